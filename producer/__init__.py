@@ -1,0 +1,1 @@
+"""Front door: input files become shards in the queue."""

@@ -1,0 +1,51 @@
+"""The errors of this product.
+
+UnrolledError
+├── RequestError      this request is bad: record it, never try it again
+│   ├── RowError          one row can't be used; it goes to quarantine
+│   ├── PayloadError      a shard's payload is not what its header claims
+│   ├── ModelError        a model directory can't be used
+│   ├── JobError          an output directory or its manifest doesn't fit the job
+│   └── FileFormatError   a published file can't be read by this version
+├── TransientError    the world is in the way (disk full, broker away): try again, bounded
+└── BrokenWorkerError this process can't go on: give everything back and stop
+
+The text of each says what was found, what is allowed, and what to do. Only the command line turns
+an error into an exit status, only the tasks turn one into an acknowledgement.
+"""
+
+
+class UnrolledError(Exception):
+    """The base of every error that this product raises on purpose."""
+
+
+class RequestError(UnrolledError):
+    """This request is bad: it is recorded and never tried again."""
+
+
+class RowError(RequestError):
+    """One input row can't be used; it goes to quarantine with this text as its reason."""
+
+
+class PayloadError(RequestError):
+    """A shard's payload is not what its header claims."""
+
+
+class ModelError(RequestError):
+    """A model directory is missing something, or holds something that can't be used."""
+
+
+class JobError(RequestError):
+    """An output directory, or the manifest in it, doesn't fit the job that is asked for."""
+
+
+class FileFormatError(RequestError):
+    """A published file is of another format version, or of another model, than its reader allows."""
+
+
+class TransientError(UnrolledError):
+    """The world is in the way, not the request: hold, back off, try again."""
+
+
+class BrokenWorkerError(UnrolledError):
+    """This worker process can't go on: it says so, gives everything back and stops."""

@@ -1,0 +1,1 @@
+"""Workshop: shards become Parquet files."""
