@@ -1,0 +1,206 @@
+"""A job: one input set, one model and one set of options, into one output directory.
+
+What is published, what waits and what is dead is told by the directory's files alone:
+
+| path | written by | what |
+|---|---|---|
+| `job.json` | producer, once | the job |
+| `_manifest.jsonl` | producer, a line a shard | every shard that was cut, then a line `{"end": …}` |
+| `_pending/<shard>.rows` | producer; removed by the worker | the rows of a shard without a file yet |
+| `_quarantine/<shard>.jsonl`, `<shard>.engine.jsonl` | producer, worker | rows that can't be computed, with reasons |
+| `_dead/<shard>.json` | worker | a shard given up, with its reason |
+| `part-<shard>.parquet` | worker | the outputs |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import JobError, PayloadError, TransientError
+from unrolled.publishing import publish_bytes
+from unrolled.schema import ShardId, part_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT_VERSION = 1
+_MAX_JOB_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What makes a job this job and no other; the same on every machine and in every directory.
+
+    Attributes:
+        fingerprint: of the model.
+        inputs: as the user named them.
+        options: every option that changes rows, cuts or files.
+    """
+
+    fingerprint: str
+    inputs: tuple[str, ...]
+    options: dict[str, Any]
+
+    @property
+    def id(self) -> str:
+        """Sixteen hex digits over all of it; stored in every file."""
+        text = json.dumps([self.fingerprint, self.inputs, self.options], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, slots=True)
+class JobDirectory:
+    """An output directory and the job in it.
+
+    Shard ids are parsed again before they become a name, so none can lead out of the directory.
+
+    Attributes:
+        path: absolute, as the producer named it.
+        job: what its `job.json` says.
+    """
+
+    path: Path
+    job: Job
+
+    @property
+    def key(self) -> str:
+        """Names the job in Redis: the same job in another directory is another key."""
+        return hashlib.sha256(f"{self.job.id}\0{self.path}".encode()).hexdigest()[:16]
+
+    def part(self, shard: str) -> Path:
+        """Where the shard's file is published."""
+        return self.path / part_name(ShardId.parse(shard))
+
+    def pending(self, shard: str) -> Path:
+        """Where the shard's rows wait for a worker."""
+        return self.path / "_pending" / f"{ShardId.parse(shard)}.rows"
+
+    def dead(self, shard: str) -> Path:
+        """Where a shard that was given up is recorded."""
+        return self.path / "_dead" / f"{ShardId.parse(shard)}.json"
+
+    def quarantine(self, shard: str, *, engine: bool = False) -> Path:
+        """Where the shard's bad rows are listed: the producer's, or those that the engine failed on."""
+        return self.path / "_quarantine" / f"{ShardId.parse(shard)}{'.engine' if engine else ''}.jsonl"
+
+    def discard_pending(self, shard: str) -> None:
+        """Remove the spooled rows of a shard whose file is durable.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        try:
+            self.pending(shard).unlink(missing_ok=True)
+        except OSError as error:
+            raise TransientError(f"{self.path}: spooled rows can't be removed: {error}") from error
+
+    def published(self) -> set[str]:
+        """Shard ids with a file."""
+        return _shards_in(self.path, "part-", ".parquet")
+
+    def waiting(self) -> set[str]:
+        """Shard ids whose rows are spooled: not published, or dead."""
+        return _shards_in(self.path / "_pending", "", ".rows")
+
+    def given_up(self) -> set[str]:
+        """Shard ids of dead shards."""
+        return _shards_in(self.path / "_dead", "", ".json")
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only producer of this directory.
+
+        Raises:
+            JobError: another process is.
+        """
+        with (self.path / "_lock").open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise JobError(
+                    f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
+                ) from None
+            yield
+
+
+def open_job(path: Path | str) -> JobDirectory:
+    """The job in a directory.
+
+    Raises:
+        JobError: there is none, or one that this version can't read.
+    """
+    directory = Path(os.path.abspath(path))
+    file = directory / "job.json"
+    try:
+        if file.stat().st_size > _MAX_JOB_BYTES:
+            raise JobError(f"{file}: larger than {_MAX_JOB_BYTES:,} bytes; this is no job manifest")
+        content = json.loads(file.read_text("utf-8"))
+        version = content["format_version"]
+        if version != FORMAT_VERSION:
+            raise JobError(f"{file}: format version {version!r}; this version reads {FORMAT_VERSION}: upgrade it")
+        job = Job(str(content["fingerprint"]), tuple(map(str, content["inputs"])), dict(content["options"]))
+    except FileNotFoundError:
+        raise JobError(f"{directory}: no job here (job.json is missing); `unrolled enqueue` makes one") from None
+    except OSError as error:
+        raise TransientError(f"{file}: can't be read now: {error}") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise JobError(f"{file}: not a job manifest: {error!r}; restore it, or use a new output directory") from error
+    return JobDirectory(directory, job)
+
+
+def create_job(path: Path | str, job: Job) -> JobDirectory:
+    """The job's directory, made or found again.
+
+    Raises:
+        JobError: the directory is another job's, holds other things, or can't be written.
+    """
+    directory = Path(os.path.abspath(path))
+    try:
+        for name in ("", "_pending", "_quarantine", "_dead"):
+            (directory / name).mkdir(parents=True, exist_ok=True)
+        if (directory / "job.json").exists():
+            return _same_job(open_job(directory), job)
+        if found := sorted(entry.name for entry in directory.glob("*.parquet"))[:3]:
+            raise JobError(f"{directory}: holds {', '.join(found)} but no job.json; use an empty directory")
+        text = json.dumps({"format_version": FORMAT_VERSION, "id": job.id, **asdict(job)}, indent=1) + "\n"
+        publish_bytes(directory / "job.json", text.encode())
+    except OSError as error:
+        raise JobError(f"{directory}: can't be written: {error.strerror}; choose another --out, or mend it") from error
+    return JobDirectory(directory, job)
+
+
+def _same_job(found: JobDirectory, job: Job) -> JobDirectory:
+    if found.job.id == job.id:
+        return found
+    if found.job.fingerprint != job.fingerprint:
+        what = f"another model (fingerprint {found.job.fingerprint}, asked for is {job.fingerprint})"
+    elif found.job.inputs != job.inputs:
+        what = f"other inputs ({_few(found.job.inputs)}; asked for are {_few(job.inputs)})"
+    else:
+        names = sorted(found.job.options.keys() | job.options.keys())
+        pairs = [(name, found.job.options.get(name), job.options.get(name)) for name in names]
+        what = "other options (" + "; ".join(f"{n}: {a!r}, asked for is {b!r}" for n, a, b in pairs if a != b) + ")"
+    raise JobError(f"{found.path}: holds a job with {what}. Use another --out, or the same command to resume")
+
+
+def _few(names: tuple[str, ...], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _shards_in(directory: Path, prefix: str, suffix: str) -> set[str]:
+    shards = set()
+    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            name = entry.name
+            if name.startswith(prefix) and name.endswith(suffix):
+                with contextlib.suppress(PayloadError):
+                    shards.add(str(ShardId.parse(name[len(prefix) : len(name) - len(suffix)])))
+    return shards

@@ -1,0 +1,299 @@
+"""The ledger: which shards of one model still wait for their file, and who holds them.
+
+Everything is under `<namespace>:<model>:` in one Redis database, changed by Lua scripts that run whole or
+not at all, on the server's clock. A *member* is `<job key>/<shard id>`. A shard is in the ledger from before its
+message is sent until its file is durable; what it holds and nobody holds is sent again (`sweep`).
+
+| key | type | what |
+|---|---|---|
+| `ledger` | sorted set | member → when its message was last sent |
+| `tokens` | hash | member → tokens; field `total` is their sum |
+| `leases` | sorted set | member → when its lease runs out |
+| `holders` | hash | member → the worker that holds the lease |
+| `attempts` | hash | member → starts that no end followed: more than 0 makes a suspect |
+| `lonely` | hash | member → starts with no other shard on board |
+| `watermark` | string | the latest sending time of a shard that was taken up |
+| `jobs` | hash | job key → JSON: the output directory |
+
+Beside them, shared by all models: `<namespace>:models`, the set of fingerprints with a ledger, and
+`<namespace>:workers`, a hash of heartbeats: worker → JSON.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from unrolled.messages import SHORT, queue_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import redis
+
+_NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1e6; "
+
+_SUBMIT = (
+    _NOW
+    + """
+redis.call('HSETNX', KEYS[3], ARGV[3], ARGV[4])
+redis.call('SADD', KEYS[4], ARGV[5])
+if redis.call('ZADD', KEYS[1], 'NX', now, ARGV[1]) == 0 then return 0 end
+redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
+redis.call('HINCRBY', KEYS[2], 'total', ARGV[2])
+return 1
+"""
+)
+
+_CLAIM = (
+    _NOW
+    + """
+local sent = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not sent then return {'gone', 0, 0} end
+local expiry = redis.call('ZSCORE', KEYS[3], ARGV[1])
+if expiry and tonumber(expiry) > now then return {'held', 0, 0} end
+redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[1])
+redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
+if tonumber(sent) > tonumber(redis.call('GET', KEYS[7]) or '0') then redis.call('SET', KEYS[7], sent) end
+local died = tonumber(redis.call('HGET', KEYS[5], ARGV[1]) or '0')
+if died == 0 then redis.call('HINCRBY', KEYS[5], ARGV[1], 1) end
+return {'taken', tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0'), died}
+"""
+)
+
+_START_ALONE = "return redis.call('HINCRBY', KEYS[6], ARGV[1], 1)"
+
+_RENEW = (
+    _NOW
+    + """
+local lost = {}
+for i = 3, #ARGV do
+  local holder = redis.call('HGET', KEYS[4], ARGV[i])
+  if redis.call('ZSCORE', KEYS[1], ARGV[i]) and (holder == ARGV[1] or not holder) then
+    redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[i])
+    redis.call('HSET', KEYS[4], ARGV[i], ARGV[1])
+  else
+    lost[#lost + 1] = ARGV[i]
+  end
+end
+return lost
+"""
+)
+
+_REMOVE = """
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+redis.call('HINCRBY', KEYS[2], 'total', -tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0'))
+for i = 2, 6 do redis.call(i == 3 and 'ZREM' or 'HDEL', KEYS[i], ARGV[1]) end
+return 1
+"""
+
+_GIVE_BACK = (
+    _NOW
+    + """
+if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
+redis.call('ZREM', KEYS[3], ARGV[1])
+redis.call('HDEL', KEYS[4], ARGV[1])
+if ARGV[3] == 'alone' then redis.call('HINCRBY', KEYS[6], ARGV[1], -1)
+elseif ARGV[3] == 'first' then redis.call('HDEL', KEYS[5], ARGV[1]) end
+redis.call('ZADD', KEYS[1], 'XX', now, ARGV[1])
+return 1
+"""
+)
+
+_SWEEP = (
+    _NOW
+    + """
+local again = {}
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[2])) do
+  redis.call('ZREM', KEYS[3], member)
+  redis.call('HDEL', KEYS[4], member)
+  if redis.call('ZADD', KEYS[1], 'XX', 'CH', now, member) == 1 then again[#again + 1] = member end
+end
+local horizon = now - ARGV[1]
+if redis.call('LLEN', KEYS[9]) > 0 then
+  horizon = math.min(horizon, tonumber(redis.call('GET', KEYS[7]) or '0') - 1)
+end
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', horizon, 'LIMIT', 0, ARGV[2])) do
+  if not redis.call('ZSCORE', KEYS[3], member) then
+    redis.call('ZADD', KEYS[1], now, member)
+    again[#again + 1] = member
+  end
+end
+return again
+"""
+)
+
+#: `ZRANGEBYSCORE … LIMIT`: what one sweep looks at; the next one goes on.
+SWEEP_LIMIT = 10_000
+#: Leases that a worker may be silent before it is struck off the list of workers.
+HEARTBEAT_LEASES = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What a worker learns when it reaches for a shard.
+
+    Attributes:
+        state: "taken" (it is yours now), "held" (somebody else computes it), "gone" (nothing to do).
+        tokens: token ids in the shard, as its producer counted them.
+        died: how often a worker took the shard up and never came back; more than 0 makes it a suspect.
+    """
+
+    state: Literal["taken", "held", "gone"]
+    tokens: int = 0
+    died: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """The ledger at one moment.
+
+    Attributes:
+        shards: shards without a file yet, the running ones included.
+        running: shards under a lease.
+        tokens: token ids in all of them.
+    """
+
+    shards: int
+    running: int
+    tokens: int
+
+
+class Ledger:
+    """The ledger of one model.
+
+    Args:
+        client: a Redis client that returns bytes.
+        namespace: the prefix of every key, so that two installations can share a database.
+        fingerprint: of the model.
+        lease_seconds: how long a worker may be silent before its shards are sent again.
+    """
+
+    def __init__(self, client: redis.Redis, namespace: str, fingerprint: str, lease_seconds: float = 30.0) -> None:
+        self.client = client
+        self.fingerprint = fingerprint
+        self.lease_seconds = lease_seconds
+        prefix = f"{namespace}:{fingerprint[:SHORT]}:"
+        names = ("ledger", "tokens", "leases", "holders", "attempts", "lonely", "watermark", "jobs")
+        self._keys = [prefix + name for name in names]
+        self._keys.append(f"{namespace}:{queue_name(fingerprint)}")
+        self._namespace = namespace
+        self._models = f"{namespace}:models"
+        self._workers = f"{namespace}:workers"
+        self._scripts: dict[str, Any] = {}
+
+    def submit(self, member: str, tokens: int, job_key: str, directory: str) -> bool:
+        """Enter a shard, and its job, unless they are there; False where the shard was."""
+        keys = (self._keys[0], self._keys[1], self._keys[7], self._models)
+        job = json.dumps({"directory": directory})
+        return bool(self._run(_SUBMIT, keys, member, tokens, job_key, job, self.fingerprint))
+
+    def claim(self, member: str, holder: str) -> Claim:
+        """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
+        state, tokens, died = self._run(_CLAIM, self._keys, member, holder, self.lease_seconds)
+        return Claim(state.decode(), int(tokens), int(died))
+
+    def start_alone(self, member: str) -> int:
+        """Count a start of a suspect with nothing else on board; how many there have been."""
+        return int(self._run(_START_ALONE, self._keys, member))
+
+    def renew(self, members: Sequence[str], holder: str) -> list[str]:
+        """Keep the leases of these shards; those that are lost to another worker, or gone."""
+        lost = self._run(_RENEW, self._keys, holder, self.lease_seconds, *members) if members else []
+        return [member.decode() for member in lost]
+
+    def remove(self, member: str) -> bool:
+        """Take a shard out: its file is durable, or it is dead and recorded."""
+        return bool(self._run(_REMOVE, self._keys, member))
+
+    def give_back(self, member: str, holder: str, start: Literal["first", "alone", "none"]) -> bool:
+        """Let a shard go, unfinished and blameless: the start that was counted for it is taken back."""
+        return bool(self._run(_GIVE_BACK, self._keys, member, holder, start))
+
+    def sweep(self) -> list[str]:
+        """Shards that nobody holds any more: their message must be sent again, by the caller.
+
+        Either the lease ran out, or the message was sent more than a lease ago and is not in the queue: the
+        queue is first in, first out, so a shard sent before one that was taken up has left it too.
+        """
+        return [member.decode() for member in self._run(_SWEEP, self._keys, self.lease_seconds, SWEEP_LIMIT)]
+
+    def counts(self) -> Counts:
+        """How much waits and runs, over all jobs of this model."""
+        pipe = self.client.pipeline(transaction=True)
+        pipe.zcard(self._keys[0]).zcard(self._keys[2]).hget(self._keys[1], "total")
+        shards, running, tokens = pipe.execute()
+        return Counts(int(shards), int(running), int(tokens or 0))
+
+    def members(self, job_key: str) -> tuple[set[str], set[str]]:
+        """(in the ledger, under a lease): the shard ids of one job."""
+        pipe = self.client.pipeline(transaction=True)
+        pipe.zrange(self._keys[0], 0, -1).zrange(self._keys[2], 0, -1)
+        ledger, leases = pipe.execute()
+        return _of_job(ledger, job_key), _of_job(leases, job_key)
+
+    def knows(self, job_key: str) -> bool:
+        """Whether the job is registered; False for a known job means that Redis lost its data."""
+        return bool(self.client.hexists(self._keys[7], job_key))
+
+    def job_directory(self, job_key: str) -> str | None:
+        """The output directory as registered; unchecked, whoever may write to Redis wrote it."""
+        raw = self.client.hget(self._keys[7], job_key)
+        if raw is None:
+            return None
+        try:
+            directory = json.loads(raw)["directory"]  # type: ignore[arg-type]
+        except (ValueError, TypeError, KeyError):
+            return None
+        return directory if isinstance(directory, str) else None
+
+    def other_models(self) -> set[str]:
+        """Fingerprints of other models that have shards waiting."""
+        names = {name.decode() for name in self.client.smembers(self._models)} - {self.fingerprint}  # type: ignore[union-attr]
+        return {name for name in names if self.client.zcard(f"{self._namespace}:{name[:SHORT]}:ledger")}
+
+    def beat(self, holder: str, facts: dict[str, object]) -> None:
+        """Give a sign of life: facts of a worker, kept for a few leases."""
+        seconds, _ = self.client.time()  # type: ignore[misc]
+        until = seconds + HEARTBEAT_LEASES * self.lease_seconds
+        self.client.hset(self._workers, holder, json.dumps({**facts, "model": self.fingerprint, "until": until}))
+
+    def leave(self, holder: str) -> None:
+        """Take a worker off the list of those alive."""
+        self.client.hdel(self._workers, holder)
+
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """Workers of all models that gave a sign of life lately: name → facts; others are struck off."""
+        seconds, _ = self.client.time()  # type: ignore[misc]
+        alive: dict[str, dict[str, Any]] = {}
+        for name, raw in self.client.hgetall(self._workers).items():  # type: ignore[union-attr]
+            facts = _heartbeat(raw)
+            if facts and facts["until"] >= seconds:
+                alive[name.decode(errors="replace")] = facts
+            else:
+                self.client.hdel(self._workers, name)
+        return alive
+
+    def forget(self, job_key: str) -> None:
+        """Drop the registration of a finished job."""
+        self.client.hdel(self._keys[7], job_key)
+
+    def _run(self, script: str, keys: Iterable[str], *args: object) -> Any:
+        if script not in self._scripts:
+            self._scripts[script] = self.client.register_script(script)
+        return self._scripts[script](keys=list(keys), args=list(args))
+
+
+def _of_job(members: Iterable[bytes], job_key: str) -> set[str]:
+    prefix = f"{job_key}/".encode()
+    return {member[len(prefix) :].decode() for member in members if member.startswith(prefix)}
+
+
+def _heartbeat(raw: bytes) -> dict[str, Any] | None:
+    """A heartbeat's facts; None where it is none, for whoever may write to Redis may have written it."""
+    try:
+        facts = json.loads(raw)
+        return facts if isinstance(facts["until"], int | float) and isinstance(facts["model"], str) else None
+    except (ValueError, TypeError, KeyError):
+        return None

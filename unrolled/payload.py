@@ -1,0 +1,143 @@
+"""A shard's rows as bytes: what the producer spools and a worker computes.
+
+Layout, little-endian; every claim of the header is checked before memory is taken:
+
+| bytes | what |
+|---|---|
+| 0–7 | `UNROLLED` |
+| 8–9, 10–11 | format version (1), bytes per token id (2 or 4) |
+| 12–15 | rows |
+| 16–23, 24–31 | token ids, bytes of row ids |
+| 32–63 | SHA-256 of all that follows |
+| … | uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
+"""
+
+import hashlib
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unrolled.errors import PayloadError
+from unrolled.ragged import Ragged
+
+MAGIC = b"UNROLLED"
+VERSION = 1
+HEADER = struct.Struct("<8sHHIQQ32s")
+#: Arrow's list offsets are int32, so a file can't hold more tokens than this.
+MAX_TOKENS = 2**31 - 1
+MAX_ROWS = 2**24
+MAX_ID_BYTES = 2**31 - 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Payload:
+    """The rows of one shard.
+
+    Attributes:
+        ids: one string per row.
+        tokens: ids as the rows came in, padding zeros included.
+    """
+
+    ids: pa.StringArray
+    tokens: Ragged
+
+
+def encode(payload: Payload) -> bytes:
+    """The payload's bytes, the same for the same rows; token ids take 2 bytes each where all fit."""
+    values, lengths = payload.tokens.values, payload.tokens.lengths
+    width = 2 if not values.size or int(values.max()) < 2**16 else 4
+    id_offsets, id_bytes = _string_buffers(payload.ids)
+    body = b"".join(
+        (
+            lengths.astype("<u4").tobytes(),
+            np.diff(id_offsets).astype("<u4").tobytes(),
+            id_bytes,
+            values.astype(f"<u{width}").tobytes(),
+        )
+    )
+    digest = hashlib.sha256(body).digest()
+    return HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), digest) + body
+
+
+def content_hash(blob: bytes) -> str:
+    """Twelve hex digits that name this content; part of the shard's id and of its file's name."""
+    return blob[32:38].hex()
+
+
+def tokens_claimed(path: Path) -> int:
+    """The number of token ids that a spooled payload's header claims; 0 where it has no header.
+
+    Raises:
+        OSError: the file can't be read.
+    """
+    with path.open("rb") as file:
+        header = file.read(HEADER.size)
+    return min(int(HEADER.unpack(header)[4]), MAX_TOKENS) if len(header) == HEADER.size else 0
+
+
+def read(file: BinaryIO, size: int) -> Payload:
+    """Read a payload from an open file of `size` bytes.
+
+    Raises:
+        PayloadError: the header claims something else than the file holds, or the content is damaged.
+    """
+    header = file.read(HEADER.size)
+    width, rows, tokens, id_bytes, digest = _checked_header(header, size)
+    body = file.read(size - HEADER.size)
+    if len(body) != size - HEADER.size or hashlib.sha256(body).digest() != digest:
+        raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; run `enqueue` again")
+    lengths = np.frombuffer(body, "<u4", rows)
+    id_lengths = np.frombuffer(body, "<u4", rows, 4 * rows)
+    if int(lengths.sum(dtype=np.uint64)) != tokens or int(id_lengths.sum(dtype=np.uint64)) != id_bytes:
+        raise PayloadError("the payload's row lengths don't add up to its header's totals")
+    values = np.frombuffer(body, f"<u{width}", tokens, 8 * rows + id_bytes)
+    if width == 4 and tokens and int(values.max()) >= 2**31:  # noqa: PLR2004 - int32's end
+        raise PayloadError("the payload holds a token id of 2^31 or more")
+    ids = _string_array(_offsets(id_lengths).astype(np.int32), body[8 * rows : 8 * rows + id_bytes])
+    return Payload(ids, Ragged(values.astype(np.int32), _offsets(lengths)))
+
+
+def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, bytes]:
+    if len(header) < HEADER.size or header[:8] != MAGIC:
+        raise PayloadError(f"not a payload: it begins with {header[:8]!r}, a payload begins with {MAGIC!r}")
+    _, version, width, rows, tokens, id_bytes, digest = HEADER.unpack(header)
+    if version != VERSION:
+        raise PayloadError(f"payload version {version}; this worker reads version {VERSION}: upgrade it")
+    if width not in (2, 4):
+        raise PayloadError(f"{width} bytes per token id; 2 or 4 are allowed")
+    if rows > MAX_ROWS or tokens > MAX_TOKENS or id_bytes > MAX_ID_BYTES:
+        raise PayloadError(
+            f"the header claims {rows:,} rows, {tokens:,} tokens and {id_bytes:,} bytes of ids; "
+            f"{MAX_ROWS:,}, {MAX_TOKENS:,} and {MAX_ID_BYTES:,} are allowed"
+        )
+    expected = HEADER.size + 8 * rows + id_bytes + width * tokens
+    if size != expected:
+        raise PayloadError(f"the header claims {expected:,} bytes, the file has {size:,}")
+    return width, rows, tokens, id_bytes, digest
+
+
+def _offsets(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def _string_array(offsets: NDArray[np.int32], data: bytes) -> pa.StringArray:
+    array = pa.StringArray.from_buffers(len(offsets) - 1, pa.py_buffer(offsets), pa.py_buffer(data))
+    try:
+        array.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise PayloadError(f"the payload's row ids are not UTF-8: {error}") from error
+    return array
+
+
+def _string_buffers(ids: pa.StringArray) -> tuple[NDArray[np.int32], bytes]:
+    """Offsets from 0 and the bytes between them, of an array without nulls."""
+    _, offsets, data = pa.concat_arrays([ids]).buffers() if ids.offset else ids.buffers()
+    starts = np.frombuffer(offsets, np.int32, len(ids) + 1) if len(ids) else np.zeros(1, np.int32)
+    return starts, data.to_pybytes()[: starts[-1]] if data is not None else b""

@@ -1,0 +1,5 @@
+"""`python -m worker`: the same as `unrolled worker`."""
+
+from worker.cli import worker
+
+worker(auto_envvar_prefix="UNROLLED", prog_name="python -m worker")

@@ -1,0 +1,138 @@
+"""The Celery application of a worker: `celery -A worker.app worker` takes its settings from `UNROLLED_*` variables.
+
+Only glue: what is done with a shard stands in `worker.service`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import sys
+from typing import Any
+
+from celery import Celery, bootsteps, signals
+from kombu import Queue
+
+from unrolled.errors import UnrolledError
+from unrolled.messages import TASK, queue_name, transport_options
+from unrolled.model_directory import open_model
+from worker.assembly import Assembly
+from worker.guard import refuse_compression
+from worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Exit statuses of `unrolled worker`, besides 0: it couldn't start (2), or it broke while running (3).
+EXIT_UNUSABLE, EXIT_BROKEN = 2, 3
+
+
+class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
+    """Celery with the worker's parts beside it.
+
+    Attributes:
+        settings: of this worker.
+        assembly: its parts, from the worker's start on.
+    """
+
+    settings: Settings
+    assembly: Assembly | None = None
+
+    def send_hint(self, job_key: str, shard: str) -> None:
+        """Send one shard's message."""
+        self.send_task(TASK, [job_key, shard])
+
+
+def create_app(settings: Settings) -> WorkerApp:
+    """A Celery application for one model.
+
+    Raises:
+        UnrolledError: the model directory can't be used.
+    """
+    queue = queue_name(open_model(settings.model).fingerprint)
+    app = WorkerApp("unrolled", broker=settings.broker, set_as_current=False)
+    app.settings = settings
+    app.conf.update(_configuration(settings, queue))
+    app.steps["worker"].add(AssemblyStep)
+    refuse_compression()
+
+    @app.task(name=TASK, typing=False)  # type: ignore[untyped-decorator]  # Celery is untyped
+    def shard(*args: object) -> str:
+        assembly = app.assembly
+        if assembly is None or len(args) != 2:  # noqa: PLR2004 - [job key, shard id]
+            log.error("message dropped: [job key, shard id] is expected, found %d values", len(args))
+            return "dropped"
+        return assembly.service.handle(*args)
+
+    return app
+
+
+def _configuration(settings: Settings, queue: str) -> dict[str, Any]:
+    return {
+        "task_serializer": "json",
+        "accept_content": ["json"],
+        "task_default_queue": queue,
+        "task_queues": [Queue(queue)],
+        "task_create_missing_queues": False,
+        "task_ignore_result": True,
+        "task_publish_retry": True,
+        "task_acks_late": True,
+        "worker_pool": "threads",
+        "worker_concurrency": settings.concurrency,
+        "worker_prefetch_multiplier": 1,
+        "worker_consumer": "worker.guard:GuardedConsumer",
+        # Threads can't be cancelled, and what they do is safe to repeat.
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "worker_eta_task_limit": 10,
+        "worker_hijack_root_logger": False,
+        "worker_redirect_stdouts": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,
+        # Redis that is out of memory, or can't write its log, answers errors: outlive them.
+        "broker_channel_error_retry": True,
+        "broker_transport_options": {
+            **transport_options(settings.namespace),
+            "unacked_mutex_expire": 10,
+            "socket_keepalive": True,
+            "socket_timeout": 30,
+            "socket_connect_timeout": 5,
+            "health_check_interval": 25,
+        },
+    }
+
+
+class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyped
+    """Starts the parts before the consumer asks for messages, and ends them after it."""
+
+    # Stopped before the pool of threads, which would wait for the shards on board without an end.
+    requires = ("celery.worker.components:Pool",)
+
+    def start(self, parent: Any) -> None:
+        """Build and start everything, or end the process with one clear line."""
+        app: WorkerApp = parent.app
+        try:
+            app.assembly = Assembly(app.settings, app.send_hint, lambda: os.kill(os.getpid(), signal.SIGTERM))
+        except UnrolledError as error:
+            log.critical("%s", error)
+            sys.stderr.flush()
+            os._exit(EXIT_UNUSABLE)
+        app.assembly.start()
+        signals.worker_shutting_down.connect(app.assembly.begin_stopping, weak=False)
+
+    def stop(self, parent: Any) -> None:
+        """Let what is on board finish, or give it back, and end the parts."""
+        app: WorkerApp = parent.app
+        if app.assembly:
+            app.assembly.stop()
+
+
+def __getattr__(name: str) -> object:
+    """`app`, made when `celery -A worker.app` asks for it: settings are read at this entry point, not at import."""
+    if name != "app":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        app = create_app(Settings.from_environ())
+    except (UnrolledError, ValueError) as error:
+        raise SystemExit(f"Error: {error}") from error
+    globals()["app"] = app
+    return app

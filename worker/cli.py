@@ -1,0 +1,92 @@
+"""`unrolled worker`: a Celery worker whose options are checked before it starts."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from unrolled.connection import check_broker_url
+from unrolled.errors import UnrolledError
+from unrolled.model_directory import open_model
+from worker.settings import ENGINES, PRECISIONS, Settings, parse_bytes
+
+
+class Bytes(click.ParamType):  # type: ignore[type-arg]
+    """A number of bytes, such as 512M."""
+
+    name = "bytes"
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        try:
+            return value if isinstance(value, int) else parse_bytes(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(short_help="Compute and publish shards until stopped.")
+@click.option("--broker", required=True, help="Redis URL, such as redis://localhost:6379/0 (a secret belongs into the variable).")
+@click.option("--model", required=True, type=click.Path(path_type=Path), help="Model directory; one worker serves one model.")
+@click.option("--namespace", default="unrolled", show_default=True, help="Prefix of every key in Redis.")
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What computes.")
+@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True, help="Of the arithmetic.")
+@click.option("--threads", type=int, help="Of the engine.  [default: as many cores as this process may use]")
+@click.option("--memory-budget", type=Bytes(), default="1G", show_default=True, help="Bytes of outputs in flight.")
+@click.option("--pool-tokens", type=int, default=2**18, show_default=True, help="Most tokens that are computed in one go.")
+@click.option("--concurrency", type=int, default=8, show_default=True, help="Most shards on board at once.")
+@click.option("--lease-seconds", type=float, default=30.0, show_default=True, help="Silence after which another worker takes over.")
+@click.option("--grace-seconds", type=float, default=25.0, show_default=True, help="How long SIGTERM lets shards on board finish.")
+@click.option("--max-attempts", type=int, default=3, show_default=True, help="How often a shard may kill a worker while alone on board.")
+@click.option("--output-root", type=click.Path(path_type=Path), help="Where output directories must lie.  [default: anywhere]")
+@click.option("--health-file", type=click.Path(path_type=Path), help="Touched while the worker is well.")
+@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True)
+def worker(log_level: str, **options: object) -> None:
+    """Compute and publish shards until stopped.
+
+    SIGTERM lets the shards on board finish within the grace, then gives them back; a second one gives them back at
+    once. Start as many workers as there is memory and work for; each serves one model.
+
+    \b
+    Examples:
+      unrolled worker --broker redis://localhost:6379/0 --model my-model
+      UNROLLED_BROKER=rediss://worker:secret@host:6379/0 unrolled worker --model my-model --memory-budget 4G
+    """  # noqa: D301 - \b is click's
+    try:
+        settings = Settings(**options)  # type: ignore[arg-type]
+        check_broker_url(settings.broker)
+        open_model(settings.model)
+    except (UnrolledError, ValueError) as error:
+        raise click.ClickException(str(error)) from error
+    sys.exit(run_worker(settings, log_level))
+
+
+def run_worker(settings: Settings, log_level: str) -> int:
+    """Run a worker in this process until it is stopped; its exit status."""
+    from worker.app import EXIT_BROKEN, create_app  # noqa: PLC0415 - Celery's import is a third of a second
+
+    logging.basicConfig(
+        level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+    )
+    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)  # one line per message
+    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
+    app = create_app(settings)
+    arguments = ["--quiet", "worker", "--pool=threads", "--without-gossip", "--without-mingle", f"--loglevel={log_level}"]
+    try:
+        app.worker_main([*arguments, f"--hostname=unrolled-{os.getpid()}@%h"])
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 0
+    else:
+        status = 0
+    if app.assembly and app.assembly.broken:
+        status = EXIT_BROKEN
+    if app.assembly and app.assembly.computing:
+        # The engine is in the midst of what was given back; it holds nothing that needs an orderly end.
+        logging.shutdown()
+        os._exit(status)
+    return status
+
+

@@ -1,0 +1,11 @@
+"""What only a worker meets."""
+
+from unrolled.errors import TransientError
+
+
+class GivenBackError(TransientError):
+    """The worker is stopping: the shard goes back, unfinished and blameless."""
+
+    def __str__(self) -> str:
+        """Said in full, for it carries no facts of its own."""
+        return "the worker is stopping; the shard goes back to the queue"

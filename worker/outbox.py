@@ -1,0 +1,62 @@
+"""Publishing what became of a shard: its file, and the list of rows that the engine failed on."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from unrolled.publishing import publish, publish_bytes
+from unrolled.schema import FileInfo, ShardId
+from worker.writer import encode
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from unrolled.job import JobDirectory
+    from worker.engines import Engine
+    from worker.inbox import ShardRows
+
+
+def publish_part(
+    directory: JobDirectory, shard: str, rows: ShardRows, outputs: NDArray[np.float32], engine: Engine
+) -> None:
+    """Make a shard's Parquet file durable under its name; doing it twice leaves the same file.
+
+    Args:
+        directory: of the job.
+        shard: its id.
+        rows: those that were computed.
+        outputs: float32 (tokens, units) of all the shard's rows, those that failed included.
+        engine: what computed them.
+
+    Raises:
+        TransientError: the file system refused; nothing is left behind.
+    """
+    info = FileInfo(
+        model_fingerprint=directory.job.fingerprint,
+        engine=engine.name,
+        precision=engine.precision,
+        job=directory.job.id,
+        shard=ShardId.parse(shard),
+        rows=rows.tokens.rows,
+        tokens=rows.real.values.size,
+    )
+    kept = outputs if rows.kept is None else outputs[rows.kept]
+    with_tokens = bool(directory.job.options.get("with_tokens"))
+    path = directory.part(shard)
+    publish(
+        path.parent,
+        path.name,
+        lambda file: encode(file, info, rows.ids, rows.tokens, kept, with_tokens=with_tokens),
+    )
+
+
+def publish_quarantine(directory: JobDirectory, shard: str, failed: list[dict[str, object]]) -> None:
+    """List the rows that the engine failed on, with their tokens, so that none is lost.
+
+    Raises:
+        TransientError: the file system refused; nothing is left behind.
+    """
+    text = "".join(json.dumps(row) + "\n" for row in failed)
+    publish_bytes(directory.quarantine(shard, engine=True), text.encode())

@@ -1,0 +1,89 @@
+"""Trying again while the world is in the way, with one clear line in the log for each trouble."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+import kombu.exceptions
+import redis
+
+from unrolled.errors import TransientError
+from worker.errors import GivenBackError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: Seconds between two tries: the first, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
+
+#: Redis answers errors that pass (loading, out of memory, disk full, read-only) as well as none at all.
+TRANSIENT = (TransientError, redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
+
+
+class Patience:
+    """Runs actions until they work or the worker stops."""
+
+    def __init__(self) -> None:
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._troubles: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """End all waiting: from now on a trouble is final."""
+        self._stop.set()
+
+    @property
+    def stopped(self) -> bool:
+        """Whether `stop` was called."""
+        return self._stop.is_set()
+
+    def pause(self, seconds: float) -> bool:
+        """Wait; True where the worker stops meanwhile."""
+        return self._stop.wait(seconds)
+
+    def until_done(self, what: str, action: Callable[[], T]) -> T:
+        """The action's result, however often it has to be tried.
+
+        Args:
+            what: names the action in the log, such as "publish to /data/out".
+            action: must be safe to run again.
+
+        Raises:
+            GivenBackError: the worker stops, and the action still fails.
+        """
+        pause = FIRST_PAUSE
+        while True:
+            try:
+                result = action()
+            except GivenBackError:
+                raise
+            except TRANSIENT as error:
+                self._trouble(what, error)
+                if self._stop.wait(pause):
+                    raise GivenBackError from error
+                pause = min(2 * pause, LONGEST_PAUSE)
+            else:
+                self._well(what)
+                return result
+
+    def _trouble(self, what: str, error: Exception) -> None:
+        """Say it once, however many threads meet it and however long it lasts."""
+        with self._lock:
+            new = what not in self._troubles
+            self._troubles.setdefault(what, time.monotonic())
+        if new:
+            log.warning("can't %s: %s; holding the shards and trying again until it works", what, error)
+
+    def _well(self, what: str) -> None:
+        if what not in self._troubles:
+            return
+        with self._lock:
+            since = self._troubles.pop(what, None)
+        if since is not None:
+            log.warning("can %s again, after %.0f s", what, time.monotonic() - since)

@@ -1,0 +1,140 @@
+"""The worker's own pulse: leases kept, lost shards sent again, lost jobs entered again, and a sign of life.
+
+One thread, apart from the ones that compute, so that a long shard under a live worker is never taken twice.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from typing import TYPE_CHECKING
+
+from unrolled.restoring import enter_waiting
+from worker.patience import TRANSIENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unrolled.ledger import Ledger
+    from worker.metrics import Metrics
+    from worker.pool import Pool
+    from worker.service import ShardService
+    from worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+#: Seconds between two sweeps for shards that nobody holds, at most.
+LONGEST_SWEEP_PAUSE = 2.0
+#: A pool that takes longer than this is no sign of health any more.
+LONGEST_POOL_SECONDS = 3600.0
+
+
+class Watch:
+    """Runs beside the service from start to stop.
+
+    Args:
+        settings: of this worker.
+        ledger: of its model.
+        service: whose shards are kept.
+        pool: whose progress is watched.
+        metrics: sent with the heartbeat.
+        about: facts of this worker that its heartbeat carries.
+        send: sends one shard's message.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        ledger: Ledger,
+        service: ShardService,
+        pool: Pool,
+        metrics: Metrics,
+        about: dict[str, object],
+        send: Callable[[str, str], None],
+    ) -> None:
+        self._settings = settings
+        self._ledger = ledger
+        self._service = service
+        self._pool = pool
+        self._metrics = metrics
+        self._about = about
+        self._send = send
+        self._pause = min(LONGEST_SWEEP_PAUSE, settings.lease_seconds / 4)
+        self._stopped = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
+        self._away_since: float | None = None
+        self._strangers: set[str] = set()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Stop the thread; leases are kept no longer."""
+        self._stopped.set()
+        self._thread.join(timeout=5)
+        try:
+            self._ledger.leave(self._service.holder)
+        except TRANSIENT as error:
+            log.info("couldn't sign off: %s; the heartbeat runs out by itself", error)
+
+    def _run(self) -> None:
+        while True:
+            try:
+                self._beat()
+            except TRANSIENT as error:
+                if self._away_since is None:
+                    self._away_since = time.monotonic()
+                    log.warning("broker away: %s; going on with what is on board and trying again", error)
+            except Exception:
+                log.exception("unexpected failure in the watch; it goes on")
+            else:
+                if self._away_since is not None:
+                    log.warning("broker back after %.0f s", time.monotonic() - self._away_since)
+                    self._away_since = None
+            self._touch_health_file()
+            if self._stopped.wait(self._pause):
+                return
+
+    def _beat(self) -> None:
+        on_board = self._service.on_board()
+        longest = max((time.monotonic() - since for since in on_board.values()), default=0.0)
+        self._ledger.beat(
+            self._service.holder,
+            {**self._about, **self._metrics.snapshot(), "on_board": len(on_board), "longest_seconds": round(longest, 1)},
+        )
+        self._ledger.renew(list(on_board), self._service.holder)
+        self._enter_lost_jobs()
+        again = self._ledger.sweep()
+        for member in again:
+            self._send(*member.split("/"))
+        if again:
+            log.warning("sent %d shard(s) again that nobody held: %s", len(again), ", ".join(again[:3]))
+        self._tell_of_strangers()
+
+    def _enter_lost_jobs(self) -> None:
+        """Redis came back empty: the jobs' directories know what is left to do."""
+        for directory in self._service.jobs.known():
+            if directory.waiting() and not self._ledger.knows(directory.key):
+                count = enter_waiting(self._ledger, directory, self._send)
+                log.warning("Redis lost job %s; entered its %d waiting shard(s) again", directory.key, count)
+
+    def _tell_of_strangers(self) -> None:
+        """Say once that shards wait for a model which this worker doesn't serve."""
+        for fingerprint in self._ledger.other_models() - self._strangers:
+            self._strangers.add(fingerprint)
+            log.warning(
+                "shards wait for model %s; this worker serves model %s and leaves them alone: "
+                "start a worker with --model of theirs",
+                fingerprint,
+                self._ledger.fingerprint,
+            )
+
+    def _touch_health_file(self) -> None:
+        if self._settings.health_file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
+            try:
+                self._settings.health_file.write_text(json.dumps({"on_board": len(self._service.on_board())}))
+            except OSError as error:
+                log.warning("health file %s can't be written: %s", self._settings.health_file, error)
