@@ -1,4 +1,4 @@
-"""What flows through the producer: a row as its source gives it, a row that can't be used, a row of token ids."""
+"""What flows through the producer: rows as they were read, rows that can't be used, rows of token ids."""
 
 from dataclasses import dataclass
 

@@ -5,8 +5,7 @@ against it. References: Hochreiter & Schmidhuber 1997 (LSTM), Keras's `RNN`, `St
 """
 
 import os
-from pathlib import Path
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 # 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
@@ -17,6 +16,9 @@ from numpy.typing import NDArray
 
 from unrolled.errors import ModelError
 from unrolled.model_directory import ModelConfig, ModelDirectory, default_embedding_dim, save_model
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 KEEP_PROBABILITY = 0.5  # of each of a cell's inputs, in training
 
@@ -102,7 +104,7 @@ class LanguageModel:
         return tf.keras.layers.LSTMCell(self.num_lstm_units, dropout=1.0 - dropout_keep_prob)
 
     def stacked_lstm_cells(self, is_training: bool) -> Any:
-        """The model's cells as one `StackedRNNCells`, dropping half of each cell's inputs in training only."""
+        """The model's cells as one `StackedRNNCells`, with dropout of each cell's inputs in training only."""
         dropout_keep_prob = KEEP_PROBABILITY if is_training else 1.0
         for cell in self._cells:
             # The rate alone changes: new cells would have new weights.
@@ -110,14 +112,14 @@ class LanguageModel:
         return tf.keras.layers.StackedRNNCells(self._cells)
 
     def get_input_embeddings(self, input_sequences: Any) -> Any:
-        """int (batch, time) -> float32 (batch, time, embedding_dim)."""
+        """Look up int (batch, time) ids: float32 (batch, time, embedding_dim)."""
         return self._embedding(input_sequences)
 
     def run_lstm(self, input_sequences: Any, is_training: bool) -> tuple[Any, Any]:
         """Run the stack over a padded batch.
 
-        A step of id 0 is masked, wherever it stands: it carries the state over to the next step. What comes out
-        at such a step is Keras's affair and differs between its kernels; use the outputs where the mask is 1.
+        A step of id 0 is masked, wherever it stands: it carries the state over to the next step. What comes
+        out at such a step is Keras's affair and differs between its kernels; use outputs where the mask is 1.
 
         Args:
             input_sequences: int (batch, time) ids in 0..vocab_size.

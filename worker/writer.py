@@ -4,39 +4,27 @@ Nothing is copied on the way: the Arrow arrays are views of the engine's buffers
 benchmarks/encoding.py found fastest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
 from unrolled.ragged import Ragged
-from unrolled.schema import Columns, FileInfo, arrow_schema
+from unrolled.schema import Columns, FileInfo, arrow_schema, release
+from worker.levels import Entries, token_levels, vector_levels
+from worker.parquet import Chunk, Page, Writer
 
 # A reader holds one row group at a time; a row that weighs more has one to itself.
 ROW_GROUP_BYTES = 16 << 20
 # What a row costs a reader besides its vectors and its mask.
 _ROW_BYTES = 64
-_LARGEST_OFFSET = 2**31 - 1
-# A state's mantissa is noise: compressing it costs more time than it saves. The rest is small.
-SETTINGS: dict[str, Any] = {
-    "compression": {
-        "outputs.list.element.list.element": "none",
-        "id": "zstd",
-        "length": "zstd",
-        "mask.list.element": "zstd",
-        "tokens.list.element": "zstd",
-    },
-    "use_dictionary": False,
-    "write_statistics": ["id", "length"],
-    # Version 2 pages hold whole rows, and no page may reach 2 GiB: long rows need version 1.
-    "data_page_version": "1.0",
-    "write_page_checksum": True,
-}
+# What a reader decodes at once stays in its cache.
+PAGE_BYTES = 1 << 20
+# A bound longer than this costs more than it saves.
+_LONGEST_BOUND = 256
 
 
 def encode(
@@ -66,22 +54,22 @@ def encode(
     # int64 (rows + 1,): the real tokens before each row.
     ends = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))[tokens.offsets]
     _check(info, ids, tokens, outputs, int(ends[-1]))
+    encoded_ids = _encoded(ids)
     schema = arrow_schema(Columns(units=outputs.shape[1], with_tokens=with_tokens))
-    with pq.ParquetWriter(file, schema, **SETTINGS) as writer:
-        writer.add_key_value_metadata(info.encode())
-        for start, stop in pairwise(_row_groups(tokens.offsets, ends, outputs.shape[1])):
-            padded, real = tokens.offsets[start : stop + 1], ends[start : stop + 1]
-            columns = [
-                _strings(ids[start:stop]),
-                pa.array(np.diff(real).astype(np.int32)),
-                _lists(schema.field("mask").type, pa.array(mask[padded[0] : padded[-1]]), padded),
-                _lists(schema.field("outputs").type, _vectors(schema, outputs[real[0] : real[-1]]), real),
-            ]
-            if with_tokens:
-                values = pa.array(tokens.values[padded[0] : padded[-1]])
-                columns.append(_lists(schema.field("tokens").type, values, padded))
-            group = pa.RecordBatch.from_arrays(columns, schema=schema)
-            writer.write_batch(group, row_group_size=stop - start)
+    writer = Writer(file, schema, created_by=f"unrolled version {release()}")
+    id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
+    for start, stop in pairwise(_row_groups(id_bytes, tokens.offsets, ends, outputs.shape[1])):
+        padded, real = tokens.offsets[start : stop + 1], ends[start : stop + 1]
+        chunks = [
+            _id_chunk(encoded_ids[start:stop]),
+            _length_chunk(np.diff(real).astype("<i4")),
+            _token_chunk(padded, np.packbits(mask[padded[0] : padded[-1]], bitorder="little")),
+            Chunk(_vector_pages(outputs, real)),
+        ]
+        if with_tokens:
+            chunks.append(_token_chunk(padded, tokens.values[padded[0] : padded[-1]]))
+        writer.write_row_group(stop - start, chunks)
+    writer.finish(info.encode())
 
 
 def _check(
@@ -97,36 +85,68 @@ def _check(
         raise PayloadError(
             f"outputs are {outputs.dtype} with strides {outputs.strides}, not contiguous float32"
         )
-    if tokens.lengths.max(initial=0) > _LARGEST_OFFSET:
-        raise PayloadError(
-            f"a row of {tokens.lengths.max()} tokens; a file's row holds at most {_LARGEST_OFFSET}"
-        )
 
 
-def _row_groups(padded: NDArray[np.int64], real: NDArray[np.int64], units: int) -> list[int]:
-    """Row numbers at which the row groups begin, and the end, given the tokens before each row."""
-    rows = len(padded) - 1
-    # Each token costs a byte of mask when read and four if it is stored; each real one its vector.
-    before = np.arange(rows + 1) * _ROW_BYTES + padded * 5 + real * (units * 4)
-    cuts = [0]
-    while (start := cuts[-1]) < rows:
-        stop = int(np.searchsorted(before, before[start] + ROW_GROUP_BYTES, side="right")) - 1
-        cuts.append(max(stop, start + 1))
-    return cuts
-
-
-def _strings(ids: Sequence[str]) -> pa.Array:
+def _encoded(ids: Sequence[str]) -> list[bytes]:
     try:
-        return pa.array(ids, pa.string())
+        return [row_id.encode() for row_id in ids]
     except UnicodeEncodeError as error:
         raise PayloadError(f"id {error.object[:80]!r} is no Unicode text: {error.reason}") from error
 
 
-def _vectors(schema: pa.Schema, outputs: NDArray[np.float32]) -> pa.Array:
-    kind = schema.field("outputs").type.value_type
-    return pa.FixedSizeListArray.from_arrays(pa.array(outputs.reshape(-1)), type=kind)
+def _row_groups(
+    id_bytes: NDArray[np.int64], padded: NDArray[np.int64], real: NDArray[np.int64], units: int
+) -> list[int]:
+    """Row numbers at which the row groups begin, and the end, given the tokens before each row."""
+    # Each token costs a byte of mask when read and four if it is stored; each real one its vector.
+    before = np.concatenate(([0], np.cumsum(id_bytes + _ROW_BYTES))) + padded * 5 + real * (units * 4)
+    return _cuts(before, ROW_GROUP_BYTES)
 
 
-def _lists(kind: pa.DataType, values: pa.Array, ends: NDArray[np.int64]) -> pa.Array:
-    offsets = pa.array((ends - ends[0]).astype(np.int32))
-    return pa.ListArray.from_arrays(offsets, values, type=kind)
+def _cuts(before: NDArray[np.int64], limit: int) -> list[int]:
+    """Where to cut rows into runs of at most `limit` or of one row, given the weight before each row."""
+    rows = len(before) - 1
+    cuts = [0]
+    while (start := cuts[-1]) < rows:
+        stop = int(np.searchsorted(before, before[start] + limit, side="right")) - 1
+        cuts.append(max(stop, start + 1))
+    return cuts
+
+
+def _id_chunk(ids: Sequence[bytes]) -> Chunk:
+    plain = b"".join(len(row_id).to_bytes(4, "little") + row_id for row_id in ids)
+    bounds = (min(ids), max(ids))
+    return Chunk(
+        [Page(len(ids), b"", np.frombuffer(plain, np.uint8))],
+        bounds if max(map(len, bounds)) <= _LONGEST_BOUND else None,
+    )
+
+
+def _length_chunk(lengths: NDArray[np.int32]) -> Chunk:
+    return Chunk([Page(len(lengths), b"", lengths)], (lengths.min().tobytes(), lengths.max().tobytes()))
+
+
+def _token_chunk(ends: NDArray[np.int64], values: NDArray[Any]) -> Chunk:
+    """A list column with one value for each token."""
+    entries = Entries.of_rows(ends)
+    return Chunk([Page(len(entries.empty), token_levels(entries), values)])
+
+
+def _vector_pages(outputs: NDArray[np.float32], ends: NDArray[np.int64]) -> Iterator[Page]:
+    """The vectors of whole rows at a time; a row that is longer than a page goes into several."""
+    units = outputs.shape[1]
+    page_tokens = max(PAGE_BYTES // (units * 4), 1)
+    for start, stop in pairwise(_cuts(ends, page_tokens)):
+        first, last = int(ends[start]), int(ends[stop])
+        if last - first <= page_tokens:
+            yield _vector_page(Entries.of_rows(ends[start : stop + 1]), outputs[first:last])
+            continue
+        for begin in range(first, last, page_tokens):
+            part = outputs[begin : min(begin + page_tokens, last)]
+            yield _vector_page(Entries.of_part(len(part), begins=begin == first), part)
+
+
+def _vector_page(entries: Entries, vectors: NDArray[np.float32]) -> Page:
+    units = vectors.shape[1]
+    count = vectors.size + int(entries.empty.sum())
+    return Page(count, vector_levels(entries, units), vectors)

@@ -1,0 +1,40 @@
+# syntax=docker/dockerfile:1
+#
+#   docker build --target light -t unrolled:light .    producer, reader and worker with the CPU engine
+#   docker build --target heavy -t unrolled:heavy .    the same and TensorFlow with CUDA
+
+FROM python:3.12-slim AS runtime
+RUN useradd --uid 1000 --create-home unrolled && install --directory --owner=unrolled /data
+ENV PATH=/opt/unrolled/bin:$PATH PYTHONUNBUFFERED=1
+WORKDIR /data
+
+FROM runtime AS build
+RUN apt-get update && apt-get install --yes --no-install-recommends g++ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/root/.cache/pip pip wheel --no-deps --wheel-dir /wheels .
+
+FROM runtime AS light
+COPY constraints.txt /opt/
+RUN python -m venv /opt/unrolled
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,from=build,source=/wheels,target=/wheels \
+    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker]"
+# Compose may run it as a user who has no home.
+ENV HOME=/tmp
+USER unrolled
+CMD ["unrolled", "--help"]
+
+FROM runtime AS heavy
+COPY constraints.txt /opt/
+RUN python -m venv /opt/unrolled
+# A layer of its own, and before the wheel: it is large and seldom changes.
+RUN --mount=type=cache,target=/root/.cache/pip \
+    pip install --constraint /opt/constraints.txt "tensorflow[and-cuda]"
+RUN --mount=type=cache,target=/root/.cache/pip \
+    --mount=type=bind,from=build,source=/wheels,target=/wheels \
+    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker]"
+# Compose may run it as a user who has no home.
+ENV HOME=/tmp
+USER unrolled
+CMD ["unrolled", "--help"]

@@ -1,0 +1,113 @@
+"""What an input's first bytes tell, before anything is queued."""
+
+from pathlib import Path
+
+from producer.sources.compression import read_chunks, sniff
+from producer.sources.delimited import DELIMITERS, Records, header_columns
+from producer.sources.discovery import SourceFile
+from producer.sources.errors import DamagedInputError
+from producer.sources.jsonl import json_object, row_field
+from producer.sources.lines import LongLine, split_lines
+from producer.sources.options import SourceOptions
+from unrolled.errors import RowError
+
+# First bytes of what people also call data. None of them is read as text by accident.
+_FOREIGN = {
+    b"PK\x03\x04": "a zip archive",
+    b"\xfd7zXZ": "xz-compressed",
+    b"BZh91AY": "bzip2-compressed",
+    b"\xff\xfe": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
+    b"\xfe\xff": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
+    b"SQLite format 3\0": "an SQLite database",
+}
+_TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow"}
+
+
+def check_head(source: SourceFile, options: SourceOptions) -> bool:
+    """Check what can be seen without reading on.
+
+    Args:
+        source: a regular file; a pipe's first bytes can't be put back.
+        options: fields, and whether the user named the format.
+
+    Returns:
+        True where the rows hold text, as far as the head shows.
+
+    Raises:
+        DamagedInputError: the content is not what the name or the format says, or lacks what is asked for.
+    """
+    try:
+        with Path(source.path).open("rb") as file:
+            magic = file.read(16)
+            _check_compression(magic, source)
+            file.seek(0)
+            head = next(read_chunks(file, source.compression), b"")
+    except OSError as error:
+        raise DamagedInputError(f"can't be read ({error.strerror or error})") from error
+    _check_content(head, source, options)
+    if source.format in ("parquet", "arrow"):
+        if source.compression != "none":
+            # Their schema may be at the end: it is checked when the file has been decompressed.
+            return options.kind == "text"
+        from producer.sources.tables import check_table  # noqa: PLC0415  (pyarrow takes its time to load)
+
+        return check_table(Path(source.path), source.format, options).is_text
+    return _lines_hold_text(head, source, options)
+
+
+def _check_compression(magic: bytes, source: SourceFile) -> None:
+    found = sniff(magic)
+    if found == source.compression:
+        return
+    if found == "none":
+        start = f"begins with {magic[:4].hex(' ')}" if magic else "is empty"
+        raise DamagedInputError(f"is named as {source.compression}, but {start}; rename or replace it")
+    raise DamagedInputError(f"is {found} by its content, but not by its name; end its name in .gz or .zst")
+
+
+def _check_content(head: bytes, source: SourceFile, options: SourceOptions) -> None:
+    if source.format in ("parquet", "arrow"):
+        magic = b"PAR1" if source.format == "parquet" else b""
+        if not head.startswith(magic) or not head:
+            raise DamagedInputError(
+                f"is no {source.format} file: it begins with {head[:4].hex(' ') or 'nothing'}"
+            )
+        return
+    for magic, what in _FOREIGN.items():
+        if head.startswith(magic):
+            raise DamagedInputError(f"is {what}; allowed: plain, .gz or .zst")
+    for magic, what in _TABLES.items():
+        if options.format is None and head.startswith(magic):
+            raise DamagedInputError(f"is {what} by its content, but not by its name; say --format {what}")
+
+
+def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
+    if source.format == "text":
+        return options.kind != "tokens"
+    lines = next(split_lines([head], options.max_row_bytes), [])
+    if source.format == "jsonl":
+        return _json_holds_text(lines, source, options)
+    records = Records(DELIMITERS[source.format], options.max_row_bytes)
+    header = next(records.push(lines), None)
+    if header is not None:
+        return header_columns(header, options).is_text
+    if not head:
+        raise DamagedInputError("is empty; the first line must name the columns")
+    return options.kind == "text"
+
+
+def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options: SourceOptions) -> bool:
+    if not lines or isinstance(lines[0], LongLine):
+        return options.kind == "text"
+    try:
+        return row_field(json_object(lines[0]), options) == options.text_field
+    except RowError as error:
+        if options.format is None and ".json" in (
+            Path(source.path).suffix,
+            Path(Path(source.path).stem).suffix,
+        ):
+            # The extension alone doesn't say that each line is an object.
+            raise DamagedInputError(
+                f"is not JSON lines (first line: {error}); write one object a line, or say --format"
+            ) from error
+        return options.kind == "text"

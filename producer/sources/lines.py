@@ -1,0 +1,113 @@
+"""Lines out of chunks, and rows out of lines."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from producer.rows import BadRow, SourceBatch, SourceRow
+from producer.sources.fields import decoded, spaced_tokens
+from producer.sources.options import SourceOptions
+from unrolled.errors import RowError
+
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+ParseLine = Callable[[bytes, int], SourceRow | BadRow]
+
+
+@dataclass(frozen=True, slots=True)
+class LongLine:
+    """Stands for a line over the limit, whose bytes were let go."""
+
+    size_bytes: int
+    max_row_bytes: int
+
+    @property
+    def reason(self) -> str:
+        """Why its row is bad."""
+        return f"line of {self.size_bytes} bytes; allowed: {self.max_row_bytes} (--max-row-bytes)"
+
+
+def split_lines(chunks: Iterable[bytes], max_row_bytes: int) -> Iterator[list[bytes | LongLine]]:
+    r"""Yield, for each chunk, the lines that it completes, without their ends ("\n", or "\r\n").
+
+    Only "\n" ends a line. The last line counts without one. A UTF-8 byte-order mark in front of the first
+    line is dropped. At most one chunk and `max_row_bytes` are held.
+
+    Args:
+        chunks: content; an empty chunk (a tick) gives an empty list.
+        max_row_bytes: longer lines become a LongLine.
+    """
+    held: list[bytes] = []  # the beginning of a line whose end has not come yet
+    held_bytes = 0  # counts on where the bytes themselves have been let go
+    first = True
+
+    def finished(line: bytes) -> bytes | LongLine:
+        if first:
+            line = line.removeprefix(BYTE_ORDER_MARK)
+        if line[-1:] == b"\r":
+            line = line[:-1]
+        return line if len(line) <= max_row_bytes else LongLine(len(line), max_row_bytes)
+
+    def joined() -> bytes | LongLine:
+        line = b"".join(held)
+        return finished(line) if len(line) == held_bytes else LongLine(held_bytes, max_row_bytes)
+
+    for chunk in chunks:
+        lines: list[bytes | LongLine] = []
+        *ended, rest = chunk.split(b"\n")
+        if ended:
+            held.append(ended[0])
+            held_bytes += len(ended[0])
+            lines.append(joined())
+            first = False
+            lines.extend(map(finished, ended[1:]))
+            held, held_bytes = [], 0
+        if rest:
+            held_bytes += len(rest)
+            # Room for what `finished` takes off.
+            if held_bytes <= max_row_bytes + len(BYTE_ORDER_MARK) + 1:
+                held.append(rest)
+            else:
+                held.clear()
+        yield lines
+    if held_bytes:
+        yield [joined()]
+
+
+def read_lines(
+    chunks: Iterable[bytes], file: str, options: SourceOptions, parse: ParseLine
+) -> Iterator[SourceBatch]:
+    """Yield one row a line, in batches; an empty chunk gives an empty batch.
+
+    Args:
+        chunks: content.
+        file: the label that rows carry.
+        options: `max_row_bytes` and `batch_rows` count here.
+        parse: makes a row of a line and its position.
+    """
+    position = 0
+    for lines in split_lines(chunks, options.max_row_bytes):
+        for start in range(0, len(lines) or 1, options.batch_rows):
+            part = lines[start : start + options.batch_rows]
+            yield [
+                BadRow(file, at, None, line.reason) if isinstance(line, LongLine) else parse(line, at)
+                for at, line in enumerate(part, position)
+            ]
+            position += len(part)
+
+
+def text_parser(file: str, options: SourceOptions) -> ParseLine:
+    """Give what makes a row of a line of text, or of token ids where `options.kind` is "tokens"."""
+
+    def parse_text(line: bytes, position: int) -> SourceRow | BadRow:
+        try:
+            return SourceRow(file, position, None, decoded(line), None)
+        except RowError as error:
+            return BadRow(file, position, None, str(error))
+
+    def parse_tokens(line: bytes, position: int) -> SourceRow | BadRow:
+        try:
+            return SourceRow(file, position, None, None, spaced_tokens(decoded(line)))
+        except RowError as error:
+            return BadRow(file, position, None, str(error))
+
+    return parse_tokens if options.kind == "tokens" else parse_text

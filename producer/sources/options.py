@@ -1,0 +1,69 @@
+"""What the user may say about the inputs."""
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from unrolled.errors import RequestError
+
+Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow"]
+Compression = Literal["none", "gzip", "zstd"]
+Kind = Literal["auto", "text", "tokens"]
+
+FORMATS: tuple[str, ...] = get_args(Format)
+KINDS: tuple[str, ...] = get_args(Kind)
+
+
+@dataclass(frozen=True, slots=True)
+class SourceOptions:
+    """How inputs are read.
+
+    Attributes:
+        format: one of FORMATS for every input; None goes by each name's extension ("-" is then text).
+        kind: what a row holds. "auto": the text field where there is one, else the tokens field.
+        text_field: field or column with the text.
+        tokens_field: field or column with the token ids (in CSV: separated by spaces).
+        id_field: field or column with the row's id; None takes "id" where there is one.
+        max_row_bytes: a longer row is quarantined without being held whole.
+        batch_rows: rows in a batch, at most.
+        follow: read standard input as it arrives.
+        tick_seconds: with `follow`, a batch (maybe an empty one) comes at least this often.
+    """
+
+    format: Format | None = None
+    kind: Kind = "auto"
+    text_field: str = "text"
+    tokens_field: str = "tokens"
+    id_field: str | None = None
+    max_row_bytes: int = 16 * 1024 * 1024
+    batch_rows: int = 1024
+    follow: bool = False
+    tick_seconds: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Refuse what can't be.
+
+        Raises:
+            RequestError: a value is not allowed, or two contradict each other.
+        """
+        if self.format is not None and self.format not in FORMATS:
+            raise RequestError(f"format {self.format!r} is unknown; allowed: {', '.join(FORMATS)}")
+        if self.kind not in KINDS:
+            raise RequestError(f"input kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+        if self.text_field == self.tokens_field:
+            raise RequestError(
+                f"text and tokens can't both come from the field {self.text_field!r}; name two"
+            )
+        for name, value in (("max_row_bytes", self.max_row_bytes), ("batch_rows", self.batch_rows)):
+            if value < 1:
+                raise RequestError(f"{name} is {value}; allowed: 1 or more")
+        if not self.tick_seconds > 0:
+            raise RequestError(f"tick_seconds is {self.tick_seconds}; allowed: more than 0")
+        if self.follow and self.format in ("parquet", "arrow"):
+            raise RequestError(
+                f"{self.format} can't be followed; allowed with --follow: text, jsonl, csv, tsv"
+            )
+
+    @property
+    def id_column(self) -> str:
+        """The field that ids are looked for in."""
+        return "id" if self.id_field is None else self.id_field

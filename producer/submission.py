@@ -1,0 +1,157 @@
+"""The whole way of a job's rows to the queue: sources, tokenization, duplicate ids, cutting, sending."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from producer.cutter import Cutter
+from producer.enqueuing import Enqueuer, Summary, cuts
+from producer.identity import IdentityLedger
+from producer.sources import InputPlan, SourceOptions, check_inputs, read_batches
+from producer.tokenization import load_tokenizer, tokenize
+from unrolled.errors import ModelError, RequestError
+from unrolled.job import Job, JobDirectory, create_job
+from unrolled.manifest import read_manifest
+from unrolled.model_directory import ModelDirectory, open_model
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
+
+    from tokenizers import Tokenizer
+
+    from producer.queue import ShardQueue
+    from producer.rows import RowBatch, SourceBatch
+
+#: A shard's file aims at this many bytes of float32 outputs: benchmarks/shard_size.py.
+FILE_BYTES = 64 * 2**20
+_SMALLEST_SHARD, _LARGEST_SHARD = 2**12, 2**18
+#: Options that change how rows are read but not which rows there are.
+_NOT_THE_JOBS = ("batch_rows", "tick_seconds")
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """What a user asks for.
+
+    Attributes:
+        inputs: files, directories, patterns, or "-".
+        out: output directory.
+        model: model directory.
+        source: how the inputs are read.
+        shard_tokens: token ids at which a shard is cut; None for files of about `FILE_BYTES`.
+        flush_seconds: on a live input, how long a row may wait for its shard to fill.
+        with_tokens: store the token ids beside the outputs.
+        special_tokens: let the tokenizer add its special tokens.
+    """
+
+    inputs: tuple[str, ...]
+    out: Path
+    model: Path
+    source: SourceOptions = field(default_factory=SourceOptions)
+    shard_tokens: int | None = None
+    flush_seconds: float = 5.0
+    with_tokens: bool = False
+    special_tokens: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A submission whose inputs, model and output directory passed every check; nothing is queued yet.
+
+    Attributes:
+        directory: of the job, made or found again.
+        model: its model.
+        plan: its inputs.
+        tokenizer: None where no input holds text.
+        shard_tokens: as decided.
+    """
+
+    submission: Submission
+    directory: JobDirectory
+    model: ModelDirectory
+    plan: InputPlan
+    tokenizer: Tokenizer | None
+    shard_tokens: int
+
+
+def prepare(submission: Submission) -> Prepared:
+    """Check everything that can be checked before anything is queued, and make the output directory.
+
+    Raises:
+        UnrolledError: an input, the model, the tokenizer or the directory can't be used; the text says which and why.
+    """
+    if submission.source.follow and submission.inputs != ("-",):
+        raise RequestError(
+            f"--follow reads standard input only, not {', '.join(submission.inputs)}; "
+            "pipe it in: tail -F FILE | unrolled enqueue --follow -"
+        )
+    model = open_model(submission.model)
+    plan = check_inputs(submission.inputs, submission.source)
+    tokenizer = None
+    if model.tokenizer_path:
+        tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
+    elif plan.text_file is not None:
+        raise ModelError(
+            f"{plan.text_file} holds text, but {submission.model} has no tokenizer.json; make one with "
+            f"`unrolled tokenizer fit INPUTS --out {submission.model}`, or give token ids (--tokens-field)"
+        )
+    shard_tokens = submission.shard_tokens or default_shard_tokens(model.config.num_lstm_units)
+    options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
+    options |= {
+        "shard_tokens": shard_tokens,
+        "with_tokens": submission.with_tokens,
+        "special_tokens": submission.special_tokens,
+    }
+    directory = create_job(submission.out, Job(model.fingerprint, submission.inputs, options))
+    return Prepared(submission, directory, model, plan, tokenizer, shard_tokens)
+
+
+def default_shard_tokens(units: int) -> int:
+    """Token ids for a file of about `FILE_BYTES` of float32 outputs, within bounds."""
+    return max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // (4 * units)))
+
+
+def submit(
+    prepared: Prepared,
+    queue: ShardQueue,
+    each: Callable[[Summary], None],
+    on_bytes: Callable[[int], None] | None = None,
+) -> Summary:
+    """Bring every row to the queue; what earlier runs of the same command did isn't done again.
+
+    Args:
+        prepared: from `prepare`.
+        queue: of the model.
+        each: called after each shard with the summary so far.
+        on_bytes: told of input bytes as they are read.
+
+    Raises:
+        UnrolledError: an input broke off, has changed since the job began, or the output directory failed. What was
+            queued stays queued; the same command goes on from there.
+    """
+    live = prepared.submission.source.follow
+    with prepared.directory.lock(), IdentityLedger([file.label for file in prepared.plan.files]) as identities:
+        enqueuer = Enqueuer(prepared.directory, queue, live=live, each=each)
+        batches = read_batches(prepared.plan, prepared.submission.source, on_bytes=on_bytes)
+        if live:
+            batches = _continued(batches, read_manifest(prepared.directory.path).rows)
+        rows: Iterable[RowBatch] = identities.unique(
+            tokenize(
+                batches,
+                prepared.tokenizer,
+                prepared.model.config.vocab_size,
+                add_special_tokens=prepared.submission.special_tokens,
+            )
+        )
+        cutter = Cutter(prepared.shard_tokens)
+        with closing(cuts(rows, cutter, prepared.submission.flush_seconds if live else None)) as stream:
+            return enqueuer.run(stream)
+
+
+def _continued(batches: Iterator[SourceBatch], first: int) -> Iterator[SourceBatch]:
+    """A live stream's rows are numbered on from where the last run ended, so that no two have one id."""
+    for batch in batches:
+        yield [replace(row, position=row.position + first) for row in batch] if first else batch

@@ -1,0 +1,208 @@
+"""Rows of text or of unchecked ids become rows of checked token ids, a batch at a time."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence, Sized
+from itertools import chain, repeat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
+from unrolled.errors import ModelError, RowError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Characters given to the tokenizer at once: it takes about a hundred bytes for each while it works.
+_ENCODE_CHARACTERS = 1024 * 1024
+# A bad value is shown up to this.
+_SHOWN_BITS = 128
+_SHOWN_CHARACTERS = 60
+# "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but no plain word.
+_PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
+
+
+def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
+    """Load a Hugging Face tokenizer file for a model.
+
+    Truncation and padding that the file may ask for are switched off: no token is dropped, none made up.
+
+    Args:
+        path: tokenizer.json.
+        vocab_size: the model's; ids 1..vocab_size are words, 0 is padding.
+
+    Raises:
+        ModelError: the file can't be read, or its ids don't fit the model.
+    """
+    # Its own threads are wanted; unset, a fork elsewhere in the process would switch them off with a warning.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from tokenizers import Tokenizer  # noqa: PLC0415  (the command line starts without it)
+
+    try:
+        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises nothing more precise
+        raise ModelError(
+            f"{path} is no tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "
+            "Hugging Face tokenizers format"
+        ) from error
+    check_vocabulary(tokenizer, vocab_size, str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None:
+    """Check that a tokenizer's ids are those of a model.
+
+    Raises:
+        ModelError: an id is above `vocab_size`, or 0 stands for something else than padding.
+    """
+    vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+    word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
+    if largest > vocab_size:
+        raise ModelError(
+            f"{name}: the id of {word!r} is {largest}; the model's vocab_size allows 1..{vocab_size}. Make "
+            f"the tokenizer with --vocab-size {vocab_size}, or a model with vocab_size {largest}"
+        )
+    padding = tokenizer.padding
+    padding_token = None if padding is None or padding["pad_id"] != 0 else padding["pad_token"]
+    for word, number in vocabulary.items():
+        if number == 0 and word != padding_token and not _PADDING(word):
+            raise ModelError(
+                f"{name}: id 0 is the token {word!r}, but 0 is padding for the model; shift the ids by one, "
+                "or call the token with id 0 [PAD]"
+            )
+
+
+def tokenize(
+    batches: Iterable[SourceBatch],
+    tokenizer: "Tokenizer | None",
+    vocab_size: int,
+    *,
+    add_special_tokens: bool = True,
+) -> Iterator[RowBatch]:
+    """Yield a batch of the same length and order for each batch, with token ids; BadRows pass through.
+
+    Args:
+        batches: from the sources; an empty one gives an empty one.
+        tokenizer: from `load_tokenizer`; None where the model has none, and text then is a bad row.
+        vocab_size: ids 0..vocab_size are allowed.
+        add_special_tokens: apply the tokenizer's own post-processor, as its file says and as Hugging Face
+            does by default; one made by `unrolled tokenizer` has none.
+    """
+    for batch in batches:
+        given = [row for row in batch if isinstance(row, SourceRow)]
+        texts = iter(
+            _encoded([row.text for row in given if row.text is not None], tokenizer, add_special_tokens)
+        )
+        ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
+        found = iter(ids)
+        yield [row if isinstance(row, BadRow) else _row(row, next(found)) for row in batch]
+
+
+def _row(row: SourceRow, found: NDArray[np.int32] | RowError) -> Row | BadRow:
+    if isinstance(found, RowError):
+        return BadRow(row.file, row.position, row.id, str(found))
+    id = automatic_id(row.file, row.position) if row.id is None else row.id  # noqa: A001  (the field's own name)
+    return Row(row.file, row.position, id, found)
+
+
+def _encoded(
+    texts: Sequence[str], tokenizer: "Tokenizer | None", add_special_tokens: bool
+) -> Iterator[list[int] | RowError]:
+    if tokenizer is None:
+        missing = RowError(
+            "holds text, but the model has no tokenizer; add a tokenizer.json, or give token ids"
+        )
+        yield from repeat(missing, len(texts))
+        return
+    start = 0
+    while start < len(texts):
+        end, characters = start + 1, len(texts[start])
+        while end < len(texts) and characters + len(texts[end]) <= _ENCODE_CHARACTERS:
+            characters += len(texts[end])
+            end += 1
+        yield from _encoded_part(texts[start:end], tokenizer, add_special_tokens)
+        start = end
+
+
+def _encoded_part(
+    texts: Sequence[str], tokenizer: "Tokenizer", add_special_tokens: bool
+) -> list[list[int] | RowError]:
+    try:
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+    except Exception as error:  # noqa: BLE001  (the library raises nothing more precise)
+        if len(texts) == 1:
+            return [RowError(f"the tokenizer refuses this text: {error}")]
+        # One text of the batch: the others must not suffer for it.
+        return [ids for text in texts for ids in _encoded_part([text], tokenizer, add_special_tokens)]
+    return [encoding.ids for encoding in encodings]
+
+
+def checked_ids(rows: Sequence[object], vocab_size: int) -> list[NDArray[np.int32] | RowError]:
+    """Check rows of token ids, all at once where all are good.
+
+    Args:
+        rows: for each row a list of what should be integers, or an integer array of any width; a
+            RowError passes through.
+        vocab_size: ids 0..vocab_size are allowed.
+
+    Returns:
+        For each row its ids as int32 (steps,), or what is wrong with the first bad one.
+    """
+    together = _integers(rows)
+    if together is None or not _in_range(together, vocab_size):
+        return [_checked_row(row, vocab_size) for row in rows]
+    flat = together.astype(np.int32)
+    lengths = [len(row) for row in rows if isinstance(row, Sized)]
+    ends = np.cumsum(lengths, dtype=np.int64).tolist()
+    return [flat[end - length : end] for end, length in zip(ends, lengths, strict=True)]
+
+
+def _integers(rows: Sequence[object]) -> NDArray[np.integer] | None:
+    """Join rows into one integer array; None unless every row is a sequence of integers of 64 bits."""
+    if rows and all(isinstance(row, np.ndarray) and row.dtype.kind in "iu" for row in rows):
+        arrays = [np.asarray(row) for row in rows]
+        # Joined, uint64 and int64 would become float64.
+        return np.concatenate(arrays) if len({array.dtype for array in arrays}) == 1 else None
+    lists = [row for row in rows if isinstance(row, list)]
+    flat = list(chain.from_iterable(lists))
+    if len(lists) < len(rows) or set(map(type, flat)) - {int}:  # a bool is an int for NumPy, not for us
+        return None
+    try:
+        return np.fromiter(flat, np.int64, len(flat))
+    except OverflowError:
+        return None
+
+
+def _in_range(ids: NDArray[np.integer], vocab_size: int) -> bool:
+    return not ids.size or (int(ids.min()) >= 0 and int(ids.max()) <= vocab_size)
+
+
+def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
+    if isinstance(row, RowError):
+        return row
+    ids = _integers([row])
+    if ids is not None and _in_range(ids, vocab_size):
+        return ids.astype(np.int32)
+    if isinstance(row, np.ndarray):
+        row = row.tolist()
+    if not isinstance(row, list):
+        return RowError(f"its tokens are {_shown(row)}; allowed: a list of integers")
+    at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
+    what = "" if type(row[at]) is int else "no integer; "
+    return RowError(
+        f"token {_shown(row[at])} at place {at} (from 0): {what}allowed: 0 (padding) and 1..{vocab_size}"
+    )
+
+
+def _shown(value: object) -> str:
+    """A value as JSON writes it, short."""
+    if type(value) is int and value.bit_length() > _SHOWN_BITS:  # Python itself may refuse to write it
+        return f"of {value.bit_length()} bits"
+    words = {"None": "null", "True": "true", "False": "false"}
+    text = repr(value)
+    return words.get(text, text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")

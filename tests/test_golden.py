@@ -1,0 +1,99 @@
+"""Files of format version 1, as a release wrote them, are read for as long as that version is read.
+
+They were written once and stay as they are: a test that fails here has found a break of the format.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+import unrolled
+from unrolled.inspection import inspect_part
+from unrolled.ragged import Ragged
+from unrolled.schema import FileInfo, ShardId
+from worker.writer import encode
+
+GOLDEN = Path(__file__).parent / "golden"
+FILES = ["part-000000-0123456789ab.parquet", "part-000001-ba9876543210.parquet"]
+
+# What the files hold, in order: (id, tokens).
+ROWS = [
+    ("docs.txt#0", [5, 3]),
+    ("docs.txt#1", [0, 7, 0, 1, 9, 0]),
+    ("docs.txt#2", []),
+    ("docs.txt#3", [0, 0]),
+    ("Straße 中文 🎉", [2]),
+    ("", [4, 4, 4, 4]),
+    ("docs.txt#6", [1, 0, 1]),
+]
+SPLIT = 4
+
+
+def shard(rows, first_vector, index, content_hash):
+    """The arguments that the files were written from."""
+    values = np.array([token for _, tokens in rows for token in tokens], np.int32)
+    tokens = Ragged(values, np.cumsum([0, *(len(tokens) for _, tokens in rows)], dtype=np.int64))
+    real = int((values != 0).sum())
+    # Eighths from -2 on: exact, of both signs, each but once.
+    outputs = (
+        np.arange(first_vector * 4, (first_vector + real) * 4, dtype=np.float32).reshape(real, 4) / 8 - 2
+    )
+    info = FileInfo("ab" * 32, "fused", "float32", "golden", ShardId(index, content_hash), len(rows), real)
+    return info, [row_id for row_id, _ in rows], tokens, outputs
+
+
+SHARDS = [shard(ROWS[:SPLIT], 0, 0, "0123456789ab"), shard(ROWS[SPLIT:], 5, 1, "ba9876543210")]
+
+
+@pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
+def test_todays_writer_gives_the_same_columns_and_metadata(name, arguments):
+    """Schema, row groups, encodings and our keys, all but the versions of what wrote them."""
+    file = io.BytesIO()
+    encode(file, *arguments, with_tokens=True)
+    now, then = pq.ParquetFile(file), pq.ParquetFile(GOLDEN / name)
+    assert now.schema_arrow.equals(then.schema_arrow, check_metadata=True)
+    assert now.schema.equals(then.schema)
+    assert versionless(now.metadata.metadata) == versionless(then.metadata.metadata)
+    for column in range(len(then.schema)):
+        one, other = (file.metadata.row_group(0).column(column) for file in (now, then))
+        assert (one.encodings, one.compression) == (other.encodings, other.compression)
+
+
+def versionless(metadata):
+    return {
+        key: value
+        for key, value in metadata.items()
+        if key.startswith(b"unrolled.") and b"version" not in key[9:]
+    }
+
+
+@pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
+def test_todays_inspection_passes(name, arguments):
+    """The counts, the metadata and the digest of a published file stay what they were."""
+    contents = inspect_part(GOLDEN / name)
+    assert contents.info == arguments[0]
+    assert (
+        contents.digest
+        == {
+            0: "db206ae3138fe0d171588966f039360f",
+            1: "829d200dc2566c5a70fa19db6a5f8428",
+        }[contents.info.shard.index]
+    )
+
+
+def test_todays_reader_reads_them():
+    """Every value of every row, to the last bit."""
+    outputs = np.concatenate([arguments[3] for arguments in SHARDS])
+    dataset = unrolled.open(GOLDEN)
+    assert (len(dataset), dataset.tokens, dataset.units) == (7, 12, 4)
+    taken = 0
+    for row, (row_id, tokens) in zip(dataset, ROWS, strict=True):
+        assert row.id == row_id
+        assert row.tokens.tolist() == tokens
+        assert row.mask.tolist() == [token != 0 for token in tokens]
+        np.testing.assert_array_equal(row.outputs, outputs[taken : taken + row.length])
+        taken += row.length
+    assert taken == 12

@@ -1,0 +1,52 @@
+"""The snippets of docs/reading.md, run as they are printed."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import unrolled
+
+PROSE = (Path(__file__).parent.parent / "docs" / "reading.md").read_text(encoding="utf-8")
+SNIPPETS = dict(
+    re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", PROSE, re.MULTILINE | re.DOTALL)
+)
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    """The golden files, where the snippets look for them, among what else lies in a job's directory."""
+    shutil.copytree(Path(__file__).parent / "golden", tmp_path / "OUT")
+    (tmp_path / "OUT" / "_pending").mkdir()
+    (tmp_path / "OUT" / "_pending" / "000002-0123456789ab.rows").write_bytes(b"half")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "OUT"
+
+
+def test_the_page_shows_all_readers():
+    """The snippets are found, so that the tests below test something."""
+    assert set(SNIPPETS) == {"unrolled", "pyarrow", "DuckDB", "Polars", "pandas"}
+
+
+@pytest.mark.parametrize("reader", ["pyarrow", "DuckDB", "Polars", "pandas"])
+def test_reader(out, reader):
+    """Each gives one row's (length, units) matrix as this product's own reader does."""
+    names = {}
+    exec(SNIPPETS[reader], names)
+    expected = next(row for row in unrolled.open(out) if row.id == "docs.txt#1")
+    assert names["matrix"].dtype == np.float32
+    np.testing.assert_array_equal(names["matrix"], expected.outputs)
+    assert names["matrix"].shape == (3, 4)
+
+
+@pytest.mark.usefixtures("out")
+def test_own_reader(capsys):
+    """What the page shows of this product's reader runs and gives what its comments say."""
+    names = {}
+    exec(SNIPPETS["unrolled"], names)
+    assert capsys.readouterr().out.startswith("7 rows of 4 units by model abab")
+    assert names["outputs"].shape[::2] == (len(names["batch"]), 4)
+    assert names["masks"].dtype == bool
+    assert names["vectors"].shape == (7, 4)

@@ -1,0 +1,41 @@
+"""Every token's LSTM state, in Parquet: the reader.
+
+>>> import unrolled
+>>> dataset = unrolled.open("out")
+>>> for row in dataset:
+...     print(row.id, row.outputs.shape)
+
+Nothing is imported until it is used: the command line imports this package and must start at once.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from unrolled.batch import Batch, Row, pooled, to_padded
+    from unrolled.errors import UnrolledError
+    from unrolled.reader import Dataset
+    from unrolled.reader import open_dataset as open  # noqa: A004 - `unrolled.open` is the name people look for
+
+    __version__: str
+
+__all__ = ["Batch", "Dataset", "Row", "UnrolledError", "__version__", "open", "pooled", "to_padded"]
+
+_HOMES = {
+    "Batch": ("batch", "Batch"),
+    "Dataset": ("reader", "Dataset"),
+    "Row": ("batch", "Row"),
+    "UnrolledError": ("errors", "UnrolledError"),
+    "open": ("reader", "open_dataset"),
+    "pooled": ("batch", "pooled"),
+    "to_padded": ("batch", "to_padded"),
+}
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("unrolled.schema").release()
+    if name not in _HOMES:
+        raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
+    module, attribute = _HOMES[name]
+    return getattr(import_module(f"unrolled.{module}"), attribute)

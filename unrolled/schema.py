@@ -1,0 +1,233 @@
+"""What a published file holds: its columns, its metadata and its name.
+
+One file per shard, `part-{shard}.parquet`. Columns, none of which can hold a null:
+
+    id       string                                 the user's own id, else <file>#<row>
+    length   int32                                  number of real tokens
+    mask     list<bool>                             sign(tokens), as long as the row came in
+    outputs  list<fixed_size_list<float>[units]>    one vector for each True of the mask, in order
+    tokens   list<int32>                            the row as it came in; only if asked for
+
+The metadata says where the file comes from. It holds nothing that differs between two attempts (no time, no
+host, no attempt number): the same rows give the same bytes.
+
+What lies in a format version is fixed: another column, or another meaning of one, is another version.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
+
+from unrolled.errors import FileFormatError, PayloadError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+FORMAT_VERSION = 1
+METADATA_PREFIX = "unrolled."
+
+_SHARD = re.compile(r"([0-9]{6,12})-([0-9a-f]{12})")
+_PART = re.compile(r"part-(.+)\.parquet")
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
+
+
+def release() -> str:
+    """The installed version of this product, "unknown" where it runs from sources that nobody installed."""
+    return _installed("unrolled")
+
+
+def _installed(distribution: str) -> str:
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 0.05 s, see arrow_schema
+
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return "unknown"
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class ShardId:
+    """Which shard of its job, and of what content; as text "000042-0123456789ab".
+
+    Attributes:
+        index: position of the shard in its job, from 0, below 10**12.
+        hash: 12 lower-case hexadecimal digits of the content's hash.
+    """
+
+    index: int
+    hash: str
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the one spelling that `str()` gives; ids come from outside and become file names.
+
+        Raises:
+            PayloadError: the text is anything else.
+        """
+        found = _SHARD.fullmatch(text)
+        shard = found and cls(int(found[1]), found[2])
+        if not shard or str(shard) != text:
+            raise PayloadError(
+                f"shard id {text[:80]!r} is not 6 to 12 digits, '-' and 12 hexadecimal digits, as in"
+                " 000042-0123456789ab; the message was not sent by this product: drop it"
+            )
+        return shard
+
+    def __str__(self) -> str:
+        return f"{self.index:06d}-{self.hash}"
+
+
+def part_name(shard: ShardId) -> str:
+    """The name of a shard's file: part-000042-0123456789ab.parquet."""
+    return f"part-{shard}.parquet"
+
+
+def shard_of_part(name: str) -> ShardId:
+    """Which shard a file name belongs to.
+
+    Raises:
+        PayloadError: the name is not one that `part_name` gives.
+    """
+    found = _PART.fullmatch(name)
+    return ShardId.parse(found[1] if found else name)
+
+
+@dataclass(frozen=True, slots=True)
+class FileInfo:
+    """Where a file comes from and how much is in it.
+
+    Attributes:
+        model_fingerprint: SHA-256 of the model directory, 64 hexadecimal digits.
+        engine: what computed the outputs, "fused" or "tensorflow".
+        precision: of the arithmetic, "float32" or "bfloat16".
+        job: id of the job.
+        shard: which shard of the job.
+        rows: number of rows.
+        tokens: number of real tokens, which is the sum of `length`.
+    """
+
+    model_fingerprint: str
+    engine: str
+    precision: str
+    job: str
+    shard: ShardId
+    rows: int
+    tokens: int
+
+    def encode(self) -> dict[str, str]:
+        """The file's key-value metadata.
+
+        Raises:
+            FileFormatError: a value is one that `decode` would refuse.
+        """
+        fields = {
+            "format_version": FORMAT_VERSION,
+            "model_fingerprint": self.model_fingerprint,
+            "engine": self.engine,
+            "precision": self.precision,
+            "job": self.job,
+            "shard": self.shard,
+            "rows": self.rows,
+            "tokens": self.tokens,
+            "version": release(),
+            "pyarrow_version": _installed("pyarrow"),
+        }
+        metadata = {METADATA_PREFIX + key: str(value) for key, value in fields.items()}
+        self.decode({key.encode(): value.encode() for key, value in metadata.items()})
+        return metadata
+
+    @classmethod
+    def decode(cls, metadata: Mapping[bytes, bytes] | None) -> Self:
+        """Read the key-value metadata of a file; keys of others are left alone.
+
+        Raises:
+            FileFormatError: the file is not ours, of another format version, or a value is malformed.
+        """
+        found = metadata or {}
+
+        def text(key: str, allowed: re.Pattern[str]) -> str:
+            value = found.get((METADATA_PREFIX + key).encode())
+            if value is None:
+                raise FileFormatError(
+                    f"metadata {METADATA_PREFIX}{key} is missing; the file was not written by unrolled"
+                )
+            decoded = value.decode("utf-8", errors="replace")
+            if not allowed.fullmatch(decoded):
+                raise FileFormatError(
+                    f"metadata {METADATA_PREFIX}{key} is {decoded[:80]!r}, not {allowed.pattern}"
+                )
+            return decoded
+
+        if (stored := int(text("format_version", _COUNT))) != FORMAT_VERSION:
+            raise FileFormatError(
+                f"file of format version {stored}; this release reads version {FORMAT_VERSION}:"
+                " use the release of unrolled that wrote it, or write it again"
+            )
+        try:
+            shard = ShardId.parse(text("shard", _SHARD))
+        except PayloadError as error:
+            raise FileFormatError(f"metadata {METADATA_PREFIX}shard: {error}") from error
+        return cls(
+            model_fingerprint=text("model_fingerprint", _FINGERPRINT),
+            engine=text("engine", _WORD),
+            precision=text("precision", _WORD),
+            job=text("job", _WORD),
+            shard=shard,
+            rows=int(text("rows", _COUNT)),
+            tokens=int(text("tokens", _COUNT)),
+        )
+
+
+class Columns(NamedTuple):
+    """The choices that decide a file's columns.
+
+    Attributes:
+        units: width of one output vector, at least 1.
+        with_tokens: whether the token ids are stored too.
+    """
+
+    units: int
+    with_tokens: bool = False
+
+
+def arrow_schema(columns: Columns) -> "pa.Schema":
+    """The Arrow schema of a file, without metadata."""
+    import pyarrow as pa  # noqa: PLC0415 - 0.1 s that a command line which only names shards need not pay
+
+    def required(name: str, kind: "pa.DataType") -> "pa.Field":
+        return pa.field(name, kind, nullable=False)
+
+    # "element" is Parquet's own name for what a list holds, so the schema reads back as it was written.
+    vector = pa.list_(required("element", pa.float32()), columns.units)
+    fields = [
+        required("id", pa.string()),
+        required("length", pa.int32()),
+        required("mask", pa.list_(required("element", pa.bool_()))),
+        required("outputs", pa.list_(required("element", vector))),
+    ]
+    if columns.with_tokens:
+        fields.append(required("tokens", pa.list_(required("element", pa.int32()))))
+    return pa.schema(fields)
+
+
+def columns_of(schema: "pa.Schema") -> Columns:
+    """Which choices a file was written with.
+
+    Raises:
+        FileFormatError: the schema is not one that `arrow_schema` gives; the text shows both.
+    """
+    try:
+        width = schema.field("outputs").type.value_type.list_size
+    except (KeyError, AttributeError):
+        width = 1  # any width: the comparison fails on the type
+    columns = Columns(units=max(width, 1), with_tokens="tokens" in schema.names)
+    expected = arrow_schema(columns)
+    if not schema.equals(expected):
+        found = schema.remove_metadata().to_string()
+        raise FileFormatError(
+            f"columns are not those of format version {FORMAT_VERSION}; found\n{found}\nexpected\n{expected}"
+        )
+    return columns

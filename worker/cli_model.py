@@ -1,0 +1,123 @@
+"""`unrolled model`: make and look at model directories, without TensorFlow."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unrolled.errors import ModelError
+from unrolled.model_directory import (
+    WEIGHTS_FILE,
+    ModelConfig,
+    ModelDirectory,
+    default_embedding_dim,
+    new_weights,
+    open_model,
+    save_model,
+)
+
+_DIRECTORY = click.Path(file_okay=False, path_type=Path)
+
+
+@click.group()
+def model() -> None:
+    """Make and look at model directories."""
+
+
+@model.command()
+@click.argument("directory", type=_DIRECTORY)
+@click.option(
+    "--vocab-size", type=int, required=True, show_envvar=True, help="Largest token id; 0 is padding."
+)
+@click.option(
+    "--max-length", type=int, required=True, show_envvar=True, help="Tokens a row is meant to have."
+)
+@click.option(
+    "--lstm-units", type=int, required=True, show_envvar=True, help="Width of a layer, and of outputs."
+)
+@click.option("--lstm-layers", type=int, required=True, show_envvar=True, help="Layers on each other.")
+@click.option(
+    "--embedding-dim",
+    type=int,
+    show_envvar=True,
+    help="Width of the embedding.  [default: fourth root of the vocabulary size]",
+)
+@click.option(
+    "--seed",
+    type=click.IntRange(min=0),
+    default=0,
+    show_default=True,
+    show_envvar=True,
+    help="Of the weights.",
+)
+def new(
+    directory: Path,
+    *,
+    vocab_size: int,
+    max_length: int,
+    lstm_units: int,
+    lstm_layers: int,
+    embedding_dim: int | None,
+    seed: int,
+) -> None:
+    """Make a model with fresh, untrained weights in DIRECTORY.
+
+    \b
+    Example:
+      unrolled model new model/ --vocab-size 10000 --max-length 128 \\
+          --lstm-units 512 --lstm-layers 2
+    """  # noqa: D301 (click wants the character, not a backslash)
+    try:
+        if embedding_dim is None:
+            embedding_dim = default_embedding_dim(max(vocab_size, 1))
+        config = ModelConfig(vocab_size, max_length, lstm_units, lstm_layers, embedding_dim)
+        made = save_model(directory, config, new_weights(config, seed))
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    click.echo(f"{made.path}: {config.parameters:,} parameters, fingerprint {made.fingerprint}")
+
+
+@model.command()
+@click.argument("directory", type=_DIRECTORY)
+@click.option("--json", "as_json", is_flag=True, show_envvar=True, help="Print one JSON object.")
+def show(directory: Path, as_json: bool) -> None:
+    """Show the configuration, size and fingerprint of the model in DIRECTORY.
+
+    \b
+    Example:
+      unrolled model show model/
+      unrolled model show model/ --json | jq -r .fingerprint
+    """  # noqa: D301 (as above)
+    try:
+        facts = _facts(open_model(directory))
+    except ModelError as error:
+        raise click.ClickException(str(error)) from error
+    if as_json:
+        click.echo(json.dumps(facts))
+        return
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        click.echo(f"{name:{width}}  {_text(value)}")
+
+
+def _facts(directory: ModelDirectory) -> dict[str, Any]:
+    config = directory.config
+    return {
+        "path": str(directory.path),
+        "vocab_size": config.vocab_size,
+        "max_length": config.max_length,
+        "num_lstm_units": config.num_lstm_units,
+        "num_lstm_layers": config.num_lstm_layers,
+        "embedding_dim": config.embedding_dim,
+        "parameters": config.parameters,
+        "bytes": (directory.path / WEIGHTS_FILE).stat().st_size,
+        "fingerprint": directory.fingerprint,
+        "tokenizer": directory.tokenizer_path is not None,
+    }
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:,}" if isinstance(value, int) else str(value)

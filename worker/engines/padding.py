@@ -1,0 +1,58 @@
+"""Rows of many shards under one numbering: padded batches go out, results come in."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.ragged import Ragged
+from worker.engines.buckets import Shape
+
+
+class RowStore:
+    """All rows of a pool, numbered through, and the places that their results belong in.
+
+    Args:
+        shards: the rows.
+        outputs: for each shard float32 (tokens, units), written by `store`.
+
+    Attributes:
+        lengths: int64 (rows,), tokens in each row.
+    """
+
+    def __init__(self, shards: Sequence[Ragged], outputs: Sequence[NDArray[np.float32]]) -> None:
+        self.lengths = np.concatenate([np.empty(0, np.int64), *(shard.lengths for shard in shards)])
+        self._values = np.concatenate([np.empty(0, np.int32), *(shard.values for shard in shards)])
+        self._starts = np.cumsum(self.lengths) - self.lengths  # (rows,) in _values
+        self._shards = np.repeat(np.arange(len(shards)), [shard.rows for shard in shards])  # (rows,)
+        self._places = np.concatenate([np.empty(0, np.int64), *(shard.offsets[:-1] for shard in shards)])
+        self._outputs = outputs
+
+    def tokens(
+        self, rows: NDArray[np.int64], begun: int, lengths: NDArray[np.int64], shape: Shape
+    ) -> NDArray[np.int32]:
+        """One padded batch: tokens begun..begun + lengths of each row, zeros to the right and in fillers.
+
+        Returns:
+            int32 (shape.rows, shape.time).
+        """
+        real = np.arange(shape.time) < lengths[:, None]  # (rows, time)
+        steps = self._starts[rows, None] + begun + np.arange(shape.time)
+        batch = np.zeros(shape, np.int32)
+        batch[: len(rows)][real] = self._values[steps[real]]
+        return batch
+
+    def store(
+        self,
+        rows: NDArray[np.int64],
+        begun: int,
+        lengths: NDArray[np.int64],
+        results: NDArray[np.float32],
+    ) -> None:
+        """Put the results (batch, time, units) of such a batch where they belong, without its padding."""
+        # A copy a row, not an index a token: a row is one run of memory at both ends.
+        places = self._places[rows] + begun
+        ends = places + lengths
+        columns = (self._shards[rows], places, ends, lengths)
+        for result, shard, place, end, length in zip(results, *(c.tolist() for c in columns), strict=False):
+            self._outputs[shard][place:end] = result[:length]

@@ -1,0 +1,82 @@
+"""Parquet's levels: how a flat run of values falls into rows.
+
+A list that holds lists is stored flat. Beside each value stand a repetition level (0: a new row, 1: a new element
+of the row's list, 2: a new element of that element) and a definition level (the full depth: there is a value;
+0: the row's list is empty). Both are written as runs, of one level repeated or of packed bits.
+
+Source: https://parquet.apache.org/docs/file-format/data-pages/encodings/#RLE
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from worker.thrift import varint
+
+
+class Entries(NamedTuple):
+    """What a page holds of a list column: an entry for each token, and one for each row that has none.
+
+    Attributes:
+        begins: bool (entries,), True where a row begins.
+        empty: bool (entries,), True where that row has no token.
+    """
+
+    begins: NDArray[np.bool_]
+    empty: NDArray[np.bool_]
+
+    @classmethod
+    def of_rows(cls, ends: NDArray[np.int64]) -> "Entries":
+        """The entries of whole rows, from the number of tokens before each: int64 (rows + 1,)."""
+        counts = np.diff(ends)
+        places = np.concatenate(([0], np.cumsum(np.maximum(counts, 1))))
+        begins, empty = np.zeros((2, int(places[-1])), np.bool_)
+        begins[places[:-1]] = True
+        empty[places[:-1]] = counts == 0
+        return cls(begins, empty)
+
+    @classmethod
+    def of_part(cls, tokens: int, *, begins: bool) -> "Entries":
+        """The entries of some tokens of one row, its first ones or further ones."""
+        entries = cls(*np.zeros((2, tokens), np.bool_))
+        entries.begins[0] = begins
+        return entries
+
+
+def token_levels(entries: Entries) -> bytes:
+    """Repetition and definition levels, each up to 1, where an entry's token is one value."""
+    some_empty = entries.empty.any()
+    definition = _packed(~entries.empty) if some_empty else _repeated(1, len(entries.empty))
+    return _sized(_packed(~entries.begins)) + _sized(definition)
+
+
+def vector_levels(entries: Entries, units: int) -> bytes:
+    """Repetition and definition levels, each up to 2, where an entry's token is a vector of values."""
+    # A run for a vector's first value and one for its others, so that each token takes the same few bytes.
+    token = _repeated(1, 1) + (_repeated(2, units - 1) if units > 1 else b"")
+    repetition = np.tile(np.frombuffer(token, np.uint8), (len(entries.empty), 1))
+    repetition[entries.begins, 1] = 0
+    defined = _repeated(2, units)
+    if entries.empty.any():
+        definition = np.tile(np.frombuffer(defined, np.uint8), (len(entries.empty), 1))
+        # A row without tokens is a single level 0: the first two bytes of either pattern, the rest left out.
+        definition[entries.empty, :2] = np.frombuffer(_repeated(0, 1), np.uint8)
+        kept = ~entries.empty[:, None]
+        in_repetition = kept | (np.arange(len(token)) < len(_repeated(0, 1)))
+        in_definition = kept | (np.arange(len(defined)) < len(_repeated(0, 1)))
+        return _sized(repetition[in_repetition].tobytes()) + _sized(definition[in_definition].tobytes())
+    return _sized(repetition.tobytes()) + _sized(_repeated(2, units * len(entries.empty)))
+
+
+def _repeated(level: int, count: int) -> bytes:
+    return varint(count << 1) + bytes([level])
+
+
+def _packed(bits: NDArray[np.bool_]) -> bytes:
+    packed = np.packbits(bits, bitorder="little").tobytes()
+    return varint(len(packed) << 1 | 1) + packed
+
+
+def _sized(levels: bytes) -> bytes:
+    return len(levels).to_bytes(4, "little") + levels

@@ -1,0 +1,170 @@
+"""Parquet, written straight from NumPy's memory.
+
+General writers work out two levels for every float, one by one, and copy the values into pages; that takes a
+large part of a core. Here vectors are all of one width, so levels are a few bytes a token, and the values go from
+the engine's buffer to the file as they lie. benchmarks/encoding.py holds both against each other.
+
+Every page is a version 1 data page, PLAIN, uncompressed, with a checksum; no value is ever null.
+
+Source: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+"""
+
+import base64
+import zlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, BinaryIO, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unrolled.errors import PayloadError
+from worker.thrift import Value, binary, i16, i32, i64, sequence, struct
+
+_MAGIC = b"PAR1"
+_LARGEST_PAGE = 2**31 - 1
+_DATA_PAGE, _UNCOMPRESSED, _PLAIN, _RLE = 0, 0, 0, 3
+_REQUIRED, _REPEATED = 0, 2
+_CONVERTED_STRING, _CONVERTED_LIST = 0, 3
+_LOGICAL_STRING, _LOGICAL_LIST = 1, 3
+_TYPES = {pa.bool_(): 0, pa.int32(): 1, pa.float32(): 4, pa.string(): 6}
+
+
+class Page(NamedTuple):
+    """A part of a column, in the format's own bytes.
+
+    Attributes:
+        entries: number of values, an empty list counting as one.
+        levels: repetition and definition levels; empty for a column without lists.
+        values: the values, end to end; C-contiguous.
+    """
+
+    entries: int
+    levels: bytes
+    values: NDArray[Any]
+
+
+class Chunk(NamedTuple):
+    """A column's part of a row group.
+
+    Attributes:
+        pages: its pages, made as they are written; at least one.
+        bounds: the least and the greatest value as PLAIN bytes, by which readers may pass over the row group.
+    """
+
+    pages: Iterable[Page]
+    bounds: tuple[bytes, bytes] | None = None
+
+
+class _Leaf(NamedTuple):
+    """A column of the file: its place in the schema and its physical type."""
+
+    path: tuple[str, ...]
+    kind: int
+
+
+class Writer:
+    """One file, from its first byte to its last.
+
+    Args:
+        file: where to; binary, open for writing, at its beginning.
+        schema: of fields that can't be null, of strings, booleans, int32, float32 and lists of them.
+        created_by: the program and its version.
+    """
+
+    def __init__(self, file: BinaryIO, schema: pa.Schema, created_by: str) -> None:
+        self._file = file
+        self._schema = schema
+        self._created_by = created_by
+        self._position = 0
+        self._rows = 0
+        self._row_groups: list[Value] = []
+        self._leaves: list[_Leaf] = []
+        # The root comes first, then every field before what it holds.
+        root = struct({3: i32(_REQUIRED), 4: binary("schema"), 5: i32(len(schema))})
+        self._elements = [root, *(element for field in schema for element in self._describe(field, ()))]
+        self._write(_MAGIC)
+
+    def _describe(self, field: pa.Field, above: tuple[str, ...]) -> Iterator[Value]:
+        path = (*above, field.name)
+        name, required = binary(field.name), i32(_REQUIRED)
+        if not (pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)):
+            self._leaves.append(_Leaf(path, _TYPES[field.type]))
+            fields = {1: i32(_TYPES[field.type]), 3: required, 4: name}
+            if field.type == pa.string():
+                fields |= {6: i32(_CONVERTED_STRING), 10: struct({_LOGICAL_STRING: struct({})})}
+            yield struct(fields)
+            return
+        logical = struct({_LOGICAL_LIST: struct({})})
+        yield struct({3: required, 4: name, 5: i32(1), 6: i32(_CONVERTED_LIST), 10: logical})
+        yield struct({3: i32(_REPEATED), 4: binary("list"), 5: i32(1)})
+        yield from self._describe(field.type.value_field, (*path, "list"))
+
+    def write_row_group(self, rows: int, chunks: Sequence[Chunk]) -> None:
+        """Write rows: a chunk for each column of the schema, in its order.
+
+        Raises:
+            PayloadError: a page would reach 2 GiB, which the format can't say.
+            OSError: the file can't be written.
+        """
+        begin = self._position
+        columns = [self._write_chunk(leaf, chunk) for leaf, chunk in zip(self._leaves, chunks, strict=True)]
+        size = i64(self._position - begin)
+        fields = {1: sequence(columns), 2: size, 3: i64(rows), 5: i64(begin), 6: size}
+        self._row_groups.append(struct(fields | {7: i16(len(self._row_groups))}))
+        self._rows += rows
+
+    def _write_chunk(self, leaf: _Leaf, chunk: Chunk) -> Value:
+        begin, entries = self._position, 0
+        for page in chunk.pages:
+            self._write_page(page)
+            entries += page.entries
+        size = i64(self._position - begin)
+        metadata = {
+            1: i32(leaf.kind),
+            2: sequence([i32(_PLAIN), i32(_RLE)]),
+            3: sequence([binary(name) for name in leaf.path]),
+            4: i32(_UNCOMPRESSED),
+            5: i64(entries),
+            6: size,
+            7: size,
+            9: i64(begin),
+        }
+        if chunk.bounds:
+            least, greatest = map(binary, chunk.bounds)
+            metadata[12] = struct({3: i64(0), 5: greatest, 6: least})
+        return struct({2: i64(0), 3: struct(metadata)})
+
+    def _write_page(self, page: Page) -> None:
+        values = page.values.reshape(-1).view(np.uint8)
+        size = len(page.levels) + len(values)
+        if size > _LARGEST_PAGE:
+            raise PayloadError(f"a page of {size} bytes; a Parquet file's page holds at most {_LARGEST_PAGE}")
+        checksum = zlib.crc32(values, zlib.crc32(page.levels))
+        signed = checksum - (1 << 32) if checksum >> 31 else checksum
+        data_page = struct({1: i32(page.entries), 2: i32(_PLAIN), 3: i32(_RLE), 4: i32(_RLE)})
+        header = struct({1: i32(_DATA_PAGE), 2: i32(size), 3: i32(size), 4: i32(signed), 5: data_page})
+        self._write(header.data + page.levels)
+        self._write(values.data)
+
+    def finish(self, metadata: Mapping[str, str]) -> None:
+        """Write the footer, without which the file is none.
+
+        Args:
+            metadata: key-value pairs that describe the file.
+        """
+        # Arrow's own schema tells its readers what Parquet has no word for: that a list's size is fixed.
+        arrow = base64.b64encode(self._schema.serialize())
+        pairs = [struct({1: binary("ARROW:schema"), 2: binary(arrow)})]
+        pairs += [struct({1: binary(key), 2: binary(value)}) for key, value in metadata.items()]
+        fields = {1: i32(2), 2: sequence(self._elements), 3: i64(self._rows)}
+        fields[4] = sequence(self._row_groups)
+        fields |= {5: sequence(pairs), 6: binary(self._created_by)}
+        # Bounds count only where it is said that they follow the type's own order.
+        fields[7] = sequence([struct({1: struct({})})] * len(self._leaves))
+        footer = struct(fields).data
+        self._write(footer + len(footer).to_bytes(4, "little") + _MAGIC)
+
+    def _write(self, data: bytes | memoryview) -> None:
+        self._file.write(data)
+        self._position += len(data)
