@@ -9,46 +9,50 @@ from producer.table import printable
 from unrolled.messages import SHORT
 
 if TYPE_CHECKING:
-    from producer.job_status import JobStatus
+    from producer.job_status import JobStatus, QueueStatus
 
 
-def hints(status: JobStatus) -> list[str]:
-    """Lines that say what stands in a job's way and which command helps; none where all is well."""
-    found = []
+def hints(status: JobStatus) -> dict[str, str]:
+    """Lines that say what stands in a job's way and which command helps, by kind; none where all is well.
+
+    The kinds: "away" (the broker), "dead" (shards), "lost" (Redis forgot the job), "missing" (some shards
+    aren't in Redis), "worker" (none serves the model), "input" (not read to its end).
+    """
+    found = {}
     if status.away:
-        found.append(f"the broker is away ({status.away}); what runs and what is queued can't be told apart")
+        found["away"] = (
+            f"the broker is away ({status.away}); what runs and what is queued can't be told apart"
+        )
     if status.dead:
-        found.append(
+        found["dead"] = (
             f"{status.dead:,} shard(s) were given up, the reasons are in {status.out}/_dead; "
             f"when the cause is gone: unrolled retry {status.out}"
         )
     if status.queue and status.waiting:
-        found += _of_queue(status)
+        found |= _of_queue(status, status.queue)
     if not status.ended and not status.waiting:
-        found.append(
+        found["input"] = (
             "the input hasn't been read to its end: if no `unrolled enqueue` is at work on it, "
             "give the same command again, and it goes on"
         )
     return found
 
 
-def _of_queue(status: JobStatus) -> list[str]:
-    found = []
-    queue = status.queue
-    if queue and not queue.knows_job:
-        found.append(
-            f"Redis doesn't know this job, so it lost its data or is another one; its {status.waiting:,} waiting "
-            f"shard(s) are entered again by: unrolled wait {status.out}"
+def _of_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
+    found = {}
+    again = f"entered again by: unrolled wait {status.out}"
+    if not queue.knows_job:
+        found["lost"] = (
+            "Redis doesn't know this job: it lost its data, or is not the job's; "
+            f"the {status.waiting:,} waiting shard(s) are {again}"
         )
-    elif queue and queue.missing and status.ended:
-        found.append(
-            f"{queue.missing:,} waiting shard(s) are not in Redis; they are entered again by: unrolled wait {status.out}"
-        )
-    if queue and not any(worker.model == status.fingerprint for worker in queue.workers):
+    elif queue.missing and status.ended:
+        found["missing"] = f"{queue.missing:,} waiting shard(s) are not in Redis; they are {again}"
+    if not any(worker.model == status.fingerprint for worker in queue.workers):
         others = Counter(printable(worker.model[:SHORT]) for worker in queue.workers)
         alive = ", ".join(f"{count} of model {model}…" for model, count in sorted(others.items()))
-        found.append(
+        found["worker"] = (
             f"no worker serves this job's model {status.fingerprint[:SHORT]}… "
-            f"({f'alive: {alive}' if alive else 'no worker is alive'}); start one: unrolled worker --model DIR"
+            f"({f'alive: {alive}' if alive else 'none is alive'}); start one: unrolled worker --model DIR"
         )
     return found

@@ -38,8 +38,8 @@ broker_option: Decorator = click.option(
     "--broker",
     metavar="URL",
     callback=_check_broker,
-    help="Redis: redis://, rediss:// (TLS) or redis+socket://. Others can see a command line: a URL with a password "
-    "belongs into the variable. While `unrolled run` is at work on OUT, its own broker is found by itself.",
+    help="Redis: redis://, rediss:// (TLS) or redis+socket://. Others can see a command line: a URL with "
+    "a password belongs into the variable. While `unrolled run` is at work on OUT, its broker is found by itself.",
 )
 namespace_option: Decorator = click.option(
     "--namespace",
@@ -54,7 +54,7 @@ out_argument: Decorator = click.argument("out", type=click.Path(path_type=Path))
 
 
 def find_broker(given: str | None, out: Path) -> str | None:
-    """The broker that was named, else the one that a running `unrolled run` recorded; None where there is neither.
+    """The broker that was named, else the one that `unrolled run` recorded; None where there is neither.
 
     Raises:
         JobError: what is recorded is no URL.
@@ -70,7 +70,9 @@ def find_broker(given: str | None, out: Path) -> str | None:
     try:
         return check_broker_url(recorded)
     except (RequestError, ValueError):
-        raise JobError(f"{path}: holds no broker's URL; remove it, or name the broker with --broker") from None
+        raise JobError(
+            f"{path}: holds no broker's URL; remove it, or name the broker with --broker"
+        ) from None
 
 
 def need_broker(given: str | None, out: Path) -> str:

@@ -1,4 +1,4 @@
-"""Telling a person how far something is: a bar on a terminal, a line now and then elsewhere, on standard error."""
+"""Telling a person how far something is, on standard error: a bar on a terminal, lines elsewhere."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Advance:
 
 
 class SpeedMeter:
-    """Tokens per second over the last `WINDOW_SECONDS`; what was done before the first sample doesn't count."""
+    """Tokens per second over the last `WINDOW_SECONDS`; what was done before doesn't count."""
 
     def __init__(self) -> None:
         self._samples: deque[tuple[float, int]] = deque()
@@ -98,7 +98,9 @@ class Progress:
         self._shown = self._advance
         self._shown_at = clock()
 
-    def update(self, *, done_tokens: int, done_rows: int | None = None, total_tokens: int | None = None) -> None:
+    def update(
+        self, *, done_tokens: int, done_rows: int | None = None, total_tokens: int | None = None
+    ) -> None:
         """Say how far it is; call it as often as you like."""
         total = self._advance.total_tokens if total_tokens is None else total_tokens
         speed = self._meter.add(self._clock(), done_tokens)
@@ -160,9 +162,7 @@ class BarProgress(Progress):
 
     def _show(self) -> None:
         advance = self._advance
-        self._bar.update(
-            self._task, completed=advance.tokens, total=advance.total_tokens, facts=str(advance)
-        )
+        self._bar.update(self._task, completed=advance.tokens, total=advance.total_tokens, facts=str(advance))
 
 
 @contextlib.contextmanager

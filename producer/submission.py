@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
@@ -119,6 +120,7 @@ def submit(
     queue: ShardQueue,
     each: Callable[[Summary], None],
     on_bytes: Callable[[int], None] | None = None,
+    stopped: threading.Event | None = None,
 ) -> Summary:
     """Bring every row to the queue; what earlier runs of the same command did isn't done again.
 
@@ -127,6 +129,7 @@ def submit(
         queue: of the model.
         each: called after each shard with the summary so far.
         on_bytes: told of input bytes as they are read.
+        stopped: on a live input, taken for its end when it is set.
 
     Raises:
         UnrolledError: an input broke off, has changed since the job began, or the output directory failed. What was
@@ -137,7 +140,7 @@ def submit(
         enqueuer = Enqueuer(prepared.directory, queue, live=live, each=each)
         batches = read_batches(prepared.plan, prepared.submission.source, on_bytes=on_bytes)
         if live:
-            batches = _continued(batches, read_manifest(prepared.directory.path).rows)
+            batches = _continued(batches, read_manifest(prepared.directory.path).rows, stopped)
         rows: Iterable[RowBatch] = identities.unique(
             tokenize(
                 batches,
@@ -151,7 +154,11 @@ def submit(
             return enqueuer.run(stream)
 
 
-def _continued(batches: Iterator[SourceBatch], first: int) -> Iterator[SourceBatch]:
-    """A live stream's rows are numbered on from where the last run ended, so that no two have one id."""
+def _continued(
+    batches: Iterator[SourceBatch], first: int, stopped: threading.Event | None
+) -> Iterator[SourceBatch]:
+    """A live stream's rows, numbered on from where the last run ended, so that no two have one id."""
     for batch in batches:
+        if stopped and stopped.is_set():
+            return
         yield [replace(row, position=row.position + first) for row in batch] if first else batch

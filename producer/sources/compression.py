@@ -8,8 +8,8 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.options import Compression
 
 CHUNK_BYTES = 256 * 1024
-# Zstandard packs at most 128 KiB into 4 bytes: this much input can't become more than 64 MiB at a time.
-_ZSTD_INPUT_BYTES = 2 * 1024
+# Zstandard packs at most 128 KiB into 4 bytes: this much input can't become more than 16 MiB at a time.
+_ZSTD_INPUT_BYTES = 512
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 
 MAGIC: dict[Compression, bytes] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
@@ -29,7 +29,7 @@ def sniff(head: bytes) -> Compression:
 def read_chunks(
     file: BinaryIO, compression: Compression, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[bytes]:
-    """Yield the content in non-empty chunks, of about CHUNK_BYTES (64 MiB at the very most).
+    """Yield the content in non-empty chunks, of about CHUNK_BYTES (16 MiB at the very most).
 
     Args:
         file: opened for binary reading.

@@ -85,17 +85,23 @@ class Records:
                 except csv.Error as error:
                     yield Unreadable(f"not CSV: {error}")
                 else:
-                    if record:
+                    record_lines = lines[read : reader.line_num]
+                    if len(record_lines) > 1 and (size := sum(map(len, record_lines))) > self._max_row_bytes:
+                        yield self._too_long(size)
+                    elif record:
                         yield record
                 read = reader.line_num
             lines = lines[read:]
         self._open = lines
         if (size := sum(map(len, lines))) > self._max_row_bytes:
             self._open = []
-            yield Unreadable(
-                f"a quoted field is not closed within {size} characters; allowed: {self._max_row_bytes} "
-                "(--max-row-bytes)"
-            )
+            yield self._too_long(size)
+
+    def _too_long(self, characters: int) -> Unreadable:
+        return Unreadable(
+            f"a quoted field runs over lines of {characters} characters together; allowed: "
+            f"{self._max_row_bytes} (--max-row-bytes). Is a quote missing?"
+        )
 
 
 def read_delimited(
@@ -109,7 +115,7 @@ def read_delimited(
     records = Records(delimiter, options.max_row_bytes)
     columns: Columns | None = None
     position = 0
-    for lines in chain(split_lines(chunks, options.max_row_bytes), [None]):
+    for lines in chain(split_lines(chunks, options.max_row_bytes, keep_returns=True), [None]):
         batch: SourceBatch = []
         for record in records.end() if lines is None else records.push(lines):
             if columns is None:

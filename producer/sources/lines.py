@@ -26,7 +26,9 @@ class LongLine:
         return f"line of {self.size_bytes} bytes; allowed: {self.max_row_bytes} (--max-row-bytes)"
 
 
-def split_lines(chunks: Iterable[bytes], max_row_bytes: int) -> Iterator[list[bytes | LongLine]]:
+def split_lines(
+    chunks: Iterable[bytes], max_row_bytes: int, *, keep_returns: bool = False
+) -> Iterator[list[bytes | LongLine]]:
     r"""Yield, for each chunk, the lines that it completes, without their ends ("\n", or "\r\n").
 
     Only "\n" ends a line. The last line counts without one. A UTF-8 byte-order mark in front of the first
@@ -35,6 +37,7 @@ def split_lines(chunks: Iterable[bytes], max_row_bytes: int) -> Iterator[list[by
     Args:
         chunks: content; an empty chunk (a tick) gives an empty list.
         max_row_bytes: longer lines become a LongLine.
+        keep_returns: leave a "\r" before the "\n" in the line.
     """
     held: list[bytes] = []  # the beginning of a line whose end has not come yet
     held_bytes = 0  # counts on where the bytes themselves have been let go
@@ -43,7 +46,7 @@ def split_lines(chunks: Iterable[bytes], max_row_bytes: int) -> Iterator[list[by
     def finished(line: bytes) -> bytes | LongLine:
         if first:
             line = line.removeprefix(BYTE_ORDER_MARK)
-        if line[-1:] == b"\r":
+        if line[-1:] == b"\r" and not keep_returns:
             line = line[:-1]
         return line if len(line) <= max_row_bytes else LongLine(len(line), max_row_bytes)
 

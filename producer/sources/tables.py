@@ -144,12 +144,23 @@ def _ipc_batches(path: Path, columns: Columns, batch_rows: int) -> Iterator[tupl
         else:
             batches = iter(reader)
         for batch in batches:
-            # Offsets and indices of a hostile file point anywhere: checked before they are used.
-            batch.validate(full=True)
+            found = [_validated(batch.column(place)) for place in places]
             step = _step(batch.nbytes, batch.num_rows, batch_rows)
             for start in range(0, batch.num_rows, step):
-                part = batch.slice(start, step)
-                yield part.column(places[0]), part.column(places[1]) if len(places) > 1 else None
+                part = [column.slice(start, step) for column in found]
+                yield part[0], part[1] if len(part) > 1 else None
+
+
+def _validated(column: Any) -> Any:
+    """Check that offsets and indices, which a hostile file points anywhere, lie within the column."""
+    column.validate()
+    # As bytes: text that is no UTF-8 is one bad row, not the end of the file.
+    if pa.types.is_string(column.type):
+        column = column.cast(pa.binary())
+    elif pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    column.validate(full=True)
+    return column
 
 
 def _names(path: Path, columns: Columns) -> list[str]:

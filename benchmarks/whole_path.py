@@ -1,0 +1,185 @@
+"""The brief's padded way, the engine alone, and the whole path from `enqueue` to published files, on the same text.
+
+    python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--repeats 3]
+
+The text is the standard library's docstrings, cut into sentences. All rates are real tokens per second. The padded way
+runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded to
+`max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and the
+`enqueue` command; its clock runs from the start of `enqueue` to the last published file, with the worker started before.
+The three take turns, so that a change of the machine's speed meets all of them.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+
+from producer.broker import EmbeddedBroker
+from producer.docstrings import sentences
+from producer.tokenization import load_tokenizer
+from unrolled.job import open_job
+from unrolled.ledger import Ledger
+from unrolled.manifest import read_manifest
+from unrolled.model_directory import open_model
+from unrolled.ragged import Ragged
+
+MAX_LENGTH, BATCH = 128, 64
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, default=512)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--rows", type=int, default=0, help="0 for all sentences")
+    parser.add_argument("--padded-rows", type=int, default=1280)
+    parser.add_argument("--repeats", type=int, default=3)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="unrolled-bench-") as folder:
+        os.chdir(folder)
+        rows = prepare(arguments)
+        padded, engine = padded_way(rows, arguments), engine_alone(rows, arguments)
+        figures: dict[str, list[float]] = {"padded way": [], "engine alone": [], "whole path": []}
+        stages: list[dict[str, float]] = []
+        for number in range(arguments.repeats):
+            figures["padded way"].append(padded())
+            figures["engine alone"].append(engine())
+            rate, stage = whole_path(number, arguments)
+            figures["whole path"].append(rate)
+            stages.append(stage)
+        report(figures, stages, rows)
+
+
+def prepare(arguments: argparse.Namespace) -> list[np.ndarray]:
+    """Write the corpus, a model and its tokenizer; the rows as token ids."""
+    corpus = list(sentences())[: arguments.rows or None]
+    Path("text.jsonl").write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in corpus))
+    unrolled("model", "new", "model", "--vocab-size", 10000, "--max-length", MAX_LENGTH,
+             "--lstm-units", arguments.units, "--lstm-layers", 2)  # fmt: skip
+    unrolled("tokenizer", "fit", "text.jsonl", "--vocab-size", 10000, "--out", "model")
+    tokenizer = load_tokenizer(Path("model/tokenizer.json"), 10000)
+    return [np.array(e.ids, np.int32) for e in tokenizer.encode_batch_fast([text for _, text in corpus])]
+
+
+def unrolled(*words: object) -> None:
+    """Run a command line to its end."""
+    subprocess.run([sys.executable, "-m", "producer", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+def padded_way(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: ANN201 - a closure that times itself
+    """The brief's own way on the first rows."""
+    import tensorflow as tf  # noqa: PLC0415 - after the environment is set
+
+    from worker.model import LanguageModel  # noqa: PLC0415 - likewise
+
+    model = LanguageModel.from_directory(open_model("model"))
+    run = tf.function(lambda ids: model.run_lstm(ids, is_training=False)[0], reduce_retracing=True)
+    chosen = rows[: arguments.padded_rows // BATCH * BATCH]
+    batch = np.zeros((len(chosen), MAX_LENGTH), np.int32)
+    for row, tokens in enumerate(chosen):
+        batch[row, : len(tokens)] = tokens[:MAX_LENGTH]
+    run(tf.constant(batch[:BATCH]))
+
+    def measure() -> float:
+        began = time.perf_counter()
+        for start in range(0, len(batch), BATCH):
+            run(tf.constant(batch[start : start + BATCH])).numpy()
+        return float(np.count_nonzero(batch)) / (time.perf_counter() - began)
+
+    return measure
+
+
+def engine_alone(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: ANN201 - a closure that times itself
+    """The engine of a worker, on pools of the worker's size, into memory that is there already."""
+    from worker.engines.choice import choose_engine  # noqa: PLC0415 - as above
+    from worker.settings import Settings  # noqa: PLC0415 - as above
+
+    settings = Settings(broker="redis://unused", model=Path("model"), engine=arguments.engine)
+    engine = choose_engine(settings, open_model("model"))
+    print(engine.description)
+    pools, tokens = [[]], 0
+    for row in rows:
+        if tokens + len(row) > settings.pool_tokens:
+            pools.append([])
+            tokens = 0
+        pools[-1].append(row)
+        tokens += len(row)
+    ragged = [Ragged(np.concatenate(p), np.concatenate(([0], np.cumsum([len(r) for r in p])))) for p in pools]
+    outputs = [np.zeros((r.values.size, arguments.units), np.float32) for r in ragged]
+    engine.compute(ragged[-1:], outputs[-1:])
+
+    def measure() -> float:
+        began = time.perf_counter()
+        for pool, output in zip(ragged, outputs, strict=True):
+            engine.compute([pool], [output])
+        return sum(r.values.size for r in ragged) / (time.perf_counter() - began)
+
+    return measure
+
+
+def whole_path(number: int, arguments: argparse.Namespace) -> tuple[float, dict[str, float]]:
+    """One job through everything; real tokens per second, and the worker's own count of its seconds."""
+    out = Path(f"out-{number}")
+    with EmbeddedBroker() as broker:
+        environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model",
+                       "UNROLLED_ENGINE": arguments.engine}  # fmt: skip
+        with Path("worker.log").open("ab") as log:
+            worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
+        import redis  # noqa: PLC0415 - as above
+
+        client = redis.Redis.from_url(broker.url.replace("redis+socket://", "unix://"))
+        ledger = Ledger(client, "unrolled", open_model("model").fingerprint)
+        while not ledger.workers():
+            time.sleep(0.05)
+        began = time.perf_counter()
+        enqueue = subprocess.Popen(
+            [sys.executable, "-m", "producer", "enqueue", "text.jsonl", "--model", "model", "--out", str(out)],
+            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        status = enqueue.wait()
+        queued = time.perf_counter() - began
+        if status:
+            raise SystemExit(f"enqueue failed with status {status}")
+        manifest = read_manifest(out)
+        directory = open_job(out)
+        while len(directory.published()) < len(manifest.entries):
+            time.sleep(0.02)
+        seconds = time.perf_counter() - began
+        time.sleep(2.5)  # the heartbeat that counts the last file
+        facts = next(iter(ledger.workers().values()))
+        worker.send_signal(signal.SIGTERM)
+        worker.wait()
+    shutil.rmtree(out)
+    stage = {name: facts[f"{name}_seconds"] for name in ("read", "compute", "write")}
+    return manifest.tokens / seconds, {"enqueue": queued, **stage, "whole": seconds}
+
+
+def report(figures: dict[str, list[float]], stages: list[dict[str, float]], rows: list[np.ndarray]) -> None:
+    """Print a table."""
+    lengths = np.array([len(row) for row in rows])
+    print(f"{platform.machine()}, {os.cpu_count()} cores; {len(rows):,} rows, {lengths.sum():,} tokens")
+    share = 1 - np.minimum(lengths, MAX_LENGTH).sum() / (len(rows) * MAX_LENGTH)
+    print(f"padding of the padded way: {share:.1%}")
+    middle = {name: statistics.median(values) for name, values in figures.items()}
+    for name, values in figures.items():
+        print(f"{name:13} {middle[name]:12,.0f} tokens/s   ({min(values):,.0f} to {max(values):,.0f})")
+    print(f"engine / padded way: {middle['engine alone'] / middle['padded way']:.2f}")
+    print(f"whole path / engine: {middle['whole path'] / middle['engine alone']:.2f}")
+    for name in stages[0]:
+        print(f"seconds in {name:8} {statistics.median(stage[name] for stage in stages):8.2f}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m producer`: the same as `unrolled`."""
+
+from producer.cli import main
+
+main()

@@ -1,0 +1,77 @@
+"""`enqueue` as a function: a submission goes to a broker, with its progress shown."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING
+
+from producer.progress import Progress, progress
+from producer.queue import ShardQueue
+from producer.submission import Prepared, Submission, prepare, submit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from producer.enqueuing import Summary
+
+
+def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
+    """Check, cut and queue a job's rows, and say on standard error how far it is.
+
+    Raises:
+        UnrolledError: something can't be used, or broke off; the same call goes on from there.
+    """
+    return enqueue_to(prepare(submission), broker, namespace, max_queued_tokens)
+
+
+def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
+    """The same for a job whose checks are done."""
+    with (
+        progress("queueing") as bar,
+        closing(ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)) as queue,
+        _stop_signals(live=prepared.submission.source.follow) as stopped,
+    ):
+        for notice in prepared.plan.notices:
+            bar.say(notice)
+        shown = _Shown(bar, prepared.plan.size_bytes)
+        return submit(prepared, queue, shown.each, shown.on_bytes, stopped)
+
+
+class _Shown:
+    """Shows the tokens queued so far, and guesses their total by the share of bytes read."""
+
+    def __init__(self, bar: Progress, size_bytes: int | None) -> None:
+        self._bar = bar
+        self._size_bytes = size_bytes
+        self._read_bytes = 0
+
+    def on_bytes(self, count: int) -> None:
+        self._read_bytes += count
+
+    def each(self, summary: Summary) -> None:
+        total = None
+        if self._size_bytes and self._read_bytes:
+            total = summary.tokens * max(self._size_bytes, self._read_bytes) // self._read_bytes
+        self._bar.update(done_tokens=summary.tokens, done_rows=summary.rows, total_tokens=total)
+
+
+@contextmanager
+def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
+    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still cut and queued. A second one interrupts."""
+    stopped = threading.Event()
+    if not live or threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+
+    def stop(number: int, _: object) -> None:
+        stopped.set()
+        signal.signal(number, before[number] or signal.SIG_DFL)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -1,0 +1,84 @@
+"""A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
+
+from __future__ import annotations
+
+import _thread
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from producer.broker import EmbeddedBroker
+from producer.options import BROKER_FILE
+from producer.progress import progress
+from producer.queueing import enqueue_to
+from producer.submission import Submission, prepare
+from producer.supervisor import Workers
+from producer.waiting import wait_for_job
+from unrolled.publishing import publish_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+
+    from producer.enqueuing import Summary
+    from producer.job_status import JobStatus
+
+#: Directory for the workers' logs, in the output directory.
+LOGS = "_logs"
+
+
+def run_job(
+    submission: Submission,
+    broker: str | None,
+    namespace: str,
+    max_queued_tokens: int,
+    workers: int,
+    environment: Mapping[str, str],
+) -> tuple[Summary, JobStatus]:
+    """Do a job from its inputs to its last published file.
+
+    Args:
+        submission: what is asked for.
+        broker: Redis URL; None for a server of our own that ends with the job.
+        namespace: prefix of every key.
+        max_queued_tokens: token ids that may wait or be computed at once.
+        workers: worker processes to start.
+        environment: their settings, as `UNROLLED_*` variables.
+
+    Returns:
+        What was queued, and how the job stands at the end.
+
+    Raises:
+        UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
+    """
+    prepared = prepare(submission)
+    directory = prepared.directory
+    with ExitStack() as stack:
+        url = broker or stack.enter_context(EmbeddedBroker()).url
+        if broker is None:
+            stack.enter_context(_recorded(url, directory.path))
+        settings = {
+            **environment,
+            "UNROLLED_BROKER": url,
+            "UNROLLED_NAMESPACE": namespace,
+            "UNROLLED_MODEL": str(submission.model),
+        }
+        crew = stack.enter_context(Workers(workers, settings, directory.path / LOGS, _thread.interrupt_main))
+        try:
+            summary = enqueue_to(prepared, url, namespace, max_queued_tokens)
+            with progress("computing") as bar:
+                return summary, wait_for_job(directory, url, namespace, bar)
+        except KeyboardInterrupt:
+            if crew.failure:
+                raise crew.failure from None
+            raise
+
+
+@contextmanager
+def _recorded(url: str, out: Path) -> Iterator[None]:
+    """Let `status` and `wait` in other terminals find a broker that lives only as long as this process."""
+    path = out / BROKER_FILE
+    publish_bytes(path, url.encode())
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

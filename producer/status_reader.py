@@ -1,0 +1,164 @@
+"""Reading how far a job is: from its directory, and beside it from the broker."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import redis
+
+from producer.job_status import JobStatus, QueueStatus, WorkerStatus, worker_status
+from unrolled.connection import check_broker_url, client_url, without_secret
+from unrolled.errors import TransientError, UnrolledError
+from unrolled.ledger import Ledger
+from unrolled.manifest import NAME, Manifest, read_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unrolled.job import JobDirectory
+    from unrolled.manifest import Entry
+
+SOCKET_SECONDS = 10.0
+#: The speed is that of so many files, those with the highest numbers.
+RECENT_FILES = 32
+_ENGINE_LIST = ".engine.jsonl"
+
+
+def open_ledger(broker: str, namespace: str, fingerprint: str) -> Ledger:
+    """The ledger of one model, ready to be asked; nothing is connected yet."""
+    client = redis.Redis.from_url(
+        client_url(check_broker_url(broker)),
+        socket_timeout=SOCKET_SECONDS,
+        socket_connect_timeout=SOCKET_SECONDS,
+    )
+    return Ledger(client, namespace, fingerprint)
+
+
+def refused(broker: str, error: Exception) -> UnrolledError:
+    """The error for a broker that answers, but doesn't let this user in."""
+    return UnrolledError(
+        f"broker {without_secret(broker)} refuses: {error}; see to the user and password in --broker"
+    )
+
+
+class StatusReader:
+    """Reads a job's status again and again at little cost: the manifest only when it has grown.
+
+    Args:
+        directory: of the job.
+        ledger: of its model; None to look at the directory alone.
+    """
+
+    def __init__(self, directory: JobDirectory, ledger: Ledger | None = None) -> None:
+        self._directory = directory
+        self._ledger = ledger
+        self._manifest = Manifest((), ended=False)
+        self._manifest_size = -1
+        self._entries: dict[str, Entry] = {}
+        self._failed: dict[str, int] = {}
+
+    def read(self) -> JobStatus:
+        """The status now; where the broker is away, what the directory tells.
+
+        Raises:
+            JobError: the manifest is damaged.
+            TransientError: the directory can't be read now.
+            redis.AuthenticationError, redis.exceptions.NoPermissionError: the broker refuses this user.
+        """
+        # In this order: what the manifest names and the ledger lacks is published or dead by then.
+        try:
+            self._read_manifest()
+            members, away = self._ask()
+            status, waiting = self._count()
+        except OSError as error:
+            raise TransientError(f"{self._directory.path}: can't be read now: {error}") from error
+        if members is None:
+            return replace(status, away=away)
+        known, ledger, leases, workers = members
+        running, missing = waiting & leases, waiting - ledger
+        queued = len(waiting) - len(running) - len(missing)
+        return replace(status, queue=QueueStatus(known, len(running), queued, len(missing), workers))
+
+    def _read_manifest(self) -> None:
+        path = self._directory.path / NAME
+        size = path.stat().st_size if path.exists() else 0
+        if size != self._manifest_size:
+            self._manifest = read_manifest(self._directory.path)
+            self._entries = {entry.shard: entry for entry in self._manifest.entries}
+            self._manifest_size = size
+
+    def _ask(self) -> tuple[tuple[bool, set[str], set[str], tuple[WorkerStatus, ...]] | None, str | None]:
+        if self._ledger is None:
+            return None, None
+        try:
+            known = self._ledger.knows(self._directory.key)
+            ledger, leases = self._ledger.members(self._directory.key)
+            workers = self._ledger.workers()
+        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+            raise
+        except redis.RedisError as error:
+            return None, str(error)
+        return (
+            known,
+            ledger,
+            leases,
+            tuple(worker_status(name, facts) for name, facts in sorted(workers.items())),
+        ), None
+
+    def _count(self) -> tuple[JobStatus, set[str]]:
+        """The status by the directory, and the shards that wait."""
+        directory, manifest, entries = self._directory, self._manifest, self._entries
+        given_up = directory.given_up() & entries.keys()
+        done = directory.published() & entries.keys()
+        dead = given_up - done
+        failed = self._count_failed(done)
+        rows = sum(entries[shard].rows for shard in done)
+        status = JobStatus(
+            out=str(directory.path),
+            job=directory.job.id,
+            fingerprint=directory.job.fingerprint,
+            rows=manifest.rows,
+            tokens=manifest.tokens,
+            rows_done=rows + sum(entries[shard].quarantined for shard in done),
+            tokens_done=sum(entries[shard].tokens for shard in done),
+            rows_published=rows - failed,
+            quarantined=sum(entry.quarantined for entry in manifest.entries),
+            failed=failed,
+            shards=len(entries),
+            done=len(done),
+            dead=len(dead),
+            ended=manifest.ended,
+            tokens_per_second=self._speed(done),
+        )
+        return status, entries.keys() - done - dead
+
+    def _count_failed(self, done: set[str]) -> int:
+        """Rows on the engine's lists; each is read once: it never changes when its shard's file is there."""
+        folder = self._directory.path / "_quarantine"
+        names = (
+            [entry.name for entry in os.scandir(folder) if entry.name.endswith(_ENGINE_LIST)]
+            if folder.is_dir()
+            else []
+        )
+        shards = done & {name.removesuffix(_ENGINE_LIST) for name in names}
+        for shard in shards - self._failed.keys():
+            self._failed[shard] = self._directory.quarantine(shard, engine=True).read_bytes().count(b"\n")
+        return sum(self._failed[shard] for shard in shards)
+
+    def _speed(self, done: set[str]) -> float | None:
+        """Real tokens per second since the oldest of the last files."""
+        last = sorted(done, key=lambda shard: (len(shard), shard))[-RECENT_FILES:]
+        times = sorted((_modified(self._directory.part(shard)), shard) for shard in last)
+        if len(times) < 2:  # noqa: PLR2004 - the two ends of a span
+            return None
+        # While files still come, the time since the last one counts too, so that a standstill shows.
+        end = times[-1][0] if len(done) == len(self._entries) else max(time.time(), times[-1][0])
+        seconds = end - times[0][0]
+        return sum(self._entries[shard].tokens for _, shard in times[1:]) / seconds if seconds > 0 else None
+
+
+def _modified(path: Path) -> float:
+    return path.stat().st_mtime

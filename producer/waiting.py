@@ -1,0 +1,124 @@
+"""Waiting for a job, and mending it meanwhile, so that it completes whatever became of the broker."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import redis
+
+from producer.hints import hints
+from producer.queue import AWAY, ShardQueue
+from producer.status_reader import StatusReader, refused
+from unrolled.connection import without_secret
+from unrolled.restoring import enter_waiting
+
+if TYPE_CHECKING:
+    from producer.job_status import JobStatus
+    from producer.progress import Progress
+    from unrolled.job import JobDirectory
+
+#: How long something must stand in the way before a person is told.
+PATIENCE_SECONDS = 10.0
+#: A look at a directory of 100,000 files takes a while: rest at least so many times longer.
+_REST = 4
+
+
+def wait_for_job(
+    directory: JobDirectory,
+    broker: str | None,
+    namespace: str,
+    bar: Progress,
+    *,
+    until: float | None = None,
+    every_seconds: float = 0.5,
+) -> JobStatus:
+    """Wait until the job is complete; its last status.
+
+    Args:
+        directory: of the job.
+        broker: Redis URL; None to watch the directory alone.
+        namespace: prefix of every key.
+        bar: shown how far it is, told what stands in the way.
+        until: on the monotonic clock, when to give up; None for never.
+        every_seconds: between two looks, at least.
+
+    Raises:
+        UnrolledError: the manifest is damaged, the directory can't be read, or the broker refuses this user.
+    """
+    queue = ShardQueue(broker, namespace, directory.job.fingerprint, say=bar.say) if broker else None
+    reader = StatusReader(directory, queue.ledger if queue else None)
+    teller = _Teller(bar, broker)
+    try:
+        while True:
+            began = time.monotonic()
+            status = reader.read()
+            bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
+            if status.complete or (until is not None and time.monotonic() >= until):
+                return status
+            if queue:
+                _mend(queue, directory, status, teller)
+            teller.tell(status)
+            pause = max(every_seconds, _REST * (time.monotonic() - began))
+            time.sleep(pause if until is None else max(0.0, min(pause, until - time.monotonic())))
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+        raise refused(broker or "", error) from error
+    finally:
+        if queue:
+            queue.close()
+
+
+def _mend(queue: ShardQueue, directory: JobDirectory, status: JobStatus, teller: _Teller) -> None:
+    """Enter again what Redis lost: all of the job, or what its last second before a crash held."""
+    found = status.queue
+    if found is None or not found.missing:
+        return
+    try:
+        if not found.knows_job:
+            queue.mend(directory)
+        elif status.ended:
+            # While the input is read, its producer enters what is missing, within its bound.
+            enter_waiting(queue.ledger, directory, queue.send)
+        if not directory.waiting() - directory.published() - directory.given_up():
+            teller.tell_of_lost_rows(found.missing)
+    except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+        raise
+    except AWAY:
+        return  # the next look says so
+
+
+class _Teller:
+    """Says each thing that stands in the way once, when it has for a while."""
+
+    def __init__(self, bar: Progress, broker: str | None) -> None:
+        self._bar = bar
+        self._broker = without_secret(broker) if broker else ""
+        self._since: dict[str, float] = {}
+        self._told: set[str] = set()
+        self._away_since: float | None = None
+
+    def tell(self, status: JobStatus) -> None:
+        """Look at a status, and say what is new."""
+        now = time.monotonic()
+        if status.away and self._away_since is None:
+            self._away_since = now
+            self._bar.say(f"broker {self._broker} is away ({status.away}); trying again until it is back")
+        elif not status.away and self._away_since is not None:
+            self._bar.say(f"broker {self._broker} is back after {now - self._away_since:.0f} s")
+            self._away_since = None
+        # What is lost or missing is mended here, so nobody need be told how.
+        ways = {kind: text for kind, text in hints(status).items() if kind in ("dead", "worker", "input")}
+        self._since = {kind: self._since.get(kind, now) for kind in ways}
+        for kind, since in self._since.items():
+            if now - since >= PATIENCE_SECONDS and kind not in self._told:
+                self._told.add(kind)
+                self._bar.say(ways[kind])
+
+    def tell_of_lost_rows(self, shards: int) -> None:
+        """Say once that shards can't be entered again, for nothing is spooled of them."""
+        if "rows" not in self._told:
+            self._told.add("rows")
+            self._bar.say(
+                f"the rows of {shards:,} waiting shard(s) are not in _pending any more; "
+                "give the same `unrolled enqueue` command again: it cuts them anew"
+            )
