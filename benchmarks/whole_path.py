@@ -40,7 +40,9 @@ MAX_LENGTH, BATCH = 128, 64
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--rows", type=int, default=0, help="0 for all sentences")
@@ -75,7 +77,9 @@ def prepare(arguments: argparse.Namespace) -> list[np.ndarray]:
 
 def unrolled(*words: object) -> None:
     """Run a command line to its end."""
-    subprocess.run([sys.executable, "-m", "producer", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "producer", *map(str, words)], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def padded_way(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: ANN201 - a closure that times itself
@@ -136,7 +140,9 @@ def whole_path(number: int, arguments: argparse.Namespace) -> tuple[float, dict[
         environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model",
                        "UNROLLED_ENGINE": arguments.engine}  # fmt: skip
         with Path("worker.log").open("ab") as log:
-            worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
+            worker = subprocess.Popen(
+                [sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log
+            )
         import redis  # noqa: PLC0415 - as above
 
         client = redis.Redis.from_url(broker.url.replace("redis+socket://", "unix://"))

@@ -42,7 +42,7 @@ COMMANDS = {
     "run": Lazy("producer.commands.run:run", "Do a whole job on this machine."),
     "demo": Lazy("producer.commands.demo:demo", "Show the whole path on text that is already here."),
     "enqueue": Lazy("producer.commands.enqueue:enqueue", "Cut input into shards and queue them for workers."),
-    "worker": Lazy("worker.cli:worker", "Compute queued shards and publish their files.", "worker"),
+    "worker": Lazy("worker.cli:worker", "Compute and publish shards until stopped.", "worker"),
     "status": Lazy("producer.commands.status:status", "Show how far a job is."),
     "wait": Lazy("producer.commands.wait:wait", "Wait until a job is complete."),
     "verify": Lazy(
@@ -55,7 +55,7 @@ COMMANDS = {
     "show": Lazy("producer.commands.show:show", "Show a job's first published rows."),
     "doctor": Lazy("producer.commands.doctor:doctor", "Check broker, workers, model and output directory."),
     "model": Lazy("worker.cli_model:model", "Make and look at model directories."),
-    "tokenizer": Lazy("producer.cli_tokenizer:tokenizer", "Make the tokenizer of a model."),
+    "tokenizer": Lazy("producer.cli_tokenizer:tokenizer", "Make a tokenizer.json: text in, token ids out."),
     "completion": Lazy(
         "producer.commands.completion:completion", "Print the script that completes commands in a shell."
     ),
@@ -182,7 +182,7 @@ def cli(*, debug: bool) -> None:
     \b
     Completion with TAB, in ~/.bashrc (or zsh in ~/.zshrc):
       eval "$(unrolled completion bash)"
-    """
+    """  # noqa: D301 - \b is click\'s
     del debug  # `LazyGroup.invoke` reads it
 
 

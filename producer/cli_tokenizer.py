@@ -92,6 +92,8 @@ def fit_command(
     with _errors_shown():
         target, room = _target(out, overwrite)
         size = vocab_size or room
+        if room is not None and size is not None and size > room:
+            raise RequestError(f"--vocab-size {size} is more than the model in {out} allows: {room}")
         if size is None:
             raise RequestError("--vocab-size is missing; name it, or let --out be a model directory")
         tokens_field = "tokens" if text_field != "tokens" else "text"
@@ -133,7 +135,7 @@ def import_command(keras_json: Any, out: Path, overwrite: bool, as_json: bool) -
     Example:
       unrolled tokenizer import keras-tokenizer.json --out model/
     """
-    from producer.word_level import from_keras  # noqa: PLC0415  (other commands start without it)
+    from producer.keras_tokenizer import from_keras  # noqa: PLC0415  (other commands start without it)
 
     with _errors_shown():
         target, room = _target(out, overwrite)

@@ -49,8 +49,8 @@ def cuts(batches: Iterable[list[Row | BadRow]], cutter: Cutter, flush_seconds: f
     Args:
         batches: of rows; a live input gives empty ones while nothing arrives.
         cutter: decides where a shard is full.
-        flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere, so that
-            the cuts depend on the rows alone.
+        flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere,
+            so that the cuts depend on the rows alone.
     """
     waiting_since = 0.0
     for batch in batches:
@@ -67,13 +67,13 @@ def cuts(batches: Iterable[list[Row | BadRow]], cutter: Cutter, flush_seconds: f
 class Enqueuer:
     """Makes shards of cuts and brings each to the queue, unless it is published or dead.
 
-    Every shard is spooled, then written to the manifest, then entered: whatever crashes, the next run of the same
-    command finds where it was.
+    Every shard is spooled, then written to the manifest, then entered: whatever crashes, the next run of the
+    same command finds where it was.
 
     Args:
         directory: of the job; the caller holds its lock.
         queue: where shards go.
-        live: whether the input is a stream that goes on where the last run ended, not one read from its start again.
+        live: whether the input goes on where the last run ended, rather than being read from its start.
         each: called after each shard with the summary so far.
     """
 
@@ -85,10 +85,10 @@ class Enqueuer:
         self._queue = queue
         self._each = each
         self._known = read_manifest(directory.path)
+        self._live = live
         self._index = len(self._known.entries) if live else 0
         self._discard_strays()
         self._done = directory.published()
-        self._dead = directory.given_up()
 
     @property
     def known(self) -> Manifest:
@@ -98,47 +98,54 @@ class Enqueuer:
     def run(self, stream: Iterable[Cut]) -> Summary:
         """Bring every cut to the queue and say in the manifest that the input ended.
 
+        What earlier runs left unentered is entered first: a live input doesn't bring it again.
+
         Raises:
             JobError: the input isn't what it was when this job began.
-            TransientError: the output directory can't be written.
+            UnrolledError: the broker refuses this user, or the input can't be read.
         """
         manifest = ManifestWriter(self._directory.path)
         try:
+            self.summary.sent += self._queue.enter_waiting(self._directory)
             for cut in stream:
                 self._bring(make_shard(self._index, cut), manifest)
                 self._index += 1
                 self._each(self.summary)
             self._check_end()
             if not self._known.ended or self._index > len(self._known.entries):
-                manifest.end(shards=self._index, rows=self.summary.rows)
+                rows = self.summary.rows + (self._known.rows if self._live else 0)
+                self._queue.steadily(lambda: manifest.end(shards=self._index, rows=rows))
         finally:
             manifest.close()
         return self.summary
 
     def _discard_strays(self) -> None:
-        """Remove rows that were spooled by a run which died before they were in the manifest: they are read again."""
+        """Remove what a run spooled that died before it was in the manifest: those rows are read again."""
         cut = {entry.shard for entry in self._known.entries}
         for shard in self._directory.waiting() - cut:
             self._directory.discard_pending(shard)
-            self._directory.quarantine(shard).unlink(missing_ok=True)
+        for shard in self._directory.quarantined() - cut:
+            self._directory.discard_quarantine(shard)
 
     def _bring(self, shard: Shard, manifest: ManifestWriter) -> None:
         self._count(shard)
         known = self._index < len(self._known.entries)
         if known and self._known.entries[self._index] != shard.entry:
             raise self._changed(shard)
+        if not known and self._known.ended and not self._live:
+            raise self._grown(shard)
         if shard.id in self._done:
             self.summary.published += 1
             return
-        if shard.id in self._dead:
+        if self._directory.dead(shard.id).exists():
             self.summary.dead += 1
             return
+        # Pending before part: a worker publishes before it removes the rows.
         if not self._directory.pending(shard.id).exists() and not self._directory.part(shard.id).exists():
-            spool(self._directory, shard)
+            self._queue.steadily(lambda: spool(self._directory, shard))
         if not known:
-            manifest.append(shard.entry)
-        self._queue.put(self._directory, shard.id, shard.size)
-        self.summary.sent += 1
+            self._queue.steadily(lambda: manifest.append(shard.entry))
+        self.summary.sent += self._queue.put(self._directory, shard.id, shard.size)
 
     def _count(self, shard: Shard) -> None:
         self.summary.shards += 1
@@ -149,15 +156,22 @@ class Enqueuer:
     def _changed(self, shard: Shard) -> JobError:
         before = self._known.entries[self._index]
         return JobError(
-            f"{self._directory.path}: the input has changed since this job began: shard {self._index} began at "
-            f"{before.file} row {before.position} with content {before.shard}, now at {shard.entry.file} row "
-            f"{shard.entry.position} with {shard.id}. Restore the input, or use another --out"
+            f"{self._directory.path}: the input has changed since this job began: shard {self._index} began "
+            f"at {before.file} row {before.position} with content {before.shard}, now at {shard.entry.file} "
+            f"row {shard.entry.position} with {shard.id}. Restore the input, or use another --out"
+        )
+
+    def _grown(self, shard: Shard) -> JobError:
+        return JobError(
+            f"{self._directory.path}: the input has changed since this job began: it ended after "
+            f"{len(self._known.entries)} shard(s), now it goes on at {shard.entry.file} row "
+            f"{shard.entry.position}. Restore it, or use another --out"
         )
 
     def _check_end(self) -> None:
         missing = len(self._known.entries) - self._index
         if missing > 0:
             raise JobError(
-                f"{self._directory.path}: the input has changed since this job began: it ends {missing} shard(s) "
-                "earlier. Restore it, or use another --out"
+                f"{self._directory.path}: the input has changed since this job began: it ends {missing} "
+                "shard(s) earlier. Restore it, or use another --out"
             )

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 def hints(status: JobStatus) -> dict[str, str]:
     """Lines that say what stands in a job's way and which command helps, by kind; none where all is well.
 
-    The kinds: "away" (the broker), "dead" (shards), "lost" (Redis forgot the job), "missing" (some shards
-    aren't in Redis), "worker" (none serves the model), "input" (not read to its end).
+    The kinds: "away" (the broker), "dead" (shards), "lost" (shards that Redis forgot), "worker" (none serves
+    the model), "input" (not read to its end).
     """
     found = {}
     if status.away:
@@ -40,14 +40,11 @@ def hints(status: JobStatus) -> dict[str, str]:
 
 def _of_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
     found = {}
-    again = f"entered again by: unrolled wait {status.out}"
-    if not queue.knows_job:
+    if status.lost:
         found["lost"] = (
-            "Redis doesn't know this job: it lost its data, or is not the job's; "
-            f"the {status.waiting:,} waiting shard(s) are {again}"
+            f"{status.lost:,} waiting shard(s) are not in Redis: it lost them, or is not the job's; "
+            f"they are entered again by: unrolled wait {status.out}"
         )
-    elif queue.missing and status.ended:
-        found["missing"] = f"{queue.missing:,} waiting shard(s) are not in Redis; they are {again}"
     if not any(worker.model == status.fingerprint for worker in queue.workers):
         others = Counter(printable(worker.model[:SHORT]) for worker in queue.workers)
         alive = ", ".join(f"{count} of model {model}…" for model, count in sorted(others.items()))

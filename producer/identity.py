@@ -40,7 +40,9 @@ class IdentityLedger:
         self._directory = directory
         try:
             self._folder = tempfile.TemporaryDirectory(prefix="unrolled-ids-", dir=directory)
-            self._database = sqlite3.connect(Path(self._folder.name) / "ids.sqlite3", isolation_level=None)
+            place = Path(self._folder.name) / "ids.sqlite3"
+            # One user at a time, but it may read its rows in a thread of its own.
+            self._database = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
             for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")

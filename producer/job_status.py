@@ -8,6 +8,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+#: Shards that a producer at work may have written to the manifest but not into the ledger yet.
+ON_THEIR_WAY = 1
+
 
 @dataclass(frozen=True, slots=True)
 class WorkerStatus:
@@ -39,14 +42,13 @@ class QueueStatus:
     """What the broker knows.
 
     Attributes:
-        knows_job: whether the job is registered; False while shards wait means that Redis lost its data.
         running: the job's shards under a lease.
         queued: those that wait for a worker.
-        missing: those that wait by the directory, but not in the ledger.
+        missing: those that wait by the directory, but aren't in the ledger. While the input is read, one
+            may be on its way; else Redis lost them.
         workers: all that are alive, of every model.
     """
 
-    knows_job: bool
     running: int
     queued: int
     missing: int
@@ -96,6 +98,12 @@ class JobStatus:
     def waiting(self) -> int:
         """Shards that are neither published nor dead: running or queued."""
         return self.shards - self.done - self.dead
+
+    @property
+    def lost(self) -> int:
+        """Shards that wait, but that Redis lost or never had; none while their producer may be at them."""
+        missing = self.queue.missing if self.queue else 0
+        return missing if self.ended or missing > ON_THEIR_WAY else 0
 
     @property
     def complete(self) -> bool:

@@ -38,8 +38,9 @@ broker_option: Decorator = click.option(
     "--broker",
     metavar="URL",
     callback=_check_broker,
-    help="Redis: redis://, rediss:// (TLS) or redis+socket://. Others can see a command line: a URL with "
-    "a password belongs into the variable. While `unrolled run` is at work on OUT, its broker is found by itself.",
+    help="Redis: redis://, rediss:// (TLS) or redis+socket://. Others can see a command line: a URL "
+    "with a password belongs into the variable. While `unrolled run` is at work on OUT, "
+    "its broker is found by itself.",
 )
 namespace_option: Decorator = click.option(
     "--namespace",

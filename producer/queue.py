@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING, TypeVar
 import kombu.exceptions
 import redis
 from celery import Celery
-from kombu import Queue
+from kombu.entity import Queue
 
 from unrolled.connection import check_broker_url, client_url, without_secret
+from unrolled.errors import TransientError, UnrolledError
 from unrolled.ledger import Ledger
-from unrolled.messages import TASK, member_of, queue_name, transport_options
-from unrolled.restoring import enter_waiting
+from unrolled.messages import TASK, queue_name, transport_options
+from unrolled.restoring import enter, enter_waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,8 +26,13 @@ T = TypeVar("T")
 
 #: What a broker that is away, or can't take anything just now, gives.
 AWAY = (redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
-#: Redis answers these at once; waiting wouldn't help.
-_REFUSED = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
+#: What Redis answers at once, and always: waiting wouldn't help. Scripts and kombu hide the errors' types.
+_REFUSED = (
+    redis.AuthenticationError,
+    redis.exceptions.AuthorizationError,
+    redis.exceptions.NoPermissionError,
+)
+_REFUSALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure", "DB index is out of range", "CERTIFICATE_VERIFY")
 FIRST_PAUSE, LONGEST_PAUSE, FULL_PAUSE = 0.1, 2.0, 0.1
 SOCKET_SECONDS = 10.0
 
@@ -38,8 +44,9 @@ class ShardQueue:
         broker: Redis URL.
         namespace: prefix of every key.
         fingerprint: of the model.
-        max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the model; None for no bound.
-        say: told in one line when the broker goes away and comes back.
+        max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the model; None
+            for no bound.
+        say: told in one line when the broker or the disk is in the way, and when it goes on.
     """
 
     def __init__(
@@ -63,7 +70,7 @@ class ShardQueue:
         self._celery.conf.update(
             task_serializer="json",
             task_default_queue=queue,
-            task_queues=[Queue(queue)],
+            task_queues=[Queue(queue)],  # type: ignore[no-untyped-call]  # kombu is half typed
             task_ignore_result=True,
             task_publish_retry=False,  # `steadily` tries again, and says so
             broker_transport_options={
@@ -77,61 +84,84 @@ class ShardQueue:
         """Send one shard's message."""
         self._celery.send_task(TASK, [job_key, shard])
 
-    def put(self, directory: JobDirectory, shard: str, tokens: int) -> None:
-        """Enter a spooled shard and send its message, when there is room; nothing happens to one that is there.
+    def put(self, directory: JobDirectory, shard: str, tokens: int) -> bool:
+        """Enter a spooled shard and send its message, when there is room; False if it is there, or dead.
 
         Args:
             directory: of the job.
-            shard: its id.
+            shard: its id; its manifest line is durable.
             tokens: token ids in it.
-        """
-        self.steadily(lambda: self._wait_for_room(directory))
-        self.steadily(lambda: self._enter(directory, shard, tokens))
-
-    def steadily(self, action: Callable[[], T]) -> T:
-        """The action's result, tried again for as long as the broker is away.
 
         Raises:
-            redis.AuthenticationError, redis.exceptions.NoPermissionError: the login is refused.
+            UnrolledError: the broker refuses this user, or the job's manifest is damaged.
+        """
+        self.steadily(lambda: self._wait_for_room(directory))
+        entered = self.steadily(lambda: enter(self.ledger, directory, shard, tokens, self.send))
+        self.steadily(lambda: self.mend(directory))
+        return entered
+
+    def steadily(self, action: Callable[[], T]) -> T:
+        """The action's result, tried again for as long as the broker is away or a disk is full.
+
+        Raises:
+            UnrolledError: the broker refuses this user, or the action failed for good.
         """
         pause, since = FIRST_PAUSE, None
         while True:
             try:
                 result = action()
-            except _REFUSED:
-                raise
+            except TransientError as error:
+                trouble = str(error)
             except AWAY as error:
-                if since is None:
-                    since = time.monotonic()
-                    self._say(f"broker {self._shown} is away ({error}); trying again until it is back")
-                self._stop.wait(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+                if refuses(error):
+                    raise self._refused(error) from error
+                trouble = f"broker {self._shown} is away ({error})"
             else:
                 if since is not None:
-                    self._say(f"broker {self._shown} is back after {time.monotonic() - since:.0f} s")
+                    self._say(f"going on after {time.monotonic() - since:.0f} s")
                 return result
+            if since is None:
+                since = time.monotonic()
+                self._say(f"{trouble}; trying again until it works")
+            self._stop.wait(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     def mend(self, directory: JobDirectory) -> int:
-        """Enter what waits in the job's directory if Redis lost the job; how many shards were entered."""
+        """Enter what waits in the job's directory, if Redis may have lost some; how many were entered."""
         if self.ledger.knows(directory.key):
             return 0
         count = enter_waiting(self.ledger, directory, self.send)
         if count:
-            self._say(f"Redis lost this job; entered its {count} waiting shard(s) again")
+            self._say(f"entered {count} shard(s) that waited in {directory.path} and were not in Redis")
         return count
+
+    def enter_waiting(self, directory: JobDirectory) -> int:
+        """Enter what waits in the job's directory and isn't in Redis, once; how many shards there were."""
+        return self.steadily(lambda: enter_waiting(self.ledger, directory, self.send))
 
     def close(self) -> None:
         """Close all connections."""
         self._celery.close()
         self.client.close()
 
-    def _enter(self, directory: JobDirectory, shard: str, tokens: int) -> None:
-        entered = self.ledger.submit(member_of(directory.key, shard), tokens, directory.key, str(directory.path))
-        if entered:
-            self.send(directory.key, shard)
+    def _refused(self, error: Exception) -> UnrolledError:
+        return UnrolledError(
+            f"broker {self._shown} refuses: {error}; see to --broker, its user and password, "
+            "and what that user may do"
+        )
 
     def _wait_for_room(self, directory: JobDirectory) -> None:
         while self._max_queued_tokens is not None and self.ledger.counts().tokens >= self._max_queued_tokens:
             self._stop.wait(FULL_PAUSE)
             if not self.ledger.knows(directory.key):
                 return  # another job's tokens, or Redis came back empty
+
+
+def refuses(error: BaseException) -> bool:
+    """Whether the broker turned this user away, for good: the error or what caused it says so."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, _REFUSED) or any(text in str(cause) for text in _REFUSALS):
+            return True
+        cause = cause.__cause__ or cause.__context__
+    return False

@@ -30,7 +30,9 @@ def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_token
     """The same for a job whose checks are done."""
     with (
         progress("queueing") as bar,
-        closing(ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)) as queue,
+        closing(
+            ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)
+        ) as queue,
         _stop_signals(live=prepared.submission.source.follow) as stopped,
     ):
         for notice in prepared.plan.notices:

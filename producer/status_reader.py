@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import os
 import time
 from dataclasses import replace
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from unrolled.manifest import Entry
 
 SOCKET_SECONDS = 10.0
+#: What a broker answers that doesn't let this user in.
+REFUSED = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 #: The speed is that of so many files, those with the highest numbers.
 RECENT_FILES = 32
 _ENGINE_LIST = ".engine.jsonl"
@@ -77,10 +80,10 @@ class StatusReader:
             raise TransientError(f"{self._directory.path}: can't be read now: {error}") from error
         if members is None:
             return replace(status, away=away)
-        known, ledger, leases, workers = members
-        running, missing = waiting & leases, waiting - ledger
+        ledger, leases, workers = members
+        running, missing = waiting & ledger & leases, waiting - ledger
         queued = len(waiting) - len(running) - len(missing)
-        return replace(status, queue=QueueStatus(known, len(running), queued, len(missing), workers))
+        return replace(status, queue=QueueStatus(len(running), queued, len(missing), workers))
 
     def _read_manifest(self) -> None:
         path = self._directory.path / NAME
@@ -90,23 +93,18 @@ class StatusReader:
             self._entries = {entry.shard: entry for entry in self._manifest.entries}
             self._manifest_size = size
 
-    def _ask(self) -> tuple[tuple[bool, set[str], set[str], tuple[WorkerStatus, ...]] | None, str | None]:
+    def _ask(self) -> tuple[tuple[set[str], set[str], tuple[WorkerStatus, ...]] | None, str | None]:
         if self._ledger is None:
             return None, None
         try:
-            known = self._ledger.knows(self._directory.key)
             ledger, leases = self._ledger.members(self._directory.key)
             workers = self._ledger.workers()
-        except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+        except REFUSED:
             raise
         except redis.RedisError as error:
             return None, str(error)
-        return (
-            known,
-            ledger,
-            leases,
-            tuple(worker_status(name, facts) for name, facts in sorted(workers.items())),
-        ), None
+        found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
+        return (ledger, leases, found), None
 
     def _count(self) -> tuple[JobStatus, set[str]]:
         """The status by the directory, and the shards that wait."""
@@ -150,7 +148,7 @@ class StatusReader:
 
     def _speed(self, done: set[str]) -> float | None:
         """Real tokens per second since the oldest of the last files."""
-        last = sorted(done, key=lambda shard: (len(shard), shard))[-RECENT_FILES:]
+        last = heapq.nlargest(RECENT_FILES, done, key=lambda shard: (len(shard), shard))
         times = sorted((_modified(self._directory.part(shard)), shard) for shard in last)
         if len(times) < 2:  # noqa: PLR2004 - the two ends of a span
             return None

@@ -136,7 +136,10 @@ def submit(
             queued stays queued; the same command goes on from there.
     """
     live = prepared.submission.source.follow
-    with prepared.directory.lock(), IdentityLedger([file.label for file in prepared.plan.files]) as identities:
+    with (
+        prepared.directory.lock(),
+        IdentityLedger([file.label for file in prepared.plan.files]) as identities,
+    ):
         enqueuer = Enqueuer(prepared.directory, queue, live=live, each=each)
         batches = read_batches(prepared.plan, prepared.submission.source, on_bytes=on_bytes)
         if live:

@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterable, Iterator, Sequence, Sized
-from itertools import chain, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from producer.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
+from producer.token_ids import checked_ids
 from unrolled.errors import ModelError, RowError
 
 if TYPE_CHECKING:
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 # Characters given to the tokenizer at once: it takes about a hundred bytes for each while it works.
 _ENCODE_CHARACTERS = 1024 * 1024
-# A bad value is shown up to this.
-_SHOWN_BITS = 128
-_SHOWN_CHARACTERS = 60
 # "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but no plain word.
 _PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
 
@@ -140,69 +138,3 @@ def _encoded_part(
         # One text of the batch: the others must not suffer for it.
         return [ids for text in texts for ids in _encoded_part([text], tokenizer, add_special_tokens)]
     return [encoding.ids for encoding in encodings]
-
-
-def checked_ids(rows: Sequence[object], vocab_size: int) -> list[NDArray[np.int32] | RowError]:
-    """Check rows of token ids, all at once where all are good.
-
-    Args:
-        rows: for each row a list of what should be integers, or an integer array of any width; a
-            RowError passes through.
-        vocab_size: ids 0..vocab_size are allowed.
-
-    Returns:
-        For each row its ids as int32 (steps,), or what is wrong with the first bad one.
-    """
-    together = _integers(rows)
-    if together is None or not _in_range(together, vocab_size):
-        return [_checked_row(row, vocab_size) for row in rows]
-    flat = together.astype(np.int32)
-    lengths = [len(row) for row in rows if isinstance(row, Sized)]
-    ends = np.cumsum(lengths, dtype=np.int64).tolist()
-    return [flat[end - length : end] for end, length in zip(ends, lengths, strict=True)]
-
-
-def _integers(rows: Sequence[object]) -> NDArray[np.integer] | None:
-    """Join rows into one integer array; None unless every row is a sequence of integers of 64 bits."""
-    if rows and all(isinstance(row, np.ndarray) and row.dtype.kind in "iu" for row in rows):
-        arrays = [np.asarray(row) for row in rows]
-        # Joined, uint64 and int64 would become float64.
-        return np.concatenate(arrays) if len({array.dtype for array in arrays}) == 1 else None
-    lists = [row for row in rows if isinstance(row, list)]
-    flat = list(chain.from_iterable(lists))
-    if len(lists) < len(rows) or set(map(type, flat)) - {int}:  # a bool is an int for NumPy, not for us
-        return None
-    try:
-        return np.fromiter(flat, np.int64, len(flat))
-    except OverflowError:
-        return None
-
-
-def _in_range(ids: NDArray[np.integer], vocab_size: int) -> bool:
-    return not ids.size or (int(ids.min()) >= 0 and int(ids.max()) <= vocab_size)
-
-
-def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
-    if isinstance(row, RowError):
-        return row
-    ids = _integers([row])
-    if ids is not None and _in_range(ids, vocab_size):
-        return ids.astype(np.int32)
-    if isinstance(row, np.ndarray):
-        row = row.tolist()
-    if not isinstance(row, list):
-        return RowError(f"its tokens are {_shown(row)}; allowed: a list of integers")
-    at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
-    what = "" if type(row[at]) is int else "no integer; "
-    return RowError(
-        f"token {_shown(row[at])} at place {at} (from 0): {what}allowed: 0 (padding) and 1..{vocab_size}"
-    )
-
-
-def _shown(value: object) -> str:
-    """A value as JSON writes it, short."""
-    if type(value) is int and value.bit_length() > _SHOWN_BITS:  # Python itself may refuse to write it
-        return f"of {value.bit_length()} bits"
-    words = {"None": "null", "True": "true", "False": "false"}
-    text = repr(value)
-    return words.get(text, text if len(text) <= _SHOWN_CHARACTERS else text[: _SHOWN_CHARACTERS - 1] + "…")

@@ -5,11 +5,9 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-import redis
-
 from producer.hints import hints
 from producer.queue import AWAY, ShardQueue
-from producer.status_reader import StatusReader, refused
+from producer.status_reader import REFUSED, StatusReader, refused
 from unrolled.connection import without_secret
 from unrolled.restoring import enter_waiting
 
@@ -56,12 +54,12 @@ def wait_for_job(
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
             if status.complete or (until is not None and time.monotonic() >= until):
                 return status
+            teller.tell(status)
             if queue:
                 _mend(queue, directory, status, teller)
-            teller.tell(status)
             pause = max(every_seconds, _REST * (time.monotonic() - began))
             time.sleep(pause if until is None else max(0.0, min(pause, until - time.monotonic())))
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+    except REFUSED as error:
         raise refused(broker or "", error) from error
     finally:
         if queue:
@@ -70,21 +68,18 @@ def wait_for_job(
 
 def _mend(queue: ShardQueue, directory: JobDirectory, status: JobStatus, teller: _Teller) -> None:
     """Enter again what Redis lost: all of the job, or what its last second before a crash held."""
-    found = status.queue
-    if found is None or not found.missing:
+    if not status.lost:
         return
     try:
-        if not found.knows_job:
-            queue.mend(directory)
-        elif status.ended:
-            # While the input is read, its producer enters what is missing, within its bound.
-            enter_waiting(queue.ledger, directory, queue.send)
-        if not directory.waiting() - directory.published() - directory.given_up():
-            teller.tell_of_lost_rows(found.missing)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError):
+        count = enter_waiting(queue.ledger, directory, queue.send)
+    except REFUSED:
         raise
     except AWAY:
         return  # the next look says so
+    if count:
+        teller.say(f"Redis lost {count:,} waiting shard(s); they are entered again")
+    elif not directory.waiting() - directory.published() - directory.given_up():
+        teller.tell_of_lost_rows(status.lost)
 
 
 class _Teller:
@@ -113,6 +108,10 @@ class _Teller:
             if now - since >= PATIENCE_SECONDS and kind not in self._told:
                 self._told.add(kind)
                 self._bar.say(ways[kind])
+
+    def say(self, line: str) -> None:
+        """Say something at once."""
+        self._bar.say(line)
 
     def tell_of_lost_rows(self, shards: int) -> None:
         """Say once that shards can't be entered again, for nothing is spooled of them."""

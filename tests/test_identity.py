@@ -1,5 +1,8 @@
 """Duplicate ids."""
 
+# `id` is the rows' own word.
+# ruff: noqa: A001, A002
+
 import numpy as np
 import pytest
 from hypothesis import given

@@ -93,7 +93,7 @@ def test_tokenizer_is_optional(tmp_path, model):
     assert bare.fingerprint != model.fingerprint
 
 
-def test_new_weights_follow_keras(model):
+def test_new_weights_follow_keras():
     """Ranges of the uniform parts, orthogonality of the recurrent part, and the forget gate's bias."""
     weights = new_weights(CONFIG, seed=7)
     assert 0.04 < np.abs(weights["embedding"]).max() <= 0.05
@@ -215,9 +215,9 @@ def test_numbers_must_be_finite(model, tmp_path, bad):
     tensors = load_file(place)
     tensors["lstm.0.kernel"][1, 1] = bad
     save_file(tensors, place)
-    with pytest.raises(ModelError, match="lstm.0.kernel holds NaN or infinity"):
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
         open_model(model.path).weights()
-    with pytest.raises(ModelError, match="lstm.0.kernel holds NaN or infinity"):
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
         save_model(tmp_path / "other", CONFIG, tensors)
     assert not (tmp_path / "other").exists()
 
@@ -279,7 +279,7 @@ def test_another_model_is_never_overwritten(model):
 def test_saving_needs_fitting_weights(tmp_path):
     """Weights of other sizes than the configuration's are refused, and nothing is written."""
     weights = new_weights(replace(CONFIG, num_lstm_units=9), seed=1)
-    with pytest.raises(ModelError, match="lstm.0.kernel is float32"):
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel is float32"):
         save_model(tmp_path / "model", CONFIG, weights)
     assert not (tmp_path / "model").exists()
 

@@ -81,9 +81,9 @@ def test_metadata_tells_nothing_of_the_attempt():
         "unrolled.engine",
         "unrolled.format_version",
         "unrolled.job",
+        "unrolled.libraries",
         "unrolled.model_fingerprint",
         "unrolled.precision",
-        "unrolled.pyarrow_version",
         "unrolled.rows",
         "unrolled.shard",
         "unrolled.tokens",
@@ -91,7 +91,7 @@ def test_metadata_tells_nothing_of_the_attempt():
     ]
 
 
-@pytest.mark.parametrize("key", sorted(set(INFO.encode()) - {"unrolled.version", "unrolled.pyarrow_version"}))
+@pytest.mark.parametrize("key", sorted(set(INFO.encode()) - {"unrolled.version", "unrolled.libraries"}))
 def test_missing_metadata_is_named(key):
     """A file without one of our keys is not ours, and the text says which."""
     metadata = stored(INFO)

@@ -44,7 +44,7 @@ def encoded(arguments, **options):
 @settings(deadline=None)  # a shared disk takes its time
 @given(token_lists, st.integers(1, 5), st.booleans())
 def test_what_is_written_is_read(lists, units, with_tokens):
-    """Ids, lengths, masks, vectors and tokens come back, wherever the zeros are and whichever rows are empty."""
+    """All columns come back, wherever the zeros are and whichever rows are empty."""
     info, ids, tokens, outputs = shard(lists, units)
     data = encoded((info, ids, tokens, outputs), with_tokens=with_tokens)
     table = pq.read_table(io.BytesIO(data))
@@ -73,22 +73,29 @@ def test_row_groups_are_bounded(monkeypatch):
     lists = [[1] * 20, [1] * 20, [1] * 500, [], [1], *([[]] * 40)]
     file = pq.ParquetFile(io.BytesIO(encoded(shard(lists))))
     rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
-    # 64 bytes a row, 5 a token and 12 a vector: two rows of 404, one of 8564, 15 of at most 81, the rest.
-    assert rows == [2, 1, 15, 15, 12]
+    # 64 bytes a row, 5 or 6 for its id, 5 a token and 12 a vector: 409, 409, 8569, 69, 86, then 69 or 70.
+    assert rows == [2, 1, 14, 14, 14]
     assert file.read()["length"].to_pylist() == [len(row) for row in lists]
 
 
 def test_outputs_are_stored_as_they_are():
-    """Vectors lie in the file uncompressed, so their bytes are found there; small columns are compressed."""
+    """Vectors lie in the file in one piece, and bounds are kept for what people search by."""
     info, ids, tokens, outputs = shard([[1] * 50] * 4, units=16)
     data = encoded((info, ids, tokens, outputs))
     assert outputs.tobytes() in data
     group = pq.read_metadata(io.BytesIO(data)).row_group(0)
     columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
     assert columns["outputs.list.element.list.element"].compression == "UNCOMPRESSED"
-    assert not columns["outputs.list.element.list.element"].is_stats_set
-    assert columns["mask.list.element"].compression == "ZSTD"
+    assert [name for name, column in columns.items() if column.is_stats_set] == ["id", "length"]
     assert (columns["id"].statistics.min, columns["id"].statistics.max) == ("row#0", "row#3")
+    assert (columns["length"].statistics.min, columns["length"].statistics.max) == (50, 50)
+
+
+def test_bounds_of_long_ids_are_left_out():
+    """A footer does not grow with the ids."""
+    info, _, tokens, outputs = shard([[1], [2]])
+    data = encoded((info, ["a", "b" * 257], tokens, outputs))
+    assert not pq.read_metadata(io.BytesIO(data)).row_group(0).column(0).is_stats_set
 
 
 def test_a_flipped_bit_in_the_vectors_shows():

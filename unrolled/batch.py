@@ -112,7 +112,7 @@ def pooled(batch: Batch, how: Pooling) -> NDArray[np.float32]:
 
     Args:
         batch: the rows.
-        how: "mean" (summed in float64), "max" or "last".
+        how: "mean" (in float64, then rounded), "max" or "last".
 
     Returns:
         float32 (rows, units). A row without real tokens gives zeros, the state that the LSTM begins with.
@@ -123,15 +123,12 @@ def pooled(batch: Batch, how: Pooling) -> NDArray[np.float32]:
     if how not in get_args(Pooling):
         raise ValueError(f"pooling {how!r} is unknown; allowed: {', '.join(get_args(Pooling))}")
     vectors = np.zeros((len(batch), batch.values.shape[1]), np.float32)
-    filled = np.flatnonzero(batch.lengths)
-    if how == "last":
-        vectors[filled] = batch.values[batch.offsets[1:][filled] - 1]
-    elif len(filled):
-        # Rows without tokens take no room between the others, so these starts alone cut the values into rows.
-        starts = batch.offsets[filled]
-        if how == "max":
-            vectors[filled] = np.maximum.reduceat(batch.values, starts, axis=0)
+    ends = batch.offsets.tolist()
+    # Row by row: several times faster than NumPy's reduceat, which goes through the values one by one.
+    for row in np.flatnonzero(batch.lengths).tolist():
+        part = batch.values[ends[row] : ends[row + 1]]
+        if how == "mean":
+            vectors[row] = part.mean(axis=0, dtype=np.float64)
         else:
-            sums = np.add.reduceat(batch.values, starts, axis=0, dtype=np.float64)
-            vectors[filled] = sums / batch.lengths[filled, None]
+            vectors[row] = part.max(axis=0) if how == "max" else part[-1]
     return vectors

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlsplit, urlunsplit
+import re
+from urllib.parse import urlsplit
 
 from unrolled.errors import RequestError
 
 #: URL schemes of a broker: TCP, TLS, Unix socket.
 SCHEMES = ("redis", "rediss", "redis+socket")
+_DATABASE = re.compile(r"/?[0-9]*")
+#: Options of a URL that redis-py takes a secret from.
+_SECRET_OPTION = re.compile(r"((?:^|[?&])[^=&]*(?:password|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
 def check_broker_url(url: str) -> str:
@@ -16,11 +20,19 @@ def check_broker_url(url: str) -> str:
     Raises:
         RequestError: it is of another kind; the text doesn't repeat a password in it.
     """
-    scheme = urlsplit(url).scheme
-    if scheme not in SCHEMES:
+    try:
+        parts = urlsplit(url)
+        tcp = parts.scheme != "redis+socket"
+        # Reading the port checks it.
+        fits = parts.scheme in SCHEMES and (
+            parts.port != 0 and _DATABASE.fullmatch(parts.path) if tcp else parts.path
+        )
+    except ValueError:
+        fits = False
+    if not fits:
         raise RequestError(
             f"broker {without_secret(url)!r}: {' or '.join(f'{s}://' for s in SCHEMES)} is expected, "
-            "such as redis://localhost:6379/0"
+            "such as redis://localhost:6379/0; in a password, write @ as %40, / as %2F and : as %3A"
         )
     return url
 
@@ -33,10 +45,10 @@ def client_url(url: str) -> str:
 
 
 def without_secret(url: str) -> str:
-    """The URL as it may be shown: the password is left out."""
-    parts = urlsplit(url)
-    if parts.password is None and "@" not in parts.netloc:
-        return url
-    user = f"{parts.username}:***@" if parts.username else "***@"
-    host = parts.netloc.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=user + host))
+    """The URL as it may be shown: what stands before its last @ is left out, but for the user's name."""
+    scheme, mark, rest = url.partition("://")
+    if not mark:
+        scheme, rest = "", url
+    login, at, place = _SECRET_OPTION.sub(r"\1***", rest).rpartition("@")
+    user, colon, _ = login.partition(":")
+    return scheme + mark + (f"{user if colon else ''}:***@" if at else "") + place

@@ -7,7 +7,8 @@ What is published, what waits and what is dead is told by the directory's files 
 | `job.json` | producer, once | the job |
 | `_manifest.jsonl` | producer, a line a shard | every shard that was cut, then a line `{"end": …}` |
 | `_pending/<shard>.rows` | producer; removed by the worker | the rows of a shard without a file yet |
-| `_quarantine/<shard>.jsonl`, `<shard>.engine.jsonl` | producer, worker | rows that can't be computed, with reasons |
+| `_quarantine/<shard>.jsonl` | producer | rows that can't be computed, with reasons |
+| `_quarantine/<shard>.engine.jsonl` | worker | rows that the engine failed on, with reasons |
 | `_dead/<shard>.json` | worker | a shard given up, with its reason |
 | `part-<shard>.parquet` | worker | the outputs |
 """
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import JobError, PayloadError, TransientError
+from unrolled.manifest import NAME as MANIFEST
 from unrolled.publishing import publish_bytes
 from unrolled.schema import ShardId, part_name
 
@@ -72,7 +74,7 @@ class JobDirectory:
     @property
     def key(self) -> str:
         """Names the job in Redis: the same job in another directory is another key."""
-        return hashlib.sha256(f"{self.job.id}\0{self.path}".encode()).hexdigest()[:16]
+        return hashlib.sha256(self.job.id.encode() + b"\0" + os.fsencode(self.path)).hexdigest()[:16]
 
     def part(self, shard: str) -> Path:
         """Where the shard's file is published."""
@@ -96,18 +98,31 @@ class JobDirectory:
         Raises:
             TransientError: the file system refused.
         """
-        try:
-            self.pending(shard).unlink(missing_ok=True)
-        except OSError as error:
-            raise TransientError(f"{self.path}: spooled rows can't be removed: {error}") from error
+        _remove(self.pending(shard))
+
+    def discard_quarantine(self, shard: str) -> None:
+        """Remove the producer's list of bad rows of a shard that is no shard of the job.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        _remove(self.quarantine(shard))
 
     def published(self) -> set[str]:
-        """Shard ids with a file."""
+        """Shard ids with a file.
+
+        Raises:
+            TransientError: the directory can't be listed now; so for `waiting` and `given_up`.
+        """
         return _shards_in(self.path, "part-", ".parquet")
 
     def waiting(self) -> set[str]:
         """Shard ids whose rows are spooled: not published, or dead."""
         return _shards_in(self.path / "_pending", "", ".rows")
+
+    def quarantined(self) -> set[str]:
+        """Shard ids with a list of bad rows by the producer."""
+        return _shards_in(self.path / "_quarantine", "", ".jsonl")
 
     def given_up(self) -> set[str]:
         """Shard ids of dead shards."""
@@ -118,15 +133,25 @@ class JobDirectory:
         """Be the only producer of this directory.
 
         Raises:
-            JobError: another process is.
+            JobError: another process is, or the file system has no locks.
         """
-        with (self.path / "_lock").open("a") as file:
+        try:
+            file = (self.path / "_lock").open("a")
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise JobError(
-                    f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
+                    f"{self.path}: another `unrolled enqueue` is writing to this directory; "
+                    "wait for it or stop it"
                 ) from None
+            except OSError as error:
+                raise JobError(
+                    f"{self.path}: can't be locked against a second producer: {error.strerror}; "
+                    "mount it with locks, or choose another --out"
+                ) from error
             yield
 
 
@@ -136,7 +161,7 @@ def open_job(path: Path | str) -> JobDirectory:
     Raises:
         JobError: there is none, or one that this version can't read.
     """
-    directory = Path(os.path.abspath(path))
+    directory = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: other machines know these names
     file = directory / "job.json"
     try:
         if file.stat().st_size > _MAX_JOB_BYTES:
@@ -144,14 +169,24 @@ def open_job(path: Path | str) -> JobDirectory:
         content = json.loads(file.read_text("utf-8"))
         version = content["format_version"]
         if version != FORMAT_VERSION:
-            raise JobError(f"{file}: format version {version!r}; this version reads {FORMAT_VERSION}: upgrade it")
+            raise JobError(
+                f"{file}: format version {version!r}; this version reads {FORMAT_VERSION}: upgrade it"
+            )
         job = Job(str(content["fingerprint"]), tuple(map(str, content["inputs"])), dict(content["options"]))
-    except FileNotFoundError:
-        raise JobError(f"{directory}: no job here (job.json is missing); `unrolled enqueue` makes one") from None
+        if content["id"] != job.id:
+            raise JobError(
+                f"{file}: was changed since it was written; restore it, or use a new output directory"
+            )
+    except (FileNotFoundError, NotADirectoryError):
+        raise JobError(
+            f"{directory}: no job here (job.json is missing); `unrolled enqueue` makes one"
+        ) from None
     except OSError as error:
         raise TransientError(f"{file}: can't be read now: {error}") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise JobError(f"{file}: not a job manifest: {error!r}; restore it, or use a new output directory") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise JobError(
+            f"{file}: not a job manifest: {error!r}; restore it, or use a new output directory"
+        ) from error
     return JobDirectory(directory, job)
 
 
@@ -160,20 +195,35 @@ def create_job(path: Path | str, job: Job) -> JobDirectory:
 
     Raises:
         JobError: the directory is another job's, holds other things, or can't be written.
+        TransientError: it can't be written or read just now.
     """
-    directory = Path(os.path.abspath(path))
+    directory = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: other machines know these names
+    made = JobDirectory(directory, job)
     try:
-        for name in ("", "_pending", "_quarantine", "_dead"):
-            (directory / name).mkdir(parents=True, exist_ok=True)
-        if (directory / "job.json").exists():
-            return _same_job(open_job(directory), job)
-        if found := sorted(entry.name for entry in directory.glob("*.parquet"))[:3]:
-            raise JobError(f"{directory}: holds {', '.join(found)} but no job.json; use an empty directory")
-        text = json.dumps({"format_version": FORMAT_VERSION, "id": job.id, **asdict(job)}, indent=1) + "\n"
-        publish_bytes(directory / "job.json", text.encode())
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "job.json").exists():
+            with made.lock():  # two at once can't both take it for theirs
+                _publish_job(made)
+        found = _same_job(open_job(directory), job)
+        for name in ("_pending", "_quarantine", "_dead"):
+            (directory / name).mkdir(exist_ok=True)
     except OSError as error:
-        raise JobError(f"{directory}: can't be written: {error.strerror}; choose another --out, or mend it") from error
-    return JobDirectory(directory, job)
+        raise _unwritable(directory, error) from error
+    return found
+
+
+def _publish_job(made: JobDirectory) -> None:
+    file = made.path / "job.json"
+    if file.exists():
+        return
+    if found := sorted(
+        entry.name for pattern in ("*.parquet", MANIFEST) for entry in made.path.glob(pattern)
+    )[:3]:
+        raise JobError(f"{made.path}: holds {', '.join(found)} but no job.json; use an empty directory")
+    text = (
+        json.dumps({"format_version": FORMAT_VERSION, "id": made.job.id, **asdict(made.job)}, indent=1) + "\n"
+    )
+    publish_bytes(file, text.encode())
 
 
 def _same_job(found: JobDirectory, job: Job) -> JobDirectory:
@@ -186,8 +236,16 @@ def _same_job(found: JobDirectory, job: Job) -> JobDirectory:
     else:
         names = sorted(found.job.options.keys() | job.options.keys())
         pairs = [(name, found.job.options.get(name), job.options.get(name)) for name in names]
-        what = "other options (" + "; ".join(f"{n}: {a!r}, asked for is {b!r}" for n, a, b in pairs if a != b) + ")"
+        what = (
+            "other options ("
+            + "; ".join(f"{n}: {a!r}, asked for is {b!r}" for n, a, b in pairs if a != b)
+            + ")"
+        )
     raise JobError(f"{found.path}: holds a job with {what}. Use another --out, or the same command to resume")
+
+
+def _unwritable(directory: Path, error: OSError) -> JobError:
+    return JobError(f"{directory}: can't be written: {error.strerror}; choose another --out, or mend it")
 
 
 def _few(names: tuple[str, ...], most: int = 3) -> str:
@@ -195,12 +253,23 @@ def _few(names: tuple[str, ...], most: int = 3) -> str:
     return ", ".join(names[:most]) + more
 
 
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise TransientError(f"{file} can't be removed: {error.strerror}") from error
+
+
 def _shards_in(directory: Path, prefix: str, suffix: str) -> set[str]:
+    try:
+        names = [entry.name for entry in os.scandir(directory)]
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise TransientError(f"{directory}: can't be listed now: {error.strerror}") from error
     shards = set()
-    with contextlib.suppress(FileNotFoundError), os.scandir(directory) as entries:
-        for entry in entries:
-            name = entry.name
-            if name.startswith(prefix) and name.endswith(suffix):
-                with contextlib.suppress(PayloadError):
-                    shards.add(str(ShardId.parse(name[len(prefix) : len(name) - len(suffix)])))
+    for name in names:
+        if name.startswith(prefix) and name.endswith(suffix):
+            with contextlib.suppress(PayloadError):
+                shards.add(str(ShardId.parse(name[len(prefix) : len(name) - len(suffix)])))
     return shards

@@ -1,19 +1,22 @@
 """The ledger: which shards of one model still wait for their file, and who holds them.
 
 Everything is under `<namespace>:<model>:` in one Redis database, changed by Lua scripts that run whole or
-not at all, on the server's clock. A *member* is `<job key>/<shard id>`. A shard is in the ledger from before its
-message is sent until its file is durable; what it holds and nobody holds is sent again (`sweep`).
+not at all, on the server's clock. A *member* is `<job key>/<shard id>`. A shard is in the ledger from before
+its message is sent until its file is durable; what it holds and nobody holds is sent again (`sweep`).
 
 | key | type | what |
 |---|---|---|
 | `ledger` | sorted set | member → when its message was last sent |
 | `tokens` | hash | member → tokens; field `total` is their sum |
 | `leases` | sorted set | member → when its lease runs out |
-| `holders` | hash | member → the worker that holds the lease |
-| `attempts` | hash | member → starts that no end followed: more than 0 makes a suspect |
-| `lonely` | hash | member → starts with no other shard on board |
-| `watermark` | string | the latest sending time of a shard that was taken up |
+| `holders` | hash | member → the worker that holds the lease; empty where it gave the shard back |
+| `attempts` | hash | member → 1 from its first start to its end: a suspect, once nobody holds it |
+| `lonely` | hash | member → starts with no other shard on board, and the worker that made the last |
+| `resent` | set | members whose message was sent more than once |
+| `watermark` | string | the latest sending time of a shard that was taken up by its only message |
+| `swept` | string | when a worker last swept; ahead of now while sweeping waits after a silence |
 | `jobs` | hash | job key → JSON: the output directory |
+| `entered` | hash | job key → the server's run in which all of its waiting shards were entered |
 
 Beside them, shared by all models: `<namespace>:models`, the set of fingerprints with a ledger, and
 `<namespace>:workers`, a hash of heartbeats: worker → JSON.
@@ -25,7 +28,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from unrolled.messages import SHORT, queue_name
+from unrolled.messages import SHORT, is_member, queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -55,14 +58,23 @@ local expiry = redis.call('ZSCORE', KEYS[3], ARGV[1])
 if expiry and tonumber(expiry) > now then return {'held', 0, 0} end
 redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[1])
 redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
-if tonumber(sent) > tonumber(redis.call('GET', KEYS[7]) or '0') then redis.call('SET', KEYS[7], sent) end
+if redis.call('SISMEMBER', KEYS[10], ARGV[1]) == 0
+  and tonumber(sent) > tonumber(redis.call('GET', KEYS[7]) or '0') then redis.call('SET', KEYS[7], sent) end
 local died = tonumber(redis.call('HGET', KEYS[5], ARGV[1]) or '0')
 if died == 0 then redis.call('HINCRBY', KEYS[5], ARGV[1], 1) end
 return {'taken', tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0'), died}
 """
 )
 
-_START_ALONE = "return redis.call('HINCRBY', KEYS[6], ARGV[1], 1)"
+# Once for each worker: one that starts the shard again hasn't died of it, nor of a reply that got lost.
+_START_ALONE = """
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+local holder = redis.call('HGET', KEYS[4], ARGV[1]) or ''
+local count, last = string.match(redis.call('HGET', KEYS[6], ARGV[1]) or '0 ', '^(%d+) (.*)$')
+if holder ~= '' and holder == last then return tonumber(count) end
+redis.call('HSET', KEYS[6], ARGV[1], (count + 1) .. ' ' .. holder)
+return count + 1
+"""
 
 _RENEW = (
     _NOW
@@ -85,18 +97,24 @@ _REMOVE = """
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 redis.call('HINCRBY', KEYS[2], 'total', -tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0'))
 for i = 2, 6 do redis.call(i == 3 and 'ZREM' or 'HDEL', KEYS[i], ARGV[1]) end
+redis.call('SREM', KEYS[10], ARGV[1])
 return 1
 """
 
 _GIVE_BACK = (
     _NOW
     + """
-if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return 0 end
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+local holder = redis.call('HGET', KEYS[4], ARGV[1])
+if holder and holder ~= ARGV[2] then return 0 end
 redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('HDEL', KEYS[4], ARGV[1])
-if ARGV[3] == 'alone' then redis.call('HINCRBY', KEYS[6], ARGV[1], -1)
+redis.call('HSET', KEYS[4], ARGV[1], '')
+if ARGV[3] == 'alone' then
+  local count = string.match(redis.call('HGET', KEYS[6], ARGV[1]) or '0 ', '^(%d+) ')
+  redis.call('HSET', KEYS[6], ARGV[1], math.max(0, count - 1) .. ' ')
 elseif ARGV[3] == 'first' then redis.call('HDEL', KEYS[5], ARGV[1]) end
 redis.call('ZADD', KEYS[1], 'XX', now, ARGV[1])
+redis.call('SADD', KEYS[10], ARGV[1])
 return 1
 """
 )
@@ -104,6 +122,13 @@ return 1
 _SWEEP = (
     _NOW
     + """
+local swept = tonumber(redis.call('GET', KEYS[11]) or now)
+if now < swept then return {} end
+if now - swept > tonumber(ARGV[3]) then
+  redis.call('SET', KEYS[11], now + ARGV[4])
+  return {}
+end
+redis.call('SET', KEYS[11], now)
 local again = {}
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[2])) do
   redis.call('ZREM', KEYS[3], member)
@@ -120,14 +145,27 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', horizon, 'L
     again[#again + 1] = member
   end
 end
+for _, member in ipairs(again) do redis.call('SADD', KEYS[10], member) end
 return again
 """
 )
 
+_MARK_ENTERED = """
+if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
+return 1
+"""
+
 #: `ZRANGEBYSCORE … LIMIT`: what one sweep looks at; the next one goes on.
 SWEEP_LIMIT = 10_000
+#: Workers sweep every few seconds. When none did for so long, the server was away, and the leases that ran
+#: out meanwhile are not their holders' fault: sweeping waits for so long, until they have been renewed.
+SILENCE_SECONDS, RENEWAL_SECONDS = 5.0, 3.0
 #: Leases that a worker may be silent before it is struck off the list of workers.
 HEARTBEAT_LEASES = 2
+
+
+#: No heartbeat holds for longer, whatever it says.
+LONGEST_HEARTBEAT_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +175,7 @@ class Claim:
     Attributes:
         state: "taken" (it is yours now), "held" (somebody else computes it), "gone" (nothing to do).
         tokens: token ids in the shard, as its producer counted them.
-        died: how often a worker took the shard up and never came back; more than 0 makes it a suspect.
+        died: 1 where a worker took the shard up and never came back, which makes it a suspect; else 0.
     """
 
     state: Literal["taken", "held", "gone"]
@@ -170,7 +208,9 @@ class Ledger:
         lease_seconds: how long a worker may be silent before its shards are sent again.
     """
 
-    def __init__(self, client: redis.Redis, namespace: str, fingerprint: str, lease_seconds: float = 30.0) -> None:
+    def __init__(
+        self, client: redis.Redis, namespace: str, fingerprint: str, lease_seconds: float = 30.0
+    ) -> None:
         self.client = client
         self.fingerprint = fingerprint
         self.lease_seconds = lease_seconds
@@ -178,6 +218,7 @@ class Ledger:
         names = ("ledger", "tokens", "leases", "holders", "attempts", "lonely", "watermark", "jobs")
         self._keys = [prefix + name for name in names]
         self._keys.append(f"{namespace}:{queue_name(fingerprint)}")
+        self._keys += [prefix + name for name in ("resent", "swept", "entered")]
         self._namespace = namespace
         self._models = f"{namespace}:models"
         self._workers = f"{namespace}:workers"
@@ -195,47 +236,78 @@ class Ledger:
         return Claim(state.decode(), int(tokens), int(died))
 
     def start_alone(self, member: str) -> int:
-        """Count a start of a suspect with nothing else on board; how many there have been."""
+        """Count a start of a suspect with nothing else on board; how many workers there have been.
+
+        A worker that starts it twice is counted once, so it's safe to call again; 0 where the shard is gone.
+        """
         return int(self._run(_START_ALONE, self._keys, member))
 
     def renew(self, members: Sequence[str], holder: str) -> list[str]:
         """Keep the leases of these shards; those that are lost to another worker, or gone."""
         lost = self._run(_RENEW, self._keys, holder, self.lease_seconds, *members) if members else []
-        return [member.decode() for member in lost]
+        return [_text(member) for member in lost]
 
     def remove(self, member: str) -> bool:
         """Take a shard out: its file is durable, or it is dead and recorded."""
         return bool(self._run(_REMOVE, self._keys, member))
 
     def give_back(self, member: str, holder: str, start: Literal["first", "alone", "none"]) -> bool:
-        """Let a shard go, unfinished and blameless: the start that was counted for it is taken back."""
+        """Let a shard go, unfinished and blameless: the start that was counted for it is taken back.
+
+        False where it is gone or another worker's: then no message need be sent.
+        """
         return bool(self._run(_GIVE_BACK, self._keys, member, holder, start))
 
     def sweep(self) -> list[str]:
         """Shards that nobody holds any more: their message must be sent again, by the caller.
 
         Either the lease ran out, or the message was sent more than a lease ago and is not in the queue: the
-        queue is first in, first out, so a shard sent before one that was taken up has left it too.
+        queue is first in, first out, so a shard sent before one that was taken up has left it too. (One that
+        was sent twice tells nothing: either message may have been the one.) What is no shard is taken out.
         """
-        return [member.decode() for member in self._run(_SWEEP, self._keys, self.lease_seconds, SWEEP_LIMIT)]
+        limits = (self.lease_seconds, SWEEP_LIMIT, SILENCE_SECONDS, RENEWAL_SECONDS)
+        again = []
+        for raw in self._run(_SWEEP, self._keys, *limits):
+            member = _text(raw)
+            if is_member(member):
+                again.append(member)
+            else:
+                self._throw_out(raw)
+        return again
 
     def counts(self) -> Counts:
         """How much waits and runs, over all jobs of this model."""
         pipe = self.client.pipeline(transaction=True)
-        pipe.zcard(self._keys[0]).zcard(self._keys[2]).hget(self._keys[1], "total")
+        pipe.zcard(self._keys[0])
+        pipe.zcard(self._keys[2])
+        pipe.hget(self._keys[1], "total")
         shards, running, tokens = pipe.execute()
         return Counts(int(shards), int(running), int(tokens or 0))
 
     def members(self, job_key: str) -> tuple[set[str], set[str]]:
         """(in the ledger, under a lease): the shard ids of one job."""
         pipe = self.client.pipeline(transaction=True)
-        pipe.zrange(self._keys[0], 0, -1).zrange(self._keys[2], 0, -1)
+        pipe.zrange(self._keys[0], 0, -1)
+        pipe.zrange(self._keys[2], 0, -1)
         ledger, leases = pipe.execute()
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
     def knows(self, job_key: str) -> bool:
-        """Whether the job is registered; False for a known job means that Redis lost its data."""
-        return bool(self.client.hexists(self._keys[7], job_key))
+        """Whether all that waits of this job was entered since the server started.
+
+        False for a known job means that Redis may have lost some of it, be it the last second before a crash:
+        `unrolled.restoring.enter_waiting` makes it whole.
+        """
+        run = self.client.hget(self._keys[11], job_key)
+        return run is not None and _text(run) == self.server_run()
+
+    def server_run(self) -> str:
+        """Which start of the server this is; another one may have lost what the last one knew."""
+        return str(self.client.info("server")["run_id"])
+
+    def mark_entered(self, job_key: str, run: str) -> None:
+        """Say that all that waits of a registered job was entered in this run of the server."""
+        self._run(_MARK_ENTERED, (self._keys[7], self._keys[11]), job_key, run)
 
     def job_directory(self, job_key: str) -> str | None:
         """The output directory as registered; unchecked, whoever may write to Redis wrote it."""
@@ -243,21 +315,23 @@ class Ledger:
         if raw is None:
             return None
         try:
-            directory = json.loads(raw)["directory"]  # type: ignore[arg-type]
-        except (ValueError, TypeError, KeyError):
+            directory = json.loads(raw)["directory"]
+        except (ValueError, TypeError, KeyError, RecursionError):
             return None
         return directory if isinstance(directory, str) else None
 
     def other_models(self) -> set[str]:
         """Fingerprints of other models that have shards waiting."""
-        names = {name.decode() for name in self.client.smembers(self._models)} - {self.fingerprint}  # type: ignore[union-attr]
+        names = {_text(name) for name in self.client.smembers(self._models)} - {self.fingerprint}
         return {name for name in names if self.client.zcard(f"{self._namespace}:{name[:SHORT]}:ledger")}
 
     def beat(self, holder: str, facts: dict[str, object]) -> None:
         """Give a sign of life: facts of a worker, kept for a few leases."""
-        seconds, _ = self.client.time()  # type: ignore[misc]
+        seconds, _ = self.client.time()
         until = seconds + HEARTBEAT_LEASES * self.lease_seconds
-        self.client.hset(self._workers, holder, json.dumps({**facts, "model": self.fingerprint, "until": until}))
+        self.client.hset(
+            self._workers, holder, json.dumps({**facts, "model": self.fingerprint, "until": until})
+        )
 
     def leave(self, holder: str) -> None:
         """Take a worker off the list of those alive."""
@@ -265,12 +339,12 @@ class Ledger:
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """Workers of all models that gave a sign of life lately: name → facts; others are struck off."""
-        seconds, _ = self.client.time()  # type: ignore[misc]
+        seconds, _ = self.client.time()
         alive: dict[str, dict[str, Any]] = {}
-        for name, raw in self.client.hgetall(self._workers).items():  # type: ignore[union-attr]
+        for name, raw in self.client.hgetall(self._workers).items():
             facts = _heartbeat(raw)
-            if facts and facts["until"] >= seconds:
-                alive[name.decode(errors="replace")] = facts
+            if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
+                alive[_text(name)] = facts
             else:
                 self.client.hdel(self._workers, name)
         return alive
@@ -278,6 +352,15 @@ class Ledger:
     def forget(self, job_key: str) -> None:
         """Drop the registration of a finished job."""
         self.client.hdel(self._keys[7], job_key)
+        self.client.hdel(self._keys[11], job_key)
+
+    def _throw_out(self, raw: bytes | str) -> None:
+        """Remove what is no shard: whoever may write to Redis put it there."""
+        pipe = self.client.pipeline(transaction=True)
+        for sorted_set in (self._keys[0], self._keys[2]):
+            pipe.zrem(sorted_set, raw)
+        pipe.srem(self._keys[9], raw)
+        pipe.execute()
 
     def _run(self, script: str, keys: Iterable[str], *args: object) -> Any:
         if script not in self._scripts:
@@ -287,13 +370,18 @@ class Ledger:
 
 def _of_job(members: Iterable[bytes], job_key: str) -> set[str]:
     prefix = f"{job_key}/".encode()
-    return {member[len(prefix) :].decode() for member in members if member.startswith(prefix)}
+    return {member[len(prefix) :].decode(errors="replace") for member in members if member.startswith(prefix)}
 
 
-def _heartbeat(raw: bytes) -> dict[str, Any] | None:
+def _text(raw: bytes | str) -> str:
+    """What Redis holds, as text whatever it is, for whoever may write to Redis may have written it."""
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else raw
+
+
+def _heartbeat(raw: bytes | str) -> dict[str, Any] | None:
     """A heartbeat's facts; None where it is none, for whoever may write to Redis may have written it."""
     try:
         facts = json.loads(raw)
         return facts if isinstance(facts["until"], int | float) and isinstance(facts["model"], str) else None
-    except (ValueError, TypeError, KeyError):
+    except (ValueError, TypeError, KeyError, RecursionError):
         return None

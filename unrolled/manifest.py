@@ -1,16 +1,19 @@
-"""The manifest: one line for each shard that the producer cut, in order, then a line that says "that was all"."""
+"""The manifest: a line for each shard that the producer cut, in order, then one that says "that was all"."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import JobError
+from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.publishing import publish
+from unrolled.schema import ShardId
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 NAME = "_manifest.jsonl"
@@ -37,6 +40,9 @@ class Entry:
     digest: str
     file: str
     position: int
+
+
+_COUNTS = ("rows", "tokens", "quarantined", "position")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,25 +73,48 @@ def read_manifest(directory: Path) -> Manifest:
 
     Raises:
         JobError: a line is no manifest line, or out of order.
+        TransientError: the file can't be read now.
     """
     path = directory / NAME
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except FileNotFoundError:
         return Manifest((), ended=False)
+    except OSError as error:
+        raise TransientError(f"{path}: can't be read now: {error.strerror}") from error
     entries: list[Entry] = []
     ended = False
     for number, line in enumerate(lines, 1):
         try:
-            content = json.loads(line)
-            ended = "end" in content
-            if not ended:
-                entries.append(Entry(**content))
-                if int(entries[-1].shard.partition("-")[0]) != len(entries) - 1:
-                    raise ValueError(f"shard {entries[-1].shard} stands at place {len(entries) - 1}")  # noqa: TRY301
-        except (ValueError, TypeError) as error:
-            raise JobError(f"{path}, line {number}: not a manifest line: {error}; use a new output directory") from error
+            content = json.loads(line.decode())
+            ended = set(content) == {"end"}
+            if ended:
+                _check_end(content["end"], Manifest(tuple(entries), ended=True))
+            else:
+                entries.append(_entry(content, len(entries)))
+        except (ValueError, TypeError, PayloadError, RecursionError) as error:
+            raise JobError(
+                f"{path}, line {number}: not a manifest line: {error}; use a new output directory"
+            ) from error
     return Manifest(tuple(entries), ended)
+
+
+def _entry(content: dict[str, Any], place: int) -> Entry:
+    entry = Entry(**content)
+    for name, value in content.items():
+        if name not in _COUNTS and not isinstance(value, str):
+            raise ValueError(f"{name} is {str(value)[:80]!r}; a text is expected")
+        if name in _COUNTS and (type(value) is not int or value < 0):
+            raise ValueError(f"{name} is {str(value)[:80]!r}; a count is expected")
+    if ShardId.parse(entry.shard).index != place:
+        raise ValueError(f"shard {entry.shard} stands at place {place}")
+    return entry
+
+
+def _check_end(found: object, manifest: Manifest) -> None:
+    expected = {"shards": len(manifest.entries), "rows": manifest.rows}
+    if found != expected:
+        raise ValueError(f"the end counts {str(found)[:80]}, the lines before it {expected}")
 
 
 class ManifestWriter:
@@ -93,23 +122,32 @@ class ManifestWriter:
 
     Args:
         directory: of the job.
+
+    Raises:
+        TransientError: the file system refused; so for each call. What was not written whole is taken back.
     """
 
     def __init__(self, directory: Path) -> None:
-        path = directory / NAME
-        if not path.exists():
+        self._path = directory / NAME
+        if not self._path.exists():
             publish(directory, NAME, lambda _: None)  # so that the name itself is durable
-        self._file = path.open("ab+")
-        self._file.seek(0)
-        whole = self._file.read().rfind(b"\n") + 1
-        self._file.truncate(whole)  # a line that a crash cut short
+        with self._explained():
+            self._file = self._path.open("ab+", buffering=0)
+            self._file.seek(0)
+            self._size = self._file.read().rfind(b"\n") + 1
+            self._file.truncate(self._size)  # a line that a crash cut short
 
     def append(self, entry: Entry) -> None:
         """Add one shard."""
         self._write(asdict(entry))
 
     def end(self, *, shards: int, rows: int) -> None:
-        """Say that the input was read to its end."""
+        """Say that the input was read to its end.
+
+        Args:
+            shards: all that the manifest holds.
+            rows: all in them, the quarantined ones included.
+        """
         self._write({"end": {"shards": shards, "rows": rows}})
 
     def close(self) -> None:
@@ -117,6 +155,19 @@ class ManifestWriter:
         self._file.close()
 
     def _write(self, content: dict[str, object]) -> None:
-        self._file.write(json.dumps(content).encode() + b"\n")
-        self._file.flush()
-        os.fsync(self._file.fileno())
+        line = json.dumps(content).encode() + b"\n"
+        with self._explained():
+            # What an earlier failure left of a line goes first, or this one would be joined to it.
+            self._file.truncate(self._size)
+            written = 0
+            while written < len(line):
+                written += self._file.write(line[written:])
+            os.fsync(self._file.fileno())
+        self._size += len(line)
+
+    @contextlib.contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            raise TransientError(f"cannot write {self._path}: {error.strerror}; see to the disk") from error

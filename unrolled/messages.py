@@ -44,3 +44,11 @@ def parse_member(job_key: object, shard: object) -> str:
     if not isinstance(shard, str):
         raise PayloadError(f"shard id {str(shard)[:80]!r}: a string is expected")
     return member_of(job_key, str(ShardId.parse(shard)))
+
+
+def is_member(text: str) -> bool:
+    """Whether this is the ledger's name for some shard."""
+    try:
+        return parse_member(*text.split("/", 1)) == text
+    except (PayloadError, TypeError):
+        return False

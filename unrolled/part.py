@@ -38,7 +38,9 @@ class Part:
     @contextlib.contextmanager
     def open(self) -> Iterator[pq.ParquetFile]:
         """The file for reading, with page checksums verified; what goes wrong meanwhile names the file."""
-        with explained(self.path), pq.ParquetFile(self.path, page_checksum_verification=True) as file:
+        # Buffering a row group ahead is no faster on a local disk, and doubles the memory of a long row.
+        options = {"page_checksum_verification": True, "pre_buffer": False}
+        with explained(self.path), pq.ParquetFile(self.path, **options) as file:
             yield file
 
     def record_batches(self, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:

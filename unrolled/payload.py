@@ -2,14 +2,16 @@
 
 Layout, little-endian; every claim of the header is checked before memory is taken:
 
-| bytes | what |
+| byte | what |
 |---|---|
-| 0–7 | `UNROLLED` |
-| 8–9, 10–11 | format version (1), bytes per token id (2 or 4) |
-| 12–15 | rows |
-| 16–23, 24–31 | token ids, bytes of row ids |
-| 32–63 | SHA-256 of all that follows |
-| … | uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
+| 0 | `UNROLLED` |
+| 8 | uint16: format version, 1 |
+| 10 | uint16: bytes per token id, 2 or 4 |
+| 12 | uint32: rows |
+| 16 | uint64: token ids |
+| 24 | uint64: bytes of row ids |
+| 32 | SHA-256 of bytes 0 to 31 and of all that follows |
+| 64 | uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
 """
 
 import hashlib
@@ -28,6 +30,8 @@ from unrolled.ragged import Ragged
 MAGIC = b"UNROLLED"
 VERSION = 1
 HEADER = struct.Struct("<8sHHIQQ32s")
+#: Bytes of the header that its digest covers: all before the digest itself.
+_HASHED = HEADER.size - 32
 #: Arrow's list offsets are int32, so a file can't hold more tokens than this.
 MAX_TOKENS = 2**31 - 1
 MAX_ROWS = 2**24
@@ -48,8 +52,14 @@ class Payload:
 
 
 def encode(payload: Payload) -> bytes:
-    """The payload's bytes, the same for the same rows; token ids take 2 bytes each where all fit."""
+    """The payload's bytes, the same for the same rows; token ids take 2 bytes each where all fit.
+
+    Raises:
+        PayloadError: a token id is negative.
+    """
     values, lengths = payload.tokens.values, payload.tokens.lengths
+    if values.size and int(values.min()) < 0:
+        raise PayloadError(f"token id {int(values.min())} is negative; 0 is padding, words are 1 and up")
     width = 2 if not values.size or int(values.max()) < 2**16 else 4
     id_offsets, id_bytes = _string_buffers(payload.ids)
     body = b"".join(
@@ -60,13 +70,13 @@ def encode(payload: Payload) -> bytes:
             values.astype(f"<u{width}").tobytes(),
         )
     )
-    digest = hashlib.sha256(body).digest()
-    return HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), digest) + body
+    header = HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), b"")
+    return header[:_HASHED] + _digest(header, body) + body
 
 
 def content_hash(blob: bytes) -> str:
     """Twelve hex digits that name this content; part of the shard's id and of its file's name."""
-    return blob[32:38].hex()
+    return blob[_HASHED : _HASHED + 6].hex()
 
 
 def tokens_claimed(path: Path) -> int:
@@ -89,8 +99,10 @@ def read(file: BinaryIO, size: int) -> Payload:
     header = file.read(HEADER.size)
     width, rows, tokens, id_bytes, digest = _checked_header(header, size)
     body = file.read(size - HEADER.size)
-    if len(body) != size - HEADER.size or hashlib.sha256(body).digest() != digest:
-        raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; run `enqueue` again")
+    if len(body) != size - HEADER.size or _digest(header, body) != digest:
+        raise PayloadError(
+            "the payload is damaged: its SHA-256 is not the one in its header; enqueue it again"
+        )
     lengths = np.frombuffer(body, "<u4", rows)
     id_lengths = np.frombuffer(body, "<u4", rows, 4 * rows)
     if int(lengths.sum(dtype=np.uint64)) != tokens or int(id_lengths.sum(dtype=np.uint64)) != id_bytes:
@@ -100,6 +112,12 @@ def read(file: BinaryIO, size: int) -> Payload:
         raise PayloadError("the payload holds a token id of 2^31 or more")
     ids = _string_array(_offsets(id_lengths).astype(np.int32), body[8 * rows : 8 * rows + id_bytes])
     return Payload(ids, Ragged(values.astype(np.int32), _offsets(lengths)))
+
+
+def _digest(header: bytes, body: bytes) -> bytes:
+    digest = hashlib.sha256(header[:_HASHED])
+    digest.update(body)
+    return digest.digest()
 
 
 def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, bytes]:
@@ -137,7 +155,9 @@ def _string_array(offsets: NDArray[np.int32], data: bytes) -> pa.StringArray:
 
 
 def _string_buffers(ids: pa.StringArray) -> tuple[NDArray[np.int32], bytes]:
-    """Offsets from 0 and the bytes between them, of an array without nulls."""
-    _, offsets, data = pa.concat_arrays([ids]).buffers() if ids.offset else ids.buffers()
-    starts = np.frombuffer(offsets, np.int32, len(ids) + 1) if len(ids) else np.zeros(1, np.int32)
-    return starts, data.to_pybytes()[: starts[-1]] if data is not None else b""
+    """Offsets and the bytes between the first and the last, of an array without nulls, sliced or not."""
+    _, offsets, data = ids.buffers()
+    if not len(ids):
+        return np.zeros(1, np.int32), b""
+    starts = np.frombuffer(offsets, np.int32, len(ids) + 1, offset=4 * ids.offset)
+    return starts, data.slice(starts[0], starts[-1] - starts[0]).to_pybytes() if data is not None else b""

@@ -1,10 +1,11 @@
-"""From a job's directory back into Redis: what waits there is entered and sent again."""
+"""From a job's directory into Redis: what waits there is entered and sent."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from unrolled import payload
+from unrolled.errors import TransientError
 from unrolled.manifest import read_manifest
 from unrolled.messages import member_of
 
@@ -14,27 +15,58 @@ if TYPE_CHECKING:
     from unrolled.job import JobDirectory
     from unrolled.ledger import Ledger
 
+    Send = Callable[[str, str], None]
 
-def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Callable[[str, str], None]) -> int:
+
+def enter(ledger: Ledger, directory: JobDirectory, shard: str, tokens: int, send: Send) -> bool:
+    """Enter one spooled shard and send its message; False where it is in the ledger, or dead.
+
+    Args:
+        ledger: of the job's model.
+        directory: of the job.
+        shard: its id.
+        tokens: token ids in it.
+        send: sends one shard's message: (job key, shard id).
+    """
+    member = member_of(directory.key, shard)
+    if not ledger.submit(member, tokens, directory.key, str(directory.path)):
+        return False
+    if directory.dead(shard).exists():
+        # It may have died since the caller looked; its record came before it left the ledger.
+        ledger.remove(member)
+        return False
+    send(directory.key, shard)
+    return True
+
+
+def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
     """Enter every shard of a job that has rows spooled, no file, and isn't dead; how many there were.
 
-    Safe at any time and from several processes at once: a shard that is in the ledger stays as it is. Rows that were
-    spooled by a producer that died before it wrote their manifest line are no shard yet, and left alone.
+    Safe at any time and from several processes at once: a shard in the ledger stays as it is. Rows that
+    were spooled by a producer that died before it wrote their manifest line are no shard yet, and left alone.
 
     Args:
         ledger: of the job's model.
         directory: of the job.
         send: sends one shard's message: (job key, shard id).
+
+    Raises:
+        JobError: the manifest is damaged.
+        TransientError: the directory can't be read now.
     """
+    run = ledger.server_run()
     cut = {entry.shard for entry in read_manifest(directory.path).entries}
-    shards = sorted((directory.waiting() & cut) - directory.published() - directory.given_up())
+    # In this order: a shard that is published between the two looks is found by the second.
+    waiting = directory.waiting() & cut
+    done = directory.published() | directory.given_up()
     entered = 0
-    for shard in shards:
+    for shard in sorted(waiting - done):
         try:
             tokens = payload.tokens_claimed(directory.pending(shard))
         except FileNotFoundError:
             continue  # published a moment ago
-        if ledger.submit(member_of(directory.key, shard), tokens, directory.key, str(directory.path)):
-            send(directory.key, shard)
-            entered += 1
+        except OSError as error:
+            raise TransientError(f"{directory.path}: spooled rows can't be read: {error}") from error
+        entered += enter(ledger, directory, shard, tokens, send)
+    ledger.mark_entered(directory.key, run)
     return entered

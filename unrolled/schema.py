@@ -17,6 +17,7 @@ What lies in a format version is fixed: another column, or another meaning of on
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from unrolled.errors import FileFormatError, PayloadError
@@ -36,16 +37,23 @@ _COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
 
 def release() -> str:
     """The installed version of this product, "unknown" where it runs from sources that nobody installed."""
-    return _installed("unrolled")
+    return _installed("unrolled") or "unknown"
 
 
-def _installed(distribution: str) -> str:
+@cache
+def _installed(distribution: str) -> str | None:
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 0.05 s, see arrow_schema
 
     try:
         return version(distribution)
     except PackageNotFoundError:
-        return "unknown"
+        return None
+
+
+def _libraries(engine: str) -> str:
+    """What else had a part in the bytes: numpy 2.4.0, pyarrow 26.0.0."""
+    names = ["numpy", "pyarrow", *(["tensorflow"] if engine == "tensorflow" else [])]
+    return ", ".join(f"{name} {_installed(name)}" for name in names if _installed(name))
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -133,7 +141,7 @@ class FileInfo:
             "rows": self.rows,
             "tokens": self.tokens,
             "version": release(),
-            "pyarrow_version": _installed("pyarrow"),
+            "libraries": _libraries(self.engine),
         }
         metadata = {METADATA_PREFIX + key: str(value) for key, value in fields.items()}
         self.decode({key.encode(): value.encode() for key, value in metadata.items()})

@@ -29,6 +29,7 @@ class Admission:
         self._waiting: deque[object] = deque()
         self._used = 0
         self._on_board = 0
+        self._suspect_on_board = False
         self._closed = False
 
     @contextlib.contextmanager
@@ -41,20 +42,23 @@ class Admission:
         ticket = object()
         with self._changed:
             self._waiting.append(ticket)
-            self._changed.wait_for(lambda: self._closed or (self._waiting[0] is ticket and self._fits(size_bytes, alone)))
+            self._changed.wait_for(
+                lambda: self._closed or (self._waiting[0] is ticket and self._fits(size_bytes, alone))
+            )
             self._waiting.remove(ticket)
             self._changed.notify_all()
             if self._closed:
                 raise GivenBackError
-            size_bytes = self._budget if alone else size_bytes  # nothing fits beside a suspect
             self._used += size_bytes
             self._on_board += 1
+            self._suspect_on_board = alone
         try:
             yield
         finally:
             with self._changed:
                 self._used -= size_bytes
                 self._on_board -= 1
+                self._suspect_on_board = False  # one that is on board is the only one
                 self._changed.notify_all()
 
     def close(self) -> None:
@@ -66,4 +70,4 @@ class Admission:
     def _fits(self, size_bytes: int, alone: bool) -> bool:
         if self._on_board == 0:
             return True
-        return not alone and self._used + size_bytes <= self._budget
+        return not alone and not self._suspect_on_board and self._used + size_bytes <= self._budget

@@ -9,17 +9,27 @@ import logging
 import os
 import signal
 import sys
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from celery import Celery, bootsteps, signals
 from kombu import Queue
 
+from unrolled.connection import check_broker_url
 from unrolled.errors import UnrolledError
 from unrolled.messages import TASK, queue_name, transport_options
 from unrolled.model_directory import open_model
 from worker.assembly import Assembly
-from worker.guard import refuse_compression
+from worker.engines.choice import choose_engine
+from worker.guard import guard_transport
 from worker.settings import Settings
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unrolled.model_directory import ModelDirectory
+    from worker.engines import Engine
+
+    MakeEngine = Callable[[Settings, ModelDirectory], Engine]
 
 log = logging.getLogger(__name__)
 
@@ -32,10 +42,12 @@ class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
 
     Attributes:
         settings: of this worker.
+        make_engine: gives what computes.
         assembly: its parts, from the worker's start on.
     """
 
     settings: Settings
+    make_engine: MakeEngine
     assembly: Assembly | None = None
 
     def send_hint(self, job_key: str, shard: str) -> None:
@@ -43,18 +55,24 @@ class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
         self.send_task(TASK, [job_key, shard])
 
 
-def create_app(settings: Settings) -> WorkerApp:
+def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> WorkerApp:
     """A Celery application for one model.
 
+    Args:
+        settings: of this worker.
+        make_engine: gives what computes, when the worker starts.
+
     Raises:
-        UnrolledError: the model directory can't be used.
+        UnrolledError: the model directory can't be used, or the broker's URL is none of Redis.
     """
+    check_broker_url(settings.broker)
     queue = queue_name(open_model(settings.model).fingerprint)
     app = WorkerApp("unrolled", broker=settings.broker, set_as_current=False)
     app.settings = settings
+    app.make_engine = make_engine
     app.conf.update(_configuration(settings, queue))
     app.steps["worker"].add(AssemblyStep)
-    refuse_compression()
+    guard_transport()
 
     @app.task(name=TASK, typing=False)  # type: ignore[untyped-decorator]  # Celery is untyped
     def shard(*args: object) -> str:
@@ -111,7 +129,9 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
         """Build and start everything, or end the process with one clear line."""
         app: WorkerApp = parent.app
         try:
-            app.assembly = Assembly(app.settings, app.send_hint, lambda: os.kill(os.getpid(), signal.SIGTERM))
+            app.assembly = Assembly(
+                app.settings, app.send_hint, lambda: os.kill(os.getpid(), signal.SIGTERM), app.make_engine
+            )
         except UnrolledError as error:
             log.critical("%s", error)
             sys.stderr.flush()

@@ -13,6 +13,7 @@ from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.ledger import Ledger
 from unrolled.model_directory import open_model
 from worker.buffers import Buffers
+from worker.disk import Disk
 from worker.engines.choice import choose_engine
 from worker.metrics import Metrics
 from worker.patience import Patience
@@ -23,6 +24,8 @@ from worker.watch import Watch
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unrolled.model_directory import ModelDirectory
+    from worker.engines import Engine
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -37,38 +40,38 @@ class Assembly:
         settings: checked.
         send: sends one shard's message: (job key, shard id).
         stop_worker: asks the process to stop; called when it can't go on.
+        make_engine: gives what computes.
 
     Raises:
         UnrolledError: the model or the engine can't be used, or the broker refuses this worker.
     """
 
-    def __init__(self, settings: Settings, send: Callable[[str, str], None], stop_worker: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        send: Callable[[str, str], None],
+        stop_worker: Callable[[], None],
+        make_engine: Callable[[Settings, ModelDirectory], Engine] = choose_engine,
+    ) -> None:
         model = open_model(settings.model)
         client = redis.Redis.from_url(
             client_url(settings.broker), socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
         )
         self.broken: BrokenWorkerError | None = None
+        self._breaking = threading.Lock()
         self._stopping: threading.Timer | None = None
         self._stop_worker = stop_worker
         self._settings = settings
-        engine = choose_engine(settings, model)
+        engine = make_engine(settings, model)
         log.info("model %s, %s", model.fingerprint, engine.description)
         ledger = Ledger(client, settings.namespace, model.fingerprint, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience()
-        buffers = Buffers(engine.units, keep=settings.concurrency)
+        buffers = Buffers(engine.units, settings.memory_budget)
         self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
+        disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
         self.service = ShardService(
-            settings,
-            ledger,
-            engine,
-            model.config.vocab_size,
-            self._pool,
-            buffers,
-            metrics,
-            self._patience,
-            send,
-            self._on_broken,
+            settings, ledger, engine.units, disk, self._pool, buffers, self._patience, send, self._on_broken
         )
         about = {"engine": engine.name, "precision": engine.precision, "concurrency": settings.concurrency}
         self._watch = Watch(settings, ledger, self.service, self._pool, metrics, about, send)
@@ -107,11 +110,13 @@ class Assembly:
         return self._pool.busy_seconds() > 0
 
     def _on_broken(self, error: BrokenWorkerError) -> None:
-        if self.broken is None:
+        with self._breaking:
+            if self.broken is not None:
+                return
             self.broken = error
-            log.critical("this worker can't go on: %s; giving everything back", error)
-            self.service.stop()
-            self._stop_worker()
+        log.critical("this worker can't go on: %s; giving everything back", error)
+        self.service.stop()
+        self._stop_worker()
 
     def _check_broker(self, client: redis.Redis) -> None:
         try:
@@ -120,5 +125,5 @@ class Assembly:
             raise UnrolledError(
                 f"{without_secret(self._settings.broker)} refuses the login: {error}; see to --broker"
             ) from error
-        except redis.RedisError as error:
-            log.warning("broker %s is away: %s; waiting for it", without_secret(self._settings.broker), error)
+        except redis.RedisError:
+            return  # the watch tells of it, and goes on trying

@@ -5,14 +5,29 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import warnings
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from unrolled.connection import check_broker_url
 from unrolled.errors import UnrolledError
 from unrolled.model_directory import open_model
+from worker.engines.choice import choose_engine
 from worker.settings import ENGINES, PRECISIONS, Settings, parse_bytes
+
+if TYPE_CHECKING:
+    from worker.app import MakeEngine
+
+
+#: Celery's voices that say something for each message, or again what `worker.watch` says in one line.
+_QUIETER = {
+    "celery.worker.strategy": logging.WARNING,
+    "celery.app.trace": logging.WARNING,
+    "celery.worker.consumer.consumer": logging.ERROR,
+    "kombu": logging.WARNING,
+}
 
 
 class Bytes(click.ParamType):  # type: ignore[type-arg]
@@ -29,21 +44,70 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
 
 
 @click.command(short_help="Compute and publish shards until stopped.")
-@click.option("--broker", required=True, help="Redis URL, such as redis://localhost:6379/0 (a secret belongs into the variable).")
-@click.option("--model", required=True, type=click.Path(path_type=Path), help="Model directory; one worker serves one model.")
+@click.option(
+    "--broker",
+    required=True,
+    help="Redis URL, such as redis://localhost:6379/0 (a secret belongs into the variable).",
+)
+@click.option(
+    "--model",
+    required=True,
+    type=click.Path(path_type=Path),
+    help="Model directory; one worker serves one model.",
+)
 @click.option("--namespace", default="unrolled", show_default=True, help="Prefix of every key in Redis.")
-@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What computes.")
-@click.option("--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True, help="Of the arithmetic.")
+@click.option(
+    "--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What computes."
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of the arithmetic.",
+)
 @click.option("--threads", type=int, help="Of the engine.  [default: as many cores as this process may use]")
-@click.option("--memory-budget", type=Bytes(), default="1G", show_default=True, help="Bytes of outputs in flight.")
-@click.option("--pool-tokens", type=int, default=2**18, show_default=True, help="Most tokens that are computed in one go.")
+@click.option(
+    "--memory-budget", type=Bytes(), default="1G", show_default=True, help="Bytes of outputs in flight."
+)
+@click.option(
+    "--pool-tokens",
+    type=int,
+    default=2**18,
+    show_default=True,
+    help="Most tokens that are computed in one go.",
+)
 @click.option("--concurrency", type=int, default=8, show_default=True, help="Most shards on board at once.")
-@click.option("--lease-seconds", type=float, default=30.0, show_default=True, help="Silence after which another worker takes over.")
-@click.option("--grace-seconds", type=float, default=25.0, show_default=True, help="How long SIGTERM lets shards on board finish.")
-@click.option("--max-attempts", type=int, default=3, show_default=True, help="How often a shard may kill a worker while alone on board.")
-@click.option("--output-root", type=click.Path(path_type=Path), help="Where output directories must lie.  [default: anywhere]")
+@click.option(
+    "--lease-seconds",
+    type=float,
+    default=30.0,
+    show_default=True,
+    help="Silence after which another worker takes over.",
+)
+@click.option(
+    "--grace-seconds",
+    type=float,
+    default=25.0,
+    show_default=True,
+    help="How long SIGTERM lets shards on board finish.",
+)
+@click.option(
+    "--max-attempts",
+    type=int,
+    default=3,
+    show_default=True,
+    help="How often a shard may kill a worker while alone on board.",
+)
+@click.option(
+    "--output-root",
+    type=click.Path(path_type=Path),
+    help="Where output directories must lie.  [default: anywhere]",
+)
 @click.option("--health-file", type=click.Path(path_type=Path), help="Touched while the worker is well.")
-@click.option("--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True)
+@click.option(
+    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True
+)
 def worker(log_level: str, **options: object) -> None:
     """Compute and publish shards until stopped.
 
@@ -64,17 +128,40 @@ def worker(log_level: str, **options: object) -> None:
     sys.exit(run_worker(settings, log_level))
 
 
-def run_worker(settings: Settings, log_level: str) -> int:
-    """Run a worker in this process until it is stopped; its exit status."""
+def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = choose_engine) -> int:
+    """Run a worker in this process until it is stopped; its exit status.
+
+    Args:
+        settings: checked.
+        log_level: of everything, Celery included.
+        make_engine: gives what computes.
+    """
+    from celery.exceptions import CPendingDeprecationWarning  # noqa: PLC0415 - as below
+    from celery.platforms import SecurityWarning  # noqa: PLC0415 - as below
+
     from worker.app import EXIT_BROKEN, create_app  # noqa: PLC0415 - Celery's import is a third of a second
 
     logging.basicConfig(
-        level=log_level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr, force=True
+        level=log_level,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
     )
-    logging.getLogger("celery.worker.strategy").setLevel(logging.WARNING)  # one line per message
-    logging.getLogger("celery.app.trace").setLevel(logging.WARNING)
-    app = create_app(settings)
-    arguments = ["--quiet", "worker", "--pool=threads", "--without-gossip", "--without-mingle", f"--loglevel={log_level}"]
+    for name, level in _QUIETER.items():
+        logging.getLogger(name).setLevel(level)
+    # Celery warns of root because of pickle, which this worker refuses; in a container, root is usual. The other
+    # warning is of a default that is set here.
+    for category in (SecurityWarning, CPendingDeprecationWarning):
+        warnings.filterwarnings("ignore", category=category)
+    app = create_app(settings, make_engine)
+    arguments = [
+        "--quiet",
+        "worker",
+        "--pool=threads",
+        "--without-gossip",
+        "--without-mingle",
+        f"--loglevel={log_level}",
+    ]
     try:
         app.worker_main([*arguments, f"--hostname=unrolled-{os.getpid()}@%h"])
     except SystemExit as stop:
@@ -88,5 +175,3 @@ def run_worker(settings: Settings, log_level: str) -> int:
         logging.shutdown()
         os._exit(status)
     return status
-
-

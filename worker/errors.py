@@ -1,6 +1,6 @@
 """What only a worker meets."""
 
-from unrolled.errors import TransientError
+from unrolled.errors import TransientError, UnrolledError
 
 
 class GivenBackError(TransientError):
@@ -9,3 +9,7 @@ class GivenBackError(TransientError):
     def __str__(self) -> str:
         """Said in full, for it carries no facts of its own."""
         return "the worker is stopping; the shard goes back to the queue"
+
+
+class AwayError(UnrolledError):
+    """A job's directory isn't there just now: its shards wait for it, and hold nothing else up meanwhile."""

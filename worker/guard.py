@@ -1,19 +1,28 @@
 """A Celery consumer that no message can kill.
 
-Stock Celery lets an exception of its own message handler end the worker; the message then goes back to the queue and
-ends the next one. Here such a message is acknowledged and put aside, for a message is only a hint.
-Compressed bodies are refused before they are opened: nothing of ours is compressed, and a small one can
-decompress to gigabytes.
+Stock Celery lets an exception of its own message handler end the worker; the message then goes back to the queue
+and ends the next one. It also runs its built-in tasks, and sends messages of the sender's choice to any queue
+(callbacks), for whoever may write to ours. Here whatever isn't a plain hint is acknowledged and put aside, and
+nothing is lost by it: a message is only a hint. Compressed bodies are refused before they are opened: nothing of
+ours is compressed, and a small one can decompress to gigabytes.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+import redis
 from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
 from kombu import compression
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport.redis import Channel, Transport
+
+from unrolled.errors import PayloadError
+from unrolled.messages import TASK, parse_member
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,10 +33,24 @@ log = logging.getLogger(__name__)
 REFUSED = "refused"
 KEPT_MESSAGES = 1000
 KEPT_CHARACTERS = 4096
+#: A hint takes about a hundred.
+MAX_BODY_BYTES = 4096
+#: Between two tries to reach the broker; `worker.watch` tells of the trouble, once.
+RECONNECT_SECONDS = 1.0
+#: Headers by which a sender has Celery wait, expire, time out, or do more than the task.
+_UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "compression")
 
 
-class GuardedConsumer(Consumer):
-    """Celery's consumer, with refused messages put aside."""
+class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
+    """Celery's consumer, with refused messages put aside, and quick to reconnect."""
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect however long it takes. Celery's own way waits longer each time, and tells of every try."""
+        conn = conn.ensure_connection(
+            lambda *_: None, interval_start=RECONNECT_SECONDS, interval_step=0, callback=maybe_shutdown
+        )
+        self.first_connection_attempt = False
+        return conn
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Celery's handler, guarded."""
@@ -35,30 +58,84 @@ class GuardedConsumer(Consumer):
 
         def guarded(message: Any) -> None:
             try:
+                check_hint(message)
                 handler(message)
-            except self.connection_errors:
+            except (redis.RedisError, OSError):  # kombu counts KeyError among the connection's errors: not here
                 raise
             except Exception as error:  # noqa: BLE001 - any kind must not reach the consumer's loop
-                log.error("message refused: %s: %s", type(error).__name__, str(error)[:200])
-                if not message.acknowledged:
-                    _put_aside(message, error)
-                    message.ack()
+                self.on_decode_error(message, error)
 
         return guarded
 
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Say why a message is refused, and put it aside."""
+        log.error("message refused: %s: %s", type(exc).__name__, str(exc)[:200])
+        if not message.acknowledged:
+            _put_aside(message, exc)
+            message.ack()
+
+
+class GuardedChannel(Channel):
+    """Kombu's channel, with list entries dropped that are no message at all, or none that it can open."""
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu is untyped
+        except (redis.RedisError, OSError, Empty):
+            raise
+        except Exception as error:
+            log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])  # noqa: TRY400 - one line
+            raise Empty from error
+
+
+class GuardedTransport(Transport):
+    """Kombu's Redis transport with the guarded channel."""
+
+    Channel = GuardedChannel
+
+
+def check_hint(message: Any) -> None:
+    """Let a message through that asks for one shard and nothing else.
+
+    Raises:
+        PayloadError: it is of another kind, or asks for more.
+        Exception: whatever kombu makes of a body that it can't decode.
+    """
+    headers = message.headers
+    if not isinstance(headers, dict) or headers.get("task") != TASK:
+        found = headers.get("task") if isinstance(headers, dict) else headers
+        raise PayloadError(f"task {str(found)[:80]!r}; this worker runs {TASK} only")
+    if found := [name for name in _UNUSED_HEADERS if headers.get(name)]:
+        raise PayloadError(f"the header {found[0]} is set; a hint has none of it")
+    if headers.get("timelimit") not in (None, [None, None]):
+        raise PayloadError("a time limit is set; a hint has none")
+    if not isinstance(headers.get("id"), str):
+        raise PayloadError(f"message id {str(headers.get('id'))[:80]!r}; a string is expected")
+    if len(message.body) > MAX_BODY_BYTES:
+        raise PayloadError(f"a body of {len(message.body):,} bytes; a hint has {MAX_BODY_BYTES:,} at most")
+    match message.payload:
+        case [[job_key, shard], {} as options, {} as extras] if not options and not any(extras.values()):
+            parse_member(job_key, shard)
+        case _:
+            raise PayloadError("the body is not [[job key, shard id], {}, {}]; callbacks are refused too")
+
 
 def _put_aside(message: Any, error: Exception) -> None:
-    text = json.dumps({"why": repr(error)[:200], "message": repr(getattr(message, "_raw", None))[:KEPT_CHARACTERS]})
+    raw = repr(getattr(message, "_raw", None))[:KEPT_CHARACTERS]
+    text = json.dumps({"why": repr(error)[:200], "message": raw})
     with message.channel.conn_or_acquire() as client:
-        client.lpush(REFUSED, text)
-        client.ltrim(REFUSED, 0, KEPT_MESSAGES - 1)
+        # LTRIM would do, but kombu doesn't put the namespace before its key.
+        if client.lpush(REFUSED, text) > KEPT_MESSAGES:
+            client.rpop(REFUSED)
 
 
-def refuse_compression() -> None:
-    """Replace every decompressor of this process's kombu by one that refuses."""
+def guard_transport() -> None:
+    """Make this process's kombu use the guarded transport, and refuse compression."""
 
     def refuse(*_: object) -> bytes:
         raise ValueError("compressed messages are refused; nothing of this product is compressed")
 
-    for content_type in list(compression.encoders()):
-        compression.register(refuse, refuse, content_type)
+    for content_type in list(compression.encoders()):  # type: ignore[no-untyped-call]  # as above
+        compression.register(refuse, refuse, content_type)  # type: ignore[no-untyped-call]  # as above
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:GuardedTransport"

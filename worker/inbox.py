@@ -82,11 +82,15 @@ def read_rows(path: Path, content_hash: str, vocab_size: int) -> ShardRows:
             size = os.fstat(file.fileno()).st_size
             header = file.read(payload.HEADER.size)
             if payload.content_hash(header) != content_hash:
-                raise PayloadError(f"{path}: holds other rows than its name says; run the same `unrolled enqueue` again")
+                raise PayloadError(
+                    f"{path}: holds other rows than its name says; run the same `unrolled enqueue` again"
+                )
             file.seek(0)
             rows = payload.read(file, size)
     except FileNotFoundError:
-        raise PayloadError(f"{path}: the shard's rows are missing; run the same `unrolled enqueue` again") from None
+        raise PayloadError(
+            f"{path}: the shard's rows are missing; run the same `unrolled enqueue` again"
+        ) from None
     except OSError as error:
         raise TransientError(f"{path}: can't be read: {error}") from error
     values = rows.tokens.values

@@ -148,7 +148,7 @@ class LanguageModel:
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """A copy of every weight, by its name in a model directory."""
         variables = zip(self.config.shapes(), self.trainable_variables, strict=True)
-        return {name: np.array(variable, np.float32) for name, variable in variables}
+        return {name: np.array(variable.numpy()) for name, variable in variables}
 
     def set_weights(self, weights: dict[str, NDArray[np.float32]]) -> None:
         """Take over weights, named and shaped as `ModelConfig.shapes` tells.

@@ -48,15 +48,22 @@ def publish_part(
     publish(
         path.parent,
         path.name,
-        lambda file: encode(file, info, rows.ids, rows.tokens, kept, with_tokens=with_tokens),
+        lambda file: encode(file, info, rows.ids.to_pylist(), rows.tokens, kept, with_tokens=with_tokens),
     )
 
 
 def publish_quarantine(directory: JobDirectory, shard: str, failed: list[dict[str, object]]) -> None:
     """List the rows that the engine failed on, with their tokens, so that none is lost.
 
+    An earlier attempt may have failed on other rows: its list is replaced, or removed where none failed now.
+
     Raises:
         TransientError: the file system refused; nothing is left behind.
+        OSError: the earlier list can't be removed.
     """
+    path = directory.quarantine(shard, engine=True)
+    if not failed:
+        path.unlink(missing_ok=True)
+        return
     text = "".join(json.dumps(row) + "\n" for row in failed)
-    publish_bytes(directory.quarantine(shard, engine=True), text.encode())
+    publish_bytes(path, text.encode())

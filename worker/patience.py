@@ -23,7 +23,13 @@ T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
 
 #: Redis answers errors that pass (loading, out of memory, disk full, read-only) as well as none at all.
-TRANSIENT = (TransientError, redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
+TRANSIENT = (
+    TransientError,
+    redis.RedisError,
+    kombu.exceptions.OperationalError,
+    ConnectionError,
+    TimeoutError,
+)
 
 
 class Patience:
@@ -58,18 +64,21 @@ class Patience:
             GivenBackError: the worker stops, and the action still fails.
         """
         pause = FIRST_PAUSE
+        failed = False
         while True:
             try:
                 result = action()
             except GivenBackError:
                 raise
             except TRANSIENT as error:
+                failed = True
                 self._trouble(what, error)
                 if self._stop.wait(pause):
                     raise GivenBackError from error
                 pause = min(2 * pause, LONGEST_PAUSE)
             else:
-                self._well(what)
+                if failed:  # what never failed here may be something that is easier to do
+                    self._well(what)
                 return result
 
     def _trouble(self, what: str, error: Exception) -> None:
@@ -81,8 +90,6 @@ class Patience:
             log.warning("can't %s: %s; holding the shards and trying again until it works", what, error)
 
     def _well(self, what: str) -> None:
-        if what not in self._troubles:
-            return
         with self._lock:
             since = self._troubles.pop(what, None)
         if since is not None:

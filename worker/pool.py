@@ -121,7 +121,9 @@ class Pool:
             self._changed.wait_for(lambda: self._closed or bool(self._waiting))
             batch: list[tuple[Ragged, Future[Computed]]] = []
             tokens = 0
-            while self._waiting and not (batch and tokens + self._waiting[0][0].values.size > self._pool_tokens):
+            while self._waiting and not (
+                batch and tokens + self._waiting[0][0].values.size > self._pool_tokens
+            ):
                 batch.append(self._waiting.popleft())
                 tokens += batch[-1][0].values.size
             self._computing = [future for _, future in batch]
@@ -137,7 +139,10 @@ class Pool:
         except BrokenWorkerError:
             raise
         except Exception as error:
-            log.exception("a pool of %d shards failed (%s); computing each alone", len(shards), type(error).__name__)
+            log.warning(
+                "the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error
+            )
+            log.debug("the engine's failure", exc_info=error)
             failed = [compute_isolating(self._engine, *pair) for pair in zip(shards, outputs, strict=True)]
         self._metrics.computed(
             rows=sum(shard.rows for shard in shards),

@@ -7,24 +7,20 @@ Every step is safe to repeat, and a worker that dies between two of them leaves 
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import secrets
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, TypeVar
 
-from unrolled.errors import BrokenWorkerError, PayloadError, RequestError, TransientError
+from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.messages import parse_member
-from unrolled.publishing import publish_bytes
-from unrolled.schema import ShardId
 from worker.admission import Admission
-from worker.errors import GivenBackError
-from worker.inbox import read_rows
+from worker.disk import tokens_claimed
+from worker.errors import AwayError, GivenBackError
 from worker.jobs import Jobs
-from worker.outbox import publish_part, publish_quarantine
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,14 +28,13 @@ if TYPE_CHECKING:
     from unrolled.job import JobDirectory
     from unrolled.ledger import Claim, Ledger
     from worker.buffers import Buffers
-    from worker.engines import Engine
-    from worker.inbox import ShardRows
-    from worker.metrics import Metrics
+    from worker.disk import Disk
     from worker.patience import Patience
     from worker.pool import Pool
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 Start = Literal["first", "alone", "none"]
 
 
@@ -49,11 +44,10 @@ class ShardService:
     Args:
         settings: of this worker.
         ledger: of its model.
-        engine: for what the files say of it.
-        vocab_size: the largest token id of the model.
+        units: of the engine.
+        disk: reads and publishes.
         pool: the process's one pool.
         buffers: where the pool takes its output arrays from.
-        metrics: told of every shard.
         patience: how long to try again.
         send: sends one shard's message.
         on_broken: called once when this process can't go on.
@@ -63,11 +57,10 @@ class ShardService:
         self,
         settings: Settings,
         ledger: Ledger,
-        engine: Engine,
-        vocab_size: int,
+        units: int,
+        disk: Disk,
         pool: Pool,
         buffers: Buffers,
-        metrics: Metrics,
         patience: Patience,
         send: Callable[[str, str], None],
         on_broken: Callable[[BrokenWorkerError], None],
@@ -78,11 +71,11 @@ class ShardService:
         self._changed = threading.Condition()
         self._settings = settings
         self._ledger = ledger
-        self._engine = engine
-        self._vocab_size = vocab_size
+        self._token_bytes = 4 * units
+        self._disk = disk
         self._pool = pool
         self._buffers = buffers
-        self._metrics = metrics
+        self._away: set[str] = set()
         self._patience = patience
         self._send = send
         self._on_broken = on_broken
@@ -99,8 +92,11 @@ class ShardService:
             log.error("message dropped: %s", error)
             return "dropped"
         try:
-            claim = self._patience.until_done("reach the broker", lambda: self._ledger.claim(member, self.holder))
+            claim = self._on_broker(lambda: self._ledger.claim(member, self.holder))
         except GivenBackError:
+            return "left"
+        except Exception:
+            log.exception("%s: the ledger's answer can't be read; left there", member)
             return "left"
         if claim.state != "taken":
             return claim.state
@@ -134,19 +130,18 @@ class ShardService:
         job_key, _, shard = member.partition("/")
         directory: JobDirectory | None = None
         try:
-            directory = self._patience.until_done("open a job's directory", lambda: self.jobs.find(job_key))
-            size = claim.tokens * self._engine.units * 4
+            directory = self._on_broker(lambda: self.jobs.find(job_key))
+            # What is taken for it is told by what will be read, not by what the queue says.
+            size = self._token_bytes * tokens_claimed(directory, shard)
             with self._admission.admit(size, alone=claim.died > 0):
                 if claim.died:
-                    log.warning("%s was on board when a worker died; running it alone", member)
-                    starts = self._patience.until_done("reach the broker", lambda: self._ledger.start_alone(member))
-                    start = "alone"
-                    if starts > self._settings.max_attempts:
-                        raise RequestError(f"its worker died {self._settings.max_attempts} times with it alone on board")
+                    start = self._start_alone(member)
                 self._compute_and_publish(directory, shard)
-            self._patience.until_done("reach the broker", lambda: self._ledger.remove(member))
+            self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
+        except AwayError as error:
+            return self._put_off(member, start, error)
         except BrokenWorkerError as error:
             self._on_broken(error)
             return self._give_back(member, start)
@@ -155,42 +150,30 @@ class ShardService:
         except Exception as error:
             log.exception("%s: unexpected failure", member)
             return self._bury(directory, member, start, f"{type(error).__name__}: {error}")
+        self._tell_back(job_key)
         return "published"
 
+    def _start_alone(self, member: str) -> Start:
+        starts = self._on_broker(lambda: self._ledger.start_alone(member))
+        if starts > self._settings.max_attempts:
+            raise RequestError(f"its worker died {self._settings.max_attempts} times with it alone on board")
+        log.warning("%s was on board when a worker died; it runs alone, start %d", member, starts)
+        return "alone"
+
     def _compute_and_publish(self, directory: JobDirectory, shard: str) -> None:
-        if not directory.part(shard).exists():
-            rows = self._read(directory, shard)
-            if rows is not None:
-                self._compute(directory, shard, rows)
-        self._patience.until_done(f"publish to {directory.path}", lambda: directory.discard_pending(shard))
+        rows = self._disk.read(directory, shard)
+        if rows is not None:
+            computed = self._pool.compute(rows.real)
+            try:
+                if computed.failed:
+                    log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
+                self._disk.publish(directory, shard, rows, computed)
+            finally:
+                self._buffers.give(computed.outputs)
+        self._disk.discard(directory, shard)
 
-    def _read(self, directory: JobDirectory, shard: str) -> ShardRows | None:
-        """The shard's rows; None where another worker has published them meanwhile."""
-        began = time.perf_counter()
-        path, content_hash = directory.pending(shard), ShardId.parse(shard).hash
-        try:
-            rows = self._patience.until_done(
-                f"read from {directory.path}", lambda: read_rows(path, content_hash, self._vocab_size)
-            )
-        except PayloadError:
-            if directory.part(shard).exists():
-                return None
-            raise
-        self._metrics.read(time.perf_counter() - began)
-        return rows
-
-    def _compute(self, directory: JobDirectory, shard: str, rows: ShardRows) -> None:
-        where = f"publish to {directory.path}"
-        computed = self._pool.compute(rows.real)
-        try:
-            began = time.perf_counter()
-            good = rows.without(computed.failed)
-            if good.failed:
-                self._patience.until_done(where, lambda: publish_quarantine(directory, shard, good.failed))
-            self._patience.until_done(where, lambda: publish_part(directory, shard, good, computed.outputs, self._engine))
-            self._metrics.published(time.perf_counter() - began)
-        finally:
-            self._buffers.give(computed.outputs)
+    def _on_broker(self, action: Callable[[], T]) -> T:
+        return self._patience.until_done("reach the broker", action)
 
     def _give_back(self, member: str, start: Start) -> str:
         """Let another worker have it at once; should the broker be away, the lease runs out instead."""
@@ -201,17 +184,40 @@ class ShardService:
             log.warning("%s: couldn't be given back (%s); its lease runs out by itself", member, error)
         return "given back"
 
+    def _put_off(self, member: str, start: Start, error: AwayError) -> str:
+        """Let it go without a message: it comes up again when the ledger is swept, a lease from now."""
+        job_key = member.partition("/")[0]
+        with self._changed:
+            new = job_key not in self._away
+            self._away.add(job_key)
+        if new:
+            log.warning(
+                "job %s: %s; its shards wait, and are tried again every %.0f s or so",
+                job_key,
+                error,
+                self._ledger.lease_seconds,
+            )
+        try:
+            self._ledger.give_back(member, self.holder, start)
+        except Exception as failure:  # noqa: BLE001 - as above
+            log.info("%s: couldn't be put off (%s); its lease runs out by itself", member, failure)
+        return "put off"
+
+    def _tell_back(self, job_key: str) -> None:
+        with self._changed:
+            back = job_key in self._away
+            self._away.discard(job_key)
+        if back:
+            log.warning("job %s: its directory is back", job_key)
+
     def _bury(self, directory: JobDirectory | None, member: str, start: Start, reason: str) -> str:
-        """Record a shard that is given up; its rows stay spooled for `unrolled retry`."""
         log.error("%s is given up: %s", member, reason)
         try:
             if directory is not None:
-                path = directory.dead(member.partition("/")[2])
-                text = json.dumps({"shard": path.stem, "reason": reason}) + "\n"
-                self._patience.until_done(
-                    f"publish to {directory.path}", lambda: publish_bytes(path, text.encode())
-                )
-            self._patience.until_done("reach the broker", lambda: self._ledger.remove(member))
-        except (GivenBackError, TransientError, OSError):
+                self._disk.bury(directory, member.partition("/")[2], reason)
+            self._on_broker(lambda: self._ledger.remove(member))
+        except GivenBackError:
             return self._give_back(member, start)
+        except AwayError as error:
+            return self._put_off(member, start, error)
         return "given up"

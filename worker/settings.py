@@ -54,7 +54,12 @@ class Settings:
     health_file: Path | None = None
 
     def __post_init__(self) -> None:
-        _require(bool(NAMESPACE.fullmatch(self.namespace)), "namespace", self.namespace, "lower-case letters, digits, - and _")
+        _require(
+            bool(NAMESPACE.fullmatch(self.namespace)),
+            "namespace",
+            self.namespace,
+            "lower-case letters, digits, - and _",
+        )
         _require(self.engine in ENGINES, "engine", self.engine, " or ".join(ENGINES))
         _require(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
         _require(
@@ -78,7 +83,11 @@ class Settings:
         Raises:
             ValueError: a variable is missing or not of its kind; the text names it.
         """
-        given = {name: environ[f"UNROLLED_{name.upper()}"] for name in _KINDS if f"UNROLLED_{name.upper()}" in environ}
+        given = {
+            name: environ[f"UNROLLED_{name.upper()}"]
+            for name in _KINDS
+            if f"UNROLLED_{name.upper()}" in environ
+        }
         for name in ("broker", "model"):
             if not given.get(name):
                 raise ValueError(f"UNROLLED_{name.upper()} is not set; a worker needs it ({_NEEDS[name]})")

@@ -11,12 +11,15 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from unrolled.errors import UnrolledError
+from unrolled.messages import member_of
 from unrolled.restoring import enter_waiting
 from worker.patience import TRANSIENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unrolled.job import JobDirectory
     from unrolled.ledger import Ledger
     from worker.metrics import Metrics
     from worker.pool import Pool
@@ -29,6 +32,8 @@ log = logging.getLogger(__name__)
 LONGEST_SWEEP_PAUSE = 2.0
 #: A pool that takes longer than this is no sign of health any more.
 LONGEST_POOL_SECONDS = 3600.0
+#: Seconds until a job that Redis forgot, and of which nothing could be entered, is looked at again.
+FORGOTTEN_PAUSE = 30.0
 
 
 class Watch:
@@ -65,6 +70,9 @@ class Watch:
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
         self._away_since: float | None = None
+        self._renewed = 0.0
+        self._failure = ""
+        self._forgotten: dict[str, float] = {}
         self._strangers: set[str] = set()
 
     def start(self) -> None:
@@ -88,8 +96,10 @@ class Watch:
                 if self._away_since is None:
                     self._away_since = time.monotonic()
                     log.warning("broker away: %s; going on with what is on board and trying again", error)
-            except Exception:
-                log.exception("unexpected failure in the watch; it goes on")
+            except Exception as error:
+                if self._failure != repr(error):  # once, however often it comes back
+                    self._failure = repr(error)
+                    log.exception("unexpected failure in the watch; it goes on")
             else:
                 if self._away_since is not None:
                     log.warning("broker back after %.0f s", time.monotonic() - self._away_since)
@@ -103,23 +113,55 @@ class Watch:
         longest = max((time.monotonic() - since for since in on_board.values()), default=0.0)
         self._ledger.beat(
             self._service.holder,
-            {**self._about, **self._metrics.snapshot(), "on_board": len(on_board), "longest_seconds": round(longest, 1)},
+            {
+                **self._about,
+                **self._metrics.snapshot(),
+                "on_board": len(on_board),
+                "longest_seconds": round(longest, 1),
+            },
         )
-        self._ledger.renew(list(on_board), self._service.holder)
-        self._enter_lost_jobs()
+        self._renew()
         again = self._ledger.sweep()
         for member in again:
-            self._send(*member.split("/"))
+            self._send_keeping_leases(*member.split("/"))
         if again:
             log.warning("sent %d shard(s) again that nobody held: %s", len(again), ", ".join(again[:3]))
+        for directory in self._service.jobs.known():
+            if not self._ledger.knows(directory.key):
+                self._enter_again(directory)
         self._tell_of_strangers()
 
-    def _enter_lost_jobs(self) -> None:
-        """Redis came back empty: the jobs' directories know what is left to do."""
-        for directory in self._service.jobs.known():
-            if directory.waiting() and not self._ledger.knows(directory.key):
-                count = enter_waiting(self._ledger, directory, self._send)
-                log.warning("Redis lost job %s; entered its %d waiting shard(s) again", directory.key, count)
+    def _renew(self) -> None:
+        self._ledger.renew(list(self._service.on_board()), self._service.holder)
+        self._renewed = time.monotonic()
+
+    def _send_keeping_leases(self, job_key: str, shard: str) -> None:
+        """Send a message. Thousands take longer than a lease, and what is on board must not be taken by others."""
+        if (
+            time.monotonic() - self._renewed > self._pause
+            or member_of(job_key, shard) in self._service.on_board()
+        ):
+            self._renew()
+        self._send(job_key, shard)
+
+    def _enter_again(self, directory: JobDirectory) -> None:
+        """Redis lost a job, or may have lost the end of it: its directory knows what is left to do."""
+        key = directory.key
+        if time.monotonic() < self._forgotten.get(key, 0.0):
+            return
+        try:
+            count = (
+                enter_waiting(self._ledger, directory, self._send_keeping_leases)
+                if directory.waiting()
+                else 0
+            )
+        except (UnrolledError, OSError) as error:
+            log.warning("job %s: what waits can't be entered: %s; trying again later", key, error)
+            count = 0
+        if count:
+            log.warning("Redis lost shards of job %s; entered %d again", key, count)
+        else:
+            self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
 
     def _tell_of_strangers(self) -> None:
         """Say once that shards wait for a model which this worker doesn't serve."""

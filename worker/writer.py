@@ -1,7 +1,7 @@
 """A computed shard becomes the bytes of a Parquet file.
 
-Nothing is copied on the way: the Arrow arrays are views of the engine's buffers. The settings are what
-benchmarks/encoding.py found fastest.
+Vectors are written from the engine's buffer without a copy, and stored as they are: benchmarks/encoding.py
+shows what compression and other encodings would cost and save.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from unrolled.errors import PayloadError
 from unrolled.ragged import Ragged
 from unrolled.schema import Columns, FileInfo, arrow_schema, release
-from worker.levels import Entries, token_levels, vector_levels
-from worker.parquet import Chunk, Page, Writer
+from worker.parquet.file import Chunk, Page, Writer
+from worker.parquet.levels import Entries, token_levels, vector_levels
 
 # A reader holds one row group at a time; a row that weighs more has one to itself.
 ROW_GROUP_BYTES = 16 << 20
 # What a row costs a reader besides its vectors and its mask.
 _ROW_BYTES = 64
-# What a reader decodes at once stays in its cache.
+# What a reader decodes at once should stay in its cache. A row that weighs more is cut into several pages.
 PAGE_BYTES = 1 << 20
 # A bound longer than this costs more than it saves.
 _LONGEST_BOUND = 256
@@ -39,7 +39,7 @@ def encode(
     """Write a shard's file. The same arguments give the same bytes.
 
     Args:
-        file: where to; binary, open for writing.
+        file: where to; binary, open for writing, empty.
         info: the file's metadata; its counts must be those of the rows.
         ids: one for each row.
         tokens: the rows as they came in, zeros included.
@@ -47,7 +47,8 @@ def encode(
         with_tokens: whether to store the token ids too.
 
     Raises:
-        PayloadError: the arguments contradict each other, or an id holds a lone surrogate.
+        PayloadError: the arguments contradict each other, an id holds a lone surrogate, or a row's id, mask
+            or token ids reach 2 GiB.
         OSError: the file can't be written.
     """
     mask = tokens.values != 0

@@ -60,7 +60,7 @@ def doctor(
       unrolled doctor --broker redis://localhost:6379/0
       unrolled doctor --broker redis://localhost:6379/0 --model MODEL --out OUT
       unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
-    """
+    """  # noqa: D301 - \b is click\'s
     if out is not None and broker is None:
         broker = find_broker(None, out)
     checks = []

@@ -45,7 +45,7 @@ def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
     Examples:
       unrolled show out
       unrolled show out -n 20 --json | jq .norm
-    """
+    """  # noqa: D301 - \b is click\'s
     found = itertools.islice(published_rows(open_job(out)), rows)
     if as_json:
         for row in found:

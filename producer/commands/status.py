@@ -10,11 +10,10 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-import redis
 
 from producer.hints import hints
 from producer.options import broker_option, find_broker, json_option, namespace_option, out_argument
-from producer.status_reader import StatusReader, open_ledger, refused
+from producer.status_reader import REFUSED, StatusReader, open_ledger, refused
 from producer.table import duration, figure, table
 from unrolled.job import open_job
 from unrolled.messages import SHORT
@@ -54,7 +53,7 @@ def status(
       unrolled status out
       unrolled status out --broker redis://localhost:6379/0 --once
       unrolled status out --json | jq .tokens_done
-    """
+    """  # noqa: D301 - \b is click\'s
     directory = open_job(out)
     broker = find_broker(broker, directory.path)
     ledger = open_ledger(broker, namespace, directory.job.fingerprint) if broker else None
@@ -71,7 +70,7 @@ def status(
             )
         else:
             _watch_live(reader, every_seconds)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
+    except REFUSED as error:
         raise refused(broker or "", error) from error
 
 
@@ -126,11 +125,13 @@ def _workers(found: JobStatus, width: int) -> str:
 
 def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus], None]) -> None:
     while True:
+        began = time.monotonic()
         found = reader.read()
         show(found)
         if found.complete:
             return
-        time.sleep(every_seconds)
+        # A look at a directory of 100,000 files takes half a second: don't keep the file system busy with it.
+        time.sleep(max(every_seconds, time.monotonic() - began))
 
 
 def _watch_live(reader: StatusReader, every_seconds: float) -> None:

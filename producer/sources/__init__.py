@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from producer.rows import SourceBatch
-from producer.sources.compression import read_chunks, sniff
+from producer.sources.compression import read_chunks
 from producer.sources.delimited import DELIMITERS, read_delimited
 from producer.sources.discovery import STANDARD_INPUT, SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
@@ -142,6 +142,8 @@ def _read(
 
 def _opened(source: SourceFile, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
     if source.path == STANDARD_INPUT:
+        if stdin is None and sys.stdin is None:
+            raise DamagedInputError("is closed")
         return nullcontext(stdin or sys.stdin.buffer)
     try:
         return Path(source.path).open("rb")
@@ -154,8 +156,6 @@ def _chunks(
 ) -> Iterator[bytes]:
     if options.follow:
         yield from follow_chunks(file, options.tick_seconds)
-        return
-    compression = source.compression
-    if source.path == STANDARD_INPUT and hasattr(file, "peek"):
-        compression = sniff(file.peek(16)[:16])
-    yield from read_chunks(file, compression, on_bytes)
+    else:
+        by_content = source.path == STANDARD_INPUT
+        yield from read_chunks(file, None if by_content else source.compression, on_bytes)

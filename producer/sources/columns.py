@@ -40,9 +40,7 @@ def pick_columns(names: Sequence[str], options: SourceOptions) -> Columns:
             "Name it (--text-field, --tokens-field)"
         )
     if len(there) > 1:
-        raise DamagedInputError(
-            f"has both columns {text!r} and {tokens!r}; say which one counts (--input-kind)"
-        )
+        raise DamagedInputError(f"has both columns {text!r} and {tokens!r}; say which one counts (--kind)")
     if options.id_field is not None and options.id_field not in names:
         raise DamagedInputError(
             f"has no column {options.id_field!r} for the ids; columns found: {_listed(names)}. "

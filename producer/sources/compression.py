@@ -2,6 +2,7 @@
 
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain
 from typing import BinaryIO
 
 from producer.sources.errors import DamagedInputError
@@ -27,13 +28,13 @@ def sniff(head: bytes) -> Compression:
 
 
 def read_chunks(
-    file: BinaryIO, compression: Compression, on_bytes: Callable[[int], None] | None = None
+    file: BinaryIO, compression: Compression | None, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[bytes]:
     """Yield the content in non-empty chunks, of about CHUNK_BYTES (16 MiB at the very most).
 
     Args:
         file: opened for binary reading.
-        compression: what is to be undone.
+        compression: what is to be undone; None goes by the first bytes.
         on_bytes: told how many bytes of the file itself have been read since the last call.
 
     Raises:
@@ -41,11 +42,13 @@ def read_chunks(
             that was intact has been yielded.
     """
     raw = _raw_chunks(file, on_bytes)
-    if compression == "gzip":
-        return _gathered(_gunzip(raw))
-    if compression == "zstd":
-        return _gathered(_unzstd(raw))
-    return raw
+    first = next(raw, b"")
+    raw = chain([first], raw) if first else raw
+    compression = sniff(first) if compression is None else compression
+    if compression == "none":
+        yield from raw
+    else:
+        yield from _gathered(_gunzip(raw) if compression == "gzip" else _unzstd(raw))
 
 
 def _raw_chunks(file: BinaryIO, on_bytes: Callable[[int], None] | None) -> Iterator[bytes]:

@@ -6,6 +6,7 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import NoReturn
 
 from producer.sources.options import Compression, Format, SourceOptions
 from unrolled.errors import RequestError
@@ -132,13 +133,16 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
 def _walk(top: str, notices: list[str]) -> Iterator[str]:
     """Yield a directory's regular files, following links but no loop of them."""
 
-    def failed(error: OSError) -> None:
+    def failed(error: OSError) -> NoReturn:
         raise RequestError(f"input {_label(str(error.filename))}: {error.strerror}") from error
 
     visited: set[tuple[int, int]] = set()
     count = 0
     for folder, folders, names in os.walk(top, onerror=failed, followlinks=True):
-        status = os.stat(folder)  # noqa: PTH116
+        try:
+            status = os.stat(folder)  # noqa: PTH116
+        except OSError as error:
+            failed(error)
         if (status.st_dev, status.st_ino) in visited:
             folders.clear()
             continue

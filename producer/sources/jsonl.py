@@ -84,7 +84,7 @@ def row_field(fields: dict[str, object], options: SourceOptions) -> str:
     if len(there) == 1:
         return there[0]
     if there:
-        raise RowError(f"has both {text!r} and {tokens!r}; say which one counts (--input-kind)")
+        raise RowError(f"has both {text!r} and {tokens!r}; say which one counts (--kind)")
     null = next((name for name in (text, tokens) if name in fields), None)
     if null is not None:
         return null

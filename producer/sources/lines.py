@@ -72,7 +72,8 @@ def split_lines(
             else:
                 held.clear()
         yield lines
-    if held_bytes:
+    only_mark = first and b"".join(held) == BYTE_ORDER_MARK
+    if held_bytes and not only_mark:
         yield [joined()]
 
 

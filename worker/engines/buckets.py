@@ -17,11 +17,10 @@ from numpy.typing import NDArray
 TIMES = (*range(1, 33), *range(36, 65, 4), *range(72, 129, 8))
 CHUNK = TIMES[-1]
 
-# TensorFlow's CPU kernels give a row the same bits in any batch whose rows are a multiple of this: 16 floats
-# are one AVX-512 register, so no element falls to a scalar remainder, and no product is a matrix-vector one.
+# Rows of a batch: powers of two, and the half-way steps between them. Sixteen floats are the widest register, so
+# with multiples of 16 rows no element falls to a kernel's scalar remainder, which may round in another way.
 FEWEST_ROWS = 16
-# Rows of a batch, in FEWEST_ROWS: powers of two and the half-way steps between them.
-_MULTIPLES = np.array([1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256])
+ROW_COUNTS = tuple(FEWEST_ROWS * n for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256))
 
 
 class Limits(NamedTuple):
@@ -29,12 +28,12 @@ class Limits(NamedTuple):
 
     Attributes:
         batch_tokens: upper bound of rows x time, padding included. One row is allowed whatever its time.
-        rows: upper bound of rows.
+        row_counts: the numbers of rows that batches may have, ascending, each a multiple of FEWEST_ROWS.
         step_cost: a step costs as much as this many rows more, however few there are; in rows.
     """
 
     batch_tokens: int
-    rows: int
+    row_counts: tuple[int, ...]
     step_cost: int
 
 
@@ -57,11 +56,11 @@ def plan(lengths: NDArray[np.int64], limits: Limits, start: int = 0) -> list[Bat
     """Cut rows into the batches that cost least together.
 
     A batch costs time x (rows + step_cost). Dynamic programming from the last row to the first finds the
-    cheapest cut, with batches beginning at every FEWEST_ROWS-th row only; it takes some 10 us for each.
+    cheapest cut, with batches beginning at every FEWEST_ROWS-th row only; it takes 10 us for each.
 
     Args:
         lengths: int64 (rows,), falling, each in 1..CHUNK.
-        limits: bounds and cost. Where they allow fewer than FEWEST_ROWS rows, batches are as small as that.
+        limits: bounds and cost. Where not even the first of row_counts fits, it takes a power of two.
         start: the first row that is not computed yet.
 
     Returns:
@@ -70,24 +69,32 @@ def plan(lengths: NDArray[np.int64], limits: Limits, start: int = 0) -> list[Bat
     if start >= len(lengths):
         return []
     times = np.array(TIMES)[np.searchsorted(TIMES, lengths[start:])]
-    most = np.maximum(1, np.minimum(limits.rows, limits.batch_tokens // times))  # rows, if a batch began here
-    unit = min(FEWEST_ROWS, 1 << (int(most[0]).bit_length() - 1))
+    most = np.maximum(1, limits.batch_tokens // times)  # rows, if a batch began here
+    counts = np.array(limits.row_counts)
+    unit = min(FEWEST_ROWS, _power_of_two_below(int(most[0])))
     times, most = times[::unit], most[::unit]
-    choices = np.searchsorted(_MULTIPLES, most // unit, side="right")
+    fitting = np.searchsorted(counts, most, side="right")
     cells = len(times)
     cost = np.zeros(cells + 1)  # of everything from this cell on
-    taken = np.zeros(cells, np.int64)
+    taken = np.zeros(cells, np.int64)  # rows
     for cell in range(cells - 1, -1, -1):
-        multiples = _MULTIPLES[: choices[cell]]
-        total = (
-            times[cell] * (multiples * unit + limits.step_cost) + cost[np.minimum(cell + multiples, cells)]
-        )
+        rows = counts[: fitting[cell]] if fitting[cell] else np.array([_power_of_two_below(int(most[cell]))])
+        total = times[cell] * (rows + limits.step_cost) + cost[np.minimum(cell + rows // unit, cells)]
         best = int(total.argmin())
-        cost[cell], taken[cell] = total[best], multiples[best]
+        cost[cell], taken[cell] = total[best], rows[best]
     batches = []
     cell = 0
     while cell < cells:
-        first, rows = start + cell * unit, int(taken[cell]) * unit
-        batches.append(Batch(first, min(first + rows, len(lengths)), Shape(rows, int(times[cell]))))
-        cell += int(taken[cell])
+        first, count = start + cell * unit, int(taken[cell])
+        batches.append(Batch(first, min(first + count, len(lengths)), Shape(count, int(times[cell]))))
+        cell += count // unit
     return batches
+
+
+def total_cost(batches: list[Batch], limits: Limits) -> int:
+    """What a plan costs, in steps of one row."""
+    return sum(time * (rows + limits.step_cost) for _, _, (rows, time) in batches)
+
+
+def _power_of_two_below(number: int) -> int:
+    return 1 << (number.bit_length() - 1)

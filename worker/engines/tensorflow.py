@@ -3,11 +3,12 @@
 A stack of `keras.layers.LSTM` runs in one traced function of unknown batch and time, so it is traced once
 whatever the rows. There is no mask (see `buckets`), so there is no masked row that cuDNN could refuse.
 
-How far "a row's result depends on the row and the model alone" holds: on a CPU every batch has a multiple of
-`FEWEST_ROWS` rows and every step multiplies the same shapes, and wherever we looked the bits were the same in
-any company, order and chunking (TensorFlow 2.21 on x86-64; a test holds it). TensorFlow doesn't promise it:
-what is promised is 1e-5. On a GPU, where cuDNN chooses its kernels by shape, and after an out-of-memory has
-forced batches below `FEWEST_ROWS` rows, only that promise stands.
+How far "a row's result depends on the row and the model alone" holds: matrix products on a CPU may sum in
+another order when a batch has another number of rows (seen: with oneDNN from 1,024 units on, and with AVX2 at
+any size), though never at another place in a batch. So the engine tries its numbers of rows at start and goes on
+with a family that agrees to the last bit; from then on a row has the same bits in any company, order and
+chunking. Beyond the 1e-5 that is promised in all cases this is not TensorFlow's word but what was seen. It may
+not hold on a GPU, where cuDNN may choose by time steps too, nor after an out-of-memory has forced other numbers.
 """
 
 import os
@@ -24,16 +25,16 @@ from numpy.typing import NDArray
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.model_directory import ModelDirectory
 from unrolled.ragged import Ragged
-from worker.engines.buckets import CHUNK, Limits, Shape, plan
+from worker.engines.buckets import CHUNK, FEWEST_ROWS, ROW_COUNTS, Limits, Shape, plan, total_cost
 from worker.engines.padding import RowStore
 
 Device = Literal["auto", "cpu", "gpu"]
 
 
-# Measured at 128 to 512 units: throughput grows little beyond 512 rows, and a step's overhead is worth some 24.
-# 16,384 tokens at 512 units are 32 MB a layer. The GPU's figures are estimates: cuDNN wants more rows at a time.
-_CPU = Limits(batch_tokens=16_384, rows=512, step_cost=24)
-_GPU = Limits(batch_tokens=131_072, rows=4_096, step_cost=256)
+# Measured at 128 to 512 units: throughput grows little beyond 512 rows; a step's overhead is worth some 24.
+# 16,384 tokens at 512 units are 32 MB a layer. The GPU's figures are estimates: cuDNN wants larger batches.
+_CPU = Limits(16_384, row_counts=tuple(n for n in ROW_COUNTS if n <= 512), step_cost=24)  # noqa: PLR2004 (see above)
+_GPU = Limits(131_072, row_counts=ROW_COUNTS, step_cost=256)
 
 
 class TensorFlowEngine:
@@ -84,9 +85,11 @@ class TensorFlowEngine:
         self.padded_steps = 0
         self._limits = limits
         self._layers = model.config.num_lstm_layers
+        self._vocab_size = model.config.vocab_size
         self._device = "/GPU:0" if gpu else "/CPU:0"
         with tf.device(self._device):
             self._stack = _traced_stack(model, cudnn=gpu is not None)
+        self._limits = limits._replace(row_counts=self._agreeing_row_counts(limits))
         self.description = self._describe(gpu, device)
 
     @property
@@ -172,6 +175,26 @@ class TensorFlowEngine:
             results, after = self._stack(tf.constant(tokens), before)
         return results.numpy(), after
 
+    def _agreeing_row_counts(self, limits: Limits) -> tuple[int, ...]:
+        """The numbers of rows that give one row the same bits; of several such families the cheapest."""
+        random = np.random.default_rng(0)
+        tokens = random.integers(1, self._vocab_size + 1, (FEWEST_ROWS, 3), np.int32)
+        families: dict[bytes, list[int]] = {}
+        for rows in limits.row_counts:
+            repeats = rows // FEWEST_ROWS
+            try:
+                results, _ = self._run(np.tile(tokens, (repeats, 1)), None)
+            except tf.errors.ResourceExhaustedError:
+                break  # and so would every larger number be
+            places = results.reshape(repeats, -1)
+            if (places == places[0]).all():
+                families.setdefault(places[0].tobytes(), []).append(rows)
+        candidates = [limits._replace(row_counts=tuple(family)) for family in families.values()]
+        # Rows whose lengths fall evenly stand for any pool: few sizes cost padding, small ones overhead.
+        lengths = np.linspace(CHUNK, 1, 5_000).astype(np.int64)
+        cheapest = min(candidates, key=lambda each: total_cost(plan(lengths, each), each), default=limits)
+        return cheapest.row_counts
+
     def _halve(self, shape: Shape, error: Exception) -> None:
         if shape.rows == 1:
             raise TransientError(
@@ -190,7 +213,8 @@ class TensorFlowEngine:
         else:
             path = "Keras's loop on the CPU"
             reason = "asked for" if device == "cpu" else "TensorFlow sees no GPU"
-        size = f"batches of up to {self.batch_tokens:,} padded tokens"
+        counts = self._limits.row_counts
+        size = f"batches of {counts[0]} to {counts[-1]} rows and up to {self.batch_tokens:,} padded tokens"
         return f"TensorFlow {tf.__version__}, {path} ({reason}), {size}"
 
 

@@ -1,8 +1,4 @@
-"""Parquet, written straight from NumPy's memory.
-
-General writers work out two levels for every float, one by one, and copy the values into pages; that takes a
-large part of a core. Here vectors are all of one width, so levels are a few bytes a token, and the values go from
-the engine's buffer to the file as they lie. benchmarks/encoding.py holds both against each other.
+"""Pages, column chunks, row groups and the footer of a Parquet file.
 
 Every page is a version 1 data page, PLAIN, uncompressed, with a checksum; no value is ever null.
 
@@ -19,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
-from worker.thrift import Value, binary, i16, i32, i64, sequence, struct
+from worker.parquet.thrift import Value, binary, i16, i32, i64, sequence, struct
 
 _MAGIC = b"PAR1"
 _LARGEST_PAGE = 2**31 - 1
@@ -140,7 +136,7 @@ class Writer:
         size = len(page.levels) + len(values)
         if size > _LARGEST_PAGE:
             raise PayloadError(f"a page of {size} bytes; a Parquet file's page holds at most {_LARGEST_PAGE}")
-        checksum = zlib.crc32(values, zlib.crc32(page.levels))
+        checksum = zlib.crc32(values.data, zlib.crc32(page.levels))
         signed = checksum - (1 << 32) if checksum >> 31 else checksum
         data_page = struct({1: i32(page.entries), 2: i32(_PLAIN), 3: i32(_RLE), 4: i32(_RLE)})
         header = struct({1: i32(_DATA_PAGE), 2: i32(size), 3: i32(size), 4: i32(signed), 5: data_page})

@@ -1,8 +1,8 @@
 """Parquet's levels: how a flat run of values falls into rows.
 
-A list that holds lists is stored flat. Beside each value stand a repetition level (0: a new row, 1: a new element
-of the row's list, 2: a new element of that element) and a definition level (the full depth: there is a value;
-0: the row's list is empty). Both are written as runs, of one level repeated or of packed bits.
+A list that holds lists is stored flat. Beside each value stand a repetition level (0: a new row, 1: a new
+element of the row's list, 2: a new element of that element) and a definition level (the full depth: there is
+a value; 0: the row's list is empty). Both are written as runs, of one level repeated or of packed bits.
 
 Source: https://parquet.apache.org/docs/file-format/data-pages/encodings/#RLE
 """
@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from worker.thrift import varint
+from worker.parquet.thrift import varint
 
 
 class Entries(NamedTuple):

@@ -1,0 +1,69 @@
+"""Real jobs under fire: kills, restarts, a full disk, poison, lost and repeated messages; then every byte is compared.
+
+    python benchmarks/chaos [--rounds 200] [--seed 1] [--at-once 3] [--engine auto] [--table FILE]
+
+A round is one job with a real broker, two real workers and the real `enqueue` command, disturbed at random from the round's
+seed, which is printed. It passes if the job completes by itself and
+- every input row is in exactly one file or in quarantine (or in the shard that was made to kill its worker),
+- every file equals, byte for byte, the one of an undisturbed run, and never looked otherwise from its first moment on,
+- no partial, stray or temporary file is left.
+Exit status 1 if a round fails; its directory is kept and named.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from dataset import DATASETS, prepare
+from rounds import COLUMNS, Result, run_round
+
+
+def main() -> int:
+    """Run the rounds and print a line each."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1, help="of the first round; the next ones count up")
+    parser.add_argument("--at-once", type=int, default=3, help="rounds side by side")
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--table", type=Path, help="write the lines there too")
+    arguments = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))
+    seeds = range(arguments.seed, arguments.seed + arguments.rounds)
+    datasets = [prepare(folder, number, arguments.engine) for number in sorted({seed % DATASETS for seed in seeds})]
+    by_number = {dataset.number: dataset for dataset in datasets}
+    lines = ["\t".join(COLUMNS)]
+    print(lines[0])
+    results: list[Result] = []
+    with ThreadPoolExecutor(arguments.at_once) as pool:
+        futures = [pool.submit(run_round, folder, by_number[seed % DATASETS], seed) for seed in seeds]
+        for future in as_completed(futures):
+            result = future.result()
+            results.append(result)
+            lines.append("\t".join(map(str, result.columns())))
+            print(lines[-1], flush=True)
+            for failure in result.failures:
+                print(f"  seed {result.seed}: {failure}\n  kept: {result.directory}", flush=True)
+    failed = sum(bool(result.failures) for result in results)
+    lines.append(
+        f"# {len(results)} rounds, {failed} failed; {sum(r.rows for r in results):,} rows, "
+        f"{sum(r.deaths for r in results)} worker deaths, {sum(r.broker_kills for r in results)} broker kills, "
+        f"{sum(r.looks for r in results):,} looks at the output directories"
+    )
+    print(lines[-1])
+    if arguments.table:
+        arguments.table.write_text("\n".join([lines[0], *sorted(lines[1:-1], key=_seed), lines[-1]]) + "\n")
+    return 1 if failed else 0
+
+
+def _seed(line: str) -> int:
+    return int(line.partition("\t")[0])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

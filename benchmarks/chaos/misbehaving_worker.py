@@ -1,0 +1,64 @@
+"""A real worker with a real engine that can be told to misbehave, and a disk that can be told to be full."""
+
+import errno
+import os
+import signal
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.ragged import Ragged
+from worker.cli import run_worker
+from worker.engines.choice import choose_engine
+from worker.settings import Settings
+
+
+class Misbehaving:
+    """An engine that takes its time, raises for one token id and kills its process for another."""
+
+    def __init__(self, engine: Any) -> None:
+        self._engine = engine
+        self._fails_on = int(os.environ["CHAOS_FAILS_ON"])
+        self._kills_on = int(os.environ["CHAOS_KILLS_ON"])
+        self._seconds = float(os.environ["CHAOS_SECONDS"])
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
+
+    def compute(self, shards: Sequence[Ragged], outputs: Sequence[NDArray[np.float32]]) -> None:
+        time.sleep(self._seconds)
+        tokens = np.concatenate([shard.values for shard in shards])
+        if self._kills_on and (tokens == self._kills_on).any():
+            os.kill(os.getpid(), signal.SIGKILL)
+        if (tokens == self._fails_on).any():
+            raise ValueError(f"token {self._fails_on} can't be computed")
+        self._engine.compute(shards, outputs)
+
+
+def fill_disk_while(sentinel: Path) -> None:
+    """Where no small file system can be mounted: every fsync says that the disk is full while the sentinel exists."""
+    fsync = os.fsync
+
+    def refusing(descriptor: int) -> None:
+        if sentinel.exists():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        fsync(descriptor)
+
+    os.fsync = refusing  # type: ignore[assignment]
+
+
+if __name__ == "__main__":
+    if "CHAOS_DISK_FULL" in os.environ:
+        fill_disk_while(Path(os.environ["CHAOS_DISK_FULL"]))
+    sys.exit(
+        run_worker(
+            Settings.from_environ(os.environ),
+            "INFO",
+            lambda settings, model: Misbehaving(choose_engine(settings, model)),
+        )
+    )

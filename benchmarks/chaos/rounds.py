@@ -1,0 +1,148 @@
+"""One round: a job, its disturbances, and the comparison afterwards."""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import subprocess
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pyarrow.parquet as pq
+from dataset import Dataset
+from faults import FAULTS, Stage
+from watcher import Watcher
+
+from producer.broker import EmbeddedBroker
+from producer.verification import verify_job
+from unrolled.job import JobDirectory, open_job
+
+COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
+#: Disturbances happen within this time; then the job must complete within the other.
+FIRE_SECONDS, COMPLETION_SECONDS = 8.0, 120.0
+
+
+@dataclass
+class Result:
+    """What came of one round."""
+
+    seed: int
+    directory: Path
+    seconds: float = 0.0
+    deaths: int = 0
+    broker_kills: int = 0
+    rows: int = 0
+    files: int = 0
+    dead: int = 0
+    looks: int = 0
+    faults: list[str] = field(default_factory=list)
+    failures: list[str] = field(default_factory=list)
+
+    def columns(self) -> tuple[object, ...]:
+        """The values of `COLUMNS`."""
+        verdict = "FAILED" if self.failures else "ok"
+        return (self.seed, verdict, round(self.seconds, 1), self.deaths, self.broker_kills, self.rows, self.files,
+                self.dead, self.looks, " ".join(self.faults))  # fmt: skip
+
+
+def run_round(root: Path, dataset: Dataset, seed: int) -> Result:
+    """Run one round; its directory goes unless it failed."""
+    folder = root / f"round-{seed}"
+    folder.mkdir()
+    result = Result(seed, folder, rows=len(dataset.ids))
+    began = time.monotonic()
+    rng = random.Random(seed)
+    with EmbeddedBroker(folder / "broker") as broker, Stage(folder, dataset, broker, rng) as stage:
+        watcher = Watcher(stage.out)
+        try:
+            with watcher:
+                _disturb(stage, rng, result)
+                _await_completion(stage, result)
+        finally:
+            stage.stop_workers()
+        result.deaths, result.broker_kills = stage.deaths, stage.broker_kills
+        result.looks = watcher.looks
+        result.failures += watcher.failures
+        if stage.out.exists():
+            _compare(dataset, open_job(stage.out), watcher, result)
+    result.seconds = time.monotonic() - began
+    if not result.failures:
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def _disturb(stage: Stage, rng: random.Random, result: Result) -> None:
+    moments = sorted(rng.uniform(0.5, FIRE_SECONDS) for _ in range(rng.randint(3, 7)))
+    began = time.monotonic()
+    for moment in moments:
+        fault = rng.choice(FAULTS)
+        _wait(stage, max(0.0, began + moment - time.monotonic()))
+        result.faults.append(fault.__name__)
+        fault(stage)
+
+
+def _await_completion(stage: Stage, result: Result) -> None:
+    deadline = time.monotonic() + COMPLETION_SECONDS
+    while not stage.complete():
+        if time.monotonic() > deadline:
+            result.failures.append(f"not complete {COMPLETION_SECONDS:.0f} s after the last disturbance: {stage.describe()}")
+            return
+        _wait(stage, 0.2)
+
+
+def _wait(stage: Stage, seconds: float) -> None:
+    """Let time pass, with whoever died started again, as a supervisor would."""
+    until = time.monotonic() + seconds
+    while True:
+        stage.supervise()
+        left = until - time.monotonic()
+        if left <= 0:
+            return
+        threading.Event().wait(min(0.1, left))
+
+
+def _compare(dataset: Dataset, directory: JobDirectory, watcher: Watcher, result: Result) -> None:
+    expected = dataset.parts
+    found = {path.name: path.read_bytes() for path in directory.path.glob("*.parquet")}
+    dead = {f"part-{shard}.parquet" for shard in directory.given_up()}
+    result.files, result.dead = len(found), len(dead)
+    allowed_dead = {name for name in expected if _ids(dataset.folder / "out" / name) & dataset.killing}
+    if dead != allowed_dead:
+        result.failures.append(f"dead: {sorted(dead)}, expected: {sorted(allowed_dead)}")
+    if missing := expected.keys() - found.keys() - dead:
+        result.failures.append(f"missing files: {sorted(missing)}")
+    if stray := found.keys() - expected.keys():
+        result.failures.append(f"stray files: {sorted(stray)}")
+    if wrong := [name for name in found.keys() & expected.keys() if found[name] != expected[name]]:
+        result.failures.append(f"other bytes than undisturbed: {sorted(wrong)}")
+    if changed := [name for name, content in watcher.first_seen.items() if found.get(name) != content]:
+        result.failures.append(f"changed after they were first seen: {sorted(changed)}")
+    _compare_rows(dataset, directory, dead, result)
+    problems = [problem for problem in verify_job(directory).problems if "dead" not in problem.what]
+    result.failures += [f"verify: {problem.where}: {problem.what}" for problem in problems]
+    result.failures += [f"left over: {path}" for path in directory.path.rglob(".*.tmp")]
+
+
+def _compare_rows(dataset: Dataset, directory: JobDirectory, dead: set[str], result: Result) -> None:
+    """By the ids alone, and without any of the product's own reading: each row once."""
+    published: list[str] = []
+    for path in directory.path.glob("*.parquet"):
+        published += pq.read_table(path, columns=["id"])["id"].to_pylist()
+    listed = [
+        json.loads(line)["id"] for path in (directory.path / "_quarantine").glob("*.jsonl") for line in path.open()
+    ]
+    gone: set[str] = set().union(*(_ids(dataset.folder / "out" / name) for name in dead))
+    there = sorted([*published, *listed, *gone])
+    if there != sorted(dataset.ids):
+        lost, twice = set(dataset.ids) - set(there), len(there) - len(set(there))
+        result.failures.append(f"{len(lost)} rows lost, {twice} twice")
+    quarantined = {*listed} - gone
+    if quarantined != (dataset.bad | dataset.failing) - gone:
+        result.failures.append(f"quarantine holds {sorted(quarantined)}")
+
+
+def _ids(path: Path) -> set[str]:
+    return set(pq.read_table(path, columns=["id"])["id"].to_pylist())

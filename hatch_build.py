@@ -1,0 +1,51 @@
+"""Builds the fused engine's kernel when the package is installed, where there is a C++ compiler.
+
+UNROLLED_NO_KERNEL=1 leaves it out. UNROLLED_REQUIRE_KERNEL=1 makes a failure end the build, for wheels.
+The library has a plain C interface, so a wheel with it fits every Python 3 of one platform.
+"""
+
+import importlib.util
+import os
+import sysconfig
+from pathlib import Path
+from typing import Any
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+_BUILD = "worker/engines/fused/build.py"
+
+
+class CustomBuildHook(BuildHookInterface[Any]):
+    """Compiles into worker/engines/fused/, for wheels and editable installs alike."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:
+        """Build, and say in `build_data` what the wheel then holds; one line tells where it could not."""
+        del version
+        if os.environ.get("UNROLLED_NO_KERNEL") == "1":
+            self._skip("UNROLLED_NO_KERNEL is set")
+            return
+        build = _load(Path(self.root) / _BUILD)
+        try:
+            build.compile_kernel()
+        except build.CannotBuildError as error:
+            if os.environ.get("UNROLLED_REQUIRE_KERNEL") == "1":
+                raise
+            self._skip(str(error))
+            return
+        build_data["artifacts"].append(str(build.LIBRARY.relative_to(self.root)))
+        build_data["pure_python"] = False
+        platform = sysconfig.get_platform().replace("-", "_").replace(".", "_")
+        build_data["tag"] = f"py3-none-{platform}"
+
+    def _skip(self, reason: str) -> None:
+        self.app.display_warning(f"fused engine not built: {reason}; the tensorflow engine serves instead")
+
+
+def _load(path: Path) -> Any:
+    """A module from its file: the package itself can't be imported before its dependencies are there."""
+    spec = importlib.util.spec_from_file_location("unrolled_kernel_build", path)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{path} can't be loaded")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module

@@ -1,0 +1,110 @@
+"""Compiles the fused engine's kernel: `python -m worker.engines.fused.build`, and hatch_build.py on install.
+
+Every instruction set has a file of its own with its own flags and is chosen at run time, so the library runs
+on every processor of its architecture. CXX names the compiler, CXXFLAGS and LDFLAGS add to its options.
+
+This file stands alone: it is loaded before the package's dependencies are there.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+SOURCES = Path(__file__).with_name("src")
+LIBRARY = Path(__file__).with_name("_kernel.so")
+COMPILERS = ("c++", "g++", "clang++")
+
+# Contraction into fused multiply-adds is the compiler's whim and may differ from one loop to the next; a
+# row's result may not, so every one of them is spelled out.
+FLAGS = ("-std=c++17", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-ffp-contract=off")
+_AVX512 = ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma")
+X86_FLAGS = {
+    "kernel_avx2.cpp": ("-mavx2", "-mfma"),
+    "kernel_avx512.cpp": _AVX512,
+    "kernel_avx512_bf16.cpp": (*_AVX512, "-mavx512bf16"),
+}
+
+
+class CannotBuildError(Exception):
+    """There is no compiler, or it failed; the text is one line and says what to do."""
+
+
+def find_compiler() -> list[str]:
+    """The C++ compiler's command: $CXX, or the first known one on the path.
+
+    Raises:
+        CannotBuildError: there is none.
+    """
+    named = os.environ.get("CXX")
+    for command in [shlex.split(named)] if named else [[name] for name in COMPILERS]:
+        if command and shutil.which(command[0]):
+            return command
+    raise CannotBuildError(f"no C++ compiler found ({named or ', '.join(COMPILERS)})")
+
+
+def compile_kernel(
+    output: Path = LIBRARY,
+    *,
+    sources: Sequence[Path] = (),
+    flags: Sequence[str] = (),
+    link: Sequence[str] = ("-shared",),
+) -> None:
+    """Compile the kernel's sources, and `sources` with them, in parallel, and link them into `output`.
+
+    Args:
+        output: the library; replaced in one step, so a process that has it open keeps the old one.
+        sources: more files, for a test program.
+        flags: more options for the compiler and the linker, after the usual ones.
+        link: what kind of file to link.
+
+    Raises:
+        CannotBuildError: there is no compiler, or it failed.
+    """
+    compiler = find_compiler()
+    common = [*FLAGS, *_words("ARCHFLAGS"), *_words("CXXFLAGS"), *flags]
+    x86 = _targets_x86(compiler)
+    with tempfile.TemporaryDirectory(dir=output.parent, prefix=".kernel-") as scratch:
+
+        def compile_one(source: Path) -> str:
+            target = f"{scratch}/{source.stem}.o"
+            own = X86_FLAGS.get(source.name, ()) if x86 else ()
+            _run([*compiler, *common, *own, f"-I{SOURCES}", "-c", str(source), "-o", target])
+            return target
+
+        with ThreadPoolExecutor(os.cpu_count()) as threads:
+            objects = list(threads.map(compile_one, [*sorted(SOURCES.glob("*.cpp")), *sources]))
+        linked = f"{scratch}/linked"
+        _run([*compiler, *link, *common, *objects, *_words("LDFLAGS"), "-o", linked])
+        Path(linked).replace(output)
+
+
+def _words(variable: str) -> list[str]:
+    return shlex.split(os.environ.get(variable, ""))
+
+
+def _targets_x86(compiler: list[str]) -> bool:
+    architectures = [word for word in _words("ARCHFLAGS") if word != "-arch"]
+    if architectures:  # macOS; a universal build gets the portable kernel alone
+        return architectures == ["x86_64"]
+    return _run([*compiler, "-dumpmachine"]).startswith(("x86_64", "amd64"))
+
+
+def _run(command: list[str]) -> str:
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        sys.stderr.write(done.stderr)
+        raise CannotBuildError(f"{command[0]} failed with status {done.returncode}")
+    return done.stdout
+
+
+if __name__ == "__main__":
+    try:
+        compile_kernel()
+    except CannotBuildError as error:
+        sys.exit(f"the fused engine's kernel was not built: {error}")

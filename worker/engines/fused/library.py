@@ -1,0 +1,151 @@
+"""The compiled kernel: finding it, checking it, calling it.
+
+It is a plain shared library with a C interface, so one build serves every Python version.
+"""
+
+import ctypes
+import os
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+
+from unrolled.errors import BrokenWorkerError
+
+ABI_VERSION = 1
+FILE_NAME = "_kernel.so"
+ISA_VARIABLE = "UNROLLED_ISA"
+ISAS = ("avx512", "avx2", "portable")
+
+# Statuses of src/api.cpp.
+OK, OUT_OF_MEMORY, NO_KERNEL, BAD_OFFSETS, BAD_TOKEN, TOO_MANY_ROWS, ROW_TOO_LONG, FAILED = range(8)
+
+Float = POINTER(c_float)
+
+
+class LayerWeights(Structure):
+    """One layer in Keras's layout: (inputs, 4 units), (units, 4 units), (4 units), gates i, f, c, o."""
+
+    _fields_ = (
+        ("inputs", c_int64),
+        ("units", c_int64),
+        ("kernel", c_void_p),
+        ("recurrent_kernel", c_void_p),
+        ("bias", c_void_p),
+    )
+
+
+class Shard(Structure):
+    """Addresses and sizes of one shard's rows and of the array that its outputs go to."""
+
+    _fields_ = (
+        ("values", c_void_p),
+        ("offsets", c_void_p),
+        ("rows", c_int64),
+        ("value_count", c_int64),
+        ("output", c_void_p),
+    )
+
+
+class PoolStats(Structure):
+    """What one pool was and how long it took."""
+
+    _fields_ = (
+        ("tokens", c_int64),
+        ("nodes", c_int64),
+        ("plan_seconds", c_double),
+        ("compute_seconds", c_double),
+    )
+
+
+class Problem(Structure):
+    """Where the caller's arrays were wrong."""
+
+    _fields_ = (("shard", c_int64), ("position", c_int64), ("value", c_int64))
+
+
+_SIGNATURES = {
+    "unrolled_abi_version": (c_int32, ()),
+    "unrolled_has_kernel": (c_int32, (c_char_p, c_int32)),
+    "unrolled_kernel_isa": (c_char_p, (c_char_p, c_int32, POINTER(c_int32))),
+    "unrolled_engine_new": (
+        c_int32,
+        (
+            *(c_char_p, c_int32, c_int32, c_int64, c_int64, c_int64, c_void_p),
+            *(c_int64, POINTER(LayerWeights), POINTER(c_void_p), POINTER(c_int32)),
+        ),
+    ),
+    "unrolled_engine_free": (None, (c_void_p,)),
+    "unrolled_engine_compute": (
+        c_int32,
+        (c_void_p, POINTER(Shard), c_int64, POINTER(PoolStats), POINTER(Problem)),
+    ),
+    "unrolled_plan": (
+        c_int32,
+        (POINTER(Shard), c_int64, c_void_p, c_void_p, POINTER(c_int64), POINTER(Problem)),
+    ),
+    "unrolled_cell_update": (c_int32, (c_char_p, c_int32, c_int64, *(c_void_p,) * 7)),
+    "unrolled_spin": (c_double, (c_char_p, c_int32, c_int64)),
+}
+
+
+@cache
+def load() -> ctypes.CDLL:
+    """The compiled kernel.
+
+    Raises:
+        BrokenWorkerError: it was not built on this machine, or is of another version.
+    """
+    path = Path(__file__).with_name(FILE_NAME)
+    try:
+        library = ctypes.CDLL(str(path))
+    except OSError as error:
+        raise BrokenWorkerError(
+            f"the fused engine's kernel can't be loaded ({error}); install a C++ compiler and reinstall, "
+            "or use the tensorflow engine"
+        ) from error
+    for name, (result, arguments) in _SIGNATURES.items():
+        try:
+            function = getattr(library, name)
+        except AttributeError as error:
+            raise _other_version(path, "an unknown interface") from error
+        function.restype = result
+        function.argtypes = arguments
+    version = library.unrolled_abi_version()
+    if version != ABI_VERSION:
+        raise _other_version(path, f"interface {version}")
+    return library
+
+
+def _other_version(path: Path, found: str) -> BrokenWorkerError:
+    return BrokenWorkerError(f"{path} has {found}, this version needs {ABI_VERSION}; reinstall the package")
+
+
+def why_unavailable() -> str | None:
+    """Why the fused engine can't run here, or None where it can."""
+    try:
+        load()
+    except BrokenWorkerError as error:
+        return str(error)
+    return None
+
+
+def forced_isa() -> bytes | None:
+    """The instruction set that UNROLLED_ISA asks for, or None for the best that this machine has.
+
+    Raises:
+        BrokenWorkerError: there is no such instruction set.
+    """
+    isa = os.environ.get(ISA_VARIABLE)
+    if not isa:
+        return None
+    if isa not in ISAS:
+        raise BrokenWorkerError(
+            f"{ISA_VARIABLE} is {isa!r}; allowed: {', '.join(ISAS)}, or unset for the best"
+        )
+    return isa.encode()
+
+
+def available_isas(precision: str = "float32") -> list[str]:
+    """The instruction sets that this machine can run with a precision, best first."""
+    library = load()
+    return [isa for isa in ISAS if library.unrolled_has_kernel(isa.encode(), int(precision == "bfloat16"))]

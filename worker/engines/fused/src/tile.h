@@ -1,0 +1,271 @@
+// The kernel: one layer over one block of nodes, written once and compiled for each instruction set.
+//
+// A tile is up to Isa::rows nodes by one panel (lanes units x 4 gates). Its sums stay in registers over the
+// whole depth and the gates are applied to them there. Each sum takes its products in the order of the
+// depth, whatever the tile's height and wherever the depth is cut: that is what makes a node's result
+// depend on the node alone.
+#pragma once
+
+#include <cstdint>
+
+#include "gates.h"
+#include "kernel.h"
+#include "precision.h"
+
+namespace unrolled {
+namespace {
+
+// A panel this deep stays in the second-level cache together with a block's inputs; a deeper one is passed
+// in several runs, with the sums kept in memory in between.
+constexpr std::int64_t kRunSteps = 1280;
+
+// Part of a panel's depth: steps [a, a_end) of the input, then [b, b_end) of the recurrent state.
+struct Run {
+  std::int64_t a, a_end, b, b_end;
+  bool first, last;
+};
+
+// The next run of a layer after `run`, whose ends are where it begins.
+inline Run next_run(const Run& run, std::int64_t steps_a, std::int64_t steps_b) {
+  Run next{run.a_end, run.a_end, run.b_end, run.b_end, false, false};
+  std::int64_t room = kRunSteps;
+  const std::int64_t take_a = steps_a - next.a < room ? steps_a - next.a : room;
+  next.a_end += take_a;
+  room -= take_a;
+  next.b_end += steps_b - next.b < room ? steps_b - next.b : room;
+  next.last = next.a_end == steps_a && next.b_end == steps_b;
+  return next;
+}
+
+template <class P, int R>
+using Sums = typename P::Isa::Vec[R][kGates];
+
+// sums[r][gate] += weights[step][gate] * x[r][step], steps [begin, end).
+template <class P, int R>
+UNROLLED_INLINE void accumulate(Sums<P, R>& sums, const typename P::Element* weights, const void* const* rows,
+                                std::int64_t begin, std::int64_t end) {
+  using Element = typename P::Element;
+  constexpr int kStep = kGates * P::Isa::lanes * P::step_inputs;
+  const Element* x[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) x[r] = static_cast<const Element*>(rows[r]);
+  for (std::int64_t step = begin; step < end; ++step) {
+    typename P::Weight w[kGates];
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) {
+      w[gate] = P::weight(weights + gate * P::Isa::lanes * P::step_inputs);
+#ifdef PF
+      __builtin_prefetch(reinterpret_cast<const char*>(weights + gate * P::Isa::lanes * P::step_inputs)+PF*256);
+#endif
+    }
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const typename P::Weight spread = P::spread(x[r] + step * P::step_inputs);
+#pragma GCC unroll 4
+      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = P::dot(sums[r][gate], w[gate], spread);
+    }
+    weights += kStep;
+  }
+}
+
+struct Place {
+  std::int64_t node;    // first node of the tile
+  std::int64_t panel;
+};
+
+// A function of its own, its loops over rows unrolled: inlined into a larger one the sums spill to memory.
+template <class P, int R>
+__attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                    const Run& run) {
+  using Isa = typename P::Isa;
+  using Element = typename P::Element;
+  constexpr int kWidth = kGates * Isa::lanes;
+  constexpr int kStep = kWidth * P::step_inputs;
+
+  float* const kept = block.sums + place.node * kWidth;
+  Sums<P, R> sums;
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const float* from = run.first ? block.start[place.node + r] + place.panel * kWidth : kept + r * kWidth;
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(from + gate * Isa::lanes);
+    __builtin_prefetch(block.cell_in[place.node + r] + place.panel * Isa::lanes);
+  }
+
+  const Element* panel = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
+                                                          place.panel * layer.panel_bytes);
+  accumulate<P, R>(sums, panel + run.a * kStep, block.input + place.node, run.a, run.a_end);
+  accumulate<P, R>(sums, panel + (layer.steps_a + run.b) * kStep, block.recurrent + place.node, run.b,
+                   run.b_end);
+
+  if (!run.last) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int gate = 0; gate < kGates; ++gate) Isa::store(kept + r * kWidth + gate * Isa::lanes, sums[r][gate]);
+    }
+    return;
+  }
+
+  const std::int64_t unit = place.panel * Isa::lanes;
+  const std::int64_t left = layer.units - unit;
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    const std::int64_t node = place.node + r;
+    typename Isa::Vec cell = Isa::load(block.cell_in[node] + unit);
+    typename Isa::Vec hidden;
+#ifdef NOGATES
+    hidden = Isa::add(sums[r][0], sums[r][1]); cell = Isa::add(Isa::mul(cell,sums[r][2]), sums[r][3]); hidden=Isa::min(hidden,Isa::set1(1.0f));cell=Isa::min(cell,Isa::set1(1.0f));
+#else
+    update_cell<Isa, P::fine>(sums[r][0], sums[r][1], sums[r][2], sums[r][3], cell, hidden);
+#endif
+    Isa::store(block.cell_out + node * block.cell_stride + unit, cell);
+    P::store_hidden(static_cast<Element*>(block.hidden_out) + node * block.hidden_stride + unit, hidden);
+#ifdef NOOUT
+    if (0) {
+#else
+    if (block.outputs) {
+#endif
+      float* const output = block.outputs[node] + unit;
+      if (left >= Isa::lanes) {
+        Isa::store(output, hidden);
+      } else {
+        Isa::store_first(output, hidden, static_cast<int>(left));
+      }
+    }
+  }
+}
+
+template <class P>
+void run_layer(const PackedLayer& layer, const LayerBlock& block) {
+  constexpr int kRows = P::Isa::rows;
+  const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
+  for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
+    Run run{0, 0, 0, 0, false, false};
+    for (bool first = true; !run.last; first = false) {
+      run = next_run(run, layer.steps_a, steps_b);
+      run.first = first;
+      Place place{0, panel};
+      for (; place.node + kRows <= block.nodes; place.node += kRows) {
+        tile<P, kRows>(layer, block, place, run);
+      }
+      switch (block.nodes - place.node) {
+        case 5: if constexpr (kRows > 5) tile<P, 5>(layer, block, place, run); break;
+        case 4: if constexpr (kRows > 4) tile<P, 4>(layer, block, place, run); break;
+        case 3: if constexpr (kRows > 3) tile<P, 3>(layer, block, place, run); break;
+        case 2: tile<P, 2>(layer, block, place, run); break;
+        case 1: tile<P, 1>(layer, block, place, run); break;
+        default: break;
+      }
+    }
+  }
+}
+
+// sums[node] = start + input[node] @ weights, in the same order of products as a tile.
+template <class P>
+void project(const PackedLayer& layer, std::int64_t nodes, const float* start, const void* const* input,
+             float* sums_out, std::int64_t sums_stride) {
+  using Isa = typename P::Isa;
+  using Element = typename P::Element;
+  constexpr int kWidth = kGates * Isa::lanes;
+  for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
+    const Element* weights = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
+                                                              panel * layer.panel_bytes);
+    for (std::int64_t node = 0; node < nodes; node += 2) {
+      // Two rows at a time: this runs once, when the model is loaded.
+      const void* const rows[2] = {input[node], input[node + 1 < nodes ? node + 1 : node]};
+      Sums<P, 2> sums;
+      for (int r = 0; r < 2; ++r) {
+        for (int gate = 0; gate < kGates; ++gate) {
+          sums[r][gate] = Isa::load(start + panel * kWidth + gate * Isa::lanes);
+        }
+      }
+      accumulate<P, 2>(sums, weights, rows, 0, layer.steps_a);
+      for (int r = 0; r < 2 && node + r < nodes; ++r) {
+        float* const to = sums_out + (node + r) * sums_stride + panel * kWidth;
+        for (int gate = 0; gate < kGates; ++gate) Isa::store(to + gate * Isa::lanes, sums[r][gate]);
+      }
+    }
+  }
+}
+
+template <class P>
+void cell_update(std::int64_t count, const float* i, const float* f, const float* g, const float* o,
+                 const float* cell_in, float* cell_out, float* hidden_out) {
+  using Isa = typename P::Isa;
+  const auto scaled = [](const float* p, std::int64_t at, std::int64_t n, int gate) {
+    float lanes[Isa::lanes] = {};
+    for (std::int64_t lane = 0; lane < n; ++lane) {
+      lanes[lane] = static_cast<float>(p[at + lane] * kGateScale[gate]);
+    }
+    return Isa::load(lanes);
+  };
+  for (std::int64_t at = 0; at < count; at += Isa::lanes) {
+    const std::int64_t n = count - at < Isa::lanes ? count - at : Isa::lanes;
+    float lanes[Isa::lanes] = {};
+    for (std::int64_t lane = 0; lane < n; ++lane) lanes[lane] = cell_in[at + lane];
+    typename Isa::Vec cell = Isa::load(lanes);
+    typename Isa::Vec hidden;
+    update_cell<Isa, P::fine>(scaled(i, at, n, 0), scaled(f, at, n, 1), scaled(g, at, n, 2),
+                              scaled(o, at, n, 3), cell, hidden);
+    Isa::store_first(cell_out + at, cell, static_cast<int>(n));
+    Isa::store_first(hidden_out + at, hidden, static_cast<int>(n));
+  }
+}
+
+template <class P>
+__attribute__((noinline)) double spin(std::int64_t rounds) {
+  using Isa = typename P::Isa;
+  using Element = typename P::Element;
+  constexpr int kStep = Isa::lanes * P::step_inputs;
+  Element weights[kGates * kStep] = {};
+  Element inputs[2 * Isa::rows] = {};
+  float starts[Isa::rows * kGates * Isa::lanes] = {};
+  // The compiler must not know that all is zero, or it would do the same sum once.
+  asm volatile("" : : "r"(weights), "r"(inputs), "r"(starts) : "memory");
+  Sums<P, Isa::rows> sums;
+  const typename P::Weight w[2] = {P::weight(weights), P::weight(weights + kStep)};
+  const typename P::Weight x = P::spread(inputs);
+#pragma GCC unroll 8
+  for (int r = 0; r < Isa::rows; ++r) {
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) {
+      sums[r][gate] = Isa::load(starts + (r * kGates + gate) * Isa::lanes);
+    }
+  }
+  for (std::int64_t round = 0; round < rounds; ++round) {
+#pragma GCC unroll 8
+    for (int r = 0; r < Isa::rows; ++r) {
+#pragma GCC unroll 4
+      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = P::dot(sums[r][gate], w[gate % 2], x);
+    }
+  }
+  float sink[Isa::lanes];
+#pragma GCC unroll 8
+  for (int r = 0; r < Isa::rows; ++r) {
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) {
+      Isa::store(sink, sums[r][gate]);
+      asm volatile("" : : "r"(sink) : "memory");
+    }
+  }
+  return 2.0 * static_cast<double>(rounds) * Isa::rows * kGates * kStep;
+}
+
+template <class P>
+constexpr Kernel make_kernel(const char* isa, const char* precision) {
+  return Kernel{isa,
+                precision,
+                P::Isa::lanes,
+                P::Isa::rows,
+                P::step_inputs,
+                static_cast<int>(sizeof(typename P::Element)),
+                P::weight_bits,
+                run_layer<P>,
+                project<P>,
+                cell_update<P>,
+                spin<P>};
+}
+
+}  // namespace
+}  // namespace unrolled

@@ -1,0 +1,44 @@
+// AVX-512: 32 registers of 16 floats.
+#pragma once
+
+#include <immintrin.h>
+
+namespace unrolled {
+namespace {
+
+struct Avx512 {
+  using Vec = __m512;
+  static constexpr int lanes = 16;
+  static constexpr int rows = 6;  // 24 accumulators, 4 weights, the rest for inputs
+
+  static Vec load(const float* p) { return _mm512_loadu_ps(p); }
+  static void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+  static void store_first(float* p, Vec v, int count) {
+    _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v);
+  }
+  static Vec set1(float x) { return _mm512_set1_ps(x); }
+  static Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
+  static Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
+  static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+  static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+  static Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
+  // x - floor(x)
+  static Vec fraction(Vec x) { return _mm512_reduce_ps(x, 0x01); }
+  // p * 2^floor(x); saturates by itself
+  static Vec scale(Vec p, Vec x) { return _mm512_scalef_ps(p, x); }
+  static Vec reciprocal_coarse(Vec x) { return _mm512_rcp14_ps(x); }  // 6.1e-5
+  static Vec reciprocal_fine(Vec x) {
+    const Vec r = _mm512_rcp14_ps(x);
+    return _mm512_mul_ps(r, _mm512_fnmadd_ps(x, r, _mm512_set1_ps(2.0f)));  // one Newton step
+  }
+  // To bfloat16 and back, to nearest even; the values of a gate are finite and small.
+  static Vec round_to_bfloat16(Vec v) {
+    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+    const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
+    return _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+  }
+};
+
+}  // namespace
+}  // namespace unrolled
