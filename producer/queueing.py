@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from producer.progress import Progress, progress
 from producer.queue import ShardQueue
@@ -67,11 +67,14 @@ def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
         yield stopped
         return
 
+    before: dict[int, Any] = {}
+
     def stop(number: int, _: object) -> None:
         stopped.set()
         signal.signal(number, before[number] or signal.SIG_DFL)
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    for name in (signal.SIGINT, signal.SIGTERM):
+        before[name] = signal.signal(name, stop)
     try:
         yield stopped
     finally:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from contextlib import closing
+import shutil
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -12,12 +11,13 @@ from producer.enqueuing import Enqueuer, Summary, cuts
 from producer.identity import IdentityLedger
 from producer.sources import InputPlan, SourceOptions, check_inputs, read_batches
 from producer.tokenization import load_tokenizer, tokenize
-from unrolled.errors import ModelError, RequestError
+from unrolled.errors import ModelError
 from unrolled.job import Job, JobDirectory, create_job
 from unrolled.manifest import read_manifest
 from unrolled.model_directory import ModelDirectory, open_model
 
 if TYPE_CHECKING:
+    import threading
     from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
@@ -84,11 +84,6 @@ def prepare(submission: Submission) -> Prepared:
     Raises:
         UnrolledError: an input, the model, the tokenizer or the directory can't be used; the text says which and why.
     """
-    if submission.source.follow and submission.inputs != ("-",):
-        raise RequestError(
-            f"--follow reads standard input only, not {', '.join(submission.inputs)}; "
-            "pipe it in: tail -F FILE | unrolled enqueue --follow -"
-        )
     model = open_model(submission.model)
     plan = check_inputs(submission.inputs, submission.source)
     tokenizer = None
@@ -136,9 +131,10 @@ def submit(
             queued stays queued; the same command goes on from there.
     """
     live = prepared.submission.source.follow
+    labels = [file.label for file in prepared.plan.files]
     with (
         prepared.directory.lock(),
-        IdentityLedger([file.label for file in prepared.plan.files]) as identities,
+        IdentityLedger(labels, _room_for_ids(prepared.directory)) as identities,
     ):
         enqueuer = Enqueuer(prepared.directory, queue, live=live, each=each)
         batches = read_batches(prepared.plan, prepared.submission.source, on_bytes=on_bytes)
@@ -153,8 +149,15 @@ def submit(
             )
         )
         cutter = Cutter(prepared.shard_tokens)
-        with closing(cuts(rows, cutter, prepared.submission.flush_seconds if live else None)) as stream:
-            return enqueuer.run(stream)
+        return enqueuer.run(cuts(rows, cutter, prepared.submission.flush_seconds if live else None))
+
+
+def _room_for_ids(directory: JobDirectory) -> Path:
+    """Where the list of ids may lie: on the job's disk, for the system's temporary directory may be memory."""
+    room = directory.path / "_ids"
+    shutil.rmtree(room, ignore_errors=True)  # of a producer that was killed; the lock says that none is alive
+    room.mkdir()
+    return room
 
 
 def _continued(

@@ -90,9 +90,7 @@ def expected_outputs(tokens: NDArray[np.int32], units: int) -> NDArray[np.float3
     for token in tokens[tokens != 0].tolist():
         state = (31 * state + token) % _MODULUS
         states.append(state)
-    return (np.array(states, np.float32).reshape(-1, 1) + np.arange(units, dtype=np.float32)).astype(
-        np.float32
-    )
+    return (np.array(states, np.float32).reshape(-1, 1) + np.arange(units, dtype=np.float32)).astype(np.float32)
 
 
 def note(journal: Path, shards: Sequence[Ragged]) -> None:

@@ -52,9 +52,7 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = PATIENCE
 
 def make_model(path: Path, seed: int = 0) -> ModelDirectory:
     """A model directory that costs next to nothing to open."""
-    config = ModelConfig(
-        vocab_size=VOCABULARY, max_length=64, num_lstm_units=UNITS, num_lstm_layers=1, embedding_dim=1
-    )
+    config = ModelConfig(vocab_size=VOCABULARY, max_length=64, num_lstm_units=UNITS, num_lstm_layers=1, embedding_dim=1)
     return save_model(path, config, new_weights(config, seed))
 
 
@@ -222,9 +220,7 @@ class Site:
         """Wait until no shard of a job waits any more; how many seconds it took."""
 
         def done() -> bool:
-            return (
-                not directory.waiting() - directory.given_up() and not self.ledger.members(directory.key)[0]
-            )
+            return not directory.waiting() - directory.given_up() and not self.ledger.members(directory.key)[0]
 
         return eventually(done, f"job done, {len(directory.waiting())} shards wait; {self.tail()}", seconds)
 

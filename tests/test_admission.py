@@ -22,7 +22,7 @@ class Passenger:
         self.size, self.alone = size, alone
         self.aboard, self.leave, self.refused = threading.Event(), threading.Event(), False
         self._admission = admission
-        self.thread = threading.Thread(target=self._travel)
+        self.thread = threading.Thread(target=self._travel, daemon=True)
         self.thread.start()
 
     def _travel(self):
@@ -44,23 +44,8 @@ def queue_up(admission, wishes):
     for size, alone in wishes:
         passenger = Passenger(admission, size, alone=alone)
         passengers.append(passenger)
-        settled(admission, passengers)
+        advance(admission, passengers)
     return passengers
-
-
-def settled(admission, passengers):
-    """Wait until everybody is aboard, waits in the queue, or is gone."""
-
-    def still():
-        aboard = sum(p.aboard.is_set() for p in passengers)
-        refused = sum(p.refused for p in passengers)
-        with admission._changed:
-            return len(admission._waiting) + aboard + refused == len(passengers) and not can_move(admission)
-
-    def can_move(admission):
-        return False
-
-    eventually(still, "everybody in place")
 
 
 @settings(max_examples=50, deadline=None)

@@ -100,9 +100,7 @@ HOSTILE = {
     "a path": envelope([["../../../../etc", "../passwd"], {}, EMBED]),
     "a path in place of the shard": envelope([[JOB, "../../../etc/passwd"], {}, EMBED]),
     "keyword arguments": envelope([[JOB, SHARD], {"x": 1}, EMBED]),
-    "a callback": envelope(
-        [[JOB, SHARD], {}, {**EMBED, "callbacks": [{"task": "x", "args": [], "kwargs": {}}]}]
-    ),
+    "a callback": envelope([[JOB, SHARD], {}, {**EMBED, "callbacks": [{"task": "x", "args": [], "kwargs": {}}]}]),
     "a chain": envelope([[JOB, SHARD], {}, {**EMBED, "chain": [{"task": "x", "args": [], "kwargs": {}}]}]),
     "a chord": envelope([[JOB, SHARD], {}, {**EMBED, "chord": {"task": "x"}}]),
     "bad eta": hint(headers={"eta": "yesterday"}),
@@ -124,9 +122,7 @@ HOSTILE = {
             "celery.backend_cleanup",
         )
     },
-    "celery.map of ours": envelope(
-        [[{"task": TASK}, [[JOB, SHARD]]], {}, EMBED], headers={"task": "celery.map"}
-    ),
+    "celery.map of ours": envelope([[{"task": TASK}, [[JOB, SHARD]]], {}, EMBED], headers={"task": "celery.map"}),
 }
 
 
@@ -152,18 +148,14 @@ def test_a_worker_survives_every_hostile_entry(site):
     assert worker.resident_bytes < resident + 60 * 2**20
     assert worker.log.count(" ready.") == 1
     assert "Traceback" not in worker.log
-    refusals = [
-        line for line in worker.log.splitlines() if "message refused" in line or "is no message" in line
-    ]
+    refusals = [line for line in worker.log.splitlines() if "message refused" in line or "is no message" in line]
     assert len(refusals) == len(HOSTILE)
     assert max(map(len, refusals)) < 400
     kept = client.lrange(f"test:{REFUSED}", 0, -1)
     assert 0 < len(kept) <= len(HOSTILE)
     assert max(map(len, kept)) < 20_000
     expected = {site.queue_key.encode(), b"test:unacked", b"test:unacked_index"}
-    assert {key for key in client.keys("*") if client.type(key) == b"list"} <= expected | {
-        f"test:{REFUSED}".encode()
-    }
+    assert {key for key in client.keys("*") if client.type(key) == b"list"} <= expected | {f"test:{REFUSED}".encode()}
     eventually(lambda: client.hlen("test:unacked") == 0, "every message acknowledged")
 
 

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import COMPRESS, content_of, count_lines, outcome, plain, rows_of, write
 
@@ -136,6 +136,7 @@ def test_csv_quote_without_end(tmp_path):
     assert rows[-1].text == "found"
 
 
+@settings(deadline=None)
 @given(
     st.binary(max_size=200), st.sampled_from(["text", "jsonl"]), st.sampled_from(["auto", "text", "tokens"])
 )

@@ -5,7 +5,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.identity import IdentityLedger
@@ -59,6 +59,7 @@ def test_bad_rows_and_ticks_pass():
         assert list(ledger.unique([[bad], [], [row("a", 1, "x")]])) == [[bad], [], [row("a", 1, "x")]]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from(["p", "q", "é", "a#1", "a#0", None]), max_size=6), max_size=6))
 def test_published_ids_are_unique(batches):
     """Whatever the ids, no id is left twice, every row is accounted for, and each first row is kept."""

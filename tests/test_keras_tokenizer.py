@@ -19,7 +19,7 @@ def reloaded(tokenizer):
     return Tokenizer.from_str(tokenizer.to_str())
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(
     corpus=texts,
     others=texts,

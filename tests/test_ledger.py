@@ -265,6 +265,19 @@ def test_lost_message(ledger):
     assert ledger.sweep() == [C]
 
 
+@pytest.mark.parametrize(("seconds", "lost"), [(0.5, []), (1.5, [A])])
+def test_messages_that_overtook(ledger, seconds, lost):
+    """Two producers' messages may swap places; a second is allowed for that."""
+    submit(ledger, A)
+    let_pass(ledger, seconds)
+    submit(ledger, B)
+    push(ledger, A)
+    ledger.claim(B, "one")
+    let_pass(ledger, LEASE + 1)
+    ledger.renew([B], "one")
+    assert ledger.sweep() == lost
+
+
 def test_fresh_message(ledger):
     """A message younger than a lease is never taken for lost: it may be on its way."""
     submit(ledger, A)

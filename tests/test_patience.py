@@ -26,7 +26,9 @@ def failing(times, error=None):
     return action
 
 
-@pytest.mark.parametrize("error", [TransientError("x"), redis.ConnectionError("x"), redis.ResponseError("OOM"), TimeoutError()])
+@pytest.mark.parametrize(
+    "error", [TransientError("x"), redis.ConnectionError("x"), redis.ResponseError("OOM"), TimeoutError()]
+)
 def test_what_passes_is_tried_until_it_works(caplog, error):
     """The result comes, with one line for the trouble and one for its end."""
     assert Patience().until_done("publish to /out", failing(2, error)) == 42

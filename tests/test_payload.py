@@ -147,6 +147,7 @@ HOSTILE_PAYLOADS = {
     "two-billion-tokens": (forged(rows=1, tokens=2**31 - 1, body=bytes(8)), "the file has 72"),
     "many-rows": (forged(rows=2**24), "the header claims 134,217,792 bytes"),
     "sizes-wrap-around": (forged(rows=1, tokens=2**63, body=bytes(8)), "are allowed"),
+    "bytes-after-the-end": (forged(1, 0, 0, bytes(9)), "the header claims 72 bytes, the file has 73"),
     "width-3": (forged(width=3), "3 bytes per token id"),
     "version-2": (forged(version=2), "payload version 2"),
     "lengths-too-long": (forged(1, 1, 0, struct.pack("<IIH", 2, 0, 5)), "don't add up"),

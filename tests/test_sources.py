@@ -15,7 +15,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 import zstandard
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from inputs import (
     COMPRESS,
@@ -120,6 +120,7 @@ def test_spaced_tokens(tmp_path):
     ]  # fmt: skip
 
 
+@settings(deadline=None)
 @given(st.lists(st.binary(max_size=20)), st.integers(1, 30))
 def test_lines_are_those_of_the_whole(chunks, limit):
     """However the content is cut into chunks, the lines are those of the content in one piece."""
@@ -134,6 +135,7 @@ def test_lines_are_those_of_the_whole(chunks, limit):
         assert line == expected if len(expected) <= limit else isinstance(line, LongLine)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from('ab,"\n\r'), max_size=60), st.lists(st.integers(0, 60)))
 def test_records_are_those_of_the_whole(text, cuts):
     """However the lines arrive, the records are those that Python's csv module finds in one piece."""

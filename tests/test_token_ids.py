@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.token_ids import checked_ids
@@ -36,6 +36,7 @@ def test_bad_ids(tokens, reason):
     assert [first.tolist(), last.tolist()] == [[1], []]
 
 
+@settings(deadline=None)
 @given(
     st.lists(
         st.one_of(

@@ -17,7 +17,7 @@ def reloaded(tokenizer):
 
 
 @pytest.mark.parametrize("oov", [None, "<OOV>"])
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(corpus=texts, others=texts, size=st.integers(2, 12))
 def test_fit_equals_keras(oov, corpus, others, size):
     """The saved file gives the ids of Keras's Tokenizer with one more num_words, unknown words included."""

@@ -32,9 +32,7 @@ class Buffers:
     def take(self, tokens: int) -> NDArray[np.float32]:
         """An array of float32 (tokens, units), its content undefined."""
         with self._lock:
-            fitting = [
-                i for i, array in enumerate(self._free) if SMALLEST_SHARE * len(array) <= tokens <= len(array)
-            ]
+            fitting = [i for i, array in enumerate(self._free) if SMALLEST_SHARE * len(array) <= tokens <= len(array)]
             if fitting:
                 whole = self._free.pop(min(fitting, key=lambda i: len(self._free[i])))
             else:
@@ -49,9 +47,9 @@ class Buffers:
         if not isinstance(whole, np.ndarray):
             raise TypeError("give back what `take` gave, not a copy of it")
         with self._lock:
-            self._used -= whole.nbytes
             if any(kept is whole for kept in self._free):
                 raise ValueError("this array was given back before")
+            self._used -= whole.nbytes
             self._free.append(whole)
             self._make_room(0)
 
@@ -63,7 +61,5 @@ class Buffers:
 
     def _make_room(self, size_bytes: int) -> None:
         """Let go of the arrays that were kept longest until so many bytes fit beside the others."""
-        while (
-            self._free and self._used + sum(array.nbytes for array in self._free) + size_bytes > self._budget
-        ):
+        while self._free and self._used + sum(array.nbytes for array in self._free) + size_bytes > self._budget:
             self._free.pop(0)

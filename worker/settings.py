@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING
 from unrolled.messages import NAMESPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
 ENGINES = ("auto", "fused", "tensorflow")
 PRECISIONS = ("float32", "bfloat16")
+#: Seconds; the longest lease or grace.
+DAY = 86_400
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -72,8 +74,8 @@ class Settings:
         _require(self.memory_budget >= 2**20, "memory_budget", self.memory_budget, "1M or more")
         _require(self.pool_tokens >= 1, "pool_tokens", self.pool_tokens, "1 or more")
         _require(1 <= self.concurrency <= 256, "concurrency", self.concurrency, "1 to 256")  # noqa: PLR2004 - a bound said in full
-        _require(self.lease_seconds >= 1, "lease_seconds", self.lease_seconds, "1 or more")
-        _require(self.grace_seconds >= 0, "grace_seconds", self.grace_seconds, "0 or more")
+        _require(1 <= self.lease_seconds <= DAY, "lease_seconds", self.lease_seconds, f"1 to {DAY:,}")
+        _require(0 <= self.grace_seconds <= DAY, "grace_seconds", self.grace_seconds, f"0 to {DAY:,}")
         _require(self.max_attempts >= 1, "max_attempts", self.max_attempts, "1 or more")
 
     @classmethod
@@ -83,15 +85,11 @@ class Settings:
         Raises:
             ValueError: a variable is missing or not of its kind; the text names it.
         """
-        given = {
-            name: environ[f"UNROLLED_{name.upper()}"]
-            for name in _KINDS
-            if f"UNROLLED_{name.upper()}" in environ
-        }
+        given = {name: environ[f"UNROLLED_{name.upper()}"] for name in _KINDS if f"UNROLLED_{name.upper()}" in environ}
         for name in ("broker", "model"):
             if not given.get(name):
                 raise ValueError(f"UNROLLED_{name.upper()} is not set; a worker needs it ({_NEEDS[name]})")
-        values = {}
+        values: dict[str, object] = {}
         for name, text in given.items():
             try:
                 values[name] = _KINDS[name](text)
@@ -109,12 +107,15 @@ def parse_bytes(text: str) -> int:
     text = text.strip().lower().removesuffix("ib").removesuffix("b")
     unit = _UNITS.get(text[-1:], 1)
     try:
-        return int(float(text.rstrip("kmgt")) * unit)
+        size = int(float(text.rstrip("kmgt")) * unit)
     except (ValueError, OverflowError):
-        raise ValueError("a number of bytes is expected, such as 512M or 1.5G") from None
+        size = -1
+    if size < 0:
+        raise ValueError("a number of bytes is expected, such as 512M or 1.5G")
+    return size
 
 
-_KINDS = {
+_KINDS: dict[str, Callable[[str], object]] = {
     "broker": str,
     "model": Path,
     "namespace": str,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import subprocess
 import threading
 import time
 from dataclasses import dataclass, field

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from producer.enqueuing import Summary
 from producer.input_options import input_options, submission_of
 from producer.options import broker_option, json_option, namespace_option, need_broker
+
+if TYPE_CHECKING:
+    from producer.enqueuing import Summary
 
 #: Exit status where every good row is queued, but some rows are in quarantine.
 EXIT_QUARANTINE = 3
@@ -24,6 +26,7 @@ EXIT_QUARANTINE = 3
 @click.pass_context
 def enqueue(
     context: click.Context,
+    /,
     broker: str | None,
     namespace: str,
     as_json: bool,
@@ -61,10 +64,8 @@ def enqueue(
 def as_text(summary: Summary, out: str) -> str:
     """What was done, in a few lines."""
     before = f", {summary.published:,} were published before" if summary.published else ""
-    lines = [
-        f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards; "
-        f"{summary.sent:,} are queued{before}"
-    ]
+    cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
+    lines = [f"{cut}; {summary.sent:,} are queued{before}"]
     if summary.quarantined:
         lines.append(
             f"{summary.quarantined:,} row(s) are in quarantine, with reasons: unrolled quarantine {out}"

@@ -27,6 +27,7 @@ _WORKER_OPTIONS = ("engine", "precision", "threads", "memory_budget", "max_attem
 @click.pass_context
 def run(
     context: click.Context,
+    /,
     broker: str | None,
     namespace: str,
     as_json: bool,

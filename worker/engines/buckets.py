@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 TIMES = (*range(1, 33), *range(36, 65, 4), *range(72, 129, 8))
 CHUNK = TIMES[-1]
 
-# Rows of a batch: powers of two, and the half-way steps between them. Sixteen floats are the widest register, so
+# Rows of a batch: powers of two, and the half-way steps between. Sixteen floats are the widest register, so
 # with multiples of 16 rows no element falls to a kernel's scalar remainder, which may round in another way.
 FEWEST_ROWS = 16
 ROW_COUNTS = tuple(FEWEST_ROWS * n for n in (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256))

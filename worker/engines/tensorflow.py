@@ -5,10 +5,10 @@ whatever the rows. There is no mask (see `buckets`), so there is no masked row t
 
 How far "a row's result depends on the row and the model alone" holds: matrix products on a CPU may sum in
 another order when a batch has another number of rows (seen: with oneDNN from 1,024 units on, and with AVX2 at
-any size), though never at another place in a batch. So the engine tries its numbers of rows at start and goes on
-with a family that agrees to the last bit; from then on a row has the same bits in any company, order and
-chunking. Beyond the 1e-5 that is promised in all cases this is not TensorFlow's word but what was seen. It may
-not hold on a GPU, where cuDNN may choose by time steps too, nor after an out-of-memory has forced other numbers.
+any size), though never at another place in a batch. So the engine tries its numbers of rows at start, and keeps
+to a family that agrees to the last bit; from then on a row has the same bits in any company, order and chunks.
+Beyond the 1e-5 that is promised in all cases this is not TensorFlow's word, but what was seen. It may not hold
+on a GPU, where cuDNN may choose by time steps too, nor after an out-of-memory has forced other numbers of rows.
 """
 
 import os
@@ -33,7 +33,8 @@ Device = Literal["auto", "cpu", "gpu"]
 
 # Measured at 128 to 512 units: throughput grows little beyond 512 rows; a step's overhead is worth some 24.
 # 16,384 tokens at 512 units are 32 MB a layer. The GPU's figures are estimates: cuDNN wants larger batches.
-_CPU = Limits(16_384, row_counts=tuple(n for n in ROW_COUNTS if n <= 512), step_cost=24)  # noqa: PLR2004 (see above)
+_CPU_ROWS = 512
+_CPU = Limits(16_384, row_counts=tuple(n for n in ROW_COUNTS if n <= _CPU_ROWS), step_cost=24)
 _GPU = Limits(131_072, row_counts=ROW_COUNTS, step_cost=256)
 
 

@@ -58,11 +58,13 @@ void States::prepare(const Model& model, std::size_t nodes) {
   std::memset(zeros, 0, static_cast<std::size_t>(widest) * sizeof(float));
   const std::size_t block = block_nodes(model);
   sums_.reserve<float>(block * kGates * static_cast<std::size_t>(model.kernel().lanes));
-  start_.resize(block);
-  cell_in_.resize(block);
-  input_.resize(block);
-  recurrent_.resize(block);
-  outputs_.resize(block);
+  // The kernel prefetches for a whole tile behind the last one; what it finds there is never read.
+  const std::size_t entries = block + static_cast<std::size_t>(model.kernel().tile_rows);
+  start_.resize(entries);
+  cell_in_.resize(entries);
+  input_.resize(entries);
+  recurrent_.resize(entries);
+  outputs_.resize(entries);
 }
 
 void States::compute(const Model& model, const Walk& walk) {

@@ -54,9 +54,6 @@ UNROLLED_INLINE void accumulate(Sums<P, R>& sums, const typename P::Element* wei
 #pragma GCC unroll 4
     for (int gate = 0; gate < kGates; ++gate) {
       w[gate] = P::weight(weights + gate * P::Isa::lanes * P::step_inputs);
-#ifdef PF
-      __builtin_prefetch(reinterpret_cast<const char*>(weights + gate * P::Isa::lanes * P::step_inputs)+PF*256);
-#endif
     }
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
@@ -73,10 +70,33 @@ struct Place {
   std::int64_t panel;
 };
 
+// Asks for what the next tile begins with and ends with. Table rows and outputs lie anywhere in memory: no
+// hardware foresees them, and a tile's time is enough for them to arrive.
+template <class P, int R>
+UNROLLED_INLINE void prefetch(const LayerBlock& block, const Place& next) {
+  constexpr int kWidth = kGates * P::Isa::lanes;
+  constexpr int kLine = 16;  // floats
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#ifndef NOPFS
+#pragma GCC unroll 4
+    for (int line = 0; line < kWidth; line += kLine) {
+      __builtin_prefetch(block.start[next.node + r] + next.panel * kWidth + line);
+    }
+#endif
+#ifndef NOPFC
+    __builtin_prefetch(block.cell_in[next.node + r] + next.panel * P::Isa::lanes);
+#endif
+#ifdef PFOUT
+    if (block.outputs) __builtin_prefetch(block.outputs[next.node + r] + next.panel * P::Isa::lanes, 1);
+#endif
+  }
+}
+
 // A function of its own, its loops over rows unrolled: inlined into a larger one the sums spill to memory.
 template <class P, int R>
 __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
-                                    const Run& run) {
+                                    const Place& next, const Run& run) {
   using Isa = typename P::Isa;
   using Element = typename P::Element;
   constexpr int kWidth = kGates * Isa::lanes;
@@ -89,8 +109,8 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
     const float* from = run.first ? block.start[place.node + r] + place.panel * kWidth : kept + r * kWidth;
 #pragma GCC unroll 4
     for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(from + gate * Isa::lanes);
-    __builtin_prefetch(block.cell_in[place.node + r] + place.panel * Isa::lanes);
   }
+  prefetch<P, R>(block, next);
 
   const Element* panel = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
                                                           place.panel * layer.panel_bytes);
@@ -114,18 +134,10 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
     const std::int64_t node = place.node + r;
     typename Isa::Vec cell = Isa::load(block.cell_in[node] + unit);
     typename Isa::Vec hidden;
-#ifdef NOGATES
-    hidden = Isa::add(sums[r][0], sums[r][1]); cell = Isa::add(Isa::mul(cell,sums[r][2]), sums[r][3]); hidden=Isa::min(hidden,Isa::set1(1.0f));cell=Isa::min(cell,Isa::set1(1.0f));
-#else
     update_cell<Isa, P::fine>(sums[r][0], sums[r][1], sums[r][2], sums[r][3], cell, hidden);
-#endif
     Isa::store(block.cell_out + node * block.cell_stride + unit, cell);
     P::store_hidden(static_cast<Element*>(block.hidden_out) + node * block.hidden_stride + unit, hidden);
-#ifdef NOOUT
-    if (0) {
-#else
     if (block.outputs) {
-#endif
       float* const output = block.outputs[node] + unit;
       if (left >= Isa::lanes) {
         Isa::store(output, hidden);
@@ -145,17 +157,19 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
     for (bool first = true; !run.last; first = false) {
       run = next_run(run, layer.steps_a, steps_b);
       run.first = first;
-      Place place{0, panel};
-      for (; place.node + kRows <= block.nodes; place.node += kRows) {
-        tile<P, kRows>(layer, block, place, run);
-      }
-      switch (block.nodes - place.node) {
-        case 5: if constexpr (kRows > 5) tile<P, 5>(layer, block, place, run); break;
-        case 4: if constexpr (kRows > 4) tile<P, 4>(layer, block, place, run); break;
-        case 3: if constexpr (kRows > 3) tile<P, 3>(layer, block, place, run); break;
-        case 2: tile<P, 2>(layer, block, place, run); break;
-        case 1: tile<P, 1>(layer, block, place, run); break;
-        default: break;
+      for (std::int64_t node = 0; node < block.nodes; node += kRows) {
+        const std::int64_t after = node + kRows;
+        const Place place{node, panel};
+        // The arrays of a block have room for a whole tile behind the last node; panels for one more.
+        const Place next = after < block.nodes ? Place{after, panel} : Place{0, panel + 1};
+        switch (block.nodes - node) {
+          case 5: if constexpr (kRows > 5) { tile<P, 5>(layer, block, place, next, run); break; } [[fallthrough]];
+          case 4: if constexpr (kRows > 4) { tile<P, 4>(layer, block, place, next, run); break; } [[fallthrough]];
+          case 3: if constexpr (kRows > 3) { tile<P, 3>(layer, block, place, next, run); break; } [[fallthrough]];
+          case 2: if constexpr (kRows > 2) { tile<P, 2>(layer, block, place, next, run); break; } [[fallthrough]];
+          case 1: if constexpr (kRows > 1) { tile<P, 1>(layer, block, place, next, run); break; } [[fallthrough]];
+          default: tile<P, kRows>(layer, block, place, next, run);
+        }
       }
     }
   }
