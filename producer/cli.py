@@ -14,9 +14,7 @@ try:
     import click
     from click.shell_completion import CompletionItem
 except ModuleNotFoundError:
-    raise SystemExit(
-        "unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'"
-    ) from None
+    raise SystemExit("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'") from None
 
 from unrolled.errors import UnrolledError
 
@@ -45,9 +43,7 @@ COMMANDS = {
     "worker": Lazy("worker.cli:worker", "Compute and publish shards until stopped.", "worker"),
     "status": Lazy("producer.commands.status:status", "Show how far a job is."),
     "wait": Lazy("producer.commands.wait:wait", "Wait until a job is complete."),
-    "verify": Lazy(
-        "producer.commands.verify:verify", "Check that every input row is published exactly once."
-    ),
+    "verify": Lazy("producer.commands.verify:verify", "Check that every input row is published exactly once."),
     "retry": Lazy("producer.commands.retry:retry", "Bring a job's dead shards back to work."),
     "quarantine": Lazy(
         "producer.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."
@@ -182,7 +178,7 @@ def cli(*, debug: bool) -> None:
     \b
     Completion with TAB, in ~/.bashrc (or zsh in ~/.zshrc):
       eval "$(unrolled completion bash)"
-    """  # noqa: D301 - \b is click\'s
+    """
     del debug  # `LazyGroup.invoke` reads it
 
 

@@ -20,9 +20,7 @@ def hints(status: JobStatus) -> dict[str, str]:
     """
     found = {}
     if status.away:
-        found["away"] = (
-            f"the broker is away ({status.away}); what runs and what is queued can't be told apart"
-        )
+        found["away"] = f"the broker is away ({status.away}); what runs and what is queued can't be told apart"
     if status.dead:
         found["dead"] = (
             f"{status.dead:,} shard(s) were given up, the reasons are in {status.out}/_dead; "

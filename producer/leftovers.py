@@ -36,9 +36,7 @@ def find_strays(directory: JobDirectory, shards: set[str]) -> list[tuple[str, st
                 continue
             twin = places.get(part[1].partition("-")[0]) if part else None
             what = (
-                f"shard {twin} has that place, so its rows are here twice"
-                if twin
-                else "no shard of this job is in it"
+                f"shard {twin} has that place, so its rows are here twice" if twin else "no shard of this job is in it"
             )
             found.append((name, f"stray file: {what}; move it away"))
         elif name.endswith((".tmp", ".part", ".partial")):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
 
 import click
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 #: Written by `unrolled run` while its own broker lives: the broker's URL, one line.
 BROKER_FILE = "_broker"
 _LONGEST_URL = 4096
+_SOCKET = "redis+socket://"
 
 
 def _check_broker(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
@@ -69,11 +71,12 @@ def find_broker(given: str | None, out: Path) -> str | None:
     except OSError:
         return None
     try:
-        return check_broker_url(recorded)
+        url = check_broker_url(recorded)
     except (RequestError, ValueError):
-        raise JobError(
-            f"{path}: holds no broker's URL; remove it, or name the broker with --broker"
-        ) from None
+        raise JobError(f"{path}: holds no broker's URL; remove it, or name the broker with --broker") from None
+    # A run that was killed leaves its record, but its server takes the socket away.
+    gone = url.startswith(_SOCKET) and not Path(unquote(url.removeprefix(_SOCKET))).exists()
+    return None if gone else url
 
 
 def need_broker(given: str | None, out: Path) -> str:

@@ -88,9 +88,7 @@ class Progress:
         clock: seconds, never going back.
     """
 
-    def __init__(
-        self, what: str, total_tokens: int | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
+    def __init__(self, what: str, total_tokens: int | None = None, clock: Callable[[], float] = time.monotonic) -> None:
         self._what = what
         self._clock = clock
         self._meter = SpeedMeter()
@@ -98,9 +96,7 @@ class Progress:
         self._shown = self._advance
         self._shown_at = clock()
 
-    def update(
-        self, *, done_tokens: int, done_rows: int | None = None, total_tokens: int | None = None
-    ) -> None:
+    def update(self, *, done_tokens: int, done_rows: int | None = None, total_tokens: int | None = None) -> None:
         """Say how far it is; call it as often as you like."""
         total = self._advance.total_tokens if total_tokens is None else total_tokens
         speed = self._meter.add(self._clock(), done_tokens)
@@ -146,9 +142,7 @@ class BarProgress(Progress):
             BarColumn(bar_width=None),
             TextColumn("{task.fields[facts]}"),
         ]
-        self._bar = RichProgress(
-            *columns, console=console or Console(stderr=True), refresh_per_second=4, expand=True
-        )
+        self._bar = RichProgress(*columns, console=console or Console(stderr=True), refresh_per_second=4, expand=True)
         self._task = self._bar.add_task(what, total=total_tokens, facts="")
         self._bar.start()
 

@@ -140,6 +140,7 @@ def digest_with(path: Path, failed: list[FailedRow]) -> str:
         values = masks.flatten().to_numpy(zero_copy_only=False)
         start = 0
         while start < len(ids):
+            at = _put_back(digest, left, at)
             stop = min(len(ids), start + left[-1].row - at) if left else len(ids)
             lengths = np.diff(offsets[start : stop + 1])
             digest.update(ids[start:stop], lengths, values[offsets[start] : offsets[stop]])

@@ -146,8 +146,7 @@ class ShardQueue:
 
     def _refused(self, error: Exception) -> UnrolledError:
         return UnrolledError(
-            f"broker {self._shown} refuses: {error}; see to --broker, its user and password, "
-            "and what that user may do"
+            f"broker {self._shown} refuses: {error}; see to --broker, its user and password, and what that user may do"
         )
 
     def _wait_for_room(self, directory: JobDirectory) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.queue import ShardQueue
-from producer.status_reader import REFUSED, refused
+from producer.queue import AWAY, ShardQueue, refuses
+from producer.status_reader import refused
 from unrolled import payload
 from unrolled.errors import PayloadError, TransientError
 from unrolled.messages import member_of
@@ -57,8 +57,10 @@ def retry_dead(directory: JobDirectory, broker: str, namespace: str, say: Callab
                 directory.pending(shard).unlink(missing_ok=True)
                 directory.dead(shard).unlink(missing_ok=True)
                 found.to_cut_anew += 1
-    except REFUSED as error:
-        raise refused(broker, error) from error
+    except AWAY as error:
+        if refuses(error):
+            raise refused(broker, error) from error
+        raise TransientError(f"{directory.path}: dead shards can't be retried: {error}") from error
     except OSError as error:
         raise TransientError(f"{directory.path}: dead shards can't be retried: {error}") from error
     finally:

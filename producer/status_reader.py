@@ -42,9 +42,7 @@ def open_ledger(broker: str, namespace: str, fingerprint: str) -> Ledger:
 
 def refused(broker: str, error: Exception) -> UnrolledError:
     """The error for a broker that answers, but doesn't let this user in."""
-    return UnrolledError(
-        f"broker {without_secret(broker)} refuses: {error}; see to the user and password in --broker"
-    )
+    return UnrolledError(f"broker {without_secret(broker)} refuses: {error}; see to the user and password in --broker")
 
 
 class StatusReader:
@@ -137,9 +135,7 @@ class StatusReader:
         """Rows on the engine's lists; each is read once: it never changes when its shard's file is there."""
         folder = self._directory.path / "_quarantine"
         names = (
-            [entry.name for entry in os.scandir(folder) if entry.name.endswith(_ENGINE_LIST)]
-            if folder.is_dir()
-            else []
+            [entry.name for entry in os.scandir(folder) if entry.name.endswith(_ENGINE_LIST)] if folder.is_dir() else []
         )
         shards = done & {name.removesuffix(_ENGINE_LIST) for name in names}
         for shard in shards - self._failed.keys():

@@ -55,10 +55,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], width: int)
     widths = [max([_cells(line[column]) for line in [headings, *texts]]) for column in range(len(headings))]
     while sum(widths) + len(_GAP) * (len(widths) - 1) > width and max(widths) > _NARROWEST:
         widths[widths.index(max(widths))] -= 1
-    right = [
-        bool(rows) and all(isinstance(row[column], int | float) for row in rows)
-        for column in range(len(widths))
-    ]
+    right = [bool(rows) and all(isinstance(row[column], int | float) for row in rows) for column in range(len(widths))]
     return "\n".join(
         _GAP.join(_fitted(*cell) for cell in zip(line, widths, right, strict=True)).rstrip()
         for line in [list(headings), *texts]

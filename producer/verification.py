@@ -96,9 +96,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
     problems: list[Problem] = []
     if not manifest.ended:
         problems.append(
-            Problem(
-                "_manifest.jsonl", "the input wasn't read to its end; give the same `unrolled enqueue` again"
-            )
+            Problem("_manifest.jsonl", "the input wasn't read to its end; give the same `unrolled enqueue` again")
         )
     rows = tokens = files = quarantined = failed = 0
     kinds: set[str] = set()
@@ -119,9 +117,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
     problems += [Problem(name, what) for name, what in find_strays(directory, shards)]
     if not problems and rows + quarantined + failed != manifest.rows:
         problems.append(
-            Problem(
-                "_manifest.jsonl", f"{manifest.rows:,} rows went in, {rows + quarantined + failed:,} came out"
-            )
+            Problem("_manifest.jsonl", f"{manifest.rows:,} rows went in, {rows + quarantined + failed:,} came out")
         )
     notes = tuple(find_leftovers(directory, shards))
     return Verification(
@@ -160,9 +156,7 @@ def _check_entry(directory: JobDirectory, entry: Entry, *, published: bool, dead
     except UnrolledError as error:
         return _Checked(None, bad_rows, 0, (*found, Problem(name, _short(error, directory))))
     except Exception as error:  # noqa: BLE001 - no damage to a file, however odd, may end the check of the others
-        return _Checked(
-            None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}"))
-        )
+        return _Checked(None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}")))
     return _Checked(
         contents if not wrong else None,
         bad_rows,

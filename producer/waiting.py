@@ -6,8 +6,8 @@ import time
 from typing import TYPE_CHECKING
 
 from producer.hints import hints
-from producer.queue import AWAY, ShardQueue
-from producer.status_reader import REFUSED, StatusReader, refused
+from producer.queue import AWAY, ShardQueue, refuses
+from producer.status_reader import StatusReader, refused
 from unrolled.connection import without_secret
 from unrolled.restoring import enter_waiting
 
@@ -59,8 +59,10 @@ def wait_for_job(
                 _mend(queue, directory, status, teller)
             pause = max(every_seconds, _REST * (time.monotonic() - began))
             time.sleep(pause if until is None else max(0.0, min(pause, until - time.monotonic())))
-    except REFUSED as error:
-        raise refused(broker or "", error) from error
+    except AWAY as error:
+        if refuses(error):
+            raise refused(broker or "", error) from error
+        raise
     finally:
         if queue:
             queue.close()
@@ -72,9 +74,9 @@ def _mend(queue: ShardQueue, directory: JobDirectory, status: JobStatus, teller:
         return
     try:
         count = enter_waiting(queue.ledger, directory, queue.send)
-    except REFUSED:
-        raise
-    except AWAY:
+    except AWAY as error:
+        if refuses(error):
+            raise
         return  # the next look says so
     if count:
         teller.say(f"Redis lost {count:,} waiting shard(s); they are entered again")

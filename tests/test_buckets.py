@@ -70,9 +70,7 @@ def test_never_dearer_than_one_batch_after_another(lengths):
     for rows in (16, 64, 128):
         starts = range(0, len(lengths), rows)
         times = [TIMES[np.searchsorted(TIMES, lengths[start])] for start in starts]
-        simple = [
-            Batch(start, start + rows, Shape(rows, time)) for start, time in zip(starts, times, strict=True)
-        ]
+        simple = [Batch(start, start + rows, Shape(rows, time)) for start, time in zip(starts, times, strict=True)]
         assert total_cost(batches, LIMITS) <= total_cost(simple, LIMITS)
 
 

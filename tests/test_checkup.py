@@ -88,9 +88,7 @@ def test_what_an_acl_forbids_is_unknown_not_wrong(broker):
     url = broker.url.replace("redis+socket://", "redis+socket://weak:pw@")
     found = look(url)
     assert found["broker's settings"].outcome == "unknown"
-    assert {found[name].outcome for name in ("eviction", "persistence", "broker's memory", "clocks")} == {
-        "unknown"
-    }
+    assert {found[name].outcome for name in ("eviction", "persistence", "broker's memory", "clocks")} == {"unknown"}
     assert found["scripts"].outcome == "fail"
     assert "weak:***@" in found["broker"].found
     assert not any(":pw" in str(asdict(check)) for check in found.values())

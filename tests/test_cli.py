@@ -105,9 +105,7 @@ def test_the_list_of_commands_says_what_each_says_of_itself(name):
     assert load_command(name).get_short_help_str(limit=200) == COMMANDS[name].help
 
 
-@pytest.mark.parametrize(
-    ("path", "command"), EVERY_COMMAND, ids=[" ".join(path) for path, _ in EVERY_COMMAND]
-)
+@pytest.mark.parametrize(("path", "command"), EVERY_COMMAND, ids=[" ".join(path) for path, _ in EVERY_COMMAND])
 def test_every_command_has_help_with_examples_and_variables(path, command):
     """Nothing is undocumented, and no click markup shows."""
     text = run(*path, "--help", env={"COLUMNS": "200"}).output
@@ -210,9 +208,7 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom):
     boom(interrupt)
     result = run("boom")
     assert result.exit_code == 130
-    assert result.stderr == (
-        "Interrupted; what is done stays. The same command, given again, goes on from there.\n"
-    )
+    assert result.stderr == ("Interrupted; what is done stays. The same command, given again, goes on from there.\n")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
@@ -230,9 +226,7 @@ def test_without_click_the_command_says_what_to_install():
     code = "import sys; sys.modules['click'] = None; import producer.cli"
     done = python(code)
     assert done.returncode == 1
-    assert done.stderr == (
-        "unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'\n"
-    )
+    assert done.stderr == ("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'\n")
 
 
 def test_wrong_usage_ends_with_2():
@@ -258,9 +252,7 @@ def test_a_closed_pipe_is_quiet(tmp_path):
     directory = make_job(tmp_path, shards=1, bad=[0])
     path = directory.quarantine(*directory.waiting())
     path.write_bytes(path.read_bytes() * 20_000)
-    command = (
-        f"from producer.cli import main; import sys; sys.argv[1:] = ['quarantine', {str(tmp_path)!r}]; main()"
-    )
+    command = f"from producer.cli import main; import sys; sys.argv[1:] = ['quarantine', {str(tmp_path)!r}]; main()"
     with subprocess.Popen(
         [sys.executable, "-c", command],
         stdout=subprocess.PIPE,

@@ -14,9 +14,7 @@ SIZES = ["--vocab-size", "100", "--max-length", "12", "--lstm-units", "8", "--ls
 
 
 def run(*arguments, **environment):
-    return CliRunner().invoke(
-        model, [str(a) for a in arguments], env=environment, auto_envvar_prefix="UNROLLED_MODEL"
-    )
+    return CliRunner().invoke(model, [str(a) for a in arguments], env=environment, auto_envvar_prefix="UNROLLED_MODEL")
 
 
 def test_new_makes_a_model(tmp_path):
@@ -40,9 +38,7 @@ def test_seed_and_embedding_dim(tmp_path):
 def test_options_come_from_the_environment_too(tmp_path):
     """Every option has a variable of its own name."""
     sizes = {"VOCAB_SIZE": "9", "MAX_LENGTH": "4", "LSTM_UNITS": "3", "LSTM_LAYERS": "1", "SEED": "2"}
-    result = run(
-        "new", tmp_path / "m", **{f"UNROLLED_MODEL_NEW_{name}": value for name, value in sizes.items()}
-    )
+    result = run("new", tmp_path / "m", **{f"UNROLLED_MODEL_NEW_{name}": value for name, value in sizes.items()})
     assert result.exit_code == 0, result.output
     assert open_model(tmp_path / "m").config.num_lstm_units == 3
 

@@ -184,6 +184,8 @@ def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
     make_job(tmp_path)
     (tmp_path / "_broker").write_text(f"{broker.url}\n")
     assert json.loads(run("status", tmp_path, "--json").output)["queue"] is not None
+    broker.stop()
+    assert json.loads(run("status", tmp_path, "--json").output)["away"] is None
     (tmp_path / "_broker").write_text("nonsense")
     result = run("status", tmp_path)
     assert result.exit_code == 1
@@ -197,9 +199,7 @@ def test_a_directory_without_a_job_is_an_error(tmp_path, command):
     """With what makes one."""
     result = run(command, tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == (
-        f"Error: {tmp_path}: no job here (job.json is missing); `unrolled enqueue` makes one\n"
-    )
+    assert result.stderr == (f"Error: {tmp_path}: no job here (job.json is missing); `unrolled enqueue` makes one\n")
 
 
 # ---------------------------------------------------------------- wait
@@ -214,17 +214,18 @@ def test_wait_ends_with_0_where_every_row_is_published(tmp_path):
     assert result.stderr == "waiting: 14 of 14 tokens (100 %), 8 rows\n"
 
 
-def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path):
-    """The producer's and the engine's count alike."""
-    directory = make_job(tmp_path, shards=2, bad=[0])
+@pytest.mark.parametrize(("bad", "failed"), [([0], {}), ([], {0: "ValueError: no"})])
+def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
+    """Be it the producer that refused them or the engine."""
+    directory = make_job(tmp_path, shards=2, bad=bad)
     first, second = sorted(directory.waiting())
     publish_shard(directory, first)
-    publish_shard(directory, second, failed={0: "ValueError: no"})
+    publish_shard(directory, second, failed=failed)
     result = run("wait", tmp_path)
     assert result.exit_code == 3
     assert result.stdout == (
-        f"{tmp_path}: complete\n6 rows are published, in 2 files\n"
-        f"2 row(s) are in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
+        f"{tmp_path}: complete\n7 rows are published, in 2 files\n"
+        f"1 row(s) are in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
     )
 
 
@@ -304,10 +305,7 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
     assert not status.complete
     assert lines.lines == [
         "Redis lost 1 waiting shard(s); they are entered again",
-        (
-            "no worker serves this job's model abababababab… (none is alive); "
-            "start one: unrolled worker --model DIR"
-        ),
+        ("no worker serves this job's model abababababab… (none is alive); start one: unrolled worker --model DIR"),
     ]
 
 
@@ -333,9 +331,7 @@ def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, 
     ledger.client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
     directory = make_job(tmp_path, shards=1)
     url = broker.url.replace("redis+socket://", f"redis+socket://{login}@")
-    with pytest.raises(
-        UnrolledError, match=r"\*\*\*@.* refuses: .*; see to the user and password in --broker"
-    ):
+    with pytest.raises(UnrolledError, match=r"\*\*\*@.* refuses: .*; see to the user and password in --broker"):
         waiting.wait_for_job(directory, url, NAMESPACE, Lines())
 
 
@@ -347,9 +343,7 @@ def test_verify_passes_on_a_sound_job(tmp_path):
     finished_job(tmp_path, shards=2, bad=[0])
     result = run("verify", tmp_path)
     assert result.exit_code == 0
-    assert result.stdout == (
-        f"{tmp_path}: verified; 8 rows in, 7 out in 2 whole files (11 tokens), 1 in quarantine\n"
-    )
+    assert result.stdout == (f"{tmp_path}: verified; 8 rows in, 7 out in 2 whole files (11 tokens), 1 in quarantine\n")
 
 
 def test_verify_lists_what_is_wrong(tmp_path):
@@ -451,8 +445,7 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
     result = run("quarantine", tmp_path)
     assert result.exit_code == 0
     assert result.stdout == (
-        "rows.txt row 3: token id -3 is negative\n"
-        f"shard {second} row 2 (rows.txt#6): ValueError: \\x1b[31mno\n"
+        f"rows.txt row 3: token id -3 is negative\nshard {second} row 2 (rows.txt#6): ValueError: \\x1b[31mno\n"
     )
     assert result.stderr == "2 row(s) in quarantine\n"
     found = [json.loads(line) for line in run("quarantine", tmp_path, "--json").stdout.splitlines()]
@@ -509,9 +502,7 @@ def test_show_before_the_first_file_says_so(tmp_path):
     make_job(tmp_path)
     result = run("show", tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == (
-        f"Error: {tmp_path}: no file is published yet; see `unrolled status {tmp_path}`\n"
-    )
+    assert result.stderr == (f"Error: {tmp_path}: no file is published yet; see `unrolled status {tmp_path}`\n")
 
 
 # ---------------------------------------------------------------- doctor

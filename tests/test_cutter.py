@@ -11,9 +11,7 @@ from producer.rows import BadRow, Row
 def rows_of(sizes):
     """A row of so many tokens for each number, a bad one for None."""
     return [
-        BadRow("a", place, None, "bad")
-        if size is None
-        else Row("a", place, f"a#{place}", np.ones(size, np.int32))
+        BadRow("a", place, None, "bad") if size is None else Row("a", place, f"a#{place}", np.ones(size, np.int32))
         for place, size in enumerate(sizes)
     ]
 

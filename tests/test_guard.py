@@ -171,7 +171,7 @@ def test_the_list_of_refused_messages_is_bounded(site):
 
 def message_of(entry):
     class Plain:
-        def decode_body(self, body, encoding):
+        def decode_body(self, body, _):
             return base64.b64decode(body)
 
     return Message(entry, channel=Plain(), accept={"application/json"})

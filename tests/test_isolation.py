@@ -62,7 +62,7 @@ def test_exactly_the_failing_rows_are_found(case):
 def test_an_engine_that_fails_on_anything_blames_no_row(rows):
     """It is the worker that is broken; the text says what the engine said."""
     shard = shard_of(rows)
-    with pytest.raises(BrokenWorkerError, match="fails on any row .OSError: token") as caught:
+    with pytest.raises(BrokenWorkerError, match=r"fails on any row .OSError: token") as caught:
         compute_isolating(Fragile(error=OSError, on_any=True), shard, np.empty((shard.values.size, UNITS), np.float32))
     assert isinstance(caught.value.__cause__, OSError)
 

@@ -39,9 +39,7 @@ def test_found_again(tmp_path):
     first = create_job(tmp_path, JOB)
     before = (tmp_path / "job.json").stat().st_ino
     (tmp_path / "_dead").rmdir()
-    again = create_job(
-        tmp_path, Job("ab" * 32, ("a.txt", "b.txt"), {"with_tokens": False, "shard_tokens": 1000})
-    )
+    again = create_job(tmp_path, Job("ab" * 32, ("a.txt", "b.txt"), {"with_tokens": False, "shard_tokens": 1000}))
     assert again == first
     assert (tmp_path / "_dead").is_dir()
     assert (tmp_path / "job.json").stat().st_ino == before
@@ -145,9 +143,7 @@ def test_no_job(tmp_path):
     """Where no job is, the text says which command makes one."""
     (tmp_path / "file").write_text("")
     for path in (tmp_path, tmp_path / "missing", tmp_path / "file"):
-        with pytest.raises(
-            JobError, match=r"no job here \(job.json is missing\); `unrolled enqueue` makes one"
-        ):
+        with pytest.raises(JobError, match=r"no job here \(job.json is missing\); `unrolled enqueue` makes one"):
             open_job(path)
 
 
@@ -234,9 +230,7 @@ def test_one_producer(tmp_path):
             print("locked", flush=True)
             sys.stdin.read()
     """)
-    other = subprocess.Popen(
-        [sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-    )
+    other = subprocess.Popen([sys.executable, "-c", script, tmp_path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
     try:
         assert other.stdout.readline() == b"locked\n"
         with pytest.raises(JobError) as caught, directory.lock():

@@ -119,9 +119,7 @@ def test_a_broker_that_refuses_the_login_is_not_away(directory, broker):
     client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
     place = broker.url.removeprefix("redis+socket://")
     for password, error in (("pw", redis.exceptions.NoPermissionError), ("no", redis.AuthenticationError)):
-        reader = StatusReader(
-            directory, open_ledger(f"redis+socket://weak:{password}@{place}", "test", FINGERPRINT)
-        )
+        reader = StatusReader(directory, open_ledger(f"redis+socket://weak:{password}@{place}", "test", FINGERPRINT))
         with pytest.raises(error):
             reader.read()
 

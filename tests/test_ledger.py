@@ -98,13 +98,39 @@ def test_claim(ledger):
     assert ledger.claim(A, "two") == Claim("gone")
 
 
+BUSY = """
+local began = redis.call('TIME')
+repeat local now = redis.call('TIME') until (now[1] - began[1]) * 1e6 + now[2] - began[2] > 400000
+"""
+
+
+def test_claim_without_an_answer(client, ledger):
+    """A claim that the server made, and whose reply never came, is good when it is made again; nobody is to blame."""
+    submit(ledger, A)
+    pool = client.connection_pool
+    hasty = redis.ConnectionPool(pool.connection_class, **{**pool.connection_kwargs, "socket_timeout": 0.1})
+    with redis.Redis(connection_pool=hasty) as impatient:
+        worker = Ledger(impatient, ledger._namespace, MODEL, LEASE)
+        assert worker.claim(B, "one") == Claim("gone")  # connected, and the script is loaded
+        other = pool.get_connection()
+        other.send_command("EVAL", BUSY, 0)
+        with pytest.raises(redis.TimeoutError):
+            worker.claim(A, "one")
+        other.read_response()
+        pool.release(other)
+        assert client.hget(key(ledger, "holders"), A) == b"one"
+        assert worker.claim(A, "one") == Claim("taken", tokens=10, died=0)
+        assert worker.claim(A, "one") == Claim("held")
+        assert worker.claim(A, "two") == Claim("held")
+    hasty.disconnect()
+
+
 def test_claim_by_many(ledger):
     """Of twenty that reach for a shard at once, one gets it."""
     submit(ledger, A)
     states = []
     threads = [
-        threading.Thread(target=lambda name=name: states.append(ledger.claim(A, str(name)).state))
-        for name in range(20)
+        threading.Thread(target=lambda name=name: states.append(ledger.claim(A, str(name)).state)) for name in range(20)
     ]
     for thread in threads:
         thread.start()
@@ -222,6 +248,19 @@ def test_give_back_after_sweep(ledger):
     assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=0)
 
 
+def test_taken_again_by_the_same(ledger):
+    """A worker that takes a shard again after its lease ran out hasn't died of it; once one died alone, all beware."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=0)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+    ledger.start_alone(A)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=1)
+
+
 def test_suspect_given_back(ledger):
     """A suspect stays one when it is given back before its start; its lonely starts are counted alone."""
     submit(ledger, A)
@@ -333,9 +372,32 @@ def test_sweep_after_silence(ledger):
     assert ledger.sweep() == [B]
 
 
-@pytest.mark.parametrize(
-    "member", ["../../etc/passwd", "total", "a/b/c", f"{JOB}/x", "", b"\xff\xfe", "[" * 10_000]
-)
+def test_clock_set_back(ledger):
+    """When the server's clock is set back, by a failover say, sweeping goes on, and dead workers' leases run out."""
+    submit(ledger, A, B, C)
+    ledger.claim(A, "dead")
+    ledger.claim(B, "alive")
+    ledger.sweep()
+    push(ledger, C)
+    let_pass(ledger, -3600, swept=False)
+    assert ledger.sweep() == [], "everything is an hour ahead now"
+    assert ledger.sweep() == []
+    let_pass(ledger, LEASE + 1, swept=False)
+    ledger.renew([B], "alive")
+    assert ledger.sweep() == [], "a silence, and time to renew"
+    let_pass(ledger, RENEWAL_SECONDS, swept=False)
+    assert ledger.sweep() == [A]
+    submit(ledger, SHARDS[3])
+    push(ledger, SHARDS[3])
+    let_pass(ledger, LEASE + 1)
+    ledger.renew([B], "alive")
+    assert ledger.sweep() == [], "C and the last are in the queue"
+    let_pass(ledger, 2)
+    ledger.claim(SHARDS[3], "one")
+    assert ledger.sweep() == [C], "what was sent before one that was taken up isn't in the queue"
+
+
+@pytest.mark.parametrize("member", ["../../etc/passwd", "total", "a/b/c", f"{JOB}/x", "", b"\xff\xfe", "[" * 10_000])
 def test_hostile_members(ledger, member):
     """What is no shard is thrown out of the ledger, and keeps no shard from being sent again."""
     ledger.client.zadd(key(ledger, "ledger"), {member: 1})
@@ -459,7 +521,7 @@ class Shard:
     sent: int
     holder: str | None = None
     taken: int = 0
-    started: bool = False
+    started: str = ""
     lonely: int = 0
     last_lonely: str = ""
     resent: bool = False
@@ -514,11 +576,14 @@ class LedgerMachine(RuleBasedStateMachine):
         claim = self.ledger.claim(member, worker)
         if shard is None:
             assert claim == Claim("gone")
-        elif shard.holder and shard.taken == self.now:
-            assert claim == Claim("held")
         else:
-            assert claim == Claim("taken", SHARDS.index(member) + 1, int(shard.started))
-            shard.holder, shard.taken, shard.started = worker, self.now, True
+            died = int(shard.started not in ("", worker) or shard.lonely > 0)
+            if shard.holder and shard.taken == self.now:
+                assert claim == Claim("held")
+                return
+            assert claim == Claim("taken", SHARDS.index(member) + 1, died)
+            shard.holder, shard.taken = worker, self.now
+            shard.started = shard.started or worker
             if not shard.resent:
                 self.watermark = max(self.watermark, shard.sent)
 
@@ -566,7 +631,7 @@ class LedgerMachine(RuleBasedStateMachine):
             if start == "alone":
                 shard.lonely, shard.last_lonely = max(0, shard.lonely - 1), ""
             elif start == "first":
-                shard.started = False
+                shard.started = ""
             self.send(member)
 
     @rule(member=shards)

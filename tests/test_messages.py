@@ -63,9 +63,7 @@ def test_anything(key, shard):
 @given(st.text(alphabet="0123456789abcdef-/.", max_size=40))
 def test_is_member(text):
     """Only a text that parses into a member and back is one."""
-    assert is_member(text) == bool(
-        re.fullmatch(r"[0-9a-f]{16}/([0-9]{6}|[1-9][0-9]{6,11})-[0-9a-f]{12}", text)
-    )
+    assert is_member(text) == bool(re.fullmatch(r"[0-9a-f]{16}/([0-9]{6}|[1-9][0-9]{6,11})-[0-9a-f]{12}", text))
 
 
 def test_queue_and_keys():

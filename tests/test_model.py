@@ -39,8 +39,7 @@ def numpy_lstm(weights, tokens):
     sequence = weights["embedding"][tokens].astype(np.float64)
     for layer in range(CONFIG.num_lstm_layers):
         kernel, recurrent, bias = (
-            weights[f"lstm.{layer}.{part}"].astype(np.float64)
-            for part in ("kernel", "recurrent_kernel", "bias")
+            weights[f"lstm.{layer}.{part}"].astype(np.float64) for part in ("kernel", "recurrent_kernel", "bias")
         )
         h = c = np.zeros(CONFIG.num_lstm_units)
         states = []
@@ -63,9 +62,7 @@ def test_zeros_anywhere(model):
     assert outputs.dtype == tf.float32
     np.testing.assert_array_equal(masks, np.sign(batch))
     for row, output in zip(batch, outputs.numpy(), strict=True):
-        np.testing.assert_allclose(
-            output[row > 0], numpy_lstm(model.weights(), row[row > 0]).reshape(-1, 7), atol=1e-5
-        )
+        np.testing.assert_allclose(output[row > 0], numpy_lstm(model.weights(), row[row > 0]).reshape(-1, 7), atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])

@@ -117,9 +117,7 @@ def test_embedding_dim_default():
     assert [default_embedding_dim(size) for size in (1, 15, 16, 10_000, 10_001)] == [1, 1, 2, 10, 10]
 
 
-@pytest.mark.parametrize(
-    "name", ["vocab_size", "max_length", "num_lstm_units", "num_lstm_layers", "embedding_dim"]
-)
+@pytest.mark.parametrize("name", ["vocab_size", "max_length", "num_lstm_units", "num_lstm_layers", "embedding_dim"])
 @pytest.mark.parametrize("value", [0, -1, 1.5, "8", None, True, 2**40, float("nan")])
 def test_bad_sizes_are_named(name, value):
     """A size that can't be is refused with its name, what was found, and what is allowed."""

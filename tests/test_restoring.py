@@ -121,13 +121,15 @@ def test_interrupted(tmp_path, broker, ledger):
         enter_waiting(ledger, directory, send)
     assert not ledger.knows(directory.key)
 
+    broker.restart(keep_data=False)
+
     def empty(_, shard):
-        if shard == shards[2]:
+        if shard == shards[1]:
             broker.restart(keep_data=False)
 
-    assert enter_waiting(ledger, directory, empty) == 1
-    assert not ledger.knows(directory.key), "the server was emptied meanwhile"
-    assert enter_waiting(ledger, directory, Sent()) == 3
+    assert enter_waiting(ledger, directory, empty) == 3
+    assert not ledger.knows(directory.key), "the server was emptied meanwhile; of three there is one"
+    assert enter_waiting(ledger, directory, Sent()) == 2
     assert ledger.knows(directory.key)
 
 

@@ -30,9 +30,7 @@ def part(directory, index):
 
 def rewrite(path, table, **changes):
     """Write other rows into a file, its metadata as it was but for the changes."""
-    metadata = {
-        key: value for key, value in pq.read_metadata(path).metadata.items() if key.startswith(b"unrolled.")
-    }
+    metadata = {key: value for key, value in pq.read_metadata(path).metadata.items() if key.startswith(b"unrolled.")}
     metadata |= {f"unrolled.{key}".encode(): str(value).encode() for key, value in changes.items()}
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.add_key_value_metadata(metadata)
@@ -194,9 +192,7 @@ def test_a_visible_temporary_file_is_a_problem(directory):
     (directory.path / ".part-000000-0123456789ab.parquet.host-1-ff.tmp").touch()
     found = verify_job(directory)
     assert found.problems == (Problem("part-000000.tmp", "visible temporary file; move it away"),)
-    assert found.notes == (
-        "1 hidden temporary file(s) of workers that died or are at work; no reader sees them",
-    )
+    assert found.notes == ("1 hidden temporary file(s) of workers that died or are at work; no reader sees them",)
 
 
 def test_what_is_merely_untidy_is_noted(directory):
@@ -269,14 +265,10 @@ def test_files_of_two_widths_are_a_problem(directory):
     table = pq.read_table(path)
     schema = arrow_schema(Columns(units=2))
     outputs = [[vector[:2] for vector in row] for row in table["outputs"].to_pylist()]
-    columns = [
-        pa.array(outputs, field.type) if field.name == "outputs" else table[field.name] for field in schema
-    ]
+    columns = [pa.array(outputs, field.type) if field.name == "outputs" else table[field.name] for field in schema]
     rewrite(path, pa.table(columns, schema=schema))
     shards = [entry.shard for entry in read_manifest(directory.path).entries]
-    assert problems(directory) == {
-        "*.parquet": f"vectors are of different widths: 2 in {shards[0]}, 3 in {shards[1]}"
-    }
+    assert problems(directory) == {"*.parquet": f"vectors are of different widths: 2 in {shards[0]}, 3 in {shards[1]}"}
 
 
 def test_a_damaged_manifest_is_an_error(directory):
@@ -306,6 +298,4 @@ def test_damage_is_named_or_changes_nothing_that_is_read(directory, data):
 
 def read_whole(path):
     """Everything that a reader gets of a file."""
-    return [
-        (row.id, row.length, row.mask.tobytes(), row.outputs.tobytes()) for row in open_dataset(path).rows()
-    ]
+    return [(row.id, row.length, row.mask.tobytes(), row.outputs.tobytes()) for row in open_dataset(path).rows()]

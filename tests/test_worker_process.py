@@ -1,5 +1,7 @@
 """Real worker processes under real signals."""
 
+import os
+import resource
 import signal
 import time
 
@@ -8,6 +10,7 @@ from processes import (
     LEASE_SECONDS,
     check_outputs,
     eventually,
+    leftovers,
     make_rows,
     open_site,
     quarantined_ids,
@@ -219,3 +222,40 @@ def test_a_shard_delivered_many_times_is_computed_once(site):
     check_outputs(directory, rows)
     assert site.starts() == {0: 1, 1: 1}
     assert worker.alive
+
+
+def test_a_disk_that_takes_no_more_is_waited_for(site):
+    """No worker exits; what it computed is published when there is room, and no temporary file is left."""
+    rows = make_rows(600, length=20)
+    worker = site.worker().wait_ready()
+    limits = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (2**14, limits[1]))
+    directory = site.enqueue(rows, rows_per_shard=200)
+    eventually(lambda: "can't publish to" in worker.log, "the worker to notice")
+    eventually(lambda: len(site.starts()) == 600, "all rows in the engine")
+    assert directory.published() == set()
+    resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, limits)
+    site.wait_done(directory)
+    check_outputs(directory, rows)
+    assert leftovers(directory) == []
+    assert worker.log.count("can't publish to") == 1
+    assert worker.log.count("can publish to") == 1
+    assert set(site.starts().values()) == {1}
+    assert worker.alive
+
+
+def test_the_leftovers_of_a_killed_worker_are_hidden_and_swept(site):
+    """A worker is killed while it writes; nobody takes its half for a file, and it goes when it is old."""
+    rows = make_rows(2)
+    worker = held(site)
+    directory = site.enqueue(rows)
+    busy(site, 2)
+    (shard,) = directory.waiting()
+    half = directory.path / f".{directory.part(shard).name}.host-1-00.tmp"
+    half.write_bytes(b"PAR1 half")
+    worker.kill()
+    os.utime(half, times=(0, 0))
+    site.worker().wait_ready()
+    site.wait_done(directory)
+    check_outputs(directory, rows)
+    assert leftovers(directory) == []

@@ -24,9 +24,7 @@ def check_broker_url(url: str) -> str:
         parts = urlsplit(url)
         tcp = parts.scheme != "redis+socket"
         # Reading the port checks it.
-        fits = parts.scheme in SCHEMES and (
-            parts.port != 0 and _DATABASE.fullmatch(parts.path) if tcp else parts.path
-        )
+        fits = parts.scheme in SCHEMES and (parts.port != 0 and _DATABASE.fullmatch(parts.path) if tcp else parts.path)
     except ValueError:
         fits = False
     if not fits:

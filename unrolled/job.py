@@ -144,8 +144,7 @@ class JobDirectory:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise JobError(
-                    f"{self.path}: another `unrolled enqueue` is writing to this directory; "
-                    "wait for it or stop it"
+                    f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
                 ) from None
             except OSError as error:
                 raise JobError(
@@ -169,24 +168,16 @@ def open_job(path: Path | str) -> JobDirectory:
         content = json.loads(file.read_text("utf-8"))
         version = content["format_version"]
         if version != FORMAT_VERSION:
-            raise JobError(
-                f"{file}: format version {version!r}; this version reads {FORMAT_VERSION}: upgrade it"
-            )
+            raise JobError(f"{file}: format version {version!r}; this version reads {FORMAT_VERSION}: upgrade it")
         job = Job(str(content["fingerprint"]), tuple(map(str, content["inputs"])), dict(content["options"]))
         if content["id"] != job.id:
-            raise JobError(
-                f"{file}: was changed since it was written; restore it, or use a new output directory"
-            )
+            raise JobError(f"{file}: was changed since it was written; restore it, or use a new output directory")
     except (FileNotFoundError, NotADirectoryError):
-        raise JobError(
-            f"{directory}: no job here (job.json is missing); `unrolled enqueue` makes one"
-        ) from None
+        raise JobError(f"{directory}: no job here (job.json is missing); `unrolled enqueue` makes one") from None
     except OSError as error:
         raise TransientError(f"{file}: can't be read now: {error}") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise JobError(
-            f"{file}: not a job manifest: {error!r}; restore it, or use a new output directory"
-        ) from error
+        raise JobError(f"{file}: not a job manifest: {error!r}; restore it, or use a new output directory") from error
     return JobDirectory(directory, job)
 
 
@@ -216,13 +207,9 @@ def _publish_job(made: JobDirectory) -> None:
     file = made.path / "job.json"
     if file.exists():
         return
-    if found := sorted(
-        entry.name for pattern in ("*.parquet", MANIFEST) for entry in made.path.glob(pattern)
-    )[:3]:
+    if found := sorted(entry.name for pattern in ("*.parquet", MANIFEST) for entry in made.path.glob(pattern))[:3]:
         raise JobError(f"{made.path}: holds {', '.join(found)} but no job.json; use an empty directory")
-    text = (
-        json.dumps({"format_version": FORMAT_VERSION, "id": made.job.id, **asdict(made.job)}, indent=1) + "\n"
-    )
+    text = json.dumps({"format_version": FORMAT_VERSION, "id": made.job.id, **asdict(made.job)}, indent=1) + "\n"
     publish_bytes(file, text.encode())
 
 
@@ -236,11 +223,7 @@ def _same_job(found: JobDirectory, job: Job) -> JobDirectory:
     else:
         names = sorted(found.job.options.keys() | job.options.keys())
         pairs = [(name, found.job.options.get(name), job.options.get(name)) for name in names]
-        what = (
-            "other options ("
-            + "; ".join(f"{n}: {a!r}, asked for is {b!r}" for n, a, b in pairs if a != b)
-            + ")"
-        )
+        what = "other options (" + "; ".join(f"{n}: {a!r}, asked for is {b!r}" for n, a, b in pairs if a != b) + ")"
     raise JobError(f"{found.path}: holds a job with {what}. Use another --out, or the same command to resume")
 
 

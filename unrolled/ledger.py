@@ -10,7 +10,7 @@ its message is sent until its file is durable; what it holds and nobody holds is
 | `tokens` | hash | member → tokens; field `total` is their sum |
 | `leases` | sorted set | member → when its lease runs out |
 | `holders` | hash | member → the worker that holds the lease; empty where it gave the shard back |
-| `attempts` | hash | member → 1 from its first start to its end: a suspect, once nobody holds it |
+| `started` | hash | member → the worker that made its first start, until its end: without one, it is suspect |
 | `lonely` | hash | member → starts with no other shard on board, and the worker that made the last |
 | `resent` | set | members whose message was sent more than once |
 | `watermark` | string | the latest sending time of a shard that was taken up by its only message |
@@ -54,15 +54,21 @@ _CLAIM = (
     + """
 local sent = redis.call('ZSCORE', KEYS[1], ARGV[1])
 if not sent then return {'gone', 0, 0} end
+local tokens = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
+local started = redis.call('HGET', KEYS[5], ARGV[1])
+local lonely = redis.call('HGET', KEYS[6], ARGV[1]) or '0 '
+local died = ((started and started ~= ARGV[2]) or not string.find(lonely, '^0 ')) and 1 or 0
 local expiry = redis.call('ZSCORE', KEYS[3], ARGV[1])
-if expiry and tonumber(expiry) > now then return {'held', 0, 0} end
+if expiry and tonumber(expiry) > now then
+  if redis.call('HGET', KEYS[4], ARGV[1]) == ARGV[2] then return {'mine', tokens, died} end
+  return {'held', 0, 0}
+end
 redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[1])
 redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
 if redis.call('SISMEMBER', KEYS[10], ARGV[1]) == 0
   and tonumber(sent) > tonumber(redis.call('GET', KEYS[7]) or '0') then redis.call('SET', KEYS[7], sent) end
-local died = tonumber(redis.call('HGET', KEYS[5], ARGV[1]) or '0')
-if died == 0 then redis.call('HINCRBY', KEYS[5], ARGV[1], 1) end
-return {'taken', tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0'), died}
+if not started then redis.call('HSET', KEYS[5], ARGV[1], ARGV[2]) end
+return {'taken', tokens, died}
 """
 )
 
@@ -123,8 +129,18 @@ _SWEEP = (
     _NOW
     + """
 local swept = tonumber(redis.call('GET', KEYS[11]) or now)
-if now < swept then return {} end
-if now - swept > tonumber(ARGV[3]) then
+if now < swept and swept - now <= tonumber(ARGV[4]) then return {} end
+if now < swept then
+  -- The clock was set back: what lies in the future is as of now.
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')) do
+    redis.call('ZADD', KEYS[1], now, member)
+  end
+  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], now + ARGV[1], '+inf')) do
+    redis.call('ZADD', KEYS[3], now + ARGV[1], member)
+  end
+  if tonumber(redis.call('GET', KEYS[7]) or '0') > now then redis.call('SET', KEYS[7], now) end
+end
+if now < swept or now - swept > tonumber(ARGV[3]) then
   redis.call('SET', KEYS[11], now + ARGV[4])
   return {}
 end
@@ -173,9 +189,9 @@ class Claim:
     """What a worker learns when it reaches for a shard.
 
     Attributes:
-        state: "taken" (it is yours now), "held" (somebody else computes it), "gone" (nothing to do).
+        state: "taken" (it is yours now), "held" (it is being computed), "gone" (nothing to do).
         tokens: token ids in the shard, as its producer counted them.
-        died: 1 where a worker took the shard up and never came back, which makes it a suspect; else 0.
+        died: 1 where another worker took the shard up and never came back, which makes it a suspect; else 0.
     """
 
     state: Literal["taken", "held", "gone"]
@@ -208,14 +224,12 @@ class Ledger:
         lease_seconds: how long a worker may be silent before its shards are sent again.
     """
 
-    def __init__(
-        self, client: redis.Redis, namespace: str, fingerprint: str, lease_seconds: float = 30.0
-    ) -> None:
+    def __init__(self, client: redis.Redis, namespace: str, fingerprint: str, lease_seconds: float = 30.0) -> None:
         self.client = client
         self.fingerprint = fingerprint
         self.lease_seconds = lease_seconds
         prefix = f"{namespace}:{fingerprint[:SHORT]}:"
-        names = ("ledger", "tokens", "leases", "holders", "attempts", "lonely", "watermark", "jobs")
+        names = ("ledger", "tokens", "leases", "holders", "started", "lonely", "watermark", "jobs")
         self._keys = [prefix + name for name in names]
         self._keys.append(f"{namespace}:{queue_name(fingerprint)}")
         self._keys += [prefix + name for name in ("resent", "swept", "entered")]
@@ -223,6 +237,7 @@ class Ledger:
         self._models = f"{namespace}:models"
         self._workers = f"{namespace}:workers"
         self._scripts: dict[str, Any] = {}
+        self._unanswered: set[tuple[str, str]] = set()
 
     def submit(self, member: str, tokens: int, job_key: str, directory: str) -> bool:
         """Enter a shard, and its job, unless they are there; False where the shard was."""
@@ -231,9 +246,20 @@ class Ledger:
         return bool(self._run(_SUBMIT, keys, member, tokens, job_key, job, self.fingerprint))
 
     def claim(self, member: str, holder: str) -> Claim:
-        """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
-        state, tokens, died = self._run(_CLAIM, self._keys, member, holder, self.lease_seconds)
-        return Claim(state.decode(), int(tokens), int(died))
+        """Reach for a shard. A first start is counted with it, so that a death leaves its trace.
+
+        Safe to call again after an error: where the server did it and the reply was lost, the shard is taken.
+        """
+        try:
+            state, tokens, died = self._run(_CLAIM, self._keys, member, holder, self.lease_seconds)
+        except Exception:
+            self._unanswered.add((member, holder))
+            raise
+        repeated = (member, holder) in self._unanswered
+        self._unanswered.discard((member, holder))
+        if state == b"taken" or (state == b"mine" and repeated):
+            return Claim("taken", int(tokens), int(died))
+        return Claim("gone" if state == b"gone" else "held")
 
     def start_alone(self, member: str) -> int:
         """Count a start of a suspect with nothing else on board; how many workers there have been.
@@ -329,9 +355,7 @@ class Ledger:
         """Give a sign of life: facts of a worker, kept for a few leases."""
         seconds, _ = self.client.time()
         until = seconds + HEARTBEAT_LEASES * self.lease_seconds
-        self.client.hset(
-            self._workers, holder, json.dumps({**facts, "model": self.fingerprint, "until": until})
-        )
+        self.client.hset(self._workers, holder, json.dumps({**facts, "model": self.fingerprint, "until": until}))
 
     def leave(self, holder: str) -> None:
         """Take a worker off the list of those alive."""

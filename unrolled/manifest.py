@@ -135,7 +135,6 @@ class ManifestWriter:
             self._file = self._path.open("ab+", buffering=0)
             self._file.seek(0)
             self._size = self._file.read().rfind(b"\n") + 1
-            self._file.truncate(self._size)  # a line that a crash cut short
 
     def append(self, entry: Entry) -> None:
         """Add one shard."""
@@ -157,7 +156,7 @@ class ManifestWriter:
     def _write(self, content: dict[str, object]) -> None:
         line = json.dumps(content).encode() + b"\n"
         with self._explained():
-            # What an earlier failure left of a line goes first, or this one would be joined to it.
+            # What a crash or a full disk left of a line goes first, or this one would be joined to it.
             self._file.truncate(self._size)
             written = 0
             while written < len(line):

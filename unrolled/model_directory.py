@@ -109,9 +109,7 @@ class ModelConfig:
         try:
             found: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
-            raise ModelError(
-                f"model: {CONFIG_FILE} is not JSON ({error}); restore it from your copy"
-            ) from error
+            raise ModelError(f"model: {CONFIG_FILE} is not JSON ({error}); restore it from your copy") from error
         if not isinstance(found, dict):
             raise ModelError(f"model: {CONFIG_FILE} holds a {type(found).__name__}, and must hold an object")
         version = found.pop("format_version", None)
@@ -123,9 +121,7 @@ class ModelConfig:
         names = {field.name for field in fields(cls)}
         if found.keys() != names:
             missing, unknown = sorted(names - found.keys()), sorted(found.keys() - names)
-            raise ModelError(
-                f"model: {CONFIG_FILE} lacks {missing} and has the unknown {unknown!s:.200}; correct it"
-            )
+            raise ModelError(f"model: {CONFIG_FILE} lacks {missing} and has the unknown {unknown!s:.200}; correct it")
         return cls(**found)
 
 
@@ -178,9 +174,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     try:
         if not directory.is_dir():
             found = "is not a directory" if directory.exists() else "does not exist"
-            raise ModelError(
-                f"{directory}: {found}; make a model there with: unrolled model new {directory} …"
-            )
+            raise ModelError(f"{directory}: {found}; make a model there with: unrolled model new {directory} …")
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if not (directory / name).is_file():
                 raise ModelError(
@@ -193,9 +187,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
         config = _config_of(directory, text)
         _check_tensors(directory, config)
         tokenizer = directory / TOKENIZER_FILE
-        return ModelDirectory(
-            directory, config, _fingerprint(directory), tokenizer if tokenizer.is_file() else None
-        )
+        return ModelDirectory(directory, config, _fingerprint(directory), tokenizer if tokenizer.is_file() else None)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise ModelError(f"{directory}: can't be read ({error})") from error
 
@@ -229,9 +221,7 @@ def save_model(
         for name, content in contents.items():
             place = directory / name
             if (place.exists() or place.is_symlink()) and place.read_bytes() != content:
-                raise ModelError(
-                    f"{directory}: holds another {name} already; choose another directory, or remove it"
-                )
+                raise ModelError(f"{directory}: holds another {name} already; choose another directory, or remove it")
         for name, content in contents.items():
             _write_file(directory / name, content)
         _sync_directory(directory)
@@ -281,9 +271,7 @@ def _check_tensors(directory: Path, config: ModelConfig) -> None:
             slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 (no mapping: it only has keys())
             found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
-        raise ModelError(
-            f"{place}: is not a whole safetensors file ({error}); restore it from your copy"
-        ) from error
+        raise ModelError(f"{place}: is not a whole safetensors file ({error}); restore it from your copy") from error
     expected = {name: ("F32", shape) for name, shape in config.shapes().items()}
     _compare(found, expected, place)
 
@@ -307,9 +295,7 @@ def _compare(
                 f"{CONFIG_FILE} and {WEIGHTS_FILE} must come from the same model"
             )
     if unknown := sorted(found.keys() - expected.keys()):
-        raise ModelError(
-            f"{place}: has tensors that no layer uses: {unknown[:5]!s:.200}; save the model without them"
-        )
+        raise ModelError(f"{place}: has tensors that no layer uses: {unknown[:5]!s:.200}; save the model without them")
 
 
 def _check_finite(weights: dict[str, NDArray[np.float32]], place: Path) -> None:

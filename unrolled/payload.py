@@ -100,9 +100,7 @@ def read(file: BinaryIO, size: int) -> Payload:
     width, rows, tokens, id_bytes, digest = _checked_header(header, size)
     body = file.read(size - HEADER.size)
     if len(body) != size - HEADER.size or _digest(header, body) != digest:
-        raise PayloadError(
-            "the payload is damaged: its SHA-256 is not the one in its header; enqueue it again"
-        )
+        raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; enqueue it again")
     lengths = np.frombuffer(body, "<u4", rows)
     id_lengths = np.frombuffer(body, "<u4", rows, 4 * rows)
     if int(lengths.sum(dtype=np.uint64)) != tokens or int(id_lengths.sum(dtype=np.uint64)) != id_bytes:

@@ -12,7 +12,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from celery import Celery, bootsteps, signals
-from kombu import Queue
+from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
 from unrolled.connection import check_broker_url
 from unrolled.errors import UnrolledError
@@ -90,7 +90,7 @@ def _configuration(settings: Settings, queue: str) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_default_queue": queue,
-        "task_queues": [Queue(queue)],
+        "task_queues": [Queue(queue)],  # type: ignore[no-untyped-call]  # as above
         "task_create_missing_queues": False,
         "task_ignore_result": True,
         "task_publish_retry": True,

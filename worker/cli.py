@@ -56,9 +56,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
     help="Model directory; one worker serves one model.",
 )
 @click.option("--namespace", default="unrolled", show_default=True, help="Prefix of every key in Redis.")
-@click.option(
-    "--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What computes."
-)
+@click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What computes.")
 @click.option(
     "--precision",
     type=click.Choice(PRECISIONS),
@@ -67,9 +65,7 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
     help="Of the arithmetic.",
 )
 @click.option("--threads", type=int, help="Of the engine.  [default: as many cores as this process may use]")
-@click.option(
-    "--memory-budget", type=Bytes(), default="1G", show_default=True, help="Bytes of outputs in flight."
-)
+@click.option("--memory-budget", type=Bytes(), default="1G", show_default=True, help="Bytes of outputs in flight.")
 @click.option(
     "--pool-tokens",
     type=int,
@@ -118,7 +114,7 @@ def worker(log_level: str, **options: object) -> None:
     Examples:
       unrolled worker --broker redis://localhost:6379/0 --model my-model
       UNROLLED_BROKER=rediss://worker:secret@host:6379/0 unrolled worker --model my-model --memory-budget 4G
-    """  # noqa: D301 - \b is click's
+    """
     try:
         settings = Settings(**options)  # type: ignore[arg-type]
         check_broker_url(settings.broker)

@@ -27,15 +27,9 @@ def model() -> None:
 
 @model.command()
 @click.argument("directory", type=_DIRECTORY)
-@click.option(
-    "--vocab-size", type=int, required=True, show_envvar=True, help="Largest token id; 0 is padding."
-)
-@click.option(
-    "--max-length", type=int, required=True, show_envvar=True, help="Tokens a row is meant to have."
-)
-@click.option(
-    "--lstm-units", type=int, required=True, show_envvar=True, help="Width of a layer, and of outputs."
-)
+@click.option("--vocab-size", type=int, required=True, show_envvar=True, help="Largest token id; 0 is padding.")
+@click.option("--max-length", type=int, required=True, show_envvar=True, help="Tokens a row is meant to have.")
+@click.option("--lstm-units", type=int, required=True, show_envvar=True, help="Width of a layer, and of outputs.")
 @click.option("--lstm-layers", type=int, required=True, show_envvar=True, help="Layers on each other.")
 @click.option(
     "--embedding-dim",
@@ -67,7 +61,7 @@ def new(
     Example:
       unrolled model new model/ --vocab-size 10000 --max-length 128 \\
           --lstm-units 512 --lstm-layers 2
-    """  # noqa: D301 (click wants the character, not a backslash)
+    """
     try:
         if embedding_dim is None:
             embedding_dim = default_embedding_dim(max(vocab_size, 1))
@@ -88,7 +82,7 @@ def show(directory: Path, as_json: bool) -> None:
     Example:
       unrolled model show model/
       unrolled model show model/ --json | jq -r .fingerprint
-    """  # noqa: D301 (as above)
+    """
     try:
         facts = _facts(open_model(directory))
     except ModelError as error:

@@ -88,9 +88,7 @@ def read_rows(path: Path, content_hash: str, vocab_size: int) -> ShardRows:
             file.seek(0)
             rows = payload.read(file, size)
     except FileNotFoundError:
-        raise PayloadError(
-            f"{path}: the shard's rows are missing; run the same `unrolled enqueue` again"
-        ) from None
+        raise PayloadError(f"{path}: the shard's rows are missing; run the same `unrolled enqueue` again") from None
     except OSError as error:
         raise TransientError(f"{path}: can't be read: {error}") from error
     values = rows.tokens.values

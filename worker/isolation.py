@@ -51,10 +51,8 @@ def compute_isolating(engine: Engine, shard: Ragged, outputs: NDArray[np.float32
 def _probe(engine: Engine, cause: Exception) -> None:
     """Blame a row only while the engine still computes the simplest one there is."""
     try:
-        engine.compute(
-            [Ragged(np.ones(1, np.int32), np.array([0, 1]))], [np.empty((1, engine.units), np.float32)]
-        )
-    except Exception as error:
+        engine.compute([Ragged(np.ones(1, np.int32), np.array([0, 1]))], [np.empty((1, engine.units), np.float32)])
+    except Exception as error:  # noqa: BLE001 - as above
         raise BrokenWorkerError(
-            f"the {engine.name} engine fails on any row ({type(error).__name__}: {error}); nothing is to blame on the data"
+            f"the {engine.name} engine fails on any row ({type(error).__name__}: {error}); the data isn't to blame"
         ) from cause

@@ -70,9 +70,7 @@ class Jobs:
             raise AwayError(f"job {job_key} isn't registered in Redis; run its `unrolled enqueue` again")
         path = _checked_path(job_key, text)
         if self._root and not path.resolve().is_relative_to(self._root):
-            raise JobError(
-                f"job {job_key} asks for {path}; this worker writes below {self._root} only (--output-root)"
-            )
+            raise JobError(f"job {job_key} asks for {path}; this worker writes below {self._root} only (--output-root)")
         if not os.path.exists(path / "job.json"):  # noqa: PTH110 - False, too, where the place can't be looked at
             raise AwayError(f"{path} holds no job.json; mount or restore the job's directory")
         try:
@@ -116,7 +114,5 @@ def _checked_path(job_key: str, text: str) -> Path:
     except UnicodeEncodeError:
         fits = False
     if not fits:
-        raise JobError(
-            f"job {job_key} names {text[:80]!r}; a path of up to {MAX_PATH_BYTES:,} bytes is expected"
-        )
+        raise JobError(f"job {job_key} names {text[:80]!r}; a path of up to {MAX_PATH_BYTES:,} bytes is expected")
     return Path(os.path.abspath(text))  # noqa: PTH100 - as the producer named it: symbolic links stay

@@ -133,10 +133,10 @@ class LanguageModel:
         input_sequences = tf.convert_to_tensor(input_sequences)
         input_embeddings = self.get_input_embeddings(input_sequences)
         binary_sequences = tf.math.sign(input_sequences)
-        # Lengths could not say where the zeros are; the mask can. Keras 3's RNN has no input_length anyway.
+        # Lengths could not say where the zeros are: the mask comes along with the embeddings (mask_zero). It does
+        # the work that input_length was to do, which Keras 3's RNN doesn't have.
         rnn = tf.keras.layers.RNN(cell, return_sequences=True, dtype=tf.float32)
-        mask = tf.cast(binary_sequences, tf.bool)
-        lstm_outputs = rnn(input_embeddings, mask=mask, training=is_training)
+        lstm_outputs = rnn(input_embeddings, training=is_training)
         return lstm_outputs, binary_sequences
 
     @property

@@ -63,7 +63,8 @@ def publish_quarantine(directory: JobDirectory, shard: str, failed: list[dict[st
     """
     path = directory.quarantine(shard, engine=True)
     if not failed:
-        path.unlink(missing_ok=True)
+        if path.exists():
+            path.unlink(missing_ok=True)
         return
     text = "".join(json.dumps(row) + "\n" for row in failed)
     publish_bytes(path, text.encode())

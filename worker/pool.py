@@ -14,13 +14,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import numpy as np
-
 from unrolled.errors import BrokenWorkerError
 from worker.errors import GivenBackError
 from worker.isolation import compute_isolating
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
     from unrolled.ragged import Ragged
@@ -121,9 +120,7 @@ class Pool:
             self._changed.wait_for(lambda: self._closed or bool(self._waiting))
             batch: list[tuple[Ragged, Future[Computed]]] = []
             tokens = 0
-            while self._waiting and not (
-                batch and tokens + self._waiting[0][0].values.size > self._pool_tokens
-            ):
+            while self._waiting and not (batch and tokens + self._waiting[0][0].values.size > self._pool_tokens):
                 batch.append(self._waiting.popleft())
                 tokens += batch[-1][0].values.size
             self._computing = [future for _, future in batch]
@@ -139,9 +136,7 @@ class Pool:
         except BrokenWorkerError:
             raise
         except Exception as error:
-            log.warning(
-                "the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error
-            )
+            log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
             log.debug("the engine's failure", exc_info=error)
             failed = [compute_isolating(self._engine, *pair) for pair in zip(shards, outputs, strict=True)]
         self._metrics.computed(

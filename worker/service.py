@@ -89,21 +89,21 @@ class ShardService:
         try:
             member = parse_member(job_key, shard)
         except RequestError as error:
-            log.error("message dropped: %s", error)
+            log.warning("message dropped: %s", error)
             return "dropped"
+        with self._changed:
+            if member in self._on_board:
+                return "held"
+            self._on_board[member] = time.monotonic()
         try:
             claim = self._on_broker(lambda: self._ledger.claim(member, self.holder))
+            # What is this worker's already, without being on board, is what an answer that got lost said.
+            return self._attempt(member, claim) if claim.state in ("taken", "mine") else claim.state
         except GivenBackError:
             return "left"
         except Exception:
             log.exception("%s: the ledger's answer can't be read; left there", member)
             return "left"
-        if claim.state != "taken":
-            return claim.state
-        with self._changed:
-            self._on_board[member] = time.monotonic()
-        try:
-            return self._attempt(member, claim)
         finally:
             with self._changed:
                 self._on_board.pop(member, None)

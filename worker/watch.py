@@ -72,6 +72,7 @@ class Watch:
         self._away_since: float | None = None
         self._renewed = 0.0
         self._failure = ""
+        self._unhealthy = False
         self._forgotten: dict[str, float] = {}
         self._strangers: set[str] = set()
 
@@ -137,10 +138,7 @@ class Watch:
 
     def _send_keeping_leases(self, job_key: str, shard: str) -> None:
         """Send a message. Thousands take longer than a lease, and what is on board must not be taken by others."""
-        if (
-            time.monotonic() - self._renewed > self._pause
-            or member_of(job_key, shard) in self._service.on_board()
-        ):
+        if time.monotonic() - self._renewed > self._pause or member_of(job_key, shard) in self._service.on_board():
             self._renew()
         self._send(job_key, shard)
 
@@ -150,11 +148,7 @@ class Watch:
         if time.monotonic() < self._forgotten.get(key, 0.0):
             return
         try:
-            count = (
-                enter_waiting(self._ledger, directory, self._send_keeping_leases)
-                if directory.waiting()
-                else 0
-            )
+            count = enter_waiting(self._ledger, directory, self._send_keeping_leases) if directory.waiting() else 0
         except (UnrolledError, OSError) as error:
             log.warning("job %s: what waits can't be entered: %s; trying again later", key, error)
             count = 0
@@ -179,4 +173,8 @@ class Watch:
             try:
                 self._settings.health_file.write_text(json.dumps({"on_board": len(self._service.on_board())}))
             except OSError as error:
-                log.warning("health file %s can't be written: %s", self._settings.health_file, error)
+                if not self._unhealthy:
+                    log.warning("health file %s can't be written: %s", self._settings.health_file, error)
+                self._unhealthy = True
+            else:
+                self._unhealthy = False

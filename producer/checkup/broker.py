@@ -45,9 +45,7 @@ def check_broker(broker: str, client: redis.Redis) -> Iterator[Check]:
         return
     info = _ask(lambda: client.info("all"))
     if not isinstance(info, dict):
-        yield Check(
-            "broker's settings", "unknown", info, "this user may not read INFO; look at them as another"
-        )
+        yield Check("broker's settings", "unknown", info, "this user may not read INFO; look at them as another")
         info = {}
     yield _check_version(info)
     yield _check_role(info)
@@ -66,17 +64,13 @@ def _check_reached(shown: str, client: redis.Redis) -> Check:
             client.ping()
             seconds.append(time.perf_counter() - began)
     except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        return Check(
-            "broker", "fail", f"{shown} refuses: {error}", "see to the user and password in --broker"
-        )
+        return Check("broker", "fail", f"{shown} refuses: {error}", "see to the user and password in --broker")
     except redis.RedisError as error:
         return Check("broker", "fail", f"{shown}: {error}", "start it, or correct --broker")
     median = statistics.median(seconds)
     found = f"{shown} answers in {1000 * median:.1f} ms"
     if median > _SLOW_PING_SECONDS:
-        return Check(
-            "broker", "warn", found, "each shard asks it some ten times; keep it near, or cut larger shards"
-        )
+        return Check("broker", "warn", found, "each shard asks it some ten times; keep it near, or cut larger shards")
     return Check("broker", "ok", found)
 
 
@@ -90,21 +84,15 @@ def _check_version(info: Mapping[str, Any]) -> Check:
     if name == "Redis" and numbers < _OLDEST:
         return Check("broker's version", "fail", found, "Redis 6.2 or later is needed, or any Valkey")
     if name == "Redis" and numbers < _TESTED:
-        return Check(
-            "broker's version", "warn", found, "it works, but this product is tested with 7 and later"
-        )
+        return Check("broker's version", "warn", found, "it works, but this product is tested with 7 and later")
     return Check("broker's version", "ok", found)
 
 
 def _check_role(info: Mapping[str, Any]) -> Check:
     role = str(info.get("role", ""))
     if role in ("slave", "replica"):
-        return Check(
-            "broker's role", "fail", "a replica, which can't be written to", "name the primary in --broker"
-        )
-    return Check(
-        "broker's role", "ok" if role else "unknown", "primary" if role == "master" else role or "not told"
-    )
+        return Check("broker's role", "fail", "a replica, which can't be written to", "name the primary in --broker")
+    return Check("broker's role", "ok" if role else "unknown", "primary" if role == "master" else role or "not told")
 
 
 def _check_eviction(info: Mapping[str, Any]) -> Check:
@@ -119,9 +107,7 @@ def _check_eviction(info: Mapping[str, Any]) -> Check:
 
 def _check_persistence(info: Mapping[str, Any]) -> Check:
     aof = info.get("aof_enabled")
-    failing = [
-        key for key in ("aof_last_write_status", "rdb_last_bgsave_status") if info.get(key, "ok") != "ok"
-    ]
+    failing = [key for key in ("aof_last_write_status", "rdb_last_bgsave_status") if info.get(key, "ok") != "ok"]
     if aof is None:
         return Check("persistence", "unknown", "not told", "make sure that appendonly is yes")
     if failing:
@@ -174,9 +160,7 @@ def _check_clock(client: redis.Redis) -> Check:
     skew = seconds + microseconds / 1e6 - (began + time.time()) / 2
     found = f"the broker's is {abs(skew):.1f} s {'ahead' if skew > 0 else 'behind'}"
     if abs(skew) > _SKEW_SECONDS:
-        return Check(
-            "clocks", "warn", found, "leases go by the broker's alone, but set both: logs can't be compared"
-        )
+        return Check("clocks", "warn", found, "leases go by the broker's alone, but set both: logs can't be compared")
     return Check("clocks", "ok", found)
 
 

@@ -35,9 +35,7 @@ _PLACES: dict[str, tuple[Outcome, str]] = {
 }
 
 
-def check_output(
-    path: Path, model: ModelDirectory | None, mounts: Path = Path("/proc/mounts")
-) -> Iterator[Check]:
+def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("/proc/mounts")) -> Iterator[Check]:
     """Whether a job can publish into a directory, which need not be there yet.
 
     Args:
@@ -72,17 +70,11 @@ def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check
     found = f"{free / _GIB:,.1f} GiB free"
     if needed is None:
         outcome: Outcome = "ok" if free > _GIB else "warn"
-        return Check(
-            "disk", outcome, found, "" if free > _GIB else "make room; a vector takes 4 bytes a unit"
-        )
+        return Check("disk", outcome, found, "" if free > _GIB else "make room; a vector takes 4 bytes a unit")
     found += f", the job needs about {needed / _GIB:,.1f} GiB more"
     if free < needed:
-        return Check(
-            "disk", "fail", found, "make room; the job holds while the disk is full, and goes on by itself"
-        )
-    return Check(
-        "disk", "ok" if free > 1.2 * needed else "warn", found, "" if free > 1.2 * needed else "this is tight"
-    )
+        return Check("disk", "fail", found, "make room; the job holds while the disk is full, and goes on by itself")
+    return Check("disk", "ok" if free > 1.2 * needed else "warn", found, "" if free > 1.2 * needed else "this is tight")
 
 
 def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
@@ -90,9 +82,7 @@ def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
     try:
         directory = open_job(path)
         status = StatusReader(directory).read()
-        files = [
-            directory.part(shard).stat().st_size for shard in sorted(directory.published())[:_SAMPLE_FILES]
-        ]
+        files = [directory.part(shard).stat().st_size for shard in sorted(directory.published())[:_SAMPLE_FILES]]
     except (UnrolledError, OSError):
         return None
     tokens_left = status.tokens - status.tokens_done

@@ -22,9 +22,7 @@ def check_software() -> Iterator[Check]:
     try:
         yield Check("embedded broker", "ok", str(server_program()))
     except UnrolledError as error:
-        yield Check(
-            "embedded broker", "warn", str(error), "needed by `unrolled run` and `demo` without --broker only"
-        )
+        yield Check("embedded broker", "warn", str(error), "needed by `unrolled run` and `demo` without --broker only")
 
 
 def _version(name: str) -> str:

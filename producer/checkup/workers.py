@@ -32,9 +32,7 @@ def check_workers(
     what = f"model {fingerprint[:SHORT]}…" if fingerprint else "any model"
     if not serving:
         others = f", {len(workers)} of other models" if workers else ""
-        yield Check(
-            "workers", "warn", f"none serves {what}{others}", "start one: unrolled worker --model DIR"
-        )
+        yield Check("workers", "warn", f"none serves {what}{others}", "start one: unrolled worker --model DIR")
     else:
         yield Check(
             "workers",
@@ -53,9 +51,7 @@ def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
     if leases:
         found += f", leases last {duration(min(leases))} and are renewed while a worker lives"
     if leases and min(leases) < _SHORT_LEASE_SECONDS:
-        advice = (
-            f"a pause of the machine can outlast it; give --lease-seconds {_SHORT_LEASE_SECONDS:.0f} or more"
-        )
+        advice = f"a pause of the machine can outlast it; give --lease-seconds {_SHORT_LEASE_SECONDS:.0f} or more"
         return Check("leases", "warn", found, advice)
     if longest > _SLOW_SHARD_SECONDS:
         return Check(
@@ -69,9 +65,7 @@ def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
 
 def _check_pools(stats: Mapping[str, Any] | None) -> Check:
     pools = {
-        str(facts.get("pool", {}).get("implementation"))
-        for facts in (stats or {}).values()
-        if isinstance(facts, dict)
+        str(facts.get("pool", {}).get("implementation")) for facts in (stats or {}).values() if isinstance(facts, dict)
     }
     if not pools:
         return Check(
@@ -82,7 +76,5 @@ def _check_pools(stats: Mapping[str, Any] | None) -> Check:
         )
     if wrong := pools - {_THREADS}:
         found = printable(", ".join(sorted(wrong)))
-        return Check(
-            "worker pool", "fail", found, "start workers with `unrolled worker`, or celery's --pool threads"
-        )
+        return Check("worker pool", "fail", found, "start workers with `unrolled worker`, or celery's --pool threads")
     return Check("worker pool", "ok", "threads")

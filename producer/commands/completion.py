@@ -16,7 +16,7 @@ def completion(context: click.Context, shell: str) -> None:
     fish, in ~/.config/fish/config.fish:     unrolled completion fish | source
 
     The shell then asks `unrolled` itself, through the variable _UNROLLED_COMPLETE.
-    """  # noqa: D301 - \b is click\'s
+    """
     root = context.find_root()
     found = get_completion_class(shell)
     if found is None:

@@ -36,9 +36,7 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @broker_option
 @namespace_option
 @click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="A model directory.")
-@click.option(
-    "--out", type=click.Path(path_type=Path), metavar="DIR", help="An output directory, made or not."
-)
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="An output directory, made or not.")
 @json_option
 @click.pass_context
 def doctor(
@@ -60,7 +58,7 @@ def doctor(
       unrolled doctor --broker redis://localhost:6379/0
       unrolled doctor --broker redis://localhost:6379/0 --model MODEL --out OUT
       unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
-    """  # noqa: D301 - \b is click\'s
+    """
     if out is not None and broker is None:
         broker = find_broker(None, out)
     checks = []
@@ -106,9 +104,7 @@ def examine(broker: str | None, namespace: str, model: Path | None, out: Path | 
         yield from _examine_workers(broker, namespace, client, fingerprint)
 
 
-def _examine_workers(
-    broker: str, namespace: str, client: redis.Redis, fingerprint: str | None
-) -> Iterator[Check]:
+def _examine_workers(broker: str, namespace: str, client: redis.Redis, fingerprint: str | None) -> Iterator[Check]:
     try:
         facts = Ledger(client, namespace, fingerprint or "").workers()
     except redis.RedisError as error:

@@ -32,7 +32,7 @@ def quarantine(*, out: Path, as_json: bool) -> None:
     Examples:
       unrolled quarantine out
       unrolled quarantine out --json | jq -r .reason | sort | uniq -c
-    """  # noqa: D301 - \b is click\'s
+    """
     count = 0
     for row in list_quarantine(open_job(out)):
         click.echo(json.dumps(asdict(row)) if as_json else line(row))

@@ -29,7 +29,7 @@ def retry(*, out: Path, broker: str | None, namespace: str, as_json: bool) -> No
     \b
     Examples:
       unrolled retry out --broker redis://localhost:6379/0
-    """  # noqa: D301 - \b is click\'s
+    """
     directory = open_job(out)
     broker = need_broker(broker, directory.path)
     found = retry_dead(directory, broker, namespace, lambda line: click.echo(line, err=True))

@@ -31,9 +31,7 @@ _MASK_SHOWN = 24
 @click.command()
 @out_argument
 @click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="How many rows.")
-@click.option(
-    "--numbers", type=click.IntRange(1), default=4, show_default=True, help="Numbers of each vector."
-)
+@click.option("--numbers", type=click.IntRange(1), default=4, show_default=True, help="Numbers of each vector.")
 @json_option
 def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
     """Show a job's first published rows.
@@ -45,7 +43,7 @@ def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
     Examples:
       unrolled show out
       unrolled show out -n 20 --json | jq .norm
-    """  # noqa: D301 - \b is click\'s
+    """
     found = itertools.islice(published_rows(open_job(out)), rows)
     if as_json:
         for row in found:

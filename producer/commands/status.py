@@ -30,9 +30,7 @@ if TYPE_CHECKING:
 @broker_option
 @namespace_option
 @json_option
-@click.option(
-    "--watch/--once", default=None, help="Go on until the job is complete; the default on a terminal."
-)
+@click.option("--watch/--once", default=None, help="Go on until the job is complete; the default on a terminal.")
 @click.option(
     "--every-seconds",
     type=click.FloatRange(0.1),
@@ -53,7 +51,7 @@ def status(
       unrolled status out
       unrolled status out --broker redis://localhost:6379/0 --once
       unrolled status out --json | jq .tokens_done
-    """  # noqa: D301 - \b is click\'s
+    """
     directory = open_job(out)
     broker = find_broker(broker, directory.path)
     ledger = open_ledger(broker, namespace, directory.job.fingerprint) if broker else None
@@ -88,9 +86,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
         width: of the terminal in cells.
     """
     more = "" if found.ended else ", and the input isn't at its end"
-    speed = (
-        f", {figure(found.tokens_per_second)} tokens/s" if found.tokens_per_second and found.waiting else ""
-    )
+    speed = f", {figure(found.tokens_per_second)} tokens/s" if found.tokens_per_second and found.waiting else ""
     left = f", {duration(found.seconds_left)} left" if found.seconds_left is not None else ""
     bad = found.quarantined + found.failed
     split = f"{found.waiting:,} waiting"

@@ -36,7 +36,7 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
     Examples:
       unrolled verify out
       unrolled verify out --json | jq '.problems[].where'
-    """  # noqa: D301 - \b is click\'s
+    """
     directory = open_job(out)
     total = read_manifest(directory.path).tokens
     done = 0

@@ -69,7 +69,7 @@ def wait(
     Examples:
       unrolled wait out
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
-    """  # noqa: D301 - \b is click\'s
+    """
     directory = open_job(out)
     broker = find_broker(broker, directory.path)
     with progress("waiting") as bar:

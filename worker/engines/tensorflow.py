@@ -4,11 +4,12 @@ A stack of `keras.layers.LSTM` runs in one traced function of unknown batch and 
 whatever the rows. There is no mask (see `buckets`), so there is no masked row that cuDNN could refuse.
 
 How far "a row's result depends on the row and the model alone" holds: matrix products on a CPU may sum in
-another order when a batch has another number of rows (seen: with oneDNN from 1,024 units on, and with AVX2 at
-any size), though never at another place in a batch. So the engine tries its numbers of rows at start, and keeps
-to a family that agrees to the last bit; from then on a row has the same bits in any company, order and chunks.
-Beyond the 1e-5 that is promised in all cases this is not TensorFlow's word, but what was seen. It may not hold
-on a GPU, where cuDNN may choose by time steps too, nor after an out-of-memory has forced other numbers of rows.
+another order when a batch has another number of rows (seen: with oneDNN from 1,024 units on, and with AVX2
+at any size), though never at another place in a batch. So the engine tries its numbers of rows at start, and
+keeps to a family that agrees to the last bit; from then on a row has the same bits in any company, order and
+chunks. Beyond the 1e-5 that is promised in all cases this is not TensorFlow's word, but what was seen. It may
+not hold on a GPU, where cuDNN may choose by time steps too, nor after an out-of-memory has forced other
+numbers of rows.
 """
 
 import os
@@ -155,9 +156,7 @@ class TensorFlowEngine:
             self.padded_steps += tokens.size
         return carried
 
-    def _run(
-        self, tokens: NDArray[np.int32], states: NDArray[np.float32] | None
-    ) -> tuple[NDArray[np.float32], Any]:
+    def _run(self, tokens: NDArray[np.int32], states: NDArray[np.float32] | None) -> tuple[NDArray[np.float32], Any]:
         """Run one batch.
 
         Args:
@@ -206,9 +205,7 @@ class TensorFlowEngine:
         self._limits = self._limits._replace(batch_tokens=smaller)
 
     def _describe(self, gpu: str | None, device: Device) -> str:
-        operations = {
-            operation.type for operation in self._stack.get_concrete_function().graph.get_operations()
-        }
+        operations = {operation.type for operation in self._stack.get_concrete_function().graph.get_operations()}
         if "CudnnRNNV3" in operations:
             path, reason = "cuDNN", f"GPU {gpu}"
         else:

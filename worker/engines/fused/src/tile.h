@@ -111,6 +111,16 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
     for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(from + gate * Isa::lanes);
   }
   prefetch<P, R>(block, next);
+#ifdef PFP
+  {
+    const char* from = static_cast<const char*>(layer.panels) + (place.panel + 1) * layer.panel_bytes;
+    const std::int64_t tiles = (block.nodes + P::Isa::rows - 1) / P::Isa::rows;
+    const std::int64_t share = (layer.panel_bytes / 64 + tiles - 1) / tiles;
+    const std::int64_t t = place.node / P::Isa::rows;
+    if (place.panel + 1 < layer.panel_count)
+    for (std::int64_t line = t * share; line < (t + 1) * share; ++line) __builtin_prefetch(from + line * 64, 0, PFP);
+  }
+#endif
 
   const Element* panel = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
                                                           place.panel * layer.panel_bytes);
