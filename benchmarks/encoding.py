@@ -115,9 +115,7 @@ def measure(name: str, path: Path, write: Callable[[BinaryIO], object], size: in
 
 def main() -> None:
     """Print a table for each kind of states."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--megabytes", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=5)

@@ -2,8 +2,8 @@
 
     python benchmarks/memory.py [--rows 200000] [--factor 10] [--engine auto] [--units 32]
 
-Each size is a job of its own: a real broker, a real worker and the `enqueue` command on a file of JSON lines with ids (so
-that duplicates are looked for). Prints each process's peak resident memory (VmHWM) and the ratio.
+Each size is a job of its own: a real broker, a real worker and the `enqueue` command on a file of JSON lines with ids
+(so that duplicates are looked for). Prints each process's peak resident memory (VmHWM) and the ratio.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-
 
 from producer.broker import EmbeddedBroker
 from unrolled.errors import UnrolledError
@@ -46,7 +45,8 @@ def main() -> None:
         for rows in (arguments.rows, arguments.rows * arguments.factor):
             seconds, peak = measure(rows, arguments)
             peaks.append(peak)
-            print(f"{rows:>10,} rows in {seconds:6.1f} s: " + ", ".join(f"{n} {m:,.0f} MiB" for n, m in peak.items()), flush=True)
+            facts = ", ".join(f"{name} {mib:,.0f} MiB" for name, mib in peak.items())
+            print(f"{rows:>10,} rows in {seconds:6.1f} s: {facts}", flush=True)
     for name in peaks[0]:
         print(f"{name}: {peaks[1][name] / peaks[0][name]:.2f} times as much for {arguments.factor} times the rows")
 
@@ -65,10 +65,13 @@ def measure(rows: int, arguments: argparse.Namespace) -> tuple[float, dict[str, 
         with Path("worker.log").open("ab") as log:
             worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
         began = time.monotonic()
+        command = [sys.executable, "-m", "producer", "enqueue", str(text), "--out", str(out)]
         enqueue = subprocess.Popen(
-            [sys.executable, "-m", "producer", "enqueue", str(text), "--out", str(out), "--max-queued-tokens", "2000000"],
-            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
+            [*command, "--max-queued-tokens", "2000000"],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         peak = {"producer": 0.0, "worker": 0.0, "broker": 0.0}
         while enqueue.poll() is None or not complete(out):
             for name, pid in (("producer", enqueue.pid), ("worker", worker.pid), ("broker", broker.process_id)):

@@ -2,9 +2,9 @@
 
     python benchmarks/soak.py [--minutes 30] [--rows-per-second 200] [--engine auto]
 
-Rows of token ids are written into `unrolled enqueue --follow -`; each minute one of two workers gets SIGTERM and is started
-again. At the end every row must be in exactly one file. Prints each process's resident memory, the median over the second
-and over the last tenth of the time, and exits with status 1 if a row is lost or twice.
+Rows of token ids are written into `unrolled enqueue --follow -`; each minute one of two workers gets SIGTERM and is
+started again. At the end every row must be in exactly one file. Prints each process's resident memory, the median over
+the second and over the last tenth of the time, and exits with status 1 if a row is lost or twice.
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def soak(arguments: argparse.Namespace, broker: EmbeddedBroker) -> int:
             workers[number] = start_worker(number, environment)
             restarts, restarted = restarts + 1, time.monotonic()
     status = producer.wait(60)
-    wait = subprocess.run([sys.executable, "-m", "producer", "wait", "out", "--timeout", "120"], env=environment, check=False,
-                          stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
+    command = [sys.executable, "-m", "producer", "wait", "out", "--timeout", "120"]
+    wait = subprocess.run(command, env=environment, check=False, capture_output=True)
     for worker in workers:
         worker.terminate()
         worker.wait(60)

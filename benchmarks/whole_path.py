@@ -2,10 +2,10 @@
 
     python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--repeats 3]
 
-The text is the standard library's docstrings, cut into sentences. All rates are real tokens per second. The padded way
-runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded to
-`max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and the
-`enqueue` command; its clock runs from the start of `enqueue` to the last published file, with the worker started before.
+The text is the standard library's docstrings, cut into sentences. All rates are real tokens per second. The
+padded way runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input
+order, padded to `max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker
+process and the `enqueue` command; its clock runs from the start of `enqueue` to the last published file, with the worker started before.
 The three take turns, so that a change of the machine's speed meets all of them.
 """
 
@@ -40,9 +40,7 @@ MAX_LENGTH, BATCH = 128, 64
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--rows", type=int, default=0, help="0 for all sentences")
@@ -77,9 +75,7 @@ def prepare(arguments: argparse.Namespace) -> list[np.ndarray]:
 
 def unrolled(*words: object) -> None:
     """Run a command line to its end."""
-    subprocess.run(
-        [sys.executable, "-m", "producer", *map(str, words)], check=True, stdout=subprocess.DEVNULL
-    )
+    subprocess.run([sys.executable, "-m", "producer", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
 def padded_way(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: ANN201 - a closure that times itself
@@ -140,9 +136,7 @@ def whole_path(number: int, arguments: argparse.Namespace) -> tuple[float, dict[
         environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model",
                        "UNROLLED_ENGINE": arguments.engine}  # fmt: skip
         with Path("worker.log").open("ab") as log:
-            worker = subprocess.Popen(
-                [sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log
-            )
+            worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
         import redis  # noqa: PLC0415 - as above
 
         client = redis.Redis.from_url(broker.url.replace("redis+socket://", "unix://"))

@@ -39,9 +39,7 @@ _out = click.option(
     help="File to write, or a model directory, which then gets it as its tokenizer.json.",
 )
 _overwrite = click.option("--overwrite", is_flag=True, show_envvar=True, help="Replace a file that is there.")
-_as_json = click.option(
-    "--json", "as_json", is_flag=True, show_envvar=True, help="Print the summary as JSON."
-)
+_as_json = click.option("--json", "as_json", is_flag=True, show_envvar=True, help="Print the summary as JSON.")
 
 
 @tokenizer.command("fit")
@@ -61,9 +59,7 @@ _as_json = click.option(
     help="What a word outside the vocabulary becomes: nothing (drop), or this token, which takes id 1.",
 )
 @click.option("--format", "format_", type=click.Choice(FORMATS), show_envvar=True, help="Of every input.")
-@click.option(
-    "--text-field", default="text", show_default=True, show_envvar=True, help="Field with the text."
-)
+@click.option("--text-field", default="text", show_default=True, show_envvar=True, help="Field with the text.")
 @_overwrite
 @_as_json
 def fit_command(
@@ -77,7 +73,7 @@ def fit_command(
     overwrite: bool,
     as_json: bool,
 ) -> None:
-    r"""Count the words of INPUTS (files, directories, patterns, -) and keep the most frequent.
+    """Count the words of INPUTS (files, directories, patterns, -) and keep the most frequent.
 
     Words are those of Keras's Tokenizer: lower-cased, without its punctuation, split at spaces, ranked
     by frequency. Id 0 stays free for padding.
@@ -129,7 +125,7 @@ def fit_command(
 @_overwrite
 @_as_json
 def import_command(keras_json: Any, out: Path, overwrite: bool, as_json: bool) -> None:
-    r"""Take over a Keras tokenizer, from what its to_json() wrote; ids stay the same.
+    """Take over a Keras tokenizer, from what its to_json() wrote; ids stay the same.
 
     \b
     Example:

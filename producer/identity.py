@@ -74,9 +74,7 @@ class IdentityLedger:
 
     def checked(self, batch: RowBatch) -> RowBatch:
         """One batch of `unique`."""
-        given = [
-            row for row in batch if isinstance(row, Row) and row.id != automatic_id(row.file, row.position)
-        ]
+        given = [row for row in batch if isinstance(row, Row) and row.id != automatic_id(row.file, row.position)]
         if not given:
             return batch
         reasons = {(row.file, row.position): _RESERVED for row in given if self._is_automatic(row.id)}
@@ -88,9 +86,7 @@ class IdentityLedger:
         for row, place in zip(given, places, strict=True):
             if place != self._place(row):
                 number, position = divmod(place, 1 << _POSITION_BITS)
-                reasons[row.file, row.position] = (
-                    f"duplicate id; it is that of {self._labels[number]} row {position}"
-                )
+                reasons[row.file, row.position] = f"duplicate id; it is that of {self._labels[number]} row {position}"
         if not reasons:
             return batch
         return [
@@ -106,9 +102,7 @@ class IdentityLedger:
         places = [self._place(row) for row in rows]
         before = self._database.total_changes
         self._database.execute("BEGIN")
-        self._database.executemany(
-            "INSERT OR IGNORE INTO ids VALUES (?, ?)", zip(hashes, places, strict=True)
-        )
+        self._database.executemany("INSERT OR IGNORE INTO ids VALUES (?, ?)", zip(hashes, places, strict=True))
         self._database.execute("COMMIT")
         if self._database.total_changes - before == len(rows):
             return places
@@ -125,9 +119,7 @@ class IdentityLedger:
 
     def _unwritable(self, error: Exception) -> TransientError:
         where = self._directory or tempfile.gettempdir()
-        return TransientError(
-            f"ids can't be kept in {where} ({error}); make room there, or choose another directory"
-        )
+        return TransientError(f"ids can't be kept in {where} ({error}); make room there, or choose another directory")
 
 
 _RESERVED = "its id is the automatic id of another row; give it an id without the ending #<number>"

@@ -28,22 +28,14 @@ def from_keras(text: str) -> "Tokenizer":
         raise RequestError("char_level is true: characters as tokens are not supported; allowed: words")
     rules = WordRules(config.get("filters", FILTERS), config.get("lower", True), config.get("split", " "))
     if not isinstance(rules.filters, str) or not isinstance(rules.lower, bool):
-        raise RequestError(
-            f"filters {rules.filters!r} with lower {rules.lower!r}; allowed: text and true or false"
-        )
+        raise RequestError(f"filters {rules.filters!r} with lower {rules.lower!r}; allowed: text and true or false")
     if not isinstance(rules.split, str) or not rules.split:
         raise RequestError(f"split is {rules.split!r}; allowed: one character or more")
     if oov_token is not None and oov_token not in index:
-        raise RequestError(
-            f"oov_token {oov_token!r} has no id in word_index; fit the tokenizer before saving it"
-        )
+        raise RequestError(f"oov_token {oov_token!r} has no id in word_index; fit the tokenizer before saving it")
     if num_words is not None and type(num_words) is not int:
         raise RequestError(f"num_words is {num_words!r}; allowed: an integer or null")
-    kept = {
-        word: number
-        for word, number in index.items()
-        if not num_words or number < num_words or word == oov_token
-    }
+    kept = {word: number for word, number in index.items() if not num_words or number < num_words or word == oov_token}
     return build(kept, rules, oov_token)
 
 
@@ -56,9 +48,7 @@ def _keras_config(text: str) -> dict[str, Any]:
             f"is not what Keras's tokenizer.to_json() writes ({type(error).__name__}: {error})"
         ) from error
     if not isinstance(config, dict) or "word_index" not in config:
-        raise RequestError(
-            "is not what Keras's tokenizer.to_json() writes: there is no config with a word_index"
-        )
+        raise RequestError("is not what Keras's tokenizer.to_json() writes: there is no config with a word_index")
     return config
 
 

@@ -30,9 +30,7 @@ def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_token
     """The same for a job whose checks are done."""
     with (
         progress("queueing") as bar,
-        closing(
-            ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)
-        ) as queue,
+        closing(ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)) as queue,
         _stop_signals(live=prepared.submission.source.follow) as stopped,
     ):
         for notice in prepared.plan.notices:
@@ -61,7 +59,7 @@ class _Shown:
 
 @contextmanager
 def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
-    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still cut and queued. A second one interrupts."""
+    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still queued. A second one interrupts."""
     stopped = threading.Event()
     if not live or threading.current_thread() is not threading.main_thread():
         yield stopped

@@ -160,9 +160,7 @@ def _room_for_ids(directory: JobDirectory) -> Path:
     return room
 
 
-def _continued(
-    batches: Iterator[SourceBatch], first: int, stopped: threading.Event | None
-) -> Iterator[SourceBatch]:
+def _continued(batches: Iterator[SourceBatch], first: int, stopped: threading.Event | None) -> Iterator[SourceBatch]:
     """A live stream's rows, numbered on from where the last run ended, so that no two have one id."""
     for batch in batches:
         if stopped and stopped.is_set():

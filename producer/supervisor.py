@@ -37,9 +37,7 @@ class Workers:
         on_failure: called once, in another thread, when going on is pointless; the reason is `failure`.
     """
 
-    def __init__(
-        self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None]
-    ) -> None:
+    def __init__(self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None]) -> None:
         self.failure: UnrolledError | None = None
         self._environment = {**os.environ, **environment}
         self._logs = logs

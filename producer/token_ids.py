@@ -65,9 +65,7 @@ def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
         return RowError(f"its tokens are {_shown(row)}; allowed: a list of integers")
     at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
     what = "" if type(row[at]) is int else "no integer; "
-    return RowError(
-        f"token {_shown(row[at])} at place {at} (from 0): {what}allowed: 0 (padding) and 1..{vocab_size}"
-    )
+    return RowError(f"token {_shown(row[at])} at place {at} (from 0): {what}allowed: 0 (padding) and 1..{vocab_size}")
 
 
 def _shown(value: object) -> str:

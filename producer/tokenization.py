@@ -93,9 +93,7 @@ def tokenize(
     """
     for batch in batches:
         given = [row for row in batch if isinstance(row, SourceRow)]
-        texts = iter(
-            _encoded([row.text for row in given if row.text is not None], tokenizer, add_special_tokens)
-        )
+        texts = iter(_encoded([row.text for row in given if row.text is not None], tokenizer, add_special_tokens))
         ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
         found = iter(ids)
         yield [row if isinstance(row, BadRow) else _row(row, next(found)) for row in batch]
@@ -112,9 +110,7 @@ def _encoded(
     texts: Sequence[str], tokenizer: "Tokenizer | None", add_special_tokens: bool
 ) -> Iterator[list[int] | RowError]:
     if tokenizer is None:
-        missing = RowError(
-            "holds text, but the model has no tokenizer; add a tokenizer.json, or give token ids"
-        )
+        missing = RowError("holds text, but the model has no tokenizer; add a tokenizer.json, or give token ids")
         yield from repeat(missing, len(texts))
         return
     start = 0
@@ -127,9 +123,7 @@ def _encoded(
         start = end
 
 
-def _encoded_part(
-    texts: Sequence[str], tokenizer: "Tokenizer", add_special_tokens: bool
-) -> list[list[int] | RowError]:
+def _encoded_part(texts: Sequence[str], tokenizer: "Tokenizer", add_special_tokens: bool) -> list[list[int] | RowError]:
     try:
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
     except Exception as error:  # noqa: BLE001  (the library raises nothing more precise)

@@ -60,14 +60,9 @@ def content_of(format, texts, tokens, ids):
     """The same rows in each format; `texts` or `tokens` is None."""
     field, values = ("text", texts) if tokens is None else ("tokens", tokens)
     if format == "txt":
-        return "".join(
-            (text if tokens is None else " ".join(map(str, text))) + "\n" for text in values
-        ).encode()
+        return "".join((text if tokens is None else " ".join(map(str, text))) + "\n" for text in values).encode()
     if format == "jsonl":
-        rows = [
-            {field: value} | ({"id": id} if ids else {})
-            for value, id in zip(values, ids or values, strict=True)
-        ]
+        rows = [{field: value} | ({"id": id} if ids else {}) for value, id in zip(values, ids or values, strict=True)]
         return "\n".join(map(json.dumps, rows)).encode()
     if format in ("csv", "tsv"):
         out = io.StringIO()

@@ -63,9 +63,7 @@ def test_tcp():
     """On a TCP port the server listens on the loopback address alone, and comes back at the same port."""
     with EmbeddedBroker(port=0) as broker:
         url = broker.url
-        listening = [
-            c.laddr.ip for c in psutil.Process(broker.process_id).net_connections() if c.status == "LISTEN"
-        ]
+        listening = [c.laddr.ip for c in psutil.Process(broker.process_id).net_connections() if c.status == "LISTEN"]
         assert listening == ["127.0.0.1"]
         broker.restart()
         assert broker.url == url

@@ -24,9 +24,7 @@ KERAS = {
 
 
 def run(*arguments, **options):
-    return CliRunner().invoke(
-        tokenizer, [str(each) for each in arguments], auto_envvar_prefix="UNROLLED", **options
-    )
+    return CliRunner().invoke(tokenizer, [str(each) for each in arguments], auto_envvar_prefix="UNROLLED", **options)
 
 
 @pytest.fixture

@@ -143,9 +143,7 @@ def test_targets_exist(services, gpu_services):
     """The Dockerfile has the targets that the compose files build, and runs none of them as root."""
     stages = re.split(r"^FROM \S+ AS (\w+)$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
     text = dict(zip(stages[1::2], stages[2::2], strict=True))
-    targets = {
-        each[name]["build"]["target"] for each in (services, gpu_services) for name in ("worker", "producer")
-    }
+    targets = {each[name]["build"]["target"] for each in (services, gpu_services) for name in ("worker", "producer")}
     assert targets == {"light", "heavy"}
     for target in targets:
         assert "\nUSER unrolled\n" in text[target]

@@ -12,9 +12,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 KERNELS = (
     []
     if library.why_unavailable()
-    else [
-        (isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)
-    ]
+    else [(isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)]
 )
 # Largest absolute error of one gate: sigmoid, tanh.
 GATE_BOUND = {"float32": 3e-7, "bfloat16": 1.5e-4}
@@ -41,8 +39,7 @@ def exact_rows(weights, config, tokens):
     states = weights["embedding"].astype(np.float64)[tokens]
     for layer in range(config.num_lstm_layers):
         kernel, recurrent, bias = (
-            weights[f"lstm.{layer}.{name}"].astype(np.float64)
-            for name in ("kernel", "recurrent_kernel", "bias")
+            weights[f"lstm.{layer}.{name}"].astype(np.float64) for name in ("kernel", "recurrent_kernel", "bias")
         )
         hidden = cell = np.zeros(config.num_lstm_units)
         outputs = []
@@ -106,9 +103,7 @@ def test_gates(kernel):
 def test_float32_rows_of_1000_tokens(isa, weights_of, tmp_path, monkeypatch):
     """Float32 stays within 1e-5 of the exact result over 1,000 tokens."""
     monkeypatch.setenv("UNROLLED_ISA", isa)
-    config = ModelConfig(
-        vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4
-    )
+    config = ModelConfig(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
     weights = weights_of(config, 3)
     engine = FusedEngine(save_model(tmp_path, config, weights), threads=1)
     tokens = np.random.default_rng(1).integers(1, 301, 1000)
@@ -119,9 +114,7 @@ def test_float32_rows_of_1000_tokens(isa, weights_of, tmp_path, monkeypatch):
 def test_bfloat16_rows_of_1000_tokens(isa, tmp_path, monkeypatch):
     """Bfloat16 stays within 0.02 of the exact values, and within 1e-4 of their direction."""
     monkeypatch.setenv("UNROLLED_ISA", isa)
-    config = ModelConfig(
-        vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4
-    )
+    config = ModelConfig(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
     weights = new_weights(config, 3)
     weights["embedding"] *= 20  # as wide as a trained one: the untrained states are near zero
     engine = FusedEngine(save_model(tmp_path, config, weights), "bfloat16", threads=1)

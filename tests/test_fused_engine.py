@@ -24,9 +24,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 KERNELS = (
     []
     if library.why_unavailable()
-    else [
-        (isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)
-    ]
+    else [(isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)]
 )
 VOCAB = 9
 
@@ -108,9 +106,7 @@ def test_same_bytes_at_any_width(kernel, units, layers, model_of, monkeypatch):
     random = np.random.default_rng(units)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in (1, 2, 3, 5, 8, 4, 4, 4)]
     wanted = compute(engine, rows)
-    assert all(
-        same_bytes(output, compute(engine, [row])[0]) for row, output in zip(rows, wanted, strict=True)
-    )
+    assert all(same_bytes(output, compute(engine, [row])[0]) for row, output in zip(rows, wanted, strict=True))
 
 
 def test_threads_share_one_large_pool(model_of):
@@ -165,9 +161,7 @@ def test_callers_take_turns(model_of):
     pools = [[[token] * 40 for _ in range(30)] for token in range(1, VOCAB + 1)]
     wanted = [compute(engine, rows) for rows in pools]
     with ThreadPoolExecutor(4) as callers:
-        for expected, found in zip(
-            wanted, callers.map(lambda rows: compute(engine, rows), pools), strict=True
-        ):
+        for expected, found in zip(wanted, callers.map(lambda rows: compute(engine, rows), pools), strict=True):
             assert all(map(same_bytes, expected, found))
 
 
@@ -301,6 +295,4 @@ def test_without_a_compiler():
         env={**os.environ, "CXX": "no-such-compiler"},
     )
     assert done.returncode == 1
-    assert done.stderr == (
-        "the fused engine's kernel was not built: no C++ compiler found (no-such-compiler)\n"
-    )
+    assert done.stderr == ("the fused engine's kernel was not built: no C++ compiler found (no-such-compiler)\n")

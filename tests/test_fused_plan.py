@@ -49,10 +49,7 @@ def test_few_tokens_share_long_prefixes(rows):
 def test_any_vocabulary(vocab_size):
     """Sort keys of two and of four bytes a token order the same way, up to the largest id."""
     random = np.random.default_rng(vocab_size)
-    rows = [
-        (vocab_size - random.integers(0, min(vocab_size, 4), random.integers(0, 12))).tolist()
-        for _ in range(500)
-    ]
+    rows = [(vocab_size - random.integers(0, min(vocab_size, 4), random.integers(0, 12))).tolist() for _ in range(500)]
     assert plan(rows, vocab_size) == expected(rows)
 
 

@@ -38,9 +38,7 @@ def shard(rows, first_vector, index, content_hash):
     tokens = Ragged(values, np.cumsum([0, *(len(tokens) for _, tokens in rows)], dtype=np.int64))
     real = int((values != 0).sum())
     # Eighths from -2 on: exact, of both signs, each but once.
-    outputs = (
-        np.arange(first_vector * 4, (first_vector + real) * 4, dtype=np.float32).reshape(real, 4) / 8 - 2
-    )
+    outputs = np.arange(first_vector * 4, (first_vector + real) * 4, dtype=np.float32).reshape(real, 4) / 8 - 2
     info = FileInfo("ab" * 32, "fused", "float32", "golden", ShardId(index, content_hash), len(rows), real)
     return info, [row_id for row_id, _ in rows], tokens, outputs
 

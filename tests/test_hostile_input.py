@@ -137,9 +137,7 @@ def test_csv_quote_without_end(tmp_path):
 
 
 @settings(deadline=None)
-@given(
-    st.binary(max_size=200), st.sampled_from(["text", "jsonl"]), st.sampled_from(["auto", "text", "tokens"])
-)
+@given(st.binary(max_size=200), st.sampled_from(["text", "jsonl"]), st.sampled_from(["auto", "text", "tokens"]))
 def test_any_bytes_as_lines(tmp_path_factory, content, format, kind):
     """Whatever the bytes, each line is exactly one row or one bad row, or the file is refused."""
     path = write(tmp_path_factory.getbasetemp() / "any.bin", content)
@@ -246,9 +244,7 @@ def test_decompression_bomb(tmp_path, suffix):
     if suffix == ".gz":
         packer = zlib.compressobj(wbits=31)
     zeros = bytes(4_000_000)
-    path = write(
-        tmp_path / f"a.txt{suffix}", b"".join(packer.compress(zeros) for _ in range(40)) + packer.flush()
-    )
+    path = write(tmp_path / f"a.txt{suffix}", b"".join(packer.compress(zeros) for _ in range(40)) + packer.flush())
     assert path.stat().st_size < 1_000_000
     tracemalloc.start()
     (bad,) = rows_of(path, max_row_bytes=1_000_000)

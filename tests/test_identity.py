@@ -22,9 +22,7 @@ def row(file, position, id=None):
 def test_first_wins():
     """The second row of an id is bad and names the first, within a batch and across batches."""
     with IdentityLedger(["a", "b"]) as ledger:
-        first, second = ledger.unique(
-            [[row("a", 0, "x"), row("a", 1, "x")], [row("b", 7, "x"), row("b", 8, "y")]]
-        )
+        first, second = ledger.unique([[row("a", 0, "x"), row("a", 1, "x")], [row("b", 7, "x"), row("b", 8, "y")]])
     assert [type(found) for found in first + second] == [Row, BadRow, BadRow, Row]
     assert first[1].reason == "duplicate id; it is that of a row 0"
     assert (second[0].file, second[0].position, second[0].id) == ("b", 7, "x")

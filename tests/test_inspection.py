@@ -118,9 +118,7 @@ def test_damage_is_an_error_of_ours(tmp_path_factory, data):
     content = bytearray(path.read_bytes())
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3), label="places"):
         content[place] ^= 1 << data.draw(st.integers(0, 7), label="bit")
-    path.write_bytes(
-        content[: data.draw(st.integers(0, len(content)) | st.just(len(content)), label="bytes kept")]
-    )
+    path.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)), label="bytes kept")])
     try:
         contents = inspect_part(path)
     except FileFormatError as error:

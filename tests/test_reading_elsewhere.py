@@ -10,9 +10,7 @@ import pytest
 import unrolled
 
 PROSE = (Path(__file__).parent.parent / "docs" / "reading.md").read_text(encoding="utf-8")
-SNIPPETS = dict(
-    re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", PROSE, re.MULTILINE | re.DOTALL)
-)
+SNIPPETS = dict(re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", PROSE, re.MULTILINE | re.DOTALL))
 
 
 @pytest.fixture

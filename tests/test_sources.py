@@ -88,10 +88,7 @@ def test_bytes_are_counted(tmp_path):
 def test_named_fields(tmp_path):
     """Fields go by the names that the user gives; a named id must be there."""
     options = {"text_field": "body", "id_field": "key", "kind": "text"}
-    lines = (
-        '{"body": "b", "key": 1, "tokens": [1]}\n{"body": "b"}\n'
-        '{"body": "b", "key": null}\n{"text": "a", "key": 2}'
-    )
+    lines = '{"body": "b", "key": 1, "tokens": [1]}\n{"body": "b"}\n{"body": "b", "key": null}\n{"text": "a", "key": 2}'
     good, *bad = rows_of(write(tmp_path / "a.jsonl", lines), **options)
     assert plain(good) == ("b", None, "1")
     assert [row.reason for row in bad] == [
@@ -196,16 +193,12 @@ def test_arrow_types(tmp_path):
             (pa.array(["ok", "ö", None], pa.string_view()), pa.array([1, 2, 3], pa.int8())),
             (invalid, pa.array(["1", "2", "3"])),
             (
-                pa.StringArray.from_buffers(
-                    3, invalid.buffers()[1], invalid.buffers()[2], invalid.buffers()[0], 1
-                ),
+                pa.StringArray.from_buffers(3, invalid.buffers()[1], invalid.buffers()[2], invalid.buffers()[0], 1),
                 pa.array([1, 2, 3]),
             ),
         ]
     ):
-        rows = rows_of(
-            write(tmp_path / f"{at}.arrow", table_bytes(pa.table({"text": text, "id": id}), "arrows"))
-        )
+        rows = rows_of(write(tmp_path / f"{at}.arrow", table_bytes(pa.table({"text": text, "id": id}), "arrows")))
         assert [(type(row), row.id) for row in rows] == [
             (SourceRow, "1"), (SourceRow if at < 3 else BadRow, "2"), (BadRow, "3")
         ]  # fmt: skip
@@ -220,7 +213,5 @@ def test_starts_light():
     """Sources load neither pyarrow nor zstandard before an input needs them."""
     code = "import sys, producer.sources; print(sorted({'pyarrow', 'zstandard'} & set(sys.modules)))"
     root = Path(__file__).parents[1]
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
-    ).stdout
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
     assert out.strip() == "[]"

@@ -5,9 +5,7 @@ import pytest
 from worker.parquet.thrift import binary, i16, i32, i64, sequence, struct, varint
 
 
-@pytest.mark.parametrize(
-    ("number", "data"), [(0, "00"), (1, "01"), (127, "7f"), (128, "8001"), (50399, "df8903")]
-)
+@pytest.mark.parametrize(("number", "data"), [(0, "00"), (1, "01"), (127, "7f"), (128, "8001"), (50399, "df8903")])
 def test_varint(number, data):
     """Seven bits a byte, the lowest first."""
     assert varint(number).hex() == data

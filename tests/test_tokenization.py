@@ -76,9 +76,7 @@ def test_text_longer_than_a_call_allows(tmp_path, monkeypatch):
     """Batches are given to the tokenizer in parts by their characters, and nothing gets lost between them."""
     monkeypatch.setattr("producer.tokenization._ENCODE_CHARACTERS", 8)
     texts = ["a b", "a b a b a b a b a b", "", "b", "a", "b b b b"]
-    found = rows_of(
-        [text_row(text, at) for at, text in enumerate(texts)], load_tokenizer(saved(words(), tmp_path), 9)
-    )
+    found = rows_of([text_row(text, at) for at, text in enumerate(texts)], load_tokenizer(saved(words(), tmp_path), 9))
     assert [len(row.tokens) for row in found] == [len(text.split()) for text in texts]
 
 
@@ -140,9 +138,7 @@ def test_padding_that_the_file_names(tmp_path):
     assert load_tokenizer(saved(made, tmp_path), 9).token_to_id("nothing") == 0
 
 
-@pytest.mark.parametrize(
-    "content", [b"", b"{}", b"\xff\xfe", b"[" * 10000, b'{"model": {"type": "Nothing"}}', None]
-)
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[" * 10000, b'{"model": {"type": "Nothing"}}', None])
 def test_no_tokenizer_file(tmp_path, content):
     """Anything but a tokenizer file is a clear error."""
     path = tmp_path / "tokenizer.json"
@@ -156,7 +152,5 @@ def test_starts_light():
     """The command line must not wait for the tokenizers library."""
     code = "import sys, producer.tokenization, producer.cli_tokenizer; print('tokenizers' in sys.modules)"
     root = Path(__file__).parents[1]
-    out = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root
-    ).stdout
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
     assert out.strip() == "False"

@@ -27,9 +27,7 @@ class RowsDigest:
             blake2b(digest_size=_DIGEST_BYTES) for _ in range(4)
         )
 
-    def update(
-        self, ids: Sequence[str], mask_lengths: NDArray[np.integer], mask_values: NDArray[np.bool_]
-    ) -> None:
+    def update(self, ids: Sequence[str], mask_lengths: NDArray[np.integer], mask_values: NDArray[np.bool_]) -> None:
         """Add rows.
 
         Args:

@@ -55,9 +55,7 @@ def inspect_part(path: Path) -> PartContents:
         tokens += int(batch.lengths.sum(dtype=np.int64))
     for what, counted, stored in (("rows", rows, part.info.rows), ("real tokens", tokens, part.info.tokens)):
         if counted != stored:
-            raise FileFormatError(
-                f"{path}: holds {counted} {what}, its metadata says {stored}; write it again"
-            )
+            raise FileFormatError(f"{path}: holds {counted} {what}, its metadata says {stored}; write it again")
     return PartContents(part.info, part.columns, rows, tokens, digest.hexdigest())
 
 
@@ -73,6 +71,4 @@ def _check(record_batch: pa.RecordBatch, rows_before: int) -> None:
                 f" its {column} of {lengths[row]}; write the file again"
             )
     if batch.tokens is not None and not np.array_equal(batch.tokens != 0, batch.mask_values):
-        raise FileFormatError(
-            f"masks are not the sign of the tokens from row {rows_before} on; write the file again"
-        )
+        raise FileFormatError(f"masks are not the sign of the tokens from row {rows_before} on; write the file again")

@@ -34,13 +34,9 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    paths = (
-        _parquet_files(Path(source)) if isinstance(source, str | os.PathLike) else [Path(p) for p in source]
-    )
+    paths = _parquet_files(Path(source)) if isinstance(source, str | os.PathLike) else [Path(p) for p in source]
     if not paths:
-        raise FileFormatError(
-            f"no published file in {source}: give the output directory of a job that has begun"
-        )
+        raise FileFormatError(f"no published file in {source}: give the output directory of a job that has begun")
     return Dataset([Part(path) for path in paths])
 
 
@@ -162,7 +158,5 @@ def _refuse_mixed(parts: Sequence[Part]) -> None:
                 )
         shard = (part.info.job, str(part.info.shard))
         if shard in seen:
-            raise FileFormatError(
-                f"{seen[shard]} and {part.path} both hold shard {shard[1]}: leave one of them out"
-            )
+            raise FileFormatError(f"{seen[shard]} and {part.path} both hold shard {shard[1]}: leave one of them out")
         seen[shard] = part.path

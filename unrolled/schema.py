@@ -164,9 +164,7 @@ class FileInfo:
                 )
             decoded = value.decode("utf-8", errors="replace")
             if not allowed.fullmatch(decoded):
-                raise FileFormatError(
-                    f"metadata {METADATA_PREFIX}{key} is {decoded[:80]!r}, not {allowed.pattern}"
-                )
+                raise FileFormatError(f"metadata {METADATA_PREFIX}{key} is {decoded[:80]!r}, not {allowed.pattern}")
             return decoded
 
         if (stored := int(text("format_version", _COUNT))) != FORMAT_VERSION:

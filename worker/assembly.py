@@ -73,7 +73,12 @@ class Assembly:
         self.service = ShardService(
             settings, ledger, engine.units, disk, self._pool, buffers, self._patience, send, self._on_broken
         )
-        about = {"engine": engine.name, "precision": engine.precision, "concurrency": settings.concurrency}
+        about = {
+            "engine": engine.name,
+            "precision": engine.precision,
+            "concurrency": settings.concurrency,
+            "lease_seconds": settings.lease_seconds,
+        }
         self._watch = Watch(settings, ledger, self.service, self._pool, metrics, about, send)
         self._check_broker(client)
 

@@ -102,7 +102,11 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
 )
 @click.option("--health-file", type=click.Path(path_type=Path), help="Touched while the worker is well.")
 @click.option(
-    "--log-level", type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]), default="INFO", show_default=True
+    "--log-level",
+    type=click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"]),
+    default="INFO",
+    show_default=True,
+    help="Least severe messages that are logged, to standard error.",
 )
 def worker(log_level: str, **options: object) -> None:
     """Compute and publish shards until stopped.

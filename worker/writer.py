@@ -73,19 +73,13 @@ def encode(
     writer.finish(info.encode())
 
 
-def _check(
-    info: FileInfo, ids: Sequence[str], tokens: Ragged, outputs: NDArray[np.float32], real_tokens: int
-) -> None:
+def _check(info: FileInfo, ids: Sequence[str], tokens: Ragged, outputs: NDArray[np.float32], real_tokens: int) -> None:
     if not len(ids) == tokens.rows == info.rows:
         raise PayloadError(f"{len(ids)} ids for {tokens.rows} rows, the metadata counts {info.rows}")
     if not len(outputs) == real_tokens == info.tokens:
-        raise PayloadError(
-            f"{len(outputs)} vectors for {real_tokens} real tokens; the metadata counts {info.tokens}"
-        )
+        raise PayloadError(f"{len(outputs)} vectors for {real_tokens} real tokens; the metadata counts {info.tokens}")
     if outputs.dtype != np.float32 or not outputs.flags.c_contiguous:
-        raise PayloadError(
-            f"outputs are {outputs.dtype} with strides {outputs.strides}, not contiguous float32"
-        )
+        raise PayloadError(f"outputs are {outputs.dtype} with strides {outputs.strides}, not contiguous float32")
 
 
 def _encoded(ids: Sequence[str]) -> list[bytes]:

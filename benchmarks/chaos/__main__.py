@@ -2,8 +2,8 @@
 
     python benchmarks/chaos [--rounds 200] [--seed 1] [--at-once 3] [--engine auto] [--table FILE]
 
-A round is one job with a real broker, two real workers and the real `enqueue` command, disturbed at random from the round's
-seed, which is printed. It passes if the job completes by itself and
+A round is one job with a real broker, two real workers and the real `enqueue` command, disturbed at random from the
+round's seed, which is printed. It passes if the job completes by itself and
 - every input row is in exactly one file or in quarantine (or in the shard that was made to kill its worker),
 - every file equals, byte for byte, the one of an undisturbed run, and never looked otherwise from its first moment on,
 - no partial, stray or temporary file is left.

@@ -55,9 +55,7 @@ def prepare(root: Path, number: int, engine: str) -> Dataset:
     rng = random.Random(number)
     folder = root / f"dataset-{number}"
     folder.mkdir()
-    config = ModelConfig(
-        vocab_size=VOCABULARY, max_length=64, num_lstm_units=24, num_lstm_layers=2, embedding_dim=4
-    )
+    config = ModelConfig(vocab_size=VOCABULARY, max_length=64, num_lstm_units=24, num_lstm_layers=2, embedding_dim=4)
     save_model(folder / "model", config, new_weights(config, number))
     bad, failing, killing = set(), set(), set()
     lines = []
@@ -87,20 +85,24 @@ def _compute(dataset: Dataset) -> None:
     with EmbeddedBroker() as broker:
         environment = worker_environment(dataset, broker.url, kills=False, seconds=0.0)
         with (dataset.folder / "worker.log").open("ab") as log:
-            worker = subprocess.Popen([sys.executable, str(HERE / "misbehaving_worker.py")], env=environment, stdout=log, stderr=log)
+            command = [sys.executable, str(HERE / "misbehaving_worker.py")]
+            worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            enqueue = subprocess.run(enqueue_command(dataset), env=environment, cwd=dataset.folder, check=False,
-                                     capture_output=True)  # fmt: skip
+            enqueue = _quietly(enqueue_command(dataset), dataset, environment)
             if enqueue.returncode not in (0, 3):
                 raise SystemExit(enqueue.stderr.decode())
-            subprocess.run([sys.executable, "-m", "producer", "wait", "out", "--timeout", "120"], env=environment,
-                           cwd=dataset.folder, check=False, capture_output=True)  # fmt: skip
+            _quietly([sys.executable, "-m", "producer", "wait", "out", "--timeout", "120"], dataset, environment)
         finally:
             worker.terminate()
             worker.wait()
     directory = open_job(dataset.folder / "out")
     if directory.waiting() or directory.given_up():
         raise SystemExit(f"the undisturbed run of dataset {dataset.number} isn't complete: {dataset.folder}")
+
+
+def _quietly(command: list[str], dataset: Dataset, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
+    """Run a command beside the input, for two minutes at most."""
+    return subprocess.run(command, env=environment, cwd=dataset.folder, check=False, capture_output=True, timeout=120)
 
 
 def enqueue_command(dataset: Dataset) -> list[str]:

@@ -78,7 +78,8 @@ class Stage:
         for number, worker in enumerate(self._workers):
             if worker is None or worker.poll() is not None:
                 self.deaths += worker is not None
-                self._workers[number] = self._start([sys.executable, str(HERE / "misbehaving_worker.py")], f"worker-{number}.log")
+                command = [sys.executable, str(HERE / "misbehaving_worker.py")]
+                self._workers[number] = self._start(command, f"worker-{number}.log")
         producer = self._producer
         if producer is not None and producer.poll() is not None:
             self._queued = self._queued or producer.returncode in (0, 3)
@@ -254,12 +255,24 @@ def message(arguments: object, *, task: str = TASK, whole: bool = False) -> str:
     """A Celery message as it lies in Redis."""
     name = str(uuid.uuid4())
     body = json.dumps(arguments if whole else [arguments, {}, {}]).encode()
-    return json.dumps({
-        "body": base64.b64encode(body).decode(), "content-encoding": "utf-8", "content-type": "application/json",
-        "headers": {"lang": "py", "task": task, "id": name, "root_id": name, "parent_id": None, "group": None},
-        "properties": {"correlation_id": name, "delivery_mode": 2, "delivery_info": {"exchange": "", "routing_key": "x"},
-                       "priority": 0, "body_encoding": "base64", "delivery_tag": name},
-    })  # fmt: skip
+    headers = {"lang": "py", "task": task, "id": name, "root_id": name, "parent_id": None, "group": None}
+    properties = {
+        "correlation_id": name,
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": "x"},
+        "priority": 0,
+        "body_encoding": "base64",
+        "delivery_tag": name,
+    }
+    return json.dumps(
+        {
+            "body": base64.b64encode(body).decode(),
+            "content-encoding": "utf-8",
+            "content-type": "application/json",
+            "headers": headers,
+            "properties": properties,
+        }
+    )
 
 
 FAULTS = (

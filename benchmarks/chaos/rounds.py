@@ -87,7 +87,8 @@ def _await_completion(stage: Stage, result: Result) -> None:
     deadline = time.monotonic() + COMPLETION_SECONDS
     while not stage.complete():
         if time.monotonic() > deadline:
-            result.failures.append(f"not complete {COMPLETION_SECONDS:.0f} s after the last disturbance: {stage.describe()}")
+            late = f"not complete {COMPLETION_SECONDS:.0f} s after the last disturbance"
+            result.failures.append(f"{late}: {stage.describe()}")
             return
         _wait(stage, 0.2)
 

@@ -67,9 +67,7 @@ def as_text(summary: Summary, out: str) -> str:
     cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
     lines = [f"{cut}; {summary.sent:,} are queued{before}"]
     if summary.quarantined:
-        lines.append(
-            f"{summary.quarantined:,} row(s) are in quarantine, with reasons: unrolled quarantine {out}"
-        )
+        lines.append(f"{summary.quarantined:,} row(s) are in quarantine, with reasons: unrolled quarantine {out}")
     if summary.dead:
         lines.append(f"{summary.dead:,} shard(s) are dead; when the cause is gone: unrolled retry {out}")
     return "\n".join(lines)

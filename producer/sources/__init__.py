@@ -116,11 +116,7 @@ def _read(
     stdin: BinaryIO | None,
     on_bytes: Callable[[int], None] | None,
 ) -> Iterator[SourceBatch]:
-    if (
-        source.format in ("parquet", "arrow")
-        and source.compression == "none"
-        and source.size_bytes is not None
-    ):
+    if source.format in ("parquet", "arrow") and source.compression == "none" and source.size_bytes is not None:
         from producer.sources.tables import read_table  # noqa: PLC0415  (pyarrow takes its time to load)
 
         yield from read_table(Path(source.path), source.format, source.label, options, on_bytes)

@@ -43,8 +43,7 @@ def pick_columns(names: Sequence[str], options: SourceOptions) -> Columns:
         raise DamagedInputError(f"has both columns {text!r} and {tokens!r}; say which one counts (--kind)")
     if options.id_field is not None and options.id_field not in names:
         raise DamagedInputError(
-            f"has no column {options.id_field!r} for the ids; columns found: {_listed(names)}. "
-            "Name it (--id-field)"
+            f"has no column {options.id_field!r} for the ids; columns found: {_listed(names)}. Name it (--id-field)"
         )
     id_name = options.id_column if options.id_column in names else None
     for name in (there[0], id_name):

@@ -66,9 +66,7 @@ class Records:
     def end(self) -> Iterator[Unreadable]:
         """Yield what is left when the input ends within a record."""
         if self._open:
-            yield Unreadable(
-                f"a quoted field is never closed; it runs over {len(self._open)} lines to the end"
-            )
+            yield Unreadable(f"a quoted field is never closed; it runs over {len(self._open)} lines to the end")
             self._open = []
 
     def _parsed(self, run: list[str]) -> Iterator[list[str] | Unreadable]:
@@ -104,9 +102,7 @@ class Records:
         )
 
 
-def read_delimited(
-    chunks: Iterable[bytes], file: str, delimiter: str, options: SourceOptions
-) -> Iterator[SourceBatch]:
+def read_delimited(chunks: Iterable[bytes], file: str, delimiter: str, options: SourceOptions) -> Iterator[SourceBatch]:
     """Yield one row a record after the header, in batches; an empty chunk gives an empty batch.
 
     Raises:

@@ -69,9 +69,7 @@ def _check_content(head: bytes, source: SourceFile, options: SourceOptions) -> N
     if source.format in ("parquet", "arrow"):
         magic = b"PAR1" if source.format == "parquet" else b""
         if not head.startswith(magic) or not head:
-            raise DamagedInputError(
-                f"is no {source.format} file: it begins with {head[:4].hex(' ') or 'nothing'}"
-            )
+            raise DamagedInputError(f"is no {source.format} file: it begins with {head[:4].hex(' ') or 'nothing'}")
         return
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):

@@ -77,9 +77,7 @@ def split_lines(
         yield [joined()]
 
 
-def read_lines(
-    chunks: Iterable[bytes], file: str, options: SourceOptions, parse: ParseLine
-) -> Iterator[SourceBatch]:
+def read_lines(chunks: Iterable[bytes], file: str, options: SourceOptions, parse: ParseLine) -> Iterator[SourceBatch]:
     """Yield one row a line, in batches; an empty chunk gives an empty batch.
 
     Args:

@@ -50,18 +50,14 @@ class SourceOptions:
         if self.kind not in KINDS:
             raise RequestError(f"input kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         if self.text_field == self.tokens_field:
-            raise RequestError(
-                f"text and tokens can't both come from the field {self.text_field!r}; name two"
-            )
+            raise RequestError(f"text and tokens can't both come from the field {self.text_field!r}; name two")
         for name, value in (("max_row_bytes", self.max_row_bytes), ("batch_rows", self.batch_rows)):
             if value < 1:
                 raise RequestError(f"{name} is {value}; allowed: 1 or more")
         if not self.tick_seconds > 0:
             raise RequestError(f"tick_seconds is {self.tick_seconds}; allowed: more than 0")
         if self.follow and self.format in ("parquet", "arrow"):
-            raise RequestError(
-                f"{self.format} can't be followed; allowed with --follow: text, jsonl, csv, tsv"
-            )
+            raise RequestError(f"{self.format} can't be followed; allowed with --follow: text, jsonl, csv, tsv")
 
     @property
     def id_column(self) -> str:

@@ -45,9 +45,7 @@ def check_types(schema: Any, columns: Columns) -> None:
     if columns.is_text and not _is_text(type_):
         raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: text")
     if not columns.is_text and not (_is_list(content.type) and pa.types.is_integer(content.type.value_type)):
-        raise DamagedInputError(
-            f"column {content.name!r} is of type {content.type}; allowed: a list of integers"
-        )
+        raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: a list of integers")
     if columns.id is not None:
         ids = schema.field(columns.id)
         type_ = _value_type(ids.type)

@@ -151,9 +151,7 @@ def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
 
 def _parquet_parts(path: Path, columns: Columns, batch_rows: int) -> Iterator[_Part]:
     # Streamed a column chunk at a time: row groups may be larger than memory.
-    with pq.ParquetFile(
-        path, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True
-    ) as file:
+    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True) as file:
         names = file.schema_arrow.names
         wanted = [names[at] for at in (columns.content, columns.id) if at is not None]
         metadata = file.metadata
