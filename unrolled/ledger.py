@@ -189,12 +189,13 @@ class Claim:
     """What a worker learns when it reaches for a shard.
 
     Attributes:
-        state: "taken" (it is yours now), "held" (it is being computed), "gone" (nothing to do).
+        state: "taken" (it is yours now), "mine" (it was yours already: this is a second message, or the reply to an
+            earlier claim was lost), "held" (somebody else computes it), "gone" (nothing to do).
         tokens: token ids in the shard, as its producer counted them.
         died: 1 where another worker took the shard up and never came back, which makes it a suspect; else 0.
     """
 
-    state: Literal["taken", "held", "gone"]
+    state: Literal["taken", "mine", "held", "gone"]
     tokens: int = 0
     died: int = 0
 
@@ -237,7 +238,6 @@ class Ledger:
         self._models = f"{namespace}:models"
         self._workers = f"{namespace}:workers"
         self._scripts: dict[str, Any] = {}
-        self._unanswered: set[tuple[str, str]] = set()
 
     def submit(self, member: str, tokens: int, job_key: str, directory: str) -> bool:
         """Enter a shard, and its job, unless they are there; False where the shard was."""
@@ -246,20 +246,9 @@ class Ledger:
         return bool(self._run(_SUBMIT, keys, member, tokens, job_key, job, self.fingerprint))
 
     def claim(self, member: str, holder: str) -> Claim:
-        """Reach for a shard. A first start is counted with it, so that a death leaves its trace.
-
-        Safe to call again after an error: where the server did it and the reply was lost, the shard is taken.
-        """
-        try:
-            state, tokens, died = self._run(_CLAIM, self._keys, member, holder, self.lease_seconds)
-        except Exception:
-            self._unanswered.add((member, holder))
-            raise
-        repeated = (member, holder) in self._unanswered
-        self._unanswered.discard((member, holder))
-        if state == b"taken" or (state == b"mine" and repeated):
-            return Claim("taken", int(tokens), int(died))
-        return Claim("gone" if state == b"gone" else "held")
+        """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
+        state, tokens, died = self._run(_CLAIM, self._keys, member, holder, self.lease_seconds)
+        return Claim(_text(state), int(tokens), int(died))  # type: ignore[arg-type]
 
     def start_alone(self, member: str) -> int:
         """Count a start of a suspect with nothing else on board; how many workers there have been.
