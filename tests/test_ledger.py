@@ -98,6 +98,16 @@ def test_claim(ledger):
     assert ledger.claim(A, "two") == Claim("gone")
 
 
+def test_renewed_before_its_claim(ledger):
+    """A shard that a renewal took before the claim came is claimed like any other, and its start leaves its trace."""
+    submit(ledger, A)
+    assert ledger.renew([A], "one") == []
+    assert ledger.claim(A, "two") == Claim("held")
+    assert ledger.claim(A, "one") == Claim("mine", tokens=10, died=0)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+
+
 def test_claim_by_many(ledger):
     """Of twenty that reach for a shard at once, one gets it."""
     submit(ledger, A)
@@ -557,8 +567,6 @@ class LedgerMachine(RuleBasedStateMachine):
                 assert claim == Claim("held")
                 return
             assert claim == Claim("mine" if held else "taken", SHARDS.index(member) + 1, died)
-            if held:
-                return
             shard.holder, shard.taken = worker, self.now
             shard.started = shard.started or worker
             if not shard.resent:

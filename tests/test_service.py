@@ -105,16 +105,6 @@ def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
     assert parts.service.on_board() == {}
 
 
-def test_a_claim_whose_answer_got_lost_is_taken_up(site, parts):
-    """The ledger says that the shard is this worker's already, and nobody here has it: it is computed."""
-    rows = make_rows(2)
-    directory = site.enqueue(rows)
-    shard = only_shard(directory)
-    assert site.ledger.claim(member_of(directory.key, shard), parts.service.holder).state == "taken"
-    assert parts.service.handle(directory.key, shard) == "published"
-    check_outputs(directory, rows)
-
-
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
     """After a worker that died with the file published but the ledger not told, or with the file lost."""
     directory = site.enqueue(make_rows(2))

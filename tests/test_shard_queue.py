@@ -1,5 +1,6 @@
 """The producer's side of the queue: entered once, never more than fits, whatever the broker does."""
 
+import signal
 import threading
 import time
 from contextlib import closing
@@ -8,6 +9,7 @@ import numpy as np
 import pytest
 import redis
 from kombu import Connection, Queue
+from processes import make_rows, open_site
 
 from producer.broker import EmbeddedBroker
 from producer.queue import ShardQueue
@@ -111,6 +113,23 @@ def test_every_key_has_the_prefix(broker, directory):
             message.ack()
     assert b"mine:unacked" in seen
     assert {name for name in seen if not name.startswith(b"mine:")} == set()
+
+
+def test_every_key_of_a_worker_has_the_prefix(broker_url, tmp_path):
+    """A real worker's keys and channels, its remote control's included, are under the prefix, at work and after."""
+    with open_site(tmp_path, broker_url) as site:
+        worker = site.worker(site.with_plan(gate=str(site.gate))).wait_ready()
+        directory = site.enqueue(make_rows(4))
+        eventually(lambda: site.ledger.counts().running)
+        client, prefix = site.queue.client, site.ledger._namespace.encode() + b":"
+        names = set(client.keys("*")) | set(client.pubsub_channels("*"))
+        site.gate.touch()
+        site.wait_done(directory)
+        worker.signal(signal.SIGTERM)
+        worker.wait()
+        names |= set(client.keys("*"))
+    assert prefix + b"unacked" in names
+    assert {name for name in names if not name.startswith(prefix)} == set()
 
 
 def test_namespaces_and_models_apart(broker, tmp_path):

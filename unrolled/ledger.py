@@ -58,17 +58,17 @@ local tokens = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
 local started = redis.call('HGET', KEYS[5], ARGV[1])
 local lonely = redis.call('HGET', KEYS[6], ARGV[1]) or '0 '
 local died = ((started and started ~= ARGV[2]) or not string.find(lonely, '^0 ')) and 1 or 0
-local expiry = redis.call('ZSCORE', KEYS[3], ARGV[1])
+local expiry, state = redis.call('ZSCORE', KEYS[3], ARGV[1]), 'taken'
 if expiry and tonumber(expiry) > now then
-  if redis.call('HGET', KEYS[4], ARGV[1]) == ARGV[2] then return {'mine', tokens, died} end
-  return {'held', 0, 0}
+  if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return {'held', 0, 0} end
+  state = 'mine'
 end
 redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[1])
 redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
 if redis.call('SISMEMBER', KEYS[10], ARGV[1]) == 0
   and tonumber(sent) > tonumber(redis.call('GET', KEYS[7]) or '0') then redis.call('SET', KEYS[7], sent) end
 if not started then redis.call('HSET', KEYS[5], ARGV[1], ARGV[2]) end
-return {'taken', tokens, died}
+return {state, tokens, died}
 """
 )
 
@@ -189,8 +189,8 @@ class Claim:
     """What a worker learns when it reaches for a shard.
 
     Attributes:
-        state: "taken" (it is yours now), "mine" (it was yours already: this is a second message, or the reply to an
-            earlier claim was lost), "held" (somebody else computes it), "gone" (nothing to do).
+        state: "taken" (it is yours now), "mine" (it was already: this is a second message, the reply to an earlier
+            claim was lost, or a renewal came first), "held" (somebody else computes it), "gone" (nothing to do).
         tokens: token ids in the shard, as its producer counted them.
         died: 1 where another worker took the shard up and never came back, which makes it a suspect; else 0.
     """

@@ -67,6 +67,7 @@ class ShardService:
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.jobs = Jobs(ledger, settings.output_root)
+        self._reached_for: set[str] = set()
         self._on_board: dict[str, float] = {}
         self._changed = threading.Condition()
         self._settings = settings
@@ -92,22 +93,31 @@ class ShardService:
             log.warning("message dropped: %s", error)
             return "dropped"
         with self._changed:
-            if member in self._on_board:
+            if member in self._reached_for:
                 return "held"
-            self._on_board[member] = time.monotonic()
+            self._reached_for.add(member)
+        try:
+            return self._claim(member)
+        finally:
+            with self._changed:
+                self._reached_for.discard(member)
+                self._on_board.pop(member, None)
+                self._changed.notify_all()
+
+    def _claim(self, member: str) -> str:
         try:
             claim = self._on_broker(lambda: self._ledger.claim(member, self.holder))
-            # What is this worker's already, without being on board, is what an answer that got lost said.
-            return self._attempt(member, claim) if claim.state in ("taken", "mine") else claim.state
         except GivenBackError:
             return "left"
         except Exception:
             log.exception("%s: the ledger's answer can't be read; left there", member)
             return "left"
-        finally:
-            with self._changed:
-                self._on_board.pop(member, None)
-                self._changed.notify_all()
+        if claim.state in ("held", "gone"):
+            return claim.state
+        # Taken now, or by a claim whose answer got lost. Not before it: what is on board has its lease renewed.
+        with self._changed:
+            self._on_board[member] = time.monotonic()
+        return self._attempt(member, claim)
 
     def on_board(self) -> dict[str, float]:
         """Shards that are held now: member → when it was taken, on the monotonic clock."""
