@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import _thread
+import signal
+import threading
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from unrolled.publishing import publish_bytes
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from pathlib import Path
+    from types import FrameType
 
     from producer.enqueuing import Summary
     from producer.job_status import JobStatus
@@ -62,15 +64,38 @@ def run_job(
             "UNROLLED_NAMESPACE": namespace,
             "UNROLLED_MODEL": str(submission.model),
         }
-        crew = stack.enter_context(Workers(workers, settings, directory.path / LOGS, _thread.interrupt_main))
+        stack.enter_context(_interruptible())
+        crew = stack.enter_context(Workers(workers, settings, directory.path / LOGS, _interrupt))
         try:
             summary = enqueue_to(prepared, url, namespace, max_queued_tokens)
+            if crew.failure:  # a live input was ended by it, in order
+                raise crew.failure
             with progress("computing") as bar:
                 return summary, wait_for_job(directory, url, namespace, bar)
         except KeyboardInterrupt:
             if crew.failure:
                 raise crew.failure from None
             raise
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let `_interrupt` do what Ctrl-C does, even where the shell has this process ignore Ctrl-C (`unrolled run … &`)."""
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
+
+
+def _interrupt() -> None:
+    # A real signal: it wakes the main thread from a read that no input may ever end.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
 
 @contextmanager

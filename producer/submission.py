@@ -139,7 +139,8 @@ def submit(
         enqueuer = Enqueuer(prepared.directory, queue, live=live, each=each)
         batches = read_batches(prepared.plan, prepared.submission.source, on_bytes=on_bytes)
         if live:
-            batches = _continued(batches, read_manifest(prepared.directory.path).rows, stopped)
+            first = read_manifest(prepared.directory.path).rows
+            batches = _continued(batches, first, stopped, prepared.submission.source.batch_rows)
         rows: Iterable[RowBatch] = identities.unique(
             tokenize(
                 batches,
@@ -160,9 +161,12 @@ def _room_for_ids(directory: JobDirectory) -> Path:
     return room
 
 
-def _continued(batches: Iterator[SourceBatch], first: int, stopped: threading.Event | None) -> Iterator[SourceBatch]:
+def _continued(
+    batches: Iterator[SourceBatch], first: int, stopped: threading.Event | None, batch_rows: int
+) -> Iterator[SourceBatch]:
     """A live stream's rows, numbered on from where the last run ended, so that no two have one id."""
     for batch in batches:
-        if stopped and stopped.is_set():
-            return
         yield [replace(row, position=row.position + first) for row in batch] if first else batch
+        # What is off the pipe can't be read again. A batch that isn't full is the last one of what was read.
+        if stopped and stopped.is_set() and len(batch) < batch_rows:
+            return

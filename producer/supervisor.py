@@ -17,24 +17,44 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-#: Exit status of a worker that can't start: trying again wouldn't help.
-UNUSABLE = 2
+#: Exit statuses of a worker that can't start, for its settings, model or engine are no good: so will the next be.
+UNUSABLE = (1, 2)
+#: How long a start may take; later, such a status is a death like any other.
+START_SECONDS = 20.0
 #: A worker that ran at least this long before it died may be started again without counting.
 LONG_ENOUGH_SECONDS = 60.0
 #: Deaths in a row, each soon after the start, before the job is stopped. More than a poison shard may cause.
 MOST_DEATHS = 20
 TICK_SECONDS = 0.1
-STOP_SECONDS = 60.0
+STOP_SECONDS = 60
+#: Between two calls of `on_failure`, for the first may come while its hearer is in the midst of something.
+REMINDER_SECONDS = 5.0
+
+# Whatever ends the owner, kill -9 included, closes this script's standard input. Workers join its process group, so
+# one signal reaches them all and nobody else: a group keeps its number as long as its leader lives. Their process ids
+# come as lines and only say how long to wait, $1 seconds at most.
+_WATCH = """
+pids=
+while read -r pid; do pids="$pids $pid"; done
+trap '' TERM
+kill -TERM 0
+left=$1
+for pid in $pids; do
+    while [ "$left" -gt 0 ] && kill -0 "$pid"; do sleep 1; left=$((left - 1)); done
+done
+kill -KILL 0
+"""
 
 
 class Workers:
-    """Starts workers, starts a dead one again, and stops them all at the end.
+    """Starts workers, starts a dead one again, and stops them all at the end. None of them outlives this process.
 
     Args:
         count: how many.
         environment: `UNROLLED_*` variables: settings travel this way, so that no secret is in a command line.
         logs: directory for `worker-<n>.log`.
-        on_failure: called once, in another thread, when going on is pointless; the reason is `failure`.
+        on_failure: called in another thread when going on is pointless, and again until the block ends; the
+            reason is `failure`.
     """
 
     def __init__(self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None]) -> None:
@@ -46,13 +66,23 @@ class Workers:
         self._started = [0.0] * count
         self._deaths = 0
         self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="supervisor", daemon=True)
+        self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self._watch: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        """Start them."""
-        self._logs.mkdir(exist_ok=True)
-        for number in range(len(self._processes)):
-            self._start(number)
+        """Start them.
+
+        Raises:
+            UnrolledError: the logs can't be written, or no process can be started.
+        """
+        try:
+            self._logs.mkdir(exist_ok=True)
+            self._watch = _start_watch()
+            for number in range(len(self._processes)):
+                self._start(number)
+        except OSError as error:
+            self._end()
+            raise UnrolledError(f"the workers can't be started: {error}") from error
         self._thread.start()
         return self
 
@@ -60,6 +90,9 @@ class Workers:
         """Stop them: what is on board is finished or given back."""
         self._stop.set()
         self._thread.join()
+        self._end()
+
+    def _end(self) -> None:
         running = [process for process in self._processes if process and process.poll() is None]
         for process in running:
             process.send_signal(signal.SIGTERM)
@@ -70,41 +103,70 @@ class Workers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        if self._watch is not None:
+            self._watch.kill()
+            self._watch.communicate()
 
     def _start(self, number: int) -> None:
+        watch = self._watch
+        if watch is None or watch.stdin is None:
+            raise OSError("nobody watches them")
         with self._log(number).open("ab") as log:
-            self._processes[number] = subprocess.Popen(
+            process = subprocess.Popen(
                 [sys.executable, "-m", "worker"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,  # Ctrl-C is this process's to hear, and to pass on
+                process_group=watch.pid,  # Ctrl-C is this process's to hear, and to pass on
             )
+        self._processes[number] = process
         self._started[number] = time.monotonic()
+        watch.stdin.write(b"%d\n" % process.pid)
+        watch.stdin.flush()
 
-    def _watch(self) -> None:
+    def _supervise(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
             for number, process in enumerate(self._processes):
                 if process is None or process.poll() is None:
                     continue
-                if time.monotonic() - self._started[number] > LONG_ENOUGH_SECONDS:
-                    self._deaths = 0
-                self._deaths += 1
-                if process.returncode == UNUSABLE or self._deaths > MOST_DEATHS:
-                    self._fail(number, process.returncode)
+                lived = time.monotonic() - self._started[number]
+                self._deaths = 1 if lived > LONG_ENOUGH_SECONDS else self._deaths + 1
+                unusable = process.returncode in UNUSABLE and lived < START_SECONDS
+                if unusable or self._deaths > MOST_DEATHS:
+                    self._fail(self._last_words(number, process.returncode))
                     return
-                self._start(number)
+                try:
+                    self._start(number)
+                except OSError as error:
+                    self._fail(f"the worker died and can't be started again: {error}")
+                    return
 
-    def _fail(self, number: int, status: int) -> None:
+    def _fail(self, reason: str) -> None:
+        self.failure = UnrolledError(reason)
+        self._on_failure()
+        while not self._stop.wait(REMINDER_SECONDS):
+            self._on_failure()
+
+    def _last_words(self, number: int, status: int) -> str:
         log = self._log(number)
         last = "no output"
         with contextlib.suppress(OSError):
             lines = [line for line in log.read_text(errors="replace").splitlines() if line.strip()]
             last = lines[-1] if lines else last
         how = f"exit status {status}" if status >= 0 else f"signal {-status}"
-        self.failure = UnrolledError(f"the worker doesn't run ({how}): {last}\nIts log: {log}")
-        self._on_failure()
+        return f"the worker doesn't run ({how}): {last}\nIts log: {log}"
 
     def _log(self, number: int) -> Path:
         return self._logs / f"worker-{number}.log"
+
+
+def _start_watch() -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        ["/bin/sh", "-c", _WATCH, "sh", str(STOP_SECONDS)],
+        cwd="/",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        process_group=0,
+    )

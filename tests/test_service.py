@@ -197,7 +197,7 @@ def test_a_job_of_another_model_is_refused(site, parts, caplog):
     shard = "000000-0123456789ab"
     site.ledger.submit(member_of(directory.key, shard), 10, directory.key, str(directory.path))
     before = sorted(directory.path.rglob("*"))
-    assert parts.service.handle(directory.key, shard) == "given up"
+    assert parts.service.handle(directory.key, shard) == "put off"
     (text,) = warnings_in(caplog)
     assert FOREIGN in text
     assert site.model.fingerprint in text
@@ -209,9 +209,10 @@ def test_a_directory_outside_of_the_root_is_refused(site, caplog):
     """Nothing is written there; the text names the root."""
     directory = site.enqueue(make_rows(2))
     with worker_parts(site, output_root=site.root / "below") as parts:
-        assert parts.service.handle(directory.key, only_shard(directory)) == "given up"
+        assert parts.service.handle(directory.key, only_shard(directory)) == "put off"
     assert "--output-root" in warnings_in(caplog)[0]
     assert directory.published() == directory.given_up() == set()
+    assert site.ledger.counts().shards == 1, "a worker that is set up rightly must still find it"
 
 
 def test_a_hostile_job_entry_stops_nobody(site, parts):

@@ -15,7 +15,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from unrolled.errors import BrokenWorkerError, RequestError
+from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
 from unrolled.messages import parse_member
 from worker.admission import Admission
 from worker.disk import tokens_claimed
@@ -138,9 +138,14 @@ class ShardService:
     def _attempt(self, member: str, claim: Claim) -> str:
         start: Start = "none" if claim.died else "first"
         job_key, _, shard = member.partition("/")
-        directory: JobDirectory | None = None
         try:
             directory = self._on_broker(lambda: self.jobs.find(job_key))
+        except GivenBackError:
+            return self._give_back(member, start)
+        except (AwayError, JobError) as error:
+            # Perhaps it is this worker that is set up wrongly: another may find the job, so nothing is recorded.
+            return self._put_off(member, start, error)
+        try:
             # What is taken for it is told by what will be read, not by what the queue says.
             size = self._token_bytes * tokens_claimed(directory, shard)
             with self._admission.admit(size, alone=claim.died > 0):
@@ -194,7 +199,7 @@ class ShardService:
             log.warning("%s: couldn't be given back (%s); its lease runs out by itself", member, error)
         return "given back"
 
-    def _put_off(self, member: str, start: Start, error: AwayError) -> str:
+    def _put_off(self, member: str, start: Start, error: UnrolledError) -> str:
         """Let it go without a message: it comes up again when the ledger is swept, a lease from now."""
         job_key = member.partition("/")[0]
         with self._changed:
@@ -220,11 +225,10 @@ class ShardService:
         if back:
             log.warning("job %s: its directory is back", job_key)
 
-    def _bury(self, directory: JobDirectory | None, member: str, start: Start, reason: str) -> str:
+    def _bury(self, directory: JobDirectory, member: str, start: Start, reason: str) -> str:
         log.error("%s is given up: %s", member, reason)
         try:
-            if directory is not None:
-                self._disk.bury(directory, member.partition("/")[2], reason)
+            self._disk.bury(directory, member.partition("/")[2], reason)
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)

@@ -151,10 +151,11 @@ class Watch:
             count = enter_waiting(self._ledger, directory, self._send_keeping_leases) if directory.waiting() else 0
         except (UnrolledError, OSError) as error:
             log.warning("job %s: what waits can't be entered: %s; trying again later", key, error)
-            count = 0
+            self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
+            return
         if count:
             log.warning("Redis lost shards of job %s; entered %d again", key, count)
-        else:
+        elif not self._ledger.knows(key):  # all that waits is dead, or published: no need to look at it all the time
             self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
 
     def _tell_of_strangers(self) -> None:
