@@ -52,6 +52,8 @@ def wait_for_job(
             began = time.monotonic()
             status = reader.read()
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
+            if status.complete and queue:
+                _forget(queue, directory)
             if status.complete or (until is not None and time.monotonic() >= until):
                 return status
             teller.tell(status)
@@ -66,6 +68,15 @@ def wait_for_job(
     finally:
         if queue:
             queue.close()
+
+
+def _forget(queue: ShardQueue, directory: JobDirectory) -> None:
+    """Let Redis forget a job that is done, unless a worker has yet to take its last shard out of the ledger."""
+    try:
+        if not queue.ledger.members(directory.key)[0]:
+            queue.ledger.forget(directory.key)
+    except AWAY:
+        return  # a few bytes stay behind
 
 
 def _mend(queue: ShardQueue, directory: JobDirectory, status: JobStatus, teller: _Teller) -> None:

@@ -263,6 +263,19 @@ def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
     assert (len(directory.published()), directory.waiting()) == (5, set())
 
 
+def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
+    """Nothing of it stays behind, but not before its last shard has left the ledger."""
+    directory = finished_job(tmp_path)
+    (shard, *_) = directory.published()
+    member = member_of(directory.key, shard)
+    ledger.submit(member, 5, directory.key, str(tmp_path))
+    assert run_with(broker, "wait", tmp_path).exit_code == 0
+    assert ledger.job_directory(directory.key) == str(tmp_path)
+    ledger.remove(member)
+    assert run_with(broker, "wait", tmp_path).exit_code == 0
+    assert ledger.job_directory(directory.key) is None
+
+
 def test_wait_enters_the_part_that_a_crash_of_redis_took(tmp_path, broker, ledger):
     """Redis still knows the job, but its last second is gone."""
     directory = make_job(tmp_path, shards=3)

@@ -340,15 +340,21 @@ def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
     assert entered(site, directory)[0] == {shard}
 
 
-def test_a_broken_engine_gives_back_and_is_told_once(site):
-    """Every shard on board is blameless; the worker is asked to stop a single time."""
+def test_a_broken_engine_gives_back_and_is_told_once(site, caplog):
+    """Every shard of its pool is blameless, and the worker is asked to stop a single time."""
     directory = site.enqueue(make_rows(8))
-    shards = sorted(directory.waiting())
-    with ThreadPoolExecutor(4) as threads, worker_parts(site, site.with_plan(breaks_on=[1, 3, 5, 7])) as parts:
-        futures = [in_background(threads, parts, directory, shard) for shard in shards]
+    first, *others = sorted(directory.waiting())
+    plan = site.with_plan(gate=str(site.gate), breaks_on=[3])
+    with ThreadPoolExecutor(4) as threads, worker_parts(site, plan) as parts:
+        in_background(threads, parts, directory, first)
+        eventually(site.calls, "the engine at work")
+        futures = [in_background(threads, parts, directory, shard) for shard in others]
+        eventually(lambda: len(parts._pool._waiting) == 3, "the others in the pool")
+        site.gate.touch()
         assert {future.result(10) for future in futures} == {"given back"}
         assert isinstance(parts.broken, BrokenWorkerError)
-    for shard in shards:
+    assert [record.levelno for record in caplog.records].count(logging.CRITICAL) == 1
+    for shard in others:
         assert site.ledger.claim(member_of(directory.key, shard), "next").died == 0
 
 

@@ -1,0 +1,212 @@
+"""`unrolled run`: a whole job by one command, on a machine where anything may end at any moment."""
+
+import json
+import os
+import signal
+import subprocess
+
+import psutil
+import pytest
+from processes import eventually
+from shell import ENGINE, children, end, environment, gone, make_model, start, start_worker, unrolled, words, write_rows
+
+from producer.options import BROKER_FILE
+from producer.submission import Submission
+from unrolled.job import open_job
+from unrolled.reader import open_dataset
+
+ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in range(4000)}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with a model and rows."""
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    return tmp_path
+
+
+def command(*more, out="out"):
+    return ("run", "rows.jsonl", "--model", "model", "--out", out, "--shard-tokens", "100", "--engine", ENGINE, *more)
+
+
+def check_complete(out):
+    """Every row is there once, in order, by the files alone."""
+    assert [row.id for row in open_dataset(out)] == list(ROWS)
+    assert unrolled("verify", out).returncode == 0
+
+
+def record_of(path):
+    return path / "out" / BROKER_FILE
+
+
+def published(path):
+    return len(list((path / "out").glob("*.parquet")))
+
+
+def test_a_whole_job_leaves_files_and_nothing_else(place):
+    """Exit status 0, a summary, the workers' log; no broker's record, no process, no list of ids."""
+    before = psutil.Process().children(recursive=True)
+    done = unrolled(*command(), cwd=place)
+    assert done.returncode == 0, done.stderr
+    shards = published(place)
+    assert done.stdout == (
+        f"{place}/out: complete\n"
+        f"4,000 rows are published, in {shards:,} files\n"
+        f"out: verified; 4,000 rows in, 4,000 out in {shards:,} whole files (5,600 tokens), 0 in quarantine\n"
+    )
+    check_complete(place / "out")
+    assert psutil.Process().children(recursive=True) == before
+    assert not record_of(place).exists()
+    assert list((place / "out" / "_ids").iterdir()) == []
+    assert list((place / "out" / "_pending").iterdir()) == []
+    assert "Traceback" not in (place / "out" / "_logs" / "worker-0.log").read_text()
+
+
+def test_the_same_command_again_does_nothing_again(place):
+    """No file is written anew, and --json tells of the same job."""
+    assert unrolled(*command(), cwd=place).returncode == 0
+    before = {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")}
+    done = unrolled(*command("--json"), cwd=place)
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert (found["complete"], found["rows_published"], found["done"]) == (True, 4000, len(before))
+    assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == before
+
+
+def test_it_goes_on_after_kill_9_and_leaves_no_process(place):
+    """Broker and workers of a run that was killed end by themselves; the same command completes the job."""
+    run = start(*command("--workers", "2"), cwd=place)
+    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
+    below = psutil.Process(run.pid).children(recursive=True)
+    assert len(children(run.pid, "worker")) == 2
+    run.kill()
+    run.communicate()
+    eventually(lambda: gone(below), f"{below} to end", 30)
+    assert record_of(place).exists()
+    status = unrolled("status", "out", "--json", cwd=place)
+    assert json.loads(status.stdout)["queue"] is None  # the record leads nowhere, and is not taken for a broker
+    assert unrolled(*command(), cwd=place).returncode == 0
+    check_complete(place / "out")
+    assert not record_of(place).exists()
+
+
+def test_ctrl_c_ends_all_in_order(place):
+    """Exit status 130 and one line; nothing runs on, no record is left; the same command goes on."""
+    run = start(*command("--workers", "2"), cwd=place)
+    eventually(lambda: published(place) > 3, "some files")
+    below = psutil.Process(run.pid).children(recursive=True)
+    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 130
+    assert said.endswith("Interrupted; what is done stays. The same command, given again, goes on from there.\n")
+    assert "Traceback" not in said
+    assert gone(below)
+    assert not record_of(place).exists()
+    for log in (place / "out" / "_logs").iterdir():
+        assert "Traceback" not in log.read_text()
+    assert unrolled(*command(), cwd=place).returncode == 0
+    check_complete(place / "out")
+
+
+def test_status_finds_the_broker_of_a_run(place):
+    """Another terminal sees workers and queue without being told where they are, while the run is at work."""
+    reading = subprocess.PIPE
+    run = start("run", "-", "--follow", "--flush-seconds", "0.1", "--format", "jsonl", *command()[2:], cwd=place, stdin=reading)
+    run.stdin.write((place / "rows.jsonl").read_text())
+    run.stdin.flush()
+
+    def looked():
+        if not record_of(place).exists():
+            return None
+        return json.loads(unrolled("status", "out", "--json", cwd=place).stdout)
+
+    eventually(lambda: (found := looked()) and found["queue"] and found["queue"]["workers"], "a worker in the status")
+    eventually(lambda: looked()["rows_published"] == len(ROWS), "all rows published while the input is open")
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 0, said
+    check_complete(place / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "abacus"], "'abacus' is not one of 'auto', 'fused', 'tensorflow'"),
+        (["--engine", "tensorflow", "--precision", "bfloat16"], "take --engine fused for bfloat16"),
+        (["--memory-budget", "lots"], "a number of bytes is expected, such as 512M or 1.5G"),
+    ],
+)
+def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, options, said):
+    """Exit status 1, the worker's own last line and where its log is; soon, with nothing left running."""
+    before = psutil.Process().children(recursive=True)
+    done = unrolled(*command(*options), cwd=place, timeout=20)
+    assert done.returncode == 1
+    assert f"Error: the worker doesn't run (exit status" in done.stderr
+    assert said in done.stderr
+    assert done.stderr.endswith(f"Its log: {place}/out/_logs/worker-0.log\n")
+    assert psutil.Process().children(recursive=True) == before
+    assert not record_of(place).exists()
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_failure_is_told_even_while_the_input_is_silent(place, follow):
+    """A pipe that stays open, in a shell that has its background jobs ignore Ctrl-C, doesn't keep the run."""
+    more = ["--follow"] if follow else []
+    line = ["trap '' INT; exec", *words("run", "-", "--format", "jsonl", *more, *command("--engine", "abacus")[2:])]
+    with subprocess.Popen(
+        ["/bin/sh", "-c", " ".join(line)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place, env=environment()
+    ) as run:  # fmt: skip
+        assert run.wait(20) == 1
+        assert "'abacus' is not one of" in run.stderr.read()
+
+
+def test_a_broker_that_is_named_is_used_and_left_alone(place, broker):
+    """Its own worker and one that was there share the work; no record is made."""
+    helper = start_worker(place / "helper.log", broker=broker.url, model=place / "model", engine=ENGINE)
+    done = unrolled(*command("--broker", broker.url), cwd=place)
+    assert done.returncode == 0, done.stderr
+    check_complete(place / "out")
+    assert not record_of(place).exists()
+    assert helper.poll() is None
+    assert end(helper) == 0
+
+
+def test_rows_in_quarantine_are_counted(place):
+    """Exit status 3: all is done, but not all rows could be used."""
+    with (place / "rows.jsonl").open("a") as file:
+        file.write('{"id": "bad", "tokens": [51]}\nnonsense\n')
+    done = unrolled(*command(), cwd=place)
+    assert done.returncode == 3
+    assert "2 row(s) are in quarantine, with reasons: unrolled quarantine" in done.stdout
+    check_complete(place / "out")
+
+
+def test_workers_that_are_killed_are_replaced(place):
+    """Each worker is killed once as soon as it has a process id; the job completes all the same."""
+    run = start(*command("--workers", "2", "--max-attempts", "5"), cwd=place)
+    killed = set()
+
+    def kill_next():
+        for worker in children(run.pid, "worker") if run.poll() is None else ():
+            if published(place) > 2 * len(killed) and worker.pid not in killed and len(killed) < 4:
+                killed.add(worker.pid)
+                worker.kill()
+        return len(killed) == 4 or run.poll() is not None
+
+    eventually(kill_next, "four kills")
+    output, said = run.communicate(timeout=60)
+    assert run.returncode == 0, output + said
+    assert killed
+    check_complete(place / "out")
+
+
+def test_two_runs_into_one_directory_do_not_mix(place):
+    """The second one is told that the first is at work."""
+    run = start("run", "-", "--follow", "--format", "jsonl", *command()[2:], cwd=place, stdin=subprocess.PIPE)
+    eventually(lambda: (place / "out" / "_ids").exists(), "the first one at work")
+    done = unrolled("run", "-", "--follow", "--format", "jsonl", *command()[2:], cwd=place)
+    assert done.returncode == 1
+    assert "another `unrolled enqueue` is writing to this directory; wait for it or stop it" in done.stderr
+    run.communicate((place / "rows.jsonl").read_text(), timeout=60)
+    assert run.returncode == 0
+    check_complete(place / "out")
