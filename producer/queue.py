@@ -11,7 +11,7 @@ import redis
 from celery import Celery
 from kombu.entity import Queue
 
-from unrolled.connection import check_broker_url, client_url, without_secret
+from unrolled.connection import celery_url, check_broker_url, client_url, explain, refuses, without_secret
 from unrolled.errors import TransientError, UnrolledError
 from unrolled.ledger import Ledger
 from unrolled.messages import TASK, queue_name, transport_options
@@ -26,13 +26,6 @@ T = TypeVar("T")
 
 #: What a broker that is away, or can't take anything just now, gives.
 AWAY = (redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
-#: What Redis answers at once, and always: waiting wouldn't help. Scripts and kombu hide the errors' types.
-_REFUSED = (
-    redis.AuthenticationError,
-    redis.exceptions.AuthorizationError,
-    redis.exceptions.NoPermissionError,
-)
-_REFUSALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure", "DB index is out of range", "CERTIFICATE_VERIFY")
 FIRST_PAUSE, LONGEST_PAUSE, FULL_PAUSE = 0.1, 2.0, 0.1
 SOCKET_SECONDS = 10.0
 
@@ -58,6 +51,8 @@ class ShardQueue:
         say: Callable[[str], None] | None = None,
     ) -> None:
         self._shown = without_secret(check_broker_url(broker))
+        self._url = broker
+        self._reached = False
         self._max_queued_tokens = max_queued_tokens
         self._say = say or (lambda _: None)
         self._stop = threading.Event()
@@ -66,7 +61,7 @@ class ShardQueue:
         )
         self.ledger = Ledger(self.client, namespace, fingerprint)
         queue = queue_name(fingerprint)
-        self._celery = Celery("unrolled-producer", broker=broker, set_as_current=False)
+        self._celery = Celery("unrolled-producer", broker=celery_url(broker), set_as_current=False)
         self._celery.conf.update(
             task_serializer="json",
             task_default_queue=queue,
@@ -115,8 +110,9 @@ class ShardQueue:
             except AWAY as error:
                 if refuses(error):
                     raise self._refused(error) from error
-                trouble = f"broker {self._shown} is away ({error})"
+                trouble = f"broker {self._shown} is away ({error if self._reached else explain(self._url, error)})"
             else:
+                self._reached = True
                 if since is not None:
                     self._say(f"going on after {time.monotonic() - since:.0f} s")
                 return result
@@ -145,22 +141,10 @@ class ShardQueue:
         self.client.close()
 
     def _refused(self, error: Exception) -> UnrolledError:
-        return UnrolledError(
-            f"broker {self._shown} refuses: {error}; see to --broker, its user and password, and what that user may do"
-        )
+        return UnrolledError(f"broker {self._shown} refuses: {explain(self._url, error)}")
 
     def _wait_for_room(self, directory: JobDirectory) -> None:
         while self._max_queued_tokens is not None and self.ledger.counts().tokens >= self._max_queued_tokens:
             self._stop.wait(FULL_PAUSE)
             if not self.ledger.knows(directory.key):
                 return  # another job's tokens, or Redis came back empty
-
-
-def refuses(error: BaseException) -> bool:
-    """Whether the broker turned this user away, for good: the error or what caused it says so."""
-    cause: BaseException | None = error
-    while cause is not None:
-        if isinstance(cause, _REFUSED) or any(text in str(cause) for text in _REFUSALS):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False

@@ -135,7 +135,7 @@ class ShardService:
         self._admission.close()
         self._pool.close()
 
-    def _attempt(self, member: str, claim: Claim) -> str:
+    def _attempt(self, member: str, claim: Claim) -> str:  # noqa: PLR0911 - one for each outcome
         start: Start = "none" if claim.died else "first"
         job_key, _, shard = member.partition("/")
         try:

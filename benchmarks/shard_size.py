@@ -1,0 +1,110 @@
+"""What a shard's size costs: real tokens per second of the whole path, and the reader's, for several sizes.
+
+    python benchmarks/shard_size.py [--units 512] [--engine auto] [--tokens 1500000] [--repeats 2]
+
+Each size is a job of its own over the same rows of token ids, with a real broker and one real worker that was started
+before. Small shards pay for files and fsyncs; large ones leave the engine idle at the job's ends, hold more memory,
+and lose more work when a worker dies. The sizes take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import redis
+
+import unrolled
+from producer.broker import EmbeddedBroker
+from unrolled.connection import client_url
+from unrolled.job import open_job
+from unrolled.ledger import Ledger
+from unrolled.manifest import read_manifest
+from unrolled.model_directory import ModelConfig, ModelDirectory, new_weights, save_model
+
+VOCABULARY = 10_000
+MIB = (2, 8, 32, 64, 128, 256)
+
+
+def main() -> None:
+    """Measure and print a line for each size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--units", type=int, default=512)
+    parser.add_argument("--engine", default="auto")
+    parser.add_argument("--tokens", type=int, default=1_500_000)
+    parser.add_argument("--repeats", type=int, default=2)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="unrolled-shards-") as folder:
+        os.chdir(folder)
+        config = ModelConfig(
+            vocab_size=VOCABULARY, max_length=128, num_lstm_units=arguments.units, num_lstm_layers=2, embedding_dim=10
+        )
+        model = save_model(Path("model"), config, new_weights(config, 1))
+        write_rows(arguments.tokens)
+        found: dict[int, list[tuple[float, float]]] = {mib: [] for mib in MIB}
+        with EmbeddedBroker() as broker:
+            worker = start_worker(broker, model, arguments.engine)
+            for number in range(arguments.repeats):
+                for mib in MIB:
+                    found[mib].append(measure(broker, mib, number, arguments.units))
+            worker.terminate()
+            worker.wait()
+    print(f"{'MiB a file':>10} {'tokens/s':>10} {'read MB/s':>10}")
+    for mib, figures in found.items():
+        rate, read = (statistics.median(values) for values in zip(*figures, strict=True))
+        print(f"{mib:>10} {rate:>10,.0f} {read:>10,.0f}")
+
+
+def write_rows(tokens: int) -> None:
+    """Rows of about 25 tokens, some words far more frequent than others."""
+    rng = random.Random(1)
+    with Path("rows.jsonl").open("w") as file:
+        while tokens > 0:
+            row = [min(VOCABULARY, int(rng.paretovariate(0.5))) for _ in range(1 + int(rng.expovariate(1 / 25)))]
+            tokens -= len(row)
+            file.write(json.dumps({"tokens": row}) + "\n")
+
+
+def start_worker(broker: EmbeddedBroker, model: ModelDirectory, engine: str) -> subprocess.Popen[bytes]:
+    """A worker that takes shards."""
+    environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model", "UNROLLED_ENGINE": engine}
+    with Path("worker.log").open("ab") as log:
+        worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
+    ledger = Ledger(redis.Redis.from_url(client_url(broker.url)), "unrolled", model.fingerprint)
+    while not ledger.workers():
+        time.sleep(0.05)
+    return worker
+
+
+def measure(broker: EmbeddedBroker, mib: int, number: int, units: int) -> tuple[float, float]:
+    """One job of that size: real tokens per second, and MB/s of reading its files again."""
+    out = f"out-{mib}-{number}"
+    command = [sys.executable, "-m", "producer", "enqueue", "rows.jsonl", "--model", "model", "--out", out]
+    began = time.perf_counter()
+    subprocess.run(
+        [*command, "--broker", broker.url, "--shard-tokens", str(mib * 2**20 // (4 * units))],
+        check=True,
+        capture_output=True,
+    )
+    manifest, directory = read_manifest(Path(out)), open_job(out)
+    while len(directory.published()) < len(manifest.entries):
+        time.sleep(0.02)
+    seconds = time.perf_counter() - began
+    began = time.perf_counter()
+    size = sum(batch.values.nbytes for batch in unrolled.open(out).batches())
+    read = size / 1e6 / (time.perf_counter() - began)
+    for path in directory.path.glob("*.parquet"):
+        path.unlink()
+    return manifest.tokens / seconds, read
+
+
+if __name__ == "__main__":
+    main()
