@@ -28,148 +28,13 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from unrolled import ledger_scripts as scripts
 from unrolled.messages import SHORT, is_member, queue_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import redis
-
-_NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1e6; "
-
-_SUBMIT = (
-    _NOW
-    + """
-redis.call('HSETNX', KEYS[3], ARGV[3], ARGV[4])
-redis.call('SADD', KEYS[4], ARGV[5])
-if redis.call('ZADD', KEYS[1], 'NX', now, ARGV[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
-redis.call('HINCRBY', KEYS[2], 'total', ARGV[2])
-return 1
-"""
-)
-
-_CLAIM = (
-    _NOW
-    + """
-local sent = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not sent then return {'gone', 0, 0} end
-local tokens = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
-local started = redis.call('HGET', KEYS[5], ARGV[1])
-local lonely = redis.call('HGET', KEYS[6], ARGV[1]) or '0 '
-local died = ((started and started ~= ARGV[2]) or not string.find(lonely, '^0 ')) and 1 or 0
-local expiry, state = redis.call('ZSCORE', KEYS[3], ARGV[1]), 'taken'
-if expiry and tonumber(expiry) > now then
-  if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return {'held', 0, 0} end
-  state = 'mine'
-end
-redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[1])
-redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
-if redis.call('SISMEMBER', KEYS[10], ARGV[1]) == 0
-  and tonumber(sent) > tonumber(redis.call('GET', KEYS[7]) or '0') then redis.call('SET', KEYS[7], sent) end
-if not started then redis.call('HSET', KEYS[5], ARGV[1], ARGV[2]) end
-return {state, tokens, died}
-"""
-)
-
-# Once for each worker: one that starts the shard again hasn't died of it, nor of a reply that got lost.
-_START_ALONE = """
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
-local holder = redis.call('HGET', KEYS[4], ARGV[1]) or ''
-local count, last = string.match(redis.call('HGET', KEYS[6], ARGV[1]) or '0 ', '^(%d+) (.*)$')
-if holder ~= '' and holder == last then return tonumber(count) end
-redis.call('HSET', KEYS[6], ARGV[1], (count + 1) .. ' ' .. holder)
-return count + 1
-"""
-
-_RENEW = (
-    _NOW
-    + """
-local lost = {}
-for i = 3, #ARGV do
-  local holder = redis.call('HGET', KEYS[4], ARGV[i])
-  if redis.call('ZSCORE', KEYS[1], ARGV[i]) and (holder == ARGV[1] or not holder) then
-    redis.call('ZADD', KEYS[3], now + ARGV[2], ARGV[i])
-    redis.call('HSET', KEYS[4], ARGV[i], ARGV[1])
-  else
-    lost[#lost + 1] = ARGV[i]
-  end
-end
-return lost
-"""
-)
-
-_REMOVE = """
-if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('HINCRBY', KEYS[2], 'total', -tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0'))
-for i = 2, 6 do redis.call(i == 3 and 'ZREM' or 'HDEL', KEYS[i], ARGV[1]) end
-redis.call('SREM', KEYS[10], ARGV[1])
-return 1
-"""
-
-_GIVE_BACK = (
-    _NOW
-    + """
-if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
-local holder = redis.call('HGET', KEYS[4], ARGV[1])
-if holder and holder ~= ARGV[2] then return 0 end
-redis.call('ZREM', KEYS[3], ARGV[1])
-redis.call('HSET', KEYS[4], ARGV[1], '')
-if ARGV[3] == 'alone' then
-  local count = string.match(redis.call('HGET', KEYS[6], ARGV[1]) or '0 ', '^(%d+) ')
-  redis.call('HSET', KEYS[6], ARGV[1], math.max(0, count - 1) .. ' ')
-elseif ARGV[3] == 'first' then redis.call('HDEL', KEYS[5], ARGV[1]) end
-redis.call('ZADD', KEYS[1], 'XX', now, ARGV[1])
-redis.call('SADD', KEYS[10], ARGV[1])
-return 1
-"""
-)
-
-_SWEEP = (
-    _NOW
-    + """
-local swept = tonumber(redis.call('GET', KEYS[11]) or now)
-if now < swept and swept - now <= tonumber(ARGV[4]) then return {} end
-if now < swept then
-  -- The clock was set back: what lies in the future is as of now.
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], now, '+inf')) do
-    redis.call('ZADD', KEYS[1], now, member)
-  end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], now + ARGV[1], '+inf')) do
-    redis.call('ZADD', KEYS[3], now + ARGV[1], member)
-  end
-  if tonumber(redis.call('GET', KEYS[7]) or '0') > now then redis.call('SET', KEYS[7], now) end
-end
-if now < swept or now - swept > tonumber(ARGV[3]) then
-  redis.call('SET', KEYS[11], now + ARGV[4])
-  return {}
-end
-redis.call('SET', KEYS[11], now)
-local again = {}
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', now, 'LIMIT', 0, ARGV[2])) do
-  redis.call('ZREM', KEYS[3], member)
-  redis.call('HDEL', KEYS[4], member)
-  if redis.call('ZADD', KEYS[1], 'XX', 'CH', now, member) == 1 then again[#again + 1] = member end
-end
-local horizon = now - ARGV[1]
-if redis.call('LLEN', KEYS[9]) > 0 then
-  horizon = math.min(horizon, tonumber(redis.call('GET', KEYS[7]) or '0') - 1)
-end
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', horizon, 'LIMIT', 0, ARGV[2])) do
-  if not redis.call('ZSCORE', KEYS[3], member) then
-    redis.call('ZADD', KEYS[1], now, member)
-    again[#again + 1] = member
-  end
-end
-for _, member in ipairs(again) do redis.call('SADD', KEYS[10], member) end
-return again
-"""
-)
-
-_MARK_ENTERED = """
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 1 then redis.call('HSET', KEYS[2], ARGV[1], ARGV[2]) end
-return 1
-"""
 
 #: `ZRANGEBYSCORE … LIMIT`: what one sweep looks at; the next one goes on.
 SWEEP_LIMIT = 10_000
@@ -243,11 +108,11 @@ class Ledger:
         """Enter a shard, and its job, unless they are there; False where the shard was."""
         keys = (self._keys[0], self._keys[1], self._keys[7], self._models)
         job = json.dumps({"directory": directory})
-        return bool(self._run(_SUBMIT, keys, member, tokens, job_key, job, self.fingerprint))
+        return bool(self._run(scripts.SUBMIT, keys, member, tokens, job_key, job, self.fingerprint))
 
     def claim(self, member: str, holder: str) -> Claim:
         """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
-        state, tokens, died = self._run(_CLAIM, self._keys, member, holder, self.lease_seconds)
+        state, tokens, died = self._run(scripts.CLAIM, self._keys, member, holder, self.lease_seconds)
         return Claim(_text(state), int(tokens), int(died))  # type: ignore[arg-type]
 
     def start_alone(self, member: str) -> int:
@@ -255,23 +120,23 @@ class Ledger:
 
         A worker that starts it twice is counted once, so it's safe to call again; 0 where the shard is gone.
         """
-        return int(self._run(_START_ALONE, self._keys, member))
+        return int(self._run(scripts.START_ALONE, self._keys, member))
 
     def renew(self, members: Sequence[str], holder: str) -> list[str]:
         """Keep the leases of these shards; those that are lost to another worker, or gone."""
-        lost = self._run(_RENEW, self._keys, holder, self.lease_seconds, *members) if members else []
+        lost = self._run(scripts.RENEW, self._keys, holder, self.lease_seconds, *members) if members else []
         return [_text(member) for member in lost]
 
     def remove(self, member: str) -> bool:
         """Take a shard out: its file is durable, or it is dead and recorded."""
-        return bool(self._run(_REMOVE, self._keys, member))
+        return bool(self._run(scripts.REMOVE, self._keys, member))
 
     def give_back(self, member: str, holder: str, start: Literal["first", "alone", "none"]) -> bool:
         """Let a shard go, unfinished and blameless: the start that was counted for it is taken back.
 
         False where it is gone or another worker's: then no message need be sent.
         """
-        return bool(self._run(_GIVE_BACK, self._keys, member, holder, start))
+        return bool(self._run(scripts.GIVE_BACK, self._keys, member, holder, start))
 
     def sweep(self) -> list[str]:
         """Shards that nobody holds any more: their message must be sent again, by the caller.
@@ -282,7 +147,7 @@ class Ledger:
         """
         limits = (self.lease_seconds, SWEEP_LIMIT, SILENCE_SECONDS, RENEWAL_SECONDS)
         again = []
-        for raw in self._run(_SWEEP, self._keys, *limits):
+        for raw in self._run(scripts.SWEEP, self._keys, *limits):
             member = _text(raw)
             if is_member(member):
                 again.append(member)
@@ -322,7 +187,7 @@ class Ledger:
 
     def mark_entered(self, job_key: str, run: str) -> None:
         """Say that all that waits of a registered job was entered in this run of the server."""
-        self._run(_MARK_ENTERED, (self._keys[7], self._keys[11]), job_key, run)
+        self._run(scripts.MARK_ENTERED, (self._keys[7], self._keys[11]), job_key, run)
 
     def job_directory(self, job_key: str) -> str | None:
         """The output directory as registered; unchecked, whoever may write to Redis wrote it."""
