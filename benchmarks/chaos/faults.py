@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
 import random
@@ -229,7 +230,7 @@ def repeat_messages(stage: Stage) -> None:
     client = stage.client()
     for raw in client.lrange(stage.queue_key, 0, -1):
         client.lpush(stage.queue_key, raw, raw)
-    if stage.out.exists():
+    with contextlib.suppress(UnrolledError):  # the job may not have begun
         directory = open_job(stage.out)
         for shard in sorted(directory.published())[:5]:
             client.lpush(stage.queue_key, message([directory.key, shard]))

@@ -53,7 +53,18 @@ def run_round(root: Path, dataset: Dataset, seed: int) -> Result:
     folder.mkdir()
     result = Result(seed, folder, rows=len(dataset.ids))
     began = time.monotonic()
-    rng = random.Random(seed)
+    try:
+        _run(folder, dataset, result)
+    except Exception as error:  # noqa: BLE001 - a round that can't be judged has failed, and the others go on
+        result.failures.append(f"{type(error).__name__}: {error}")
+    result.seconds = time.monotonic() - began
+    if not result.failures:
+        shutil.rmtree(folder, ignore_errors=True)
+    return result
+
+
+def _run(folder: Path, dataset: Dataset, result: Result) -> None:
+    rng = random.Random(result.seed)
     with EmbeddedBroker(folder / "broker") as broker, Stage(folder, dataset, broker, rng) as stage:
         watcher = Watcher(stage.out)
         try:
@@ -67,10 +78,6 @@ def run_round(root: Path, dataset: Dataset, seed: int) -> Result:
         result.failures += watcher.failures
         if stage.out.exists():
             _compare(dataset, open_job(stage.out), watcher, result)
-    result.seconds = time.monotonic() - began
-    if not result.failures:
-        shutil.rmtree(folder, ignore_errors=True)
-    return result
 
 
 def _disturb(stage: Stage, rng: random.Random, result: Result) -> None:
