@@ -80,7 +80,7 @@ def run_job(
 
 @contextmanager
 def _interruptible() -> Iterator[None]:
-    """Let `_interrupt` do what Ctrl-C does, even where the shell has this process ignore Ctrl-C (`unrolled run … &`)."""
+    """Let `_interrupt` do what Ctrl-C does, even where a shell has this process ignore Ctrl-C (`unrolled run … &`)."""
 
     def interrupt(_: int, frame: FrameType | None) -> None:
         handler = signal.getsignal(signal.SIGINT)

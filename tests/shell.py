@@ -1,5 +1,6 @@
 """`unrolled …` as a person types it: each command in a process of its own."""
 
+import contextlib
 import json
 import os
 import signal
@@ -46,27 +47,60 @@ def unrolled(*arguments, stdin="", cwd=None, timeout=60, **variables):
     return done
 
 
-def start(*arguments, cwd=None, stdin=subprocess.DEVNULL, **variables):
-    """Start a command, in a process group of its own as a shell would."""
-    return subprocess.Popen(
-        words(*arguments),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        cwd=cwd,
-        env=environment(**variables),
-        process_group=0,
-    )
+class Crew:
+    """Commands that go on, and none of which outlives the test."""
 
+    def __init__(self):
+        self._processes = []
 
-def start_worker(log, **variables):
-    """Start `unrolled worker`; it is ready, or the test fails."""
-    with log.open("wb") as file:
-        process = subprocess.Popen(words("worker"), stdout=file, stderr=file, env=environment(**variables))
-    eventually(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "a worker that is ready")
-    assert process.poll() is None, log.read_text()
-    return process
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        for process in self._processes:
+            if process.poll() is None:
+                process.kill()
+            process.wait()
+            for pipe in (process.stdin, process.stdout, process.stderr):
+                if pipe:
+                    with contextlib.suppress(BrokenPipeError):
+                        pipe.close()
+
+    def start(self, *arguments, cwd=None, stdin=subprocess.DEVNULL, **variables):
+        """Start a command, in a process group of its own as a shell would."""
+        return self._started(
+            words(*arguments),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd,
+            env=environment(**variables),
+        )
+
+    def shell(self, line, cwd=None, stdin=subprocess.DEVNULL, **variables):
+        """Start a line of shell."""
+        return self._started(
+            ["/bin/sh", "-c", line],
+            stdin=stdin,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=cwd or REPOSITORY,
+            env=environment(**variables),
+        )
+
+    def worker(self, log, **variables):
+        """Start `unrolled worker`; it is ready, or the test fails."""
+        with log.open("wb") as file:
+            process = self._started(words("worker"), stdout=file, stderr=file, env=environment(**variables))
+        eventually(lambda: b" ready." in log.read_bytes() or process.poll() is not None, "a worker that is ready")
+        assert process.poll() is None, log.read_text()
+        return process
+
+    def _started(self, command, **how):
+        self._processes.append(subprocess.Popen(command, process_group=0, **how))
+        return self._processes[-1]
 
 
 def end(process):

@@ -2,13 +2,15 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import time
 
+import psutil
 import pytest
 from processes import eventually
-from shell import ENGINE, REPOSITORY, end, environment, make_model, start, start_worker, unrolled, words
+from shell import ENGINE, Crew, end, make_model, unrolled, words
 
 from producer.broker import EmbeddedBroker
 from producer.word_level import fit
@@ -29,12 +31,16 @@ def model(tmp_path_factory):
 
 
 @pytest.fixture
-def live(tmp_path, model, broker):
-    """A worker at work, and what a producer needs to know."""
-    worker = start_worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
-    yield {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
-    worker.kill()
-    worker.wait()
+def crew():
+    with Crew() as opened:
+        yield opened
+
+
+@pytest.fixture
+def live(tmp_path, model, broker, crew):
+    """What a producer needs to know; a worker is at work."""
+    crew.worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
+    return {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
 
 
 def ids(out):
@@ -56,7 +62,7 @@ def numbered(first, last):
     return [f"-#{number}" for number in range(first, last)]
 
 
-def test_one_line_of_a_pipe_is_published(tmp_path, live):
+def test_one_line_of_a_pipe_is_published(live):
     """`printf 'one line\\n' | unrolled enqueue --follow -`: its end is the end of the input, and the job completes."""
     done = unrolled("enqueue", "--follow", "-", stdin="one line\n", **live | {"flush_seconds": 60})
     assert done.returncode == 0, done.stderr
@@ -67,9 +73,9 @@ def test_one_line_of_a_pipe_is_published(tmp_path, live):
     assert unrolled("verify", live["out"]).returncode == 0
 
 
-def test_an_open_pipe_is_published_as_it_comes(live):
+def test_an_open_pipe_is_published_as_it_comes(live, crew):
     """Each part within --flush-seconds and the compute time, while `tail -f` at the other end writes no end."""
-    producer = start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
     write(producer, "one\n")
     published(live["out"], 1)  # what it takes to start isn't counted
     for part in range(1, 4):
@@ -85,24 +91,20 @@ def test_an_open_pipe_is_published_as_it_comes(live):
     assert ids(live["out"]) == numbered(0, 7)
 
 
-def test_a_file_that_grows_is_followed(tmp_path, live):
+def test_a_file_that_grows_is_followed(tmp_path, live, crew):
     """With `tail -F` itself, as the documentation shows it; half a line waits for its other half."""
     log = tmp_path / "app.log"
     log.write_text("one\n")
-    line = f"tail -n +1 -F {log} | {' '.join(words('enqueue', '--follow', '-'))}"
-    shell = subprocess.Popen(["/bin/sh", "-c", line], env=environment(**live), cwd=REPOSITORY, process_group=0,
-                             stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)  # fmt: skip
-    try:
-        published(live["out"], 1)
-        with log.open("a") as file:
-            file.write("two\nthr")
-            file.flush()
-            published(live["out"], 2)
-            file.write("ee\n")
-        published(live["out"], 3)
-    finally:
-        os.killpg(shell.pid, signal.SIGINT)
-        shell.wait(30)
+    shell = crew.shell(f"tail -n +1 -F {log} | {shlex.join(words('enqueue', '--follow', '-'))}", **live)
+    published(live["out"], 1)
+    with log.open("a") as file:
+        file.write("two\nthr")
+        file.flush()
+        published(live["out"], 2)
+        file.write("ee\n")
+    published(live["out"], 3)
+    os.killpg(shell.pid, signal.SIGINT)  # Ctrl-C
+    shell.wait(30)
     assert [row.length for row in open_dataset(live["out"])] == [1, 1, 1]
     assert ids(live["out"]) == numbered(0, 3)
 
@@ -118,9 +120,9 @@ def test_a_stream_goes_on_with_its_numbers(live):
     assert unrolled("verify", live["out"]).returncode == 0
 
 
-def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live):
-    """kill -9 after a flush, with no worker having seen the shard; the next run of the stream enters it."""
-    producer = start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live, crew):
+    """`kill -9` after a flush, with no worker having seen the shard; the next run of the stream enters it."""
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
     write(producer, "one\ntwo\n")
     eventually(lambda: (live["out"] / "_manifest.jsonl").exists() and read_manifest(live["out"]).rows == 2, "a cut")
     producer.kill()
@@ -132,35 +134,33 @@ def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_the_input_in_order(live, number):
+def test_a_signal_ends_the_input_in_order(live, number, crew):
     """What was read is queued and the job is complete, though the pipe stays open and its last shard wasn't full."""
-    producer = start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live | {"flush_seconds": 600})
-    lines = 3 * 65_536 // len("one\n")  # several reads of the pipe, each of several batches
-    write(producer, "one\n" * lines)
-    eventually(lambda: (live["out"] / "_ids").exists(), "the producer at work")
-    # The pipe holds less than that: when the last line went in, the first ones were taken off it.
-    producer.send_signal(number)
-    eventually(lambda: producer.poll() is not None, "its end")
-    assert producer.returncode == 0, producer.stderr.read()
-    taken = json_rows = read_manifest(live["out"]).rows
-    assert json_rows > 0
-    left = os.read(producer.stdin.fileno(), 0)  # the pipe is still ours
-    assert left == b""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as rest, os.fdopen(writing, "w") as pipe:
+        producer = crew.start("enqueue", "--follow", "-", stdin=rest, **live | {"flush_seconds": 600})
+        lines = 60_000  # more than a pipe holds: when the last line is in, the first ones are off it
+        pipe.write("one\n" * lines)
+        pipe.flush()
+        producer.send_signal(number)
+        eventually(lambda: producer.poll() is not None, "its end")
+        assert producer.returncode == 0, producer.stderr.read()
+        pipe.close()
+        left = len(rest.readlines())
+    taken = read_manifest(live["out"]).rows
+    assert (taken + left, taken > 0) == (lines, True)
     published(live["out"], taken)
     assert ids(live["out"]) == numbered(0, taken)
     assert unrolled("verify", live["out"]).returncode == 0
-    producer.stdin.close()
-    producer.stdout.close()
-    producer.stderr.close()
 
 
-def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model):
+def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
     """The producer says so once, keeps what it has read, and goes on when the broker is back, with or without data."""
     out = tmp_path / "out"
     with EmbeddedBroker(tmp_path / "broker") as server:
         live = {"broker": server.url, "model": model, "out": out, "flush_seconds": FLUSH_SECONDS}
-        worker = start_worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
-        producer = start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+        worker = crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
+        producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
         write(producer, "one\n")
         published(out, 1)
         server.kill()
@@ -180,10 +180,13 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model):
     assert unrolled("verify", out).returncode == 0
 
 
-def test_two_streams_of_one_user_do_not_mix(tmp_path, live):
+def test_two_streams_of_one_user_do_not_mix(tmp_path, live, crew):
     """Two directories, one model and one worker: each has its own rows."""
     other = tmp_path / "other"
-    producers = [start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live | {"out": out}) for out in (live["out"], other)]
+    producers = [
+        crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live | {"out": out})
+        for out in (live["out"], other)
+    ]
     for text, producer in zip(("one two\n", "three\n" * 2), producers, strict=True):
         write(producer, text)
     published(live["out"], 1)
@@ -205,9 +208,9 @@ def test_standard_input_alone_is_followed(live, tmp_path):
     assert not live["out"].exists()
 
 
-def test_time_is_not_read_by_the_clock_on_the_wall(live):
-    """A silent pipe costs nothing: the producer sleeps in `select`, and takes little of a core."""
-    producer = start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+def test_a_silent_pipe_costs_next_to_nothing(live, crew):
+    """The producer sleeps while nothing comes, and takes little of a core."""
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
     write(producer, "one\n")
     published(live["out"], 1)
     before, began = cpu_seconds(producer.pid), time.monotonic()
@@ -217,7 +220,5 @@ def test_time_is_not_read_by_the_clock_on_the_wall(live):
 
 
 def cpu_seconds(pid):
-    import psutil  # noqa: PLC0415 - this one test's
-
     times = psutil.Process(pid).cpu_times()
     return times.user + times.system

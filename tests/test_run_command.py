@@ -2,20 +2,19 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 
 import psutil
 import pytest
 from processes import eventually
-from shell import ENGINE, children, end, environment, gone, make_model, start, start_worker, unrolled, words, write_rows
+from shell import ENGINE, Crew, children, end, gone, make_model, unrolled, words, write_rows
 
 from producer.options import BROKER_FILE
-from producer.submission import Submission
-from unrolled.job import open_job
 from unrolled.reader import open_dataset
 
-ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in range(4000)}
+ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in range(1000)}
 
 
 @pytest.fixture
@@ -26,8 +25,14 @@ def place(tmp_path):
     return tmp_path
 
 
+@pytest.fixture
+def crew():
+    with Crew() as opened:
+        yield opened
+
+
 def command(*more, out="out"):
-    return ("run", "rows.jsonl", "--model", "model", "--out", out, "--shard-tokens", "100", "--engine", ENGINE, *more)
+    return ("run", "rows.jsonl", "--model", "model", "--out", out, "--shard-tokens", "60", "--engine", ENGINE, *more)
 
 
 def check_complete(out):
@@ -52,8 +57,8 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     shards = published(place)
     assert done.stdout == (
         f"{place}/out: complete\n"
-        f"4,000 rows are published, in {shards:,} files\n"
-        f"out: verified; 4,000 rows in, 4,000 out in {shards:,} whole files (5,600 tokens), 0 in quarantine\n"
+        f"1,000 rows are published, in {shards:,} files\n"
+        f"out: verified; 1,000 rows in, 1,000 out in {shards:,} whole files (1,400 tokens), 0 in quarantine\n"
     )
     check_complete(place / "out")
     assert psutil.Process().children(recursive=True) == before
@@ -70,13 +75,13 @@ def test_the_same_command_again_does_nothing_again(place):
     done = unrolled(*command("--json"), cwd=place)
     assert done.returncode == 0
     found = json.loads(done.stdout)
-    assert (found["complete"], found["rows_published"], found["done"]) == (True, 4000, len(before))
+    assert (found["complete"], found["rows_published"], found["done"]) == (True, 1000, len(before))
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == before
 
 
-def test_it_goes_on_after_kill_9_and_leaves_no_process(place):
+def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
     """Broker and workers of a run that was killed end by themselves; the same command completes the job."""
-    run = start(*command("--workers", "2"), cwd=place)
+    run = crew.start(*command("--workers", "2"), cwd=place, grace_seconds=1)
     eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
     below = psutil.Process(run.pid).children(recursive=True)
     assert len(children(run.pid, "worker")) == 2
@@ -91,9 +96,9 @@ def test_it_goes_on_after_kill_9_and_leaves_no_process(place):
     assert not record_of(place).exists()
 
 
-def test_ctrl_c_ends_all_in_order(place):
+def test_ctrl_c_ends_all_in_order(place, crew):
     """Exit status 130 and one line; nothing runs on, no record is left; the same command goes on."""
-    run = start(*command("--workers", "2"), cwd=place)
+    run = crew.start(*command("--workers", "2"), cwd=place)
     eventually(lambda: published(place) > 3, "some files")
     below = psutil.Process(run.pid).children(recursive=True)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does
@@ -109,10 +114,10 @@ def test_ctrl_c_ends_all_in_order(place):
     check_complete(place / "out")
 
 
-def test_status_finds_the_broker_of_a_run(place):
+def test_status_finds_the_broker_of_a_run(place, crew):
     """Another terminal sees workers and queue without being told where they are, while the run is at work."""
-    reading = subprocess.PIPE
-    run = start("run", "-", "--follow", "--flush-seconds", "0.1", "--format", "jsonl", *command()[2:], cwd=place, stdin=reading)
+    follow = ("--follow", "--flush-seconds", "0.1", "--format", "jsonl")
+    run = crew.start("run", "-", *follow, *command()[2:], cwd=place, stdin=subprocess.PIPE)
     run.stdin.write((place / "rows.jsonl").read_text())
     run.stdin.flush()
 
@@ -141,7 +146,7 @@ def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, options
     before = psutil.Process().children(recursive=True)
     done = unrolled(*command(*options), cwd=place, timeout=20)
     assert done.returncode == 1
-    assert f"Error: the worker doesn't run (exit status" in done.stderr
+    assert "Error: the worker doesn't run (exit status" in done.stderr
     assert said in done.stderr
     assert done.stderr.endswith(f"Its log: {place}/out/_logs/worker-0.log\n")
     assert psutil.Process().children(recursive=True) == before
@@ -149,20 +154,18 @@ def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, options
 
 
 @pytest.mark.parametrize("follow", [True, False])
-def test_a_failure_is_told_even_while_the_input_is_silent(place, follow):
+def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew):
     """A pipe that stays open, in a shell that has its background jobs ignore Ctrl-C, doesn't keep the run."""
     more = ["--follow"] if follow else []
-    line = ["trap '' INT; exec", *words("run", "-", "--format", "jsonl", *more, *command("--engine", "abacus")[2:])]
-    with subprocess.Popen(
-        ["/bin/sh", "-c", " ".join(line)], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=place, env=environment()
-    ) as run:  # fmt: skip
-        assert run.wait(20) == 1
-        assert "'abacus' is not one of" in run.stderr.read()
+    line = words("run", "-", "--format", "jsonl", *more, *command("--engine", "abacus")[2:])
+    run = crew.shell(f"trap '' INT; exec {shlex.join(line)}", cwd=place, stdin=subprocess.PIPE)
+    assert run.wait(20) == 1
+    assert "'abacus' is not one of" in run.stderr.read()
 
 
-def test_a_broker_that_is_named_is_used_and_left_alone(place, broker):
+def test_a_broker_that_is_named_is_used_and_left_alone(place, broker, crew):
     """Its own worker and one that was there share the work; no record is made."""
-    helper = start_worker(place / "helper.log", broker=broker.url, model=place / "model", engine=ENGINE)
+    helper = crew.worker(place / "helper.log", broker=broker.url, model=place / "model", engine=ENGINE)
     done = unrolled(*command("--broker", broker.url), cwd=place)
     assert done.returncode == 0, done.stderr
     check_complete(place / "out")
@@ -181,9 +184,9 @@ def test_rows_in_quarantine_are_counted(place):
     check_complete(place / "out")
 
 
-def test_workers_that_are_killed_are_replaced(place):
+def test_workers_that_are_killed_are_replaced(place, crew):
     """Each worker is killed once as soon as it has a process id; the job completes all the same."""
-    run = start(*command("--workers", "2", "--max-attempts", "5"), cwd=place)
+    run = crew.start(*command("--workers", "2", "--max-attempts", "5"), cwd=place, lease_seconds=1)
     killed = set()
 
     def kill_next():
@@ -200,10 +203,10 @@ def test_workers_that_are_killed_are_replaced(place):
     check_complete(place / "out")
 
 
-def test_two_runs_into_one_directory_do_not_mix(place):
+def test_two_runs_into_one_directory_do_not_mix(place, crew):
     """The second one is told that the first is at work."""
-    run = start("run", "-", "--follow", "--format", "jsonl", *command()[2:], cwd=place, stdin=subprocess.PIPE)
-    eventually(lambda: (place / "out" / "_ids").exists(), "the first one at work")
+    run = crew.start("run", "-", "--follow", "--format", "jsonl", *command()[2:], cwd=place, stdin=subprocess.PIPE)
+    eventually((place / "out" / "_ids").exists, "the first one at work")
     done = unrolled("run", "-", "--follow", "--format", "jsonl", *command()[2:], cwd=place)
     assert done.returncode == 1
     assert "another `unrolled enqueue` is writing to this directory; wait for it or stop it" in done.stderr

@@ -105,7 +105,7 @@ with Workers(2, settings, Path(sys.argv[1]), lambda: None):
 
 
 def test_workers_end_with_a_killed_owner(tmp_path, settings):
-    """kill -9 leaves nothing behind: neither workers, one of which was started again, nor what watches them."""
+    """`kill -9` leaves nothing behind: neither workers, one of which was started again, nor what watches them."""
     given = [f"{name}={value}" for name, value in settings.items()]
     command = [sys.executable, "-c", OWNER, str(tmp_path), *given]
     with subprocess.Popen(command, env=environment(), cwd=REPOSITORY) as owner:

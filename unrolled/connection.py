@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl, urlsplit
 
 from unrolled.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 #: URL schemes of a broker: TCP, TLS, Unix socket.
 SCHEMES = ("redis", "rediss", "redis+socket")
@@ -14,12 +18,12 @@ _DATABASE = re.compile(r"/?[0-9]*")
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname")
 _OPTIONS = {"redis": (), "rediss": _TLS_OPTIONS, "redis+socket": ("virtual_host",)}
 _CERT_REQS = ("required", "optional", "none")
-#: What is no use to try again. By name, for this package doesn't import redis; scripts and kombu hide the types.
-_REFUSAL_TYPES = {"AuthenticationError", "AuthorizationError", "NoPermissionError"}
-_REFUSALS = (
-    *("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure", "DB index is out of range"),
-    *("CERTIFICATE_VERIFY", "WRONG_VERSION_NUMBER"),
-)
+#: What Redis answers at once, and always. By name, for this package doesn't import redis; scripts and kombu hide the
+#: types, and redis-py the codes.
+_DENIAL_TYPES = {"AuthenticationError", "AuthorizationError", "NoPermissionError"}
+_DENIALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure", "DB index is out of range")
+#: A certificate that isn't trusted, and a server that speaks no TLS.
+_NO_TLS = ("CERTIFICATE_VERIFY", "WRONG_VERSION_NUMBER")
 #: What a connection comes to where one side waits for TLS and the other doesn't speak it.
 _UNHEARD = ("closed by server", "reset by peer", "Timeout connecting", "WRONG_VERSION_NUMBER", "RECORD_LAYER")
 #: Options of a URL that redis-py takes a secret from.
@@ -74,34 +78,42 @@ def without_secret(url: str) -> str:
 
 
 def refuses(error: BaseException) -> bool:
-    """Whether trying again wouldn't help: the broker turned this user away, or is not whom its certificate must name.
+    """Whether trying again is no use: the broker turns this user away, or its certificate isn't trusted.
 
     Args:
         error: of redis-py or kombu; what caused it is looked at too.
     """
-    cause: BaseException | None = error
-    while cause is not None:
-        names = {kind.__name__ for kind in type(cause).__mro__}
-        if names & _REFUSAL_TYPES or any(text in str(cause) for text in _REFUSALS):
-            return True
-        cause = cause.__cause__ or cause.__context__
-    return False
+    return any(_denies(cause) or any(text in str(cause) for text in _NO_TLS) for cause in _causes(error))
 
 
 def explain(url: str, error: BaseException) -> str:
-    """An error of a broker that was never reached, with what to look at where its text alone doesn't tell.
+    """The text of a broker's error, and what to do about it where something can be done.
 
     Args:
         url: of the broker.
-        error: of redis-py or kombu.
+        error: of redis-py or kombu, while the broker hasn't answered yet, or refuses.
     """
     text = str(error).rstrip(".")
     if "CERTIFICATE_VERIFY" in text:
         return f"{text}; see to ssl_ca_certs in --broker, or to the server's certificate"
+    if any(_denies(cause) for cause in _causes(error)):
+        return f"{text}; see to the user and password in --broker, and to what that user may do"
     if any(sign in text for sign in _UNHEARD):
         other = "no TLS, write redis://" if url.startswith("rediss://") else "TLS, write rediss://"
         return f"{text}; if that port speaks {other}"
     return text
+
+
+def _denies(error: BaseException) -> bool:
+    names = {kind.__name__ for kind in type(error).__mro__}
+    return bool(names & _DENIAL_TYPES) or any(text in str(error) for text in _DENIALS)
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__ or cause.__context__
 
 
 def _check_options(url: str, scheme: str, query: str) -> None:

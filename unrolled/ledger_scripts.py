@@ -1,8 +1,8 @@
 """What changes the ledger: Lua scripts, each of which the server runs whole or not at all.
 
 `KEYS` are those of `unrolled.ledger`: 1 the ledger, 2 tokens, 3 leases, 4 holders, 5 started, 6 lonely, 7 watermark,
-8 jobs, 9 the queue's list, 10 resent, 11 swept, 12 entered; SUBMIT and MARK_ENTERED are given fewer. Time is the server's, in
-seconds.
+8 jobs, 9 the queue's list, 10 resent, 11 swept, 12 entered; SUBMIT and MARK_ENTERED are given fewer. Time is the
+server's, in seconds.
 """
 
 NOW = "local t = redis.call('TIME'); local now = t[1] + t[2] / 1e6; "

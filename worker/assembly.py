@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from unrolled.connection import client_url, without_secret
+from unrolled.connection import client_url, explain, refuses, without_secret
 from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.ledger import Ledger
 from unrolled.model_directory import open_model
@@ -124,11 +124,12 @@ class Assembly:
         self._stop_worker()
 
     def _check_broker(self, client: redis.Redis) -> None:
+        """See that this user may come in, and take messages; a producer's may not."""
+        broker = self._settings.broker
         try:
-            client.ping()
-        except redis.AuthenticationError as error:
-            raise UnrolledError(
-                f"{without_secret(self._settings.broker)} refuses the login: {error}; see to --broker"
-            ) from error
-        except redis.RedisError:
-            return  # the watch tells of it, and goes on trying
+            client.rpop(f"{self._settings.namespace}:nothing")
+        except redis.RedisError as error:
+            shown, why = without_secret(broker), explain(broker, error)
+            if refuses(error):
+                raise UnrolledError(f"broker {shown} refuses: {why}") from error
+            log.warning("broker %s can't be used yet: %s; trying again until it can", shown, why)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from producer.checkup import Check
-from unrolled.connection import client_url, without_secret
+from unrolled.connection import client_url, explain, refuses, without_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ def check_broker(broker: str, client: redis.Redis) -> Iterator[Check]:
         broker: its URL.
         client: of `connect`.
     """
-    reached = _check_reached(without_secret(broker), client)
+    reached = _check_reached(broker, client)
     yield reached
     if reached.outcome == "fail":
         return
@@ -56,17 +56,18 @@ def check_broker(broker: str, client: redis.Redis) -> Iterator[Check]:
     yield _check_clock(client)
 
 
-def _check_reached(shown: str, client: redis.Redis) -> Check:
+def _check_reached(broker: str, client: redis.Redis) -> Check:
+    shown = without_secret(broker)
     seconds = []
     try:
         for _ in range(_PINGS):
             began = time.perf_counter()
             client.ping()
             seconds.append(time.perf_counter() - began)
-    except (redis.AuthenticationError, redis.exceptions.NoPermissionError) as error:
-        return Check("broker", "fail", f"{shown} refuses: {error}", "see to the user and password in --broker")
     except redis.RedisError as error:
-        return Check("broker", "fail", f"{shown}: {error}", "start it, or correct --broker")
+        how = " refuses" if refuses(error) else ""
+        found, _, advice = explain(broker, error).partition("; ")
+        return Check("broker", "fail", f"{shown}{how}: {found}", advice or "start it, or correct --broker")
     median = statistics.median(seconds)
     found = f"{shown} answers in {1000 * median:.1f} ms"
     if median > _SLOW_PING_SECONDS:

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <cstdlib>
 
 namespace unrolled {
 namespace {
@@ -30,7 +29,7 @@ std::size_t block_nodes(const Model& model) {
   }
   deepest = std::min<std::int64_t>(deepest, 1280);
   const std::int64_t bytes = deepest * model.kernel().step_inputs * model.kernel().element_bytes;
-  const char* bk = getenv("BK"); const std::int64_t fitting = (std::int64_t{bk ? atoi(bk) : 400} << 10) / bytes;
+  const std::int64_t fitting = (std::int64_t{400} << 10) / bytes;
   return static_cast<std::size_t>(std::min<std::int64_t>(std::max<std::int64_t>(fitting, 48), 384));
 }
 

@@ -23,11 +23,12 @@ constexpr std::int64_t kRunSteps = 1280;
 struct Run {
   std::int64_t a, a_end, b, b_end;
   bool first, last;
+  std::int64_t ahead_bytes;  // of the next run's weights that each step of each tile fetches
 };
 
 // The next run of a layer after `run`, whose ends are where it begins.
 inline Run next_run(const Run& run, std::int64_t steps_a, std::int64_t steps_b) {
-  Run next{run.a_end, run.a_end, run.b_end, run.b_end, false, false};
+  Run next{run.a_end, run.a_end, run.b_end, run.b_end, false, false, run.ahead_bytes};
   std::int64_t room = kRunSteps;
   const std::int64_t take_a = steps_a - next.a < room ? steps_a - next.a : room;
   next.a_end += take_a;
@@ -40,10 +41,16 @@ inline Run next_run(const Run& run, std::int64_t steps_a, std::int64_t steps_b) 
 template <class P, int R>
 using Sums = typename P::Isa::Vec[R][kGates];
 
+// Weights that the next pass over the block will want, fetched a little with each step of this one.
+struct Ahead {
+  const char* at;
+  std::int64_t bytes_per_step;
+};
+
 // sums[r][gate] += weights[step][gate] * x[r][step], steps [begin, end).
 template <class P, int R>
 UNROLLED_INLINE void accumulate(Sums<P, R>& sums, const typename P::Element* weights, const void* const* rows,
-                                std::int64_t begin, std::int64_t end) {
+                                std::int64_t begin, std::int64_t end, Ahead& ahead) {
   using Element = typename P::Element;
   constexpr int kStep = kGates * P::Isa::lanes * P::step_inputs;
   const Element* x[R];
@@ -62,6 +69,8 @@ UNROLLED_INLINE void accumulate(Sums<P, R>& sums, const typename P::Element* wei
       for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = P::dot(sums[r][gate], w[gate], spread);
     }
     weights += kStep;
+    __builtin_prefetch(ahead.at);
+    ahead.at += ahead.bytes_per_step;
   }
 }
 
@@ -78,18 +87,12 @@ UNROLLED_INLINE void prefetch(const LayerBlock& block, const Place& next) {
   constexpr int kLine = 16;  // floats
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-#ifndef NOPFS
 #pragma GCC unroll 4
     for (int line = 0; line < kWidth; line += kLine) {
       __builtin_prefetch(block.start[next.node + r] + next.panel * kWidth + line);
     }
-#endif
-#ifndef NOPFC
     __builtin_prefetch(block.cell_in[next.node + r] + next.panel * P::Isa::lanes);
-#endif
-#ifdef PFOUT
     if (block.outputs) __builtin_prefetch(block.outputs[next.node + r] + next.panel * P::Isa::lanes, 1);
-#endif
   }
 }
 
@@ -111,22 +114,15 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
     for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(from + gate * Isa::lanes);
   }
   prefetch<P, R>(block, next);
-#ifdef PFP
-  {
-    const char* from = static_cast<const char*>(layer.panels) + (place.panel + 1) * layer.panel_bytes;
-    const std::int64_t tiles = (block.nodes + P::Isa::rows - 1) / P::Isa::rows;
-    const std::int64_t share = (layer.panel_bytes / 64 + tiles - 1) / tiles;
-    const std::int64_t t = place.node / P::Isa::rows;
-    if (place.panel + 1 < layer.panel_count)
-    for (std::int64_t line = t * share; line < (t + 1) * share; ++line) __builtin_prefetch(from + line * 64, 0, PFP);
-  }
-#endif
 
   const Element* panel = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
                                                           place.panel * layer.panel_bytes);
-  accumulate<P, R>(sums, panel + run.a * kStep, block.input + place.node, run.a, run.a_end);
-  accumulate<P, R>(sums, panel + (layer.steps_a + run.b) * kStep, block.recurrent + place.node, run.b,
-                   run.b_end);
+  // The next pass's weights lie behind this one's; each tile of this pass fetches its share of them.
+  Ahead ahead{reinterpret_cast<const char*>(panel + (layer.steps_a + run.b_end) * kStep), run.ahead_bytes};
+  ahead.at += place.node / Isa::rows * (run.a_end - run.a + run.b_end - run.b) * run.ahead_bytes;
+  accumulate<P, R>(sums, panel + run.a * kStep, block.input + place.node, run.a, run.a_end, ahead);
+  accumulate<P, R>(sums, panel + (layer.steps_a + run.b) * kStep, block.recurrent + place.node, run.b, run.b_end,
+                   ahead);
 
   if (!run.last) {
 #pragma GCC unroll 8
@@ -139,21 +135,24 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
 
   const std::int64_t unit = place.panel * Isa::lanes;
   const std::int64_t left = layer.units - unit;
+  typename Isa::Vec cells[R], hidden[R];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) cells[r] = Isa::load(block.cell_in[place.node + r] + unit);
+  update_cells<Isa, P::fine, R>(sums, cells, hidden);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const std::int64_t node = place.node + r;
-    typename Isa::Vec cell = Isa::load(block.cell_in[node] + unit);
-    typename Isa::Vec hidden;
-    update_cell<Isa, P::fine>(sums[r][0], sums[r][1], sums[r][2], sums[r][3], cell, hidden);
-    Isa::store(block.cell_out + node * block.cell_stride + unit, cell);
-    P::store_hidden(static_cast<Element*>(block.hidden_out) + node * block.hidden_stride + unit, hidden);
-    if (block.outputs) {
-      float* const output = block.outputs[node] + unit;
-      if (left >= Isa::lanes) {
-        Isa::store(output, hidden);
-      } else {
-        Isa::store_first(output, hidden, static_cast<int>(left));
-      }
+    Isa::store(block.cell_out + node * block.cell_stride + unit, cells[r]);
+    P::store_hidden(static_cast<Element*>(block.hidden_out) + node * block.hidden_stride + unit, hidden[r]);
+  }
+  if (!block.outputs) return;
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    float* const output = block.outputs[place.node + r] + unit;
+    if (left >= Isa::lanes) {
+      Isa::store(output, hidden[r]);
+    } else {
+      Isa::store_first(output, hidden[r], static_cast<int>(left));
     }
   }
 }
@@ -162,8 +161,11 @@ template <class P>
 void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   constexpr int kRows = P::Isa::rows;
   const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
+  const std::int64_t tiles = (block.nodes + kRows - 1) / kRows;
+  const std::int64_t step_bytes = std::int64_t{kGates} * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
+  const std::int64_t ahead_bytes = (step_bytes + tiles - 1) / tiles;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
-    Run run{0, 0, 0, 0, false, false};
+    Run run{0, 0, 0, 0, false, false, ahead_bytes};
     for (bool first = true; !run.last; first = false) {
       run = next_run(run, layer.steps_a, steps_b);
       run.first = first;
@@ -204,7 +206,8 @@ void project(const PackedLayer& layer, std::int64_t nodes, const float* start, c
           sums[r][gate] = Isa::load(start + panel * kWidth + gate * Isa::lanes);
         }
       }
-      accumulate<P, 2>(sums, weights, rows, 0, layer.steps_a);
+      Ahead ahead{reinterpret_cast<const char*>(weights), 0};
+      accumulate<P, 2>(sums, weights, rows, 0, layer.steps_a, ahead);
       for (int r = 0; r < 2 && node + r < nodes; ++r) {
         float* const to = sums_out + (node + r) * sums_stride + panel * kWidth;
         for (int gate = 0; gate < kGates; ++gate) Isa::store(to + gate * Isa::lanes, sums[r][gate]);
@@ -228,12 +231,11 @@ void cell_update(std::int64_t count, const float* i, const float* f, const float
     const std::int64_t n = count - at < Isa::lanes ? count - at : Isa::lanes;
     float lanes[Isa::lanes] = {};
     for (std::int64_t lane = 0; lane < n; ++lane) lanes[lane] = cell_in[at + lane];
-    typename Isa::Vec cell = Isa::load(lanes);
-    typename Isa::Vec hidden;
-    update_cell<Isa, P::fine>(scaled(i, at, n, 0), scaled(f, at, n, 1), scaled(g, at, n, 2),
-                              scaled(o, at, n, 3), cell, hidden);
-    Isa::store_first(cell_out + at, cell, static_cast<int>(n));
-    Isa::store_first(hidden_out + at, hidden, static_cast<int>(n));
+    Sums<P, 1> sums = {{scaled(i, at, n, 0), scaled(f, at, n, 1), scaled(g, at, n, 2), scaled(o, at, n, 3)}};
+    typename Isa::Vec cells[1] = {Isa::load(lanes)}, hidden[1];
+    update_cells<Isa, P::fine, 1>(sums, cells, hidden);
+    Isa::store_first(cell_out + at, cells[0], static_cast<int>(n));
+    Isa::store_first(hidden_out + at, hidden[0], static_cast<int>(n));
   }
 }
 

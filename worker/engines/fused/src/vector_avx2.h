@@ -22,14 +22,15 @@ struct Avx2 {
   static Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
   static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
-  static Vec min(Vec a, Vec b) { return _mm256_min_ps(a, b); }
-  static Vec fraction(Vec x) { return _mm256_sub_ps(x, _mm256_floor_ps(x)); }
-  static Vec scale(Vec p, Vec x) {
-    // Below 2^-126 the exponent field would wrap: a sigmoid there is one to the last bit.
-    const Vec bounded = _mm256_max_ps(x, _mm256_set1_ps(-126.0f));
-    const __m256i exponent = _mm256_cvtps_epi32(_mm256_floor_ps(bounded));
-    const __m256i bits = _mm256_slli_epi32(_mm256_add_epi32(exponent, _mm256_set1_epi32(127)), 23);
-    return _mm256_mul_ps(p, _mm256_castsi256_ps(bits));
+  // To -120..40, as integers (see vector_avx512.h); as unsigned ones, negative floats order backwards.
+  static Vec cap(Vec x) {
+    const __m256i top = _mm256_min_epi32(_mm256_castps_si256(x), _mm256_castps_si256(set1(40.0f)));
+    return _mm256_castsi256_ps(_mm256_min_epu32(top, _mm256_castps_si256(set1(-120.0f))));
+  }
+  static Vec whole(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -120..40, x near 1
+    const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
   }
   static Vec reciprocal_coarse(Vec x) { return reciprocal_fine(x); }
   static Vec reciprocal_fine(Vec x) {

@@ -21,11 +21,14 @@ struct Avx512 {
   static Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
   static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
-  static Vec min(Vec a, Vec b) { return _mm512_min_ps(a, b); }
-  // x - floor(x)
-  static Vec fraction(Vec x) { return _mm512_reduce_ps(x, 0x01); }
-  // p * 2^floor(x); saturates by itself
-  static Vec scale(Vec p, Vec x) { return _mm512_scalef_ps(p, x); }
+  // To at most 40, as integers: the bits of a float below it are below its own, and those of a negative one
+  // are negative. An integer minimum leaves the multipliers alone.
+  static Vec cap(Vec x) {
+    return _mm512_castsi512_ps(_mm512_min_epi32(_mm512_castps_si512(x), _mm512_castps_si512(set1(40.0f))));
+  }
+  static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
+  // x * 2^n; below the smallest float it is 0 by itself
+  static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }
   static Vec reciprocal_coarse(Vec x) { return _mm512_rcp14_ps(x); }  // 6.1e-5
   static Vec reciprocal_fine(Vec x) {
     const Vec r = _mm512_rcp14_ps(x);

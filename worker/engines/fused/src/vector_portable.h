@@ -12,7 +12,8 @@ namespace unrolled {
 namespace {
 
 typedef float Float4 __attribute__((vector_size(16)));
-typedef std::int32_t Int4 __attribute__((vector_size(16)));
+typedef std::int32_t Int4 __attribute__((vector_size(16)));   // what a comparison gives
+typedef std::uint32_t Bits4 __attribute__((vector_size(16)));
 
 struct Portable {
   using Vec = Float4;
@@ -44,42 +45,43 @@ struct Portable {
     return a * b + c;  // two roundings: built with -ffp-contract=off, so everywhere alike
 #endif
   }
-  static Vec min(Vec a, Vec b) { return pick(a < b, a, b); }
-  static Vec fraction(Vec x) {
-    const Vec bounded = pick(x > set1(-126.0f), x, set1(-126.0f));
-    return bounded - __builtin_convertvector(floor(bounded), Vec);
+  static Vec cap(Vec x) {  // to -120..40
+    const Vec top = pick(x < set1(40.0f), x, set1(40.0f));
+    return pick(top > set1(-120.0f), top, set1(-120.0f));
   }
-  static Vec scale(Vec p, Vec x) {
-    const Vec bounded = pick(x > set1(-126.0f), x, set1(-126.0f));
-    const Int4 bits = (floor(bounded) + 127) << 23;
-    Vec power;
-    std::memcpy(&power, &bits, sizeof power);
-    return p * power;
+  static Vec whole(Vec x) {
+    // 1.5 * 2^23 leaves no room for a fraction: adding it rounds to the nearest whole number.
+    const Vec shift = set1(12582912.0f);
+    return (x + shift) - shift;
+  }
+  static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -120..40, x near 1
+    const Int4 steps = __builtin_convertvector(n, Int4);
+    Bits4 exponent;
+    std::memcpy(&exponent, &steps, sizeof exponent);
+    return from_bits(bits_of(x) + (exponent << 23));
   }
   static Vec reciprocal_coarse(Vec x) { return set1(1.0f) / x; }
   static Vec reciprocal_fine(Vec x) { return set1(1.0f) / x; }
   static Vec round_to_bfloat16(Vec v) {
-    Int4 bits;
-    std::memcpy(&bits, &v, sizeof bits);
-    bits = (bits + (((bits >> 16) & 1) + 0x7fff)) & static_cast<std::int32_t>(0xffff0000u);
-    std::memcpy(&v, &bits, sizeof v);
-    return v;
+    const Bits4 bits = bits_of(v);
+    return from_bits((bits + (((bits >> 16) & 1u) + 0x7fffu)) & 0xffff0000u);
   }
 
  private:
-  static Vec pick(Int4 condition, Vec a, Vec b) {
-    Int4 a_bits, b_bits;
-    std::memcpy(&a_bits, &a, sizeof a_bits);
-    std::memcpy(&b_bits, &b, sizeof b_bits);
-    const Int4 bits = (condition & a_bits) | (~condition & b_bits);
+  static Bits4 bits_of(Vec v) {
+    Bits4 bits;
+    std::memcpy(&bits, &v, sizeof bits);
+    return bits;
+  }
+  static Vec from_bits(Bits4 bits) {
     Vec v;
     std::memcpy(&v, &bits, sizeof v);
     return v;
   }
-  static Int4 floor(Vec x) {
-    const Int4 truncated = __builtin_convertvector(x, Int4);
-    const Int4 above = __builtin_convertvector(truncated, Vec) > x;  // -1 where truncation went up
-    return truncated + above;
+  static Vec pick(Int4 condition, Vec a, Vec b) {
+    Bits4 mask;
+    std::memcpy(&mask, &condition, sizeof mask);
+    return from_bits((mask & bits_of(a)) | (~mask & bits_of(b)));
   }
 };
 
