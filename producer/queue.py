@@ -11,7 +11,7 @@ import redis
 from celery import Celery
 from kombu.entity import Queue
 
-from unrolled.connection import celery_url, check_broker_url, client_url, explain, refuses, without_secret
+from unrolled.connection import advice, celery_url, check_broker_url, client_url, refuses, without_secret
 from unrolled.errors import TransientError, UnrolledError
 from unrolled.ledger import Ledger
 from unrolled.messages import TASK, queue_name, transport_options
@@ -112,7 +112,8 @@ class ShardQueue:
             except AWAY as error:
                 if refuses(error):
                     raise self._refused(error) from error
-                trouble = f"broker {self._shown} is away ({error if self._reached else explain(self._url, error)})"
+                hint = "" if self._reached else advice(self._url, error)
+                trouble = f"broker {self._shown} is away ({error}{hint and f'; {hint}'})"
             else:
                 self._reached = True
                 if since is not None:
@@ -143,7 +144,8 @@ class ShardQueue:
         self.client.close()
 
     def _refused(self, error: Exception) -> UnrolledError:
-        return UnrolledError(f"broker {self._shown} refuses: {explain(self._url, error)}")
+        login = "see to --broker, its user and password, and what that user may do"
+        return UnrolledError(f"broker {self._shown} refuses: {error}; {advice(self._url, error) or login}")
 
     def _wait_for_room(self, directory: JobDirectory) -> None:
         while self._max_queued_tokens is not None and self.ledger.counts().tokens >= self._max_queued_tokens:

@@ -22,7 +22,7 @@ def sigmoid(x):
     return 1 / (1 + np.exp(-x))
 
 
-def cell_update(kernel, i, f, g, o, cell):  # noqa: PLR0917 (the cell's own order)
+def cell_update(kernel, i, f, g, o, cell):
     isa, precision = kernel
     arrays = [np.ascontiguousarray(np.broadcast_to(a, i.shape), np.float32) for a in (i, f, g, o, cell)]
     cell_out, hidden_out = np.empty(i.shape, np.float32), np.empty(i.shape, np.float32)

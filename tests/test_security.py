@@ -218,14 +218,17 @@ def test_a_whole_job(tmp_path, guarded):
         assert run(product.producer, "wait", directory.path)[0] == 1
         assert run(product.producer, "retry", directory.path)[0] == 0
         assert run(product.producer, "wait", directory.path)[0] == 0
-        status, text = run(product.producer, "status", directory.path)
-        assert status == 0
-        assert "12 of 12" in text
-        assert "counting" in text  # the worker's heartbeat
-        assert run(product.producer, "verify", directory.path)[0] == 0
-        status, text = run(product.worker, "doctor", "--out", directory.path)
-        assert status == 0, text
-        assert "✓ worker pool: threads" in text
+        (shown, _), (verified, _), (checked, report) = ended = finish_all(
+            [
+                Command(product.producer, "status", directory.path),
+                Command(product.producer, "verify", directory.path),
+                Command(product.worker, "doctor", "--out", directory.path),
+            ]
+        )
+        assert (shown, verified, checked) == (0, 0, 0), ended
+        assert "12 of 12" in ended[0][1]
+        assert "counting" in ended[0][1]  # the worker's heartbeat
+        assert "✓ worker pool: threads" in report
         assert guarded.denials() == []
         # What a producer may not, it is told.
         status, text = run(product.producer, "doctor", "--out", directory.path)

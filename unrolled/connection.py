@@ -86,22 +86,20 @@ def refuses(error: BaseException) -> bool:
     return any(_denies(cause) or any(text in str(cause) for text in _NO_TLS) for cause in _causes(error))
 
 
-def explain(url: str, error: BaseException) -> str:
-    """The text of a broker's error, and what to do about it where something can be done.
+def advice(url: str, error: BaseException) -> str:
+    """What to look at where a broker can't be reached over TLS, or may be expected to speak it; else empty.
 
     Args:
         url: of the broker.
-        error: of redis-py or kombu, while the broker hasn't answered yet, or refuses.
+        error: of redis-py or kombu, while the broker hasn't answered yet.
     """
-    text = str(error).rstrip(".")
+    text = str(error)
     if "CERTIFICATE_VERIFY" in text:
-        return f"{text}; see to ssl_ca_certs in --broker, or to the server's certificate"
-    if any(_denies(cause) for cause in _causes(error)):
-        return f"{text}; see to the user and password in --broker, and to what that user may do"
+        return "see to ssl_ca_certs in --broker, or to the server's certificate"
     if any(sign in text for sign in _UNHEARD):
         other = "no TLS, write redis://" if url.startswith("rediss://") else "TLS, write rediss://"
-        return f"{text}; if that port speaks {other}"
-    return text
+        return f"if that port speaks {other}"
+    return ""
 
 
 def _denies(error: BaseException) -> bool:

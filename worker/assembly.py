@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from unrolled.connection import client_url, explain, refuses, without_secret
+from unrolled.connection import advice, client_url, refuses, without_secret
 from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.ledger import Ledger
 from unrolled.model_directory import open_model
@@ -129,7 +129,9 @@ class Assembly:
         try:
             client.rpop(f"{self._settings.namespace}:nothing")
         except redis.RedisError as error:
-            shown, why = without_secret(broker), explain(broker, error)
+            shown, hint = without_secret(broker), advice(broker, error)
             if refuses(error):
-                raise UnrolledError(f"broker {shown} refuses: {why}") from error
-            log.warning("broker %s can't be used yet: %s; trying again until it can", shown, why)
+                if not hint:
+                    shown, hint = f"{shown} refuses the login", "see to --broker, and to what that user may do"
+                raise UnrolledError(f"broker {shown}: {error}; {hint}") from error
+            log.warning("broker %s is away: %s%s; trying again until it works", shown, error, hint and f"; {hint}")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from producer.checkup import Check
-from unrolled.connection import client_url, explain, refuses, without_secret
+from unrolled.connection import advice, client_url, refuses, without_secret
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,9 +65,10 @@ def _check_reached(broker: str, client: redis.Redis) -> Check:
             client.ping()
             seconds.append(time.perf_counter() - began)
     except redis.RedisError as error:
-        how = " refuses" if refuses(error) else ""
-        found, _, advice = explain(broker, error).partition("; ")
-        return Check("broker", "fail", f"{shown}{how}: {found}", advice or "start it, or correct --broker")
+        turned_away = refuses(error)
+        otherwise = "see to the user and password in --broker" if turned_away else "start it, or correct --broker"
+        found = f"{shown}{' refuses' if turned_away else ''}: {error}"
+        return Check("broker", "fail", found, advice(broker, error) or otherwise)
     median = statistics.median(seconds)
     found = f"{shown} answers in {1000 * median:.1f} ms"
     if median > _SLOW_PING_SECONDS:

@@ -1,0 +1,131 @@
+"""The fused kernel against the machine: arithmetic rate over that of multiply-adds on registers alone.
+
+Every row differs from its first token on, so nothing is shared and every token costs its full arithmetic.
+The registers' rate is measured before and after each run and on as many threads; ratios are medians of
+`--repeats` interleaved runs, with the lowest and highest. "of CPU time" is the same ratio with processor
+seconds in place of wall-clock ones: on a machine that others use too it tells more. Counted are the products the engine does: the first
+layer's input comes from a table and is not among them.
+
+    python benchmarks/kernel.py [--units 256 512 1024] [--precisions float32 bfloat16]
+"""
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+
+from unrolled.model_directory import ModelConfig, ModelDirectory, save_model
+from unrolled.ragged import Ragged
+from worker.engines.fused import FusedEngine, library
+
+VOCAB, LAYERS, EMBEDDING = 10_000, 2, 10
+
+
+def random_model(units: int, directory: str) -> ModelDirectory:
+    """A model of `units` with weights of a trained one's size; values don't change the time."""
+    config = ModelConfig(VOCAB, 1000, units, LAYERS, EMBEDDING)
+    random = np.random.default_rng(units)
+    weights = {
+        name: random.uniform(-1, 1, shape).astype(np.float32) / np.sqrt(shape[0], dtype=np.float32)
+        for name, shape in config.shapes().items()
+    }
+    return save_model(f"{directory}/{units}", config, weights)
+
+
+def distinct_rows(rows: int, length: int) -> Ragged:
+    """Rows of random tokens, no two with the same first one."""
+    random = np.random.default_rng(0)
+    values = random.integers(1, VOCAB + 1, (rows, length)).astype(np.int32)
+    values[:, 0] = random.permutation(VOCAB)[:rows] + 1
+    return Ragged(values.ravel(), np.arange(rows + 1, dtype=np.int64) * length)
+
+
+def operations(units: int, rows: int, length: int) -> float:
+    """Floating-point operations of the products done, two per multiply-add."""
+    per_product = 2.0 * units * 4 * units
+    states_before = rows * (length - 1) * LAYERS  # a row's first token has no state before it
+    return per_product * (states_before + rows * length * (LAYERS - 1))
+
+
+def register_rate(precision: str, threads: int) -> tuple[float, float]:
+    """Operations a second of multiply-adds on registers: of all threads at once, and of processor time."""
+    kernel, isa = library.load(), library.forced_isa()
+
+    def spin(_: int) -> float:
+        start = time.perf_counter()
+        done = 0.0
+        while time.perf_counter() < start + 0.1:
+            done += kernel.unrolled_spin(isa, int(precision == "bfloat16"), 20_000)
+        return done / (time.perf_counter() - start)
+
+    with ThreadPoolExecutor(threads) as pool:
+        wall = sum(pool.map(spin, range(threads)))
+    start = time.process_time()
+    done = kernel.unrolled_spin(isa, int(precision == "bfloat16"), 200_000)
+    return wall, done / (time.process_time() - start)
+
+
+def main() -> None:
+    """Measure and print one line per combination."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512, 1024])
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rows", type=int, default=1536)
+    parser.add_argument("--length", type=int, default=24)
+    parser.add_argument("--repeats", type=int, default=7)
+    options = parser.parse_args()
+    shard = distinct_rows(options.rows, options.length)
+    print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {len(shard.values)} tokens")
+    print(
+        f"{'precision':9} {'units':>5} {'threads':>7} {'GFLOP/s':>8} {'of registers':>21} "
+        f"{'of CPU time':>11} {'plan':>6} tokens/s"
+    )
+    with tempfile.TemporaryDirectory() as directory:
+        for units in options.units:
+            model = random_model(units, directory)
+            output = np.empty((len(shard.values), units), np.float32)
+            for precision in options.precisions:
+                engines = [FusedEngine(model, precision, threads) for threads in options.threads]
+                measure(engines, shard, output, options.repeats)
+
+
+def measure(engines: list[FusedEngine], shard: Ragged, output: np.ndarray, repeats: int) -> None:
+    """Interleave the engines' runs and print each one's medians, then how the threads scale."""
+    work = operations(output.shape[1], shard.rows, len(shard.values) // shard.rows)
+    seconds: list[list[float]] = [[] for _ in engines]
+    ratios: list[list[float]] = [[] for _ in engines]
+    cpu_ratios: list[list[float]] = [[] for _ in engines]
+    plans: list[list[float]] = [[] for _ in engines]
+    for repeat in range(repeats + 1):
+        for k, engine in enumerate(engines):
+            before = register_rate(engine.precision, engine.threads)
+            start, cpu_start = time.perf_counter(), time.process_time()
+            engine.compute([shard], [output])
+            took, cpu_took = time.perf_counter() - start, time.process_time() - cpu_start
+            after = register_rate(engine.precision, engine.threads)
+            peak, cpu_peak = map(max, zip(before, after, strict=True))
+            if repeat:  # the first touches the memory
+                seconds[k].append(took)
+                ratios[k].append(work / took / peak)
+                cpu_ratios[k].append(work / cpu_took / cpu_peak)
+                plans[k].append(engine.stats["plan_seconds"] / took)
+    for k, engine in enumerate(engines):
+        took = statistics.median(seconds[k])
+        print(
+            f"{engine.precision:9} {engine.units:5} {engine.threads:7} {work / took / 1e9:8.1f} "
+            f"{statistics.median(ratios[k]):7.3f} ({min(ratios[k]):.3f}-{max(ratios[k]):.3f}) "
+            f"{statistics.median(cpu_ratios[k]):11.3f} {statistics.median(plans[k]):6.2%} {len(shard.values) / took:,.0f}",
+            flush=True,
+        )
+    for k, engine in enumerate(engines[1:], 1):
+        speedups = [one / many for one, many in zip(seconds[0], seconds[k], strict=True)]
+        print(f"{'':9} {engine.threads} threads against {engines[0].threads}: {statistics.median(speedups):.2f}")
+
+
+if __name__ == "__main__":
+    main()
