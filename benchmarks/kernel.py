@@ -3,8 +3,8 @@
 Every row differs from its first token on, so nothing is shared and every token costs its full arithmetic.
 The registers' rate is measured before and after each run and on as many threads; ratios are medians of
 `--repeats` interleaved runs, with the lowest and highest. "of CPU time" is the same ratio with processor
-seconds in place of wall-clock ones: on a machine that others use too it tells more. Counted are the products the engine does: the first
-layer's input comes from a table and is not among them.
+seconds in place of wall-clock ones: on a machine that others use too it tells more. Counted are the products
+that the engine does: the first layer's input comes from a table and is not among them.
 
     python benchmarks/kernel.py [--units 256 512 1024] [--precisions float32 bfloat16]
 """
@@ -119,7 +119,8 @@ def measure(engines: list[FusedEngine], shard: Ragged, output: np.ndarray, repea
         print(
             f"{engine.precision:9} {engine.units:5} {engine.threads:7} {work / took / 1e9:8.1f} "
             f"{statistics.median(ratios[k]):7.3f} ({min(ratios[k]):.3f}-{max(ratios[k]):.3f}) "
-            f"{statistics.median(cpu_ratios[k]):11.3f} {statistics.median(plans[k]):6.2%} {len(shard.values) / took:,.0f}",
+            f"{statistics.median(cpu_ratios[k]):11.3f} {statistics.median(plans[k]):6.2%} "
+            f"{len(shard.values) / took:,.0f}",
             flush=True,
         )
     for k, engine in enumerate(engines[1:], 1):

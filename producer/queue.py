@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from unrolled.job import JobDirectory
 
-__all__ = ["AWAY", "ShardQueue", "refuses"]
-
 T = TypeVar("T")
 
 #: What a broker that is away, or can't take anything just now, gives.

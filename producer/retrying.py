@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.queue import AWAY, ShardQueue, refuses
+from producer.queue import AWAY, ShardQueue
 from producer.status_reader import refused
 from unrolled import payload
+from unrolled.connection import refuses
 from unrolled.errors import PayloadError, TransientError
 from unrolled.messages import member_of
 

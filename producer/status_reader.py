@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import redis
 
 from producer.job_status import JobStatus, QueueStatus, WorkerStatus, worker_status
-from unrolled.connection import check_broker_url, client_url, without_secret
+from unrolled.connection import advice, check_broker_url, client_url, refuses, without_secret
 from unrolled.errors import TransientError, UnrolledError
 from unrolled.ledger import Ledger
 from unrolled.manifest import NAME, Manifest, read_manifest
@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from unrolled.manifest import Entry
 
 SOCKET_SECONDS = 10.0
-#: What a broker answers that doesn't let this user in.
-REFUSED = (redis.AuthenticationError, redis.exceptions.NoPermissionError)
 #: The speed is that of so many files, those with the highest numbers.
 RECENT_FILES = 32
 _ENGINE_LIST = ".engine.jsonl"
@@ -42,7 +40,8 @@ def open_ledger(broker: str, namespace: str, fingerprint: str) -> Ledger:
 
 def refused(broker: str, error: Exception) -> UnrolledError:
     """The error for a broker that answers, but doesn't let this user in."""
-    return UnrolledError(f"broker {without_secret(broker)} refuses: {error}; see to the user and password in --broker")
+    way = advice(broker, error) or "see to the user and password in --broker"
+    return UnrolledError(f"broker {without_secret(broker)} refuses: {error}; {way}")
 
 
 class StatusReader:
@@ -67,7 +66,7 @@ class StatusReader:
         Raises:
             JobError: the manifest is damaged.
             TransientError: the directory can't be read now.
-            redis.AuthenticationError, redis.exceptions.NoPermissionError: the broker refuses this user.
+            redis.RedisError: the broker refuses this user, or its certificate isn't trusted.
         """
         # In this order: what the manifest names and the ledger lacks is published or dead by then.
         try:
@@ -97,9 +96,9 @@ class StatusReader:
         try:
             ledger, leases = self._ledger.members(self._directory.key)
             workers = self._ledger.workers()
-        except REFUSED:
-            raise
         except redis.RedisError as error:
+            if refuses(error):
+                raise
             return None, str(error)
         found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
         return (ledger, leases, found), None

@@ -6,9 +6,9 @@ import time
 from typing import TYPE_CHECKING
 
 from producer.hints import hints
-from producer.queue import AWAY, ShardQueue, refuses
+from producer.queue import AWAY, ShardQueue
 from producer.status_reader import StatusReader, refused
-from unrolled.connection import without_secret
+from unrolled.connection import refuses, without_secret
 from unrolled.restoring import enter_waiting
 
 if TYPE_CHECKING:

@@ -12,6 +12,8 @@ from processes import eventually
 from shell import ENGINE, Crew, children, end, gone, make_model, unrolled, words, write_rows
 
 from producer.options import BROKER_FILE
+from producer.verification import verify_job
+from unrolled.job import open_job
 from unrolled.reader import open_dataset
 
 ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in range(1000)}
@@ -38,7 +40,7 @@ def command(*more, out="out"):
 def check_complete(out):
     """Every row is there once, in order, by the files alone."""
     assert [row.id for row in open_dataset(out)] == list(ROWS)
-    assert unrolled("verify", out).returncode == 0
+    assert verify_job(open_job(out)).problems == ()
 
 
 def record_of(path):
@@ -50,15 +52,18 @@ def published(path):
 
 
 def test_a_whole_job_leaves_files_and_nothing_else(place):
-    """Exit status 0, a summary, the workers' log; no broker's record, no process, no list of ids."""
+    """A summary, exit status 3 for the bad rows; no record, no process, no list of ids. Again, it writes nothing anew."""
+    with (place / "rows.jsonl").open("a") as file:
+        file.write('{"id": "bad", "tokens": [51]}\nnonsense\n')
     before = psutil.Process().children(recursive=True)
     done = unrolled(*command(), cwd=place)
-    assert done.returncode == 0, done.stderr
-    shards = published(place)
+    assert done.returncode == 3, done.stderr
+    files = {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")}
     assert done.stdout == (
         f"{place}/out: complete\n"
-        f"1,000 rows are published, in {shards:,} files\n"
-        f"out: verified; 1,000 rows in, 1,000 out in {shards:,} whole files (1,400 tokens), 0 in quarantine\n"
+        f"1,000 rows are published, in {len(files)} files\n"
+        f"2 row(s) are in quarantine, with reasons: unrolled quarantine {place}/out\n"
+        f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
     )
     check_complete(place / "out")
     assert psutil.Process().children(recursive=True) == before
@@ -66,17 +71,11 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert list((place / "out" / "_ids").iterdir()) == []
     assert list((place / "out" / "_pending").iterdir()) == []
     assert "Traceback" not in (place / "out" / "_logs" / "worker-0.log").read_text()
-
-
-def test_the_same_command_again_does_nothing_again(place):
-    """No file is written anew, and --json tells of the same job."""
-    assert unrolled(*command(), cwd=place).returncode == 0
-    before = {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")}
-    done = unrolled(*command("--json"), cwd=place)
-    assert done.returncode == 0
-    found = json.loads(done.stdout)
-    assert (found["complete"], found["rows_published"], found["done"]) == (True, 1000, len(before))
-    assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == before
+    again = unrolled(*command("--json"), cwd=place)
+    assert again.returncode == 3
+    found = json.loads(again.stdout)
+    assert (found["complete"], found["rows_published"], found["done"]) == (True, 1000, len(files))
+    assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
 
 
 def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
@@ -172,44 +171,3 @@ def test_a_broker_that_is_named_is_used_and_left_alone(place, broker, crew):
     assert not record_of(place).exists()
     assert helper.poll() is None
     assert end(helper) == 0
-
-
-def test_rows_in_quarantine_are_counted(place):
-    """Exit status 3: all is done, but not all rows could be used."""
-    with (place / "rows.jsonl").open("a") as file:
-        file.write('{"id": "bad", "tokens": [51]}\nnonsense\n')
-    done = unrolled(*command(), cwd=place)
-    assert done.returncode == 3
-    assert "2 row(s) are in quarantine, with reasons: unrolled quarantine" in done.stdout
-    check_complete(place / "out")
-
-
-def test_workers_that_are_killed_are_replaced(place, crew):
-    """Each worker is killed once as soon as it has a process id; the job completes all the same."""
-    run = crew.start(*command("--workers", "2", "--max-attempts", "5"), cwd=place, lease_seconds=1)
-    killed = set()
-
-    def kill_next():
-        for worker in children(run.pid, "worker") if run.poll() is None else ():
-            if published(place) > 2 * len(killed) and worker.pid not in killed and len(killed) < 4:
-                killed.add(worker.pid)
-                worker.kill()
-        return len(killed) == 4 or run.poll() is not None
-
-    eventually(kill_next, "four kills")
-    output, said = run.communicate(timeout=60)
-    assert run.returncode == 0, output + said
-    assert killed
-    check_complete(place / "out")
-
-
-def test_two_runs_into_one_directory_do_not_mix(place, crew):
-    """The second one is told that the first is at work."""
-    run = crew.start("run", "-", "--follow", "--format", "jsonl", *command()[2:], cwd=place, stdin=subprocess.PIPE)
-    eventually((place / "out" / "_ids").exists, "the first one at work")
-    done = unrolled("run", "-", "--follow", "--format", "jsonl", *command()[2:], cwd=place)
-    assert done.returncode == 1
-    assert "another `unrolled enqueue` is writing to this directory; wait for it or stop it" in done.stderr
-    run.communicate((place / "rows.jsonl").read_text(), timeout=60)
-    assert run.returncode == 0
-    check_complete(place / "out")

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, bootsteps, signals
 from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
-from unrolled.connection import check_broker_url
+from unrolled.connection import celery_url, check_broker_url
 from unrolled.errors import UnrolledError
 from unrolled.messages import TASK, queue_name, transport_options
 from unrolled.model_directory import open_model
@@ -67,7 +67,7 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
     """
     check_broker_url(settings.broker)
     queue = queue_name(open_model(settings.model).fingerprint)
-    app = WorkerApp("unrolled", broker=settings.broker, set_as_current=False)
+    app = WorkerApp("unrolled", broker=celery_url(settings.broker), set_as_current=False)
     app.settings = settings
     app.make_engine = make_engine
     app.conf.update(_configuration(settings, queue))

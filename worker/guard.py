@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
@@ -19,8 +20,9 @@ from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
 from kombu import compression
 from kombu.transport import TRANSPORT_ALIASES
-from kombu.transport.redis import Channel, Transport
+from kombu.transport.redis import Channel, QoS, Transport
 
+from unrolled.connection import without_secret
 from unrolled.errors import PayloadError
 from unrolled.messages import TASK, parse_member
 
@@ -44,6 +46,16 @@ _UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "comp
 class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
     """Celery's consumer, with refused messages put aside, and quick to reconnect."""
 
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # as above
+        """Celery's list of a consumer's parts."""
+
+        def info(self, parent: Any) -> dict[str, Any]:
+            """What remote control tells of it, without the secret that a socket's URL may hold."""
+            facts: dict[str, Any] = super().info(parent)
+            if isinstance(facts.get("broker"), dict):  # else it isn't connected
+                facts["broker"]["hostname"] = without_secret(facts["broker"].get("hostname") or "")
+            return facts
+
     def ensure_connected(self, conn: Any) -> Any:
         """Connect however long it takes. Celery's own way waits longer each time, and tells of every try."""
         conn = conn.ensure_connection(
@@ -51,6 +63,11 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
         )
         self.first_connection_attempt = False
         return conn
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Rest before the next try. Celery doesn't where the broker answers, but with an error, and tells of each."""
+        log.debug("the broker refuses: %s", exc)
+        time.sleep(RECONNECT_SECONDS)
 
     def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
         """Celery's handler, guarded."""
@@ -75,8 +92,38 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
             message.ack()
 
 
+class GuardedQoS(QoS):
+    """Kombu's list of what isn't acknowledged yet, for a connection that may be gone.
+
+    When a server dies, Celery closes the connection twice, and acknowledges later what it took over it. Kombu fails
+    in both with an error of its own, and the worker would end. Nothing need be done: the messages are still in Redis.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        if self._connected:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu is untyped
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Refuse a message, or give it back."""
+        if self._connected:
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]  # as above
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Give back all that isn't acknowledged."""
+        if self._connected:
+            super().restore_unacked(client)  # type: ignore[no-untyped-call]  # as above
+
+    @property
+    def _connected(self) -> bool:
+        transport = self.channel.connection
+        return transport is not None and transport.client is not None
+
+
 class GuardedChannel(Channel):
     """Kombu's channel, with list entries dropped that are no message at all, or none that it can open."""
+
+    QoS = GuardedQoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

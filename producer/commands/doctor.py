@@ -20,6 +20,7 @@ from producer.checkup.workers import check_workers
 from producer.job_status import worker_status
 from producer.options import broker_option, find_broker, json_option, namespace_option
 from producer.table import printable
+from unrolled.connection import celery_url
 from unrolled.job import open_job
 from unrolled.ledger import Ledger
 from unrolled.messages import transport_options
@@ -116,7 +117,7 @@ def _examine_workers(broker: str, namespace: str, client: redis.Redis, fingerpri
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
     """What workers tell of themselves through Celery's remote control; None where none may or can answer."""
-    app = Celery("unrolled-doctor", broker=broker, set_as_current=False)
+    app = Celery("unrolled-doctor", broker=celery_url(broker), set_as_current=False)
     app.conf.broker_transport_options = transport_options(namespace)
     try:
         found: dict[str, Any] | None = app.control.inspect(timeout=REMOTE_CONTROL_SECONDS).stats()

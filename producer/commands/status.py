@@ -10,10 +10,11 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
+import redis
 
 from producer.hints import hints
 from producer.options import broker_option, find_broker, json_option, namespace_option, out_argument
-from producer.status_reader import REFUSED, StatusReader, open_ledger, refused
+from producer.status_reader import StatusReader, open_ledger, refused
 from producer.table import duration, figure, table
 from unrolled.job import open_job
 from unrolled.messages import SHORT
@@ -68,7 +69,7 @@ def status(
             )
         else:
             _watch_live(reader, every_seconds)
-    except REFUSED as error:
+    except redis.RedisError as error:
         raise refused(broker or "", error) from error
 
 
