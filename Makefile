@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What is installed depends on these; the kernel is built at installation.
 SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py worker/engines/fused/src/*)
 
-.PHONY: help demo test check format bench constraints clean
+.PHONY: help demo test check format bench sanitize constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -30,7 +30,11 @@ format: $(VENV)/dev.stamp ## format the code and mend what can be mended
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/dev.stamp ## measure the speed of each stage on this machine
-	$(BIN)/python benchmarks/throughput.py
+	$(BIN)/python benchmarks/whole_path.py
+	$(BIN)/python benchmarks/kernel.py
+
+sanitize: $(VENV)/dev.stamp ## run the kernel's tests under the address, undefined-behaviour and thread sanitizers
+	PYTHONPATH=. $(BIN)/python tests/kernel/sanitize.py
 
 constraints: $(VENV)/dev.stamp ## pin the newest releases that fit together
 	$(PIP) install uv

@@ -6,7 +6,8 @@ A round is one job with a real broker, two real workers and the real `enqueue` c
 round's seed, which is printed. It passes if the job completes by itself and
 - every input row is in exactly one file or in quarantine (or in the shard that was made to kill its worker),
 - every file equals, byte for byte, the one of an undisturbed run, and never looked otherwise from its first moment on,
-- no partial, stray or temporary file is left.
+- no partial, stray or temporary file is left,
+- and no worker ended that wasn't killed or told to.
 Exit status 1 if a round fails; its directory is kept and named.
 """
 

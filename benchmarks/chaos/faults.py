@@ -41,12 +41,15 @@ class Stage:
         out: the output directory.
         deaths: of workers.
         broker_kills: of the broker.
+        failures: ends of workers that nobody asked for.
     """
 
     def __init__(self, folder: Path, dataset: Dataset, broker: EmbeddedBroker, rng: random.Random) -> None:
         self.rng = rng
         self.broker = broker
         self.deaths = self.broker_kills = self.kills = 0
+        self.failures: list[str] = []
+        self._told_to_end: set[int] = set()
         self.disk = folder / "disk"
         self.out = self.disk / "out"
         self._folder = folder
@@ -78,7 +81,8 @@ class Stage:
         """Start whoever isn't running; the producer until it says that everything is queued."""
         for number, worker in enumerate(self._workers):
             if worker is None or worker.poll() is not None:
-                self.deaths += worker is not None
+                if worker is not None:
+                    self._count_death(worker)
                 command = [sys.executable, str(HERE / "misbehaving_worker.py")]
                 self._workers[number] = self._start(command, f"worker-{number}.log")
         producer = self._producer
@@ -87,6 +91,18 @@ class Stage:
             self._producer = None
         if self._producer is None and not self._queued:
             self._producer = self._start(enqueue_command(self._dataset), "enqueue.log")
+
+    def _count_death(self, worker: subprocess.Popen[bytes]) -> None:
+        """A worker may be killed, by us or by a row that is made to, or end when it is told; never of itself."""
+        self.deaths += 1
+        killed = worker.returncode == -signal.SIGKILL
+        if not killed and not (worker.returncode == 0 and worker.pid in self._told_to_end):
+            self.failures.append(f"worker {worker.pid} ended of itself with status {worker.returncode}")
+
+    def terminate(self, worker: subprocess.Popen[bytes]) -> None:
+        """SIGTERM."""
+        self._told_to_end.add(worker.pid)
+        worker.terminate()
 
     def stop_workers(self) -> None:
         """End every process of the round."""
@@ -174,13 +190,13 @@ def kill_worker(stage: Stage) -> None:
 def terminate_worker(stage: Stage) -> None:
     """SIGTERM, as a rolling restart."""
     if worker := stage.running_worker():
-        worker.terminate()
+        stage.terminate(worker)
 
 
 def terminate_worker_twice(stage: Stage) -> None:
     """SIGTERM from someone in a hurry."""
     if worker := stage.running_worker():
-        worker.terminate()
+        stage.terminate(worker)
         stage.rest(0.2)
         worker.terminate()
 

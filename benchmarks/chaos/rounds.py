@@ -75,7 +75,7 @@ def _run(folder: Path, dataset: Dataset, result: Result) -> None:
             stage.stop_workers()
         result.deaths, result.broker_kills = stage.deaths, stage.broker_kills
         result.looks = watcher.looks
-        result.failures += watcher.failures
+        result.failures += watcher.failures + stage.failures
         if stage.out.exists():
             _compare(dataset, open_job(stage.out), watcher, result)
 

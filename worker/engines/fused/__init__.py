@@ -56,9 +56,7 @@ class FusedEngine:
         if precision not in ("float32", "bfloat16"):
             raise RequestError(f"precision is {precision!r}; the fused engine has float32 and bfloat16")
         if threads is not None and threads < 1:
-            raise RequestError(
-                f"threads is {threads}; at least 1 is needed, or leave it out for all processors"
-            )
+            raise RequestError(f"threads is {threads}; at least 1 is needed, or leave it out for all processors")
         self._library = library.load()
         self.precision = precision
         self.units = model.config.num_lstm_units
@@ -103,9 +101,7 @@ class FusedEngine:
     def _kernel(self) -> tuple[str, bool]:
         """The instruction set taken, and whether it has the precision's own arithmetic."""
         native, forced = ctypes.c_int32(), library.forced_isa()
-        isa = self._library.unrolled_kernel_isa(
-            forced, int(self.precision == "bfloat16"), ctypes.byref(native)
-        )
+        isa = self._library.unrolled_kernel_isa(forced, int(self.precision == "bfloat16"), ctypes.byref(native))
         if isa is None:
             raise BrokenWorkerError(
                 f"{library.ISA_VARIABLE} asks for {(forced or b'').decode()}, which this processor lacks "
@@ -113,9 +109,7 @@ class FusedEngine:
             )
         return isa.decode(), bool(native.value)
 
-    def _pack(
-        self, config: ModelConfig, weights: Mapping[str, NDArray[np.float32]]
-    ) -> tuple[ctypes.c_void_p, bool]:
+    def _pack(self, config: ModelConfig, weights: Mapping[str, NDArray[np.float32]]) -> tuple[ctypes.c_void_p, bool]:
         """Hand the weights to the kernel, which copies them; whether it made a table of the first layer."""
         self._kernel()
         kept = []  # the arrays must outlive the call
@@ -168,9 +162,7 @@ def _describe(index: int, shard: Ragged, output: NDArray[np.float32], units: int
             )
     if not output.flags.writeable:
         raise RequestError(f"shard {index}: outputs is read-only; pass an array that can be written")
-    return library.Shard(
-        values.ctypes.data, offsets.ctypes.data, len(offsets) - 1, len(values), output.ctypes.data
-    )
+    return library.Shard(values.ctypes.data, offsets.ctypes.data, len(offsets) - 1, len(values), output.ctypes.data)
 
 
 def _raise_for(status: int, problem: library.Problem) -> None:
@@ -187,9 +179,7 @@ def _raise_for(status: int, problem: library.Problem) -> None:
                 "and end at the number of values"
             )
         case library.BAD_TOKEN:
-            raise RequestError(
-                f"shard {shard}: token {position} is {value}; ids are 1..vocab_size, without padding"
-            )
+            raise RequestError(f"shard {shard}: token {position} is {value}; ids are 1..vocab_size, without padding")
         case library.TOO_MANY_ROWS:
             raise RequestError(f"the pool has {value} rows; at most 2^32 - 2 fit, use smaller pools")
         case library.ROW_TOO_LONG:

@@ -139,9 +139,7 @@ def forced_isa() -> bytes | None:
     if not isa:
         return None
     if isa not in ISAS:
-        raise BrokenWorkerError(
-            f"{ISA_VARIABLE} is {isa!r}; allowed: {', '.join(ISAS)}, or unset for the best"
-        )
+        raise BrokenWorkerError(f"{ISA_VARIABLE} is {isa!r}; allowed: {', '.join(ISAS)}, or unset for the best")
     return isa.encode()
 
 

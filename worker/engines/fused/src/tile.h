@@ -157,6 +157,19 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
   }
 }
 
+// A tile of as many rows as there are, at most R.
+template <class P, int R>
+UNROLLED_INLINE void tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block,
+                             const Place& place, const Place& next, const Run& run) {
+  if constexpr (R > 1) {
+    if (rows < R) {
+      tile_of<P, R - 1>(rows, layer, block, place, next, run);
+      return;
+    }
+  }
+  tile<P, R>(layer, block, place, next, run);
+}
+
 template <class P>
 void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   constexpr int kRows = P::Isa::rows;
@@ -174,14 +187,7 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
         const Place place{node, panel};
         // The arrays of a block have room for a whole tile behind the last node; panels for one more.
         const Place next = after < block.nodes ? Place{after, panel} : Place{0, panel + 1};
-        switch (block.nodes - node) {
-          case 5: if constexpr (kRows > 5) { tile<P, 5>(layer, block, place, next, run); break; } [[fallthrough]];
-          case 4: if constexpr (kRows > 4) { tile<P, 4>(layer, block, place, next, run); break; } [[fallthrough]];
-          case 3: if constexpr (kRows > 3) { tile<P, 3>(layer, block, place, next, run); break; } [[fallthrough]];
-          case 2: if constexpr (kRows > 2) { tile<P, 2>(layer, block, place, next, run); break; } [[fallthrough]];
-          case 1: if constexpr (kRows > 1) { tile<P, 1>(layer, block, place, next, run); break; } [[fallthrough]];
-          default: tile<P, kRows>(layer, block, place, next, run);
-        }
+        tile_of<P, kRows>(block.nodes - node, layer, block, place, next, run);
       }
     }
   }
