@@ -9,6 +9,7 @@ from producer.hints import hints
 from producer.queue import AWAY, ShardQueue
 from producer.status_reader import StatusReader, refused
 from unrolled.connection import refuses, without_secret
+from unrolled.publishing import sweep_leftovers
 from unrolled.restoring import enter_waiting
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def wait_for_job(
             began = time.monotonic()
             status = reader.read()
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
+            if status.complete:
+                sweep_leftovers(directory.path, 0)  # of workers that died; nobody publishes here any more
             if status.complete and queue:
                 _forget(queue, directory)
             if status.complete or (until is not None and time.monotonic() >= until):

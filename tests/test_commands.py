@@ -1,5 +1,6 @@
 """The commands that look at a job and mend it, as a person types them."""
 
+import fcntl
 import json
 import os
 import pty
@@ -261,6 +262,18 @@ def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
     assert result.exit_code == 0
     assert "Redis lost 5 waiting shard(s); they are entered again\n" in result.stderr
     assert (len(directory.published()), directory.waiting()) == (5, set())
+
+
+def test_wait_removes_what_dead_workers_left(tmp_path):
+    """Hidden files of workers that were killed are gone when the job is complete; a living one's is not touched."""
+    directory = finished_job(tmp_path)
+    left = directory.path / ".part-000000-0123456789ab.parquet.host-1-00.tmp"
+    left.write_bytes(b"half")
+    alive = directory.path / ".part-000001-0123456789ab.parquet.host-2-00.tmp"
+    with alive.open("wb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert run("wait", tmp_path).exit_code == 0
+        assert (left.exists(), alive.exists()) == (False, True)
 
 
 def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):

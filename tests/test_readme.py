@@ -30,7 +30,8 @@ def unrolled_commands():
     for page in PAGES:
         for line in shell_lines(page.read_text()):
             words = [[]]
-            for word in shlex.shlex(line.replace("…", ""), posix=True, punctuation_chars="|&;<>"):
+            plain = re.sub(r"<[^<>]*>|…", "X", line)  # what the reader is to put in
+            for word in shlex.shlex(plain, posix=True, punctuation_chars="|&;<>"):
                 if re.fullmatch(r"[|&;<>]+", word):
                     words.append([])
                 else:

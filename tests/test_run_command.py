@@ -52,7 +52,7 @@ def published(path):
 
 
 def test_a_whole_job_leaves_files_and_nothing_else(place):
-    """A summary, exit status 3 for the bad rows; no record, no process, no list of ids. Again, it writes nothing anew."""
+    """A summary, status 3 for the bad rows; no record, no process, no list of ids. Again, it writes nothing anew."""
     with (place / "rows.jsonl").open("a") as file:
         file.write('{"id": "bad", "tokens": [51]}\nnonsense\n')
     before = psutil.Process().children(recursive=True)

@@ -95,8 +95,10 @@ class Stage:
     def _count_death(self, worker: subprocess.Popen[bytes]) -> None:
         """A worker may be killed, by us or by a row that is made to, or end when it is told; never of itself."""
         self.deaths += 1
-        killed = worker.returncode == -signal.SIGKILL
-        if not killed and not (worker.returncode == 0 and worker.pid in self._told_to_end):
+        allowed = {-signal.SIGKILL}
+        if worker.pid in self._told_to_end:
+            allowed |= {0, -signal.SIGTERM}  # the signal itself, where it came before Python could hear it
+        if worker.returncode not in allowed:
             self.failures.append(f"worker {worker.pid} ended of itself with status {worker.returncode}")
 
     def terminate(self, worker: subprocess.Popen[bytes]) -> None:

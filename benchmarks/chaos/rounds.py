@@ -18,6 +18,7 @@ from watcher import Watcher
 from producer.broker import EmbeddedBroker
 from producer.verification import verify_job
 from unrolled.job import JobDirectory, open_job
+from unrolled.publishing import sweep_leftovers
 
 COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
 #: Disturbances happen within this time; then the job must complete within the other.
@@ -130,6 +131,7 @@ def _compare(dataset: Dataset, directory: JobDirectory, watcher: Watcher, result
     _compare_rows(dataset, directory, dead, result)
     problems = [problem for problem in verify_job(directory).problems if "dead" not in problem.what]
     result.failures += [f"verify: {problem.where}: {problem.what}" for problem in problems]
+    sweep_leftovers(directory.path, 0)  # what `unrolled wait` does when a job is complete
     result.failures += [f"left over: {path}" for path in directory.path.rglob(".*.tmp")]
 
 
