@@ -3,10 +3,11 @@
     python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--repeats 3]
 
 The text is the standard library's docstrings, cut into sentences. All rates are real tokens per second. The padded way
-runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded
-to `max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and
-the `enqueue` command; its clock runs from the start of `enqueue` to the last published file, with the worker started
-before. The three take turns, so that a change of the machine's speed meets all of them.
+runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded to
+`max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and
+the `enqueue` command; its clock runs from the start of `enqueue` to the last published file. Broker and worker stay
+from job to job, and the first job, which touches the worker's memory for the first time, isn't counted; nor is it for
+the engine alone. The three take turns, so that a change of the machine's speed meets all of them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,6 @@ import json
 import os
 import platform
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
@@ -25,10 +25,12 @@ import time
 from pathlib import Path
 
 import numpy as np
+import redis
 
 from producer.broker import EmbeddedBroker
 from producer.docstrings import sentences
 from producer.tokenization import load_tokenizer
+from unrolled.connection import client_url
 from unrolled.job import open_job
 from unrolled.ledger import Ledger
 from unrolled.manifest import read_manifest
@@ -53,12 +55,14 @@ def main() -> None:
         padded, engine = padded_way(rows, arguments), engine_alone(rows, arguments)
         figures: dict[str, list[float]] = {"padded way": [], "engine alone": [], "whole path": []}
         stages: list[dict[str, float]] = []
+        site = Site(arguments)
         for number in range(arguments.repeats):
             figures["padded way"].append(padded())
             figures["engine alone"].append(engine())
-            rate, stage = whole_path(number, arguments)
+            rate, stage = site.whole_path(f"out-{number}")
             figures["whole path"].append(rate)
             stages.append(stage)
+        site.close()
         report(figures, stages, rows)
 
 
@@ -129,41 +133,55 @@ def engine_alone(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa
     return measure
 
 
-def whole_path(number: int, arguments: argparse.Namespace) -> tuple[float, dict[str, float]]:
-    """One job through everything; real tokens per second, and the worker's own count of its seconds."""
-    out = Path(f"out-{number}")
-    with EmbeddedBroker() as broker:
-        environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model",
-                       "UNROLLED_ENGINE": arguments.engine}  # fmt: skip
-        with Path("worker.log").open("ab") as log:
-            worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
-        import redis  # noqa: PLC0415 - as above
+class Site:
+    """A broker and a worker that stay, as they would for a long job: the first job, which isn't counted, warms them."""
 
-        client = redis.Redis.from_url(broker.url.replace("redis+socket://", "unix://"))
-        ledger = Ledger(client, "unrolled", open_model("model").fingerprint)
-        while not ledger.workers():
+    def __init__(self, arguments: argparse.Namespace) -> None:
+        self._broker = EmbeddedBroker()
+        self._broker.start()
+        self._environment = {
+            **os.environ,
+            "UNROLLED_BROKER": self._broker.url,
+            "UNROLLED_MODEL": "model",
+            "UNROLLED_ENGINE": arguments.engine,
+        }
+        with Path("worker.log").open("ab") as log:
+            self._worker = subprocess.Popen(
+                [sys.executable, "-m", "worker"], env=self._environment, stdout=log, stderr=log
+            )
+        client = redis.Redis.from_url(client_url(self._broker.url))
+        self._ledger = Ledger(client, "unrolled", open_model("model").fingerprint)
+        while not self._ledger.workers():
             time.sleep(0.05)
+        self.whole_path("warm-up")
+
+    def whole_path(self, name: str) -> tuple[float, dict[str, float]]:
+        """One job through everything: real tokens per second, and the seconds of each stage."""
+        before = self._counted()
         began = time.perf_counter()
-        enqueue = subprocess.Popen(
-            [sys.executable, "-m", "producer", "enqueue", "text.jsonl", "--model", "model", "--out", str(out)],
-            env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
-        status = enqueue.wait()
+        command = [sys.executable, "-m", "producer", "enqueue", "text.jsonl", "--model", "model", "--out", name]
+        subprocess.run(command, env=self._environment, check=True, capture_output=True)
         queued = time.perf_counter() - began
-        if status:
-            raise SystemExit(f"enqueue failed with status {status}")
-        manifest = read_manifest(out)
-        directory = open_job(out)
+        manifest, directory = read_manifest(Path(name)), open_job(name)
         while len(directory.published()) < len(manifest.entries):
             time.sleep(0.02)
         seconds = time.perf_counter() - began
-        time.sleep(2.5)  # the heartbeat that counts the last file
-        facts = next(iter(ledger.workers().values()))
-        worker.send_signal(signal.SIGTERM)
-        worker.wait()
-    shutil.rmtree(out)
-    stage = {name: facts[f"{name}_seconds"] for name in ("read", "compute", "write")}
-    return manifest.tokens / seconds, {"enqueue": queued, **stage, "whole": seconds}
+        after = self._counted()
+        shutil.rmtree(name)
+        stages = {
+            stage: after[f"{stage}_seconds"] - before[f"{stage}_seconds"] for stage in ("read", "compute", "write")
+        }
+        return manifest.tokens / seconds, {"enqueue": queued, **stages, "whole": seconds}
+
+    def close(self) -> None:
+        """End both."""
+        self._worker.terminate()
+        self._worker.wait()
+        self._broker.stop()
+
+    def _counted(self) -> dict[str, float]:
+        time.sleep(2.5)  # a heartbeat comes at least every two seconds
+        return next(iter(self._ledger.workers().values()))
 
 
 def report(figures: dict[str, list[float]], stages: list[dict[str, float]], rows: list[np.ndarray]) -> None:

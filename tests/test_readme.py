@@ -96,7 +96,7 @@ def test_every_benchmark_that_code_names_exists():
 
 
 def test_every_variable_that_is_named_is_an_option():
-    """UNROLLED_… in the pages; tests of their own look at the compose files."""
+    """UNROLLED_… in the pages: of a command, or put in by compose where its files say so."""
     options = {
         "UNROLLED_" + name.removeprefix("--").replace("-", "_").upper()
         for command in map(load_command, COMMANDS)
@@ -104,6 +104,8 @@ def test_every_variable_that_is_named_is_an_option():
         for name in option.opts
         if name.startswith("--")
     }
+    for path in [*PAGES, *REPOSITORY.glob("docker-compose*.yml")]:
+        options |= set(re.findall(r"\$\{(UNROLLED_\w+)", path.read_text()))
     for page in PAGES:
         named = set(re.findall(r"\bUNROLLED_[A-Z_]+\b", page.read_text()))
         assert named - {"UNROLLED_LONG"} <= options, page.name  # that one is the tests' own

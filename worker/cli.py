@@ -27,6 +27,7 @@ _QUIETER = {
     "celery.app.trace": logging.WARNING,
     "celery.worker.consumer.consumer": logging.ERROR,
     "kombu": logging.WARNING,
+    "py.warnings": logging.ERROR,  # Celery's word on its own deprecations, at each reconnection
 }
 
 

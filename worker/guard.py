@@ -128,6 +128,9 @@ class GuardedChannel(Channel):
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu is untyped
+        except redis.DataError as error:  # the entry's doing, not the broker's: its delivery tag is null
+            log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])  # noqa: TRY400 - one line
+            raise Empty from error
         except (redis.RedisError, OSError, Empty):
             raise
         except Exception as error:

@@ -36,7 +36,9 @@ def main() -> int:
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))
     seeds = range(arguments.seed, arguments.seed + arguments.rounds)
-    datasets = [prepare(folder, number, arguments.engine) for number in sorted({seed % DATASETS for seed in seeds})]
+    numbers = sorted({seed % DATASETS for seed in seeds})
+    with ThreadPoolExecutor(arguments.at_once) as pool:
+        datasets = list(pool.map(lambda number: prepare(folder, number, arguments.engine), numbers))
     by_number = {dataset.number: dataset for dataset in datasets}
     lines = ["\t".join(COLUMNS)]
     print(lines[0])
