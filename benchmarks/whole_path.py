@@ -3,8 +3,8 @@
     python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--repeats 3]
 
 The text is the standard library's docstrings, cut into sentences. All rates are real tokens per second. The padded way
-runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded to
-`max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and
+runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded
+to `max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and
 the `enqueue` command; its clock runs from the start of `enqueue` to the last published file. Broker and worker stay
 from job to job, and the first job, which touches the worker's memory for the first time, isn't counted; nor is it for
 the engine alone. The three take turns, so that a change of the machine's speed meets all of them.
