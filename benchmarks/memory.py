@@ -3,7 +3,8 @@
     python benchmarks/memory.py [--rows 200000] [--factor 10] [--engine auto] [--units 32]
 
 Each size is a job of its own: a real broker, a real worker and the `enqueue` command on a file of JSON lines with ids
-(so that duplicates are looked for). Prints each process's peak resident memory (VmHWM) and the ratio.
+(so that duplicates are looked for). The worker's budget of outputs in flight is one that both jobs fill: with the default
+of 1 GiB a small job never has so much to hold. Prints each process's peak resident memory (VmHWM) and the ratio.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ def main() -> None:
     parser.add_argument("--factor", type=int, default=10)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--units", type=int, default=32)
+    parser.add_argument("--memory-budget", default="128M", help="of the worker")
     arguments = parser.parse_args()
     peaks = []
     with tempfile.TemporaryDirectory(prefix="unrolled-memory-") as folder:
@@ -61,7 +63,8 @@ def measure(rows: int, arguments: argparse.Namespace) -> tuple[float, dict[str, 
             file.write(json.dumps({"id": f"row-{row}", "tokens": tokens}) + "\n")
     with EmbeddedBroker() as broker:
         environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model",
-                       "UNROLLED_ENGINE": arguments.engine}  # fmt: skip
+                       "UNROLLED_ENGINE": arguments.engine,
+                       "UNROLLED_MEMORY_BUDGET": arguments.memory_budget}  # fmt: skip
         with Path("worker.log").open("ab") as log:
             worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
         began = time.monotonic()

@@ -13,7 +13,7 @@ from unrolled.errors import TransientError
 
 # A place is one integer, file number and row number: SQLite's integers have 63 bits to spare.
 _POSITION_BITS = 42
-_CACHE_KIB = 32 * 1024
+_CACHE_KIB = 16 * 1024
 
 
 class IdentityLedger:

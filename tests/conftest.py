@@ -1,10 +1,15 @@
 """Fixtures that more than one test file needs: a real server, never a stand-in."""
 
+import signal
 from collections.abc import Iterator
 
 import pytest
 
 from producer.broker import EmbeddedBroker
+
+# A shell has its background jobs ignore Ctrl-C, and their children inherit that; here it must mean what it means.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture
