@@ -4,7 +4,8 @@
 
 Each size is a job of its own: a real broker, a real worker and the `enqueue` command on a file of JSON lines with ids
 (so that duplicates are looked for). The worker's budget of outputs in flight is one that both jobs fill: with the
-default of 1 GiB a small job never has so much to hold. Prints each process's peak resident memory (VmHWM) and the ratio.
+default of 1 GiB a small job never has so much to hold. Prints each process's peak resident memory (VmHWM) and the
+ratio.
 """
 
 from __future__ import annotations
