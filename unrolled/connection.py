@@ -119,6 +119,8 @@ def _check_options(url: str, scheme: str, query: str) -> None:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in allowed:
             ways = ", ".join(allowed) if allowed else "no option; for TLS, write rediss://"
-            raise RequestError(f"broker {without_secret(url)!r}: option {name!r}; allowed with {scheme}://: {ways}")
+            # A password with an unescaped ? in it lands here: only what is no part of one is shown.
+            shown = repr(name) if name.isidentifier() and "@" not in query else "(not shown)"
+            raise RequestError(f"broker {without_secret(url)!r}: option {shown}; allowed with {scheme}://: {ways}")
         if name == "ssl_cert_reqs" and value not in _CERT_REQS:
             raise RequestError(f"broker {without_secret(url)!r}: ssl_cert_reqs is {' or '.join(_CERT_REQS)}")
