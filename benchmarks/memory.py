@@ -3,9 +3,7 @@
     python benchmarks/memory.py [--rows 200000] [--factor 10] [--engine auto] [--units 32]
 
 Each size is a job of its own: a real broker, a real worker and the `enqueue` command on a file of JSON lines with ids
-(so that duplicates are looked for). The worker's budget of outputs in flight is one that both jobs fill: with the
-default of 1 GiB a small job never has so much to hold. Prints each process's peak resident memory (VmHWM) and the
-ratio.
+(so that duplicates are looked for). Prints each process's peak resident memory (VmHWM) and the ratio.
 """
 
 from __future__ import annotations
@@ -36,7 +34,7 @@ def main() -> None:
     parser.add_argument("--factor", type=int, default=10)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--units", type=int, default=32)
-    parser.add_argument("--memory-budget", default="128M", help="of the worker")
+    parser.add_argument("--memory-budget", default="1G", help="of the worker")
     arguments = parser.parse_args()
     peaks = []
     with tempfile.TemporaryDirectory(prefix="unrolled-memory-") as folder:

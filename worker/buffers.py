@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 
 #: A kept array serves a shard of at least this share of its length, so that little of it lies idle.
 SMALLEST_SHARE = 0.75
+#: A fresh array has room for a shard this much longer: shards are cut alike, but not to the token, and one that is a
+#: row longer than the last must find the last one's array fitting. Pages that nobody writes to take no memory.
+SPARE_SHARE = 1 / 16
 
 
 class Buffers:
@@ -36,8 +39,9 @@ class Buffers:
             if fitting:
                 whole = self._free.pop(min(fitting, key=lambda i: len(self._free[i])))
             else:
-                self._make_room(4 * tokens * self._units)
-                whole = np.empty((tokens, self._units), np.float32)
+                capacity = tokens + int(tokens * SPARE_SHARE)
+                self._make_room(4 * capacity * self._units)
+                whole = np.empty((capacity, self._units), np.float32)
             self._used += whole.nbytes
         return whole[:tokens]
 
