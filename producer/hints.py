@@ -15,12 +15,17 @@ if TYPE_CHECKING:
 def hints(status: JobStatus) -> dict[str, str]:
     """Lines that say what stands in a job's way and which command helps, by kind; none where all is well.
 
-    The kinds: "away" (the broker), "dead" (shards), "lost" (shards that Redis forgot), "worker" (none serves
-    the model), "input" (not read to its end).
+    The kinds: "cancelled", "away" (the broker), "dead" (shards), "lost" (shards that Redis forgot), "worker"
+    (none serves the model), "input" (not read to its end).
     """
     found = {}
     if status.away:
         found["away"] = f"the broker is away ({status.away}); what runs and what is queued can't be told apart"
+    if status.cancelled and not status.complete:
+        found["cancelled"] = (
+            f"it was cancelled, and {status.waiting:,} shard(s) wait; the same `unrolled enqueue` command goes on"
+        )
+        return found
     if status.dead:
         found["dead"] = (
             f"{status.dead:,} shard(s) were given up, the reasons are in {status.out}/_dead; "

@@ -71,6 +71,7 @@ class JobStatus:
         shards: cut so far.
         done, dead: published, given up.
         ended: whether the input was read to its end.
+        cancelled: whether what waits was taken out of the queue.
         tokens_per_second: over the last files; None where there are too few to tell.
         queue: what the broker knows; None where none was named, or it is away.
         away: why the broker couldn't be asked.
@@ -90,6 +91,7 @@ class JobStatus:
     done: int
     dead: int
     ended: bool
+    cancelled: bool = False
     tokens_per_second: float | None = None
     queue: QueueStatus | None = None
     away: str | None = None

@@ -9,7 +9,7 @@ from producer.queue import AWAY, ShardQueue
 from producer.status_reader import refused
 from unrolled import payload
 from unrolled.connection import refuses
-from unrolled.errors import PayloadError, TransientError
+from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.messages import member_of
 
 if TYPE_CHECKING:
@@ -42,8 +42,11 @@ def retry_dead(directory: JobDirectory, broker: str, namespace: str, say: Callab
         say: told when the broker goes away and comes back.
 
     Raises:
+        JobError: the job was cancelled.
         UnrolledError: the directory can't be written, or the broker refuses this user.
     """
+    if directory.cancelled.exists():
+        raise JobError(f"{directory.path}: was cancelled; bring it back first, by its `unrolled enqueue` command")
     queue = ShardQueue(broker, namespace, directory.job.fingerprint, say=say)
     found = Retried()
     published = directory.published()

@@ -126,6 +126,7 @@ class StatusReader:
             done=len(done),
             dead=len(dead),
             ended=manifest.ended,
+            cancelled=directory.cancelled.exists(),
             tokens_per_second=self._speed(done),
         )
         return status, entries.keys() - done - dead

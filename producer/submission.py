@@ -136,6 +136,7 @@ def submit(
         prepared.directory.lock(),
         IdentityLedger(labels, _room_for_ids(prepared.directory)) as identities,
     ):
+        prepared.directory.resume()
         enqueuer = Enqueuer(prepared.directory, queue, live=live, each=each)
         batches = read_batches(prepared.plan, prepared.submission.source, on_bytes=on_bytes)
         if live:

@@ -9,6 +9,7 @@ from producer.hints import hints
 from producer.queue import AWAY, ShardQueue
 from producer.status_reader import StatusReader, refused
 from unrolled.connection import refuses, without_secret
+from unrolled.errors import JobError
 from unrolled.publishing import sweep_leftovers
 from unrolled.restoring import enter_waiting
 
@@ -43,6 +44,7 @@ def wait_for_job(
         every_seconds: between two looks, at least.
 
     Raises:
+        JobError: the job was cancelled.
         UnrolledError: the manifest is damaged, the directory can't be read, or the broker refuses this user.
     """
     queue = ShardQueue(broker, namespace, directory.job.fingerprint, say=bar.say) if broker else None
@@ -57,6 +59,8 @@ def wait_for_job(
                 sweep_leftovers(directory.path, 0)  # of workers that died; nobody publishes here any more
             if status.complete and queue:
                 _forget(queue, directory)
+            if status.cancelled and not status.complete:
+                raise JobError(f"{directory.path}: {hints(status)['cancelled']}")
             if status.complete or (until is not None and time.monotonic() >= until):
                 return status
             teller.tell(status)

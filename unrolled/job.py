@@ -10,6 +10,7 @@ What is published, what waits and what is dead is told by the directory's files 
 | `_quarantine/<shard>.jsonl` | producer | rows that can't be computed, with reasons |
 | `_quarantine/<shard>.engine.jsonl` | worker | rows that the engine failed on, with reasons |
 | `_dead/<shard>.json` | worker | a shard given up, with its reason |
+| `_cancelled` | producer; removed by the next `enqueue` | empty: nothing that waits is to be computed |
 | `part-<shard>.parquet` | worker | the outputs |
 """
 
@@ -91,6 +92,19 @@ class JobDirectory:
     def quarantine(self, shard: str, *, engine: bool = False) -> Path:
         """Where the shard's bad rows are listed: the producer's, or those that the engine failed on."""
         return self.path / "_quarantine" / f"{ShardId.parse(shard)}{'.engine' if engine else ''}.jsonl"
+
+    @property
+    def cancelled(self) -> Path:
+        """There while what waits is not to be computed."""
+        return self.path / "_cancelled"
+
+    def resume(self) -> None:
+        """Let what waits be computed again.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        _remove(self.cancelled)
 
     def discard_pending(self, shard: str) -> None:
         """Remove the spooled rows of a shard whose file is durable.

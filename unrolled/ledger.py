@@ -113,7 +113,7 @@ class Ledger:
     def claim(self, member: str, holder: str) -> Claim:
         """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
         state, tokens, died = self._run(scripts.CLAIM, self._keys, member, holder, self.lease_seconds)
-        return Claim(_text(state), int(tokens), int(died))  # type: ignore[arg-type]
+        return Claim(as_text(state), int(tokens), int(died))  # type: ignore[arg-type]
 
     def start_alone(self, member: str) -> int:
         """Count a start of a suspect with nothing else on board; how many workers there have been.
@@ -125,11 +125,15 @@ class Ledger:
     def renew(self, members: Sequence[str], holder: str) -> list[str]:
         """Keep the leases of these shards; those that are lost to another worker, or gone."""
         lost = self._run(scripts.RENEW, self._keys, holder, self.lease_seconds, *members) if members else []
-        return [_text(member) for member in lost]
+        return [as_text(member) for member in lost]
 
     def remove(self, member: str) -> bool:
         """Take a shard out: its file is durable, or it is dead and recorded."""
         return bool(self._run(scripts.REMOVE, self._keys, member))
+
+    def cancel(self, job_key: str) -> int:
+        """Take a job and all of its shards out; how many there were."""
+        return int(self._run(scripts.CANCEL, self._keys, job_key))
 
     def give_back(self, member: str, holder: str, start: Literal["first", "alone", "none"]) -> bool:
         """Let a shard go, unfinished and blameless: the start that was counted for it is taken back.
@@ -148,7 +152,7 @@ class Ledger:
         limits = (self.lease_seconds, SWEEP_LIMIT, SILENCE_SECONDS, RENEWAL_SECONDS)
         again = []
         for raw in self._run(scripts.SWEEP, self._keys, *limits):
-            member = _text(raw)
+            member = as_text(raw)
             if is_member(member):
                 again.append(member)
             else:
@@ -179,7 +183,7 @@ class Ledger:
         `unrolled.restoring.enter_waiting` makes it whole.
         """
         run = self.client.hget(self._keys[11], job_key)
-        return run is not None and _text(run) == self.server_run()
+        return run is not None and as_text(run) == self.server_run()
 
     def server_run(self) -> str:
         """Which start of the server this is; another one may have lost what the last one knew."""
@@ -202,7 +206,7 @@ class Ledger:
 
     def other_models(self) -> set[str]:
         """Fingerprints of other models that have shards waiting."""
-        names = {_text(name) for name in self.client.smembers(self._models)} - {self.fingerprint}
+        names = {as_text(name) for name in self.client.smembers(self._models)} - {self.fingerprint}
         return {name for name in names if self.client.zcard(f"{self._namespace}:{name[:SHORT]}:ledger")}
 
     def beat(self, holder: str, facts: dict[str, object]) -> None:
@@ -222,7 +226,7 @@ class Ledger:
         for name, raw in self.client.hgetall(self._workers).items():
             facts = _heartbeat(raw)
             if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
-                alive[_text(name)] = facts
+                alive[as_text(name)] = facts
             else:
                 self.client.hdel(self._workers, name)
         return alive
@@ -251,7 +255,7 @@ def _of_job(members: Iterable[bytes], job_key: str) -> set[str]:
     return {member[len(prefix) :].decode(errors="replace") for member in members if member.startswith(prefix)}
 
 
-def _text(raw: bytes | str) -> str:
+def as_text(raw: bytes | str) -> str:
     """What Redis holds, as text whatever it is, for whoever may write to Redis may have written it."""
     return raw.decode(errors="replace") if isinstance(raw, bytes) else raw
 

@@ -77,6 +77,22 @@ redis.call('SREM', KEYS[10], ARGV[1])
 return 1
 """
 
+# All of a job's shards, running ones too: what their workers publish later is as good as before.
+CANCEL = """
+local count, prefix = 0, ARGV[1] .. '/'
+for _, member in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do
+  if string.sub(member, 1, #prefix) == prefix then
+    redis.call('HINCRBY', KEYS[2], 'total', -tonumber(redis.call('HGET', KEYS[2], member) or '0'))
+    for i = 1, 6 do redis.call((i == 1 or i == 3) and 'ZREM' or 'HDEL', KEYS[i], member) end
+    redis.call('SREM', KEYS[10], member)
+    count = count + 1
+  end
+end
+redis.call('HDEL', KEYS[8], ARGV[1])
+redis.call('HDEL', KEYS[12], ARGV[1])
+return count
+"""
+
 GIVE_BACK = (
     NOW
     + """

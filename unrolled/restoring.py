@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def enter(ledger: Ledger, directory: JobDirectory, shard: str, tokens: int, send: Send) -> bool:
-    """Enter one spooled shard and send its message; False where it is in the ledger, or dead.
+    """Enter one spooled shard and send its message; False where it is in the ledger, dead, or cancelled.
 
     Args:
         ledger: of the job's model.
@@ -31,8 +31,8 @@ def enter(ledger: Ledger, directory: JobDirectory, shard: str, tokens: int, send
     member = member_of(directory.key, shard)
     if not ledger.submit(member, tokens, directory.key, str(directory.path)):
         return False
-    if directory.dead(shard).exists():
-        # It may have died since the caller looked; its record came before it left the ledger.
+    if directory.dead(shard).exists() or directory.cancelled.exists():
+        # It may have come to that since the caller looked; its record came before it left the ledger.
         ledger.remove(member)
         return False
     send(directory.key, shard)
@@ -41,6 +41,8 @@ def enter(ledger: Ledger, directory: JobDirectory, shard: str, tokens: int, send
 
 def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
     """Enter every shard of a job that has rows spooled, no file, and isn't dead; how many there were.
+
+    A job that was cancelled is left alone.
 
     Safe at any time and from several processes at once: a shard in the ledger stays as it is. Rows that
     were spooled by a producer that died before it wrote their manifest line are no shard yet, and left alone.
@@ -54,6 +56,8 @@ def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
         JobError: the manifest is damaged.
         TransientError: the directory can't be read now.
     """
+    if directory.cancelled.exists():
+        return 0
     run = ledger.server_run()
     cut = {entry.shard for entry in read_manifest(directory.path).entries}
     # In this order: a shard that is published between the two looks is found by the second.
