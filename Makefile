@@ -17,7 +17,7 @@ demo: $(VENV)/demo.stamp ## run the main job on real text, set-up included
 	$(BIN)/unrolled demo demo-output
 
 test: $(VENV)/dev.stamp ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
 
 check: $(VENV)/dev.stamp ## check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

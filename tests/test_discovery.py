@@ -111,7 +111,7 @@ REFUSED = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("name", "content", "message"), REFUSED)
+@pytest.mark.parametrize(("name", "content", "message"), REFUSED, ids=[message for _, _, message in REFUSED])
 def test_refused_before_anything_is_read(tmp_path, name, content, message):
     """What shows at the head of a file is refused by the check, with the file's name and what to do."""
     path = write(tmp_path / name, content)
