@@ -22,7 +22,7 @@ def test_new_makes_a_model(tmp_path):
     result = run("new", tmp_path / "m", *SIZES)
     assert result.exit_code == 0, result.output
     made = open_model(tmp_path / "m")
-    assert (made.config.vocab_size, made.config.num_lstm_units, made.config.embedding_dim) == (100, 8, 3)
+    assert (made.config.vocab_size, made.config.output_dim, made.config.embedding_dim) == (100, 8, 3)
     assert made.fingerprint in result.output
 
 
@@ -40,7 +40,7 @@ def test_options_come_from_the_environment_too(tmp_path):
     sizes = {"VOCAB_SIZE": "9", "MAX_LENGTH": "4", "LSTM_UNITS": "3", "LSTM_LAYERS": "1", "SEED": "2"}
     result = run("new", tmp_path / "m", **{f"UNROLLED_MODEL_NEW_{name}": value for name, value in sizes.items()})
     assert result.exit_code == 0, result.output
-    assert open_model(tmp_path / "m").config.num_lstm_units == 3
+    assert open_model(tmp_path / "m").config.output_dim == 3
 
 
 @pytest.mark.parametrize(
@@ -82,9 +82,19 @@ def test_show(tmp_path):
         "path": str(tmp_path / "m"),
         "vocab_size": 100,
         "max_length": 12,
-        "num_lstm_units": 8,
-        "num_lstm_layers": 2,
         "embedding_dim": 3,
+        "layers": [
+            {
+                "units": 8,
+                "kind": "lstm",
+                "direction": "forward",
+                "projection": None,
+                "residual": False,
+                "reset": None,
+            }
+        ]
+        * 2,
+        "output_dim": 8,
         "parameters": 101 * 3 + (3 + 8 + 1) * 32 + (8 + 8 + 1) * 32,
         "bytes": (tmp_path / "m" / "model.safetensors").stat().st_size,
         "fingerprint": made.fingerprint,
@@ -92,6 +102,7 @@ def test_show(tmp_path):
     }
     table = dict(line.split(maxsplit=1) for line in run("show", tmp_path / "m").output.splitlines())
     assert table.keys() == facts.keys()
+    assert table["layers"] == "2 x lstm 8 on an embedding of 3"
     assert table["parameters"] == "1,231"
     assert table["tokenizer"] == "no"
 

@@ -10,7 +10,7 @@ from unrolled.errors import ModelError
 from unrolled.model_directory import ModelConfig, new_weights, open_model, save_model
 from worker.model import LanguageModel
 
-CONFIG = ModelConfig(vocab_size=50, max_length=10, num_lstm_units=7, num_lstm_layers=3, embedding_dim=4)
+CONFIG = ModelConfig.stacked(vocab_size=50, max_length=10, num_lstm_units=7, num_lstm_layers=3, embedding_dim=4)
 
 
 def large_weights(seed):
@@ -37,11 +37,11 @@ def numpy_lstm(weights, tokens):
         return 1 / (1 + np.exp(-x))
 
     sequence = weights["embedding"][tokens].astype(np.float64)
-    for layer in range(CONFIG.num_lstm_layers):
+    for layer in range(len(CONFIG.layers)):
         kernel, recurrent, bias = (
             weights[f"lstm.{layer}.{part}"].astype(np.float64) for part in ("kernel", "recurrent_kernel", "bias")
         )
-        h = c = np.zeros(CONFIG.num_lstm_units)
+        h = c = np.zeros(CONFIG.output_dim)
         states = []
         for x in sequence:
             i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4)

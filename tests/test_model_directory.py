@@ -8,14 +8,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
 
 from unrolled.errors import ModelError
-from unrolled.model_directory import ModelConfig, default_embedding_dim, new_weights, open_model, save_model
+from unrolled.model_directory import LayerConfig, ModelConfig, new_weights, open_model, save_model
 
-CONFIG = ModelConfig(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
+CONFIG = ModelConfig.stacked(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
 
 
 @pytest.fixture
@@ -41,9 +39,18 @@ def test_files_on_disk_are_the_documented_ones(model):
         "format_version": 1,
         "vocab_size": 100,
         "max_length": 12,
-        "num_lstm_units": 8,
-        "num_lstm_layers": 2,
         "embedding_dim": 3,
+        "layers": [
+            {
+                "units": 8,
+                "kind": "lstm",
+                "direction": "forward",
+                "projection": None,
+                "residual": False,
+                "reset": None,
+            }
+        ]
+        * 2,
     }
     tensors = load_file(model.path / "model.safetensors")
     assert {name: (str(a.dtype), a.shape) for name, a in tensors.items()} == {
@@ -110,38 +117,6 @@ def test_seed_decides_the_weights():
     first, same, other = (new_weights(CONFIG, seed)["embedding"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
-
-
-def test_embedding_dim_default():
-    """The fourth root of the vocabulary, rounded down."""
-    assert [default_embedding_dim(size) for size in (1, 15, 16, 10_000, 10_001)] == [1, 1, 2, 10, 10]
-
-
-@pytest.mark.parametrize("name", ["vocab_size", "max_length", "num_lstm_units", "num_lstm_layers", "embedding_dim"])
-@pytest.mark.parametrize("value", [0, -1, 1.5, "8", None, True, 2**40, float("nan")])
-def test_bad_sizes_are_named(name, value):
-    """A size that can't be is refused with its name, what was found, and what is allowed."""
-    with pytest.raises(ModelError, match=rf"{name} is .*whole number in 1\.\."):
-        replace(CONFIG, **{name: value})
-
-
-def test_absurd_products_are_refused_before_memory_is_taken():
-    """Each size is allowed, and together they would be terabytes."""
-    with pytest.raises(ModelError, match="parameters"):
-        ModelConfig(2**31 - 2, 128, 2**16, 64, 2**16)
-
-
-@given(
-    vocab_size=st.integers(1, 10**6),
-    max_length=st.integers(1, 10**6),
-    num_lstm_units=st.integers(1, 2048),
-    num_lstm_layers=st.integers(1, 8),
-    embedding_dim=st.integers(1, 512),
-)
-def test_config_json_round_trip(**sizes):
-    """Any configuration survives its own JSON."""
-    config = ModelConfig(**sizes)
-    assert ModelConfig.from_json(config.to_json()) == config
 
 
 @pytest.mark.parametrize(
@@ -267,7 +242,7 @@ def test_saving_again_changes_nothing(model):
 
 def test_another_model_is_never_overwritten(model):
     """Other weights, another tokenizer or other sizes leave the directory as it was."""
-    wider = replace(CONFIG, num_lstm_units=9)
+    wider = replace(CONFIG, layers=(LayerConfig(9), LayerConfig(8)))
     for config, seed, tokenizer in ((CONFIG, 2, None), (CONFIG, 1, "{}"), (wider, 1, None)):
         with pytest.raises(ModelError, match="holds another"):
             save_model(model.path, config, new_weights(config, seed), tokenizer)
@@ -276,7 +251,7 @@ def test_another_model_is_never_overwritten(model):
 
 def test_saving_needs_fitting_weights(tmp_path):
     """Weights of other sizes than the configuration's are refused, and nothing is written."""
-    weights = new_weights(replace(CONFIG, num_lstm_units=9), seed=1)
+    weights = new_weights(replace(CONFIG, layers=(LayerConfig(9), LayerConfig(8))), seed=1)
     with pytest.raises(ModelError, match=r"lstm\.0\.kernel is float32"):
         save_model(tmp_path / "model", CONFIG, weights)
     assert not (tmp_path / "model").exists()

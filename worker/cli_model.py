@@ -1,6 +1,7 @@
 """`unrolled model`: make and look at model directories, without TensorFlow."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,11 @@ from unrolled.model_directory import (
     WEIGHTS_FILE,
     ModelConfig,
     ModelDirectory,
-    default_embedding_dim,
     new_weights,
     open_model,
     save_model,
 )
+from worker.cli_model_import import import_command
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
@@ -23,6 +24,9 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.group()
 def model() -> None:
     """Make and look at model directories."""
+
+
+model.add_command(import_command)
 
 
 @model.command()
@@ -63,9 +67,7 @@ def new(
           --lstm-units 512 --lstm-layers 2
     """
     try:
-        if embedding_dim is None:
-            embedding_dim = default_embedding_dim(max(vocab_size, 1))
-        config = ModelConfig(vocab_size, max_length, lstm_units, lstm_layers, embedding_dim)
+        config = ModelConfig.stacked(vocab_size, max_length, lstm_units, lstm_layers, embedding_dim)
         made = save_model(directory, config, new_weights(config, seed))
     except ModelError as error:
         raise click.ClickException(str(error)) from error
@@ -84,14 +86,20 @@ def show(directory: Path, as_json: bool) -> None:
       unrolled model show model/ --json | jq -r .fingerprint
     """
     try:
-        facts = _facts(open_model(directory))
+        opened = open_model(directory)
+        facts = _facts(opened)
     except ModelError as error:
         raise click.ClickException(str(error)) from error
     if as_json:
         click.echo(json.dumps(facts))
         return
-    width = max(map(len, facts))
-    for name, value in facts.items():
+    people = {
+        **facts,
+        "layers": opened.config.describe_layers(),
+        "embedding_dim": facts["embedding_dim"] or "none, ids are one-hot",
+    }
+    width = max(map(len, people))
+    for name, value in people.items():
         click.echo(f"{name:{width}}  {_text(value)}")
 
 
@@ -101,9 +109,9 @@ def _facts(directory: ModelDirectory) -> dict[str, Any]:
         "path": str(directory.path),
         "vocab_size": config.vocab_size,
         "max_length": config.max_length,
-        "num_lstm_units": config.num_lstm_units,
-        "num_lstm_layers": config.num_lstm_layers,
         "embedding_dim": config.embedding_dim,
+        "layers": [asdict(layer) for layer in config.layers],
+        "output_dim": config.output_dim,
         "parameters": config.parameters,
         "bytes": (directory.path / WEIGHTS_FILE).stat().st_size,
         "fingerprint": directory.fingerprint,

@@ -1,7 +1,8 @@
 """The stacked-LSTM language model, on Keras.
 
-This is the reference: it takes padded batches as they are, zeros anywhere, and every engine's result is held
-against it. References: Hochreiter & Schmidhuber 1997 (LSTM), Keras's `RNN`, `StackedRNNCells`, `LSTMCell`.
+This is the reference for the brief's model, and `recurrent_model` for others: it takes padded batches as they
+are, zeros anywhere, and every engine's result is held against it. References: Hochreiter & Schmidhuber 1997
+(LSTM), Keras's `RNN`, `StackedRNNCells`, `LSTMCell`.
 """
 
 import os
@@ -15,7 +16,7 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import ModelError
-from unrolled.model_directory import ModelConfig, ModelDirectory, default_embedding_dim, save_model
+from unrolled.model_directory import ModelConfig, ModelDirectory, save_model
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,8 +48,8 @@ class LanguageModel:
         num_lstm_layers: int,
         embedding_dim: int | None = None,
     ) -> None:
-        width = default_embedding_dim(vocab_size) if embedding_dim is None else embedding_dim
-        self.config = ModelConfig(vocab_size, max_length, num_lstm_units, num_lstm_layers, width)
+        self.config = ModelConfig.stacked(vocab_size, max_length, num_lstm_units, num_lstm_layers, embedding_dim)
+        width = self.config.input_dims[0]
         self.vocab_size = vocab_size
         self.max_length = max_length
         self.num_lstm_units = num_lstm_units
@@ -64,13 +65,22 @@ class LanguageModel:
 
     @classmethod
     def from_directory(cls, model: ModelDirectory) -> Self:
-        """The model that a directory holds, with its weights."""
+        """The model that a directory holds, with its weights.
+
+        Raises:
+            ModelError: it isn't the brief's; `worker.recurrent_model.RecurrentModel` runs it.
+        """
         config = model.config
+        if not config.is_stacked:
+            raise ModelError(
+                f"{model.path}: a LanguageModel is forward LSTM layers of one width on an embedding, this model has "
+                f"{config.describe_layers()}; run it with worker.recurrent_model.RecurrentModel"
+            )
         language_model = cls(
             config.vocab_size,
             config.max_length,
-            config.num_lstm_units,
-            config.num_lstm_layers,
+            config.output_dim,
+            len(config.layers),
             config.embedding_dim,
         )
         language_model.set_weights(model.weights())

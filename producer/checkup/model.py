@@ -23,7 +23,7 @@ def check_model(path: Path) -> tuple[ModelDirectory | None, list[Check]]:
     except UnrolledError as error:
         return None, [Check("model", "fail", str(error))]
     config = model.config
-    size = f"{config.num_lstm_layers} layers of {config.num_lstm_units} units, {config.vocab_size:,} ids"
+    size = f"{config.describe_layers()}, {config.vocab_size:,} ids"
     return model, [Check("model", "ok", f"{model.fingerprint[:SHORT]}…: {size}"), _check_tokenizer(model)]
 
 

@@ -1,0 +1,51 @@
+"""A Keras cell for the LSTM with a projected state (LSTMP), which Keras itself has not.
+
+Reference: Sak, Senior & Beaufays 2014. PyTorch's `proj_size` and TensorFlow 1's `num_proj` are the same.
+"""
+
+import os
+from typing import Any
+
+# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tensorflow as tf
+
+
+class ProjectedLSTMCell(tf.keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow has no types
+    """An `LSTMCell` whose state h is projected before it leaves: h = (o tanh(c)) projection.
+
+    Its weights are kernel (D, 4 units), recurrent_kernel (projection, 4 units), bias (4 units,) and projection
+    (units, projection); its states are h (batch, projection) and c (batch, units).
+
+    Args:
+        units: width of the cell.
+        projection: width of its output.
+    """
+
+    def __init__(self, units: int, projection: int) -> None:
+        super().__init__(units)
+        self.state_size = [projection, units]
+        self.output_size = projection
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights; Keras calls it with the shape of the first inputs."""
+        gates = 4 * self.units
+        # `LSTMCell.build` would make the recurrent kernel for a state as wide as the cell.
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], gates), name="kernel", initializer=self.kernel_initializer
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.output_size, gates), name="recurrent_kernel", initializer=self.recurrent_initializer
+        )
+        self.bias = self.add_weight(shape=(gates,), name="bias", initializer=self.bias_initializer)
+        self.projection = self.add_weight(
+            shape=(self.units, self.output_size), name="projection", initializer=self.kernel_initializer
+        )
+        self.built = True
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
+        """One step: inputs (batch, D) and the two states to the output (batch, projection) and the new states."""
+        wide, (_, carry) = super().call(inputs, states, training=training)  # both (batch, units)
+        state = tf.matmul(wide, self.projection)  # (batch, projection)
+        return state, [state, carry]
