@@ -21,8 +21,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from unrolled.columns import Columns, VectorColumn, arrow_schema
 from unrolled.ragged import Ragged
-from unrolled.schema import Columns, FileInfo, ShardId, arrow_schema
+from unrolled.schema import FileInfo, ShardId
 from worker import writer
 
 OUTPUTS = "outputs.list.element.list.element"
@@ -72,7 +73,7 @@ def shard(outputs: NDArray[np.float32]) -> tuple[FileInfo, list[str], Ragged]:
 
 def as_table(ids: list[str], tokens: Ragged, outputs: NDArray[np.float32]) -> pa.Table:
     """The same rows as Arrow arrays over the same memory."""
-    schema = arrow_schema(Columns(outputs.shape[1]))
+    schema = arrow_schema(Columns((VectorColumn("outputs", outputs.shape[1]),)))
     ends = pa.array(tokens.offsets.astype(np.int32))
     kind = schema.field("outputs").type
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(outputs.reshape(-1)), type=kind.value_type)
@@ -80,6 +81,19 @@ def as_table(ids: list[str], tokens: Ragged, outputs: NDArray[np.float32]) -> pa
     lengths = pa.array(tokens.lengths.astype(np.int32))
     lists = pa.ListArray.from_arrays(ends, vectors, type=kind)
     return pa.Table.from_arrays([pa.array(ids), lengths, mask, lists], schema=schema)
+
+
+def float16_error(outputs: NDArray[np.float32]) -> str:
+    """What rounding to float16 changes: of one number, and of a vector against its length and its direction."""
+    exact, rounded = outputs.astype(np.float64), outputs.astype(np.float16).astype(np.float64)
+    lengths = np.linalg.norm(exact, axis=1)
+    relative = np.linalg.norm(rounded - exact, axis=1) / lengths
+    cosines = (rounded * exact).sum(axis=1) / lengths / np.linalg.norm(rounded, axis=1)
+    return (
+        f"float16: numbers up to {np.abs(exact).max():.3f}, off by {np.abs(rounded - exact).max():.2e} at most; "
+        f"vectors by {np.median(relative):.2e} of their length (at most {relative.max():.2e}); 1 - cosine up to "
+        f"{1 - cosines.min():.1e}"
+    )
 
 
 def seconds(work: Callable[[], object], repeats: int) -> list[float]:
@@ -126,12 +140,15 @@ def main() -> None:
     for kind, scale in (("initial weights", 1.0), ("weights times four", 4.0)):
         outputs = lstm_states(options.megabytes * 1_000_000 // (options.units * 4), options.units, scale)
         info, ids, tokens = shard(outputs)
+        print(f"\n{float16_error(outputs)}")
         table = as_table(ids, tokens, outputs)
         rows = len(ids) * writer.ROW_GROUP_BYTES // outputs.nbytes
         print(f"\n{kind}: {len(outputs)} tokens, {options.units} units, {outputs.nbytes / 1e6:.0f} MB\n")
         print("| writer | writing, MB/s | reading, MB/s | size |\n|---|---|---|---|")
-        ours = lambda file: writer.encode(file, info, ids, tokens, outputs)  # noqa: B023, E731 - used at once
-        measure("this product", path, ours, outputs.nbytes, options.repeats)
+        for precision in ("float32", "float16"):
+            columns = Columns((VectorColumn("outputs", options.units),), precision)
+            ours = lambda file: writer.encode(file, info, ids, tokens, [outputs], columns)  # noqa: B023, E731 - at once
+            measure(f"this product, {precision}", path, ours, outputs.nbytes, options.repeats)
         for name, settings in PYARROW.items():
             theirs = lambda file: pq.write_table(table, file, row_group_size=rows, **settings)  # noqa: B023, E731
             measure(f"pyarrow, {name}", path, theirs, outputs.nbytes, options.repeats)

@@ -11,6 +11,7 @@ import click
 
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from producer.submission import Submission
+from unrolled.outputs import PRECISIONS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -34,7 +35,20 @@ _OPTIONS = (
     ),
     click.option(
         "--shard-tokens", type=click.IntRange(1),
-        help="Tokens in a shard, and so in a file.  [default: for files of about 64 MiB]",
+        help="Most tokens in a shard, and so in a file.  [default: for files of about 64 MiB]",
+    ),
+    click.option(
+        "--layers", metavar="LAYERS", default="last", show_default=True,
+        help="Whose outputs are stored: last, all, or numbers from 0 such as 0,2.",
+    ),
+    click.option(
+        "--pool", multiple=True, metavar="POOL", default=("none",), show_default="none",
+        help="One vector for each row in place of each token's: mean, max, last, first. Several with commas or given "
+        "again; none among them keeps the tokens' too.",
+    ),
+    click.option(
+        "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
+        help="Of what is stored; float16 takes half the space.",
     ),
     click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     click.option(
@@ -48,7 +62,8 @@ _OPTIONS = (
 )  # fmt: skip
 
 _SOURCE = ("format", "kind", "text_field", "tokens_field", "id_field", "max_row_bytes", "follow")
-_JOB = ("inputs", "out", "model", "shard_tokens", "flush_seconds", "with_tokens", "special_tokens")
+_JOB = ("inputs", "out", "model", "shard_tokens", "flush_seconds", "with_tokens", "special_tokens",
+        "layers", "pool", "precision")  # fmt: skip
 
 
 def input_options(command: F) -> F:

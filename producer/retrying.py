@@ -77,7 +77,7 @@ def _enter(queue: ShardQueue, directory: JobDirectory, shard: str) -> None:
 
     The message comes last, so that no worker can bury the shard anew before the old record is gone.
     """
-    tokens = payload.tokens_claimed(directory.pending(shard))
+    tokens = payload.claimed(directory.pending(shard)).tokens
     member = member_of(directory.key, shard)
     queue.steadily(lambda: queue.ledger.submit(member, tokens, directory.key, str(directory.path)))
     directory.dead(shard).unlink(missing_ok=True)

@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 from producer.cutter import Cutter
 from producer.enqueuing import Enqueuer, Summary, cuts
 from producer.identity import IdentityLedger
+from producer.shard_size import default_shard_tokens, most_shard_rows
 from producer.sources import InputPlan, SourceOptions, check_inputs, read_batches
 from producer.tokenization import load_tokenizer, tokenize
 from unrolled.errors import ModelError
 from unrolled.job import Job, JobDirectory, create_job
 from unrolled.manifest import read_manifest
 from unrolled.model_directory import ModelDirectory, open_model
+from unrolled.outputs import OutputSpec, parse_layers, parse_pool
 
 if TYPE_CHECKING:
     import threading
@@ -26,9 +28,6 @@ if TYPE_CHECKING:
     from producer.queue import ShardQueue
     from producer.rows import RowBatch, SourceBatch
 
-#: A shard's file aims at this many bytes of float32 outputs: benchmarks/shard_size.py.
-FILE_BYTES = 64 * 2**20
-_SMALLEST_SHARD, _LARGEST_SHARD = 2**12, 2**18
 #: Options that change how rows are read but not which rows there are.
 _NOT_THE_JOBS = ("batch_rows", "tick_seconds")
 
@@ -42,10 +41,13 @@ class Submission:
         out: output directory.
         model: model directory.
         source: how the inputs are read.
-        shard_tokens: token ids at which a shard is cut; None for files of about `FILE_BYTES`.
+        shard_tokens: token ids at which a shard is cut; None for what `producer.shard_size` makes of it.
         flush_seconds: on a live input, how long a row may wait for its shard to fill.
-        with_tokens: store the token ids beside the outputs.
+        with_tokens: store the token ids beside the vectors.
         special_tokens: let the tokenizer add its special tokens.
+        layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
+        pool: what becomes of a row's vectors, each text one or several of `unrolled.outputs.POOLS`.
+        precision: of what is stored.
     """
 
     inputs: tuple[str, ...]
@@ -56,6 +58,9 @@ class Submission:
     flush_seconds: float = 5.0
     with_tokens: bool = False
     special_tokens: bool = True
+    layers: str = "last"
+    pool: tuple[str, ...] = ("none",)
+    precision: str = "float32"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +73,7 @@ class Prepared:
         plan: its inputs.
         tokenizer: None where no input holds text.
         shard_tokens: as decided.
+        shard_rows: most rows of a shard.
     """
 
     submission: Submission
@@ -76,15 +82,24 @@ class Prepared:
     plan: InputPlan
     tokenizer: Tokenizer | None
     shard_tokens: int
+    shard_rows: int
 
 
 def prepare(submission: Submission) -> Prepared:
     """Check everything that can be checked before anything is queued, and make the output directory.
 
     Raises:
-        UnrolledError: an input, the model, the tokenizer or the directory can't be used; the text says which and why.
+        UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
+            text says which and why.
     """
     model = open_model(submission.model)
+    spec = OutputSpec(
+        parse_layers(submission.layers, model.config),
+        parse_pool(submission.pool),
+        submission.precision,
+        submission.with_tokens,
+    )
+    columns = spec.columns(model.config)
     plan = check_inputs(submission.inputs, submission.source)
     tokenizer = None
     if model.tokenizer_path:
@@ -94,20 +109,16 @@ def prepare(submission: Submission) -> Prepared:
             f"{plan.text_file} holds text, but {submission.model} has no tokenizer.json; make one with "
             f"`unrolled tokenizer fit INPUTS --out {submission.model}`, or give token ids (--tokens-field)"
         )
-    shard_tokens = submission.shard_tokens or default_shard_tokens(model.config.num_lstm_units)
+    shard_tokens, shard_rows = submission.shard_tokens or default_shard_tokens(columns), most_shard_rows(columns)
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
+    options |= spec.to_options()
     options |= {
         "shard_tokens": shard_tokens,
-        "with_tokens": submission.with_tokens,
+        "shard_rows": shard_rows,
         "special_tokens": submission.special_tokens,
     }
     directory = create_job(submission.out, Job(model.fingerprint, submission.inputs, options))
-    return Prepared(submission, directory, model, plan, tokenizer, shard_tokens)
-
-
-def default_shard_tokens(units: int) -> int:
-    """Token ids for a file of about `FILE_BYTES` of float32 outputs, within bounds."""
-    return max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // (4 * units)))
+    return Prepared(submission, directory, model, plan, tokenizer, shard_tokens, shard_rows)
 
 
 def submit(
@@ -150,7 +161,7 @@ def submit(
                 add_special_tokens=prepared.submission.special_tokens,
             )
         )
-        cutter = Cutter(prepared.shard_tokens)
+        cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
         return enqueuer.run(cuts(rows, cutter, prepared.submission.flush_seconds if live else None))
 
 

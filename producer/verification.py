@@ -11,6 +11,7 @@ from producer.quarantine import digest_with, read_failed, read_quarantine
 from unrolled.errors import UnrolledError
 from unrolled.inspection import inspect_part
 from unrolled.manifest import read_manifest
+from unrolled.outputs import OutputSpec
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
         )
     rows = tokens = files = quarantined = failed = 0
     kinds: set[str] = set()
-    widths: dict[int, str] = {}
+    widths: dict[tuple[int, ...], str] = {}
     for entry, checked in _check_all(directory, manifest.entries):
         problems += checked.problems
         quarantined += checked.quarantined
@@ -108,10 +109,10 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
         if (contents := checked.contents) is not None:
             rows, tokens, files = rows + contents.rows, tokens + contents.tokens, files + 1
             kinds.add(f"{contents.info.engine} {contents.info.precision}")
-            widths.setdefault(contents.columns.units, entry.shard)
+            widths.setdefault(tuple(column.width for column in contents.columns.vectors), entry.shard)
         each(entry.tokens)
     if len(widths) > 1:
-        found = ", ".join(f"{units} in {shard}" for units, shard in sorted(widths.items()))
+        found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
     shards = {entry.shard for entry in manifest.entries}
     problems += [Problem(name, what) for name, what in find_strays(directory, shards)]
@@ -172,13 +173,16 @@ def _contradictions(
     info, job = contents.info, directory.job
     tokens = contents.tokens + sum(int(row.mask.sum()) for row in failed)
     digest = digest_with(directory.part(entry.shard), failed) if failed else contents.digest
+    spec = OutputSpec.from_options(job.options)
     for what, found, expected in (
         ("model", info.model_fingerprint, job.fingerprint),
         ("job", info.job, job.id),
         ("shard", str(info.shard), entry.shard),
         ("rows, with those the engine failed on", contents.rows + len(failed), entry.rows),
         ("real tokens, with those of rows the engine failed on", tokens, entry.tokens),
-        ("tokens stored", contents.columns.with_tokens, bool(job.options.get("with_tokens"))),
+        ("columns", ", ".join(contents.columns.names), ", ".join(spec.names())),
+        ("stored precision", contents.columns.precision, spec.precision),
+        ("tokens stored", contents.columns.with_tokens, spec.with_tokens),
     ):
         if found != expected:
             yield f"{what}: found {found}, the job says {expected}; {_AGAIN}"

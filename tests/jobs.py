@@ -6,8 +6,10 @@ import numpy as np
 
 from producer.rows import BadRow, Row
 from producer.shards import make_shard, spool
+from unrolled.columns import Columns
 from unrolled.job import Job, create_job
 from unrolled.manifest import ManifestWriter
+from unrolled.outputs import OutputSpec
 from unrolled.schema import ShardId
 from worker.inbox import read_rows
 from worker.outbox import publish_part, publish_quarantine
@@ -16,11 +18,12 @@ UNITS = 3
 FINGERPRINT = "ab" * 32
 ENGINE = SimpleNamespace(name="fused", precision="float32")
 ROWS_PER_SHARD = 4
+MODEL = SimpleNamespace(layer_dims=(2, UNITS))
 
 
 def make_job(path, shards=3, *, bad=(), ended=True, options=None):
     """A job whose shards are cut and spooled, none published; the last row of each shard in `bad` is bad."""
-    directory = create_job(path, Job(FINGERPRINT, ("rows.txt",), options or {}))
+    directory = create_job(path, Job(FINGERPRINT, ("rows.txt",), OutputSpec().to_options() | (options or {})))
     manifest = ManifestWriter(directory.path)
     for index in range(shards):
         shard = make_shard(index, cut(index, bad=index in bad))
@@ -48,11 +51,17 @@ def cut(index, *, bad=False):
 def publish_shard(directory, shard, failed=None):
     """Do what a worker does with a shard whose rows `failed` (row → reason) the engine can't compute."""
     rows = read_rows(directory.pending(shard), ShardId.parse(shard).hash, vocab_size=10_000)
-    outputs = np.random.default_rng(int(shard[:6])).uniform(-1, 1, (rows.real.values.size, UNITS))
+    random = np.random.default_rng(int(shard[:6]))
+    spec = OutputSpec.from_options(directory.job.options)
+    columns = spec.columns(MODEL)
+    outputs = [
+        random.uniform(-1, 1, (column.vectors(rows.real.rows, rows.real.values.size), column.width)).astype(np.float32)
+        for column in columns
+    ]
     good = rows.without(failed or {})
     if good.failed:
         publish_quarantine(directory, shard, good.failed)
-    publish_part(directory, shard, good, outputs.astype(np.float32), ENGINE)
+    publish_part(directory, shard, good, outputs, Columns.of(spec, columns), ENGINE)
     directory.discard_pending(shard)
 
 

@@ -16,7 +16,7 @@ from producer.checkup.workers import check_workers
 from producer.job_status import worker_status
 from unrolled.model_directory import ModelConfig, new_weights, save_model
 
-CONFIG = ModelConfig(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
+CONFIG = ModelConfig.stacked(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
 
 
 def outcomes(checks):
@@ -106,7 +106,7 @@ def test_a_model_that_can_be_read_passes(model):
     opened, checks = check_model(model.path)
     assert opened.fingerprint == model.fingerprint
     assert outcomes(checks) == {"model": "ok", "tokenizer": "ok"}
-    assert checks[0].found == f"{model.fingerprint[:12]}…: 1 layers of 4 units, 10 ids"
+    assert checks[0].found == f"{model.fingerprint[:12]}…: lstm 4 on an embedding of 2, 10 ids"
 
 
 def test_a_damaged_model_fails(model, tmp_path):

@@ -9,8 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from columns import plain
 
 import unrolled
+from unrolled.columns import Columns, VectorColumn
 from unrolled.inspection import inspect_part
 from unrolled.ragged import Ragged
 from unrolled.schema import FileInfo, ShardId
@@ -50,7 +52,8 @@ SHARDS = [shard(ROWS[:SPLIT], 0, 0, "0123456789ab"), shard(ROWS[SPLIT:], 5, 1, "
 def test_todays_writer_gives_the_same_file(name, arguments):
     """Every byte of every page, the schema and our metadata, all but the versions of what wrote them."""
     file = io.BytesIO()
-    encode(file, *arguments, with_tokens=True)
+    *rows, outputs = arguments
+    encode(file, *rows, [outputs], plain(4, with_tokens=True))
     now, then = file.getvalue(), (GOLDEN / name).read_bytes()
     assert pages(now) == pages(then)
     ours, theirs = (pq.ParquetFile(io.BytesIO(data)) for data in (now, then))
@@ -97,3 +100,40 @@ def test_todays_reader_reads_them():
         np.testing.assert_array_equal(row.outputs, outputs[taken : taken + row.length])
         taken += row.length
     assert taken == 12
+
+
+POOLED = Path(__file__).parent / "golden_pooled"
+POOLED_FILE = "part-000002-0123456789ab.parquet"
+POOLED_COLUMNS = Columns(
+    tuple(VectorColumn(name, 2) for name in ("outputs_0", "mean_0", "outputs_3", "mean_3")), "float16"
+)
+
+
+def pooled_shard():
+    """Layers 0 and 3 of the first rows, each with its means: the numbers count up, in quarters."""
+    info, ids, tokens, _ = shard(ROWS[:SPLIT], 0, 2, "0123456789ab")
+    counts = [info.tokens if column.per_token else info.rows for column in POOLED_COLUMNS.vectors]
+    starts = np.cumsum([0, *counts])
+    arrays = [
+        (np.arange(2 * start, 2 * (start + count), dtype=np.float32) / 4 - 3).reshape(count, 2)
+        for start, count in zip(starts, counts, strict=False)
+    ]
+    return info, ids, tokens, arrays
+
+
+def test_todays_writer_gives_the_same_pooled_file():
+    """Pooled vectors, layers and float16, every byte of every page."""
+    file = io.BytesIO()
+    encode(file, *pooled_shard(), POOLED_COLUMNS)
+    assert pages(file.getvalue()) == pages((POOLED / POOLED_FILE).read_bytes())
+
+
+def test_todays_reader_reads_pooled_files():
+    """Every value, by column and row."""
+    _, _, tokens, arrays = pooled_shard()
+    dataset = unrolled.open(POOLED)
+    assert dataset.columns == inspect_part(POOLED / POOLED_FILE).columns.vectors == POOLED_COLUMNS.vectors
+    (batch,) = dataset.batches()
+    for name, array in zip(POOLED_COLUMNS.names, arrays, strict=True):
+        np.testing.assert_array_equal(batch[name], array.astype(np.float16))
+    np.testing.assert_array_equal(batch.mask_values, tokens.values != 0)

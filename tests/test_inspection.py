@@ -4,14 +4,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from columns import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from unrolled.columns import Columns, VectorColumn, arrow_schema
 from unrolled.digest import rows_digest
 from unrolled.errors import FileFormatError, TransientError
 from unrolled.inspection import PartContents, inspect_part
 from unrolled.ragged import Ragged
-from unrolled.schema import Columns, FileInfo, ShardId, arrow_schema
+from unrolled.schema import FileInfo, ShardId
 from worker import writer
 
 TOKENS = Ragged(np.array([1, 0, 2, 3, 0, 0, 1, 1], np.int32), np.array([0, 3, 3, 4, 6, 8]))
@@ -32,13 +34,13 @@ def part(tmp_path):
     """A sound file."""
     path = tmp_path / "part.parquet"
     with path.open("wb") as file:
-        writer.encode(file, INFO, IDS, TOKENS, OUTPUTS, with_tokens=True)
+        writer.encode(file, INFO, IDS, TOKENS, [OUTPUTS], plain(2, with_tokens=True))
     return path
 
 
-def write(path, columns, **metadata):
+def write(path, columns, of=None, **metadata):
     """A file that the writer would never make: any columns, under the metadata of a sound one."""
-    schema = arrow_schema(Columns(2, with_tokens="tokens" in columns))
+    schema = arrow_schema(of or plain(2, with_tokens="tokens" in columns))
     table = pa.table(columns, schema=schema)
     with pq.ParquetWriter(path, schema) as file:
         file.write_table(table, row_group_size=2)
@@ -47,7 +49,7 @@ def write(path, columns, **metadata):
 
 def test_a_sound_file_is_counted(part):
     """Counts and digest are those of the rows that were cut, whoever computed them."""
-    expected = PartContents(INFO, Columns(2, with_tokens=True), 5, 5, rows_digest(IDS, TOKENS))
+    expected = PartContents(INFO, plain(2, with_tokens=True), 5, 5, rows_digest(IDS, TOKENS))
     assert inspect_part(part) == expected
 
 
@@ -114,7 +116,7 @@ def test_damage_is_an_error_of_ours(tmp_path_factory, data):
     """Whatever bits flip, wherever a file ends: the same contents, or an error that names the file."""
     path = tmp_path_factory.mktemp("out") / "part.parquet"
     with path.open("wb") as file:
-        writer.encode(file, INFO, IDS, TOKENS, OUTPUTS, with_tokens=True)
+        writer.encode(file, INFO, IDS, TOKENS, [OUTPUTS], plain(2, with_tokens=True))
     content = bytearray(path.read_bytes())
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3), label="places"):
         content[place] ^= 1 << data.draw(st.integers(0, 7), label="bit")
@@ -127,3 +129,29 @@ def test_damage_is_an_error_of_ours(tmp_path_factory, data):
         assert (contents.rows, contents.tokens, contents.digest) == (5, 5, rows_digest(IDS, TOKENS))
         table = pq.read_table(path)
         assert table["outputs"].to_pylist() == COLUMNS["outputs"]
+
+
+SPREAD = Columns((VectorColumn("outputs_0", 1), VectorColumn("outputs_1", 1), VectorColumn("mean_1", 1)), "float16")
+SPREAD_ROWS = {name: COLUMNS[name] for name in ("id", "length", "mask")} | {
+    "outputs_0": [[[0], [1]], [], [[2]], [], [[3], [4]]],
+    "outputs_1": [[[0], [1]], [], [[2]], [], [[3], [4]]],
+    "mean_1": [[0], [1], [2], [3], [4]],
+}
+
+
+def test_every_column_of_vectors_is_looked_at(tmp_path):
+    """Each layer's vectors fit the lengths; files without a vector for each token are counted by lengths and masks."""
+    path = tmp_path / "part.parquet"
+    write(path, SPREAD_ROWS, SPREAD)
+    assert inspect_part(path).columns == SPREAD
+    write(path, SPREAD_ROWS | {"outputs_1": [[[0], [1]], [], [[2], [2]], [], [[4]]]}, SPREAD)
+    with pytest.raises(FileFormatError, match=r"row 2 \('c'\) is of length 1, its outputs_1 of 2"):
+        inspect_part(path)
+    pooled = Columns(SPREAD.vectors[2:], "float16")
+    rows = {name: values for name, values in SPREAD_ROWS.items() if not name.startswith("outputs")}
+    write(path, rows, pooled)
+    contents = inspect_part(path)
+    assert (contents.columns, contents.tokens, contents.digest) == (pooled, 5, rows_digest(IDS, TOKENS))
+    write(path, rows | {"length": [2, 0, 1, 0, 1]}, pooled)
+    with pytest.raises(FileFormatError, match=r"row 4 \('ä'\) is of length 1, its mask of 2"):
+        inspect_part(path)

@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.parquet.levels import Entries, token_levels, vector_levels
+from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
 
 counts = st.lists(st.integers(0, 9), min_size=1, max_size=9)
 
@@ -67,6 +67,13 @@ def test_vector_levels(rows, units):
         repetition += [] if count else [0]
         definition += [2] * count * units or [0]
     assert decoded(vector_levels(entries_of(rows), units), 2, len(repetition)) == [repetition, definition]
+
+
+@given(st.integers(1, 9), st.sampled_from([1, 2, 3, 63, 64, 65, 300]))
+def test_row_vector_levels(rows, units):
+    """A vector's first value begins its row; none is empty."""
+    levels = decoded(row_vector_levels(rows, units), 1, rows * units)
+    assert levels == [[0, *[1] * (units - 1)] * rows, [1] * units * rows]
 
 
 @given(st.integers(1, 20), st.booleans())

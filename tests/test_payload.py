@@ -192,9 +192,13 @@ def test_hostile_files(name):
         tracemalloc.stop()
 
 
-def test_claimed_tokens(tmp_path):
-    """The number of tokens is read off the header alone, and is never larger than a file can hold."""
+def test_what_is_claimed(tmp_path):
+    """Rows and tokens are read off the header alone, and are never more than a file can hold."""
     file = tmp_path / "x.rows"
-    for blob, claimed in ((forged(tokens=10**12), 2**31 - 1), (forged(tokens=5), 5), (b"short", 0)):
+    for blob, claimed in (
+        (forged(rows=2**32 - 1, tokens=10**12), (2**24, 2**31 - 1)),
+        (forged(rows=3, tokens=5), (3, 5)),
+        (b"short", (0, 0)),
+    ):
         file.write_bytes(blob)
-        assert payload.tokens_claimed(file) == claimed
+        assert payload.claimed(file) == claimed

@@ -9,10 +9,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from columns import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import unrolled
+from unrolled.columns import Columns, VectorColumn
 from unrolled.errors import FileFormatError, TransientError
 from unrolled.publishing import publish
 from unrolled.ragged import Ragged
@@ -38,7 +40,7 @@ def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 3
     path = publish(
         directory,
         part_name(info.shard),
-        lambda file: writer.encode(file, info, ids, tokens, outputs, **options),
+        lambda file: writer.encode(file, info, ids, tokens, [outputs], plain(units, **options)),
     )
     return path, outputs
 
@@ -174,7 +176,7 @@ def test_padded_pair(tmp_path):
 
 
 @settings(deadline=None)  # a shared disk takes its time
-@given(lists=token_lists, how=st.sampled_from(["mean", "max", "last"]))
+@given(lists=token_lists, how=st.sampled_from(["mean", "max", "last", "first"]))
 def test_pooled_vectors(tmp_path_factory, lists, how):
     """The definition row by row; rows without real tokens give zeros."""
     directory = tmp_path_factory.mktemp("out")
@@ -187,6 +189,7 @@ def test_pooled_vectors(tmp_path_factory, lists, how):
         "mean": lambda part: part.mean(axis=0, dtype=np.float64).astype(np.float32),
         "max": lambda part: part.max(axis=0),
         "last": lambda part: part[-1],
+        "first": lambda part: part[0],
     }[how]
     for pooled, part in zip(vectors, vectors_of(lists, outputs), strict=True):
         expected = define(part) if len(part) else np.zeros(UNITS, np.float32)
@@ -200,9 +203,111 @@ def test_a_row_is_pooled_alike_in_any_company(out):
     np.testing.assert_array_equal(together, alone)
 
 
+POOLED = Columns((VectorColumn("mean", 2), VectorColumn("max", 2)), "float16")
+LAYERS = Columns((VectorColumn("outputs_0", 2), VectorColumn("mean_0", 2), VectorColumn("outputs_1", UNITS)))
+
+
+def publish_columns(directory, lists, columns):
+    """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly."""
+    tokens = Ragged(
+        np.array([token for tokens in lists for token in tokens], np.int32),
+        np.cumsum([0, *map(len, lists)], dtype=np.int64),
+    )
+    real = int((tokens.values != 0).sum())
+    arrays = [
+        np.random.default_rng(number)
+        .integers(-99, 99, (real if column.per_token else len(lists), column.width))
+        .astype(np.float32)
+        for number, column in enumerate(columns.vectors)
+    ]
+    info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), len(lists), real)
+    ids = [f"row#{number}" for number in range(len(lists))]
+    publish(directory, part_name(info.shard), lambda file: writer.encode(file, info, ids, tokens, arrays, columns))
+    return dict(zip(columns.names, arrays, strict=True))
+
+
+@settings(deadline=None)  # a shared disk takes its time
+@given(
+    lists=token_lists,
+    columns=st.sampled_from([POOLED, LAYERS]),
+    max_rows=st.none() | st.integers(1, 5),
+    group_bytes=st.sampled_from([1, 300, 1 << 20]),
+)
+def test_every_column_comes_back(tmp_path_factory, lists, columns, max_rows, group_bytes):
+    """By name, of a row and of a batch, in the precision that is stored, whatever the row groups."""
+    directory = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "ROW_GROUP_BYTES", group_bytes)
+        arrays = publish_columns(directory, lists, columns)
+    dataset = unrolled.open(directory)
+    assert (dataset.columns, dataset.precision) == (columns.vectors, columns.precision)
+    batches = list(dataset.batches(max_rows=max_rows))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(np.concatenate([batch[name] for batch in batches]), array)
+        assert all(batch[name].dtype == np.dtype(columns.precision) for batch in batches)
+        split = vectors_of(lists, array) if name.startswith("outputs") else list(array)
+        for row, expected in zip(dataset, split, strict=True):
+            np.testing.assert_array_equal(row[name], expected)
+    for batch in batches:
+        np.testing.assert_array_equal(np.diff(batch.offsets), batch.lengths)
+    for row, tokens in zip(dataset, lists, strict=True):
+        assert row.mask.tolist() == [token != 0 for token in tokens]
+        assert row.length == sum(row.mask)
+
+
+def test_a_column_that_is_not_there_is_told(tmp_path):
+    """With those that are; `outputs` is no other word for a pooled vector or for one of several layers."""
+    publish_columns(tmp_path, ROWS, POOLED)
+    batch = next(unrolled.open(tmp_path).batches())
+    row = next(batch.rows())
+    for ask in (lambda: row["last"], lambda: batch["last"]):
+        with pytest.raises(KeyError, match="no column 'last'; this job stored mean, max"):
+            ask()
+    for ask in (lambda: row.outputs, lambda: batch.values):
+        with pytest.raises(AttributeError, match=r"no column 'outputs'.*stored mean, max: take \['mean'\]"):
+            ask()
+    with pytest.raises(KeyError, match="no column 'outputs'"):
+        unrolled.to_padded(batch)
+    with pytest.raises(ValueError, match=r"'mean' has one vector for each row; .*batch\['mean'\]"):
+        unrolled.to_padded(batch, "mean")
+
+
+def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
+    """In float32; what isn't stored is made of the tokens' vectors, where those are."""
+    arrays = publish_columns(tmp_path, ROWS, POOLED)
+    dataset = unrolled.open(tmp_path)
+    _, vectors = dataset.pooled("max")
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, arrays["max"])
+    with pytest.raises(KeyError, match="no column 'outputs'; this job stored mean, max"):
+        dataset.pooled("last")
+
+
+def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
+    """The stored pooling of a layer, or one made of its tokens' vectors."""
+    arrays = publish_columns(tmp_path, ROWS, LAYERS)
+    dataset = unrolled.open(tmp_path)
+    np.testing.assert_array_equal(dataset.pooled("mean", layer=0)[1], arrays["mean_0"])
+    _, firsts = dataset.pooled("first", layer=1)
+    assert firsts.shape == (len(ROWS), UNITS)
+    np.testing.assert_array_equal(firsts[[0, 3]], arrays["outputs_1"][[0, 2]])
+    with pytest.raises(KeyError, match="no column 'outputs_2'"):
+        dataset.pooled("mean", layer=2)
+    padded, masks = unrolled.to_padded(next(dataset.batches()), "outputs_1")
+    np.testing.assert_array_equal(padded[masks], arrays["outputs_1"])
+
+
+def test_files_of_one_directory_agree_in_their_columns(tmp_path):
+    """Layers, pooling, precision and tokens: another choice is another job."""
+    publish_columns(tmp_path, ROWS, POOLED)
+    publish_rows(tmp_path, ROWS, index=1)
+    with pytest.raises(FileFormatError, match=r"mean of 2, max of 2 float16,.*part-000001.*outputs of 3 float32"):
+        unrolled.open(tmp_path)
+
+
 def test_unknown_pooling_is_refused(out):
-    """The text names the three."""
-    with pytest.raises(ValueError, match="mean, max, last"):
+    """The text names the four."""
+    with pytest.raises(ValueError, match="mean, max, last, first"):
         unrolled.open(out).pooled("median")
 
 
@@ -216,7 +321,7 @@ def test_mixed_models_are_refused(out):
 def test_mixed_widths_are_refused(out):
     """Vectors of different widths never stand in one array."""
     publish_rows(out, ROWS, index=2, units=5)
-    with pytest.raises(FileFormatError, match=r"units 3.*part-000002.*units 5"):
+    with pytest.raises(FileFormatError, match=r"outputs of 3 float32.*part-000002.*outputs of 5"):
         unrolled.open(out)
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from jobs import finished_job
 
 import unrolled
 
@@ -17,15 +18,22 @@ SNIPPETS = dict(re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", 
 def out(tmp_path, monkeypatch):
     """The golden files, where the snippets look for them, among what else lies in a job's directory."""
     shutil.copytree(Path(__file__).parent / "golden", tmp_path / "OUT")
-    (tmp_path / "OUT" / "_pending").mkdir()
-    (tmp_path / "OUT" / "_pending" / "000002-0123456789ab.rows").write_bytes(b"half")
+    surround(tmp_path / "OUT")
     monkeypatch.chdir(tmp_path)
     return tmp_path / "OUT"
 
 
+def surround(out):
+    """What else lies in a job's directory."""
+    (out / "_pending").mkdir(exist_ok=True)
+    (out / "_pending" / "000002-0123456789ab.rows").write_bytes(b"half")
+    for name in ("job.json", "_manifest.jsonl", "_lock"):
+        (out / name).write_text("{}\n")
+
+
 def test_the_page_shows_all_readers():
     """The snippets are found, so that the tests below test something."""
-    assert set(SNIPPETS) == {"unrolled", "pyarrow", "DuckDB", "Polars", "pandas"}
+    assert set(SNIPPETS) == {"unrolled", "pyarrow", "DuckDB", "Polars", "pandas", "Pooled"}
 
 
 @pytest.mark.parametrize("reader", ["pyarrow", "DuckDB", "Polars", "pandas"])
@@ -48,3 +56,17 @@ def test_own_reader(capsys):
     assert names["outputs"].shape[::2] == (len(names["batch"]), 4)
     assert names["masks"].dtype == bool
     assert names["vectors"].shape == (7, 4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_pooled_vectors_are_read_by_all(tmp_path, monkeypatch, precision):
+    """The page's snippet: one matrix, whoever reads it, of either precision."""
+    finished_job(tmp_path / "OUT", options={"pool": ["mean"], "precision": precision})
+    surround(tmp_path / "OUT")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(SNIPPETS["Pooled"], names)
+    ids, expected = unrolled.open("OUT").pooled("mean")
+    assert expected.shape == (len(ids), 3)
+    for reader in ("pyarrow", "duckdb", "polars", "pandas"):
+        np.testing.assert_array_equal(names[f"by_{reader}"], expected)

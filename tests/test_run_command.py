@@ -6,10 +6,11 @@ import shlex
 import signal
 import subprocess
 
+import numpy as np
 import psutil
 import pytest
 from processes import eventually
-from shell import ENGINE, Crew, children, end, gone, make_model, unrolled, words, write_rows
+from shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
 
 from producer.options import BROKER_FILE
 from producer.verification import verify_job
@@ -78,6 +79,57 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
 
 
+def test_what_is_asked_for_is_stored(place):
+    """Layers, pooled vectors and float16, from the command line to the reader; and what it means."""
+    chosen = ("--layers", "all", "--pool", "max,none", "--pool", "mean", "--with-tokens")
+    done = unrolled(*command(*chosen, "--precision", "float16"), cwd=place)
+    assert done.returncode == 0, done.stderr
+    check_complete(place / "out")
+    assert unrolled(*command(*chosen, out="exact"), cwd=place).returncode == 0
+    halves, exact = open_dataset(place / "out"), open_dataset(place / "exact")
+    assert [column.name for column in halves.columns] == [column.name for column in exact.columns]
+    assert exact.columns[:3] == (("outputs_0", UNITS), ("mean_0", UNITS), ("max_0", UNITS))
+    for half, row in zip(halves, exact, strict=True):
+        assert half.tokens.tolist() == row.tokens.tolist() == ROWS[row.id]
+        for name, vectors in row.vectors.items():
+            assert half[name].dtype == np.float16
+            np.testing.assert_array_equal(half[name], vectors.astype(np.float16))
+    for name in ("mean", "max"):
+        made = [pool(row["outputs_0"], name) for row in exact]
+        np.testing.assert_allclose(exact.pooled(name, layer=0)[1], made, rtol=0, atol=1e-7)
+
+
+def pool(vectors, how):
+    if not len(vectors):
+        return np.zeros(UNITS, np.float32)
+    return vectors.mean(axis=0, dtype=np.float64) if how == "mean" else vectors.max(axis=0)
+
+
+def test_another_choice_of_columns_is_another_job(place):
+    """A directory's files agree: the same command with another --pool says what differs, and touches nothing."""
+    assert unrolled(*command("--pool", "mean"), cwd=place).returncode == 0
+    again = unrolled(*command("--pool", "max"), cwd=place)
+    assert again.returncode == 1
+    assert "other options (pool: ['mean'], asked for is ['max'])" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--layers", "7"), "layer 7: the model has"),
+        (("--layers", "first"), "give last, all, or numbers from 0"),
+        (("--pool", "median"), "pool 'median': give one or more of none, mean, max, last, first"),
+        (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_at_once(place, options, text):
+    """Before a broker or a worker is started."""
+    done = unrolled(*command(*options), cwd=place)
+    assert done.returncode in (1, 2)
+    assert text in done.stderr
+    assert not (place / "out").exists()
+
+
 def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
     """Broker and workers of a run that was killed end by themselves; the same command completes the job."""
     run = crew.start(*command("--workers", "2"), cwd=place, grace_seconds=1)
@@ -136,7 +188,7 @@ def test_status_finds_the_broker_of_a_run(place, crew):
     ("options", "said"),
     [
         (["--engine", "abacus"], "'abacus' is not one of 'auto', 'fused', 'tensorflow'"),
-        (["--engine", "tensorflow", "--precision", "bfloat16"], "take --engine fused for bfloat16"),
+        (["--engine", "tensorflow", "--arithmetic", "bfloat16"], "take --engine fused for bfloat16"),
         (["--memory-budget", "lots"], "a number of bytes is expected, such as 512M or 1.5G"),
     ],
 )

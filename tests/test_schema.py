@@ -3,13 +3,12 @@
 import re
 from dataclasses import replace
 
-import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import FileFormatError, PayloadError
-from unrolled.schema import Columns, FileInfo, ShardId, arrow_schema, columns_of, part_name, shard_of_part
+from unrolled.schema import FileInfo, ShardId, part_name, shard_of_part
 
 INFO = FileInfo("0f" * 32, "fused", "float32", "books-2", ShardId(42, "0123456789ab"), rows=3, tokens=17)
 
@@ -128,26 +127,3 @@ def test_malformed_metadata_is_refused_at_both_ends(change):
     """What could not be read again is not written."""
     with pytest.raises(FileFormatError, match=next(iter(change))):
         replace(INFO, **change).encode()
-
-
-@pytest.mark.parametrize("columns", [Columns(1), Columns(512), Columns(7, with_tokens=True)])
-def test_choices_follow_from_the_schema(columns):
-    """A schema leads back to the choices it was made from."""
-    assert columns_of(arrow_schema(columns)) == columns
-
-
-@pytest.mark.parametrize(
-    "schema",
-    [
-        pa.schema([]),
-        pa.schema([pa.field("outputs", pa.float32())]),
-        arrow_schema(Columns(4)).append(pa.field("extra", pa.int8())),
-        arrow_schema(Columns(4)).set(1, pa.field("length", pa.int64(), nullable=False)),
-        arrow_schema(Columns(4)).set(0, pa.field("id", pa.string())),
-        pa.schema(list(arrow_schema(Columns(4)))[::-1]),
-    ],
-)
-def test_other_columns_are_refused(schema):
-    """Another order, type, nullability or number of columns is another format; the text shows ours."""
-    with pytest.raises(FileFormatError, match=r"expected\nid: string not null"):
-        columns_of(schema)

@@ -6,10 +6,13 @@ import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
+import numpy as np
 import pytest
+from counting_engine import expected_outputs, expected_pooled
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import (
+    UNITS,
     check_outputs,
     eventually,
     leftovers,
@@ -20,10 +23,13 @@ from processes import (
 )
 
 from producer.rows import Row
+from producer.verification import verify_job
 from unrolled.errors import BrokenWorkerError
 from unrolled.job import Job, create_job
 from unrolled.ledger import Ledger
 from unrolled.messages import member_of
+from unrolled.outputs import column_name
+from unrolled.reader import open_dataset
 
 FOREIGN = "f" * 64
 
@@ -189,6 +195,79 @@ def test_a_token_that_the_model_does_not_know_makes_a_dead_shard(site, parts):
     assert "token id 60001; the model knows 1 to 60000" in dead_reason(directory, shard)
     assert directory.waiting() == {shard}
     assert site.calls() == []
+
+
+@pytest.mark.parametrize("pool", [["mean"], ["none", "max", "first"], ["mean", "max", "last", "first"]])
+def test_what_the_job_stores_is_published(site, parts, pool):
+    """Every column of every row, and the token ids where they are asked for."""
+    rows = make_rows(5)
+    directory = site.enqueue(rows, rows_per_shard=5, pool=pool, layers=[0], with_tokens=True)
+    assert parts.service.handle(directory.key, only_shard(directory)) == "published"
+    found = list(open_dataset(directory.path))
+    assert [row.id for row in found] == [row.id for row in rows]
+    for row, source in zip(found, rows, strict=True):
+        states = expected_outputs(source.tokens, UNITS)
+        assert row.tokens.tolist() == source.tokens.tolist()
+        assert set(row.vectors) == {column_name(name, 0) for name in pool}
+        for name in pool:
+            expected = states if name == "none" else expected_pooled(states, name)
+            np.testing.assert_array_equal(row[column_name(name, 0)], expected)
+    assert verify_job(directory).problems == ()
+
+
+def test_jobs_that_store_other_things_share_a_worker(site):
+    """Their shards wait together and go into the engine apart."""
+    rows = make_rows(4)
+    plain = site.enqueue(rows, rows_per_shard=1, name="plain")
+    pooled = site.enqueue(rows, rows_per_shard=1, name="pooled", pool=["mean"])
+    with ThreadPoolExecutor(8) as threads, worker_parts(site, site.with_plan(gate=str(site.gate))) as parts:
+        futures = [
+            in_background(threads, parts, directory, shard)
+            for shards in zip(sorted(plain.waiting()), sorted(pooled.waiting()), strict=True)
+            for directory, shard in zip((plain, pooled), shards, strict=True)
+        ]
+        eventually(lambda: len(parts.service.on_board()) == 8, "all on board")
+        site.gate.touch()
+        assert {future.result(20) for future in futures} == {"published"}
+    check_outputs(plain, rows)
+    for row, source in zip(open_dataset(pooled.path), rows, strict=True):
+        np.testing.assert_array_equal(row["mean"], expected_pooled(expected_outputs(source.tokens, UNITS), "mean"))
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"pool": "mean"}, "pool is 'mean'; allowed: one or more of none, mean"),
+        ({"pool": [["mean"]] * 10_000}, "allowed: one or more of none, mean"),
+        ({"layers": [10**30]}, "allowed: None"),
+        ({"layers": [1]}, "layer 1 is asked for, the model has 1"),
+        ({"precision": {"float32": 1}}, "allowed: float32 or float16"),
+        ({"with_tokens": "yes"}, "allowed: true or false"),
+    ],
+)
+def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):
+    """A manifest that anybody may have written is checked before memory is taken or anything computed."""
+    directory = site.enqueue(make_rows(2), **options)
+    shard = only_shard(directory)
+    assert parts.service.handle(directory.key, shard) == "given up"
+    assert text in dead_reason(directory, shard)
+    assert len(dead_reason(directory, shard)) < 1_000
+    assert site.calls() == []
+
+
+@pytest.mark.parametrize(("pool", "together"), [(["none"], 1), (["mean"], 2), (["none", "mean"], 1)])
+def test_the_budget_counts_what_the_columns_weigh(site, pool, together):
+    """Two shards of 600 KiB in vectors of tokens don't fit into 1 MiB; their pooled vectors are 16 bytes a row."""
+    rows = [Row("rows", number, f"rows#{number}", np.ones(38_400, np.int32)) for number in range(2)]
+    directory = site.enqueue(rows, rows_per_shard=1, pool=pool)
+    plan = site.with_plan(gate=str(site.gate))
+    with ThreadPoolExecutor(2) as threads, worker_parts(site, plan, memory_budget=2**20) as parts:
+        futures = [in_background(threads, parts, directory, shard) for shard in sorted(directory.waiting())]
+        eventually(lambda: len(parts.service.on_board()) == 2, "both claimed")
+        eventually(lambda: site.calls() and parts.service._admission._on_board == together, "those that fit admitted")
+        assert parts.service._admission._on_board == together
+        site.gate.touch()
+        assert {future.result(20) for future in futures} == {"published"}
 
 
 def test_a_job_of_another_model_is_refused(site, parts, caplog):

@@ -47,7 +47,7 @@ def test_what_is_needed_is_named(name, value):
         ("namespace", "a:b"),
         ("namespace", "x" * 33),
         ("engine", "torch"),
-        ("precision", "float16"),
+        ("arithmetic", "float16"),
         ("threads", 0),
         ("memory_budget", 2**20 - 1),
         ("pool_tokens", 0),
@@ -71,7 +71,7 @@ def test_a_bad_value_is_told_with_what_is_allowed(name, value):
 def test_bfloat16_needs_the_engine_that_has_it():
     """An impossible pair fails at start."""
     with pytest.raises(ValueError, match="--engine fused"):
-        Settings("redis://h", Path("/m"), engine="tensorflow", precision="bfloat16")
+        Settings("redis://h", Path("/m"), engine="tensorflow", arithmetic="bfloat16")
 
 
 @pytest.mark.parametrize("name", [name for name, kind in _KINDS.items() if kind not in (str, Path)])

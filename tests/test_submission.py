@@ -8,12 +8,15 @@ from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
+from columns import per_token
 from shell import UNITS, make_model, write_rows
 
+from producer.cutter import SHARD_ROWS
 from producer.queue import ShardQueue
 from producer.queueing import _stop_signals
+from producer.shard_size import default_shard_tokens
 from producer.sources import SourceOptions
-from producer.submission import FILE_BYTES, Submission, default_shard_tokens, prepare, submit
+from producer.submission import Submission, prepare, submit
 from producer.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.manifest import read_manifest
@@ -34,12 +37,28 @@ def queue(submission, broker_url):
         yield opened
 
 
-@pytest.mark.parametrize(("units", "tokens"), [(1, 2**18), (64, 2**18), (512, 2**15), (1024, 2**14), (10**6, 2**12)])
-def test_shards_aim_at_files_of_one_size(units, tokens):
-    """Within bounds: neither tiny files nor shards that take forever."""
-    assert default_shard_tokens(units) == tokens
-    if 2**12 < tokens < 2**18:
-        assert tokens * units * 4 == FILE_BYTES
+def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
+    """However many tokens it may hold."""
+    prepared = prepare(replace(submission, pool=("mean",), shard_tokens=None, out=submission.out / "a"))
+    assert prepared.shard_rows == SHARD_ROWS
+    summary = submit(replace(prepared, shard_rows=30), queue, lambda _: None)
+    assert (summary.rows, summary.shards) == (100, 4)
+
+
+@pytest.mark.parametrize(
+    ("changes", "text"),
+    [
+        ({"layers": "9"}, "layer 9: the model has [12]; give numbers from 0 to [01], last or all"),
+        ({"layers": "top"}, "give last, all, or numbers"),
+        ({"pool": ("median",)}, "give one or more of none, mean, max, last, first"),
+        ({"precision": "bfloat16"}, "allowed: float32 or float16"),
+    ],
+)
+def test_what_cannot_be_stored_is_told_before_a_directory_is_made(submission, changes, text):
+    """With what is allowed."""
+    with pytest.raises(RequestError, match=text):
+        prepare(replace(submission, **changes))
+    assert not submission.out.exists()
 
 
 def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
@@ -50,9 +69,10 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
     assert prepared.directory.job.options == {
         "format": None, "kind": "auto", "text_field": "text", "tokens_field": "tokens", "id_field": None,
         "max_row_bytes": 2**24, "follow": False, "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
+        "shard_rows": 2**16, "layers": None, "pool": ["none"], "precision": "float32",
     }  # fmt: skip
     assert prepared.tokenizer is None
-    assert prepared.model.config.num_lstm_units == UNITS
+    assert prepared.model.config.output_dim == UNITS
     assert {path.name for path in tmp_path.iterdir()} == {"model", "rows.jsonl", "out"}
 
 
@@ -61,7 +81,10 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
     job = prepare(submission).directory.job
     same = replace(submission, flush_seconds=60, source=SourceOptions(batch_rows=7, tick_seconds=1))
     assert prepare(same).directory.job == job
-    for changes in ({"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}):
+    for changes in (
+        {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"}, {"pool": ("max",)},
+        {"precision": "float16"},
+    ):  # fmt: skip
         with pytest.raises(JobError, match="other options"):
             prepare(replace(submission, **changes))
 
@@ -69,7 +92,7 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
 def test_the_default_is_the_same_job_as_its_value(submission):
     """A person who names the default resumes what was begun without."""
     job = prepare(replace(submission, shard_tokens=None, out=submission.out / "a")).directory.job
-    named = replace(submission, shard_tokens=default_shard_tokens(UNITS), out=submission.out / "a")
+    named = replace(submission, shard_tokens=default_shard_tokens(per_token(UNITS)), out=submission.out / "a")
     assert prepare(named).directory.job == job
 
 

@@ -7,15 +7,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from columns import plain
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from jobs import bury, finished_job, make_job, publish_shard
 
 from producer.verification import Problem, verify_job
+from unrolled.columns import arrow_schema
 from unrolled.errors import JobError
 from unrolled.manifest import read_manifest
 from unrolled.reader import open_dataset
-from unrolled.schema import Columns, arrow_schema
 
 
 @pytest.fixture
@@ -150,6 +151,32 @@ def test_another_jobs_file_is_a_problem(directory, tmp_path):
     assert found == ["job", "tokens stored"]
 
 
+@pytest.mark.parametrize(
+    "options", [{}, {"pool": ["mean", "max"]}, {"layers": [0, 1], "pool": ["none", "last"], "precision": "float16"}]
+)
+def test_whatever_a_job_stores_is_verified(tmp_path, options):
+    """Layers, pooled vectors, float16."""
+    found = verify_job(finished_job(tmp_path, options=options))
+    assert (found.rows_out, found.tokens, found.problems) == (12, 21, ())
+
+
+@pytest.mark.parametrize(
+    ("options", "wrong"),
+    [
+        ({"pool": ["mean"]}, "columns: found mean, the job says outputs"),
+        ({"layers": [0, 1]}, "columns: found outputs_0, outputs_1, the job says outputs"),
+        ({"precision": "float16"}, "stored precision: found float16, the job says float32"),
+    ],
+)
+def test_columns_that_the_job_does_not_store_are_a_problem(directory, tmp_path, options, wrong):
+    """A file of a job that stores other things, under this job's name."""
+    other = finished_job(tmp_path / "other", bad=[1], options=options)
+    shutil.copy(part(other, 0), part(directory, 0))
+    found = [problem.what.partition(";")[0] for problem in verify_job(directory).problems]
+    assert len(found) == 2
+    assert found[1] == wrong
+
+
 def test_a_row_that_was_taken_out_is_a_problem(directory):
     """Its metadata corrected, the file is sound in itself; the manifest knows better."""
     path = part(directory, 0)
@@ -263,7 +290,7 @@ def test_files_of_two_widths_are_a_problem(directory):
     """A reader would refuse them together."""
     path = part(directory, 0)
     table = pq.read_table(path)
-    schema = arrow_schema(Columns(units=2))
+    schema = arrow_schema(plain(2))
     outputs = [[vector[:2] for vector in row] for row in table["outputs"].to_pylist()]
     columns = [pa.array(outputs, field.type) if field.name == "outputs" else table[field.name] for field in schema]
     rewrite(path, pa.table(columns, schema=schema))

@@ -12,10 +12,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unrolled.batch import Batch, Row, pooled, to_padded
+    from unrolled.batch import Batch, Row
     from unrolled.errors import UnrolledError
     from unrolled.reader import Dataset
     from unrolled.reader import open_dataset as open  # noqa: A004 - `unrolled.open` is the name people look for
+    from unrolled.shapes import pooled, to_padded
 
     __version__: str
 
@@ -27,8 +28,8 @@ _HOMES = {
     "Row": ("batch", "Row"),
     "UnrolledError": ("errors", "UnrolledError"),
     "open": ("reader", "open_dataset"),
-    "pooled": ("batch", "pooled"),
-    "to_padded": ("batch", "to_padded"),
+    "pooled": ("shapes", "pooled"),
+    "to_padded": ("shapes", "to_padded"),
 }
 
 

@@ -1,45 +1,66 @@
-"""Rows as flat NumPy arrays, and what can be made of them."""
+"""Rows as flat NumPy arrays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple, Self, get_args
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-Pooling = Literal["mean", "max", "last"]
+from unrolled.columns import Columns, VectorColumn
+
+#: float32, or float16 where the job stored that.
+Vectors = NDArray[np.floating[Any]]
 
 
-class Row(NamedTuple):
-    """One input sequence and its outputs; the arrays are read-only views.
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One input sequence and its vectors; the arrays are read-only views.
+
+    `row["mean"]` is one of its vectors by column name, and `row.outputs` is short for `row["outputs"]`.
 
     Attributes:
         id: the user's own id, else "<file>#<row>".
         length: number of real tokens.
         mask: bool (tokens as the row came in,), True where a token is real.
-        outputs: float32 (length, units), one vector for each True of the mask, in order.
+        vectors: by column name, float32 or float16 as the job stored them: "outputs" (length, units) has one vector
+            for each True of the mask, in order; "mean", "max", "last" and "first" are single ones, (units,).
         tokens: int32 (len(mask),), or None where the job did not store them.
     """
 
     id: str
     length: int
     mask: NDArray[np.bool_]
-    outputs: NDArray[np.float32]
+    vectors: Mapping[str, Vectors]
     tokens: NDArray[np.int32] | None
 
+    @property
+    def outputs(self) -> Vectors:
+        """The vectors of its tokens, (length, units).
 
-@dataclass(frozen=True, slots=True)
+        Raises:
+            AttributeError: the job stored none, or those of named layers: `row["outputs_0"]`.
+        """
+        return _outputs(self.vectors)
+
+    def __getitem__(self, column: str) -> Vectors:
+        return _column(self.vectors, column)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Batch:
     """Some rows, end to end in flat read-only arrays.
 
-    `values`, `lengths` and `tokens` are the memory that Parquet was decoded into; masks are stored as bits
-    and unpacked once. Offsets begin at 0.
+    `batch["mean"]` is a column of vectors by name, and `batch.values` is short for `batch["outputs"]`. Vectors,
+    `lengths` and `tokens` are the memory that Parquet was decoded into; masks are stored as bits and unpacked once.
+    Offsets begin at 0.
 
     Attributes:
         ids: one for each row.
         lengths: int32 (rows,), number of real tokens of each row.
-        values: float32 (real tokens, units).
+        vectors: by column name, float32 or float16 as the job stored them: "outputs" is (real tokens, units),
+            "mean", "max", "last" and "first" are (rows, units).
         offsets: int64 (rows + 1,); the outputs of row r are values[offsets[r]:offsets[r + 1]].
         mask_values: bool (tokens as they came in,).
         mask_offsets: int64 (rows + 1,); row r's mask is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
@@ -48,28 +69,41 @@ class Batch:
 
     ids: list[str]
     lengths: NDArray[np.int32]
-    values: NDArray[np.float32]
+    vectors: Mapping[str, Vectors]
     offsets: NDArray[np.int64]
     mask_values: NDArray[np.bool_]
     mask_offsets: NDArray[np.int64]
     tokens: NDArray[np.int32] | None
 
     @classmethod
-    def from_arrow(cls, rows: pa.RecordBatch) -> Self:
-        """View a record batch, sliced or not, of the file's schema."""
-        outputs, mask = rows.column("outputs"), rows.column("mask")
-        # flatten() heeds the slice, at every level, and copies nothing: no list here is null.
-        vectors = outputs.flatten()
+    def from_arrow(cls, rows: pa.RecordBatch, columns: Columns) -> Self:
+        """View a record batch, sliced or not, of a file's schema."""
+        mask, lengths = rows.column("mask"), rows.column("length").to_numpy()
+        vectors = columns.vectors
+        per_token = [column.name for column in vectors if column.per_token]
         tokens = rows.column("tokens").flatten().to_numpy() if "tokens" in rows.schema.names else None
         return cls(
             ids=rows.column("id").to_pylist(),
-            lengths=rows.column("length").to_numpy(),
-            values=vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size),
-            offsets=_offsets(outputs),
+            lengths=lengths,
+            vectors={column.name: _flat(rows.column(column.name), column) for column in vectors},
+            # All columns of tokens' vectors fall alike into rows: `unrolled.inspection` checks it.
+            offsets=_offsets(rows.column(per_token[0])) if per_token else _summed(lengths),
             mask_values=mask.flatten().to_numpy(zero_copy_only=False),
             mask_offsets=_offsets(mask),
             tokens=tokens,
         )
+
+    @property
+    def values(self) -> Vectors:
+        """The vectors of all tokens, (real tokens, units).
+
+        Raises:
+            AttributeError: the job stored none, or those of named layers: `batch["outputs_0"]`.
+        """
+        return _outputs(self.vectors)
+
+    def __getitem__(self, column: str) -> Vectors:
+        return _column(self.vectors, column)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -77,11 +111,36 @@ class Batch:
     def rows(self) -> Iterator[Row]:
         """The rows one by one, as views."""
         outputs_at, mask_at = self.offsets.tolist(), self.mask_offsets.tolist()
+        per_token = [name for name in self.vectors if VectorColumn(name, 1).per_token]
+        pooled_ones = [name for name in self.vectors if name not in per_token]
         for row, row_id in enumerate(self.ids):
             first, last = outputs_at[row : row + 2]
             begin, end = mask_at[row : row + 2]
+            vectors = {name: self.vectors[name][first:last] for name in per_token}
+            vectors |= {name: self.vectors[name][row] for name in pooled_ones}
             tokens = None if self.tokens is None else self.tokens[begin:end]
-            yield Row(row_id, last - first, self.mask_values[begin:end], self.values[first:last], tokens)
+            yield Row(row_id, last - first, self.mask_values[begin:end], vectors, tokens)
+
+
+def _column(vectors: Mapping[str, Vectors], name: str) -> Vectors:
+    if name not in vectors:
+        raise KeyError(f"no column {name!r}; this job stored {', '.join(vectors)}")
+    return vectors[name]
+
+
+def _outputs(vectors: Mapping[str, Vectors]) -> Vectors:
+    if "outputs" not in vectors:
+        example = next(iter(vectors))
+        raise AttributeError(f"no column 'outputs'; this job stored {', '.join(vectors)}: take [{example!r}]")
+    return vectors["outputs"]
+
+
+def _flat(array: pa.Array, column: VectorColumn) -> Vectors:
+    """The vectors of a column: (vectors, width)."""
+    # flatten() heeds the slice, at every level, and copies nothing: no list here is null.
+    vectors = array.flatten() if column.per_token else array
+    values: Vectors = vectors.flatten().to_numpy()
+    return values.reshape(-1, column.width)
 
 
 def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
@@ -90,45 +149,5 @@ def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
     return offsets
 
 
-def to_padded(batch: Batch) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The pair that the model itself gives for a padded batch.
-
-    Returns:
-        outputs: float32 (rows, time, units), each vector at its token's position, zero where there is none.
-        masks: bool (rows, time), True where a token is real. Time is that of the longest row as it came in.
-    """
-    mask_lengths = np.diff(batch.mask_offsets)
-    time = int(mask_lengths.max(initial=0))
-    masks = np.zeros((len(batch), time), np.bool_)
-    masks[np.arange(time) < mask_lengths[:, None]] = batch.mask_values
-    outputs = np.zeros((len(batch), time, batch.values.shape[1]), np.float32)
-    # Boolean indexing walks row by row, then along time: the order of the stored vectors.
-    outputs[masks] = batch.values
-    return outputs, masks
-
-
-def pooled(batch: Batch, how: Pooling) -> NDArray[np.float32]:
-    """One vector for each row, of its real tokens alone.
-
-    Args:
-        batch: the rows.
-        how: "mean" (in float64, then rounded), "max" or "last".
-
-    Returns:
-        float32 (rows, units). A row without real tokens gives zeros, the state that the LSTM begins with.
-
-    Raises:
-        ValueError: `how` is none of the three.
-    """
-    if how not in get_args(Pooling):
-        raise ValueError(f"pooling {how!r} is unknown; allowed: {', '.join(get_args(Pooling))}")
-    vectors = np.zeros((len(batch), batch.values.shape[1]), np.float32)
-    ends = batch.offsets.tolist()
-    # Row by row: several times faster than NumPy's reduceat, which goes through the values one by one.
-    for row in np.flatnonzero(batch.lengths).tolist():
-        part = batch.values[ends[row] : ends[row + 1]]
-        if how == "mean":
-            vectors[row] = part.mean(axis=0, dtype=np.float64)
-        else:
-            vectors[row] = part.max(axis=0) if how == "max" else part[-1]
-    return vectors
+def _summed(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))

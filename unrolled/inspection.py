@@ -7,10 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.batch import Batch
+from unrolled.columns import Columns
 from unrolled.digest import RowsDigest
 from unrolled.errors import FileFormatError
 from unrolled.part import Part, explained
-from unrolled.schema import Columns, FileInfo
+from unrolled.schema import FileInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +49,8 @@ def inspect_part(path: Path) -> PartContents:
     rows = tokens = 0
     for record_batch in part.record_batches():
         with explained(path):
-            _check(record_batch, rows)
-            batch = Batch.from_arrow(record_batch)
+            batch = Batch.from_arrow(record_batch, part.columns)
+            _check(batch, record_batch, part.columns, rows)
             digest.update(batch.ids, np.diff(batch.mask_offsets), batch.mask_values)
         rows += len(batch)
         tokens += int(batch.lengths.sum(dtype=np.int64))
@@ -59,10 +60,12 @@ def inspect_part(path: Path) -> PartContents:
     return PartContents(part.info, part.columns, rows, tokens, digest.hexdigest())
 
 
-def _check(record_batch: pa.RecordBatch, rows_before: int) -> None:
-    batch = Batch.from_arrow(record_batch)
+def _check(batch: Batch, record_batch: pa.RecordBatch, columns: Columns, rows_before: int) -> None:
     ones = np.concatenate(([0], np.cumsum(batch.mask_values, dtype=np.int64)))[batch.mask_offsets]
-    found = {"mask": np.diff(ones), "outputs": np.diff(batch.offsets)}
+    found = {"mask": np.diff(ones)}
+    for vectors in columns.vectors:
+        if vectors.per_token:
+            found[vectors.name] = record_batch.column(vectors.name).value_lengths().to_numpy()
     for column, lengths in found.items():
         if len(wrong := np.flatnonzero(lengths != batch.lengths)):
             row = int(wrong[0])

@@ -7,8 +7,9 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from unrolled.columns import Columns, columns_of
 from unrolled.errors import FileFormatError, TransientError
-from unrolled.schema import Columns, FileInfo, columns_of
+from unrolled.schema import FileInfo
 
 
 class Part:

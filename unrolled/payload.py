@@ -18,7 +18,7 @@ import hashlib
 import struct
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -79,15 +79,30 @@ def content_hash(blob: bytes) -> str:
     return blob[_HASHED : _HASHED + 6].hex()
 
 
-def tokens_claimed(path: Path) -> int:
-    """The number of token ids that a spooled payload's header claims; 0 where it has no header.
+class Claim(NamedTuple):
+    """What a payload's header says is in it, unproved.
+
+    Attributes:
+        rows: at most `MAX_ROWS`.
+        tokens: token ids, padding included; at most `MAX_TOKENS`.
+    """
+
+    rows: int
+    tokens: int
+
+
+def claimed(path: Path) -> Claim:
+    """What the header of a spooled payload claims; nothing where it has no header.
 
     Raises:
         OSError: the file can't be read.
     """
     with path.open("rb") as file:
         header = file.read(HEADER.size)
-    return min(int(HEADER.unpack(header)[4]), MAX_TOKENS) if len(header) == HEADER.size else 0
+    if len(header) < HEADER.size:
+        return Claim(0, 0)
+    _, _, _, rows, tokens, _, _ = HEADER.unpack(header)
+    return Claim(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
 
 
 def read(file: BinaryIO, size: int) -> Payload:

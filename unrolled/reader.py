@@ -9,9 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unrolled.batch import Batch, Pooling, Row, pooled
+from unrolled.batch import Batch, Row
 from unrolled.errors import FileFormatError
+from unrolled.outputs import column_name
 from unrolled.part import Part, explained
+from unrolled.shapes import Pooling, pooled
 
 StrPath = str | os.PathLike[str]
 
@@ -27,7 +29,7 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
 
     Raises:
         FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
-            are of different models, of different widths, or of the same shard. The text names the files.
+            are of different models, have other columns, or are of the same shard. The text names the files.
         TransientError: the operating system would not let one be read.
 
     Example:
@@ -54,16 +56,20 @@ class Dataset:
 
     Attributes:
         files: their paths.
-        units: width of one output vector.
+        columns: of vectors, each with its name and its width, in the files' order.
+        units: width of the first of them.
+        precision: of the stored vectors: "float32" or "float16".
         model_fingerprint: SHA-256 of the model directory that computed every row, 64 hexadecimal digits.
-        tokens: number of real tokens, which is the number of vectors.
+        tokens: number of real tokens.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
         _refuse_mixed(parts)
         self._parts = parts
         self.files = [part.path for part in parts]
-        self.units = parts[0].columns.units
+        self.columns = parts[0].columns.vectors
+        self.units = self.columns[0].width
+        self.precision = parts[0].columns.precision
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
 
@@ -105,27 +111,31 @@ class Dataset:
             for rows in part.record_batches():
                 for start, stop in pairwise(_cuts(rows, max_rows, max_tokens)):
                     with explained(part.path):
-                        batch = Batch.from_arrow(rows.slice(start, stop - start))
+                        batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)
                     yield batch
 
-    def pooled(self, how: Pooling) -> tuple[list[str], NDArray[np.float32]]:
-        """One vector for each row.
+    def pooled(self, how: Pooling, layer: int | None = None) -> tuple[list[str], NDArray[np.float32]]:
+        """One vector for each row: the stored one, else made of the tokens' vectors.
 
         Args:
-            how: "mean", "max" or "last", over the row's real tokens.
+            how: "mean", "max", "last" or "first", over the row's real tokens.
+            layer: which, from 0, where the job named layers.
 
         Returns:
             ids: one for each row.
             vectors: float32 (rows, units); zeros for a row without real tokens.
 
         Raises:
-            ValueError: `how` is none of the three.
+            ValueError: `how` is none of the four.
+            KeyError: the job stored neither this pooling nor the tokens' vectors of that layer.
             FileFormatError: a file turns out to be damaged.
         """
+        names = (column_name(how, layer), column_name("none", layer))
+        width = next((column.width for name in names for column in self.columns if column.name == name), self.units)
         ids: list[str] = []
-        vectors = np.empty((len(self), self.units), np.float32)
+        vectors = np.zeros((len(self), width), np.float32)
         for batch in self.batches():
-            vectors[len(ids) : len(ids) + len(batch)] = pooled(batch, how)
+            vectors[len(ids) : len(ids) + len(batch)] = pooled(batch, how, layer)
             ids += batch.ids
         return ids, vectors
 
@@ -149,11 +159,11 @@ def _refuse_mixed(parts: Sequence[Part]) -> None:
     for part in parts:
         for what, expected, found in (
             ("model", first.info.model_fingerprint, part.info.model_fingerprint),
-            ("units", first.columns.units, part.columns.units),
+            ("columns", first.columns.shown(), part.columns.shown()),
         ):
             if found != expected:
                 raise FileFormatError(
-                    f"vectors of different models don't mix: {first.path} is of {what} {expected},"
+                    f"vectors of different models or jobs don't mix: {first.path} is of {what} {expected},"
                     f" {part.path} of {what} {found}; open them apart"
                 )
         shard = (part.info.job, str(part.info.shard))

@@ -66,7 +66,7 @@ def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
     entered = 0
     for shard in sorted(waiting - done):
         try:
-            tokens = payload.tokens_claimed(directory.pending(shard))
+            tokens = payload.claimed(directory.pending(shard)).tokens
         except FileNotFoundError:
             continue  # published a moment ago
         except OSError as error:

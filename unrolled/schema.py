@@ -1,12 +1,6 @@
-"""What a published file holds: its columns, its metadata and its name.
+"""What a published file is called, and what its metadata says; its columns are told in `unrolled.columns`.
 
-One file per shard, `part-{shard}.parquet`. Columns, none of which can hold a null:
-
-    id       string                                 the user's own id, else <file>#<row>
-    length   int32                                  number of real tokens
-    mask     list<bool>                             sign(tokens), as long as the row came in
-    outputs  list<fixed_size_list<float>[units]>    one vector for each True of the mask, in order
-    tokens   list<int32>                            the row as it came in; only if asked for
+One file per shard, `part-{shard}.parquet`.
 
 The metadata says where the file comes from. It holds nothing that differs between two attempts (no time, no
 host, no attempt number): the same rows give the same bytes.
@@ -18,12 +12,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING, NamedTuple, Self
+from typing import Self
 
 from unrolled.errors import FileFormatError, PayloadError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 FORMAT_VERSION = 1
 METADATA_PREFIX = "unrolled."
@@ -42,7 +33,8 @@ def release() -> str:
 
 @cache
 def _installed(distribution: str) -> str | None:
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 0.05 s, see arrow_schema
+    # Here, for it takes 0.05 s that a command line which only names shards need not pay.
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
     try:
         return version(distribution)
@@ -185,55 +177,3 @@ class FileInfo:
             rows=int(text("rows", _COUNT)),
             tokens=int(text("tokens", _COUNT)),
         )
-
-
-class Columns(NamedTuple):
-    """The choices that decide a file's columns.
-
-    Attributes:
-        units: width of one output vector, at least 1.
-        with_tokens: whether the token ids are stored too.
-    """
-
-    units: int
-    with_tokens: bool = False
-
-
-def arrow_schema(columns: Columns) -> "pa.Schema":
-    """The Arrow schema of a file, without metadata."""
-    import pyarrow as pa  # noqa: PLC0415 - 0.1 s that a command line which only names shards need not pay
-
-    def required(name: str, kind: "pa.DataType") -> "pa.Field":
-        return pa.field(name, kind, nullable=False)
-
-    # "element" is Parquet's own name for what a list holds, so the schema reads back as it was written.
-    vector = pa.list_(required("element", pa.float32()), columns.units)
-    fields = [
-        required("id", pa.string()),
-        required("length", pa.int32()),
-        required("mask", pa.list_(required("element", pa.bool_()))),
-        required("outputs", pa.list_(required("element", vector))),
-    ]
-    if columns.with_tokens:
-        fields.append(required("tokens", pa.list_(required("element", pa.int32()))))
-    return pa.schema(fields)
-
-
-def columns_of(schema: "pa.Schema") -> Columns:
-    """Which choices a file was written with.
-
-    Raises:
-        FileFormatError: the schema is not one that `arrow_schema` gives; the text shows both.
-    """
-    try:
-        width = schema.field("outputs").type.value_type.list_size
-    except (KeyError, AttributeError):
-        width = 1  # any width: the comparison fails on the type
-    columns = Columns(units=max(width, 1), with_tokens="tokens" in schema.names)
-    expected = arrow_schema(columns)
-    if not schema.equals(expected):
-        found = schema.remove_metadata().to_string()
-        raise FileFormatError(
-            f"columns are not those of format version {FORMAT_VERSION}; found\n{found}\nexpected\n{expected}"
-        )
-    return columns

@@ -67,11 +67,11 @@ class Assembly:
         ledger = Ledger(client, settings.namespace, model.fingerprint, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience()
-        buffers = Buffers(engine.units, settings.memory_budget)
+        buffers = Buffers(settings.memory_budget)
         self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
         disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
         self.service = ShardService(
-            settings, ledger, engine.units, disk, self._pool, buffers, self._patience, send, self._on_broken
+            settings, ledger, model.config, disk, self._pool, buffers, self._patience, send, self._on_broken
         )
         about = {
             "engine": engine.name,

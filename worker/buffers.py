@@ -3,67 +3,88 @@
 from __future__ import annotations
 
 import threading
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
-#: A kept array serves a shard of at least this share of its length, so that little of it lies idle.
+    from unrolled.outputs import OutputColumn
+
+#: A kept block serves a shard of at least this share of its size, so that little of it lies idle.
 SMALLEST_SHARE = 0.75
-#: A fresh array has room for a shard this much longer: shards are cut alike, but not to the token, and one that is a
-#: row longer than the last must find the last one's array fitting. Pages that nobody writes to take no memory.
+#: A fresh block has room for a shard this much longer: shards are cut alike, but not to the token, and one that is a
+#: row longer than the last must find the last one's block fitting. Pages that nobody writes to take no memory.
 SPARE_SHARE = 1 / 16
+#: Numbers in a cache line.
+_LINE = 16
 
 
 class Buffers:
-    """Float32 (tokens, units) arrays that are used again.
+    """Float32 arrays for the vectors of shards, used again whatever their columns.
+
+    A shard's arrays lie in one block of memory.
 
     Args:
-        units: width of a row.
-        budget_bytes: most bytes of arrays, used and kept; those in use alone may exceed it, and then none is kept.
+        budget_bytes: most bytes of blocks, used and kept; those in use alone may exceed it, and then none is kept.
     """
 
-    def __init__(self, units: int, budget_bytes: int) -> None:
-        self._units = units
+    def __init__(self, budget_bytes: int) -> None:
         self._budget = budget_bytes
         self._lock = threading.Lock()
         self._free: list[NDArray[np.float32]] = []
         self._used = 0
 
-    def take(self, tokens: int) -> NDArray[np.float32]:
-        """An array of float32 (tokens, units), its content undefined."""
-        with self._lock:
-            fitting = [i for i, array in enumerate(self._free) if SMALLEST_SHARE * len(array) <= tokens <= len(array)]
-            if fitting:
-                whole = self._free.pop(min(fitting, key=lambda i: len(self._free[i])))
-            else:
-                capacity = tokens + int(tokens * SPARE_SHARE)
-                self._make_room(4 * capacity * self._units)
-                whole = np.empty((capacity, self._units), np.float32)
-            self._used += whole.nbytes
-        return whole[:tokens]
+    def take(self, columns: Sequence[OutputColumn], rows: int, tokens: int) -> list[NDArray[np.float32]]:
+        """An array of float32 (tokens or rows, width) for each column, its content undefined."""
+        shapes = [(column.vectors(rows, tokens), column.width) for column in columns]
+        ends = list(accumulate((_aligned(count * width) for count, width in shapes), initial=0))
+        block = self._take_block(ends[-1])
+        return [
+            block[begin : begin + count * width].reshape(count, width)
+            for begin, (count, width) in zip(ends, shapes, strict=False)
+        ]
 
-    def give(self, array: NDArray[np.float32]) -> None:
-        """Take an array back, once; the giver must not touch it again."""
-        whole = array.base
-        if not isinstance(whole, np.ndarray):
+    def give(self, arrays: Sequence[NDArray[np.float32]]) -> None:
+        """Take a shard's arrays back, once; the giver must not touch them again."""
+        block = arrays[0].base
+        if not isinstance(block, np.ndarray) or any(array.base is not block for array in arrays):
             raise TypeError("give back what `take` gave, not a copy of it")
         with self._lock:
-            if any(kept is whole for kept in self._free):
-                raise ValueError("this array was given back before")
-            self._used -= whole.nbytes
-            self._free.append(whole)
+            if any(kept is block for kept in self._free):
+                raise ValueError("these arrays were given back before")
+            self._used -= block.nbytes
+            self._free.append(block)
             self._make_room(0)
+
+    def _take_block(self, size: int) -> NDArray[np.float32]:
+        with self._lock:
+            fitting = [i for i, block in enumerate(self._free) if SMALLEST_SHARE * len(block) <= size <= len(block)]
+            if fitting:
+                block = self._free.pop(min(fitting, key=lambda i: len(self._free[i])))
+            else:
+                capacity = size + int(size * SPARE_SHARE)
+                self._make_room(4 * capacity)
+                block = np.empty(capacity, np.float32)
+            self._used += block.nbytes
+        return block
 
     @property
     def bytes_held(self) -> int:
-        """Bytes of all arrays, used and kept."""
+        """Bytes of all blocks, used and kept."""
         with self._lock:
-            return self._used + sum(array.nbytes for array in self._free)
+            return self._used + sum(block.nbytes for block in self._free)
 
     def _make_room(self, size_bytes: int) -> None:
-        """Let go of the arrays that were kept longest until so many bytes fit beside the others."""
-        while self._free and self._used + sum(array.nbytes for array in self._free) + size_bytes > self._budget:
+        """Let go of the blocks that were kept longest until so many bytes fit beside the others."""
+        while self._free and self._used + sum(block.nbytes for block in self._free) + size_bytes > self._budget:
             self._free.pop(0)
+
+
+def _aligned(size: int) -> int:
+    """Numbers up to the next cache line, so that no two columns share one."""
+    return -(-size // _LINE) * _LINE

@@ -15,7 +15,7 @@ from unrolled.connection import check_broker_url
 from unrolled.errors import UnrolledError
 from unrolled.model_directory import open_model
 from worker.engines.choice import choose_engine
-from worker.settings import ENGINES, PRECISIONS, Settings, parse_bytes
+from worker.settings import ARITHMETICS, ENGINES, Settings, parse_bytes
 
 if TYPE_CHECKING:
     from worker.app import MakeEngine
@@ -59,11 +59,11 @@ class Bytes(click.ParamType):  # type: ignore[type-arg]
 @click.option("--namespace", default="unrolled", show_default=True, help="Prefix of every key in Redis.")
 @click.option("--engine", type=click.Choice(ENGINES), default="auto", show_default=True, help="What computes.")
 @click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
+    "--arithmetic",
+    type=click.Choice(ARITHMETICS),
     default="float32",
     show_default=True,
-    help="Of the arithmetic.",
+    help="Its precision; what is stored has its own, `unrolled enqueue --precision`.",
 )
 @click.option("--threads", type=int, help="Of the engine.  [default: as many cores as this process may use]")
 @click.option("--memory-budget", type=Bytes(), default="1G", show_default=True, help="Bytes of outputs in flight.")

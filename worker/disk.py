@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from unrolled import payload
 from unrolled.errors import PayloadError, TransientError
+from unrolled.payload import Claim
 from unrolled.publishing import publish_bytes
 from unrolled.schema import ShardId
 from worker.errors import AwayError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from unrolled.columns import Columns
     from unrolled.job import JobDirectory
     from worker.engines import Engine
     from worker.inbox import ShardRows
@@ -77,15 +79,21 @@ class Disk:
         self._metrics.read(time.perf_counter() - began)
         return rows
 
-    def publish(self, directory: JobDirectory, shard: str, rows: ShardRows, computed: Computed) -> None:
-        """Make the shard's file durable, after the list of rows that the engine failed on."""
+    def publish(
+        self, directory: JobDirectory, shard: str, rows: ShardRows, computed: Computed, columns: Columns
+    ) -> None:
+        """Make the shard's file durable, after the list of rows that the engine failed on.
+
+        Raises:
+            PayloadError: a number is beyond what the stored precision holds.
+        """
         began = time.perf_counter()
         good = rows.without(computed.failed)
         self._steadily("publish to", directory, lambda: publish_quarantine(directory, shard, good.failed))
         self._steadily(
             "publish to",
             directory,
-            lambda: publish_part(directory, shard, good, computed.outputs, self._engine),
+            lambda: publish_part(directory, shard, good, computed.outputs, columns, self._engine),
         )
         self._metrics.published(time.perf_counter() - began)
 
@@ -109,15 +117,15 @@ class Disk:
         return self._patience.until_done(f"{what} {directory.path}", attempt)
 
 
-def tokens_claimed(directory: JobDirectory, shard: str) -> int:
-    """Token ids in the shard's spooled rows, as their header says; 0 where they can't be read.
+def claimed(directory: JobDirectory, shard: str) -> Claim:
+    """Rows and token ids among the shard's spooled rows, as their header says; none where they can't be read.
 
     Whether it is true is seen when they are read.
     """
     try:
-        return payload.tokens_claimed(directory.pending(shard))
+        return payload.claimed(directory.pending(shard))
     except OSError:
-        return 0
+        return Claim(0, 0)
 
 
 def _require(directory: JobDirectory) -> None:

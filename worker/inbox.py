@@ -25,13 +25,15 @@ class ShardRows:
         ids: one string per row.
         tokens: ids as the rows came in, padding zeros included.
         real: the same without the zeros; what an engine computes.
-        kept: bool (real tokens,), False for tokens of rows in `failed`; None where there are none.
+        good: bool (rows,) of all rows, False for those in `failed`; None where there are none.
+        kept: bool (real tokens,) of all rows, the same for their tokens.
         failed: rows that can't be computed: what is listed in quarantine.
     """
 
     ids: pa.StringArray
     tokens: Ragged
     real: Ragged
+    good: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
     kept: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
     failed: list[dict[str, object]] = field(default_factory=list)
 
@@ -60,6 +62,7 @@ class ShardRows:
             ids=self.ids.filter(pa.array(good)),
             tokens=_select(self.tokens, good),
             real=_select(self.real, good),
+            good=good,
             kept=kept,
             failed=failed,
         )

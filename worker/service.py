@@ -15,10 +15,12 @@ import threading
 import time
 from typing import TYPE_CHECKING, Literal, TypeVar
 
+from unrolled.columns import Columns
 from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
 from unrolled.messages import parse_member
+from unrolled.outputs import OutputSpec, vector_bytes
 from worker.admission import Admission
-from worker.disk import tokens_claimed
+from worker.disk import claimed
 from worker.errors import AwayError, GivenBackError
 from worker.jobs import Jobs
 
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
 
     from unrolled.job import JobDirectory
     from unrolled.ledger import Claim, Ledger
+    from unrolled.outputs import Layered, OutputColumn
     from worker.buffers import Buffers
     from worker.disk import Disk
     from worker.patience import Patience
@@ -44,7 +47,7 @@ class ShardService:
     Args:
         settings: of this worker.
         ledger: of its model.
-        units: of the engine.
+        config: of the model.
         disk: reads and publishes.
         pool: the process's one pool.
         buffers: where the pool takes its output arrays from.
@@ -57,7 +60,7 @@ class ShardService:
         self,
         settings: Settings,
         ledger: Ledger,
-        units: int,
+        config: Layered,
         disk: Disk,
         pool: Pool,
         buffers: Buffers,
@@ -72,7 +75,7 @@ class ShardService:
         self._changed = threading.Condition()
         self._settings = settings
         self._ledger = ledger
-        self._token_bytes = 4 * units
+        self._config = config
         self._disk = disk
         self._pool = pool
         self._buffers = buffers
@@ -146,12 +149,14 @@ class ShardService:
             # Perhaps it is this worker that is set up wrongly: another may find the job, so nothing is recorded.
             return self._put_off(member, start, error)
         try:
+            spec = _stored(directory)
+            columns = spec.columns(self._config)
             # What is taken for it is told by what will be read, not by what the queue says.
-            size = self._token_bytes * tokens_claimed(directory, shard)
+            size = vector_bytes(columns, *claimed(directory, shard))
             with self._admission.admit(size, alone=claim.died > 0):
                 if claim.died:
                     start = self._start_alone(member)
-                self._compute_and_publish(directory, shard)
+                self._compute_and_publish(directory, shard, spec, columns)
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
@@ -175,14 +180,16 @@ class ShardService:
         log.warning("%s was on board when a worker died; it runs alone, start %d", member, starts)
         return "alone"
 
-    def _compute_and_publish(self, directory: JobDirectory, shard: str) -> None:
+    def _compute_and_publish(
+        self, directory: JobDirectory, shard: str, spec: OutputSpec, columns: tuple[OutputColumn, ...]
+    ) -> None:
         rows = self._disk.read(directory, shard)
         if rows is not None:
-            computed = self._pool.compute(rows.real)
+            computed = self._pool.compute(rows.real, columns)
             try:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed)
+                self._disk.publish(directory, shard, rows, computed, Columns.of(spec, columns))
             finally:
                 self._buffers.give(computed.outputs)
         self._disk.discard(directory, shard)
@@ -235,3 +242,11 @@ class ShardService:
         except AwayError as error:
             return self._put_off(member, start, error)
         return "given up"
+
+
+def _stored(directory: JobDirectory) -> OutputSpec:
+    """What the job stores; its manifest is checked here, for anybody may have written it."""
+    try:
+        return OutputSpec.from_options(directory.job.options)
+    except RequestError as error:
+        raise JobError(f"{directory.path / 'job.json'}: {error}") from error

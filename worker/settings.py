@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 ENGINES = ("auto", "fused", "tensorflow")
-PRECISIONS = ("float32", "bfloat16")
+ARITHMETICS = ("float32", "bfloat16")
 #: Seconds; the longest lease or grace.
 DAY = 86_400
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
@@ -28,7 +28,7 @@ class Settings:
         model: the model directory; one process serves one model.
         namespace: prefix of every key in Redis; must be the producer's.
         engine: "auto" takes the quickest that is here.
-        precision: of the arithmetic; "bfloat16" is the fused engine's.
+        arithmetic: its precision, which is not that of what is stored; "bfloat16" is the fused engine's.
         threads: of the engine; None for as many as this process may use.
         memory_budget: bytes of outputs in flight: being read, computed and written.
         pool_tokens: most tokens that are computed in one go.
@@ -44,7 +44,7 @@ class Settings:
     model: Path
     namespace: str = "unrolled"
     engine: str = "auto"
-    precision: str = "float32"
+    arithmetic: str = "float32"
     threads: int | None = None
     memory_budget: int = 2**30
     pool_tokens: int = 2**18
@@ -63,11 +63,11 @@ class Settings:
             "lower-case letters, digits, - and _",
         )
         _require(self.engine in ENGINES, "engine", self.engine, " or ".join(ENGINES))
-        _require(self.precision in PRECISIONS, "precision", self.precision, " or ".join(PRECISIONS))
+        _require(self.arithmetic in ARITHMETICS, "arithmetic", self.arithmetic, " or ".join(ARITHMETICS))
         _require(
-            not (self.engine == "tensorflow" and self.precision == "bfloat16"),
-            "precision",
-            self.precision,
+            not (self.engine == "tensorflow" and self.arithmetic == "bfloat16"),
+            "arithmetic",
+            self.arithmetic,
             "float32 with the tensorflow engine; take --engine fused for bfloat16",
         )
         _require(self.threads is None or self.threads >= 1, "threads", self.threads, "1 or more")
@@ -120,7 +120,7 @@ _KINDS: dict[str, Callable[[str], object]] = {
     "model": Path,
     "namespace": str,
     "engine": str,
-    "precision": str,
+    "arithmetic": str,
     "threads": int,
     "memory_budget": parse_bytes,
     "pool_tokens": int,

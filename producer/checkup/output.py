@@ -12,10 +12,13 @@ from producer.checkup import Check, Outcome
 from producer.status_reader import StatusReader
 from unrolled.errors import UnrolledError
 from unrolled.job import open_job
+from unrolled.outputs import OutputSpec, vector_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from producer.job_status import JobStatus
+    from unrolled.job import Job
     from unrolled.model_directory import ModelDirectory
 
 _GIB = 2**30
@@ -78,19 +81,28 @@ def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check
 
 
 def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
-    """What the rest of this directory's job will weigh, by the model's width or by the files so far."""
+    """What the rest of this directory's job will weigh, by what it stores or by the files so far."""
     try:
         directory = open_job(path)
         status = StatusReader(directory).read()
         files = [directory.part(shard).stat().st_size for shard in sorted(directory.published())[:_SAMPLE_FILES]]
     except (UnrolledError, OSError):
         return None
-    tokens_left = status.tokens - status.tokens_done
     if model:
-        return float(tokens_left * model.config.num_lstm_units * 4)
+        return _bytes_left(directory.job, model, status)
     if not files or not status.done:
         return None
     return sum(files) / len(files) * (status.shards - status.done)
+
+
+def _bytes_left(job: Job, model: ModelDirectory, status: JobStatus) -> float | None:
+    try:
+        spec = OutputSpec.from_options(job.options)
+        columns = spec.columns(model.config)
+    except UnrolledError:
+        return None  # of another model
+    size = vector_bytes(columns, status.rows - status.rows_done, status.tokens - status.tokens_done)
+    return size / 2 if spec.precision == "float16" else float(size)
 
 
 def file_system(place: Path, mounts: Path) -> str:

@@ -10,14 +10,14 @@ from producer.input_options import input_options, submission_of
 from producer.options import broker_option, json_option, namespace_option
 from unrolled.job import open_job
 
-_WORKER_OPTIONS = ("engine", "precision", "threads", "memory_budget", "max_attempts")
+_WORKER_OPTIONS = ("engine", "arithmetic", "threads", "memory_budget", "max_attempts")
 
 
 @click.command()
 @input_options
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Worker processes.")
 @click.option("--engine", help="What computes; as in `unrolled worker`.")
-@click.option("--precision", help="Of the arithmetic; as in `unrolled worker`.")
+@click.option("--arithmetic", help="Its precision; as in `unrolled worker`.")
 @click.option("--threads", help="Of each worker's engine.")
 @click.option("--memory-budget", help="Bytes of outputs in flight in each worker, such as 512M.")
 @click.option("--max-attempts", help="How often a shard may kill a worker while alone on board.")

@@ -8,6 +8,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import click
+import numpy as np
 
 from producer.options import json_option, out_argument
 from producer.table import table
@@ -19,10 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from unrolled.batch import Row
+    from unrolled.batch import Row, Vectors
     from unrolled.job import JobDirectory
 
 _MASK_SHOWN = 24
@@ -37,7 +35,7 @@ def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
     """Show a job's first published rows.
 
     Of each row: its id, its length (real tokens), its mask, the first numbers of its first and last vector,
-    and the last one's norm. JSON comes one row on a line.
+    and the last one's norm; of pooled vectors the first numbers and the norm. JSON comes one row on a line.
 
     \b
     Examples:
@@ -49,9 +47,9 @@ def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
         for row in found:
             click.echo(json.dumps(as_dict(row, numbers)))
         return
-    headings = ("id", "length", "mask", "first vector", "last vector", "norm")
-    lines = [_cells(row, numbers) for row in found]
-    click.echo(table(headings, lines, shutil.get_terminal_size().columns))
+    shown = list(found)
+    lines = [_cells(row, numbers) for row in shown]
+    click.echo(table(_headings(shown[0] if shown else None), lines, shutil.get_terminal_size().columns))
 
 
 def published_rows(directory: JobDirectory) -> Iterator[Row]:
@@ -68,31 +66,56 @@ def published_rows(directory: JobDirectory) -> Iterator[Row]:
 
 
 def as_dict(row: Row, numbers: int) -> dict[str, object]:
-    """One row for scripts; vectors are null where the row has no real token."""
-    return {
-        "id": row.id,
-        "length": row.length,
-        "mask": row.mask.astype(int).tolist(),
-        "first": row.outputs[0][:numbers].tolist() if row.length else None,
-        "last": row.outputs[-1][:numbers].tolist() if row.length else None,
-        "norm": _norm(row) if row.length else None,
-    }
+    """One row for scripts; vectors are null where the row has no real token.
+
+    Where a job stores other columns than `outputs`, each column's numbers are under its name.
+    """
+    about: dict[str, object] = {"id": row.id, "length": row.length, "mask": row.mask.astype(int).tolist()}
+    if set(row.vectors) == {"outputs"}:
+        return about | _described(row.outputs, numbers)
+    return about | {name: _described(vectors, numbers) for name, vectors in row.vectors.items()}
+
+
+def _described(vectors: Vectors, numbers: int) -> dict[str, object]:
+    """The first and the last of a row's vectors, or its only one, and the last one's norm."""
+    if vectors.ndim == 1:
+        return {"vector": vectors[:numbers].tolist(), "norm": _norm(vectors)}
+    if not len(vectors):
+        return {"first": None, "last": None, "norm": None}
+    first, last = vectors[0], vectors[-1]
+    return {"first": first[:numbers].tolist(), "last": last[:numbers].tolist(), "norm": _norm(last)}
+
+
+def _headings(row: Row | None) -> tuple[str, ...]:
+    found = ["id", "length", "mask"]
+    for name, vectors in (row.vectors if row else {"outputs": np.empty((0, 1))}).items():
+        if vectors.ndim == 1:
+            found += [name, "norm"]
+        else:
+            of = "" if name == "outputs" else f" of {name}"
+            found += [f"first vector{of}", f"last vector{of}", "norm"]
+    return tuple(found)
 
 
 def _cells(row: Row, numbers: int) -> tuple[object, ...]:
     mask = "".join("1" if real else "0" for real in row.mask[: _MASK_SHOWN + 1])
     if len(mask) > _MASK_SHOWN:
         mask = mask[: _MASK_SHOWN - 1] + "…"
-    if not row.length:
-        return row.id, row.length, mask, "", "", ""
-    first, last = _vector(row.outputs[0], numbers), _vector(row.outputs[-1], numbers)
-    return row.id, row.length, mask, first, last, f"{_norm(row):.4f}"
+    cells: list[object] = [row.id, row.length, mask]
+    for vectors in row.vectors.values():
+        if vectors.ndim == 1:
+            cells += [_vector(vectors, numbers), f"{_norm(vectors):.4f}"]
+        elif len(vectors):
+            cells += [_vector(vectors[0], numbers), _vector(vectors[-1], numbers), f"{_norm(vectors[-1]):.4f}"]
+        else:
+            cells += ["", "", ""]
+    return tuple(cells)
 
 
-def _norm(row: Row) -> float:
-    return float((row.outputs[-1].astype(float) ** 2).sum() ** 0.5)
+def _norm(vector: Vectors) -> float:
+    return float((vector.astype(float) ** 2).sum() ** 0.5)
 
 
-def _vector(vector: NDArray[np.float32], numbers: int) -> str:
+def _vector(vector: Vectors, numbers: int) -> str:
     more = " …" if vector.size > numbers else ""
     return " ".join(f"{number:+.3f}" for number in vector[:numbers]) + more

@@ -22,8 +22,10 @@ _LARGEST_PAGE = 2**31 - 1
 _DATA_PAGE, _UNCOMPRESSED, _PLAIN, _RLE = 0, 0, 0, 3
 _REQUIRED, _REPEATED = 0, 2
 _CONVERTED_STRING, _CONVERTED_LIST = 0, 3
-_LOGICAL_STRING, _LOGICAL_LIST = 1, 3
-_TYPES = {pa.bool_(): 0, pa.int32(): 1, pa.float32(): 4, pa.string(): 6}
+_LOGICAL_STRING, _LOGICAL_LIST, _LOGICAL_FLOAT16 = 1, 3, 15
+_TYPES = {pa.bool_(): 0, pa.int32(): 1, pa.float32(): 4, pa.string(): 6, pa.float16(): 7}
+#: Parquet stores a float16 as an array of two bytes, little-endian.
+_FLOAT16_BYTES = 2
 
 
 class Page(NamedTuple):
@@ -64,7 +66,7 @@ class Writer:
 
     Args:
         file: where to; binary, open for writing, at its beginning.
-        schema: of fields that can't be null, of strings, booleans, int32, float32 and lists of them.
+        schema: of fields that can't be null, of strings, booleans, int32, float32, float16 and lists of them.
         created_by: the program and its version.
     """
 
@@ -86,7 +88,12 @@ class Writer:
         name, required = binary(field.name), i32(_REQUIRED)
         if not (pa.types.is_list(field.type) or pa.types.is_fixed_size_list(field.type)):
             self._leaves.append(_Leaf(path, _TYPES[field.type]))
-            fields = {1: i32(_TYPES[field.type]), 3: required, 4: name}
+            fields = {1: i32(_TYPES[field.type])}
+            if field.type == pa.float16():
+                fields |= {2: i32(_FLOAT16_BYTES)}
+            fields |= {3: required, 4: name}
+            if field.type == pa.float16():
+                fields |= {10: struct({_LOGICAL_FLOAT16: struct({})})}
             if field.type == pa.string():
                 fields |= {6: i32(_CONVERTED_STRING), 10: struct({_LOGICAL_STRING: struct({})})}
             yield struct(fields)

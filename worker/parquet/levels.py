@@ -51,6 +51,13 @@ def token_levels(entries: Entries) -> bytes:
     return _sized(_packed(~entries.begins)) + _sized(definition)
 
 
+def row_vector_levels(rows: int, units: int) -> bytes:
+    """Repetition and definition levels, each up to 1, where a row is a vector of values, never an empty one."""
+    # A run for a vector's first value and one for its others, so that each row takes the same few bytes.
+    row = _repeated(0, 1) + (_repeated(1, units - 1) if units > 1 else b"")
+    return _sized(row * rows) + _sized(_repeated(1, units * rows))
+
+
 def vector_levels(entries: Entries, units: int) -> bytes:
     """Repetition and definition levels, each up to 2, where an entry's token is a vector of values."""
     # A run for a vector's first value and one for its others, so that each token takes the same few bytes.
