@@ -2,13 +2,17 @@
 
 import logging
 
+import numpy as np
 import pytest
+from model_configs import KINDS
 from shell import make_model
 
 from unrolled.errors import UnrolledError
+from unrolled.outputs import OutputSpec
+from unrolled.ragged import Ragged
 from worker.engines import choice
 from worker.engines.choice import choose_engine
-from worker.engines.fused import library
+from worker.engines.fused import FusedEngine, library
 from worker.settings import Settings
 
 BUILT = pytest.mark.skipif(bool(library.why_unavailable()), reason=str(library.why_unavailable()))
@@ -45,7 +49,7 @@ def test_the_fused_engine_serves_where_there_is_no_gpu(model, monkeypatch, tmp_p
     """At either precision, with the threads that were asked for."""
     monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
     assert (chosen(model).name, chosen(model).precision) == ("fused", "float32")
-    half = chosen(model, precision="bfloat16", threads=1)
+    half = chosen(model, arithmetic="bfloat16", threads=1)
     assert (half.name, half.precision) == ("fused", "bfloat16")
     assert "1 thread" in half.description
 
@@ -61,7 +65,7 @@ def test_tensorflow_serves_on_a_gpu(model):
 def test_a_wish_goes_before_the_gpu(model):
     """By engine, or by a precision that TensorFlow's engine hasn't."""
     assert chosen(model, engine="fused").name == "fused"
-    assert chosen(model, precision="bfloat16").name == "fused"
+    assert chosen(model, arithmetic="bfloat16").name == "fused"
 
 
 @BUILT
@@ -76,8 +80,8 @@ def test_tensorflow_serves_where_the_kernel_is_missing(model, caplog):
     """With a warning that says what is missing; for a wish there is no substitute."""
     with caplog.at_level(logging.WARNING):
         assert chosen(model).name == "tensorflow"
-    assert caplog.messages == ["the kernel is missing: build it. The tensorflow engine serves"]
-    for wish in ({"engine": "fused"}, {"precision": "bfloat16"}):
+    assert caplog.messages == ["the tensorflow engine serves: the kernel is missing: build it"]
+    for wish in ({"engine": "fused"}, {"arithmetic": "bfloat16"}):
         with pytest.raises(UnrolledError, match=r"^the kernel is missing: build it$"):
             chosen(model, **wish)
 
@@ -88,11 +92,36 @@ def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
     with pytest.raises(UnrolledError, match=r"needs TensorFlow: pip install 'unrolled\[tensorflow\]'"):
         chosen(model, engine="tensorflow")
     monkeypatch.setattr(choice, "why_unavailable", lambda: "the kernel is missing: build it")
-    with pytest.raises(UnrolledError, match="the kernel is missing"):
+    with pytest.raises(UnrolledError, match=r"the kernel is missing: build it; the tensorflow engine needs TensorFlow"):
         chosen(model)
 
 
+@BUILT
+def test_the_other_engine_serves_where_one_cannot(model, tmp_path, monkeypatch, caplog):
+    """With a line that says why; for a wish, of an engine or of its precision, there is no substitute."""
+    monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
+    monkeypatch.setattr(FusedEngine, "why_not", staticmethod(lambda config: f"no {config.describe_layers()} here"))
+    why = f"no {model.config.describe_layers()} here"
+    with caplog.at_level(logging.WARNING):
+        assert chosen(model).name == "tensorflow"
+    assert caplog.messages == [f"the tensorflow engine serves: {why}"]
+    for wish in ({"engine": "fused"}, {"arithmetic": "bfloat16"}):
+        with pytest.raises(UnrolledError) as caught:
+            chosen(model, **wish)
+        assert str(caught.value) == why
+
+
+@BUILT
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+def test_the_fused_engine_has_every_kind(config):
+    """So that no model of today needs TensorFlow."""
+    assert FusedEngine.why_not(config) is None
+
+
 @pytest.mark.parametrize("engine", [pytest.param("fused", marks=BUILT), "tensorflow"])
-def test_the_engine_has_the_models_width(model, engine):
-    """Whichever it is: outputs are as wide as the model's units."""
-    assert chosen(model, engine=engine).units == model.config.num_lstm_units
+def test_each_engine_computes_the_model(model, engine):
+    """Whichever it is, all outputs are written."""
+    columns = OutputSpec(pool=("none", "mean")).columns(model.config)
+    outputs = [np.full((rows, model.config.output_dim), np.nan, np.float32) for rows in (3, 1)]
+    chosen(model, engine=engine).compute([Ragged(np.ones(3, np.int32), np.array([0, 3]))], [outputs], columns)
+    assert np.isfinite(np.concatenate(outputs)).all()

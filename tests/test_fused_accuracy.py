@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from unrolled.model_directory import ModelConfig, new_weights, save_model
+from unrolled.outputs import OutputSpec
 from unrolled.ragged import Ragged
 from worker.engines.fused import FusedEngine, library
 
@@ -37,11 +38,11 @@ def cell_update(kernel, i, f, g, o, cell):
 def exact_rows(weights, config, tokens):
     """Float64 states of the last layer after each token."""
     states = weights["embedding"].astype(np.float64)[tokens]
-    for layer in range(config.num_lstm_layers):
+    for layer in range(len(config.layers)):
         kernel, recurrent, bias = (
             weights[f"lstm.{layer}.{name}"].astype(np.float64) for name in ("kernel", "recurrent_kernel", "bias")
         )
-        hidden = cell = np.zeros(config.num_lstm_units)
+        hidden = cell = np.zeros(config.output_dim)
         outputs = []
         for row in states @ kernel + bias:
             i, f, c, o = np.split(row + hidden @ recurrent, 4)
@@ -63,9 +64,10 @@ def trained_like(config, seed):
     return weights
 
 
-def compute(engine, tokens):
-    output = np.empty((len(tokens), engine.units), np.float32)
-    engine.compute([Ragged(tokens.astype(np.int32), np.array([0, len(tokens)]))], [output])
+def compute(engine, config, tokens):
+    output = np.empty((len(tokens), config.output_dim), np.float32)
+    shard = Ragged(tokens.astype(np.int32), np.array([0, len(tokens)]))
+    engine.compute([shard], [[output]], OutputSpec().columns(config))
     return output
 
 
@@ -103,23 +105,23 @@ def test_gates(kernel):
 def test_float32_rows_of_1000_tokens(isa, weights_of, tmp_path, monkeypatch):
     """Float32 stays within 1e-5 of the exact result over 1,000 tokens."""
     monkeypatch.setenv("UNROLLED_ISA", isa)
-    config = ModelConfig(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
+    config = ModelConfig.stacked(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
     weights = weights_of(config, 3)
     engine = FusedEngine(save_model(tmp_path, config, weights), threads=1)
     tokens = np.random.default_rng(1).integers(1, 301, 1000)
-    assert np.abs(compute(engine, tokens) - exact_rows(weights, config, tokens)).max() < 1e-5
+    assert np.abs(compute(engine, config, tokens) - exact_rows(weights, config, tokens)).max() < 1e-5
 
 
 @pytest.mark.parametrize("isa", [isa for isa, precision in KERNELS if precision == "bfloat16"])
 def test_bfloat16_rows_of_1000_tokens(isa, tmp_path, monkeypatch):
     """Bfloat16 stays within 0.02 of the exact values, and within 1e-4 of their direction."""
     monkeypatch.setenv("UNROLLED_ISA", isa)
-    config = ModelConfig(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
+    config = ModelConfig.stacked(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
     weights = new_weights(config, 3)
     weights["embedding"] *= 20  # as wide as a trained one: the untrained states are near zero
     engine = FusedEngine(save_model(tmp_path, config, weights), "bfloat16", threads=1)
     tokens = np.random.default_rng(1).integers(1, 301, 1000)
-    found, exact = compute(engine, tokens), exact_rows(weights, config, tokens)
+    found, exact = compute(engine, config, tokens), exact_rows(weights, config, tokens)
     assert np.abs(found - exact).max() < 0.02
     cosine = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
     assert cosine.min() > 1 - 1e-4

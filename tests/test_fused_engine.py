@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.model_directory import ModelConfig, save_model
+from unrolled.outputs import OutputColumn, OutputSpec
 from unrolled.ragged import Ragged
 from worker.engines import fused
 from worker.engines.fused import FusedEngine, library
@@ -26,7 +27,8 @@ KERNELS = (
     if library.why_unavailable()
     else [(isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)]
 )
-VOCAB = 9
+VOCAB, UNITS, LAYERS = 9, 20, 2
+COLUMNS = (OutputColumn("outputs", LAYERS - 1, "none", UNITS),)
 
 
 def ragged(rows):
@@ -34,12 +36,17 @@ def ragged(rows):
     return Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
 
 
-def compute(engine, rows):
+def compute(engine, rows, columns=COLUMNS):
     """The outputs of each row of one shard; what is not written stays NaN."""
     shard = ragged(rows)
-    output = np.full((len(shard.values), engine.units), np.nan, np.float32)
-    engine.compute([shard], [output])
+    output = np.full((len(shard.values), columns[0].width), np.nan, np.float32)
+    engine.compute([shard], [[output]], columns)
     return [output[a:b] for a, b in zip(shard.offsets, shard.offsets[1:], strict=False)]
+
+
+def last_layer(model):
+    """The last layer's states, as a column."""
+    return OutputSpec().columns(model.config)
 
 
 def same_bytes(a, b):
@@ -51,8 +58,8 @@ def model_of(tmp_path_factory):
     """Makes model directories of random weights."""
 
     @cache
-    def make(units=20, layers=2, vocab_size=VOCAB, embedding_dim=3):
-        config = ModelConfig(vocab_size, 100, units, layers, embedding_dim)
+    def make(units=UNITS, layers=LAYERS, vocab_size=VOCAB, embedding_dim=3):
+        config = ModelConfig.stacked(vocab_size, 100, units, layers, embedding_dim)
         random = np.random.default_rng(units)
         weights = {
             name: random.uniform(-1, 1, shape).astype(np.float32) * 2 / np.sqrt(shape[0], dtype=np.float32)
@@ -102,11 +109,12 @@ def test_same_bytes_at_any_width(kernel, units, layers, model_of, monkeypatch):
     """Widths off the panel, and depths that are passed in several runs, change nothing of that."""
     isa, precision = kernel
     monkeypatch.setenv("UNROLLED_ISA", isa)
-    engine = FusedEngine(model_of(units, layers), precision, 2)
+    model = model_of(units, layers)
+    engine, columns = FusedEngine(model, precision, 2), last_layer(model)
     random = np.random.default_rng(units)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in (1, 2, 3, 5, 8, 4, 4, 4)]
-    wanted = compute(engine, rows)
-    assert all(same_bytes(output, compute(engine, [row])[0]) for row, output in zip(rows, wanted, strict=True))
+    wanted = compute(engine, rows, columns)
+    assert all(same_bytes(output, compute(engine, [row], columns)[0]) for row, output in zip(rows, wanted, strict=True))
 
 
 def test_threads_share_one_large_pool(model_of):
@@ -117,9 +125,9 @@ def test_threads_share_one_large_pool(model_of):
     lengths = [*random.integers(0, 60, 2_000), 3_000, 2_500]
     rows = [random.integers(1, 501, length).tolist() for length in lengths]
     rows += [[*row[: len(row) // 2], 7] for row in rows[:500]] + rows[:100]
-    wanted = compute(FusedEngine(model, threads=1), rows)
+    wanted = compute(FusedEngine(model, threads=1), rows, last_layer(model))
     for threads in (2, 3, 8):
-        assert all(map(same_bytes, wanted, compute(FusedEngine(model, threads=threads), rows)))
+        assert all(map(same_bytes, wanted, compute(FusedEngine(model, threads=threads), rows, last_layer(model))))
 
 
 def test_stats_count_what_was_shared(model_of):
@@ -136,7 +144,7 @@ def test_stats_count_what_was_shared(model_of):
 def test_pools_without_tokens(model_of):
     """No shard, a shard without rows, rows without tokens: nothing to do, no error."""
     engine = FusedEngine(model_of())
-    engine.compute([], [])
+    engine.compute([], [], COLUMNS)
     for rows in ([], [[]], [[], []]):
         compute(engine, rows)
         assert engine.stats["nodes"] == 0
@@ -146,9 +154,9 @@ def test_several_shards_and_unaligned_outputs(model_of):
     """Each shard's rows go to its own array, wherever that begins in memory."""
     engine = FusedEngine(model_of(), threads=2)
     shards = [[[1, 2], [3]], [], [[1, 2, 5], [3]]]
-    arrays = [np.full(1 + sum(map(len, rows)) * engine.units, np.nan, np.float32) for rows in shards]
-    outputs = [array[1:].reshape(-1, engine.units) for array in arrays]
-    engine.compute([ragged(rows) for rows in shards], outputs)
+    arrays = [np.full(1 + sum(map(len, rows)) * UNITS, np.nan, np.float32) for rows in shards]
+    outputs = [array[1:].reshape(-1, UNITS) for array in arrays]
+    engine.compute([ragged(rows) for rows in shards], [[output] for output in outputs], COLUMNS)
     for rows, output, array in zip(shards, outputs, arrays, strict=True):
         for row, found in zip(rows, np.split(output, np.cumsum([len(r) for r in rows])[:-1]), strict=False):
             assert same_bytes(found, compute(engine, [row])[0])
@@ -157,24 +165,27 @@ def test_several_shards_and_unaligned_outputs(model_of):
 
 def test_callers_take_turns(model_of):
     """Two threads may call one engine; each gets its own pool's result."""
-    engine = FusedEngine(model_of(units=64), threads=2)
+    model = model_of(units=64)
+    engine, columns = FusedEngine(model, threads=2), last_layer(model)
     pools = [[[token] * 40 for _ in range(30)] for token in range(1, VOCAB + 1)]
-    wanted = [compute(engine, rows) for rows in pools]
+    wanted = [compute(engine, rows, columns) for rows in pools]
     with ThreadPoolExecutor(4) as callers:
-        for expected, found in zip(wanted, callers.map(lambda rows: compute(engine, rows), pools), strict=True):
+        found_of = callers.map(lambda rows: compute(engine, rows, columns), pools)
+        for expected, found in zip(wanted, found_of, strict=True):
             assert all(map(same_bytes, expected, found))
 
 
 def test_row_of_a_million_tokens_in_bounded_memory(model_of):
     """Only two levels' states are held, however long a row is."""
-    engine = FusedEngine(model_of(units=8, layers=1), threads=2)
+    model = model_of(units=8, layers=1)
+    engine, columns = FusedEngine(model, threads=2), last_layer(model)
     tokens = np.random.default_rng(0).integers(1, VOCAB + 1, 1_000_000).astype(np.int32)
-    output = np.zeros((len(tokens), engine.units), np.float32)
+    output = np.zeros((len(tokens), 8), np.float32)
     output += 1  # every page is there now
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    engine.compute([Ragged(tokens, np.array([0, len(tokens)]))], [output])
+    engine.compute([Ragged(tokens, np.array([0, len(tokens)]))], [[output]], columns)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32_000  # KiB
-    assert same_bytes(output[:100], compute(engine, [tokens[:100].tolist()])[0])
+    assert same_bytes(output[:100], compute(engine, [tokens[:100].tolist()], columns)[0])
 
 
 @pytest.mark.parametrize(
@@ -194,12 +205,13 @@ def test_row_of_a_million_tokens_in_bounded_memory(model_of):
 def test_hostile_rows_are_refused(values, offsets, words, model_of):
     """Ids and offsets are checked before they are used; nothing is written."""
     engine = FusedEngine(model_of())
-    output = np.full((len(values), engine.units), np.nan, np.float32)
+    output = np.full((len(values), UNITS), np.nan, np.float32)
     good = ragged([[1]])
     with pytest.raises(RequestError, match=f"shard 1: {words}"):
         engine.compute(
             [good, Ragged(np.array(values, np.int32), np.array(offsets, np.int64))],
-            [np.full((1, engine.units), np.nan, np.float32), output],
+            [[np.full((1, UNITS), np.nan, np.float32)], [output]],
+            COLUMNS,
         )
     assert np.isnan(output).all()
 
@@ -221,20 +233,40 @@ def test_arrays_of_another_kind_are_refused(change, model_of):
     """Types, shapes and layouts are checked before addresses leave Python."""
     engine = FusedEngine(model_of())
     shard = ragged([[1, 2], [3]])
-    values, offsets, output = change(*shard, np.zeros((3, engine.units), np.float32))
+    values, offsets, output = change(*shard, np.zeros((3, UNITS), np.float32))
     with pytest.raises(RequestError, match="shard 0: "):
-        engine.compute([Ragged(values, offsets)], [output])
+        engine.compute([Ragged(values, offsets)], [[output]], COLUMNS)
 
 
 def test_read_only_and_missing_outputs_are_refused(model_of):
     """An output that can't be written, or isn't there, is an error and no crash."""
     engine = FusedEngine(model_of())
-    output = np.zeros((1, engine.units), np.float32)
+    output = np.zeros((1, UNITS), np.float32)
     output.flags.writeable = False
     with pytest.raises(RequestError, match="read-only"):
-        engine.compute([ragged([[1]])], [output])
+        engine.compute([ragged([[1]])], [[output]], COLUMNS)
     with pytest.raises(RequestError, match="1 shards have 0 outputs"):
-        engine.compute([ragged([[1]])], [])
+        engine.compute([ragged([[1]])], [], COLUMNS)
+    with pytest.raises(RequestError, match="shard 0 has 0 arrays for 1 columns"):
+        engine.compute([ragged([[1]])], [[]], COLUMNS)
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        (),
+        COLUMNS * 2,
+        (OutputColumn("outputs", LAYERS, "none", UNITS),),
+        (OutputColumn("outputs", -1, "none", UNITS),),
+        (OutputColumn("outputs", 0, "none", UNITS + 1),),
+        (OutputColumn("median", 0, "median", UNITS),),
+    ],
+)
+def test_columns_that_there_are_not_are_refused(columns, model_of):
+    """A column of no layer, of another width or pooling, none at all or one twice."""
+    outputs = [np.zeros((1, column.width), np.float32) for column in columns]
+    with pytest.raises(RequestError, match="column"):
+        FusedEngine(model_of()).compute([ragged([[1]])], [outputs], columns)
 
 
 def test_what_an_engine_can_not_be(model_of, monkeypatch):
@@ -253,7 +285,8 @@ def test_description_tells_the_path(model_of, monkeypatch):
     """The line for the log names instruction set, precision and threads."""
     monkeypatch.setenv("UNROLLED_ISA", "portable")
     assert FusedEngine(model_of(), "bfloat16", 3).description == (
-        "fused engine: portable, bfloat16 (emulated), 3 threads, first layer's input from a table"
+        "fused engine: portable, bfloat16 (emulated), 3 threads, 2 x lstm 20 on an embedding of 3, "
+        "first layer's input from a table"
     )
 
 

@@ -12,7 +12,7 @@ from worker.engines.fused import library
 pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))
 
 
-def plan(rows, vocab_size):
+def plan(rows, vocab_size, backward=False):
     """The rows in sorted order, and how many tokens each shares with the one before."""
     values = np.array([token for row in rows for token in row], np.int32)
     offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
@@ -20,7 +20,7 @@ def plan(rows, vocab_size):
     count, problem = ctypes.c_int64(), library.Problem()
     shard = library.Shard(values.ctypes.data, offsets.ctypes.data, len(rows), len(values), None)
     status = library.load().unrolled_plan(
-        ctypes.byref(shard), vocab_size, order.ctypes.data, shared.ctypes.data, count, problem
+        ctypes.byref(shard), vocab_size, backward, order.ctypes.data, shared.ctypes.data, count, problem
     )
     assert status == library.OK
     begins = order[: count.value]
@@ -43,6 +43,13 @@ def expected(rows):
 def test_few_tokens_share_long_prefixes(rows):
     """Rows come out in lexicographic order with exactly what they share."""
     assert plan(rows, 3) == expected(rows)
+
+
+@given(st.lists(st.lists(st.integers(1, 3), max_size=30), max_size=60))
+def test_backward_layers_share_suffixes(rows):
+    """Read from the end, rows are in the order of their reversals."""
+    ordered, shared = expected([row[::-1] for row in rows])
+    assert plan(rows, 3, backward=True) == ([row[::-1] for row in ordered], shared)
 
 
 @pytest.mark.parametrize("vocab_size", [2, 255, 65_535, 65_536, 2**31 - 2])

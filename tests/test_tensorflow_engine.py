@@ -10,13 +10,15 @@ import tensorflow as tf
 
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.model_directory import ModelConfig, save_model
+from unrolled.outputs import OutputSpec
 from unrolled.ragged import Ragged
 from worker.engines.buckets import CHUNK
 from worker.engines.tensorflow import TensorFlowEngine
 from worker.model import LanguageModel
 
 # 33 units are no multiple of any register: what depends on alignment shows.
-CONFIG = ModelConfig(vocab_size=300, max_length=40, num_lstm_units=33, num_lstm_layers=2, embedding_dim=5)
+CONFIG = ModelConfig.stacked(vocab_size=300, max_length=40, num_lstm_units=33, num_lstm_layers=2, embedding_dim=5)
+COLUMNS = OutputSpec().columns(CONFIG)
 
 
 @pytest.fixture(scope="module")
@@ -38,10 +40,10 @@ def ragged(rows):
 
 
 def compute(engine, *shards):
-    """Outputs for each shard; NaN wherever the engine wrote nothing."""
-    outputs = [np.full((len(shard.values), engine.units), np.nan, np.float32) for shard in shards]
-    engine.compute(shards, outputs)
-    return outputs
+    """The last layer's outputs for each shard; NaN wherever the engine wrote nothing."""
+    outputs = [[np.full((len(shard.values), CONFIG.output_dim), np.nan, np.float32)] for shard in shards]
+    engine.compute(shards, outputs, COLUMNS)
+    return [array for (array,) in outputs]
 
 
 def random_rows(count, longest, seed):
@@ -138,12 +140,12 @@ def test_padding_is_accounted_for(directory):
 class FickleDevice(TensorFlowEngine):
     """A device whose kernels round otherwise from 128 rows on, and beyond the first 16 in batches of 192."""
 
-    def _run(self, tokens, states):
-        results, after = super()._run(tokens, states)
+    def _run(self, tokens, *rest):
+        (results,), after = super()._run(tokens, *rest)
         results = results * np.float32(1 + 2**-20 * (len(tokens) >= 128))
         if len(tokens) == 192:
             results[16:] *= np.float32(1 + 2**-20)
-        return results, after
+        return [results], after
 
 
 def test_keeps_to_row_counts_that_agree(directory):
@@ -164,11 +166,11 @@ class SmallDevice(TensorFlowEngine):
         super().__init__(*args, **kwargs)
         self.failures = 0
 
-    def _run(self, tokens, states):
+    def _run(self, tokens, *rest):
         if tokens.size > self.memory_tokens:
             self.failures += 1
             raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
-        return super()._run(tokens, states)
+        return super()._run(tokens, *rest)
 
 
 @pytest.mark.parametrize("memory_tokens", [4_000, CHUNK + 5, CHUNK])
@@ -187,7 +189,7 @@ def test_out_of_memory_halves_the_batch(directory, engine, memory_tokens):
 def test_out_of_memory_with_one_row_is_an_error(directory):
     """When not even a row fits, the error says with how many tokens, and what to do."""
     tiny = SmallDevice(directory, device="cpu", memory_tokens=8)
-    with pytest.raises(TransientError, match=r"one row of 9 tokens at 33 units; free memory"):
+    with pytest.raises(TransientError, match=r"one row of 9 tokens and 2 x lstm 33 on an embedding of 5; free memory"):
         compute(tiny, ragged([*random_rows(50, 8, 0), np.ones(9, np.int32)]))
 
 
@@ -197,8 +199,8 @@ def test_description_tells_path_and_reason(directory):
     version, path = f"TensorFlow {tf.__version__}", "Keras's loop on the CPU (asked for)"
     counts = engine._limits.row_counts
     size = f"batches of {counts[0]} to {counts[-1]} rows and up to 5,000 padded tokens"
-    assert engine.description == f"{version}, {path}, {size}"
-    assert (engine.name, engine.precision, engine.units) == ("tensorflow", "float32", 33)
+    assert engine.description == f"{version}, {path}, 2 x lstm 33 on an embedding of 5, {size}"
+    assert (engine.name, engine.precision) == ("tensorflow", "float32")
 
 
 def test_options_are_checked_at_start(directory):
@@ -231,15 +233,18 @@ import sys
 import numpy as np
 from unrolled.errors import BrokenWorkerError
 from unrolled.model_directory import open_model
+from unrolled.outputs import OutputSpec
 from unrolled.ragged import Ragged
 from worker.engines.tensorflow import TensorFlowEngine
 engine = TensorFlowEngine(open_model(sys.argv[1]), device="cpu", threads=int(sys.argv[2]))
 rows = Ragged(np.arange(3000, dtype=np.int32) % 300 + 1, np.arange(0, 3001, 30))
-outputs = np.empty((3000, engine.units), np.float32)
-engine.compute([rows], [outputs])
+model = open_model(sys.argv[1])
+columns = OutputSpec().columns(model.config)
+outputs = np.empty((3000, 33), np.float32)
+engine.compute([rows], [[outputs]], columns)
 for count in (1, 20, 33):
-    some = np.empty((30 * count, engine.units), np.float32)
-    engine.compute([rows.take(9, 9 + count)], [some])
+    some = np.empty((30 * count, 33), np.float32)
+    engine.compute([rows.take(9, 9 + count)], [[some]], columns)
     assert np.array_equal(some, outputs[270 : 270 + 30 * count]), engine.description
 try:
     TensorFlowEngine(open_model(sys.argv[1]), device="cpu", threads=7)

@@ -2,10 +2,11 @@
 
 Rows come longest first. A batch is as wide as its longest row, rounded up to one of `TIMES`, and holds one of
 few numbers of rows, so the shapes that an engine ever sees are known before it starts. Rows longer than
-`CHUNK` come a chunk at a time.
+`CHUNK` come a chunk at a time where every layer reads forward; where one reads backward, rows of up to `WHOLE`
+tokens at most come whole, and longer ones layer by layer (`layer_by_layer`).
 
-What is padded is never masked: a forward LSTM's state after a token doesn't depend on what follows it, so it
-is enough to throw the padded steps away.
+What is padded is never masked: a state after a token doesn't depend on what the layer reads later, and in a
+backward pass too the padding is read last. So it is enough to throw the padded steps away.
 """
 
 from typing import NamedTuple
@@ -13,9 +14,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-# Steps of 1, then 4, then 8: rounding adds nothing up to 32 tokens, and a tenth at the very most beyond.
-TIMES = (*range(1, 33), *range(36, 65, 4), *range(72, 129, 8))
-CHUNK = TIMES[-1]
+# Steps of 1, then 4, then an eighth to a sixteenth of the width: rounding adds nothing up to 32 tokens, and a
+# tenth at the very most beyond.
+_SHORT = (*range(1, 33), *range(36, 65, 4), *range(72, 129, 8))
+TIMES = (*_SHORT, *range(144, 257, 16), *range(288, 513, 32), *range(576, 1025, 64))
+CHUNK, WHOLE = _SHORT[-1], TIMES[-1]
 
 # Rows of a batch: powers of two, and the half-way steps between. Sixteen floats are the widest register, so
 # with multiples of 16 rows no element falls to a kernel's scalar remainder, which may round in another way.
@@ -59,7 +62,7 @@ def plan(lengths: NDArray[np.int64], limits: Limits, start: int = 0) -> list[Bat
     cheapest cut, with batches beginning at every FEWEST_ROWS-th row only; it takes 10 us for each.
 
     Args:
-        lengths: int64 (rows,), falling, each in 1..CHUNK.
+        lengths: int64 (rows,), falling, each in 1..WHOLE.
         limits: bounds and cost. Where not even the first of row_counts fits, it takes a power of two.
         start: the first row that is not computed yet.
 

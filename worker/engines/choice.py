@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import UnrolledError
+from worker.engines.fused import FusedEngine
 from worker.engines.fused.library import why_unavailable
 
 if TYPE_CHECKING:
+    from unrolled.model_config import ModelConfig
     from unrolled.model_directory import ModelDirectory
     from worker.engines import Engine
     from worker.settings import Settings
@@ -24,31 +26,44 @@ GPUS = Path("/proc/driver/nvidia/gpus")
 def choose_engine(settings: Settings, model: ModelDirectory) -> Engine:
     """The engine that the settings ask for; with "auto", TensorFlow's on a GPU and the fused one elsewhere.
 
+    With "auto" the other engine serves where that one isn't here or can't compute the model, and a line in the log
+    says why.
+
     Raises:
-        UnrolledError: it isn't here; the text says how to get it.
+        UnrolledError: an engine that is asked for, or each there is, isn't here or can't compute the model.
     """
     wanted = settings.engine
-    lacking = why_unavailable()
     if wanted == "auto":
-        wanted = _automatic(settings, lacking)
+        wanted = _automatic(settings, model.config)
+    lacking = _why_not(wanted, model.config)
+    if lacking:
+        raise UnrolledError(lacking)
     if wanted == "fused":
-        if lacking:
-            raise UnrolledError(lacking)
-        from worker.engines.fused import FusedEngine  # noqa: PLC0415 - only the engine that is taken is loaded
-
-        return FusedEngine(model, settings.precision, settings.threads)
-    if find_spec("tensorflow") is None:
-        raise UnrolledError("the tensorflow engine needs TensorFlow: pip install 'unrolled[tensorflow]'")
+        return FusedEngine(model, settings.arithmetic, settings.threads)
     from worker.engines.tensorflow import TensorFlowEngine  # noqa: PLC0415 - seconds, and 500 MB, that others need not pay
 
     return TensorFlowEngine(model, threads=settings.threads)
 
 
-def _automatic(settings: Settings, lacking: str | None) -> str:
-    has_tensorflow = find_spec("tensorflow") is not None
-    if settings.precision == "float32" and has_tensorflow and GPUS.is_dir() and any(GPUS.iterdir()):
+def _automatic(settings: Settings, config: ModelConfig) -> str:
+    if settings.arithmetic != "float32":
+        return "fused"  # no other has it
+    without_tensorflow = _why_not("tensorflow", config)
+    if not without_tensorflow and GPUS.is_dir() and any(GPUS.iterdir()):
         return "tensorflow"
-    if lacking and has_tensorflow and settings.precision == "float32":
-        log.warning("%s. The tensorflow engine serves", lacking)
-        return "tensorflow"
-    return "fused"
+    without_fused = _why_not("fused", config)
+    if not without_fused:
+        return "fused"
+    if without_tensorflow:
+        raise UnrolledError(f"{without_fused}; {without_tensorflow}")
+    log.warning("the tensorflow engine serves: %s", without_fused)
+    return "tensorflow"
+
+
+def _why_not(engine: str, config: ModelConfig) -> str | None:
+    """Why an engine can't serve, and how it could; None where it can."""
+    if engine == "fused":
+        return why_unavailable() or FusedEngine.why_not(config)
+    if find_spec("tensorflow") is None:
+        return "the tensorflow engine needs TensorFlow: pip install 'unrolled[tensorflow]'"
+    return None

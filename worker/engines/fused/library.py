@@ -5,44 +5,63 @@ It is a plain shared library with a C interface, so one build serves every Pytho
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 1
+ABI_VERSION = 2
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("avx512", "avx2", "portable")
 
 # Statuses of src/api.cpp.
-OK, OUT_OF_MEMORY, NO_KERNEL, BAD_OFFSETS, BAD_TOKEN, TOO_MANY_ROWS, ROW_TOO_LONG, FAILED = range(8)
+OK, OUT_OF_MEMORY, NO_KERNEL, BAD_OFFSETS, BAD_TOKEN, TOO_MANY_ROWS, ROW_TOO_LONG = range(7)
+BAD_MODEL, BAD_COLUMNS, FAILED = range(7, 10)
 
-Float = POINTER(c_float)
 
-
-class LayerWeights(Structure):
-    """One layer in Keras's layout: (inputs, 4 units), (units, 4 units), (4 units), gates i, f, c, o."""
+class PassWeights(Structure):
+    """Addresses of one direction's tensors, in Keras's layout (src/model.h)."""
 
     _fields_ = (
-        ("inputs", c_int64),
-        ("units", c_int64),
         ("kernel", c_void_p),
         ("recurrent_kernel", c_void_p),
         ("bias", c_void_p),
+        ("projection", c_void_p),
     )
 
 
+class LayerWeights(Structure):
+    """One layer: cell, direction and sizes as src/model.h numbers them, and one or two directions' tensors."""
+
+    _fields_ = (
+        ("cell", c_int32),
+        ("direction", c_int32),
+        ("residual", c_int32),
+        ("reserved", c_int32),
+        ("inputs", c_int64),
+        ("units", c_int64),
+        ("projection", c_int64),
+        ("passes", PassWeights * 2),
+    )
+
+
+class Column(Structure):
+    """Which layer's outputs are stored, and how a row's are pooled (src/outputs.h)."""
+
+    _fields_ = (("layer", c_int32), ("pool", c_int32))
+
+
 class Shard(Structure):
-    """Addresses and sizes of one shard's rows and of the array that its outputs go to."""
+    """Addresses and sizes of one shard's rows and of the arrays that its outputs go to, one for each column."""
 
     _fields_ = (
         ("values", c_void_p),
         ("offsets", c_void_p),
         ("rows", c_int64),
         ("value_count", c_int64),
-        ("output", c_void_p),
+        ("outputs", c_void_p),
     )
 
 
@@ -70,18 +89,18 @@ _SIGNATURES = {
     "unrolled_engine_new": (
         c_int32,
         (
-            *(c_char_p, c_int32, c_int32, c_int64, c_int64, c_int64, c_void_p),
+            *(c_char_p, c_int32, c_int32, c_int64, c_int64, c_int64, c_int64, c_void_p),
             *(c_int64, POINTER(LayerWeights), POINTER(c_void_p), POINTER(c_int32)),
         ),
     ),
     "unrolled_engine_free": (None, (c_void_p,)),
     "unrolled_engine_compute": (
         c_int32,
-        (c_void_p, POINTER(Shard), c_int64, POINTER(PoolStats), POINTER(Problem)),
+        (c_void_p, POINTER(Shard), c_int64, POINTER(Column), c_int64, POINTER(PoolStats), POINTER(Problem)),
     ),
     "unrolled_plan": (
         c_int32,
-        (POINTER(Shard), c_int64, c_void_p, c_void_p, POINTER(c_int64), POINTER(Problem)),
+        (POINTER(Shard), c_int64, c_int32, c_void_p, c_void_p, POINTER(c_int64), POINTER(Problem)),
     ),
     "unrolled_cell_update": (c_int32, (c_char_p, c_int32, c_int64, *(c_void_p,) * 7)),
     "unrolled_spin": (c_double, (c_char_p, c_int32, c_int64)),

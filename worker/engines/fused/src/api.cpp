@@ -3,6 +3,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <stdexcept>
 #include <system_error>
 #include <vector>
 
@@ -21,7 +22,9 @@ enum Status : std::int32_t {
   kBadToken = 4,
   kTooManyRows = 5,
   kRowTooLong = 6,
-  kFailed = 7,        // no thread could be started, or worse
+  kBadModel = 7,      // layers that don't fit together
+  kBadColumns = 8,
+  kFailed = 9,        // no thread could be started, or worse
 };
 
 struct Problem {
@@ -39,14 +42,16 @@ Status status_of(unrolled::Fault fault) {
   return kFailed;
 }
 
-// Runs `action` and turns what it throws into a status.
+// Runs `action` and turns what it throws into a status; `unfit` is what an argument was that doesn't fit.
 template <class Action>
-std::int32_t guarded(Problem* problem, Action action) {
+std::int32_t guarded(Problem* problem, Status unfit, Action action) {
   try {
     return action();
   } catch (const unrolled::InputError& error) {
     if (problem) *problem = {error.shard, error.position, error.value};
     return status_of(error.fault);
+  } catch (const std::invalid_argument&) {
+    return unfit;
   } catch (const std::bad_alloc&) {
     return kOutOfMemory;
   } catch (...) {
@@ -57,7 +62,7 @@ std::int32_t guarded(Problem* problem, Action action) {
 }  // namespace
 
 // Raised whenever a signature or structure here changes.
-UNROLLED_API std::int32_t unrolled_abi_version() { return 1; }
+UNROLLED_API std::int32_t unrolled_abi_version() { return 2; }
 
 // Whether this machine can run an instruction set with a precision; null stands for any.
 UNROLLED_API std::int32_t unrolled_has_kernel(const char* isa, std::int32_t bfloat16) {
@@ -73,18 +78,19 @@ UNROLLED_API const char* unrolled_kernel_isa(const char* isa, std::int32_t bfloa
 }
 
 UNROLLED_API std::int32_t unrolled_engine_new(const char* isa, std::int32_t bfloat16, std::int32_t threads,
-                                              std::int64_t table_bytes, std::int64_t vocab_size,
-                                              std::int64_t embedding_dim, const float* embedding,
+                                              std::int64_t table_bytes, std::int64_t vector_bytes,
+                                              std::int64_t vocab_size, std::int64_t embedding_dim,
+                                              const float* embedding,
                                               std::int64_t layer_count, const unrolled::LayerWeights* layers,
                                               void** engine, std::int32_t* has_table) {
-  return guarded(nullptr, [&]() -> std::int32_t {
+  return guarded(nullptr, kBadModel, [&]() -> std::int32_t {
     const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
     if (!kernel) return kNoKernel;
     const unrolled::Kernel* table_kernel = unrolled::choose_kernel(kernel->isa, false);
     const std::vector<unrolled::LayerWeights> weights(layers, layers + layer_count);
     unrolled::Model model(*kernel, *table_kernel, vocab_size, embedding_dim, embedding, weights, table_bytes);
     *has_table = model.has_table();
-    *engine = new unrolled::Engine(std::move(model), threads);
+    *engine = new unrolled::Engine(std::move(model), threads, vector_bytes);
     return kOk;
   });
 }
@@ -92,20 +98,22 @@ UNROLLED_API std::int32_t unrolled_engine_new(const char* isa, std::int32_t bflo
 UNROLLED_API void unrolled_engine_free(void* engine) { delete static_cast<unrolled::Engine*>(engine); }
 
 UNROLLED_API std::int32_t unrolled_engine_compute(void* engine, const unrolled::Shard* shards,
-                                                  std::int64_t shard_count, unrolled::PoolStats* stats,
+                                                  std::int64_t shard_count, const unrolled::Column* columns,
+                                                  std::int64_t column_count, unrolled::PoolStats* stats,
                                                   Problem* problem) {
-  return guarded(problem, [&]() -> std::int32_t {
-    *stats = static_cast<unrolled::Engine*>(engine)->compute(shards, shard_count);
+  return guarded(problem, kBadColumns, [&]() -> std::int32_t {
+    *stats = static_cast<unrolled::Engine*>(engine)->compute(shards, shard_count, columns, column_count);
     return kOk;
   });
 }
 
 // The plan alone, for its tests: for each sorted row which input row it is, and what it shares.
 UNROLLED_API std::int32_t unrolled_plan(const unrolled::Shard* shard, std::int64_t vocab_size,
-                                        std::int64_t* order, std::int32_t* shared, std::int64_t* count,
-                                        Problem* problem) {
-  return guarded(problem, [&]() -> std::int32_t {
-    const std::vector<unrolled::Row> rows = unrolled::plan_rows(shard, 1, vocab_size, 0);
+                                        std::int32_t backward, std::int64_t* order, std::int32_t* shared,
+                                        std::int64_t* count, Problem* problem) {
+  return guarded(problem, kFailed, [&]() -> std::int32_t {
+    std::vector<unrolled::Row> rows = unrolled::list_rows(shard, 1, vocab_size);
+    unrolled::sort_rows(rows, backward != 0, vocab_size);
     *count = 0;
     for (const unrolled::Row& row : rows) {
       order[*count] = row.tokens - shard->values;

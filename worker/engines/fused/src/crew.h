@@ -10,6 +10,7 @@
 #include <exception>
 #include <mutex>
 
+#include "course.h"
 #include "states.h"
 #include "walk.h"
 
@@ -17,6 +18,7 @@ namespace unrolled {
 
 // A walk at some level, with the states of that level where it was begun by another thread.
 struct Task {
+  const Course* course;
   Walk walk;
   StateCopy states;
   std::size_t most_nodes;  // no level of it has more

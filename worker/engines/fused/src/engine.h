@@ -5,7 +5,9 @@
 #include <mutex>
 #include <vector>
 
+#include "course.h"
 #include "model.h"
+#include "outputs.h"
 #include "plan.h"
 #include "states.h"
 
@@ -13,27 +15,35 @@ namespace unrolled {
 
 struct PoolStats {
   std::int64_t tokens;          // real tokens in the pool
-  std::int64_t nodes;           // distinct prefixes among them
+  std::int64_t nodes;           // tokens computed for them, averaged over layers and directions
   double plan_seconds;
   double compute_seconds;
 };
 
 class Engine {
  public:
-  Engine(Model model, int threads);
+  // `vector_bytes`: what stages hand to each other may take so much memory; more for one row that needs it.
+  Engine(Model model, int threads, std::int64_t vector_bytes);
 
-  // One pool at a time; a second caller waits. Throws InputError, std::bad_alloc.
-  PoolStats compute(const Shard* shards, std::int64_t shard_count);
+  // One pool at a time; a second caller waits. Throws InputError, std::invalid_argument, std::bad_alloc.
+  PoolStats compute(const Shard* shards, std::int64_t shard_count, const Column* columns, std::int64_t column_count);
 
   const Model& model() const { return model_; }
 
  private:
-  void run(std::vector<Row>& rows);
+  struct Counts {
+    std::int64_t done = 0, passes = 0;  // nodes times layers; layers and directions of a token
+  };
+  void run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const Outputs& outputs, Counts& counts);
+  void run(const std::vector<Course>& courses);
+  void copy_duplicates(const std::vector<Duplicate>& duplicates, const Outputs& outputs) const;
 
   const Model model_;
   const std::size_t threads_;
+  const std::int64_t vector_bytes_;
   std::mutex busy_;
   std::vector<States> states_;  // one per thread
+  Vectors vectors_[2];          // what stages hand on: one is read and the other written
 };
 
 }  // namespace unrolled

@@ -41,6 +41,23 @@ struct LayerBlock {
   bool first_level;               // nodes without a parent: their state before is zero
 };
 
+// A product over one block of nodes.
+struct LinearBlock {
+  std::int64_t nodes;
+  const void* const* input;
+  void* hidden_out;               // [nodes], `hidden_stride` elements apart
+  std::int64_t hidden_stride;
+  float* const* outputs;          // as above
+};
+
+// What a GRU that resets before the recurrent product keeps of a block from its first pass to its second.
+struct ResetBlock {
+  float* updates;                 // [nodes], `cell_stride` floats apart: the sums of z
+  float* candidates;              // the same: the input's part of the candidate
+  void* states;                   // [nodes], `hidden_stride` elements apart: r * state
+  const void* const* rows;        // of `states`
+};
+
 struct Kernel {
   const char* isa;
   const char* precision;
@@ -58,6 +75,13 @@ struct Kernel {
                       const float* cell_in, float* cell_out, float* hidden_out);
   // `rounds` rounds of a tile's multiplications on registers alone; returns the operations done.
   double (*spin)(std::int64_t rounds);
+  // A GRU's layer: three weights a step, its state in float32 where an LSTM has its cell (gru_tile.h).
+  void (*run_gru)(const PackedLayer&, const LayerBlock&);
+  // A projection: panels of kGates * lanes columns, depth steps_a (linear_tile.h).
+  void (*transform)(const PackedLayer&, const LinearBlock&);
+  // The other kind of GRU: gates z and r first, and a candidate whose recurrent product is the second layer's
+  // (reset_tile.h).
+  void (*run_gru_reset_before)(const PackedLayer&, const PackedLayer&, const LayerBlock&, const ResetBlock&);
 };
 
 // Null where the compiler could not build it for this machine's architecture.

@@ -2,7 +2,7 @@
 
 #if defined(__x86_64__) && defined(__AVX2__) && defined(__FMA__)
 
-#include "tile.h"
+#include "make_kernel.h"
 #include "vector_avx2.h"
 
 namespace unrolled {

@@ -2,7 +2,7 @@
 
 #if defined(__x86_64__) && defined(__AVX512F__)
 
-#include "tile.h"
+#include "make_kernel.h"
 #include "vector_avx512.h"
 
 namespace unrolled {

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "tile.h"
+#include "make_kernel.h"
 #include "vector_avx512.h"
 
 namespace unrolled {

@@ -1,5 +1,5 @@
 #include "kernel.h"
-#include "tile.h"
+#include "make_kernel.h"
 #include "vector_portable.h"
 
 namespace unrolled {

@@ -39,19 +39,25 @@ void check_tokens(const Shard& shard, std::int64_t index, std::int64_t vocab_siz
   }
 }
 
+// The token that a level reads; 0 behind the end.
+std::int32_t token_at(const Row& row, std::int32_t level, bool backward) {
+  return level < row.length ? row.tokens[row.position(level, backward)] : 0;
+}
+
 // The next tokens of a row as one number that orders as they do. No id is 0, so a row that ends sorts first,
 // and equal keys with a 0 at the end mean equal rows.
 struct Keys {
   int bits;           // of one token
   int tokens_in_key;
+  bool backward;
 
-  explicit Keys(std::int64_t vocab_size)
-      : bits(vocab_size < 65536 ? 16 : 32), tokens_in_key(64 / bits) {}
+  Keys(std::int64_t vocab_size, bool from_the_end)
+      : bits(vocab_size < 65536 ? 16 : 32), tokens_in_key(64 / bits), backward(from_the_end) {}
 
   std::uint64_t at(const Row& row, std::int32_t depth) const {
     std::uint64_t key = 0;
     for (int k = 0; k < tokens_in_key; ++k, ++depth) {
-      key = key << bits | (depth < row.length ? static_cast<std::uint32_t>(row.tokens[depth]) : 0u);
+      key = key << bits | static_cast<std::uint32_t>(token_at(row, depth, backward));
     }
     return key;
   }
@@ -67,18 +73,17 @@ struct Keyed {
   }
 };
 
-std::int32_t common_prefix(const Row& a, const Row& b, std::int32_t from) {
+std::int32_t common_prefix(const Row& a, const Row& b, std::int32_t from, bool backward) {
   const std::int32_t most = std::min(a.length, b.length);
   std::int32_t depth = from;
-  while (depth < most && a.tokens[depth] == b.tokens[depth]) ++depth;
+  while (depth < most && token_at(a, depth, backward) == token_at(b, depth, backward)) ++depth;
   return depth;
 }
 
-bool row_before(const std::vector<Row>& rows, const Keyed& a, const Keyed& b, std::int32_t from) {
+bool row_before(const std::vector<Row>& rows, const Keyed& a, const Keyed& b, std::int32_t from, bool backward) {
   const Row &x = rows[a.row], &y = rows[b.row];
-  const std::int32_t depth = common_prefix(x, y, from);
-  const std::int32_t tx = depth < x.length ? x.tokens[depth] : 0;
-  const std::int32_t ty = depth < y.length ? y.tokens[depth] : 0;
+  const std::int32_t depth = common_prefix(x, y, from, backward);
+  const std::int32_t tx = token_at(x, depth, backward), ty = token_at(y, depth, backward);
   return tx != ty ? tx < ty : a.row < b.row;
 }
 
@@ -95,7 +100,9 @@ void sort_keyed(const std::vector<Row>& rows, std::vector<Keyed>& keyed, const K
     const auto begin = keyed.begin() + static_cast<std::ptrdiff_t>(group.begin);
     const auto end = keyed.begin() + static_cast<std::ptrdiff_t>(group.end);
     if (group.end - group.begin <= kFew) {
-      std::sort(begin, end, [&](const Keyed& a, const Keyed& b) { return row_before(rows, a, b, group.depth); });
+      std::sort(begin, end, [&](const Keyed& a, const Keyed& b) {
+        return row_before(rows, a, b, group.depth, keys.backward);
+      });
       continue;
     }
     bool all_equal = true;
@@ -143,8 +150,7 @@ Cut best_cut(const std::vector<Row>& rows, std::size_t first, std::size_t max_ro
 
 }  // namespace
 
-std::vector<Row> plan_rows(const Shard* shards, std::int64_t shard_count, std::int64_t vocab_size,
-                           std::int64_t units) {
+std::vector<Row> list_rows(const Shard* shards, std::int64_t shard_count, std::int64_t vocab_size) {
   std::vector<Row> rows;
   std::size_t total = 0;
   for (std::int64_t s = 0; s < shard_count; ++s) {
@@ -152,7 +158,8 @@ std::vector<Row> plan_rows(const Shard* shards, std::int64_t shard_count, std::i
     check_tokens(shards[s], s, vocab_size);
     total += static_cast<std::size_t>(shards[s].rows);
   }
-  if (total >= std::numeric_limits<std::uint32_t>::max()) {
+  constexpr std::size_t kMost = std::numeric_limits<std::uint32_t>::max();
+  if (total >= kMost || static_cast<std::size_t>(shard_count) >= kMost) {
     throw InputError{Fault::too_many_rows, 0, 0, static_cast<std::int64_t>(total)};
   }
   rows.reserve(total);
@@ -161,22 +168,43 @@ std::vector<Row> plan_rows(const Shard* shards, std::int64_t shard_count, std::i
     for (std::int64_t r = 0; r < shard.rows; ++r) {
       const std::int64_t begin = shard.offsets[r], length = shard.offsets[r + 1] - begin;
       if (length == 0) continue;
-      rows.push_back({shard.values + begin, shard.output + begin * units, static_cast<std::int32_t>(length), 0});
+      rows.push_back({shard.values + begin, static_cast<std::int32_t>(length), 0, static_cast<std::uint32_t>(s),
+                      static_cast<std::uint32_t>(r), 0});
     }
   }
+  return rows;
+}
 
-  const Keys keys(vocab_size);
+void sort_rows(std::vector<Row>& rows, bool backward, std::int64_t vocab_size) {
   std::vector<Keyed> keyed(rows.size());
   for (std::size_t r = 0; r < rows.size(); ++r) keyed[r].row = static_cast<std::uint32_t>(r);
-  sort_keyed(rows, keyed, keys);
+  sort_keyed(rows, keyed, Keys(vocab_size, backward));
 
   std::vector<Row> sorted;
   sorted.reserve(rows.size());
   for (const Keyed& k : keyed) sorted.push_back(rows[k.row]);
-  for (std::size_t r = 1; r < sorted.size(); ++r) {
-    sorted[r].shared = common_prefix(sorted[r - 1], sorted[r], 0);
+  for (std::size_t r = 0; r < sorted.size(); ++r) {
+    sorted[r].shared = r == 0 ? 0 : common_prefix(sorted[r - 1], sorted[r], 0, backward);
   }
-  return sorted;
+  rows.swap(sorted);
+}
+
+std::vector<Duplicate> take_duplicates(std::vector<Row>& rows) {
+  std::vector<Duplicate> duplicates;
+  std::size_t kept = 0;
+  for (const Row& row : rows) {
+    if (row.shared == row.length) {
+      duplicates.push_back({rows[kept - 1], row});
+    } else {
+      rows[kept++] = row;
+    }
+  }
+  rows.resize(kept);
+  return duplicates;
+}
+
+void share_nothing(std::vector<Row>& rows) {
+  for (Row& row : rows) row.shared = 0;
 }
 
 std::vector<Span> cut_spans(const std::vector<Row>& rows, std::size_t pieces, std::size_t max_rows) {

@@ -3,152 +3,130 @@
 #include <algorithm>
 #include <cstring>
 
+#include "strides.h"
+
 namespace unrolled {
 namespace {
 
-// Rows of states lie a cache line further apart than their width, so that a width of a power of two does not
-// put them all into the same few cache sets.
-constexpr std::int64_t kApart = 64;
+// Widest of the layers of a course, in whole panels; whether one needs room for a second product's sums.
+struct Widest {
+  std::int64_t units = 0, state = 0;
+  bool resets = false;
 
-std::int64_t hidden_stride(const Model& model, const Layer& layer) {  // elements
-  return layer.padded_units + kApart / model.kernel().element_bytes;
-}
-std::int64_t cell_stride(const Layer& layer) { return layer.padded_units + kApart / 4; }  // floats
-
-std::size_t hidden_bytes(const Model& model, const Layer& layer) {
-  return static_cast<std::size_t>(hidden_stride(model, layer) * model.kernel().element_bytes);
-}
-std::size_t cell_bytes(const Layer& layer) { return static_cast<std::size_t>(cell_stride(layer)) * sizeof(float); }
-
-// Nodes that pass all panels together. Their inputs should stay in the second-level cache beside a panel;
-// the more there are, the less often the weights are fetched.
-std::size_t block_nodes(const Model& model) {
-  std::int64_t deepest = 0;
-  for (const Layer& layer : model.layers()) {
-    deepest = std::max(deepest, layer.packed.steps_a + layer.packed.steps_b);
+  explicit Widest(const Course& course) {
+    for (std::size_t l = course.first(); l < course.end(); ++l) {
+      units = std::max(units, course.pass(l).padded_units);
+      state = std::max(state, course.pass(l).padded_state);
+      resets = resets || course.pass(l).cell == Cell::gru_reset_before;
+    }
   }
-  deepest = std::min<std::int64_t>(deepest, 1280);
-  const std::int64_t bytes = deepest * model.kernel().step_inputs * model.kernel().element_bytes;
-  const std::int64_t fitting = (std::int64_t{400} << 10) / bytes;
-  return static_cast<std::size_t>(std::min<std::int64_t>(std::max<std::int64_t>(fitting, 48), 384));
+};
+
+// Nodes that pass all panels together: the more there are, the less often the weights are fetched. Shallow
+// layers' inputs should stay in the second-level cache beside a panel. Where too few nodes would fit, their
+// inputs are read from the third level, for a panel from memory costs more.
+std::size_t block_nodes(const Course& course) {
+  constexpr std::int64_t kMost = 384, kFew = 96, kCached = std::int64_t{400} << 10;
+  const Kernel& kernel = course.model().kernel();
+  std::int64_t deepest = 1;
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    deepest = std::max(deepest, course.pass(l).packed.steps_a + course.pass(l).packed.steps_b);
+  }
+  const std::int64_t fitting = kCached / (deepest * kernel.step_inputs * kernel.element_bytes);
+  return static_cast<std::size_t>(fitting < kFew ? kMost : std::min(fitting, kMost));
 }
 
 }  // namespace
 
-std::size_t States::node_bytes(const Model& model) {
+std::size_t States::node_bytes(const Course& course) {
   std::size_t bytes = 0;
-  for (const Layer& layer : model.layers()) bytes += 2 * (hidden_bytes(model, layer) + cell_bytes(layer));
-  return bytes;
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    bytes += hidden_bytes(course.model().kernel(), course.pass(l)) + cell_bytes(course.pass(l));
+  }
+  for (const Course::Pooled& pooled : course.pooled()) {
+    bytes += PoolStates::node_bytes(pooled.pool, course.pass(pooled.layer).state_dim);
+  }
+  return 2 * bytes;
 }
 
-void States::prepare(const Model& model, std::size_t nodes) {
-  layers_.resize(model.layers().size());
-  std::int64_t widest = 0;
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const Layer& layer = model.layers()[l];
-    for (Buffer* buffer : {&layers_[l].hidden, &layers_[l].next_hidden}) {
-      buffer->reserve(nodes * hidden_bytes(model, layer));
+void States::prepare(const Course& course, std::size_t nodes) {
+  const Kernel& kernel = course.model().kernel();
+  if (layers_.size() < course.end() - course.first()) layers_.resize(course.end() - course.first());
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    LayerStates& states = layers_[l - course.first()];
+    for (Buffer* buffer : {&states.hidden, &states.next_hidden}) {
+      buffer->reserve(nodes * hidden_bytes(kernel, course.pass(l)));
     }
-    for (Buffer* buffer : {&layers_[l].cell, &layers_[l].next_cell}) {
-      buffer->reserve(nodes * cell_bytes(layer));
-    }
-    widest = std::max(widest, layer.padded_units);
+    for (Buffer* buffer : {&states.cell, &states.next_cell}) buffer->reserve(nodes * cell_bytes(course.pass(l)));
   }
-  float* const zeros = zeros_.reserve<float>(static_cast<std::size_t>(widest));
-  std::memset(zeros, 0, static_cast<std::size_t>(widest) * sizeof(float));
-  const std::size_t block = block_nodes(model);
-  sums_.reserve<float>(block * kGates * static_cast<std::size_t>(model.kernel().lanes));
+  if (pools_.size() < course.pooled().size()) pools_.resize(course.pooled().size());
+  for (std::size_t p = 0; p < course.pooled().size(); ++p) {
+    const Course::Pooled& pooled = course.pooled()[p];
+    pools_[p].prepare(pooled.pool, course.pass(pooled.layer).state_dim, nodes);
+  }
+  const Widest widest(course);
+  float* const zeros = zeros_.reserve<float>(static_cast<std::size_t>(widest.units));
+  std::memset(zeros, 0, static_cast<std::size_t>(widest.units) * sizeof(float));
+  const std::size_t block = block_nodes(course), element = static_cast<std::size_t>(kernel.element_bytes);
+  sums_.reserve<float>(block * kGates * static_cast<std::size_t>(kernel.lanes));
+  between_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.units)));
+  if (widest.resets) between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats_apart(widest.units)));
+  floats_.reserve<float>(block * static_cast<std::size_t>(floats_apart(widest.state)));
+  mixed_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.state)));
   // The kernel prefetches for a whole tile behind the last one; what it finds there is never read.
-  const std::size_t entries = block + static_cast<std::size_t>(model.kernel().tile_rows);
+  const std::size_t entries = block + static_cast<std::size_t>(kernel.tile_rows);
   start_.resize(entries);
   cell_in_.resize(entries);
   input_.resize(entries);
   recurrent_.resize(entries);
+  between_rows_.resize(entries);
   outputs_.resize(entries);
 }
 
-void States::compute(const Model& model, const Walk& walk) {
+void States::compute(const Course& course, const Walk& walk) {
+  for (const Walk::Branch& branch : walk.branches()) course.copy_shared(branch, walk.level());
   // Even blocks: a small one at the end would fetch all the weights for a few nodes.
-  const std::size_t most = block_nodes(model), nodes = walk.size();
+  const std::size_t most = block_nodes(course), nodes = walk.size();
   const std::size_t blocks = (nodes + most - 1) / most;
-  const std::size_t rows = static_cast<std::size_t>(model.kernel().tile_rows);
+  const std::size_t rows = static_cast<std::size_t>(course.model().kernel().tile_rows);
   const std::size_t even = std::min(((nodes + blocks - 1) / blocks + rows - 1) / rows * rows, most);
   for (std::size_t first = 0; first < nodes; first += even) {
-    compute_block(model, walk, first, std::min(even, nodes - first));
+    compute_block({course, walk, first, std::min(even, nodes - first)});
   }
   for (LayerStates& layer : layers_) {
     layer.hidden.swap(layer.next_hidden);
     layer.cell.swap(layer.next_cell);
   }
+  for (PoolStates& pool : pools_) pool.next_level();
 }
 
-void States::compute_block(const Model& model, const Walk& walk, std::size_t first, std::size_t count) {
-  const bool first_level = walk.level() == 0;
-  const std::int64_t units = model.units();
-  for (std::size_t k = 0; k < count; ++k) {
-    const Row& row = walk.row(first + k);
-    const std::int32_t token = row.tokens[walk.level()];
-    start_[k] = model.start(token);
-    input_[k] = model.input(token);
-    outputs_[k] = row.output + walk.level() * units;
+// Calls action(states of node 0, bytes of a node) for everything that goes from level to level.
+template <class Action>
+void States::for_each_state(const Course& course, Action action) const {
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    const LayerStates& states = layers_[l - course.first()];
+    action(states.hidden.as<char>(), hidden_bytes(course.model().kernel(), course.pass(l)));
+    action(states.cell.as<char>(), cell_bytes(course.pass(l)));
   }
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const Layer& layer = model.layers()[l];
-    LayerStates& states = layers_[l];
-    const std::size_t hidden = hidden_bytes(model, layer), cell = cell_bytes(layer);
-    for (std::size_t k = 0; k < count; ++k) {
-      const std::size_t parent = walk.parent(first + k);
-      recurrent_[k] = states.hidden.as<char>() + parent * hidden;
-      cell_in_[k] = first_level ? zeros_.as<float>()
-                                : reinterpret_cast<float*>(states.cell.as<char>() + parent * cell);
-    }
-    if (l > 0) {
-      const std::size_t below = hidden_bytes(model, model.layers()[l - 1]);
-      for (std::size_t k = 0; k < count; ++k) {
-        start_[k] = layer.bias.as<float>();
-        input_[k] = layers_[l - 1].next_hidden.as<char>() + (first + k) * below;
-      }
-    }
-    LayerBlock block{};
-    block.nodes = static_cast<std::int64_t>(count);
-    block.start = start_.data();
-    block.input = input_.data();
-    block.recurrent = recurrent_.data();
-    block.cell_in = cell_in_.data();
-    block.cell_out = reinterpret_cast<float*>(states.next_cell.as<char>() + first * cell);
-    block.hidden_out = states.next_hidden.as<char>() + first * hidden;
-    block.cell_stride = cell_stride(layer);
-    block.hidden_stride = hidden_stride(model, layer);
-    block.outputs = l + 1 == layers_.size() ? outputs_.data() : nullptr;
-    block.sums = sums_.as<float>();
-    block.first_level = first_level;
-    model.kernel().run_layer(layer.packed, block);
-  }
+  for (std::size_t p = 0; p < course.pooled().size(); ++p) action(pools_[p].now(0), pools_[p].node_bytes());
 }
 
-StateCopy States::copy(const Model& model, std::size_t first, std::size_t count) const {
+StateCopy States::copy(const Course& course, std::size_t first, std::size_t count) const {
   StateCopy copied;
   copied.nodes = count;
-  copied.bytes.reserve(count * node_bytes(model) / 2);
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const std::size_t hidden = hidden_bytes(model, model.layers()[l]), cell = cell_bytes(model.layers()[l]);
-    const char* const h = layers_[l].hidden.as<char>() + first * hidden;
-    const char* const c = layers_[l].cell.as<char>() + first * cell;
-    copied.bytes.insert(copied.bytes.end(), h, h + count * hidden);
-    copied.bytes.insert(copied.bytes.end(), c, c + count * cell);
-  }
+  copied.bytes.reserve(count * node_bytes(course) / 2);
+  for_each_state(course, [&](const char* states, std::size_t bytes) {
+    if (bytes) copied.bytes.insert(copied.bytes.end(), states + first * bytes, states + (first + count) * bytes);
+  });
   return copied;
 }
 
-void States::restore(const Model& model, const StateCopy& states) {
-  const char* from = states.bytes.data();
-  for (std::size_t l = 0; l < layers_.size(); ++l) {
-    const std::size_t hidden = states.nodes * hidden_bytes(model, model.layers()[l]);
-    const std::size_t cell = states.nodes * cell_bytes(model.layers()[l]);
-    std::memcpy(layers_[l].hidden.as<char>(), from, hidden);
-    std::memcpy(layers_[l].cell.as<char>(), from + hidden, cell);
-    from += hidden + cell;
-  }
+void States::restore(const Course& course, const StateCopy& copied) {
+  const char* from = copied.bytes.data();
+  for_each_state(course, [&](char* states, std::size_t bytes) {
+    if (bytes) std::memcpy(states, from, copied.nodes * bytes);
+    from += copied.nodes * bytes;
+  });
 }
 
 }  // namespace unrolled

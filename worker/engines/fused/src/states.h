@@ -5,13 +5,15 @@
 #include <cstdint>
 #include <vector>
 
+#include "course.h"
 #include "memory.h"
 #include "model.h"
+#include "pooling.h"
 #include "walk.h"
 
 namespace unrolled {
 
-// Hidden and cell states of some nodes, taken out of one thread's States for another's.
+// States of some nodes, taken out of one thread's States for another's.
 struct StateCopy {
   std::size_t nodes = 0;
   std::vector<char> bytes;
@@ -20,29 +22,50 @@ struct StateCopy {
 // One thread's workspace. Kept between calls, so that its memory is touched for the first time once.
 class States {
  public:
-  // Room for levels of up to `nodes` nodes of this model. Throws std::bad_alloc.
-  void prepare(const Model& model, std::size_t nodes);
+  // Room for levels of up to `nodes` nodes of this course. Throws std::bad_alloc.
+  void prepare(const Course& course, std::size_t nodes);
   // Fills the states of the walk's level from those of its parents, and the outputs of its rows.
-  void compute(const Model& model, const Walk& walk);
+  void compute(const Course& course, const Walk& walk);
 
-  StateCopy copy(const Model& model, std::size_t first, std::size_t count) const;
-  void restore(const Model& model, const StateCopy& states);
+  StateCopy copy(const Course& course, std::size_t first, std::size_t count) const;
+  void restore(const Course& course, const StateCopy& states);
 
   // Bytes that the states of one node take in a workspace.
-  static std::size_t node_bytes(const Model& model);
+  static std::size_t node_bytes(const Course& course);
 
  private:
   struct LayerStates {
     Buffer hidden, cell;            // of the level that was computed last
     Buffer next_hidden, next_cell;  // of the one being computed
   };
-  void compute_block(const Model& model, const Walk& walk, std::size_t first, std::size_t count);
+  // Nodes first..first + count of a level, which pass all layers together.
+  struct Block {
+    const Course& course;
+    const Walk& walk;
+    std::size_t first, count;
+  };
+  void compute_block(const Block& block);
+  void read_tokens(const Block& block);
+  void read_vectors(const Block& block);
+  void aim_outputs(const Block& block, std::size_t l);
+  void read_parents(const Block& block, std::size_t l);
+  void run_pass(const Block& block, std::size_t l, bool with_outputs);
+  void add_input(const Block& block, std::size_t l);
+  void pool(const Block& block, std::size_t l);
+  void hand_over(const Block& block, const char* results, std::size_t stride) const;
+  template <class Action>
+  void for_each_state(const Course& course, Action action) const;
 
   std::vector<LayerStates> layers_;
-  Buffer zeros_;  // the cell state in front of a row
+  std::vector<PoolStates> pools_;  // one for each of Course::pooled, or more
+  Buffer zeros_;       // the cell state in front of a row
   Buffer sums_;
+  // Of a block, between the two products of a layer that has two: what enters the second, and more sums.
+  Buffer between_, between_floats_;
+  Buffer floats_;      // a block's states in float32, where no column keeps them
+  Buffer mixed_;       // a block's results of a residual layer
   std::vector<const float*> start_, cell_in_;
-  std::vector<const void*> input_, recurrent_;
+  std::vector<const void*> input_, recurrent_, between_rows_;
   std::vector<float*> outputs_;
 };
 

@@ -15,9 +15,10 @@
 namespace unrolled {
 namespace {
 
-// A panel this deep stays in the second-level cache together with a block's inputs; a deeper one is passed
-// in several runs, with the sums kept in memory in between.
-constexpr std::int64_t kRunSteps = 1280;
+// A deeper panel is passed in several runs, with the sums kept in memory in between: so a run's weights and the
+// next one's stay in the second-level cache, and a block may have many nodes to use them.
+constexpr std::int64_t kRunSteps = 1024;
+constexpr std::int64_t kShortSteps = 256;
 
 // Part of a panel's depth: steps [a, a_end) of the input, then [b, b_end) of the recurrent state.
 struct Run {
@@ -29,7 +30,9 @@ struct Run {
 // The next run of a layer after `run`, whose ends are where it begins.
 inline Run next_run(const Run& run, std::int64_t steps_a, std::int64_t steps_b) {
   Run next{run.a_end, run.a_end, run.b_end, run.b_end, false, false, run.ahead_bytes};
-  std::int64_t room = kRunSteps;
+  const std::int64_t left = steps_a + steps_b - next.a - next.b;
+  const std::int64_t runs = (left + kRunSteps - 1) / kRunSteps;
+  std::int64_t room = runs > 1 ? (left + runs - 1) / runs : left;  // about equal runs
   const std::int64_t take_a = steps_a - next.a < room ? steps_a - next.a : room;
   next.a_end += take_a;
   room -= take_a;
@@ -47,10 +50,11 @@ struct Ahead {
   std::int64_t bytes_per_step;
 };
 
-// sums[r][gate] += weights[step][gate] * x[r][step], steps [begin, end).
+// sums[r][gate] += weights[step][gate] * x[r][step], steps [begin, end). Returns where the weights go on.
 template <class P, int R>
-UNROLLED_INLINE void accumulate(Sums<P, R>& sums, const typename P::Element* weights, const void* const* rows,
-                                std::int64_t begin, std::int64_t end, Ahead& ahead) {
+UNROLLED_INLINE const typename P::Element* accumulate(Sums<P, R>& sums, const typename P::Element* weights,
+                                                      const void* const* rows, std::int64_t begin,
+                                                      std::int64_t end, Ahead& ahead) {
   using Element = typename P::Element;
   constexpr int kStep = kGates * P::Isa::lanes * P::step_inputs;
   const Element* x[R];
@@ -72,6 +76,7 @@ UNROLLED_INLINE void accumulate(Sums<P, R>& sums, const typename P::Element* wei
     __builtin_prefetch(ahead.at);
     ahead.at += ahead.bytes_per_step;
   }
+  return weights;
 }
 
 struct Place {
@@ -79,22 +84,25 @@ struct Place {
   std::int64_t panel;
 };
 
-// Asks for what the next tile begins with and ends with. Table rows and outputs lie anywhere in memory: no
-// hardware foresees them, and a tile's time is enough for them to arrive.
-template <class P, int R>
-UNROLLED_INLINE void prefetch(const LayerBlock& block, const Place& next) {
+// Asks for what a node of a later tile begins with and ends with. Table rows and outputs lie anywhere in
+// memory: no hardware foresees them, and a tile's time is enough for them to arrive.
+template <class P>
+UNROLLED_INLINE void prefetch(const LayerBlock& block, std::int64_t node, std::int64_t panel) {
   constexpr int kWidth = kGates * P::Isa::lanes;
   constexpr int kLine = 16;  // floats
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int line = 0; line < kWidth; line += kLine) {
-      __builtin_prefetch(block.start[next.node + r] + next.panel * kWidth + line);
-    }
-    __builtin_prefetch(block.cell_in[next.node + r] + next.panel * P::Isa::lanes);
-    if (block.outputs) __builtin_prefetch(block.outputs[next.node + r] + next.panel * P::Isa::lanes, 1);
-  }
+  for (int line = 0; line < kWidth; line += kLine) __builtin_prefetch(block.start[node] + panel * kWidth + line);
+  __builtin_prefetch(block.cell_in[node] + panel * P::Isa::lanes);
+  if (block.outputs) __builtin_prefetch(block.outputs[node] + panel * P::Isa::lanes, 1);
 }
+
+// The products of one matrix in a run: steps [begin, end) of `rows` with the panel's weights from `weights` on.
+template <class P>
+struct Product {
+  const typename P::Element* weights;
+  const void* const* rows;
+  std::int64_t begin, end;
+};
 
 // A function of its own, its loops over rows unrolled: inlined into a larger one the sums spill to memory.
 template <class P, int R>
@@ -113,16 +121,28 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
 #pragma GCC unroll 4
     for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(from + gate * Isa::lanes);
   }
-  prefetch<P, R>(block, next);
 
   const Element* panel = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
                                                           place.panel * layer.panel_bytes);
   // The next pass's weights lie behind this one's; each tile of this pass fetches its share of them.
   Ahead ahead{reinterpret_cast<const char*>(panel + (layer.steps_a + run.b_end) * kStep), run.ahead_bytes};
   ahead.at += place.node / Isa::rows * (run.a_end - run.a + run.b_end - run.b) * run.ahead_bytes;
-  accumulate<P, R>(sums, panel + run.a * kStep, block.input + place.node, run.a, run.a_end, ahead);
-  accumulate<P, R>(sums, panel + (layer.steps_a + run.b) * kStep, block.recurrent + place.node, run.b, run.b_end,
-                   ahead);
+  const Product<P> products[2] = {
+      {panel + run.a * kStep, block.input + place.node, run.a, run.a_end},
+      {panel + (layer.steps_a + run.b) * kStep, block.recurrent + place.node, run.b, run.b_end}};
+  // The later tile's nodes are fetched one by one along the depth: all at once they would take every slot for
+  // misses, and the weights behind them would wait for memory too.
+  const std::int64_t piece = (run.a_end - run.a + run.b_end - run.b + R - 1) / R;
+  int fetched = 0;
+  for (const Product<P>& product : products) {
+    const Element* weights = product.weights;
+    for (std::int64_t step = product.begin; step < product.end; step += piece) {
+      if (fetched < R) prefetch<P>(block, next.node + fetched++, next.panel);
+      const std::int64_t end = step + piece < product.end ? step + piece : product.end;
+      weights = accumulate<P, R>(sums, weights, product.rows, step, end, ahead);
+    }
+  }
+  for (; fetched < R; ++fetched) prefetch<P>(block, next.node + fetched, next.panel);
 
   if (!run.last) {
 #pragma GCC unroll 8
@@ -177,16 +197,19 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   const std::int64_t tiles = (block.nodes + kRows - 1) / kRows;
   const std::int64_t step_bytes = std::int64_t{kGates} * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
   const std::int64_t ahead_bytes = (step_bytes + tiles - 1) / tiles;
+  // A tile of few steps is over before memory answers: then rows are fetched two tiles early.
+  const bool early = tiles > 1 && layer.steps_a + steps_b < kShortSteps;
+  const std::int64_t ahead_rows = early ? 2 * kRows : kRows;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     Run run{0, 0, 0, 0, false, false, ahead_bytes};
     for (bool first = true; !run.last; first = false) {
       run = next_run(run, layer.steps_a, steps_b);
       run.first = first;
       for (std::int64_t node = 0; node < block.nodes; node += kRows) {
-        const std::int64_t after = node + kRows;
         const Place place{node, panel};
         // The arrays of a block have room for a whole tile behind the last node; panels for one more.
-        const Place next = after < block.nodes ? Place{after, panel} : Place{0, panel + 1};
+        const std::int64_t after = node + ahead_rows, end = tiles * kRows;
+        const Place next = after < end ? Place{after, panel} : Place{after - end, panel + 1};
         tile_of<P, kRows>(block.nodes - node, layer, block, place, next, run);
       }
     }
@@ -282,21 +305,6 @@ __attribute__((noinline)) double spin(std::int64_t rounds) {
     }
   }
   return 2.0 * static_cast<double>(rounds) * Isa::rows * kGates * kStep;
-}
-
-template <class P>
-constexpr Kernel make_kernel(const char* isa, const char* precision) {
-  return Kernel{isa,
-                precision,
-                P::Isa::lanes,
-                P::Isa::rows,
-                P::step_inputs,
-                static_cast<int>(sizeof(typename P::Element)),
-                P::weight_bits,
-                run_layer<P>,
-                project<P>,
-                cell_update<P>,
-                spin<P>};
 }
 
 }  // namespace

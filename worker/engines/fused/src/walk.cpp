@@ -2,11 +2,10 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 
 namespace unrolled {
 
-Walk::Walk(const std::vector<Row>& rows, Span span, std::int64_t units) : rows_(rows.data()), units_(units) {
+Walk::Walk(const std::vector<Row>& rows, Span span) : rows_(rows.data()) {
   nodes_.reserve(span.last - span.first);
   // A counting sort by the level at which each row begins; the first row is a node before any level.
   std::int32_t deepest = 0;
@@ -25,15 +24,11 @@ Walk::Walk(const std::vector<Row>& rows, Span span, std::int64_t units) : rows_(
   }
 }
 
-void Walk::copy_shared(const Row& owner, const Row& row, std::int32_t tokens) const {
-  const std::size_t floats = static_cast<std::size_t>(tokens) * static_cast<std::size_t>(units_);
-  std::memcpy(row.output, owner.output, floats * sizeof(float));
-}
-
 bool Walk::advance() {
   const std::int32_t level = ++level_;
   next_nodes_.clear();
   parents_.clear();
+  branches_.clear();
   std::size_t above = 0;  // nodes of the level before that are passed
   const auto pass = [&](std::size_t until) {
     for (; above < until; ++above) {
@@ -52,7 +47,7 @@ bool Walk::advance() {
       const auto end = std::lower_bound(nodes_.begin() + static_cast<std::ptrdiff_t>(above), nodes_.end(), r);
       pass(static_cast<std::size_t>(end - nodes_.begin()));
       parent = static_cast<std::uint32_t>(above - 1);
-      copy_shared(rows_[nodes_[parent]], row, level);
+      branches_.push_back({&rows_[nodes_[parent]], &row});
     } else if (begun_ > 0 && row.shared > 0) {
       break;
     }

@@ -17,11 +17,16 @@ namespace unrolled {
 class Walk {
  public:
   // The whole of a span. The first row owns all of its nodes, whatever it shares with rows outside.
-  Walk(const std::vector<Row>& rows, Span span, std::int64_t units);
+  Walk(const std::vector<Row>& rows, Span span);
 
-  // Makes the next level's nodes; false when there are none. Rows that begin get their shared states copied
-  // into their output from the row that owns them.
+  // Makes the next level's nodes; false when there are none.
   bool advance();
+
+  // A row that began at this level, and the one that owns the states before it.
+  struct Branch {
+    const Row *owner, *row;
+  };
+  const std::vector<Branch>& branches() const { return branches_; }
 
   std::int32_t level() const { return level_; }
   std::size_t size() const { return nodes_.size(); }
@@ -35,19 +40,17 @@ class Walk {
   // have fewer than `least` nodes.
   bool split(std::int64_t least, Walk& other, std::size_t& from);
 
-  explicit Walk(const std::vector<Row>& rows, std::int64_t units) : rows_(rows.data()), units_(units) {}
+  explicit Walk(const std::vector<Row>& rows) : rows_(rows.data()) {}
 
  private:
-  void copy_shared(const Row& owner, const Row& row, std::int32_t tokens) const;
-
   const Row* rows_;
-  std::int64_t units_;
   std::int32_t level_ = -1;
   std::int64_t remaining_ = 0;
   std::vector<std::uint32_t> nodes_, parents_;       // row of each node; its parent's place one level up
   std::vector<std::uint32_t> next_nodes_;            // kept for its memory
   std::vector<std::uint32_t> waiting_;               // rows that have not begun, by level, then by row
   std::size_t begun_ = 0;                            // how many of waiting_ have
+  std::vector<Branch> branches_;
 };
 
 }  // namespace unrolled

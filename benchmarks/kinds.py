@@ -1,0 +1,114 @@
+"""The fused engine's arithmetic rate on every kind of layer, over that of forward LSTM layers of the same width.
+
+Every row differs from its first and its last token on, so nothing is shared in either direction. Counted are the
+products that a kind needs: a GRU's three gates, a bidirectional layer's two passes; the first layer's input comes
+from a table and is not among them. Medians of `--repeats` runs in turns, of the ratios with lowest and highest.
+
+    python benchmarks/kinds.py [--units 128 256 512] [--precisions float32 bfloat16] [--pool mean]
+"""
+
+import argparse
+import statistics
+import tempfile
+import time
+
+import numpy as np
+
+from unrolled.layer_config import LayerConfig
+from unrolled.model_config import ModelConfig
+from unrolled.model_directory import save_model
+from unrolled.outputs import POOLS, OutputSpec
+from unrolled.ragged import Ragged
+from worker.engines.fused import FusedEngine
+
+VOCAB, EMBEDDING, LENGTH = 10_000, 10, 24
+
+
+def kinds(units: int) -> dict[str, ModelConfig]:
+    """Models of two layers each; the first is what the others are measured against."""
+    layers = {
+        "lstm": LayerConfig(units),
+        "bidirectional": LayerConfig(units, direction="bidirectional"),
+        "gru": LayerConfig(units, "gru"),
+        "gru, reset before": LayerConfig(units, "gru", reset="before"),
+        "projected to half": LayerConfig(units, projection=max(units // 2, 1)),
+    }
+    return {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, (layer,) * 2) for name, layer in layers.items()}
+
+
+def operations(config: ModelConfig, rows: int) -> float:
+    """Floating-point operations of the products needed, two per multiply-add."""
+    total, steps = 0.0, rows * LENGTH
+    for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
+        gates = 4 if layer.kind == "lstm" else 3
+        states = layer.state_dim * rows * (LENGTH - 1)  # a row's first token has no state before it
+        products = gates * layer.units * (states + (inputs * steps if number else 0))
+        products += layer.units * (layer.projection or 0) * steps
+        total += 2.0 * products * (layer.output_dim // layer.state_dim)
+    return total
+
+
+def distinct_rows(rows: int) -> Ragged:
+    """Rows of random tokens, no two with the same first or the same last one."""
+    random = np.random.default_rng(0)
+    values = random.integers(1, VOCAB + 1, (rows, LENGTH)).astype(np.int32)
+    for end in (0, -1):
+        values[:, end] = random.permutation(VOCAB)[:rows] + 1
+    return Ragged(values.ravel(), np.arange(rows + 1, dtype=np.int64) * LENGTH)
+
+
+def engine_of(config: ModelConfig, precision: str, threads: int | None) -> FusedEngine:
+    """An engine with weights of a trained one's size; values don't change the time."""
+    random = np.random.default_rng(1)
+    weights = {
+        name: (random.uniform(-1, 1, shape) / np.sqrt(shape[0])).astype(np.float32)
+        for name, shape in config.shapes().items()
+    }
+    with tempfile.TemporaryDirectory() as directory:
+        return FusedEngine(save_model(directory, config, weights), precision, threads)
+
+
+def measure(units: int, precision: str, options: argparse.Namespace) -> None:
+    """Print one line for each kind."""
+    shard = distinct_rows(min(options.tokens * 128 // units // LENGTH, VOCAB))
+    runs = []
+    for name, config in kinds(units).items():
+        columns = OutputSpec(pool=tuple(options.pool)).columns(config)
+        sizes = [(len(shard.values) if column.per_token else shard.rows, column.width) for column in columns]
+        outputs = [np.zeros(size, np.float32) for size in sizes]
+        runs.append(
+            (name, engine_of(config, precision, options.threads), columns, outputs, operations(config, shard.rows))
+        )
+    rates: dict[str, list[float]] = {name: [] for name, *_ in runs}
+    for repeat in range(options.repeats + 1):
+        for name, engine, columns, outputs, work in runs:
+            start = time.perf_counter()
+            engine.compute([shard], [outputs], columns)
+            if repeat:  # the first touches the memory
+                rates[name].append(work / (time.perf_counter() - start) / 1e9)
+    for name, found in rates.items():
+        ratios = [rate / base for rate, base in zip(found, rates["lstm"], strict=True)]
+        print(
+            f"{precision:9} {units:5} {name:18} {statistics.median(found):7.1f} GFLOP/s "
+            f"{statistics.median(ratios):6.3f} ({min(ratios):.3f}-{max(ratios):.3f})",
+            flush=True,
+        )
+
+
+def main() -> None:
+    """Measure every width and precision."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512])
+    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--pool", nargs="+", choices=POOLS, default=["none"])
+    parser.add_argument("--tokens", type=int, default=72_000, help="at 128 units; fewer at more")
+    parser.add_argument("--threads", type=int)
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    for precision in options.precisions:
+        for units in options.units:
+            measure(units, precision, options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,94 @@
+"""The caller's arrays as the kernel takes them: addresses, after a check of everything that it takes on trust."""
+
+import ctypes
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.errors import RequestError
+from unrolled.outputs import POOLS, OutputColumn
+from unrolled.ragged import Ragged
+from worker.engines.fused import library
+
+
+class PoolArrays:
+    """Addresses of a pool's rows and of the arrays that its results go to.
+
+    Attributes:
+        shards: one structure for each shard.
+        columns: one structure for each column.
+    """
+
+    def __init__(
+        self,
+        shards: Sequence[Ragged],
+        outputs: Sequence[Sequence[NDArray[np.float32]]],
+        columns: Sequence[OutputColumn],
+        layer_dims: tuple[int, ...],
+    ) -> None:
+        """Describe arrays that must outlive this.
+
+        Args:
+            shards: rows.
+            outputs: for each shard and column an array, see `worker.engines.Engine.compute`.
+            columns: of a model whose layers are so wide.
+            layer_dims: width of each layer's output.
+
+        Raises:
+            RequestError: there are too many or too few arrays, or one has another type, shape or layout than it
+                must; or a column is none of this model's.
+        """
+        _check_columns(columns, layer_dims)
+        if len(shards) != len(outputs):
+            raise RequestError(f"{len(shards)} shards have {len(outputs)} outputs; one each is needed")
+        self.columns = (library.Column * len(columns))(
+            *(library.Column(column.layer, POOLS.index(column.pool)) for column in columns)
+        )
+        self._addresses = [(ctypes.c_void_p * len(columns))() for _ in shards]
+        self.shards = (library.Shard * len(shards))()
+        for index, (shard, arrays) in enumerate(zip(shards, outputs, strict=True)):
+            self.shards[index] = _describe(index, shard, arrays, columns, self._addresses[index])
+
+
+def _check_columns(columns: Sequence[OutputColumn], layer_dims: tuple[int, ...]) -> None:
+    for column in columns:
+        fits = type(column.layer) is int and 0 <= column.layer < len(layer_dims) and column.pool in POOLS
+        if not fits or column.width != layer_dims[column.layer]:
+            raise RequestError(f"the model has no column {column}; its layers are {layer_dims} wide")
+    if not columns or any(a == b for a, b in pairwise(sorted((c.layer, c.pool) for c in columns))):
+        raise RequestError(f"{len(columns)} columns are asked for; at least one is needed, and none twice")
+
+
+def _describe(
+    index: int,
+    shard: Ragged,
+    outputs: Sequence[NDArray[np.float32]],
+    columns: Sequence[OutputColumn],
+    addresses: "ctypes.Array[ctypes.c_void_p]",
+) -> library.Shard:
+    values, offsets = shard
+    if len(outputs) != len(columns):
+        raise RequestError(f"shard {index} has {len(outputs)} arrays for {len(columns)} columns; one each is needed")
+    _check(index, "values", values, np.int32, (len(values),))
+    _check(index, "offsets", offsets, np.int64, (max(len(offsets), 1),))
+    for place, (array, column) in enumerate(zip(outputs, columns, strict=True)):
+        rows = len(values) if column.per_token else len(offsets) - 1
+        _check(index, column.name, array, np.float32, (rows, column.width))
+        if not array.flags.writeable:
+            raise RequestError(f"shard {index}: {column.name} is read-only; pass an array that can be written")
+        addresses[place] = array.ctypes.data
+    return library.Shard(
+        values.ctypes.data, offsets.ctypes.data, len(offsets) - 1, len(values), ctypes.addressof(addresses)
+    )
+
+
+def _check(index: int, name: str, array: NDArray[np.generic], dtype: type[np.generic], shape: tuple[int, ...]) -> None:
+    if array.dtype == dtype and array.shape == shape and array.flags.c_contiguous:
+        return
+    layout = "" if array.flags.c_contiguous else ", not contiguous"
+    raise RequestError(
+        f"shard {index}: {name} is {array.dtype} {array.shape}{layout}; "
+        f"{np.dtype(dtype)} {shape}, contiguous, is needed"
+    )

@@ -1,0 +1,67 @@
+"""What is carried from one chunk of long rows to the next: the layers' states, and pooled vectors on their way."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.outputs import OutputColumn
+from worker.engines.padding import RowStore
+from worker.engines.pooling import Partial, finish, first_partial, next_partial
+
+
+class Carried:
+    """States and partial pools of the first few rows of a pool, in its order; of none before the first chunk.
+
+    Args:
+        columns: what the pool fills in.
+        state_dims: widths of the states.
+        rows: how many rows go on.
+    """
+
+    def __init__(self, columns: Sequence[OutputColumn], state_dims: Sequence[int], rows: int = 0) -> None:
+        self._columns = columns
+        self._rows = rows
+        self._states = [np.zeros((rows, dim), np.float32) for dim in state_dims]
+        self._pooled: dict[int, Partial] = {
+            index: first_partial(column.pool, np.zeros((rows, column.width), np.float32))
+            for index, column in enumerate(columns)
+            if not column.per_token
+        }
+
+    def states(self, start: int, stop: int, batch: int) -> list[NDArray[np.float32]]:
+        """The states (batch, dim) before a batch of rows start..stop; zeros in the first chunk and in fillers."""
+        states = []
+        for state in self._states:
+            before = np.zeros((batch, state.shape[1]), np.float32)
+            known = state[start:stop]
+            before[: len(known)] = known
+            states.append(before)
+        return states
+
+    def pooled(self, start: int, stop: int, results: Sequence[NDArray[np.float32]]) -> dict[int, Partial]:
+        """The partial pools (rows, width) of rows start..stop after a batch that gave `results` for the columns."""
+        pooled = {}
+        for index, before in self._pooled.items():
+            pool, found = self._columns[index].pool, results[index][: stop - start]
+            known = before[start:stop]
+            pooled[index] = next_partial(pool, known, found) if len(known) else first_partial(pool, found)
+        return pooled
+
+    def keep(self, start: int, stop: int, states: Sequence[Any], pooled: dict[int, Partial]) -> None:
+        """Take over what a batch of rows start..stop gave of those that go on."""
+        count = min(stop, self._rows) - start
+        if count <= 0:
+            return
+        for state, after in zip(self._states, states, strict=True):
+            state[start : start + count] = after[:count]
+        for index, partial in pooled.items():
+            self._pooled[index][start : start + count] = partial[:count]
+
+    def finish(self, store: RowStore, rows: NDArray[np.int64], pooled: dict[int, Partial]) -> None:
+        """Store the pooled vectors of the rows that a batch ended: the last of it."""
+        if not len(rows):
+            return
+        for index, partial in pooled.items():
+            store.put_rows(index, rows, finish(self._columns[index].pool, partial[-len(rows) :], store.lengths[rows]))

@@ -1,0 +1,57 @@
+"""The device that TensorFlow computes on, set up before anything else uses TensorFlow."""
+
+from typing import Literal
+
+import tensorflow as tf
+
+from unrolled.errors import BrokenWorkerError
+
+Device = Literal["auto", "cpu", "gpu"]
+
+
+def find_gpu(device: Device) -> str | None:
+    """The first GPU's name, set up for sharing, or None to stay on the CPU.
+
+    Raises:
+        BrokenWorkerError: a GPU is asked for and isn't there, or TensorFlow has begun already.
+    """
+    if device == "cpu":
+        return None
+    gpus = tf.config.list_physical_devices("GPU")
+    if not gpus:
+        if device == "gpu":
+            raise BrokenWorkerError(
+                "a GPU is asked for and TensorFlow sees none; check the driver and CUDA_VISIBLE_DEVICES, "
+                "install tensorflow[and-cuda], or choose the device auto or cpu"
+            )
+        return None
+    # cuDNN would round float32 to TF32's 10 bits, far from the 1e-5 that is promised.
+    tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
+    try:
+        for gpu in gpus:
+            # Two workers can share a GPU only if neither takes all of its memory at start.
+            tf.config.experimental.set_memory_growth(gpu, enable=True)
+    except RuntimeError as error:
+        raise BrokenWorkerError(
+            f"TensorFlow began before its GPU memory could be set to grow ({error}); make the engine before "
+            "anything else uses TensorFlow in this process"
+        ) from error
+    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
+
+
+def set_threads(threads: int) -> None:
+    """Have TensorFlow use this many CPU threads within one operation.
+
+    Raises:
+        BrokenWorkerError: the number can't be, or TensorFlow has begun with another.
+    """
+    if threads < 1:
+        raise BrokenWorkerError(f"threads is {threads}; give a whole number from 1 up, or none")
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+    except RuntimeError as error:
+        raise BrokenWorkerError(
+            f"threads={threads} comes too late, TensorFlow runs already with "
+            f"{tf.config.threading.get_intra_op_parallelism_threads()} (0: as many as cores); set it "
+            "before anything else uses TensorFlow in this process"
+        ) from error

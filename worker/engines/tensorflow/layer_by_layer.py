@@ -1,0 +1,128 @@
+"""Rows too long to be computed whole by a model that reads backward: one layer after the other, in chunks.
+
+A backward pass begins at a row's end, so nothing of the next layer is known before the row was read to its end in
+both directions. One layer's inputs and outputs are kept for a few rows at a time, and the device holds a chunk.
+"""
+
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from unrolled.errors import RequestError, TransientError
+from unrolled.model_config import ModelConfig
+from worker.engines.buckets import CHUNK
+from worker.engines.padding import RowStore
+from worker.engines.pooling import pool_row
+from worker.engines.tensorflow.stack import Stack
+
+#: Most bytes of one layer's inputs and outputs: 262,144 tokens of 512 units in both directions.
+MOST_BYTES = 2 << 30
+
+
+class LayerByLayer:
+    """Computes long rows.
+
+    Args:
+        config: the sizes.
+        stack: the layers.
+        embedding: (vocab_size + 1, embedding_dim), or None for one-hot ids.
+        batch_rows: how many rows a batch has, fillers among them.
+
+    Attributes:
+        padded_steps: tokens computed so far, with padding and fillers.
+    """
+
+    def __init__(
+        self, config: ModelConfig, stack: Stack, embedding: NDArray[np.float32] | None, batch_rows: int
+    ) -> None:
+        self._config = config
+        self._stack = stack
+        self._embedding = embedding
+        self._batch_rows = batch_rows
+        self.padded_steps = 0
+        # The first layer's inputs are looked up chunk by chunk.
+        self._token_bytes = 4 * max(
+            outputs + (inputs if number else 0)
+            for number, (inputs, outputs) in enumerate(zip(config.input_dims, config.layer_dims, strict=True))
+        )
+
+    def compute(self, store: RowStore, rows: NDArray[np.int64]) -> None:
+        """Fill in all columns of some rows, sorted by falling length.
+
+        Raises:
+            RequestError: a row is too long for the memory that it may take; none has been computed.
+            TransientError: the device's memory runs out.
+        """
+        most = MOST_BYTES // self._token_bytes
+        if len(rows) and store.lengths[rows[0]] > most:
+            raise RequestError(
+                f"a row of {store.lengths[rows[0]]:,} tokens can't be computed by a model that reads backward: at most "
+                f"{most:,} tokens of {self._config.describe_layers()} fit into {MOST_BYTES >> 20:,} MiB; cut the row"
+            )
+        group: list[int] = []
+        tokens = 0
+        for row in rows.tolist():
+            length = int(store.lengths[row])
+            if len(group) == self._batch_rows or tokens + length > most:
+                self._compute_group(store, group)
+                group, tokens = [], 0
+            group.append(row)
+            tokens += length
+        if group:
+            self._compute_group(store, group)
+
+    def _compute_group(self, store: RowStore, rows: list[int]) -> None:
+        ids = [store.row(row) for row in rows]
+        edges = np.cumsum([0, *map(len, ids)])
+        inputs: list[NDArray[Any]] = list(ids)
+        deepest = max(column.layer for column in store.columns)
+        for number, layer in enumerate(self._config.layers[: deepest + 1]):
+            outputs = np.empty((edges[-1], layer.output_dim), np.float32)
+            parts = np.split(outputs, edges[1:-1])  # of each row, views
+            for direction, prefix in enumerate(layer.prefixes(number)):
+                across = slice(direction * layer.state_dim, (direction + 1) * layer.state_dim)
+                # Read backward, a row is the same row the other way round, and so are its outputs.
+                along = slice(None, None, -1 if prefix.endswith("backward") else 1)
+                self._run_pass(number, direction, [each[along] for each in inputs], [p[along, across] for p in parts])
+            if layer.residual:
+                for part, each in zip(parts, inputs, strict=True):
+                    np.add(part, each if number or self._embedding is None else self._embedding[each], out=part)
+            self._store(store, number, rows, parts)
+            inputs = parts
+
+    def _run_pass(
+        self, number: int, direction: int, inputs: list[NDArray[Any]], outputs: list[NDArray[np.float32]]
+    ) -> None:
+        """Fill in the outputs (tokens, S) of rows by one pass over their inputs, (tokens, D) or ids (tokens,)."""
+        states: Any = [
+            np.zeros((self._batch_rows, dim), np.float32) for dim in self._stack.pass_state_dims(number, direction)
+        ]
+        for begun in range(0, len(inputs[0]), CHUNK):
+            chunks = [each[begun : begun + CHUNK] for each in inputs if len(each) > begun]
+            batch = np.zeros((self._batch_rows, CHUNK, *inputs[0].shape[1:]), inputs[0].dtype)
+            for place, chunk in zip(batch, chunks, strict=False):
+                place[: len(chunk)] = chunk
+            try:
+                results, states = self._stack.run_pass(number, direction, tf.constant(batch), states)
+            except tf.errors.ResourceExhaustedError as error:
+                raise TransientError(
+                    f"out of memory with {self._batch_rows} rows of {CHUNK} tokens in layer {number}; free memory on "
+                    "the device, or use a smaller model"
+                ) from error
+            for output, chunk, result in zip(outputs, chunks, results.numpy(), strict=False):
+                output[begun : begun + len(chunk)] = result[: len(chunk)]
+            if number == direction == 0:
+                self.padded_steps += self._batch_rows * CHUNK
+
+    def _store(self, store: RowStore, number: int, rows: list[int], parts: list[NDArray[np.float32]]) -> None:
+        numbers = np.array(rows)
+        for index, column in enumerate(store.columns):
+            if column.layer != number:
+                continue
+            if not column.per_token:
+                store.put_rows(index, numbers, np.stack([pool_row(column.pool, part) for part in parts]))
+                continue
+            for row, part in zip(numbers, parts, strict=True):
+                store.put_tokens(index, row[None], 0, store.lengths[row[None]], part[None])

@@ -1,0 +1,91 @@
+"""A model's layers as Keras layers: one `Pass` for each direction of each layer."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from unrolled.layer_config import LayerConfig
+from unrolled.model_config import ModelConfig
+from worker.projected_lstm_cell import ProjectedLSTMCell
+
+Weights = Mapping[str, NDArray[np.float32]]
+
+
+class Pass(NamedTuple):
+    """One direction of one layer.
+
+    Attributes:
+        layer: (sequence (batch, time, D), initial_state) to outputs (batch, time, S) and each state.
+        backward: whether it is to be given a row's tokens from last to first.
+        state_dims: widths of its states: h and c, or h.
+    """
+
+    layer: Any
+    backward: bool
+    state_dims: tuple[int, ...]
+
+
+def build_passes(
+    config: ModelConfig, weights: Weights, *, cudnn: bool
+) -> tuple[Callable[[Any], Any], list[list[Pass]]]:
+    """Keras layers that hold the weights.
+
+    Args:
+        config: the sizes.
+        weights: by name.
+        cudnn: have cuDNN compute the layers that it can.
+
+    Returns:
+        What makes ids (batch, time) to the first layer's inputs (batch, time, D), and each layer's passes.
+    """
+    lookup, width, kernels = _first_inputs(config, weights)
+    weights = {**weights, **kernels}
+    passes = []
+    for number, (layer, inputs) in enumerate(zip(config.layers, (width, *config.input_dims[1:]), strict=True)):
+        directions = []
+        for prefix in layer.prefixes(number):
+            keras_layer = _keras_layer(layer, cudnn=cudnn)
+            keras_layer.build((None, None, inputs))
+            keras_layer.set_weights([weights[f"{prefix}.{part}"] for part in layer.shapes(inputs)])
+            state_dims = (layer.state_dim, layer.units) if layer.kind == "lstm" else (layer.units,)
+            directions.append(Pass(keras_layer, prefix.endswith("backward"), state_dims))
+        passes.append(directions)
+    return lookup, passes
+
+
+def has_cudnn(layer: LayerConfig) -> bool:
+    """Whether cuDNN has such a layer, in Keras's hands."""
+    return layer.projection is None and layer.reset != "before"
+
+
+def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
+    both: dict[str, Any] = {"return_sequences": True, "return_state": True}
+    if layer.projection is not None:
+        return tf.keras.layers.RNN(ProjectedLSTMCell(layer.units, layer.projection), **both)
+    # True, not "auto": a GPU that can't run cuDNN is an error here, not a silent crawl.
+    both["use_cudnn"] = cudnn and has_cudnn(layer)
+    if layer.kind == "gru":
+        return tf.keras.layers.GRU(layer.units, reset_after=layer.reset == "after", **both)
+    return tf.keras.layers.LSTM(layer.units, **both)
+
+
+def _first_inputs(config: ModelConfig, weights: Weights) -> tuple[Callable[[Any], Any], int, Weights]:
+    """What looks ids up, how wide it makes them, and kernels that go with it in place of the model's.
+
+    A one-hot vector picks a row of the kernel. Of a large vocabulary the vectors would not fit into memory, so
+    the rows of all directions' kernels are looked up, and identities hand them on: exact, for all else is zero.
+    """
+    if config.embedding_dim is not None:
+        table = tf.constant(weights["embedding"])  # (vocab_size + 1, embedding_dim)
+        return lambda ids: tf.gather(table, ids), config.embedding_dim, {}
+    names = [f"{prefix}.kernel" for prefix in config.layers[0].prefixes(0)]
+    rows = np.concatenate([weights[name] for name in names], axis=1)  # (vocab_size, gates of all directions)
+    gates = rows.shape[1]
+    if config.vocab_size <= gates:
+        return lambda ids: tf.one_hot(ids - 1, config.vocab_size), config.vocab_size, {}
+    table = tf.constant(np.concatenate([np.zeros((1, gates), np.float32), rows]))
+    parts = np.split(np.eye(gates, dtype=np.float32), len(names), axis=1)
+    return lambda ids: tf.gather(table, ids), gates, dict(zip(names, parts, strict=True))

@@ -1,0 +1,168 @@
+"""The functions that TensorFlow traces: a whole stack over a batch, and one pass alone.
+
+Batch and time are unknown to a trace, so one serves every shape. A backward pass gets each row's tokens reversed, the
+padding still to their right: there is no mask, and so no masked row that cuDNN could refuse.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from unrolled.model_config import ModelConfig
+from unrolled.outputs import OutputColumn
+from worker.engines.tensorflow.layers import Pass, Weights, build_passes
+
+
+class Stack:
+    """A model's layers on the present device.
+
+    Attributes:
+        state_dims: widths of all states, in the order in which `run` takes and gives them.
+
+    Args:
+        config: the sizes.
+        weights: by name.
+        cudnn: have cuDNN compute the layers that it can.
+    """
+
+    def __init__(self, config: ModelConfig, weights: Weights, *, cudnn: bool) -> None:
+        self._config = config
+        self._lookup, self._passes = build_passes(config, weights, cudnn=cudnn)
+        self.state_dims = tuple(dim for layer in self._passes for each in layer for dim in each.state_dims)
+        self._stacks: dict[tuple[tuple[int, str], ...], Any] = {}
+        self._alone: dict[tuple[int, int], Any] = {}
+
+    def run(self, tokens: Any, lengths: Any, states: Sequence[Any], columns: Sequence[OutputColumn]) -> Any:
+        """All layers over one batch.
+
+        Args:
+            tokens: int32 (batch, time), zeros to the right.
+            lengths: int32 (batch,), real tokens in each row.
+            states: for each of `state_dims` float32 (batch, dim), before the first step.
+            columns: what is wanted.
+
+        Returns:
+            For each column float32 (batch, time, width), or pooled (batch, width), where "mean" is still a sum;
+            and the states after the last step, right only where no layer reads backward.
+        """
+        return self.function(columns)(tokens, lengths, tuple(states))
+
+    def run_pass(self, number: int, direction: int, inputs: Any, states: Sequence[Any]) -> Any:
+        """One pass of one layer, in the order in which its inputs come.
+
+        Args:
+            number: of the layer.
+            direction: which of its passes.
+            inputs: the layer before's outputs, float32 (batch, time, D); for layer 0 ids, int32 (batch, time).
+            states: the pass's own, each float32 (batch, dim).
+
+        Returns:
+            float32 (batch, time, S), and the states after the last step.
+        """
+        key = (number, direction)
+        if key not in self._alone:
+            self._alone[key] = self._trace_pass(self._passes[number][direction], embed=number == 0)
+        return self._alone[key](inputs, tuple(states))
+
+    def pass_state_dims(self, number: int, direction: int) -> tuple[int, ...]:
+        """Widths of the states of one pass."""
+        return self._passes[number][direction].state_dims
+
+    def function(self, columns: Sequence[OutputColumn]) -> Any:
+        """The traced function of these columns."""
+        wanted = tuple((column.layer, column.pool) for column in columns)
+        if wanted not in self._stacks:
+            self._stacks[wanted] = self._trace_stack(wanted)
+        return self._stacks[wanted]
+
+    @property
+    def traces(self) -> int:
+        """How often TensorFlow has traced a function."""
+        return sum(each.experimental_get_tracing_count() for each in (*self._stacks.values(), *self._alone.values()))
+
+    def _trace_stack(self, wanted: tuple[tuple[int, str], ...]) -> Any:
+        deepest = max(layer for layer, _ in wanted)
+
+        @tf.function(  # type: ignore[untyped-decorator]  # TensorFlow has no types
+            input_signature=[
+                tf.TensorSpec((None, None), tf.int32),
+                tf.TensorSpec((None,), tf.int32),
+                tuple(tf.TensorSpec((None, dim), tf.float32) for dim in self.state_dims),
+            ]
+        )
+        def stack(tokens: Any, lengths: Any, states: Any) -> Any:
+            sequence = self._lookup(tokens)  # (batch, time, D)
+            left, after = list(states), []
+            results: dict[tuple[int, str], Any] = {}
+            for number, (layer, passes) in enumerate(zip(self._config.layers, self._passes, strict=True)):
+                if number > deepest:
+                    after += left  # nobody asks for these layers
+                    break
+                directions = []
+                for each in passes:
+                    before, left = left[: len(each.state_dims)], left[len(each.state_dims) :]
+                    outputs, state = _run_pass(each, sequence, lengths, before)
+                    directions.append(outputs)
+                    after += state
+                outputs = tf.concat(directions, axis=2) if len(directions) > 1 else directions[0]
+                sequence = outputs + sequence if layer.residual else outputs  # (batch, time, output_dim)
+                results |= {(n, pool): _pooled(pool, sequence, lengths) for n, pool in wanted if n == number}
+            return [results[each] for each in wanted], after
+
+        return stack
+
+    def _trace_pass(self, each: Pass, *, embed: bool) -> Any:
+        inputs = tf.TensorSpec((None, None), tf.int32)
+        if not embed:
+            inputs = tf.TensorSpec((None, None, each.layer.cell.kernel.shape[0]), tf.float32)
+
+        @tf.function(  # type: ignore[untyped-decorator]  # as above
+            input_signature=[inputs, tuple(tf.TensorSpec((None, dim), tf.float32) for dim in each.state_dims)]
+        )
+        def alone(inputs: Any, states: Any) -> Any:
+            outputs, *after = each.layer(self._lookup(inputs) if embed else inputs, initial_state=list(states))
+            return outputs, after
+
+        return alone
+
+
+def _run_pass(each: Pass, sequence: Any, lengths: Any, states: list[Any]) -> tuple[Any, list[Any]]:
+    if not each.backward:
+        outputs, *after = each.layer(sequence, initial_state=states)
+        return outputs, after
+    outputs, *after = each.layer(tf.reverse_sequence(sequence, lengths, seq_axis=1), initial_state=states)
+    return tf.reverse_sequence(outputs, lengths, seq_axis=1), after
+
+
+def _pooled(pool: str, sequence: Any, lengths: Any) -> Any:
+    """A batch's outputs (batch, time, width) pooled over each row's real steps: (batch, width); a sum for "mean"."""
+    if pool == "none":
+        return sequence
+    if pool == "first":
+        return sequence[:, 0]
+    if pool == "last":
+        return tf.gather(sequence, tf.maximum(lengths - 1, 0), axis=1, batch_dims=1)
+    real = tf.sequence_mask(lengths, tf.shape(sequence)[1])[:, :, None]  # (batch, time, 1)
+    if pool == "max":
+        return tf.reduce_max(tf.where(real, sequence, sequence.dtype.min), axis=1)
+    return _tree_sum(tf.where(real, sequence, 0.0))
+
+
+def _tree_sum(sequence: Any) -> Any:
+    """The sum over time (batch, time, width) -> (batch, width), the same to the bit whatever zeros follow.
+
+    Neighbours are added, then neighbours of these, and so on: a row's sum has one order in batches of any width.
+    """
+
+    def halve(sequence: Any) -> Any:
+        batch, time, width = tf.unstack(tf.shape(sequence))
+        even = tf.pad(sequence, ((0, 0), (0, time % 2), (0, 0)))
+        pairs = tf.reshape(even, (batch, (time + 1) // 2, 2, width))
+        return (pairs[:, :, 0] + pairs[:, :, 1],)
+
+    shape = tf.TensorShape((None, None, sequence.shape[2]))
+    (summed,) = tf.while_loop(
+        lambda each: tf.shape(each)[1] > 1, halve, (sequence,), shape_invariants=(shape,), parallel_iterations=1
+    )
+    return summed[:, 0]
