@@ -1,0 +1,43 @@
+"""Keras's own LSTM and GRU, given a file's arrays."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import keras
+import numpy as np
+
+if TYPE_CHECKING:
+    from worker.importing.found import Float32, Layer, Pass
+
+
+def run(layer: Layer, inputs: Float32) -> Float32:
+    """(time, D) to (time, outputs): a layer that goes backwards gives its outputs last token first, as Keras does."""
+    made = _built(layer)
+    return np.asarray(keras.ops.convert_to_numpy(made(inputs[None]))[0], np.float32)
+
+
+def _built(layer: Layer) -> Any:
+    if layer.forward is not None and layer.backward is not None:
+        made = keras.layers.Bidirectional(
+            _layer(layer.forward), merge_mode="concat", backward_layer=_layer(layer.backward, go_backwards=True)
+        )
+    else:
+        made = _layer(layer.any_pass, go_backwards=layer.reversed)
+    made.build((None, None, layer.inputs))
+    made.set_weights([array for one in (layer.forward, layer.backward) if one is not None for array in _arrays(one)])
+    return made
+
+
+def _layer(one: Pass, *, go_backwards: bool = False) -> Any:
+    settings = {"return_sequences": True, "go_backwards": go_backwards, "use_bias": "bias" in one.parts}
+    if one.kind == "lstm":
+        return keras.layers.LSTM(one.units, **settings)
+    return keras.layers.GRU(one.units, reset_after=one.reset == "after", **settings)
+
+
+def _arrays(one: Pass) -> list[Float32]:
+    return [one.parts[name].read() for name in ("kernel", "recurrent_kernel", "bias") if name in one.parts]

@@ -1,0 +1,77 @@
+"""A model directory's model in plain NumPy, one token at a time: a third opinion, and float32's rounding."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from unrolled.layer_config import LayerConfig
+    from unrolled.model_config import ModelConfig
+    from worker.importing.found import Float32
+
+    Floats = NDArray[Any]
+
+
+def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
+    """The last layer's state after each of a row's tokens, (time, outputs).
+
+    Args:
+        config: the model's.
+        weights: its tensors.
+        row: ids, each in 1..vocab_size.
+        kind: of the arithmetic, float32 or float64.
+    """
+    if config.embedding_dim is None:
+        inputs = np.eye(config.vocab_size, dtype=kind)[row - 1]
+    else:
+        inputs = weights["embedding"][row].astype(kind)
+    for number, layer in enumerate(config.layers):
+        passes = []
+        for prefix in layer.prefixes(number):
+            parts = {part: weights[f"{prefix}.{part}"].astype(kind) for part in layer.shapes(1)}
+            step = -1 if prefix.endswith("backward") else 1
+            passes.append(_run(layer, inputs[::step], parts)[::step])
+        made = np.concatenate(passes, axis=1)
+        inputs = made + inputs if layer.residual else made
+    return inputs
+
+
+def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:
+    """One direction over one row, (time, D) to (time, S)."""
+    kernel, recurrent, bias = parts["kernel"], parts["recurrent_kernel"], parts["bias"]
+    given = inputs @ kernel + (bias[0] if layer.reset == "after" else bias)  # (time, gates)
+    states = np.zeros((len(inputs) + 1, layer.state_dim), inputs.dtype)
+    cell = np.zeros(layer.units, inputs.dtype)
+    for time, gates in enumerate(given):
+        state = states[time]
+        if layer.kind == "lstm":
+            i, f, candidate, o = np.split(gates + state @ recurrent, 4)
+            cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(candidate)
+            out = _sigmoid(o) * np.tanh(cell)
+            states[time + 1] = out @ parts["projection"] if layer.projection is not None else out
+        else:
+            states[time + 1] = _gru_step(layer, gates, state, recurrent, bias)
+    return states[1:]
+
+
+def _gru_step(layer: LayerConfig, gates: Floats, state: Floats, recurrent: Floats, bias: Floats) -> Floats:
+    units = layer.units
+    product = state @ recurrent[:, : 2 * units] + (bias[1, : 2 * units] if layer.reset == "after" else 0)
+    z, r = np.split(_sigmoid(gates[: 2 * units] + product), 2)
+    to_candidate = recurrent[:, 2 * units :]
+    if layer.reset == "after":
+        candidate = np.tanh(gates[2 * units :] + r * (state @ to_candidate + bias[1, 2 * units :]))
+    else:
+        candidate = np.tanh(gates[2 * units :] + (r * state) @ to_candidate)
+    return np.asarray(z * state + (1 - z) * candidate)
+
+
+def _sigmoid(x: Floats) -> Floats:
+    # Without exponentials that overflow.
+    return np.asarray((1 + np.tanh(x / 2)) / 2)
