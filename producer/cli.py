@@ -57,6 +57,8 @@ COMMANDS = {
         "producer.commands.completion:completion", "Print the script that completes commands in a shell."
     ),
 }
+#: Commands of a group that live on the other side of the house than the group itself.
+MEMBERS = {"model": ("producer.commands.fit:fit",)}
 
 
 class CommandFailedError(click.ClickException):
@@ -117,9 +119,11 @@ def load_command(name: str) -> click.Command:
         CommandFailedError: a package that it needs isn't installed.
     """
     lazy = COMMANDS[name]
-    module, _, attribute = lazy.place.partition(":")
     try:
-        command: click.Command = getattr(import_module(module), attribute)
+        command = _imported(lazy.place)
+        for place in MEMBERS.get(name, ()):
+            if isinstance(command, click.Group):
+                command.add_command(_imported(place))
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] in ("unrolled", "producer", "worker"):
             raise
@@ -127,6 +131,12 @@ def load_command(name: str) -> click.Command:
             f"`unrolled {name}` needs {error.name}, which is missing: pip install 'unrolled[{lazy.extra}]'"
         ) from error
     return with_environment(command)
+
+
+def _imported(place: str) -> click.Command:
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(import_module(module), attribute)
+    return command
 
 
 def with_environment(command: click.Command) -> click.Command:

@@ -1,0 +1,57 @@
+"""Rows of token ids on disk."""
+
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.errors import JobError, TransientError
+from unrolled.token_store import TokenStoreWriter, open_token_store
+
+ROWS = st.lists(st.lists(st.integers(1, 60_000), min_size=1, max_size=9), max_size=30)
+
+
+def stored(directory, rows, vocab_size=60_000, at_once=4):
+    with TokenStoreWriter(directory, "rows", vocab_size) as writer:
+        for start in range(0, len(rows), at_once):
+            writer.add([np.array(row, np.int32) for row in rows[start : start + at_once]])
+    return open_token_store(directory, "rows", vocab_size, writer.rows, writer.tokens)
+
+
+@given(rows=ROWS, vocab_size=st.sampled_from([60_000, 70_000]), block=st.integers(1, 40))
+def test_rows_come_back_and_blocks_hold_each_once(tmp_path_factory, rows, vocab_size, block):
+    """Whatever their lengths, and whether ids take two bytes or four."""
+    store = stored(tmp_path_factory.mktemp("store"), rows, vocab_size)
+    found = []
+    for start, stop in store.blocks(block):
+        assert stop > start
+        bounds = store.bounds(start, stop)
+        found += [store.ids[a:b].tolist() for a, b in pairwise(bounds)]
+    assert found == rows
+
+
+def test_a_small_vocabulary_takes_two_bytes_a_token(tmp_path):
+    """Up to 65,535."""
+    stored(tmp_path, [[1, 2, 3]], 65_535)
+    assert (tmp_path / "rows.tokens").stat().st_size == 6
+    stored(tmp_path, [[1, 2, 3]], 65_536)
+    assert (tmp_path / "rows.tokens").stat().st_size == 12
+
+
+def test_files_of_another_length_are_refused(tmp_path):
+    """With both numbers, and what to do."""
+    stored(tmp_path, [[1, 2, 3]])
+    (tmp_path / "rows.tokens").write_bytes(b"\0" * 5)
+    with pytest.raises(JobError, match=r"rows.tokens: has 5 bytes, not 6; remove"):
+        open_token_store(tmp_path, "rows", 9, 1, 3)
+    (tmp_path / "rows.tokens").unlink()
+    with pytest.raises(JobError, match=r"rows.tokens: can't be read"):
+        open_token_store(tmp_path, "rows", 9, 1, 3)
+
+
+def test_a_directory_that_is_not_there(tmp_path):
+    """Is told with its name."""
+    with pytest.raises(TransientError, match="none: the corpus's token ids can't be kept there"):
+        TokenStoreWriter(tmp_path / "none", "rows", 9)

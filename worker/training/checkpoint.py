@@ -1,0 +1,48 @@
+"""All of a training's state as one file, so that it is there whole or not at all.
+
+The tensors are those of `Network.state`; what isn't a tensor is JSON in the safetensors file's own metadata.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import safe_open
+from safetensors.numpy import load_file, save
+
+from unrolled.errors import JobError
+from unrolled.publishing import publish_bytes
+
+CHECKPOINT_FILE = "checkpoint.safetensors"
+_KEY = "progress"
+
+
+def save_state(path: Path, tensors: dict[str, NDArray[Any]], progress: dict[str, Any]) -> None:
+    """Write a file in place of the one that is there.
+
+    Raises:
+        TransientError: the disk is full or failed.
+    """
+    # Not ascontiguousarray, which makes an array of a scalar.
+    arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
+    publish_bytes(path, save(arrays, metadata={_KEY: json.dumps(progress)}))
+
+
+def load_state(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
+    """What `save_state` wrote; None where there is no file.
+
+    Raises:
+        JobError: the file is damaged.
+    """
+    if not path.exists():
+        return None
+    try:
+        with safe_open(path, framework="numpy") as file:
+            progress = json.loads(file.metadata()[_KEY])
+        return load_file(path), progress
+    except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
+        raise JobError(
+            f"{path}: is no whole checkpoint ({error}); remove it, and the training starts from the beginning"
+        ) from error
