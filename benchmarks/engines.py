@@ -1,185 +1,193 @@
-"""The fused engine against other libraries' LSTMs, on the same rows in one run.
+"""The fused engine against other libraries' LSTMs and the brief's padded way, on the same rows in one run.
 
-Peers get the rows sorted by length over the whole text, each its own best batch size, and are measured on
-batches spread over that order, about `--peer-tokens` real tokens; the fused engine gets the whole pool. All
-are run in turn, `--repeats` times. Printed are real tokens a second (median), and the fused engine's over the
-best peer's of the same precision (median, lowest and highest of the turns). Libraries that are not installed
-are left out: pip install torch onnx onnxruntime openvino tensorflow.
+    pip install -r benchmarks/requirements-peers.txt
+    python benchmarks/engines.py --results benchmarks/results/engines.tsv
+    python benchmarks/engines_chart.py benchmarks/results/engines.tsv docs/engines.svg
 
-    python benchmarks/engines.py --texts prose code --units 128 256 512 1024 --svg docs/engines.svg
+Rates are real tokens a second. Other libraries get the rows of the whole text sorted by length, each in batches of the
+size at which it is quickest, and are timed on batches spread evenly over that order, `--seconds` long. The fused engine
+gets whole pools in the order of the text, a pool a turn. So does the tensorflow engine, with one pool of about
+`--seconds`. All take turns, `--repeats` times, and ratios are those of turns; a first turn isn't counted. Every
+contestant's states are held against exact ones. A library that isn't installed is listed as absent.
+
+All takes about three hours on two cores; `--texts`, `--units`, `--threads` and so on run parts of it, and the file of
+results takes up what each has found.
 """
 
 import argparse
 import dataclasses
+import multiprocessing
 import os
+import platform
 import statistics
 import tempfile
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
-from engines_chart import write_chart
-from engines_peers import Run, peers
+from engines_contest import Batched, Contestant, Pooled, pools_of, take_turns, timed
+from engines_model import exact_states, make_model, take
+from engines_peak import peaks
+from engines_peers import PEERS
+from engines_results import OURS, Figure, best_peer, merge, ratios
 from engines_texts import TEXTS, VOCAB, rows_of
-from numpy.typing import NDArray
 
-from unrolled.model_directory import ModelConfig, save_model
+from unrolled.model_directory import ModelDirectory
 from unrolled.ragged import Ragged
-from worker.engines.fused import FusedEngine
 
-BATCH_SIZES = (16, 32, 64, 128)
-
-
-@dataclasses.dataclass
-class Contestant:
-    """Something that computes `tokens` real tokens in one turn."""
-
-    name: str
-    precision: str
-    tokens: int
-    turn: Callable[[], Any]
-    rates: list[float] = dataclasses.field(default_factory=list)
-
-    def take_turn(self) -> None:
-        """Run once and note the rate."""
-        start = time.perf_counter()
-        self.turn()
-        self.rates.append(self.tokens / (time.perf_counter() - start))
+EMBEDDING, WIDE = int(VOCAB**0.25), 256
+# Short rows and few: exact states cost some seconds at 1,024 units.
+CHECKED_ROWS, CHECKED_LENGTH = 16, 48
 
 
-def batches_of(rows: Ragged, size: int, tokens: int) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-    """Padded batches of rows sorted by length, longest first, spread over all until `tokens` are there."""
-    order = np.argsort(-rows.lengths, kind="stable")
-    groups = [order[k : k + size] for k in range(0, len(order), size)]
-    random = np.random.default_rng(0)
-    chosen: list[tuple[NDArray[np.int64], NDArray[np.int64]]] = []
-    for group in random.permutation(len(groups)):
-        if tokens <= 0:
-            break
-        lengths = rows.lengths[groups[group]]
-        ids = np.zeros((len(lengths), lengths.max()), np.int64)
-        for k, row in enumerate(groups[group]):
-            ids[k, : lengths[k]] = rows.values[rows.offsets[row] : rows.offsets[row + 1]]
-        chosen.append((ids, lengths))
-        tokens -= int(lengths.sum())
-    return chosen
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """What contestants have in common."""
+
+    text: str
+    units: int
+    embedding: int
+    threads: int
 
 
-def peer_contestant(name: str, precision: str, run: Run, rows: Ragged, tokens: int) -> Contestant:
-    """A peer at the batch size at which it is fastest on a quarter of the tokens."""
-
-    def contestant(size: int, amount: int) -> Contestant:
-        batches = batches_of(rows, size, amount)
-        real = int(sum(lengths.sum() for _, lengths in batches))
-        return Contestant(f"{name} ({size})", precision, real, lambda: [run(*batch) for batch in batches])
-
-    trials = {}
-    for size in BATCH_SIZES:
-        trial = contestant(size, tokens // 4)
-        trial.take_turn()  # shapes that are new cost compilation
-        trial.take_turn()
-        trials[size] = trial.rates[-1]
-    return contestant(max(trials, key=lambda size: trials[size]), tokens)
+def contestants(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
+    """All that were asked for and are here."""
+    for name in options.contestants:
+        try:
+            if name == "fused":
+                yield from fused(model, rows, group, options)
+            elif name == "tensorflow":
+                yield tensorflow(model, rows, group, options)
+            for make in PEERS.get(name, ()):
+                yield Batched(make(model, group.threads), rows, options.seconds, options.batch_sizes)
+        except ImportError as error:
+            print(f"  absent: {name} ({error})")
 
 
-def contest(rows: Ragged, config: ModelConfig, options: argparse.Namespace, threads: int) -> list[Contestant]:
-    """Make all contestants for one model and let them take turns."""
-    random = np.random.default_rng(config.num_lstm_units)
-    weights = {
-        name: random.uniform(-1, 1, shape).astype(np.float32) / np.sqrt(shape[0], dtype=np.float32)
-        for name, shape in config.shapes().items()
-    }
-    contestants = []
+def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
+    from worker.engines.fused import FusedEngine, library  # noqa: PLC0415 - the kernel may not be built
+
+    if reason := library.why_unavailable():
+        raise ImportError(reason)
+    pools = pools_of(rows, options.pool_tokens)
+    for precision in ("float32", "bfloat16"):
+        yield Pooled(OURS, FusedEngine(model, precision, group.threads), group.units, pools)
+
+
+def tensorflow(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Contestant:
+    from worker.engines.tensorflow import TensorFlowEngine  # noqa: PLC0415 - may not be installed
+
+    engine = TensorFlowEngine(model, device="cpu", threads=group.threads)
+
+    def contestant(tokens: float) -> Contestant:
+        count = min(rows.rows, max(1, round(tokens / len(rows.values) * rows.rows)))
+        chosen = ((np.arange(count) + 0.5) * rows.rows / count).astype(int)
+        return Pooled("tensorflow engine", engine, group.units, [take(rows, chosen)])
+
+    trial = contestant(5_000)
+    trial.turn(0)
+    return contestant(timed(trial.turn, 0) * options.seconds)
+
+
+def run(group: Group, options: argparse.Namespace) -> list[Figure]:
+    """Let everybody take turns on one text with one model; prints what comes of it."""
+    text = rows_of(group.text)
+    rows = text.take(0, min(text.rows, options.rows or text.rows))
+    print(f"{group.text} ({rows.rows:,} rows, {len(rows.values):,} tokens), {group.units} units,", end=" ")
+    print(f"embedding {group.embedding}, {group.threads} thread{'s' if group.threads > 1 else ''}", flush=True)
+
+    def figure(
+        contestant: str, precision: str, detail: str, difference: float, unit: str, rates: list[float]
+    ) -> Figure:
+        return Figure(
+            f"{processor()}, {os.cpu_count()} cores", group.text, rows.rows, len(rows.values), group.units,
+            group.embedding, group.threads, precision, contestant, detail, difference, unit, tuple(rates),
+        )  # fmt: skip
+
     with tempfile.TemporaryDirectory() as directory:
-        model = save_model(directory, config, weights)
-        output = np.zeros((len(rows.values), config.num_lstm_units), np.float32)
-        for precision in ("float32", "bfloat16"):
-            engine = FusedEngine(model, precision, threads)
-            contestants.append(
-                Contestant("fused", precision, len(rows.values), lambda e=engine: e.compute([rows], [output]))
-            )
-        # Wide models are slow: what a turn computes falls with the arithmetic of a token.
-        tokens = max(2_000, int(options.peer_tokens * (128 / config.num_lstm_units) ** 2))
-        for name, precision, make in peers(model, threads):
-            try:
-                run = make()
-            except ImportError as error:
-                print(f"  {name}: left out ({error})")
-                continue
-            contestants.append(peer_contestant(name, precision, run, rows, tokens))
-        for repeat in range(options.repeats + 1):
-            for contestant in contestants:
-                contestant.take_turn()
-                if repeat == 0:  # touches the memory for the first time
-                    contestant.rates.clear()
-    return contestants
+        model = make_model(directory, VOCAB, int(rows.lengths.max()), group.units, group.embedding)
+        everybody = list(contestants(model, rows, group, options))
+        few = checked_rows(rows)
+        exact = exact_states(model, few)
+        differences = [float(f"{np.abs(one.states(few) - exact).max():.1e}") for one in everybody]
+        rates = take_turns(everybody, options.repeats)
+    figures = [
+        figure(one.name, one.precision, one.detail, difference, "tokens/s", found)
+        for one, difference, found in zip(everybody, differences, rates, strict=True)
+    ]
+    top = peaks(group.threads)
+    figures += [figure(name, kind, "", 0.0, "operations/s", [rate]) for (name, kind), rate in top.items()]
+    report(figures)
+    return figures
 
 
-def matmul_peaks(threads: int) -> dict[str, float]:
-    """The largest product's rate that PyTorch reaches, operations a second by precision."""
-    try:
-        import torch  # noqa: PLC0415 (optional, as every peer)
-    except ImportError:
-        return {}
-    torch.set_num_threads(threads)
-    peaks = {}
+def checked_rows(rows: Ragged) -> Ragged:
+    """A few rows of all lengths up to a bound."""
+    order = np.argsort(rows.lengths, kind="stable")
+    order = order[: max(1, np.searchsorted(rows.lengths[order], CHECKED_LENGTH, side="right"))]
+    return take(rows, order[np.linspace(0, len(order) - 1, min(CHECKED_ROWS, len(order))).astype(int)])
+
+
+def report(figures: list[Figure]) -> None:
+    """Print a table, and the fused engine's rate over the best peer's."""
     for precision in ("float32", "bfloat16"):
-        a = torch.rand(2048, 2048).to(getattr(torch, precision))
-        best = float("inf")
-        for _ in range(5):
-            start = time.perf_counter()
-            a @ a
-            best = min(best, time.perf_counter() - start)
-        peaks[precision] = 2 * 2048**3 / best
-    return peaks
+        some = [figure for figure in figures if figure.precision == precision]
+        for f in sorted((f for f in some if f.unit == "tokens/s"), key=lambda f: -f.rate):
+            print(f"  {precision:9} {f.contestant:18} {f.rate:12,.0f} tokens/s ({min(f.rates):,.0f}-", end="")
+            print(f"{max(f.rates):,.0f}), {f.detail}, off by {f.difference:.1e} at most")
+        ours, peer = next((f for f in some if f.contestant == OURS), None), best_peer(some, precision)
+        if ours and peer:
+            found = ratios(ours, peer)
+            print(f"  {precision:9} {OURS} / {peer.contestant}: {statistics.median(found):.2f}", end=" ")
+            print(f"({found[0]:.2f}-{found[-1]:.2f})")
+        for f in some:
+            if f.unit == "operations/s":
+                print(f"  {precision:9} {f.contestant}: {f.rate / 1e9:,.0f} GFLOP/s", flush=True)
 
 
-def report(contestants: list[Contestant]) -> dict[str, tuple[float, float]]:
-    """Print a table; for each precision the fused engine's rate and the best peer's."""
-    best = {}
-    for precision in ("float32", "bfloat16"):
-        fused, *others = [c for c in contestants if c.precision == precision]
-        for contestant in (fused, *others):
-            print(f"  {precision:9} {contestant.name:28} {statistics.median(contestant.rates):12,.0f} tokens/s")
-        if others:
-            peer = max(others, key=lambda c: statistics.median(c.rates))
-            ratios = [ours / theirs for ours, theirs in zip(fused.rates, peer.rates, strict=True)]
-            print(
-                f"  {precision:9} fused / best peer: {statistics.median(ratios):.2f} "
-                f"({min(ratios):.2f}-{max(ratios):.2f})",
-                flush=True,
-            )
-            best[precision] = (statistics.median(fused.rates), statistics.median(peer.rates))
-    return best
+def processor() -> str:
+    """Its name, as Linux tells it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
 
 
 def main() -> None:
-    """Run every combination asked for."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    """Run every group asked for, each in a process of its own: TensorFlow takes its threads once."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", nargs="+", choices=TEXTS, default=list(TEXTS))
     parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512, 1024])
-    parser.add_argument("--embedding", type=int, default=int(VOCAB**0.25))
+    parser.add_argument(
+        "--embeddings", type=int, nargs="+", help=f"else {EMBEDDING}, and {WIDE} for prose at 512 units too"
+    )
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    names = ["fused", "tensorflow", *PEERS]
+    parser.add_argument("--contestants", nargs="+", choices=names, default=names)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn; the fused engine's last a pool")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--peer-tokens", type=int, default=200_000, help="a turn's at 128 units")
-    parser.add_argument("--rows", type=int, help="only so many rows of each text, for a quick look")
-    parser.add_argument("--svg", help="write a chart there")
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 32, 64, 128, 256])
+    parser.add_argument("--pool-tokens", type=int, default=2**19, help="most in one pool of the fused engine")
+    parser.add_argument("--rows", type=int, help="only the first of each text, for a quick look")
+    parser.add_argument("--results", type=Path, help="put the figures into this file")
     options = parser.parse_args()
-    bars = []
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of the processes that follow
+    spawn = multiprocessing.get_context("spawn")
+    for group in groups_of(options):
+        with spawn.Pool(1) as process:
+            figures = process.apply(run, (group, options))
+        if options.results:
+            merge(options.results, figures)
+
+
+def groups_of(options: argparse.Namespace) -> Iterator[Group]:
+    """Every combination."""
     for threads in options.threads:
-        peaks = ", ".join(f"{name} {rate / 1e9:.0f}" for name, rate in matmul_peaks(threads).items())
-        print(f"{threads} of {os.cpu_count()} processors, largest matrix product GFLOP/s: {peaks or 'no PyTorch'}")
         for text in options.texts:
-            rows = rows_of(text)
-            rows = rows.take(0, min(rows.rows, options.rows or rows.rows))
-            print(f"{text}: {rows.rows} rows, {len(rows.values)} tokens")
             for units in options.units:
-                print(f" {units} units, embedding {options.embedding}, {threads} threads", flush=True)
-                best = report(contest(rows, ModelConfig(VOCAB, 1000, units, 2, options.embedding), options, threads))
-                bars += [(f"{text} {units} {name}", threads, *pair) for name, pair in best.items()]
-    if options.svg:
-        write_chart(options.svg, [(label, *pair) for label, t, *pair in bars if t == max(options.threads)])
+                wide = text == "prose" and units == 512
+                for embedding in options.embeddings or ([EMBEDDING, WIDE] if wide else [EMBEDDING]):
+                    yield Group(text, units, embedding, threads)
 
 
 if __name__ == "__main__":

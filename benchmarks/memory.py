@@ -39,7 +39,7 @@ def main() -> None:
     peaks = []
     with tempfile.TemporaryDirectory(prefix="unrolled-memory-") as folder:
         os.chdir(folder)
-        config = ModelConfig(
+        config = ModelConfig.stacked(
             vocab_size=VOCABULARY, max_length=64, num_lstm_units=arguments.units, num_lstm_layers=2, embedding_dim=8
         )
         save_model(Path("model"), config, new_weights(config, 1))

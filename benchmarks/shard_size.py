@@ -44,7 +44,7 @@ def main() -> None:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unrolled-shards-") as folder:
         os.chdir(folder)
-        config = ModelConfig(
+        config = ModelConfig.stacked(
             vocab_size=VOCABULARY, max_length=128, num_lstm_units=arguments.units, num_lstm_layers=2, embedding_dim=10
         )
         model = save_model(Path("model"), config, new_weights(config, 1))

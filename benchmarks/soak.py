@@ -42,7 +42,7 @@ def main() -> int:
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unrolled-soak-") as folder:
         os.chdir(folder)
-        config = ModelConfig(
+        config = ModelConfig.stacked(
             vocab_size=VOCABULARY, max_length=64, num_lstm_units=64, num_lstm_layers=2, embedding_dim=8
         )
         save_model(Path("model"), config, new_weights(config, 1))

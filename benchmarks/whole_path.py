@@ -1,13 +1,16 @@
 """The brief's padded way, the engine alone, and the whole path from `enqueue` to published files, on the same text.
 
-    python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--repeats 3]
+    python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--copies 4] [--repeats 3]
 
-The text is the standard library's docstrings, cut into sentences. All rates are real tokens per second. The padded way
+The text is the standard library's docstrings, cut into sentences, `--copies` times one after the other: a copy is
+larger than a pool, so no prefix is shared with the next. All rates are real tokens per second. The padded way
 runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded
 to `max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and
 the `enqueue` command; its clock runs from the start of `enqueue` to the last published file. Broker and worker stay
 from job to job, and the first job, which touches the worker's memory for the first time, isn't counted; nor is it for
-the engine alone. The three take turns, so that a change of the machine's speed meets all of them.
+the engine alone. The three take turns, so that a change of the machine's speed meets all of them. Processor seconds
+are told of everything that took part: whatever isn't the worker's own engine is missing to it on a machine with no
+processor to spare.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ import argparse
 import json
 import os
 import platform
+import resource
 import shutil
 import statistics
 import subprocess
@@ -25,6 +29,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import redis
 
 from producer.broker import EmbeddedBroker
@@ -35,6 +40,7 @@ from unrolled.job import open_job
 from unrolled.ledger import Ledger
 from unrolled.manifest import read_manifest
 from unrolled.model_directory import open_model
+from unrolled.outputs import OutputSpec
 from unrolled.ragged import Ragged
 
 MAX_LENGTH, BATCH = 128, 64
@@ -46,6 +52,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--rows", type=int, default=0, help="0 for all sentences")
+    parser.add_argument("--copies", type=int, default=4)
     parser.add_argument("--padded-rows", type=int, default=1280)
     parser.add_argument("--repeats", type=int, default=3)
     arguments = parser.parse_args()
@@ -56,19 +63,23 @@ def main() -> None:
         figures: dict[str, list[float]] = {"padded way": [], "engine alone": [], "whole path": []}
         stages: list[dict[str, float]] = []
         site = Site(arguments)
-        for number in range(arguments.repeats):
-            figures["padded way"].append(padded())
-            figures["engine alone"].append(engine())
-            rate, stage = site.whole_path(f"out-{number}")
-            figures["whole path"].append(rate)
-            stages.append(stage)
-        site.close()
+        try:
+            site.whole_path("warm-up")
+            for number in range(arguments.repeats):
+                figures["padded way"].append(padded())
+                figures["engine alone"].append(engine())
+                rate, stage = site.whole_path(f"out-{number}")
+                figures["whole path"].append(rate)
+                stages.append(stage)
+        finally:
+            site.close()
         report(figures, stages, rows)
 
 
 def prepare(arguments: argparse.Namespace) -> list[np.ndarray]:
     """Write the corpus, a model and its tokenizer; the rows as token ids."""
-    corpus = list(sentences())[: arguments.rows or None]
+    once = list(sentences())[: arguments.rows or None]
+    corpus = [(f"{copy}:{i}", text) for copy in range(arguments.copies) for i, text in once]
     Path("text.jsonl").write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in corpus))
     unrolled("model", "new", "model", "--vocab-size", 10000, "--max-length", MAX_LENGTH,
              "--lstm-units", arguments.units, "--lstm-layers", 2)  # fmt: skip
@@ -111,7 +122,8 @@ def engine_alone(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa
     from worker.settings import Settings  # noqa: PLC0415 - as above
 
     settings = Settings(broker="redis://unused", model=Path("model"), engine=arguments.engine)
-    engine = choose_engine(settings, open_model("model"))
+    model = open_model("model")
+    engine, columns = choose_engine(settings, model), OutputSpec().columns(model.config)
     print(engine.description)
     pools, tokens = [[]], 0
     for row in rows:
@@ -122,12 +134,12 @@ def engine_alone(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa
         tokens += len(row)
     ragged = [Ragged(np.concatenate(p), np.concatenate(([0], np.cumsum([len(r) for r in p])))) for p in pools]
     outputs = [np.zeros((r.values.size, arguments.units), np.float32) for r in ragged]
-    engine.compute(ragged[-1:], outputs[-1:])
+    engine.compute(ragged[-1:], [outputs[-1:]], columns)
 
     def measure() -> float:
         began = time.perf_counter()
         for pool, output in zip(ragged, outputs, strict=True):
-            engine.compute([pool], [output])
+            engine.compute([pool], [[output]], columns)
         return sum(r.values.size for r in ragged) / (time.perf_counter() - began)
 
     return measure
@@ -153,11 +165,10 @@ class Site:
         self._ledger = Ledger(client, "unrolled", open_model("model").fingerprint)
         while not self._ledger.workers():
             time.sleep(0.05)
-        self.whole_path("warm-up")
 
     def whole_path(self, name: str) -> tuple[float, dict[str, float]]:
         """One job through everything: real tokens per second, and the seconds of each stage."""
-        before = self._counted()
+        before, cpu_before = self._counted(), self._cpu_seconds()
         began = time.perf_counter()
         command = [sys.executable, "-m", "producer", "enqueue", "text.jsonl", "--model", "model", "--out", name]
         subprocess.run(command, env=self._environment, check=True, capture_output=True)
@@ -166,18 +177,30 @@ class Site:
         while len(directory.published()) < len(manifest.entries):
             time.sleep(0.02)
         seconds = time.perf_counter() - began
-        after = self._counted()
+        cpu, after = self._cpu_seconds(), self._counted()
         shutil.rmtree(name)
         stages = {
-            stage: after[f"{stage}_seconds"] - before[f"{stage}_seconds"] for stage in ("read", "compute", "write")
+            f"seconds in {stage}": after[f"{stage}_seconds"] - before[f"{stage}_seconds"]
+            for stage in ("read", "plan", "compute", "write")
         }
-        return manifest.tokens / seconds, {"enqueue": queued, **stages, "whole": seconds}
+        stages |= {f"processor seconds of the {part}": cpu[part] - cpu_before[part] for part in cpu}
+        return manifest.tokens / seconds, {"seconds in enqueue": queued, **stages, "seconds in all": seconds}
 
     def close(self) -> None:
         """End both."""
         self._worker.terminate()
         self._worker.wait()
         self._broker.stop()
+
+    def _cpu_seconds(self) -> dict[str, float]:
+        """Of user and system, since the start of each."""
+        processes = {"worker": self._worker.pid, "broker": self._broker.process_id}
+        times = {part: psutil.Process(pid).cpu_times() for part, pid in processes.items()}
+        ended = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return {
+            "producer": ended.ru_utime + ended.ru_stime,
+            **{part: found.user + found.system for part, found in times.items()},
+        }
 
     def _counted(self) -> dict[str, float]:
         time.sleep(2.5)  # a heartbeat comes at least every two seconds
@@ -194,9 +217,12 @@ def report(figures: dict[str, list[float]], stages: list[dict[str, float]], rows
     for name, values in figures.items():
         print(f"{name:13} {middle[name]:12,.0f} tokens/s   ({min(values):,.0f} to {max(values):,.0f})")
     print(f"engine / padded way: {middle['engine alone'] / middle['padded way']:.2f}")
-    print(f"whole path / engine: {middle['whole path'] / middle['engine alone']:.2f}")
+    shares = [whole / alone for whole, alone in zip(figures["whole path"], figures["engine alone"], strict=True)]
+    print(
+        f"whole path / engine, turn by turn: {statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
+    )
     for name in stages[0]:
-        print(f"seconds in {name:8} {statistics.median(stage[name] for stage in stages):8.2f}")
+        print(f"{name:32} {statistics.median(stage[name] for stage in stages):8.2f}")
 
 
 if __name__ == "__main__":

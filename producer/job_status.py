@@ -24,6 +24,8 @@ class WorkerStatus:
         longest_seconds: since it took the one that it has held longest.
         tokens_per_second: real tokens per second of its engine's time.
         busy_share: of its time, with the engine at work.
+        computed_share: of real tokens, those that were computed; the others shared a prefix. 0 before the first.
+        read_seconds, plan_seconds, compute_seconds, write_seconds: since its start; those of all its threads.
         lease_seconds: how long it may be silent; None where it didn't tell.
     """
 
@@ -34,6 +36,11 @@ class WorkerStatus:
     longest_seconds: float
     tokens_per_second: float
     busy_share: float
+    computed_share: float = 0.0
+    read_seconds: float = 0.0
+    plan_seconds: float = 0.0
+    compute_seconds: float = 0.0
+    write_seconds: float = 0.0
     lease_seconds: float | None = None
 
 
@@ -131,6 +138,11 @@ def worker_status(name: str, facts: dict[str, Any]) -> WorkerStatus:
         longest_seconds=_number(facts, "longest_seconds"),
         tokens_per_second=_number(facts, "tokens_per_second"),
         busy_share=_number(facts, "busy_share"),
+        computed_share=_number(facts, "computed_share"),
+        read_seconds=_number(facts, "read_seconds"),
+        plan_seconds=_number(facts, "plan_seconds"),
+        compute_seconds=_number(facts, "compute_seconds"),
+        write_seconds=_number(facts, "write_seconds"),
         lease_seconds=lease or None,
     )
 

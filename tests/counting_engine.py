@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError
+from unrolled.outputs import OutputColumn
 from unrolled.ragged import Ragged
 
 PLAN_VARIABLE = "COUNTING_PLAN"
@@ -52,27 +53,28 @@ class Plan:
 
 
 class CountingEngine:
-    """Fills outputs[t, u] with (checksum of the row's first t + 1 tokens) + u."""
+    """Fills outputs[t, u] with (checksum of the row's first t + 1 tokens) + u, in any layer, and pools them."""
 
     name = "counting"
     precision = "float32"
     description = "counts"
 
-    def __init__(self, units: int, plan: Plan) -> None:
-        self.units = units
+    def __init__(self, plan: Plan) -> None:
         self._plan = plan
 
-    def compute(self, shards: Sequence[Ragged], outputs: Sequence[NDArray[np.float32]]) -> None:
+    def compute(
+        self,
+        shards: Sequence[Ragged],
+        outputs: Sequence[Sequence[NDArray[np.float32]]],
+        columns: tuple[OutputColumn, ...],
+    ) -> None:
         note(Path(self._plan.journal), shards)
         while self._plan.gate and not Path(self._plan.gate).exists():
             time.sleep(0.005)
         time.sleep(self._plan.seconds)
         for shard in shards:
             self._misbehave(set(shard.values.tolist()))
-        for shard, output in zip(shards, outputs, strict=True):
-            for row in range(shard.rows):
-                start, stop = shard.offsets[row : row + 2]
-                output[start:stop] = expected_outputs(shard.values[start:stop], self.units)
+        fill(shards, outputs, columns)
 
     def _misbehave(self, tokens: set[int]) -> None:
         if tokens & set(self._plan.kills_on):
@@ -81,6 +83,29 @@ class CountingEngine:
             raise BrokenWorkerError(f"token {min(found)} breaks this engine")
         if found := tokens & set(self._plan.fails_on):
             raise ValueError(f"token {min(found)} can't be computed")
+
+
+def fill(shards, outputs, columns):
+    """Do what an engine does: write each column's array in place."""
+    for shard, arrays in zip(shards, outputs, strict=True):
+        for array, column in zip(arrays, columns, strict=True):
+            assert array.shape == (column.vectors(shard.rows, shard.values.size), column.width)
+            for row in range(shard.rows):
+                start, stop = shard.offsets[row : row + 2]
+                states = expected_outputs(shard.values[start:stop], column.width)
+                if column.per_token:
+                    array[start:stop] = states
+                else:
+                    array[row] = expected_pooled(states, column.pool)
+
+
+def expected_pooled(states, pool):
+    """One vector of a row's, zeros where it has no token."""
+    if not len(states):
+        return np.zeros(states.shape[1], np.float32)
+    if pool == "mean":
+        return states.mean(axis=0, dtype=np.float64).astype(np.float32)
+    return {"max": states.max(axis=0), "last": states[-1], "first": states[0]}[pool]
 
 
 def expected_outputs(tokens: NDArray[np.int32], units: int) -> NDArray[np.float32]:

@@ -14,6 +14,6 @@ if __name__ == "__main__":
         run_worker(
             Settings.from_environ(os.environ),
             "INFO",
-            lambda _, model: CountingEngine(model.config.num_lstm_units, plan),
+            lambda _, __: CountingEngine(plan),
         )
     )

@@ -27,6 +27,7 @@ from unrolled.job import Job, JobDirectory, create_job
 from unrolled.ledger import Ledger
 from unrolled.messages import queue_name
 from unrolled.model_directory import ModelConfig, ModelDirectory, new_weights, save_model
+from unrolled.outputs import OutputSpec
 from worker.assembly import Assembly
 from worker.settings import Settings
 
@@ -54,7 +55,9 @@ def eventually(holds: Callable[[], object], what: str, seconds: float = PATIENCE
 
 def make_model(path: Path, seed: int = 0) -> ModelDirectory:
     """A model directory that costs next to nothing to open."""
-    config = ModelConfig(vocab_size=VOCABULARY, max_length=64, num_lstm_units=UNITS, num_lstm_layers=1, embedding_dim=1)
+    config = ModelConfig.stacked(
+        vocab_size=VOCABULARY, max_length=64, num_lstm_units=UNITS, num_lstm_layers=1, embedding_dim=1
+    )
     return save_model(path, config, new_weights(config, seed))
 
 
@@ -190,13 +193,16 @@ class Site:
         self.workers.append(worker)
         return worker
 
-    def job(self, name: str = "out") -> JobDirectory:
+    def job(self, name: str = "out", **options: object) -> JobDirectory:
         """An empty job; its name makes it another."""
-        return create_job(self.root / name, Job(self.model.fingerprint, (name,), {"shard_tokens": 1}))
+        stored = {**OutputSpec().to_options(), **options, "shard_tokens": 1}
+        return create_job(self.root / name, Job(self.model.fingerprint, (name,), stored))
 
-    def enqueue(self, rows: list[Row], *, rows_per_shard: int = 2, name: str = "out") -> JobDirectory:
-        """Enter rows as a job, a few to a shard."""
-        directory = self.job(name)
+    def enqueue(
+        self, rows: list[Row], *, rows_per_shard: int = 2, name: str = "out", **options: object
+    ) -> JobDirectory:
+        """Enter rows as a job, a few to a shard; options say what is stored."""
+        directory = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
         enqueuer = Enqueuer(directory, self.queue, live=False, each=lambda _: None)
         enqueuer.run(cuts([rows], cutter, None))
@@ -254,7 +260,7 @@ def worker_parts(
         settings: of the worker; its lease is long unless told otherwise.
     """
     made = Settings.from_environ(site.environ(**{"lease_seconds": 600, "grace_seconds": 0, **settings}))
-    engine = CountingEngine(UNITS, plan or site.plan)
+    engine = CountingEngine(plan or site.plan)
     assembly = Assembly(made, send or (lambda *_: None), lambda: None, lambda *_: engine)
     assembly.start()
     try:

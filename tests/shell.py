@@ -128,7 +128,7 @@ def gone(processes):
 
 def make_model(path, units=UNITS, vocabulary=VOCABULARY, tokenizer_json=None, layers=2):
     """A model that costs next to nothing."""
-    config = ModelConfig(vocabulary, 64, units, layers, 4)
+    config = ModelConfig.stacked(vocabulary, 64, units, layers, 4)
     return save_model(path, config, new_weights(config, 1), tokenizer_json)
 
 

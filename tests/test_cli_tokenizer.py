@@ -37,7 +37,7 @@ def corpus(tmp_path):
 
 @pytest.fixture
 def model(tmp_path):
-    config = ModelConfig(vocab_size=3, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
+    config = ModelConfig.stacked(vocab_size=3, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
     save_model(tmp_path / "model", config, new_weights(config, 0))
     return tmp_path / "model"
 

@@ -113,6 +113,8 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
         ledger.submit(member_of(directory.key, shard), 5, directory.key, str(tmp_path))
     ledger.claim(member_of(directory.key, first), "host-1")
     ledger.beat("host-1", {"engine": "fused", "tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
+    seconds = {"read_seconds": 1.2, "plan_seconds": 0.7, "compute_seconds": 340, "write_seconds": 95}
+    ledger.beat("host-2", {"engine": "fused", "computed_share": 0.924, **seconds})
     bury(directory, third)
     result = run_with(broker, "status", tmp_path)
     assert result.output.splitlines()[3:] == [
@@ -120,6 +122,10 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
         "",
         "worker  model  engine  tokens/s  busy  on board",
         "host-1  this   fused   79.2k     97 %         1",
+        "host-2  this   fused   0         0 %          0",
+        "",
+        "worker  read  plan  compute     write       computed",
+        "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
         (
             f"→ 1 shard(s) were given up, the reasons are in {tmp_path}/_dead; when the cause is gone: "
             f"unrolled retry {tmp_path}"
@@ -521,6 +527,21 @@ def test_show_as_json_has_the_numbers_of_the_files(tmp_path):
     assert found[3]["first"] == rows[3].outputs[0].tolist()
     assert found[3]["last"] == rows[3].outputs[2].tolist()
     assert found[3]["norm"] == pytest.approx(float((rows[3].outputs[2] ** 2).sum() ** 0.5))
+
+
+def test_show_has_whatever_is_stored(tmp_path):
+    """Each column under its name: pooled vectors, and layers' first and last."""
+    directory = finished_job(tmp_path, shards=1, options={"layers": [0, 1], "pool": ["none", "mean"]})
+    rows = list(open_dataset(directory.path))
+    found = [json.loads(line) for line in run("show", tmp_path, "--json").stdout.splitlines()]
+    assert found[0].keys() == {"id", "length", "mask", "outputs_0", "mean_0", "outputs_1", "mean_1"}
+    assert found[3]["outputs_0"]["last"] == rows[3]["outputs_0"][2].tolist()
+    assert found[3]["mean_1"]["vector"] == rows[3]["mean_1"].tolist()
+    assert found[3]["mean_1"]["norm"] == pytest.approx(float((rows[3]["mean_1"] ** 2).sum() ** 0.5))
+    finished_job(tmp_path / "pooled", shards=1, options={"pool": ["max"], "precision": "float16"})
+    lines = run("show", tmp_path / "pooled", "--numbers", "2").stdout.splitlines()
+    assert lines[0].split() == ["id", "length", "mask", "max", "norm"]
+    assert len(lines[1].split()) == 7  # two numbers, and a sign that there are more
 
 
 def test_show_before_the_first_file_says_so(tmp_path):

@@ -11,6 +11,7 @@ from producer.job_status import worker_status
 from producer.status_reader import StatusReader, open_ledger
 from unrolled.errors import JobError, TransientError
 from unrolled.messages import member_of
+from worker.metrics import Metrics
 
 
 @pytest.fixture
@@ -93,12 +94,28 @@ def test_workers_of_every_model_are_told(directory, ledger):
     assert (worker.tokens_per_second, worker.busy_share) == (80_000, 0.5)
 
 
+def test_what_a_worker_counts_is_what_status_shows(directory, ledger):
+    """Every figure of a heartbeat that status shows is one that the worker's metrics have."""
+    metrics = Metrics()
+    metrics.read(0.5)
+    metrics.computed(rows=2, tokens=10, seconds=3.0, stats={"nodes": 8, "plan_seconds": 1.0})
+    metrics.published(4.0)
+    ledger.beat("host-1", metrics.snapshot())
+    (worker,) = StatusReader(directory, ledger).read().queue.workers
+    assert (worker.read_seconds, worker.plan_seconds, worker.compute_seconds, worker.write_seconds) == (0.5, 1, 2, 4)
+    assert worker.computed_share == 0.8
+    assert worker.tokens_per_second == round(10 / 3, 1)
+    assert worker.busy_share > 0
+
+
 @pytest.mark.parametrize("value", ["x" * 10**4, None, [1], -1, float("inf"), float("nan"), 10**400, {}])
 def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     """Whoever may write to Redis may have written it."""
-    names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", "engine")
+    stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share")
+    names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", "engine", *stages)
     worker = worker_status("host", dict.fromkeys(names, value) | {"model": value})
     assert (worker.on_board, worker.tokens_per_second, worker.lease_seconds) == (0, 0, None)
+    assert [getattr(worker, stage) for stage in stages] == [0] * len(stages)
     assert len(worker.engine) <= 20
     assert len(worker.model) <= 64
 

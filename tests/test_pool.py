@@ -6,12 +6,15 @@ from itertools import chain
 
 import numpy as np
 import pytest
+from columns import per_token
 from counting_engine import expected_outputs
+from counting_engine import fill as compute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import eventually
 
 from unrolled.errors import BrokenWorkerError
+from unrolled.outputs import OutputColumn
 from unrolled.ragged import Ragged
 from worker.buffers import Buffers
 from worker.errors import GivenBackError
@@ -19,12 +22,13 @@ from worker.metrics import Metrics
 from worker.pool import Pool
 
 UNITS = 2
+COLUMNS = per_token(UNITS)
 
 
 class Recorder:
     """Computes checksums, notes the shards of each call, and waits at a gate where there is one."""
 
-    name, precision, units, description = "recorder", "float32", UNITS, ""
+    name, precision, description = "recorder", "float32", ""
 
     def __init__(self, error=None, bad=()):
         self.error, self.bad = error, set(bad)
@@ -32,18 +36,15 @@ class Recorder:
         self.gate = threading.Semaphore(0)
         self.gated = False
 
-    def compute(self, shards, outputs):
+    def compute(self, shards, outputs, columns):
         self.calls.append([shard.values.tolist() for shard in shards])
         if self.gated:
             self.gate.acquire()
         if self.error:
             raise self.error
-        for shard, output in zip(shards, outputs, strict=True):
-            if self.bad & set(shard.values.tolist()):
-                raise ValueError("bad")
-            for row in range(shard.rows):
-                start, stop = shard.offsets[row : row + 2]
-                output[start:stop] = expected_outputs(shard.values[start:stop], UNITS)
+        if any(self.bad & set(shard.values.tolist()) for shard in shards):
+            raise ValueError("bad")
+        compute(shards, outputs, columns)
 
 
 def shard_of(*rows):
@@ -64,7 +65,7 @@ def started():
     pools = []
 
     def make(engine, pool_tokens=1000, buffers=None, metrics=None):
-        pool = Pool(engine, buffers or Buffers(UNITS, 2**20), metrics or Metrics(), pool_tokens)
+        pool = Pool(engine, buffers or Buffers(2**20), metrics or Metrics(), pool_tokens)
         pool.start()
         pools.append(pool)
         return pool
@@ -77,10 +78,10 @@ def started():
 def fill(pool, engine, threads, shards):
     """Hold the engine at a first shard while others come in, in order; their futures."""
     engine.gated = True
-    futures = [threads.submit(pool.compute, shards[0])]
+    futures = [threads.submit(pool.compute, shards[0], COLUMNS)]
     eventually(lambda: engine.calls, "the engine at work")
     for number, shard in enumerate(shards[1:], 1):
-        futures.append(threads.submit(pool.compute, shard))
+        futures.append(threads.submit(pool.compute, shard, COLUMNS))
         eventually(lambda number=number: len(pool._waiting) == number, "the shard in the queue")
     return futures
 
@@ -89,8 +90,8 @@ def test_an_idle_engine_starts_at_once(started):
     """A single shard is computed with no wait for company."""
     engine = Recorder()
     shard = shard_of([1, 2], [], [3])
-    computed = started(engine).compute(shard)
-    np.testing.assert_array_equal(computed.outputs, outputs_of(shard))
+    computed = started(engine).compute(shard, COLUMNS)
+    np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
     assert computed.failed == {}
     assert engine.calls == [[[1, 2, 3]]]
 
@@ -105,7 +106,7 @@ def test_everything_that_waits_goes_together(started):
         for _ in range(5):
             engine.gate.release()
         for future, shard in zip(futures, shards, strict=True):
-            np.testing.assert_array_equal(future.result(10).outputs, outputs_of(shard))
+            np.testing.assert_array_equal(future.result(10).outputs[0], outputs_of(shard))
     # 1 | 2 + 2 + 1 | 4 | 9, over the budget, alone | 1
     assert [[len(values) for values in call] for call in engine.calls] == [[1], [2, 2, 1], [4], [9], [1]]
 
@@ -117,14 +118,14 @@ def test_everything_that_waits_goes_together(started):
 )
 def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
     """Whatever comes from many threads in whatever company: outputs are the shard's own, and no array is shared."""
-    pool = Pool(Recorder(), buffers := Buffers(UNITS, 2**20), Metrics(), pool_tokens)
+    pool = Pool(Recorder(), buffers := Buffers(2**20), Metrics(), pool_tokens)
     pool.start()
 
     def travel(shard_rows):
         shard = shard_of(*shard_rows)
-        computed = pool.compute(shard)
-        np.testing.assert_array_equal(computed.outputs, outputs_of(shard))
-        computed.outputs[:] = -1
+        computed = pool.compute(shard, COLUMNS)
+        np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
+        computed.outputs[0][:] = -1
         buffers.give(computed.outputs)
 
     with ThreadPoolExecutor(8) as threads:
@@ -135,7 +136,7 @@ def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
 def test_closing_in_mid_compute_gives_back_at_once(started):
     """Those who wait and those in the engine are told without a wait for it; later ones too."""
     engine = Recorder()
-    buffers = Buffers(UNITS, 2**20)
+    buffers = Buffers(2**20)
     pool = started(engine, buffers=buffers)
     with ThreadPoolExecutor(4) as threads:
         futures = fill(pool, engine, threads, [shard_of([1]), shard_of([2]), shard_of([3])])
@@ -144,7 +145,7 @@ def test_closing_in_mid_compute_gives_back_at_once(started):
             assert isinstance(future.exception(10), GivenBackError)
     assert pool.busy_seconds() > 0
     with pytest.raises(GivenBackError):
-        pool.compute(shard_of([4]))
+        pool.compute(shard_of([4]), COLUMNS)
     engine.gate.release()
     eventually(lambda: pool.busy_seconds() == 0, "the engine idle")
     assert len(engine.calls) == 1
@@ -163,8 +164,8 @@ def test_a_bad_row_costs_its_shard_only_the_row(started):
         engine.gate.release()
         results = [future.result(10) for future in futures]
     assert [set(result.failed) for result in results] == [set(), {1}, set()]
-    np.testing.assert_array_equal(results[1].outputs[[0, 1, 3]], outputs_of(shards[1])[[0, 1, 3]])
-    np.testing.assert_array_equal(results[2].outputs, outputs_of(shards[2]))
+    np.testing.assert_array_equal(results[1].outputs[0][[0, 1, 3]], outputs_of(shards[1])[[0, 1, 3]])
+    np.testing.assert_array_equal(results[2].outputs[0], outputs_of(shards[2]))
 
 
 def test_a_broken_engine_is_told_to_everybody(started):
@@ -178,25 +179,75 @@ def test_a_broken_engine_is_told_to_everybody(started):
         for future in futures:
             assert isinstance(future.exception(10), BrokenWorkerError)
     engine.error = None
-    np.testing.assert_array_equal(pool.compute(shard_of([4])).outputs, outputs_of(shard_of([4])))
+    np.testing.assert_array_equal(pool.compute(shard_of([4]), COLUMNS).outputs[0], outputs_of(shard_of([4])))
 
 
 def test_no_memory_for_outputs_is_told_too(started):
     """What fails before the engine reaches whoever waits; nobody hangs."""
 
     class Full(Buffers):
-        def take(self, _):
+        def take(self, *_):
             raise MemoryError
 
     with pytest.raises(MemoryError):
-        started(Recorder(), buffers=Full(UNITS, 1)).compute(shard_of([1]))
+        started(Recorder(), buffers=Full(1)).compute(shard_of([1]), COLUMNS)
 
 
 def test_a_pool_is_counted(started):
     """Rows and tokens of every pool reach the metrics."""
     metrics = Metrics()
     pool = started(Recorder(), metrics=metrics)
-    pool.compute(shard_of([1, 2], [3]))
+    pool.compute(shard_of([1, 2], [3]), COLUMNS)
     eventually(lambda: metrics.snapshot()["pools"] == 1, "the count")
     assert metrics.snapshot()["rows"] == 2
     assert metrics.snapshot()["tokens"] == 3
+
+
+MEAN = (OutputColumn("mean", 0, "mean", UNITS),)
+
+
+def test_shards_of_one_call_have_the_same_columns(started):
+    """Jobs that store other things wait for their turn, which comes in order; none is left behind."""
+    engine = Recorder()
+    pool = started(engine)
+    kinds = [COLUMNS, COLUMNS, MEAN, COLUMNS, MEAN, MEAN]
+    shards = [shard_of([number]) for number in range(1, 7)]
+    engine.gated = True
+    with ThreadPoolExecutor(10) as threads:
+        futures = []
+        for number, (shard, columns) in enumerate(zip(shards, kinds, strict=True)):
+            futures.append(threads.submit(pool.compute, shard, columns))
+            eventually(lambda number=number: engine.calls and len(pool._waiting) == number, "the shard in the queue")
+        for _ in range(3):
+            engine.gate.release()
+        for future, shard, columns in zip(futures, shards, kinds, strict=True):
+            (found,) = future.result(10).outputs
+            np.testing.assert_array_equal(found, outputs_of(shard))  # rows of one token: each its own mean
+            assert columns in (COLUMNS, MEAN)
+    assert engine.calls == [[[1]], [[2], [4]], [[3], [5], [6]]]
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    rows=st.lists(st.lists(st.integers(1, 50), max_size=5), max_size=20),
+    pool_tokens=st.integers(1, 12),
+    bad=st.sets(st.integers(2, 50), max_size=2),
+)
+def test_a_large_shard_is_computed_some_rows_at_a_time(rows, pool_tokens, bad):
+    """What an engine needs besides its outputs is bounded; the outputs are the same, bad rows are still found."""
+    engine = Recorder(bad=bad)
+    pool = Pool(engine, Buffers(2**20), Metrics(), pool_tokens)
+    pool.start()
+    shard = shard_of(*rows)
+    columns = (*COLUMNS, *MEAN, OutputColumn("last", 0, "last", 3))
+    computed = pool.compute(shard, columns)
+    pool.close()
+    assert all(len(call[0]) <= max([pool_tokens, *map(len, rows)]) for call in engine.calls)
+    assert set(computed.failed) == {number for number, row in enumerate(rows) if bad & set(row)}
+    expected = [np.empty_like(array) for array in computed.outputs]
+    compute([shard], [expected], columns)
+    for number in set(range(len(rows))) - set(computed.failed):
+        start, stop = shard.offsets[number : number + 2]
+        np.testing.assert_array_equal(computed.outputs[0][start:stop], expected[0][start:stop])
+        for found, wanted in zip(computed.outputs[1:], expected[1:], strict=True):
+            np.testing.assert_array_equal(found[number], wanted[number])

@@ -143,3 +143,32 @@ def test_sweeping_a_missing_directory_is_told(tmp_path):
     """The text names the directory."""
     with pytest.raises(TransientError, match="gone"):
         sweep_leftovers(tmp_path / "gone", older_than_seconds=0)
+
+
+def in_page_cache(path):
+    """Whether a file's first page can be read without the disk."""
+    with path.open("rb") as file:
+        try:
+            return os.preadv(file.fileno(), [bytearray(4096)], 0, os.RWF_NOWAIT) > 0
+        except BlockingIOError:
+            return False
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in its page cache")
+def test_a_large_file_leaves_the_page_cache(tmp_path):
+    """With cached=False its content is on the disk alone, and whole; else it stays where a reader finds it soon."""
+    content = os.urandom(4 << 20)
+    paths = {
+        cached: publish(tmp_path, f"part-{cached}", lambda file: file.write(content), cached=cached)
+        for cached in (True, False)
+    }
+    try:
+        found = {cached: in_page_cache(path) for cached, path in paths.items()}
+    except OSError as error:
+        pytest.skip(f"this file system can't tell: {error}")
+    with paths[True].open("rb") as file:
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+    if in_page_cache(paths[True]):
+        pytest.skip("this file system has no other place than the page cache")
+    assert found == {True: True, False: False}
+    assert all(path.read_bytes() == content for path in paths.values())

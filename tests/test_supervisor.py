@@ -68,7 +68,7 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
     ("variables", "said"),
     [
         ({"UNROLLED_ENGINE": "abacus"}, "'abacus' is not one of"),
-        ({"UNROLLED_ENGINE": "tensorflow", "UNROLLED_PRECISION": "bfloat16"}, "take --engine fused for bfloat16"),
+        ({"UNROLLED_ENGINE": "tensorflow", "UNROLLED_ARITHMETIC": "bfloat16"}, "take --engine fused for bfloat16"),
         ({"UNROLLED_THREADS": "0"}, "threads is 0; allowed: 1 or more"),
         ({"UNROLLED_MODEL": "/nowhere"}, "/nowhere: does not exist"),
     ],

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from processes import eventually, make_rows, open_site, worker_parts
 
+from unrolled.manifest import read_manifest
 from unrolled.messages import member_of
 
 LEASE = 1
@@ -29,6 +30,18 @@ def test_a_shard_without_a_message_is_sent_again(site):
     sent = []
     with worker_parts(site, send=lambda *hint: sent.append(hint), lease_seconds=LEASE):
         eventually(lambda: {shard for _, shard in sent} == directory.waiting(), "both sent again")
+
+
+def test_what_was_done_is_logged(site, caplog):
+    """A line on the time since the last one, at the end at the latest."""
+    caplog.set_level(logging.INFO)
+    directory = site.enqueue(make_rows(4))
+    with worker_parts(site, lease_seconds=LEASE) as parts:
+        for shard in sorted(directory.waiting()):
+            assert parts.service.handle(directory.key, shard) == "published"
+    (line,) = texts(caplog, "engine busy")
+    tokens = read_manifest(directory.path).tokens
+    assert line.startswith(f"{len(directory.published())} shard(s), {tokens} tokens in ")
 
 
 def test_leases_are_kept_while_shards_are_on_board(site):

@@ -126,8 +126,9 @@ def test_the_log_of_a_worker_is_calm(site):
     site.wait_done(site.enqueue(make_rows(10)))
     assert worker.stop() == 0
     lines = [line for line in worker.log.splitlines() if line.strip()]
-    assert len(lines) == 4, worker.log
-    for line, said in zip(lines, ("worker.assembly: model", "Connected to", "ready.", "Warm shutdown"), strict=True):
+    assert len(lines) == 5, worker.log
+    told = ("worker.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
+    for line, said in zip(lines, told, strict=True):
         assert said in line
 
 

@@ -31,13 +31,15 @@ _ADVICE = {
 }
 
 
-def publish(directory: Path, name: str, write: Callable[[BinaryIO], object]) -> Path:
+def publish(directory: Path, name: str, write: Callable[[BinaryIO], object], *, cached: bool = True) -> Path:
     """Make a file durable under its name, all at once, in place of one that is there.
 
     Args:
         directory: where the file is to be; it must exist.
         name: of the file, without a directory.
         write: gives the content to the binary file it is called with.
+        cached: whether the content stays in the page cache. What is large and isn't read soon takes others'
+            place there, and each new page of it costs more than one that was just let go.
 
     Returns:
         The file's path.
@@ -52,6 +54,8 @@ def publish(directory: Path, name: str, write: Callable[[BinaryIO], object]) -> 
             write(file)
             file.flush()
             os.fsync(file.fileno())
+            if not cached:
+                _let_go(file)
             temporary.replace(path)
             # The new name itself is durable only when its directory is.
             _sync_directory(directory)
@@ -77,6 +81,13 @@ def _hidden_file(directory: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
             yield temporary, file
         finally:
             temporary.unlink(missing_ok=True)
+
+
+def _let_go(file: BinaryIO) -> None:
+    """Take a durable file's content out of the page cache, where the system can."""
+    if hasattr(os, "posix_fadvise"):
+        with contextlib.suppress(OSError):  # advice
+            os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def _sync_directory(directory: Path) -> None:

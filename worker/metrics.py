@@ -1,9 +1,16 @@
-"""What a worker has done, in numbers; sent with its heartbeat and shown by `unrolled status`."""
+"""What a worker has done, in numbers; sent with its heartbeat, shown by `unrolled status`, and logged now and then."""
 
 from __future__ import annotations
 
 import threading
 import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+#: Shown of a span of time, in this order.
+STAGES = ("read", "plan", "compute", "write")
 
 
 class Metrics:
@@ -16,15 +23,34 @@ class Metrics:
             "shards": 0.0,
             "rows": 0.0,
             "tokens": 0.0,
+            "computed_tokens": 0.0,
             "pools": 0.0,
             "read_seconds": 0.0,
+            "plan_seconds": 0.0,
             "compute_seconds": 0.0,
             "write_seconds": 0.0,
         }
 
-    def computed(self, *, rows: int, tokens: int, seconds: float) -> None:
-        """Count one pool."""
-        self._add(pools=1, rows=rows, tokens=tokens, compute_seconds=seconds)
+    def computed(self, *, rows: int, tokens: int, seconds: float, stats: Mapping[str, float] | None = None) -> None:
+        """Count one pool.
+
+        Args:
+            rows: in it.
+            tokens: real ones.
+            seconds: of the engine.
+            stats: what an engine that shares prefixes tells of it: `nodes`, the tokens that it computed for all
+                of them, and `plan_seconds`; without it every token was computed, and nothing planned.
+        """
+        stats = stats or {}
+        plan = stats.get("plan_seconds", 0.0)
+        self._add(
+            pools=1,
+            rows=rows,
+            tokens=tokens,
+            computed_tokens=stats.get("nodes", tokens),
+            plan_seconds=plan,
+            compute_seconds=seconds - plan,
+        )
 
     def read(self, seconds: float) -> None:
         """Count the reading of one shard."""
@@ -35,19 +61,44 @@ class Metrics:
         self._add(shards=1, write_seconds=seconds)
 
     def snapshot(self) -> dict[str, float]:
-        """All counters, the share of time that the engine was busy, and real tokens per second of its time."""
+        """All counters, and what follows from them.
+
+        `busy_share` is the share of time that the engine was at work, `tokens_per_second` counts real tokens and the
+        engine's time, and `computed_share` is computed over real tokens: what is missing to 1 shared a prefix.
+        """
         with self._lock:
             totals = dict(self._totals)
-        up = time.monotonic() - self._started
-        compute = totals["compute_seconds"]
-        return {
-            **{name: round(value, 3) for name, value in totals.items()},
-            "up_seconds": round(up, 3),
-            "busy_share": round(compute / up, 4) if up else 0.0,
-            "tokens_per_second": round(totals["tokens"] / compute, 1) if compute else 0.0,
-        }
+        totals["up_seconds"] = time.monotonic() - self._started
+        return {**{name: round(value, 3) for name, value in totals.items()}, **_rates(totals)}
 
     def _add(self, **amounts: float) -> None:
         with self._lock:
             for name, amount in amounts.items():
                 self._totals[name] += amount
+
+
+def told(before: Mapping[str, float], now: Mapping[str, float]) -> str | None:
+    """One line for the log on the time between two snapshots; None where nothing was computed or published."""
+    span = {name: now[name] - before.get(name, 0.0) for name in now}
+    if not span["pools"] and not span["shards"]:
+        return None
+    rates = _rates(span)
+    seconds = ", ".join(f"{stage} {span[f'{stage}_seconds']:.1f}" for stage in STAGES)
+    return (
+        f"{span['shards']:.0f} shard(s), {span['tokens']:,.0f} tokens in {span['up_seconds']:.0f} s: "
+        f"engine busy {rates['busy_share']:.0%}, {rates['tokens_per_second']:,.0f} tokens/s, "
+        f"{rates['computed_share']:.0%} of them computed; seconds in {seconds}"
+    )
+
+
+def _rates(totals: Mapping[str, float]) -> dict[str, float]:
+    engine = totals["plan_seconds"] + totals["compute_seconds"]
+    return {
+        "busy_share": round(_over(engine, totals["up_seconds"]), 4),
+        "tokens_per_second": round(_over(totals["tokens"], engine), 1),
+        "computed_share": round(_over(totals["computed_tokens"], totals["tokens"]), 4),
+    }
+
+
+def _over(part: float, whole: float) -> float:
+    return part / whole if whole else 0.0

@@ -10,16 +10,24 @@ from unrolled.schema import FileInfo, ShardId
 from worker.writer import encode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
+    from unrolled.columns import Columns
     from unrolled.job import JobDirectory
     from worker.engines import Engine
     from worker.inbox import ShardRows
 
 
 def publish_part(
-    directory: JobDirectory, shard: str, rows: ShardRows, outputs: NDArray[np.float32], engine: Engine
+    directory: JobDirectory,
+    shard: str,
+    rows: ShardRows,
+    outputs: Sequence[NDArray[np.float32]],
+    columns: Columns,
+    engine: Engine,
 ) -> None:
     """Make a shard's Parquet file durable under its name; doing it twice leaves the same file.
 
@@ -27,10 +35,13 @@ def publish_part(
         directory: of the job.
         shard: its id.
         rows: those that were computed.
-        outputs: float32 (tokens, units) of all the shard's rows, those that failed included.
+        outputs: for each column of vectors float32 (tokens or rows, width) of all the shard's rows, those that failed
+            included.
+        columns: of the file.
         engine: what computed them.
 
     Raises:
+        PayloadError: a number is beyond what the stored precision holds.
         TransientError: the file system refused; nothing is left behind.
     """
     info = FileInfo(
@@ -42,13 +53,18 @@ def publish_part(
         rows=rows.tokens.rows,
         tokens=rows.real.values.size,
     )
-    kept = outputs if rows.kept is None else outputs[rows.kept]
-    with_tokens = bool(directory.job.options.get("with_tokens"))
+    kept: list[NDArray[np.float32]] = list(outputs)
+    if rows.good is not None:
+        kept = [
+            array[rows.kept if column.per_token else rows.good]
+            for array, column in zip(outputs, columns.vectors, strict=True)
+        ]
     path = directory.part(shard)
     publish(
         path.parent,
         path.name,
-        lambda file: encode(file, info, rows.ids.to_pylist(), rows.tokens, kept, with_tokens=with_tokens),
+        lambda file: encode(file, info, rows.ids.to_pylist(), rows.tokens, kept, columns),
+        cached=False,
     )
 
 

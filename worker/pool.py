@@ -1,7 +1,7 @@
 """The pool: the rows of all the shards that wait while the engine is busy, computed together.
 
-The engine starts whenever it is idle and takes everything that waits, up to a budget of tokens: under load the pools
-grow, and an idle worker answers as fast as one shard allows. There is no timer.
+The engine starts whenever it is idle and takes everything that waits for the same columns, up to a budget of tokens:
+under load the pools grow, and an idle worker answers as fast as one shard allows. There is no timer.
 """
 
 from __future__ import annotations
@@ -9,19 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import deque
+from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from itertools import pairwise
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
 
 from unrolled.errors import BrokenWorkerError
 from worker.errors import GivenBackError
-from worker.isolation import compute_isolating
+from worker.isolation import compute_isolating, rows_of
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
+    from unrolled.outputs import OutputColumn
     from unrolled.ragged import Ragged
     from worker.buffers import Buffers
     from worker.engines import Engine
@@ -35,12 +38,21 @@ class Computed:
     """What comes out of the pool for one shard.
 
     Attributes:
-        outputs: float32 (tokens, units); the caller returns it to the buffers when it is written.
+        outputs: for each column float32 (tokens or rows, width); the caller returns them to the buffers when they
+            are written.
         failed: row index → reason, for rows that the engine can't compute.
     """
 
-    outputs: NDArray[np.float32]
+    outputs: list[NDArray[np.float32]]
     failed: dict[int, str] = field(default_factory=dict)
+
+
+class _Waiting(NamedTuple):
+    """A shard that waits for the engine."""
+
+    shard: Ragged
+    columns: tuple[OutputColumn, ...]
+    future: Future[Computed]
 
 
 class Pool:
@@ -50,7 +62,7 @@ class Pool:
         engine: what computes.
         buffers: where outputs are put.
         metrics: told of every pool.
-        pool_tokens: most tokens in one go; a single larger shard still goes, alone.
+        pool_tokens: most tokens in one go. A larger shard goes alone, some of its rows at a time; a larger row alone.
     """
 
     def __init__(self, engine: Engine, buffers: Buffers, metrics: Metrics, pool_tokens: int) -> None:
@@ -59,7 +71,7 @@ class Pool:
         self._metrics = metrics
         self._pool_tokens = pool_tokens
         self._changed = threading.Condition()
-        self._waiting: deque[tuple[Ragged, Future[Computed]]] = deque()
+        self._waiting: deque[_Waiting] = deque()
         self._computing: list[Future[Computed]] = []
         self._closed = False
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
@@ -69,11 +81,12 @@ class Pool:
         """Start the engine's thread."""
         self._thread.start()
 
-    def compute(self, shard: Ragged) -> Computed:
+    def compute(self, shard: Ragged, columns: tuple[OutputColumn, ...]) -> Computed:
         """Put a shard's rows into the pool and wait for their outputs.
 
         Args:
             shard: rows of real tokens.
+            columns: what is computed of them.
 
         Raises:
             GivenBackError: the pool was closed before the outputs were there.
@@ -83,7 +96,7 @@ class Pool:
         with self._changed:
             if self._closed:
                 raise GivenBackError
-            self._waiting.append((shard, future))
+            self._waiting.append(_Waiting(shard, columns, future))
             self._changed.notify()
         return future.result()
 
@@ -91,7 +104,7 @@ class Pool:
         """Send every waiting shard back; what the engine is computing just now is dropped when it is done."""
         with self._changed:
             self._closed = True
-            futures = [future for _, future in self._waiting] + self._computing
+            futures = [waiting.future for waiting in self._waiting] + self._computing
             self._waiting.clear()
             self._changed.notify_all()
         for future in futures:
@@ -108,45 +121,94 @@ class Pool:
             try:
                 self._compute(batch)
             except BaseException as error:  # noqa: BLE001 - every waiting thread must be told
-                for _, future in batch:
-                    _fail(future, error)
+                for waiting in batch:
+                    _fail(waiting.future, error)
             finally:
                 self._busy_since = None
                 with self._changed:
                     self._computing = []
 
-    def _next(self) -> list[tuple[Ragged, Future[Computed]]]:
+    def _next(self) -> list[_Waiting]:
+        """What is computed next: the shard that waits longest, and those that go with it; empty at the end."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._waiting))
-            batch: list[tuple[Ragged, Future[Computed]]] = []
+            batch: list[_Waiting] = []
+            others: list[_Waiting] = []
             tokens = 0
-            while self._waiting and not (batch and tokens + self._waiting[0][0].values.size > self._pool_tokens):
-                batch.append(self._waiting.popleft())
-                tokens += batch[-1][0].values.size
-            self._computing = [future for _, future in batch]
+            while self._waiting:
+                waiting = self._waiting.popleft()
+                # Shards of jobs that store other things stay where they are: their turn comes when they are first.
+                if batch and waiting.columns != batch[0].columns:
+                    others.append(waiting)
+                    continue
+                if batch and tokens + waiting.shard.values.size > self._pool_tokens:
+                    self._waiting.appendleft(waiting)
+                    break
+                batch.append(waiting)
+                tokens += waiting.shard.values.size
+            self._waiting.extendleft(reversed(others))
+            self._computing = [waiting.future for waiting in batch]
             return batch
 
-    def _compute(self, batch: list[tuple[Ragged, Future[Computed]]]) -> None:
-        shards = [shard for shard, _ in batch]
-        outputs = [self._buffers.take(shard.values.size) for shard in shards]
+    def _compute(self, batch: list[_Waiting]) -> None:
+        columns = batch[0].columns
+        shards = [waiting.shard for waiting in batch]
+        outputs = [self._buffers.take(columns, shard.rows, shard.values.size) for shard in shards]
         failed: list[dict[int, str]] = [{} for _ in shards]
+        stats: dict[str, float] = {}
         began = time.perf_counter()
         try:
-            self._engine.compute(shards, outputs)
-        except BrokenWorkerError:
+            if len(shards) > 1:
+                self._engine.compute(shards, outputs, columns)
+                stats = _stats(self._engine)
+            else:
+                stats = self._compute_in_parts(shards[0], outputs[0], columns)
+        except (BrokenWorkerError, GivenBackError):
+            for arrays in outputs:
+                self._buffers.give(arrays)
             raise
         except Exception as error:
             log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
             log.debug("the engine's failure", exc_info=error)
-            failed = [compute_isolating(self._engine, *pair) for pair in zip(shards, outputs, strict=True)]
+            failed = [
+                compute_isolating(self._engine, shard, arrays, columns, self._parts(shard))
+                for shard, arrays in zip(shards, outputs, strict=True)
+            ]
         self._metrics.computed(
             rows=sum(shard.rows for shard in shards),
             tokens=sum(shard.values.size for shard in shards),
             seconds=time.perf_counter() - began,
+            stats=stats,
         )
-        for (_, future), array, reasons in zip(batch, outputs, failed, strict=True):
-            if not _settle(future, Computed(array, reasons)):
-                self._buffers.give(array)
+        for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
+            if not _settle(waiting.future, Computed(arrays, reasons)):
+                self._buffers.give(arrays)
+
+    def _compute_in_parts(
+        self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[OutputColumn, ...]
+    ) -> dict[str, float]:
+        """Compute a shard that goes alone; what its engine tells of all parts."""
+        stats: Counter[str] = Counter()
+        for start, stop in self._parts(shard):
+            if self._closed:
+                raise GivenBackError
+            part = rows_of(shard, outputs, columns, start, stop)
+            self._engine.compute([shard.take(start, stop)], [part], columns)
+            stats.update(_stats(self._engine))
+        return dict(stats)
+
+    def _parts(self, shard: Ragged) -> list[tuple[int, int]]:
+        """Rows that are computed in one go, for what an engine needs besides the outputs grows with them."""
+        cuts = [0]
+        while (start := cuts[-1]) < shard.rows:
+            most = shard.offsets[start] + self._pool_tokens
+            cuts.append(max(int(np.searchsorted(shard.offsets, most, side="right")) - 1, start + 1))
+        return list(pairwise(cuts)) or [(0, 0)]
+
+
+def _stats(engine: Engine) -> dict[str, float]:
+    """What an engine that shares prefixes tells of its last pool; nothing of another."""
+    return getattr(engine, "stats", {})
 
 
 def _settle(future: Future[Computed], result: Computed) -> bool:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import UnrolledError
 from unrolled.messages import member_of
 from unrolled.restoring import enter_waiting
+from worker.metrics import told
 from worker.patience import TRANSIENT
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ log = logging.getLogger(__name__)
 LONGEST_SWEEP_PAUSE = 2.0
 #: A pool that takes longer than this is no sign of health any more.
 LONGEST_POOL_SECONDS = 3600.0
+#: Seconds between two lines in the log on what was done.
+PROGRESS_PAUSE = 60.0
 #: Seconds until a job that Redis forgot, and of which nothing could be entered, is looked at again.
 FORGOTTEN_PAUSE = 30.0
 
@@ -75,6 +78,8 @@ class Watch:
         self._unhealthy = False
         self._forgotten: dict[str, float] = {}
         self._strangers: set[str] = set()
+        self._told = metrics.snapshot()
+        self._tell_next = time.monotonic() + PROGRESS_PAUSE
 
     def start(self) -> None:
         """Start the thread."""
@@ -84,6 +89,7 @@ class Watch:
         """Stop the thread; leases are kept no longer."""
         self._stopped.set()
         self._thread.join(timeout=5)
+        self._tell_progress()
         try:
             self._ledger.leave(self._service.holder)
         except TRANSIENT as error:
@@ -106,6 +112,8 @@ class Watch:
                     log.warning("broker back after %.0f s", time.monotonic() - self._away_since)
                     self._away_since = None
             self._touch_health_file()
+            if time.monotonic() >= self._tell_next:
+                self._tell_progress()
             if self._stopped.wait(self._pause):
                 return
 
@@ -157,6 +165,13 @@ class Watch:
             log.warning("Redis lost shards of job %s; entered %d again", key, count)
         elif not self._ledger.knows(key):  # all that waits is dead, or published: no need to look at it all the time
             self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
+
+    def _tell_progress(self) -> None:
+        now = self._metrics.snapshot()
+        if line := told(self._told, now):
+            log.info("%s", line)
+        self._told = now
+        self._tell_next = time.monotonic() + PROGRESS_PAUSE
 
     def _tell_of_strangers(self) -> None:
         """Say once that shards wait for a model which this worker doesn't serve."""

@@ -55,7 +55,9 @@ def prepare(root: Path, number: int, engine: str) -> Dataset:
     rng = random.Random(number)
     folder = root / f"dataset-{number}"
     folder.mkdir()
-    config = ModelConfig(vocab_size=VOCABULARY, max_length=64, num_lstm_units=24, num_lstm_layers=2, embedding_dim=4)
+    config = ModelConfig.stacked(
+        vocab_size=VOCABULARY, max_length=64, num_lstm_units=24, num_lstm_layers=2, embedding_dim=4
+    )
     save_model(folder / "model", config, new_weights(config, number))
     bad, failing, killing = set(), set(), set()
     lines = []

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.outputs import OutputColumn
 from unrolled.ragged import Ragged
 from worker.cli import run_worker
 from worker.engines.choice import choose_engine
@@ -30,14 +31,19 @@ class Misbehaving:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._engine, name)
 
-    def compute(self, shards: Sequence[Ragged], outputs: Sequence[NDArray[np.float32]]) -> None:
+    def compute(
+        self,
+        shards: Sequence[Ragged],
+        outputs: Sequence[Sequence[NDArray[np.float32]]],
+        columns: tuple[OutputColumn, ...],
+    ) -> None:
         time.sleep(self._seconds)
         tokens = np.concatenate([shard.values for shard in shards])
         if self._kills_on and (tokens == self._kills_on).any():
             os.kill(os.getpid(), signal.SIGKILL)
         if (tokens == self._fails_on).any():
             raise ValueError(f"token {self._fails_on} can't be computed")
-        self._engine.compute(shards, outputs)
+        self._engine.compute(shards, outputs, columns)
 
 
 def fill_disk_while(sentinel: Path) -> None:

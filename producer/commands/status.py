@@ -101,7 +101,10 @@ def report(found: JobStatus, width: int | None = None) -> str:
         f"shards  {found.done:,} done, {split}, {found.dead:,} dead, of {found.shards:,}",
     ]
     if found.queue and found.queue.workers:
-        lines += ["", _workers(found, width or shutil.get_terminal_size().columns)]
+        width = width or shutil.get_terminal_size().columns
+        lines += ["", _workers(found, width)]
+        if stages := _stages(found, width):
+            lines += ["", stages]
     return "\n".join(lines + [f"→ {line}" for line in hints(found).values()])
 
 
@@ -118,6 +121,23 @@ def _workers(found: JobStatus, width: int) -> str:
         for worker in (found.queue.workers if found.queue else ())
     ]
     return table(("worker", "model", "engine", "tokens/s", "busy", "on board"), rows, width)
+
+
+def _stages(found: JobStatus, width: int) -> str:
+    """Where the time of workers that have computed went; read and write are those of several threads."""
+    rows = [
+        (
+            worker.name,
+            duration(worker.read_seconds),
+            duration(worker.plan_seconds),
+            duration(worker.compute_seconds),
+            duration(worker.write_seconds),
+            f"{100 * worker.computed_share:.0f} % of tokens",
+        )
+        for worker in (found.queue.workers if found.queue else ())
+        if worker.computed_share
+    ]
+    return table(("worker", "read", "plan", "compute", "write", "computed"), rows, width) if rows else ""
 
 
 def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus], None]) -> None:

@@ -1,0 +1,214 @@
+"""What a token costs in a job of 10 million tokens against one of 1 million, and the memory that both take.
+
+    python benchmarks/growth.py [--tokens 1000000 10000000] [--units 256] [--engine auto] [--results growth.tsv]
+
+Each size is a job through everything: a broker and a worker of its own, and the `enqueue` command. The text is the
+standard library's docstrings, sentence by sentence, over and over; one round is larger than a pool, so that a longer
+job shares no more prefixes. A first small job warms the worker up. "whole" runs from the start of `enqueue` to the
+last published file, "engine" is the worker's plan and compute; both are microseconds a real token. Peaks are of
+resident memory (VmHWM). Ratios are those of the largest size to the smallest.
+
+With --results, sizes may be run one at a time: figures are added to the file, and ratios formed over all that it has
+for the same settings. A job needs tokens x units x 4 bytes of disk (10 GB by default), which are freed after it.
+"""
+
+import argparse
+import contextlib
+import csv
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import redis
+from memory import complete, peak_mib
+
+from producer.broker import EmbeddedBroker
+from producer.docstrings import sentences
+from unrolled.connection import client_url
+from unrolled.ledger import Ledger
+from unrolled.manifest import read_manifest
+from unrolled.model_directory import open_model
+
+WARM_UP_TOKENS = 300_000
+FIELDS = (
+    "engine",
+    "units",
+    "memory_budget",
+    "tokens",
+    "whole",
+    "engine_part",
+    "producer_mib",
+    "worker_mib",
+    "broker_mib",
+)
+MEASURED = {
+    "whole": "microseconds a token, whole path",
+    "engine_part": "microseconds a token, engine",
+    "producer_mib": "MiB, producer",
+    "worker_mib": "MiB, worker",
+    "broker_mib": "MiB, broker",
+}
+
+
+def main() -> None:
+    """Measure each size and print how the largest stands to the smallest."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 10_000_000])
+    parser.add_argument("--units", type=int, default=256)
+    parser.add_argument("--engine", default="auto")
+    # Both sizes must fill it: with 1 GiB a small job never has so much to hold.
+    parser.add_argument("--memory-budget", default="256M", help="of the worker")
+    parser.add_argument("--results", type=Path, help="add the figures to this file")
+    arguments = parser.parse_args()
+    results = arguments.results.absolute() if arguments.results else None
+    with tempfile.TemporaryDirectory(prefix="unrolled-growth-") as folder, contextlib.chdir(folder):
+        write_text(Path("warm-up.jsonl"), WARM_UP_TOKENS)
+        unrolled("model", "new", "model", "--vocab-size", 10000, "--max-length", 128,
+                 "--lstm-units", arguments.units, "--lstm-layers", 2)  # fmt: skip
+        unrolled("tokenizer", "fit", "warm-up.jsonl", "--vocab-size", 10000, "--out", "model")
+        lines = []
+        for tokens in arguments.tokens:
+            line = measure(tokens, arguments)
+            lines.append(line)
+            print(", ".join(f"{name} {value}" for name, value in line.items()), flush=True)
+            if results:
+                add(results, line)
+    report([line for line in (read(results) if results else lines) if same_settings(line, lines[0])])
+
+
+def write_text(path: Path, tokens: int) -> None:
+    """Sentences of about so many tokens."""
+    with path.open("w") as file:
+        words, number = 0, 0
+        while words < tokens:
+            for name, text in sentences():
+                file.write(json.dumps({"id": f"{number}:{name}", "text": text}) + "\n")
+                words += len(text.split())
+                if words >= tokens:
+                    return
+            number += 1
+
+
+def unrolled(*words: object) -> None:
+    """Run a command line to its end."""
+    subprocess.run([sys.executable, "-m", "producer", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
+
+
+def measure(tokens: int, arguments: argparse.Namespace) -> dict[str, object]:
+    """One job with a broker and a worker of its own."""
+    write_text(Path("text.jsonl"), tokens)
+    with site(arguments) as (environment, worker, broker):
+        ledger = Ledger(redis.Redis.from_url(client_url(broker.url)), "unrolled", open_model("model").fingerprint)
+        peak = {"producer": 0.0, "worker": 0.0, "broker": 0.0}
+        enqueue("warm-up.jsonl", "warm-up", environment, worker, broker, peak)
+        before = counted(ledger)
+        began = time.perf_counter()
+        enqueue("text.jsonl", "out", environment, worker, broker, peak)
+        seconds = time.perf_counter() - began
+        after = counted(ledger)
+    real = read_manifest(Path("out")).tokens
+    shutil.rmtree("out")
+    shutil.rmtree("warm-up")
+    engine = sum(after[name] - before[name] for name in ("plan_seconds", "compute_seconds"))
+    return {
+        "engine": arguments.engine,
+        "units": arguments.units,
+        "memory_budget": arguments.memory_budget,
+        "tokens": real,
+        "whole": round(seconds / real * 1e6, 3),
+        "engine_part": round(engine / real * 1e6, 3),
+        **{f"{name}_mib": round(mib, 1) for name, mib in peak.items()},
+    }
+
+
+@contextlib.contextmanager
+def site(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes], EmbeddedBroker]]:
+    """A broker and a worker, which end with the block."""
+    with EmbeddedBroker() as broker, Path("worker.log").open("ab") as log:
+        environment = {
+            **os.environ,
+            "UNROLLED_BROKER": broker.url,
+            "UNROLLED_MODEL": "model",
+            "UNROLLED_ENGINE": arguments.engine,
+            "UNROLLED_MEMORY_BUDGET": arguments.memory_budget,
+        }
+        worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
+        try:
+            yield environment, worker, broker
+        finally:
+            worker.terminate()
+            worker.wait()
+
+
+def enqueue(
+    text: str,
+    out: str,
+    environment: dict[str, str],
+    worker: subprocess.Popen[bytes],
+    broker: EmbeddedBroker,
+    peak: dict[str, float],
+) -> None:
+    """One job until its last file is published; `peak` takes up the peaks of memory."""
+    producer = subprocess.Popen(
+        [sys.executable, "-m", "producer", "enqueue", text, "--out", out, "--max-queued-tokens", "2000000"],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    while producer.poll() is None or not complete(Path(out)):
+        for name, pid in (("producer", producer.pid), ("worker", worker.pid), ("broker", broker.process_id)):
+            peak[name] = max(peak[name], peak_mib(pid))
+        if worker.poll() is not None or producer.poll() not in (None, 0):
+            raise SystemExit(Path("worker.log").read_text()[-2000:])
+        time.sleep(0.05)
+
+
+def counted(ledger: Ledger) -> dict[str, float]:
+    """The worker's counters, of a heartbeat that came since."""
+    time.sleep(2.5)  # one comes at least every two seconds
+    return next(iter(ledger.workers().values()))
+
+
+def add(path: Path, line: dict[str, object]) -> None:
+    new = not path.exists()
+    with path.open("a", newline="") as file:
+        writer = csv.DictWriter(file, FIELDS, delimiter="\t", lineterminator="\n")
+        if new:
+            writer.writeheader()
+        writer.writerow(line)
+
+
+def read(path: Path) -> list[dict[str, object]]:
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file, delimiter="\t"))
+
+
+def same_settings(line: dict[str, object], other: dict[str, object]) -> bool:
+    return all(str(line[name]) == str(other[name]) for name in ("engine", "units", "memory_budget"))
+
+
+def report(lines: list[dict[str, object]]) -> None:
+    """Medians of the largest size over those of the smallest."""
+    sizes = sorted({int(str(line["tokens"])) for line in lines})
+    if len(sizes) < 2:
+        print("one size alone; run another to see what growth costs")
+        return
+
+    def median(tokens: int, name: str) -> float:
+        return statistics.median(float(str(line[name])) for line in lines if int(str(line["tokens"])) == tokens)
+
+    print(f"{sizes[-1]:,} tokens against {sizes[0]:,}:")
+    for name, label in MEASURED.items():
+        small, large = median(sizes[0], name), median(sizes[-1], name)
+        print(f"  {label:34} {large:9,.2f} against {small:9,.2f}: {large / small:.2f}")
+
+
+if __name__ == "__main__":
+    main()
