@@ -121,7 +121,7 @@ def measure(
     for k, engine in enumerate(engines):
         took = statistics.median(seconds[k])
         print(
-            f"{engine.precision:9} {engine.units:5} {engine.threads:7} {work / took / 1e9:8.1f} "
+            f"{engine.precision:9} {output.shape[1]:5} {engine.threads:7} {work / took / 1e9:8.1f} "
             f"{statistics.median(ratios[k]):7.3f} ({min(ratios[k]):.3f}-{max(ratios[k]):.3f}) "
             f"{statistics.median(cpu_ratios[k]):11.3f} {statistics.median(plans[k]):6.2%} "
             f"{len(shard.values) / took:,.0f}",
