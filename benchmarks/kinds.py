@@ -31,6 +31,7 @@ def kinds(units: int) -> dict[str, ModelConfig]:
         "bidirectional": LayerConfig(units, direction="bidirectional"),
         "gru": LayerConfig(units, "gru"),
         "gru, reset before": LayerConfig(units, "gru", reset="before"),
+        "hard gates": LayerConfig(units, gates="hard_sigmoid"),
         "projected to half": LayerConfig(units, projection=max(units // 2, 1)),
     }
     return {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, (layer,) * 2) for name, layer in layers.items()}

@@ -1,8 +1,10 @@
 """Hypothesis strategies of model configurations of every kind, as small as they come."""
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
-from unrolled.layer_config import DIRECTIONS, RESETS, LayerConfig
+from unrolled.layer_config import DIRECTIONS, GATES, RESETS, LayerConfig
 from unrolled.model_config import ModelConfig
 
 
@@ -10,9 +12,10 @@ from unrolled.model_config import ModelConfig
 def layers(draw, widest):
     """One layer without a residual connection."""
     units, direction = draw(st.integers(1, widest)), draw(st.sampled_from(DIRECTIONS))
+    gates = draw(st.sampled_from(GATES))
     if draw(st.booleans()):
-        return LayerConfig(units, "gru", direction, reset=draw(st.sampled_from(RESETS)))
-    return LayerConfig(units, "lstm", direction, draw(st.none() | st.integers(1, widest)))
+        return LayerConfig(units, "gru", direction, reset=draw(st.sampled_from(RESETS)), gates=gates)
+    return LayerConfig(units, "lstm", direction, draw(st.none() | st.integers(1, widest)), gates=gates)
 
 
 def with_residual(layer, inputs):
@@ -22,7 +25,7 @@ def with_residual(layer, inputs):
         return layer
     width = inputs // directions
     units, projection = (layer.units, width) if layer.projection else (width, None)
-    return LayerConfig(units, layer.kind, layer.direction, projection, residual=True, reset=layer.reset)
+    return replace(layer, units=units, projection=projection, residual=True)
 
 
 @st.composite
@@ -41,7 +44,7 @@ def _model(*layers, embedding_dim=4, vocab_size=20):
     return ModelConfig(vocab_size, 10, embedding_dim, layers)
 
 
-BOTH = "bidirectional"
+BOTH, HARD = "bidirectional", "hard_sigmoid"
 #: One model of each kind, of two layers or more, with widths that are no multiples of anything.
 KINDS = {
     "stacked": ModelConfig.stacked(20, 10, 7, 2, 4),
@@ -55,6 +58,8 @@ KINDS = {
     "backward": _model(LayerConfig(5, direction="backward"), LayerConfig(3, "gru", "backward")),
     "bidirectional": _model(LayerConfig(5, direction=BOTH), LayerConfig(3, direction=BOTH)),
     "bidirectional-gru": _model(LayerConfig(5, "gru", BOTH), LayerConfig(3, "gru", BOTH, reset="before")),
+    "hard": _model(LayerConfig(5, gates=HARD), LayerConfig(6, "gru", gates=HARD)),
+    "hard-keras3": _model(LayerConfig(5, direction=BOTH, gates=f"{HARD}_keras3"), LayerConfig(3)),
     "everything": _model(
         LayerConfig(6, direction=BOTH, projection=2, residual=True),
         LayerConfig(4, "gru", residual=True),

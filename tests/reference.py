@@ -12,28 +12,36 @@ def sigmoid(x):
     return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
 
 
-def lstm_states(inputs, kernel, recurrent_kernel, bias, projection=None):
+#: What the gates of a layer are: Keras's sigmoid, its hard_sigmoid up to version 2, and that of version 3.
+GATES = {
+    "sigmoid": sigmoid,
+    "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "hard_sigmoid_keras3": lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
+}
+
+
+def lstm_states(inputs, kernel, recurrent_kernel, bias, projection=None, gate=sigmoid):
     """(time, D) -> (time, S)."""
     cell, state, states = np.zeros(len(bias) // 4), np.zeros(len(recurrent_kernel)), []
     for x in inputs:
         i, f, candidate, o = np.split(x @ kernel + state @ recurrent_kernel + bias, 4)
-        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(candidate)
-        state = sigmoid(o) * np.tanh(cell)
+        cell = gate(f) * cell + gate(i) * np.tanh(candidate)
+        state = gate(o) * np.tanh(cell)
         if projection is not None:
             state = state @ projection
         states.append(state)
     return np.array(states).reshape(len(inputs), len(recurrent_kernel))
 
 
-def gru_states(inputs, kernel, recurrent_kernel, bias):
+def gru_states(inputs, kernel, recurrent_kernel, bias, gate=sigmoid):
     """(time, D) -> (time, U); the reset gate acts after the recurrent product where the bias has two rows."""
     state, states = np.zeros(len(recurrent_kernel)), []
     to_z, to_r, to_h = np.split(recurrent_kernel, 3, axis=1)
     for x in inputs:
         xz, xr, xh = np.split(x @ kernel + (bias[0] if bias.ndim == 2 else bias), 3)
         bz, br, bh = np.split(bias[1], 3) if bias.ndim == 2 else (0, 0, 0)
-        z = sigmoid(xz + state @ to_z + bz)
-        r = sigmoid(xr + state @ to_r + br)
+        z = gate(xz + state @ to_z + bz)
+        r = gate(xr + state @ to_r + br)
         candidate = np.tanh(xh + (r * (state @ to_h + bh) if bias.ndim == 2 else (r * state) @ to_h))
         state = z * state + (1 - z) * candidate
         states.append(state)
@@ -66,7 +74,7 @@ def layer_states(config, weights, tokens):
             if not given:
                 continue
             step = -1 if prefix.endswith("backward") else 1
-            directions.append(run(inputs[::step], **given)[::step])
+            directions.append(run(inputs[::step], **given, gate=GATES[layer.gates])[::step])
         outputs = np.concatenate(directions, axis=1)
         inputs = outputs + inputs if layer.residual else outputs
         of_layers.append(inputs)

@@ -91,6 +91,7 @@ def test_show(tmp_path):
                 "projection": None,
                 "residual": False,
                 "reset": None,
+                "gates": "sigmoid",
             }
         ]
         * 2,

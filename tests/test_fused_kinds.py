@@ -35,6 +35,15 @@ STACKS = {
     "gru-reset-before": (5, [LayerConfig(40, "gru", reset="before"), LayerConfig(70, "gru", reset="before")]),
     "backward": (5, [LayerConfig(19, direction="backward"), LayerConfig(8, direction="backward")]),
     "bidirectional": (5, [LayerConfig(40, direction="bidirectional"), LayerConfig(11, direction="bidirectional")]),
+    "hard": (5, [LayerConfig(40, gates="hard_sigmoid"), LayerConfig(33, projection=20, gates="hard_sigmoid_keras3")]),
+    "hard-gru": (
+        5,
+        [
+            LayerConfig(40, "gru", gates="hard_sigmoid"),
+            LayerConfig(17, "gru", gates="hard_sigmoid_keras3"),
+            LayerConfig(70, "gru", reset="before", gates="hard_sigmoid"),
+        ],
+    ),
     "all": (
         6,
         [

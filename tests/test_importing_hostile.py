@@ -244,7 +244,7 @@ def replaced(value, path, new):
 
 def test_the_real_configuration_is_taken():
     """Else the next test would show nothing."""
-    chain = choose(find_layers(read_calls(REAL), stored, "Keras"), None, ())
+    chain = choose(find_layers(read_calls(REAL), stored, "Keras", "3"), None, ())
     assert [layer.name for layer in chain.layers] == ["both", "cells"]
     assert chain.residual == [False, True]
 
@@ -254,7 +254,7 @@ def test_the_real_configuration_is_taken():
 def test_a_configuration_with_one_thing_wrong(path, new):
     """Any value in any place of a real configuration: it is taken, or refused with a reason."""
     try:
-        found = find_layers(read_calls(replaced(REAL, path, new)), stored, "Keras")
+        found = find_layers(read_calls(replaced(REAL, path, new)), stored, "Keras", "3")
         assemble(found, choose(found, None, ()), None, None)
     except ModelError:
         pass

@@ -10,6 +10,7 @@ from imported import ROWS, assert_same, imported, padded, states_of
 
 from worker.importing.errors import ImportRefusedError
 from worker.importing.found import Array, Pass
+from worker.importing.keras_layers import activation_problem
 from worker.importing.layouts import convert
 
 keras = pytest.importorskip("keras")
@@ -187,11 +188,69 @@ def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
         imported(tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",))
 
 
+def hard_sigmoid(x):
+    """What Keras 1 and 2 called so."""
+    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def half_sigmoid(x):
+    """A function of a program's own."""
+    return 0.5 * keras.ops.sigmoid(x)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.LSTM(5, recurrent_activation="hard_sigmoid", return_sequences=True),
+        lambda: layers.GRU(5, recurrent_activation="hard_sigmoid", return_sequences=True),
+        lambda: layers.Bidirectional(
+            layers.GRU(5, recurrent_activation="hard_sigmoid", reset_after=False, return_sequences=True)
+        ),
+        lambda: layers.RNN(layers.LSTMCell(5, recurrent_activation="hard_sigmoid"), return_sequences=True),
+    ],
+)
+def test_hard_gates_of_keras_3(layer, suffix, tmp_path):
+    """Its hard_sigmoid has slope 1/6, in both kinds of its files."""
+    model = randomize(keras.Sequential([layers.Input((None,)), layers.Embedding(10, 4, mask_zero=True), layer()]))
+    model.save(tmp_path / f"model.{suffix}")
+    done = imported(tmp_path / f"model.{suffix}", tmp_path / "model")
+    assert done.model.config.layers[0].gates == "hard_sigmoid_keras3"
+    assert_same(own_states(model, model.outputs[0]), states_of(done))
+
+
+def test_own_functions_of_that_name_are_refused():
+    """Where the file says that it is one."""
+    function = {"class_name": "function", "config": "hard_sigmoid", "registered_name": "function"}
+    assert "'hard_sigmoid' (a function of the model's own); sigmoid and" in activation_problem("tanh", function)
+
+
+def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):
+    """Keras 2.12 to 2.15 wrote .keras too, and its metadata tell."""
+    model = keras.Sequential(
+        [layers.Input((None,)), layers.Embedding(10, 4), layers.LSTM(5, recurrent_activation="hard_sigmoid")]
+    )
+    randomize(model).save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as old, zipfile.ZipFile(tmp_path / "old.keras", "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            new.writestr(name, text if name != "metadata.json" else b'{"keras_version": "2.13.1"}')
+    done = imported(tmp_path / "old.keras", tmp_path / "model")
+    assert (done.format, done.model.config.layers[0].gates) == ("Keras 2 file", "hard_sigmoid")
+
+
 @pytest.mark.parametrize(
     ("layer", "reason"),
     [
         (lambda: layers.LSTM(5, activation="relu"), r"its activation is 'relu'; tanh can be imported"),
-        (lambda: layers.GRU(5, recurrent_activation="hard_sigmoid"), r"its recurrent_activation is 'hard_sigmoid'"),
+        (
+            lambda: layers.GRU(5, recurrent_activation="relu"),
+            r"its recurrent_activation is 'relu'; sigmoid and hard_sigmoid can be imported",
+        ),
+        (
+            lambda: layers.GRU(5, recurrent_activation=half_sigmoid),
+            r"its recurrent_activation is 'half_sigmoid'; sigmoid and hard_sigmoid can be imported",
+        ),
         (
             lambda: layers.Bidirectional(layers.LSTM(5), merge_mode="sum"),
             r"its merge_mode is 'sum'; 'concat' can be imported",
@@ -301,13 +360,16 @@ def test_keras_1(tmp_path):
     assert_same(own, states_of(imported(tmp_path / "old.h5", tmp_path / "gpu")))
 
 
-def test_hard_sigmoid_is_refused_with_its_story(tmp_path):
-    """The default of Keras 1 and 2: another function, so another model."""
-    keras1_file(tmp_path / "old.h5", gates="hard_sigmoid")
-    with pytest.raises(
-        ImportRefusedError, match=r"'hard_sigmoid' \(the default of Keras before 2.3\); sigmoid can be imported"
-    ):
-        imported(tmp_path / "old.h5", tmp_path / "model")
+def test_hard_gates_of_keras_1(tmp_path):
+    """The default of Keras before 2.3, with a slope of 1/5: another function than Keras 3's of this name."""
+    table, arrays = keras1_file(tmp_path / "old.h5", gates="hard_sigmoid")
+    done = imported(tmp_path / "old.h5", tmp_path / "model")
+    assert str(done.model.config.layers[0]) == "lstm 5 (hard sigmoid)"
+    lstm = layers.LSTM(5, return_sequences=True, recurrent_activation=hard_sigmoid)
+    lstm.build((None, None, 4))
+    lstm.set_weights([np.concatenate([arrays[f"{part}_{gate}"] for gate in "ifco"], axis=-1) for part in "WUb"])
+    own = [np.asarray(lstm(table[np.array(row)][None].astype(np.float32)))[0] for row in ROWS]
+    assert_same(own, states_of(done))
 
 
 def old_weights(path, version, bias):
@@ -328,10 +390,20 @@ def test_weights_alone_of_old_keras(tmp_path):
     """They don't tell hard_sigmoid from sigmoid: their user must; CuDNN's layers only have sigmoid."""
     old_weights(tmp_path / "old.h5", "2.2.4", 20)
     with pytest.raises(
-        ImportRefusedError, match=r"weights alone, and Keras 2.2.4's default .* add --recurrent-activation sigmoid"
+        ImportRefusedError,
+        match=r"weights alone, and Keras 2.2.4's default .* add --recurrent-activation hard_sigmoid, and if",
     ):
         imported(tmp_path / "old.h5", tmp_path / "model")
     assert imported(tmp_path / "old.h5", tmp_path / "model", gates="sigmoid").model.config.layer_dims == (5,)
+    for version, given, gates in (
+        ("2.2.4", "hard_sigmoid", "hard_sigmoid"),
+        ("3.1.0", "hard_sigmoid", "hard_sigmoid_keras3"),
+        ("2.2.4", "hard_sigmoid_keras3", "hard_sigmoid_keras3"),
+    ):
+        old_weights(tmp_path / "hard.h5", version, 20)
+        done = imported(tmp_path / "hard.h5", tmp_path / f"{version}-{given}", gates=given)
+        assert done.model.config.layers[0].gates == gates
+        assert done.made.notes == [f"activations tanh and {gates} (as you said)"]
     old_weights(tmp_path / "cudnn.h5", "2.2.4", 40)
     assert imported(tmp_path / "cudnn.h5", tmp_path / "cudnn").model.config.layer_dims == (5,)
 

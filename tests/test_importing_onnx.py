@@ -122,7 +122,15 @@ def test_arrays_in_other_files(tmp_path):
     [
         ({"clip": 3.0}, r"layer0: it clips its cells at 3; only cells without can be imported"),
         ({"input_forget": 1}, r"layer0: its input and forget gates are coupled"),
-        ({"activations": ["HardSigmoid", "Tanh", "Tanh"]}, r"its recurrent_activation is 'hardsigmoid'"),
+        (
+            {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [0.25]},
+            r"its gates are HardSigmoid with alpha 0.25 and beta 0.5; alpha 0.2 or 1/6 and beta 0.5 can be imported",
+        ),
+        ({"activations": ["HardSigmoid", "Relu", "Tanh"]}, r"its activation is 'relu'; tanh can be imported"),
+        (
+            {"activations": ["Tanh", "Tanh", "Tanh"]},
+            r"its recurrent_activation is 'tanh'; sigmoid and hard_sigmoid can",
+        ),
         ({"activations": ["Sigmoid", "Relu", "Tanh"]}, r"its activation is 'relu'; tanh can be imported"),
         ({"inputs": ["", "", "flat"]}, r"layer0: it has peepholes"),
         ({"inputs": ["head"]}, r"layer0: it starts from a state that is not zero"),
@@ -132,6 +140,38 @@ def test_what_is_refused(settings, reason, tmp_path):
     """What ONNX's LSTM can do and ours can't is named."""
     build(tmp_path / "model.onnx", [("LSTM", 5, "forward")], **settings)
     with pytest.raises(ImportRefusedError, match=reason):
+        imported(tmp_path / "model.onnx", tmp_path / "model")
+
+
+@pytest.mark.parametrize(
+    ("kind", "direction", "settings", "gates"),
+    [
+        ("LSTM", "forward", {}, "hard_sigmoid"),
+        (
+            "LSTM",
+            "bidirectional",
+            {"activation_alpha": [1 / 6, 1 / 6], "activation_beta": [0.5]},
+            "hard_sigmoid_keras3",
+        ),
+        ("GRU", "forward", {"activation_alpha": [0.2], "linear_before_reset": 1}, "hard_sigmoid"),
+        ("GRU", "reverse", {"activation_alpha": [1 / 6]}, "hard_sigmoid_keras3"),
+    ],
+)
+def test_hard_gates(kind, direction, settings, gates, tmp_path):
+    """HardSigmoid with Keras's numbers, given or ONNX's own, for both directions."""
+    sides = 2 if direction == "bidirectional" else 1
+    names = ["HardSigmoid", "Tanh", "Tanh"] if kind == "LSTM" else ["HardSigmoid", "Tanh"]
+    build(tmp_path / "model.onnx", [(kind, 5, direction)], activations=names * sides, **settings)
+    done = imported(tmp_path / "model.onnx", tmp_path / "model", ids_from=1)
+    assert done.model.config.layers[0].gates == gates
+    assert_same(own_states(tmp_path / "model.onnx"), states_of(done))
+
+
+def test_directions_with_different_gates_are_refused(tmp_path):
+    """A layer here has one kind of gates."""
+    names = ["HardSigmoid", "Tanh", "Sigmoid", "Tanh"]
+    build(tmp_path / "model.onnx", [("GRU", 5, "bidirectional")], activations=names)
+    with pytest.raises(ImportRefusedError, match=r"different gates, hard_sigmoid and sigmoid; they must be the same"):
         imported(tmp_path / "model.onnx", tmp_path / "model")
 
 

@@ -96,12 +96,21 @@ def test_other_activations_show_in_the_graph(tmp_path):
         [
             layers.Input((None,), dtype="int32"),
             layers.Embedding(10, 4),
-            layers.LSTM(6, recurrent_activation="hard_sigmoid"),
+            layers.LSTM(6, recurrent_activation="hard_sigmoid", return_sequences=True),
         ]
     )
     made.export(tmp_path / "saved", verbose=False)
-    with pytest.raises(ImportRefusedError, match=r"the graph's steps compute .*Relu6"):
+    with pytest.raises(
+        ImportRefusedError, match=r"the graph's steps compute .*Relu6.* add --recurrent-activation hard"
+    ):
         imported(tmp_path / "saved", tmp_path / "model")
+    done = imported(tmp_path / "saved", tmp_path / "model", gates="hard_sigmoid_keras3")
+    assert "activations tanh and hard_sigmoid_keras3 (as you said)" in done.made.notes
+    states = np.asarray(made(padded()))
+    assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
+    tf.train.Checkpoint(model=made).write(str(tmp_path / "checkpoint"))
+    done = imported(tmp_path / "checkpoint", tmp_path / "of-2", gates="hard_sigmoid")
+    assert done.model.config.layers[0].gates == "hard_sigmoid"
 
 
 def save_variables(path, arrays):

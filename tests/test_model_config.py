@@ -73,6 +73,8 @@ def test_layers_for_people():
         "bidirectional lstm 6 projected to 5, lstm 10 + its input, backward gru 7, "
         "gru 3 (reset before) on an embedding of 4"
     )
+    assert str(LayerConfig(3, "gru", reset="before", gates="hard_sigmoid")) == "gru 3 (reset before, hard sigmoid)"
+    assert str(LayerConfig(3, gates="hard_sigmoid_keras3")) == "lstm 3 (hard sigmoid keras3)"
 
 
 @given(model_configs())
@@ -103,6 +105,10 @@ def test_bad_sizes_are_named(name, value):
         *(({"direction": value}, "forward, backward, bidirectional") for value in ("up", None, {})),
         *(({"residual": value}, "true or false") for value in (None, 1, "true")),
         ({"kind": "gru", "reset": "during"}, "reset is 'during'; give one of after, before"),
+        *(
+            ({"gates": value}, "gates is .*sigmoid, hard_sigmoid, hard_sigmoid_keras3")
+            for value in ("relu", None, 1, [])
+        ),
         ({"reset": "after"}, "only a gru has one"),
         ({"kind": "gru", "projection": 3}, "a gru has none"),
     ],

@@ -48,6 +48,7 @@ def test_files_on_disk_are_the_documented_ones(model):
                 "projection": None,
                 "residual": False,
                 "reset": None,
+                "gates": "sigmoid",
             }
         ]
         * 2,

@@ -190,6 +190,61 @@ def own_methods(code, name, wanted):
     return space[name]()
 
 
+@pytest.fixture
+def keras2(tmp_path_factory, monkeypatch):
+    """Keras 2, from its wheel: the one that has the hard_sigmoid these models were trained with."""
+    tensorflow = pytest.importorskip("tensorflow")
+    minor = tensorflow.__version__.rpartition(".")[0]
+    directory = tmp_path_factory.mktemp("keras2")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(directory)]
+    subprocess.run([*command, f"tf-keras~={minor}.0"], check=True, timeout=200)
+    with zipfile.ZipFile(next(directory.glob("*.whl"))) as packed:
+        packed.extractall(directory)
+    monkeypatch.syspath_prepend(str(directory))
+    return pytest.importorskip("tf_keras")
+
+
+def test_russtress(tmp_path, keras2):
+    """russtress: where a Russian word is stressed, a bidirectional LSTM with hard gates on one-hot letters."""
+    source = download("russtress==0.1.4", "russtress/weights.96.hdf5", tmp_path)
+    described = download("russtress==0.1.4", "russtress/text_model.json", tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert config.describe_layers() == "bidirectional lstm 64 (hard sigmoid) on one-hot ids"
+    package = keras2.models.model_from_json(described.read_text())
+    package.load_weights(source)
+    with h5py.File(source) as file:
+        head = file["model_weights/dense_1/dense_1"]
+        kernel, bias = head["kernel:0"][()], head["bias:0"][()]
+    # The package puts vectors of zeros before shorter texts, which are no letters: so these fill its 40.
+    letters = np.random.default_rng(0).integers(0, 36, (8, 40))
+    own = package(np.eye(36, dtype=np.float32)[letters]).numpy()
+    for row, wanted in zip(letters, own, strict=True):
+        states = layer_states(config, weights, row + 1)[-1]
+        logits = np.concatenate([states[-1, :64], states[0, 64:]]) @ kernel + bias
+        found = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
+def test_chars2vec(tmp_path, keras2):
+    """chars2vec: a word's vector from two LSTMs on one-hot letters; weights alone, of Keras 2.2."""
+    source = download("chars2vec==0.1.7", "eng_50/weights.h5", tmp_path)
+    config, weights = run_import(source, tmp_path / "model", "--recurrent-activation", "hard_sigmoid")
+    assert config.describe_layers() == "2 x lstm 50 (hard sigmoid) on one-hot ids"
+    layers = keras2.layers
+    package = keras2.Sequential(
+        [
+            layers.Input((None, 59)),
+            layers.LSTM(50, return_sequences=True, recurrent_activation="hard_sigmoid"),
+            layers.LSTM(50, recurrent_activation="hard_sigmoid"),
+        ]
+    )
+    package.load_weights(source)
+    for length in (1, 5, 12):
+        word = np.random.default_rng(length).integers(0, 59, length)
+        own = package(np.eye(59, dtype=np.float32)[word][None]).numpy()[0]
+        np.testing.assert_allclose(layer_states(config, weights, word + 1)[-1][-1], own, rtol=0, atol=1e-4)
+
+
 def test_uzmorph_nn(tmp_path):
     """uzmorph-nn: Uzbek morphology, two bidirectional LSTMs of PyTorch; its own module's states and tag scores."""
     torch = pytest.importorskip("torch", reason="PyTorch isn't installed")

@@ -21,10 +21,12 @@ from worker.engines.tensorflow.stack import Stack
         ("everything", 2),
         ("gru-before", 0),
         ("projection", 0),
+        ("hard", 0),
+        ("hard-keras3", 1),
     ],
 )
 def test_cudnn_gets_what_it_has(kind, passes, monkeypatch):
-    """Each pass of an LSTM, or of a GRU with its reset after; the others stay with Keras's loop."""
+    """Each pass of an LSTM, or a GRU with its reset after, of sigmoid gates; the others stay with Keras's loop."""
     # By import_module, for its package has a function of the module's name.
     keras_rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
     monkeypatch.setattr(keras_rnn, "_is_gpu_available", lambda: True)

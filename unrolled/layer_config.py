@@ -11,11 +11,15 @@ from unrolled.errors import ModelError
 KINDS = ("lstm", "gru")
 DIRECTIONS = ("forward", "backward", "bidirectional")
 RESETS = ("after", "before")
+#: Slopes of the gates that are a straight line, clip(slope x + 1/2, 0, 1): the hard_sigmoid of Keras 1 and 2 and of
+#: ONNX, and that of Keras 3, relu6(x + 3) / 6.
+HARD_SLOPES = {"hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
+GATES = ("sigmoid", *HARD_SLOPES)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerConfig:
-    """One recurrent layer; its gates are sigmoid, all else is tanh.
+    """One recurrent layer; all but its gates is tanh.
 
     Attributes:
         units: width of the cell.
@@ -26,6 +30,8 @@ class LayerConfig:
         residual: whether the layer's input is added to its output; both must be equally wide.
         reset: where a GRU's reset gate acts: "after" the recurrent product (Keras, PyTorch, cuDNN) or "before"
             it. None for an LSTM; becomes "after" for a GRU.
+        gates: what the gates are (Keras's recurrent_activation): "sigmoid", "hard_sigmoid" as Keras 1 and 2 and ONNX
+            have it, clip(x / 5 + 1/2, 0, 1), or "hard_sigmoid_keras3", clip(x / 6 + 1/2, 0, 1).
 
     Raises:
         ModelError: a value is not of these, or two of them contradict each other.
@@ -37,11 +43,13 @@ class LayerConfig:
     projection: int | None = None
     residual: bool = False
     reset: str | None = None
+    gates: str = "sigmoid"
 
     def __post_init__(self) -> None:
         check_number("layer", "units", self.units, LARGEST_WIDTH)
         check_choice("kind", self.kind, KINDS)
         check_choice("direction", self.direction, DIRECTIONS)
+        check_choice("gates", self.gates, GATES)
         if type(self.residual) is not bool:
             raise ModelError(f"layer: residual is {self.residual!r:.80}; give true or false")
         if self.projection is not None:
@@ -83,10 +91,14 @@ class LayerConfig:
 
     def __str__(self) -> str:
         """For people: "lstm 512", "bidirectional lstm 512 projected to 128 + its input", "gru 64 (reset before)"."""
+        words = [
+            *(["reset before"] if self.reset == "before" else []),
+            *([self.gates.replace("_", " ")] if self.gates != "sigmoid" else []),
+        ]
         return (
             ("" if self.direction == "forward" else f"{self.direction} ")
             + f"{self.kind} {self.units}"
             + (f" projected to {self.projection}" if self.projection else "")
-            + (" (reset before)" if self.reset == "before" else "")
+            + (f" ({', '.join(words)})" if words else "")
             + (" + its input" if self.residual else "")
         )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from unrolled.errors import ModelError
+from unrolled.layer_config import GATES
 
 if TYPE_CHECKING:
     from worker.importing.importer import Imported
@@ -44,8 +45,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.option(
     "--recurrent-activation",
     "gates",
-    type=click.Choice(["sigmoid"]),
-    help="Vouch for the gates' activation where a file of weights doesn't tell it.",
+    type=click.Choice(GATES),
+    help="Vouch for the gates' activation where a file of weights doesn't tell it; hard_sigmoid is that of the Keras "
+    "that wrote the file.",
 )
 @click.option(
     "--forget-bias",

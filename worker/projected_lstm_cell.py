@@ -21,10 +21,11 @@ class ProjectedLSTMCell(tf.keras.layers.LSTMCell):  # type: ignore[misc]  # Tens
     Args:
         units: width of the cell.
         projection: width of its output.
+        recurrent_activation: of its gates, as `LSTMCell` takes it.
     """
 
-    def __init__(self, units: int, projection: int) -> None:
-        super().__init__(units)
+    def __init__(self, units: int, projection: int, recurrent_activation: Any = "sigmoid") -> None:
+        super().__init__(units, recurrent_activation=recurrent_activation)
         self.state_size = [projection, units]
         self.output_size = projection
 

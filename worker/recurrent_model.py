@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from unrolled.layer_config import LayerConfig
 from unrolled.model_config import ModelConfig
 from unrolled.model_directory import ModelDirectory
+from worker.gates import gate_function
 from worker.projected_lstm_cell import ProjectedLSTMCell
 
 if TYPE_CHECKING:
@@ -25,11 +26,12 @@ if TYPE_CHECKING:
 
 def make_cell(layer: LayerConfig) -> Any:
     """A fresh Keras cell for one direction of a layer."""
+    gates = {"recurrent_activation": gate_function(layer)}
     if layer.kind == "gru":
-        return tf.keras.layers.GRUCell(layer.units, reset_after=layer.reset == "after")
+        return tf.keras.layers.GRUCell(layer.units, reset_after=layer.reset == "after", **gates)
     if layer.projection is not None:
-        return ProjectedLSTMCell(layer.units, layer.projection)
-    return tf.keras.layers.LSTMCell(layer.units)
+        return ProjectedLSTMCell(layer.units, layer.projection, **gates)
+    return tf.keras.layers.LSTMCell(layer.units, **gates)
 
 
 class RecurrentModel:

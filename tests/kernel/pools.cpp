@@ -17,6 +17,7 @@ using unrolled::Cell;
 using unrolled::Column;
 using unrolled::Direction;
 using unrolled::Engine;
+using unrolled::GateKind;
 using unrolled::InputError;
 using unrolled::LayerWeights;
 using unrolled::Shard;
@@ -127,8 +128,8 @@ struct Sample {
     return arrays.back().data();
   }
   std::int64_t add(std::int64_t inputs, Cell cell, Direction direction, std::int64_t units, std::int64_t projection,
-                   bool residual) {
-    LayerWeights layer{cell, direction, residual, 0, inputs, units, projection, {}};
+                   bool residual, GateKind kind = GateKind::sigmoid) {
+    LayerWeights layer{cell, direction, residual, kind, inputs, units, projection, {}};
     const std::int64_t gates = (cell == Cell::lstm ? 4 : 3) * units, state = projection ? projection : units;
     const std::int64_t directions = direction == Direction::bidirectional ? 2 : 1;
     for (std::int64_t d = 0; d < directions; ++d) {
@@ -155,7 +156,7 @@ void run_sample(const char* isa, bool bfloat16, const Sample& sample, std::int64
 }
 
 void run_models(const char* isa, bool bfloat16, std::int64_t units) {
-  Sample plain(3), gru(3), projected(0), all(7);
+  Sample plain(3), gru(3), projected(0), all(7), hard(3);
   for (std::int64_t width = 3; plain.layers.size() < 2;) {
     width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
   }
@@ -167,7 +168,10 @@ void run_models(const char* isa, bool bfloat16, std::int64_t units) {
   width = all.add(width, Cell::lstm, Direction::backward, 2 * units, 0, true);
   width = all.add(width, Cell::gru, Direction::bidirectional, units, 0, true);
   all.add(width, Cell::gru_reset_before, Direction::bidirectional, units, 0, true);
-  for (const Sample* sample : {&plain, &gru, &projected, &all}) {
+  width = hard.add(3, Cell::lstm, Direction::forward, units, 5, false, GateKind::hard_fifth);
+  width = hard.add(width, Cell::gru, Direction::forward, units, 0, false, GateKind::hard_sixth);
+  hard.add(width, Cell::gru_reset_before, Direction::bidirectional, units, 0, false, GateKind::hard_fifth);
+  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard}) {
     run_sample(isa, bfloat16, *sample, 1 << 20);
     run_sample(isa, bfloat16, *sample, 0);
   }
@@ -183,15 +187,17 @@ void refuse_unfit_models() {
     }
     return false;
   };
-  Sample none(3), narrow(3), residual(3), unknown(3);
+  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3);
   narrow.add(3, Cell::lstm, Direction::bidirectional, 4, 0, false);
   narrow.add(4, Cell::lstm, Direction::forward, 4, 0, false);
   residual.add(3, Cell::lstm, Direction::forward, 4, 0, true);
   unknown.add(3, static_cast<Cell>(7), Direction::forward, 4, 0, false);
+  ungated.add(3, Cell::lstm, Direction::forward, 4, 0, false, static_cast<GateKind>(3));
   check(refused(none), "a model without layers");
   check(refused(narrow), "a layer that reads half of the one below");
   check(refused(residual), "a residual layer of another width than its input");
   check(refused(unknown), "an unknown cell");
+  check(refused(ungated), "unknown gates");
 }
 
 void refuse_hostile_input() {

@@ -110,7 +110,11 @@ def _directions(chain: Chain) -> tuple[list[LayerConfig], list[Layer]]:
         ahead, back = (layer.backward, layer.forward) if turned else (layer.forward, layer.backward)
         direction = "bidirectional" if both else "forward" if ahead is not None else "backward"
         one = layer.any_pass
-        configs.append(LayerConfig(one.units, one.kind, direction, one.projection, residual=residual, reset=one.reset))
+        configs.append(
+            LayerConfig(
+                one.units, one.kind, direction, one.projection, residual=residual, reset=one.reset, gates=one.gates
+            )
+        )
         layers.append(Layer(layer.name, ahead, back))
         turned ^= layer.reversed
     return configs, layers

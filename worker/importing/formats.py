@@ -18,7 +18,7 @@ def read_source(source: Path, gates: str | None = None, forget_bias: float | Non
 
     Args:
         source: a file or a directory.
-        gates: "sigmoid" where its user vouches for the recurrent activation that the file doesn't tell.
+        gates: of `LayerConfig.gates`, where its user vouches for the recurrent activation that the file doesn't tell.
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None: 1.0.
 
     Raises:

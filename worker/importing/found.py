@@ -42,6 +42,7 @@ class Pass:
         parts: the layout's names to arrays.
         projection: width of the projected state, or None.
         reset: "after" or "before" for a GRU, else None.
+        gates: what its gates are, as `LayerConfig.gates`.
         forget_bias: what the source's program adds to the forget gate at run time.
         problem: why it can't be taken; raised only where it would be.
     """
@@ -53,6 +54,7 @@ class Pass:
     parts: dict[str, Array]
     projection: int | None = None
     reset: str | None = None
+    gates: str = "sigmoid"
     forget_bias: float = 0.0
     problem: str | None = None
 

@@ -26,7 +26,7 @@ class ImportOptions:
         residual: names of layers whose input is added to their output, where weights alone don't show it.
         ids_from: 1: ids are the source's, whose row 0 is padding's; 0: they are shifted by one; None: decide.
         max_length: tokens that a row is meant to have; None: the file's, else 512.
-        gates: "sigmoid" where the user vouches for a recurrent activation that the file doesn't tell.
+        gates: of `LayerConfig.gates`, where the user vouches for a recurrent activation that the file doesn't tell.
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None: 1.0.
         tokenizer: a tokenizer.json to take in.
         parity: the largest difference that is allowed, beyond float32's rounding; None: nothing is compared.

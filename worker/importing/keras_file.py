@@ -15,7 +15,7 @@ from worker.importing.keras_graph import MODELS, layer_configs, name_of, read_ca
 from worker.importing.keras_layers import find_layers
 from worker.importing.limits import LARGEST_RATIO, MOST_BYTES, MOST_JSON_BYTES
 
-_CONFIG, _WEIGHTS = "config.json", "model.weights.h5"
+_CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
 
 
 def read_keras_file(path: Path) -> Found:
@@ -27,6 +27,9 @@ def read_keras_file(path: Path) -> Found:
     try:
         with zipfile.ZipFile(path) as archive:
             model = json_object(_member(archive, _CONFIG, MOST_JSON_BYTES), _CONFIG)
+            about = (
+                json_object(_member(archive, _ABOUT, MOST_JSON_BYTES), _ABOUT) if _ABOUT in archive.namelist() else {}
+            )
             weights = io.BytesIO(_member(archive, _WEIGHTS, MOST_BYTES))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
         raise ImportRefusedError(f"it can't be read as a zip ({error}); get a fresh copy") from error
@@ -40,7 +43,9 @@ def read_keras_file(path: Path) -> Found:
         found = [Array(one.name, one.shape, one.read) for one in stored if one.name.startswith(place)]
         return sorted(found, key=lambda array: _order(array.name))
 
-    return find_layers(read_calls(model), of, "Keras 3 file")
+    # Keras 2.12 to 2.15 wrote such files too.
+    version = str(about.get("keras_version", "3"))
+    return find_layers(read_calls(model), of, f"Keras {version.partition('.')[0]:.9} file", version)
 
 
 def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:

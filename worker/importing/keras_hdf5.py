@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from worker.importing.cells import find_cells, layers_of
+from worker.importing.cells import find_cells, layers_of, vouch
 from worker.importing.found import Array, Found, Table
 from worker.importing.hdf5 import arrays, json_attribute, members, names_attribute, open_file, text_attribute
 from worker.importing.keras_graph import read_calls
-from worker.importing.keras_layers import find_layers
+from worker.importing.keras_layers import find_layers, hard_gates
 from worker.importing.order import natural
 
 if TYPE_CHECKING:
@@ -34,15 +34,16 @@ def read_keras_hdf5(path: Path, gates: str | None) -> Found:
     root = open_file(path)
     model = json_attribute(root, "model_config")
     weights = root.get("model_weights", root)
+    version = _version(root, weights)
     if model is not None:
         by_layer = {name: group for name, group in members(weights) if hasattr(group, "keys")}
 
         def of(layer: tuple[str, ...]) -> list[Array]:
             return _inner(_weights_of(by_layer[layer[0]]), layer) if layer[0] in by_layer else []
 
-        found = find_layers(read_calls(model), of, f"Keras {_version(root, weights)} model in HDF5")
+        found = find_layers(read_calls(model), of, f"Keras {version} model in HDF5", version)
     else:
-        found = _weights_alone(weights, _version(root, weights), gates)
+        found = _weights_alone(weights, version, gates)
     return found
 
 
@@ -106,16 +107,16 @@ def _check_activations(found: Found, version: str, gates: str | None) -> None:
     """Weights don't say which activations they were trained with."""
     numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
     old = [layer for layer in found.layers.values() if layer.any_pass.layout != "cudnn"]
-    if gates is not None or not old:
-        found.notes.append(
-            "activations tanh and sigmoid" + (" (as CuDNN layers have)" if gates is None else " (as you said)")
-        )
+    if not old:
+        found.notes.append("activations tanh and sigmoid (as CuDNN layers have)")
+    elif gates is not None:
+        found.notes.append(vouch(old, hard_gates(version) if gates == "hard_sigmoid" else gates))
     elif numbers < [2, 3]:
         for layer in old:
             layer.problem = layer.problem or (
                 f"the file has weights alone, and Keras {version}'s default for recurrent_activation was "
-                f"hard_sigmoid; sigmoid can be "
-                "imported. If the model's code says recurrent_activation='sigmoid', add --recurrent-activation sigmoid"
+                "hard_sigmoid; if the model's code doesn't set it, add --recurrent-activation hard_sigmoid, and if it "
+                "says recurrent_activation='sigmoid', add --recurrent-activation sigmoid"
             )
     else:
         found.notes.append(

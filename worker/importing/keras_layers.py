@@ -28,8 +28,14 @@ _SUMS = ("__operators__.add", "math.add", "add")
 Weights = Callable[[tuple[str, ...]], list[Array]]
 
 
-def find_layers(calls: list[Call], weights: Weights, format_: str) -> Found:
+def find_layers(calls: list[Call], weights: Weights, format_: str, version: str) -> Found:
     """Everything that the calls are, with the weights where they are wanted.
+
+    Args:
+        calls: as the file's configuration has them.
+        weights: gives a layer's arrays.
+        format_: for people.
+        version: of the Keras that wrote the file: what it calls hard_sigmoid depends on it.
 
     Raises:
         ImportRefusedError: a recurrent layer's or an embedding's weights aren't there as its configuration says.
@@ -43,7 +49,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str) -> Found:
             graph[call.name] = Node(call.name, "table", call.kind, call.inputs, name)
         elif is_recurrent(call.kind):
             made = [layer for layer in found.layers.values() if layer.name == name or layer.name.startswith(f"{name}.")]
-            made = made or _layers(name, call, weights(call.layer))
+            made = made or _layers(name, call, weights(call.layer), hard_gates(version))
             found.layers |= {layer.name: layer for layer in made}
             _add_nodes(graph, call, made)
         else:
@@ -101,15 +107,15 @@ def _table(name: str, config: Mapping[str, Any], arrays: list[Array]) -> Table:
     return Table(name, tables[0], bool(config.get("mask_zero")))
 
 
-def _layers(name: str, call: Call, arrays: list[Array]) -> list[Layer]:
+def _layers(name: str, call: Call, arrays: list[Array], hard: str) -> list[Layer]:
     """A call's recurrent layers: one, or one for each cell of an RNN over cells."""
     passes = [cell.one for cell in find_cells(arrays)]
     if call.kind == "Bidirectional":
-        layers = [_bidirectional(name, call.config, passes)]
+        layers = [_bidirectional(name, call.config, passes, hard)]
     elif call.kind == "RNN":
-        layers = _from_cells(name, call.config, passes)
+        layers = _from_cells(name, call.config, passes, hard)
     else:
-        layers = [_one(name, call.kind, call.config, passes)]
+        layers = [_one(name, call.kind, call.config, passes, hard)]
     if call.has_state:
         layers[0].problem = layers[0].problem or (
             "it starts from a state that another layer gives; here every row starts from zero. Import the layers "
@@ -118,17 +124,17 @@ def _layers(name: str, call: Call, arrays: list[Array]) -> list[Layer]:
     return layers
 
 
-def _one(name: str, kind: str, config: Mapping[str, Any], passes: list[Pass]) -> Layer:
+def _one(name: str, kind: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> Layer:
     if len(passes) != 1:
         raise _mismatch(name, 1, passes)
-    one, problem = _checked(passes[0], _SIMPLE[kind], config, cudnn=kind.startswith("CuDNN"))
+    one, problem = _checked(passes[0], _SIMPLE[kind], config, hard, cudnn=kind.startswith("CuDNN"))
     if config.get("go_backwards"):
         note = "reads from the last token; its outputs are stored beside their tokens, in the row's order"
         return Layer(name, None, one, reversed=True, problem=problem, notes=[note])
     return Layer(name, one, problem=problem)
 
 
-def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass]) -> Layer:
+def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> Layer:
     inner = config.get("layer")
     inner = inner if isinstance(inner, dict) else {}
     kind = str(inner.get("class_name"))
@@ -140,7 +146,7 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass]) -> 
         return _unknown(name, f"Bidirectional({kind})", passes)
     if len(passes) != 2:
         raise _mismatch(name, 2, passes)
-    both = [_checked(one, _SIMPLE[kind], config_of(inner), cudnn=kind.startswith("CuDNN")) for one in passes]
+    both = [_checked(one, _SIMPLE[kind], config_of(inner), hard, cudnn=kind.startswith("CuDNN")) for one in passes]
     problem = both[0][1] or both[1][1]
     if config.get("merge_mode", "concat") != "concat":
         problem = (
@@ -153,7 +159,7 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass]) -> 
     return Layer(name, ahead, back, problem=problem)
 
 
-def _from_cells(name: str, config: Mapping[str, Any], passes: list[Pass]) -> list[Layer]:
+def _from_cells(name: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> list[Layer]:
     cell = config.get("cell")
     cell = cell if isinstance(cell, dict) else {}
     cells = [cell]
@@ -167,7 +173,7 @@ def _from_cells(name: str, config: Mapping[str, Any], passes: list[Pass]) -> lis
         raise _mismatch(name, len(cells), passes)
     layers = []
     for number, (one, kind, inner) in enumerate(zip(passes, kinds, cells, strict=True)):
-        checked, problem = _checked(one, _CELLS[kind], config_of(inner))
+        checked, problem = _checked(one, _CELLS[kind], config_of(inner), hard)
         layer = Layer(f"{name}.{number}" if len(cells) > 1 else name, checked, problem=problem)
         if config.get("go_backwards"):
             layer = replace(layer, forward=None, backward=checked, reversed=number == 0)
@@ -177,7 +183,9 @@ def _from_cells(name: str, config: Mapping[str, Any], passes: list[Pass]) -> lis
     return layers
 
 
-def _checked(one: Pass, kind: str, config: Mapping[str, Any], *, cudnn: bool = False) -> tuple[Pass, str | None]:
+def _checked(
+    one: Pass, kind: str, config: Mapping[str, Any], hard: str, *, cudnn: bool = False
+) -> tuple[Pass, str | None]:
     """A pass with what only the configuration knows, and why it can't be taken, if so."""
     units = config.get("units", config.get("output_dim"))
     if one.kind != kind or (type(units) is int and units != one.units):
@@ -189,17 +197,26 @@ def _checked(one: Pass, kind: str, config: Mapping[str, Any], *, cudnn: bool = F
         after = cudnn or bool(config.get("reset_after")) or one.reset == "after"
         one = replace(one, reset="after" if after else "before")
     gates = config.get("recurrent_activation", config.get("inner_activation", "sigmoid"))
+    if gates == "hard_sigmoid":
+        one, gates = replace(one, gates=hard), "sigmoid"
     return one, one.problem or activation_problem(config.get("activation", "tanh"), gates)
 
 
+def hard_gates(version: str) -> str:
+    """What a version of Keras, "1" or "2.2.4-tf", calls hard_sigmoid: its third has another slope."""
+    number = version.partition(".")[0]
+    return "hard_sigmoid_keras3" if number.isdecimal() and int(number) > 2 else "hard_sigmoid"
+
+
 def activation_problem(state: Any, gates: Any) -> str | None:
-    """Why a layer with these activations can't be taken, or None."""
+    """Why a layer with these activations can't be taken, or None; gates that are hard_sigmoid are the caller's."""
     for found, allowed, what in ((state, "tanh", "activation"), (gates, "sigmoid", "recurrent_activation")):
         name = config_of(found).get("name") or found.get("config") if isinstance(found, dict) else found
         if name != allowed:
-            more = " (the default of Keras before 2.3)" if name == "hard_sigmoid" else ""
+            own = " (a function of the model's own)" if isinstance(found, dict) and name == "hard_sigmoid" else ""
+            more = " and hard_sigmoid" if allowed == "sigmoid" else ""
             return (
-                f"its {what} is {name!r:.60}{more}; {allowed} can be imported. "
+                f"its {what} is {name!r:.60}{own}; {allowed}{more} can be imported. "
                 f"Train or fine-tune it with {what}='{allowed}'"
             )
     return None

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unrolled.layer_config import HARD_SLOPES
 from worker.importing.cells import PEEPHOLES
 from worker.importing.errors import ImportRefusedError, refuse_missing
 from worker.importing.found import Array, Found, Layer, Node, Pass, Table
@@ -109,14 +110,15 @@ def _layer(name: str, node: Any, constants: Constants) -> Layer:
     stand_in = Pass("onnx", kind, 1, 1, {})
     if wide is None or square is None or len(wide) != 3 or len(square) != 3 or wide[1] != gates * square[2]:
         return Layer(name, stand_in, problem="its weights are not constants of the file; export it with its weights")
+    found, problem = _gates(node.op_type, settings)
     after = kind == "gru" and "linear_before_reset" in settings and settings["linear_before_reset"].i == 1
     passes = []
     for side in range(wide[0]):
         parts = {part: _part(constants, given[part], side) for part in ("W", "R", "B") if given.get(part)}
         reset = None if kind == "lstm" else "after" if after else "before"
-        passes.append(Pass("onnx", kind, wide[2], square[2], parts, reset=reset))
+        passes.append(Pass("onnx", kind, wide[2], square[2], parts, reset=reset, gates=found))
     layer = _directed(name, passes, settings)
-    layer.problem = layer.problem or _problem(node.op_type, settings, given, constants)
+    layer.problem = layer.problem or problem or _problem(settings, given, constants)
     return layer
 
 
@@ -144,7 +146,41 @@ def _directed(name: str, passes: list[Pass], settings: dict[str, Any]) -> Layer:
     )
 
 
-def _problem(kind: str, settings: dict[str, Any], given: dict[str, str], constants: Constants) -> str | None:
+def _gates(kind: str, settings: dict[str, Any]) -> tuple[str, str | None]:
+    """What a node's gates are, and why its activations can't be taken, or None.
+
+    Both numbers of HardSigmoid are taken from lists, in the order of the functions that have such; others end here.
+    """
+    named = settings["activations"].strings if "activations" in settings else []
+    names = [text.decode("ascii", "replace").lower() for text in named]
+    alphas, betas = (
+        iter(settings[name].floats if name in settings else []) for name in ("activation_alpha", "activation_beta")
+    )
+    found = set()
+    # f of the gates, g of the candidate, and for an LSTM h of the state; then those of the other direction.
+    for start in range(0, len(names), 3 if kind == "LSTM" else 2):
+        gates, *states = names[start : start + (3 if kind == "LSTM" else 2)]
+        if gates == "hardsigmoid":
+            slope, height = next(alphas, 0.2), next(betas, 0.5)
+            known = [name for name, own in HARD_SLOPES.items() if np.isclose(slope, own, rtol=1e-6, atol=0)]
+            if not known or height != 0.5:
+                return "sigmoid", (
+                    f"its gates are HardSigmoid with alpha {slope:g} and beta {height:g}; alpha 0.2 or 1/6 and beta "
+                    "0.5 can be imported"
+                )
+            found.add(known[0])
+            gates = "sigmoid"
+        else:
+            found.add("sigmoid")
+        for state in states:
+            if problem := activation_problem(state, gates):
+                return "sigmoid", problem
+    if len(found) > 1:
+        return "sigmoid", f"its directions have different gates, {' and '.join(sorted(found))}; they must be the same"
+    return found.pop() if found else "sigmoid", None
+
+
+def _problem(settings: dict[str, Any], given: dict[str, str], constants: Constants) -> str | None:
     """Why a node can't be taken, or None."""
     if given.get("P"):
         return PEEPHOLES
@@ -154,17 +190,6 @@ def _problem(kind: str, settings: dict[str, Any], given: dict[str, str], constan
         )
     if "input_forget" in settings and settings["input_forget"].i:
         return "its input and forget gates are coupled; only cells with both can be imported"
-    names = (
-        [text.decode("ascii", "replace").lower() for text in settings["activations"].strings]
-        if "activations" in settings
-        else []
-    )
-    # f of the gates, g of the candidate, and for an LSTM h of the state; then those of the other direction.
-    for start in range(0, len(names), 3 if kind == "LSTM" else 2):
-        gates, *states = names[start : start + (3 if kind == "LSTM" else 2)]
-        for state in states:
-            if problem := activation_problem(state, gates):
-                return problem
     starts = [given[state] for state in ("h", "c") if given.get(state)]
     if not all(constants.is_zero(start) for start in starts):
         return "it starts from a state that is not zero; here every row starts from zero"

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from unrolled.layer_config import HARD_SLOPES
+
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from numpy.typing import DTypeLike, NDArray
 
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from worker.importing.found import Float32
 
     Floats = NDArray[Any]
+    Gate = Callable[[Floats], Floats]
 
 
 def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
@@ -48,12 +51,13 @@ def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Flo
     given = inputs @ kernel + (bias[0] if layer.reset == "after" else bias)  # (time, gates)
     states = np.zeros((len(inputs) + 1, layer.state_dim), inputs.dtype)
     cell = np.zeros(layer.units, inputs.dtype)
+    gate = _gate(layer)
     for time, gates in enumerate(given):
         state = states[time]
         if layer.kind == "lstm":
             i, f, candidate, o = np.split(gates + state @ recurrent, 4)
-            cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(candidate)
-            out = _sigmoid(o) * np.tanh(cell)
+            cell = gate(f) * cell + gate(i) * np.tanh(candidate)
+            out = gate(o) * np.tanh(cell)
             states[time + 1] = out @ parts["projection"] if layer.projection is not None else out
         else:
             states[time + 1] = _gru_step(layer, gates, state, recurrent, bias)
@@ -63,13 +67,21 @@ def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Flo
 def _gru_step(layer: LayerConfig, gates: Floats, state: Floats, recurrent: Floats, bias: Floats) -> Floats:
     units = layer.units
     product = state @ recurrent[:, : 2 * units] + (bias[1, : 2 * units] if layer.reset == "after" else 0)
-    z, r = np.split(_sigmoid(gates[: 2 * units] + product), 2)
+    z, r = np.split(_gate(layer)(gates[: 2 * units] + product), 2)
     to_candidate = recurrent[:, 2 * units :]
     if layer.reset == "after":
         candidate = np.tanh(gates[2 * units :] + r * (state @ to_candidate + bias[1, 2 * units :]))
     else:
         candidate = np.tanh(gates[2 * units :] + (r * state) @ to_candidate)
     return np.asarray(z * state + (1 - z) * candidate)
+
+
+def _gate(layer: LayerConfig) -> Gate:
+    """What a layer's gates are."""
+    if layer.gates == "sigmoid":
+        return _sigmoid
+    slope = HARD_SLOPES[layer.gates]
+    return lambda x: np.clip(slope * x + 0.5, 0, 1)
 
 
 def _sigmoid(x: Floats) -> Floats:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from worker.importing.cells import find_cells, layers_of
+from worker.importing.cells import find_cells, layers_of, vouch
 from worker.importing.errors import ImportRefusedError, refuse_missing
 from worker.importing.found import Array, Found, Table
 from worker.importing.keras_graph import read_calls
@@ -48,8 +48,12 @@ def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) ->
     """
     stored = _read(path.with_suffix("") if path.suffix == ".index" else path)
     found = _find(stored, "TensorFlow checkpoint", forget_bias)
-    what = "as you said" if gates else "a checkpoint doesn't tell them; these are TensorFlow's defaults"
-    found.notes.append(f"activations tanh and sigmoid ({what})")
+    if gates is None:
+        found.notes.append(
+            "activations tanh and sigmoid (a checkpoint doesn't tell them; these are TensorFlow's defaults)"
+        )
+    else:
+        found.notes.append(vouch(found.layers.values(), gates))
     return found
 
 
@@ -66,10 +70,12 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
         def of(layer: tuple[str, ...]) -> list[Array]:
             return [array for array in stored if layer[-1] in array.name.split("/")[:-1]]
 
-        return find_layers(read_calls(model), of, "Keras 2 SavedModel")
+        return find_layers(read_calls(model), of, "Keras 2 SavedModel", "2")
     found = _find(stored, "TensorFlow SavedModel", forget_bias)
     if gates is None:
         _check_graph(path / "saved_model.pb", found)
+    else:
+        found.notes.append(vouch(found.layers.values(), gates))
     return found
 
 
@@ -191,9 +197,9 @@ def _check_graph(path: Path, found: Found) -> None:
     if others:
         for layer in found.layers.values():
             layer.problem = layer.problem or (
-                f"the graph's steps compute {', '.join(others)}; cells with tanh and sigmoid alone can be "
-                f"imported. If these come "
-                "from another part of the model, add --recurrent-activation sigmoid"
+                f"the graph's steps compute {', '.join(others)}; cells with tanh and sigmoid or "
+                "hard_sigmoid alone can be imported. Say which one it is: add --recurrent-activation hard_sigmoid "
+                "(Keras 2), hard_sigmoid_keras3, or sigmoid if these come from another part of the model"
             )
     elif cells and all({"Tanh", "Sigmoid"} <= ops for ops in cells):
         found.notes.append("activations tanh and sigmoid, as the graph's steps compute")

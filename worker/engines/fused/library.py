@@ -11,7 +11,7 @@ from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 2
+ABI_VERSION = 3
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("avx512", "avx2", "portable")
@@ -33,13 +33,13 @@ class PassWeights(Structure):
 
 
 class LayerWeights(Structure):
-    """One layer: cell, direction and sizes as src/model.h numbers them, and one or two directions' tensors."""
+    """One layer: cell, direction, gates and sizes as src/model.h numbers them, and one or two directions' tensors."""
 
     _fields_ = (
         ("cell", c_int32),
         ("direction", c_int32),
         ("residual", c_int32),
-        ("reserved", c_int32),
+        ("gates", c_int32),
         ("inputs", c_int64),
         ("units", c_int64),
         ("projection", c_int64),

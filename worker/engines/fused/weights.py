@@ -11,6 +11,7 @@ from unrolled.model_config import ModelConfig
 from worker.engines.fused import library
 
 _CELLS = {("lstm", None): 0, ("gru", "after"): 1, ("gru", "before"): 2}
+_GATES = {"sigmoid": 0, "hard_sigmoid": 1, "hard_sigmoid_keras3": 2}
 _DIRECTIONS = {"forward": 0, "backward": 1, "bidirectional": 2}
 
 
@@ -41,7 +42,7 @@ class Weights:
             _CELLS[layer.kind, layer.reset],
             _DIRECTIONS[layer.direction],
             int(layer.residual),
-            0,
+            _GATES[layer.gates],
             inputs,
             layer.units,
             layer.projection or 0,

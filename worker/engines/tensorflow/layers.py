@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from unrolled.layer_config import LayerConfig
 from unrolled.model_config import ModelConfig
+from worker.gates import gate_function
 from worker.projected_lstm_cell import ProjectedLSTMCell
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -58,14 +59,15 @@ def build_passes(
 
 def has_cudnn(layer: LayerConfig) -> bool:
     """Whether cuDNN has such a layer, in Keras's hands."""
-    return layer.projection is None and layer.reset != "before"
+    return layer.projection is None and layer.reset != "before" and layer.gates == "sigmoid"
 
 
 def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
     both: dict[str, Any] = {"return_sequences": True, "return_state": True}
     if layer.projection is not None:
-        return tf.keras.layers.RNN(ProjectedLSTMCell(layer.units, layer.projection), **both)
+        return tf.keras.layers.RNN(ProjectedLSTMCell(layer.units, layer.projection, gate_function(layer)), **both)
     # True, not "auto": a GPU that can't run cuDNN is an error here, not a silent crawl.
+    both["recurrent_activation"] = gate_function(layer)
     both["use_cudnn"] = cudnn and has_cudnn(layer)
     if layer.kind == "gru":
         return tf.keras.layers.GRU(layer.units, reset_after=layer.reset == "after", **both)

@@ -33,10 +33,22 @@ def _built(layer: Layer) -> Any:
 
 
 def _layer(one: Pass, *, go_backwards: bool = False) -> Any:
-    settings = {"return_sequences": True, "go_backwards": go_backwards, "use_bias": "bias" in one.parts}
+    settings: dict[str, Any] = {"return_sequences": True, "go_backwards": go_backwards, "use_bias": "bias" in one.parts}
+    settings["recurrent_activation"] = _gates(one.gates)
     if one.kind == "lstm":
         return keras.layers.LSTM(one.units, **settings)
     return keras.layers.GRU(one.units, reset_after=one.reset == "after", **settings)
+
+
+def _gates(name: str) -> Any:
+    """Keras's own function; of Keras 2's hard_sigmoid, which Keras 3 has no more, its definition there."""
+    return _hard_sigmoid if name == "hard_sigmoid" else name.removesuffix("_keras3")
+
+
+# Bidirectional makes its layers anew from their configurations: what stands in them must be known by a name.
+@keras.saving.register_keras_serializable("unrolled", "hard_sigmoid_keras2")  # type: ignore[untyped-decorator]
+def _hard_sigmoid(x: Any) -> Any:
+    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def _arrays(one: Pass) -> list[Float32]:

@@ -8,6 +8,8 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
+from unrolled.layer_config import HARD_SLOPES
+
 if TYPE_CHECKING:
     from worker.importing.found import Float32, Layer
 
@@ -24,6 +26,10 @@ def run(layer: Layer, inputs: Float32) -> Float32:
         name: np.stack([one.parts[name].read() for one in passes]) for name in ("W", "R", "B") if name in first.parts
     }
     settings: dict[str, Any] = {"linear_before_reset": int(first.reset == "after")} if first.kind == "gru" else {}
+    if first.gates != "sigmoid":
+        settings["activations"] = (["HardSigmoid", "Tanh"] + ["Tanh"] * (first.kind == "lstm")) * len(passes)
+        settings["activation_alpha"] = [HARD_SLOPES[first.gates]] * len(passes)
+        settings["activation_beta"] = [0.5] * len(passes)
     node = helper.make_node(
         first.kind.upper(), ["X", *arrays], ["Y"], hidden_size=first.units, direction=direction, **settings
     )

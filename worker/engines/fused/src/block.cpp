@@ -118,10 +118,10 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   if (pass.cell == Cell::gru_reset_before) {
     float* const floats = between_floats_.as<float>();
     const ResetBlock reset{floats, floats + block.nodes * block.cell_stride, between_.as<void>(), between_rows_.data()};
-    kernel.run_gru_reset_before(pass.packed, pass.projection, block, reset);
+    kernel.run_gru_reset_before[pass.hard](pass.packed, pass.projection, block, reset);
     return;
   }
-  (pass.cell == Cell::gru ? kernel.run_gru : kernel.run_layer)(pass.packed, block);
+  (pass.cell == Cell::gru ? kernel.run_gru : kernel.run_layer)[pass.hard](pass.packed, block);
   if (!projected) return;
   const LinearBlock projection{block.nodes, between_rows_.data(), hidden_out,
                                elements_apart(kernel, pass.padded_state), with_outputs ? outputs_.data() : nullptr};

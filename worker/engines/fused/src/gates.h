@@ -44,10 +44,19 @@ inline __attribute__((always_inline)) typename Isa::Vec reciprocal(typename Isa:
   return Fine ? Isa::reciprocal_fine(x) : Isa::reciprocal_coarse(x);
 }
 
+// Which function a kernel's gates are; the other is in hard_gates.h.
+struct Sigmoid {};
+
+// A gate of its scaled sum.
+template <class Isa, bool Fine>
+inline __attribute__((always_inline)) typename Isa::Vec gate_value(Sigmoid, typename Isa::Vec sum) {
+  return reciprocal<Isa, Fine>(Isa::add(Isa::set1(1.0f), exp2_capped<Isa, Fine>(sum)));
+}
+
 // Updates the cells of `Rows` rows and gives their hidden states; sums are overwritten. A row's operations are
 // one long chain, so each step is done for all rows before the next: the processor finds independent work.
 template <class Isa, bool Fine, int Rows>
-inline __attribute__((always_inline)) void update_cells(typename Isa::Vec (&sums)[Rows][4],
+inline __attribute__((always_inline)) void update_cells(Sigmoid, typename Isa::Vec (&sums)[Rows][4],
                                                         typename Isa::Vec (&cells)[Rows],
                                                         typename Isa::Vec (&hidden)[Rows]) {
   using Vec = typename Isa::Vec;

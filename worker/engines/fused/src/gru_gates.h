@@ -7,7 +7,7 @@
 //         = (state * (1 + Ec) + Ez * (1 - Ec)) / ((1 + Ez)(1 + Ec))
 #pragma once
 
-#include "gates.h"
+#include "hard_gates.h"
 
 namespace unrolled {
 
@@ -16,7 +16,7 @@ constexpr double kGruScale[4] = {-kLog2E, -kLog2E, -2 * kLog2E, -2 * kLog2E};
 
 // states = z * states + (1 - z) * candidates, of the scaled sums of both. Step by step for all rows, as update_cells.
 template <class Isa, bool Fine, int Rows>
-inline __attribute__((always_inline)) void blend_gru(const typename Isa::Vec (&updates)[Rows],
+inline __attribute__((always_inline)) void blend_gru(Sigmoid, const typename Isa::Vec (&updates)[Rows],
                                                      const typename Isa::Vec (&candidates)[Rows],
                                                      typename Isa::Vec (&states)[Rows]) {
   using Vec = typename Isa::Vec;
@@ -36,18 +36,18 @@ inline __attribute__((always_inline)) void blend_gru(const typename Isa::Vec (&u
 }
 
 // Updates the states of `Rows` rows.
-template <class Isa, bool Fine, int Rows>
-inline __attribute__((always_inline)) void update_gru(const typename Isa::Vec (&sums)[Rows][4],
+template <class Isa, bool Fine, int Rows, class Gate>
+inline __attribute__((always_inline)) void update_gru(Gate gate, const typename Isa::Vec (&sums)[Rows][4],
                                                       typename Isa::Vec (&states)[Rows]) {
   using Vec = typename Isa::Vec;
   Vec updates[Rows], candidates[Rows];
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
-    const Vec reset = reciprocal<Isa, Fine>(Isa::add(Isa::set1(1.0f), exp2_capped<Isa, Fine>(sums[r][1])));
+    const Vec reset = gate_value<Isa, Fine>(gate, sums[r][1]);
     updates[r] = sums[r][0];
     candidates[r] = Isa::fma(reset, sums[r][3], sums[r][2]);
   }
-  blend_gru<Isa, Fine, Rows>(updates, candidates, states);
+  blend_gru<Isa, Fine, Rows>(gate, updates, candidates, states);
 }
 
 }  // namespace unrolled

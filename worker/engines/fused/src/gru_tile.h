@@ -61,7 +61,7 @@ UNROLLED_INLINE void accumulate_fetching(Sums<P, R>& sums, const Product<P>& pro
   }
 }
 
-template <class P, int R>
+template <class P, class Gate, int R>
 __attribute__((noinline)) void gru_tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
                                         const Place& next, const Run& run) {
   using Isa = typename P::Isa;
@@ -104,7 +104,7 @@ __attribute__((noinline)) void gru_tile(const PackedLayer& layer, const LayerBlo
   typename Isa::Vec states[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) states[r] = Isa::load(block.cell_in[place.node + r] + unit);
-  update_gru<Isa, P::fine, R>(sums, states);
+  update_gru<Isa, P::fine, R>(Gate{}, sums, states);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const std::int64_t node = place.node + r;
@@ -123,19 +123,19 @@ __attribute__((noinline)) void gru_tile(const PackedLayer& layer, const LayerBlo
   }
 }
 
-template <class P, int R>
+template <class P, class Gate, int R>
 UNROLLED_INLINE void gru_tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block,
                                  const Place& place, const Place& next, const Run& run) {
   if constexpr (R > 1) {
     if (rows < R) {
-      gru_tile_of<P, R - 1>(rows, layer, block, place, next, run);
+      gru_tile_of<P, Gate, R - 1>(rows, layer, block, place, next, run);
       return;
     }
   }
-  gru_tile<P, R>(layer, block, place, next, run);
+  gru_tile<P, Gate, R>(layer, block, place, next, run);
 }
 
-template <class P>
+template <class P, class Gate>
 void run_gru(const PackedLayer& layer, const LayerBlock& block) {
   constexpr int kRows = P::Isa::rows;
   const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
@@ -154,7 +154,7 @@ void run_gru(const PackedLayer& layer, const LayerBlock& block) {
         const Place place{node, panel};
         const std::int64_t after = node + ahead_rows, end = tiles * kRows;
         const Place next = after < end ? Place{after, panel} : Place{after - end, panel + 1};
-        gru_tile_of<P, kRows>(block.nodes - node, layer, block, place, next, run);
+        gru_tile_of<P, Gate, kRows>(block.nodes - node, layer, block, place, next, run);
       }
     }
   }

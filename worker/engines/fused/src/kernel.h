@@ -7,7 +7,7 @@
 //
 // A step is one input (float32) or a pair of them (bfloat16 dot products). The first steps_a steps multiply
 // the layer's input, the other steps_b the state before. Weights are scaled when they are packed, so that
-// the sums are exponents of two: i, f, o by -log2(e), g by -2 log2(e). See gates.h.
+// the sums are exponents of two: i, f, o by -log2(e), g by -2 log2(e). See gates.h, and hard_gates.h for others.
 #pragma once
 
 #include <cstdint>
@@ -66,7 +66,8 @@ struct Kernel {
   int step_inputs;       // inputs that one step consumes
   int element_bytes;     // of an input or hidden element
   int weight_bits;       // significant bits kept of a weight: 24 or 8
-  void (*run_layer)(const PackedLayer&, const LayerBlock&);
+  // Layers of gates that are sigmoid, and of such that are a straight line (hard_gates.h).
+  void (*run_layer[2])(const PackedLayer&, const LayerBlock&);
   // The sums alone, sums[node][panel_count][kGates * lanes], `sums_stride` floats apart: makes the table.
   void (*project)(const PackedLayer&, std::int64_t nodes, const float* start, const void* const* input,
                   float* sums, std::int64_t sums_stride);
@@ -76,12 +77,12 @@ struct Kernel {
   // `rounds` rounds of a tile's multiplications on registers alone; returns the operations done.
   double (*spin)(std::int64_t rounds);
   // A GRU's layer: three weights a step, its state in float32 where an LSTM has its cell (gru_tile.h).
-  void (*run_gru)(const PackedLayer&, const LayerBlock&);
+  void (*run_gru[2])(const PackedLayer&, const LayerBlock&);
   // A projection: panels of kGates * lanes columns, depth steps_a (linear_tile.h).
   void (*transform)(const PackedLayer&, const LinearBlock&);
   // The other kind of GRU: gates z and r first, and a candidate whose recurrent product is the second layer's
   // (reset_tile.h).
-  void (*run_gru_reset_before)(const PackedLayer&, const PackedLayer&, const LayerBlock&, const ResetBlock&);
+  void (*run_gru_reset_before[2])(const PackedLayer&, const PackedLayer&, const LayerBlock&, const ResetBlock&);
 };
 
 // Null where the compiler could not build it for this machine's architecture.

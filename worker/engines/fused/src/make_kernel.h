@@ -18,13 +18,13 @@ constexpr Kernel make_kernel(const char* isa, const char* precision) {
                 P::step_inputs,
                 static_cast<int>(sizeof(typename P::Element)),
                 P::weight_bits,
-                run_layer<P>,
+                {run_layer<P, Sigmoid>, run_layer<P, HardSigmoid>},
                 project<P>,
                 cell_update<P>,
                 spin<P>,
-                run_gru<P>,
+                {run_gru<P, Sigmoid>, run_gru<P, HardSigmoid>},
                 transform<P>,
-                run_gru_reset_before<P>};
+                {run_gru_reset_before<P, Sigmoid>, run_gru_reset_before<P, HardSigmoid>}};
 }
 
 }  // namespace

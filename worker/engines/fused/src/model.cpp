@@ -12,8 +12,10 @@ void check(const LayerWeights& layer, std::int64_t inputs) {
   const bool known = layer.cell == Cell::lstm || layer.cell == Cell::gru || layer.cell == Cell::gru_reset_before;
   const bool directed = layer.direction == Direction::forward || layer.direction == Direction::backward ||
                         layer.direction == Direction::bidirectional;
+  const bool gated = layer.gates == GateKind::sigmoid || layer.gates == GateKind::hard_fifth ||
+                     layer.gates == GateKind::hard_sixth;
   const bool sized = layer.units > 0 && layer.projection >= 0 && layer.inputs == inputs;
-  if (!known || !directed || !sized || (layer.projection && layer.cell != Cell::lstm)) {
+  if (!known || !gated || !directed || !sized || (layer.projection && layer.cell != Cell::lstm)) {
     throw std::invalid_argument("a layer that there is not");
   }
 }

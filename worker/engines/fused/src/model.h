@@ -11,6 +11,8 @@ namespace unrolled {
 
 // Mirrored in library.py.
 enum class Cell : std::int32_t { lstm = 0, gru = 1, gru_reset_before = 2 };
+// What a layer's gates are: sigmoid, or clamp(slope x + 1/2, 0, 1) with a slope of 1/5 or 1/6.
+enum class GateKind : std::int32_t { sigmoid = 0, hard_fifth = 1, hard_sixth = 2 };
 enum class Direction : std::int32_t { forward = 0, backward = 1, bidirectional = 2 };
 
 // One direction of a layer as Keras keeps it; G gates side by side: i, f, c, o of an LSTM, z, r, h of a GRU.
@@ -25,7 +27,7 @@ struct LayerWeights {
   Cell cell;
   Direction direction;
   std::int32_t residual;    // whether the input is added to the output
-  std::int32_t reserved;
+  GateKind gates;
   std::int64_t inputs;
   std::int64_t units;
   std::int64_t projection;  // width of the projected state, or 0
@@ -35,6 +37,7 @@ struct LayerWeights {
 // One direction of a layer.
 struct Pass {
   Cell cell = Cell::lstm;
+  bool hard = false;              // its gates are no exponentials: hard_gates.h
   PackedLayer packed{};
   std::int64_t padded_units = 0;  // whole panels
   Buffer panels;

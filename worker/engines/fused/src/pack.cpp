@@ -12,6 +12,13 @@ namespace {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
+// Of the gates of an LSTM and a GRU that are a straight line; see hard_gates.h.
+constexpr double kFifth = 1.0 / 5, kSixth = 1.0 / 6;
+constexpr double kFifths[4] = {kFifth, kFifth, kGateScale[2], kFifth};
+constexpr double kSixths[4] = {kSixth, kSixth, kGateScale[2], kSixth};
+constexpr double kGruFifths[4] = {kFifth, kFifth, kGruScale[2], kGruScale[3]};
+constexpr double kGruSixths[4] = {kSixth, kSixth, kGruScale[2], kGruScale[3]};
+
 // Which of Keras's gates a step of a panel holds. A panel's order is Keras's: i, f, g, o (g is Keras's c), and
 // z, r, h of a GRU, whose fourth sum has no weights of its own (see gru_gates.h).
 struct Gates {
@@ -56,20 +63,34 @@ void add_to_sums(const Kernel& kernel, float* sums, const float* gates, std::int
   }
 }
 
-Gates gates_of(Cell cell) {
-  return cell == Cell::lstm ? Gates{kGateScale, 4, 4, 4} : Gates{kGruScale, 3, 3, 3};
+Gates gates_of(const LayerWeights& layer) {
+  static constexpr const double* kScales[2][3] = {{kGateScale, kFifths, kSixths}, {kGruScale, kGruFifths, kGruSixths}};
+  const bool gru = layer.cell != Cell::lstm;
+  const int width = gru ? 3 : 4;
+  return {kScales[gru][static_cast<int>(layer.gates)], width, width, width};
 }
 
-void pack_bias(const Kernel& kernel, Pass& pass, const float* bias) {
+// The half of a straight line, for every gate but the candidate.
+void add_halves(const Kernel& kernel, const Pass& pass, float* sums) {
+  for (int gate = 0; gate < kGates; ++gate) {
+    if (gate == 2 || (gate == 3 && pass.cell != Cell::lstm)) continue;
+    for (std::int64_t unit = 0; unit < pass.packed.units; ++unit) {
+      sums[(unit / kernel.lanes * kGates + gate) * kernel.lanes + unit % kernel.lanes] += 0.5f;
+    }
+  }
+}
+
+void pack_bias(const Kernel& kernel, Pass& pass, const float* bias, const Gates& kind) {
   const std::int64_t units = pass.packed.units;
   const std::size_t count = static_cast<std::size_t>(pass.packed.panel_count * kGates * kernel.lanes);
   float* const out = pass.bias.reserve<float>(count);
   std::memset(out, 0, count * sizeof(float));
-  add_to_sums(kernel, out, bias, units, gates_of(pass.cell));
+  add_to_sums(kernel, out, bias, units, kind);
+  if (pass.hard) add_halves(kernel, pass, out);
   if (pass.cell != Cell::gru) return;
   // The recurrent side's bias: z and r have one sum for both sides, h has two.
   const float* const recurrent = bias + 3 * units;
-  add_to_sums(kernel, out, recurrent, units, {kGruScale, 3, 2, 2});
+  add_to_sums(kernel, out, recurrent, units, {kind.scale, 3, 2, 2});
   for (std::int64_t unit = 0; unit < units; ++unit) {
     out[(unit / kernel.lanes * kGates + 3) * kernel.lanes + unit % kernel.lanes] =
         scaled(recurrent, units, 2, unit, {kGruScale, 3, 3, 3});
@@ -119,6 +140,7 @@ Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeigh
                 const Gates& kind) {
   Pass pass;
   pass.cell = layer.cell;
+  pass.hard = layer.gates != GateKind::sigmoid;
   pass.state_dim = layer.projection ? layer.projection : layer.units;
   pass.padded_state = ceil_div(pass.state_dim, kernel.lanes) * kernel.lanes;
   PackedLayer& packed = pass.packed;
@@ -126,7 +148,7 @@ Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeigh
   packed.steps_a = parts.input ? ceil_div(layer.inputs, kernel.step_inputs) : 0;
   packed.steps_b = parts.state ? ceil_div(pass.state_dim, kernel.step_inputs) : 0;
   const bool before = layer.cell == Cell::gru_reset_before;
-  const Gates state_kind = before ? Gates{kGruScale, 3, 2, 2} : kind;
+  const Gates state_kind = before ? Gates{kind.scale, 3, 2, 2} : kind;
   const std::int64_t gates = packed.steps_a * kind.width + packed.steps_b * state_kind.width;
   char* const panels = reserve_panels(kernel, packed, pass.panels, kernel.lanes, gates);
   pass.padded_units = packed.panel_count * kernel.lanes;
@@ -136,7 +158,7 @@ Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeigh
     char* const part = panels + packed.steps_a * step_bytes;
     pack(kernel, packed, part, weights.recurrent_kernel, pass.state_dim, state_kind);
   }
-  pack_bias(kernel, pass, weights.bias);
+  pack_bias(kernel, pass, weights.bias, kind);
   if (parts.state && layer.projection) {
     pack_columns(kernel, pass, {weights.projection, layer.projection, layer.projection, 1});
   }
@@ -154,7 +176,7 @@ std::int64_t table_stride(const Kernel& kernel, const LayerWeights& layer) {
 }
 
 Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled) {
-  Pass pass = pack_parts(kernel, layer, weights, {!tabled, true}, gates_of(layer.cell));
+  Pass pass = pack_parts(kernel, layer, weights, {!tabled, true}, gates_of(layer));
   pass.table_stride = table_stride(kernel, layer);
   return pass;
 }
@@ -164,7 +186,7 @@ void make_table(const Kernel& kernel, Pass& pass, const LayerWeights& layer, con
   const std::size_t rows = static_cast<std::size_t>(vocab_size + 1);
   float* const table = pass.table.reserve<float>(rows * static_cast<std::size_t>(pass.table_stride));
   pass.has_table = true;
-  Gates kind = gates_of(layer.cell);
+  Gates kind = gates_of(layer);
   if (!embedding) {
     for (std::int64_t r = 0; r <= vocab_size; ++r) {
       float* const sums = table + r * pass.table_stride;

@@ -10,7 +10,7 @@ namespace unrolled {
 namespace {
 
 // In a panel a step of the input has the weights of z, r and h, a step of the state those of z and r.
-template <class P, int R>
+template <class P, class Gate, int R>
 __attribute__((noinline)) void reset_tile(const PackedLayer& layer, const LayerBlock& block, const ResetBlock& reset,
                                           const Place& place) {
   using Isa = typename P::Isa;
@@ -34,17 +34,16 @@ __attribute__((noinline)) void reset_tile(const PackedLayer& layer, const LayerB
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const std::int64_t node = place.node + r;
-    const typename Isa::Vec below = Isa::add(Isa::set1(1.0f), exp2_capped<Isa, P::fine>(sums[r][1]));
     const typename Isa::Vec state = Isa::load(block.cell_in[node] + unit);
     P::store_hidden(static_cast<Element*>(reset.states) + node * block.hidden_stride + unit,
-                    Isa::mul(state, reciprocal<Isa, P::fine>(below)));
+                    Isa::mul(state, gate_value<Isa, P::fine>(Gate{}, sums[r][1])));
     Isa::store(reset.updates + node * block.cell_stride + unit, sums[r][0]);
     Isa::store(reset.candidates + node * block.cell_stride + unit, sums[r][2]);
   }
 }
 
 // Panels of kGates * lanes units, as linear_tile.h has them.
-template <class P, int R>
+template <class P, class Gate, int R>
 __attribute__((noinline)) void candidate_tile(const PackedLayer& layer, const LayerBlock& block,
                                               const ResetBlock& reset, const Place& place) {
   using Isa = typename P::Isa;
@@ -74,7 +73,7 @@ __attribute__((noinline)) void candidate_tile(const PackedLayer& layer, const La
       typename Isa::Vec states[1] = {Isa::load(block.cell_in[node] + unit)};
       const typename Isa::Vec updates[1] = {Isa::load(reset.updates + node * block.cell_stride + unit)};
       const typename Isa::Vec candidates[1] = {sums[r][group]};
-      blend_gru<Isa, P::fine, 1>(updates, candidates, states);
+      blend_gru<Isa, P::fine, 1>(Gate{}, updates, candidates, states);
       Isa::store(block.cell_out + node * block.cell_stride + unit, states[0]);
       P::store_hidden(static_cast<Element*>(block.hidden_out) + node * block.hidden_stride + unit, states[0]);
       if (!block.outputs) continue;
@@ -87,36 +86,36 @@ __attribute__((noinline)) void candidate_tile(const PackedLayer& layer, const La
   }
 }
 
-template <class P, int R, bool Candidate>
+template <class P, class Gate, int R, bool Candidate>
 UNROLLED_INLINE void reset_tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block,
                                    const ResetBlock& reset, const Place& place) {
   if constexpr (R > 1) {
     if (rows < R) {
-      reset_tile_of<P, R - 1, Candidate>(rows, layer, block, reset, place);
+      reset_tile_of<P, Gate, R - 1, Candidate>(rows, layer, block, reset, place);
       return;
     }
   }
   if constexpr (Candidate) {
-    candidate_tile<P, R>(layer, block, reset, place);
+    candidate_tile<P, Gate, R>(layer, block, reset, place);
   } else {
-    reset_tile<P, R>(layer, block, reset, place);
+    reset_tile<P, Gate, R>(layer, block, reset, place);
   }
 }
 
-template <class P, bool Candidate>
+template <class P, class Gate, bool Candidate>
 void reset_pass(const PackedLayer& layer, const LayerBlock& block, const ResetBlock& reset) {
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     for (std::int64_t node = 0; node < block.nodes; node += P::Isa::rows) {
-      reset_tile_of<P, P::Isa::rows, Candidate>(block.nodes - node, layer, block, reset, {node, panel});
+      reset_tile_of<P, Gate, P::Isa::rows, Candidate>(block.nodes - node, layer, block, reset, {node, panel});
     }
   }
 }
 
-template <class P>
+template <class P, class Gate>
 void run_gru_reset_before(const PackedLayer& gates, const PackedLayer& candidate, const LayerBlock& block,
                           const ResetBlock& reset) {
-  reset_pass<P, false>(gates, block, reset);
-  reset_pass<P, true>(candidate, block, reset);
+  reset_pass<P, Gate, false>(gates, block, reset);
+  reset_pass<P, Gate, true>(candidate, block, reset);
 }
 
 }  // namespace

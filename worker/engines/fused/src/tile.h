@@ -8,7 +8,7 @@
 
 #include <cstdint>
 
-#include "gates.h"
+#include "hard_gates.h"
 #include "kernel.h"
 #include "precision.h"
 
@@ -105,7 +105,7 @@ struct Product {
 };
 
 // A function of its own, its loops over rows unrolled: inlined into a larger one the sums spill to memory.
-template <class P, int R>
+template <class P, class Gate, int R>
 __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
                                     const Place& next, const Run& run) {
   using Isa = typename P::Isa;
@@ -158,7 +158,7 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
   typename Isa::Vec cells[R], hidden[R];
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) cells[r] = Isa::load(block.cell_in[place.node + r] + unit);
-  update_cells<Isa, P::fine, R>(sums, cells, hidden);
+  update_cells<Isa, P::fine, R>(Gate{}, sums, cells, hidden);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
     const std::int64_t node = place.node + r;
@@ -178,19 +178,19 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
 }
 
 // A tile of as many rows as there are, at most R.
-template <class P, int R>
+template <class P, class Gate, int R>
 UNROLLED_INLINE void tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block,
                              const Place& place, const Place& next, const Run& run) {
   if constexpr (R > 1) {
     if (rows < R) {
-      tile_of<P, R - 1>(rows, layer, block, place, next, run);
+      tile_of<P, Gate, R - 1>(rows, layer, block, place, next, run);
       return;
     }
   }
-  tile<P, R>(layer, block, place, next, run);
+  tile<P, Gate, R>(layer, block, place, next, run);
 }
 
-template <class P>
+template <class P, class Gate>
 void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   constexpr int kRows = P::Isa::rows;
   const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
@@ -210,7 +210,7 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
         // The arrays of a block have room for a whole tile behind the last node; panels for one more.
         const std::int64_t after = node + ahead_rows, end = tiles * kRows;
         const Place next = after < end ? Place{after, panel} : Place{after - end, panel + 1};
-        tile_of<P, kRows>(block.nodes - node, layer, block, place, next, run);
+        tile_of<P, Gate, kRows>(block.nodes - node, layer, block, place, next, run);
       }
     }
   }
@@ -262,7 +262,7 @@ void cell_update(std::int64_t count, const float* i, const float* f, const float
     for (std::int64_t lane = 0; lane < n; ++lane) lanes[lane] = cell_in[at + lane];
     Sums<P, 1> sums = {{scaled(i, at, n, 0), scaled(f, at, n, 1), scaled(g, at, n, 2), scaled(o, at, n, 3)}};
     typename Isa::Vec cells[1] = {Isa::load(lanes)}, hidden[1];
-    update_cells<Isa, P::fine, 1>(sums, cells, hidden);
+    update_cells<Isa, P::fine, 1>(Sigmoid{}, sums, cells, hidden);
     Isa::store_first(cell_out + at, cells[0], static_cast<int>(n));
     Isa::store_first(hidden_out + at, hidden[0], static_cast<int>(n));
   }

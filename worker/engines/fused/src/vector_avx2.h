@@ -27,6 +27,8 @@ struct Avx2 {
     const __m256i top = _mm256_min_epi32(_mm256_castps_si256(x), _mm256_castps_si256(set1(40.0f)));
     return _mm256_castsi256_ps(_mm256_min_epu32(top, _mm256_castps_si256(set1(-120.0f))));
   }
+  // To 0..1; what is no number stays none.
+  static Vec clamp(Vec x) { return _mm256_min_ps(set1(1.0f), _mm256_max_ps(_mm256_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -120..40, x near 1
     const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);

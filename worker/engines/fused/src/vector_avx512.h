@@ -26,6 +26,8 @@ struct Avx512 {
   static Vec cap(Vec x) {
     return _mm512_castsi512_ps(_mm512_min_epi32(_mm512_castps_si512(x), _mm512_castps_si512(set1(40.0f))));
   }
+  // To 0..1; what is no number stays none.
+  static Vec clamp(Vec x) { return _mm512_min_ps(set1(1.0f), _mm512_max_ps(_mm512_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // x * 2^n; below the smallest float it is 0 by itself
   static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }

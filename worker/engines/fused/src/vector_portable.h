@@ -49,6 +49,11 @@ struct Portable {
     const Vec top = pick(x < set1(40.0f), x, set1(40.0f));
     return pick(top > set1(-120.0f), top, set1(-120.0f));
   }
+  // To 0..1; what is no number stays none.
+  static Vec clamp(Vec x) {
+    const Vec bottom = pick(x < set1(0.0f), set1(0.0f), x);
+    return pick(bottom > set1(1.0f), set1(1.0f), bottom);
+  }
   static Vec whole(Vec x) {
     // 1.5 * 2^23 leaves no room for a fraction: adding it rounds to the nearest whole number.
     const Vec shift = set1(12582912.0f);
