@@ -109,23 +109,34 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.outputs = with_outputs && !projected ? outputs_.data() : nullptr;
   block.sums = sums_.as<float>();
   block.first_level = at.walk.level() == 0;
-  if (pass.projection.steps_a > 0) {
-    const std::int64_t stride = block.hidden_stride * kernel.element_bytes;
-    for (std::size_t k = 0; k < at.count; ++k) {
-      between_rows_[k] = between_.as<char>() + static_cast<std::int64_t>(k) * stride;
-    }
-  }
-  if (pass.cell == Cell::gru_reset_before) {
-    float* const floats = between_floats_.as<float>();
-    const ResetBlock reset{floats, floats + block.nodes * block.cell_stride, between_.as<void>(), between_rows_.data()};
-    kernel.run_gru_reset_before[pass.hard](pass.packed, pass.projection, block, reset);
+  if (pass.cell == Cell::lstm) {
+    kernel.lstm[pass.hard](pass.packed, block);
+    if (!projected) return;
+  } else if (pass.cell == Cell::gru) {
+    kernel.gru[pass.hard](pass.packed, block);
     return;
+  } else {
+    block.hidden_out = between_.as<char>();
+    block.updates = between_floats_.as<float>();
+    block.candidates = block.updates + block.nodes * block.cell_stride;
+    kernel.reset_gates[pass.hard](pass.packed, block);
   }
-  (pass.cell == Cell::gru ? kernel.run_gru : kernel.run_layer)[pass.hard](pass.packed, block);
-  if (!projected) return;
-  const LinearBlock projection{block.nodes, between_rows_.data(), hidden_out,
-                               elements_apart(kernel, pass.padded_state), with_outputs ? outputs_.data() : nullptr};
-  kernel.transform(pass.projection, projection);
+  // The second product's input is what the first pass left.
+  for (std::size_t k = 0; k < at.count; ++k) {
+    between_rows_[k] =
+        between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * kernel.element_bytes;
+  }
+  LayerBlock second = block;
+  second.input = between_rows_.data();
+  second.hidden_out = hidden_out;
+  second.hidden_stride = elements_apart(kernel, pass.padded_state);
+  second.outputs = with_outputs ? outputs_.data() : nullptr;
+  if (projected) {
+    second.first_level = false;
+    kernel.projection(pass.projection, second);
+  } else {
+    kernel.reset_candidate[pass.hard](pass.projection, second);
+  }
 }
 
 // A residual layer's results: its states and its input. The states go on without it.

@@ -28,7 +28,7 @@ struct PackedLayer {
 // One layer over one block of nodes. Every array has one entry per node of the block.
 struct LayerBlock {
   std::int64_t nodes;
-  const float* const* start;      // where the sums begin: bias or table row, panel p at + p * kGates * lanes
+  const float* const* start;      // added to the products: bias or table row, panel p at + p * kGates * lanes
   const void* const* input;       // the layer's input (null where steps_a is 0)
   const void* const* recurrent;   // the parent's hidden state
   const float* const* cell_in;    // the parent's cell state, panel p at + p * lanes
@@ -37,25 +37,12 @@ struct LayerBlock {
   std::int64_t cell_stride;
   std::int64_t hidden_stride;
   float* const* outputs;          // float32 (units) per node in the caller's array, or null
-  float* sums;                    // scratch: [nodes][kGates * lanes], for depths passed in several runs
+  float* sums;                    // scratch: [nodes][kGates * lanes]
   bool first_level;               // nodes without a parent: their state before is zero
-};
-
-// A product over one block of nodes.
-struct LinearBlock {
-  std::int64_t nodes;
-  const void* const* input;
-  void* hidden_out;               // [nodes], `hidden_stride` elements apart
-  std::int64_t hidden_stride;
-  float* const* outputs;          // as above
-};
-
-// What a GRU that resets before the recurrent product keeps of a block from its first pass to its second.
-struct ResetBlock {
-  float* updates;                 // [nodes], `cell_stride` floats apart: the sums of z
-  float* candidates;              // the same: the input's part of the candidate
-  void* states;                   // [nodes], `hidden_stride` elements apart: r * state
-  const void* const* rows;        // of `states`
+  // Of a GRU that resets before the recurrent product, from its first pass to its second, `cell_stride` floats apart:
+  // the sums of z, and the input's part of the candidate.
+  float* updates;
+  float* candidates;
 };
 
 struct Kernel {
@@ -66,8 +53,10 @@ struct Kernel {
   int step_inputs;       // inputs that one step consumes
   int element_bytes;     // of an input or hidden element
   int weight_bits;       // significant bits kept of a weight: 24 or 8
-  // Layers of gates that are sigmoid, and of such that are a straight line (hard_gates.h).
-  void (*run_layer[2])(const PackedLayer&, const LayerBlock&);
+  // One pass over a block for each kind of layer (kinds.h); where there are two, of layers whose gates are sigmoid and
+  // of such that are a straight line.
+  using RunLayer = void (*)(const PackedLayer&, const LayerBlock&);
+  RunLayer lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection;
   // The sums alone, sums[node][panel_count][kGates * lanes], `sums_stride` floats apart: makes the table.
   void (*project)(const PackedLayer&, std::int64_t nodes, const float* start, const void* const* input,
                   float* sums, std::int64_t sums_stride);
@@ -76,13 +65,6 @@ struct Kernel {
                       const float* cell_in, float* cell_out, float* hidden_out);
   // `rounds` rounds of a tile's multiplications on registers alone; returns the operations done.
   double (*spin)(std::int64_t rounds);
-  // A GRU's layer: three weights a step, its state in float32 where an LSTM has its cell (gru_tile.h).
-  void (*run_gru[2])(const PackedLayer&, const LayerBlock&);
-  // A projection: panels of kGates * lanes columns, depth steps_a (linear_tile.h).
-  void (*transform)(const PackedLayer&, const LinearBlock&);
-  // The other kind of GRU: gates z and r first, and a candidate whose recurrent product is the second layer's
-  // (reset_tile.h).
-  void (*run_gru_reset_before[2])(const PackedLayer&, const PackedLayer&, const LayerBlock&, const ResetBlock&);
 };
 
 // Null where the compiler could not build it for this machine's architecture.

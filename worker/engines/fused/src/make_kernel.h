@@ -1,10 +1,9 @@
 // A kernel's table of functions for one precision of one instruction set.
 #pragma once
 
-#include "gru_tile.h"
-#include "linear_tile.h"
-#include "reset_tile.h"
-#include "tile.h"
+#include "kinds.h"
+#include "probes.h"
+#include "project.h"
 
 namespace unrolled {
 namespace {
@@ -18,13 +17,14 @@ constexpr Kernel make_kernel(const char* isa, const char* precision) {
                 P::step_inputs,
                 static_cast<int>(sizeof(typename P::Element)),
                 P::weight_bits,
-                {run_layer<P, Sigmoid>, run_layer<P, HardSigmoid>},
+                {run_layer<P, Lstm<P, Sigmoid>>, run_layer<P, Lstm<P, HardSigmoid>>},
+                {run_layer<P, Gru<P, Sigmoid>>, run_layer<P, Gru<P, HardSigmoid>>},
+                {run_layer<P, ResetGates<P, Sigmoid>>, run_layer<P, ResetGates<P, HardSigmoid>>},
+                {run_layer<P, ResetCandidate<P, Sigmoid>>, run_layer<P, ResetCandidate<P, HardSigmoid>>},
+                run_layer<P, Projection<P>>,
                 project<P>,
                 cell_update<P>,
-                spin<P>,
-                {run_gru<P, Sigmoid>, run_gru<P, HardSigmoid>},
-                transform<P>,
-                {run_gru_reset_before<P, Sigmoid>, run_gru_reset_before<P, HardSigmoid>}};
+                spin<P>};
 }
 
 }  // namespace

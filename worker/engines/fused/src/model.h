@@ -41,7 +41,7 @@ struct Pass {
   PackedLayer packed{};
   std::int64_t padded_units = 0;  // whole panels
   Buffer panels;
-  Buffer bias;                    // float [panel_count][kGates * lanes], scaled: where the sums begin
+  Buffer bias;                    // float [panel_count][kGates * lanes], scaled: added to the products
 
   // The second product of a layer that has two: an LSTM's projection, or the candidate's recurrent kernel of a GRU
   // that resets before it; of depth 0 without one.

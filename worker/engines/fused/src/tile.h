@@ -1,310 +1,150 @@
-// The kernel: one layer over one block of nodes, written once and compiled for each instruction set.
+// The kernel: one layer over one block of nodes, written once for every kind of layer and compiled for each
+// instruction set.
 //
-// A tile is up to Isa::rows nodes by one panel (lanes units x 4 gates). Its sums stay in registers over the
-// whole depth and the gates are applied to them there. Each sum takes its products in the order of the
-// depth, whatever the tile's height and wherever the depth is cut: that is what makes a node's result
-// depend on the node alone.
+// A tile is up to Isa::rows nodes by one panel (lanes units x 4 sums). Its sums stay in registers over the whole
+// depth. Each takes its products in the order of the depth, whatever the tile's height and wherever the depth is
+// cut: that is what makes a node's result depend on the node alone.
+//
+// A kind of layer says
+//   Input, State       the sums to which a step of the input and one of the state before add
+//   finish             what is made of a tile's sums of products
+//   fetch, kFetches    the memory that it will want of a node, asked for in so many pieces
 #pragma once
 
 #include <cstdint>
 
-#include "hard_gates.h"
-#include "kernel.h"
-#include "precision.h"
+#include "accumulate.h"
+#include "runs.h"
 
 namespace unrolled {
 namespace {
 
-// A deeper panel is passed in several runs, with the sums kept in memory in between: so a run's weights and the
-// next one's stay in the second-level cache, and a block may have many nodes to use them.
-constexpr std::int64_t kRunSteps = 1024;
-constexpr std::int64_t kShortSteps = 256;
-
-// Part of a panel's depth: steps [a, a_end) of the input, then [b, b_end) of the recurrent state.
-struct Run {
-  std::int64_t a, a_end, b, b_end;
-  bool first, last;
-  std::int64_t ahead_bytes;  // of the next run's weights that each step of each tile fetches
-};
-
-// The next run of a layer after `run`, whose ends are where it begins.
-inline Run next_run(const Run& run, std::int64_t steps_a, std::int64_t steps_b) {
-  Run next{run.a_end, run.a_end, run.b_end, run.b_end, false, false, run.ahead_bytes};
-  const std::int64_t left = steps_a + steps_b - next.a - next.b;
-  const std::int64_t runs = (left + kRunSteps - 1) / kRunSteps;
-  std::int64_t room = runs > 1 ? (left + runs - 1) / runs : left;  // about equal runs
-  const std::int64_t take_a = steps_a - next.a < room ? steps_a - next.a : room;
-  next.a_end += take_a;
-  room -= take_a;
-  next.b_end += steps_b - next.b < room ? steps_b - next.b : room;
-  next.last = next.a_end == steps_a && next.b_end == steps_b;
-  return next;
-}
-
-template <class P, int R>
-using Sums = typename P::Isa::Vec[R][kGates];
-
-// Weights that the next pass over the block will want, fetched a little with each step of this one.
-struct Ahead {
-  const char* at;
-  std::int64_t bytes_per_step;
-};
-
-// sums[r][gate] += weights[step][gate] * x[r][step], steps [begin, end). Returns where the weights go on.
-template <class P, int R>
-UNROLLED_INLINE const typename P::Element* accumulate(Sums<P, R>& sums, const typename P::Element* weights,
-                                                      const void* const* rows, std::int64_t begin,
-                                                      std::int64_t end, Ahead& ahead) {
-  using Element = typename P::Element;
-  constexpr int kStep = kGates * P::Isa::lanes * P::step_inputs;
-  const Element* x[R];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) x[r] = static_cast<const Element*>(rows[r]);
-  for (std::int64_t step = begin; step < end; ++step) {
-    typename P::Weight w[kGates];
-#pragma GCC unroll 4
-    for (int gate = 0; gate < kGates; ++gate) {
-      w[gate] = P::weight(weights + gate * P::Isa::lanes * P::step_inputs);
-    }
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-      const typename P::Weight spread = P::spread(x[r] + step * P::step_inputs);
-#pragma GCC unroll 4
-      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = P::dot(sums[r][gate], w[gate], spread);
-    }
-    weights += kStep;
-    __builtin_prefetch(ahead.at);
-    ahead.at += ahead.bytes_per_step;
-  }
-  return weights;
-}
+constexpr std::int64_t kLine = 64;         // bytes that memory gives at once
+constexpr std::int64_t kChunkSteps = 16;   // a line of a node's inputs: a step takes 4 bytes in every precision
 
 struct Place {
-  std::int64_t node;    // first node of the tile
+  std::int64_t node;  // the first of the tile
   std::int64_t panel;
 };
 
-// Asks for what a node of a later tile begins with and ends with. Table rows and outputs lie anywhere in
-// memory: no hardware foresees them, and a tile's time is enough for them to arrive.
-template <class P>
-UNROLLED_INLINE void prefetch(const LayerBlock& block, std::int64_t node, std::int64_t panel) {
-  constexpr int kWidth = kGates * P::Isa::lanes;
-  constexpr int kLine = 16;  // floats
-#pragma GCC unroll 4
-  for (int line = 0; line < kWidth; line += kLine) __builtin_prefetch(block.start[node] + panel * kWidth + line);
-  __builtin_prefetch(block.cell_in[node] + panel * P::Isa::lanes);
-  if (block.outputs) __builtin_prefetch(block.outputs[node] + panel * P::Isa::lanes, 1);
-}
-
-// The products of one matrix in a run: steps [begin, end) of `rows` with the panel's weights from `weights` on.
-template <class P>
-struct Product {
-  const typename P::Element* weights;
-  const void* const* rows;
-  std::int64_t begin, end;
+// What is fetched at each chunk of a tile's products.
+struct Pace {
+  std::int64_t pieces;        // of the next tile
+  std::int64_t weight_bytes;  // of the next pass's weights, for each weight of a step
 };
 
+// What is fetched while a tile is computed, a little before each chunk of its products. Memory is asked for in small
+// portions: many at once would take every slot for misses, and the weights behind them would wait.
+template <class Kind, int R>
+struct Fetching {
+  const LayerBlock& block;
+  const Place& next;      // the next tile, which no hardware foresees: its nodes lie anywhere
+  const Pace& pace;
+  std::int64_t fetched;   // pieces of it
+  const char* weights;    // of the next pass over the block: each tile of this one fetches its share
+  const char* due;        // how far they should be fetched by now
+  bool cold;              // the block's inputs have not been read yet
+
+  UNROLLED_INLINE void operator()(const void* const* rows, std::int64_t step, std::int64_t step_weights) {
+    for (std::int64_t k = 0; k < pace.pieces && fetched < R * Kind::kFetches; ++k, ++fetched) fetch_next();
+    for (due += pace.weight_bytes * step_weights; weights < due; weights += kLine) __builtin_prefetch(weights);
+    if (!cold) return;
+    // The next tile's: the arrays of a block have room for a whole tile behind the last node.
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) __builtin_prefetch(static_cast<const char*>(rows[R + r]) + step * 4);
+  }
+  UNROLLED_INLINE void fetch_next() {
+    Kind::fetch(block, {next.node + fetched / Kind::kFetches, next.panel}, fetched % Kind::kFetches);
+  }
+};
+
+// The products of steps [begin, end) of `rows` with the weights from `at` on.
+template <class P, class Kind, int R, class To>
+UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const void* const* rows, std::int64_t begin,
+                              std::int64_t end, Fetching<Kind, R>& fetching) {
+  const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
+  std::int64_t step = begin;
+  for (; step + kChunkSteps <= end; step += kChunkSteps) {
+    fetching(rows, step, To::weights);
+    weights = accumulate<P, R>(sums, to, weights, rows, step, step + kChunkSteps);
+  }
+  if (step < end) accumulate<P, R>(sums, to, weights, rows, step, end);
+}
+
 // A function of its own, its loops over rows unrolled: inlined into a larger one the sums spill to memory.
-template <class P, class Gate, int R>
+template <class P, class Kind, int R>
 __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
-                                    const Place& next, const Run& run) {
+                                    const Place& next, const Run& run, const Pace& pace) {
   using Isa = typename P::Isa;
-  using Element = typename P::Element;
   constexpr int kWidth = kGates * Isa::lanes;
-  constexpr int kStep = kWidth * P::step_inputs;
+  constexpr std::int64_t kWeight = Isa::lanes * P::step_inputs * sizeof(typename P::Element);
+  constexpr std::int64_t kInput = Kind::Input::weights * kWeight, kState = Kind::State::weights * kWeight;
 
   float* const kept = block.sums + place.node * kWidth;
   Sums<P, R> sums;
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const float* from = run.first ? block.start[place.node + r] + place.panel * kWidth : kept + r * kWidth;
 #pragma GCC unroll 4
-    for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(from + gate * Isa::lanes);
-  }
-
-  const Element* panel = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
-                                                          place.panel * layer.panel_bytes);
-  // The next pass's weights lie behind this one's; each tile of this pass fetches its share of them.
-  Ahead ahead{reinterpret_cast<const char*>(panel + (layer.steps_a + run.b_end) * kStep), run.ahead_bytes};
-  ahead.at += place.node / Isa::rows * (run.a_end - run.a + run.b_end - run.b) * run.ahead_bytes;
-  const Product<P> products[2] = {
-      {panel + run.a * kStep, block.input + place.node, run.a, run.a_end},
-      {panel + (layer.steps_a + run.b) * kStep, block.recurrent + place.node, run.b, run.b_end}};
-  // The later tile's nodes are fetched one by one along the depth: all at once they would take every slot for
-  // misses, and the weights behind them would wait for memory too.
-  const std::int64_t piece = (run.a_end - run.a + run.b_end - run.b + R - 1) / R;
-  int fetched = 0;
-  for (const Product<P>& product : products) {
-    const Element* weights = product.weights;
-    for (std::int64_t step = product.begin; step < product.end; step += piece) {
-      if (fetched < R) prefetch<P>(block, next.node + fetched++, next.panel);
-      const std::int64_t end = step + piece < product.end ? step + piece : product.end;
-      weights = accumulate<P, R>(sums, weights, product.rows, step, end, ahead);
+    for (int gate = 0; gate < kGates; ++gate) {
+      sums[r][gate] = run.first ? Isa::set1(0.0f) : Isa::load(kept + r * kWidth + gate * Isa::lanes);
     }
   }
-  for (; fetched < R; ++fetched) prefetch<P>(block, next.node + fetched, next.panel);
 
-  if (!run.last) {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-      for (int gate = 0; gate < kGates; ++gate) Isa::store(kept + r * kWidth + gate * Isa::lanes, sums[r][gate]);
-    }
+  const char* const panel = static_cast<const char*>(layer.panels) + place.panel * layer.panel_bytes;
+  const char* const input = panel + run.a * kInput;
+  const char* const state = panel + layer.steps_a * kInput + run.b * kState;
+  const std::int64_t input_steps = run.a_end - run.a, state_steps = run.b_end - run.b;
+  const char* const behind = run.last                    ? panel + layer.panel_bytes
+                             : run.a_end < layer.steps_a ? input + input_steps * kInput
+                                                         : state + state_steps * kState;
+  const std::int64_t weights = input_steps * Kind::Input::weights + state_steps * Kind::State::weights;
+  const char* const share = behind + place.node / Isa::rows * weights * pace.weight_bytes / kChunkSteps;
+  Fetching<Kind, R> fetching{block, next, pace, 0, share, share, place.panel == 0};
+  products<P, Kind, R>(sums, typename Kind::Input{}, input, block.input + place.node, run.a, run.a_end, fetching);
+  products<P, Kind, R>(sums, typename Kind::State{}, state, block.recurrent + place.node, run.b, run.b_end, fetching);
+  for (; fetching.fetched < R * Kind::kFetches; ++fetching.fetched) fetching.fetch_next();
+
+  if (run.last) {
+    Kind::template finish<R>(layer, block, place, sums);
     return;
   }
-
-  const std::int64_t unit = place.panel * Isa::lanes;
-  const std::int64_t left = layer.units - unit;
-  typename Isa::Vec cells[R], hidden[R];
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) cells[r] = Isa::load(block.cell_in[place.node + r] + unit);
-  update_cells<Isa, P::fine, R>(Gate{}, sums, cells, hidden);
 #pragma GCC unroll 8
   for (int r = 0; r < R; ++r) {
-    const std::int64_t node = place.node + r;
-    Isa::store(block.cell_out + node * block.cell_stride + unit, cells[r]);
-    P::store_hidden(static_cast<Element*>(block.hidden_out) + node * block.hidden_stride + unit, hidden[r]);
-  }
-  if (!block.outputs) return;
-#pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
-    float* const output = block.outputs[place.node + r] + unit;
-    if (left >= Isa::lanes) {
-      Isa::store(output, hidden[r]);
-    } else {
-      Isa::store_first(output, hidden[r], static_cast<int>(left));
-    }
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) Isa::store(kept + r * kWidth + gate * Isa::lanes, sums[r][gate]);
   }
 }
 
 // A tile of as many rows as there are, at most R.
-template <class P, class Gate, int R>
-UNROLLED_INLINE void tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block,
-                             const Place& place, const Place& next, const Run& run) {
+template <class P, class Kind, int R>
+UNROLLED_INLINE void tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                             const Place& next, const Run& run, const Pace& pace) {
   if constexpr (R > 1) {
     if (rows < R) {
-      tile_of<P, Gate, R - 1>(rows, layer, block, place, next, run);
+      tile_of<P, Kind, R - 1>(rows, layer, block, place, next, run, pace);
       return;
     }
   }
-  tile<P, Gate, R>(layer, block, place, next, run);
+  tile<P, Kind, R>(layer, block, place, next, run, pace);
 }
 
-template <class P, class Gate>
+template <class P, class Kind>
 void run_layer(const PackedLayer& layer, const LayerBlock& block) {
-  constexpr int kRows = P::Isa::rows;
+  constexpr std::int64_t kRows = P::Isa::rows;
   const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
   const std::int64_t tiles = (block.nodes + kRows - 1) / kRows;
-  const std::int64_t step_bytes = std::int64_t{kGates} * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
-  const std::int64_t ahead_bytes = (step_bytes + tiles - 1) / tiles;
-  // A tile of few steps is over before memory answers: then rows are fetched two tiles early.
-  const bool early = tiles > 1 && layer.steps_a + steps_b < kShortSteps;
-  const std::int64_t ahead_rows = early ? 2 * kRows : kRows;
+  constexpr std::int64_t kChunkBytes = kChunkSteps * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
-    Run run{0, 0, 0, 0, false, false, ahead_bytes};
-    for (bool first = true; !run.last; first = false) {
-      run = next_run(run, layer.steps_a, steps_b);
-      run.first = first;
+    for (Run run = first_run(layer.steps_a, steps_b);; run = next_run(run, layer.steps_a, steps_b)) {
+      const Pace pace{kRows * Kind::kFetches * kChunkSteps / (run.steps() + 1) + 1, kChunkBytes / tiles};
       for (std::int64_t node = 0; node < block.nodes; node += kRows) {
-        const Place place{node, panel};
-        // The arrays of a block have room for a whole tile behind the last node; panels for one more.
-        const std::int64_t after = node + ahead_rows, end = tiles * kRows;
-        const Place next = after < end ? Place{after, panel} : Place{after - end, panel + 1};
-        tile_of<P, Gate, kRows>(block.nodes - node, layer, block, place, next, run);
+        // Panels have room for one more.
+        const Place next = node + kRows < block.nodes ? Place{node + kRows, panel} : Place{0, panel + 1};
+        tile_of<P, Kind, kRows>(block.nodes - node, layer, block, {node, panel}, next, run, pace);
       }
+      if (run.last) break;
     }
   }
-}
-
-// sums[node] = start + input[node] @ weights, in the same order of products as a tile.
-template <class P>
-void project(const PackedLayer& layer, std::int64_t nodes, const float* start, const void* const* input,
-             float* sums_out, std::int64_t sums_stride) {
-  using Isa = typename P::Isa;
-  using Element = typename P::Element;
-  constexpr int kWidth = kGates * Isa::lanes;
-  for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
-    const Element* weights = reinterpret_cast<const Element*>(static_cast<const char*>(layer.panels) +
-                                                              panel * layer.panel_bytes);
-    for (std::int64_t node = 0; node < nodes; node += 2) {
-      // Two rows at a time: this runs once, when the model is loaded.
-      const void* const rows[2] = {input[node], input[node + 1 < nodes ? node + 1 : node]};
-      Sums<P, 2> sums;
-      for (int r = 0; r < 2; ++r) {
-        for (int gate = 0; gate < kGates; ++gate) {
-          sums[r][gate] = Isa::load(start + panel * kWidth + gate * Isa::lanes);
-        }
-      }
-      Ahead ahead{reinterpret_cast<const char*>(weights), 0};
-      accumulate<P, 2>(sums, weights, rows, 0, layer.steps_a, ahead);
-      for (int r = 0; r < 2 && node + r < nodes; ++r) {
-        float* const to = sums_out + (node + r) * sums_stride + panel * kWidth;
-        for (int gate = 0; gate < kGates; ++gate) Isa::store(to + gate * Isa::lanes, sums[r][gate]);
-      }
-    }
-  }
-}
-
-template <class P>
-void cell_update(std::int64_t count, const float* i, const float* f, const float* g, const float* o,
-                 const float* cell_in, float* cell_out, float* hidden_out) {
-  using Isa = typename P::Isa;
-  const auto scaled = [](const float* p, std::int64_t at, std::int64_t n, int gate) {
-    float lanes[Isa::lanes] = {};
-    for (std::int64_t lane = 0; lane < n; ++lane) {
-      lanes[lane] = static_cast<float>(p[at + lane] * kGateScale[gate]);
-    }
-    return Isa::load(lanes);
-  };
-  for (std::int64_t at = 0; at < count; at += Isa::lanes) {
-    const std::int64_t n = count - at < Isa::lanes ? count - at : Isa::lanes;
-    float lanes[Isa::lanes] = {};
-    for (std::int64_t lane = 0; lane < n; ++lane) lanes[lane] = cell_in[at + lane];
-    Sums<P, 1> sums = {{scaled(i, at, n, 0), scaled(f, at, n, 1), scaled(g, at, n, 2), scaled(o, at, n, 3)}};
-    typename Isa::Vec cells[1] = {Isa::load(lanes)}, hidden[1];
-    update_cells<Isa, P::fine, 1>(Sigmoid{}, sums, cells, hidden);
-    Isa::store_first(cell_out + at, cells[0], static_cast<int>(n));
-    Isa::store_first(hidden_out + at, hidden[0], static_cast<int>(n));
-  }
-}
-
-template <class P>
-__attribute__((noinline)) double spin(std::int64_t rounds) {
-  using Isa = typename P::Isa;
-  using Element = typename P::Element;
-  constexpr int kStep = Isa::lanes * P::step_inputs;
-  Element weights[kGates * kStep] = {};
-  Element inputs[2 * Isa::rows] = {};
-  float starts[Isa::rows * kGates * Isa::lanes] = {};
-  // The compiler must not know that all is zero, or it would do the same sum once.
-  asm volatile("" : : "r"(weights), "r"(inputs), "r"(starts) : "memory");
-  Sums<P, Isa::rows> sums;
-  const typename P::Weight w[2] = {P::weight(weights), P::weight(weights + kStep)};
-  const typename P::Weight x = P::spread(inputs);
-#pragma GCC unroll 8
-  for (int r = 0; r < Isa::rows; ++r) {
-#pragma GCC unroll 4
-    for (int gate = 0; gate < kGates; ++gate) {
-      sums[r][gate] = Isa::load(starts + (r * kGates + gate) * Isa::lanes);
-    }
-  }
-  for (std::int64_t round = 0; round < rounds; ++round) {
-#pragma GCC unroll 8
-    for (int r = 0; r < Isa::rows; ++r) {
-#pragma GCC unroll 4
-      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = P::dot(sums[r][gate], w[gate % 2], x);
-    }
-  }
-  float sink[Isa::lanes];
-#pragma GCC unroll 8
-  for (int r = 0; r < Isa::rows; ++r) {
-#pragma GCC unroll 4
-    for (int gate = 0; gate < kGates; ++gate) {
-      Isa::store(sink, sums[r][gate]);
-      asm volatile("" : : "r"(sink) : "memory");
-    }
-  }
-  return 2.0 * static_cast<double>(rounds) * Isa::rows * kGates * kStep;
 }
 
 }  // namespace
