@@ -9,8 +9,8 @@
 namespace unrolled {
 namespace {
 
-// Of a kind to whose products a row of a table is added, or a bias: fetched a line at a time, and with the first line
-// the vectors beside it.
+// Of a kind whose sums begin with a row of a table, or a bias: fetched a line at a time, and with the first line the
+// vectors beside it.
 template <class P>
 struct Started {
   using Isa = typename P::Isa;
@@ -24,14 +24,13 @@ struct Started {
   }
 
   template <int R>
-  static UNROLLED_INLINE void add_start(const LayerBlock& block, const Place& place, Sums<P, R>& sums) {
+  static UNROLLED_INLINE void begin(const PackedLayer&, const LayerBlock& block, const Place& place,
+                                    Sums<P, R>& sums) {
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const float* const start = block.start[place.node + r] + place.panel * kGates * Isa::lanes;
 #pragma GCC unroll 4
-      for (int gate = 0; gate < kGates; ++gate) {
-        sums[r][gate] = Isa::add(sums[r][gate], Isa::load(start + gate * Isa::lanes));
-      }
+      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(start + gate * Isa::lanes);
     }
   }
 };
@@ -61,7 +60,6 @@ struct Recurrent : Started<P> {
   static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
                                      Sums<P, R>& sums) {
     const std::int64_t unit = place.panel * Isa::lanes;
-    Started<P>::template add_start<R>(block, place, sums);
     typename Isa::Vec carried[R], results[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) carried[r] = Isa::load(block.cell_in[place.node + r] + unit);
@@ -118,7 +116,6 @@ struct ResetGates : Started<P> {
   static UNROLLED_INLINE void finish(const PackedLayer&, const LayerBlock& block, const Place& place,
                                      Sums<P, R>& sums) {
     const std::int64_t unit = place.panel * Isa::lanes;
-    Started<P>::template add_start<R>(block, place, sums);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const std::int64_t node = place.node + r;
@@ -153,6 +150,19 @@ struct ResetCandidate : Wide<P> {
   using Isa = typename P::Isa;
 
   template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                    Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float* const candidates = block.candidates + (place.node + r) * block.cell_stride;
+#pragma GCC unroll 4
+      for (int group = 0; group < kGates; ++group) {
+        const std::int64_t unit = Wide<P>::first_unit(place, group);
+        sums[r][group] = unit < layer.units ? Isa::load(candidates + unit) : Isa::set1(0.0f);
+      }
+    }
+  }
+  template <int R>
   static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
                                      Sums<P, R>& sums) {
 #pragma GCC unroll 4
@@ -164,7 +174,7 @@ struct ResetCandidate : Wide<P> {
       for (int r = 0; r < R; ++r) {
         const std::int64_t node = place.node + r;
         updates[r] = Isa::load(block.updates + node * block.cell_stride + unit);
-        candidates[r] = Isa::add(sums[r][group], Isa::load(block.candidates + node * block.cell_stride + unit));
+        candidates[r] = sums[r][group];
         states[r] = Isa::load(block.cell_in[node] + unit);
       }
       blend_gru<Isa, P::fine, R>(Gate{}, updates, candidates, states);
@@ -183,6 +193,14 @@ template <class P>
 struct Projection : Wide<P> {
   using Isa = typename P::Isa;
 
+  template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer&, const LayerBlock&, const Place&, Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int group = 0; group < kGates; ++group) sums[r][group] = Isa::set1(0.0f);
+    }
+  }
   template <int R>
   static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
                                      Sums<P, R>& sums) {

@@ -7,8 +7,9 @@
 //
 // A kind of layer says
 //   Input, State       the sums to which a step of the input and one of the state before add
-//   finish             what is made of a tile's sums of products
-//   fetch, kFetches    the memory that it will want of a node, asked for in so many pieces
+//   begin              what a tile's sums begin with
+//   finish             what is made of a tile's sums
+//   fetch, kFetches    the memory that both will want of a node, asked for in so many pieces
 #pragma once
 
 #include <cstdint>
@@ -21,6 +22,7 @@ namespace {
 
 constexpr std::int64_t kLine = 64;         // bytes that memory gives at once
 constexpr std::int64_t kChunkSteps = 16;   // a line of a node's inputs: a step takes 4 bytes in every precision
+constexpr std::int64_t kShortSteps = 256;
 
 struct Place {
   std::int64_t node;  // the first of the tile
@@ -29,7 +31,7 @@ struct Place {
 
 // What is fetched at each chunk of a tile's products.
 struct Pace {
-  std::int64_t pieces;        // of the next tile
+  std::int64_t pieces;        // of a later tile
   std::int64_t weight_bytes;  // of the next pass's weights, for each weight of a step
 };
 
@@ -38,7 +40,7 @@ struct Pace {
 template <class Kind, int R>
 struct Fetching {
   const LayerBlock& block;
-  const Place& next;      // the next tile, which no hardware foresees: its nodes lie anywhere
+  const Place& next;      // a later tile, which no hardware foresees: its nodes lie anywhere
   const Pace& pace;
   std::int64_t fetched;   // pieces of it
   const char* weights;    // of the next pass over the block: each tile of this one fetches its share
@@ -62,11 +64,15 @@ struct Fetching {
 template <class P, class Kind, int R, class To>
 UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const void* const* rows, std::int64_t begin,
                               std::int64_t end, Fetching<Kind, R>& fetching) {
+  constexpr std::int64_t kSteps = To::weights > 2 ? kChunkSteps : 2 * kChunkSteps;
   const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
   std::int64_t step = begin;
-  for (; step + kChunkSteps <= end; step += kChunkSteps) {
-    fetching(rows, step, To::weights);
-    weights = accumulate<P, R>(sums, to, weights, rows, step, step + kChunkSteps);
+  for (; step + kSteps <= end; step += kSteps) {
+    // With several loops in a tile GCC gives registers of the sums to `fetching`, unless it must keep that in memory.
+    if constexpr (To::weights < kGates) asm volatile("" : : "r"(&fetching) : "memory");
+    for (std::int64_t line = 0; line < kSteps; line += kChunkSteps) fetching(rows, step + line, To::weights);
+    if constexpr (To::weights < kGates) asm volatile("" : : "r"(&fetching) : "memory");
+    weights = accumulate<P, R>(sums, to, weights, rows, step, step + kSteps);
   }
   if (step < end) accumulate<P, R>(sums, to, weights, rows, step, end);
 }
@@ -82,11 +88,13 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
 
   float* const kept = block.sums + place.node * kWidth;
   Sums<P, R> sums;
+  if (run.first) {
+    Kind::template begin<R>(layer, block, place, sums);
+  } else {
 #pragma GCC unroll 8
-  for (int r = 0; r < R; ++r) {
+    for (int r = 0; r < R; ++r) {
 #pragma GCC unroll 4
-    for (int gate = 0; gate < kGates; ++gate) {
-      sums[r][gate] = run.first ? Isa::set1(0.0f) : Isa::load(kept + r * kWidth + gate * Isa::lanes);
+      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(kept + r * kWidth + gate * Isa::lanes);
     }
   }
 
@@ -134,12 +142,15 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
   const std::int64_t tiles = (block.nodes + kRows - 1) / kRows;
   constexpr std::int64_t kChunkBytes = kChunkSteps * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
+  // A tile of few steps is over before memory answers: then nodes are fetched two tiles early.
+  const std::int64_t early = (tiles > 1 && layer.steps_a + steps_b < kShortSteps ? 2 : 1) * kRows;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     for (Run run = first_run(layer.steps_a, steps_b);; run = next_run(run, layer.steps_a, steps_b)) {
       const Pace pace{kRows * Kind::kFetches * kChunkSteps / (run.steps() + 1) + 1, kChunkBytes / tiles};
       for (std::int64_t node = 0; node < block.nodes; node += kRows) {
         // Panels have room for one more.
-        const Place next = node + kRows < block.nodes ? Place{node + kRows, panel} : Place{0, panel + 1};
+        const std::int64_t after = node + early, end = tiles * kRows;
+        const Place next = after < end ? Place{after, panel} : Place{after - end, panel + 1};
         tile_of<P, Kind, kRows>(block.nodes - node, layer, block, {node, panel}, next, run, pace);
       }
       if (run.last) break;
