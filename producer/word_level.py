@@ -17,6 +17,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from heapq import nlargest
+from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import RequestError
@@ -111,8 +113,9 @@ def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> 
         raise RequestError(f"no word was found in {number} texts; there is nothing to make a vocabulary of")
     if oov_token is not None:
         counts.pop(oov_token, None)  # it has its place already
-    # Sorting is stable, and a Counter keeps the order of first appearance: so ties fall as in Keras.
-    kept = sorted(counts.items(), key=lambda item: -item[1])[:room]
+    # As stable as sorting, and a Counter keeps the order of first appearance: so ties fall as in Keras. Sorting would
+    # double the memory of a corpus whose words never end.
+    kept = nlargest(room, counts.items(), key=itemgetter(1))
     index = {word: rank for rank, (word, _) in enumerate(kept, first)}
     if oov_token is not None:
         index[oov_token] = 1

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import eventually
 
-from worker.admission import Admission
+from worker.admission import Admission, size_on_board
 from worker.errors import GivenBackError
 
 BUDGET = 100
@@ -145,3 +145,20 @@ def test_many_threads_never_exceed_the_budget():
     with ThreadPoolExecutor(16) as threads:
         list(threads.map(travel, [(i * 37) % 120 for i in range(400)]))
     assert aboard == []
+
+
+@pytest.mark.parametrize(("tokens", "aboard"), [(10, 8), (11, 4)])
+def test_of_shards_that_are_computed_in_parts_few_are_on_board(tokens, aboard):
+    """Pooled shards weigh little and hold many ids: their rows would all be read while the engine is at the first."""
+    size = size_on_board(vector_bytes=1, tokens=tokens, pool_tokens=10, budget_bytes=BUDGET)
+    passengers = queue_up(Admission(BUDGET), [(size, False)] * 8)
+    assert sum(passenger.aboard.is_set() for passenger in passengers) == aboard
+    for passenger in passengers:
+        passenger.leave.set()
+    for passenger in passengers:
+        passenger.thread.join()
+
+
+def test_a_shard_of_many_vectors_counts_as_those():
+    """However it is computed."""
+    assert size_on_board(vector_bytes=90, tokens=11, pool_tokens=10, budget_bytes=BUDGET) == 90

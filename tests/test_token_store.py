@@ -1,6 +1,7 @@
 """Rows of token ids on disk."""
 
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,9 +28,32 @@ def test_rows_come_back_and_blocks_hold_each_once(tmp_path_factory, rows, vocab_
     found = []
     for start, stop in store.blocks(block):
         assert stop > start
-        bounds = store.bounds(start, stop)
-        found += [store.ids[a:b].tolist() for a, b in pairwise(bounds)]
+        ids, bounds = store.read(start, stop)
+        found += [ids[a:b].tolist() for a, b in pairwise(bounds)]
     assert found == rows
+
+
+def resident_file_bytes():
+    """Pages of files that this process has in its memory."""
+    (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("RssFile"))
+    return int(line.split()[1]) * 1024
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells it")
+def test_what_was_read_leaves_the_memory(tmp_path):
+    """A store of 32 MiB is read in blocks of one, and no more than a few of them are ever mapped."""
+    tokens = 2**24
+    (tmp_path / "rows.tokens").write_bytes(np.arange(tokens).astype("<u2").tobytes())
+    (tmp_path / "rows.ends").write_bytes(np.arange(64, tokens + 1, 64, dtype="<i8").tobytes())
+    store = open_token_store(tmp_path, "rows", 60_000, tokens // 64, tokens)
+    before, most, total = resident_file_bytes(), 0, 0
+    for start, stop in store.blocks(2**19):
+        ids, bounds = store.read(start, stop)
+        assert len(ids) == bounds[-1]
+        total += len(ids)
+        most = max(most, resident_file_bytes() - before)
+    assert total == tokens
+    assert most < 2**23
 
 
 def test_a_small_vocabulary_takes_two_bytes_a_token(tmp_path):

@@ -6,9 +6,10 @@
 It is a training's scratch, made and read by one machine: `FitPlan` says how many ids and rows there must be.
 """
 
+import mmap
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,10 +95,12 @@ class TokenStore(NamedTuple):
     Attributes:
         ids: unsigned or signed integers (tokens,), on disk.
         ends: int64 (rows,), on disk.
+        maps: what both are read through.
     """
 
     ids: NDArray[np.uint16] | NDArray[np.int32]
     ends: NDArray[np.int64]
+    maps: tuple[mmap.mmap, ...]
 
     @property
     def rows(self) -> int:
@@ -108,6 +111,15 @@ class TokenStore(NamedTuple):
         """int64 (stop - start + 1,): where rows start..stop begin, and where the last of them ends."""
         first = int(self.ends[start - 1]) if start else 0
         return np.concatenate([np.array([first], np.int64), np.asarray(self.ends[start:stop], np.int64)])
+
+    def read(self, start: int, stop: int) -> tuple[NDArray[np.uint16] | NDArray[np.int32], NDArray[np.int64]]:
+        """Rows start..stop in memory: their ids, end to end, and their `bounds` among these."""
+        bounds = self.bounds(start, stop)
+        ids = self.ids[bounds[0] : bounds[-1]].copy()
+        # The pages stay in the system's cache; a process that kept them would grow with the corpus.
+        for mapped in self.maps:
+            mapped.madvise(mmap.MADV_DONTNEED)
+        return ids, bounds - bounds[0]
 
     def blocks(self, block_tokens: int) -> list[tuple[int, int]]:
         """(start, stop) of runs of rows with about so many ids each; every row is in one."""
@@ -126,14 +138,18 @@ def open_token_store(directory: Path, name: str, vocab_size: int, rows: int, tok
         JobError: the files are missing, or not as long as they must be.
     """
     kinds = ((f"{name}.tokens", id_type(vocab_size), tokens), (f"{name}.ends", np.dtype("<i8"), rows))
-    arrays = []
+    arrays: list[NDArray[Any]] = []
+    maps: list[mmap.mmap] = []
     for file, kind, count in kinds:
         path = directory / file
         try:
             size = path.stat().st_size
             if size != count * kind.itemsize:
                 raise JobError(f"{path}: has {size:,} bytes, not {count * kind.itemsize:,}; remove {directory} and fit")
-            arrays.append(np.memmap(path, kind, "r") if count else np.empty(0, kind))
+            if count:
+                with path.open("rb") as opened:
+                    maps.append(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
+            arrays.append(np.frombuffer(maps[-1], kind) if count else np.empty(0, kind))
         except OSError as error:
             raise JobError(f"{path}: can't be read ({error.strerror or error}); remove {directory} and fit") from error
-    return TokenStore(arrays[0], arrays[1])
+    return TokenStore(arrays[0], arrays[1], tuple(maps))

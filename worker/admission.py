@@ -12,6 +12,22 @@ from worker.errors import GivenBackError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+#: Shards that are computed in parts are on board at most so many together: one is read, one computed, one written, and
+#: one waits. Each keeps the engine busy for long, and holds the ids of all of its rows meanwhile.
+LARGE_ON_BOARD = 4
+
+
+def size_on_board(vector_bytes: int, tokens: int, pool_tokens: int, budget_bytes: int) -> int:
+    """Bytes of the budget that a shard is counted as.
+
+    Args:
+        vector_bytes: of its outputs.
+        tokens: in it.
+        pool_tokens: most tokens that are computed in one go.
+        budget_bytes: of outputs in flight.
+    """
+    return max(vector_bytes, budget_bytes // LARGE_ON_BOARD) if tokens > pool_tokens else vector_bytes
+
 
 class Admission:
     """Lets shards on board in the order in which they came.

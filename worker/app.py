@@ -18,6 +18,7 @@ from unrolled.connection import celery_url, check_broker_url
 from unrolled.errors import UnrolledError
 from unrolled.messages import TASK, queue_name, transport_options
 from unrolled.model_directory import open_model
+from worker.allocator import share_arenas
 from worker.assembly import Assembly
 from worker.engines.choice import choose_engine
 from worker.guard import guard_transport
@@ -128,6 +129,7 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
     def start(self, parent: Any) -> None:
         """Build and start everything, or end the process with one clear line."""
         app: WorkerApp = parent.app
+        share_arenas()
         try:
             app.assembly = Assembly(
                 app.settings, app.send_hint, lambda: os.kill(os.getpid(), signal.SIGTERM), app.make_engine

@@ -19,7 +19,7 @@ from unrolled.columns import Columns
 from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
 from unrolled.messages import parse_member
 from unrolled.outputs import OutputSpec, vector_bytes
-from worker.admission import Admission
+from worker.admission import Admission, size_on_board
 from worker.disk import claimed
 from worker.errors import AwayError, GivenBackError
 from worker.jobs import Jobs
@@ -152,7 +152,8 @@ class ShardService:
             spec = _stored(directory)
             columns = spec.columns(self._config)
             # What is taken for it is told by what will be read, not by what the queue says.
-            size = vector_bytes(columns, *claimed(directory, shard))
+            told, budget = claimed(directory, shard), self._settings.memory_budget
+            size = size_on_board(vector_bytes(columns, *told), told.tokens, self._settings.pool_tokens, budget)
             with self._admission.admit(size, alone=claim.died > 0):
                 if claim.died:
                     start = self._start_alone(member)

@@ -91,11 +91,11 @@ class _Rows:
     def __init__(self, store: TokenStore, blocks: list[tuple[int, int]]) -> None:
         parts, starts, lengths, offset = [], [], [], 0
         for start, stop in blocks:
-            bounds = store.bounds(start, stop)
-            parts.append(store.ids[bounds[0] : bounds[-1]])
-            starts.append(bounds[:-1] - bounds[0] + offset)
+            ids, bounds = store.read(start, stop)
+            parts.append(ids)
+            starts.append(bounds[:-1] + offset)
             lengths.append(np.diff(bounds))
-            offset += int(bounds[-1] - bounds[0])
+            offset += len(ids)
         self._ids = np.concatenate(parts)
         self._starts = np.concatenate(starts)
         self.lengths = np.concatenate(lengths)  # int64 (rows,)

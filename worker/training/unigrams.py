@@ -30,7 +30,7 @@ def _target_counts(store: TokenStore, vocab_size: int) -> NDArray[np.int64]:
     """int64 (vocab_size,): how often ids 1..vocab_size are to be predicted."""
     counts = np.zeros(vocab_size + 1, np.int64)
     for start, stop in store.blocks(_AT_ONCE):
-        bounds = store.bounds(start, stop)
-        counts += np.bincount(store.ids[bounds[0] : bounds[-1]], minlength=vocab_size + 1)
-        counts -= np.bincount(store.ids[bounds[:-1]], minlength=vocab_size + 1)
+        ids, bounds = store.read(start, stop)
+        counts += np.bincount(ids, minlength=vocab_size + 1)
+        counts -= np.bincount(ids[bounds[:-1]], minlength=vocab_size + 1)
     return counts[1:]

@@ -22,7 +22,7 @@ void States::compute_block(const Block& block) {
 
     const Kernel& kernel = course.model().kernel();
     std::size_t stride = hidden_bytes(kernel, course.pass(l));
-    const char* results = layers_[l - course.first()].next_hidden.as<char>() + block.first * stride;
+    const char* results = layers_[l - course.first()].hidden + block.slot * stride;
     if (course.layer(l).residual) {
       add_input(block, l);
       results = mixed_.as<char>();
@@ -83,10 +83,9 @@ void States::read_parents(const Block& block, std::size_t l) {
   const std::size_t hidden = hidden_bytes(block.course.model().kernel(), pass), cell = cell_bytes(pass);
   const bool first_level = block.walk.level() == 0;
   for (std::size_t k = 0; k < block.count; ++k) {
-    const std::size_t parent = block.walk.parent(block.first + k);
-    recurrent_[k] = states.hidden.as<char>() + parent * hidden;
-    cell_in_[k] = first_level ? zeros_.as<float>()
-                              : reinterpret_cast<float*>(states.cell.as<char>() + parent * cell);
+    const std::size_t parent = level_.slot(block.walk.parent(block.first + k));
+    recurrent_[k] = states.hidden + parent * hidden;
+    cell_in_[k] = first_level ? zeros_.as<float>() : reinterpret_cast<float*>(states.cell + parent * cell);
   }
 }
 
@@ -94,7 +93,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   const Kernel& kernel = at.course.model().kernel();
   const Pass& pass = at.course.pass(l);
   LayerStates& states = layers_[l - at.course.first()];
-  char* const hidden_out = states.next_hidden.as<char>() + at.first * hidden_bytes(kernel, pass);
+  char* const hidden_out = states.hidden + at.slot * hidden_bytes(kernel, pass);
   const bool projected = pass.cell == Cell::lstm && pass.projection.steps_a > 0;
   LayerBlock block{};
   block.nodes = static_cast<std::int64_t>(at.count);
@@ -102,7 +101,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.input = input_.data();
   block.recurrent = recurrent_.data();
   block.cell_in = cell_in_.data();
-  block.cell_out = reinterpret_cast<float*>(states.next_cell.as<char>() + at.first * cell_bytes(pass));
+  block.cell_out = reinterpret_cast<float*>(states.cell + at.slot * cell_bytes(pass));
   block.hidden_out = projected ? between_.as<char>() : hidden_out;
   block.cell_stride = floats_apart(pass.padded_units);
   block.hidden_stride = elements_apart(kernel, pass.padded_units);
@@ -163,11 +162,11 @@ void States::pool(const Block& block, std::size_t l) {
     const Course::Pooled& pooled = course.pooled()[p];
     if (pooled.layer != l) continue;
     for (std::size_t k = 0; k < block.count; ++k) {
-      const std::size_t node = block.first + k, parent = block.walk.parent(node);
-      const Row& row = block.walk.row(node);
-      pools_[p].add(node, level == 0 ? nullptr : &parent, outputs_[k]);
+      const std::size_t slot = block.slot + k, parent = level_.slot(block.walk.parent(block.first + k));
+      const Row& row = block.walk.row(block.first + k);
+      pools_[p].add(slot, level == 0 ? nullptr : &parent, outputs_[k]);
       if (course.takes_first_level(pooled.pool) ? level > 0 : level + 1 < row.length) continue;
-      pools_[p].finish(node, outputs_[k], row.length, course.outputs().of_row(pooled.column, row) + course.offset(l));
+      pools_[p].finish(slot, outputs_[k], row.length, course.outputs().of_row(pooled.column, row) + course.offset(l));
     }
   }
 }

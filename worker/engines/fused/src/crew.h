@@ -21,7 +21,7 @@ struct Task {
   const Course* course;
   Walk walk;
   StateCopy states;
-  std::size_t most_nodes;  // no level of it has more
+  std::size_t most_rows;
 };
 
 class Crew {

@@ -12,8 +12,9 @@
 namespace unrolled {
 namespace {
 
-// States of a thread: a walk of more rows than fit is cut.
-constexpr std::size_t kStateBytes = std::size_t{96} << 20;
+// States of a walk's rows, in each thread: a walk of more rows is cut. Fewer rows make narrower levels, and each level
+// fetches all the weights.
+constexpr std::size_t kStateBytes = std::size_t{28} << 20;
 // Fewer nodes than this are not worth a thread, or a handing over.
 constexpr std::int64_t kLeastNodes = 64;
 
@@ -27,14 +28,15 @@ void work(Crew& crew, States& states) {
     Task task{nullptr, Walk({}), {}, 0};
     while (crew.take(task)) {
       const Course& course = *task.course;
-      states.prepare(course, task.most_nodes);
+      states.prepare(course, task.most_rows);
       if (task.states.nodes > 0) states.restore(course, task.states);
+      task.states = StateCopy();
       // After a failed attempt to share, wait for a good part of the work to pass before the next.
       std::int64_t share_below = task.walk.remaining() + 1;
       while (!crew.failed() && task.walk.advance()) {
         states.compute(course, task.walk);
         if (!crew.hungry() || task.walk.remaining() >= share_below) continue;
-        Task other{&course, Walk(course.rows()), {}, task.most_nodes};
+        Task other{&course, Walk(course.rows()), {}, task.most_rows};
         std::size_t from = 0;
         if (task.walk.split(kLeastNodes, other.walk, from)) {
           other.states = states.copy(course, from, other.walk.size());

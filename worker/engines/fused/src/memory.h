@@ -25,22 +25,16 @@ class Buffer {
     swap(other);
     return *this;
   }
-  ~Buffer() { std::free(data_); }
+  ~Buffer() { release(data_, capacity_); }
 
   // At least `bytes`, on a 64-byte boundary. Throws std::bad_alloc.
   void* reserve(std::size_t bytes) {
     if (bytes <= capacity_) return data_;
-    // A huge page saves the walk through 512 small ones: weights and states are read in long runs.
-    const bool huge = bytes >= kHugePage;
-    const std::size_t alignment = huge ? kHugePage : 64;
-    if (bytes > SIZE_MAX - alignment) throw std::bad_alloc();
+    const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
+    if (bytes > SIZE_MAX - 2 * kHugePage) throw std::bad_alloc();
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
-    void* fresh = nullptr;
-    if (posix_memalign(&fresh, alignment, rounded) != 0) throw std::bad_alloc();
-#if defined(__linux__) && defined(MADV_HUGEPAGE)
-    if (huge) madvise(fresh, rounded, MADV_HUGEPAGE);
-#endif
-    std::free(data_);
+    void* const fresh = take(rounded, alignment);
+    release(data_, capacity_);
     data_ = fresh;
     capacity_ = rounded;
     return data_;
@@ -66,6 +60,41 @@ class Buffer {
 
  private:
   static constexpr std::size_t kHugePage = std::size_t{2} << 20;
+
+#ifdef __linux__
+  // What is large comes from the system and goes back to it: the allocator would keep it, in pieces, once it has seen
+  // such sizes freed. A huge page saves the walk through 512 small ones: weights and states are read in long runs.
+  static void* take(std::size_t bytes, std::size_t alignment) {
+    if (alignment < kHugePage) return aligned(bytes, alignment);
+    void* const mapped =
+        mmap(nullptr, bytes + alignment, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (mapped == MAP_FAILED) throw std::bad_alloc();
+    char* const begin = static_cast<char*>(mapped);
+    const std::size_t before = (alignment - reinterpret_cast<std::uintptr_t>(mapped) % alignment) % alignment;
+    if (before > 0) munmap(begin, before);
+    munmap(begin + before + bytes, alignment - before);
+#ifdef MADV_HUGEPAGE
+    madvise(begin + before, bytes, MADV_HUGEPAGE);
+#endif
+    return begin + before;
+  }
+  static void release(void* data, std::size_t bytes) {
+    if (bytes < kHugePage) {
+      std::free(data);
+    } else {
+      munmap(data, bytes);
+    }
+  }
+#else
+  static void* take(std::size_t bytes, std::size_t alignment) { return aligned(bytes, alignment); }
+  static void release(void* data, std::size_t) { std::free(data); }
+#endif
+  static void* aligned(std::size_t bytes, std::size_t alignment) {
+    void* fresh = nullptr;
+    if (posix_memalign(&fresh, alignment, bytes) != 0) throw std::bad_alloc();
+    return fresh;
+  }
+
   void* data_ = nullptr;
   std::size_t capacity_ = 0;
 };

@@ -10,43 +10,33 @@ std::size_t PoolStates::node_bytes(Pool pool, std::int64_t width) {
   return (static_cast<std::size_t>(width) * one + 63) / 64 * 64;
 }
 
-void PoolStates::prepare(Pool pool, std::int64_t width, std::size_t nodes) {
-  pool_ = pool;
-  width_ = width;
-  node_bytes_ = node_bytes(pool, width);
-  now_.reserve<char>(nodes * node_bytes_);
-  next_.reserve<char>(nodes * node_bytes_);
-}
-
-void PoolStates::add(std::size_t node, const std::size_t* parent, const float* values) {
-  char* const at = next_.as<char>() + node * node_bytes_;
+void PoolStates::add(std::size_t slot, const std::size_t* parent, const float* values) const {
   if (pool_ == Pool::mean) {
-    double* const sums = reinterpret_cast<double*>(at);
+    double* const sums = reinterpret_cast<double*>(at(slot));
     if (!parent) {
       for (std::int64_t u = 0; u < width_; ++u) sums[u] = values[u];
       return;
     }
-    const double* const before = reinterpret_cast<const double*>(now(*parent));
+    const double* const before = reinterpret_cast<const double*>(at(*parent));
     for (std::int64_t u = 0; u < width_; ++u) sums[u] = before[u] + static_cast<double>(values[u]);
   } else if (pool_ == Pool::max) {
-    float* const most = reinterpret_cast<float*>(at);
+    float* const most = reinterpret_cast<float*>(at(slot));
     if (!parent) {
       std::memcpy(most, values, static_cast<std::size_t>(width_) * sizeof(float));
       return;
     }
-    const float* const before = reinterpret_cast<const float*>(now(*parent));
+    const float* const before = reinterpret_cast<const float*>(at(*parent));
     for (std::int64_t u = 0; u < width_; ++u) most[u] = before[u] > values[u] ? before[u] : values[u];
   }
 }
 
-void PoolStates::finish(std::size_t node, const float* values, std::int64_t length, float* pooled) const {
-  const char* const at = next_.as<char>() + node * node_bytes_;
+void PoolStates::finish(std::size_t slot, const float* values, std::int64_t length, float* pooled) const {
   if (pool_ == Pool::mean) {
-    const double* const sums = reinterpret_cast<const double*>(at);
+    const double* const sums = reinterpret_cast<const double*>(at(slot));
     const double count = static_cast<double>(length);
     for (std::int64_t u = 0; u < width_; ++u) pooled[u] = static_cast<float>(sums[u] / count);
   } else {
-    std::memcpy(pooled, pool_ == Pool::max ? reinterpret_cast<const float*>(at) : values,
+    std::memcpy(pooled, pool_ == Pool::max ? reinterpret_cast<const float*>(at(slot)) : values,
                 static_cast<std::size_t>(width_) * sizeof(float));
   }
 }

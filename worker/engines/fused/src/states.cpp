@@ -8,6 +8,8 @@
 namespace unrolled {
 namespace {
 
+constexpr std::size_t kLine = 64;
+
 // Widest of the layers of a course, in whole panels; whether one needs room for a second product's sums.
 struct Widest {
   std::int64_t units = 0, state = 0;
@@ -36,6 +38,10 @@ std::size_t block_nodes(const Course& course) {
   return static_cast<std::size_t>(fitting < kFew ? kMost : std::min(fitting, kMost));
 }
 
+// Slots besides those that hold what is still needed: for the block being computed, and for those at the ring's end
+// that a block did not fit into.
+std::size_t spare_slots(const Course& course) { return 2 * block_nodes(course); }
+
 }  // namespace
 
 std::size_t States::node_bytes(const Course& course) {
@@ -46,23 +52,30 @@ std::size_t States::node_bytes(const Course& course) {
   for (const Course::Pooled& pooled : course.pooled()) {
     bytes += PoolStates::node_bytes(pooled.pool, course.pass(pooled.layer).state_dim);
   }
-  return 2 * bytes;
+  return bytes;
 }
 
-void States::prepare(const Course& course, std::size_t nodes) {
+void States::prepare(const Course& course, std::size_t rows) {
   const Kernel& kernel = course.model().kernel();
-  if (layers_.size() < course.end() - course.first()) layers_.resize(course.end() - course.first());
+  slots_ = rows + std::min(2 * rows, spare_slots(course));
+  next_slot_ = 0;
+  level_ = Level();
+  const std::size_t arrays = 2 * (course.end() - course.first()) + course.pooled().size();
+  char* at = ring_.reserve<char>(slots_ * node_bytes(course) + arrays * kLine);
+  const auto take = [&](std::size_t bytes) {
+    char* const taken = at;
+    at += (slots_ * bytes + kLine - 1) / kLine * kLine;
+    return taken;
+  };
+  layers_.clear();
   for (std::size_t l = course.first(); l < course.end(); ++l) {
-    LayerStates& states = layers_[l - course.first()];
-    for (Buffer* buffer : {&states.hidden, &states.next_hidden}) {
-      buffer->reserve(nodes * hidden_bytes(kernel, course.pass(l)));
-    }
-    for (Buffer* buffer : {&states.cell, &states.next_cell}) buffer->reserve(nodes * cell_bytes(course.pass(l)));
+    const Pass& pass = course.pass(l);
+    layers_.push_back({take(hidden_bytes(kernel, pass)), take(cell_bytes(pass))});
   }
-  if (pools_.size() < course.pooled().size()) pools_.resize(course.pooled().size());
-  for (std::size_t p = 0; p < course.pooled().size(); ++p) {
-    const Course::Pooled& pooled = course.pooled()[p];
-    pools_[p].prepare(pooled.pool, course.pass(pooled.layer).state_dim, nodes);
+  pools_.clear();
+  for (const Course::Pooled& pooled : course.pooled()) {
+    const std::int64_t width = course.pass(pooled.layer).state_dim;
+    pools_.emplace_back(pooled.pool, width, take(PoolStates::node_bytes(pooled.pool, width)));
   }
   const Widest widest(course);
   float* const zeros = zeros_.reserve<float>(static_cast<std::size_t>(widest.units));
@@ -90,43 +103,53 @@ void States::compute(const Course& course, const Walk& walk) {
   const std::size_t blocks = (nodes + most - 1) / most;
   const std::size_t rows = static_cast<std::size_t>(course.model().kernel().tile_rows);
   const std::size_t even = std::min(((nodes + blocks - 1) / blocks + rows - 1) / rows * rows, most);
+  Level next{next_slot_};
   for (std::size_t first = 0; first < nodes; first += even) {
-    compute_block({course, walk, first, std::min(even, nodes - first)});
+    const std::size_t count = std::min(even, nodes - first);
+    if (next_slot_ + count > slots_) {
+      next.turn = first;
+      next_slot_ = 0;
+    }
+    compute_block({course, walk, first, count, next_slot_});
+    next_slot_ += count;
   }
-  for (LayerStates& layer : layers_) {
-    layer.hidden.swap(layer.next_hidden);
-    layer.cell.swap(layer.next_cell);
-  }
-  for (PoolStates& pool : pools_) pool.next_level();
+  level_ = next;
 }
 
-// Calls action(states of node 0, bytes of a node) for everything that goes from level to level.
+// Calls action(states of slot 0, bytes of a node) for everything that goes from level to level.
 template <class Action>
 void States::for_each_state(const Course& course, Action action) const {
   for (std::size_t l = course.first(); l < course.end(); ++l) {
     const LayerStates& states = layers_[l - course.first()];
-    action(states.hidden.as<char>(), hidden_bytes(course.model().kernel(), course.pass(l)));
-    action(states.cell.as<char>(), cell_bytes(course.pass(l)));
+    action(states.hidden, hidden_bytes(course.model().kernel(), course.pass(l)));
+    action(states.cell, cell_bytes(course.pass(l)));
   }
-  for (std::size_t p = 0; p < course.pooled().size(); ++p) action(pools_[p].now(0), pools_[p].node_bytes());
+  for (const PoolStates& pool : pools_) action(pool.at(0), pool.node_bytes());
 }
 
 StateCopy States::copy(const Course& course, std::size_t first, std::size_t count) const {
   StateCopy copied;
   copied.nodes = count;
-  copied.bytes.reserve(count * node_bytes(course) / 2);
+  char* to = copied.bytes.reserve<char>(count * node_bytes(course));
+  const std::size_t before_turn = std::min(count, level_.turn - std::min(level_.turn, first));
   for_each_state(course, [&](const char* states, std::size_t bytes) {
-    if (bytes) copied.bytes.insert(copied.bytes.end(), states + first * bytes, states + (first + count) * bytes);
+    if (!bytes) return;
+    std::memcpy(to, states + level_.slot(first) * bytes, before_turn * bytes);
+    to += before_turn * bytes;
+    if (before_turn == count) return;
+    std::memcpy(to, states + level_.slot(first + before_turn) * bytes, (count - before_turn) * bytes);
+    to += (count - before_turn) * bytes;
   });
   return copied;
 }
 
 void States::restore(const Course& course, const StateCopy& copied) {
-  const char* from = copied.bytes.data();
+  const char* from = copied.bytes.as<char>();
   for_each_state(course, [&](char* states, std::size_t bytes) {
     if (bytes) std::memcpy(states, from, copied.nodes * bytes);
     from += copied.nodes * bytes;
   });
+  next_slot_ = copied.nodes;
 }
 
 }  // namespace unrolled
