@@ -184,8 +184,8 @@ def cli(*, debug: bool) -> None:
       unrolled verify OUT
 
     Every option is also an environment variable, UNROLLED_ and its name: --lease-seconds is
-    UNROLLED_LEASE_SECONDS. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM; `unrolled wait`
-    adds 3 and 124.
+    UNROLLED_LEASE_SECONDS. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM;
+    `unrolled wait` adds 3 and 124.
 
     \b
     Completion with TAB, in ~/.bashrc (or zsh in ~/.zshrc):
