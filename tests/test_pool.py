@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from counting_engine import fill as compute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import eventually
+from ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError
 from unrolled.outputs import OutputColumn
-from unrolled.ragged import Ragged
 from worker.buffers import Buffers
 from worker.errors import GivenBackError
 from worker.metrics import Metrics
@@ -48,10 +47,7 @@ class Recorder:
 
 
 def shard_of(*rows):
-    lengths = [len(row) for row in rows]
-    return Ragged(
-        np.array(list(chain.from_iterable(rows)), np.int32), np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    )
+    return ragged(rows)
 
 
 def outputs_of(shard):
