@@ -36,11 +36,13 @@ bench: $(VENV)/dev.stamp ## measure the speed of each stage on this machine
 sanitize: $(VENV)/dev.stamp ## run the kernel's tests under the address, undefined-behaviour and thread sanitizers
 	PYTHONPATH=. $(BIN)/python tests/kernel/sanitize.py
 
-constraints: $(VENV)/dev.stamp ## pin the newest releases that fit together
+# No release goes back: left to itself the resolver takes the newest h5py and an older TensorFlow that allows it.
+constraints: $(VENV)/python.stamp ## pin the newest releases that fit together
 	$(PIP) install uv
-	{ sed -n '/^#/p' constraints.txt; \
+	sed '/^#/d; s/==/>=/' constraints.txt > $(VENV)/floors.txt
+	{ sed -n '/^#/p' constraints.txt && \
 	  $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras --upgrade \
-	      --no-header --no-annotate pyproject.toml; } > $(VENV)/constraints.txt
+	      --constraint $(VENV)/floors.txt --no-header --no-annotate pyproject.toml; } > $(VENV)/constraints.txt
 	mv $(VENV)/constraints.txt constraints.txt
 
 clean: ## remove what was made, except for the environment (rm -r .venv)

@@ -16,25 +16,17 @@ import argparse
 import contextlib
 import csv
 import json
-import os
 import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import Iterator
 from pathlib import Path
 
-import redis
-from memory import complete, peak_mib
+from workplace import workplace
 
-from producer.broker import EmbeddedBroker
 from producer.docstrings import sentences
-from unrolled.connection import client_url
-from unrolled.ledger import Ledger
 from unrolled.manifest import read_manifest
-from unrolled.model_directory import open_model
 
 WARM_UP_TOKENS = 300_000
 FIELDS = (
@@ -104,15 +96,18 @@ def unrolled(*words: object) -> None:
 def measure(tokens: int, arguments: argparse.Namespace) -> dict[str, object]:
     """One job with a broker and a worker of its own."""
     write_text(Path("text.jsonl"), tokens)
-    with site(arguments) as (environment, worker, broker):
-        ledger = Ledger(redis.Redis.from_url(client_url(broker.url)), "unrolled", open_model("model").fingerprint)
-        peak = {"producer": 0.0, "worker": 0.0, "broker": 0.0}
-        enqueue("warm-up.jsonl", "warm-up", environment, worker, broker, peak)
-        before = counted(ledger)
-        began = time.perf_counter()
-        enqueue("text.jsonl", "out", environment, worker, broker, peak)
-        seconds = time.perf_counter() - began
-        after = counted(ledger)
+    peak: dict[str, float] = {}
+    with workplace(engine=arguments.engine, memory_budget=arguments.memory_budget) as place:
+
+        def look(producer: int) -> None:
+            found = place.peaks_mib(producer)
+            peak.update({name: max(peak.get(name, 0.0), mib) for name, mib in found.items()})
+
+        bound = ("--max-queued-tokens", 2000000)
+        place.do("warm-up.jsonl", *bound, out="warm-up", each=look)
+        before = place.counted()
+        _, seconds = place.do("text.jsonl", *bound, out="out", each=look)
+        after = place.counted()
     real = read_manifest(Path("out")).tokens
     shutil.rmtree("out")
     shutil.rmtree("warm-up")
@@ -126,54 +121,6 @@ def measure(tokens: int, arguments: argparse.Namespace) -> dict[str, object]:
         "engine_part": round(engine / real * 1e6, 3),
         **{f"{name}_mib": round(mib, 1) for name, mib in peak.items()},
     }
-
-
-@contextlib.contextmanager
-def site(arguments: argparse.Namespace) -> Iterator[tuple[dict[str, str], subprocess.Popen[bytes], EmbeddedBroker]]:
-    """A broker and a worker, which end with the block."""
-    with EmbeddedBroker() as broker, Path("worker.log").open("ab") as log:
-        environment = {
-            **os.environ,
-            "UNROLLED_BROKER": broker.url,
-            "UNROLLED_MODEL": "model",
-            "UNROLLED_ENGINE": arguments.engine,
-            "UNROLLED_MEMORY_BUDGET": arguments.memory_budget,
-        }
-        worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
-        try:
-            yield environment, worker, broker
-        finally:
-            worker.terminate()
-            worker.wait()
-
-
-def enqueue(
-    text: str,
-    out: str,
-    environment: dict[str, str],
-    worker: subprocess.Popen[bytes],
-    broker: EmbeddedBroker,
-    peak: dict[str, float],
-) -> None:
-    """One job until its last file is published; `peak` takes up the peaks of memory."""
-    producer = subprocess.Popen(
-        [sys.executable, "-m", "producer", "enqueue", text, "--out", out, "--max-queued-tokens", "2000000"],
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    while producer.poll() is None or not complete(Path(out)):
-        for name, pid in (("producer", producer.pid), ("worker", worker.pid), ("broker", broker.process_id)):
-            peak[name] = max(peak[name], peak_mib(pid))
-        if worker.poll() is not None or producer.poll() not in (None, 0):
-            raise SystemExit(Path("worker.log").read_text()[-2000:])
-        time.sleep(0.05)
-
-
-def counted(ledger: Ledger) -> dict[str, float]:
-    """The worker's counters, of a heartbeat that came since."""
-    time.sleep(2.5)  # one comes at least every two seconds
-    return next(iter(ledger.workers().values()))
 
 
 def add(path: Path, line: dict[str, object]) -> None:

@@ -12,16 +12,11 @@ import argparse
 import json
 import os
 import random
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
-from producer.broker import EmbeddedBroker
-from unrolled.errors import UnrolledError
-from unrolled.job import open_job
-from unrolled.manifest import read_manifest
+from workplace import workplace
+
 from unrolled.model_directory import ModelConfig, new_weights, save_model
 
 VOCABULARY = 10_000
@@ -54,56 +49,21 @@ def main() -> None:
 
 def measure(rows: int, arguments: argparse.Namespace) -> tuple[float, dict[str, float]]:
     """One job; its seconds, and peaks in MiB."""
-    text, out = Path(f"rows-{rows}.jsonl"), Path(f"out-{rows}")
+    text, out = Path(f"rows-{rows}.jsonl"), f"out-{rows}"
     rng = random.Random(rows)
     with text.open("w") as file:
         for row in range(rows):
             tokens = [rng.randrange(1, VOCABULARY) for _ in range(rng.randrange(1, 20))]
             file.write(json.dumps({"id": f"row-{row}", "tokens": tokens}) + "\n")
-    with EmbeddedBroker() as broker:
-        environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model",
-                       "UNROLLED_ENGINE": arguments.engine,
-                       "UNROLLED_MEMORY_BUDGET": arguments.memory_budget}  # fmt: skip
-        with Path("worker.log").open("ab") as log:
-            worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
-        began = time.monotonic()
-        command = [sys.executable, "-m", "producer", "enqueue", str(text), "--out", str(out)]
-        enqueue = subprocess.Popen(
-            [*command, "--max-queued-tokens", "2000000"],
-            env=environment,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        peak = {"producer": 0.0, "worker": 0.0, "broker": 0.0}
-        while enqueue.poll() is None or not complete(out):
-            for name, pid in (("producer", enqueue.pid), ("worker", worker.pid), ("broker", broker.process_id)):
-                peak[name] = max(peak[name], peak_mib(pid))
-            if worker.poll() is not None or enqueue.poll() not in (None, 0):
-                raise SystemExit(Path("worker.log").read_text()[-2000:])
-            time.sleep(0.2)
-        seconds = time.monotonic() - began
-        worker.terminate()
-        worker.wait()
-    return seconds, peak
+    peaks: dict[str, float] = {}
+    with workplace(engine=arguments.engine, memory_budget=arguments.memory_budget) as place:
 
+        def look(producer: int) -> None:
+            found = place.peaks_mib(producer)
+            peaks.update({name: max(peaks.get(name, 0.0), mib) for name, mib in found.items()})
 
-def complete(out: Path) -> bool:
-    """Whether every shard is published."""
-    try:
-        directory = open_job(out)
-    except UnrolledError:
-        return False
-    return len(directory.published()) == len(read_manifest(out).entries)
-
-
-def peak_mib(pid: int) -> float:
-    """Peak resident memory so far; 0 where the process has ended."""
-    try:
-        status = Path(f"/proc/{pid}/status").read_text()
-    except OSError:
-        return 0.0
-    found = [line for line in status.splitlines() if line.startswith("VmHWM")]
-    return int(found[0].split()[1]) / 1024 if found else 0.0
+        _, seconds = place.do(text, "--max-queued-tokens", 2000000, out=out, each=look)
+    return seconds, peaks
 
 
 if __name__ == "__main__":

@@ -12,18 +12,14 @@ from __future__ import annotations
 
 import argparse
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from memory import complete, peak_mib
+from workplace import peak_mib, workplace
 
-from producer.broker import EmbeddedBroker
 from unrolled.model_directory import ModelConfig, new_weights, save_model
 
 VOCABULARY = 10_000
@@ -78,20 +74,13 @@ def write_rows(path: Path, rows: int, mean_length: int) -> None:
 
 def report(name: str, rows: Path, pool: str, out: Path, arguments: argparse.Namespace) -> None:
     """Do one job with a worker that is warm, and print its line of the table."""
-    with EmbeddedBroker() as broker, Path("worker.log").open("ab") as log:
-        environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model",
-                       "UNROLLED_ENGINE": arguments.engine,
-                       "UNROLLED_MEMORY_BUDGET": arguments.memory_budget}  # fmt: skip
-        worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
-        try:
-            if arguments.shard_tokens:
-                environment["UNROLLED_SHARD_TOKENS"] = str(arguments.shard_tokens)
-            do(Path("warm.parquet"), pool, out.with_name(f"warm-{out.name}"), environment, worker)
-            seconds = do(rows, pool, out, environment, worker)
-            peak = peak_mib(worker.pid)
-        finally:
-            worker.terminate()
-            worker.wait()
+    settings = {"engine": arguments.engine, "memory_budget": arguments.memory_budget}
+    if arguments.shard_tokens:
+        settings["shard_tokens"] = arguments.shard_tokens
+    with workplace(**settings) as place:
+        place.do("warm.parquet", "--pool", pool, out=f"warm-{out}")
+        _, seconds = place.do(rows, "--pool", pool, out=str(out))
+        peak = peak_mib(place.worker.pid)
     table = pq.read_metadata(rows)
     tokens = len(pq.read_table(rows)["tokens"].combine_chunks().values)
     size = sum(path.stat().st_size for path in out.glob("*.parquet"))
@@ -102,19 +91,6 @@ def report(name: str, rows: Path, pool: str, out: Path, arguments: argparse.Name
     )
     for path in out.glob("*.parquet"):
         path.unlink()
-
-
-def do(rows: Path, pool: str, out: Path, environment: dict[str, str], worker: subprocess.Popen[bytes]) -> float:
-    """Enqueue and wait until every shard is published; its seconds."""
-    began = time.monotonic()
-    command = [sys.executable, "-m", "producer", "enqueue", str(rows), "--out", str(out), "--pool", pool]
-    with Path("producer.log").open("ab") as log:
-        enqueue = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
-    while enqueue.poll() is None or not complete(out):
-        if worker.poll() is not None or enqueue.poll() not in (None, 0):
-            raise SystemExit(Path("worker.log").read_text()[-2000:] + Path("producer.log").read_text()[-2000:])
-        time.sleep(0.05)
-    return time.monotonic() - began
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@
 
 Each size is a job of its own over the same rows of token ids, with a real broker and one real worker that was started
 before. Small shards pay for files and fsyncs; large ones leave the engine idle at the job's ends, hold more memory,
-and lose more work when a worker dies. The sizes take turns.
+and lose more work when a worker dies. The sizes take turns; printed are medians, a line for each size of the files.
 """
 
 from __future__ import annotations
@@ -14,21 +14,15 @@ import json
 import os
 import random
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 
-import redis
+from workplace import Workplace, workplace
 
 import unrolled
-from producer.broker import EmbeddedBroker
-from unrolled.connection import client_url
-from unrolled.job import open_job
-from unrolled.ledger import Ledger
 from unrolled.manifest import read_manifest
-from unrolled.model_directory import ModelConfig, ModelDirectory, new_weights, save_model
+from unrolled.model_directory import ModelConfig, new_weights, save_model
 
 VOCABULARY = 10_000
 MIB = (2, 8, 32, 64, 128, 256)
@@ -47,16 +41,13 @@ def main() -> None:
         config = ModelConfig.stacked(
             vocab_size=VOCABULARY, max_length=128, num_lstm_units=arguments.units, num_lstm_layers=2, embedding_dim=10
         )
-        model = save_model(Path("model"), config, new_weights(config, 1))
+        save_model(Path("model"), config, new_weights(config, 1))
         write_rows(arguments.tokens)
         found: dict[int, list[tuple[float, float]]] = {mib: [] for mib in MIB}
-        with EmbeddedBroker() as broker:
-            worker = start_worker(broker, model, arguments.engine)
+        with workplace(engine=arguments.engine) as place:
             for number in range(arguments.repeats):
                 for mib in MIB:
-                    found[mib].append(measure(broker, mib, number, arguments.units))
-            worker.terminate()
-            worker.wait()
+                    found[mib].append(measure(place, mib, number, arguments.units))
     print(f"{'MiB a file':>10} {'tokens/s':>10} {'read MB/s':>10}")
     for mib, figures in found.items():
         rate, read = (statistics.median(values) for values in zip(*figures, strict=True))
@@ -73,37 +64,16 @@ def write_rows(tokens: int) -> None:
             file.write(json.dumps({"tokens": row}) + "\n")
 
 
-def start_worker(broker: EmbeddedBroker, model: ModelDirectory, engine: str) -> subprocess.Popen[bytes]:
-    """A worker that takes shards."""
-    environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model", "UNROLLED_ENGINE": engine}
-    with Path("worker.log").open("ab") as log:
-        worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
-    ledger = Ledger(redis.Redis.from_url(client_url(broker.url)), "unrolled", model.fingerprint)
-    while not ledger.workers():
-        time.sleep(0.05)
-    return worker
-
-
-def measure(broker: EmbeddedBroker, mib: int, number: int, units: int) -> tuple[float, float]:
+def measure(place: Workplace, mib: int, number: int, units: int) -> tuple[float, float]:
     """One job of that size: real tokens per second, and MB/s of reading its files again."""
     out = f"out-{mib}-{number}"
-    command = [sys.executable, "-m", "producer", "enqueue", "rows.jsonl", "--model", "model", "--out", out]
-    began = time.perf_counter()
-    subprocess.run(
-        [*command, "--broker", broker.url, "--shard-tokens", str(mib * 2**20 // (4 * units))],
-        check=True,
-        capture_output=True,
-    )
-    manifest, directory = read_manifest(Path(out)), open_job(out)
-    while len(directory.published()) < len(manifest.entries):
-        time.sleep(0.02)
-    seconds = time.perf_counter() - began
+    _, seconds = place.do("rows.jsonl", "--shard-tokens", mib * 2**20 // (4 * units), out=out)
     began = time.perf_counter()
     size = sum(batch.values.nbytes for batch in unrolled.open(out).batches())
     read = size / 1e6 / (time.perf_counter() - began)
-    for path in directory.path.glob("*.parquet"):
+    for path in Path(out).glob("*.parquet"):
         path.unlink()
-    return manifest.tokens / seconds, read
+    return read_manifest(Path(out)).tokens / seconds, read
 
 
 if __name__ == "__main__":

@@ -16,10 +16,11 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'") from None
 
+from producer.termination import Terminated
 from unrolled.errors import UnrolledError
 
-#: What the shell sees of a process that Ctrl-C ended.
-EXIT_INTERRUPTED = 130
+#: What the shell sees of a process that Ctrl-C or SIGTERM ended.
+EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
 
 
 class Lazy(NamedTuple):
@@ -97,12 +98,12 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as reason:
             click.echo(
                 "Interrupted; what is done stays. The same command, given again, goes on from there.",
                 err=True,
             )
-            ctx.exit(EXIT_INTERRUPTED)
+            ctx.exit(EXIT_TERMINATED if isinstance(reason, Terminated) else EXIT_INTERRUPTED)
         except Exception as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
@@ -183,8 +184,8 @@ def cli(*, debug: bool) -> None:
       unrolled verify OUT
 
     Every option is also an environment variable, UNROLLED_ and its name: --lease-seconds is
-    UNROLLED_LEASE_SECONDS. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted; `unrolled wait`
-    adds 3 and 124.
+    UNROLLED_LEASE_SECONDS. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM;
+    `unrolled wait` adds 3 and 124.
 
     \b
     Completion with TAB, in ~/.bashrc (or zsh in ~/.zshrc):

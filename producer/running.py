@@ -13,6 +13,7 @@ from producer.progress import progress
 from producer.queueing import enqueue_to
 from producer.submission import Submission, prepare
 from producer.supervisor import Workers
+from producer.termination import terminable
 from producer.waiting import wait_for_job
 from unrolled.publishing import publish_bytes
 
@@ -55,6 +56,7 @@ def run_job(
     prepared = prepare(submission)
     directory = prepared.directory
     with ExitStack() as stack:
+        stack.enter_context(terminable())
         url = broker or stack.enter_context(EmbeddedBroker()).url
         if broker is None:
             stack.enter_context(_recorded(url, directory.path))
@@ -102,8 +104,8 @@ def _interrupt() -> None:
 def _recorded(url: str, out: Path) -> Iterator[None]:
     """Let `status` and `wait` in other terminals find a broker that lives only as long as this process."""
     path = out / BROKER_FILE
-    publish_bytes(path, url.encode())
     try:
+        publish_bytes(path, url.encode())
         yield
     finally:
         path.unlink(missing_ok=True)

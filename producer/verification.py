@@ -12,6 +12,7 @@ from unrolled.errors import UnrolledError
 from unrolled.inspection import inspect_part
 from unrolled.manifest import read_manifest
 from unrolled.outputs import OutputSpec
+from unrolled.seal import check_seal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -81,9 +82,9 @@ class _Checked:
 def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: None) -> Verification:
     """Check a job: every manifest entry has its file, whole, with its rows, and nothing else is there.
 
-    Checked of each file: what `inspect_part` checks, and fingerprint, job, shard, rows, tokens, the digest of
-    ids and masks (rows that the engine failed on put back in their places), width and columns. Not checked:
-    that the vectors are the model's.
+    Checked of each file: its seal, which no flipped bit passes; what `inspect_part` checks; and fingerprint, job,
+    shard, rows, tokens, the digest of ids and masks (rows that the engine failed on put back in their places), width
+    and columns. Not checked: that the vectors are the model's.
 
     Args:
         directory: of the job.
@@ -154,6 +155,8 @@ def _check_entry(directory: JobDirectory, entry: Entry, *, published: bool, dead
         failed = read_failed(directory, entry)
         contents = inspect_part(directory.part(entry.shard))
         wrong = list(_contradictions(directory, entry, contents, failed))
+        if not wrong:  # last, for the others can say more of what is wrong
+            check_seal(directory.part(entry.shard))
     except UnrolledError as error:
         return _Checked(None, bad_rows, 0, (*found, Problem(name, _short(error, directory))))
     except Exception as error:  # noqa: BLE001 - no damage to a file, however odd, may end the check of the others

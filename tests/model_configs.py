@@ -40,6 +40,28 @@ def model_configs(draw, widest=5, deepest=3, largest_vocabulary=6):
     return ModelConfig(vocab_size, draw(st.integers(1, 50)), embedding_dim, tuple(stack))
 
 
+#: The brief's model at its smallest, and its config.json. Others read this format: what is written here is the format.
+STACKED = ModelConfig.stacked(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
+STACKED_JSON = {
+    "format_version": 1,
+    "vocab_size": 100,
+    "max_length": 12,
+    "embedding_dim": 3,
+    "layers": [
+        {
+            "units": 8,
+            "kind": "lstm",
+            "direction": "forward",
+            "projection": None,
+            "residual": False,
+            "reset": None,
+            "gates": "sigmoid",
+        }
+    ]
+    * 2,
+}
+
+
 def _model(*layers, embedding_dim=4, vocab_size=20):
     return ModelConfig(vocab_size, 10, embedding_dim, layers)
 

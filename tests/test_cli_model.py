@@ -6,6 +6,7 @@ import sys
 
 import pytest
 from click.testing import CliRunner
+from model_configs import STACKED_JSON
 
 from unrolled.model_directory import open_model
 from worker.cli_model import model
@@ -80,21 +81,7 @@ def test_show(tmp_path):
     facts = json.loads(run("show", tmp_path / "m", "--json").output)
     assert facts == {
         "path": str(tmp_path / "m"),
-        "vocab_size": 100,
-        "max_length": 12,
-        "embedding_dim": 3,
-        "layers": [
-            {
-                "units": 8,
-                "kind": "lstm",
-                "direction": "forward",
-                "projection": None,
-                "residual": False,
-                "reset": None,
-                "gates": "sigmoid",
-            }
-        ]
-        * 2,
+        **{name: value for name, value in STACKED_JSON.items() if name != "format_version"},
         "output_dim": 8,
         "parameters": 101 * 3 + (3 + 8 + 1) * 32 + (8 + 8 + 1) * 32,
         "bytes": (tmp_path / "m" / "model.safetensors").stat().st_size,

@@ -2,20 +2,13 @@
 
 from itertools import pairwise
 
-import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
+from ragged_rows import ragged
 
 from unrolled.digest import RowsDigest, rows_digest
-from unrolled.ragged import Ragged
 
 rows = st.lists(st.tuples(st.text(st.characters(exclude_categories=["Cs"])), st.lists(st.integers(0, 3))))
-
-
-def ragged(lists):
-    lengths = [len(tokens) for tokens in lists]
-    values = np.array([token for tokens in lists for token in tokens], np.int32)
-    return Ragged(values, np.cumsum([0, *lengths], dtype=np.int64))
 
 
 def digest_of(pairs):

@@ -37,6 +37,17 @@ def place(tmp_path_factory):
     return path
 
 
+@pytest.fixture(scope="module")
+def vectors(place):
+    """The corpus's states by that model, from the files of `unrolled run`."""
+    done = unrolled(
+        "run", "corpus.jsonl", "--model", "model", "--out", "vectors", "--with-tokens", "--engine", ENGINE, cwd=place
+    )
+    assert done.returncode == 0, done.stderr
+    assert "verified; 3,000 rows in, 3,000 out" in done.stdout
+    return reader.open(place / "vectors")
+
+
 def record_of(model):
     return json.loads((model / RECORD_FILE).read_bytes())
 
@@ -61,7 +72,8 @@ def test_a_language_is_learnt(place):
 def test_each_epoch_is_said(place):
     """Lines where there is no terminal, none of TensorFlow's, and what was reached at the end."""
     lines = (place / "said").read_text().splitlines()
-    assert [line.split(":")[0] for line in lines if line.startswith("epoch ")] == [
+    # On a slow machine there are others between them, on how far an epoch is.
+    assert [line.split(":")[0] for line in lines if " in training, " in line] == [
         f"epoch  {n} of 6" for n in range(1, 7)
     ]
     assert lines[0].startswith("model: held-out perplexity ")
@@ -77,16 +89,11 @@ def test_the_record_names_no_time_and_no_place(place):
     assert record["versions"].keys() == {"unrolled", "tensorflow", "keras", "numpy"}
 
 
-def test_the_states_in_the_files_are_the_trained_models(place):
+def test_the_states_in_the_files_are_the_trained_models(place, vectors):
     """Whole path: from the Parquet files and the softmax's weights, the held-out perplexity comes out again."""
-    done = unrolled(
-        "run", "corpus.jsonl", "--model", "model", "--out", "vectors", "--with-tokens", "--engine", ENGINE, cwd=place
-    )
-    assert done.returncode == 0, done.stderr
-    assert "verified; 3,000 rows in, 3,000 out" in done.stdout
     record, head = record_of(place / "model"), load_file(place / "model" / HEAD_FILE)
     total, targets = 0.0, 0
-    for row in reader.open(place / "vectors"):
+    for row in vectors:
         if len(row.tokens) > 1 and held_out(row.tokens, int(record["options"]["validation_share"] * 2**64)):
             logits = row.outputs[:-1] @ head["kernel"] + head["bias"]
             total -= (logits - np.log(np.exp(logits).sum(1, keepdims=True)))[
@@ -97,12 +104,11 @@ def test_the_states_in_the_files_are_the_trained_models(place):
     assert np.exp(total / targets) == pytest.approx(record["validation_perplexity"], rel=1e-4)
 
 
-def test_neighbours_are_the_nearest_of_all(place):
+def test_neighbours_are_the_nearest_of_all(place, vectors):
     """Against all states at once: one place for each other word, the most similar first."""
     tokenizer = Tokenizer.from_file(str(place / "model" / "tokenizer.json"))
-    dataset = reader.open(place / "vectors")
-    ((typical, others),) = nearest(dataset, tokenizer, ["w4", "nowhere"], 5)
-    rows = list(dataset)
+    ((typical, others),) = nearest(vectors, tokenizer, ["w4", "nowhere"], 5)
+    rows = list(vectors)
     words = np.array([word for row in rows for word in tokenizer.decode(row.tokens).split()])
     states = np.concatenate([row.outputs for row in rows])
     states /= np.linalg.norm(states, axis=1, keepdims=True)

@@ -1,9 +1,11 @@
 """What a training is asked for, and plan.json."""
 
 import json
+from dataclasses import fields
 
 import pytest
 
+from producer.commands.fit import fit
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.fit_plan import PLAN_FILE, FitOptions, FitPlan, RowCount
 
@@ -24,6 +26,14 @@ def test_options_out_of_range(option, value, text):
     """Each is told with what is allowed."""
     with pytest.raises(RequestError, match=text):
         FitOptions(10, **{option: value})
+
+
+def test_the_commands_options_are_these():
+    """Each has an option of its name, with the same default; how large the vocabulary is, the corpus decides."""
+    offered = {option.name: option.default for option in fit.params}
+    wanted = {field.name: field.default for field in fields(FitOptions)}
+    del wanted["vocab_size"]
+    assert {name: offered[name] for name in wanted} == wanted
 
 
 def test_sizes_that_make_no_model():

@@ -2,28 +2,20 @@
 
 import errno
 import hashlib
-from itertools import chain
 
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ragged_rows import ragged
 
 from unrolled import payload
 from unrolled.errors import PayloadError, TransientError
 from unrolled.payload import Payload
-from unrolled.ragged import Ragged
 from worker.inbox import ShardRows, read_rows
 
 VOCABULARY = 100
-
-
-def ragged(rows):
-    lengths = [len(row) for row in rows]
-    return Ragged(
-        np.array(list(chain.from_iterable(rows)), np.int32), np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    )
 
 
 def spooled(directory, rows):

@@ -9,10 +9,11 @@ from counting_engine import expected_outputs, fill
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from unrolled.errors import BrokenWorkerError
+from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.outputs import OutputColumn
 from unrolled.ragged import Ragged
-from worker.isolation import REASON_CHARACTERS, compute_isolating
+from worker.errors import GivenBackError
+from worker.isolation import ATTEMPTS, FIRST_PAUSE, REASON_CHARACTERS, compute_isolating
 
 UNITS = 3
 COLUMNS = per_token(UNITS)
@@ -35,11 +36,12 @@ class Fragile:
         fill(shards, outputs, columns)
 
 
-def isolating(engine, shard, outputs=None, columns=COLUMNS, parts=None):
+def isolating(engine, shard, outputs=None, columns=COLUMNS, parts=None, pause=pytest.fail):
     arrays = outputs or [
         np.empty((column.vectors(shard.rows, shard.values.size), column.width), np.float32) for column in columns
     ]
-    return compute_isolating(engine, shard, arrays, columns, parts or [(0, shard.rows)])
+    (failed,) = compute_isolating(engine, [shard], [arrays], columns, [parts or [(0, shard.rows)]], pause)
+    return failed
 
 
 def shard_of(rows, length=3):
@@ -73,6 +75,76 @@ def test_an_engine_that_fails_on_anything_blames_no_row(rows):
     with pytest.raises(BrokenWorkerError, match=r"fails on any row .OSError: token") as caught:
         isolating(Fragile(error=OSError, on_any=True), shard)
     assert isinstance(caught.value.__cause__, OSError)
+
+
+class Short(Fragile):
+    """Has no memory for rows with a listed token, until it was asked so often for the token alone."""
+
+    def __init__(self, times, error=MemoryError):
+        super().__init__(error=error)
+        self.left = dict(times)
+        self.computed = []
+
+    def compute(self, shards, outputs, columns):
+        (shard,) = shards
+        found = [token for token, times in self.left.items() if times and token in shard.values]
+        if found:
+            self.left[found[0]] -= shard.rows == 1
+            raise self.error
+        super().compute(shards, outputs, columns)
+        self.computed += shard.values[shard.offsets[:-1]].tolist()
+
+
+@pytest.mark.parametrize("error", [MemoryError, TransientError("no memory on the device")])
+def test_a_row_that_stops_for_what_passes_is_tried_again(error):
+    """No row is blamed for it; the others are computed once, and don't wait."""
+    shard = shard_of(8)
+    pauses, engine = [], Short({3: 1, 7: ATTEMPTS - 1}, error)
+    outputs = np.full((shard.values.size, UNITS), np.nan, np.float32)
+    assert isolating(engine, shard, [outputs], pause=pauses.append) == {}
+    assert sorted(engine.computed) == list(range(2, 10))
+    assert pauses == [FIRST_PAUSE * 2**number for number in range(ATTEMPTS - 1)]
+    expected = np.empty_like(outputs)
+    fill([shard], [[expected]], COLUMNS)
+    np.testing.assert_array_equal(outputs, expected)
+
+
+def test_a_row_that_never_fits_is_set_aside_in_the_end():
+    """After so many attempts, with its reason; however many such rows there are, the engine rests no longer."""
+    pauses, engine = [], Short({3: 99, 5: 99, 7: ATTEMPTS})
+    failed = isolating(engine, shard_of(8), pause=pauses.append)
+    assert failed == dict.fromkeys([1, 3, 5], f"MemoryError ({ATTEMPTS} times)")
+    assert engine.left == {3: 99 - ATTEMPTS, 5: 99 - ATTEMPTS, 7: 0}
+    assert len(pauses) == ATTEMPTS - 1
+    assert sorted(engine.computed) == [1, 2, 4, 6, 8, 9]  # the first is the probe
+
+
+def test_shards_of_a_pool_wait_together():
+    """Each has its own failed rows, and one series of pauses serves them all."""
+    shards = [shard_of(3), shard_of(2)]
+    outputs = [[np.empty((shard.values.size, UNITS), np.float32)] for shard in shards]
+    pauses, engine = [], Short({3: 4, 4: 99})
+    failed = compute_isolating(engine, shards, outputs, COLUMNS, [[(0, 3)], [(0, 2)]], pauses.append)
+    assert failed == [{2: f"MemoryError ({ATTEMPTS} times)"}, {}]
+    assert len(pauses) == ATTEMPTS - 1
+
+
+def test_an_engine_without_memory_for_anything_blames_no_row():
+    """It is given time, like a row; then it is the worker that can't go on."""
+    pauses = []
+    with pytest.raises(BrokenWorkerError, match=r"fails on any row .MemoryError"):
+        isolating(Fragile(error=MemoryError, on_any=True), shard_of(4), pause=pauses.append)
+    assert len(pauses) == ATTEMPTS - 1
+
+
+def test_what_the_pause_raises_ends_the_work():
+    """So a worker that stops waits for nothing."""
+
+    def closed(_):
+        raise GivenBackError
+
+    with pytest.raises(GivenBackError):
+        isolating(Short({3: 99}), shard_of(4), pause=closed)
 
 
 def test_a_broken_engine_is_not_looked_into():

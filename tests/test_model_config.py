@@ -6,14 +6,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from hypothesis import given
-from model_configs import model_configs
+from model_configs import STACKED, model_configs
 
 from unrolled.errors import ModelError
 from unrolled.layer_config import LayerConfig
 from unrolled.model_config import ModelConfig, default_embedding_dim
 from unrolled.model_weights import new_weights
 
-STACKED = ModelConfig.stacked(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
 MIXED = ModelConfig(
     vocab_size=50,
     max_length=9,

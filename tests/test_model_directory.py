@@ -8,51 +8,33 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from model_configs import STACKED, STACKED_JSON
 from safetensors.numpy import load_file, save_file
 
 from unrolled.errors import ModelError
-from unrolled.model_directory import LayerConfig, ModelConfig, new_weights, open_model, save_model
-
-CONFIG = ModelConfig.stacked(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
+from unrolled.model_directory import LayerConfig, new_weights, open_model, save_model
 
 
 @pytest.fixture
 def model(tmp_path):
-    return save_model(tmp_path / "model", CONFIG, new_weights(CONFIG, seed=1), '{"version": "1.0"}')
+    return save_model(tmp_path / "model", STACKED, new_weights(STACKED, seed=1), '{"version": "1.0"}')
 
 
 def test_round_trip(model):
     """What was saved is what opens: configuration, weights bit for bit, tokenizer."""
     opened = open_model(model.path)
     assert opened == model
-    assert opened.config == CONFIG
+    assert opened.config == STACKED
     weights = opened.weights()
-    assert list(weights) == list(CONFIG.shapes())
-    for name, array in new_weights(CONFIG, seed=1).items():
+    assert list(weights) == list(STACKED.shapes())
+    for name, array in new_weights(STACKED, seed=1).items():
         np.testing.assert_array_equal(weights[name], array)
     assert opened.tokenizer_path.read_text() == '{"version": "1.0"}'
 
 
 def test_files_on_disk_are_the_documented_ones(model):
     """config.json and the tensors' names, shapes and types are a format that others read."""
-    assert json.loads((model.path / "config.json").read_text()) == {
-        "format_version": 1,
-        "vocab_size": 100,
-        "max_length": 12,
-        "embedding_dim": 3,
-        "layers": [
-            {
-                "units": 8,
-                "kind": "lstm",
-                "direction": "forward",
-                "projection": None,
-                "residual": False,
-                "reset": None,
-                "gates": "sigmoid",
-            }
-        ]
-        * 2,
-    }
+    assert json.loads((model.path / "config.json").read_text()) == STACKED_JSON
     tensors = load_file(model.path / "model.safetensors")
     assert {name: (str(a.dtype), a.shape) for name, a in tensors.items()} == {
         "embedding": ("float32", (101, 3)),
@@ -96,14 +78,14 @@ def test_fingerprint_covers_every_file(model, name):
 
 def test_tokenizer_is_optional(tmp_path, model):
     """Where ids come in no tokenizer is needed, and with and without one are two models."""
-    bare = save_model(tmp_path / "bare", CONFIG, new_weights(CONFIG, seed=1))
+    bare = save_model(tmp_path / "bare", STACKED, new_weights(STACKED, seed=1))
     assert bare.tokenizer_path is None
     assert bare.fingerprint != model.fingerprint
 
 
 def test_new_weights_follow_keras():
     """Ranges of the uniform parts, orthogonality of the recurrent part, and the forget gate's bias."""
-    weights = new_weights(CONFIG, seed=7)
+    weights = new_weights(STACKED, seed=7)
     assert 0.04 < np.abs(weights["embedding"]).max() <= 0.05
     limit = np.sqrt(6 / (3 + 32))
     assert 0.8 * limit < np.abs(weights["lstm.0.kernel"]).max() <= limit
@@ -115,7 +97,7 @@ def test_new_weights_follow_keras():
 
 def test_seed_decides_the_weights():
     """The same seed gives the same model, another one another."""
-    first, same, other = (new_weights(CONFIG, seed)["embedding"] for seed in (1, 1, 2))
+    first, same, other = (new_weights(STACKED, seed)["embedding"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
 
@@ -132,10 +114,10 @@ def test_seed_decides_the_weights():
         ('{"format_version": 2}', "format_version 2, this program reads 1"),
         ('{"format_version": true}', "format_version True"),
         ('{"format_version": 1}', "lacks"),
-        (json.dumps({**json.loads(CONFIG.to_json()), "units": 1}), "unknown .'units'"),
-        (CONFIG.to_json().replace("100", "1e2"), "vocab_size is 100.0"),
-        (CONFIG.to_json().replace("100", "NaN"), "vocab_size is nan"),
-        (CONFIG.to_json() + " " * (1 << 20), "over 1,048,576 bytes"),
+        (json.dumps({**json.loads(STACKED.to_json()), "units": 1}), "unknown .'units'"),
+        (STACKED.to_json().replace("100", "1e2"), "vocab_size is 100.0"),
+        (STACKED.to_json().replace("100", "NaN"), "vocab_size is nan"),
+        (STACKED.to_json() + " " * (1 << 20), "over 1,048,576 bytes"),
     ],
 )
 def test_hostile_config(model, text, message):
@@ -192,13 +174,13 @@ def test_numbers_must_be_finite(model, tmp_path, bad):
     with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
         open_model(model.path).weights()
     with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
-        save_model(tmp_path / "other", CONFIG, tensors)
+        save_model(tmp_path / "other", STACKED, tensors)
     assert not (tmp_path / "other").exists()
 
 
 def test_files_swapped_after_opening(model):
     """Weights are never read under another model's fingerprint."""
-    tensors = new_weights(CONFIG, seed=2)
+    tensors = new_weights(STACKED, seed=2)
     save_file(tensors, model.path / "model.safetensors")
     with pytest.raises(ModelError, match="changed after"):
         model.weights()
@@ -237,14 +219,14 @@ def test_links_are_fine(tmp_path, model):
 
 def test_saving_again_changes_nothing(model):
     """The same model may be saved over itself."""
-    again = save_model(model.path, CONFIG, new_weights(CONFIG, seed=1), '{"version": "1.0"}')
+    again = save_model(model.path, STACKED, new_weights(STACKED, seed=1), '{"version": "1.0"}')
     assert again.fingerprint == model.fingerprint
 
 
 def test_another_model_is_never_overwritten(model):
     """Other weights, another tokenizer or other sizes leave the directory as it was."""
-    wider = replace(CONFIG, layers=(LayerConfig(9), LayerConfig(8)))
-    for config, seed, tokenizer in ((CONFIG, 2, None), (CONFIG, 1, "{}"), (wider, 1, None)):
+    wider = replace(STACKED, layers=(LayerConfig(9), LayerConfig(8)))
+    for config, seed, tokenizer in ((STACKED, 2, None), (STACKED, 1, "{}"), (wider, 1, None)):
         with pytest.raises(ModelError, match="holds another"):
             save_model(model.path, config, new_weights(config, seed), tokenizer)
     assert open_model(model.path) == model
@@ -252,9 +234,9 @@ def test_another_model_is_never_overwritten(model):
 
 def test_saving_needs_fitting_weights(tmp_path):
     """Weights of other sizes than the configuration's are refused, and nothing is written."""
-    weights = new_weights(replace(CONFIG, layers=(LayerConfig(9), LayerConfig(8))), seed=1)
+    weights = new_weights(replace(STACKED, layers=(LayerConfig(9), LayerConfig(8))), seed=1)
     with pytest.raises(ModelError, match=r"lstm\.0\.kernel is float32"):
-        save_model(tmp_path / "model", CONFIG, weights)
+        save_model(tmp_path / "model", STACKED, weights)
     assert not (tmp_path / "model").exists()
 
 
@@ -262,13 +244,13 @@ def test_saving_where_nothing_can_be_written(tmp_path):
     """A path below a file is an error of one sentence."""
     (tmp_path / "file").write_text("")
     with pytest.raises(ModelError, match="can't be written"):
-        save_model(tmp_path / "file" / "model", CONFIG, new_weights(CONFIG, seed=1))
+        save_model(tmp_path / "file" / "model", STACKED, new_weights(STACKED, seed=1))
 
 
 def test_a_tokenizer_may_be_there_first(tmp_path):
     """A directory that holds only the user's tokenizer becomes a model that has it."""
     (tmp_path / "tokenizer.json").write_text("{}")
-    assert save_model(tmp_path, CONFIG, new_weights(CONFIG, seed=1)).tokenizer_path is not None
+    assert save_model(tmp_path, STACKED, new_weights(STACKED, seed=1)).tokenizer_path is not None
 
 
 def test_reading_is_light():

@@ -13,21 +13,13 @@ import pytest
 from columns import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ragged_rows import info_of, ragged
 from test_outputs import specs
 
 from unrolled.columns import Columns, VectorColumn, arrow_schema
 from unrolled.errors import PayloadError
-from unrolled.ragged import Ragged
-from unrolled.schema import FileInfo, ShardId
 from worker import writer
 from worker.parquet.file import Chunk, Page, Writer
-
-
-def ragged(lists):
-    return Ragged(
-        np.array([token for tokens in lists for token in tokens], np.int32),
-        np.cumsum([0, *map(len, lists)], dtype=np.int64),
-    )
 
 
 def write(path, lists, units):
@@ -35,10 +27,14 @@ def write(path, lists, units):
     tokens = ragged(lists)
     real = sum(token != 0 for row in lists for token in row)
     outputs = np.arange(real * units, dtype=np.float32).reshape(real, units)
-    info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), len(lists), real)
     with path.open("wb") as file:
         writer.encode(
-            file, info, [f"Ä{row}" for row in range(len(lists))], tokens, [outputs], plain(units, with_tokens=True)
+            file,
+            info_of(tokens),
+            [f"Ä{row}" for row in range(len(lists))],
+            tokens,
+            [outputs],
+            plain(units, with_tokens=True),
         )
     vectors = iter(outputs.tolist())
     return [[next(vectors) for token in row if token] for row in lists]
@@ -87,12 +83,11 @@ def test_every_reader_sees_every_column(tmp_path_factory, lists, spec, page_byte
     columns = Columns.of(spec, spec.columns(SimpleNamespace(layer_dims=(1, 2, 70))))
     tokens = ragged(lists)
     real = sum(token != 0 for row in lists for token in row)
-    info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), len(lists), real)
     arrays = [quarters(real if column.per_token else len(lists), column.width) for column in columns.vectors]
     with pytest.MonkeyPatch.context() as patch, path.open("wb") as file:
         patch.setattr(writer, "PAGE_BYTES", page_bytes)
         patch.setattr(writer, "ROW_GROUP_BYTES", group_bytes)
-        writer.encode(file, info, [f"{row}" for row in range(len(lists))], tokens, arrays, columns)
+        writer.encode(file, info_of(tokens), [f"{row}" for row in range(len(lists))], tokens, arrays, columns)
     expected = {}
     for column, array in zip(columns.vectors, arrays, strict=True):
         vectors = iter(array.tolist())

@@ -10,7 +10,7 @@ from processes import eventually
 
 from unrolled.errors import PayloadError, TransientError
 from worker.errors import GivenBackError
-from worker.patience import Patience
+from worker.patience import ATTEMPTS, Patience
 
 
 def failing(times, error=None):
@@ -98,3 +98,28 @@ def test_giving_back_is_no_trouble(caplog):
     with pytest.raises(GivenBackError):
         Patience().until_done("x", failing(1, GivenBackError()))
     assert caplog.records == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), TransientError("x")])
+def test_what_may_pass_is_tried_a_few_times(caplog, error):
+    """Then the last failure goes through; the pauses are bounded too."""
+    assert Patience().a_few_times("compute x", failing(ATTEMPTS - 1, error)) == 42
+    assert len(caplog.records) == ATTEMPTS - 1
+    with pytest.raises(type(error)):
+        Patience().a_few_times("compute x", failing(ATTEMPTS, error))
+
+
+@pytest.mark.parametrize("error", [PayloadError("x"), ZeroDivisionError("x"), GivenBackError()])
+def test_what_will_not_pass_goes_through_at_once(caplog, error):
+    """It is tried once."""
+    with pytest.raises(type(error)):
+        Patience().a_few_times("x", failing(1, error))
+    assert caplog.records == []
+
+
+def test_stopping_ends_the_few_attempts():
+    """What still fails then is given back."""
+    patience = Patience()
+    patience.stop()
+    with pytest.raises(GivenBackError):
+        patience.a_few_times("x", failing(1, MemoryError()))

@@ -2,7 +2,6 @@
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
 
 import numpy as np
 import pytest
@@ -12,10 +11,10 @@ from counting_engine import fill as compute
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from processes import eventually
+from ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError
 from unrolled.outputs import OutputColumn
-from unrolled.ragged import Ragged
 from worker.buffers import Buffers
 from worker.errors import GivenBackError
 from worker.metrics import Metrics
@@ -48,10 +47,7 @@ class Recorder:
 
 
 def shard_of(*rows):
-    lengths = [len(row) for row in rows]
-    return Ragged(
-        np.array(list(chain.from_iterable(rows)), np.int32), np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
-    )
+    return ragged(rows)
 
 
 def outputs_of(shard):
@@ -168,6 +164,43 @@ def test_a_bad_row_costs_its_shard_only_the_row(started):
     np.testing.assert_array_equal(results[2].outputs[0], outputs_of(shards[2]))
 
 
+class Short(Recorder):
+    """Has no memory for the rows with a certain token, so many times."""
+
+    def __init__(self, bad, times):
+        super().__init__()
+        self.short_of, self.times = bad, times
+
+    def compute(self, shards, outputs, columns):
+        if self.times and any(self.short_of in shard.values for shard in shards):
+            self.times -= 1
+            self.calls.append("short")
+            raise MemoryError
+        super().compute(shards, outputs, columns)
+
+
+def test_a_row_that_memory_was_short_for_is_computed_in_the_end(started):
+    """It isn't the row's fault: it is tried again, and its shard is whole."""
+    engine = Short(7, times=4)  # the shard, the half, the row alone, and once more
+    shard = shard_of([1], [2, 3], [7], [4])
+    computed = started(engine).compute(shard, COLUMNS)
+    assert computed.failed == {}
+    np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
+
+
+def test_closing_ends_the_wait_for_memory(started):
+    """The shard goes back at once, and the engine's thread ends."""
+    engine = Short(7, times=10**9)
+    pool = started(engine)
+    with ThreadPoolExecutor(1) as threads:
+        future = threads.submit(pool.compute, shard_of([7]), COLUMNS)
+        eventually(lambda: len(engine.calls) > 1, "the row tried alone")
+        pool.close()
+        assert isinstance(future.exception(10), GivenBackError)
+    pool._thread.join(10)
+    assert not pool._thread.is_alive()
+
+
 def test_a_broken_engine_is_told_to_everybody(started):
     """All shards of the pool get the error, and the pool goes on with the next ones."""
     engine = Recorder(error=BrokenWorkerError("smoke"))
@@ -191,6 +224,26 @@ def test_no_memory_for_outputs_is_told_too(started):
 
     with pytest.raises(MemoryError):
         started(Recorder(), buffers=Full(1)).compute(shard_of([1]), COLUMNS)
+
+
+def test_arrays_of_a_pool_that_fails_are_kept(started):
+    """Those that were taken before memory ran out are there for the next shard, unused."""
+
+    class Short(Buffers):
+        def take(self, columns, rows, tokens):
+            if rows == 3:
+                raise MemoryError
+            return super().take(columns, rows, tokens)
+
+    engine, buffers = Recorder(), Short(2**20)
+    with ThreadPoolExecutor(4) as threads:
+        futures = fill(
+            started(engine, buffers=buffers), engine, threads, [shard_of([1]), shard_of([2]), shard_of([3], [4], [5])]
+        )
+        engine.gate.release()
+        buffers.give(futures[0].result(10).outputs)
+        assert [type(future.exception(10)) for future in futures[1:]] == [MemoryError, MemoryError]
+    assert buffers._used == 0
 
 
 def test_a_pool_is_counted(started):

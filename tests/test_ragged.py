@@ -5,15 +5,9 @@ from itertools import pairwise
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from unrolled.ragged import Ragged
+from ragged_rows import ragged
 
 ROWS = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=5), max_size=8)
-
-
-def ragged(rows):
-    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
-    return Ragged(np.array([token for row in rows for token in row], np.int32), offsets)
 
 
 def listed(rows):

@@ -12,13 +12,13 @@ import pytest
 from columns import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ragged_rows import info_of, ragged
 
 import unrolled
 from unrolled.columns import Columns, VectorColumn
 from unrolled.errors import FileFormatError, TransientError
 from unrolled.publishing import publish
-from unrolled.ragged import Ragged
-from unrolled.schema import FileInfo, ShardId, part_name
+from unrolled.schema import part_name
 from worker import writer
 
 UNITS = 3
@@ -29,13 +29,10 @@ token_lists = st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=1, max
 
 def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 32, first=0, **options):
     """Publish rows as a shard of their own; outputs differ from vector to vector and have both signs."""
-    tokens = Ragged(
-        np.array([token for tokens in lists for token in tokens], np.int32),
-        np.cumsum([0, *map(len, lists)], dtype=np.int64),
-    )
+    tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     outputs = np.random.default_rng(index).uniform(-1, 1, (real, units)).astype(np.float32)
-    info = FileInfo(fingerprint, "fused", "float32", "job", ShardId(index, "0123456789ab"), len(lists), real)
+    info = info_of(tokens, index=index, fingerprint=fingerprint)
     ids = [f"row#{first + number}" for number in range(len(lists))]
     path = publish(
         directory,
@@ -209,10 +206,7 @@ LAYERS = Columns((VectorColumn("outputs_0", 2), VectorColumn("mean_0", 2), Vecto
 
 def publish_columns(directory, lists, columns):
     """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly."""
-    tokens = Ragged(
-        np.array([token for tokens in lists for token in tokens], np.int32),
-        np.cumsum([0, *map(len, lists)], dtype=np.int64),
-    )
+    tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     arrays = [
         np.random.default_rng(number)
@@ -220,7 +214,7 @@ def publish_columns(directory, lists, columns):
         .astype(np.float32)
         for number, column in enumerate(columns.vectors)
     ]
-    info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), len(lists), real)
+    info = info_of(tokens)
     ids = [f"row#{number}" for number in range(len(lists))]
     publish(directory, part_name(info.shard), lambda file: writer.encode(file, info, ids, tokens, arrays, columns))
     return dict(zip(columns.names, arrays, strict=True))

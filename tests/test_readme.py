@@ -1,5 +1,6 @@
 """What README and docs say is so: commands, options, files and figures of the package that they name."""
 
+import ast
 import re
 import shlex
 import tomllib
@@ -93,6 +94,19 @@ def test_every_benchmark_that_code_names_exists():
         for path in (REPOSITORY / package).rglob("*.py"):
             for name in re.findall(r"benchmarks/\w+\.py", path.read_text()):
                 assert (REPOSITORY / name).exists(), f"{path} names {name}"
+
+
+def test_every_benchmark_is_told_to_users():
+    """Its docstring says how to run it, and a page names it."""
+    pages = "".join(page.read_text() for page in [REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md")])
+    folder = REPOSITORY / "benchmarks"
+    scripts = {path: path.read_text() for path in sorted(folder.glob("*.py"))}
+    scripts = {path.name: text for path, text in scripts.items() if '__name__ == "__main__"' in text}
+    scripts["chaos"] = (folder / "chaos" / "__main__.py").read_text()
+    assert len(scripts) > 10
+    for name, text in scripts.items():
+        assert f"python benchmarks/{name} " in str(ast.get_docstring(ast.parse(text))), name
+        assert f"`benchmarks/{name}`" in pages, name
 
 
 def test_every_variable_that_is_named_is_an_option():

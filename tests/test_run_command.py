@@ -1,10 +1,13 @@
 """`unrolled run`: a whole job by one command, on a machine where anything may end at any moment."""
 
+import contextlib
 import json
 import os
 import shlex
 import signal
 import subprocess
+from pathlib import Path
+from urllib.parse import unquote
 
 import numpy as np
 import psutil
@@ -147,22 +150,41 @@ def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
     assert not record_of(place).exists()
 
 
-def test_ctrl_c_ends_all_in_order(place, crew):
-    """Exit status 130 and one line; nothing runs on, no record is left; the same command goes on."""
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_all_in_order(place, crew, number, status):
+    """Ctrl-C, or `kill`: one line, and nothing runs on, no record and no broker's data are left; it can go on."""
     run = crew.start(*command("--workers", "2"), cwd=place)
     eventually(lambda: published(place) > 3, "some files")
+    socket = Path(unquote(record_of(place).read_text().removeprefix("redis+socket://")))
+    assert socket.is_socket()
     below = psutil.Process(run.pid).children(recursive=True)
-    os.killpg(run.pid, signal.SIGINT)  # as a terminal does
+    os.killpg(run.pid, number)  # as a terminal does
     _, said = run.communicate(timeout=60)
-    assert run.returncode == 130
+    assert run.returncode == status
     assert said.endswith("Interrupted; what is done stays. The same command, given again, goes on from there.\n")
     assert "Traceback" not in said
     assert gone(below)
     assert not record_of(place).exists()
+    assert not socket.parent.exists()
     for log in (place / "out" / "_logs").iterdir():
         assert "Traceback" not in log.read_text()
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
+
+
+def test_a_second_sigterm_changes_nothing(place, crew):
+    """An impatient supervisor's second signal comes while all is being ended: that goes on."""
+    run = crew.start(*command("--workers", "2"), cwd=place)
+    eventually(lambda: record_of(place).exists(), "the broker")
+    below = psutil.Process(run.pid).children(recursive=True)
+    run.terminate()
+    while run.poll() is None:
+        run.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(0.02)
+    assert run.returncode == 143
+    assert gone(below)
+    assert not record_of(place).exists()
 
 
 def test_status_finds_the_broker_of_a_run(place, crew):

@@ -30,6 +30,8 @@ from unrolled.ledger import Ledger
 from unrolled.messages import member_of
 from unrolled.outputs import column_name
 from unrolled.reader import open_dataset
+from worker.buffers import Buffers
+from worker.patience import ATTEMPTS
 
 FOREIGN = "f" * 64
 
@@ -490,6 +492,35 @@ def test_failed_rows_go_to_quarantine_and_the_rest_is_published(site, parts_that
 def parts_that_fail(site):
     with worker_parts(site, site.with_plan(fails_on=[3])) as assembly:
         yield assembly
+
+
+class Short(Buffers):
+    """Has no memory, so many times."""
+
+    def __init__(self, times):
+        super().__init__(2**20)
+        self.times = times
+
+    def take(self, *shape):
+        if self.times:
+            self.times -= 1
+            raise MemoryError
+        return super().take(*shape)
+
+
+@pytest.mark.parametrize(("times", "outcome"), [(ATTEMPTS - 1, "published"), (99, "given up")])
+def test_memory_that_is_short_for_a_while_costs_no_shard(site, parts, times, outcome):
+    """It is waited for, as long as a few attempts take; then the shard is dead, with the reason, and can be retried."""
+    rows = make_rows(2)
+    directory = site.enqueue(rows)
+    shard = only_shard(directory)
+    parts._pool._buffers = parts.service._buffers = Short(times)
+    assert parts.service.handle(directory.key, shard) == outcome
+    if outcome == "published":
+        check_outputs(directory, rows)
+    else:
+        assert dead_reason(directory, shard) == "MemoryError"
+        assert directory.waiting() == {shard}
 
 
 def test_two_deliveries_at_once_are_computed_once(site):

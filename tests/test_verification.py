@@ -17,6 +17,7 @@ from unrolled.columns import arrow_schema
 from unrolled.errors import JobError
 from unrolled.manifest import read_manifest
 from unrolled.reader import open_dataset
+from unrolled.seal import Sealing
 
 
 @pytest.fixture
@@ -36,6 +37,18 @@ def rewrite(path, table, **changes):
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.add_key_value_metadata(metadata)
         writer.write_table(table)
+    seal(path)
+
+
+def seal(path):
+    """Give a file that another program wrote a seal of its own."""
+    content = path.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    with path.open("wb") as file:
+        sealing = Sealing(file)
+        sealing.write(content[:footer])
+        sealing.write(content[footer:])
+        sealing.finish()
 
 
 def problems(directory):
@@ -114,6 +127,22 @@ def test_a_flipped_byte_in_a_vector_is_a_problem(directory):
     assert "damaged, or no Parquet file" in problems(directory)[path.name]
 
 
+@pytest.mark.parametrize("options", [{}, {"pool": ["none", "mean"], "precision": "float16", "with_tokens": True}])
+def test_any_flipped_bit_is_a_problem(tmp_path, options):
+    """In a page, a page's header, the footer, its metadata or a bound in it: one bit of each byte of a file."""
+    directory = finished_job(tmp_path, shards=1, options=options)
+    path = part(directory, 0)
+    whole = path.read_bytes()
+    missed = []
+    for place in range(len(whole)):
+        content = bytearray(whole)
+        content[place] ^= 1 << place % 8
+        path.write_bytes(content)
+        if list(problems(directory)) != [path.name]:
+            missed.append(place)
+    assert missed == []
+
+
 @pytest.mark.parametrize("size", [0, 1, 8, 100, 1_000])
 def test_a_truncated_file_is_a_problem(directory, size):
     """Be it empty or cut anywhere."""
@@ -185,6 +214,17 @@ def test_a_row_that_was_taken_out_is_a_problem(directory):
     rewrite(path, left, rows=left.num_rows, tokens=sum(left["length"].to_pylist()))
     found = [problem.what for problem in verify_job(directory).problems]
     assert any(what.startswith("rows, with those the engine failed on: found 3") for what in found)
+
+
+def test_a_file_that_was_written_anew_is_a_problem(directory):
+    """The same rows by another program: they may be right, but nobody can tell by the vectors."""
+    path = part(directory, 0)
+    metadata = pq.read_metadata(path).metadata
+    table = pq.read_table(path)
+    with pq.ParquetWriter(path, table.schema) as writer:
+        writer.add_key_value_metadata(metadata)
+        writer.write_table(table)
+    assert problems(directory)[path.name].startswith(f"{path.name}: not the bytes that were published")
 
 
 def test_two_rows_that_changed_places_are_a_problem(directory):

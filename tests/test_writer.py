@@ -12,21 +12,15 @@ import pytest
 from columns import plain
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from ragged_rows import info_of, ragged
 
 from unrolled.columns import Columns, VectorColumn, arrow_schema
 from unrolled.errors import PayloadError, TransientError
 from unrolled.publishing import publish
-from unrolled.ragged import Ragged
 from unrolled.schema import FileInfo, ShardId
 from worker import writer
 
 token_lists = st.lists(st.lists(st.integers(0, 3), max_size=12), max_size=12)
-
-
-def ragged(lists):
-    lengths = [len(tokens) for tokens in lists]
-    values = np.array([token for tokens in lists for token in tokens], np.int32)
-    return Ragged(values, np.cumsum([0, *lengths], dtype=np.int64))
 
 
 def shard(lists, units=3):
@@ -34,8 +28,7 @@ def shard(lists, units=3):
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     outputs = np.arange(real * units, dtype=np.float32).reshape(real, units) / 8
-    info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), len(lists), real)
-    return info, [f"row#{number}" for number in range(len(lists))], tokens, outputs
+    return info_of(tokens), [f"row#{number}" for number in range(len(lists))], tokens, outputs
 
 
 def encoded(arguments, **options):

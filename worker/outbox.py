@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from unrolled.publishing import publish, publish_bytes
 from unrolled.schema import FileInfo, ShardId
+from unrolled.seal import Sealing
 from worker.writer import encode
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def publish_part(
     columns: Columns,
     engine: Engine,
 ) -> None:
-    """Make a shard's Parquet file durable under its name; doing it twice leaves the same file.
+    """Make a shard's Parquet file, sealed, durable under its name; doing it twice leaves the same file.
 
     Args:
         directory: of the job.
@@ -59,13 +60,15 @@ def publish_part(
             array[rows.kept if column.per_token else rows.good]
             for array, column in zip(outputs, columns.vectors, strict=True)
         ]
+
+    def write(file: BinaryIO) -> None:
+        sealing = Sealing(file)
+        # A file to write to is all that the encoder wants.
+        encode(cast("BinaryIO", sealing), info, rows.ids.to_pylist(), rows.tokens, kept, columns)
+        sealing.finish()
+
     path = directory.part(shard)
-    publish(
-        path.parent,
-        path.name,
-        lambda file: encode(file, info, rows.ids.to_pylist(), rows.tokens, kept, columns),
-        cached=False,
-    )
+    publish(path.parent, path.name, write, cached=False)
 
 
 def publish_quarantine(directory: JobDirectory, shard: str, failed: list[dict[str, object]]) -> None:

@@ -11,7 +11,7 @@ import kombu.exceptions
 import redis
 
 from unrolled.errors import TransientError
-from worker.errors import GivenBackError
+from worker.errors import PASSING, GivenBackError, reason_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 #: Seconds between two tries: the first, and the longest.
 FIRST_PAUSE, LONGEST_PAUSE = 0.25, 5.0
+#: Of what is tried no more often.
+ATTEMPTS = 5
 
 #: Redis answers errors that pass (loading, out of memory, disk full, read-only) as well as none at all.
 TRANSIENT = (
@@ -80,6 +82,30 @@ class Patience:
                 if failed:  # what never failed here may be something that is easier to do
                     self._well(what)
                 return result
+
+    def a_few_times(self, what: str, action: Callable[[], T]) -> T:
+        """The action's result, tried again while it stops for what may pass, `ATTEMPTS` times in all.
+
+        Args:
+            what: names the action in the log, such as "compute 000000-0123456789ab".
+            action: must be safe to run again.
+
+        Raises:
+            GivenBackError: the worker stops, and the action still fails.
+            Exception: what the action raised, at once or the last time.
+        """
+        pause = FIRST_PAUSE
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return action()
+            except GivenBackError:
+                raise
+            except PASSING as error:
+                log.warning("can't %s: %s; trying again in %g s", what, reason_of(error), pause)
+            if self._stop.wait(pause):
+                raise GivenBackError
+            pause = min(2 * pause, LONGEST_PAUSE)
+        return action()
 
     def _trouble(self, what: str, error: Exception) -> None:
         """Say it once, however many threads meet it and however long it lasts."""

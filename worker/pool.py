@@ -153,27 +153,16 @@ class Pool:
     def _compute(self, batch: list[_Waiting]) -> None:
         columns = batch[0].columns
         shards = [waiting.shard for waiting in batch]
-        outputs = [self._buffers.take(columns, shard.rows, shard.values.size) for shard in shards]
-        failed: list[dict[int, str]] = [{} for _ in shards]
-        stats: dict[str, float] = {}
+        outputs: list[list[NDArray[np.float32]]] = []
         began = time.perf_counter()
         try:
-            if len(shards) > 1:
-                self._engine.compute(shards, outputs, columns)
-                stats = _stats(self._engine)
-            else:
-                stats = self._compute_in_parts(shards[0], outputs[0], columns)
-        except (BrokenWorkerError, GivenBackError):
-            for arrays in outputs:
+            for shard in shards:
+                outputs.append(self._buffers.take(columns, shard.rows, shard.values.size))  # noqa: PERF401 - one may fail
+            failed, stats = self._fill(shards, outputs, columns)
+        except BaseException:
+            for arrays in outputs:  # those that were taken before it went wrong
                 self._buffers.give(arrays)
             raise
-        except Exception as error:
-            log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
-            log.debug("the engine's failure", exc_info=error)
-            failed = [
-                compute_isolating(self._engine, shard, arrays, columns, self._parts(shard))
-                for shard, arrays in zip(shards, outputs, strict=True)
-            ]
         self._metrics.computed(
             rows=sum(shard.rows for shard in shards),
             tokens=sum(shard.values.size for shard in shards),
@@ -183,6 +172,32 @@ class Pool:
         for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
             if not _settle(waiting.future, Computed(arrays, reasons)):
                 self._buffers.give(arrays)
+
+    def _fill(
+        self,
+        shards: list[Ragged],
+        outputs: list[list[NDArray[np.float32]]],
+        columns: tuple[OutputColumn, ...],
+    ) -> tuple[list[dict[int, str]], dict[str, float]]:
+        """Compute shards into their arrays; the rows that fail, shard by shard, and what the engine tells."""
+        try:
+            if len(shards) == 1:
+                return [{}], self._compute_in_parts(shards[0], outputs[0], columns)
+            self._engine.compute(shards, outputs, columns)
+            return [{} for _ in shards], _stats(self._engine)
+        except (BrokenWorkerError, GivenBackError):
+            raise
+        except Exception as error:
+            log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
+            log.debug("the engine's failure", exc_info=error)
+        # Not in the handler: the error holds the frames it came through, and their arrays.
+        parts = [self._parts(shard) for shard in shards]
+        return compute_isolating(self._engine, shards, outputs, columns, parts, self._pause), {}
+
+    def _pause(self, seconds: float) -> None:
+        with self._changed:
+            if self._changed.wait_for(lambda: self._closed, seconds):
+                raise GivenBackError
 
     def _compute_in_parts(
         self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[OutputColumn, ...]

@@ -21,7 +21,7 @@ from unrolled.messages import parse_member
 from unrolled.outputs import OutputSpec, vector_bytes
 from worker.admission import Admission, size_on_board
 from worker.disk import claimed
-from worker.errors import AwayError, GivenBackError
+from worker.errors import AwayError, GivenBackError, reason_of
 from worker.jobs import Jobs
 
 if TYPE_CHECKING:
@@ -157,7 +157,9 @@ class ShardService:
             with self._admission.admit(size, alone=claim.died > 0):
                 if claim.died:
                     start = self._start_alone(member)
-                self._compute_and_publish(directory, shard, spec, columns)
+                self._patience.a_few_times(
+                    f"compute {member}", lambda: self._compute_and_publish(directory, shard, spec, columns)
+                )
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
@@ -170,7 +172,7 @@ class ShardService:
             return self._bury(directory, member, start, str(error))
         except Exception as error:
             log.exception("%s: unexpected failure", member)
-            return self._bury(directory, member, start, f"{type(error).__name__}: {error}")
+            return self._bury(directory, member, start, reason_of(error))
         self._tell_back(job_key)
         return "published"
 

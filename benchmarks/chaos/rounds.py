@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 from dataset import Dataset
-from faults import FAULTS, Stage
+from faults import FAULTS
+from stage import Stage
 from watcher import Watcher
 
 from producer.broker import EmbeddedBroker

@@ -3,19 +3,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from producer.fit_request import DEFAULT_VOCABULARY, FitRequest
 from producer.options import json_option
 from producer.sources.options import FORMATS, KINDS, SourceOptions
+from unrolled.fit_plan import FitOptions
+
+if TYPE_CHECKING:
+    from producer.options import Decorator
 
 _SOURCE = ("format", "kind", "text_field", "tokens_field", "max_row_bytes")
-_TRAINING = (
-    "max_length", "lstm_units", "lstm_layers", "embedding_dim", "validation_share", "epochs", "patience",
-    "batch_tokens", "learning_rate", "keep_probability", "clip_norm", "seed",
-)  # fmt: skip
+#: Option by option as `FitOptions` has it; the vocabulary's size follows from the corpus.
+_DEFAULTS = {field.name: field.default for field in fields(FitOptions) if field.name != "vocab_size"}
+
+
+def _training_option(name: str, kind: click.ParamType[Any] | type, text: str) -> Decorator:
+    """An option of `FitOptions`, with its default."""
+    default = _DEFAULTS[name]
+    flag = "--" + name.replace("_", "-")
+    return click.option(flag, type=kind, default=default, show_default=default is not None, help=text)
 
 
 @click.command("fit", short_help="Train a model on a corpus.")
@@ -36,7 +47,8 @@ _TRAINING = (
 @click.option(
     "--vocab-size",
     type=click.IntRange(1),
-    help="Largest token id; words, the most frequent ones.  [default: 10000, or as the tokenizer has it]",
+    help="Largest token id; words, the most frequent ones.  "
+    f"[default: {DEFAULT_VOCABULARY}, or as the tokenizer has it]",
 )
 @click.option(
     "--oov",
@@ -44,52 +56,20 @@ _TRAINING = (
     show_default=True,
     help="What a word outside the vocabulary becomes: nothing (drop), or this token, which takes id 1.",
 )
-@click.option(
-    "--max-length",
-    type=click.IntRange(1),
-    default=128,
-    show_default=True,
-    help="Tokens that gradients go back; states go on further.",
+@_training_option("max_length", click.IntRange(1), "Tokens that gradients go back; states go on further.")
+@_training_option("lstm_units", click.IntRange(1), "Width of a layer.")
+@_training_option("lstm_layers", click.IntRange(1), "Layers on each other.")
+@_training_option(
+    "embedding_dim", click.IntRange(1), "Width of the embedding.  [default: fourth root of the vocabulary size]"
 )
-@click.option("--lstm-units", type=click.IntRange(1), default=256, show_default=True, help="Width of a layer.")
-@click.option("--lstm-layers", type=click.IntRange(1), default=2, show_default=True, help="Layers on each other.")
-@click.option(
-    "--embedding-dim",
-    type=click.IntRange(1),
-    help="Width of the embedding.  [default: fourth root of the vocabulary size]",
-)
-@click.option(
-    "--validation-share",
-    type=float,
-    default=0.05,
-    show_default=True,
-    help="Of the rows, held out: which ones, their content alone decides.",
-)
-@click.option("--epochs", type=click.IntRange(1), default=20, show_default=True, help="Passes over the rows, at most.")
-@click.option(
-    "--patience",
-    type=click.IntRange(1),
-    default=2,
-    show_default=True,
-    help="Epochs without a better held-out perplexity, after which it ends.",
-)
-@click.option("--batch-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Tokens in a step.")
-@click.option(
-    "--learning-rate",
-    type=float,
-    default=0.005,
-    show_default=True,
-    help="Of Adam; it falls along a cosine, to a tenth.",
-)
-@click.option(
-    "--keep-probability",
-    type=float,
-    default=0.5,
-    show_default=True,
-    help="Of each of a cell's inputs in training; 1 is no dropout.",
-)
-@click.option("--clip-norm", type=float, default=1.0, show_default=True, help="Of the gradient, at most.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Of weights, order and dropout.")
+@_training_option("validation_share", float, "Of the rows, held out: which ones, their content alone decides.")
+@_training_option("epochs", click.IntRange(1), "Passes over the rows, at most.")
+@_training_option("patience", click.IntRange(1), "Epochs without a better held-out perplexity, after which it ends.")
+@_training_option("batch_tokens", click.IntRange(1), "Tokens in a step.")
+@_training_option("learning_rate", float, "Of Adam; it falls along a cosine, to a tenth.")
+@_training_option("keep_probability", float, "Of each of a cell's inputs in training; 1 is no dropout.")
+@_training_option("clip_norm", float, "Of the gradient, at most.")
+@_training_option("seed", click.IntRange(0), "Of weights, order and dropout.")
 @click.option("--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True, help="Where.")
 @click.option("--threads", type=click.IntRange(1), help="Of the CPU.  [default: as many as there are]")
 @json_option
@@ -117,9 +97,8 @@ def fit(
       unrolled model fit texts.parquet --text-field body --vocab-size 20000 \\
           --lstm-units 512 --embedding-dim 256 --device gpu --out my-model
     """
-    from producer.fit_display import perplexity_text  # noqa: PLC0415
-    from producer.fit_request import FitRequest  # noqa: PLC0415 - --help needs no numpy
-    from producer.fitting import fit_model  # noqa: PLC0415
+    from producer.fit_display import perplexity_text  # noqa: PLC0415 - --help needs no numpy
+    from producer.fitting import fit_model  # noqa: PLC0415 - likewise
 
     request = FitRequest(
         inputs=inputs,
@@ -128,7 +107,7 @@ def fit(
         vocab_size=vocab_size,
         tokenizer=tokenizer,
         oov=None if oov == "drop" else oov,
-        training={name: arguments[name] for name in _TRAINING},
+        training={name: arguments[name] for name in _DEFAULTS},
     )
     record = fit_model(request, device, threads, lambda line: click.echo(line, err=True))
     if as_json:

@@ -29,8 +29,8 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
     """Check that every input row is published exactly once.
 
     Every file is read whole and held against what was cut from the input: rows in = rows out + quarantine,
-    the right rows in the right order, each page's checksum, no file missing and none too many. No broker is
-    needed. Exit status 1, with the list, where something is wrong.
+    the right rows in the right order, every bit as it was published, no file missing and none too many. No broker
+    is needed. Exit status 1, with the list, where something is wrong.
 
     \b
     Examples:

@@ -1,0 +1,176 @@
+"""What a round's faults are done to: a broker, two workers, a producer, and a small disk."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Self
+
+import redis
+from dataset import HERE, Dataset, enqueue_command, worker_environment
+
+from producer.broker import EmbeddedBroker
+from unrolled.connection import client_url
+from unrolled.errors import UnrolledError
+from unrolled.job import open_job
+from unrolled.manifest import read_manifest
+from unrolled.messages import queue_name
+from unrolled.model_directory import open_model
+
+WORKERS = 2
+COMPUTE_SECONDS = 0.25
+SMALL_DISK = "24m"
+
+
+class Stage:
+    """A broker, two workers, a producer and an output directory on a small disk of its own.
+
+    Attributes:
+        out: the output directory.
+        deaths: of workers.
+        broker_kills: of the broker.
+        failures: ends of workers that nobody asked for.
+    """
+
+    def __init__(self, folder: Path, dataset: Dataset, broker: EmbeddedBroker, rng: random.Random) -> None:
+        self.rng = rng
+        self.broker = broker
+        self.deaths = self.broker_kills = self.kills = 0
+        self.failures: list[str] = []
+        self._told_to_end: set[int] = set()
+        self.disk = folder / "disk"
+        self.out = self.disk / "out"
+        self._folder = folder
+        self._dataset = dataset
+        self._sentinel = folder / "disk-full"
+        self._mounted = False
+        self._workers: list[subprocess.Popen[bytes] | None] = [None] * WORKERS
+        self._producer: subprocess.Popen[bytes] | None = None
+        self._queued = False
+        self.queue_key = f"unrolled:{queue_name(open_model(dataset.folder / 'model').fingerprint)}"
+
+    def __enter__(self) -> Self:
+        self.disk.mkdir()
+        if os.geteuid() == 0:
+            mount = ["mount", "-t", "tmpfs", "-o", f"size={SMALL_DISK}", "tmpfs", str(self.disk)]
+            self._mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
+        shutil.copy(self._dataset.folder / "rows.jsonl", self.disk / "rows.jsonl")
+        self.supervise()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop_workers()
+        if self._mounted:
+            # Kept for a look, if the round failed.
+            shutil.copytree(self.disk, self._folder / "kept", dirs_exist_ok=True)
+            subprocess.run(["umount", "--lazy", str(self.disk)], check=False)
+
+    def supervise(self) -> None:
+        """Start whoever isn't running; the producer until it says that everything is queued."""
+        for number, worker in enumerate(self._workers):
+            if worker is None or worker.poll() is not None:
+                if worker is not None:
+                    self._count_death(worker)
+                command = [sys.executable, str(HERE / "misbehaving_worker.py")]
+                self._workers[number] = self._start(command, f"worker-{number}.log")
+        producer = self._producer
+        if producer is not None and producer.poll() is not None:
+            self._queued = self._queued or producer.returncode in (0, 3)
+            self._producer = None
+        if self._producer is None and not self._queued:
+            self._producer = self._start(enqueue_command(self._dataset), "enqueue.log")
+
+    def _count_death(self, worker: subprocess.Popen[bytes]) -> None:
+        """A worker may be killed, by us or by a row that is made to, or end when it is told; never of itself."""
+        self.deaths += 1
+        allowed = {-signal.SIGKILL}
+        if worker.pid in self._told_to_end:
+            allowed |= {0, -signal.SIGTERM}  # the signal itself, where it came before Python could hear it
+        if worker.returncode not in allowed:
+            self.failures.append(f"worker {worker.pid} ended of itself with status {worker.returncode}")
+
+    def terminate(self, worker: subprocess.Popen[bytes]) -> None:
+        """SIGTERM."""
+        self._told_to_end.add(worker.pid)
+        worker.terminate()
+
+    def stop_workers(self) -> None:
+        """End every process of the round."""
+        for process in (self._producer, *self._workers):
+            if process is not None and process.poll() is None:
+                process.terminate()
+        for process in (self._producer, *self._workers):
+            if process is not None:
+                try:
+                    process.wait(20)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+    def complete(self) -> bool:
+        """Whether the job is done, by its directory alone."""
+        try:
+            directory = open_job(self.out)
+            manifest = read_manifest(directory.path)
+        except UnrolledError:
+            return False
+        shards = {entry.shard for entry in manifest.entries}
+        return manifest.ended and not shards - directory.published() - directory.given_up() and self._queued
+
+    def describe(self) -> str:
+        """Where it stands, for a failure."""
+        try:
+            directory = open_job(self.out)
+            return f"queued {self._queued}, waiting {sorted(directory.waiting())}, dead {sorted(directory.given_up())}"
+        except UnrolledError as error:
+            return str(error)
+
+    def running_worker(self) -> subprocess.Popen[bytes] | None:
+        """Any worker that runs."""
+        running = [worker for worker in self._workers if worker and worker.poll() is None]
+        return self.rng.choice(running) if running else None
+
+    def producer(self) -> subprocess.Popen[bytes] | None:
+        """The producer, if it runs."""
+        return self._producer if self._producer and self._producer.poll() is None else None
+
+    def client(self) -> redis.Redis:
+        """A client of the broker."""
+        return redis.Redis.from_url(client_url(self.broker.url), socket_timeout=2)
+
+    def fill_disk(self, seconds: float) -> None:
+        """Leave no room for a while."""
+        if not self._mounted:
+            self._sentinel.touch()
+            self.rest(seconds)
+            self._sentinel.unlink()
+            return
+        ballast = self.disk / "ballast"
+        try:
+            with ballast.open("wb", buffering=0) as file:
+                while True:
+                    file.write(bytes(2**16))
+        except OSError:
+            pass
+        self.rest(seconds)
+        ballast.unlink()
+
+    def rest(self, seconds: float) -> None:
+        """Let the disturbance last."""
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            self.supervise()
+            time.sleep(0.05)
+
+    def _start(self, command: list[str], log: str) -> subprocess.Popen[bytes]:
+        environment = worker_environment(self._dataset, self.broker.url, kills=True, seconds=COMPUTE_SECONDS)
+        if not self._mounted:
+            environment["CHAOS_DISK_FULL"] = str(self._sentinel)
+        with (self._folder / log).open("ab") as file:
+            return subprocess.Popen(command, env=environment, cwd=self.disk, stdout=file, stderr=file)
