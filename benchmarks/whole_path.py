@@ -175,7 +175,7 @@ class Site:
         queued = time.perf_counter() - began
         manifest = read_manifest(Path(name))
         # Names alone, for whatever looks on takes processors from the worker.
-        while sum(file.startswith("part-") for file in os.listdir(name)) < len(manifest.entries):
+        while len(list(Path(name).glob("part-*"))) < len(manifest.entries):
             time.sleep(0.02)
         seconds = time.perf_counter() - began
         cpu, after = self._cpu_seconds(), self._counted()
