@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import signal
 import threading
 from contextlib import closing, contextmanager
@@ -15,6 +16,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from producer.enqueuing import Summary
+
+
+#: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
+_OBJECTS_PER_COLLECTION = 50_000
 
 
 def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
@@ -32,6 +37,7 @@ def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_token
         progress("queueing") as bar,
         closing(ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)) as queue,
         _stop_signals(live=prepared.submission.source.follow) as stopped,
+        _rare_collections(),
     ):
         for notice in prepared.plan.notices:
             bar.say(notice)
@@ -55,6 +61,19 @@ class _Shown:
         if self._size_bytes and self._read_bytes:
             total = summary.tokens * max(self._size_bytes, self._read_bytes) // self._read_bytes
         self._bar.update(done_tokens=summary.tokens, done_rows=summary.rows, total_tokens=total)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cycles seldom, and not among what is there already: rows are in none, and there are many of them."""
+    threshold, *others = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, *others)
+    try:
+        yield
+    finally:
+        gc.set_threshold(threshold, *others)
+        gc.unfreeze()
 
 
 @contextmanager

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from producer.rows import BadRow, Row
 from unrolled import payload
@@ -55,7 +54,7 @@ def make_shard(index: int, cut: Cut) -> Shard:
     bad = [row for row in cut if isinstance(row, BadRow)]
     ids = [row.id for row in rows]
     tokens = _ragged(rows)
-    blob = payload.encode(payload.Payload(pa.array(ids, pa.string()), tokens))
+    blob = payload.encode(payload.Payload(payload.strings(ids), tokens))
     entry = Entry(
         shard=str(ShardId(index, payload.content_hash(blob))),
         rows=len(rows),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from producer.cutter import Cutter
@@ -178,7 +178,7 @@ def _continued(
 ) -> Iterator[SourceBatch]:
     """A live stream's rows, numbered on from where the last run ended, so that no two have one id."""
     for batch in batches:
-        yield [replace(row, position=row.position + first) for row in batch] if first else batch
+        yield [row._replace(position=row.position + first) for row in batch] if first else batch
         # What is off the pipe can't be read again. A batch that isn't full is the last one of what was read.
         if stopped and stopped.is_set() and len(batch) < batch_rows:
             return

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from producer.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
 from producer.token_ids import checked_ids
+from producer.word_lookup import WordLookup, word_lookup
 from unrolled.errors import ModelError, RowError
 
 if TYPE_CHECKING:
@@ -91,9 +92,15 @@ def tokenize(
         add_special_tokens: apply the tokenizer's own post-processor, as its file says and as Hugging Face
             does by default; one made by `unrolled tokenizer` has none.
     """
+    lookup = word_lookup(tokenizer) if tokenizer else None
     for batch in batches:
         given = [row for row in batch if isinstance(row, SourceRow)]
-        texts = iter(_encoded([row.text for row in given if row.text is not None], tokenizer, add_special_tokens))
+        found_texts = [row.text for row in given if row.text is not None]
+        texts = _looked_up(
+            found_texts,
+            lookup,
+            _encoded([text for text in found_texts if not (lookup and text.isascii())], tokenizer, add_special_tokens),
+        )
         ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
         found = iter(ids)
         yield [row if isinstance(row, BadRow) else _row(row, next(found)) for row in batch]
@@ -104,6 +111,14 @@ def _row(row: SourceRow, found: NDArray[np.int32] | RowError) -> Row | BadRow:
         return BadRow(row.file, row.position, row.id, str(found))
     id = automatic_id(row.file, row.position) if row.id is None else row.id  # noqa: A001  (the field's own name)
     return Row(row.file, row.position, id, found)
+
+
+def _looked_up(
+    texts: Sequence[str], lookup: WordLookup | None, others: Iterator[list[int] | RowError]
+) -> Iterator[list[int] | RowError]:
+    """Ids of all texts in order, given those of the texts that can't be looked up."""
+    for text in texts:
+        yield lookup.ids(text) if lookup and text.isascii() else next(others)
 
 
 def _encoded(

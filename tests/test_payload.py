@@ -59,6 +59,13 @@ def test_round_trip(rows):
 
 
 @settings(deadline=None)
+@given(st.lists(IDS))
+def test_strings_are_those_of_pyarrow(ids):
+    """Texts become the array that pyarrow makes of them."""
+    assert payload.strings(ids).equals(pa.array(ids, pa.string()))
+
+
+@settings(deadline=None)
 @given(ROWS, st.data())
 def test_bytes_depend_on_rows_alone(rows, data):
     """A slice of a larger array gives the same bytes as the rows alone; so do chunks put together."""

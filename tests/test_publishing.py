@@ -84,13 +84,14 @@ def test_a_refusing_system_leaves_the_old_file(tmp_path, number, advice):
     assert names(tmp_path) == ["part"]
 
 
-def test_a_file_over_the_limit_of_the_system(tmp_path):
+@pytest.mark.parametrize("cached", [True, False])
+def test_a_file_over_the_limit_of_the_system(tmp_path, cached):
     """A refusal by the real system call is told like the others."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
     try:
         with pytest.raises(TransientError, match=os.strerror(errno.EFBIG)):
-            publish(tmp_path, "part", lambda file: file.write(bytes(1 << 20)))
+            publish(tmp_path, "part", lambda file: file.write(bytes(1 << 20)), cached=cached)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert names(tmp_path) == []

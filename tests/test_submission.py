@@ -1,5 +1,6 @@
 """From a submission to shards: checks first, then each row once, again and again to the same effect."""
 
+import gc
 import os
 import signal
 import threading
@@ -13,7 +14,7 @@ from shell import UNITS, make_model, write_rows
 
 from producer.cutter import SHARD_ROWS
 from producer.queue import ShardQueue
-from producer.queueing import _stop_signals
+from producer.queueing import _rare_collections, _stop_signals
 from producer.shard_size import default_shard_tokens
 from producer.sources import SourceOptions
 from producer.submission import Submission, prepare, submit
@@ -172,6 +173,15 @@ def test_the_first_signal_ends_a_live_input_and_the_second_interrupts(number):
         assert handlers() == before
     finally:
         signal.signal(number, original)
+
+
+def test_rare_collections_end():
+    """Whoever queues a job from a longer program finds its collector as it was."""
+    before = gc.get_threshold()
+    with _rare_collections():
+        assert gc.get_threshold()[0] > before[0]
+        assert gc.get_freeze_count() > 0
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (before, 0)
 
 
 def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp_path, monkeypatch):

@@ -14,8 +14,9 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 
+from unrolled.direct_file import direct_file
 from unrolled.errors import TransientError
 
 _LEFTOVER = re.compile(r"\..+\.tmp")
@@ -38,8 +39,8 @@ def publish(directory: Path, name: str, write: Callable[[BinaryIO], object], *, 
         directory: where the file is to be; it must exist.
         name: of the file, without a directory.
         write: gives the content to the binary file it is called with.
-        cached: whether the content stays in the page cache. What is large and isn't read soon takes others'
-            place there, and each new page of it costs more than one that was just let go.
+        cached: whether the content goes through the page cache and stays there. What is large and isn't read soon
+            takes others' place in it, and most of the processor time of writing.
 
     Returns:
         The file's path.
@@ -51,8 +52,11 @@ def publish(directory: Path, name: str, write: Callable[[BinaryIO], object], *, 
     path = directory / name
     try:
         with _hidden_file(directory, name) as (temporary, file):
-            write(file)
-            file.flush()
+            if cached:
+                write(file)
+                file.flush()
+            else:
+                _write_past_cache(file, write)
             os.fsync(file.fileno())
             if not cached:
                 _let_go(file)
@@ -83,8 +87,14 @@ def _hidden_file(directory: Path, name: str) -> Iterator[tuple[Path, BinaryIO]]:
             temporary.unlink(missing_ok=True)
 
 
+def _write_past_cache(file: BinaryIO, write: Callable[[BinaryIO], object]) -> None:
+    with direct_file(file.fileno()) as direct:
+        write(cast("BinaryIO", direct))  # as much of one as those who write need
+        direct.flush()
+
+
 def _let_go(file: BinaryIO) -> None:
-    """Take a durable file's content out of the page cache, where the system can."""
+    """Take what is in the page cache of a durable file out of it, where the system can."""
     if hasattr(os, "posix_fadvise"):
         with contextlib.suppress(OSError):  # advice
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
