@@ -80,19 +80,22 @@ class Workers:
             self._watch = _start_watch()
             for number in range(len(self._processes)):
                 self._start(number)
-        except OSError as error:
+            self._thread.start()
+        except BaseException as error:  # a signal's too: nobody else ends what has been started
             self._end()
-            raise UnrolledError(f"the workers can't be started: {error}") from error
-        self._thread.start()
+            if isinstance(error, OSError):
+                raise UnrolledError(f"the workers can't be started: {error}") from error
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         """Stop them: what is on board is finished or given back."""
-        self._stop.set()
-        self._thread.join()
         self._end()
 
     def _end(self) -> None:
+        self._stop.set()
+        if self._thread.is_alive():
+            self._thread.join()
         running = [process for process in self._processes if process and process.poll() is None]
         for process in running:
             process.send_signal(signal.SIGTERM)
@@ -104,7 +107,8 @@ class Workers:
                 process.kill()
                 process.wait()
         if self._watch is not None:
-            self._watch.kill()
+            # The whole group: a signal may have come between a worker's start and the note of it.
+            os.killpg(self._watch.pid, signal.SIGKILL)
             self._watch.communicate()
 
     def _start(self, number: int) -> None:
