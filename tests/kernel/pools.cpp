@@ -101,7 +101,9 @@ void run_pools(Engine& engine, Engine& alone, std::int64_t vocab) {
   for (int round = 0; round < 4; ++round) {
     Pool pool;
     std::vector<std::vector<std::int32_t>> rows;
-    for (std::int64_t r = pick(0, 120); r > 0; --r) rows.push_back(random_row(vocab, 30));
+    // The last pool is of more rows than a block has: its states go round in the workspace.
+    const bool wide = round == 3;
+    for (std::int64_t r = wide ? 900 : pick(0, 120); r > 0; --r) rows.push_back(random_row(vocab, wide ? 8 : 30));
     rows.push_back(random_row(vocab, 600));  // one long row: the others' threads run out of work
     const auto any_row = [&] { return static_cast<std::size_t>(pick(0, static_cast<std::int64_t>(rows.size()) - 1)); };
     for (std::int64_t r = pick(0, 20); r > 0; --r) rows.push_back(rows[any_row()]);
