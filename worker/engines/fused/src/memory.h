@@ -30,8 +30,9 @@ class Buffer {
   // At least `bytes`, on a 64-byte boundary. Throws std::bad_alloc.
   void* reserve(std::size_t bytes) {
     if (bytes <= capacity_) return data_;
-    const std::size_t alignment = bytes >= kHugePage ? kHugePage : 64;
     if (bytes > SIZE_MAX - 2 * kHugePage) throw std::bad_alloc();
+    // By what is taken, not by what was asked for, so that `release` knows too.
+    const std::size_t alignment = bytes > kHugePage - kLine ? kHugePage : kLine;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void* const fresh = take(rounded, alignment);
     release(data_, capacity_);
@@ -59,7 +60,7 @@ class Buffer {
   }
 
  private:
-  static constexpr std::size_t kHugePage = std::size_t{2} << 20;
+  static constexpr std::size_t kLine = 64, kHugePage = std::size_t{2} << 20;
 
 #ifdef __linux__
   // What is large comes from the system and goes back to it: the allocator would keep it, in pieces, once it has seen
