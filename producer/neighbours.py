@@ -130,7 +130,8 @@ def _parts(dataset: Dataset) -> Iterator[_Part]:
         lengths = np.diff(batch.offsets)
         norms = np.linalg.norm(batch.values, axis=1, keepdims=True)
         starts, ends = (np.repeat(bound, lengths) for bound in (batch.offsets[:-1], batch.offsets[1:]))
-        yield _Part(batch.values / np.maximum(norms, 1e-12), ids, starts, ends)
+        states = (batch.values / np.maximum(norms, 1e-12)).astype(np.float32, copy=False)
+        yield _Part(states, ids, starts, ends)
 
 
 def _place(part: _Part, at: int, cosine: float, names: dict[int, str]) -> Place:
