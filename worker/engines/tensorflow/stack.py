@@ -89,7 +89,8 @@ class Stack:
                 tf.TensorSpec((None, None), tf.int32),
                 tf.TensorSpec((None,), tf.int32),
                 tuple(tf.TensorSpec((None, dim), tf.float32) for dim in self.state_dims),
-            ]
+            ],
+            autograph=False,  # plain Python decides everything in it, and AutoGraph can't read all of Python 3.13
         )
         def stack(tokens: Any, lengths: Any, states: Any) -> Any:
             sequence = self._lookup(tokens)  # (batch, time, D)
@@ -118,7 +119,8 @@ class Stack:
             inputs = tf.TensorSpec((None, None, each.layer.cell.kernel.shape[0]), tf.float32)
 
         @tf.function(  # type: ignore[untyped-decorator]  # as above
-            input_signature=[inputs, tuple(tf.TensorSpec((None, dim), tf.float32) for dim in each.state_dims)]
+            input_signature=[inputs, tuple(tf.TensorSpec((None, dim), tf.float32) for dim in each.state_dims)],
+            autograph=False,
         )
         def alone(inputs: Any, states: Any) -> Any:
             outputs, *after = each.layer(self._lookup(inputs) if embed else inputs, initial_state=list(states))
