@@ -58,10 +58,11 @@ def register_rate(precision: str, threads: int) -> tuple[float, float]:
     kernel, isa = library.load(), library.forced_isa()
 
     def spin(_: int) -> float:
+        """Calls of a millisecond: threads that came back more often would wait for the interpreter and for each other."""
         start = time.perf_counter()
         done = 0.0
         while time.perf_counter() < start + 0.05:
-            done += kernel.unrolled_spin(isa, int(precision == "bfloat16"), 20_000)
+            done += kernel.unrolled_spin(isa, int(precision == "bfloat16"), 400_000)
         return done / (time.perf_counter() - start)
 
     with ThreadPoolExecutor(threads) as pool:

@@ -126,16 +126,11 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
         between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * kernel.element_bytes;
   }
   LayerBlock second = block;
-  second.input = between_rows_.data();
+  second.input = second.recurrent = between_rows_.data();
   second.hidden_out = hidden_out;
   second.hidden_stride = elements_apart(kernel, pass.padded_state);
   second.outputs = with_outputs ? outputs_.data() : nullptr;
-  if (projected) {
-    second.first_level = false;
-    kernel.projection(pass.projection, second);
-  } else {
-    kernel.reset_candidate[pass.hard](pass.projection, second);
-  }
+  (projected ? kernel.projection : kernel.reset_candidate[pass.hard])(pass.projection, second);
 }
 
 // A residual layer's results: its states and its input. The states go on without it.

@@ -1,6 +1,7 @@
 #include "pack.h"
 
 #include <cstring>
+#include <utility>
 #include <vector>
 
 #include "elements.h"
@@ -165,6 +166,7 @@ Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeigh
   if (parts.state && before) {
     const float* const candidate = weights.recurrent_kernel + 2 * layer.units;
     pack_columns(kernel, pass, {candidate, layer.units, 3 * layer.units, kGruScale[2]});
+    std::swap(pass.projection.steps_a, pass.projection.steps_b);  // of the state: a row's first token has none
   }
   return pass;
 }
