@@ -58,7 +58,7 @@ def register_rate(precision: str, threads: int) -> tuple[float, float]:
     kernel, isa = library.load(), library.forced_isa()
 
     def spin(_: int) -> float:
-        """Calls of a millisecond: threads that came back more often would wait for the interpreter and for each other."""
+        """In calls of a millisecond: threads that came back more often would wait for the interpreter."""
         start = time.perf_counter()
         done = 0.0
         while time.perf_counter() < start + 0.05:
