@@ -100,6 +100,23 @@ def test_gates(kernel):
         assert np.abs(found).max() <= 1 + bound
 
 
+@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
+def test_layers_deeper_than_a_run(kernel, tmp_path, monkeypatch):
+    """Sums that are kept in memory between the runs of a deep panel go on where they were."""
+    isa, precision = kernel
+    monkeypatch.setenv("UNROLLED_ISA", isa)
+    config = ModelConfig.stacked(vocab_size=50, max_length=4, num_lstm_units=520, num_lstm_layers=2, embedding_dim=4)
+    weights = trained_like(config, 5)
+    engine = FusedEngine(save_model(tmp_path, config, weights), precision, threads=1)
+    rows = np.random.default_rng(6).permutation(50)[:48].reshape(16, 3) + 1  # more than a tile
+    output = np.empty((rows.size, 520), np.float32)
+    shard = Ragged(rows.ravel().astype(np.int32), np.arange(0, rows.size + 1, 3))
+    engine.compute([shard], [[output]], OutputSpec().columns(config))
+    exact = np.concatenate([exact_rows(weights, config, row) for row in rows])
+    assert np.abs(output - exact).max() < {"float32": 1e-6, "bfloat16": 1e-3}[precision]
+    assert np.abs(exact).max() > 0.05
+
+
 @pytest.mark.parametrize("isa", [isa for isa, precision in KERNELS if precision == "float32"])
 @pytest.mark.parametrize("weights_of", [new_weights, trained_like])
 def test_float32_rows_of_1000_tokens(isa, weights_of, tmp_path, monkeypatch):
