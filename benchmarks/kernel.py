@@ -22,6 +22,7 @@ import numpy as np
 from unrolled.model_directory import ModelConfig, ModelDirectory, save_model
 from unrolled.outputs import OutputColumn, OutputSpec
 from unrolled.ragged import Ragged
+from worker.buffers import Buffers
 from worker.engines.fused import FusedEngine, library
 
 VOCAB, LAYERS, EMBEDDING = 10_000, 2, 10
@@ -91,10 +92,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as directory:
         for units in options.units:
             model = random_model(units, directory)
-            output = np.empty((len(shard.values), units), np.float32)
+            columns = OutputSpec().columns(model.config)
+            [output] = Buffers(0).take(columns, shard.rows, len(shard.values))
             for precision in options.precisions:
                 engines = [FusedEngine(model, precision, threads) for threads in options.threads]
-                measure(engines, shard, output, OutputSpec().columns(model.config), options.repeats)
+                measure(engines, shard, output, columns, options.repeats)
 
 
 def measure(

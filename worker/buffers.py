@@ -27,7 +27,8 @@ _LINE = 16
 class Buffers:
     """Float32 arrays for the vectors of shards, used again whatever their columns.
 
-    A shard's arrays lie in one block of memory.
+    A shard's arrays lie in one block of memory, and each begins on a cache line: a vector of 16 units is a line then,
+    and the fused engine needs not read it before it writes it.
 
     Args:
         budget_bytes: most bytes of blocks, used and kept; those in use alone may exceed it, and then none is kept.
@@ -42,8 +43,9 @@ class Buffers:
     def take(self, columns: Sequence[OutputColumn], rows: int, tokens: int) -> list[NDArray[np.float32]]:
         """An array of float32 (tokens or rows, width) for each column, its content undefined."""
         shapes = [(column.vectors(rows, tokens), column.width) for column in columns]
-        ends = list(accumulate((_aligned(count * width) for count, width in shapes), initial=0))
-        block = self._take_block(ends[-1])
+        sizes = [_aligned(count * width) for count, width in shapes]
+        block = self._take_block(sum(sizes) + _LINE)
+        ends = list(accumulate(sizes, initial=-block.ctypes.data // block.itemsize % _LINE))
         return [
             block[begin : begin + count * width].reshape(count, width)
             for begin, (count, width) in zip(ends, shapes, strict=False)

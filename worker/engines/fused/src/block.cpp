@@ -106,6 +106,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.cell_stride = floats_apart(pass.padded_units);
   block.hidden_stride = elements_apart(kernel, pass.padded_units);
   block.outputs = with_outputs && !projected ? outputs_.data() : nullptr;
+  block.outputs_read = at.course.reads_floats(l);
   block.sums = sums_.as<float>();
   block.first_level = at.walk.level() == 0;
   if (pass.cell == Cell::lstm) {

@@ -59,8 +59,8 @@ std::int64_t Course::nodes() const {
   return nodes;
 }
 
-bool Course::wants_floats(std::size_t l) const {
-  return layer(l).residual || per_token(l) != kNone ||
+bool Course::reads_floats(std::size_t l) const {
+  return layer(l).residual ||
          std::any_of(pooled_.begin(), pooled_.end(), [&](const Pooled& pooled) { return pooled.layer == l; });
 }
 

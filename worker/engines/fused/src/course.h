@@ -63,7 +63,9 @@ class Course {
   std::size_t per_token(std::size_t l) const { return per_token_[l - stage_.first]; }
   const std::vector<Pooled>& pooled() const { return pooled_; }
   // Whether a layer's states are wanted in float32.
-  bool wants_floats(std::size_t l) const;
+  bool wants_floats(std::size_t l) const { return per_token(l) != kNone || reads_floats(l); }
+  // Whether something more is made of them: a pooled vector, or a residual layer's result.
+  bool reads_floats(std::size_t l) const;
   // Whether a pooling takes the vector of the first level; the other end of a row is the last one.
   bool takes_first_level(Pool pool) const { return pool == (backward_ ? Pool::last : Pool::first); }
 

@@ -1,4 +1,4 @@
-// The LSTM cell on accumulators: five exponentials, two reciprocals, no division.
+// The LSTM cell on accumulators: five exponentials and two divisions.
 //
 // With E(x) = 2^x of the scaled sums (i, f, o by -log2 e; g by -2 log2 e):
 //   sigmoid(x) = 1 / (1 + E)         tanh(x) = (1 - E) / (1 + E)
@@ -7,6 +7,9 @@
 //   hidden = sigmoid(o) * tanh(cell) = (1 - Ec) / ((1 + Eo)(1 + Ec))
 //
 // Exponents are capped at 40, so that no product of three leaves float32: at the cap a sigmoid is 1e-12.
+//
+// Every operation is one that IEEE 754 rounds, none an approximation that processors have each their own of: wherever
+// multiply-adds are fused, the same sums give the same bits.
 #pragma once
 
 namespace unrolled {
@@ -39,18 +42,13 @@ const typename Isa::Vec capped = Isa::cap(x);
   return Isa::scale(exp2_fraction<Isa, Fine>(Isa::sub(capped, whole)), whole);
 }
 
-template <class Isa, bool Fine>
-inline __attribute__((always_inline)) typename Isa::Vec reciprocal(typename Isa::Vec x) {
-  return Fine ? Isa::reciprocal_fine(x) : Isa::reciprocal_coarse(x);
-}
-
 // Which function a kernel's gates are; the other is in hard_gates.h.
 struct Sigmoid {};
 
 // A gate of its scaled sum.
 template <class Isa, bool Fine>
 inline __attribute__((always_inline)) typename Isa::Vec gate_value(Sigmoid, typename Isa::Vec sum) {
-  return reciprocal<Isa, Fine>(Isa::add(Isa::set1(1.0f), exp2_capped<Isa, Fine>(sum)));
+  return Isa::div(Isa::set1(1.0f), Isa::add(Isa::set1(1.0f), exp2_capped<Isa, Fine>(sum)));
 }
 
 // Updates the cells of `Rows` rows and gives their hidden states; sums are overwritten. A row's operations are
@@ -71,7 +69,7 @@ inline __attribute__((always_inline)) void update_cells(Sigmoid, typename Isa::V
     const Vec input_side = Isa::mul(Isa::add(one, sums[r][0]), Isa::add(one, sums[r][2]));
     const Vec forget_side = Isa::add(one, sums[r][1]);
     const Vec numerator = Isa::fma(cells[r], input_side, Isa::mul(Isa::sub(one, sums[r][2]), forget_side));
-    cells[r] = Isa::mul(numerator, reciprocal<Isa, Fine>(Isa::mul(input_side, forget_side)));
+    cells[r] = Isa::div(numerator, Isa::mul(input_side, forget_side));
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
@@ -80,7 +78,7 @@ inline __attribute__((always_inline)) void update_cells(Sigmoid, typename Isa::V
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
     const Vec divisor = Isa::mul(Isa::add(one, sums[r][3]), Isa::add(one, hidden[r]));
-    hidden[r] = Isa::mul(Isa::sub(one, hidden[r]), reciprocal<Isa, Fine>(divisor));
+    hidden[r] = Isa::div(Isa::sub(one, hidden[r]), divisor);
   }
 }
 

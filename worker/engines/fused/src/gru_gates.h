@@ -1,4 +1,5 @@
-// The GRU cell that resets after the recurrent product, on accumulators: three exponentials, two reciprocals.
+// The GRU cell that resets after the recurrent product, on accumulators: three exponentials, two
+// divisions.
 //
 // Four sums a unit: z and r over input and state, hx over the input alone, hs over the state alone. With E(x) = 2^x
 // of the scaled sums (z, r by -log2 e; hx, hs by -2 log2 e):
@@ -31,7 +32,7 @@ inline __attribute__((always_inline)) void blend_gru(Sigmoid, const typename Isa
   for (int r = 0; r < Rows; ++r) {
     const Vec below = Isa::add(one, c[r]);
     const Vec numerator = Isa::fma(states[r], below, Isa::mul(z[r], Isa::sub(one, c[r])));
-    states[r] = Isa::mul(numerator, reciprocal<Isa, Fine>(Isa::mul(Isa::add(one, z[r]), below)));
+    states[r] = Isa::div(numerator, Isa::mul(Isa::add(one, z[r]), below));
   }
 }
 

@@ -19,7 +19,7 @@ inline __attribute__((always_inline)) typename Isa::Vec gate_value(HardSigmoid, 
 template <class Isa, bool Fine>
 inline __attribute__((always_inline)) typename Isa::Vec tanh_value(typename Isa::Vec sum) {
   const typename Isa::Vec one = Isa::set1(1.0f), e = exp2_capped<Isa, Fine>(sum);
-  return Isa::mul(Isa::sub(one, e), reciprocal<Isa, Fine>(Isa::add(one, e)));
+  return Isa::div(Isa::sub(one, e), Isa::add(one, e));
 }
 
 template <class Isa, bool Fine, int Rows>

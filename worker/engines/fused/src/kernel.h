@@ -37,6 +37,7 @@ struct LayerBlock {
   std::int64_t cell_stride;
   std::int64_t hidden_stride;
   float* const* outputs;          // float32 (units) per node in the caller's array, or null
+  bool outputs_read;              // by this thread, soon: they should stay in the cache
   float* sums;                    // scratch: [nodes][kGates * lanes]
   bool first_level;               // nodes without a parent: their state before is zero
   // Of a GRU that resets before the recurrent product, from its first pass to its second, `cell_stride` floats apart:

@@ -9,6 +9,14 @@
 namespace unrolled {
 namespace {
 
+// Where a node's result at `unit` goes to.
+template <class P>
+UNROLLED_INLINE void fetch_result(const LayerBlock& block, std::int64_t node, std::int64_t unit) {
+  const auto* const hidden = static_cast<const typename P::Element*>(block.hidden_out);
+  __builtin_prefetch(hidden + node * block.hidden_stride + unit, 1);
+  if (block.outputs && block.outputs_read) __builtin_prefetch(block.outputs[node] + unit, 1);
+}
+
 // Of a kind whose sums begin with a row of a table, or a bias: fetched a line at a time, and with the first line the
 // vectors beside it.
 template <class P>
@@ -19,8 +27,10 @@ struct Started {
   static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
     __builtin_prefetch(block.start[place.node] + place.panel * kGates * Isa::lanes + line * (kLine / 4));
     if (line) return;
-    __builtin_prefetch(block.cell_in[place.node] + place.panel * Isa::lanes);
-    if (block.outputs) __builtin_prefetch(block.outputs[place.node] + place.panel * Isa::lanes, 1);
+    const std::int64_t unit = place.panel * Isa::lanes;
+    __builtin_prefetch(block.cell_in[place.node] + unit);
+    __builtin_prefetch(block.cell_out + place.node * block.cell_stride + unit, 1);
+    fetch_result<P>(block, place.node, unit);
   }
 
   template <int R>
@@ -43,10 +53,13 @@ UNROLLED_INLINE void store_result(const PackedLayer& layer, const LayerBlock& bl
   P::store_hidden(static_cast<typename P::Element*>(block.hidden_out) + node * block.hidden_stride + unit, result);
   if (!block.outputs) return;
   const std::int64_t left = layer.units - unit;
-  if (left >= Isa::lanes) {
-    Isa::store(block.outputs[node] + unit, result);
+  float* const output = block.outputs[node] + unit;
+  if (left < Isa::lanes) {
+    Isa::store_first(output, result, static_cast<int>(left));
+  } else if (block.outputs_read) {
+    Isa::store(output, result);
   } else {
-    Isa::store_first(block.outputs[node] + unit, result, static_cast<int>(left));
+    Isa::store_away(output, result);
   }
 }
 
@@ -140,7 +153,7 @@ struct Wide {
     return (place.panel * kGates + group) * Isa::lanes;
   }
   static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
-    if (block.outputs) __builtin_prefetch(block.outputs[place.node] + first_unit(place, 0) + line * (kLine / 4), 1);
+    fetch_result<P>(block, place.node, first_unit(place, 0) + line * (kLine / 4));
   }
 };
 

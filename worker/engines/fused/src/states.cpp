@@ -28,7 +28,7 @@ struct Widest {
 // layers' inputs should stay in the second-level cache beside a panel. Where too few nodes would fit, their
 // inputs are read from the third level, for a panel from memory costs more.
 std::size_t block_nodes(const Course& course) {
-  constexpr std::int64_t kMost = 384, kFew = 96, kCached = std::int64_t{400} << 10;
+  constexpr std::int64_t kMost = 384, kFew = 96, kCached = std::int64_t{300} << 10;
   const Kernel& kernel = course.model().kernel();
   std::int64_t deepest = 1;
   for (std::size_t l = course.first(); l < course.end(); ++l) {

@@ -156,6 +156,7 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
       if (run.last) break;
     }
   }
+  if (block.outputs) P::Isa::settle();
 }
 
 }  // namespace

@@ -13,6 +13,8 @@ struct Avx2 {
 
   static Vec load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
+  static void store_away(float* p, Vec v) { store(p, v); }  // half a line past the caches costs more than it saves
+  static void settle() {}
   static void store_first(float* p, Vec v, int count) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     _mm256_maskstore_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(count), lane), v);
@@ -21,6 +23,7 @@ struct Avx2 {
   static Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
   static Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }
   static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
+  static Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
   // To -120..40, as integers (see vector_avx512.h); as unsigned ones, negative floats order backwards.
   static Vec cap(Vec x) {
@@ -33,11 +36,6 @@ struct Avx2 {
   static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -120..40, x near 1
     const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
-  }
-  static Vec reciprocal_coarse(Vec x) { return reciprocal_fine(x); }
-  static Vec reciprocal_fine(Vec x) {
-    const Vec r = _mm256_rcp_ps(x);  // 3.7e-4
-    return _mm256_mul_ps(r, _mm256_fnmadd_ps(x, r, _mm256_set1_ps(2.0f)));  // one Newton step: 1.4e-7
   }
   static Vec round_to_bfloat16(Vec v) {
     const __m256i bits = _mm256_castps_si256(v);

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include <cstdint>
+
 namespace unrolled {
 namespace {
 
@@ -13,6 +15,17 @@ struct Avx512 {
 
   static Vec load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
+  // Of what is not read again soon: a whole line goes past the caches, and memory isn't read for it. Weakly ordered, see
+  // `settle`.
+  static void store_away(float* p, Vec v) {
+    if (reinterpret_cast<std::uintptr_t>(p) % sizeof v == 0) {
+      _mm512_stream_ps(p, v);
+    } else {
+      store(p, v);
+    }
+  }
+  // Makes what was stored away visible in order.
+  static void settle() { _mm_sfence(); }
   static void store_first(float* p, Vec v, int count) {
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v);
   }
@@ -20,6 +33,7 @@ struct Avx512 {
   static Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
   static Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }
   static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
+  static Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
   // To at most 40, as integers: the bits of a float below it are below its own, and those of a negative one
   // are negative. An integer minimum leaves the multipliers alone.
@@ -31,11 +45,6 @@ struct Avx512 {
   static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   // x * 2^n; below the smallest float it is 0 by itself
   static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }
-  static Vec reciprocal_coarse(Vec x) { return _mm512_rcp14_ps(x); }  // 6.1e-5
-  static Vec reciprocal_fine(Vec x) {
-    const Vec r = _mm512_rcp14_ps(x);
-    return _mm512_mul_ps(r, _mm512_fnmadd_ps(x, r, _mm512_set1_ps(2.0f)));  // one Newton step
-  }
   // To bfloat16 and back, to nearest even; the values of a gate are finite and small.
   static Vec round_to_bfloat16(Vec v) {
     const __m512i bits = _mm512_castps_si512(v);

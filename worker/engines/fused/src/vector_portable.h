@@ -30,6 +30,8 @@ struct Portable {
     return v;
   }
   static void store(float* p, Vec v) { std::memcpy(p, &v, sizeof v); }
+  static void store_away(float* p, Vec v) { store(p, v); }
+  static void settle() {}
   static void store_first(float* p, Vec v, int count) {
     for (int lane = 0; lane < count; ++lane) p[lane] = v[lane];
   }
@@ -37,6 +39,7 @@ struct Portable {
   static Vec add(Vec a, Vec b) { return a + b; }
   static Vec sub(Vec a, Vec b) { return a - b; }
   static Vec mul(Vec a, Vec b) { return a * b; }
+  static Vec div(Vec a, Vec b) { return a / b; }
   static Vec fma(Vec a, Vec b, Vec c) {
 #if defined(__aarch64__)
     return reinterpret_cast<Vec>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a),
@@ -65,8 +68,6 @@ struct Portable {
     std::memcpy(&exponent, &steps, sizeof exponent);
     return from_bits(bits_of(x) + (exponent << 23));
   }
-  static Vec reciprocal_coarse(Vec x) { return set1(1.0f) / x; }
-  static Vec reciprocal_fine(Vec x) { return set1(1.0f) / x; }
   static Vec round_to_bfloat16(Vec v) {
     const Bits4 bits = bits_of(v);
     return from_bits((bits + (((bits >> 16) & 1u) + 0x7fffu)) & 0xffff0000u);
