@@ -155,6 +155,26 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
     assert largest_error(config, weights, rows, columns, found) < (1e-5 if kernel[1] == "float32" else 0.05)
 
 
+@pytest.mark.skipif(
+    not {("avx2", "float32"), ("avx512", "float32")} <= set(KERNELS),
+    reason="this processor has not both AVX2 and AVX-512",
+)
+@pytest.mark.parametrize("name", STACKS)
+def test_processors_agree(name, monkeypatch):
+    """In float32 the same bytes with AVX2 as with AVX-512: a job's workers need not be alike."""
+    width, layers = STACKS[name]
+    config = ModelConfig(VOCAB, 200, width, tuple(layers))
+    directory, _ = model(config, scale=2)  # gates that are nearly open, nearly shut, and capped
+    random = np.random.default_rng(3)
+    rows = [random.integers(1, VOCAB + 1, length).tolist() for length in random.integers(0, 40, 60)]
+    columns = OutputSpec(tuple(range(len(layers))), POOLS).columns(config)
+    found = []
+    for isa in ("avx2", "avx512"):
+        monkeypatch.setenv("UNROLLED_ISA", isa)
+        found.append(compute(FusedEngine(directory), rows, columns))
+    assert all(map(same_bytes, *found))
+
+
 @pytest.mark.parametrize("name", ["gru", "backward", "bidirectional", "all"])
 def test_threads_share_one_large_pool(name, monkeypatch):
     """Enough work for threads to hand parts of walks to each other, with what pooling carries, and for pieces."""
