@@ -163,6 +163,29 @@ def test_several_shards_and_unaligned_outputs(model_of):
         assert np.isnan(array[0])
 
 
+@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
+@pytest.mark.parametrize("units", [48, 20])
+def test_outputs_that_begin_on_a_line_or_off_it(kernel, units, model_of, monkeypatch):
+    """Vectors that are whole lines take another way to memory: the same bytes arrive, and nothing beside them."""
+    isa, precision = kernel
+    monkeypatch.setenv("UNROLLED_ISA", isa)
+    model = model_of(units)
+    engine, rows = FusedEngine(model, precision, 2), ragged([[1, 2, 3], [1, 2], [4], [5, 6, 7, 8], [9], [2], [3], [4]])
+    count, line = len(rows.values) * units, 16
+    memory = np.empty(count + 3 * line, np.float32)
+    found = []
+    for offset in (0, 1, 4, 15):
+        memory[:] = np.nan
+        begin = -memory.ctypes.data // memory.itemsize % line + offset
+        output = memory[begin : begin + count].reshape(-1, units)
+        engine.compute([rows], [[output]], last_layer(model))
+        found.append(output.tobytes())
+        assert np.isnan(memory[:begin]).all()
+        assert np.isnan(memory[begin + count :]).all()
+        assert not np.isnan(output).any()
+    assert len(set(found)) == 1
+
+
 def test_callers_take_turns(model_of):
     """Two threads may call one engine; each gets its own pool's result."""
     model = model_of(units=64)
