@@ -1,5 +1,4 @@
-// The GRU cell that resets after the recurrent product, on accumulators: three exponentials, two
-// divisions.
+// The GRU cell that resets after the recurrent product, on accumulators: three exponentials, two divisions.
 //
 // Four sums a unit: z and r over input and state, hx over the input alone, hs over the state alone. With E(x) = 2^x
 // of the scaled sums (z, r by -log2 e; hx, hs by -2 log2 e):

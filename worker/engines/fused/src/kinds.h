@@ -14,7 +14,7 @@ template <class P>
 UNROLLED_INLINE void fetch_result(const LayerBlock& block, std::int64_t node, std::int64_t unit) {
   const auto* const hidden = static_cast<const typename P::Element*>(block.hidden_out);
   __builtin_prefetch(hidden + node * block.hidden_stride + unit, 1);
-  if (block.outputs && block.outputs_read) __builtin_prefetch(block.outputs[node] + unit, 1);
+  if (block.outputs && (block.outputs_read || P::Isa::away_reads)) __builtin_prefetch(block.outputs[node] + unit, 1);
 }
 
 // Of a kind whose sums begin with a row of a table, or a bias: fetched a line at a time, and with the first line the

@@ -10,6 +10,7 @@ struct Avx2 {
   using Vec = __m256;
   static constexpr int lanes = 8;
   static constexpr int rows = 3;  // 12 accumulators; weights come from memory operands as they must
+  static constexpr bool away_reads = true;  // whether memory is read before `store_away` writes it
 
   static Vec load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }

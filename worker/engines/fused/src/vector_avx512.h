@@ -12,11 +12,11 @@ struct Avx512 {
   using Vec = __m512;
   static constexpr int lanes = 16;
   static constexpr int rows = 6;  // 24 accumulators, 4 weights, the rest for inputs
+  static constexpr bool away_reads = false;  // whether memory is read before `store_away` writes it
 
   static Vec load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
-  // Of what is not read again soon: a whole line goes past the caches, and memory isn't read for it. Weakly ordered, see
-  // `settle`.
+  // Of what is not read again soon: a whole line goes past the caches. Weakly ordered, see `settle`.
   static void store_away(float* p, Vec v) {
     if (reinterpret_cast<std::uintptr_t>(p) % sizeof v == 0) {
       _mm512_stream_ps(p, v);

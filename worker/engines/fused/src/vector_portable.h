@@ -23,6 +23,7 @@ struct Portable {
 #else
   static constexpr int rows = 3;  // 16 registers: 12 accumulators
 #endif
+  static constexpr bool away_reads = true;  // whether memory is read before `store_away` writes it
 
   static Vec load(const float* p) {
     Vec v;
