@@ -159,12 +159,13 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
     not {("avx2", "float32"), ("avx512", "float32")} <= set(KERNELS),
     reason="this processor has not both AVX2 and AVX-512",
 )
+@pytest.mark.parametrize("scale", [2, 60], ids=["nearly shut", "shut"])
 @pytest.mark.parametrize("name", STACKS)
-def test_processors_agree(name, monkeypatch):
+def test_processors_agree(name, scale, monkeypatch):
     """In float32 the same bytes with AVX2 as with AVX-512: a job's workers need not be alike."""
     width, layers = STACKS[name]
     config = ModelConfig(VOCAB, 200, width, tuple(layers))
-    directory, _ = model(config, scale=2)  # gates that are nearly open, nearly shut, and capped
+    directory, _ = model(config, scale=scale)  # of 60, exponents beyond both caps
     random = np.random.default_rng(3)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in random.integers(0, 40, 60)]
     columns = OutputSpec(tuple(range(len(layers))), POOLS).columns(config)

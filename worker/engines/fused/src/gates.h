@@ -6,7 +6,8 @@
 //          = (cell * (1 + Ei)(1 + Eg) + (1 - Eg)(1 + Ef)) / ((1 + Ei)(1 + Eg)(1 + Ef))
 //   hidden = sigmoid(o) * tanh(cell) = (1 - Ec) / ((1 + Eo)(1 + Ec))
 //
-// Exponents are capped at 40, so that no product of three leaves float32: at the cap a sigmoid is 1e-12.
+// Exponents are capped at 40, so that no product of three leaves float32: at the cap a sigmoid is 1e-12. And at -120,
+// so that 2^x needs no care on any processor.
 //
 // Every operation is one that IEEE 754 rounds, none an approximation that processors have each their own of: wherever
 // multiply-adds are fused, the same sums give the same bits.

@@ -35,16 +35,16 @@ struct Avx512 {
   static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
-  // To at most 40, as integers: the bits of a float below it are below its own, and those of a negative one
-  // are negative. An integer minimum leaves the multipliers alone.
+  // To -120..40, as integers: the bits of a float below it are below its own, and those of a negative one are negative;
+  // as unsigned ones, negative floats order backwards. Integer minima leave the multipliers alone.
   static Vec cap(Vec x) {
-    return _mm512_castsi512_ps(_mm512_min_epi32(_mm512_castps_si512(x), _mm512_castps_si512(set1(40.0f))));
+    const __m512i top = _mm512_min_epi32(_mm512_castps_si512(x), _mm512_castps_si512(set1(40.0f)));
+    return _mm512_castsi512_ps(_mm512_min_epu32(top, _mm512_castps_si512(set1(-120.0f))));
   }
   // To 0..1; what is no number stays none.
   static Vec clamp(Vec x) { return _mm512_min_ps(set1(1.0f), _mm512_max_ps(_mm512_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  // x * 2^n; below the smallest float it is 0 by itself
-  static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }
+  static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }  // x * 2^n
   // To bfloat16 and back, to nearest even; the values of a gate are finite and small.
   static Vec round_to_bfloat16(Vec v) {
     const __m512i bits = _mm512_castps_si512(v);
