@@ -6,8 +6,8 @@
 //          = (cell * (1 + Ei)(1 + Eg) + (1 - Eg)(1 + Ef)) / ((1 + Ei)(1 + Eg)(1 + Ef))
 //   hidden = sigmoid(o) * tanh(cell) = (1 - Ec) / ((1 + Eo)(1 + Ec))
 //
-// Exponents are capped at 40, so that no product of three leaves float32: at the cap a sigmoid is 1e-12. And at -120,
-// so that 2^x needs no care on any processor.
+// Exponents are capped at 40 and -40, so that no product of three leaves float32 and 2^x needs no care on any
+// processor: there a sigmoid is within 1e-12 of 0 or 1.
 //
 // Every operation is one that IEEE 754 rounds, none an approximation that processors have each their own of: wherever
 // multiply-adds are fused, the same sums give the same bits.
@@ -38,7 +38,7 @@ inline __attribute__((always_inline)) typename Isa::Vec exp2_fraction(typename I
 
 template <class Isa, bool Fine>
 inline __attribute__((always_inline)) typename Isa::Vec exp2_capped(typename Isa::Vec x) {
-const typename Isa::Vec capped = Isa::cap(x);
+  const typename Isa::Vec capped = Isa::cap(x);
   const typename Isa::Vec whole = Isa::whole(capped);
   return Isa::scale(exp2_fraction<Isa, Fine>(Isa::sub(capped, whole)), whole);
 }

@@ -26,15 +26,16 @@ struct Avx2 {
   static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
-  // To -120..40, as integers (see vector_avx512.h); as unsigned ones, negative floats order backwards.
+  // To -40..40, as integers: the bits of a float below it are below its own, and those of a negative one are negative;
+  // as unsigned ones, negative floats order backwards. Integer minima leave the multipliers alone.
   static Vec cap(Vec x) {
     const __m256i top = _mm256_min_epi32(_mm256_castps_si256(x), _mm256_castps_si256(set1(40.0f)));
-    return _mm256_castsi256_ps(_mm256_min_epu32(top, _mm256_castps_si256(set1(-120.0f))));
+    return _mm256_castsi256_ps(_mm256_min_epu32(top, _mm256_castps_si256(set1(-40.0f))));
   }
   // To 0..1; what is no number stays none.
   static Vec clamp(Vec x) { return _mm256_min_ps(set1(1.0f), _mm256_max_ps(_mm256_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
-  static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -120..40, x near 1
+  static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -40..40, x near 1
     const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
   }

@@ -35,12 +35,8 @@ struct Avx512 {
   static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
-  // To -120..40, as integers: the bits of a float below it are below its own, and those of a negative one are negative;
-  // as unsigned ones, negative floats order backwards. Integer minima leave the multipliers alone.
-  static Vec cap(Vec x) {
-    const __m512i top = _mm512_min_epi32(_mm512_castps_si512(x), _mm512_castps_si512(set1(40.0f)));
-    return _mm512_castsi512_ps(_mm512_min_epu32(top, _mm512_castps_si512(set1(-120.0f))));
-  }
+  // To -40..40: the smaller magnitude, with the sign of x.
+  static Vec cap(Vec x) { return _mm512_range_ps(x, set1(40.0f), 0b0010); }
   // To 0..1; what is no number stays none.
   static Vec clamp(Vec x) { return _mm512_min_ps(set1(1.0f), _mm512_max_ps(_mm512_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }

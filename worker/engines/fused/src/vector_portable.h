@@ -49,9 +49,9 @@ struct Portable {
     return a * b + c;  // two roundings: built with -ffp-contract=off, so everywhere alike
 #endif
   }
-  static Vec cap(Vec x) {  // to -120..40
+  static Vec cap(Vec x) {  // to -40..40
     const Vec top = pick(x < set1(40.0f), x, set1(40.0f));
-    return pick(top > set1(-120.0f), top, set1(-120.0f));
+    return pick(top > set1(-40.0f), top, set1(-40.0f));
   }
   // To 0..1; what is no number stays none.
   static Vec clamp(Vec x) {
@@ -63,7 +63,7 @@ struct Portable {
     const Vec shift = set1(12582912.0f);
     return (x + shift) - shift;
   }
-  static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -120..40, x near 1
+  static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -40..40, x near 1
     const Int4 steps = __builtin_convertvector(n, Int4);
     Bits4 exponent;
     std::memcpy(&exponent, &steps, sizeof exponent);
