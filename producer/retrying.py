@@ -1,4 +1,4 @@
-"""Dead shards back to work."""
+"""What was given up, back to work: dead shards, and shards with rows that the engine failed on."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from unrolled import payload
 from unrolled.connection import refuses
 from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.messages import member_of
+from unrolled.publishing import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,25 +22,33 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Retried:
-    """What became of a job's dead shards.
+    """What became of a job's shards.
 
     Attributes:
-        retried: entered again.
-        to_cut_anew: without sound rows; the next `unrolled enqueue` cuts them again.
+        dead: dead shards that were entered again.
+        to_cut_anew: dead ones without sound rows; the next `unrolled enqueue` cuts them again.
+        failing: shards that were entered again for the rows that the engine failed on.
+        without_rows: such shards whose rows are gone or damaged; their files stay.
     """
 
-    retried: int = 0
+    dead: int = 0
     to_cut_anew: int = 0
+    failing: int = 0
+    without_rows: int = 0
 
 
-def retry_dead(directory: JobDirectory, broker: str, namespace: str, say: Callable[[str], None]) -> Retried:
-    """Enter every dead shard of a job again; a broker that is away is waited for.
+def retry(
+    directory: JobDirectory, broker: str | None, namespace: str, say: Callable[[str], None], *, rows: bool
+) -> Retried:
+    """Let every dead shard of a job wait again and enter it; a broker that is away is waited for.
 
     Args:
         directory: of the job.
-        broker: Redis URL.
+        broker: Redis URL; None to leave the entering to whatever command comes next.
         namespace: prefix of every key.
         say: told when the broker goes away and comes back.
+        rows: whether shards with rows that the engine failed on are computed anew, too; until they are, their files
+            are gone.
 
     Raises:
         JobError: the job was cancelled.
@@ -47,36 +56,60 @@ def retry_dead(directory: JobDirectory, broker: str, namespace: str, say: Callab
     """
     if directory.cancelled.exists():
         raise JobError(f"{directory.path}: was cancelled; bring it back first, by its `unrolled enqueue` command")
-    queue = ShardQueue(broker, namespace, directory.job.fingerprint, say=say)
+    queue = None if broker is None else ShardQueue(broker, namespace, directory.job.fingerprint, say=say)
     found = Retried()
-    published = directory.published()
     try:
-        for shard in sorted(directory.given_up()):
-            if shard in published:
-                directory.dead(shard).unlink(missing_ok=True)  # a crash came between its file and this
-            elif _is_sound(directory.pending(shard), shard):
-                _enter(queue, directory, shard)
-                found.retried += 1
-            else:
-                directory.pending(shard).unlink(missing_ok=True)
-                directory.dead(shard).unlink(missing_ok=True)
-                found.to_cut_anew += 1
+        _retry_dead(queue, directory, found)
+        if rows:
+            _retry_failing(queue, directory, found)
     except AWAY as error:
         if refuses(error):
-            raise refused(broker, error) from error
-        raise TransientError(f"{directory.path}: dead shards can't be retried: {error}") from error
+            raise refused(broker or "", error) from error
+        raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
     except OSError as error:
-        raise TransientError(f"{directory.path}: dead shards can't be retried: {error}") from error
+        raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
     finally:
-        queue.close()
+        if queue:
+            queue.close()
     return found
 
 
-def _enter(queue: ShardQueue, directory: JobDirectory, shard: str) -> None:
+def _retry_dead(queue: ShardQueue | None, directory: JobDirectory, found: Retried) -> None:
+    published = directory.published()
+    for shard in sorted(directory.given_up()):
+        if shard in published:
+            directory.dead(shard).unlink(missing_ok=True)  # a crash came between its file and this
+        elif _is_sound(directory.pending(shard), shard):
+            _enter(queue, directory, shard)
+            found.dead += 1
+        else:
+            directory.pending(shard).unlink(missing_ok=True)
+            directory.dead(shard).unlink(missing_ok=True)
+            found.to_cut_anew += 1
+
+
+def _retry_failing(queue: ShardQueue | None, directory: JobDirectory, found: Retried) -> None:
+    """Rows, file, ledger, in this order: a crash leaves the shard published, or waiting with its rows."""
+    at_work = queue.steadily(lambda: queue.ledger.members(directory.key)[0]) if queue else set()
+    for shard in sorted((directory.failing() & directory.published()) - at_work):
+        kept = directory.kept(shard)
+        if _is_sound(kept, shard):
+            publish_bytes(directory.pending(shard), kept.read_bytes())
+            directory.part(shard).unlink(missing_ok=True)
+            _enter(queue, directory, shard)
+            found.failing += 1
+        else:
+            found.without_rows += 1
+
+
+def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: str) -> None:
     """Ledger, record, message, in this order: a crash leaves the shard dead or in the ledger, never neither.
 
     The message comes last, so that no worker can bury the shard anew before the old record is gone.
     """
+    if queue is None:
+        directory.dead(shard).unlink(missing_ok=True)
+        return
     tokens = payload.claimed(directory.pending(shard)).tokens
     member = member_of(directory.key, shard)
     queue.steadily(lambda: queue.ledger.submit(member, tokens, directory.key, str(directory.path)))

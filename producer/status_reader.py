@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-import os
 import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -25,7 +24,6 @@ if TYPE_CHECKING:
 SOCKET_SECONDS = 10.0
 #: The speed is that of so many files, those with the highest numbers.
 RECENT_FILES = 32
-_ENGINE_LIST = ".engine.jsonl"
 
 
 def open_ledger(broker: str, namespace: str, fingerprint: str) -> Ledger:
@@ -58,7 +56,7 @@ class StatusReader:
         self._manifest = Manifest((), ended=False)
         self._manifest_size = -1
         self._entries: dict[str, Entry] = {}
-        self._failed: dict[str, int] = {}
+        self._failed: dict[str, tuple[int, int]] = {}  # shard: when its list was written, and its length
 
     def read(self) -> JobStatus:
         """The status now; where the broker is away, what the directory tells.
@@ -132,15 +130,18 @@ class StatusReader:
         return status, entries.keys() - done - dead
 
     def _count_failed(self, done: set[str]) -> int:
-        """Rows on the engine's lists; each is read once: it never changes when its shard's file is there."""
-        folder = self._directory.path / "_quarantine"
-        names = (
-            [entry.name for entry in os.scandir(folder) if entry.name.endswith(_ENGINE_LIST)] if folder.is_dir() else []
-        )
-        shards = done & {name.removesuffix(_ENGINE_LIST) for name in names}
-        for shard in shards - self._failed.keys():
-            self._failed[shard] = self._directory.quarantine(shard, engine=True).read_bytes().count(b"\n")
-        return sum(self._failed[shard] for shard in shards)
+        """Rows on the engine's lists; each is read once, and again when there is a new one in its place."""
+        counted = 0
+        for shard in self._directory.failing() & done:
+            path = self._directory.quarantine(shard, engine=True)
+            try:
+                written = path.stat().st_mtime_ns
+                if shard not in self._failed or self._failed[shard][0] != written:
+                    self._failed[shard] = written, path.read_bytes().count(b"\n")
+            except FileNotFoundError:
+                continue  # the shard is computed anew, without a failure
+            counted += self._failed[shard][1]
+        return counted
 
     def _speed(self, done: set[str]) -> float | None:
         """Real tokens per second since the oldest of the last files."""

@@ -59,8 +59,7 @@ def publish_shard(directory, shard, failed=None):
         for column in columns
     ]
     good = rows.without(failed or {})
-    if good.failed:
-        publish_quarantine(directory, shard, good.failed)
+    publish_quarantine(directory, shard, good.failed)
     publish_part(directory, shard, good, outputs, Columns.of(spec, columns), ENGINE)
     directory.discard_pending(shard)
 

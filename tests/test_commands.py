@@ -233,6 +233,11 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
     assert result.stdout == (
         f"{tmp_path}: complete\n7 rows are published, in 2 files\n"
         f"1 row(s) are in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
+        + (
+            f"the engine failed on 1 of them; when the cause is gone: unrolled retry {tmp_path} --failed-rows\n"
+            if failed
+            else ""
+        )
     )
 
 
@@ -432,7 +437,7 @@ def test_retry_removes_the_record_of_a_shard_that_was_published_after_all(tmp_pa
     """A crash came between its file and its record."""
     directory = finished_job(tmp_path, shards=1)
     bury(directory, *directory.published())
-    assert json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)["retried"] == 0
+    assert json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)["dead"] == 0
     assert directory.given_up() == set()
     assert ledger.members(directory.key)[0] == set()
 
@@ -454,15 +459,24 @@ def test_retry_sends_shards_without_sound_rows_back_to_the_producer(tmp_path, br
     assert directory.given_up() == directory.waiting() == set()
 
 
-def test_retry_needs_a_broker(tmp_path):
-    """And names both ways to give one."""
-    make_job(tmp_path)
-    result = run("retry", tmp_path)
-    assert result.exit_code == 1
-    assert result.stderr == (
-        "Error: no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
-        f"(no `unrolled run` is at work on {tmp_path})\n"
+def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path, broker, ledger):
+    """As after `unrolled run`, whose broker ended with it."""
+    directory = make_job(tmp_path, shards=2)
+    first, second = sorted(directory.waiting())
+    bury(directory, first)
+    publish_shard(directory, second, failed={0: "MemoryError: no"})
+    result = run("retry", tmp_path, "--failed-rows")
+    assert result.exit_code == 0
+    assert result.stdout == (
+        f"{tmp_path}: 1 dead shard(s) wait again\n"
+        "1 shard(s) with rows that the engine failed on wait to be computed anew\n"
+        "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
+        f"and so does `unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
     )
+    assert (directory.waiting(), directory.published()) == ({first, second}, set())
+    with Working(ledger, directory):
+        assert run_with(broker, "wait", tmp_path, "--timeout", "60").exit_code == 0
+    assert directory.published() == {first, second}
 
 
 # ---------------------------------------------------------------- quarantine and show

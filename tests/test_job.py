@@ -186,20 +186,44 @@ def test_places(tmp_path):
         directory.dead(SHARD): f"_dead/{SHARD}.json",
         directory.quarantine(SHARD): f"_quarantine/{SHARD}.jsonl",
         directory.quarantine(SHARD, engine=True): f"_quarantine/{SHARD}.engine.jsonl",
+        directory.kept(SHARD): f"_quarantine/{SHARD}.rows",
     }
-    listings = (directory.published, directory.waiting, directory.given_up, directory.quarantined)
-    assert [listing() for listing in listings] == [set()] * 4
+    listings = (
+        directory.published,
+        directory.waiting,
+        directory.given_up,
+        directory.quarantined,
+        directory.failing,
+    )
+    assert [listing() for listing in listings] == [set()] * 5
     for path, name in places.items():
         assert path == tmp_path / name
         path.write_text("")
         for other in (path.with_name(f".{path.name}.x.tmp"), path.with_name("x-" + path.name)):
             other.write_text("")
-    assert [listing() for listing in listings] == [{SHARD}] * 4
-    directory.discard_pending(SHARD)
-    directory.discard_pending(SHARD)
+    assert [listing() for listing in listings] == [{SHARD}] * 5
     directory.discard_quarantine(SHARD)
-    assert directory.waiting() == directory.quarantined() == set()
-    assert directory.quarantine(SHARD, engine=True).exists()
+    assert directory.quarantined() == set()
+    assert directory.failing() == {SHARD}
+
+
+def test_spooled_rows_stay_while_the_engine_fails_on_some(tmp_path):
+    """Once their shard is published they are moved out of what waits, and removed when it is published whole."""
+    directory = create_job(tmp_path, JOB)
+    failed = directory.quarantine(SHARD, engine=True)
+    failed.touch()
+    for content in ("once", "again"):
+        directory.pending(SHARD).write_text(content)
+        for _ in range(2):
+            directory.discard_pending(SHARD)
+            assert directory.waiting() == set()
+            assert directory.kept(SHARD).read_text() == content
+    failed.unlink()
+    directory.pending(SHARD).touch()
+    for _ in range(2):
+        directory.discard_pending(SHARD)
+        assert directory.waiting() == set()
+        assert not directory.kept(SHARD).exists()
 
 
 @pytest.mark.parametrize(
@@ -214,6 +238,7 @@ def test_hostile_shards(tmp_path, shard):
         directory.pending,
         directory.dead,
         directory.quarantine,
+        directory.kept,
         directory.discard_pending,
     ):
         with pytest.raises(PayloadError):

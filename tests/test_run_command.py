@@ -12,6 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import psutil
 import pytest
+from jobs import bury
 from processes import eventually
 from shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
 
@@ -100,6 +101,20 @@ def test_what_is_asked_for_is_stored(place):
     for name in ("mean", "max"):
         made = [pool(row["outputs_0"], name) for row in exact]
         np.testing.assert_allclose(exact.pooled(name, layer=0)[1], made, rtol=0, atol=1e-7)
+
+
+def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
+    """The broker ends with `run`, so `retry` does without one, and the same command goes on."""
+    options = ("--model", "model", "--out", "out", "--shard-tokens", "60", "--broker", broker_url)
+    assert unrolled("enqueue", "rows.jsonl", *options, cwd=place).returncode == 0
+    job = open_job(place / "out")
+    bury(job, min(job.waiting()))
+    done = unrolled(*command(), cwd=place)
+    assert done.returncode == 1
+    assert "1 shard(s) are dead; when the cause is gone: unrolled retry" in done.stdout
+    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard(s) wait again\n")
+    assert unrolled(*command(), cwd=place).returncode == 0
+    check_complete(place / "out")
 
 
 def pool(vectors, how):

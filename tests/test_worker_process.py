@@ -8,6 +8,7 @@ import time
 import pytest
 from processes import (
     LEASE_SECONDS,
+    NAMESPACE,
     check_outputs,
     eventually,
     leftovers,
@@ -15,6 +16,8 @@ from processes import (
     open_site,
     quarantined_ids,
 )
+
+from producer.retrying import retry
 
 
 @pytest.fixture
@@ -192,6 +195,23 @@ def test_a_row_that_the_engine_fails_on_goes_to_quarantine_alone(site):
     check_outputs(directory, rows, without={7})
     assert quarantined_ids(directory) == ["rows#7"]
     assert "Traceback" not in worker.log
+
+
+def test_failed_rows_are_computed_when_the_cause_is_gone(site):
+    """By another worker, once they are asked for; the other files stay as they are, the one with them comes anew."""
+    rows = make_rows(30)
+    first = site.worker(site.with_plan(fails_on=[8])).wait_ready()
+    directory = site.enqueue(rows, rows_per_shard=5)
+    site.wait_done(directory)
+    first.stop()
+    before = {path.name: path.read_bytes() for path in directory.path.glob("*.parquet")}
+    assert retry(directory, site.broker_url, NAMESPACE, print, rows=True).failing == 1
+    site.worker().wait_ready()
+    site.wait_done(directory)
+    check_outputs(directory, rows)
+    assert quarantined_ids(directory) == []
+    (changed,) = (name for name, content in before.items() if (directory.path / name).read_bytes() != content)
+    assert changed.startswith("part-000001-")
 
 
 def test_a_broken_engine_ends_its_worker(site):

@@ -9,6 +9,7 @@ What is published, what waits and what is dead is told by the directory's files 
 | `_pending/<shard>.rows` | producer; removed by the worker | the rows of a shard without a file yet |
 | `_quarantine/<shard>.jsonl` | producer | rows that can't be computed, with reasons |
 | `_quarantine/<shard>.engine.jsonl` | worker | rows that the engine failed on, with reasons |
+| `_quarantine/<shard>.rows` | worker | the rows of a published shard in which the engine failed on some |
 | `_dead/<shard>.json` | worker | a shard given up, with its reason |
 | `_cancelled` | producer; removed by the next `enqueue` | empty: nothing that waits is to be computed |
 | `part-<shard>.parquet` | worker | the outputs |
@@ -93,6 +94,10 @@ class JobDirectory:
         """Where the shard's bad rows are listed: the producer's, or those that the engine failed on."""
         return self.path / "_quarantine" / f"{ShardId.parse(shard)}{'.engine' if engine else ''}.jsonl"
 
+    def kept(self, shard: str) -> Path:
+        """Where a published shard's rows stay while the engine has failed on some of them."""
+        return self.path / "_quarantine" / f"{ShardId.parse(shard)}.rows"
+
     @property
     def cancelled(self) -> Path:
         """There while what waits is not to be computed."""
@@ -107,12 +112,22 @@ class JobDirectory:
         _remove(self.cancelled)
 
     def discard_pending(self, shard: str) -> None:
-        """Remove the spooled rows of a shard whose file is durable.
+        """Remove the spooled rows of a shard whose file is durable; they are kept where the engine failed on some.
 
         Raises:
             TransientError: the file system refused.
         """
-        _remove(self.pending(shard))
+        pending, kept = self.pending(shard), self.kept(shard)
+        if not self.quarantine(shard, engine=True).exists():
+            _remove(pending)
+            _remove(kept)
+            return
+        try:
+            pending.replace(kept)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            raise TransientError(f"{pending} can't be moved to {kept}: {error.strerror}") from error
 
     def discard_quarantine(self, shard: str) -> None:
         """Remove the producer's list of bad rows of a shard that is no shard of the job.
@@ -126,7 +141,7 @@ class JobDirectory:
         """Shard ids with a file.
 
         Raises:
-            TransientError: the directory can't be listed now; so for `waiting` and `given_up`.
+            TransientError: the directory can't be listed now; so for the other sets.
         """
         return _shards_in(self.path, "part-", ".parquet")
 
@@ -137,6 +152,10 @@ class JobDirectory:
     def quarantined(self) -> set[str]:
         """Shard ids with a list of bad rows by the producer."""
         return _shards_in(self.path / "_quarantine", "", ".jsonl")
+
+    def failing(self) -> set[str]:
+        """Shard ids with a list of rows that the engine failed on."""
+        return _shards_in(self.path / "_quarantine", "", ".engine.jsonl")
 
     def given_up(self) -> set[str]:
         """Shard ids of dead shards."""

@@ -105,6 +105,9 @@ def summary(found: JobStatus) -> str:
     if found.quarantined or found.failed:
         count = found.quarantined + found.failed
         lines.append(f"{count:,} row(s) are in quarantine, with reasons: unrolled quarantine {found.out}")
+    if found.failed:
+        again = f"unrolled retry {found.out} --failed-rows"
+        lines.append(f"the engine failed on {found.failed:,} of them; when the cause is gone: {again}")
     if found.dead:
         lines.append(f"{found.dead:,} shard(s) are dead; when the cause is gone: unrolled retry {found.out}")
     return "\n".join(lines)
