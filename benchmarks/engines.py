@@ -65,6 +65,11 @@ def contestants(model: ModelDirectory, rows: Ragged, group: Group, options: argp
 
 
 def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
+    """Our engine in both precisions.
+
+    Raises:
+        ImportError: its kernel isn't built, or this machine can't run it.
+    """
     from worker.engines.fused import FusedEngine, library  # noqa: PLC0415 - the kernel may not be built
 
     if reason := library.why_unavailable():
@@ -75,6 +80,11 @@ def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.N
 
 
 def tensorflow(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Contestant:
+    """Our other engine, on as many of the rows as it computes in a turn.
+
+    Raises:
+        ImportError: TensorFlow isn't installed.
+    """
     from worker.engines.tensorflow import TensorFlowEngine  # noqa: PLC0415 - may not be installed
 
     engine = TensorFlowEngine(model, device="cpu", threads=group.threads)

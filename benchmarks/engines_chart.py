@@ -49,6 +49,7 @@ class Panel:
         self._left, self._top, self._width, self._longest = left, top, width, longest
 
     def x(self, ratio: float) -> float:
+        """Where a ratio lies, in the drawing's units."""
         return self._left + LABEL + ratio / self._longest * (self._width - LABEL - RATE)
 
     def draw(self, title: str, lines: Sequence[list[Figure]], precision: str) -> list[str]:

@@ -55,11 +55,13 @@ class Pooled:
         self._outputs = np.zeros((max(len(pool.values) for pool in pools), units), np.float32)
 
     def turn(self, number: int) -> int:
+        """Compute one pool, the next each time; how many tokens it has."""
         pool = self._pools[number % len(self._pools)]
         self._compute(pool, self._outputs[: len(pool.values)])
         return len(pool.values)
 
     def states(self, rows: Ragged) -> NDArray[np.float32]:
+        """The states of rows' tokens, (tokens, units), to compare contestants by."""
         outputs = np.zeros((len(rows.values), self._outputs.shape[1]), np.float32)
         self._compute(rows, outputs)
         return outputs
@@ -93,11 +95,13 @@ class Batched:
         self._batches = self._spread_batches(best, trials[best] * seconds)
 
     def turn(self, number: int) -> int:  # noqa: ARG002 - all turns are alike
+        """Compute the chosen batches; how many real tokens they have."""
         for ids, lengths in self._batches:
             self._peer.run(ids, lengths)
         return int(sum(lengths.sum() for _, lengths in self._batches))
 
     def states(self, rows: Ragged) -> NDArray[np.float32]:
+        """The states of rows' tokens, (tokens, units), in the rows' own order."""
         order = np.argsort(-rows.lengths, kind="stable")
         found = self._peer.states(padded(rows, order), rows.lengths[order])[np.argsort(order)]
         return found[np.arange(found.shape[1]) < rows.lengths[:, None]]

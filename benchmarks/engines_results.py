@@ -49,10 +49,12 @@ class Figure:
 
     @property
     def group(self) -> tuple[object, ...]:
+        """What figures must have in common to be compared."""
         return self.machine, self.text, self.units, self.embedding, self.threads
 
     @property
     def rate(self) -> float:
+        """The median turn's."""
         return statistics.median(self.rates)
 
 
@@ -68,6 +70,7 @@ def best_peer(figures: Iterable[Figure], precision: str) -> Figure | None:
 
 
 def is_ours(contestant: str) -> bool:
+    """Whether it is one of our engines, by its name."""
     return contestant in (OURS, "tensorflow engine")
 
 

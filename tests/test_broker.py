@@ -16,7 +16,8 @@ import pytest
 import redis
 from kombu import Connection
 
-from producer.broker import EmbeddedBroker, server_program
+from producer.broker import EmbeddedBroker
+from producer.broker_place import server_program
 from unrolled.connection import client_url
 from unrolled.errors import UnrolledError
 

@@ -37,6 +37,7 @@ class Misbehaving:
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[OutputColumn, ...],
     ) -> None:
+        """Take a while; raise, or kill the process, for certain tokens; else do what the real engine does."""
         time.sleep(self._seconds)
         tokens = np.concatenate([shard.values for shard in shards])
         if self._kills_on and (tokens == self._kills_on).any():

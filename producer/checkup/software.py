@@ -6,7 +6,7 @@ import platform
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING
 
-from producer.broker import server_program
+from producer.broker_place import server_program
 from producer.checkup import Check
 from unrolled.errors import UnrolledError
 
