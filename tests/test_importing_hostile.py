@@ -249,6 +249,14 @@ def test_the_real_configuration_is_taken():
     assert chain.residual == [False, True]
 
 
+@pytest.mark.parametrize("output", [-1, -2])
+def test_a_negative_output_is_refused(output):
+    """Python would count it from the end, and take one layer's output for another's."""
+    changed = replaced(REAL, ("config", "layers", 2, "inbound_nodes", 0, 0, 2), output)
+    with pytest.raises(ImportRefusedError, match=f"output {output} of layer 'words'"):
+        read_calls(changed)
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from([path for path in places(REAL) if path]), JSON)
 def test_a_configuration_with_one_thing_wrong(path, new):

@@ -144,6 +144,11 @@ class _Reader:
 
 def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: "_Tensor") -> str:
     """The call that a tensor comes from; a second output is a state, which no call is named after."""
+    if tensor.output < 0:
+        raise ImportRefusedError(
+            f"the model's graph reads output {tensor.output} of layer {tensor.layer!r}, and they count from 0; "
+            "get a fresh copy of the file"
+        )
     made = outputs[tensor.layer, tensor.call]
     return made[tensor.output] if tensor.output < len(made) else f"state {tensor.output} of {tensor.layer}"
 
