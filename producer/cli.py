@@ -45,10 +45,7 @@ COMMANDS = {
     "status": Lazy("producer.commands.status:status", "Show how far a job is."),
     "wait": Lazy("producer.commands.wait:wait", "Wait until a job is complete."),
     "verify": Lazy("producer.commands.verify:verify", "Check that every input row is published exactly once."),
-    "retry": Lazy(
-        "producer.commands.retry:retry",
-        "Bring dead shards and failed rows back to work.",
-    ),
+    "retry": Lazy("producer.commands.retry:retry", "Bring dead shards and failed rows back to work."),
     "cancel": Lazy("producer.commands.cancel:cancel", "Take a job's waiting shards out of the queue."),
     "quarantine": Lazy(
         "producer.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."

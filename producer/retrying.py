@@ -25,20 +25,20 @@ class Retried:
     """What became of a job's shards.
 
     Attributes:
-        dead: dead shards that were entered again.
+        retried: dead shards that wait again.
         to_cut_anew: dead ones without sound rows; the next `unrolled enqueue` cuts them again.
-        failing: shards that were entered again for the rows that the engine failed on.
+        recomputed: shards that wait again for the rows that the engine failed on.
         without_rows: such shards whose rows are gone or damaged; their files stay.
     """
 
-    dead: int = 0
+    retried: int = 0
     to_cut_anew: int = 0
-    failing: int = 0
+    recomputed: int = 0
     without_rows: int = 0
 
 
 def retry(
-    directory: JobDirectory, broker: str | None, namespace: str, say: Callable[[str], None], *, rows: bool
+    directory: JobDirectory, broker: str | None, namespace: str, say: Callable[[str], None], *, failed_rows: bool
 ) -> Retried:
     """Let every dead shard of a job wait again and enter it; a broker that is away is waited for.
 
@@ -47,8 +47,8 @@ def retry(
         broker: Redis URL; None to leave the entering to whatever command comes next.
         namespace: prefix of every key.
         say: told when the broker goes away and comes back.
-        rows: whether shards with rows that the engine failed on are computed anew, too; until they are, their files
-            are gone.
+        failed_rows: whether shards with rows that the engine failed on are computed anew, too; until they are, their
+            files are gone.
 
     Raises:
         JobError: the job was cancelled.
@@ -60,7 +60,7 @@ def retry(
     found = Retried()
     try:
         _retry_dead(queue, directory, found)
-        if rows:
+        if failed_rows:
             _retry_failing(queue, directory, found)
     except AWAY as error:
         if refuses(error):
@@ -81,7 +81,7 @@ def _retry_dead(queue: ShardQueue | None, directory: JobDirectory, found: Retrie
             directory.dead(shard).unlink(missing_ok=True)  # a crash came between its file and this
         elif _is_sound(directory.pending(shard), shard):
             _enter(queue, directory, shard)
-            found.dead += 1
+            found.retried += 1
         else:
             directory.pending(shard).unlink(missing_ok=True)
             directory.dead(shard).unlink(missing_ok=True)
@@ -97,7 +97,7 @@ def _retry_failing(queue: ShardQueue | None, directory: JobDirectory, found: Ret
             publish_bytes(directory.pending(shard), kept.read_bytes())
             directory.part(shard).unlink(missing_ok=True)
             _enter(queue, directory, shard)
-            found.failing += 1
+            found.recomputed += 1
         else:
             found.without_rows += 1
 
@@ -105,7 +105,8 @@ def _retry_failing(queue: ShardQueue | None, directory: JobDirectory, found: Ret
 def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: str) -> None:
     """Ledger, record, message, in this order: a crash leaves the shard dead or in the ledger, never neither.
 
-    The message comes last, so that no worker can bury the shard anew before the old record is gone.
+    The message comes last, so that no worker can bury the shard anew before the old record is gone. Without a queue
+    the shard waits in the directory, for whoever enters what waits there.
     """
     if queue is None:
         directory.dead(shard).unlink(missing_ok=True)

@@ -437,7 +437,7 @@ def test_retry_removes_the_record_of_a_shard_that_was_published_after_all(tmp_pa
     """A crash came between its file and its record."""
     directory = finished_job(tmp_path, shards=1)
     bury(directory, *directory.published())
-    assert json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)["dead"] == 0
+    assert json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)["retried"] == 0
     assert directory.given_up() == set()
     assert ledger.members(directory.key)[0] == set()
 

@@ -226,6 +226,17 @@ def test_spooled_rows_stay_while_the_engine_fails_on_some(tmp_path):
         assert not directory.kept(SHARD).exists()
 
 
+def test_spooled_rows_stay_while_nobody_can_tell_whether_the_engine_failed(tmp_path):
+    """A place that can't be looked at isn't one without a list."""
+    directory = create_job(tmp_path, JOB)
+    directory.pending(SHARD).touch()
+    (tmp_path / "_quarantine").rmdir()
+    (tmp_path / "_quarantine").symlink_to("_quarantine")
+    with pytest.raises(TransientError):
+        directory.discard_pending(SHARD)
+    assert directory.waiting() == {SHARD}
+
+
 @pytest.mark.parametrize(
     "shard",
     ["../../etc/passwd", "/etc/passwd", "000042-0123456789ab/..", "", ".", "000042-0123456789ab\0", "42-abc"],

@@ -43,8 +43,8 @@ def job(tmp_path):
     return directory
 
 
-def bring_back(directory, broker, *, rows=True):
-    return retry(directory, broker.url, NAMESPACE, lambda _: None, rows=rows)
+def bring_back(directory, broker, *, failed_rows=True):
+    return retry(directory, broker.url, NAMESPACE, lambda _: None, failed_rows=failed_rows)
 
 
 def work(directory, queue, failed=None):
@@ -70,7 +70,7 @@ def assert_whole(directory):
 def test_computed_anew(job, broker, queue):
     """Their shards alone: each is in the ledger and the queue, and its file comes again with all rows."""
     first, second, third = sorted(job.published())
-    assert bring_back(job, broker) == Retried(failing=2)
+    assert bring_back(job, broker) == Retried(recomputed=2)
     assert (job.published(), job.waiting()) == ({third}, {first, second})
     assert queue.ledger.members(job.key)[0] == {first, second}
     assert queue.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
@@ -82,7 +82,7 @@ def test_computed_anew(job, broker, queue):
 def test_only_when_asked_for(job, broker, queue):
     """Published files stay as they are otherwise, for readers may be at them."""
     before = job.published()
-    assert bring_back(job, broker, rows=False) == Retried()
+    assert bring_back(job, broker, failed_rows=False) == Retried()
     assert job.published() == before
     assert queue.ledger.members(job.key)[0] == set()
 
@@ -91,11 +91,11 @@ def test_failing_again(job, broker, queue):
     """Nothing is lost by it: they are listed as before, and can be tried once more."""
     kept, listed = spooled(job), list(list_quarantine(job))
     for _ in range(2):
-        assert bring_back(job, broker).failing == 2
+        assert bring_back(job, broker).recomputed == 2
         work(job, queue, failed=FAILED)
         assert (spooled(job), list(list_quarantine(job))) == (kept, listed)
         assert verify_job(job).problems == ()
-    assert bring_back(job, broker).failing == 2
+    assert bring_back(job, broker).recomputed == 2
     work(job, queue)
     assert_whole(job)
 
@@ -104,7 +104,7 @@ def test_at_work(job, broker, queue):
     """A shard that is still in the ledger is its worker's."""
     first, _, third = sorted(job.published())
     queue.ledger.submit(member_of(job.key, first), 5, job.key, str(job.path))
-    assert bring_back(job, broker).failing == 1
+    assert bring_back(job, broker).recomputed == 1
     assert job.published() == {first, third}
 
 
@@ -113,7 +113,7 @@ def test_without_their_rows(job, broker, damage):
     """Files stay where nothing could take their place."""
     first, _, third = sorted(job.published())
     damage(job.kept(first))
-    assert bring_back(job, broker) == Retried(failing=1, without_rows=1)
+    assert bring_back(job, broker) == Retried(recomputed=1, without_rows=1)
     assert job.published() == {first, third}
 
 

@@ -205,7 +205,7 @@ def test_failed_rows_are_computed_when_the_cause_is_gone(site):
     site.wait_done(directory)
     first.stop()
     before = {path.name: path.read_bytes() for path in directory.path.glob("*.parquet")}
-    assert retry(directory, site.broker_url, NAMESPACE, print, rows=True).failing == 1
+    assert retry(directory, site.broker_url, NAMESPACE, print, failed_rows=True).recomputed == 1
     site.worker().wait_ready()
     site.wait_done(directory)
     check_outputs(directory, rows)

@@ -117,15 +117,19 @@ class JobDirectory:
         Raises:
             TransientError: the file system refused.
         """
-        pending, kept = self.pending(shard), self.kept(shard)
-        if not self.quarantine(shard, engine=True).exists():
+        pending, kept, failed = self.pending(shard), self.kept(shard), self.quarantine(shard, engine=True)
+        try:
+            failed.stat()  # `exists` says no, too, of some places that can't be looked at
+        except FileNotFoundError:
             _remove(pending)
             _remove(kept)
             return
+        except OSError as error:
+            raise TransientError(f"{failed} can't be looked at: {error.strerror}") from error
         try:
             pending.replace(kept)
         except FileNotFoundError:
-            return
+            return  # an earlier attempt did
         except OSError as error:
             raise TransientError(f"{pending} can't be moved to {kept}: {error.strerror}") from error
 

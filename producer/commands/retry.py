@@ -44,27 +44,31 @@ def retry(*, out: Path, failed_rows: bool, broker: str | None, namespace: str, a
     """
     directory = open_job(out)
     broker = find_broker(broker, directory.path)
-    found = retrying.retry(directory, broker, namespace, lambda line: click.echo(line, err=True), rows=failed_rows)
-    click.echo(json.dumps(asdict(found)) if as_json else report(found, out, rows=failed_rows, queued=bool(broker)))
+    found = retrying.retry(
+        directory, broker, namespace, lambda line: click.echo(line, err=True), failed_rows=failed_rows
+    )
+    click.echo(
+        json.dumps(asdict(found)) if as_json else report(found, out, failed_rows=failed_rows, queued=bool(broker))
+    )
 
 
-def report(found: Retried, out: Path, *, rows: bool, queued: bool) -> str:
+def report(found: Retried, out: Path, *, failed_rows: bool, queued: bool) -> str:
     """What became of the shards, as text for people."""
-    lines = [f"{out}: {found.dead:,} dead shard(s) {'are back at work' if queued else 'wait again'}"]
+    lines = [f"{out}: {found.retried:,} dead shard(s) {'are back at work' if queued else 'wait again'}"]
     if found.to_cut_anew:
         lines.append(
             f"{found.to_cut_anew:,} more have lost their rows, or hold damaged ones: "
             "give the same `unrolled enqueue` command again; it cuts them anew"
         )
-    if rows:
+    if failed_rows:
         doing = "are computed anew" if queued else "wait to be computed anew"
-        lines.append(f"{found.failing:,} shard(s) with rows that the engine failed on {doing}")
+        lines.append(f"{found.recomputed:,} shard(s) with rows that the engine failed on {doing}")
     if found.without_rows:
         lines.append(
             f"{found.without_rows:,} more have lost their rows: to compute one anew, remove its file "
             "and give the same `unrolled enqueue` command again"
         )
-    if (found.dead or found.failing) and not queued:
+    if (found.retried or found.recomputed) and not queued:
         lines.append(
             "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
             f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` where workers are alive"
