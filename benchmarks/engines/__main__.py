@@ -76,8 +76,8 @@ def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.N
     if reason := library.why_unavailable():
         raise ImportError(reason)
     pools = pools_of(rows, options.pool_tokens)
-    for precision in ("float32", "bfloat16"):
-        yield Pooled(OURS, FusedEngine(model, precision, group.threads), group.units, pools)
+    for arithmetic in ("float32", "bfloat16"):
+        yield Pooled(OURS, FusedEngine(model, arithmetic, group.threads), group.units, pools)
 
 
 def tensorflow(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Contestant:
@@ -108,11 +108,11 @@ def run(group: Group, options: argparse.Namespace) -> list[Figure]:
     print(f"embedding {group.embedding}, {group.threads} thread{'s' if group.threads > 1 else ''}", flush=True)
 
     def figure(
-        contestant: str, precision: str, detail: str, difference: float, unit: str, rates: list[float]
+        contestant: str, arithmetic: str, detail: str, difference: float, unit: str, rates: list[float]
     ) -> Figure:
         return Figure(
             f"{processor()}, {os.cpu_count()} cores", group.text, rows.rows, len(rows.values), group.units,
-            group.embedding, group.threads, precision, contestant, detail, difference, unit, tuple(rates),
+            group.embedding, group.threads, arithmetic, contestant, detail, difference, unit, tuple(rates),
         )  # fmt: skip
 
     with tempfile.TemporaryDirectory() as directory:
@@ -123,7 +123,7 @@ def run(group: Group, options: argparse.Namespace) -> list[Figure]:
         differences = [float(f"{np.abs(one.states(few) - exact).max():.1e}") for one in everybody]
         rates = take_turns(everybody, options.repeats)
     figures = [
-        figure(one.name, one.precision, one.detail, difference, "tokens/s", found)
+        figure(one.name, one.arithmetic, one.detail, difference, "tokens/s", found)
         for one, difference, found in zip(everybody, differences, rates, strict=True)
     ]
     top = peaks(group.threads)
@@ -141,19 +141,19 @@ def checked_rows(rows: Ragged) -> Ragged:
 
 def report(figures: list[Figure]) -> None:
     """Print a table, and the fused engine's rate over the best peer's."""
-    for precision in ("float32", "bfloat16"):
-        some = [figure for figure in figures if figure.precision == precision]
+    for arithmetic in ("float32", "bfloat16"):
+        some = [figure for figure in figures if figure.arithmetic == arithmetic]
         for f in sorted((f for f in some if f.unit == "tokens/s"), key=lambda f: -f.rate):
-            print(f"  {precision:9} {f.contestant:18} {f.rate:12,.0f} tokens/s ({min(f.rates):,.0f}-", end="")
+            print(f"  {arithmetic:9} {f.contestant:18} {f.rate:12,.0f} tokens/s ({min(f.rates):,.0f}-", end="")
             print(f"{max(f.rates):,.0f}), {f.detail}, off by {f.difference:.1e} at most")
-        ours, peer = next((f for f in some if f.contestant == OURS), None), best_peer(some, precision)
+        ours, peer = next((f for f in some if f.contestant == OURS), None), best_peer(some, arithmetic)
         if ours and peer:
             found = ratios(ours, peer)
-            print(f"  {precision:9} {OURS} / {peer.contestant}: {statistics.median(found):.2f}", end=" ")
+            print(f"  {arithmetic:9} {OURS} / {peer.contestant}: {statistics.median(found):.2f}", end=" ")
             print(f"({found[0]:.2f}-{found[-1]:.2f})")
         for f in some:
             if f.unit == "operations/s":
-                print(f"  {precision:9} {f.contestant}: {f.rate / 1e9:,.0f} GFLOP/s", flush=True)
+                print(f"  {arithmetic:9} {f.contestant}: {f.rate / 1e9:,.0f} GFLOP/s", flush=True)
 
 
 def processor() -> str:

@@ -36,7 +36,7 @@ text { fill: #e6edf3 } .muted { fill: #9198a1 }
 
 
 class Panel:
-    """One text and one precision: a line for each model, other libraries' marks and ours.
+    """One text and one arithmetic: a line for each model, other libraries' marks and ours.
 
     Args:
         left: of the panel, its labels included.
@@ -52,13 +52,13 @@ class Panel:
         """Where a ratio lies, in the drawing's units."""
         return self._left + LABEL + ratio / self._longest * (self._width - LABEL - RATE)
 
-    def draw(self, title: str, lines: Sequence[list[Figure]], precision: str) -> list[str]:
+    def draw(self, title: str, lines: Sequence[list[Figure]], arithmetic: str) -> list[str]:
         """Lines of SVG.
 
         Args:
             title: of the panel.
             lines: the groups, in order.
-            precision: whose figures are drawn.
+            arithmetic: whose figures are drawn.
         """
         bottom = self._top + HEAD + len(lines) * ROW
         parts = [f'<text class="title" x="{self.x(0):.1f}" y="{self._top + 11}">{title}</text>']
@@ -74,12 +74,12 @@ class Panel:
             label = f"{tick:g}{TIMES}" if tick else "0"
             parts.append(f'<text class="muted small" x="{x:.1f}" y="{bottom + 14}" text-anchor="middle">{label}</text>')
         for k, figures in enumerate(lines):
-            parts += self._line(self._top + HEAD + (k + 0.5) * ROW, figures, precision)
+            parts += self._line(self._top + HEAD + (k + 0.5) * ROW, figures, arithmetic)
         return parts
 
-    def _line(self, y: float, figures: list[Figure], precision: str) -> list[str]:
-        some = [figure for figure in figures if (figure.precision, figure.unit) == (precision, "tokens/s")]
-        ours, best = next(figure for figure in some if figure.contestant == OURS), best_peer(some, precision)
+    def _line(self, y: float, figures: list[Figure], arithmetic: str) -> list[str]:
+        some = [figure for figure in figures if (figure.arithmetic, figure.unit) == (arithmetic, "tokens/s")]
+        ours, best = next(figure for figure in some if figure.contestant == OURS), best_peer(some, arithmetic)
         assert best is not None  # `chart` has seen to it
         ratio = statistics.median(ratios(ours, best))
         end, right = self.x(0) - 8, self._left + self._width
@@ -137,26 +137,26 @@ def chart(figures: Iterable[Figure], threads: int) -> str:
     chosen = [figure for figure in figures if figure.threads == threads]
     by_panel: dict[tuple[str, str], list[list[Figure]]] = {}
     for found in groups(sorted(chosen, key=lambda f: (f.units, f.embedding))).values():
-        for precision in ("float32", "bfloat16"):
-            here = {f.contestant for f in found if f.precision == precision}
-            if OURS in here and best_peer(found, precision):
-                by_panel.setdefault((precision, found[0].text), []).append(found)
+        for arithmetic in ("float32", "bfloat16"):
+            here = {f.contestant for f in found if f.arithmetic == arithmetic}
+            if OURS in here and best_peer(found, arithmetic):
+                by_panel.setdefault((arithmetic, found[0].text), []).append(found)
     if not by_panel:
         raise SystemExit(f"no group with {threads} threads has the fused engine and another library; run engines.py")
     texts = [text for text in TEXTS if any(text == there for _, there in by_panel)]
     width = (WIDTH - 2 * MARGIN - GAP * (len(texts) - 1)) / len(texts)
     top, parts = float(TOP), legend()
-    for precision in ("float32", "bfloat16"):
-        panels = [(text, by_panel.get((precision, text), [])) for text in texts]
+    for arithmetic in ("float32", "bfloat16"):
+        panels = [(text, by_panel.get((arithmetic, text), [])) for text in texts]
         tallest = max(len(lines) for _, lines in panels)
         if not tallest:
             continue
         # Room for the largest ratio's label.
         room = width - LABEL - RATE
-        longest = _largest(panels, precision) * room / (room - RATIO)
+        longest = _largest(panels, arithmetic) * room / (room - RATIO)
         for k, (text, lines) in enumerate(panels):
             panel = Panel(MARGIN + k * (width + GAP), top, width, longest)
-            parts += panel.draw(f"{TEXTS[text]}, {precision}", lines, precision) if lines else []
+            parts += panel.draw(f"{TEXTS[text]}, {arithmetic}", lines, arithmetic) if lines else []
         top += HEAD + tallest * ROW + FOOT
     if any(figure.embedding >= WIDE for figure in chosen):
         wide = max(figure.embedding for figure in chosen)
@@ -177,12 +177,12 @@ def chart(figures: Iterable[Figure], threads: int) -> str:
     )
 
 
-def _largest(panels: Sequence[tuple[str, list[list[Figure]]]], precision: str) -> float:
-    """The largest ratio of a precision, and at least 1."""
+def _largest(panels: Sequence[tuple[str, list[list[Figure]]]], arithmetic: str) -> float:
+    """The largest ratio of a arithmetic, and at least 1."""
     found = [1.0]
     for figures in (group for _, lines in panels for group in lines):
-        best = best_peer(figures, precision)
-        ours = (f for f in figures if f.precision == precision and f.contestant == OURS)
+        best = best_peer(figures, arithmetic)
+        ours = (f for f in figures if f.arithmetic == arithmetic and f.contestant == OURS)
         found += [statistics.median(ratios(f, best)) for f in ours if best]
     return max(found)
 

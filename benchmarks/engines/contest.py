@@ -22,7 +22,7 @@ class Contestant(Protocol):
     """Something that computes rows, a turn at a time."""
 
     name: str
-    precision: str
+    arithmetic: str
     detail: str
 
     def turn(self, number: int) -> int:
@@ -45,9 +45,9 @@ class Pooled:
     """
 
     def __init__(self, name: str, engine: Any, units: int, pools: Sequence[Ragged]) -> None:
-        self.name, self.precision, self.detail = (
+        self.name, self.arithmetic, self.detail = (
             name,
-            engine.precision,
+            engine.arithmetic,
             f"{len(pools)} pool{'s' if len(pools) > 1 else ''}",
         )
         self._engine, self._pools = engine, pools
@@ -81,7 +81,7 @@ class Batched:
     """
 
     def __init__(self, peer: Peer, rows: Ragged, seconds: float, sizes: Sequence[int]) -> None:
-        self.name, self.precision = peer.name, peer.precision
+        self.name, self.arithmetic = peer.name, peer.arithmetic
         self._peer, self._rows = peer, rows
         self._order = np.argsort(-rows.lengths, kind="stable")
         rate = self._first_rate(sizes[0])

@@ -22,18 +22,18 @@ class Peer(NamedTuple):
 
     Attributes:
         name: of the library, and of its way.
-        precision: "float32" or "bfloat16".
+        arithmetic: "float32" or "bfloat16".
         run: (ids (batch, time), lengths (batch,), falling) → states, in the library's own array.
         states: the same, as float32 (batch, time, units).
     """
 
     name: str
-    precision: str
+    arithmetic: str
     run: Callable[[Ids, Ids], Any]
     states: Callable[[Ids, Ids], NDArray[np.float32]]
 
 
-def torch_lstm(model: ModelDirectory, threads: int, *, precision: str, packed: bool) -> Peer:
+def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: bool) -> Peer:
     """`torch.nn.LSTM`, on padded or on packed rows."""
     import torch  # noqa: PLC0415 - each peer is optional
 
@@ -47,7 +47,7 @@ def torch_lstm(model: ModelDirectory, threads: int, *, precision: str, packed: b
             getattr(lstm, f"weight_hh_l{layer}").copy_(weights[f"lstm.{layer}.recurrent_kernel"].T)
             getattr(lstm, f"bias_ih_l{layer}").copy_(weights[f"lstm.{layer}.bias"])
             getattr(lstm, f"bias_hh_l{layer}").zero_()
-    kind = getattr(torch, precision)
+    kind = getattr(torch, arithmetic)
     lstm, embedding = lstm.to(kind).eval(), embedding.to(kind)
 
     def run(ids: Ids, lengths: Ids) -> Any:
@@ -64,7 +64,7 @@ def torch_lstm(model: ModelDirectory, threads: int, *, precision: str, packed: b
         array: NDArray[np.float32] = found.to(torch.float32).numpy().transpose(1, 0, 2)
         return array
 
-    return Peer(f"PyTorch {'packed' if packed else 'padded'}", precision, run, states)
+    return Peer(f"PyTorch {'packed' if packed else 'padded'}", arithmetic, run, states)
 
 
 def _onnx_model(weights: Weights) -> bytes:
@@ -115,13 +115,13 @@ def onnxruntime_lstm(model: ModelDirectory, threads: int) -> Peer:
     return Peer("ONNX Runtime", "float32", run, lambda ids, lengths: run(ids, lengths).transpose(1, 0, 2))
 
 
-def openvino_lstm(model: ModelDirectory, threads: int, *, precision: str) -> Peer:
+def openvino_lstm(model: ModelDirectory, threads: int, *, arithmetic: str) -> Peer:
     """OpenVINO's CPU plugin, of the same graph."""
     import openvino  # noqa: PLC0415 - as above
 
     core = openvino.Core()
     settings = {
-        "INFERENCE_PRECISION_HINT": "bf16" if precision == "bfloat16" else "f32",
+        "INFERENCE_PRECISION_HINT": "bf16" if arithmetic == "bfloat16" else "f32",
         "INFERENCE_NUM_THREADS": str(threads),
         "PERFORMANCE_HINT": "LATENCY",
     }
@@ -131,7 +131,7 @@ def openvino_lstm(model: ModelDirectory, threads: int, *, precision: str) -> Pee
     def run(ids: Ids, _: Ids) -> Any:
         return request.infer([ids.T.copy()], share_inputs=True, share_outputs=True)[0]
 
-    return Peer("OpenVINO", precision, run, lambda ids, lengths: run(ids, lengths).transpose(1, 0, 2).copy())
+    return Peer("OpenVINO", arithmetic, run, lambda ids, lengths: run(ids, lengths).transpose(1, 0, 2).copy())
 
 
 def keras_rnn(model: ModelDirectory, threads: int) -> Peer:
@@ -158,10 +158,10 @@ def keras_rnn(model: ModelDirectory, threads: int) -> Peer:
 PEERS: Mapping[str, tuple[Callable[[ModelDirectory, int], Peer], ...]] = {
     "padded": (keras_rnn,),
     "pytorch": tuple(
-        partial(torch_lstm, precision=precision, packed=packed)
-        for precision in ("float32", "bfloat16")
+        partial(torch_lstm, arithmetic=arithmetic, packed=packed)
+        for arithmetic in ("float32", "bfloat16")
         for packed in (False, True)
     ),
     "onnxruntime": (onnxruntime_lstm,),
-    "openvino": tuple(partial(openvino_lstm, precision=precision) for precision in ("float32", "bfloat16")),
+    "openvino": tuple(partial(openvino_lstm, arithmetic=arithmetic) for arithmetic in ("float32", "bfloat16")),
 }

@@ -5,7 +5,7 @@ set against each other within a group, and nowhere else. A group that is run aga
 
     python benchmarks/engines/results.py benchmarks/results/engines.tsv
 
-prints them as a table in Markdown: for every group and precision the fused engine, the quickest other library, and the
+prints them as a table in Markdown: for every group and arithmetic the fused engine, the quickest other library, and the
 ratio's median, lowest and highest.
 """
 
@@ -26,7 +26,7 @@ class Figure:
     Attributes:
         machine: processor and number of cores in use by the operating system.
         text, rows, tokens, units, embedding, threads: of the group.
-        precision, contestant: who ran.
+        arithmetic, contestant: who ran.
         detail: its batch size, or its pools.
         difference: largest from the exact states.
         unit: of the rates: real "tokens/s", or "operations/s" for what the machine can do.
@@ -40,7 +40,7 @@ class Figure:
     units: int
     embedding: int
     threads: int
-    precision: str
+    arithmetic: str
     contestant: str
     detail: str
     difference: float
@@ -63,9 +63,9 @@ def ratios(ours: Figure, theirs: Figure) -> list[float]:
     return sorted(a / b for a, b in zip(ours.rates, theirs.rates, strict=True))
 
 
-def best_peer(figures: Iterable[Figure], precision: str) -> Figure | None:
+def best_peer(figures: Iterable[Figure], arithmetic: str) -> Figure | None:
     """The quickest of other libraries' in one group."""
-    peers = [f for f in figures if f.precision == precision and f.unit == "tokens/s" and not is_ours(f.contestant)]
+    peers = [f for f in figures if f.arithmetic == arithmetic and f.unit == "tokens/s" and not is_ours(f.contestant)]
     return max(peers, key=lambda f: f.rate, default=None)
 
 
@@ -116,19 +116,19 @@ _KINDS = {
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Markdown: a line for each group and precision."""
+    """Markdown: a line for each group and arithmetic."""
     lines = [
-        "| text | units | embedding | threads | precision | fused, tokens/s | quickest other | tokens/s | ratio |",
+        "| text | units | embedding | threads | arithmetic | fused, tokens/s | quickest other | tokens/s | ratio |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for found in groups(sorted(figures, key=lambda f: (f.threads, f.text, f.embedding, f.units))).values():
-        for precision in ("float32", "bfloat16"):
-            ours = next((f for f in found if (f.contestant, f.precision) == (OURS, precision)), None)
-            best = best_peer(found, precision)
+        for arithmetic in ("float32", "bfloat16"):
+            ours = next((f for f in found if (f.contestant, f.arithmetic) == (OURS, arithmetic)), None)
+            best = best_peer(found, arithmetic)
             if ours and best:
                 turns = ratios(ours, best)
                 lines.append(
-                    f"| {ours.text} | {ours.units} | {ours.embedding} | {ours.threads} | {precision} | "
+                    f"| {ours.text} | {ours.units} | {ours.embedding} | {ours.threads} | {arithmetic} | "
                     f"{ours.rate:,.0f} | {best.contestant}, {best.detail} | {best.rate:,.0f} | "
                     f"{statistics.median(turns):.2f} ({turns[0]:.2f}-{turns[-1]:.2f}) |"
                 )

@@ -42,7 +42,7 @@ _OPTIONS = (
         help="Whose outputs are stored: last, all, or numbers from 0 such as 0,2.",
     ),
     click.option(
-        "--pool", multiple=True, metavar="POOL", default=("none",), show_default="none",
+        "--pooling", multiple=True, metavar="POOLING", default=("none",), show_default="none",
         help="One vector for each row in place of each token's: mean, max, last, first. Several with commas or given "
         "again; none among them keeps the tokens' too.",
     ),
@@ -63,7 +63,7 @@ _OPTIONS = (
 
 _SOURCE = ("format", "kind", "text_field", "tokens_field", "id_field", "max_row_bytes", "follow")
 _JOB = ("inputs", "out", "model", "shard_tokens", "flush_seconds", "with_tokens", "special_tokens",
-        "layers", "pool", "precision")  # fmt: skip
+        "layers", "pooling", "precision")  # fmt: skip
 
 
 def input_options(command: F) -> F:

@@ -12,7 +12,7 @@ from producer.enqueue.seen_ids import IdentityLedger
 from producer.sources.reading import InputPlan, SourceOptions, check_inputs, read_batches
 from producer.tokenization.tokenize import load_tokenizer, tokenize
 from unrolled.errors import ModelError
-from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pool
+from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.job.directory import JobDirectory, create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import read_manifest
@@ -46,7 +46,7 @@ class Submission:
         with_tokens: store the token ids beside the vectors.
         special_tokens: let the tokenizer add its special tokens.
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
-        pool: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLS`.
+        pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
         precision: of what is stored.
     """
 
@@ -59,7 +59,7 @@ class Submission:
     with_tokens: bool = False
     special_tokens: bool = True
     layers: str = "last"
-    pool: tuple[str, ...] = ("none",)
+    pooling: tuple[str, ...] = ("none",)
     precision: str = "float32"
 
 
@@ -95,7 +95,7 @@ def prepare(submission: Submission) -> Prepared:
     model = open_model(submission.model)
     spec = OutputSpec(
         parse_layers(submission.layers, model.config),
-        parse_pool(submission.pool),
+        parse_pooling(submission.pooling),
         submission.precision,
         submission.with_tokens,
     )

@@ -19,7 +19,7 @@ class WorkerStatus:
     Attributes:
         name: host and process.
         model: fingerprint of the model that it serves.
-        engine: name and precision.
+        engine: name and arithmetic.
         on_board: shards that it holds.
         longest_seconds: since it took the one that it has held longest.
         tokens_per_second: real tokens per second of its engine's time.
@@ -133,7 +133,7 @@ def worker_status(name: str, facts: dict[str, Any]) -> WorkerStatus:
     return WorkerStatus(
         name=name,
         model=str(facts.get("model"))[:64],
-        engine=_words(facts, ("engine", "precision")),
+        engine=_words(facts, ("engine", "arithmetic")),
         on_board=int(_number(facts, "on_board")),
         longest_seconds=_number(facts, "longest_seconds"),
         tokens_per_second=_number(facts, "tokens_per_second"),

@@ -53,7 +53,7 @@ class Verification:
         failed: rows that the engine failed on.
         tokens: real tokens in whole files.
         files: whole files.
-        kinds: "engine precision" of the files; several are no problem, but worth knowing.
+        kinds: "engine arithmetic" of the files; several are no problem, but worth knowing.
         problems: all that must not be, none where the job is complete and sound.
         notes: what is untidy, but harms nobody.
     """
@@ -109,7 +109,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
         failed += checked.failed
         if (contents := checked.contents) is not None:
             rows, tokens, files = rows + contents.rows, tokens + contents.tokens, files + 1
-            kinds.add(f"{contents.info.engine} {contents.info.precision}")
+            kinds.add(f"{contents.info.engine} {contents.info.arithmetic}")
             widths.setdefault(tuple(column.width for column in contents.columns.vectors), entry.shard)
         each(entry.tokens)
     if len(widths) > 1:

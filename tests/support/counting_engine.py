@@ -56,7 +56,7 @@ class CountingEngine:
     """Fills outputs[t, u] with (checksum of the row's first t + 1 tokens) + u, in any layer, and pools them."""
 
     name = "counting"
-    precision = "float32"
+    arithmetic = "float32"
     description = "counts"
 
     def __init__(self, plan: Plan) -> None:
@@ -96,16 +96,16 @@ def fill(shards, outputs, columns):
                 if column.per_token:
                     array[start:stop] = states
                 else:
-                    array[row] = expected_pooled(states, column.pool)
+                    array[row] = expected_pooled(states, column.pooling)
 
 
-def expected_pooled(states, pool):
+def expected_pooled(states, pooling):
     """One vector of a row's, zeros where it has no token."""
     if not len(states):
         return np.zeros(states.shape[1], np.float32)
-    if pool == "mean":
+    if pooling == "mean":
         return states.mean(axis=0, dtype=np.float64).astype(np.float32)
-    return {"max": states.max(axis=0), "last": states[-1], "first": states[0]}[pool]
+    return {"max": states.max(axis=0), "last": states[-1], "first": states[0]}[pooling]
 
 
 def expected_outputs(tokens: NDArray[np.int32], units: int) -> NDArray[np.float32]:

@@ -17,7 +17,7 @@ from worker.shards.shard_reader import read_rows
 
 UNITS = 3
 FINGERPRINT = "ab" * 32
-ENGINE = SimpleNamespace(name="fused", precision="float32")
+ENGINE = SimpleNamespace(name="fused", arithmetic="float32")
 ROWS_PER_SHARD = 4
 MODEL = SimpleNamespace(layer_dims=(2, UNITS))
 

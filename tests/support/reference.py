@@ -81,13 +81,13 @@ def layer_states(config, weights, tokens):
     return of_layers
 
 
-def column(states, pool):
+def column(states, pooling):
     """What one row gives to a column: all states for "none", else one vector; zeros for a row of no tokens."""
-    if pool == "none":
+    if pooling == "none":
         return states
     if not len(states):
         return np.zeros(states.shape[1])
-    return {"mean": states.mean(0), "max": states.max(0), "first": states[0], "last": states[-1]}[pool]
+    return {"mean": states.mean(0), "max": states.max(0), "first": states[0], "last": states[-1]}[pooling]
 
 
 def random_weights(config, seed, scale=0.7):

@@ -54,7 +54,7 @@ class FileInfo:
     Attributes:
         model_fingerprint: SHA-256 of the model directory, 64 hexadecimal digits.
         engine: what computed the outputs, "fused" or "tensorflow".
-        precision: of the arithmetic, "float32" or "bfloat16".
+        arithmetic: of the arithmetic, "float32" or "bfloat16".
         job: id of the job.
         shard: which shard of the job.
         rows: number of rows.
@@ -63,7 +63,7 @@ class FileInfo:
 
     model_fingerprint: str
     engine: str
-    precision: str
+    arithmetic: str
     job: str
     shard: ShardId
     rows: int
@@ -79,7 +79,7 @@ class FileInfo:
             "format_version": FORMAT_VERSION,
             "model_fingerprint": self.model_fingerprint,
             "engine": self.engine,
-            "precision": self.precision,
+            "arithmetic": self.arithmetic,
             "job": self.job,
             "shard": self.shard,
             "rows": self.rows,
@@ -123,7 +123,7 @@ class FileInfo:
         return cls(
             model_fingerprint=text("model_fingerprint", _FINGERPRINT),
             engine=text("engine", _WORD),
-            precision=text("precision", _WORD),
+            arithmetic=text("arithmetic", _WORD),
             job=text("job", _WORD),
             shard=shard,
             rows=int(text("rows", _COUNT)),

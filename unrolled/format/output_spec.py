@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 #: What becomes of a row's vectors, in the order of a file's columns; "none" keeps each token's.
-POOLS = ("none", "mean", "max", "last", "first")
+POOLINGS = ("none", "mean", "max", "last", "first")
 #: Of what is stored. The engines give float32, and the writer rounds it.
 PRECISIONS = ("float32", "float16")
 #: More layers than any model has.
@@ -43,19 +43,19 @@ class OutputColumn:
     Attributes:
         name: "outputs", "mean", "max", "last" or "first"; where layers are named, with "_" and the layer's number.
         layer: whose outputs, from 0.
-        pool: of `POOLS`.
+        pooling: of `POOLINGS`.
         width: of one vector, at least 1.
     """
 
     name: str
     layer: int
-    pool: str
+    pooling: str
     width: int
 
     @property
     def per_token(self) -> bool:
         """Whether it holds a vector for each real token; else one for each row."""
-        return self.pool == "none"
+        return self.pooling == "none"
 
     def vectors(self, rows: int, tokens: int) -> int:
         """How many vectors it holds of so many rows and real tokens."""
@@ -68,7 +68,7 @@ class OutputSpec:
 
     Attributes:
         layers: 0-based, ascending, distinct; None for the last one.
-        pool: of `POOLS`, distinct, in its order: one column each for each layer.
+        pooling: of `POOLINGS`, distinct, in its order: one column each for each layer.
         precision: of the stored vectors: "float32" or "float16".
         with_tokens: whether the token ids are stored too.
 
@@ -77,12 +77,12 @@ class OutputSpec:
     """
 
     layers: tuple[int, ...] | None = None
-    pool: tuple[str, ...] = ("none",)
+    pooling: tuple[str, ...] = ("none",)
     precision: str = "float32"
     with_tokens: bool = False
 
     def __post_init__(self) -> None:
-        layers, pool = self.layers, self.pool
+        layers, pooling = self.layers, self.pooling
         # Types are checked too: a job's manifest may hold anything. `type`, for True is an int.
         if layers is not None and not (
             type(layers) is tuple
@@ -91,15 +91,15 @@ class OutputSpec:
             and all(a < b for a, b in pairwise(layers))
         ):
             raise RequestError(f"layers are {layers!r:.80}; allowed: None (the last), or numbers from 0 up, ascending")
-        if type(pool) is not tuple or not pool or pool != tuple(name for name in POOLS if name in pool):
-            raise RequestError(f"pool is {pool!r:.80}; allowed: one or more of {', '.join(POOLS)}, in this order")
+        if type(pooling) is not tuple or not pooling or pooling != tuple(name for name in POOLINGS if name in pooling):
+            raise RequestError(f"pooling is {pooling!r:.80}; allowed: one or more of {', '.join(POOLINGS)}, in this order")
         if self.precision not in PRECISIONS:
             raise RequestError(f"stored precision is {self.precision!r:.80}; allowed: {' or '.join(PRECISIONS)}")
         if type(self.with_tokens) is not bool:
             raise RequestError(f"with_tokens is {self.with_tokens!r:.80}; allowed: true or false")
 
     def columns(self, config: Layered) -> tuple[OutputColumn, ...]:
-        """The columns of vectors, in file order: by layer, then by pooling as in `POOLS`.
+        """The columns of vectors, in file order: by layer, then by pooling as in `POOLINGS`.
 
         Raises:
             RequestError: the model has no such layer.
@@ -112,21 +112,21 @@ class OutputSpec:
                 " last or all"
             )
         return tuple(
-            OutputColumn(column_name(pool, None if self.layers is None else layer), layer, pool, dims[layer])
+            OutputColumn(column_name(pooling, None if self.layers is None else layer), layer, pooling, dims[layer])
             for layer in layers
-            for pool in self.pool
+            for pooling in self.pooling
         )
 
     def names(self) -> tuple[str, ...]:
         """Of the columns, where the model isn't at hand; in the order of `columns`."""
         layers = self.layers or (None,)
-        return tuple(column_name(pool, layer) for layer in layers for pool in self.pool)
+        return tuple(column_name(pooling, layer) for layer in layers for pooling in self.pooling)
 
     def to_options(self) -> dict[str, Any]:
         """As options of a job: what JSON can hold."""
         return {
             "layers": None if self.layers is None else list(self.layers),
-            "pool": list(self.pool),
+            "pooling": list(self.pooling),
             "precision": self.precision,
             "with_tokens": self.with_tokens,
         }
@@ -138,12 +138,12 @@ class OutputSpec:
         Raises:
             RequestError: one is missing or not allowed.
         """
-        if missing := [name for name in ("layers", "pool", "precision", "with_tokens") if name not in options]:
+        if missing := [name for name in ("layers", "pooling", "precision", "with_tokens") if name not in options]:
             raise RequestError(f"the job's options lack {', '.join(missing)}; run `unrolled enqueue` of this version")
-        layers, pool = options["layers"], options["pool"]
+        layers, pooling = options["layers"], options["pooling"]
         return cls(
             tuple(layers) if isinstance(layers, list) else layers,
-            tuple(pool) if isinstance(pool, list) else pool,
+            tuple(pooling) if isinstance(pooling, list) else pooling,
             options["precision"],
             options["with_tokens"],
         )
@@ -154,9 +154,9 @@ def vector_bytes(columns: Iterable[OutputColumn], rows: int, tokens: int) -> int
     return sum(4 * column.width * column.vectors(rows, tokens) for column in columns)
 
 
-def column_name(pool: str, layer: int | None = None) -> str:
+def column_name(pooling: str, layer: int | None = None) -> str:
     """The name of a column: "outputs" or the pooling, with the layer's number where one is named."""
-    name = "outputs" if pool == "none" else pool
+    name = "outputs" if pooling == "none" else pooling
     return name if layer is None else f"{name}_{layer}"
 
 
@@ -183,13 +183,13 @@ def parse_layers(text: str, config: Layered) -> tuple[int, ...] | None:
     return layers
 
 
-def parse_pool(texts: Iterable[str]) -> tuple[str, ...]:
+def parse_pooling(texts: Iterable[str]) -> tuple[str, ...]:
     """The poolings that a user names, each text one or several with commas between; order doesn't matter.
 
     Raises:
         RequestError: one is unknown, or there is none.
     """
     names = [name for text in texts for name in text.split(",")]
-    if unknown := [name for name in names if name not in POOLS]:
-        raise RequestError(f"pool {unknown[0]!r:.80}: give one or more of {', '.join(POOLS)}, with commas between")
-    return OutputSpec(pool=tuple(name for name in POOLS if name in names)).pool
+    if unknown := [name for name in names if name not in POOLINGS]:
+        raise RequestError(f"pooling {unknown[0]!r:.80}: give one or more of {', '.join(POOLINGS)}, with commas between")
+    return OutputSpec(pooling=tuple(name for name in POOLINGS if name in names)).pooling

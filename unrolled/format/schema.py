@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple, Self
 
 from unrolled.errors import FileFormatError
 from unrolled.format.file_info import FORMAT_VERSION
-from unrolled.format.output_spec import POOLS, column_name
+from unrolled.format.output_spec import POOLINGS, column_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from unrolled.format.output_spec import OutputColumn, OutputSpec
 
-_NAME = re.compile(rf"({'|'.join(column_name(pool) for pool in POOLS)})(?:_(0|[1-9][0-9]?))?")
+_NAME = re.compile(rf"({'|'.join(column_name(pooling) for pooling in POOLINGS)})(?:_(0|[1-9][0-9]?))?")
 
 
 class VectorColumn(NamedTuple):
@@ -125,7 +125,7 @@ def _order(name: str) -> tuple[int, int]:
     found = _NAME.fullmatch(name)
     if not found:
         raise ValueError(name)
-    return int(found[2] or 0), [column_name(pool) for pool in POOLS].index(found[1])
+    return int(found[2] or 0), [column_name(pooling) for pooling in POOLINGS].index(found[1])
 
 
 def _vector_type(schema: pa.Schema, name: str) -> pa.DataType:

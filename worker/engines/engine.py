@@ -15,12 +15,12 @@ class Engine(Protocol):
 
     Attributes:
         name: "fused" or "tensorflow"; stored in every file.
-        precision: of the arithmetic, "float32" or "bfloat16"; stored in every file.
+        arithmetic: of the arithmetic, "float32" or "bfloat16"; stored in every file.
         description: one line that tells which path was taken and why; logged at start.
     """
 
     name: str
-    precision: str
+    arithmetic: str
     description: str
 
     def compute(

@@ -76,7 +76,7 @@ class Assembly:
         )
         about = {
             "engine": engine.name,
-            "precision": engine.precision,
+            "arithmetic": engine.arithmetic,
             "concurrency": settings.concurrency,
             "lease_seconds": settings.lease_seconds,
         }

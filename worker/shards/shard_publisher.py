@@ -49,7 +49,7 @@ def publish_part(
     info = FileInfo(
         model_fingerprint=directory.job.fingerprint,
         engine=engine.name,
-        precision=engine.precision,
+        arithmetic=engine.arithmetic,
         job=directory.job.id,
         shard=ShardId.parse(shard),
         rows=rows.tokens.rows,

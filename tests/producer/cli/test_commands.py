@@ -545,14 +545,14 @@ def test_show_as_json_has_the_numbers_of_the_files(tmp_path):
 
 def test_show_has_whatever_is_stored(tmp_path):
     """Each column under its name: pooled vectors, and layers' first and last."""
-    directory = finished_job(tmp_path, shards=1, options={"layers": [0, 1], "pool": ["none", "mean"]})
+    directory = finished_job(tmp_path, shards=1, options={"layers": [0, 1], "pooling": ["none", "mean"]})
     rows = list(open_dataset(directory.path))
     found = [json.loads(line) for line in run("show", tmp_path, "--json").stdout.splitlines()]
     assert found[0].keys() == {"id", "length", "mask", "outputs_0", "mean_0", "outputs_1", "mean_1"}
     assert found[3]["outputs_0"]["last"] == rows[3]["outputs_0"][2].tolist()
     assert found[3]["mean_1"]["vector"] == rows[3]["mean_1"].tolist()
     assert found[3]["mean_1"]["norm"] == pytest.approx(float((rows[3]["mean_1"] ** 2).sum() ** 0.5))
-    finished_job(tmp_path / "pooled", shards=1, options={"pool": ["max"], "precision": "float16"})
+    finished_job(tmp_path / "pooled", shards=1, options={"pooling": ["max"], "precision": "float16"})
     lines = run("show", tmp_path / "pooled", "--numbers", "2").stdout.splitlines()
     assert lines[0].split() == ["id", "length", "mask", "max", "norm"]
     assert len(lines[1].split()) == 7  # two numbers, and a sign that there are more

@@ -43,11 +43,11 @@ def test_every_option_arrives():
     submission, left = parsed(
         "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--id-field", "c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
-        "--no-special-tokens", "--layers", "0,2", "--pool", "mean,none", "--pool", "max", "--precision", "float16",
+        "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max", "--precision", "float16",
         "--max-queued-tokens", "11",
     )  # fmt: skip
     source = SourceOptions("csv", "tokens", "a", "b", "c", 7, follow=True)
-    chosen = {"layers": "0,2", "pool": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
+    chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
     assert submission == Submission(("-",), Path("out"), Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
     assert left == {"max_queued_tokens": 11}
     plain = Submission(("-",), Path("out"), Path("model"))

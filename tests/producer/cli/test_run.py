@@ -85,7 +85,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
 
 def test_what_is_asked_for_is_stored(place):
     """Layers, pooled vectors and float16, from the command line to the reader; and what it means."""
-    chosen = ("--layers", "all", "--pool", "max,none", "--pool", "mean", "--with-tokens")
+    chosen = ("--layers", "all", "--pooling", "max,none", "--pooling", "mean", "--with-tokens")
     done = unrolled(*command(*chosen, "--precision", "float16"), cwd=place)
     assert done.returncode == 0, done.stderr
     check_complete(place / "out")
@@ -124,11 +124,11 @@ def pool(vectors, how):
 
 
 def test_another_choice_of_columns_is_another_job(place):
-    """A directory's files agree: the same command with another --pool says what differs, and touches nothing."""
-    assert unrolled(*command("--pool", "mean"), cwd=place).returncode == 0
-    again = unrolled(*command("--pool", "max"), cwd=place)
+    """A directory's files agree: the same command with another --pooling says what differs, and touches nothing."""
+    assert unrolled(*command("--pooling", "mean"), cwd=place).returncode == 0
+    again = unrolled(*command("--pooling", "max"), cwd=place)
     assert again.returncode == 1
-    assert "other options (pool: ['mean'], asked for is ['max'])" in again.stderr
+    assert "other options (pooling: ['mean'], asked for is ['max'])" in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -136,7 +136,7 @@ def test_another_choice_of_columns_is_another_job(place):
     [
         (("--layers", "7"), "layer 7: the model has"),
         (("--layers", "first"), "give last, all, or numbers from 0"),
-        (("--pool", "median"), "pool 'median': give one or more of none, mean, max, last, first"),
+        (("--pooling", "median"), "pooling 'median': give one or more of none, mean, max, last, first"),
         (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
     ],
 )

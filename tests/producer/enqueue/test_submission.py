@@ -39,7 +39,7 @@ def queue(submission, broker_url):
 
 def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
     """However many tokens it may hold."""
-    prepared = prepare(replace(submission, pool=("mean",), shard_tokens=None, out=submission.out / "a"))
+    prepared = prepare(replace(submission, pooling=("mean",), shard_tokens=None, out=submission.out / "a"))
     assert prepared.shard_rows == SHARD_ROWS
     summary = submit(replace(prepared, shard_rows=30), queue, lambda _: None)
     assert (summary.rows, summary.shards) == (100, 4)
@@ -50,7 +50,7 @@ def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
     [
         ({"layers": "9"}, "layer 9: the model has [12]; give numbers from 0 to [01], last or all"),
         ({"layers": "top"}, "give last, all, or numbers"),
-        ({"pool": ("median",)}, "give one or more of none, mean, max, last, first"),
+        ({"pooling": ("median",)}, "give one or more of none, mean, max, last, first"),
         ({"precision": "bfloat16"}, "allowed: float32 or float16"),
     ],
 )
@@ -69,7 +69,7 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
     assert prepared.directory.job.options == {
         "format": None, "kind": "auto", "text_field": "text", "tokens_field": "tokens", "id_field": None,
         "max_row_bytes": 2**24, "follow": False, "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
-        "shard_rows": 2**16, "layers": None, "pool": ["none"], "precision": "float32",
+        "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32",
     }  # fmt: skip
     assert prepared.tokenizer is None
     assert prepared.model.config.output_dim == UNITS
@@ -82,7 +82,7 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
     same = replace(submission, flush_seconds=60, source=SourceOptions(batch_rows=7, tick_seconds=1))
     assert prepare(same).directory.job == job
     for changes in (
-        {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"}, {"pool": ("max",)},
+        {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"}, {"pooling": ("max",)},
         {"precision": "float16"},
     ):  # fmt: skip
         with pytest.raises(JobError, match="other options"):

@@ -87,7 +87,7 @@ def test_one_missing_shard_is_on_its_way_while_the_input_is_read(tmp_path, ledge
 
 def test_workers_of_every_model_are_told(directory, ledger):
     """A heartbeat's facts are shown, whichever model its worker serves."""
-    facts = {"engine": "fused", "precision": "bfloat16", "on_board": 2, "longest_seconds": 1.5}
+    facts = {"engine": "fused", "arithmetic": "bfloat16", "on_board": 2, "longest_seconds": 1.5}
     ledger.beat("host-1", {**facts, "tokens_per_second": 80_000.0, "busy_share": 0.5, "lease_seconds": 30})
     (worker,) = StatusReader(directory, ledger).read().queue.workers
     assert (worker.name, worker.model, worker.engine) == ("host-1", FINGERPRINT, "fused bfloat16")

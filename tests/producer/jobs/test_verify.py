@@ -127,7 +127,7 @@ def test_a_flipped_byte_in_a_vector_is_a_problem(directory):
     assert "damaged, or no Parquet file" in problems(directory)[path.name]
 
 
-@pytest.mark.parametrize("options", [{}, {"pool": ["none", "mean"], "precision": "float16", "with_tokens": True}])
+@pytest.mark.parametrize("options", [{}, {"pooling": ["none", "mean"], "precision": "float16", "with_tokens": True}])
 def test_any_flipped_bit_is_a_problem(tmp_path, options):
     """In a page, a page's header, the footer, its metadata or a bound in it: one bit of each byte of a file."""
     directory = finished_job(tmp_path, shards=1, options=options)
@@ -181,7 +181,7 @@ def test_another_jobs_file_is_a_problem(directory, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"pool": ["mean", "max"]}, {"layers": [0, 1], "pool": ["none", "last"], "precision": "float16"}]
+    "options", [{}, {"pooling": ["mean", "max"]}, {"layers": [0, 1], "pooling": ["none", "last"], "precision": "float16"}]
 )
 def test_whatever_a_job_stores_is_verified(tmp_path, options):
     """Layers, pooled vectors, float16."""
@@ -192,7 +192,7 @@ def test_whatever_a_job_stores_is_verified(tmp_path, options):
 @pytest.mark.parametrize(
     ("options", "wrong"),
     [
-        ({"pool": ["mean"]}, "columns: found mean, the job says outputs"),
+        ({"pooling": ["mean"]}, "columns: found mean, the job says outputs"),
         ({"layers": [0, 1]}, "columns: found outputs_0, outputs_1, the job says outputs"),
         ({"precision": "float16"}, "stored precision: found float16, the job says float32"),
     ],

@@ -83,7 +83,7 @@ def test_metadata_tells_nothing_of_the_attempt():
         "unrolled.job",
         "unrolled.libraries",
         "unrolled.model_fingerprint",
-        "unrolled.precision",
+        "unrolled.arithmetic",
         "unrolled.rows",
         "unrolled.shard",
         "unrolled.tokens",
@@ -120,7 +120,7 @@ def test_unknown_format_version_names_both():
         {"model_fingerprint": "0f"},
         {"engine": ""},
         {"job": "../x"},
-        {"precision": "float 32"},
+        {"arithmetic": "float 32"},
         {"shard": ShardId(-1, "0123456789ab")},
     ],
 )

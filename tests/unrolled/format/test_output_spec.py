@@ -10,12 +10,12 @@ from support.output_specs import THREE, specs
 
 from unrolled.errors import RequestError
 from unrolled.format.output_spec import (
-    POOLS,
+    POOLINGS,
     OutputColumn,
     OutputSpec,
     column_name,
     parse_layers,
-    parse_pool,
+    parse_pooling,
 )
 
 
@@ -26,7 +26,7 @@ def test_the_last_layer_of_each_token_is_the_default():
 
 def test_columns_stand_by_layer_and_then_by_pooling():
     """Named layers are in the columns' names; widths are the layers'."""
-    assert OutputSpec(layers=(0, 2), pool=("none", "mean")).columns(THREE) == (
+    assert OutputSpec(layers=(0, 2), pooling=("none", "mean")).columns(THREE) == (
         OutputColumn("outputs_0", 0, "none", 8),
         OutputColumn("mean_0", 0, "mean", 8),
         OutputColumn("outputs_2", 2, "none", 4),
@@ -38,7 +38,7 @@ def test_columns_stand_by_layer_and_then_by_pooling():
 def test_column_names_are_distinct(spec):
     """No two columns of a file have one name, and each says what it is."""
     columns = spec.columns(THREE)
-    assert len({column.name for column in columns}) == len(columns) == len(spec.pool) * len(spec.layers or (2,))
+    assert len({column.name for column in columns}) == len(columns) == len(spec.pooling) * len(spec.layers or (2,))
     assert all(column.per_token == column.name.startswith("outputs") for column in columns)
 
 
@@ -58,12 +58,12 @@ BAD = [
     {"layers": ("0",)},
     {"layers": tuple(range(65))},
     {"layers": 0},
-    {"pool": ()},
-    {"pool": ("mean", "none")},
-    {"pool": ("mean", "mean")},
-    {"pool": ("median",)},
-    {"pool": "mean"},
-    {"pool": (["mean"],)},
+    {"pooling": ()},
+    {"pooling": ("mean", "none")},
+    {"pooling": ("mean", "mean")},
+    {"pooling": ("median",)},
+    {"pooling": "mean"},
+    {"pooling": (["mean"],)},
     {"precision": "bfloat16"},
     {"precision": ["float32"]},
     {"precision": None},
@@ -83,7 +83,7 @@ def test_anything_else_is_refused(bad):
 
 @given(
     st.dictionaries(
-        st.sampled_from(["layers", "pool", "precision", "with_tokens"]),
+        st.sampled_from(["layers", "pooling", "precision", "with_tokens"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
@@ -99,7 +99,7 @@ def test_hostile_options_raise_nothing_else(options):
 def test_options_that_are_missing_are_named():
     """An older or foreign manifest is refused, not guessed at."""
     with pytest.raises(RequestError, match="lack layers, precision"):
-        OutputSpec.from_options({"pool": ["none"], "with_tokens": False})
+        OutputSpec.from_options({"pooling": ["none"], "with_tokens": False})
 
 
 def test_a_layer_that_the_model_lacks_is_refused():
@@ -125,13 +125,13 @@ def test_other_layers_are_refused(text):
 
 def test_poolings_as_users_name_them():
     """Several options, several in one, doubled, in any order."""
-    assert parse_pool(["max,none", "mean", "max"]) == ("none", "mean", "max")
+    assert parse_pooling(["max,none", "mean", "max"]) == ("none", "mean", "max")
     for bad in (["median"], [""], ["mean,"], ["mean", "x"], []):
         with pytest.raises(RequestError, match="one or more of none, mean, max, last, first"):
-            parse_pool(bad)
+            parse_pooling(bad)
 
 
 def test_a_column_s_name():
     """Named after the pooling; a vector for each token is outputs."""
-    assert [column_name(pool) for pool in POOLS] == ["outputs", "mean", "max", "last", "first"]
+    assert [column_name(pool) for pool in POOLINGS] == ["outputs", "mean", "max", "last", "first"]
     assert (column_name("none", 0), column_name("mean", 12)) == ("outputs_0", "mean_12")

@@ -47,11 +47,11 @@ def chosen(model, **changes):
 
 @BUILT
 def test_the_fused_engine_serves_where_there_is_no_gpu(model, monkeypatch, tmp_path):
-    """At either precision, with the threads that were asked for."""
+    """At either arithmetic, with the threads that were asked for."""
     monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
-    assert (chosen(model).name, chosen(model).precision) == ("fused", "float32")
+    assert (chosen(model).name, chosen(model).arithmetic) == ("fused", "float32")
     half = chosen(model, arithmetic="bfloat16", threads=1)
-    assert (half.name, half.precision) == ("fused", "bfloat16")
+    assert (half.name, half.arithmetic) == ("fused", "bfloat16")
     assert "1 thread" in half.description
 
 
@@ -64,7 +64,7 @@ def test_tensorflow_serves_on_a_gpu(model):
 @BUILT
 @pytest.mark.usefixtures("gpu")
 def test_a_wish_goes_before_the_gpu(model):
-    """By engine, or by a precision that TensorFlow's engine hasn't."""
+    """By engine, or by a arithmetic that TensorFlow's engine hasn't."""
     assert chosen(model, engine="fused").name == "fused"
     assert chosen(model, arithmetic="bfloat16").name == "fused"
 
@@ -99,7 +99,7 @@ def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
 
 @BUILT
 def test_the_other_engine_serves_where_one_cannot(model, tmp_path, monkeypatch, caplog):
-    """With a line that says why; for a wish, of an engine or of its precision, there is no substitute."""
+    """With a line that says why; for a wish, of an engine or of its arithmetic, there is no substitute."""
     monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
     monkeypatch.setattr(FusedEngine, "why_not", staticmethod(lambda config: f"no {config.describe_layers()} here"))
     why = f"no {model.config.describe_layers()} here"
@@ -122,7 +122,7 @@ def test_the_fused_engine_has_every_kind(config):
 @pytest.mark.parametrize("engine", [pytest.param("fused", marks=BUILT), "tensorflow"])
 def test_each_engine_computes_the_model(model, engine):
     """Whichever it is, all outputs are written."""
-    columns = OutputSpec(pool=("none", "mean")).columns(model.config)
+    columns = OutputSpec(pooling=("none", "mean")).columns(model.config)
     outputs = [np.full((rows, model.config.output_dim), np.nan, np.float32) for rows in (3, 1)]
     chosen(model, engine=engine).compute([Ragged(np.ones(3, np.int32), np.array([0, 3]))], [outputs], columns)
     assert np.isfinite(np.concatenate(outputs)).all()

@@ -19,7 +19,7 @@ from worker.engines.tensorflow import layer_by_layer
 from worker.engines.tensorflow.buckets import CHUNK, FEWEST_ROWS, WHOLE
 from worker.engines.tensorflow.engine import TensorFlowEngine
 
-POOLS = ("none", "mean", "max", "last", "first")
+POOLINGS = ("none", "mean", "max", "last", "first")
 WITHOUT_KERNEL = library.why_unavailable()
 
 
@@ -42,7 +42,7 @@ def expected(config, weights, columns, rows):
     """What NumPy has for each column of one shard."""
     states = [layer_states(config, weights, row) for row in rows]
     return [
-        np.vstack([np.empty((0, each.width)), *(expected_column(of_row[each.layer], each.pool) for of_row in states)])
+        np.vstack([np.empty((0, each.width)), *(expected_column(of_row[each.layer], each.pooling) for of_row in states)])
         for each in columns
     ]
 
@@ -60,7 +60,7 @@ def random_rows(config, lengths, seed=0):
 
 
 def all_columns(config):
-    return OutputSpec(layers=tuple(range(len(config.layers))), pool=POOLS).columns(config)
+    return OutputSpec(layers=tuple(range(len(config.layers))), pooling=POOLINGS).columns(config)
 
 
 def assert_equals_numpy(directory, weights, shards, columns):
@@ -138,7 +138,7 @@ def test_a_mean_is_of_the_same_bits_however_wide_the_batch(tmp_path):
     """Forward layers alone: rows that end in the middle of chunks, beside longer ones."""
     config = KINDS["stacked"]
     engine = TensorFlowEngine(save_model(tmp_path, config, random_weights(config, 3)), device="cpu")
-    columns = OutputSpec(pool=("mean", "max")).columns(config)
+    columns = OutputSpec(pooling=("mean", "max")).columns(config)
     rows = random_rows(config, range(1, 3 * CHUNK, 7))
     (together,) = compute(engine, columns, ragged(rows))
     for number, row in enumerate(rows):
@@ -152,7 +152,7 @@ def test_a_row_beyond_the_memory_is_refused(tmp_path, monkeypatch):
     directory = save_model(tmp_path, config, random_weights(config, 3))
     engine = TensorFlowEngine(directory, device="cpu")
     monkeypatch.setattr(layer_by_layer, "MOST_BYTES", 4 * (10 + 6) * (WHOLE + 10))
-    columns = OutputSpec(pool=("mean",)).columns(config)
+    columns = OutputSpec(pooling=("mean",)).columns(config)
     compute(engine, columns, ragged(random_rows(config, (WHOLE + 10, 3, WHOLE + 9))))
     with pytest.raises(
         RequestError, match=r"a row of 1,035 tokens can't be .*: at most 1,034 tokens of .*; cut the row"

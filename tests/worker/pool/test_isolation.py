@@ -22,7 +22,7 @@ COLUMNS = per_token(UNITS)
 class Fragile:
     """Computes rows, raises for any whose first token is listed, and counts its calls."""
 
-    name, precision, description = "fragile", "float32", ""
+    name, arithmetic, description = "fragile", "float32", ""
 
     def __init__(self, bad=(), *, error=ValueError, on_any=False):
         self.bad, self.error, self.on_any, self.calls = set(bad), error, on_any, 0

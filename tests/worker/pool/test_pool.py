@@ -27,7 +27,7 @@ COLUMNS = per_token(UNITS)
 class Recorder:
     """Computes checksums, notes the shards of each call, and waits at a gate where there is one."""
 
-    name, precision, description = "recorder", "float32", ""
+    name, arithmetic, description = "recorder", "float32", ""
 
     def __init__(self, error=None, bad=()):
         self.error, self.bad = error, set(bad)

@@ -200,19 +200,19 @@ def test_a_token_that_the_model_does_not_know_makes_a_dead_shard(site, parts):
     assert site.calls() == []
 
 
-@pytest.mark.parametrize("pool", [["mean"], ["none", "max", "first"], ["mean", "max", "last", "first"]])
-def test_what_the_job_stores_is_published(site, parts, pool):
+@pytest.mark.parametrize("pooling", [["mean"], ["none", "max", "first"], ["mean", "max", "last", "first"]])
+def test_what_the_job_stores_is_published(site, parts, pooling):
     """Every column of every row, and the token ids where they are asked for."""
     rows = make_rows(5)
-    directory = site.enqueue(rows, rows_per_shard=5, pool=pool, layers=[0], with_tokens=True)
+    directory = site.enqueue(rows, rows_per_shard=5, pooling=pooling, layers=[0], with_tokens=True)
     assert parts.service.handle(directory.key, only_shard(directory)) == "published"
     found = list(open_dataset(directory.path))
     assert [row.id for row in found] == [row.id for row in rows]
     for row, source in zip(found, rows, strict=True):
         states = expected_outputs(source.tokens, UNITS)
         assert row.tokens.tolist() == source.tokens.tolist()
-        assert set(row.vectors) == {column_name(name, 0) for name in pool}
-        for name in pool:
+        assert set(row.vectors) == {column_name(name, 0) for name in pooling}
+        for name in pooling:
             expected = states if name == "none" else expected_pooled(states, name)
             np.testing.assert_array_equal(row[column_name(name, 0)], expected)
     assert verify_job(directory).problems == ()
@@ -222,7 +222,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
     """Their shards wait together and go into the engine apart."""
     rows = make_rows(4)
     plain = site.enqueue(rows, rows_per_shard=1, name="plain")
-    pooled = site.enqueue(rows, rows_per_shard=1, name="pooled", pool=["mean"])
+    pooled = site.enqueue(rows, rows_per_shard=1, name="pooled", pooling=["mean"])
     with ThreadPoolExecutor(8) as threads, worker_parts(site, site.with_plan(gate=str(site.gate))) as parts:
         futures = [
             in_background(threads, parts, directory, shard)
@@ -240,8 +240,8 @@ def test_jobs_that_store_other_things_share_a_worker(site):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"pool": "mean"}, "pool is 'mean'; allowed: one or more of none, mean"),
-        ({"pool": [["mean"]] * 10_000}, "allowed: one or more of none, mean"),
+        ({"pooling": "mean"}, "pooling is 'mean'; allowed: one or more of none, mean"),
+        ({"pooling": [["mean"]] * 10_000}, "allowed: one or more of none, mean"),
         ({"layers": [10**30]}, "allowed: None"),
         ({"layers": [1]}, "layer 1 is asked for, the model has 1"),
         ({"precision": {"float32": 1}}, "allowed: float32 or float16"),
@@ -258,11 +258,11 @@ def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):
     assert site.calls() == []
 
 
-@pytest.mark.parametrize(("pool", "together"), [(["none"], 1), (["mean"], 2), (["none", "mean"], 1)])
-def test_the_budget_counts_what_the_columns_weigh(site, pool, together):
+@pytest.mark.parametrize(("pooling", "together"), [(["none"], 1), (["mean"], 2), (["none", "mean"], 1)])
+def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
     """Two shards of 600 KiB in vectors of tokens don't fit into 1 MiB; their pooled vectors are 16 bytes a row."""
     rows = [Row("rows", number, f"rows#{number}", np.ones(38_400, np.int32)) for number in range(2)]
-    directory = site.enqueue(rows, rows_per_shard=1, pool=pool)
+    directory = site.enqueue(rows, rows_per_shard=1, pooling=pooling)
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(2) as threads, worker_parts(site, plan, memory_budget=2**20) as parts:
         futures = [in_background(threads, parts, directory, shard) for shard in sorted(directory.waiting())]

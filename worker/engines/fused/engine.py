@@ -35,7 +35,7 @@ class FusedEngine:
 
     Attributes:
         name: "fused".
-        precision: "float32", or "bfloat16" for weights, inputs and states entering products (sums and cell
+        arithmetic: "float32", or "bfloat16" for weights, inputs and states entering products (sums and cell
             states stay float32).
         isa: the instruction set taken.
         threads: how many work on a pool.
@@ -47,12 +47,12 @@ class FusedEngine:
 
     name = "fused"
 
-    def __init__(self, model: ModelDirectory, precision: str = "float32", threads: int | None = None) -> None:
+    def __init__(self, model: ModelDirectory, arithmetic: str = "float32", threads: int | None = None) -> None:
         """Load and pack a model's weights.
 
         Args:
             model: where the weights are.
-            precision: "float32" or "bfloat16".
+            arithmetic: "float32" or "bfloat16".
             threads: how many work on a pool; None for the processors that this process may use.
 
         Raises:
@@ -60,14 +60,14 @@ class FusedEngine:
             ModelError: the weights don't fit the configuration, or `why_not` has a reason.
             MemoryError: the packed weights don't fit into memory.
         """
-        if precision not in ("float32", "bfloat16"):
-            raise RequestError(f"precision is {precision!r}; the fused engine has float32 and bfloat16")
+        if arithmetic not in ("float32", "bfloat16"):
+            raise RequestError(f"arithmetic is {arithmetic!r}; the fused engine has float32 and bfloat16")
         if threads is not None and threads < 1:
             raise RequestError(f"threads is {threads}; at least 1 is needed, or leave it out for all processors")
         if reason := self.why_not(model.config):
             raise ModelError(reason)
         self._library = library.load()
-        self.precision = precision
+        self.arithmetic = arithmetic
         self.threads = usable_cpus() if threads is None else threads
         self.stats: dict[str, float] = {}
         self._layer_dims = model.config.layer_dims
@@ -75,7 +75,7 @@ class FusedEngine:
         self._release = weakref.finalize(self, self._library.unrolled_engine_free, self._engine)
         self.isa, native = self._kernel()
         self.description = (
-            f"fused engine: {self.isa}, {precision}{'' if native else ' (emulated)'}, "
+            f"fused engine: {self.isa}, {arithmetic}{'' if native else ' (emulated)'}, "
             f"{self.threads} thread{'s' if self.threads > 1 else ''}, {model.config.describe_layers()}, "
             f"first layer's input {'from a table' if has_table else 'computed'}"
         )
@@ -122,13 +122,13 @@ class FusedEngine:
         }
 
     def _kernel(self) -> tuple[str, bool]:
-        """The instruction set taken, and whether it has the precision's own arithmetic."""
+        """The instruction set taken, and whether it has the arithmetic's own arithmetic."""
         native, forced = ctypes.c_int32(), library.forced_isa()
-        isa = self._library.unrolled_kernel_isa(forced, int(self.precision == "bfloat16"), ctypes.byref(native))
+        isa = self._library.unrolled_kernel_isa(forced, int(self.arithmetic == "bfloat16"), ctypes.byref(native))
         if isa is None:
             raise BrokenWorkerError(
                 f"{library.ISA_VARIABLE} asks for {(forced or b'').decode()}, which this processor lacks "
-                f"in {self.precision}; allowed here: {', '.join(library.available_isas(self.precision))}"
+                f"in {self.arithmetic}; allowed here: {', '.join(library.available_isas(self.arithmetic))}"
             )
         return isa.decode(), bool(native.value)
 
@@ -139,7 +139,7 @@ class FusedEngine:
         engine, has_table = ctypes.c_void_p(), ctypes.c_int32()
         status = self._library.unrolled_engine_new(
             library.forced_isa(),
-            int(self.precision == "bfloat16"),
+            int(self.arithmetic == "bfloat16"),
             self.threads,
             TABLE_BYTES,
             VECTOR_BYTES,

@@ -49,7 +49,7 @@ class TensorFlowEngine:
 
     Attributes:
         name: "tensorflow".
-        precision: "float32"; TF32 is off, on a GPU too.
+        arithmetic: "float32"; TF32 is off, on a GPU too.
         description: the path taken, and why.
         real_steps: tokens computed so far.
         padded_steps: the same with padding and fillers; 1 - real_steps / padded_steps is padding's share.
@@ -66,7 +66,7 @@ class TensorFlowEngine:
     """
 
     name = "tensorflow"
-    precision = "float32"
+    arithmetic = "float32"
 
     def __init__(
         self,

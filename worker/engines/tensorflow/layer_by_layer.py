@@ -122,7 +122,7 @@ class LayerByLayer:
             if column.layer != number:
                 continue
             if not column.per_token:
-                store.put_rows(index, numbers, np.stack([pool_row(column.pool, part) for part in parts]))
+                store.put_rows(index, numbers, np.stack([pool_row(column.pooling, part) for part in parts]))
                 continue
             for row, part in zip(numbers, parts, strict=True):
                 store.put_tokens(index, row[None], 0, store.lengths[row[None]], part[None])

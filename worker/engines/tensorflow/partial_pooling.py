@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 Partial = NDArray[np.float64] | NDArray[np.float32]
 
 
-def first_partial(pool: str, found: NDArray[np.float32]) -> Partial:
+def first_partial(pooling: str, found: NDArray[np.float32]) -> Partial:
     """What the first chunk of some rows gives; `found` is (rows, width): sums for "mean", else the vectors."""
-    return found.astype(np.float64) if pool == "mean" else found
+    return found.astype(np.float64) if pooling == "mean" else found
 
 
-def next_partial(pool: str, before: Partial, found: NDArray[np.float32]) -> Partial:
+def next_partial(pooling: str, before: Partial, found: NDArray[np.float32]) -> Partial:
     """The same after another chunk of these rows."""
-    match pool:
+    match pooling:
         case "mean":
             return before + found
         case "max":
@@ -29,21 +29,21 @@ def next_partial(pool: str, before: Partial, found: NDArray[np.float32]) -> Part
             return found
 
 
-def finish(pool: str, partial: Partial, lengths: NDArray[np.int64]) -> NDArray[np.float32]:
+def finish(pooling: str, partial: Partial, lengths: NDArray[np.int64]) -> NDArray[np.float32]:
     """The pooled vectors, float32 (rows, width), of rows of these lengths."""
-    if pool == "mean":
+    if pooling == "mean":
         return (partial / lengths[:, None]).astype(np.float32)
     # Adding 0 makes -0 to 0: which of the two the greatest is depends on the order.
     return (partial + np.float32(0)).astype(np.float32, copy=False)
 
 
-def pool_row(pool: str, states: NDArray[np.float32]) -> NDArray[np.float32]:
+def pool_row(pooling: str, states: NDArray[np.float32]) -> NDArray[np.float32]:
     """The pooled vector (width,) of a whole row's states (tokens, width), at least one."""
     vector: NDArray[np.float32]
-    if pool == "mean":
+    if pooling == "mean":
         vector = states.mean(axis=0, dtype=np.float64).astype(np.float32)
-    elif pool == "max":
+    elif pooling == "max":
         vector = states.max(axis=0) + np.float32(0)
     else:
-        vector = states[0 if pool == "first" else -1]
+        vector = states[0 if pooling == "first" else -1]
     return vector

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 KERNELS = (
     []
     if library.why_unavailable()
-    else [(isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)]
+    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
 )
 # Largest absolute error of one gate: sigmoid, tanh.
 GATE_BOUND = {"float32": 3e-7, "bfloat16": 1.5e-4}
@@ -25,12 +25,12 @@ def sigmoid(x):
 
 
 def cell_update(kernel, i, f, g, o, cell):
-    isa, precision = kernel
+    isa, arithmetic = kernel
     arrays = [np.ascontiguousarray(np.broadcast_to(a, i.shape), np.float32) for a in (i, f, g, o, cell)]
     cell_out, hidden_out = np.empty(i.shape, np.float32), np.empty(i.shape, np.float32)
     addresses = [a.ctypes.data for a in (*arrays, cell_out, hidden_out)]
     assert (
-        library.load().unrolled_cell_update(isa.encode(), int(precision == "bfloat16"), i.size, *addresses)
+        library.load().unrolled_cell_update(isa.encode(), int(arithmetic == "bfloat16"), i.size, *addresses)
         == library.OK
     )
     return cell_out, hidden_out
@@ -104,21 +104,21 @@ def test_gates(kernel):
 @pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
 def test_layers_deeper_than_a_run(kernel, tmp_path, monkeypatch):
     """Sums that are kept in memory between the runs of a deep panel go on where they were."""
-    isa, precision = kernel
+    isa, arithmetic = kernel
     monkeypatch.setenv("UNROLLED_ISA", isa)
     config = ModelConfig.stacked(vocab_size=50, max_length=4, num_lstm_units=520, num_lstm_layers=2, embedding_dim=4)
     weights = trained_like(config, 5)
-    engine = FusedEngine(save_model(tmp_path, config, weights), precision, threads=1)
+    engine = FusedEngine(save_model(tmp_path, config, weights), arithmetic, threads=1)
     rows = np.random.default_rng(6).permutation(50)[:48].reshape(16, 3) + 1  # more than a tile
     output = np.empty((rows.size, 520), np.float32)
     shard = Ragged(rows.ravel().astype(np.int32), np.arange(0, rows.size + 1, 3))
     engine.compute([shard], [[output]], OutputSpec().columns(config))
     exact = np.concatenate([exact_rows(weights, config, row) for row in rows])
-    assert np.abs(output - exact).max() < {"float32": 1e-6, "bfloat16": 1e-3}[precision]
+    assert np.abs(output - exact).max() < {"float32": 1e-6, "bfloat16": 1e-3}[arithmetic]
     assert np.abs(exact).max() > 0.05
 
 
-@pytest.mark.parametrize("isa", [isa for isa, precision in KERNELS if precision == "float32"])
+@pytest.mark.parametrize("isa", [isa for isa, arithmetic in KERNELS if arithmetic == "float32"])
 @pytest.mark.parametrize("weights_of", [new_weights, trained_like])
 def test_float32_rows_of_1000_tokens(isa, weights_of, tmp_path, monkeypatch):
     """Float32 stays within 1e-5 of the exact result over 1,000 tokens."""
@@ -130,7 +130,7 @@ def test_float32_rows_of_1000_tokens(isa, weights_of, tmp_path, monkeypatch):
     assert np.abs(compute(engine, config, tokens) - exact_rows(weights, config, tokens)).max() < 1e-5
 
 
-@pytest.mark.parametrize("isa", [isa for isa, precision in KERNELS if precision == "bfloat16"])
+@pytest.mark.parametrize("isa", [isa for isa, arithmetic in KERNELS if arithmetic == "bfloat16"])
 def test_bfloat16_rows_of_1000_tokens(isa, tmp_path, monkeypatch):
     """Bfloat16 stays within 0.02 of the exact values, and within 1e-4 of their direction."""
     monkeypatch.setenv("UNROLLED_ISA", isa)

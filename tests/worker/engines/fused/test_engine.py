@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 KERNELS = (
     []
     if library.why_unavailable()
-    else [(isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)]
+    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
 )
 VOCAB, UNITS, LAYERS = 9, 20, 2
 COLUMNS = (OutputColumn("outputs", LAYERS - 1, "none", UNITS),)
@@ -74,13 +74,13 @@ def model_of(tmp_path_factory):
 @pytest.fixture(scope="module", params=KERNELS, ids="-".join)
 def engines(request, model_of):
     """One model on 1, 2 and 5 threads, and with its first layer computed in place of looked up."""
-    isa, precision = request.param
+    isa, arithmetic = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNROLLED_ISA", isa)
         model = model_of()
-        threaded = [FusedEngine(model, precision, threads) for threads in (1, 2, 5)]
+        threaded = [FusedEngine(model, arithmetic, threads) for threads in (1, 2, 5)]
         patch.setattr(fused, "TABLE_BYTES", 0)
-        return threaded, [FusedEngine(model, precision, threads) for threads in (1, 2)]
+        return threaded, [FusedEngine(model, arithmetic, threads) for threads in (1, 2)]
 
 
 row_lists = st.lists(st.lists(st.integers(1, VOCAB), max_size=25), max_size=80)
@@ -108,10 +108,10 @@ def test_same_bytes_in_any_company(engines, rows, data):
 @pytest.mark.parametrize(("units", "layers"), [(1, 1), (16, 3), (33, 2), (700, 2), (1400, 1)])
 def test_same_bytes_at_any_width(kernel, units, layers, model_of, monkeypatch):
     """Widths off the panel, and depths that are passed in several runs, change nothing of that."""
-    isa, precision = kernel
+    isa, arithmetic = kernel
     monkeypatch.setenv("UNROLLED_ISA", isa)
     model = model_of(units, layers)
-    engine, columns = FusedEngine(model, precision, 2), last_layer(model)
+    engine, columns = FusedEngine(model, arithmetic, 2), last_layer(model)
     random = np.random.default_rng(units)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in (1, 2, 3, 5, 8, 4, 4, 4)]
     wanted = compute(engine, rows, columns)
@@ -168,10 +168,10 @@ def test_several_shards_and_unaligned_outputs(model_of):
 @pytest.mark.parametrize("units", [48, 20])
 def test_outputs_that_begin_on_a_line_or_off_it(kernel, units, model_of, monkeypatch):
     """Vectors that are whole lines take another way to memory: the same bytes arrive, and nothing beside them."""
-    isa, precision = kernel
+    isa, arithmetic = kernel
     monkeypatch.setenv("UNROLLED_ISA", isa)
     model = model_of(units)
-    engine, rows = FusedEngine(model, precision, 2), ragged([[1, 2, 3], [1, 2], [4], [5, 6, 7, 8], [9], [2], [3], [4]])
+    engine, rows = FusedEngine(model, arithmetic, 2), ragged([[1, 2, 3], [1, 2], [4], [5, 6, 7, 8], [9], [2], [3], [4]])
     count, line = len(rows.values) * units, 16
     memory = np.empty(count + 3 * line, np.float32)
     found = []
@@ -306,7 +306,7 @@ def test_what_an_engine_can_not_be(model_of, monkeypatch):
 
 
 def test_description_tells_the_path(model_of, monkeypatch):
-    """The line for the log names instruction set, precision and threads."""
+    """The line for the log names instruction set, arithmetic and threads."""
     monkeypatch.setenv("UNROLLED_ISA", "portable")
     assert FusedEngine(model_of(), "bfloat16", 3).description == (
         "fused engine: portable, bfloat16 (emulated), 3 threads, 2 x lstm 20 on an embedding of 3, "

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from support import reference
 from support.model_configs import model_configs
 
-from unrolled.format.output_spec import POOLS, OutputSpec
+from unrolled.format.output_spec import POOLINGS, OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 KERNELS = (
     []
     if library.why_unavailable()
-    else [(isa, precision) for precision in ("float32", "bfloat16") for isa in library.available_isas(precision)]
+    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
 )
 VOCAB = 6
 STACKS = {
@@ -97,7 +97,7 @@ def largest_error(config, weights, rows, columns, found):
     for row, arrays in zip(rows, found, strict=True):
         states = reference.layer_states(config, weights, row)
         for column, array in zip(columns, arrays, strict=True):
-            exact = reference.column(states[column.layer], column.pool)
+            exact = reference.column(states[column.layer], column.pooling)
             worst.append(np.abs(exact - array).max(initial=0))
     return max(worst, key=lambda error: (np.isnan(error), error))
 
@@ -107,8 +107,8 @@ def specs(draw, config):
     """What a job may store of a model."""
     count = len(config.layers)
     layers = draw(st.none() | st.sets(st.integers(0, count - 1), min_size=1).map(lambda s: tuple(sorted(s))))
-    pool = draw(st.sets(st.sampled_from(POOLS), min_size=1))
-    return OutputSpec(layers, tuple(name for name in POOLS if name in pool))
+    pooling = draw(st.sets(st.sampled_from(POOLINGS), min_size=1))
+    return OutputSpec(layers, tuple(name for name in POOLINGS if name in pooling))
 
 
 @pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
@@ -151,7 +151,7 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
     directory, weights = model(config, scale=0.25)
     random = np.random.default_rng(0)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in (200, 150, 0, 1, 2, 17)]
-    columns = OutputSpec(tuple(range(len(layers))), POOLS).columns(config)
+    columns = OutputSpec(tuple(range(len(layers))), POOLINGS).columns(config)
     found = compute(FusedEngine(directory, kernel[1], 2), rows, columns)
     assert largest_error(config, weights, rows, columns, found) < (1e-5 if kernel[1] == "float32" else 0.05)
 
@@ -169,7 +169,7 @@ def test_processors_agree(name, scale, monkeypatch):
     directory, _ = model(config, scale=scale)  # of 60, exponents beyond both caps
     random = np.random.default_rng(3)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in random.integers(0, 40, 60)]
-    columns = OutputSpec(tuple(range(len(layers))), POOLS).columns(config)
+    columns = OutputSpec(tuple(range(len(layers))), POOLINGS).columns(config)
     found = []
     for isa in ("avx2", "avx512"):
         monkeypatch.setenv("UNROLLED_ISA", isa)
@@ -186,7 +186,7 @@ def test_threads_share_one_large_pool(name, monkeypatch):
     random = np.random.default_rng(5)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in (*random.integers(0, 30, 800), 2_000, 1_500)]
     rows += [[*row[: len(row) // 2], 3] for row in rows[:300]] + rows[:100]
-    columns = OutputSpec((0, len(layers) - 1), POOLS).columns(config)
+    columns = OutputSpec((0, len(layers) - 1), POOLINGS).columns(config)
     wanted = compute(FusedEngine(directory, threads=1), rows, columns)
     monkeypatch.setattr(fused, "VECTOR_BYTES", 100_000)
     for threads in (2, 3, 8):
@@ -223,17 +223,17 @@ def test_layers_that_nobody_asks_for_are_not_computed():
 
 
 @pytest.mark.parametrize(
-    ("layers", "pool", "mebibytes"),
+    ("layers", "pooling", "mebibytes"),
     [
         ([LayerConfig(8)], ("mean", "max", "last", "first"), 32),
         # What the lower layer hands on: 16 floats a token.
         ([LayerConfig(8, direction="bidirectional"), LayerConfig(4, direction="bidirectional")], ("mean",), 61 + 64),
     ],
 )
-def test_row_of_a_million_tokens_in_bounded_memory(layers, pool, mebibytes):
+def test_row_of_a_million_tokens_in_bounded_memory(layers, pooling, mebibytes):
     """Pooled columns take no memory for each token; a bidirectional layer that one reads takes its outputs'."""
     config = ModelConfig(VOCAB, 9, 2, tuple(layers))
-    engine, columns = FusedEngine(model(config)[0], threads=2), OutputSpec(pool=pool).columns(config)
+    engine, columns = FusedEngine(model(config)[0], threads=2), OutputSpec(pooling=pooling).columns(config)
     tokens = np.random.default_rng(0).integers(1, VOCAB + 1, 1_000_000).astype(np.int32)
     shard, outputs = Ragged(tokens, np.array([0, len(tokens)])), [np.empty((1, c.width), np.float32) for c in columns]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -248,4 +248,4 @@ def test_it_has_every_kind():
     """No model is left to the other engine."""
     config = ModelConfig(VOCAB, 9, None, (LayerConfig(3), LayerConfig(4, "gru", reset="before")))
     assert FusedEngine.why_not(config) is None
-    assert FusedEngine.why_not(config, OutputSpec(pool=POOLS).columns(config)) is None
+    assert FusedEngine.why_not(config, OutputSpec(pooling=POOLINGS).columns(config)) is None

@@ -84,7 +84,7 @@ def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
         assert np.abs(states).max() > 0.1
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "tokens",
     [
@@ -98,11 +98,11 @@ def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
         ),
     ],
 )
-def test_a_long_row_in_a_pool_of_short_ones(tokens, precision, tmp_path):
+def test_a_long_row_in_a_pool_of_short_ones(tokens, arithmetic, tmp_path):
     """What is held beside the outputs doesn't grow with it, and its bytes are those that its parts begin with."""
     units = 64
     config = ModelConfig.stacked(50, tokens, units, 2, 8)
-    engine = FusedEngine(save_model(tmp_path, config, new_weights(config, 1)), precision, threads=2)
+    engine = FusedEngine(save_model(tmp_path, config, new_weights(config, 1)), arithmetic, threads=2)
     random = np.random.default_rng(0)
     lengths = [tokens, *random.integers(0, 40, 300)]
     values = random.integers(1, 51, sum(lengths)).astype(np.int32)

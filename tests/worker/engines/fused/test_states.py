@@ -17,9 +17,9 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 VOCABULARY = 30
 
 
-def make_engine(path, units, threads, precision="float32"):
+def make_engine(path, units, threads, arithmetic="float32"):
     config = ModelConfig.stacked(VOCABULARY, 200, units, 2, 4)
-    return FusedEngine(save_model(path, config, new_weights(config, 1)), precision, threads), config
+    return FusedEngine(save_model(path, config, new_weights(config, 1)), arithmetic, threads), config
 
 
 def compute(engine, rows, columns):
@@ -37,11 +37,11 @@ def compute(engine, rows, columns):
     ]
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_levels_of_many_blocks(precision, tmp_path):
+@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+def test_levels_of_many_blocks(arithmetic, tmp_path):
     """Thousands of rows over many levels, handed from thread to thread, have the bytes that few of them have."""
-    engine, config = make_engine(tmp_path, 9, 5, precision)
-    columns = OutputSpec(pool=("none", "mean")).columns(config)
+    engine, config = make_engine(tmp_path, 9, 5, arithmetic)
+    columns = OutputSpec(pooling=("none", "mean")).columns(config)
     random = np.random.default_rng(2)
     # The longest rows sort last, so that one thread is left with all of their levels.
     lengths = np.concatenate((random.integers(1, 12, 6_000), random.integers(100, 160, 2_000)))
@@ -52,7 +52,7 @@ def test_levels_of_many_blocks(precision, tmp_path):
     for first in range(0, len(rows), 400):
         few = rows[first : first + 7]
         assert found[first : first + 7] == compute(engine, few, columns)
-    one, _ = make_engine(tmp_path / "one", 9, 1, precision)
+    one, _ = make_engine(tmp_path / "one", 9, 1, arithmetic)
     assert found == compute(one, rows, columns)
 
 
@@ -67,7 +67,7 @@ from worker.engines.fused.engine import FusedEngine
 
 directory = open_model(Path(sys.argv[1]))
 engine = FusedEngine(directory, threads=2)
-columns = OutputSpec(pool=(sys.argv[2],)).columns(directory.config)
+columns = OutputSpec(pooling=(sys.argv[2],)).columns(directory.config)
 values = np.random.default_rng(0).integers(1, {vocabulary} + 1, 6 * {rows}, np.int32)
 shard = Ragged(values, np.arange(0, values.size + 1, 6, dtype=np.int64))
 output = np.ones((columns[0].vectors(shard.rows, values.size), columns[0].width), np.float32)
@@ -78,12 +78,12 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 """
 
 
-@pytest.mark.parametrize("pool", ["mean", "none"])
-def test_states_of_a_large_pool(pool, tmp_path):
+@pytest.mark.parametrize("pooling", ["mean", "none"])
+def test_states_of_a_large_pool(pooling, tmp_path):
     """A thread's states stay near 28 MiB, pooled or not, where those of all the rows would take over 100."""
     make_engine(tmp_path, 256, 2)
     done = subprocess.run(
-        [sys.executable, "-c", PEAK.format(vocabulary=VOCABULARY, rows=30_000), str(tmp_path), pool],
+        [sys.executable, "-c", PEAK.format(vocabulary=VOCABULARY, rows=30_000), str(tmp_path), pooling],
         capture_output=True,
         text=True,
         check=False,

@@ -200,7 +200,7 @@ def test_description_tells_path_and_reason(directory):
     counts = engine._limits.row_counts
     size = f"batches of {counts[0]} to {counts[-1]} rows and up to 5,000 padded tokens"
     assert engine.description == f"{version}, {path}, 2 x lstm 33 on an embedding of 5, {size}"
-    assert (engine.name, engine.precision) == ("tensorflow", "float32")
+    assert (engine.name, engine.arithmetic) == ("tensorflow", "float32")
 
 
 def test_options_are_checked_at_start(directory):

@@ -32,7 +32,7 @@ def test_cudnn_gets_what_it_has(kind, passes, monkeypatch):
     monkeypatch.setattr(keras_rnn, "_is_gpu_available", lambda: True)
     config = KINDS[kind]
     stack = Stack(config, random_weights(config, 1), cudnn=True)
-    graph = stack.function(OutputSpec(pool=("none", "mean")).columns(config)).get_concrete_function().graph
+    graph = stack.function(OutputSpec(pooling=("none", "mean")).columns(config)).get_concrete_function().graph
     assert [operation.type for operation in graph.get_operations()].count("CudnnRNNV3") == passes
 
 

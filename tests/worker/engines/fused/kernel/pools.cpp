@@ -55,7 +55,7 @@ struct Pool {
     outputs.clear();
     addresses.clear();
     for (const Column& column : columns) {
-      const bool per_token = column.pool == unrolled::Pool::none;
+      const bool per_token = column.pooling == unrolled::Pooling::none;
       const std::int64_t count = per_token ? static_cast<std::int64_t>(values.size()) : rows();
       outputs.emplace_back(static_cast<std::size_t>(count * width(engine, column)), NAN);
     }
@@ -81,7 +81,7 @@ void check_alone(const Pool& pool, std::size_t r, const std::vector<std::int32_t
   single.add(row);
   single.compute(alone, columns);
   for (std::size_t c = 0; c < columns.size(); ++c) {
-    const bool per_token = columns[c].pool == unrolled::Pool::none;
+    const bool per_token = columns[c].pooling == unrolled::Pooling::none;
     const std::int64_t first = per_token ? pool.offsets[r] : static_cast<std::int64_t>(r);
     const float* const found = pool.outputs[c].data() + first * Pool::width(alone, columns[c]);
     const std::vector<float>& wanted = single.outputs[c];
@@ -93,11 +93,11 @@ void check_alone(const Pool& pool, std::size_t r, const std::vector<std::int32_t
 void run_pools(Engine& engine, Engine& alone, std::int64_t vocab) {
   std::vector<Column> columns;
   for (std::size_t l = 0; l < engine.model().layers().size(); ++l) {
-    for (std::int32_t pool = 0; pool < 5; ++pool) {
-      if (pick(0, 2)) columns.push_back({static_cast<std::int32_t>(l), static_cast<unrolled::Pool>(pool)});
+    for (std::int32_t pooling = 0; pooling < 5; ++pooling) {
+      if (pick(0, 2)) columns.push_back({static_cast<std::int32_t>(l), static_cast<unrolled::Pooling>(pooling)});
     }
   }
-  if (columns.empty()) columns.push_back({0, unrolled::Pool::none});
+  if (columns.empty()) columns.push_back({0, unrolled::Pooling::none});
   for (int round = 0; round < 4; ++round) {
     Pool pool;
     std::vector<std::vector<std::int32_t>> rows;

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "kernel/kernel.h"
-#include "kernel/precision.h"
+#include "kernel/arithmetic.h"
 
 namespace unrolled {
 namespace {

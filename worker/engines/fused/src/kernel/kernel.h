@@ -1,4 +1,4 @@
-// What a kernel is to the rest of the engine: a table of functions for one instruction set and precision.
+// What a kernel is to the rest of the engine: a table of functions for one instruction set and arithmetic.
 //
 // A layer's weights lie in panels. A panel is `lanes` units wide and all four gates of those units lie side
 // by side in it, so one pass over its depth ends with everything that the cell update of those units needs:
@@ -48,7 +48,7 @@ struct LayerBlock {
 
 struct Kernel {
   const char* isa;
-  const char* precision;
+  const char* arithmetic;
   int lanes;             // units in a panel
   int tile_rows;         // nodes that one tile accumulates at once
   int step_inputs;       // inputs that one step consumes
@@ -77,7 +77,7 @@ const Kernel* portable_float32();
 const Kernel* portable_bfloat16();
 
 // The kernel for an instruction set ("avx512", "avx2", "portable", or null for the best one here) and a
-// precision; null where this machine can't run it.
+// arithmetic; null where this machine can't run it.
 const Kernel* choose_kernel(const char* isa, bool bfloat16);
 
 }  // namespace unrolled

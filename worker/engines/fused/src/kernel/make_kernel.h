@@ -1,4 +1,4 @@
-// A kernel's table of functions for one precision of one instruction set.
+// A kernel's table of functions for one arithmetic of one instruction set.
 #pragma once
 
 #include "kernel/kinds.h"
@@ -9,9 +9,9 @@ namespace unrolled {
 namespace {
 
 template <class P>
-constexpr Kernel make_kernel(const char* isa, const char* precision) {
+constexpr Kernel make_kernel(const char* isa, const char* arithmetic) {
   return Kernel{isa,
-                precision,
+                arithmetic,
                 P::Isa::lanes,
                 P::Isa::rows,
                 P::step_inputs,

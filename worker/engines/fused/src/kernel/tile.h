@@ -21,7 +21,7 @@ namespace unrolled {
 namespace {
 
 constexpr std::int64_t kLine = 64;         // bytes that memory gives at once
-constexpr std::int64_t kChunkSteps = 16;   // a line of a node's inputs: a step takes 4 bytes in every precision
+constexpr std::int64_t kChunkSteps = 16;   // a line of a node's inputs: a step takes 4 bytes in every arithmetic
 constexpr std::int64_t kShortSteps = 128;
 
 struct Place {

@@ -64,7 +64,7 @@ std::int32_t guarded(Problem* problem, Status unfit, Action action) {
 // Raised whenever a signature or structure here changes.
 UNROLLED_API std::int32_t unrolled_abi_version() { return 3; }
 
-// Whether this machine can run an instruction set with a precision; null stands for any.
+// Whether this machine can run an instruction set with a arithmetic; null stands for any.
 UNROLLED_API std::int32_t unrolled_has_kernel(const char* isa, std::int32_t bfloat16) {
   return unrolled::choose_kernel(isa, bfloat16 != 0) != nullptr;
 }

@@ -12,9 +12,9 @@ Outputs::Outputs(const Model& model, const Shard* shards, const Column* columns,
   for (std::int64_t c = 0; c < count; ++c) {
     const Column& column = columns[c];
     const bool again = std::any_of(columns_.begin(), columns_.end(), [&](const Column& other) {
-      return other.layer == column.layer && other.pool == column.pool;
+      return other.layer == column.layer && other.pooling == column.pooling;
     });
-    const bool known = column.pool >= Pool::none && column.pool <= Pool::first;
+    const bool known = column.pooling >= Pooling::none && column.pooling <= Pooling::first;
     if (again || !known || column.layer < 0 || column.layer >= layers) {
       throw std::invalid_argument("a column that there is not");
     }
@@ -27,7 +27,7 @@ Outputs::Outputs(const Model& model, const Shard* shards, const Column* columns,
 
 void Outputs::copy(const Duplicate& duplicate) const {
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    const bool per_token = columns_[c].pool == Pool::none;
+    const bool per_token = columns_[c].pooling == Pooling::none;
     const std::size_t bytes = static_cast<std::size_t>(widths_[c]) * sizeof(float);
     if (per_token) {
       std::memcpy(of_token(c, duplicate.row, 0), of_token(c, duplicate.of, 0),
@@ -40,7 +40,7 @@ void Outputs::copy(const Duplicate& duplicate) const {
 
 void Outputs::clear_empty_rows(std::int64_t shard_count) const {
   for (std::size_t c = 0; c < columns_.size(); ++c) {
-    if (columns_[c].pool == Pool::none) continue;
+    if (columns_[c].pooling == Pooling::none) continue;
     for (std::int64_t s = 0; s < shard_count; ++s) {
       for (std::int64_t r = 0; r < shards_[s].rows; ++r) {
         if (shards_[s].offsets[r] != shards_[s].offsets[r + 1]) continue;

@@ -11,11 +11,11 @@
 namespace unrolled {
 
 // What becomes of a row's vectors: all are kept, or one is made of them. Mirrored in library.py.
-enum class Pool : std::int32_t { none = 0, mean = 1, max = 2, last = 3, first = 4 };
+enum class Pooling : std::int32_t { none = 0, mean = 1, max = 2, last = 3, first = 4 };
 
 struct Column {
   std::int32_t layer;
-  Pool pool;
+  Pooling pooling;
 };
 
 class Outputs {

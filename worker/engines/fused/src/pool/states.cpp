@@ -50,7 +50,7 @@ std::size_t States::node_bytes(const Course& course) {
     bytes += hidden_bytes(course.model().kernel(), course.pass(l)) + cell_bytes(course.pass(l));
   }
   for (const Course::Pooled& pooled : course.pooled()) {
-    bytes += PoolStates::node_bytes(pooled.pool, course.pass(pooled.layer).state_dim);
+    bytes += PoolingStates::node_bytes(pooled.pooling, course.pass(pooled.layer).state_dim);
   }
   return bytes;
 }
@@ -72,10 +72,10 @@ void States::prepare(const Course& course, std::size_t rows) {
     const Pass& pass = course.pass(l);
     layers_.push_back({take(hidden_bytes(kernel, pass)), take(cell_bytes(pass))});
   }
-  pools_.clear();
+  poolings_.clear();
   for (const Course::Pooled& pooled : course.pooled()) {
     const std::int64_t width = course.pass(pooled.layer).state_dim;
-    pools_.emplace_back(pooled.pool, width, take(PoolStates::node_bytes(pooled.pool, width)));
+    poolings_.emplace_back(pooled.pooling, width, take(PoolingStates::node_bytes(pooled.pooling, width)));
   }
   const Widest widest(course);
   float* const zeros = zeros_.reserve<float>(static_cast<std::size_t>(widest.units));
@@ -124,7 +124,7 @@ void States::for_each_state(const Course& course, Action action) const {
     action(states.hidden, hidden_bytes(course.model().kernel(), course.pass(l)));
     action(states.cell, cell_bytes(course.pass(l)));
   }
-  for (const PoolStates& pool : pools_) action(pool.at(0), pool.node_bytes());
+  for (const PoolingStates& pool : poolings_) action(pool.at(0), pool.node_bytes());
 }
 
 StateCopy States::copy(const Course& course, std::size_t first, std::size_t count) const {

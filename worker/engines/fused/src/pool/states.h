@@ -71,7 +71,7 @@ class States {
   std::size_t slots_ = 0, next_slot_ = 0;
   Level level_;  // that was computed last
   std::vector<LayerStates> layers_;
-  std::vector<PoolStates> pools_;  // one for each of Course::pooled
+  std::vector<PoolingStates> poolings_;  // one for each of Course::pooled
   Buffer zeros_;       // the cell state in front of a row
   Buffer sums_;
   // Of a block, between the two products of a layer that has two: what enters the second, and more sums.

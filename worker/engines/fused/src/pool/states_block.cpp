@@ -160,9 +160,9 @@ void States::pool(const Block& block, std::size_t l) {
     for (std::size_t k = 0; k < block.count; ++k) {
       const std::size_t slot = block.slot + k, parent = level_.slot(block.walk.parent(block.first + k));
       const Row& row = block.walk.row(block.first + k);
-      pools_[p].add(slot, level == 0 ? nullptr : &parent, outputs_[k]);
-      if (course.takes_first_level(pooled.pool) ? level > 0 : level + 1 < row.length) continue;
-      pools_[p].finish(slot, outputs_[k], row.length, course.outputs().of_row(pooled.column, row) + course.offset(l));
+      poolings_[p].add(slot, level == 0 ? nullptr : &parent, outputs_[k]);
+      if (course.takes_first_level(pooled.pooling) ? level > 0 : level + 1 < row.length) continue;
+      poolings_[p].finish(slot, outputs_[k], row.length, course.outputs().of_row(pooled.column, row) + course.offset(l));
     }
   }
 }

@@ -45,10 +45,10 @@ Course::Course(const Model& model, const Stage& stage, bool backward, const std:
   for (std::size_t c = 0; c < outputs.size(); ++c) {
     const std::size_t l = static_cast<std::size_t>(outputs.column(c).layer);
     if (l < stage.first || l >= stage.end) continue;
-    if (outputs.column(c).pool == Pool::none) {
+    if (outputs.column(c).pooling == Pooling::none) {
       per_token_[l - stage.first] = c;
     } else {
-      pooled_.push_back({c, l, outputs.column(c).pool});
+      pooled_.push_back({c, l, outputs.column(c).pooling});
     }
   }
 }
@@ -77,7 +77,7 @@ void Course::copy_shared(const Walk::Branch& branch, std::int32_t level) const {
                  outputs_.width(c) * kFloat, pass(l).state_dim * kFloat);
   }
   for (const Pooled& pooled : pooled_) {
-    if (!takes_first_level(pooled.pool)) continue;
+    if (!takes_first_level(pooled.pooling)) continue;
     const std::int64_t part = offset(pooled.layer);
     std::memcpy(outputs_.of_row(pooled.column, row) + part, outputs_.of_row(pooled.column, owner) + part,
                 static_cast<std::size_t>(pass(pooled.layer).state_dim * kFloat));

@@ -37,7 +37,7 @@ class Course {
   // A row's vector that is made of all of its tokens' ones.
   struct Pooled {
     std::size_t column, layer;
-    Pool pool;
+    Pooling pooling;
   };
   static constexpr std::size_t kNone = ~std::size_t{0};
 
@@ -67,7 +67,7 @@ class Course {
   // Whether something more is made of them: a pooled vector, or a residual layer's result.
   bool reads_floats(std::size_t l) const;
   // Whether a pooling takes the vector of the first level; the other end of a row is the last one.
-  bool takes_first_level(Pool pool) const { return pool == (backward_ ? Pool::last : Pool::first); }
+  bool takes_first_level(Pooling pooling) const { return pooling == (backward_ ? Pooling::last : Pooling::first); }
 
   // A row that begins at `level` gets what the row that it branches off has stored up to there.
   void copy_shared(const Walk::Branch& branch, std::int32_t level) const;

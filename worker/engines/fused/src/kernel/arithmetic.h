@@ -1,4 +1,4 @@
-// How one step of a sum is done: the element types and the multiply-add of each precision.
+// How one step of a sum is done: the element types and the multiply-add of each arithmetic.
 #pragma once
 
 #include <cstdint>
