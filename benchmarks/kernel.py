@@ -19,11 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from unrolled.model_directory import ModelConfig, ModelDirectory, save_model
-from unrolled.outputs import OutputColumn, OutputSpec
+from unrolled.format.output_spec import OutputColumn, OutputSpec
+from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
 from unrolled.ragged import Ragged
-from worker.buffers import Buffers
-from worker.engines.fused import FusedEngine, library
+from worker.engines.fused import library
+from worker.engines.fused.engine import FusedEngine
+from worker.pool.buffers import Buffers
 
 VOCAB, LAYERS, EMBEDDING = 10_000, 2, 10
 

@@ -14,12 +14,12 @@ import time
 
 import numpy as np
 
-from unrolled.layer_config import LayerConfig
-from unrolled.model_config import ModelConfig
-from unrolled.model_directory import save_model
-from unrolled.outputs import POOLS, OutputSpec
+from unrolled.format.output_spec import POOLS, OutputSpec
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.layer import LayerConfig
 from unrolled.ragged import Ragged
-from worker.engines.fused import FusedEngine
+from worker.engines.fused.engine import FusedEngine
 
 VOCAB, EMBEDDING, LENGTH = 10_000, 10, 24
 

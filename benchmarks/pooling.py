@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from workplace import peak_mib, workplace
 
-from unrolled.model_directory import ModelConfig, new_weights, save_model
+from unrolled.model.directory import ModelConfig, new_weights, save_model
 
 VOCABULARY = 10_000
 MEAN_LENGTH = 24

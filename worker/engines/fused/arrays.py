@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import RequestError
-from unrolled.outputs import POOLS, OutputColumn
+from unrolled.format.output_spec import POOLS, OutputColumn
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
 
@@ -32,7 +32,7 @@ class PoolArrays:
 
         Args:
             shards: rows.
-            outputs: for each shard and column an array, see `worker.engines.Engine.compute`.
+            outputs: for each shard and column an array, see `worker.engines.engine.Engine.compute`.
             columns: of a model whose layers are so wide.
             layer_dims: width of each layer's output.
 

@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.outputs import OutputColumn
-from worker.engines.padding import RowStore
-from worker.engines.pooling import Partial, finish, first_partial, next_partial
+from unrolled.format.output_spec import OutputColumn
+from worker.engines.tensorflow.partial_pooling import Partial, finish, first_partial, next_partial
+from worker.engines.tensorflow.row_store import RowStore
 
 
 class Carried:

@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from unrolled.model_config import ModelConfig
-from unrolled.outputs import OutputColumn
+from unrolled.format.output_spec import OutputColumn
+from unrolled.model.config import ModelConfig
 from worker.engines.tensorflow.layers import Pass, Weights, build_passes
 
 
