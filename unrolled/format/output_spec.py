@@ -92,7 +92,9 @@ class OutputSpec:
         ):
             raise RequestError(f"layers are {layers!r:.80}; allowed: None (the last), or numbers from 0 up, ascending")
         if type(pooling) is not tuple or not pooling or pooling != tuple(name for name in POOLINGS if name in pooling):
-            raise RequestError(f"pooling is {pooling!r:.80}; allowed: one or more of {', '.join(POOLINGS)}, in this order")
+            raise RequestError(
+                f"pooling is {pooling!r:.80}; allowed: one or more of {', '.join(POOLINGS)}, in this order"
+            )
         if self.precision not in PRECISIONS:
             raise RequestError(f"stored precision is {self.precision!r:.80}; allowed: {' or '.join(PRECISIONS)}")
         if type(self.with_tokens) is not bool:
@@ -191,5 +193,7 @@ def parse_pooling(texts: Iterable[str]) -> tuple[str, ...]:
     """
     names = [name for text in texts for name in text.split(",")]
     if unknown := [name for name in names if name not in POOLINGS]:
-        raise RequestError(f"pooling {unknown[0]!r:.80}: give one or more of {', '.join(POOLINGS)}, with commas between")
+        raise RequestError(
+            f"pooling {unknown[0]!r:.80}: give one or more of {', '.join(POOLINGS)}, with commas between"
+        )
     return OutputSpec(pooling=tuple(name for name in POOLINGS if name in names)).pooling

@@ -181,7 +181,8 @@ def test_another_jobs_file_is_a_problem(directory, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"pooling": ["mean", "max"]}, {"layers": [0, 1], "pooling": ["none", "last"], "precision": "float16"}]
+    "options",
+    [{}, {"pooling": ["mean", "max"]}, {"layers": [0, 1], "pooling": ["none", "last"], "precision": "float16"}],
 )
 def test_whatever_a_job_stores_is_verified(tmp_path, options):
     """Layers, pooled vectors, float16."""

@@ -78,12 +78,12 @@ def test_metadata_round_trip():
 def test_metadata_tells_nothing_of_the_attempt():
     """The keys are these and no others: no time, no host, no attempt."""
     assert sorted(INFO.encode()) == [
+        "unrolled.arithmetic",
         "unrolled.engine",
         "unrolled.format_version",
         "unrolled.job",
         "unrolled.libraries",
         "unrolled.model_fingerprint",
-        "unrolled.arithmetic",
         "unrolled.rows",
         "unrolled.shard",
         "unrolled.tokens",

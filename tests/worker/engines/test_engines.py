@@ -42,7 +42,9 @@ def expected(config, weights, columns, rows):
     """What NumPy has for each column of one shard."""
     states = [layer_states(config, weights, row) for row in rows]
     return [
-        np.vstack([np.empty((0, each.width)), *(expected_column(of_row[each.layer], each.pooling) for of_row in states)])
+        np.vstack(
+            [np.empty((0, each.width)), *(expected_column(of_row[each.layer], each.pooling) for of_row in states)]
+        )
         for each in columns
     ]
 

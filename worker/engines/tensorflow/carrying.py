@@ -64,4 +64,6 @@ class Carried:
         if not len(rows):
             return
         for index, partial in pooled.items():
-            store.put_rows(index, rows, finish(self._columns[index].pooling, partial[-len(rows) :], store.lengths[rows]))
+            store.put_rows(
+                index, rows, finish(self._columns[index].pooling, partial[-len(rows) :], store.lengths[rows])
+            )
