@@ -1,7 +1,10 @@
 # syntax=docker/dockerfile:1
 #
-#   docker build --target light -t unrolled:light .    producer, reader and worker with the CPU engine
-#   docker build --target heavy -t unrolled:heavy .    the same and TensorFlow with CUDA
+# light: producer, reader, and worker with the fused engine (CPU)
+# heavy: also TensorFlow with CUDA, for GPUs, `unrolled model fit` and `unrolled demo`
+#
+#   docker build --target light -t unrolled:light .
+#   docker build --target heavy -t unrolled:heavy .
 
 FROM python:3.12-slim AS runtime
 RUN useradd --uid 1000 --create-home unrolled && install --directory --owner=unrolled /data
@@ -20,7 +23,7 @@ RUN python -m venv /opt/unrolled
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker]"
-# Compose may run it as a user who has no home.
+# Compose may run it as a user without a home directory.
 ENV HOME=/tmp
 USER unrolled
 CMD ["unrolled", "--help"]
@@ -28,13 +31,13 @@ CMD ["unrolled", "--help"]
 FROM runtime AS heavy
 COPY constraints.txt /opt/
 RUN python -m venv /opt/unrolled
-# A layer of its own, and before the wheel: it is large and seldom changes.
+# A separate layer, before the wheel: TensorFlow is large and rarely changes.
 RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint /opt/constraints.txt "tensorflow[and-cuda]"
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,from=build,source=/wheels,target=/wheels \
     pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker]"
-# Compose may run it as a user who has no home.
+# Compose may run it as a user without a home directory.
 ENV HOME=/tmp
 USER unrolled
 CMD ["unrolled", "--help"]

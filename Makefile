@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What is installed depends on these; the kernel is built at installation.
-SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py worker/engines/fused/src/*)
+SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py $(foreach depth,* */* */*/*,worker/engines/fused/src/$(depth)))
 
 .PHONY: help demo test check format bench sanitize constraints clean
 .DELETE_ON_ERROR:
@@ -34,7 +34,7 @@ bench: $(VENV)/dev.stamp ## measure the speed of each stage on this machine
 	$(BIN)/python benchmarks/kernel.py
 
 sanitize: $(VENV)/dev.stamp ## run the kernel's tests under the address, undefined-behaviour and thread sanitizers
-	PYTHONPATH=. $(BIN)/python tests/kernel/sanitize.py
+	PYTHONPATH=. $(BIN)/python tests/worker/engines/fused/kernel/sanitize.py
 
 # No release goes back: left to itself the resolver takes the newest h5py and an older TensorFlow that allows it.
 constraints: $(VENV)/python.stamp ## pin the newest releases that fit together

@@ -21,10 +21,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from unrolled.columns import Columns, VectorColumn, arrow_schema
+from unrolled.format.file_info import FileInfo
+from unrolled.format.schema import Columns, VectorColumn, arrow_schema
+from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
-from unrolled.schema import FileInfo, ShardId
-from worker import writer
+from worker.parquet import shard_file
 
 OUTPUTS = "outputs.list.element.list.element"
 PLAIN = {"compression": "none", "use_dictionary": False, "write_statistics": False}
@@ -142,12 +143,12 @@ def main() -> None:
         info, ids, tokens = shard(outputs)
         print(f"\n{float16_error(outputs)}")
         table = as_table(ids, tokens, outputs)
-        rows = len(ids) * writer.ROW_GROUP_BYTES // outputs.nbytes
+        rows = len(ids) * shard_file.ROW_GROUP_BYTES // outputs.nbytes
         print(f"\n{kind}: {len(outputs)} tokens, {options.units} units, {outputs.nbytes / 1e6:.0f} MB\n")
         print("| writer | writing, MB/s | reading, MB/s | size |\n|---|---|---|---|")
         for precision in ("float32", "float16"):
             columns = Columns((VectorColumn("outputs", options.units),), precision)
-            ours = lambda file: writer.encode(file, info, ids, tokens, [outputs], columns)  # noqa: B023, E731 - at once
+            ours = lambda file: shard_file.encode(file, info, ids, tokens, [outputs], columns)  # noqa: B023, E731 - at once
             measure(f"this product, {precision}", path, ours, outputs.nbytes, options.repeats)
         for name, settings in PYARROW.items():
             theirs = lambda file: pq.write_table(table, file, row_group_size=rows, **settings)  # noqa: B023, E731

@@ -15,8 +15,8 @@ import time
 from pathlib import Path
 from typing import Any
 
-from producer.commands.demo import _MODEL
-from producer.docstrings import sentences
+from producer.cli.commands.demo import _MODEL
+from producer.demo.docstrings import sentences
 
 
 def main() -> None:

@@ -25,8 +25,8 @@ from pathlib import Path
 
 from workplace import workplace
 
-from producer.docstrings import sentences
-from unrolled.manifest import read_manifest
+from producer.demo.docstrings import sentences
+from unrolled.job.manifest import read_manifest
 
 WARM_UP_TOKENS = 300_000
 FIELDS = (

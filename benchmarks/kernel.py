@@ -7,7 +7,7 @@ the lowest and highest. "of CPU time" is the same ratio with processor
 seconds in place of wall-clock ones: on a machine that others use too it tells more. Counted are the products
 that the engine does: the first layer's input comes from a table and is not among them.
 
-    python benchmarks/kernel.py [--units 256 512 1024] [--precisions float32 bfloat16]
+    python benchmarks/kernel.py [--units 256 512 1024] [--arithmetics float32 bfloat16]
 """
 
 import argparse
@@ -19,11 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from unrolled.model_directory import ModelConfig, ModelDirectory, save_model
-from unrolled.outputs import OutputColumn, OutputSpec
+from unrolled.format.output_spec import OutputColumn, OutputSpec
+from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
 from unrolled.ragged import Ragged
-from worker.buffers import Buffers
-from worker.engines.fused import FusedEngine, library
+from worker.engines.fused import library
+from worker.engines.fused.engine import FusedEngine
+from worker.pool.buffers import Buffers
 
 VOCAB, LAYERS, EMBEDDING = 10_000, 2, 10
 
@@ -54,7 +55,7 @@ def operations(units: int, rows: int, length: int) -> float:
     return per_product * (states_before + rows * length * (LAYERS - 1))
 
 
-def register_rate(precision: str, threads: int) -> tuple[float, float]:
+def register_rate(arithmetic: str, threads: int) -> tuple[float, float]:
     """Operations a second of multiply-adds on registers: of all threads at once, and of processor time."""
     kernel, isa = library.load(), library.forced_isa()
 
@@ -63,13 +64,13 @@ def register_rate(precision: str, threads: int) -> tuple[float, float]:
         start = time.perf_counter()
         done = 0.0
         while time.perf_counter() < start + 0.05:
-            done += kernel.unrolled_spin(isa, int(precision == "bfloat16"), 400_000)
+            done += kernel.unrolled_spin(isa, int(arithmetic == "bfloat16"), 400_000)
         return done / (time.perf_counter() - start)
 
     with ThreadPoolExecutor(threads) as pool:
         wall = sum(pool.map(spin, range(threads)))
     start = time.process_time()
-    done = kernel.unrolled_spin(isa, int(precision == "bfloat16"), 200_000)
+    done = kernel.unrolled_spin(isa, int(arithmetic == "bfloat16"), 200_000)
     return wall, done / (time.process_time() - start)
 
 
@@ -77,7 +78,7 @@ def main() -> None:
     """Measure and print one line per combination."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512, 1024])
-    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--arithmetics", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--rows", type=int, default=1536)
     parser.add_argument("--length", type=int, default=24)
@@ -86,7 +87,7 @@ def main() -> None:
     shard = distinct_rows(options.rows, options.length)
     print(f"{os.cpu_count()} processors, load {os.getloadavg()[0]:.1f}, {len(shard.values)} tokens")
     print(
-        f"{'precision':9} {'units':>5} {'threads':>7} {'GFLOP/s':>8} {'of registers':>21} "
+        f"{'arithmetic':9} {'units':>5} {'threads':>7} {'GFLOP/s':>8} {'of registers':>21} "
         f"{'of CPU time':>11} {'plan':>6} tokens/s"
     )
     with tempfile.TemporaryDirectory() as directory:
@@ -94,8 +95,8 @@ def main() -> None:
             model = random_model(units, directory)
             columns = OutputSpec().columns(model.config)
             [output] = Buffers(0).take(columns, shard.rows, len(shard.values))
-            for precision in options.precisions:
-                engines = [FusedEngine(model, precision, threads) for threads in options.threads]
+            for arithmetic in options.arithmetics:
+                engines = [FusedEngine(model, arithmetic, threads) for threads in options.threads]
                 measure(engines, shard, output, columns, options.repeats)
 
 
@@ -110,11 +111,11 @@ def measure(
     plans: list[list[float]] = [[] for _ in engines]
     for repeat in range(repeats + 1):
         for k, engine in enumerate(engines):
-            before = register_rate(engine.precision, engine.threads)
+            before = register_rate(engine.arithmetic, engine.threads)
             start, cpu_start = time.perf_counter(), time.process_time()
             engine.compute([shard], [[output]], columns)
             took, cpu_took = time.perf_counter() - start, time.process_time() - cpu_start
-            after = register_rate(engine.precision, engine.threads)
+            after = register_rate(engine.arithmetic, engine.threads)
             peak, cpu_peak = map(statistics.mean, zip(before, after, strict=True))
             if repeat:  # the first touches the memory
                 seconds[k].append(took)
@@ -124,7 +125,7 @@ def measure(
     for k, engine in enumerate(engines):
         took = statistics.median(seconds[k])
         print(
-            f"{engine.precision:9} {output.shape[1]:5} {engine.threads:7} {work / took / 1e9:8.1f} "
+            f"{engine.arithmetic:9} {output.shape[1]:5} {engine.threads:7} {work / took / 1e9:8.1f} "
             f"{statistics.median(ratios[k]):7.3f} ({min(ratios[k]):.3f}-{max(ratios[k]):.3f}) "
             f"{statistics.median(cpu_ratios[k]):11.3f} {statistics.median(plans[k]):6.2%} "
             f"{len(shard.values) / took:,.0f}",

@@ -4,7 +4,7 @@ Every row differs from its first and its last token on, so nothing is shared in 
 products that a kind needs: a GRU's three gates, a bidirectional layer's two passes; the first layer's input comes
 from a table and is not among them. Medians of `--repeats` runs in turns, of the ratios with lowest and highest.
 
-    python benchmarks/kinds.py [--units 128 256 512] [--precisions float32 bfloat16] [--pool mean]
+    python benchmarks/kinds.py [--units 128 256 512] [--arithmetics float32 bfloat16] [--pooling mean]
 """
 
 import argparse
@@ -14,12 +14,12 @@ import time
 
 import numpy as np
 
-from unrolled.layer_config import LayerConfig
-from unrolled.model_config import ModelConfig
-from unrolled.model_directory import save_model
-from unrolled.outputs import POOLS, OutputSpec
+from unrolled.format.output_spec import POOLINGS, OutputSpec
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.layer import LayerConfig
 from unrolled.ragged import Ragged
-from worker.engines.fused import FusedEngine
+from worker.engines.fused.engine import FusedEngine
 
 VOCAB, EMBEDDING, LENGTH = 10_000, 10, 24
 
@@ -58,7 +58,7 @@ def distinct_rows(rows: int) -> Ragged:
     return Ragged(values.ravel(), np.arange(rows + 1, dtype=np.int64) * LENGTH)
 
 
-def engine_of(config: ModelConfig, precision: str, threads: int | None) -> FusedEngine:
+def engine_of(config: ModelConfig, arithmetic: str, threads: int | None) -> FusedEngine:
     """An engine with weights of a trained one's size; values don't change the time."""
     random = np.random.default_rng(1)
     weights = {
@@ -66,19 +66,19 @@ def engine_of(config: ModelConfig, precision: str, threads: int | None) -> Fused
         for name, shape in config.shapes().items()
     }
     with tempfile.TemporaryDirectory() as directory:
-        return FusedEngine(save_model(directory, config, weights), precision, threads)
+        return FusedEngine(save_model(directory, config, weights), arithmetic, threads)
 
 
-def measure(units: int, precision: str, options: argparse.Namespace) -> None:
+def measure(units: int, arithmetic: str, options: argparse.Namespace) -> None:
     """Print one line for each kind."""
     shard = distinct_rows(min(options.tokens * 128 // units // LENGTH, VOCAB))
     runs = []
     for name, config in kinds(units).items():
-        columns = OutputSpec(pool=tuple(options.pool)).columns(config)
+        columns = OutputSpec(pooling=tuple(options.pooling)).columns(config)
         sizes = [(len(shard.values) if column.per_token else shard.rows, column.width) for column in columns]
         outputs = [np.zeros(size, np.float32) for size in sizes]
         runs.append(
-            (name, engine_of(config, precision, options.threads), columns, outputs, operations(config, shard.rows))
+            (name, engine_of(config, arithmetic, options.threads), columns, outputs, operations(config, shard.rows))
         )
     rates: dict[str, list[float]] = {name: [] for name, *_ in runs}
     for repeat in range(options.repeats + 1):
@@ -90,25 +90,25 @@ def measure(units: int, precision: str, options: argparse.Namespace) -> None:
     for name, found in rates.items():
         ratios = [rate / base for rate, base in zip(found, rates["lstm"], strict=True)]
         print(
-            f"{precision:9} {units:5} {name:18} {statistics.median(found):7.1f} GFLOP/s "
+            f"{arithmetic:9} {units:5} {name:18} {statistics.median(found):7.1f} GFLOP/s "
             f"{statistics.median(ratios):6.3f} ({min(ratios):.3f}-{max(ratios):.3f})",
             flush=True,
         )
 
 
 def main() -> None:
-    """Measure every width and precision."""
+    """Measure every width and arithmetic."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512])
-    parser.add_argument("--precisions", nargs="+", default=["float32", "bfloat16"])
-    parser.add_argument("--pool", nargs="+", choices=POOLS, default=["none"])
+    parser.add_argument("--arithmetics", nargs="+", default=["float32", "bfloat16"])
+    parser.add_argument("--pooling", nargs="+", choices=POOLINGS, default=["none"])
     parser.add_argument("--tokens", type=int, default=72_000, help="at 128 units; fewer at more")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()
-    for precision in options.precisions:
+    for arithmetic in options.arithmetics:
         for units in options.units:
-            measure(units, precision, options)
+            measure(units, arithmetic, options)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from workplace import workplace
 
-from unrolled.model_directory import ModelConfig, new_weights, save_model
+from unrolled.model.directory import ModelConfig, new_weights, save_model
 
 VOCABULARY = 10_000
 

@@ -24,15 +24,16 @@ import numpy as np
 import pyarrow as pa
 import redis
 
-from producer.broker import EmbeddedBroker
-from producer.queue import ShardQueue
-from unrolled import payload
-from unrolled.connection import client_url
-from unrolled.job import Job, create_job
-from unrolled.manifest import NAME
-from unrolled.payload import Payload
-from unrolled.publishing import publish_bytes
+from producer.local.broker import EmbeddedBroker
+from producer.queue.shard_queue import ShardQueue
+from unrolled.job import payload
+from unrolled.job.directory import create_job
+from unrolled.job.job import Job
+from unrolled.job.manifest import NAME
+from unrolled.job.payload import Payload
+from unrolled.queue.broker_url import client_url
 from unrolled.ragged import Ragged
+from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -1,6 +1,6 @@
 """What a job costs that stores one mean for each row, against one that stores a vector for each token.
 
-    python benchmarks/pooling.py [--rows 1000000] [--units 512] [--layers 2] [--pool mean] [--engine auto]
+    python benchmarks/pooling.py [--rows 1000000] [--units 512] [--layers 2] [--pooling mean] [--engine auto]
 
 Three jobs, each with a broker, a worker and the `enqueue` command of its own: pooled rows; the same rows with a vector
 for each token (fewer of them, for they take tens of gigabytes); and the rows' first tokens alone, a vector for each:
@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from workplace import peak_mib, workplace
 
-from unrolled.model_directory import ModelConfig, new_weights, save_model
+from unrolled.model.directory import ModelConfig, new_weights, save_model
 
 VOCABULARY = 10_000
 MEAN_LENGTH = 24
@@ -33,7 +33,7 @@ def main() -> None:
     parser.add_argument("--rows-per-token", type=int, help="of the job with a vector for each token; a tenth")
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--layers", type=int, default=2)
-    parser.add_argument("--pool", default="mean")
+    parser.add_argument("--pooling", default="mean")
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--memory-budget", default="1G", help="of the worker")
     parser.add_argument("--shard-tokens", type=int, help="of all jobs; for a short run, which has few shards else")
@@ -51,12 +51,12 @@ def main() -> None:
         headings = ("job", "rows", "seconds", "tokens/s", "files", "of one vector a row", "worker's peak")
         print("| " + " | ".join(headings) + " |\n" + "|---" * len(headings) + "|")
         for repeat in range(arguments.repeats):
-            for name, source, pool in (
-                (f"--pool {arguments.pool}", "rows", arguments.pool),
+            for name, source, pooling in (
+                (f"--pooling {arguments.pooling}", "rows", arguments.pooling),
                 ("a vector for each token", "some", "none"),
                 ("first tokens, a vector each", "firsts", "none"),
             ):
-                report(name, Path(f"{source}.parquet"), pool, Path(f"out-{source}-{repeat}"), arguments)
+                report(name, Path(f"{source}.parquet"), pooling, Path(f"out-{source}-{repeat}"), arguments)
 
 
 def write_rows(path: Path, rows: int, mean_length: int) -> None:
@@ -72,14 +72,14 @@ def write_rows(path: Path, rows: int, mean_length: int) -> None:
     pq.write_table(pa.table({"tokens": pa.ListArray.from_arrays(pa.array(offsets), pa.array(ids))}), path)
 
 
-def report(name: str, rows: Path, pool: str, out: Path, arguments: argparse.Namespace) -> None:
+def report(name: str, rows: Path, pooling: str, out: Path, arguments: argparse.Namespace) -> None:
     """Do one job with a worker that is warm, and print its line of the table."""
     settings = {"engine": arguments.engine, "memory_budget": arguments.memory_budget}
     if arguments.shard_tokens:
         settings["shard_tokens"] = arguments.shard_tokens
     with workplace(**settings) as place:
-        place.do("warm.parquet", "--pool", pool, out=f"warm-{out}")
-        _, seconds = place.do(rows, "--pool", pool, out=str(out))
+        place.do("warm.parquet", "--pooling", pooling, out=f"warm-{out}")
+        _, seconds = place.do(rows, "--pooling", pooling, out=str(out))
         peak = peak_mib(place.worker.pid)
     table = pq.read_metadata(rows)
     tokens = len(pq.read_table(rows)["tokens"].combine_chunks().values)

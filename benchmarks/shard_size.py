@@ -21,8 +21,8 @@ from pathlib import Path
 from workplace import Workplace, workplace
 
 import unrolled
-from unrolled.manifest import read_manifest
-from unrolled.model_directory import ModelConfig, new_weights, save_model
+from unrolled.job.manifest import read_manifest
+from unrolled.model.directory import ModelConfig, new_weights, save_model
 
 VOCABULARY = 10_000
 MIB = (2, 8, 32, 64, 128, 256)

@@ -24,10 +24,10 @@ from pathlib import Path
 import psutil
 import pyarrow.parquet as pq
 
-from producer.broker import EmbeddedBroker
-from producer.verification import verify_job
-from unrolled.job import open_job
-from unrolled.model_directory import ModelConfig, new_weights, save_model
+from producer.jobs.verify import verify_job
+from producer.local.broker import EmbeddedBroker
+from unrolled.job.directory import open_job
+from unrolled.model.directory import ModelConfig, new_weights, save_model
 
 SAMPLE_SECONDS, RESTART_SECONDS = 5.0, 60.0
 VOCABULARY = 5_000

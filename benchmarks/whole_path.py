@@ -33,11 +33,11 @@ import numpy as np
 import psutil
 from workplace import Workplace, workplace
 
-from producer.docstrings import sentences
-from producer.tokenization import load_tokenizer
-from unrolled.manifest import read_manifest
-from unrolled.model_directory import open_model
-from unrolled.outputs import OutputSpec
+from producer.demo.docstrings import sentences
+from producer.tokenization.tokenize import load_tokenizer
+from unrolled.format.output_spec import OutputSpec
+from unrolled.job.manifest import read_manifest
+from unrolled.model.directory import open_model
 from unrolled.ragged import Ragged
 
 MAX_LENGTH, BATCH = 128, 64
@@ -91,7 +91,7 @@ def padded_way(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: 
     """The brief's own way on the first rows."""
     import tensorflow as tf  # noqa: PLC0415 - after the environment is set
 
-    from worker.model import LanguageModel  # noqa: PLC0415 - likewise
+    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - likewise
 
     model = LanguageModel.from_directory(open_model("model"))
     run = tf.function(lambda ids: model.run_lstm(ids, is_training=False)[0], reduce_retracing=True)

@@ -16,11 +16,11 @@ from pathlib import Path
 
 import redis
 
-from producer.broker import EmbeddedBroker
-from unrolled.connection import client_url
-from unrolled.ledger import Ledger
-from unrolled.manifest import read_manifest
-from unrolled.model_directory import open_model
+from producer.local.broker import EmbeddedBroker
+from unrolled.job.manifest import read_manifest
+from unrolled.model.directory import open_model
+from unrolled.queue.broker_url import client_url
+from unrolled.queue.ledger import Ledger
 
 #: Between two looks; a job's seconds are known no better.
 LOOK_SECONDS = 0.02

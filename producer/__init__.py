@@ -1,1 +1,0 @@
-"""Front door: input files become shards in the queue."""

@@ -1,5 +1,5 @@
 """`python -m producer`: the same as `unrolled`."""
 
-from producer.cli import main
+from producer.cli.root import main
 
 main()

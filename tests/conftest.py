@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from producer.broker import EmbeddedBroker
+from producer.local.broker import EmbeddedBroker
 
 # A shell has its background jobs ignore Ctrl-C, and their children inherit that; here it must mean what it means.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:

@@ -12,30 +12,30 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unrolled.batch import Batch, Row
     from unrolled.errors import UnrolledError
-    from unrolled.reader import Dataset
-    from unrolled.reader import open_dataset as open  # noqa: A004 - `unrolled.open` is the name people look for
-    from unrolled.shapes import pooled, to_padded
+    from unrolled.reading.batch import Batch, Row
+    from unrolled.reading.dataset import Dataset
+    from unrolled.reading.dataset import open_dataset as open  # noqa: A004 - `unrolled.open` is the name people look for
+    from unrolled.reading.transforms import pooled, to_padded
 
     __version__: str
 
 __all__ = ["Batch", "Dataset", "Row", "UnrolledError", "__version__", "open", "pooled", "to_padded"]
 
 _HOMES = {
-    "Batch": ("batch", "Batch"),
-    "Dataset": ("reader", "Dataset"),
-    "Row": ("batch", "Row"),
+    "Batch": ("reading.batch", "Batch"),
+    "Dataset": ("reading.dataset", "Dataset"),
+    "Row": ("reading.batch", "Row"),
     "UnrolledError": ("errors", "UnrolledError"),
-    "open": ("reader", "open_dataset"),
-    "pooled": ("shapes", "pooled"),
-    "to_padded": ("shapes", "to_padded"),
+    "open": ("reading.dataset", "open_dataset"),
+    "pooled": ("reading.transforms", "pooled"),
+    "to_padded": ("reading.transforms", "to_padded"),
 }
 
 
 def __getattr__(name: str) -> object:
     if name == "__version__":
-        return import_module("unrolled.schema").release()
+        return import_module("unrolled.format.file_info").release()
     if name not in _HOMES:
         raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
     module, attribute = _HOMES[name]

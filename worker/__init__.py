@@ -1,1 +1,0 @@
-"""Workshop: shards become Parquet files."""

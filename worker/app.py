@@ -1,6 +1,6 @@
 """The Celery application of a worker: `celery -A worker.app worker` takes its settings from `UNROLLED_*` variables.
 
-Only glue: what is done with a shard stands in `worker.service`.
+Only glue: what is done with a shard stands in `worker.runtime.shard_service`.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, bootsteps, signals
 from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
-from unrolled.connection import celery_url, check_broker_url
 from unrolled.errors import UnrolledError
-from unrolled.messages import TASK, queue_name, transport_options
-from unrolled.model_directory import open_model
-from worker.allocator import share_arenas
-from worker.assembly import Assembly
+from unrolled.model.directory import open_model
+from unrolled.queue.broker_url import celery_url, check_broker_url
+from unrolled.queue.messages import TASK, queue_name, transport_options
+from worker.celery_guard import guard_transport
 from worker.engines.choice import choose_engine
-from worker.guard import guard_transport
+from worker.runtime.allocator import share_arenas
+from worker.runtime.assembly import Assembly
 from worker.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.model_directory import ModelDirectory
-    from worker.engines import Engine
+    from unrolled.model.directory import ModelDirectory
+    from worker.engines.engine import Engine
 
     MakeEngine = Callable[[Settings, ModelDirectory], Engine]
 
@@ -99,7 +99,7 @@ def _configuration(settings: Settings, queue: str) -> dict[str, Any]:
         "worker_pool": "threads",
         "worker_concurrency": settings.concurrency,
         "worker_prefetch_multiplier": 1,
-        "worker_consumer": "worker.guard:GuardedConsumer",
+        "worker_consumer": "worker.celery_guard:GuardedConsumer",
         # Threads can't be cancelled, and what they do is safe to repeat.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_eta_task_limit": 10,

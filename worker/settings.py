@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unrolled.messages import NAMESPACE
+from unrolled.queue.messages import NAMESPACE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -10,9 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from producer.broker import EmbeddedBroker
-from unrolled.job import open_job
-from unrolled.model_directory import ModelConfig, new_weights, save_model
+from producer.local.broker import EmbeddedBroker
+from unrolled.job.directory import open_job
+from unrolled.model.directory import ModelConfig, new_weights, save_model
 
 HERE = Path(__file__).parent
 #: Different inputs; a round takes the one of its seed.

@@ -11,8 +11,8 @@ import uuid
 from stage import Stage
 
 from unrolled.errors import UnrolledError
-from unrolled.job import open_job
-from unrolled.messages import TASK
+from unrolled.job.directory import open_job
+from unrolled.queue.messages import TASK
 
 #: Kills in one round: fewer than `--max-attempts`, so that none makes an innocent shard look like a killer.
 MOST_KILLS = 4

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.outputs import OutputColumn
+from unrolled.format.output_spec import OutputColumn
 from unrolled.ragged import Ragged
-from worker.cli import run_worker
+from worker.cli.worker import run_worker
 from worker.engines.choice import choose_engine
 from worker.settings import Settings
 

@@ -16,10 +16,10 @@ from faults import FAULTS
 from stage import Stage
 from watcher import Watcher
 
-from producer.broker import EmbeddedBroker
-from producer.verification import verify_job
-from unrolled.job import JobDirectory, open_job
-from unrolled.publishing import sweep_leftovers
+from producer.jobs.verify import verify_job
+from producer.local.broker import EmbeddedBroker
+from unrolled.job.directory import JobDirectory, open_job
+from unrolled.store.publish import sweep_leftovers
 
 COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
 #: Disturbances happen within this time; then the job must complete within the other.

@@ -15,13 +15,13 @@ from typing import Self
 import redis
 from dataset import HERE, Dataset, enqueue_command, worker_environment
 
-from producer.broker import EmbeddedBroker
-from unrolled.connection import client_url
+from producer.local.broker import EmbeddedBroker
 from unrolled.errors import UnrolledError
-from unrolled.job import open_job
-from unrolled.manifest import read_manifest
-from unrolled.messages import queue_name
-from unrolled.model_directory import open_model
+from unrolled.job.directory import open_job
+from unrolled.job.manifest import read_manifest
+from unrolled.model.directory import open_model
+from unrolled.queue.broker_url import client_url
+from unrolled.queue.messages import queue_name
 
 WORKERS = 2
 COMPUTE_SECONDS = 0.25

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import UnrolledError
-from worker.engines.fused import FusedEngine
+from worker.engines.fused.engine import FusedEngine
 from worker.engines.fused.library import why_unavailable
 
 if TYPE_CHECKING:
-    from unrolled.model_config import ModelConfig
-    from unrolled.model_directory import ModelDirectory
-    from worker.engines import Engine
+    from unrolled.model.config import ModelConfig
+    from unrolled.model.directory import ModelDirectory
+    from worker.engines.engine import Engine
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -40,7 +40,7 @@ def choose_engine(settings: Settings, model: ModelDirectory) -> Engine:
         raise UnrolledError(lacking)
     if wanted == "fused":
         return FusedEngine(model, settings.arithmetic, settings.threads)
-    from worker.engines.tensorflow import TensorFlowEngine  # noqa: PLC0415 - seconds, and 500 MB, that others need not pay
+    from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - seconds, and 500 MB, that others need not pay
 
     return TensorFlowEngine(model, threads=settings.threads)
 

@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import JobError, UnrolledError
-from unrolled.fit_plan import SCRATCH, FitPlan
-from unrolled.token_store import open_token_store
+from unrolled.training.plan import SCRATCH, FitPlan
+from unrolled.training.token_store import open_token_store
 
 if TYPE_CHECKING:
     from typing import BinaryIO

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.token_store import TokenStore
+from unrolled.training.token_store import TokenStore
 
 MIXED_TOKENS = 2**22
 BLOCK_TOKENS = 2**17

@@ -13,7 +13,7 @@ from safetensors import safe_open
 from safetensors.numpy import load_file, save
 
 from unrolled.errors import JobError
-from unrolled.publishing import publish_bytes
+from unrolled.store.publish import publish_bytes
 
 CHECKPOINT_FILE = "checkpoint.safetensors"
 _KEY = "progress"

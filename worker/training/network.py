@@ -12,9 +12,9 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError
-from unrolled.fit_plan import FitOptions
-from unrolled.model_weights import new_weights
-from worker.model import LanguageModel
+from unrolled.model.weights import new_weights
+from unrolled.training.plan import FitOptions
+from worker.models.language_model import LanguageModel
 from worker.training.batches import Window
 from worker.training.cross_entropy import cross_entropy, loss_alone
 

@@ -13,10 +13,10 @@ from typing import Any
 from safetensors.numpy import save
 
 from unrolled.errors import JobError
-from unrolled.fit_plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
-from unrolled.model_directory import TOKENIZER_FILE, ModelDirectory, save_model
-from unrolled.publishing import publish_bytes
-from unrolled.schema import release
+from unrolled.format.file_info import release
+from unrolled.model.directory import TOKENIZER_FILE, ModelDirectory, save_model
+from unrolled.store.publish import publish_bytes
+from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
 from worker.training.checkpoint import load_state
 from worker.training.progress import Progress
 

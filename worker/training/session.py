@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from unrolled.errors import JobError, RequestError
-from unrolled.fit_plan import FitPlan
-from unrolled.token_store import TokenStore
+from unrolled.training.plan import FitPlan
+from unrolled.training.token_store import TokenStore
 from worker.training.batches import Window, training_batches, validation_batches, windows
 from worker.training.checkpoint import CHECKPOINT_FILE, load_state, save_state
 from worker.training.progress import Progress, perplexity

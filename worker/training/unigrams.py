@@ -5,7 +5,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.token_store import TokenStore
+from unrolled.training.token_store import TokenStore
 
 _AT_ONCE = 2**22
 

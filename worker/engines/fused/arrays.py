@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import RequestError
-from unrolled.outputs import POOLS, OutputColumn
+from unrolled.format.output_spec import POOLINGS, OutputColumn
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
 
@@ -32,7 +32,7 @@ class PoolArrays:
 
         Args:
             shards: rows.
-            outputs: for each shard and column an array, see `worker.engines.Engine.compute`.
+            outputs: for each shard and column an array, see `worker.engines.engine.Engine.compute`.
             columns: of a model whose layers are so wide.
             layer_dims: width of each layer's output.
 
@@ -44,7 +44,7 @@ class PoolArrays:
         if len(shards) != len(outputs):
             raise RequestError(f"{len(shards)} shards have {len(outputs)} outputs; one each is needed")
         self.columns = (library.Column * len(columns))(
-            *(library.Column(column.layer, POOLS.index(column.pool)) for column in columns)
+            *(library.Column(column.layer, POOLINGS.index(column.pooling)) for column in columns)
         )
         self._addresses = [(ctypes.c_void_p * len(columns))() for _ in shards]
         self.shards = (library.Shard * len(shards))()
@@ -54,10 +54,10 @@ class PoolArrays:
 
 def _check_columns(columns: Sequence[OutputColumn], layer_dims: tuple[int, ...]) -> None:
     for column in columns:
-        fits = type(column.layer) is int and 0 <= column.layer < len(layer_dims) and column.pool in POOLS
+        fits = type(column.layer) is int and 0 <= column.layer < len(layer_dims) and column.pooling in POOLINGS
         if not fits or column.width != layer_dims[column.layer]:
             raise RequestError(f"the model has no column {column}; its layers are {layer_dims} wide")
-    if not columns or any(a == b for a, b in pairwise(sorted((c.layer, c.pool) for c in columns))):
+    if not columns or any(a == b for a, b in pairwise(sorted((c.layer, c.pooling) for c in columns))):
         raise RequestError(f"{len(columns)} columns are asked for; at least one is needed, and none twice")
 
 

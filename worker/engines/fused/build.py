@@ -78,7 +78,7 @@ def compile_kernel(
             return target
 
         with ThreadPoolExecutor(os.cpu_count()) as threads:
-            objects = list(threads.map(compile_one, [*sorted(SOURCES.glob("*.cpp")), *sources]))
+            objects = list(threads.map(compile_one, [*sorted(SOURCES.rglob("*.cpp")), *sources]))
         linked = f"{scratch}/linked"
         _run([*compiler, *link, *common, *objects, *_words("LDFLAGS"), "-o", linked])
         Path(linked).replace(output)

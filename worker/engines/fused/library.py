@@ -50,7 +50,7 @@ class LayerWeights(Structure):
 class Column(Structure):
     """Which layer's outputs are stored, and how a row's are pooled (src/outputs.h)."""
 
-    _fields_ = (("layer", c_int32), ("pool", c_int32))
+    _fields_ = (("layer", c_int32), ("pooling", c_int32))
 
 
 class Shard(Structure):
@@ -162,7 +162,7 @@ def forced_isa() -> bytes | None:
     return isa.encode()
 
 
-def available_isas(precision: str = "float32") -> list[str]:
-    """The instruction sets that this machine can run with a precision, best first."""
+def available_isas(arithmetic: str = "float32") -> list[str]:
+    """The instruction sets that this machine can run with a arithmetic, best first."""
     library = load()
-    return [isa for isa in ISAS if library.unrolled_has_kernel(isa.encode(), int(precision == "bfloat16"))]
+    return [isa for isa in ISAS if library.unrolled_has_kernel(isa.encode(), int(arithmetic == "bfloat16"))]

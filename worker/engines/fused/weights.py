@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import ModelError
-from unrolled.layer_config import LayerConfig
-from unrolled.model_config import ModelConfig
+from unrolled.model.config import ModelConfig
+from unrolled.model.layer import LayerConfig
 from worker.engines.fused import library
 
 _CELLS = {("lstm", None): 0, ("gru", "after"): 1, ("gru", "before"): 2}

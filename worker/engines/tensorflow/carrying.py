@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.outputs import OutputColumn
-from worker.engines.padding import RowStore
-from worker.engines.pooling import Partial, finish, first_partial, next_partial
+from unrolled.format.output_spec import OutputColumn
+from worker.engines.tensorflow.partial_pooling import Partial, finish, first_partial, next_partial
+from worker.engines.tensorflow.row_store import RowStore
 
 
 class Carried:
@@ -25,7 +25,7 @@ class Carried:
         self._rows = rows
         self._states = [np.zeros((rows, dim), np.float32) for dim in state_dims]
         self._pooled: dict[int, Partial] = {
-            index: first_partial(column.pool, np.zeros((rows, column.width), np.float32))
+            index: first_partial(column.pooling, np.zeros((rows, column.width), np.float32))
             for index, column in enumerate(columns)
             if not column.per_token
         }
@@ -44,9 +44,9 @@ class Carried:
         """The partial pools (rows, width) of rows start..stop after a batch that gave `results` for the columns."""
         pooled = {}
         for index, before in self._pooled.items():
-            pool, found = self._columns[index].pool, results[index][: stop - start]
+            pooling, found = self._columns[index].pooling, results[index][: stop - start]
             known = before[start:stop]
-            pooled[index] = next_partial(pool, known, found) if len(known) else first_partial(pool, found)
+            pooled[index] = next_partial(pooling, known, found) if len(known) else first_partial(pooling, found)
         return pooled
 
     def keep(self, start: int, stop: int, states: Sequence[Any], pooled: dict[int, Partial]) -> None:
@@ -64,4 +64,6 @@ class Carried:
         if not len(rows):
             return
         for index, partial in pooled.items():
-            store.put_rows(index, rows, finish(self._columns[index].pool, partial[-len(rows) :], store.lengths[rows]))
+            store.put_rows(
+                index, rows, finish(self._columns[index].pooling, partial[-len(rows) :], store.lengths[rows])
+            )

@@ -11,10 +11,10 @@ import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import RequestError, TransientError
-from unrolled.model_config import ModelConfig
-from worker.engines.buckets import CHUNK
-from worker.engines.padding import RowStore
-from worker.engines.pooling import pool_row
+from unrolled.model.config import ModelConfig
+from worker.engines.tensorflow.buckets import CHUNK
+from worker.engines.tensorflow.partial_pooling import pool_row
+from worker.engines.tensorflow.row_store import RowStore
 from worker.engines.tensorflow.stack import Stack
 
 #: Most bytes of one layer's inputs and outputs: 262,144 tokens of 512 units in both directions.
@@ -122,7 +122,7 @@ class LayerByLayer:
             if column.layer != number:
                 continue
             if not column.per_token:
-                store.put_rows(index, numbers, np.stack([pool_row(column.pool, part) for part in parts]))
+                store.put_rows(index, numbers, np.stack([pool_row(column.pooling, part) for part in parts]))
                 continue
             for row, part in zip(numbers, parts, strict=True):
                 store.put_tokens(index, row[None], 0, store.lengths[row[None]], part[None])

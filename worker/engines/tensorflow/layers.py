@@ -7,10 +7,10 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from unrolled.layer_config import LayerConfig
-from unrolled.model_config import ModelConfig
-from worker.gates import gate_function
-from worker.projected_lstm_cell import ProjectedLSTMCell
+from unrolled.model.config import ModelConfig
+from unrolled.model.layer import LayerConfig
+from worker.models.gates import gate_function
+from worker.models.projected_lstm_cell import ProjectedLSTMCell
 
 Weights = Mapping[str, NDArray[np.float32]]
 

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 from numpy.typing import NDArray
 
-from worker.engines.buckets import CHUNK, FEWEST_ROWS, Limits, plan, total_cost
+from worker.engines.tensorflow.buckets import CHUNK, FEWEST_ROWS, Limits, plan, total_cost
 
 
 def agreeing_row_counts(

@@ -9,8 +9,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from unrolled.model_config import ModelConfig
-from unrolled.outputs import OutputColumn
+from unrolled.format.output_spec import OutputColumn
+from unrolled.model.config import ModelConfig
 from worker.engines.tensorflow.layers import Pass, Weights, build_passes
 
 
@@ -71,7 +71,7 @@ class Stack:
 
     def function(self, columns: Sequence[OutputColumn]) -> Any:
         """The traced function of these columns."""
-        wanted = tuple((column.layer, column.pool) for column in columns)
+        wanted = tuple((column.layer, column.pooling) for column in columns)
         if wanted not in self._stacks:
             self._stacks[wanted] = self._trace_stack(wanted)
         return self._stacks[wanted]
@@ -108,7 +108,7 @@ class Stack:
                     after += state
                 outputs = tf.concat(directions, axis=2) if len(directions) > 1 else directions[0]
                 sequence = outputs + sequence if layer.residual else outputs  # (batch, time, output_dim)
-                results |= {(n, pool): _pooled(pool, sequence, lengths) for n, pool in wanted if n == number}
+                results |= {(n, pooling): _pooled(pooling, sequence, lengths) for n, pooling in wanted if n == number}
             return [results[each] for each in wanted], after
 
         return stack
@@ -137,16 +137,16 @@ def _run_pass(each: Pass, sequence: Any, lengths: Any, states: list[Any]) -> tup
     return tf.reverse_sequence(outputs, lengths, seq_axis=1), after
 
 
-def _pooled(pool: str, sequence: Any, lengths: Any) -> Any:
+def _pooled(pooling: str, sequence: Any, lengths: Any) -> Any:
     """A batch's outputs (batch, time, width) pooled over each row's real steps: (batch, width); a sum for "mean"."""
-    if pool == "none":
+    if pooling == "none":
         return sequence
-    if pool == "first":
+    if pooling == "first":
         return sequence[:, 0]
-    if pool == "last":
+    if pooling == "last":
         return tf.gather(sequence, tf.maximum(lengths - 1, 0), axis=1, batch_dims=1)
     real = tf.sequence_mask(lengths, tf.shape(sequence)[1])[:, :, None]  # (batch, time, 1)
-    if pool == "max":
+    if pooling == "max":
         return tf.reduce_max(tf.where(real, sequence, sequence.dtype.min), axis=1)
     return _tree_sum(tf.where(real, sequence, 0.0))
 

@@ -1,0 +1,205 @@
+"""The fused engine against other libraries' LSTMs and the brief's padded way, on the same rows in one run.
+
+    pip install -r benchmarks/requirements-peers.txt
+    python benchmarks/engines --results benchmarks/results/engines.tsv
+    python benchmarks/engines/chart.py benchmarks/results/engines.tsv docs/engines.svg
+
+Rates are real tokens a second. Other libraries get the rows of the whole text sorted by length, each in batches of the
+size at which it is quickest, and are timed on batches spread evenly over that order, `--seconds` long. The fused engine
+gets whole pools in the order of the text, a pool a turn. So does the tensorflow engine, with one pool of about
+`--seconds`. All take turns, `--repeats` times, and ratios are those of turns; a first turn isn't counted. Every
+contestant's states are held against exact ones. A library that isn't installed is listed as absent.
+
+All takes about three hours on two cores; `--texts`, `--units`, `--threads` and so on run parts of it, and the file of
+results takes up what each has found.
+"""
+
+import argparse
+import dataclasses
+import multiprocessing
+import os
+import platform
+import statistics
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from contest import Batched, Contestant, Pooled, pools_of, take_turns, timed
+from model import exact_states, make_model, take
+from peak import peaks
+from peers import PEERS
+from results import OURS, Figure, best_peer, merge, ratios
+from texts import TEXTS, VOCAB, rows_of
+
+from unrolled.model.directory import ModelDirectory
+from unrolled.ragged import Ragged
+
+EMBEDDING, WIDE = int(VOCAB**0.25), 256
+# Short rows and few: exact states cost some seconds at 1,024 units.
+CHECKED_ROWS, CHECKED_LENGTH = 16, 48
+
+
+@dataclasses.dataclass(frozen=True)
+class Group:
+    """What contestants have in common."""
+
+    text: str
+    units: int
+    embedding: int
+    threads: int
+
+
+def contestants(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
+    """All that were asked for and are here."""
+    for name in options.contestants:
+        try:
+            if name == "fused":
+                yield from fused(model, rows, group, options)
+            elif name == "tensorflow":
+                yield tensorflow(model, rows, group, options)
+            for make in PEERS.get(name, ()):
+                yield Batched(make(model, group.threads), rows, options.seconds, options.batch_sizes)
+        except ImportError as error:
+            print(f"  absent: {name} ({error})")
+
+
+def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
+    """Our engine in both precisions.
+
+    Raises:
+        ImportError: its kernel isn't built, or this machine can't run it.
+    """
+    from worker.engines.fused import library  # noqa: PLC0415 - as above
+    from worker.engines.fused.engine import FusedEngine  # noqa: PLC0415 - the kernel may not be built
+
+    if reason := library.why_unavailable():
+        raise ImportError(reason)
+    pools = pools_of(rows, options.pool_tokens)
+    for arithmetic in ("float32", "bfloat16"):
+        yield Pooled(OURS, FusedEngine(model, arithmetic, group.threads), group.units, pools)
+
+
+def tensorflow(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Contestant:
+    """Our other engine, on as many of the rows as it computes in a turn.
+
+    Raises:
+        ImportError: TensorFlow isn't installed.
+    """
+    from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - may not be installed
+
+    engine = TensorFlowEngine(model, device="cpu", threads=group.threads)
+
+    def contestant(tokens: float) -> Contestant:
+        count = min(rows.rows, max(1, round(tokens / len(rows.values) * rows.rows)))
+        chosen = ((np.arange(count) + 0.5) * rows.rows / count).astype(int)
+        return Pooled("tensorflow engine", engine, group.units, [take(rows, chosen)])
+
+    trial = contestant(5_000)
+    trial.turn(0)
+    return contestant(timed(trial.turn, 0) * options.seconds)
+
+
+def run(group: Group, options: argparse.Namespace) -> list[Figure]:
+    """Let everybody take turns on one text with one model; prints what comes of it."""
+    text = rows_of(group.text)
+    rows = text.take(0, min(text.rows, options.rows or text.rows))
+    print(f"{group.text} ({rows.rows:,} rows, {len(rows.values):,} tokens), {group.units} units,", end=" ")
+    print(f"embedding {group.embedding}, {group.threads} thread{'s' if group.threads > 1 else ''}", flush=True)
+
+    def figure(
+        contestant: str, arithmetic: str, detail: str, difference: float, unit: str, rates: list[float]
+    ) -> Figure:
+        return Figure(
+            f"{processor()}, {os.cpu_count()} cores", group.text, rows.rows, len(rows.values), group.units,
+            group.embedding, group.threads, arithmetic, contestant, detail, difference, unit, tuple(rates),
+        )  # fmt: skip
+
+    with tempfile.TemporaryDirectory() as directory:
+        model = make_model(directory, VOCAB, int(rows.lengths.max()), group.units, group.embedding)
+        everybody = list(contestants(model, rows, group, options))
+        few = checked_rows(rows)
+        exact = exact_states(model, few)
+        differences = [float(f"{np.abs(one.states(few) - exact).max():.1e}") for one in everybody]
+        rates = take_turns(everybody, options.repeats)
+    figures = [
+        figure(one.name, one.arithmetic, one.detail, difference, "tokens/s", found)
+        for one, difference, found in zip(everybody, differences, rates, strict=True)
+    ]
+    top = peaks(group.threads)
+    figures += [figure(name, kind, "", 0.0, "operations/s", [rate]) for (name, kind), rate in top.items()]
+    report(figures)
+    return figures
+
+
+def checked_rows(rows: Ragged) -> Ragged:
+    """A few rows of all lengths up to a bound."""
+    order = np.argsort(rows.lengths, kind="stable")
+    order = order[: max(1, np.searchsorted(rows.lengths[order], CHECKED_LENGTH, side="right"))]
+    return take(rows, order[np.linspace(0, len(order) - 1, min(CHECKED_ROWS, len(order))).astype(int)])
+
+
+def report(figures: list[Figure]) -> None:
+    """Print a table, and the fused engine's rate over the best peer's."""
+    for arithmetic in ("float32", "bfloat16"):
+        some = [figure for figure in figures if figure.arithmetic == arithmetic]
+        for f in sorted((f for f in some if f.unit == "tokens/s"), key=lambda f: -f.rate):
+            print(f"  {arithmetic:9} {f.contestant:18} {f.rate:12,.0f} tokens/s ({min(f.rates):,.0f}-", end="")
+            print(f"{max(f.rates):,.0f}), {f.detail}, off by {f.difference:.1e} at most")
+        ours, peer = next((f for f in some if f.contestant == OURS), None), best_peer(some, arithmetic)
+        if ours and peer:
+            found = ratios(ours, peer)
+            print(f"  {arithmetic:9} {OURS} / {peer.contestant}: {statistics.median(found):.2f}", end=" ")
+            print(f"({found[0]:.2f}-{found[-1]:.2f})")
+        for f in some:
+            if f.unit == "operations/s":
+                print(f"  {arithmetic:9} {f.contestant}: {f.rate / 1e9:,.0f} GFLOP/s", flush=True)
+
+
+def processor() -> str:
+    """Its name, as Linux tells it."""
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.exists() else []
+    named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(named, platform.processor() or platform.machine())
+
+
+def main() -> None:
+    """Run every group asked for, each in a process of its own: TensorFlow takes its threads once."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--texts", nargs="+", choices=TEXTS, default=list(TEXTS))
+    parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512, 1024])
+    parser.add_argument(
+        "--embeddings", type=int, nargs="+", help=f"else {EMBEDDING}, and {WIDE} for prose at 512 units too"
+    )
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    names = ["fused", "tensorflow", *PEERS]
+    parser.add_argument("--contestants", nargs="+", choices=names, default=names)
+    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn; the fused engine's last a pool")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 32, 64, 128, 256])
+    parser.add_argument("--pool-tokens", type=int, default=2**19, help="most in one pool of the fused engine")
+    parser.add_argument("--rows", type=int, help="only the first of each text, for a quick look")
+    parser.add_argument("--results", type=Path, help="put the figures into this file")
+    options = parser.parse_args()
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of the processes that follow
+    spawn = multiprocessing.get_context("spawn")
+    for group in groups_of(options):
+        with spawn.Pool(1) as process:
+            figures = process.apply(run, (group, options))
+        if options.results:
+            merge(options.results, figures)
+
+
+def groups_of(options: argparse.Namespace) -> Iterator[Group]:
+    """Every combination."""
+    for threads in options.threads:
+        for text in options.texts:
+            for units in options.units:
+                wide = text == "prose" and units == 512
+                for embedding in options.embeddings or ([EMBEDDING, WIDE] if wide else [EMBEDDING]):
+                    yield Group(text, units, embedding, threads)
+
+
+if __name__ == "__main__":
+    main()

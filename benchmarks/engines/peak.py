@@ -1,0 +1,84 @@
+"""What the machine can do at most: the largest matrix product of any library here, and multiply-adds on registers."""
+
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+
+SIZE, REPEATS = 2048, 5
+
+
+def peaks(threads: int) -> dict[tuple[str, str], float]:
+    """(name, arithmetic) → operations a second, two for each multiply-add, on so many threads."""
+    found = {}
+    for name, make in (("PyTorch", _torch), ("TensorFlow", _tensorflow), ("OpenVINO", _openvino)):
+        try:
+            products = list(make(threads))
+        except ImportError:
+            continue
+        for arithmetic, product in products:
+            product()
+            found[f"{name}'s matrix product", arithmetic] = (
+                2.0 * SIZE**3 / min(_seconds(product) for _ in range(REPEATS))
+            )
+    return found | {("registers", arithmetic): rate for arithmetic, rate in _registers(threads)}
+
+
+def _seconds(action: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    action()
+    return time.perf_counter() - began
+
+
+def _torch(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    import torch  # noqa: PLC0415 - each library is optional
+
+    torch.set_num_threads(threads)
+    for arithmetic in ("float32", "bfloat16"):
+        a = torch.rand(SIZE, SIZE).to(getattr(torch, arithmetic))
+        yield arithmetic, lambda a=a: a @ a
+
+
+def _tensorflow(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    for arithmetic in ("float32", "bfloat16"):
+        a = tf.cast(tf.random.uniform((SIZE, SIZE)), arithmetic)
+        yield arithmetic, lambda a=a: tf.linalg.matmul(a, a)
+
+
+def _openvino(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
+    import openvino  # noqa: PLC0415 - as above
+    from openvino import opset13  # noqa: PLC0415 - as above
+
+    a = np.random.default_rng(0).random((SIZE, SIZE), np.float32)
+    for arithmetic, hint in (("float32", "f32"), ("bfloat16", "bf16")):
+        parameter = opset13.parameter([SIZE, SIZE], np.float32)
+        model = openvino.Model(
+            [opset13.matmul(parameter, a, transpose_a=False, transpose_b=False)], [parameter], "product"
+        )
+        settings = {"INFERENCE_PRECISION_HINT": hint, "INFERENCE_NUM_THREADS": str(threads)}
+        request = openvino.Core().compile_model(model, "CPU", settings).create_infer_request()
+        yield arithmetic, lambda request=request: request.infer([a], share_inputs=True, share_outputs=True)
+
+
+def _registers(threads: int) -> Iterator[tuple[str, float]]:
+    """Of the fused engine's own loop, which touches no memory."""
+    from worker.engines.fused import library  # noqa: PLC0415 - the kernel may not be built
+
+    if library.why_unavailable():
+        return
+    kernel, isa = library.load(), library.forced_isa()
+
+    def spin(bfloat16: int) -> float:
+        began, done = time.perf_counter(), 0.0
+        while time.perf_counter() < began + 0.1:
+            done += kernel.unrolled_spin(isa, bfloat16, 20_000)
+        return done / (time.perf_counter() - began)
+
+    with ThreadPoolExecutor(threads) as pool:
+        for bfloat16, arithmetic in enumerate(("float32", "bfloat16")):
+            yield arithmetic, max(sum(pool.map(spin, [bfloat16] * threads)) for _ in range(REPEATS))

@@ -1,0 +1,167 @@
+"""Other libraries' LSTMs: a batch of padded ids in, the last layer's states out.
+
+Rows are padded on their right, where padding can't reach a real token's state, so none of them needs a mask;
+what they compute there is thrown away.
+"""
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+import numpy as np
+from model import LAYERS, Weights
+from numpy.typing import NDArray
+
+from unrolled.model.directory import ModelDirectory
+
+Ids = NDArray[np.int64]
+
+
+class Peer(NamedTuple):
+    """A library's LSTM.
+
+    Attributes:
+        name: of the library, and of its way.
+        arithmetic: "float32" or "bfloat16".
+        run: (ids (batch, time), lengths (batch,), falling) → states, in the library's own array.
+        states: the same, as float32 (batch, time, units).
+    """
+
+    name: str
+    arithmetic: str
+    run: Callable[[Ids, Ids], Any]
+    states: Callable[[Ids, Ids], NDArray[np.float32]]
+
+
+def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: bool) -> Peer:
+    """`torch.nn.LSTM`, on padded or on packed rows."""
+    import torch  # noqa: PLC0415 - each peer is optional
+
+    torch.set_num_threads(threads)
+    weights = {name: torch.from_numpy(array.copy()) for name, array in model.weights().items()}
+    embedding, units = weights["embedding"], len(weights["lstm.0.recurrent_kernel"])
+    lstm = torch.nn.LSTM(embedding.shape[1], units, LAYERS)
+    with torch.no_grad():
+        for layer in range(LAYERS):
+            getattr(lstm, f"weight_ih_l{layer}").copy_(weights[f"lstm.{layer}.kernel"].T)
+            getattr(lstm, f"weight_hh_l{layer}").copy_(weights[f"lstm.{layer}.recurrent_kernel"].T)
+            getattr(lstm, f"bias_ih_l{layer}").copy_(weights[f"lstm.{layer}.bias"])
+            getattr(lstm, f"bias_hh_l{layer}").zero_()
+    kind = getattr(torch, arithmetic)
+    lstm, embedding = lstm.to(kind).eval(), embedding.to(kind)
+
+    def run(ids: Ids, lengths: Ids) -> Any:
+        with torch.inference_mode():
+            inputs = embedding[torch.from_numpy(ids.T.copy())]  # (time, batch, embedding)
+            if packed:
+                inputs = torch.nn.utils.rnn.pack_padded_sequence(inputs, torch.from_numpy(lengths))
+            return lstm(inputs)[0]
+
+    def states(ids: Ids, lengths: Ids) -> NDArray[np.float32]:
+        found = run(ids, lengths)
+        if packed:
+            found = torch.nn.utils.rnn.pad_packed_sequence(found)[0]
+        array: NDArray[np.float32] = found.to(torch.float32).numpy().transpose(1, 0, 2)
+        return array
+
+    return Peer(f"PyTorch {'packed' if packed else 'padded'}", arithmetic, run, states)
+
+
+def _onnx_model(weights: Weights) -> bytes:
+    """A graph of Gather and LSTM nodes: ids (time, batch) → states (time, batch, units)."""
+    import onnx  # noqa: PLC0415 - as above
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - as above
+
+    units = len(weights["lstm.0.recurrent_kernel"])
+
+    def gates_iofc(array: NDArray[np.float32]) -> NDArray[np.float32]:
+        i, f, c, o = np.split(array, 4, axis=-1)
+        return np.concatenate([i, o, f, c], axis=-1)
+
+    constants: dict[str, NDArray[Any]] = {"embedding": weights["embedding"], "one": np.array([1], np.int64)}
+    nodes = [helper.make_node("Gather", ["embedding", "ids"], ["x0"])]
+    for layer in range(LAYERS):
+        bias = gates_iofc(weights[f"lstm.{layer}.bias"])
+        constants[f"W{layer}"] = gates_iofc(weights[f"lstm.{layer}.kernel"]).T[None].copy()
+        constants[f"R{layer}"] = gates_iofc(weights[f"lstm.{layer}.recurrent_kernel"]).T[None].copy()
+        constants[f"B{layer}"] = np.concatenate([bias, np.zeros_like(bias)])[None]
+        names = [f"{name}{layer}" for name in "xWRB"]
+        nodes.append(helper.make_node("LSTM", names, [f"y{layer}"], hidden_size=units))
+        nodes.append(helper.make_node("Squeeze", [f"y{layer}", "one"], [f"x{layer + 1}"]))
+    graph = helper.make_graph(
+        nodes,
+        "lstm",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["time", "batch"])],
+        [helper.make_tensor_value_info(f"x{LAYERS}", TensorProto.FLOAT, ["time", "batch", units])],
+        [numpy_helper.from_array(array, name) for name, array in constants.items()],
+    )
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    onnx.checker.check_model(made)
+    serialized: bytes = made.SerializeToString()
+    return serialized
+
+
+def onnxruntime_lstm(model: ModelDirectory, threads: int) -> Peer:
+    """ONNX Runtime's CPU provider."""
+    import onnxruntime  # noqa: PLC0415 - as above
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = onnxruntime.InferenceSession(_onnx_model(model.weights()), options, providers=["CPUExecutionProvider"])
+
+    def run(ids: Ids, _: Ids) -> Any:
+        return session.run(None, {"ids": ids.T.copy()})[0]
+
+    return Peer("ONNX Runtime", "float32", run, lambda ids, lengths: run(ids, lengths).transpose(1, 0, 2))
+
+
+def openvino_lstm(model: ModelDirectory, threads: int, *, arithmetic: str) -> Peer:
+    """OpenVINO's CPU plugin, of the same graph."""
+    import openvino  # noqa: PLC0415 - as above
+
+    core = openvino.Core()
+    settings = {
+        "INFERENCE_PRECISION_HINT": "bf16" if arithmetic == "bfloat16" else "f32",
+        "INFERENCE_NUM_THREADS": str(threads),
+        "PERFORMANCE_HINT": "LATENCY",
+    }
+    compiled = core.compile_model(core.read_model(_onnx_model(model.weights())), "CPU", settings)
+    request = compiled.create_infer_request()
+
+    def run(ids: Ids, _: Ids) -> Any:
+        return request.infer([ids.T.copy()], share_inputs=True, share_outputs=True)[0]
+
+    return Peer("OpenVINO", arithmetic, run, lambda ids, lengths: run(ids, lengths).transpose(1, 0, 2).copy())
+
+
+def keras_rnn(model: ModelDirectory, threads: int) -> Peer:
+    """The brief's own way: `LanguageModel.run_lstm` on padded rows, in one traced function."""
+    import tensorflow as tf  # noqa: PLC0415 - as above
+
+    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - as above
+
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    language_model = LanguageModel.from_directory(model)
+    function = tf.function(
+        lambda ids: language_model.run_lstm(ids, is_training=False)[0],
+        input_signature=[tf.TensorSpec((None, None), tf.int32)],
+    )
+
+    def run(ids: Ids, _: Ids) -> Any:
+        return function(ids.astype(np.int32)).numpy()
+
+    return Peer("padded RNN", "float32", run, run)
+
+
+#: Names on the command line → ways of a library, each made with (model, threads); they raise ImportError
+#: where the library isn't installed.
+PEERS: Mapping[str, tuple[Callable[[ModelDirectory, int], Peer], ...]] = {
+    "padded": (keras_rnn,),
+    "pytorch": tuple(
+        partial(torch_lstm, arithmetic=arithmetic, packed=packed)
+        for arithmetic in ("float32", "bfloat16")
+        for packed in (False, True)
+    ),
+    "onnxruntime": (onnxruntime_lstm,),
+    "openvino": tuple(partial(openvino_lstm, arithmetic=arithmetic) for arithmetic in ("float32", "bfloat16")),
+}

@@ -1,0 +1,97 @@
+"""`unrolled demo`."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from producer.demo.neighbours import Place
+
+#: About half a minute on two cores: `benchmarks/fitting.py`. A window holds nearly every sentence whole.
+_MODEL = {
+    "--vocab-size": "4000", "--max-length": "64", "--lstm-units": "128", "--embedding-dim": "128",
+    "--batch-tokens": "1024", "--learning-rate": "0.01", "--keep-probability": "0.7",
+}  # fmt: skip
+_WORDS = ("returns", "integer", "seconds", "file", "false", "raised")
+_NEIGHBOURS = 4
+
+
+@click.command()
+@click.argument("directory", type=click.Path(path_type=Path), default=Path("demo-output"))
+@click.option("--engine", default="auto", show_default=True, help="What computes; as in `unrolled worker`.")
+@click.option("--epochs", type=click.IntRange(1), default=4, show_default=True, help="Of the training.")
+def demo(directory: Path, engine: str, epochs: int) -> None:
+    """Show the whole path on text that is already here.
+
+    Takes the docstrings of Python's standard library, cut into sentences; trains a model on them, runs the job through
+    broker, queue, worker and Parquet, and shows from the files which words have states like each other's. Each step is
+    a command that is printed first; the same command again does nothing twice.
+
+    \b
+    Example:
+      unrolled demo demo-output
+    """
+    from producer.cli.root import cli  # noqa: PLC0415 - the group loads this module
+
+    corpus, model, out = (directory / name for name in ("docstrings.jsonl", "model", "vectors"))
+    _write_corpus(corpus)
+    sizes = [word for pair in _MODEL.items() for word in pair]
+    steps = [
+        ["model", "fit", str(corpus), "--out", str(model), *sizes, "--epochs", str(epochs)],
+        ["run", str(corpus), "--model", str(model), "--out", str(out), "--with-tokens", "--engine", engine],
+        ["show", str(out)],
+    ]
+    for step in steps:
+        click.secho(f"\n$ unrolled {shlex.join(step)}", bold=True)
+        status = cli.main(step, prog_name="unrolled", standalone_mode=False)
+        if status:
+            raise click.exceptions.Exit(status)
+    _show_neighbours(model, out)
+
+
+def _write_corpus(path: Path) -> None:
+    """The sentences as JSON lines; written once, so that the same command again resumes the same job."""
+    if path.exists():
+        return
+    from producer.demo.docstrings import sentences  # noqa: PLC0415 - only the demo needs it
+    from unrolled.store.publish import publish_bytes  # noqa: PLC0415 - likewise
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lines = [json.dumps({"id": name, "text": text}) for name, text in sentences()]
+    publish_bytes(path, ("\n".join(lines) + "\n").encode())
+    click.echo(f"{len(lines):,} sentences of the standard library's docstrings are in {path}")
+
+
+def _show_neighbours(model: Path, out: Path) -> None:
+    from producer.demo.neighbours import nearest  # noqa: PLC0415
+    from producer.tokenization.tokenize import load_tokenizer  # noqa: PLC0415
+    from producer.training.display import perplexity_text  # noqa: PLC0415 - --help needs no numpy
+    from producer.training.process import read_record  # noqa: PLC0415
+    from unrolled.model.directory import open_model  # noqa: PLC0415
+    from unrolled.reading.dataset import open_dataset  # noqa: PLC0415
+
+    dataset, record = open_dataset(out), read_record(model)
+    directory = open_model(model)
+    if directory.tokenizer_path is None:
+        return
+    tokenizer = load_tokenizer(directory.tokenizer_path, directory.config.vocab_size)
+    click.secho(f"\nWhich states are like each other, of {dataset.tokens:,} in {out}?", bold=True)
+    click.echo("Each word stands in its most typical place; below it are the nearest states of other words, by cosine.")
+    for place, others in nearest(dataset, tokenizer, _WORDS, _NEIGHBOURS):
+        click.echo(f"\n{_line(place, '')}")
+        for other in others:
+            click.echo(_line(other, f"{other.cosine:5.3f}"))
+    held_out, alone = (perplexity_text(record[f"{name}_perplexity"]) for name in ("validation", "unigram"))
+    click.echo(
+        f"\nOn {record['validation']['rows']:,} sentences that the model never saw it has a perplexity of {held_out}; "
+        f"word frequencies alone have {alone}."
+    )
+
+
+def _line(place: Place, cosine: str) -> str:
+    return f"{cosine:>8}  {place.before:>48} {click.style(place.word, bold=True)} {place.after}".rstrip()

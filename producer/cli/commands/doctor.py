@@ -1,0 +1,129 @@
+"""`unrolled doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+import redis
+from celery import Celery
+
+from producer.cli.options import broker_option, json_option, namespace_option
+from producer.doctor.broker import check_broker, connect
+from producer.doctor.check import Check
+from producer.doctor.model import check_model
+from producer.doctor.output import check_output
+from producer.doctor.software import check_software
+from producer.doctor.workers import check_workers
+from producer.jobs.status import worker_status
+from producer.local.broker_record import find_broker
+from producer.terminal.text import printable
+from unrolled.job.directory import open_job
+from unrolled.queue.broker_url import celery_url
+from unrolled.queue.ledger import Ledger
+from unrolled.queue.messages import transport_options
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+#: How long workers have to answer Celery's remote control.
+REMOTE_CONTROL_SECONDS = 1.5
+_SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "unknown": ("?", "cyan")}
+
+
+@click.command()
+@broker_option
+@namespace_option
+@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="A model directory.")
+@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="An output directory, made or not.")
+@json_option
+@click.pass_context
+def doctor(
+    context: click.Context,
+    *,
+    broker: str | None,
+    namespace: str,
+    model: Path | None,
+    out: Path | None,
+    as_json: bool,
+) -> None:
+    """Check broker, workers, model and output directory.
+
+    Looks at what is named and changes nothing. Each line says what was found and what should be done. Exit
+    status 1 where a job couldn't run.
+
+    \b
+    Examples:
+      unrolled doctor --broker redis://localhost:6379/0
+      unrolled doctor --broker redis://localhost:6379/0 --model MODEL --out OUT
+      unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
+    """
+    if out is not None and broker is None:
+        broker = find_broker(None, out)
+    checks = []
+    for check in examine(broker, namespace, model, out):
+        checks.append(check)
+        if not as_json:
+            click.echo(line(check))
+    failed = any(check.outcome == "fail" for check in checks)
+    if as_json:
+        click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
+    context.exit(1 if failed else 0)
+
+
+def line(check: Check) -> str:
+    """One check as text for people; a terminal shows its sign in colour."""
+    sign, colour = _SIGNS[check.outcome]
+    advice = f"\n    → {printable(check.advice)}" if check.advice else ""
+    return f"{click.style(sign, fg=colour)} {check.name}: {printable(check.found)}{advice}"
+
+
+def examine(broker: str | None, namespace: str, model: Path | None, out: Path | None) -> Iterator[Check]:
+    """All checks on what is named."""
+    yield from check_software()
+    opened = None
+    if model:
+        opened, checks = check_model(model)
+        yield from checks
+    if out:
+        yield from check_output(out, opened)
+    if not broker:
+        advice = "name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER"
+        yield Check("broker", "unknown", "none is named", advice)
+        return
+    client = connect(broker)
+    reached = True
+    for check in check_broker(broker, client):
+        reached = reached and not (check.name == "broker" and check.outcome == "fail")
+        yield check
+    if reached:
+        fingerprint = opened.fingerprint if opened else None
+        if fingerprint is None and out and (out / "job.json").exists():
+            fingerprint = open_job(out).job.fingerprint
+        yield from _examine_workers(broker, namespace, client, fingerprint)
+
+
+def _examine_workers(broker: str, namespace: str, client: redis.Redis, fingerprint: str | None) -> Iterator[Check]:
+    try:
+        facts = Ledger(client, namespace, fingerprint or "").workers()
+    except redis.RedisError as error:
+        yield Check("workers", "unknown", f"the list of workers can't be read: {error}")
+        return
+    workers = [worker_status(name, fact) for name, fact in sorted(facts.items())]
+    yield from check_workers(workers, fingerprint, _celery_stats(broker, namespace) if workers else None)
+
+
+def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
+    """What workers tell of themselves through Celery's remote control; None where none may or can answer."""
+    app = Celery("unrolled-doctor", broker=celery_url(broker), set_as_current=False)
+    app.conf.broker_transport_options = transport_options(namespace)
+    try:
+        found: dict[str, Any] | None = app.control.inspect(timeout=REMOTE_CONTROL_SECONDS).stats()
+    except Exception:  # noqa: BLE001 - forbidden, unanswered, or cut off: all the same here
+        return None
+    finally:
+        app.close()
+    return found

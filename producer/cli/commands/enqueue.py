@@ -1,0 +1,73 @@
+"""`unrolled enqueue`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from producer.cli.input_options import input_options, submission_of
+from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+
+if TYPE_CHECKING:
+    from producer.enqueue.enqueuer import Summary
+
+#: Exit status where every good row is queued, but some rows are in quarantine.
+EXIT_QUARANTINE = 3
+
+
+@click.command()
+@input_options
+@broker_option
+@namespace_option
+@json_option
+@click.pass_context
+def enqueue(
+    context: click.Context,
+    /,
+    broker: str | None,
+    namespace: str,
+    as_json: bool,
+    max_queued_tokens: int,
+    **arguments: Any,
+) -> None:
+    """Cut input into shards and queue them for workers.
+
+    INPUTS are files, directories, patterns, or - for standard input. The same command, given again, goes on where it
+    was: nothing that is published or queued is queued again. Rows that can't be used go to quarantine, with reasons,
+    and the rest goes on.
+
+    \b
+    Exit status:
+      0  every row is queued or published
+      1  an error; what is queued stays queued
+      3  as 0, but rows are in quarantine
+
+    \b
+    Examples:
+      unrolled enqueue corpus/ --model my-model --out vectors
+      unrolled enqueue 'logs/*.jsonl.gz' --id-field request --model my-model --out vectors
+      tail -F app.log | unrolled enqueue --follow - --model my-model --out live
+    """
+    submission = submission_of(arguments)
+    url = need_broker(broker, submission.out)
+    # Here, for tokenizers and Celery take half a second that --help need not pay.
+    from producer.enqueue.session import enqueue_job  # noqa: PLC0415
+
+    summary = enqueue_job(submission, url, namespace, max_queued_tokens)
+    click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, str(submission.out)))
+    context.exit(EXIT_QUARANTINE if summary.quarantined else 0)
+
+
+def as_text(summary: Summary, out: str) -> str:
+    """What was done, in a few lines."""
+    before = f", {summary.published:,} were published before" if summary.published else ""
+    cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
+    lines = [f"{cut}; {summary.sent:,} are queued{before}"]
+    if summary.quarantined:
+        lines.append(f"{summary.quarantined:,} row(s) are in quarantine, with reasons: unrolled quarantine {out}")
+    if summary.dead:
+        lines.append(f"{summary.dead:,} shard(s) are dead; when the cause is gone: unrolled retry {out}")
+    return "\n".join(lines)

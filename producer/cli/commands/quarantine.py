@@ -1,0 +1,47 @@
+"""`unrolled quarantine`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from producer.cli.options import json_option, out_argument
+from producer.jobs.quarantine_lists import list_quarantine
+from producer.terminal.text import printable
+from unrolled.job.directory import open_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from producer.jobs.quarantine_lists import BadRowListed
+
+
+@click.command()
+@out_argument
+@json_option
+def quarantine(*, out: Path, as_json: bool) -> None:
+    """List the rows that can't be computed, with reasons.
+
+    Rows come shard by shard, one on a line, while they are read. Positions count from 0 in their file; a row
+    that only the engine failed on is named by its shard and its number among the shard's good rows.
+
+    \b
+    Examples:
+      unrolled quarantine out
+      unrolled quarantine out --json | jq -r .reason | sort | uniq -c
+    """
+    count = 0
+    for row in list_quarantine(open_job(out)):
+        click.echo(json.dumps(asdict(row)) if as_json else line(row))
+        count += 1
+    click.echo(f"{count:,} row(s) in quarantine", err=True)
+
+
+def line(row: BadRowListed) -> str:
+    """One row as text for people."""
+    where = f"shard {row.shard} row {row.row}" if row.file is None else f"{row.file} row {row.position}"
+    named = "" if row.id is None else f" ({row.id})"
+    return printable(f"{where}{named}: {row.reason}")

@@ -1,0 +1,70 @@
+"""`unrolled verify`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from producer.cli.options import json_option, out_argument
+from producer.jobs.verify import verify_job
+from producer.terminal.progress import progress
+from producer.terminal.text import printable
+from unrolled.job.directory import open_job
+from unrolled.job.manifest import read_manifest
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from producer.jobs.verify import Verification
+
+
+@click.command()
+@out_argument
+@json_option
+@click.pass_context
+def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
+    """Check that every input row is published exactly once.
+
+    Every file is read whole and held against what was cut from the input: rows in = rows out + quarantine,
+    the right rows in the right order, every bit as it was published, no file missing and none too many. No broker
+    is needed. Exit status 1, with the list, where something is wrong.
+
+    \b
+    Examples:
+      unrolled verify out
+      unrolled verify out --json | jq '.problems[].where'
+    """
+    directory = open_job(out)
+    total = read_manifest(directory.path).tokens
+    done = 0
+    with progress("verifying", total) as bar:
+
+        def each(tokens: int) -> None:
+            nonlocal done
+            done += tokens
+            bar.update(done_tokens=done)
+
+        found = verify_job(directory, each)
+    if as_json:
+        click.echo(json.dumps({"ok": not found.problems, **asdict(found)}))
+    else:
+        click.echo(report(found, out))
+    context.exit(1 if found.problems else 0)
+
+
+def report(found: Verification, out: Path) -> str:
+    """The outcome as text for people."""
+    lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
+    lines += [f"note: {note}" for note in found.notes]
+    if len(found.kinds) > 1:
+        lines.append(f"note: files come from different engines: {', '.join(found.kinds)}")
+    in_quarantine = found.quarantined + found.failed
+    count = f"{len(found.problems):,} problem(s)" if found.problems else "verified"
+    lines.append(
+        f"{out}: {count}; {found.rows_in:,} rows in, {found.rows_out:,} out in {found.files:,} whole files "
+        f"({found.tokens:,} tokens), {in_quarantine:,} in quarantine"
+    )
+    return "\n".join(lines)

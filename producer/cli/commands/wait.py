@@ -1,0 +1,114 @@
+"""`unrolled wait`."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import click
+
+from producer.cli.commands.status import as_line
+from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.jobs.wait import wait_for_job
+from producer.local.broker_record import find_broker
+from producer.terminal.progress import progress
+from unrolled.job.directory import open_job
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from producer.jobs.status import JobStatus
+
+#: Exit statuses besides 0: shards are dead, rows are in quarantine, time is up (as `timeout` has it).
+EXIT_DEAD, EXIT_QUARANTINE, EXIT_TIMEOUT = 1, 3, 124
+
+
+@click.command()
+@out_argument
+@broker_option
+@namespace_option
+@json_option
+@click.option(
+    "--timeout",
+    "timeout_seconds",
+    type=click.FloatRange(0),
+    metavar="SECONDS",
+    help="Wait no longer than this.",
+)
+@click.option(
+    "--every-seconds",
+    type=click.FloatRange(0.05),
+    default=0.5,
+    show_default=True,
+    help="Between two looks at the job.",
+)
+@click.pass_context
+def wait(
+    context: click.Context,
+    *,
+    out: Path,
+    broker: str | None,
+    namespace: str,
+    as_json: bool,
+    timeout_seconds: float | None,
+    every_seconds: float,
+) -> None:
+    """Wait until a job is complete.
+
+    A job is complete when its input was read to the end and every shard is published or dead. With a broker,
+    shards that Redis lost are entered again; a broker that is away is waited for. Without one, the directory
+    is watched.
+
+    \b
+    Exit status:
+      0    every row is published
+      1    shards are dead, or an error
+      3    all is done, but rows are in quarantine
+      124  --timeout came first
+
+    \b
+    Examples:
+      unrolled wait out
+      unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
+    """
+    directory = open_job(out)
+    broker = find_broker(broker, directory.path)
+    with progress("waiting") as bar:
+        found = wait_for_job(
+            directory,
+            broker,
+            namespace,
+            bar,
+            until=None if timeout_seconds is None else time.monotonic() + timeout_seconds,
+            every_seconds=every_seconds,
+        )
+    click.echo(as_line(found) if as_json else summary(found))
+    context.exit(exit_status(found))
+
+
+def exit_status(found: JobStatus) -> int:
+    """What `unrolled wait` says to the shell."""
+    if not found.complete:
+        return EXIT_TIMEOUT
+    if found.dead:
+        return EXIT_DEAD
+    return EXIT_QUARANTINE if found.quarantined or found.failed else 0
+
+
+def summary(found: JobStatus) -> str:
+    """How a job ended, or how far it is."""
+    lines = [f"{found.out}: {'complete' if found.complete else 'not complete yet'}"]
+    if not found.complete:
+        more = "" if found.ended else ", and the input isn't at its end"
+        lines.append(f"{found.done:,} of {found.shards:,} shards are published{more}")
+    else:
+        lines.append(f"{found.rows_published:,} rows are published, in {found.done:,} files")
+    if found.quarantined or found.failed:
+        count = found.quarantined + found.failed
+        lines.append(f"{count:,} row(s) are in quarantine, with reasons: unrolled quarantine {found.out}")
+    if found.failed:
+        again = f"unrolled retry {found.out} --failed-rows"
+        lines.append(f"the engine failed on {found.failed:,} of them; when the cause is gone: {again}")
+    if found.dead:
+        lines.append(f"{found.dead:,} shard(s) are dead; when the cause is gone: unrolled retry {found.out}")
+    return "\n".join(lines)

@@ -1,0 +1,48 @@
+"""Can the model be used?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from producer.doctor.check import Check
+from unrolled.errors import UnrolledError
+from unrolled.model.directory import open_model
+from unrolled.queue.messages import SHORT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unrolled.model.directory import ModelDirectory
+
+
+def check_model(path: Path) -> tuple[ModelDirectory | None, list[Check]]:
+    """Whether a model directory can be read whole; the model where it can."""
+    try:
+        model = open_model(path)
+        model.weights()
+    except UnrolledError as error:
+        return None, [Check("model", "fail", str(error))]
+    config = model.config
+    size = f"{config.describe_layers()}, {config.vocab_size:,} ids"
+    return model, [Check("model", "ok", f"{model.fingerprint[:SHORT]}…: {size}"), _check_tokenizer(model)]
+
+
+def _check_tokenizer(model: ModelDirectory) -> Check:
+    if model.tokenizer_path is None:
+        advice = "rows of token ids work; for text: unrolled tokenizer fit"
+        return Check("tokenizer", "ok", "the model has none", advice)
+    from tokenizers import Tokenizer  # noqa: PLC0415 - a run without a model need not load it
+
+    try:
+        largest = max(Tokenizer.from_file(str(model.tokenizer_path)).get_vocab().values(), default=0)
+    except Exception as error:  # noqa: BLE001 - tokenizers raises bare Exception
+        return Check(
+            "tokenizer",
+            "fail",
+            f"{model.tokenizer_path}: {error}",
+            "restore it from your copy, or fit it again",
+        )
+    if largest > model.config.vocab_size:
+        found = f"gives ids up to {largest:,}, the model knows 1 to {model.config.vocab_size:,}"
+        return Check("tokenizer", "fail", found, "use the tokenizer that the model was trained with")
+    return Check("tokenizer", "ok", f"ids up to {largest:,}")

@@ -1,0 +1,125 @@
+"""Can a job publish into the directory?"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from producer.doctor.check import Check, Outcome
+from producer.jobs.status_reader import StatusReader
+from unrolled.errors import UnrolledError
+from unrolled.format.output_spec import OutputSpec, vector_bytes
+from unrolled.job.directory import open_job
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from producer.jobs.status import JobStatus
+    from unrolled.job.job import Job
+    from unrolled.model.directory import ModelDirectory
+
+_GIB = 2**30
+#: Published files that the size of the coming ones is told from.
+_SAMPLE_FILES = 32
+#: What is worth knowing of a type of file system.
+_PLACES: dict[str, tuple[Outcome, str]] = {
+    "nfs": ("ok", "NFS: renames hold, and readers on other machines may see a new file some seconds late"),
+    "nfs4": ("ok", "NFS 4: renames hold, and readers on other machines may see a new file some seconds late"),
+    "tmpfs": ("warn", "tmpfs: files are in memory and gone when the machine restarts; choose a disk"),
+    "ramfs": ("warn", "ramfs: files are in memory and gone when the machine restarts; choose a disk"),
+    "overlay": (
+        "warn",
+        "overlay: in a container, files go with it unless the directory is a volume; mount one",
+    ),
+    "cifs": ("warn", "SMB: a rename over a file that is open elsewhere can fail; prefer a local disk or NFS"),
+}
+
+
+def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("/proc/mounts")) -> Iterator[Check]:
+    """Whether a job can publish into a directory, which need not be there yet.
+
+    Args:
+        path: the directory.
+        model: tells how large the files become; None where it isn't known.
+        mounts: the operating system's list of what is mounted where.
+    """
+    place = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
+    try:
+        with tempfile.TemporaryFile(dir=place, prefix=".unrolled-doctor-") as file:
+            file.write(b"x")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        yield Check(
+            "output directory",
+            "fail",
+            f"{place}: can't be written: {error.strerror}",
+            "choose another, or mend it",
+        )
+        return
+    yield Check("output directory", "ok", f"{place}: can be written")
+    yield _check_space(path, place, model)
+    kind = file_system(place.resolve(), mounts)
+    outcome, found = _PLACES.get(kind, ("ok", kind or "unknown"))
+    yield Check("file system", outcome if kind else "unknown", found)
+
+
+def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check:
+    free = shutil.disk_usage(place).free
+    needed = _bytes_to_come(path, model)
+    found = f"{free / _GIB:,.1f} GiB free"
+    if needed is None:
+        outcome: Outcome = "ok" if free > _GIB else "warn"
+        return Check("disk", outcome, found, "" if free > _GIB else "make room; a vector takes 4 bytes a unit")
+    found += f", the job needs about {needed / _GIB:,.1f} GiB more"
+    if free < needed:
+        return Check("disk", "fail", found, "make room; the job holds while the disk is full, and goes on by itself")
+    return Check("disk", "ok" if free > 1.2 * needed else "warn", found, "" if free > 1.2 * needed else "this is tight")
+
+
+def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
+    """What the rest of this directory's job will weigh, by what it stores or by the files so far."""
+    try:
+        directory = open_job(path)
+        status = StatusReader(directory).read()
+        files = [directory.part(shard).stat().st_size for shard in sorted(directory.published())[:_SAMPLE_FILES]]
+    except (UnrolledError, OSError):
+        return None
+    if model:
+        return _bytes_left(directory.job, model, status)
+    if not files or not status.done:
+        return None
+    return sum(files) / len(files) * (status.shards - status.done)
+
+
+def _bytes_left(job: Job, model: ModelDirectory, status: JobStatus) -> float | None:
+    try:
+        spec = OutputSpec.from_options(job.options)
+        columns = spec.columns(model.config)
+    except UnrolledError:
+        return None  # of another model
+    size = vector_bytes(columns, status.rows - status.rows_done, status.tokens - status.tokens_done)
+    return size / 2 if spec.precision == "float16" else float(size)
+
+
+def file_system(place: Path, mounts: Path) -> str:
+    """The type of the file system that a place is on, empty where the operating system doesn't tell.
+
+    Args:
+        place: absolute, without symbolic links.
+        mounts: lines of device, mount point and type, as Linux has them in /proc/mounts.
+    """
+    best = ("", "")
+    try:
+        lines = mounts.read_text(errors="replace").splitlines()
+    except OSError:
+        return ""
+    for line in lines:
+        _, point, kind, *_ = [*line.split(), "", "", ""]
+        point = point.replace(r"\040", " ")
+        if point and place.is_relative_to(point) and len(point) >= len(best[0]):
+            best = (point, kind)
+    return best[1]

@@ -1,0 +1,99 @@
+"""`enqueue` as a function: a submission goes to a broker, with its progress shown."""
+
+from __future__ import annotations
+
+import gc
+import signal
+import threading
+from contextlib import closing, contextmanager
+from typing import TYPE_CHECKING, Any
+
+from producer.enqueue.submission import Prepared, Submission, prepare, submit
+from producer.queue.shard_queue import ShardQueue
+from producer.terminal.progress import Progress, progress
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from producer.enqueue.enqueuer import Summary
+
+
+#: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
+_OBJECTS_PER_COLLECTION = 50_000
+
+
+def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
+    """Check, cut and queue a job's rows, and say on standard error how far it is.
+
+    Raises:
+        UnrolledError: something can't be used, or broke off; the same call goes on from there.
+    """
+    return enqueue_to(prepare(submission), broker, namespace, max_queued_tokens)
+
+
+def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
+    """The same for a job whose checks are done."""
+    with (
+        progress("queueing") as bar,
+        closing(ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)) as queue,
+        _stop_signals(live=prepared.submission.source.follow) as stopped,
+        _rare_collections(),
+    ):
+        for notice in prepared.plan.notices:
+            bar.say(notice)
+        shown = _Shown(bar, prepared.plan.size_bytes)
+        return submit(prepared, queue, shown.each, shown.on_bytes, stopped)
+
+
+class _Shown:
+    """Shows the tokens queued so far, and guesses their total by the share of bytes read."""
+
+    def __init__(self, bar: Progress, size_bytes: int | None) -> None:
+        self._bar = bar
+        self._size_bytes = size_bytes
+        self._read_bytes = 0
+
+    def on_bytes(self, count: int) -> None:
+        self._read_bytes += count
+
+    def each(self, summary: Summary) -> None:
+        total = None
+        if self._size_bytes and self._read_bytes:
+            total = summary.tokens * max(self._size_bytes, self._read_bytes) // self._read_bytes
+        self._bar.update(done_tokens=summary.tokens, done_rows=summary.rows, total_tokens=total)
+
+
+@contextmanager
+def _rare_collections() -> Iterator[None]:
+    """Look for cycles seldom, and not among what is there already: rows are in none, and there are many of them."""
+    threshold, *others = gc.get_threshold()
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_PER_COLLECTION, *others)
+    try:
+        yield
+    finally:
+        gc.set_threshold(threshold, *others)
+        gc.unfreeze()
+
+
+@contextmanager
+def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
+    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still queued. A second one interrupts."""
+    stopped = threading.Event()
+    if not live or threading.current_thread() is not threading.main_thread():
+        yield stopped
+        return
+
+    before: dict[int, Any] = {}
+
+    def stop(number: int, _: object) -> None:
+        stopped.set()
+        signal.signal(number, before[number] or signal.SIG_DFL)
+
+    for name in (signal.SIGINT, signal.SIGTERM):
+        before[name] = signal.signal(name, stop)
+    try:
+        yield stopped
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)

@@ -1,0 +1,130 @@
+"""What was given up, back to work: dead shards, and shards with rows that the engine failed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from producer.queue.client import refused
+from producer.queue.shard_queue import AWAY, ShardQueue
+from unrolled.errors import JobError, PayloadError, TransientError
+from unrolled.job import payload
+from unrolled.queue.broker_errors import refuses
+from unrolled.queue.messages import member_of
+from unrolled.store.publish import publish_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from unrolled.job.directory import JobDirectory
+
+
+@dataclass(slots=True)
+class Retried:
+    """What became of a job's shards.
+
+    Attributes:
+        retried: dead shards that wait again.
+        to_cut_anew: dead ones without sound rows; the next `unrolled enqueue` cuts them again.
+        recomputed: shards that wait again for the rows that the engine failed on.
+        without_rows: such shards whose rows are gone or damaged; their files stay.
+    """
+
+    retried: int = 0
+    to_cut_anew: int = 0
+    recomputed: int = 0
+    without_rows: int = 0
+
+
+def retry(
+    directory: JobDirectory, broker: str | None, namespace: str, say: Callable[[str], None], *, failed_rows: bool
+) -> Retried:
+    """Let every dead shard of a job wait again and enter it; a broker that is away is waited for.
+
+    Args:
+        directory: of the job.
+        broker: Redis URL; None to leave the entering to whatever command comes next.
+        namespace: prefix of every key.
+        say: told when the broker goes away and comes back.
+        failed_rows: whether shards with rows that the engine failed on are computed anew, too; until they are, their
+            files are gone.
+
+    Raises:
+        JobError: the job was cancelled.
+        UnrolledError: the directory can't be written, or the broker refuses this user.
+    """
+    if directory.cancelled.exists():
+        raise JobError(f"{directory.path}: was cancelled; bring it back first, by its `unrolled enqueue` command")
+    queue = None if broker is None else ShardQueue(broker, namespace, directory.job.fingerprint, say=say)
+    found = Retried()
+    try:
+        _retry_dead(queue, directory, found)
+        if failed_rows:
+            _retry_failing(queue, directory, found)
+    except AWAY as error:
+        if refuses(error):
+            raise refused(broker or "", error) from error
+        raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
+    except OSError as error:
+        raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
+    finally:
+        if queue:
+            queue.close()
+    return found
+
+
+def _retry_dead(queue: ShardQueue | None, directory: JobDirectory, found: Retried) -> None:
+    published = directory.published()
+    for shard in sorted(directory.given_up()):
+        if shard in published:
+            directory.dead(shard).unlink(missing_ok=True)  # a crash came between its file and this
+        elif _is_sound(directory.pending(shard), shard):
+            _enter(queue, directory, shard)
+            found.retried += 1
+        else:
+            directory.pending(shard).unlink(missing_ok=True)
+            directory.dead(shard).unlink(missing_ok=True)
+            found.to_cut_anew += 1
+
+
+def _retry_failing(queue: ShardQueue | None, directory: JobDirectory, found: Retried) -> None:
+    """Rows, file, ledger, in this order: a crash leaves the shard published, or waiting with its rows."""
+    at_work = queue.steadily(lambda: queue.ledger.members(directory.key)[0]) if queue else set()
+    for shard in sorted((directory.failing() & directory.published()) - at_work):
+        kept = directory.kept(shard)
+        if _is_sound(kept, shard):
+            publish_bytes(directory.pending(shard), kept.read_bytes())
+            directory.part(shard).unlink(missing_ok=True)
+            _enter(queue, directory, shard)
+            found.recomputed += 1
+        else:
+            found.without_rows += 1
+
+
+def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: str) -> None:
+    """Ledger, record, message, in this order: a crash leaves the shard dead or in the ledger, never neither.
+
+    The message comes last, so that no worker can bury the shard anew before the old record is gone. Without a queue
+    the shard waits in the directory, for whoever enters what waits there.
+    """
+    if queue is None:
+        directory.dead(shard).unlink(missing_ok=True)
+        return
+    tokens = payload.claimed(directory.pending(shard)).tokens
+    member = member_of(directory.key, shard)
+    queue.steadily(lambda: queue.ledger.submit(member, tokens, directory.key, str(directory.path)))
+    directory.dead(shard).unlink(missing_ok=True)
+    queue.steadily(lambda: queue.send(directory.key, shard))
+
+
+def _is_sound(path: Path, shard: str) -> bool:
+    """Whether the shard's rows are there, whole, and its own."""
+    try:
+        with path.open("rb") as file:
+            header = file.read(payload.HEADER.size)
+            file.seek(0)
+            payload.read(file, path.stat().st_size)
+    except (FileNotFoundError, PayloadError):
+        return False
+    return payload.content_hash(header) == shard.partition("-")[2]

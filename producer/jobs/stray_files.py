@@ -1,0 +1,65 @@
+"""What lies in a job's directory without belonging there."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from unrolled.errors import TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unrolled.job.directory import JobDirectory
+
+_PART = re.compile(r"part-(\d+-[0-9a-f]+)\.parquet")
+
+
+def find_strays(directory: JobDirectory, shards: set[str]) -> list[tuple[str, str]]:
+    """Visible files that a reader would take for results, or that were never finished: (name, what).
+
+    Args:
+        directory: of the job.
+        shards: ids of those in the manifest.
+
+    Raises:
+        TransientError: the directory can't be read now.
+    """
+    places = {shard.partition("-")[0]: shard for shard in shards}
+    found = []
+    for name in sorted(_names(directory)):
+        if name.startswith((".", "_")):
+            continue
+        if name.endswith(".parquet"):
+            part = _PART.fullmatch(name)
+            if part and part[1] in shards:
+                continue
+            twin = places.get(part[1].partition("-")[0]) if part else None
+            what = (
+                f"shard {twin} has that place, so its rows are here twice" if twin else "no shard of this job is in it"
+            )
+            found.append((name, f"stray file: {what}; move it away"))
+        elif name.endswith((".tmp", ".part", ".partial")):
+            found.append((name, "visible temporary file; move it away"))
+    return found
+
+
+def find_leftovers(directory: JobDirectory, shards: set[str]) -> Iterator[str]:
+    """What is untidy but harms nobody, a line for each kind."""
+    published = directory.published()
+    waiting = directory.waiting()
+    if count := len(waiting & published):
+        yield f"{count:,} published shard(s) still have their rows in _pending; a worker removes them"
+    if count := len(waiting - shards):
+        yield f"{count:,} shard(s) in _pending are not in the manifest; `unrolled enqueue` sees to them"
+    if count := len(directory.given_up() & published):
+        yield f"{count:,} published shard(s) are recorded as dead; `unrolled retry` removes the records"
+    if count := sum(name.startswith(".part-") for name in _names(directory)):
+        yield f"{count:,} hidden temporary file(s) of workers that died or are at work; no reader sees them"
+
+
+def _names(directory: JobDirectory) -> list[str]:
+    try:
+        return [path.name for path in directory.path.iterdir()]
+    except OSError as error:
+        raise TransientError(f"{directory.path}: can't be read now: {error.strerror or error}") from error

@@ -1,0 +1,111 @@
+"""A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from producer.enqueue.session import enqueue_to
+from producer.enqueue.submission import Submission, prepare
+from producer.jobs.wait import wait_for_job
+from producer.local.broker import EmbeddedBroker
+from producer.local.broker_record import BROKER_FILE
+from producer.local.workers import Workers
+from producer.terminal.progress import progress
+from producer.terminal.signals import terminable
+from unrolled.store.publish import publish_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from pathlib import Path
+    from types import FrameType
+
+    from producer.enqueue.enqueuer import Summary
+    from producer.jobs.status import JobStatus
+
+#: Directory for the workers' logs, in the output directory.
+LOGS = "_logs"
+
+
+def run_job(
+    submission: Submission,
+    broker: str | None,
+    namespace: str,
+    max_queued_tokens: int,
+    workers: int,
+    environment: Mapping[str, str],
+) -> tuple[Summary, JobStatus]:
+    """Do a job from its inputs to its last published file.
+
+    Args:
+        submission: what is asked for.
+        broker: Redis URL; None for a server of our own that ends with the job.
+        namespace: prefix of every key.
+        max_queued_tokens: token ids that may wait or be computed at once.
+        workers: worker processes to start.
+        environment: their settings, as `UNROLLED_*` variables.
+
+    Returns:
+        What was queued, and how the job stands at the end.
+
+    Raises:
+        UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
+    """
+    prepared = prepare(submission)
+    directory = prepared.directory
+    with ExitStack() as stack:
+        stack.enter_context(terminable())
+        url = broker or stack.enter_context(EmbeddedBroker()).url
+        if broker is None:
+            stack.enter_context(_recorded(url, directory.path))
+        settings = {
+            **environment,
+            "UNROLLED_BROKER": url,
+            "UNROLLED_NAMESPACE": namespace,
+            "UNROLLED_MODEL": str(submission.model),
+        }
+        stack.enter_context(_interruptible())
+        crew = stack.enter_context(Workers(workers, settings, directory.path / LOGS, _interrupt))
+        try:
+            summary = enqueue_to(prepared, url, namespace, max_queued_tokens)
+            if crew.failure:  # a live input was ended by it, in order
+                raise crew.failure
+            with progress("computing") as bar:
+                return summary, wait_for_job(directory, url, namespace, bar)
+        except KeyboardInterrupt:
+            if crew.failure:
+                raise crew.failure from None
+            raise
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Let `_interrupt` do what Ctrl-C does, even where a shell has this process ignore Ctrl-C (`unrolled run … &`)."""
+
+    def interrupt(_: int, frame: FrameType | None) -> None:
+        handler = signal.getsignal(signal.SIGINT)
+        (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
+
+    before = signal.signal(signal.SIGUSR1, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
+
+
+def _interrupt() -> None:
+    # A real signal: it wakes the main thread from a read that no input may ever end.
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+
+@contextmanager
+def _recorded(url: str, out: Path) -> Iterator[None]:
+    """Let `status` and `wait` in other terminals find a broker that lives only as long as this process."""
+    path = out / BROKER_FILE
+    try:
+        publish_bytes(path, url.encode())
+        yield
+    finally:
+        path.unlink(missing_ok=True)

@@ -1,0 +1,68 @@
+"""Keras tokenizers, taken over from what their own `to_json()` wrote.
+
+Source: keras.preprocessing.text.Tokenizer; its config nests `word_index` as JSON in a string.
+"""
+
+import json
+from typing import TYPE_CHECKING, Any
+
+from producer.tokenization.word_level import FILTERS, WordRules, build
+from unrolled.errors import RequestError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+
+def from_keras(text: str) -> "Tokenizer":
+    """Make a tokenizer of what Keras's `tokenizer.to_json()` wrote; it gives the same ids.
+
+    Raises:
+        RequestError: the text is no such JSON, or the tokenizer does what can't be kept (characters as
+            tokens).
+    """
+    config = _keras_config(text)
+    index = _word_index(config)
+    num_words = config.get("num_words")
+    oov_token = config.get("oov_token")
+    if config.get("char_level"):
+        raise RequestError("char_level is true: characters as tokens are not supported; allowed: words")
+    rules = WordRules(config.get("filters", FILTERS), config.get("lower", True), config.get("split", " "))
+    if not isinstance(rules.filters, str) or not isinstance(rules.lower, bool):
+        raise RequestError(f"filters {rules.filters!r} with lower {rules.lower!r}; allowed: text and true or false")
+    if not isinstance(rules.split, str) or not rules.split:
+        raise RequestError(f"split is {rules.split!r}; allowed: one character or more")
+    if oov_token is not None and oov_token not in index:
+        raise RequestError(f"oov_token {oov_token!r} has no id in word_index; fit the tokenizer before saving it")
+    if num_words is not None and type(num_words) is not int:
+        raise RequestError(f"num_words is {num_words!r}; allowed: an integer or null")
+    kept = {word: number for word, number in index.items() if not num_words or number < num_words or word == oov_token}
+    return build(kept, rules, oov_token)
+
+
+def _keras_config(text: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+        config = found["config"] if isinstance(found, dict) else None
+    except (ValueError, KeyError, RecursionError) as error:
+        raise RequestError(
+            f"is not what Keras's tokenizer.to_json() writes ({type(error).__name__}: {error})"
+        ) from error
+    if not isinstance(config, dict) or "word_index" not in config:
+        raise RequestError("is not what Keras's tokenizer.to_json() writes: there is no config with a word_index")
+    return config
+
+
+def _word_index(config: dict[str, Any]) -> dict[str, int]:
+    index = config["word_index"]
+    try:
+        index = json.loads(index) if isinstance(index, str) else index  # Keras nests it as text
+    except (ValueError, RecursionError) as error:
+        raise RequestError(f"word_index is not JSON ({error})") from error
+    if not isinstance(index, dict) or not index:
+        raise RequestError("word_index holds no word; fit the tokenizer before saving it")
+    for word, number in index.items():
+        if type(number) is not int or number < 1:
+            raise RequestError(f"word_index: {word!r} has the id {number!r}; allowed: integers from 1")
+    if len(set(index.values())) != len(index):
+        raise RequestError("word_index gives two words the same id; allowed: one each")
+    return index

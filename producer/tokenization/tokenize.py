@@ -1,0 +1,149 @@
+"""Rows of text or of unchecked ids become rows of checked token ids, a batch at a time."""
+
+import os
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import repeat
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from producer.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
+from producer.tokenization.ascii_lookup import WordLookup, word_lookup
+from producer.tokenization.token_ids import checked_ids
+from unrolled.errors import ModelError, RowError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Characters given to the tokenizer at once: it takes about a hundred bytes for each while it works.
+_ENCODE_CHARACTERS = 1024 * 1024
+# "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but no plain word.
+_PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
+
+
+def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
+    """Load a Hugging Face tokenizer file for a model.
+
+    Truncation and padding that the file may ask for are switched off: no token is dropped, none made up.
+
+    Args:
+        path: tokenizer.json.
+        vocab_size: the model's; ids 1..vocab_size are words, 0 is padding.
+
+    Raises:
+        ModelError: the file can't be read, or its ids don't fit the model.
+    """
+    # Its own threads are wanted; unset, a fork elsewhere in the process would switch them off with a warning.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from tokenizers import Tokenizer  # noqa: PLC0415  (the command line starts without it)
+
+    try:
+        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+    except Exception as error:  # the library raises nothing more precise
+        raise ModelError(
+            f"{path} is no tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "
+            "Hugging Face tokenizers format"
+        ) from error
+    check_vocabulary(tokenizer, vocab_size, str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None:
+    """Check that a tokenizer's ids are those of a model.
+
+    Raises:
+        ModelError: an id is above `vocab_size`, or 0 stands for something else than padding.
+    """
+    vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+    word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
+    if largest > vocab_size:
+        raise ModelError(
+            f"{name}: the id of {word!r} is {largest}; the model's vocab_size allows 1..{vocab_size}. Make "
+            f"the tokenizer with --vocab-size {vocab_size}, or a model with vocab_size {largest}"
+        )
+    padding = tokenizer.padding
+    padding_token = None if padding is None or padding["pad_id"] != 0 else padding["pad_token"]
+    for word, number in vocabulary.items():
+        if number == 0 and word != padding_token and not _PADDING(word):
+            raise ModelError(
+                f"{name}: id 0 is the token {word!r}, but 0 is padding for the model; shift the ids by one, "
+                "or call the token with id 0 [PAD]"
+            )
+
+
+def tokenize(
+    batches: Iterable[SourceBatch],
+    tokenizer: "Tokenizer | None",
+    vocab_size: int,
+    *,
+    add_special_tokens: bool = True,
+) -> Iterator[RowBatch]:
+    """Yield a batch of the same length and order for each batch, with token ids; BadRows pass through.
+
+    Args:
+        batches: from the sources; an empty one gives an empty one.
+        tokenizer: from `load_tokenizer`; None where the model has none, and text then is a bad row.
+        vocab_size: ids 0..vocab_size are allowed.
+        add_special_tokens: apply the tokenizer's own post-processor, as its file says and as Hugging Face
+            does by default; one made by `unrolled tokenizer` has none.
+    """
+    lookup = word_lookup(tokenizer) if tokenizer else None
+    for batch in batches:
+        given = [row for row in batch if isinstance(row, SourceRow)]
+        found_texts = [row.text for row in given if row.text is not None]
+        texts = _looked_up(
+            found_texts,
+            lookup,
+            _encoded([text for text in found_texts if not (lookup and text.isascii())], tokenizer, add_special_tokens),
+        )
+        ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
+        found = iter(ids)
+        yield [row if isinstance(row, BadRow) else _row(row, next(found)) for row in batch]
+
+
+def _row(row: SourceRow, found: NDArray[np.int32] | RowError) -> Row | BadRow:
+    if isinstance(found, RowError):
+        return BadRow(row.file, row.position, row.id, str(found))
+    id = automatic_id(row.file, row.position) if row.id is None else row.id  # noqa: A001  (the field's own name)
+    return Row(row.file, row.position, id, found)
+
+
+def _looked_up(
+    texts: Sequence[str], lookup: WordLookup | None, others: Iterator[list[int] | RowError]
+) -> Iterator[list[int] | RowError]:
+    """Ids of all texts in order, given those of the texts that can't be looked up."""
+    for text in texts:
+        yield lookup.ids(text) if lookup and text.isascii() else next(others)
+
+
+def _encoded(
+    texts: Sequence[str], tokenizer: "Tokenizer | None", add_special_tokens: bool
+) -> Iterator[list[int] | RowError]:
+    if tokenizer is None:
+        missing = RowError("holds text, but the model has no tokenizer; add a tokenizer.json, or give token ids")
+        yield from repeat(missing, len(texts))
+        return
+    start = 0
+    while start < len(texts):
+        end, characters = start + 1, len(texts[start])
+        while end < len(texts) and characters + len(texts[end]) <= _ENCODE_CHARACTERS:
+            characters += len(texts[end])
+            end += 1
+        yield from _encoded_part(texts[start:end], tokenizer, add_special_tokens)
+        start = end
+
+
+def _encoded_part(texts: Sequence[str], tokenizer: "Tokenizer", add_special_tokens: bool) -> list[list[int] | RowError]:
+    try:
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+    except Exception as error:  # noqa: BLE001  (the library raises nothing more precise)
+        if len(texts) == 1:
+            return [RowError(f"the tokenizer refuses this text: {error}")]
+        # One text of the batch: the others must not suffer for it.
+        return [ids for text in texts for ids in _encoded_part([text], tokenizer, add_special_tokens)]
+    return [encoding.ids for encoding in encodings]

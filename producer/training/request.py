@@ -1,0 +1,60 @@
+"""What a user asks of a training."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import RequestError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from producer.sources.reading import SourceOptions
+
+DEFAULT_VOCABULARY = 10_000
+#: Options that change how rows are read but not which rows there are.
+_NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field")
+
+
+@dataclass(frozen=True, slots=True)
+class FitRequest:
+    """What a user asks for.
+
+    Attributes:
+        inputs: files, directories or patterns.
+        out: the model directory to be made.
+        source: how the inputs are read.
+        vocab_size: words, at most; None for `DEFAULT_VOCABULARY`, or as many as the tokenizer has.
+        tokenizer: a tokenizer.json to take; None to make one of the corpus's words.
+        oov: what stands for other words; None drops them.
+        training: the options of `FitOptions` besides vocab_size.
+    """
+
+    inputs: tuple[str, ...]
+    out: Path
+    source: SourceOptions
+    vocab_size: int | None
+    tokenizer: Path | None
+    oov: str | None
+    training: dict[str, Any]
+
+    def words(self) -> dict[str, Any]:
+        """The request as it is recognised by, in terms of JSON."""
+        source = {name: value for name, value in asdict(self.source).items() if name not in _NOT_THE_CORPUSES}
+        return {
+            "inputs": list(self.inputs),
+            "source": source,
+            "vocab_size": self.vocab_size,
+            "tokenizer": None if self.tokenizer is None else _digest(self.tokenizer),
+            "oov": self.oov,
+            "training": self.training,
+        }
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        raise RequestError(f"--tokenizer {path}: can't be read ({error.strerror or error})") from error

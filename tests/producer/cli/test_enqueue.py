@@ -1,0 +1,396 @@
+"""`unrolled enqueue`: what it says and does about input, models, directories and brokers that are no good."""
+
+import gzip
+import io
+import json
+import os
+import random
+import re
+import shutil
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from support.shell import make_model, write_rows
+
+from producer.cli.root import cli
+from producer.queue.shard_queue import ShardQueue
+from producer.tokenization.word_level import fit
+from unrolled.job.directory import open_job
+from unrolled.job.manifest import read_manifest
+from unrolled.model.directory import open_model
+from unrolled.queue.messages import queue_name
+
+NAMESPACE = "test"
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    """Two models, with and without a tokenizer."""
+    folder = tmp_path_factory.mktemp("models")
+    make_model(folder / "text", tokenizer_json=fit(["one two three four"], 50).tokenizer.to_str())
+    make_model(folder / "ids", units=4)
+    return folder
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch, models):
+    """A directory to be in, as a person is; `model` is one with a tokenizer."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "model").symlink_to(models / "text")
+    return tmp_path
+
+
+def run(*arguments, stdin=None):
+    """What a person sees; never a traceback."""
+    result = CliRunner().invoke(cli, list(map(str, arguments)), input=stdin, prog_name="unrolled")
+    assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
+    assert "Traceback" not in result.output
+    return result
+
+
+def enqueue(broker, *inputs, out="out", model="model", stdin=None):
+    return run("enqueue", *inputs, "--model", model, "--out", out, "--broker", broker.url,
+               "--namespace", NAMESPACE, "--shard-tokens", "1000", stdin=stdin)  # fmt: skip
+
+
+def queued(broker, models, model="text"):
+    """Shards in the ledger, and messages."""
+    queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint)
+    count = queue.ledger.counts().shards
+    assert queue.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
+    queue.close()
+    return count
+
+
+def refused(result, said):
+    """Exit status 1 and this one line."""
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {said}\n"
+    assert result.stdout == ""
+
+
+def reasons(out):
+    """Of the rows in quarantine, as `unrolled quarantine` tells them."""
+    return run("quarantine", out).stdout.splitlines()
+
+
+# ---------------------------------------------------------------- refused before anything is queued
+
+
+def test_a_missing_input(place, broker, models):
+    """No directory is made for it either."""
+    refused(enqueue(broker, "none.txt"), "input 'none.txt': no such file or directory")
+    refused(enqueue(broker, "none/*.txt"), "input none/*.txt: no file matches this pattern")
+    assert not (place / "out").exists()
+    assert queued(broker, models) == 0
+
+
+def test_a_corrupt_parquet_file(place, broker, models):
+    """Seen at its head or its foot, together with good files: nothing is queued, none of them either."""
+    (place / "good.txt").write_text("one\n")
+    (place / "bad.parquet").write_bytes(b"PAR1 and then nothing of the kind")
+    (place / "other.parquet").write_bytes(b"one line of text\n")
+    result = enqueue(broker, "good.txt", "bad.parquet")
+    assert result.exit_code == 1
+    assert re.fullmatch(
+        r"Error: input bad\.parquet: can't be opened as parquet: Parquet magic bytes .*\n", result.stderr
+    )
+    refused(enqueue(broker, "other.parquet"), "input other.parquet: is no parquet file: it begins with 6f 6e 65 20")
+    assert not (place / "out").exists()
+    assert queued(broker, models) == 0
+
+
+def test_a_missing_field(place, broker, models):
+    """The columns that are there are named."""
+    pq.write_table(pa.table({"body": ["one"], "key": ["a"]}), "rows.parquet")
+    refused(
+        enqueue(broker, "rows.parquet"),
+        "input rows.parquet: has no column 'text' or 'tokens'; columns found: 'body', 'key'. Name it "
+        "(--text-field, --tokens-field)",
+    )
+    assert not (place / "out").exists()
+    assert queued(broker, models) == 0
+
+
+def test_a_model_that_is_missing_or_damaged(place, broker, models):
+    """Each text says which file, and what to do."""
+    (place / "rows.txt").write_text("one\n")
+    refused(
+        enqueue(broker, "rows.txt", model="none"),
+        "none: does not exist; make a model there with: unrolled model new none …",
+    )
+    for name in ("config.json", "model.safetensors"):
+        shutil.rmtree(place / "broken", ignore_errors=True)
+        shutil.copytree(models / "text", place / "broken")
+        (place / "broken" / name).unlink()
+        result = enqueue(broker, "rows.txt", model="broken")
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("Error: broken")
+        assert name in result.stderr
+    assert not (place / "out").exists()
+    assert queued(broker, models) == 0
+
+
+def test_text_for_a_model_without_a_tokenizer(place, broker, models):
+    """Both ways out are named."""
+    (place / "rows.txt").write_text("one\n")
+    ids = models / "ids"
+    refused(
+        enqueue(broker, "rows.txt", model=ids),
+        f"rows.txt holds text, but {ids} has no tokenizer.json; make one with `unrolled tokenizer fit INPUTS "
+        f"--out {ids}`, or give token ids (--tokens-field)",
+    )
+    assert not (place / "out").exists()
+    assert queued(broker, models) == 0
+
+
+def test_a_directory_of_another_job(place, broker, models):
+    """Another model, other inputs, other options: each is named, and what is there stays as it is."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    write_rows(place / "more.jsonl", {"b": [1]})
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    before = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
+    what = f"Error: {place}/out: holds a job with "
+    end = ". Use another --out, or the same command to resume\n"
+    result = enqueue(broker, "rows.jsonl", model=models / "ids")
+    assert result.stderr.startswith(what + "another model (fingerprint ")
+    assert result.stderr.endswith(end)
+    result = enqueue(broker, "more.jsonl")
+    assert result.stderr == what + "other inputs (rows.jsonl; asked for are more.jsonl)" + end
+    result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--with-tokens",
+                 "--shard-tokens", "1000", "--namespace", NAMESPACE)  # fmt: skip
+    assert result.stderr == what + "other options (with_tokens: False, asked for is True)" + end
+    assert result.exit_code == 1
+    assert {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()} == before
+    assert queued(broker, models) == 1
+
+
+def test_a_directory_that_can_not_be_one(place, broker, models):
+    """A file stands where the directory, or one of those above it, should be made."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    (place / "file").write_text("in the way")
+    mend = "; choose another --out, or mend it"
+    refused(enqueue(broker, "rows.jsonl", out="file"), f"{place}/file: can't be written: File exists{mend}")
+    refused(enqueue(broker, "rows.jsonl", out="file/out"), f"{place}/file/out: can't be written: Not a directory{mend}")
+    (place / "old").mkdir()
+    (place / "old" / "part-000000-000000000000.parquet").write_bytes(b"")
+    refused(
+        enqueue(broker, "rows.jsonl", out="old"),
+        f"{place}/old: holds part-000000-000000000000.parquet but no job.json; use an empty directory",
+    )
+    (place / "half").mkdir()
+    (place / "half" / "_pending").write_text("in the way")
+    refused(enqueue(broker, "rows.jsonl", out="half"), f"{place}/half: can't be written: File exists{mend}")
+    assert queued(broker, models) == 0
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_without_permission(place, broker, models):
+    """What the operating system says, and what to do."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    (place / "locked").mkdir(mode=0o500)
+    result = enqueue(broker, "rows.jsonl", out="locked/out")
+    refused(result, f"{place}/locked/out: can't be written: Permission denied; choose another --out, or mend it")
+    assert queued(broker, models) == 0
+
+
+def test_no_broker(place):
+    """Both ways to name one."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out")
+    refused(
+        result,
+        "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
+        "(no `unrolled run` is at work on out)",
+    )
+    assert not (place / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--text-field", "x", "--tokens-field", "x"], "text and tokens can't both come from the field 'x'; name two"),
+        (["--follow"], "--follow reads standard input alone; found 'rows.jsonl', allowed: -"),
+    ],
+)
+def test_options_that_contradict_each_other(place, broker, more, said):
+    """Before anything is made."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *more)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {said}")
+    assert not (place / "out").exists()
+
+
+# ---------------------------------------------------------------- rows that are no good
+
+
+def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, models):
+    """All kinds at once: file, position, id and reason of each; the rest is queued; exit status 3 and the count."""
+    lines = [
+        b'{"id": "good", "tokens": [1, 0, 50]}',
+        b'{"id": "negative", "tokens": [1, -3]}',
+        b'{"id": "above", "tokens": [51]}',
+        b'{"id": "no integer", "tokens": [1.5]}',
+        b'{"id": "text", "text": "one two"}',
+        b'{"id": "empty text", "text": ""}',
+        b'{"id": "all padding", "tokens": [0, 0]}',
+        b'{"id": "nothing", "tokens": []}',
+        b'{"id": "good", "tokens": [2]}',
+        b'{"id": "no field"}',
+        b'{"id": "\xff", "tokens": [1]}',
+        b"nonsense",
+        b"",
+    ]
+    (place / "rows.jsonl").write_bytes(b"\n".join(lines) + b"\n")
+    result = enqueue(broker, "rows.jsonl")
+    assert result.exit_code == 3
+    assert result.stdout == (
+        "13 rows with 4 tokens in 1 shards; 1 are queued\n"
+        "8 row(s) are in quarantine, with reasons: unrolled quarantine out\n"
+    )
+    found = reasons("out")
+    assert found == [
+        "rows.jsonl row 1 (negative): token -3 at place 1 (from 0): allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 2 (above): token 51 at place 0 (from 0): allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 3 (no integer): token 1.5 at place 0 (from 0): no integer; allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 8 (good): duplicate id; it is that of rows.jsonl row 0",
+        "rows.jsonl row 9 (no field): has neither 'text' nor 'tokens'; fields found: 'id'",
+        "rows.jsonl row 10: not UTF-8: byte 0xff at byte 8 of the row",
+        "rows.jsonl row 11: not JSON: Expecting value at character 0",
+        "rows.jsonl row 12: not JSON: the line is empty",
+    ]
+    (entry,) = read_manifest(place / "out").entries
+    assert (entry.rows, entry.quarantined, entry.tokens) == (5, 8, 4)
+    assert queued(broker, models) == 1
+
+
+def test_lines_of_text_that_can_not_be_decoded(place, broker):
+    """The line alone is bad; empty lines are rows without a token."""
+    (place / "rows.txt").write_bytes(b"one\n\nb\xffd\ntwo two\n")
+    result = enqueue(broker, "rows.txt")
+    assert result.exit_code == 3
+    assert "4 rows with 3 tokens in 1 shards" in result.stdout
+    assert reasons("out") == ["rows.txt row 2: not UTF-8: byte 0xff at byte 1 of the row"]
+
+
+def test_the_summary_as_json(place, broker):
+    """One object, the same exit status."""
+    (place / "rows.jsonl").write_text('{"tokens": [1]}\n{"tokens": [99]}\n')
+    result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--json")
+    assert result.exit_code == 3
+    assert json.loads(result.stdout) == {
+        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "published": 0, "dead": 0,
+    }  # fmt: skip
+
+
+# ---------------------------------------------------------------- damage that shows midway
+
+
+def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
+    """What came before the cut is queued; the job says that its input isn't at its end; the whole file completes it."""
+    chance = random.Random(1)
+    rows = {f"row-{number}": [chance.randrange(1, 51) for _ in range(20)] for number in range(8000)}
+    write_rows(place / "plain.jsonl", rows)
+    whole = gzip.compress((place / "plain.jsonl").read_bytes())
+    (place / "rows.jsonl.gz").write_bytes(whole[: len(whole) * 2 // 3])
+    result = enqueue(broker, "rows.jsonl.gz")
+    assert result.exit_code == 1
+    manifest = read_manifest(place / "out")
+    assert 2000 < manifest.rows < 8000
+    assert not manifest.ended
+    told = re.fullmatch(
+        r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the file and "
+        r"run the same command again: it goes on from there",
+        result.stderr.splitlines()[-1],
+    )
+    assert int(told[1]) >= manifest.rows  # a shard that isn't full is cut when its other rows are known
+    assert queued(broker, models) == len(manifest.entries)
+    assert "and the input isn't at its end" in run("status", "out").stdout
+    assert run("verify", "out").exit_code == 1
+    (place / "rows.jsonl.gz").write_bytes(whole)
+    result = enqueue(broker, "rows.jsonl.gz")
+    assert result.exit_code == 0, result.stderr
+    again = read_manifest(place / "out")
+    assert (again.ended, again.rows, again.tokens) == (True, 8000, 160_000)
+    assert again.entries[: len(manifest.entries)] == manifest.entries
+    assert queued(broker, models) == len(again.entries)
+
+
+def test_a_parquet_file_that_is_damaged_inside(place, broker):
+    """The row groups before the damage are queued; the same command resumes with the mended file."""
+    table = pa.table({"tokens": [[1 + at % 50] * 20 for at in range(4000)]})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=1000, compression="zstd", use_dictionary=False)
+    damaged = bytearray(sink.getvalue())
+    start = pq.ParquetFile(io.BytesIO(damaged)).metadata.row_group(2).column(0).data_page_offset
+    damaged[start : start + 20] = b"\xff" * 20
+    (place / "rows.parquet").write_bytes(damaged)
+    result = enqueue(broker, "rows.parquet")
+    assert result.exit_code == 1
+    assert re.search(r"Error: rows\.parquet: is damaged \(parquet\).*", result.stderr)
+    assert "run the same command again" in result.stderr
+    assert 1000 <= read_manifest(place / "out").rows <= 2000
+    (place / "rows.parquet").write_bytes(sink.getvalue())
+    assert enqueue(broker, "rows.parquet").exit_code == 0
+    assert read_manifest(place / "out").rows == 4000
+
+
+def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
+    """The text says where it differs; restored, the same command goes on."""
+    rows = {f"row-{number}": [1] * 100 for number in range(30)}
+    write_rows(place / "rows.jsonl", rows)
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    write_rows(place / "rows.jsonl", rows | {"row-15": [2] * 100})
+    result = enqueue(broker, "rows.jsonl")
+    assert result.exit_code == 1
+    assert f"Error: {place}/out: the input has changed since this job began: shard 1 began" in result.stderr
+    write_rows(place / "rows.jsonl", rows)
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+
+
+def test_damaged_files_end_in_a_summary_or_in_one_line(place, broker):
+    """50 mutated files of several formats, as one input each: every row is accounted for, whatever became of it."""
+    contents = {
+        "rows.jsonl": write_rows(place / "rows.jsonl", {f"r{at}": [at % 50, 1, 0] for at in range(200)}).read_bytes(),
+        "rows.csv": b"id,tokens\n" + b"".join(b"r%d,%d 1 0\n" % (at, at % 50) for at in range(200)),
+    }
+    contents["rows.jsonl.gz"] = gzip.compress(contents["rows.jsonl"])
+    sink = io.BytesIO()
+    pq.write_table(pa.table({"tokens": [[at % 50, 1, 0] for at in range(200)]}), sink, row_group_size=50)
+    contents["rows.parquet"] = sink.getvalue()
+    snapshot = tree(place)
+    outcomes = set()
+    for seed in range(50):
+        chance = random.Random(seed)
+        name = chance.choice(sorted(contents))
+        content = bytearray(contents[name])
+        for _ in range(chance.choice((1, 3, 20))):
+            content[chance.randrange(len(content))] = chance.randrange(256)
+        folder = place / f"case-{seed}"
+        folder.mkdir()
+        (folder / name).write_bytes(content)
+        result = enqueue(broker, f"case-{seed}/{name}", out=f"case-{seed}/out")
+        outcomes.add(result.exit_code)
+        assert result.exit_code in (0, 1, 3)
+        if result.exit_code == 1:
+            assert sum(line.startswith("Error: ") for line in result.stderr.splitlines()) == 1
+            assert f"case-{seed}" in result.stderr
+        else:
+            manifest = read_manifest(folder / "out")
+            rows = int(re.match(r"([\d,]+) rows", result.stdout)[1].replace(",", ""))
+            assert manifest.ended
+            assert rows == sum(entry.rows + entry.quarantined for entry in manifest.entries)
+            listed = run("quarantine", folder / "out").stdout.splitlines()
+            assert len(listed) == sum(entry.quarantined for entry in manifest.entries)
+            assert (result.exit_code == 3) == bool(listed)
+            open_job(folder / "out")
+        shutil.rmtree(folder)
+    assert outcomes >= {1, 3}
+    assert tree(place) == snapshot
+
+
+def tree(folder):
+    return {path.relative_to(folder) for path in folder.rglob("*")}

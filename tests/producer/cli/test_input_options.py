@@ -1,0 +1,73 @@
+"""The options that `enqueue` and `run` share are what `Submission` and `SourceOptions` hold, no more and no less."""
+
+from dataclasses import fields
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from producer.cli.commands.enqueue import enqueue
+from producer.cli.commands.run import run
+from producer.cli.input_options import input_options, submission_of
+from producer.enqueue.submission import Submission
+from producer.sources.options import SourceOptions
+from unrolled.errors import RequestError
+
+NEEDED = ["-", "--model", "model", "--out", "out"]
+
+
+def parsed(*words):
+    """The submission that a command line makes, and what is left of its arguments."""
+    found = []
+
+    @click.command()
+    @input_options
+    def command(**arguments):
+        found.extend([submission_of(arguments), arguments])
+
+    result = CliRunner().invoke(command, [*NEEDED, *words], catch_exceptions=False)
+    assert result.exit_code == 0, result.output
+    return found
+
+
+def test_a_command_line_without_options_is_a_submission_without_options():
+    """The defaults stand in one place only: those of the command line equal those of the library."""
+    submission, left = parsed()
+    assert submission == Submission(("-",), Path("out"), Path("model"))
+    assert left == {"max_queued_tokens": 20_000_000}
+
+
+def test_every_option_arrives():
+    """Each one, with a value that isn't its default."""
+    submission, left = parsed(
+        "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--id-field", "c",
+        "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
+        "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max", "--precision", "float16",
+        "--max-queued-tokens", "11",
+    )  # fmt: skip
+    source = SourceOptions("csv", "tokens", "a", "b", "c", 7, follow=True)
+    chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
+    assert submission == Submission(("-",), Path("out"), Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
+    assert left == {"max_queued_tokens": 11}
+    plain = Submission(("-",), Path("out"), Path("model"))
+    changed = [
+        field.name for field in fields(Submission) if getattr(submission, field.name) != getattr(plain, field.name)
+    ]
+    assert set(changed) == {field.name for field in fields(Submission)} - {"inputs", "out", "model"}
+
+
+def test_what_can_not_be_is_refused():
+    """A contradiction is the library's error; a value out of range is wrong usage."""
+    with pytest.raises(RequestError, match="can't both come from the field 'x'"):
+        parsed("--text-field", "x", "--tokens-field", "x")
+    for words in (["--flush-seconds", "0"], ["--shard-tokens", "0"], ["--max-row-bytes", "0"], ["--format", "xml"]):
+        result = CliRunner().invoke(enqueue, [*NEEDED, *words])
+        assert result.exit_code == 2
+        assert words[0] in result.stderr
+
+
+def test_run_takes_whatever_enqueue_takes():
+    """So that a job can move from one machine to many, and back."""
+    names = {option.name for option in enqueue.params}
+    assert names <= {option.name for option in run.params}

@@ -1,0 +1,201 @@
+"""`unrolled model fit`, as a person types it: a model that learnt, whatever came in between."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import psutil
+import pytest
+from safetensors.numpy import load_file
+from support.languages import CHOICES, write_corpus
+from support.processes import eventually
+from support.shell import ENGINE, Crew, children, gone, unrolled
+from tokenizers import Tokenizer
+
+import unrolled as reader
+from producer.demo.neighbours import nearest
+from producer.training.corpus import held_out
+from unrolled.model.directory import open_model
+from unrolled.training.plan import HEAD_FILE, RECORD_FILE, SCRATCH
+
+OPTIONS = [
+    *("--lstm-units", 16, "--embedding-dim", 16, "--max-length", 8, "--batch-tokens", 256, "--learning-rate", 0.02),
+    *("--epochs", 6, "--keep-probability", 0.9, "--validation-share", 0.1),
+]
+FILES = ["config.json", HEAD_FILE, "model.safetensors", "tokenizer.json", RECORD_FILE]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A directory with a corpus, and a model that was trained on it in one go."""
+    path = tmp_path_factory.mktemp("fit")
+    write_corpus(path / "corpus.jsonl", 3000)
+    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, cwd=path)
+    assert done.returncode == 0, done.stderr
+    (path / "said").write_text(done.stdout + done.stderr)
+    return path
+
+
+@pytest.fixture(scope="module")
+def vectors(place):
+    """The corpus's states by that model, from the files of `unrolled run`."""
+    done = unrolled(
+        "run", "corpus.jsonl", "--model", "model", "--out", "vectors", "--with-tokens", "--engine", ENGINE, cwd=place
+    )
+    assert done.returncode == 0, done.stderr
+    assert "verified; 3,000 rows in, 3,000 out" in done.stdout
+    return reader.open(place / "vectors")
+
+
+def record_of(model):
+    return json.loads((model / RECORD_FILE).read_bytes())
+
+
+def contents(model):
+    return {path.name: path.read_bytes() for path in model.iterdir()}
+
+
+def test_a_language_is_learnt(place):
+    """From the frequencies' perplexity to nearly that of the language itself, on rows it never saw."""
+    record = record_of(place / "model")
+    assert record["unigram_perplexity"] > 10 * CHOICES
+    assert record["validation_perplexity"] < 1.25 * CHOICES
+    perplexities = [epoch["validation_perplexity"] for epoch in record["epochs"]]
+    assert len(perplexities) == 6
+    assert perplexities[0] > 1.5 * perplexities[-1]
+    assert record["validation_perplexity"] == min(perplexities) == perplexities[record["best_epoch"] - 1]
+    assert sorted(path.name for path in (place / "model").iterdir()) == sorted(FILES)
+    assert record["fingerprint"] == open_model(place / "model").fingerprint
+
+
+def test_each_epoch_is_said(place):
+    """Lines where there is no terminal, none of TensorFlow's, and what was reached at the end."""
+    lines = (place / "said").read_text().splitlines()
+    # On a slow machine there are others between them, on how far an epoch is.
+    assert [line.split(":")[0] for line in lines if " in training, " in line] == [
+        f"epoch  {n} of 6" for n in range(1, 7)
+    ]
+    assert lines[0].startswith("model: held-out perplexity ")
+    assert not [line for line in lines if "oneDNN" in line or "cuda" in line.lower()]
+
+
+def test_the_record_names_no_time_and_no_place(place):
+    """Nothing in it would differ in another run on another day."""
+    record = record_of(place / "model")
+    assert record["request"]["inputs"] == ["corpus.jsonl"]
+    assert str(place) not in json.dumps(record)
+    assert record["corpus"]["rows"] == 3000
+    assert record["versions"].keys() == {"unrolled", "tensorflow", "keras", "numpy"}
+
+
+def test_the_states_in_the_files_are_the_trained_models(place, vectors):
+    """Whole path: from the Parquet files and the softmax's weights, the held-out perplexity comes out again."""
+    record, head = record_of(place / "model"), load_file(place / "model" / HEAD_FILE)
+    total, targets = 0.0, 0
+    for row in vectors:
+        if len(row.tokens) > 1 and held_out(row.tokens, int(record["options"]["validation_share"] * 2**64)):
+            logits = row.outputs[:-1] @ head["kernel"] + head["bias"]
+            total -= (logits - np.log(np.exp(logits).sum(1, keepdims=True)))[
+                np.arange(len(logits)), row.tokens[1:] - 1
+            ].sum()
+            targets += len(logits)
+    assert targets == record["validation"]["targets"]
+    assert np.exp(total / targets) == pytest.approx(record["validation_perplexity"], rel=1e-4)
+
+
+def test_neighbours_are_the_nearest_of_all(place, vectors):
+    """Against all states at once: one place for each other word, the most similar first."""
+    tokenizer = Tokenizer.from_file(str(place / "model" / "tokenizer.json"))
+    ((typical, others),) = nearest(vectors, tokenizer, ["w4", "nowhere"], 5)
+    rows = list(vectors)
+    words = np.array([word for row in rows for word in tokenizer.decode(row.tokens).split()])
+    states = np.concatenate([row.outputs for row in rows])
+    states /= np.linalg.norm(states, axis=1, keepdims=True)
+    depth = np.concatenate([np.arange(row.length) for row in rows])
+    mine = np.flatnonzero((words == "w4") & (depth >= 3))
+    mean = states[words == "w4"].sum(axis=0)
+    at = mine[(states[mine] @ mean).argmax()]
+    cosines = states @ states[at]
+    best = {word: cosines[words == word].max() for word in set(words) - {"w4"}}
+    expected = sorted(best.items(), key=lambda item: -item[1])[:5]
+    assert (typical.word, [other.word for other in others]) == ("w4", [word for word, _ in expected])
+    assert [other.cosine for other in others] == pytest.approx([cosine for _, cosine in expected], abs=1e-5)
+    assert f"{typical.before} w4 {typical.after}".strip() in (place / "corpus.jsonl").read_text()
+
+
+def test_the_same_command_again_trains_nothing(place):
+    """Another one into the same directory is refused."""
+    before = contents(place / "model")
+    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--json", cwd=place)
+    assert done.returncode == 0
+    assert done.stderr == "model is trained already; to train it anew, remove it\n"
+    assert json.loads(done.stdout) == {"path": "model", **record_of(place / "model")}
+    other = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--seed", 1, cwd=place)
+    assert other.returncode == 1
+    assert "holds a config.json of another model already; choose another --out, or remove it" in other.stderr
+    assert contents(place / "model") == before
+
+
+def trainer(pid):
+    found = children(pid, "worker.training")
+    return found[0] if found else None
+
+
+def test_kill_at_any_moment_costs_nothing(place):
+    """SIGKILL of the command or of its process, and Ctrl-C: in the end the bytes are those of a run in one go."""
+    scratch = place / "killed" / SCRATCH
+    command = ["model", "fit", "corpus.jsonl", "--out", "killed", *OPTIONS]
+    with Crew() as crew:
+        first = crew.start(*command, cwd=place)
+        eventually((scratch / "best-1.safetensors").exists, "the end of an epoch")
+        learning = trainer(first.pid)
+        first.kill()
+        eventually(lambda: gone([learning]), "the end of a training whose command was killed")
+        second = crew.start(*command, cwd=place)
+        eventually(lambda: trainer(second.pid), "a training")
+        trainer(second.pid).kill()
+        assert second.wait(30) == 1
+        assert "ended with status -9" in second.stderr.read()
+        third = crew.start(*command, cwd=place)
+        eventually(lambda: len(list(scratch.glob("best-*"))) and not (scratch / "best-1.safetensors").exists(), "more")
+        os.kill(third.pid, signal.SIGINT)
+        assert third.wait(30) == 130
+        assert "given again, goes on from there" in third.stderr.read()
+    done = unrolled(*command, cwd=place)
+    assert done.returncode == 0, done.stderr
+    assert "going on in epoch" in done.stderr or "all epochs are done" in done.stderr
+    assert "done before" in done.stderr
+    assert contents(place / "killed") == contents(place / "model")
+    assert not [each for each in psutil.Process().children() if "worker.training" in each.cmdline()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "text"),
+    [
+        (["none.txt", "--out", "m"], 1, "input 'none.txt': no such file or directory"),
+        (["corpus.jsonl", "--out", "m", "--epochs", "0"], 2, "0 is not in the range"),
+        (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 1, "--validation-share is 1.0; allowed: between"),
+        (["corpus.jsonl", "--out", "corpus.jsonl"], 1, "corpus.jsonl"),
+        (["corpus.jsonl", "--out", "m", "--text-field", "body"], 1, "no text was found (field 'body')"),
+        (["corpus.jsonl", "--out", "m", "--vocab-size", "9", "--text-field", "body"], 1, "first: row 0 of corpus"),
+        (["corpus.jsonl"], 2, "--out"),
+    ],
+)
+def test_what_can_not_be_trained(place, arguments, status, text):
+    """Is a line, before TensorFlow is loaded."""
+    done = unrolled("model", "fit", *arguments, cwd=place)
+    assert done.returncode == status
+    assert text in done.stderr
+
+
+def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
+    """It comes from the other process, as a line; the rows that were made ready stay for the next try."""
+    import tensorflow as tf  # noqa: PLC0415 - the other tests of this file do without
+
+    if tf.config.list_physical_devices("GPU"):
+        pytest.skip("there is a GPU")
+    done = unrolled("model", "fit", "corpus.jsonl", "--out", "gpu", *OPTIONS, "--device", "gpu", cwd=place)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("Error: a GPU is asked for and TensorFlow sees none")
+    assert (place / "gpu" / SCRATCH / "plan.json").exists()

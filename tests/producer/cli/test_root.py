@@ -1,0 +1,275 @@
+"""The command line as a whole: help, variables, exit statuses, and no traceback unasked for."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import types
+from pathlib import Path
+
+import click
+import pytest
+from click.testing import CliRunner
+from support.jobs import make_job
+
+from producer.cli import root as module
+from producer.cli.root import COMMANDS, Lazy, cli, load_command
+from unrolled.errors import JobError
+from unrolled.format.file_info import release
+
+REPOSITORY = Path(__file__).parents[3]
+HEAVY = {
+    "celery",
+    "keras",
+    "kombu",
+    "numpy",
+    "pyarrow",
+    "redis",
+    "rich",
+    "tensorflow",
+    "tokenizers",
+    "worker",
+}
+
+
+def python(code, **kwargs):
+    """Run Python in a process of its own."""
+    environ = {**os.environ, "PYTHONPATH": str(REPOSITORY), "COLUMNS": "200"} | kwargs.pop("env", {})
+    return subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, env=environ, **kwargs
+    )
+
+
+def run(*arguments, **kwargs):
+    return CliRunner().invoke(cli, list(arguments), prog_name="unrolled", **kwargs)
+
+
+@pytest.fixture
+def boom(monkeypatch):
+    """A subcommand `boom` that does what it is told."""
+
+    def set_up(callback):
+        commands = types.ModuleType("commands_of_a_test")
+        commands.boom = click.command()(callback)
+        monkeypatch.setitem(sys.modules, commands.__name__, commands)
+        monkeypatch.setitem(COMMANDS, "boom", Lazy("commands_of_a_test:boom", "Fail.", "producer"))
+
+    return set_up
+
+
+def all_commands(command, path=()):
+    """Every command below a group, with its words."""
+    yield path, command
+    for name, child in command.commands.items() if isinstance(command, click.Group) else ():
+        yield from all_commands(child, (*path, name))
+
+
+EVERY_COMMAND = [found for name in COMMANDS for found in all_commands(load_command(name), (name,))]
+
+
+def test_help_lists_every_command_and_loads_none():
+    """Neither TensorFlow nor the worker nor anything else that takes time."""
+    code = f"""
+import sys
+from producer.cli.root import cli
+try:
+    cli.main(["--help"], prog_name="unrolled")
+finally:
+    print("LOADED", sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+"""
+    done = python(code)
+    assert done.stderr == "LOADED []\n"
+    assert done.returncode == 0
+    for name, lazy in COMMANDS.items():
+        assert f"  {name}" in done.stdout
+        assert lazy.help in done.stdout
+
+
+def test_help_takes_less_than_half_a_second():
+    """From the start of the process to its end; the best of some, for the machine may be busy."""
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        python("from producer.cli.root import main; main()")
+        times.append(time.perf_counter() - began)
+        if times[-1] < 0.5:
+            break
+    assert min(times) < 0.5
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_list_of_commands_says_what_each_says_of_itself(name):
+    """The lines in the lazy table are no second truth."""
+    assert load_command(name).get_short_help_str(limit=200) == COMMANDS[name].help
+
+
+@pytest.mark.parametrize(("path", "command"), EVERY_COMMAND, ids=[" ".join(path) for path, _ in EVERY_COMMAND])
+def test_every_command_has_help_with_examples_and_variables(path, command):
+    """Nothing is undocumented, and no click markup shows."""
+    text = run(*path, "--help", env={"COLUMNS": "200"}).output
+    assert "\\b" not in text
+    assert isinstance(command, click.Group) or path == ("completion",) or "Example" in text
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.is_eager:
+            assert option.help, option.name
+            flag = next(name for name in option.opts if name.startswith("--"))
+            assert option.envvar == "UNROLLED_" + flag.removeprefix("--").replace("-", "_").upper()
+            assert f"env var: {option.envvar}" in " ".join(text.split())
+
+
+def test_options_of_one_name_mean_one_thing():
+    """A variable is shared by all commands, so its kind must be too."""
+    kinds = {}
+    for path, command in EVERY_COMMAND:
+        for option in command.params:
+            if isinstance(option, click.Option) and option.envvar:
+                kind = (option.is_flag, option.multiple)
+                assert kinds.setdefault(option.envvar, kind) == kind, (path, option.name)
+
+
+def test_an_option_is_taken_from_its_variable(tmp_path):
+    """And the command line goes before it."""
+    result = run("doctor", env={"UNROLLED_JSON": "1", "UNROLLED_MODEL": str(tmp_path / "none")})
+    checks = {check["name"]: check for check in json.loads(result.output)["checks"]}
+    assert checks["model"]["outcome"] == "fail"
+    result = run("doctor", "--model", str(tmp_path / "other"), env={"UNROLLED_MODEL": str(tmp_path / "none")})
+    assert "other: does not exist" in result.output
+
+
+def test_the_version_is_that_of_the_package():
+    """As installed."""
+    assert run("--version").output == f"unrolled {release()}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_is_printed_for_each_shell(shell):
+    """The script asks `unrolled` through its variable."""
+    result = run("completion", shell)
+    assert (result.exit_code, "_UNROLLED_COMPLETE=" in result.output) == (0, True)
+
+
+def test_the_shell_completes_commands_without_loading_them():
+    """A TAB answers at once; options are the command's own."""
+    environ = {"_UNROLLED_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+    code = "from producer.cli.root import cli; cli.main(prog_name='unrolled')"
+    names = python(code, env={**environ, "COMP_WORDS": "unrolled "}).stdout
+    assert names.split() == [f"plain,{name}" for name in COMMANDS]
+    options = python(code, env={**environ, "COMP_WORDS": "unrolled wait --ti", "COMP_CWORD": "2"}).stdout
+    assert options == "plain,--timeout\n"
+
+
+def test_an_expected_error_is_a_line(boom):
+    """Exit status 1, and nothing else."""
+
+    def fail():
+        raise JobError("/out: holds another job; use another --out")
+
+    boom(fail)
+    result = run("boom")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: /out: holds another job; use another --out\n"
+    assert result.stdout == ""
+
+
+def test_an_unexpected_error_is_a_line_that_says_how_to_see_more(boom):
+    """Its type, its text, and the way to the traceback."""
+
+    def fail():
+        raise ZeroDivisionError("no such number")
+
+    boom(fail)
+    result = run("boom")
+    assert result.exit_code == 1
+    assert result.stderr == "Error: ZeroDivisionError: no such number; `unrolled --debug …` shows where\n"
+
+
+@pytest.mark.parametrize("how", [{"args": ["--debug"]}, {"env": {"UNROLLED_DEBUG": "1"}}])
+def test_debug_shows_where_an_error_comes_from(boom, how):
+    """By flag or by variable."""
+
+    def fail():
+        raise ZeroDivisionError("no such number")
+
+    boom(fail)
+    result = run(*how.get("args", []), "boom", env=how.get("env"))
+    assert result.exit_code == 1
+    assert "Traceback (most recent call last)" in result.stderr
+    assert result.stderr.endswith("\nError: ZeroDivisionError: no such number\n")
+
+
+def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom):
+    """As the shell has it for Ctrl-C."""
+
+    def interrupt():
+        os.kill(os.getpid(), signal.SIGINT)
+
+    boom(interrupt)
+    result = run("boom")
+    assert result.exit_code == 130
+    assert result.stderr == ("Interrupted; what is done stays. The same command, given again, goes on from there.\n")
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch):
+    """The base install reads files only."""
+    monkeypatch.setitem(COMMANDS, "worker", Lazy("no_such_package.cli:worker", "", "worker"))
+    result = run("worker")
+    assert result.exit_code == 1
+    assert result.stderr == (
+        "Error: `unrolled worker` needs no_such_package, which is missing: pip install 'unrolled[worker]'\n"
+    )
+
+
+def test_without_click_the_command_says_what_to_install():
+    """`unrolled` is on the path of whoever installed the reader alone."""
+    code = "import sys; sys.modules['click'] = None; import producer.cli.root"
+    done = python(code)
+    assert done.returncode == 1
+    assert done.stderr == ("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'\n")
+
+
+def test_wrong_usage_ends_with_2():
+    """Click's own convention."""
+    assert run("status").exit_code == 2
+    assert run("no-such-command").exit_code == 2
+    assert run("status", "out", "--every-seconds", "0").exit_code == 2
+
+
+def test_a_secret_in_a_wrong_url_is_not_repeated():
+    """Wherever it came from."""
+    for result in (
+        run("status", "out", "--broker", "http://me:geheim@host/"),
+        run("status", "out", env={"UNROLLED_BROKER": "amqp://me:geheim@host/"}),
+    ):
+        assert result.exit_code == 2
+        assert "geheim" not in result.output + result.stderr
+        assert "me:***@host" in result.stderr
+
+
+def test_a_closed_pipe_is_quiet(tmp_path):
+    """`unrolled quarantine OUT | head` ends without a word."""
+    directory = make_job(tmp_path, shards=1, bad=[0])
+    path = directory.quarantine(*directory.waiting())
+    path.write_bytes(path.read_bytes() * 20_000)
+    command = (
+        f"from producer.cli.root import main; import sys; sys.argv[1:] = ['quarantine', {str(tmp_path)!r}]; main()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+    ) as process:
+        process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == ""
+
+
+def test_the_entry_point_runs_the_group(monkeypatch):
+    """`main` is what the installed script calls."""
+    monkeypatch.setattr(sys, "argv", ["unrolled", "--version"])
+    with pytest.raises(SystemExit) as ended:
+        module.main()
+    assert ended.value.code == 0

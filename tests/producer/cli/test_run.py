@@ -1,0 +1,262 @@
+"""`unrolled run`: a whole job by one command, on a machine where anything may end at any moment."""
+
+import contextlib
+import json
+import os
+import shlex
+import signal
+import subprocess
+from pathlib import Path
+from urllib.parse import unquote
+
+import numpy as np
+import psutil
+import pytest
+from support.jobs import bury
+from support.processes import eventually
+from support.shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
+
+from producer.jobs.verify import verify_job
+from producer.local.broker_record import BROKER_FILE
+from unrolled.job.directory import open_job
+from unrolled.reading.dataset import open_dataset
+
+ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in range(1000)}
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A directory with a model and rows."""
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", ROWS)
+    return tmp_path
+
+
+@pytest.fixture
+def crew():
+    with Crew() as opened:
+        yield opened
+
+
+def command(*more, out="out"):
+    return ("run", "rows.jsonl", "--model", "model", "--out", out, "--shard-tokens", "60", "--engine", ENGINE, *more)
+
+
+def check_complete(out):
+    """Every row is there once, in order, by the files alone."""
+    assert [row.id for row in open_dataset(out)] == list(ROWS)
+    assert verify_job(open_job(out)).problems == ()
+
+
+def record_of(path):
+    return path / "out" / BROKER_FILE
+
+
+def published(path):
+    return len(list((path / "out").glob("*.parquet")))
+
+
+def test_a_whole_job_leaves_files_and_nothing_else(place):
+    """A summary, status 3 for the bad rows; no record, no process, no list of ids. Again, it writes nothing anew."""
+    with (place / "rows.jsonl").open("a") as file:
+        file.write('{"id": "bad", "tokens": [51]}\nnonsense\n')
+    before = psutil.Process().children(recursive=True)
+    done = unrolled(*command(), cwd=place)
+    assert done.returncode == 3, done.stderr
+    files = {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")}
+    assert done.stdout == (
+        f"{place}/out: complete\n"
+        f"1,000 rows are published, in {len(files)} files\n"
+        f"2 row(s) are in quarantine, with reasons: unrolled quarantine {place}/out\n"
+        f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
+    )
+    check_complete(place / "out")
+    assert psutil.Process().children(recursive=True) == before
+    assert not record_of(place).exists()
+    assert list((place / "out" / "_ids").iterdir()) == []
+    assert list((place / "out" / "_pending").iterdir()) == []
+    assert "Traceback" not in (place / "out" / "_logs" / "worker-0.log").read_text()
+    again = unrolled(*command("--json"), cwd=place)
+    assert again.returncode == 3
+    found = json.loads(again.stdout)
+    assert (found["complete"], found["rows_published"], found["done"]) == (True, 1000, len(files))
+    assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
+
+
+def test_what_is_asked_for_is_stored(place):
+    """Layers, pooled vectors and float16, from the command line to the reader; and what it means."""
+    chosen = ("--layers", "all", "--pooling", "max,none", "--pooling", "mean", "--with-tokens")
+    done = unrolled(*command(*chosen, "--precision", "float16"), cwd=place)
+    assert done.returncode == 0, done.stderr
+    check_complete(place / "out")
+    assert unrolled(*command(*chosen, out="exact"), cwd=place).returncode == 0
+    halves, exact = open_dataset(place / "out"), open_dataset(place / "exact")
+    assert [column.name for column in halves.columns] == [column.name for column in exact.columns]
+    assert exact.columns[:3] == (("outputs_0", UNITS), ("mean_0", UNITS), ("max_0", UNITS))
+    for half, row in zip(halves, exact, strict=True):
+        assert half.tokens.tolist() == row.tokens.tolist() == ROWS[row.id]
+        for name, vectors in row.vectors.items():
+            assert half[name].dtype == np.float16
+            np.testing.assert_array_equal(half[name], vectors.astype(np.float16))
+    for name in ("mean", "max"):
+        made = [pool(row["outputs_0"], name) for row in exact]
+        np.testing.assert_allclose(exact.pooled(name, layer=0)[1], made, rtol=0, atol=1e-7)
+
+
+def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
+    """The broker ends with `run`, so `retry` does without one, and the same command goes on."""
+    options = ("--model", "model", "--out", "out", "--shard-tokens", "60", "--broker", broker_url)
+    assert unrolled("enqueue", "rows.jsonl", *options, cwd=place).returncode == 0
+    job = open_job(place / "out")
+    bury(job, min(job.waiting()))
+    done = unrolled(*command(), cwd=place)
+    assert done.returncode == 1
+    assert "1 shard(s) are dead; when the cause is gone: unrolled retry" in done.stdout
+    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard(s) wait again\n")
+    assert unrolled(*command(), cwd=place).returncode == 0
+    check_complete(place / "out")
+
+
+def pool(vectors, how):
+    if not len(vectors):
+        return np.zeros(UNITS, np.float32)
+    return vectors.mean(axis=0, dtype=np.float64) if how == "mean" else vectors.max(axis=0)
+
+
+def test_another_choice_of_columns_is_another_job(place):
+    """A directory's files agree: the same command with another --pooling says what differs, and touches nothing."""
+    assert unrolled(*command("--pooling", "mean"), cwd=place).returncode == 0
+    again = unrolled(*command("--pooling", "max"), cwd=place)
+    assert again.returncode == 1
+    assert "other options (pooling: ['mean'], asked for is ['max'])" in again.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (("--layers", "7"), "layer 7: the model has"),
+        (("--layers", "first"), "give last, all, or numbers from 0"),
+        (("--pooling", "median"), "pooling 'median': give one or more of none, mean, max, last, first"),
+        (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused_at_once(place, options, text):
+    """Before a broker or a worker is started."""
+    done = unrolled(*command(*options), cwd=place)
+    assert done.returncode in (1, 2)
+    assert text in done.stderr
+    assert not (place / "out").exists()
+
+
+def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
+    """Broker and workers of a run that was killed end by themselves; the same command completes the job."""
+    run = crew.start(*command("--workers", "2"), cwd=place, grace_seconds=1)
+    eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
+    below = psutil.Process(run.pid).children(recursive=True)
+    assert len(children(run.pid, "worker")) == 2
+    run.kill()
+    run.communicate()
+    eventually(lambda: gone(below), f"{below} to end", 30)
+    assert record_of(place).exists()
+    status = unrolled("status", "out", "--json", cwd=place)
+    assert json.loads(status.stdout)["queue"] is None  # the record leads nowhere, and is not taken for a broker
+    assert unrolled(*command(), cwd=place).returncode == 0
+    check_complete(place / "out")
+    assert not record_of(place).exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_all_in_order(place, crew, number, status):
+    """Ctrl-C, or `kill`: one line, and nothing runs on, no record and no broker's data are left; it can go on."""
+    run = crew.start(*command("--workers", "2"), cwd=place)
+    eventually(lambda: published(place) > 3, "some files")
+    socket = Path(unquote(record_of(place).read_text().removeprefix("redis+socket://")))
+    assert socket.is_socket()
+    below = psutil.Process(run.pid).children(recursive=True)
+    os.killpg(run.pid, number)  # as a terminal does
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == status
+    assert said.endswith("Interrupted; what is done stays. The same command, given again, goes on from there.\n")
+    assert "Traceback" not in said
+    assert gone(below)
+    assert not record_of(place).exists()
+    assert not socket.parent.exists()
+    for log in (place / "out" / "_logs").iterdir():
+        assert "Traceback" not in log.read_text()
+    assert unrolled(*command(), cwd=place).returncode == 0
+    check_complete(place / "out")
+
+
+def test_a_second_sigterm_changes_nothing(place, crew):
+    """An impatient supervisor's second signal comes while all is being ended: that goes on."""
+    run = crew.start(*command("--workers", "2"), cwd=place)
+    eventually(lambda: record_of(place).exists(), "the broker")
+    below = psutil.Process(run.pid).children(recursive=True)
+    run.terminate()
+    while run.poll() is None:
+        run.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            run.wait(0.02)
+    assert run.returncode == 143
+    assert gone(below)
+    assert not record_of(place).exists()
+
+
+def test_status_finds_the_broker_of_a_run(place, crew):
+    """Another terminal sees workers and queue without being told where they are, while the run is at work."""
+    follow = ("--follow", "--flush-seconds", "0.1", "--format", "jsonl")
+    run = crew.start("run", "-", *follow, *command()[2:], cwd=place, stdin=subprocess.PIPE)
+    run.stdin.write((place / "rows.jsonl").read_text())
+    run.stdin.flush()
+
+    def looked():
+        if not record_of(place).exists():
+            return None
+        return json.loads(unrolled("status", "out", "--json", cwd=place).stdout)
+
+    eventually(lambda: (found := looked()) and found["queue"] and found["queue"]["workers"], "a worker in the status")
+    eventually(lambda: looked()["rows_published"] == len(ROWS), "all rows published while the input is open")
+    _, said = run.communicate(timeout=60)
+    assert run.returncode == 0, said
+    check_complete(place / "out")
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--engine", "abacus"], "'abacus' is not one of 'auto', 'fused', 'tensorflow'"),
+        (["--engine", "tensorflow", "--arithmetic", "bfloat16"], "take --engine fused for bfloat16"),
+        (["--memory-budget", "lots"], "a number of bytes is expected, such as 512M or 1.5G"),
+    ],
+)
+def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, options, said):
+    """Exit status 1, the worker's own last line and where its log is; soon, with nothing left running."""
+    before = psutil.Process().children(recursive=True)
+    done = unrolled(*command(*options), cwd=place, timeout=20)
+    assert done.returncode == 1
+    assert "Error: the worker doesn't run (exit status" in done.stderr
+    assert said in done.stderr
+    assert done.stderr.endswith(f"Its log: {place}/out/_logs/worker-0.log\n")
+    assert psutil.Process().children(recursive=True) == before
+    assert not record_of(place).exists()
+
+
+@pytest.mark.parametrize("follow", [True, False])
+def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew):
+    """A pipe that stays open, in a shell that has its background jobs ignore Ctrl-C, doesn't keep the run."""
+    more = ["--follow"] if follow else []
+    line = words("run", "-", "--format", "jsonl", *more, *command("--engine", "abacus")[2:])
+    run = crew.shell(f"trap '' INT; exec {shlex.join(line)}", cwd=place, stdin=subprocess.PIPE)
+    assert run.wait(20) == 1
+    assert "'abacus' is not one of" in run.stderr.read()
+
+
+def test_a_broker_that_is_named_is_used_and_left_alone(place, broker, crew):
+    """Its own worker and one that was there share the work; no record is made."""
+    helper = crew.worker(place / "helper.log", broker=broker.url, model=place / "model", engine=ENGINE)
+    done = unrolled(*command("--broker", broker.url), cwd=place)
+    assert done.returncode == 0, done.stderr
+    check_complete(place / "out")
+    assert not record_of(place).exists()
+    assert helper.poll() is None
+    assert end(helper) == 0

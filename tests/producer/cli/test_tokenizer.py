@@ -1,0 +1,148 @@
+"""`unrolled tokenizer fit` and `unrolled tokenizer import`."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from tokenizers import Tokenizer
+
+from producer.cli.commands.tokenizer import tokenizer
+from unrolled.model.directory import ModelConfig, new_weights, open_model, save_model
+
+KERAS = {
+    "class_name": "Tokenizer",
+    "config": {
+        "num_words": 3,
+        "filters": "!",
+        "lower": True,
+        "split": " ",
+        "char_level": False,
+        "oov_token": None,
+        "word_index": json.dumps({"the": 1, "cat": 2, "sat": 3}),
+    },
+}
+
+
+def run(*arguments, **options):
+    return CliRunner().invoke(tokenizer, [str(each) for each in arguments], auto_envvar_prefix="UNROLLED", **options)
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    path = tmp_path / "corpus.jsonl"
+    lines = [{"text": "The cat, the dog."}, {"text": "The cat"}, {"other": 1}]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+@pytest.fixture
+def model(tmp_path):
+    config = ModelConfig.stacked(vocab_size=3, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
+    save_model(tmp_path / "model", config, new_weights(config, 0))
+    return tmp_path / "model"
+
+
+def test_fit_writes_a_file(tmp_path, corpus):
+    """Fit counts the good rows, says how many were bad, and writes a file that tokenizers reads."""
+    out = tmp_path / "made.json"
+    result = run("fit", corpus, "--out", out, "--vocab-size", 2, "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output) == {
+        "path": str(out),
+        "texts": 2,
+        "bad_rows": 1,
+        "words": 6,
+        "distinct_words": 3,
+        "vocabulary": 2,
+        "covered": 0.833333,
+    }
+    assert Tokenizer.from_file(str(out)).encode("the DOG cat").ids == [1, 2]
+    assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
+
+
+def test_fit_into_a_model(corpus, model):
+    """A model directory gets the file, made to its own vocab_size, and opens with it."""
+    before = open_model(model).fingerprint
+    result = run("fit", corpus, "--out", model, "--oov", "<OOV>")
+    assert result.exit_code == 0, result.output
+    assert "vocabulary" in result.output
+    opened = open_model(model)
+    assert opened.tokenizer_path == model / "tokenizer.json"
+    assert opened.fingerprint != before
+    assert Tokenizer.from_file(str(opened.tokenizer_path)).encode("the cat dog").ids == [2, 3, 1]
+
+
+def test_import_keeps_the_ids(tmp_path):
+    """Import takes Keras's own JSON and keeps what its num_words kept."""
+    source = tmp_path / "keras.json"
+    source.write_text(json.dumps(KERAS))
+    result = run("import", source, "--out", tmp_path / "made.json", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output) == {
+        "path": str(tmp_path / "made.json"),
+        "vocabulary": 2,
+        "largest_id": 2,
+    }
+    assert Tokenizer.from_file(str(tmp_path / "made.json")).encode("The!cat sat").ids == [1, 2]
+
+
+def test_standard_input(tmp_path):
+    """Both read standard input."""
+    assert run("fit", "-", "--out", tmp_path / "a", "--vocab-size", 9, input="a b\n").exit_code == 0
+    assert run("import", "-", "--out", tmp_path / "b", input=json.dumps(KERAS)).exit_code == 0
+
+
+def test_existing_file(tmp_path, corpus):
+    """A file that is there is kept, unless it is said otherwise."""
+    out = tmp_path / "made.json"
+    out.write_text("mine")
+    result = run("fit", corpus, "--out", out, "--vocab-size", 2)
+    assert (result.exit_code, out.read_text()) == (1, "mine")
+    assert "is there already" in result.output
+    assert run("fit", corpus, "--out", out, "--vocab-size", 2, "--overwrite").exit_code == 0
+
+
+def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):
+    """A tokenizer whose ids the model has no rows for is not written into it."""
+    large = json.loads(json.dumps(KERAS))
+    large["config"] |= {"num_words": None, "word_index": json.dumps({"a": 1, "b": 4})}
+    source = tmp_path / "keras.json"
+    source.write_text(json.dumps(large))
+    for result in (
+        run("import", source, "--out", model),
+        run("fit", corpus, "--out", model, "--vocab-size", 4),
+    ):
+        assert result.exit_code == 1
+        assert "allow" in result.output
+        assert "3" in result.output
+    assert not (model / "tokenizer.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["fit", "missing.txt", "--vocab-size", "5", "--out", "OUT"], "missing.txt"),
+        (["fit", "CORPUS", "--out", "OUT"], "--vocab-size is missing"),
+        (["fit", "CORPUS", "--vocab-size", "5", "--out", "no/such/place.json"], "is no directory"),
+        (["fit", "CORPUS", "--vocab-size", "1", "--oov", "<OOV>", "--out", "OUT"], "leaves no id for a word"),
+        (["import", "CORPUS", "--out", "OUT"], "is not what Keras"),
+    ],
+)
+def test_errors_are_told(tmp_path, corpus, arguments, message):
+    """What can't be done is one line and exit status 1, never a traceback."""
+    places = {"CORPUS": str(corpus), "OUT": str(tmp_path / "made.json")}
+    result = run(*(places.get(each, each) for each in arguments))
+    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert message in result.output
+    assert result.output.startswith("Error: ")
+
+
+def test_options_are_variables(tmp_path, corpus):
+    """Every option is an environment variable too, and help names it."""
+    out = tmp_path / "made.json"
+    variables = {"UNROLLED_FIT_VOCAB_SIZE": "1", "UNROLLED_FIT_OUT": str(out)}
+    assert run("fit", corpus, env=variables).exit_code == 0
+    assert len(Tokenizer.from_file(str(out)).get_vocab()) == 2
+    for command in tokenizer.commands.values():
+        assert all(getattr(option, "show_envvar", True) for option in command.params)
+        assert "Example" in command.help

@@ -1,0 +1,55 @@
+"""`unrolled demo`: the whole path on text that is already here."""
+
+import json
+import re
+
+import pytest
+from support.shell import ENGINE, unrolled
+
+from unrolled.reading.dataset import open_dataset
+
+TEXTS = [f"Sentence number {number} of this small corpus says something else." for number in range(300)]
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """Text where the demo keeps its own: it takes what is there, as after an interruption."""
+    path = tmp_path / "demo" / "docstrings.jsonl"
+    path.parent.mkdir()
+    lines = [json.dumps({"id": f"s{number}", "text": text}) for number, text in enumerate(TEXTS)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
+    """Each step is printed as a command before it runs; the same command again does nothing twice."""
+    done = unrolled("demo", "demo", "--engine", ENGINE, "--epochs", 2, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    steps = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
+    assert [step.split()[2] for step in steps] == ["model", "run", "show"]
+    table = [line.split() for line in done.stdout.splitlines()]
+    heading = table.index(["id", "length", "mask", "first", "vector", "last", "vector", "norm"])
+    assert [line[:3] for line in table[heading + 1 : heading + 6]] == [
+        [f"s{number}", str(len(TEXTS[number].split())), "1" * len(TEXTS[number].split())] for number in range(5)
+    ]
+    assert "300 rows in, 300 out" in done.stdout
+    last = r"never saw it has a perplexity of [\d.]+; word frequencies alone have [\d.]+\.\n$"
+    assert re.search(last, done.stdout)
+    dataset = open_dataset(tmp_path / "demo" / "vectors")
+    assert (len(dataset), dataset.units) == (300, 128)
+    assert [row.length for row in dataset] == [len(text.split()) for text in TEXTS]
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.parquet")}
+    again = unrolled("demo", "demo", "--engine", ENGINE, "--epochs", 2, cwd=tmp_path)
+    assert again.returncode == 0, again.stderr
+    assert "is trained already" in again.stderr
+    assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.parquet")} == before
+    assert corpus.exists()
+
+
+def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):
+    """With the step's own error and exit status."""
+    done = unrolled("demo", corpus.parent, "--engine", "abacus", "--epochs", 1, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "'abacus' is not one of" in done.stderr
+    assert "$ unrolled show" not in done.stdout

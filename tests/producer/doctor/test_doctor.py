@@ -1,0 +1,238 @@
+"""What `unrolled doctor` finds, on real servers, models and directories."""
+
+import shutil
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard
+
+from producer.doctor.broker import check_broker, connect
+from producer.doctor.model import check_model
+from producer.doctor.output import check_output, file_system
+from producer.doctor.software import check_software
+from producer.doctor.workers import check_workers
+from producer.jobs.status import worker_status
+from unrolled.model.directory import ModelConfig, new_weights, save_model
+
+CONFIG = ModelConfig.stacked(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
+
+
+def outcomes(checks):
+    return {check.name: check.outcome for check in checks}
+
+
+def look(url):
+    """The checks on a broker, by name."""
+    return {check.name: check for check in check_broker(url, connect(url))}
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_model(tmp_path / "model", CONFIG, new_weights(CONFIG, 0))
+
+
+def test_a_broker_as_it_should_be_passes(broker):
+    """The embedded server is set up as the product wants it."""
+    found = look(broker.url)
+    assert set(outcomes(found.values()).values()) == {"ok"}
+    assert found["eviction"].found == "noeviction"
+    assert found["persistence"].found == "append-only file"
+    assert found["broker's version"].found.startswith("Valkey ")
+
+
+def test_a_broker_that_is_away_fails_and_nothing_more_is_asked(broker):
+    """One line, with what to do."""
+    url = broker.url
+    broker.kill()
+    (check,) = check_broker(url, connect(url))
+    assert (check.name, check.outcome, check.advice) == ("broker", "fail", "start it, or correct --broker")
+
+
+def test_a_broker_that_evicts_fails(broker):
+    """Where memory is limited, queued shards would be thrown away; where it isn't, it may be one day."""
+    connect(broker.url).config_set("maxmemory-policy", "allkeys-lru")
+    assert look(broker.url)["eviction"].outcome == "warn"
+    connect(broker.url).config_set("maxmemory", 2**30)
+    check = look(broker.url)["eviction"]
+    assert (check.outcome, check.found) == ("fail", "allkeys-lru")
+    assert check.advice == ("set maxmemory-policy noeviction: a full broker would throw queued shards away")
+
+
+def test_a_broker_that_forgets_is_warned_of(broker):
+    """Nothing is lost for good, but time is."""
+    connect(broker.url).config_set("appendonly", "no")
+    check = look(broker.url)["persistence"]
+    assert (check.outcome, check.found) == ("warn", "no append-only file")
+
+
+@pytest.mark.parametrize(("share", "outcome"), [(0.5, "ok"), (0.9, "warn"), (0.999, "fail")])
+def test_memory_that_runs_out_shows(broker, share, outcome):
+    """Before the broker refuses to take more."""
+    client = connect(broker.url)
+    client.config_set("maxmemory", int(client.info("memory")["used_memory"] / share))
+    assert look(broker.url)["broker's memory"].outcome == outcome
+
+
+def test_a_replica_fails(broker):
+    """It answers, but can't be written to."""
+    connect(broker.url).execute_command("REPLICAOF", "127.0.0.1", "1")
+    assert look(broker.url)["broker's role"].advice == "name the primary in --broker"
+
+
+def test_what_an_acl_forbids_is_unknown_not_wrong(broker):
+    """A careful installation gives this user little."""
+    client = connect(broker.url)
+    client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
+    url = broker.url.replace("redis+socket://", "redis+socket://weak:pw@")
+    found = look(url)
+    assert found["broker's settings"].outcome == "unknown"
+    assert {found[name].outcome for name in ("eviction", "persistence", "broker's memory", "clocks")} == {"unknown"}
+    assert found["scripts"].outcome == "fail"
+    assert "weak:***@" in found["broker"].found
+    assert not any(":pw" in str(asdict(check)) for check in found.values())
+
+
+def test_a_wrong_password_fails_with_what_to_see_to(broker):
+    """The server is there, the login isn't."""
+    url = broker.url.replace("redis+socket://", "redis+socket://nobody:wrong@")
+    (check,) = check_broker(url, connect(url))
+    assert (check.outcome, check.advice) == ("fail", "see to the user and password in --broker")
+
+
+def test_a_model_that_can_be_read_passes(model):
+    """Its fingerprint is shown; without a tokenizer it takes ids."""
+    opened, checks = check_model(model.path)
+    assert opened.fingerprint == model.fingerprint
+    assert outcomes(checks) == {"model": "ok", "tokenizer": "ok"}
+    assert checks[0].found == f"{model.fingerprint[:12]}…: lstm 4 on an embedding of 2, 10 ids"
+
+
+def test_a_damaged_model_fails(model, tmp_path):
+    """Missing, truncated, or of numbers that are none."""
+    assert check_model(tmp_path / "none")[1][0].outcome == "fail"
+    weights = new_weights(CONFIG, 0)
+    path = model.path / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    opened, (check,) = check_model(model.path)
+    assert (opened, check.outcome) == (None, "fail")
+    assert set(weights) == set(CONFIG.shapes())
+
+
+@pytest.mark.parametrize(
+    ("content", "outcome"),
+    [
+        ("{}", "fail"),
+        ('{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 11}, "unk_token": "a"}}', "fail"),
+        ('{"version": "1.0", "model": {"type": "WordLevel", "vocab": {"a": 10}, "unk_token": "a"}}', "ok"),
+    ],
+)
+def test_a_tokenizer_must_fit_its_model(tmp_path, content, outcome):
+    """It can be read, and gives no id that the model doesn't know."""
+    model = save_model(tmp_path / "model", CONFIG, new_weights(CONFIG, 0), content)
+    _, checks = check_model(model.path)
+    assert outcomes(checks)["tokenizer"] == outcome
+
+
+def test_a_directory_that_can_be_written_passes(tmp_path):
+    """It need not be there yet, and nothing is left in it."""
+    checks = list(check_output(tmp_path / "not" / "yet", None))
+    assert outcomes(checks)["output directory"] == "ok"
+    assert checks[0].found == f"{tmp_path}: can be written"
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_place_that_cannot_be_written_fails(tmp_path):
+    """A file stands where the directory should be."""
+    (tmp_path / "file").touch()
+    (check,) = check_output(tmp_path / "file" / "out", None)
+    assert (check.outcome, check.advice) == ("fail", "choose another, or mend it")
+
+
+def test_the_disk_must_hold_what_is_to_come(tmp_path, monkeypatch, model):
+    """Told from the model's width, or else from the files that are there."""
+    directory = make_job(tmp_path / "out", shards=2)
+    usage = shutil.disk_usage(tmp_path)
+
+    def disk(checks):
+        return next(check for check in checks if check.name == "disk")
+
+    # 14 tokens of 4 units: 224 bytes.
+    for free, outcome in ((223, "fail"), (225, "warn"), (300, "ok")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        assert disk(check_output(directory.path, model)).outcome == outcome
+    assert "the job needs about" not in disk(check_output(directory.path, None)).found
+    first = min(directory.waiting())
+    publish_shard(directory, first)
+    size = directory.part(first).stat().st_size
+    for free, outcome in ((size - 1, "fail"), (2 * size, "ok")):
+        monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
+        assert disk(check_output(directory.path, None)).outcome == outcome
+
+
+def test_a_finished_job_needs_no_room(tmp_path):
+    """Whatever is free is enough."""
+    checks = {check.name: check for check in check_output(finished_job(tmp_path).path, None)}
+    assert checks["disk"].found.endswith("the job needs about 0.0 GiB more")
+    assert checks["disk"].outcome == "ok"
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [("/", "ext4"), ("/data", "nfs4"), ("/data/deep/er", "tmpfs"), ("/database", "ext4"), ("/a b/c", "xfs")],
+)
+def test_the_file_system_is_that_of_the_closest_mount(tmp_path, place, kind):
+    """As Linux tells; a later mount on the same point hides the earlier."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text(
+        "/dev/a / overlay rw 0 0\n/dev/b / ext4 rw 0 0\nhost:/x /data nfs4 rw 0 0\n"
+        "tmpfs /data/deep tmpfs rw 0 0\n/dev/c /a\\040b xfs rw 0 0\nshort\n"
+    )
+    assert file_system(Path(place), mounts) == kind
+
+
+def test_where_mounts_are_not_told_the_file_system_is_unknown(tmp_path):
+    """As on macOS."""
+    checks = list(check_output(tmp_path, None, mounts=tmp_path / "none"))
+    assert outcomes(checks)["file system"] == "unknown"
+
+
+def test_memory_that_looks_like_a_disk_is_warned_of(tmp_path):
+    """Files there are gone when the machine restarts."""
+    mounts = tmp_path / "mounts"
+    mounts.write_text("tmpfs / tmpfs rw 0 0\n")
+    assert outcomes(check_output(tmp_path, None, mounts))["file system"] == "warn"
+
+
+def worker(**facts):
+    return worker_status("host-1", {"model": FINGERPRINT, "lease_seconds": 30, **facts})
+
+
+THREADS = {"w@host": {"pool": {"implementation": "celery.concurrency.thread:TaskPool"}}}
+
+
+@pytest.mark.parametrize(
+    ("workers", "stats", "expected"),
+    [
+        ([], None, {"workers": "warn"}),
+        ([worker()], THREADS, {"workers": "ok", "leases": "ok", "worker pool": "ok"}),
+        ([worker(model="cd" * 32)], THREADS, {"workers": "warn", "worker pool": "ok"}),
+        ([worker(lease_seconds=2)], THREADS, {"workers": "ok", "leases": "warn", "worker pool": "ok"}),
+        ([worker(longest_seconds=700)], THREADS, {"workers": "ok", "leases": "warn", "worker pool": "ok"}),
+        ([worker()], None, {"workers": "ok", "leases": "ok", "worker pool": "unknown"}),
+        ([worker()], {"w": {"pool": {"implementation": "celery.concurrency.prefork:TaskPool"}}},
+         {"workers": "ok", "leases": "ok", "worker pool": "fail"}),
+        ([worker()], {"w": None}, {"workers": "ok", "leases": "ok", "worker pool": "unknown"}),
+    ],
+)  # fmt: skip
+def test_workers_must_serve_the_model_in_threads(workers, stats, expected):
+    """A pool of processes hangs in TensorFlow, a short lease loses shards to a pause."""
+    assert outcomes(check_workers(workers, FINGERPRINT, stats)) == expected
+
+
+def test_the_software_is_listed():
+    """What a person who helps asks first."""
+    checks = {check.name: check for check in check_software()}
+    assert f"numpy {np.__version__}" in checks["software"].found
+    assert Path(checks["embedded broker"].found).exists()

@@ -1,0 +1,389 @@
+"""From rows to queued shards, again and again to the same effect, whatever crashes between."""
+
+import threading
+import uuid
+from contextlib import closing
+
+import numpy as np
+import pytest
+
+from producer.enqueue import enqueuer
+from producer.enqueue.cutter import Cutter
+from producer.enqueue.enqueuer import Enqueuer, Summary, cuts
+from producer.enqueue.shard import make_shard
+from producer.local.broker import EmbeddedBroker
+from producer.queue.shard_queue import ShardQueue
+from producer.rows import BadRow, Row
+from unrolled.errors import JobError, TransientError
+from unrolled.job.directory import create_job
+from unrolled.job.job import Job
+from unrolled.job.manifest import ManifestWriter, read_manifest
+from unrolled.queue.ledger import Counts
+from unrolled.queue.messages import member_of, queue_name
+
+MODEL = "ab" * 32
+SHARDS, ROWS_PER_SHARD = 5, 4
+
+
+class CrashError(Exception):
+    """Ends a run in its midst."""
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One server for all that don't kill it; each test has a namespace of its own."""
+    with EmbeddedBroker() as found:
+        yield found
+
+
+@pytest.fixture
+def queue(server):
+    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL)) as found:
+        yield found
+
+
+def stream(shards=SHARDS, first=0, word=1):
+    """Cuts of three rows and a bad one."""
+    for index in range(first, first + shards):
+        start = index * ROWS_PER_SHARD
+        cut = [
+            Row("in.txt", place, f"in.txt#{place}", np.array([word, 0, place + 1], np.int32))
+            for place in range(start, start + 3)
+        ]
+        yield [*cut, BadRow("in.txt", start + 3, None, "empty line")]
+
+
+def expected(shards=SHARDS):
+    return [make_shard(index, cut) for index, cut in enumerate(stream(shards))]
+
+
+def enqueue(directory, queue, cuts_=None, *, live=False, each=lambda _: None):
+    with directory.lock():
+        return Enqueuer(directory, queue, live=live, each=each).run(stream() if cuts_ is None else cuts_)
+
+
+def waiting_list(queue):
+    """The key of the model's messages."""
+    return f"{queue.ledger._namespace}:{queue_name(MODEL)}"
+
+
+def messages(queue):
+    return queue.client.llen(waiting_list(queue))
+
+
+def publish(directory, queue, shard):
+    """What a worker does, but for the file's content."""
+    directory.part(shard).write_text("outputs")
+    directory.discard_pending(shard)
+    queue.ledger.remove(member_of(directory.key, shard))
+
+
+def assert_complete(directory, queue, shards=SHARDS):
+    """Every shard is in the ledger, once, and in the manifest, in order; nothing is astray."""
+    whole = expected(shards)
+    manifest = read_manifest(directory.path)
+    assert manifest.entries == tuple(shard.entry for shard in whole)
+    assert manifest.ended
+    assert manifest.rows == shards * ROWS_PER_SHARD
+    ids = {shard.id for shard in whole}
+    assert queue.ledger.members(directory.key)[0] == ids
+    assert queue.ledger.counts() == Counts(shards, 0, sum(shard.size for shard in whole))
+    assert directory.waiting() == directory.quarantined() == ids
+    for shard in whole:
+        assert directory.pending(shard.id).read_bytes() == shard.blob
+        assert directory.quarantine(shard.id).read_bytes() == shard.quarantine
+
+
+def test_enqueued(directory, queue):
+    """Every cut is spooled, in the manifest, in the ledger and sent; the summary counts as it grows."""
+    seen = []
+    summary = enqueue(directory, queue, each=lambda found: seen.append((found.shards, found.sent)))
+    assert summary == Summary(rows=20, tokens=30, quarantined=5, shards=5, sent=5)
+    assert seen == [(n, n) for n in range(1, 6)]
+    assert_complete(directory, queue)
+    assert messages(queue) == SHARDS
+
+
+def test_twice(directory, queue):
+    """The same again sends and writes nothing; the summary still tells what there is."""
+    enqueue(directory, queue)
+    before = (directory.path / "_manifest.jsonl").read_bytes()
+    summary = enqueue(directory, queue)
+    assert summary == Summary(rows=20, tokens=30, quarantined=5, shards=5)
+    assert_complete(directory, queue)
+    assert messages(queue) == SHARDS
+    assert (directory.path / "_manifest.jsonl").read_bytes() == before
+
+
+def test_published_and_dead(directory, queue):
+    """What is published or dead isn't entered again, also when it came to that after the run began."""
+    enqueue(directory, queue)
+    ids = [shard.id for shard in expected()]
+    publish(directory, queue, ids[0])
+    directory.dead(ids[1]).write_text("{}")
+    queue.ledger.remove(member_of(directory.key, ids[1]))
+
+    def each(summary):
+        if summary.shards == 1:
+            directory.dead(ids[3]).write_text("{}")
+            queue.ledger.remove(member_of(directory.key, ids[3]))
+
+    summary = enqueue(directory, queue, each=each)
+    assert (summary.published, summary.dead, summary.sent) == (1, 2, 0)
+    assert queue.ledger.members(directory.key)[0] == {ids[2], ids[4]}
+    assert messages(queue) == SHARDS
+
+
+def test_rows_that_vanished(directory, queue):
+    """A shard without rows and without a file, for somebody removed them, is spooled and entered anew."""
+    enqueue(directory, queue)
+    ids = [shard.id for shard in expected()]
+    publish(directory, queue, ids[2])
+    directory.part(ids[2]).unlink()
+    assert enqueue(directory, queue).sent == 1
+    assert_complete(directory, queue)
+
+
+def crash_after(action, index):
+    """The same action, but its call for that shard is the last thing that the run does."""
+    count = iter(range(SHARDS + 1))
+
+    def crashing(*arguments, **options):
+        action(*arguments, **options)
+        if next(count) == index:
+            raise CrashError
+
+    return crashing
+
+
+def crash_in(part, action, index):
+    """The same action, but of its call for that shard only a part is done."""
+    count = iter(range(SHARDS + 1))
+
+    def crashing(*arguments):
+        if next(count) == index:
+            part(*arguments)
+            raise CrashError
+        action(*arguments)
+
+    return crashing
+
+
+def bad_rows_alone(directory, shard):
+    """The first half of spooling."""
+    directory.quarantine(shard.id).write_bytes(shard.quarantine)
+
+
+def nothing(*_, **__):
+    """What a process does that is gone."""
+
+
+@pytest.mark.parametrize("index", [0, 2, SHARDS - 1])
+@pytest.mark.parametrize("step", ["bad rows", "rows", "manifest", "ledger", "message"])
+def test_crash_anywhere(directory, queue, monkeypatch, step, index):
+    """A run that ends after any step of any shard is made whole by the next; every shard is entered once."""
+    with monkeypatch.context() as patch:
+        match step:
+            case "bad rows":
+                patch.setattr(enqueuer, "spool", crash_in(bad_rows_alone, enqueuer.spool, index))
+            case "rows":
+                patch.setattr(enqueuer, "spool", crash_after(enqueuer.spool, index))
+            case "manifest":
+                patch.setattr(ManifestWriter, "append", crash_after(ManifestWriter.append, index))
+            case "ledger":
+                patch.setattr(queue, "send", crash_after(nothing, index))
+            case "message":
+                patch.setattr(queue, "send", crash_after(queue.send, index))
+        with pytest.raises(CrashError):
+            enqueue(directory, queue)
+    enqueue(directory, queue)
+    assert_complete(directory, queue)
+    if step != "ledger":
+        assert messages(queue) == SHARDS
+        return
+    assert messages(queue) == SHARDS - index - 1
+    for member, _ in queue.client.zscan_iter(queue.ledger._keys[0]):
+        queue.client.zadd(queue.ledger._keys[0], {member: 1})
+    queue.client.delete(waiting_list(queue))
+    assert len(queue.ledger.sweep()) == SHARDS, "what has no message is found by the workers"
+
+
+def test_crash_before_the_end(directory, queue, monkeypatch):
+    """A run that ends before the manifest's last line is made whole by the next."""
+    with monkeypatch.context() as patch:
+        patch.setattr(ManifestWriter, "end", crash_after(nothing, 0))
+        with pytest.raises(CrashError):
+            enqueue(directory, queue)
+    assert not read_manifest(directory.path).ended
+    enqueue(directory, queue)
+    assert_complete(directory, queue)
+    assert messages(queue) == SHARDS
+
+
+def test_killed_by_refusal(directory, queue):
+    """An error in the input's midst keeps what was queued; the next run goes on from there."""
+
+    def broken():
+        yield from stream(3)
+        raise TransientError("in.txt: the file broke off")
+
+    with pytest.raises(TransientError, match="broke off"):
+        enqueue(directory, queue, broken())
+    assert not read_manifest(directory.path).ended
+    assert queue.ledger.counts().shards == 3
+    assert enqueue(directory, queue).sent == 2
+    assert_complete(directory, queue)
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        (lambda: stream(word=2), "shard 0 began at in.txt row 0 with content 000000-"),
+        (
+            lambda: [*stream(2), *stream(3, first=2, word=2)],
+            "shard 2 began at in.txt row 8 with content 000002-",
+        ),
+        (lambda: list(stream())[1:], "now at in.txt row 4 with 000000-"),
+        (lambda: stream(3), "it ends 2 shard(s) earlier"),
+        (lambda: stream(6), "it ended after 5 shard(s), now it goes on at in.txt row 20"),
+    ],
+)
+def test_changed_input(directory, queue, changed, what):
+    """An input that isn't what it was is refused, naming the place; nothing of it is entered or written."""
+    enqueue(directory, queue)
+    with pytest.raises(JobError) as caught:
+        enqueue(directory, queue, changed())
+    assert str(caught.value).startswith(f"{directory.path}: the input has changed since this job began: ")
+    assert what in str(caught.value)
+    assert "use another --out" in str(caught.value)
+    assert_complete(directory, queue)
+
+
+def test_changed_bad_rows(directory, queue):
+    """One more bad row is a change as well."""
+    enqueue(directory, queue)
+    first, *others = stream()
+    with pytest.raises(JobError, match="the input has changed"):
+        enqueue(directory, queue, [[*first, BadRow("in.txt", 9, None, "x")], *others])
+
+
+def test_live_goes_on(directory, queue):
+    """A live input goes on after the shards of earlier runs, and the end counts all of them."""
+    enqueue(directory, queue, stream(2), live=True)
+    assert read_manifest(directory.path).ended
+    assert enqueue(directory, queue, stream(3, first=2), live=True).sent == 3
+    assert_complete(directory, queue)
+    assert enqueue(directory, queue, [], live=True).sent == 0
+    assert_complete(directory, queue)
+
+
+@pytest.mark.parametrize("keep", [True, False])
+def test_live_after_a_crash(directory, queue, monkeypatch, keep):
+    """A live shard that was cut and not entered, which no input brings again, is entered by the next run."""
+    with monkeypatch.context() as patch:
+        patch.setattr(ManifestWriter, "append", crash_after(ManifestWriter.append, 1))
+        with pytest.raises(CrashError):
+            enqueue(directory, queue, stream(2), live=True)
+    if not keep:
+        queue.client.flushdb()
+    seen = []
+
+    def later():
+        seen.append(queue.ledger.counts().shards)
+        yield from stream(3, first=2)
+
+    enqueue(directory, queue, later(), live=True)
+    assert seen == [2]
+    assert_complete(directory, queue)
+
+
+def test_strays(directory, queue):
+    """Rows and bad rows that were spooled and never got into the manifest go; the engine's lists stay."""
+    enqueue(directory, queue)
+    stray = make_shard(7, next(stream(1, first=7)))
+    directory.pending(stray.id).write_bytes(stray.blob)
+    directory.quarantine(stray.id).write_bytes(stray.quarantine)
+    (directory.path / "_pending" / "notes.txt").write_text("mine")
+    kept = directory.quarantine(expected()[0].id, engine=True)
+    kept.write_text("{}")
+    enqueue(directory, queue)
+    assert kept.exists()
+    assert (directory.path / "_pending" / "notes.txt").exists()
+    assert_complete(directory, queue)
+
+
+def test_torn_manifest(directory, queue):
+    """A manifest line that a crash cut short is written again, and its shard entered once."""
+    enqueue(directory, queue, stream(3), live=True)
+    path = directory.path / "_manifest.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]) + lines[2][:30])
+    enqueue(directory, queue)
+    assert_complete(directory, queue)
+
+
+@pytest.mark.parametrize("keep_data", [True, False])
+def test_broker_killed_midway(broker, directory, keep_data):
+    """A broker that is killed and comes back, with its data or empty, is waited for: nothing is missing."""
+
+    def each(summary):
+        if summary.shards == 3:
+            broker.kill()
+            threading.Timer(0.2, lambda: broker.restart(keep_data=keep_data)).start()
+
+    with closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+        assert enqueue(directory, queue, each=each).sent == SHARDS
+        assert_complete(directory, queue)
+
+
+def test_full_disk_midway(directory, queue):
+    """A directory that takes nothing for a while is waited for."""
+    pending = directory.path / "_pending"
+    away = directory.path / "away"
+
+    def each(summary):
+        if summary.shards == 2:
+            pending.rename(away)
+            threading.Timer(0.3, lambda: away.rename(pending)).start()
+
+    assert enqueue(directory, queue, each=each).sent == SHARDS
+    assert_complete(directory, queue)
+
+
+def rows(*sizes):
+    return [Row("in.txt", place, f"#{place}", np.ones(size, np.int32)) for place, size in enumerate(sizes)]
+
+
+def test_cuts_of_files():
+    """Where the input is no live one, only rows decide, and what is left comes last."""
+    batches = [rows(3), [], rows(3, 3), [], []]
+    assert [len(cut) for cut in cuts(batches, Cutter(6), None)] == [2, 1]
+    assert list(cuts([], Cutter(6), None)) == []
+
+
+def test_cuts_of_a_stream(monkeypatch):
+    """On a live input, a shard is cut once its first row has waited for so long, and not before."""
+    now = [1000.0]
+    monkeypatch.setattr(enqueuer.time, "monotonic", lambda: now[0])
+
+    def batches():
+        for seconds, batch in [
+            (0, []),
+            (50, rows(1)),
+            (4, []),
+            (2, rows(1)),
+            (3, []),
+            (2, []),
+            (9, rows(1)),
+            (9, []),
+        ]:
+            now[0] += seconds
+            yield batch
+
+    found = [(now[0] - 1000, len(cut)) for cut in cuts(batches(), Cutter(100), 5.0)]
+    assert found == [(56, 2), (79, 1)]

@@ -1,0 +1,211 @@
+"""`unrolled enqueue --follow -`: a live pipe's rows are published while it stays open."""
+
+import json
+import os
+import shlex
+import signal
+import subprocess
+import time
+
+import psutil
+import pytest
+from support.processes import eventually
+from support.shell import ENGINE, Crew, end, make_model, unrolled, words
+
+from producer.jobs.verify import verify_job
+from producer.local.broker import EmbeddedBroker
+from producer.tokenization.word_level import fit
+from unrolled.job.directory import open_job
+from unrolled.job.manifest import read_manifest
+from unrolled.reading.dataset import open_dataset
+
+FLUSH_SECONDS = 0.5
+#: For reading, computing and publishing a few rows, on a machine that has other things to do.
+COMPUTE_SECONDS = 5.0
+WORDS = "one two three four five six seven eight nine ten line"
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    tokenizer = fit([WORDS], 50).tokenizer.to_str()
+    return make_model(tmp_path_factory.mktemp("model") / "model", tokenizer_json=tokenizer).path
+
+
+@pytest.fixture
+def crew():
+    with Crew() as opened:
+        yield opened
+
+
+@pytest.fixture
+def live(tmp_path, model, broker, crew):
+    """What a producer needs to know; a worker is at work."""
+    crew.worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
+    return {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+
+
+def ids(out):
+    """What is published at this moment."""
+    return [row.id for row in open_dataset(out)] if list(out.glob("*.parquet")) else []
+
+
+def published(out, count):
+    """Wait until so many rows are; how long it took."""
+    return eventually(lambda: len(ids(out)) >= count, f"{count} rows of {len(ids(out))}")
+
+
+def check(out):
+    """What is published is what was cut; `verify` has nothing to say once the stream has ended."""
+    assert verify_job(open_job(out)).problems == ()
+
+
+def write(process, text):
+    process.stdin.write(text)
+    process.stdin.flush()
+
+
+def numbered(first, last):
+    return [f"-#{number}" for number in range(first, last)]
+
+
+def test_one_line_of_a_pipe_is_published(live):
+    """`printf 'one line\\n' | unrolled enqueue --follow -`: its end is the end of the input, and the job completes."""
+    done = unrolled("enqueue", "--follow", "-", stdin="one line\n", **live | {"flush_seconds": 60})
+    assert done.returncode == 0, done.stderr
+    assert "1 rows with 2 tokens in 1 shards; 1 are queued" in done.stdout
+    published(live["out"], 1)
+    assert ids(live["out"]) == ["-#0"]
+    assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
+    check(live["out"])
+
+
+def test_an_open_pipe_is_published_as_it_comes(live, crew):
+    """Each part within --flush-seconds and the compute time, while `tail -f` at the other end writes no end."""
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(producer, "one\n")
+    published(live["out"], 1)  # what it takes to start isn't counted
+    for part in range(1, 4):
+        write(producer, "one two\nthree\n")
+        assert published(live["out"], 1 + 2 * part) < FLUSH_SECONDS + COMPUTE_SECONDS
+        assert producer.poll() is None
+        assert not read_manifest(live["out"]).ended
+    status = json.loads(unrolled("status", live["out"], "--json").stdout)
+    assert (status["rows_published"], status["complete"]) == (7, False)
+    _, said = producer.communicate()
+    assert producer.returncode == 0, said
+    assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
+    assert ids(live["out"]) == numbered(0, 7)
+
+
+def test_a_file_that_grows_is_followed(tmp_path, live, crew):
+    """With `tail -F` itself, as the documentation shows it; half a line waits for its other half."""
+    log = tmp_path / "app.log"
+    log.write_text("one\n")
+    shell = crew.shell(f"tail -n +1 -F {log} | {shlex.join(words('enqueue', '--follow', '-'))}", **live)
+    published(live["out"], 1)
+    with log.open("a") as file:
+        file.write("two\nthr")
+        file.flush()
+        published(live["out"], 2)
+        file.write("ee\n")
+    published(live["out"], 3)
+    os.killpg(shell.pid, signal.SIGINT)  # Ctrl-C
+    shell.wait(30)
+    assert [row.length for row in open_dataset(live["out"])] == [1, 1, 1]
+    assert ids(live["out"]) == numbered(0, 3)
+
+
+def test_a_stream_goes_on_with_its_numbers(live):
+    """Three runs of the same command: rows are numbered on, also past a bad one, and all are there in the end."""
+    for part, more in enumerate(["one\ntwo\n", "three\n", "four\nfive\n"]):
+        done = unrolled("enqueue", "--follow", "-", stdin=more, **live)
+        assert done.returncode == 0, done.stderr
+        assert len(read_manifest(live["out"]).entries) == part + 1
+    published(live["out"], 5)
+    assert ids(live["out"]) == numbered(0, 5)
+    check(live["out"])
+
+
+def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live, crew):
+    """`kill -9` after a flush, with no worker having seen the shard; the next run of the stream enters it."""
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(producer, "one\ntwo\n")
+    eventually(lambda: (live["out"] / "_manifest.jsonl").exists() and read_manifest(live["out"]).rows == 2, "a cut")
+    producer.kill()
+    producer.communicate()
+    assert unrolled("enqueue", "--follow", "-", stdin="three\n", **live).returncode == 0
+    published(live["out"], 3)
+    assert ids(live["out"]) == numbered(0, 3)
+    check(live["out"])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_input_in_order(live, number, crew):
+    """What was read is queued and the job is complete, though the pipe stays open and its last shard wasn't full."""
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as rest, os.fdopen(writing, "w") as pipe:
+        producer = crew.start("enqueue", "--follow", "-", stdin=rest, **live | {"flush_seconds": 600})
+        lines = 60_000  # more than a pipe holds: when the last line is in, the first ones are off it
+        pipe.write("one\n" * lines)
+        pipe.flush()
+        producer.send_signal(number)
+        eventually(lambda: producer.poll() is not None, "its end")
+        assert producer.returncode == 0, producer.stderr.read()
+        pipe.close()
+        left = len(rest.readlines())
+    taken = read_manifest(live["out"]).rows
+    assert (taken + left, taken > 0) == (lines, True)
+    published(live["out"], taken)
+    assert ids(live["out"]) == numbered(0, taken)
+    check(live["out"])
+
+
+def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
+    """The producer says so once, keeps what it has read, and goes on when the broker is back, with or without data."""
+    out = tmp_path / "out"
+    with EmbeddedBroker(tmp_path / "broker") as server:
+        live = {"broker": server.url, "model": model, "out": out, "flush_seconds": FLUSH_SECONDS}
+        worker = crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
+        producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+        write(producer, "one\n")
+        published(out, 1)
+        server.kill()
+        write(producer, "two\n")
+        eventually(lambda: len(list((out / "_pending").iterdir())) == 1, "the row on disk while the broker is away")
+        server.restart(keep_data=False)
+        published(out, 2)
+        write(producer, "three\n")
+        published(out, 3)
+        _, said = producer.communicate(timeout=30)
+        assert producer.returncode == 0, said
+        assert end(worker) == 0
+    assert said.count("is away") == 1
+    assert said.count("going on after") == 1
+    assert "Traceback" not in said
+    assert ids(out) == numbered(0, 3)
+    check(out)
+
+
+def test_standard_input_alone_is_followed(live, tmp_path):
+    """A file can't be: it has an end."""
+    (tmp_path / "rows.txt").write_text("one\n")
+    done = unrolled("enqueue", "--follow", tmp_path / "rows.txt", **live)
+    assert done.returncode == 1
+    assert done.stderr == f"Error: --follow reads standard input alone; found '{tmp_path}/rows.txt', allowed: -\n"
+    assert not live["out"].exists()
+
+
+def test_a_silent_pipe_costs_next_to_nothing(live, crew):
+    """The producer sleeps while nothing comes, and takes little of a core."""
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
+    write(producer, "one\n")
+    published(live["out"], 1)
+    before, began = cpu_seconds(producer.pid), time.monotonic()
+    eventually(lambda: time.monotonic() - began > 1.5, "a while")
+    assert cpu_seconds(producer.pid) - before < 0.3
+    producer.communicate()
+
+
+def cpu_seconds(pid):
+    times = psutil.Process(pid).cpu_times()
+    return times.user + times.system

@@ -1,0 +1,119 @@
+"""Worker processes are kept running, told apart from hopeless ones, and never outlive their owner."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+from support.processes import eventually
+from support.shell import ENGINE, REPOSITORY, children, environment, gone, make_model
+
+from producer.local.workers import UNUSABLE, Workers
+from unrolled.errors import UnrolledError
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model") / "model").path
+
+
+@pytest.fixture
+def settings(model, broker_url):
+    return {"UNROLLED_BROKER": broker_url, "UNROLLED_MODEL": str(model), "UNROLLED_ENGINE": ENGINE}
+
+
+def workers_of(pid):
+    return children(pid, "worker")
+
+
+def ready(logs, count):
+    eventually(lambda: sum(log.read_text().count(" ready.") for log in logs.glob("*.log")) >= count, "workers ready")
+
+
+def never():
+    raise AssertionError("a failure was told of")
+
+
+def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
+    """So many as asked for, in a process group that Ctrl-C doesn't reach, and none afterwards; all end in order."""
+    before = psutil.Process().children()
+    with Workers(2, settings, tmp_path / "logs", never):
+        ready(tmp_path / "logs", 2)
+        found = workers_of(os.getpid())
+        assert len(found) == 2
+        assert os.getpgrp() not in {os.getpgid(worker.pid) for worker in found}
+        assert not any(settings["UNROLLED_BROKER"] in word for worker in found for word in worker.cmdline())
+    assert gone(found)
+    assert psutil.Process().children() == before
+    logs = sorted((tmp_path / "logs").iterdir())
+    assert [log.name for log in logs] == ["worker-0.log", "worker-1.log"]
+    assert all("Warm shutdown" in log.read_text() for log in logs)
+
+
+def test_a_worker_that_died_is_started_again(tmp_path, settings):
+    """And writes on in the same log."""
+    with Workers(1, settings, tmp_path, never):
+        ready(tmp_path, 1)
+        (first,) = workers_of(os.getpid())
+        first.send_signal(signal.SIGKILL)
+        ready(tmp_path, 2)
+        (second,) = workers_of(os.getpid())
+        assert second.pid != first.pid
+    assert gone([second])
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"UNROLLED_ENGINE": "abacus"}, "'abacus' is not one of"),
+        ({"UNROLLED_ENGINE": "tensorflow", "UNROLLED_ARITHMETIC": "bfloat16"}, "take --engine fused for bfloat16"),
+        ({"UNROLLED_THREADS": "0"}, "threads is 0; allowed: 1 or more"),
+        ({"UNROLLED_MODEL": "/nowhere"}, "/nowhere: does not exist"),
+    ],
+)
+def test_a_worker_that_can_not_start_is_no_reason_to_try_again(tmp_path, settings, variables, said):
+    """It is started once; the failure holds its last line and the place of its log, and is told again until heard."""
+    told = []
+    with Workers(1, settings | variables, tmp_path, lambda: told.append(1)) as crew:
+        eventually(lambda: told, "the failure")
+        assert said in str(crew.failure)
+        assert f"Its log: {tmp_path / 'worker-0.log'}" in str(crew.failure)
+        assert any(f"(exit status {status})" in str(crew.failure) for status in UNUSABLE)
+        assert workers_of(os.getpid()) == []
+    assert (tmp_path / "worker-0.log").read_text().count(said) == 1
+
+
+def test_logs_that_can_not_be_written_are_an_error(tmp_path, settings):
+    """Nothing is left running."""
+    (tmp_path / "worker-1.log").mkdir()
+    before = psutil.Process().children()
+    with pytest.raises(UnrolledError, match=r"the workers can't be started: .*worker-1\.log"):
+        Workers(2, settings, tmp_path, never).__enter__()
+    assert psutil.Process().children() == before
+
+
+OWNER = """
+import sys, time
+from pathlib import Path
+from producer.local.workers import Workers
+settings = dict(word.split("=", 1) for word in sys.argv[2:])
+with Workers(2, settings, Path(sys.argv[1]), lambda: None):
+    time.sleep(600)
+"""
+
+
+def test_workers_end_with_a_killed_owner(tmp_path, settings):
+    """`kill -9` leaves nothing behind: neither workers, one of which was started again, nor what watches them."""
+    given = [f"{name}={value}" for name, value in settings.items()]
+    command = [sys.executable, "-c", OWNER, str(tmp_path), *given]
+    with subprocess.Popen(command, env=environment(), cwd=REPOSITORY) as owner:
+        ready(tmp_path, 2)
+        workers_of(owner.pid)[0].send_signal(signal.SIGKILL)
+        ready(tmp_path, 3)
+        below = psutil.Process(owner.pid).children(recursive=True)
+        assert len(workers_of(owner.pid)) == 2
+        owner.kill()
+    eventually(lambda: gone(below), f"nothing left of {below}", 20)
+    assert sum(log.read_text().count("Warm shutdown") for log in tmp_path.glob("*.log")) == 2

@@ -1,0 +1,317 @@
+"""The producer's side of the queue: entered once, never more than fits, whatever the broker does."""
+
+import signal
+import threading
+import time
+from contextlib import closing
+
+import numpy as np
+import pytest
+import redis
+from kombu import Connection, Queue
+from support.processes import make_rows, open_site
+
+from producer.enqueue.shard import make_shard, spool
+from producer.local.broker import EmbeddedBroker
+from producer.queue.shard_queue import ShardQueue
+from producer.rows import Row
+from unrolled.errors import RequestError, UnrolledError
+from unrolled.job.directory import create_job
+from unrolled.job.job import Job
+from unrolled.job.manifest import ManifestWriter
+from unrolled.queue.broker_url import client_url
+from unrolled.queue.ledger import Counts
+from unrolled.queue.messages import TASK, member_of, queue_name, transport_options
+
+MODEL = "ab" * 32
+TOKENS = 10
+
+
+@pytest.fixture
+def directory(tmp_path):
+    return create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
+
+
+@pytest.fixture
+def queue(broker):
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, say=[].append)) as found:
+        yield found
+
+
+def cut(directory, count, first=0):
+    """So many shards of ten tokens, spooled and in the manifest; their ids."""
+    manifest = ManifestWriter(directory.path)
+    found = []
+    for index in range(first, first + count):
+        shard = make_shard(index, [Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))])
+        spool(directory, shard)
+        manifest.append(shard.entry)
+        found.append(shard.id)
+    manifest.close()
+    return found
+
+
+def put_new(queue, directory, first, count):
+    """Cut so many shards more, and put each, as a producer does; their ids."""
+    found = []
+    for index in range(first, first + count):
+        found += cut(directory, 1, index)
+        queue.put(directory, found[-1], TOKENS)
+    return found
+
+
+def beside(action, *arguments):
+    """Run an action in a thread that can't outlive the test."""
+    thread = threading.Thread(target=action, args=arguments, daemon=True)
+    thread.start()
+    return thread
+
+
+def received(url, namespace="unrolled", model=MODEL):
+    """The messages in the queue, taken and acknowledged, the oldest first: (task, arguments)."""
+    found = []
+    with Connection(url, transport_options=transport_options(namespace)) as connection:
+        queue = Queue(queue_name(model))(connection.default_channel)
+        while message := queue.get(accept=["json"]):
+            found.append((message.headers["task"], message.payload[0]))
+            message.ack()
+    return found
+
+
+def eventually(holds):
+    deadline = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_put(broker, queue, directory):
+    """A shard is in the ledger with its tokens and its job, and one message says so, with no path in it."""
+    (shard,) = cut(directory, 1)
+    assert queue.put(directory, shard, TOKENS)
+    assert not queue.put(directory, shard, TOKENS)
+    assert queue.ledger.counts() == Counts(1, 0, TOKENS)
+    assert queue.ledger.job_directory(directory.key) == str(directory.path)
+    assert queue.ledger.knows(directory.key)
+    assert queue.client.llen(f"unrolled:{queue_name(MODEL)}") == 1
+    assert received(broker.url) == [(TASK, [directory.key, shard])]
+
+
+def test_every_key_has_the_prefix(broker, directory):
+    """Neither the ledger's keys nor kombu's own, unfinished messages included, are outside the prefix."""
+    (shard,) = cut(directory, 1)
+    seen = set()
+    with closing(ShardQueue(broker.url, "mine", MODEL)) as queue:
+        queue.put(directory, shard, TOKENS)
+        queue.ledger.claim(member_of(directory.key, shard), "one")
+        queue.ledger.beat("one", {})
+        queue.ledger.sweep()
+        options = transport_options("mine")
+        with Connection(broker.url, transport_options=options) as connection:
+            bound = Queue(queue_name(MODEL))(connection.default_channel)
+            message = bound.get(accept=["json"])
+            seen |= set(queue.client.keys("*"))
+            message.ack()
+    assert b"mine:unacked" in seen
+    assert {name for name in seen if not name.startswith(b"mine:")} == set()
+
+
+def test_every_key_of_a_worker_has_the_prefix(broker_url, tmp_path):
+    """A real worker's keys and channels, its remote control's included, are under the prefix, at work and after."""
+    with open_site(tmp_path, broker_url) as site:
+        worker = site.worker(site.with_plan(gate=str(site.gate))).wait_ready()
+        directory = site.enqueue(make_rows(4))
+        eventually(lambda: site.ledger.counts().running)
+        client, prefix = site.queue.client, site.ledger._namespace.encode() + b":"
+        names = set(client.keys("*")) | set(client.pubsub_channels("*"))
+        site.gate.touch()
+        site.wait_done(directory)
+        worker.signal(signal.SIGTERM)
+        worker.wait()
+        names |= set(client.keys("*"))
+    assert prefix + b"unacked" in names
+    assert {name for name in names if not name.startswith(prefix)} == set()
+
+
+def test_namespaces_and_models_apart(broker, tmp_path):
+    """Two namespaces and two models on one server never see each other's shards or messages."""
+    spaces = [("one", MODEL), ("two", MODEL), ("one", "cd" * 32)]
+    expected = []
+    for number, (namespace, model) in enumerate(spaces):
+        directory = create_job(tmp_path / str(number), Job(model, ("in.txt",), {}))
+        (shard,) = cut(directory, 1)
+        with closing(ShardQueue(broker.url, namespace, model)) as queue:
+            queue.put(directory, shard, TOKENS)
+            assert queue.ledger.counts() == Counts(1, 0, TOKENS)
+        expected.append([(TASK, [directory.key, shard])])
+    assert [received(broker.url, *space) for space in spaces] == expected
+
+
+def test_backpressure(broker, directory):
+    """With the bound reached, a shard waits until tokens leave the ledger, and then goes at once."""
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=3 * TOKENS)) as queue:
+        shards = put_new(queue, directory, 0, 3)
+        producer = beside(put_new, queue, directory, 3, 2)
+        for shard in shards[:2]:
+            producer.join(0.4)
+            assert producer.is_alive()
+            assert queue.ledger.counts().tokens == 3 * TOKENS
+            queue.ledger.remove(member_of(directory.key, shard))
+            eventually(lambda: queue.ledger.counts().shards == 3)
+        producer.join(20)
+        assert not producer.is_alive()
+        ids = {shard.partition("-")[0] for shard in queue.ledger.members(directory.key)[0]}
+        assert ids == {"000002", "000003", "000004"}
+
+
+def test_a_new_job_enters_a_full_queue(broker, directory):
+    """A bound that an earlier job has reached, or that is below any shard, still lets a first shard in."""
+    shards = cut(directory, 1)
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=1)) as queue:
+        queue.ledger.submit(member_of("0" * 16, "000000-0123456789ab"), 100, "0" * 16, "/other")
+        assert queue.put(directory, shards[0], TOKENS)
+
+
+@pytest.mark.parametrize("keep_data", [True, False])
+def test_broker_away(broker, directory, keep_data):
+    """A broker that is killed midway is waited for; when it comes back, even empty, no shard is missing."""
+    said = []
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, say=said.append)) as queue:
+        put_new(queue, directory, 0, 10)
+        broker.kill()
+        producer = beside(put_new, queue, directory, 10, 20)
+        producer.join(0.3)
+        assert producer.is_alive()
+        broker.restart(keep_data=keep_data)
+        producer.join(30)
+        assert not producer.is_alive()
+        assert queue.ledger.members(directory.key)[0] == directory.waiting()
+        assert queue.ledger.counts() == Counts(30, 0, 30 * TOKENS)
+        assert queue.ledger.knows(directory.key)
+    assert any("is away" in line and line.endswith("trying again until it works") for line in said)
+    assert any(line.startswith("going on after") for line in said)
+    assert any("10 shard(s) that waited" in line for line in said) is not keep_data
+
+
+def test_killed_again_and_again(broker, directory):
+    """Kills at any moment, data kept and lost in turn, leave every shard in the ledger, once."""
+    with closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+        producer = beside(put_new, queue, directory, 0, 100)
+        for kill in range(4):
+            goal = 20 * (kill + 1)
+            eventually(lambda goal=goal: len(directory.waiting()) > goal)
+            broker.kill()
+            broker.restart(keep_data=kill % 2 == 0)
+        producer.join(60)
+        assert not producer.is_alive()
+        assert queue.ledger.members(directory.key)[0] == directory.waiting()
+        assert queue.ledger.counts() == Counts(100, 0, 100 * TOKENS)
+
+
+def test_lost_between_two_puts(broker, queue, directory):
+    """A server that was emptied between two shards gets the earlier ones back with the next."""
+    shards = put_new(queue, directory, 0, 2)
+    queue.client.flushall()
+    shards += put_new(queue, directory, 2, 1)
+    assert queue.ledger.members(directory.key)[0] == set(shards)
+    assert sorted(arguments[1] for _, arguments in received(broker.url)) == shards
+
+
+def test_memory_stays_flat(broker, tmp_path):
+    """However long the job, the server holds the shards that wait and nothing of those that are done."""
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=20 * TOKENS)) as queue:
+        queue.client.config_set("appendfsync", "no")
+        directory = create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
+        (directory.path / "_manifest.jsonl").write_text("")
+        shards = [f"{index:06d}-0123456789ab" for index in range(600)]
+        used = []
+        producer = beside(lambda: [queue.put(directory, shard, TOKENS) for shard in shards])
+        while producer.is_alive() or queue.ledger.counts().shards:
+            queue.client.brpop(f"unrolled:{queue_name(MODEL)}", 1)
+            for shard in queue.ledger.members(directory.key)[0]:
+                queue.ledger.claim(member_of(directory.key, shard), "one")
+                queue.ledger.remove(member_of(directory.key, shard))
+                used.append(queue.client.info("memory")["used_memory_dataset"])
+        producer.join()
+    assert len(used) == len(shards)
+    assert max(used[-100:]) < max(used[:100]) + 50_000
+
+
+@pytest.fixture
+def guarded(broker):
+    """A server that wants a password, and a client that has it."""
+    with redis.Redis.from_url(client_url(broker.url)) as admin:
+        admin.execute_command("ACL", "SETUSER", "producer", "on", ">s3cr3t", "+@all", "~*", "&*")
+        admin.config_set("requirepass", "hidden")
+        yield admin
+
+
+def url_of(broker, user, password):
+    return broker.url.replace("redis+socket://", f"redis+socket://{user}:{password}@")
+
+
+def assert_refused(broker, directory, user, password, what):
+    (shard,) = cut(directory, 1)
+    said = []
+    with closing(ShardQueue(url_of(broker, user, password), "unrolled", MODEL, say=said.append)) as queue:
+        began = time.monotonic()
+        with pytest.raises(UnrolledError) as caught:
+            queue.put(directory, shard, TOKENS)
+    assert time.monotonic() - began < 5
+    text = str(caught.value)
+    assert what in text
+    assert "refuses" in text
+    assert "see to --broker" in text
+    assert password not in text
+    assert said == []
+
+
+@pytest.mark.parametrize(("user", "password"), [("producer", "wr0ng"), ("", "wr0ng"), ("nobody", "s3cr3t")])
+@pytest.mark.usefixtures("guarded")
+def test_wrong_password(broker, directory, user, password):
+    """A login that is refused is an error at once, and its text tells no password."""
+    assert_refused(broker, directory, user, password, "invalid username-password pair")
+
+
+@pytest.mark.parametrize(
+    "denied",
+    [["-info"], ["-hget"], ["-evalsha", "-eval"], ["-zadd"], ["-lpush"], ["-@all", "+auth", "+hello"]],
+    ids=" ".join,
+)
+def test_no_permission(broker, guarded, directory, denied):
+    """A user who may not do what a producer must is told at once, wherever the server finds out."""
+    guarded.execute_command("ACL", "SETUSER", "producer", *denied)
+    assert_refused(broker, directory, "producer", "s3cr3t", "permission")
+
+
+def test_keys_of_others(broker, guarded, directory):
+    """A user whose keys are another namespace's is told at once."""
+    guarded.execute_command("ACL", "SETUSER", "producer", "resetkeys", "~other:*")
+    assert_refused(broker, directory, "producer", "s3cr3t", "permission")
+
+
+def test_no_such_database(directory):
+    """A database that the server doesn't have is an error at once."""
+    (shard,) = cut(directory, 1)
+    with (
+        EmbeddedBroker(port=0) as broker,
+        closing(ShardQueue(broker.url.removesuffix("/0") + "/99", "unrolled", MODEL)) as queue,
+        pytest.raises(UnrolledError, match=r"refuses: .*DB index is out of range"),
+    ):
+        queue.put(directory, shard, TOKENS)
+
+
+def test_tcp_and_socket(directory):
+    """Both kinds of address work from end to end."""
+    (shard,) = cut(directory, 1)
+    for broker in (EmbeddedBroker(port=0), EmbeddedBroker()):
+        with broker, closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+            assert queue.put(directory, shard, TOKENS)
+            assert received(broker.url) == [(TASK, [directory.key, shard])]
+
+
+def test_other_brokers():
+    """A broker of another kind is refused before anything is connected, its password left out."""
+    with pytest.raises(RequestError, match=r"amqp://guest:\*\*\*@localhost") as caught:
+        ShardQueue("amqp://guest:hunter2@localhost//", "unrolled", MODEL)
+    assert "hunter2" not in str(caught.value)

@@ -1,0 +1,159 @@
+"""Which inputs are found, in which order, and which are refused before anything is read."""
+
+import gzip
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import zstandard
+from support.inputs import rows_of, table_bytes, write
+
+from producer.sources.reading import SourceError, SourceOptions, check_inputs
+from unrolled.errors import RequestError
+
+
+def test_order_of_inputs(tmp_path, monkeypatch):
+    """Inputs come as named; directories sorted, without hidden and private names; patterns sorted."""
+    for name in [
+        "d/b.txt",
+        "d/a.txt",
+        "d/.hidden",
+        "d/_private",
+        "d/sub/c.txt",
+        "d/_sub/x.txt",
+        "z.txt",
+        "y.log",
+    ]:
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
+        write(tmp_path / name, name)
+    monkeypatch.chdir(tmp_path)
+    assert [row.text for row in rows_of("z.txt", "d", "*.log")] == [
+        "z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
+    ]  # fmt: skip
+    assert [row.file for row in rows_of("./z.txt", "d/", "*.log")] == [
+        "./z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
+    ]  # fmt: skip
+    assert [row.file for row in rows_of("**/[bc].txt")] == ["d/b.txt", "d/sub/c.txt"]
+
+
+def test_same_file_twice(tmp_path):
+    """A file named twice, through a link or a pattern, is read once, and the user is told."""
+    first = write(tmp_path / "a.txt", "x\n")
+    (tmp_path / "link.txt").symlink_to(first)
+    (tmp_path / "loop").symlink_to(tmp_path)
+    plan = check_inputs([str(first), str(tmp_path), str(tmp_path / "*.txt"), "-", "-"], SourceOptions())
+    assert [source.label for source in plan.files] == [str(first), "-"]
+    assert len(plan.notices) == 5
+    assert f"{tmp_path}/link.txt is the same input as {first}: read once" in plan.notices
+
+
+def test_names_that_are_no_pattern(tmp_path):
+    """A name with the signs of a pattern, or with bytes that are no UTF-8, is that file."""
+    write(tmp_path / "[a]*.txt", "1")
+    write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")), "2")
+    assert [row.text for row in rows_of(tmp_path / "[a]*.txt")] == ["1"]
+    rows = rows_of(tmp_path)
+    assert [row.file for row in rows] == [f"{tmp_path}/[a]*.txt", f"{tmp_path}/\\xff.txt"]
+
+
+def test_pipes(tmp_path):
+    """A pipe named as input is read; one that lies in a directory would block for ever and is left out."""
+    os.mkfifo(tmp_path / "p.jsonl")
+    write(tmp_path / "a.txt", "a")
+    plan = check_inputs([str(tmp_path)], SourceOptions())
+    assert [len(plan.files), plan.size_bytes] == [1, 1]
+    assert "is no regular file: left out" in plan.notices[0]
+    writer = subprocess.Popen(
+        [sys.executable, "-c", f"open({str(tmp_path / 'p.jsonl')!r}, 'w').write('{{\"text\": \"b\"}}')"]
+    )
+    assert [row.text for row in rows_of(tmp_path / "p.jsonl")] == ["b"]
+    assert writer.wait() == 0
+
+
+def test_which_input_needs_a_tokenizer(tmp_path):
+    """The plan names the first input that holds text, as far as its head shows."""
+    write(tmp_path / "a.jsonl", '{"tokens": [1]}\n{"text": "x"}\n')
+    write(tmp_path / "b.csv", "id,text\n1,x\n")
+    write(tmp_path / "c.txt", "x")
+    assert check_inputs([str(tmp_path)], SourceOptions()).text_file == str(tmp_path / "b.csv")
+    assert check_inputs([str(tmp_path / "a.jsonl")], SourceOptions()).text_file is None
+    assert check_inputs([str(tmp_path / "c.txt")], SourceOptions(kind="tokens")).text_file is None
+
+
+REFUSED = [
+    ("a.txt.gz", b"plain text", "is named as gzip, but begins with 70 6c 61 69"),
+    ("a.txt.zst", b"", "is named as zstd, but is empty"),
+    ("a.txt", gzip.compress(b"x"), "is gzip by its content, but not by its name"),
+    ("a.gz", zstandard.compress(b"x"), "is zstd by its content"),
+    ("a.txt.gz", b"\x1f\x8bgarbage and more", "the gzip data is corrupt"),
+    ("a.txt", "x\n".encode("utf-16"), "is UTF-16 text; convert it"),
+    ("a.txt", b"PK\x03\x04....", "is a zip archive"),
+    ("a.txt", b"PAR1....", "is parquet by its content, but not by its name; say --format parquet"),
+    ("a.parquet", b"", "is no parquet file"),
+    ("a.parquet", b"PAR1 and nothing else PAR1", "can't be opened as parquet"),
+    ("a.parquet", b"ORC", "is no parquet file: it begins with 4f 52 43"),
+    ("a.arrow", b"ARROW1\0\0nothing", "can't be opened as arrow"),
+    ("a.csv", b"", "is empty; the first line must name the columns"),
+    ("a.csv", b"a,b\n1,2\n", "has no column 'text' or 'tokens'; columns found: 'a', 'b'"),
+    ("a.csv", b"text,tokens\n", "has both columns 'text' and 'tokens'; say which one counts"),
+    ("a.csv", b"text,text\n", "has the column 'text' 2 times"),
+    ("a.csv", b"\xff,text\n", "its header can't be read: not UTF-8"),
+    ("a.json", b"[\n", "is not JSON lines"),
+    ("a.json", b'{"a": 1}\n', "is not JSON lines"),
+    ("a.parquet", table_bytes(pa.table({"text": [1]}), "parquet"), "column 'text' is of type int64; allowed"),
+    ("a.arrow", table_bytes(pa.table({"tokens": [1.5]}), "arrow"), "allowed: a list of integers"),
+    ("a.arrow", table_bytes(pa.table({"tokens": [["1"]]}), "arrow"), "allowed: a list of integers"),
+    ("a.parquet", table_bytes(pa.table({"x": ["a"]}), "parquet"), "columns found: 'x'"),
+    ("a.parquet", table_bytes(pa.table({"text": ["a"], "id": [1.5]}), "parquet"), "allowed for ids: text or"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "content", "message"), REFUSED, ids=[message for _, _, message in REFUSED])
+def test_refused_before_anything_is_read(tmp_path, name, content, message):
+    """What shows at the head of a file is refused by the check, with the file's name and what to do."""
+    path = write(tmp_path / name, content)
+    with pytest.raises(RequestError) as caught:
+        check_inputs([str(path)], SourceOptions())
+    assert str(caught.value).startswith(f"input {path}: ")
+    assert message in str(caught.value)
+    assert not isinstance(caught.value, SourceError)
+
+
+def test_inputs_that_are_not_there(tmp_path):
+    """A missing name, a pattern without a match, an empty directory, no input at all: each says so."""
+    (tmp_path / "broken.txt").symlink_to(tmp_path / "gone")
+    (tmp_path / "empty").mkdir()
+    for given_inputs, message in [
+        ([], "no input given"),
+        ([f"{tmp_path}/no"], "no such file or directory"),
+        (["with\0nul"], "no such file"),
+        ([f"{tmp_path}/*.no"], "no file matches this pattern"),
+        ([f"{tmp_path}/empty"], "holds no file"),
+        ([f"{tmp_path}/broken.txt"], "No such file"),
+    ]:
+        with pytest.raises(RequestError) as caught:
+            check_inputs(given_inputs, SourceOptions())
+        assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"format": "xml"}, {"kind": "both"}, {"text_field": "tokens"}, {"max_row_bytes": 0},
+        {"batch_rows": 0}, {"tick_seconds": 0}, {"tick_seconds": float("nan")},
+        {"follow": True, "format": "parquet"},
+    ],
+)  # fmt: skip
+def test_options_that_cannot_be(options):
+    """Impossible options are refused when they are given."""
+    with pytest.raises(RequestError):
+        SourceOptions(**options)
+
+
+def test_follow_takes_standard_input_alone(tmp_path):
+    """Only standard input can be followed."""
+    with pytest.raises(RequestError, match="--follow reads standard input alone"):
+        check_inputs([str(tmp_path)], SourceOptions(follow=True))

@@ -1,0 +1,254 @@
+"""Broken and hostile inputs: every row is accounted for, memory stays flat, and errors name the file."""
+
+# `format` is the inputs' own word.
+# ruff: noqa: A001, A002
+
+import gzip
+import io
+import random
+import tracemalloc
+import zlib
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.inputs import COMPRESS, content_of, count_lines, outcome, plain, rows_of, write
+
+from producer.rows import BadRow, SourceRow
+from producer.sources.reading import SourceError, SourceOptions, check_inputs, read_batches
+from unrolled.errors import RequestError
+
+HOSTILE = Path(__file__).parents[2] / "hostile" / "input"
+
+
+def read_until_damage(path, **options):
+    rows, error = outcome(path, **options)
+    assert isinstance(error, SourceError)
+    assert (error.file, error.position) == (str(path), len(rows))
+    assert "run the same command again" in str(error)
+    return rows, str(error)
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_truncated_compression(tmp_path, suffix):
+    """A file cut short gives every whole row before the cut, then says where it broke off."""
+    texts = [f"{random.Random(at).random()} {at}" for at in range(60_000)]
+    content = COMPRESS[suffix]("\n".join(texts).encode())
+    path = write(tmp_path / f"a.txt{suffix}", content[: len(content) * 3 // 4])
+    rows, message = read_until_damage(path)
+    assert "data is truncated" in message
+    assert 20_000 < len(rows) < 60_000
+    assert [row.text for row in rows] == texts[: len(rows)]
+
+
+def test_damage_within_compression(tmp_path):
+    """A wrong byte in the middle, or a wrong checksum at the end, is told after the rows before it."""
+    content = bytearray(gzip.compress("\n".join(map(str, range(200_000))).encode(), 0))
+    content[-6] ^= 1  # the checksum
+    rows, message = read_until_damage(write(tmp_path / "a.gz", bytes(content)))
+    assert "corrupt" in message
+    assert [row.text for row in rows[:3]] == ["0", "1", "2"]
+    rows, message = read_until_damage(write(tmp_path / "b.gz", gzip.compress(b"x\n") + b"trailing"))
+    assert [row.text for row in rows] == ["x"]
+
+
+def test_damaged_row_group(tmp_path):
+    """A Parquet file whose second half is damaged gives the rows of its first, then says so."""
+    table = pa.table({"text": [f"{at:08}" * 20 for at in range(400)]})
+    sink = io.BytesIO()
+    pq.write_table(table, sink, row_group_size=100, compression="zstd", use_dictionary=False)
+    content = bytearray(sink.getvalue())
+    start = pq.ParquetFile(io.BytesIO(content)).metadata.row_group(2).column(0).data_page_offset
+    content[start : start + 20] = b"\xff" * 20
+    rows, message = read_until_damage(write(tmp_path / "a.parquet", bytes(content)), batch_rows=50)
+    assert "is damaged (parquet)" in message
+    assert [row.text for row in rows] == table["text"].to_pylist()[:200]
+
+
+BAD_JSON = [
+    (b"", "the line is empty"),
+    (b"nonsense", "not JSON: Expecting value at character 0"),
+    (b'{"text": "x"', "not JSON"),
+    (b'{"text": "x"} {}', "not JSON: Extra data"),
+    (b'{"text": "\xff"}', "not UTF-8: byte 0xff at byte 10 of the row"),
+    (b'["x"]', "is a JSON list; allowed: an object"),
+    (b"3", "is a JSON int"),
+    (b'{"other": 1}', "has neither 'text' nor 'tokens'; fields found: 'other'"),
+    (b"{}", "fields found: none"),
+    (b'{"text": null}', "'text' is null; allowed: text"),
+    (b'{"text": 3}', "'text' is an integer"),
+    (b'{"text": "a", "tokens": [1]}', "has both"),
+    (b'{"text": "a", "text": "b"}', "the key 'text' appears twice"),
+    (b'{"text": "a", "x": NaN}', "not JSON: NaN"),
+    (b'{"text": "a", "x": ' + b"9" * 5000 + b"}", "too many digits"),
+    (b'{"text": ' + b"[" * 100_000, "not "),
+    (b'{"text": "\\ud800"}', "lone surrogate"),
+    (b'{"text": "a", "id": true}', "id is a boolean"),
+    (b'{"text": "a", "id": 1.5}', "id is a float"),
+    (b'{"text": "a", "id": ["x"]}', "id is a list"),
+    (b'{"text": "a", "id": ""}', "id is empty"),
+    (b'{"text": "a", "id": "\\ud800"}', "lone surrogate"),
+    (b'{"text": "a", "id": "' + b"x" * 1025 + b'"}', "id of 1025"),
+    (b'{"text": "a", "id": ' + b"9" * 2000 + b"}", "allowed: 1024"),
+    (b'{"text": "' + b"x" * 7000 + b'"}', "line of 7012 bytes; allowed: 6000 (--max-row-bytes)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "reason"), BAD_JSON)
+def test_bad_json_lines(tmp_path, line, reason):
+    """A line that can't be used is a bad row with its reason; those around it are rows."""
+    content = b'{"text": "a", "id": "i"}\n' + line + b'\n{"tokens": [1], "id": 7}\n'
+    limit = 6000 if b"x" * 7000 in line else 10**6
+    first, bad, last = rows_of(write(tmp_path / "a.jsonl", content), max_row_bytes=limit)
+    assert isinstance(bad, BadRow)
+    assert reason in bad.reason
+    assert len(bad.reason) < 300
+    assert bad.position == 1
+    assert [plain(first), plain(last)] == [("a", None, "i"), (None, [1], "7")]
+
+
+def test_csv(tmp_path):
+    """Quoted line ends, ragged rows, NUL bytes, blank lines, bad quotes and a lost quote at the end."""
+    content = (
+        b'text,id,n\r\n"a\nb ""c""\r\nd",1,x\n\nragged,2\ne\0f,3,x\n\xff,4,x\n'
+        b'"g\n\xff",5,x\ng,"6",x\nh,,x\n"lost,7,x\ni,8,x\n'
+    )
+    rows = rows_of(write(tmp_path / "a.csv", content))
+    assert [row.text for row in rows if isinstance(row, SourceRow)] == ['a\nb "c"\r\nd', "e\0f", "g"]
+    assert [(row.position, row.reason[:24]) for row in rows if isinstance(row, BadRow)] == [
+        (1, "has 2 columns; the heade"),
+        (3, "not UTF-8: byte 0xff at "),
+        (4, "not UTF-8: byte 0xff at "),
+        (6, "id is empty; leave it ou"),
+        (7, "a quoted field is never "),
+    ]
+
+
+def test_csv_quote_without_end(tmp_path):
+    """A quote that is never closed costs what a row may be, not the rest of the file."""
+    content = "text\n" + '"' + "lost\n" * 5000 + '"\nfound\n'
+    rows = rows_of(write(tmp_path / "a.csv", content), max_row_bytes=1000)
+    assert "a quoted field runs over lines of" in rows[0].reason
+    assert rows[-1].text == "found"
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=200), st.sampled_from(["text", "jsonl"]), st.sampled_from(["auto", "text", "tokens"]))
+def test_any_bytes_as_lines(tmp_path_factory, content, format, kind):
+    """Whatever the bytes, each line is exactly one row or one bad row, or the file is refused."""
+    path = write(tmp_path_factory.getbasetemp() / "any.bin", content)
+    try:
+        rows = rows_of(path, format=format, kind=kind, batch_rows=3)
+    except RequestError:
+        return
+    assert [row.position for row in rows] == list(range(count_lines(content)))
+
+
+MUTABLE = {
+    "a.jsonl": ("jsonl", bytes), "a.csv": ("csv", bytes), "a.txt.gz": ("txt", gzip.compress),
+    "a.jsonl.zst": ("jsonl", zstandard.compress), "a.parquet": ("parquet", bytes),
+    "a.arrow": ("arrow", bytes), "b.arrow": ("arrows", bytes), "a.parquet.gz": ("parquet", gzip.compress),
+}  # fmt: skip
+
+
+def mutated(content, chance):
+    changed = bytearray(content)
+    for _ in range(chance.choice([1, 1, 2, 5, 20])):
+        at = chance.randrange(len(changed) + 1)
+        how = chance.randrange(5)
+        if how == 0 and at < len(changed):
+            changed[at] ^= 1 << chance.randrange(8)
+        elif how == 1:
+            changed[at : at + 8] = chance.choice([b"\xff" * 8, b"\0" * 8, (2**40).to_bytes(8, "little")])
+        elif how == 2:
+            del changed[at : at + chance.randrange(1, 50)]
+        elif how == 3:
+            changed[at:at] = chance.randbytes(chance.randrange(1, 20))
+        elif how == 4 and chance.random() < 0.3:
+            del changed[at:]
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("name", list(MUTABLE))
+def test_mutated_files(tmp_path, name):
+    """A valid file with random damage is read, or refused with its name; nothing else ever happens."""
+    format, encode = MUTABLE[name]
+    tokens = [[at, 2, 3] for at in range(300)] if "arrow" in name else None
+    texts = None if tokens else [f"héllo {at % 50}" for at in range(300)]
+    ids = None if format == "txt" else [f"u{at}" for at in range(300)]
+    content = encode(content_of(format, texts, tokens, ids))
+    outcomes = set()
+    for seed in range(130):
+        changed = mutated(content, random.Random(f"{name} {seed}"))
+        rows, error = outcome(write(tmp_path / name, changed))
+        assert [row.position for row in rows] == list(range(len(rows)))
+        if name == "a.jsonl":
+            assert (error, len(rows)) == (None, count_lines(changed))
+        outcomes.add(error is None)
+    assert (encode is bytes) in outcomes
+
+
+@pytest.mark.parametrize("path", sorted(HOSTILE.iterdir()), ids=lambda path: path.name)
+def test_hostile_folder(path):
+    """Every file of the hostile folder is refused, or comes out as rows that are all accounted for."""
+    rows, error = outcome(path, max_row_bytes=4096)
+    assert [row.position for row in rows] == list(range(len(rows)))
+    if error is None and path.suffix in (".txt", ".jsonl"):
+        assert len(rows) == count_lines(path.read_bytes())
+
+
+class Endless(io.RawIOBase):
+    """Pieces without end, up to a size, none of which lies in memory."""
+
+    def __init__(self, piece, size):
+        self._piece, self._left = piece, size
+
+    def readable(self):
+        return True
+
+    def read(self, size=-1):
+        size = min(size, self._left)
+        self._left -= size
+        return (self._piece * (size // len(self._piece) + 1))[:size]
+
+
+@pytest.mark.parametrize(
+    ("piece", "format"),
+    [
+        (b"a line of text" * 15 + b"\n", "text"),
+        (b'{"text": "' + b"x" * 200 + b'"}\n', "jsonl"),
+        (b"x", "text"),
+        (b'text\n"' + b"x" * 200 + b"\n", "csv"),
+    ],
+)
+def test_flat_memory(piece, format):
+    """Reading 16 MB takes no more memory than a few chunks, be it lines or one line without an end."""
+    options = SourceOptions(format=format, max_row_bytes=100_000)
+    plan = check_inputs(["-"], options)
+    tracemalloc.start()
+    count = sum(len(batch) for batch in read_batches(plan, options, stdin=Endless(piece, 16_000_000)))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert count > 0
+    assert peak < 5_000_000
+
+
+@pytest.mark.parametrize("suffix", [".gz", ".zst"])
+def test_decompression_bomb(tmp_path, suffix):
+    """A small file that unpacks to 160 MB in one line becomes one bad row, at bounded memory."""
+    packer = zstandard.ZstdCompressor().compressobj()
+    if suffix == ".gz":
+        packer = zlib.compressobj(wbits=31)
+    zeros = bytes(4_000_000)
+    path = write(tmp_path / f"a.txt{suffix}", b"".join(packer.compress(zeros) for _ in range(40)) + packer.flush())
+    assert path.stat().st_size < 1_000_000
+    tracemalloc.start()
+    (bad,) = rows_of(path, max_row_bytes=1_000_000)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert bad.reason.startswith("line of 160000000 bytes")
+    assert peak < 100_000_000

@@ -1,0 +1,217 @@
+"""Rows out of every format, in every compression, from files and from standard input."""
+
+# `id` and `format` are the rows' own words.
+# ruff: noqa: A001, A002
+
+import csv
+import gzip
+import io
+import os
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.inputs import (
+    COMPRESS,
+    FORMATS,
+    TEXTS,
+    TOKENS,
+    content_of,
+    plain,
+    rows_of,
+    table_bytes,
+    write,
+)
+
+from producer.rows import BadRow, SourceRow
+from producer.sources.delimited import Records, Unreadable
+from producer.sources.lines import LongLine, split_lines
+from producer.sources.reading import SourceOptions, check_inputs, read_batches
+from unrolled.errors import RequestError
+
+
+@pytest.mark.parametrize("compression", list(COMPRESS))
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("kind", ["text", "tokens"])
+def test_round_trip(tmp_path, format, compression, kind):
+    """Each format gives its rows back, in order, plain and compressed, with text and with ids."""
+    ids = None if format == "txt" else [f"id {at}" for at in range(5)]
+    texts, tokens = (TEXTS, None) if kind == "text" else (None, TOKENS)
+    content = content_of(format, texts, tokens, ids)
+    path = write(tmp_path / f"a.{format}{compression}", content, COMPRESS[compression])
+    rows = rows_of(path, batch_rows=2, kind="tokens" if kind == "tokens" and format == "txt" else "auto")
+    assert [plain(row) for row in rows] == list(
+        zip(texts or [None] * 5, tokens or [None] * 5, ids or [None] * 5, strict=True)
+    )
+    assert {row.file for row in rows} == {str(path)}
+    assert [row.position for row in rows] == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("compression", list(COMPRESS))
+@pytest.mark.parametrize("format", ["text", "jsonl", "csv", "parquet", "arrow"])
+def test_standard_input(format, compression):
+    """Standard input takes each format by option, and finds out by itself whether it is compressed."""
+    content = COMPRESS[compression](content_of({"text": "txt"}.get(format, format), TEXTS, None, None))
+    rows = rows_of("-", stdin=io.BufferedReader(io.BytesIO(content)), format=format)
+    assert [(row.file, row.text) for row in rows] == [("-", text) for text in TEXTS]
+
+
+def test_members_one_after_another(tmp_path):
+    """Files put together with `cat` are read to the end, with the zero padding that gzip allows."""
+    write(tmp_path / "a.txt.gz", gzip.compress(b"1\n2\n") + b"\0" * 600 + gzip.compress(b"3\n"))
+    write(
+        tmp_path / "b.txt.zst",
+        zstandard.compress(b"4\n") + b"\x50\x2a\x4d\x18\x02\0\0\0xx" + zstandard.compress(b"5"),
+    )
+    assert [row.text for row in rows_of(tmp_path)] == ["1", "2", "3", "4", "5"]
+
+
+def test_bytes_are_counted(tmp_path):
+    """What was read adds up to the plan's size, so that progress can be told."""
+    for format in FORMATS:
+        write(tmp_path / f"a.{format}", content_of(format, TEXTS, None, None))
+    write(tmp_path / "b.txt.gz", gzip.compress(b"x\n" * 1000))
+    options = SourceOptions()
+    plan = check_inputs([str(tmp_path)], options)
+    seen = []
+    for _ in read_batches(plan, options, on_bytes=seen.append):
+        pass
+    assert sum(seen) == plan.size_bytes
+
+
+def test_named_fields(tmp_path):
+    """Fields go by the names that the user gives; a named id must be there."""
+    options = {"text_field": "body", "id_field": "key", "kind": "text"}
+    lines = '{"body": "b", "key": 1, "tokens": [1]}\n{"body": "b"}\n{"body": "b", "key": null}\n{"text": "a", "key": 2}'
+    good, *bad = rows_of(write(tmp_path / "a.jsonl", lines), **options)
+    assert plain(good) == ("b", None, "1")
+    assert [row.reason for row in bad] == [
+        "has no id: 'key' is missing or null",
+        "has no id: 'key' is missing or null",
+        "has no 'body'; fields found: 'text', 'key'",
+    ]
+    with pytest.raises(RequestError, match="has no column 'key' for the ids"):
+        rows_of(write(tmp_path / "a.csv", "body,id\n"), **options)
+
+
+def test_empty_and_odd_lines(tmp_path):
+    """Empty lines are rows, only a line feed ends one, one carriage return before it goes, so does a BOM."""
+    content = "\ufeffa\n\n b \r\n\r\r\nc\x0bd\u2028e\x85f\x00\nlast".encode()
+    texts = ["a", "", " b ", "\r", "c\x0bd\u2028e\x85f\x00", "last"]
+    assert [row.text for row in rows_of(write(tmp_path / "a.txt", content))] == texts
+    assert rows_of(write(tmp_path / "empty.txt", b"")) == []
+
+
+def test_spaced_tokens(tmp_path):
+    """Ids as text are read strictly; what is no integer stays for the check of ids to name."""
+    lines = ["1  2\t-3", "", "4 x 1_0 1-2 +5", "1_0", "\u0661", "9" * 5000]  # an underscore, an Arabic 1
+    rows = rows_of(write(tmp_path / "a.txt", "\n".join(lines)), kind="tokens")
+    assert [row.tokens for row in rows] == [
+        [1, 2, -3], [], [4, "x", "1_0", "1-2", "+5"], ["1_0"], ["\u0661"], ["9" * 5000]
+    ]  # fmt: skip
+
+
+@settings(deadline=None)
+@given(st.lists(st.binary(max_size=20)), st.integers(1, 30))
+def test_lines_are_those_of_the_whole(chunks, limit):
+    """However the content is cut into chunks, the lines are those of the content in one piece."""
+    content = b"".join(chunks)
+    lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
+    lines = [line[:-1] if line.endswith(b"\r") else line for line in (lines if lines[-1] else lines[:-1])]
+    parts = list(split_lines(chunks, limit))
+    found = [line for part in parts for line in part]
+    assert len(parts) in (len(chunks), len(chunks) + 1)
+    assert len(found) == len(lines)
+    for line, expected in zip(found, lines, strict=True):
+        assert line == expected if len(expected) <= limit else isinstance(line, LongLine)
+
+
+@settings(deadline=None)
+@given(st.text(st.sampled_from('ab,"\n\r'), max_size=60), st.lists(st.integers(0, 60)))
+def test_records_are_those_of_the_whole(text, cuts):
+    """However the lines arrive, the records are those that Python's csv module finds in one piece."""
+    lines = [line + "\n" for line in text.split("\n")]
+    expected, open_lines = [], None
+    reader = csv.reader(lines)
+    while True:
+        try:
+            record = next(reader)
+        except StopIteration:
+            break
+        except csv.Error:
+            record = None
+        if record != []:
+            expected.append(record)
+    records = Records(",", 10**6)
+    found = []
+    edges = [0, *sorted(min(cut, len(lines)) for cut in cuts), len(lines)]
+    for start, end in pairwise(edges):
+        found.extend(records.push([line[:-1].encode() for line in lines[start:end]]))
+    open_lines = list(records.end())
+    if open_lines:  # the module takes an open record as if its quote were there; here it is bad
+        expected.pop()
+    assert [None if isinstance(record, Unreadable) else record for record in found] == expected
+
+
+@pytest.mark.parametrize("format", ["text", "jsonl", "csv"])
+def test_follow(format):
+    """Rows come as their lines do, ticks come while nothing does, and the end is the end."""
+    lines = {
+        "text": [b"one\n", b"tw", b"o\nthree"],
+        "jsonl": [b'{"text": "one"}\n', b'{"text":', b'"two"}\n{"text": "three"}'],
+        "csv": [b"text\none\n", b'"tw', b'o"\nthree'],
+    }[format]
+    reader, writer = os.pipe()
+    options = SourceOptions(follow=True, format=format, tick_seconds=0.01)
+    with os.fdopen(reader, "rb", 0) as stdin, os.fdopen(writer, "wb", 0) as out:
+        batches = read_batches(check_inputs(["-"], options), options, stdin=stdin)
+        assert next(batches) == []
+        out.write(lines[0])
+        assert [row.text for row in next(row for row in batches if row)] == ["one"]
+        assert next(batches) == []
+        out.write(lines[1])
+        assert next(batches) == []
+        assert next(batches) == []
+        out.write(lines[2])
+        out.close()
+        assert [(row.position, row.text) for batch in batches for row in batch] == [(1, "two"), (2, "three")]
+
+
+def test_arrow_types(tmp_path):
+    """Text, ids and tokens of every usable width are read, nulls and invalid UTF-8 are bad rows."""
+    invalid = pa.array([b"ok", b"\xff", None]).cast(pa.binary())
+    for at, (text, id) in enumerate(
+        [
+            (pa.array(["ok", "ö", None], pa.large_string()), pa.array([1, 2, 3], pa.uint64())),
+            (pa.array(["ok", "ö", None]).dictionary_encode(), pa.array(["1", "2", "3"]).dictionary_encode()),
+            (pa.array(["ok", "ö", None], pa.string_view()), pa.array([1, 2, 3], pa.int8())),
+            (invalid, pa.array(["1", "2", "3"])),
+            (
+                pa.StringArray.from_buffers(3, invalid.buffers()[1], invalid.buffers()[2], invalid.buffers()[0], 1),
+                pa.array([1, 2, 3]),
+            ),
+        ]
+    ):
+        rows = rows_of(write(tmp_path / f"{at}.arrow", table_bytes(pa.table({"text": text, "id": id}), "arrows")))
+        assert [(type(row), row.id) for row in rows] == [
+            (SourceRow, "1"), (SourceRow if at < 3 else BadRow, "2"), (BadRow, "3")
+        ]  # fmt: skip
+    for at, kind in enumerate([pa.list_(pa.uint8()), pa.large_list(pa.int64()), pa.list_(pa.int32(), 2)]):
+        table = pa.table({"tokens": pa.array([[1, 2], None, [3, None], [4, 5]], kind)})
+        rows = rows_of(write(tmp_path / f"t{at}.parquet", table_bytes(table, "parquet")))
+        assert [type(row) for row in rows] == [SourceRow, BadRow, SourceRow, SourceRow]
+        assert [list(row.tokens) for row in rows if isinstance(row, SourceRow)] == [[1, 2], [3, None], [4, 5]]
+
+
+def test_starts_light():
+    """Sources load neither pyarrow nor zstandard before an input needs them."""
+    code = "import sys, producer.sources.reading; print(sorted({'pyarrow', 'zstandard'} & set(sys.modules)))"
+    root = Path(__file__).parents[3]
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
+    assert out.strip() == "[]"

@@ -1,0 +1,71 @@
+"""Keras tokenizers taken over from their JSON."""
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.keras_like import ALPHABET, KerasLike
+from tokenizers import Tokenizer
+
+from producer.tokenization.keras_json import from_keras
+from producer.tokenization.word_level import FILTERS
+from unrolled.errors import RequestError
+
+texts = st.lists(st.text(st.sampled_from(ALPHABET), max_size=30), min_size=1, max_size=6)
+
+
+def reloaded(tokenizer):
+    return Tokenizer.from_str(tokenizer.to_str())
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    corpus=texts,
+    others=texts,
+    num_words=st.none() | st.integers(1, 8),
+    oov=st.sampled_from([None, "<OOV>", "a"]),
+    filters=st.sampled_from([FILTERS, "", "b-]^[", "A"]),
+    lower=st.booleans(),
+    split=st.sampled_from([" ", "a", "\t", "▁", "aa", " a"]),
+)
+def test_import_equals_keras(*, corpus, others, num_words, oov, filters, lower, split):
+    """A Keras tokenizer's own JSON gives the same ids here as there, whatever its settings."""
+    keras = KerasLike(corpus, num_words, oov, filters=filters, lower=lower, split=split)
+    if not keras.index:
+        return
+    ours = reloaded(from_keras(keras.to_json()))
+    for text in corpus + others:
+        assert ours.encode(text).ids == keras.ids(text)
+
+
+def keras_json(**changes):
+    made = json.loads(KerasLike(["a b"]).to_json())
+    made["config"] |= changes
+    return json.dumps(made)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("", "is not what Keras"),
+        ("[]", "is not what Keras"),
+        ("[" * 100_000, "is not what Keras"),
+        ('{"config": {}}', "no config with a word_index"),
+        (keras_json(word_index="{"), "word_index is not JSON"),
+        (keras_json(word_index="{}"), "holds no word"),
+        (keras_json(word_index='{"a": 0}'), "'a' has the id 0"),
+        (keras_json(word_index='{"a": true}'), "'a' has the id True"),
+        (keras_json(word_index='{"a": 1, "b": 1}'), "the same id"),
+        (keras_json(char_level=True), "char_level is true"),
+        (keras_json(split=""), "split is ''"),
+        (keras_json(filters=3), "filters 3"),
+        (keras_json(num_words="5"), "num_words is '5'"),
+        (keras_json(oov_token="<OOV>"), "oov_token '<OOV>' has no id"),
+    ],
+)
+def test_what_cannot_be_imported(content, message):
+    """Anything else than a fitted Keras tokenizer of words says what it is."""
+    with pytest.raises(RequestError) as caught:
+        from_keras(content)
+    assert message in str(caught.value)

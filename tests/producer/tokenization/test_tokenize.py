@@ -1,0 +1,157 @@
+"""Token ids out of text and out of what claims to be token ids."""
+
+# `id` is the rows' own word.
+# ruff: noqa: A002
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+
+from producer.rows import BadRow, Row, SourceRow
+from producer.tokenization.tokenize import load_tokenizer, tokenize
+from unrolled.errors import ModelError
+
+
+def words(**changes):
+    vocabulary = {"[PAD]": 0, "a": 1, "b": 2, "[UNK]": 3} | changes.pop("vocabulary", {})
+    made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    return made
+
+
+def saved(tokenizer, tmp_path):
+    path = tmp_path / "tokenizer.json"
+    tokenizer.save(str(path))
+    return path
+
+
+def text_row(text, position=0, id=None):
+    return SourceRow("f", position, id, text, None)
+
+
+def token_row(tokens, position=0, id=None):
+    return SourceRow("f", position, id, None, tokens)
+
+
+def rows_of(batch, tokenizer=None, vocab_size=9, **options):
+    (found,) = tokenize([batch], tokenizer, vocab_size, **options)
+    return found
+
+
+def test_text_and_ids_side_by_side(tmp_path):
+    """Rows of both kinds and bad rows come back in the order they came in, each with its id."""
+    bad = BadRow("f", 1, None, "was bad before")
+    batch = [text_row("b a zzz"), bad, token_row([0, 9, 0], 2, "own"), text_row("", 3)]
+    found = rows_of(batch, load_tokenizer(saved(words(), tmp_path), 9))
+    assert found[1] is bad
+    assert [row.id for row in found if isinstance(row, Row)] == ["f#0", "own", "f#3"]
+    assert [row.tokens.tolist() for row in found if isinstance(row, Row)] == [[2, 1, 3], [0, 9, 0], []]
+    assert {row.tokens.dtype for row in found if isinstance(row, Row)} == {np.dtype(np.int32)}
+
+
+def test_bad_ids_are_bad_rows():
+    """A row of ids that can't be used keeps its place and its own id; its neighbours are kept."""
+    first, bad, last = rows_of([token_row([1]), token_row([2, 10], 1, "mine"), token_row([], 2)])
+    assert bad == BadRow("f", 1, "mine", "token 10 at place 1 (from 0): allowed: 0 (padding) and 1..9")
+    assert [first.tokens.tolist(), last.tokens.tolist()] == [[1], []]
+
+
+def test_ticks_pass():
+    """An empty batch gives an empty batch."""
+    assert list(tokenize([[], [token_row([1])], []], None, 9))[::2] == [[], []]
+
+
+def test_text_without_tokenizer():
+    """Text is a bad row where the model has no tokenizer; rows of ids beside it are not harmed."""
+    bad, good = rows_of([text_row("a"), token_row([1])])
+    assert "no tokenizer" in bad.reason
+    assert good.tokens.tolist() == [1]
+
+
+def test_text_longer_than_a_call_allows(tmp_path, monkeypatch):
+    """Batches are given to the tokenizer in parts by their characters, and nothing gets lost between them."""
+    monkeypatch.setattr("producer.tokenization.tokenize._ENCODE_CHARACTERS", 8)
+    texts = ["a b", "a b a b a b a b a b", "", "b", "a", "b b b b"]
+    found = rows_of([text_row(text, at) for at, text in enumerate(texts)], load_tokenizer(saved(words(), tmp_path), 9))
+    assert [len(row.tokens) for row in found] == [len(text.split()) for text in texts]
+
+
+def test_no_truncation_no_padding(tmp_path):
+    """What the file says about truncation and padding is not obeyed: every token counts, none is made up."""
+    made = words()
+    made.enable_truncation(2)
+    made.enable_padding(length=4)
+    found = rows_of([text_row("a b a b"), text_row("a")], load_tokenizer(saved(made, tmp_path), 9))
+    assert [row.tokens.tolist() for row in found] == [[1, 2, 1, 2], [1]]
+
+
+def test_special_tokens(tmp_path):
+    """The tokenizer's own post-processor is applied, unless it is switched off."""
+    made = words(vocabulary={"[S]": 4})
+    made.post_processor = processors.TemplateProcessing(single="[S] $A", special_tokens=[("[S]", 4)])
+    tokenizer = load_tokenizer(saved(made, tmp_path), 9)
+    assert rows_of([text_row("a")], tokenizer)[0].tokens.tolist() == [4, 1]
+    assert rows_of([text_row("a")], tokenizer, add_special_tokens=False)[0].tokens.tolist() == [1]
+
+
+def test_refused_text_is_alone(tmp_path):
+    """A text that the tokenizer raises on is a bad row; its neighbours are encoded."""
+    made = Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1}, unk_token="missing"))
+    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    first, bad, last = rows_of(
+        [text_row("a"), text_row("zzz"), text_row("a a")], load_tokenizer(saved(made, tmp_path), 9)
+    )
+    assert "the tokenizer refuses" in bad.reason
+    assert [first.tokens.tolist(), last.tokens.tolist()] == [[1], [1, 1]]
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        ({"big": 10}, "the id of 'big' is 10; the model's vocab_size allows 1..9"),
+        ({"[PAD]": 5, "the": 0}, "id 0 is the token 'the', but 0 is padding"),
+        ({"[PAD]": 5, "pad": 0}, "id 0 is the token 'pad'"),
+    ],
+)
+def test_vocabulary_of_another_model(tmp_path, vocabulary, message):
+    """A tokenizer whose ids the model has no rows for, or that uses 0 for a word, is refused at load."""
+    with pytest.raises(ModelError) as caught:
+        load_tokenizer(saved(words(vocabulary=vocabulary), tmp_path), 9)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["<pad>", "[PAD]", "<|padding|>", "__pad__"])
+def test_padding_by_any_name(tmp_path, name):
+    """Id 0 may be a padding token, whatever its dialect."""
+    made = words(vocabulary={"[PAD]": 5, name: 0})
+    assert load_tokenizer(saved(made, tmp_path), 9).token_to_id(name) == 0
+
+
+def test_padding_that_the_file_names(tmp_path):
+    """Id 0 may be any token that the file itself calls its padding."""
+    made = words(vocabulary={"[PAD]": 5, "nothing": 0})
+    made.enable_padding(pad_id=0, pad_token="nothing")
+    assert load_tokenizer(saved(made, tmp_path), 9).token_to_id("nothing") == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[" * 10000, b'{"model": {"type": "Nothing"}}', None])
+def test_no_tokenizer_file(tmp_path, content):
+    """Anything but a tokenizer file is a clear error."""
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match="is no tokenizer file"):
+        load_tokenizer(path, 9)
+
+
+def test_starts_light():
+    """The command line must not wait for the tokenizers library."""
+    modules = "producer.tokenization.tokenize, producer.cli.commands.tokenizer"
+    code = f"import sys, {modules}; print('tokenizers' in sys.modules)"
+    root = Path(__file__).parents[3]
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout
+    assert out.strip() == "False"

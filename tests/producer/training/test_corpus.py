@@ -1,0 +1,142 @@
+"""A corpus becomes a training's rows."""
+
+import json
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from producer.sources.reading import SourceOptions
+from producer.tokenization.word_level import fit
+from producer.training.corpus import prepare
+from producer.training.request import FitRequest
+from unrolled.errors import JobError, ModelError, RequestError
+from unrolled.training.plan import SCRATCH, SEGMENT_WINDOWS
+from unrolled.training.token_store import open_token_store
+
+IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
+
+
+def asked(inputs, out, **options):
+    chosen = {"vocab_size": 50, "tokenizer": None, "oov": None, "training": {}} | options
+    return FitRequest(tuple(map(str, inputs)), out, SourceOptions(), **chosen)
+
+
+def write(path, rows, field="tokens"):
+    path.write_text("".join(json.dumps({field: row}) + "\n" for row in rows))
+    return path
+
+
+def sides(out, plan):
+    found = []
+    for name, count in (("train", plan.train), ("validation", plan.validation)):
+        store = open_token_store(out / SCRATCH, name, plan.options.vocab_size, count.rows, count.tokens)
+        bounds = store.bounds(0, store.rows)
+        found.append([tuple(store.ids[a:b].tolist()) for a, b in pairwise(bounds)])
+    return found
+
+
+def prepared(tmp_path, name, rows, field="tokens", **options):
+    out = tmp_path / name
+    plan = prepare(asked([write(tmp_path / f"{name}.jsonl", rows, field)], out, **options), lambda _: None)
+    return plan, *sides(out, plan)
+
+
+def test_the_split_is_by_content(tmp_path):
+    """Order, duplicates and other rows move none of them: a row is on the same side always, and on one only."""
+    plan, train, held_out = prepared(tmp_path, "a", IDS)
+    assert sorted(train + held_out) == sorted(map(tuple, IDS))
+    assert 5 <= len(held_out) <= 45  # 20 of 400
+    more = [[int(n) for n in np.random.default_rng(-at).integers(1, 50, 9)] for at in range(-99, 0)]
+    _, train_too, held_out_too = prepared(tmp_path, "b", [*IDS[::-1], *IDS[:200], *more])
+    assert set(train) <= set(train_too)
+    assert set(held_out) <= set(held_out_too)
+    assert not set(train_too) & set(held_out_too)
+    same, *_ = prepared(tmp_path, "c", IDS)
+    assert same.corpus == plan.corpus
+    assert same.corpus["sha256"] != prepared(tmp_path, "d", IDS[::-1])[0].corpus["sha256"]
+
+
+def test_text_gets_a_tokenizer_of_its_own_words(tmp_path):
+    """No larger than the corpus's vocabulary, whatever was asked for; and it is said what it covers."""
+    said = []
+    corpus = write(tmp_path / "c.jsonl", [f"word{at % 30} and word{at % 7}" for at in range(200)], "text")
+    plan = prepare(asked([corpus], tmp_path / "out", vocab_size=100), said.append)
+    assert plan.options.vocab_size == 31
+    assert said == ["vocabulary: 31 of 31 words, 100.0 % of all 600 that occur"]
+    assert (tmp_path / "out" / SCRATCH / "tokenizer.json").exists()
+
+
+def test_a_tokenizer_may_be_given(tmp_path):
+    """Its largest id is then the model's."""
+    made = fit(["one two three two"], 10).tokenizer
+    made.save(str(tmp_path / "t.json"))
+    rows = [f"two three {'two ' * (at % 9)}" for at in range(200)]
+    plan, train, held_out = prepared(
+        tmp_path, "a", rows, "text", vocab_size=None, tokenizer=tmp_path / "t.json", training={"validation_share": 0.3}
+    )
+    assert plan.options.vocab_size == 3
+    assert {row[:2] for row in train + held_out} == {(1, 3)}
+    with pytest.raises(ModelError, match=r"is 3; the model.s vocab_size allows 1\.\.2"):
+        prepared(tmp_path, "b", rows, "text", vocab_size=2, tokenizer=tmp_path / "t.json")
+
+
+def test_padding_bad_rows_and_rows_of_one_token(tmp_path):
+    """Zeros go, as for the workers; what can't be used or has nothing to predict is counted."""
+    plan, train, held_out = prepared(tmp_path, "a", [*IDS, [7], [], [0, 8, 0], [99], [0, 48, 0, 49, 0], "text"])
+    assert (48, 49) in train + held_out
+    counts = {name: plan.corpus[name] for name in ("rows", "bad_rows", "rows_without_targets")}
+    assert counts == {"rows": 404, "bad_rows": 2, "rows_without_targets": 3}
+    assert plan.corpus["tokens"] == sum(map(len, IDS)) + 4
+
+
+def test_long_rows_are_cut(tmp_path):
+    """Each token but the first is still a target once."""
+    long = [int(n) for n in np.random.default_rng(3).integers(1, 50, 100)]
+    plan, train, held_out = prepared(tmp_path, "a", [*IDS, long], training={"max_length": 2})
+    pieces = [row for row in train + held_out if row not in set(map(tuple, IDS))]
+    size = SEGMENT_WINDOWS * plan.options.max_length
+    assert [len(piece) for piece in pieces] == [size + 1, size + 1, size + 1, 100 - 3 * size]
+    assert [token for piece in pieces for token in piece[1:]] == long[1:]
+
+
+def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
+    """By the same command on the same files; another one is refused, with what differs."""
+    corpus = write(tmp_path / "c.jsonl", IDS)
+    request = asked([corpus], tmp_path / "out")
+    plan = prepare(request, lambda _: None)
+    before = (tmp_path / "out" / SCRATCH / "train.tokens").stat().st_mtime_ns
+    assert prepare(request, lambda _: None) == plan
+    assert (tmp_path / "out" / SCRATCH / "train.tokens").stat().st_mtime_ns == before
+    with pytest.raises(JobError, match=r"another training was begun there \(other training\)"):
+        prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
+    write(corpus, IDS[1:])
+    with pytest.raises(JobError, match=r"\(other files\); give the same command, choose another --out, or remove"):
+        prepare(request, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("rows", "options", "text"),
+    [
+        (IDS, {"vocab_size": None}, "ids say with --vocab-size which is the largest"),
+        ([[1, 2]], {}, r"of 1 rows \(0 more can't be used\) no row of 2 tokens or more is held out"),
+        ([[1]] * 9, {}, "is to learn from"),
+        (IDS, {"training": {"epochs": 0}}, "--epochs is 0"),
+        (IDS, {"tokenizer": "none.json"}, "--tokenizer none.json: can't be read"),
+    ],
+)
+def test_what_makes_no_training(tmp_path, rows, options, text):
+    """Is told before anything is trained, and leaves no plan."""
+    from pathlib import Path  # noqa: PLC0415
+
+    if "tokenizer" in options:
+        options = {"tokenizer": Path(options["tokenizer"])}
+    with pytest.raises(RequestError, match=text):
+        prepared(tmp_path, "a", rows, **options)
+    assert not (tmp_path / "a" / SCRATCH / "plan.json").exists()
+
+
+def test_a_pipe_is_refused(tmp_path):
+    """For it can be read once only."""
+    with pytest.raises(RequestError, match="a pipe can be read once: give files"):
+        prepare(asked(["-"], tmp_path / "out"), lambda _: None)

@@ -1,0 +1,56 @@
+"""How far a training is: a bar and lines on a terminal, lines elsewhere."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from producer.training import display as module
+from producer.training.display import FitDisplay, perplexity_text
+
+BEGIN = {
+    "parameters": 1_290_000, "device": "CPU", "unigram_perplexity": 630.75, "epoch": 2, "resumed": True,
+    "epochs": [{"epoch": 1, "train_perplexity": 400.0, "validation_perplexity": 300.0}],
+}  # fmt: skip
+EPOCH = {"epoch": 2, "train_perplexity": 181.1, "validation_perplexity": 189.66, "best": True, "seconds": 8.4}
+STEP = {"epoch": 3, "done": 120_000, "total": 240_000, "perplexity": 1234.5}
+LINES = [
+    "1.29M parameters on CPU; frequencies alone give the rows held out a perplexity of 630.8",
+    "epoch  1 of 4: perplexity 400.0 in training, 300.0 held out   done before",
+    "going on in epoch 2",
+    "epoch  2 of 4: perplexity 181.1 in training, 189.7 held out (best)   8 s",
+]
+
+
+def test_lines_without_a_terminal(capsys, monkeypatch):
+    """Facts, epochs, and now and then how far it is."""
+    monkeypatch.setattr(module, "PLAIN_EVERY_SECONDS", 0.0)
+    with FitDisplay(4) as display:
+        display.show("begin", BEGIN)
+        display.show("epoch", EPOCH)
+        display.show("step", STEP)
+        display.show("done", {"fingerprint": "…"})
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    last = "epoch 3 of 4: 120k of 240k tokens (50 %), perplexity 1,234"
+    assert shown.err.splitlines() == [*LINES, last]
+
+
+def test_a_bar_on_a_terminal():
+    """The same lines above it; it is gone at the end."""
+    screen = io.StringIO()
+    with FitDisplay(4, Console(file=screen, force_terminal=True, width=120), bar=True) as display:
+        display.show("begin", BEGIN)
+        display.show("epoch", EPOCH)
+        display.show("step", STEP)
+    text = screen.getvalue()
+    for line in LINES:
+        assert line in text
+    assert "120k of 240k tokens (50 %), perplexity 1,234" in text
+    assert text.rstrip().endswith("\x1b[2K")
+
+
+@pytest.mark.parametrize(("value", "text"), [(1.5, "1.5"), (630.75, "630.8"), (1204.4, "1,204"), (1e300, "1e+300")])
+def test_perplexities_are_short(value, text):
+    """Three digits or so, whatever they are."""
+    assert perplexity_text(value) == text

@@ -1,0 +1,91 @@
+"""Hypothesis strategies of model configurations of every kind, as small as they come."""
+
+from dataclasses import replace
+
+from hypothesis import strategies as st
+
+from unrolled.model.config import ModelConfig
+from unrolled.model.layer import DIRECTIONS, GATES, RESETS, LayerConfig
+
+
+@st.composite
+def layers(draw, widest):
+    """One layer without a residual connection."""
+    units, direction = draw(st.integers(1, widest)), draw(st.sampled_from(DIRECTIONS))
+    gates = draw(st.sampled_from(GATES))
+    if draw(st.booleans()):
+        return LayerConfig(units, "gru", direction, reset=draw(st.sampled_from(RESETS)), gates=gates)
+    return LayerConfig(units, "lstm", direction, draw(st.none() | st.integers(1, widest)), gates=gates)
+
+
+def with_residual(layer, inputs):
+    """The layer, made as wide as its input and residual; unchanged where that can't be."""
+    directions = layer.output_dim // layer.state_dim
+    if inputs % directions:
+        return layer
+    width = inputs // directions
+    units, projection = (layer.units, width) if layer.projection else (width, None)
+    return replace(layer, units=units, projection=projection, residual=True)
+
+
+@st.composite
+def model_configs(draw, widest=5, deepest=3, largest_vocabulary=6):
+    """Models of any kind of layers, on an embedding or on one-hot ids."""
+    vocab_size = draw(st.integers(1, largest_vocabulary))
+    embedding_dim = draw(st.none() | st.integers(1, widest))
+    stack, inputs = [], embedding_dim
+    for layer in draw(st.lists(layers(widest), min_size=1, max_size=deepest)):
+        stack.append(with_residual(layer, inputs) if inputs and draw(st.booleans()) else layer)
+        inputs = stack[-1].output_dim
+    return ModelConfig(vocab_size, draw(st.integers(1, 50)), embedding_dim, tuple(stack))
+
+
+#: The brief's model at its smallest, and its config.json. Others read this format: what is written here is the format.
+STACKED = ModelConfig.stacked(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
+STACKED_JSON = {
+    "format_version": 1,
+    "vocab_size": 100,
+    "max_length": 12,
+    "embedding_dim": 3,
+    "layers": [
+        {
+            "units": 8,
+            "kind": "lstm",
+            "direction": "forward",
+            "projection": None,
+            "residual": False,
+            "reset": None,
+            "gates": "sigmoid",
+        }
+    ]
+    * 2,
+}
+
+
+def _model(*layers, embedding_dim=4, vocab_size=20):
+    return ModelConfig(vocab_size, 10, embedding_dim, layers)
+
+
+BOTH, HARD = "bidirectional", "hard_sigmoid"
+#: One model of each kind, of two layers or more, with widths that are no multiples of anything.
+KINDS = {
+    "stacked": ModelConfig.stacked(20, 10, 7, 2, 4),
+    "widths": _model(LayerConfig(7), LayerConfig(3), LayerConfig(5)),
+    "one-hot": _model(LayerConfig(7), LayerConfig(3), embedding_dim=None),
+    "one-hot-large": _model(LayerConfig(2, "gru", BOTH), LayerConfig(3), embedding_dim=None, vocab_size=60),
+    "gru": _model(LayerConfig(5, "gru"), LayerConfig(5, "gru")),
+    "gru-before": _model(LayerConfig(5, "gru", reset="before"), LayerConfig(6, "gru", reset="before")),
+    "projection": _model(LayerConfig(7, projection=3), LayerConfig(3, projection=5)),
+    "residual": _model(LayerConfig(4, residual=True), LayerConfig(4, "gru", residual=True)),
+    "backward": _model(LayerConfig(5, direction="backward"), LayerConfig(3, "gru", "backward")),
+    "bidirectional": _model(LayerConfig(5, direction=BOTH), LayerConfig(3, direction=BOTH)),
+    "bidirectional-gru": _model(LayerConfig(5, "gru", BOTH), LayerConfig(3, "gru", BOTH, reset="before")),
+    "hard": _model(LayerConfig(5, gates=HARD), LayerConfig(6, "gru", gates=HARD)),
+    "hard-keras3": _model(LayerConfig(5, direction=BOTH, gates=f"{HARD}_keras3"), LayerConfig(3)),
+    "everything": _model(
+        LayerConfig(6, direction=BOTH, projection=2, residual=True),
+        LayerConfig(4, "gru", residual=True),
+        LayerConfig(3, direction="backward"),
+        LayerConfig(6, projection=3, residual=True),
+    ),
+}

@@ -1,0 +1,17 @@
+"""What jobs may store, as a strategy."""
+
+from types import SimpleNamespace
+
+from hypothesis import strategies as st
+
+from unrolled.format.output_spec import POOLINGS, PRECISIONS, OutputSpec
+
+THREE = SimpleNamespace(layer_dims=(8, 6, 4))
+
+
+def specs():
+    layers = st.lists(st.integers(0, 2), min_size=1, unique=True).map(sorted).map(tuple)
+    pool = st.lists(st.sampled_from(POOLINGS), min_size=1, unique=True).map(
+        lambda names: tuple(sorted(names, key=POOLINGS.index))
+    )
+    return st.builds(OutputSpec, st.none() | layers, pool, st.sampled_from(PRECISIONS), st.booleans())

@@ -1,0 +1,21 @@
+"""Rows of token ids as the product holds them, and what a file of them says."""
+
+import numpy as np
+
+from unrolled.format.file_info import FileInfo
+from unrolled.job.shard_id import ShardId
+from unrolled.ragged import Ragged
+
+FINGERPRINT = "ab" * 32
+
+
+def ragged(rows):
+    """The rows, lists of token ids, end to end."""
+    values = np.array([token for row in rows for token in row], np.int32)
+    return Ragged(values, np.cumsum([0, *map(len, rows)], dtype=np.int64))
+
+
+def info_of(tokens, *, index=0, fingerprint=FINGERPRINT):
+    """A file's metadata; a 0 among the rows is padding."""
+    real = int(np.count_nonzero(tokens.values))
+    return FileInfo(fingerprint, "fused", "float32", "job", ShardId(index, "0123456789ab"), tokens.rows, real)

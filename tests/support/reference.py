@@ -1,0 +1,96 @@
+"""Every kind of layer in plain NumPy and float64, one row and one step at a time: what engines are held against.
+
+The equations of Hochreiter & Schmidhuber 1997 with the forget gate (LSTM), Sak et al. 2014 (its projection) and
+Cho et al. 2014 (GRU; "after" as in cuDNN). Nothing here is shared with what is tested but the configuration.
+"""
+
+import numpy as np
+
+
+def sigmoid(x):
+    # In two halves, so that no exponential overflows.
+    return np.where(x >= 0, 1 / (1 + np.exp(-np.abs(x))), np.exp(-np.abs(x)) / (1 + np.exp(-np.abs(x))))
+
+
+#: What the gates of a layer are: Keras's sigmoid, its hard_sigmoid up to version 2, and that of version 3.
+GATES = {
+    "sigmoid": sigmoid,
+    "hard_sigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
+    "hard_sigmoid_keras3": lambda x: np.minimum(np.maximum(x + 3, 0), 6) / 6,
+}
+
+
+def lstm_states(inputs, kernel, recurrent_kernel, bias, projection=None, gate=sigmoid):
+    """(time, D) -> (time, S)."""
+    cell, state, states = np.zeros(len(bias) // 4), np.zeros(len(recurrent_kernel)), []
+    for x in inputs:
+        i, f, candidate, o = np.split(x @ kernel + state @ recurrent_kernel + bias, 4)
+        cell = gate(f) * cell + gate(i) * np.tanh(candidate)
+        state = gate(o) * np.tanh(cell)
+        if projection is not None:
+            state = state @ projection
+        states.append(state)
+    return np.array(states).reshape(len(inputs), len(recurrent_kernel))
+
+
+def gru_states(inputs, kernel, recurrent_kernel, bias, gate=sigmoid):
+    """(time, D) -> (time, U); the reset gate acts after the recurrent product where the bias has two rows."""
+    state, states = np.zeros(len(recurrent_kernel)), []
+    to_z, to_r, to_h = np.split(recurrent_kernel, 3, axis=1)
+    for x in inputs:
+        xz, xr, xh = np.split(x @ kernel + (bias[0] if bias.ndim == 2 else bias), 3)
+        bz, br, bh = np.split(bias[1], 3) if bias.ndim == 2 else (0, 0, 0)
+        z = gate(xz + state @ to_z + bz)
+        r = gate(xr + state @ to_r + br)
+        candidate = np.tanh(xh + (r * (state @ to_h + bh) if bias.ndim == 2 else (r * state) @ to_h))
+        state = z * state + (1 - z) * candidate
+        states.append(state)
+    return np.array(states).reshape(len(inputs), len(recurrent_kernel))
+
+
+def layer_states(config, weights, tokens):
+    """The states of every layer over one row.
+
+    Args:
+        config: a ModelConfig.
+        weights: its tensors, by name.
+        tokens: (time,) ids, each in 1..vocab_size: the row's real tokens.
+
+    Returns:
+        For each layer float64 (time, its output_dim).
+    """
+    if config.embedding_dim is None:
+        inputs = np.eye(config.vocab_size)[np.asarray(tokens, int) - 1]
+    else:
+        inputs = weights["embedding"].astype(np.float64)[np.asarray(tokens, int)]
+    of_layers = []
+    for number, layer in enumerate(config.layers):
+        run = {"lstm": lstm_states, "gru": gru_states}[layer.kind]
+        directions = []
+        for prefix in (f"{layer.kind}.{number}", f"{layer.kind}.{number}.backward"):
+            parts = ("kernel", "recurrent_kernel", "bias", "projection")
+            names = {part: f"{prefix}.{part}" for part in parts}
+            given = {part: weights[name].astype(np.float64) for part, name in names.items() if name in weights}
+            if not given:
+                continue
+            step = -1 if prefix.endswith("backward") else 1
+            directions.append(run(inputs[::step], **given, gate=GATES[layer.gates])[::step])
+        outputs = np.concatenate(directions, axis=1)
+        inputs = outputs + inputs if layer.residual else outputs
+        of_layers.append(inputs)
+    return of_layers
+
+
+def column(states, pooling):
+    """What one row gives to a column: all states for "none", else one vector; zeros for a row of no tokens."""
+    if pooling == "none":
+        return states
+    if not len(states):
+        return np.zeros(states.shape[1])
+    return {"mean": states.mean(0), "max": states.max(0), "first": states[0], "last": states[-1]}[pooling]
+
+
+def random_weights(config, seed, scale=0.7):
+    """Weights so large that a wrong gate or a lost state shows in the first digit."""
+    random = np.random.default_rng(seed)
+    return {name: random.normal(0, scale, shape).astype(np.float32) for name, shape in config.shapes().items()}

@@ -1,0 +1,150 @@
+"""The compose files: valid after the official schema, and right about what a queue and its workers need."""
+
+import dataclasses
+import json
+import re
+from importlib.resources import files
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from worker.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+SCHEMA = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
+
+
+def load(name):
+    return yaml.safe_load((ROOT / name).read_text())
+
+
+def merge(below, above):
+    """What compose makes of two files, as far as ours go: mappings are merged, the rest is replaced."""
+    if isinstance(below, dict) and isinstance(above, dict):
+        return {key: merge(below.get(key), above.get(key, below.get(key))) for key in below | above}
+    return above
+
+
+@pytest.fixture
+def services():
+    return load("docker-compose.yml")["services"]
+
+
+@pytest.fixture
+def gpu_services():
+    return merge(load("docker-compose.yml"), load("docker-compose.gpu.yml"))["services"]
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        load("docker-compose.yml"),
+        load("docker-compose.gpu.yml"),
+        merge(load("docker-compose.yml"), load("docker-compose.gpu.yml")),
+    ],
+    ids=["plain", "gpu", "merged"],
+)
+def test_schema(document):
+    """Both files and their sum are valid compose files."""
+    jsonschema.Draft202012Validator(SCHEMA).validate(document)
+
+
+def test_schema_refuses():
+    """The schema is not one that lets everything through."""
+    document = load("docker-compose.yml")
+    document["services"]["worker"]["depend_on"] = ["redis"]
+    with pytest.raises(jsonschema.ValidationError, match="depend_on"):
+        jsonschema.Draft202012Validator(SCHEMA).validate(document)
+
+
+def test_redis_keeps_the_queue(services):
+    """Redis writes every change to a volume before it answers, and never evicts."""
+    program, *arguments = services["redis"]["command"]
+    options = dict(zip(arguments[::2], arguments[1::2], strict=True))
+    assert program == "valkey-server"
+    assert options["--appendonly"] == "yes"
+    assert options["--appendfsync"] == "always"
+    assert options["--save"] == ""
+    assert options["--maxmemory-policy"] == "noeviction"
+    assert re.fullmatch(r"\$\{UNROLLED_REDIS_MEMORY:-\d+gb\}", options["--maxmemory"])
+    assert services["redis"]["volumes"] == ["redis-data:/data"]
+    assert "redis-data" in load("docker-compose.yml")["volumes"]
+
+
+def test_redis_is_private(services):
+    """Without a password, nobody outside may reach Redis."""
+    assert not {"ports", "network_mode"} & services["redis"].keys()
+
+
+def test_worker_scales(services):
+    """Nothing in the worker can exist only once on a machine."""
+    assert not {"container_name", "hostname", "ports", "network_mode"} & services["worker"].keys()
+
+
+@pytest.mark.parametrize("name", ["worker", "producer"])
+def test_redis_comes_first(services, name):
+    """Redis has read its append-only file before anyone connects."""
+    assert services[name]["depends_on"] == {"redis": {"condition": "service_healthy"}}
+    assert services["redis"]["healthcheck"]["test"] == ["CMD-SHELL", "valkey-cli ping | grep -q PONG"]
+
+
+def test_worker_may_wind_down(services):
+    """Docker's patience outlasts the time in which a worker finishes or gives back its shards."""
+    seconds = int(services["worker"]["stop_grace_period"].removesuffix("s"))
+    assert seconds >= 2 * float(services["worker"]["environment"]["UNROLLED_GRACE_SECONDS"])
+    assert services["worker"]["restart"] == "unless-stopped"
+    assert services["worker"]["init"] is True
+
+
+def test_worker_health(services):
+    """The worker's health is the age of the file that it is told to touch."""
+    kind, script = services["worker"]["healthcheck"]["test"]
+    assert kind == "CMD-SHELL"
+    assert "$$UNROLLED_HEALTH_FILE" in script
+    assert services["worker"]["environment"]["UNROLLED_HEALTH_FILE"].startswith("/tmp/")
+
+
+def test_variables_exist(services, gpu_services):
+    """Every variable given to a worker is one of its settings."""
+    known = {f"UNROLLED_{field.name.upper()}" for field in dataclasses.fields(Settings)}
+    assert services["worker"]["environment"].keys() <= known
+    assert gpu_services["worker"]["environment"].keys() <= known
+
+
+def test_both_sides_agree(services):
+    """Producer and worker are given the same broker, model, namespace and files."""
+    worker, producer = services["worker"], services["producer"]
+    for name in ("UNROLLED_BROKER", "UNROLLED_MODEL", "UNROLLED_NAMESPACE"):
+        assert producer["environment"][name] == worker["environment"][name]
+    assert producer["volumes"] == worker["volumes"] == ["./data:/data"]
+
+
+def test_producer_runs_when_asked(services):
+    """`docker compose up` starts no producer."""
+    assert services["producer"]["profiles"] == ["producer"]
+    assert services["producer"]["entrypoint"] == ["unrolled"]
+    assert "profiles" not in services["worker"]
+
+
+def test_gpu(services, gpu_services):
+    """The GPU file changes the image, the engine and the devices, and nothing else."""
+    worker = gpu_services["worker"]
+    (device,) = worker["deploy"]["resources"]["reservations"]["devices"]
+    assert device == {"driver": "nvidia", "count": 1, "capabilities": ["gpu"]}
+    assert worker["build"]["target"] == "heavy"
+    assert worker["environment"] == services["worker"]["environment"] | {"UNROLLED_ENGINE": "tensorflow"}
+    changed = {name for name in worker if worker[name] != services["worker"].get(name)}
+    assert changed == {"image", "build", "environment", "deploy"}
+
+
+def test_targets_exist(services, gpu_services):
+    """The Dockerfile has the targets that the compose files build, and runs none of them as root."""
+    stages = re.split(r"^FROM \S+ AS (\w+)$", (ROOT / "Dockerfile").read_text(), flags=re.MULTILINE)
+    text = dict(zip(stages[1::2], stages[2::2], strict=True))
+    targets = {each[name]["build"]["target"] for each in (services, gpu_services) for name in ("worker", "producer")}
+    assert targets == {"light", "heavy"}
+    for target in targets:
+        assert "\nUSER unrolled\n" in text[target]
+        assert '\nCMD ["unrolled"' in text[target]

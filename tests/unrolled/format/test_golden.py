@@ -1,0 +1,140 @@
+"""Files of format version 1, as a release wrote them, are read for as long as that version is read.
+
+They were written once and stay as they are: a test that fails here has found a break of the format.
+"""
+
+import io
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from support.columns import plain
+
+import unrolled
+from unrolled.format.file_info import FileInfo
+from unrolled.format.schema import Columns, VectorColumn
+from unrolled.job.shard_id import ShardId
+from unrolled.ragged import Ragged
+from unrolled.reading.inspection import inspect_part
+from worker.parquet.shard_file import encode
+
+GOLDEN = Path(__file__).parents[2] / "golden"
+FILES = ["part-000000-0123456789ab.parquet", "part-000001-ba9876543210.parquet"]
+
+# What the files hold, in order: (id, tokens).
+ROWS = [
+    ("docs.txt#0", [5, 3]),
+    ("docs.txt#1", [0, 7, 0, 1, 9, 0]),
+    ("docs.txt#2", []),
+    ("docs.txt#3", [0, 0]),
+    ("Straße 中文 🎉", [2]),
+    ("", [4, 4, 4, 4]),
+    ("docs.txt#6", [1, 0, 1]),
+]
+SPLIT = 4
+
+
+def shard(rows, first_vector, index, content_hash):
+    """The arguments that the files were written from."""
+    values = np.array([token for _, tokens in rows for token in tokens], np.int32)
+    tokens = Ragged(values, np.cumsum([0, *(len(tokens) for _, tokens in rows)], dtype=np.int64))
+    real = int((values != 0).sum())
+    # Eighths from -2 on: exact, of both signs, each but once.
+    outputs = np.arange(first_vector * 4, (first_vector + real) * 4, dtype=np.float32).reshape(real, 4) / 8 - 2
+    info = FileInfo("ab" * 32, "fused", "float32", "golden", ShardId(index, content_hash), len(rows), real)
+    return info, [row_id for row_id, _ in rows], tokens, outputs
+
+
+SHARDS = [shard(ROWS[:SPLIT], 0, 0, "0123456789ab"), shard(ROWS[SPLIT:], 5, 1, "ba9876543210")]
+
+
+@pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
+def test_todays_writer_gives_the_same_file(name, arguments):
+    """Every byte of every page, the schema and our metadata, all but the versions of what wrote them."""
+    file = io.BytesIO()
+    *rows, outputs = arguments
+    encode(file, *rows, [outputs], plain(4, with_tokens=True))
+    now, then = file.getvalue(), (GOLDEN / name).read_bytes()
+    assert pages(now) == pages(then)
+    ours, theirs = (pq.ParquetFile(io.BytesIO(data)) for data in (now, then))
+    assert ours.schema_arrow.equals(theirs.schema_arrow, check_metadata=True)
+    assert ours.schema.equals(theirs.schema)
+    assert versionless(ours.metadata.metadata) == versionless(theirs.metadata.metadata)
+
+
+def pages(data):
+    """What precedes the footer, whose length stands before the last four bytes."""
+    return data[: -8 - int.from_bytes(data[-8:-4], "little")]
+
+
+def versionless(metadata):
+    ours = {key: value for key, value in metadata.items() if key.startswith(b"unrolled.")}
+    del ours[b"unrolled.version"], ours[b"unrolled.libraries"]
+    return ours
+
+
+@pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
+def test_todays_inspection_passes(name, arguments):
+    """The counts, the metadata and the digest of a published file stay what they were."""
+    contents = inspect_part(GOLDEN / name)
+    assert contents.info == arguments[0]
+    assert (
+        contents.digest
+        == {
+            0: "db206ae3138fe0d171588966f039360f",
+            1: "829d200dc2566c5a70fa19db6a5f8428",
+        }[contents.info.shard.index]
+    )
+
+
+def test_todays_reader_reads_them():
+    """Every value of every row, to the last bit."""
+    outputs = np.concatenate([arguments[3] for arguments in SHARDS])
+    dataset = unrolled.open(GOLDEN)
+    assert (len(dataset), dataset.tokens, dataset.units) == (7, 12, 4)
+    taken = 0
+    for row, (row_id, tokens) in zip(dataset, ROWS, strict=True):
+        assert row.id == row_id
+        assert row.tokens.tolist() == tokens
+        assert row.mask.tolist() == [token != 0 for token in tokens]
+        np.testing.assert_array_equal(row.outputs, outputs[taken : taken + row.length])
+        taken += row.length
+    assert taken == 12
+
+
+POOLED = Path(__file__).parents[2] / "golden_pooled"
+POOLED_FILE = "part-000002-0123456789ab.parquet"
+POOLED_COLUMNS = Columns(
+    tuple(VectorColumn(name, 2) for name in ("outputs_0", "mean_0", "outputs_3", "mean_3")), "float16"
+)
+
+
+def pooled_shard():
+    """Layers 0 and 3 of the first rows, each with its means: the numbers count up, in quarters."""
+    info, ids, tokens, _ = shard(ROWS[:SPLIT], 0, 2, "0123456789ab")
+    counts = [info.tokens if column.per_token else info.rows for column in POOLED_COLUMNS.vectors]
+    starts = np.cumsum([0, *counts])
+    arrays = [
+        (np.arange(2 * start, 2 * (start + count), dtype=np.float32) / 4 - 3).reshape(count, 2)
+        for start, count in zip(starts, counts, strict=False)
+    ]
+    return info, ids, tokens, arrays
+
+
+def test_todays_writer_gives_the_same_pooled_file():
+    """Pooled vectors, layers and float16, every byte of every page."""
+    file = io.BytesIO()
+    encode(file, *pooled_shard(), POOLED_COLUMNS)
+    assert pages(file.getvalue()) == pages((POOLED / POOLED_FILE).read_bytes())
+
+
+def test_todays_reader_reads_pooled_files():
+    """Every value, by column and row."""
+    _, _, tokens, arrays = pooled_shard()
+    dataset = unrolled.open(POOLED)
+    assert dataset.columns == inspect_part(POOLED / POOLED_FILE).columns.vectors == POOLED_COLUMNS.vectors
+    (batch,) = dataset.batches()
+    for name, array in zip(POOLED_COLUMNS.names, arrays, strict=True):
+        np.testing.assert_array_equal(batch[name], array.astype(np.float16))
+    np.testing.assert_array_equal(batch.mask_values, tokens.values != 0)

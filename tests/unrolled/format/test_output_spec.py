@@ -1,0 +1,137 @@
+"""What a job stores: layers, pooling, precision."""
+
+import contextlib
+import json
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.output_specs import THREE, specs
+
+from unrolled.errors import RequestError
+from unrolled.format.output_spec import (
+    POOLINGS,
+    OutputColumn,
+    OutputSpec,
+    column_name,
+    parse_layers,
+    parse_pooling,
+)
+
+
+def test_the_last_layer_of_each_token_is_the_default():
+    """Nothing said: one column, outputs, of the last layer."""
+    assert OutputSpec().columns(THREE) == (OutputColumn("outputs", 2, "none", 4),)
+
+
+def test_columns_stand_by_layer_and_then_by_pooling():
+    """Named layers are in the columns' names; widths are the layers'."""
+    assert OutputSpec(layers=(0, 2), pooling=("none", "mean")).columns(THREE) == (
+        OutputColumn("outputs_0", 0, "none", 8),
+        OutputColumn("mean_0", 0, "mean", 8),
+        OutputColumn("outputs_2", 2, "none", 4),
+        OutputColumn("mean_2", 2, "mean", 4),
+    )
+
+
+@given(specs())
+def test_column_names_are_distinct(spec):
+    """No two columns of a file have one name, and each says what it is."""
+    columns = spec.columns(THREE)
+    assert len({column.name for column in columns}) == len(columns) == len(spec.pooling) * len(spec.layers or (2,))
+    assert all(column.per_token == column.name.startswith("outputs") for column in columns)
+
+
+@given(specs())
+def test_a_job_s_options_read_back(spec):
+    """What is written into job.json is what a worker reads."""
+    assert OutputSpec.from_options(json.loads(json.dumps(spec.to_options() | {"shard_tokens": 5}))) == spec
+
+
+BAD = [
+    {"layers": ()},
+    {"layers": (1, 0)},
+    {"layers": (0, 0)},
+    {"layers": (-1,)},
+    {"layers": (True,)},
+    {"layers": (0.0,)},
+    {"layers": ("0",)},
+    {"layers": tuple(range(65))},
+    {"layers": 0},
+    {"pooling": ()},
+    {"pooling": ("mean", "none")},
+    {"pooling": ("mean", "mean")},
+    {"pooling": ("median",)},
+    {"pooling": "mean"},
+    {"pooling": (["mean"],)},
+    {"precision": "bfloat16"},
+    {"precision": ["float32"]},
+    {"precision": None},
+    {"with_tokens": 1},
+    {"with_tokens": None},
+]
+
+
+@pytest.mark.parametrize("bad", BAD)
+def test_anything_else_is_refused(bad):
+    """Values from outside are checked for type and range, in code and in a job's options alike."""
+    with pytest.raises(RequestError, match="allowed: "):
+        OutputSpec(**bad)
+    with pytest.raises(RequestError, match="allowed: "):
+        OutputSpec.from_options(OutputSpec().to_options() | bad)
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["layers", "pooling", "precision", "with_tokens"]),
+        st.recursive(
+            st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+            lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+        ),
+    )
+)
+def test_hostile_options_raise_nothing_else(options):
+    """Whatever JSON holds, it is read or refused."""
+    with contextlib.suppress(RequestError):
+        OutputSpec.from_options(OutputSpec().to_options() | options)
+
+
+def test_options_that_are_missing_are_named():
+    """An older or foreign manifest is refused, not guessed at."""
+    with pytest.raises(RequestError, match="lack layers, precision"):
+        OutputSpec.from_options({"pooling": ["none"], "with_tokens": False})
+
+
+def test_a_layer_that_the_model_lacks_is_refused():
+    """Both the layer and the model's number of layers are said."""
+    with pytest.raises(RequestError, match="layer 3 is asked for, the model has 3: give numbers from 0 to 2"):
+        OutputSpec(layers=(0, 3)).columns(THREE)
+
+
+@pytest.mark.parametrize(
+    ("text", "layers"), [("last", None), ("all", (0, 1, 2)), ("1", (1,)), ("2,0", (0, 2)), ("0,0", (0,))]
+)
+def test_layers_as_users_name_them(text, layers):
+    """The last, all, or numbers in any order."""
+    assert parse_layers(text, THREE) == layers
+
+
+@pytest.mark.parametrize("text", ["", "first", "0,", "0;1", "-1", "0x1", " 0", "01", "٣", "100", "3"])
+def test_other_layers_are_refused(text):
+    """What is allowed is said, with the model's own numbers."""
+    with pytest.raises(RequestError, match="numbers from 0 to 2"):
+        parse_layers(text, THREE)
+
+
+def test_poolings_as_users_name_them():
+    """Several options, several in one, doubled, in any order."""
+    assert parse_pooling(["max,none", "mean", "max"]) == ("none", "mean", "max")
+    for bad in (["median"], [""], ["mean,"], ["mean", "x"], []):
+        with pytest.raises(RequestError, match="one or more of none, mean, max, last, first"):
+            parse_pooling(bad)
+
+
+def test_a_column_s_name():
+    """Named after the pooling; a vector for each token is outputs."""
+    assert [column_name(pool) for pool in POOLINGS] == ["outputs", "mean", "max", "last", "first"]
+    assert (column_name("none", 0), column_name("mean", 12)) == ("outputs_0", "mean_12")

@@ -1,0 +1,103 @@
+"""Seals on files: what they notice, and that they don't depend on how a file was written."""
+
+import io
+from pathlib import Path
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from unrolled.errors import FileFormatError
+from unrolled.format.seal import Sealing, WordSum, check_seal
+
+FOOTER = b"footer" + (6).to_bytes(4, "little") + b"PAR1"
+
+
+def sealed(portions):
+    file = io.BytesIO()
+    sealing = Sealing(file)
+    for portion in [*portions, FOOTER]:
+        sealing.write(portion)
+    sealing.finish()
+    return file.getvalue()
+
+
+@given(st.lists(st.binary(max_size=30)))
+def test_portions_make_no_difference(portions):
+    """Only the bytes count, wherever words are cut; memoryviews are as good as bytes."""
+    whole = b"".join(portions)
+    assert sealed([memoryview(np.frombuffer(portion, np.uint8)) for portion in portions]) == sealed([whole])
+    expected = sum(int.from_bytes(whole[at : at + 8], "little") for at in range(0, len(whole), 8))
+    found = WordSum()
+    for portion in portions:
+        found.update(portion)
+    assert found.digest(b"x") == WordSumOf(expected, len(whole)).digest(b"x")
+
+
+class WordSumOf(WordSum):
+    """A sum that is known."""
+
+    def __init__(self, total, size):
+        super().__init__()
+        self._sum, self.size = total, size
+
+
+@settings(max_examples=50)
+@given(st.binary(max_size=3_000_000 // 1000).map(lambda some: some * 1000))
+def test_a_sealed_file_is_sound(tmp_path_factory, body):
+    """However large; the body and the footer stand in it as they were written, one before and one after the seal."""
+    path = tmp_path_factory.mktemp("seal") / "file"
+    content = sealed([body])
+    path.write_bytes(content)
+    check_seal(path)
+    assert content.startswith(body)
+    assert content.endswith(FOOTER)
+
+
+@pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 40])
+def test_any_flipped_bit_and_any_cut_is_noticed(tmp_path, size):
+    """In the body, the seal, the footer or its length."""
+    path = tmp_path / "file"
+    content = sealed([bytes(range(size))])
+    for bit in range(8 * len(content)):
+        flipped = bytearray(content)
+        flipped[bit // 8] ^= 1 << bit % 8
+        path.write_bytes(flipped)
+        with pytest.raises(FileFormatError, match="not the bytes that were published"):
+            check_seal(path)
+    for end in range(len(content)):
+        path.write_bytes(content[:end])
+        with pytest.raises(FileFormatError):
+            check_seal(path)
+
+
+@pytest.mark.parametrize(
+    "golden", sorted(Path(__file__).parents[2].glob("golden*/*.parquet")), ids=lambda path: path.name
+)
+def test_no_reader_minds_the_seal(tmp_path, golden):
+    """What stands between the last row group and the footer is nobody's: all see what they saw without it."""
+    content = golden.read_bytes()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    path = tmp_path / golden.name
+    with path.open("wb") as file:
+        sealing = Sealing(file)
+        sealing.write(content[:footer])
+        sealing.write(content[footer:])
+        sealing.finish()
+    check_seal(path)
+    assert pq.read_table(path, page_checksum_verification=True).equals(pq.read_table(golden))
+    assert pl.read_parquet(path).equals(pl.read_parquet(golden))
+    found, expected = (duckdb.sql(f"SELECT * FROM '{each}' ORDER BY id").fetchall() for each in (path, golden))
+    assert repr(found) == repr(expected)
+
+
+def test_a_file_without_a_seal_is_told(tmp_path):
+    """Another program wrote it."""
+    path = tmp_path / "file"
+    path.write_bytes(b"PAR1" + bytes(100) + FOOTER)
+    with pytest.raises(FileFormatError, match="another program"):
+        check_seal(path)

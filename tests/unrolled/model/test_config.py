@@ -1,0 +1,168 @@
+"""Configurations of models: the shapes that they fix, and what they refuse."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from support.model_configs import STACKED, model_configs
+
+from unrolled.errors import ModelError
+from unrolled.model.config import ModelConfig, default_embedding_dim
+from unrolled.model.layer import LayerConfig
+from unrolled.model.weights import new_weights
+
+MIXED = ModelConfig(
+    vocab_size=50,
+    max_length=9,
+    embedding_dim=4,
+    layers=(
+        LayerConfig(6, direction="bidirectional", projection=5),
+        LayerConfig(10, residual=True),
+        LayerConfig(7, "gru", "backward"),
+        LayerConfig(3, "gru", reset="before"),
+    ),
+)
+NOT_NUMBERS = [0, -1, 1.5, "8", True, 2**40, float("nan"), [1]]
+
+
+def test_embedding_dim_default():
+    """The fourth root of the vocabulary, rounded down."""
+    assert [default_embedding_dim(size) for size in (1, 15, 16, 10_000, 10_001)] == [1, 1, 2, 10, 10]
+    assert ModelConfig.stacked(10_000, 9, 8, 2).embedding_dim == 10
+
+
+def test_shapes_of_every_kind():
+    """The documented tensors, in the order in which the layers use them."""
+    assert list(MIXED.shapes().items()) == [
+        ("embedding", (51, 4)),
+        ("lstm.0.kernel", (4, 24)),
+        ("lstm.0.recurrent_kernel", (5, 24)),
+        ("lstm.0.bias", (24,)),
+        ("lstm.0.projection", (6, 5)),
+        ("lstm.0.backward.kernel", (4, 24)),
+        ("lstm.0.backward.recurrent_kernel", (5, 24)),
+        ("lstm.0.backward.bias", (24,)),
+        ("lstm.0.backward.projection", (6, 5)),
+        ("lstm.1.kernel", (10, 40)),
+        ("lstm.1.recurrent_kernel", (10, 40)),
+        ("lstm.1.bias", (40,)),
+        ("gru.2.backward.kernel", (10, 21)),
+        ("gru.2.backward.recurrent_kernel", (7, 21)),
+        ("gru.2.backward.bias", (2, 21)),
+        ("gru.3.kernel", (7, 9)),
+        ("gru.3.recurrent_kernel", (3, 9)),
+        ("gru.3.bias", (9,)),
+    ]
+    assert (MIXED.layer_dims, MIXED.input_dims, MIXED.output_dim) == ((10, 10, 7, 3), (4, 10, 10, 7), 3)
+
+
+def test_one_hot_has_no_embedding():
+    """The first kernel has a row for each id."""
+    shapes = replace(STACKED, embedding_dim=None).shapes()
+    assert "embedding" not in shapes
+    assert shapes["lstm.0.kernel"] == (100, 32)
+
+
+def test_layers_for_people():
+    """A line that names every layer's kind."""
+    assert STACKED.describe_layers() == "2 x lstm 8 on an embedding of 3"
+    assert MIXED.describe_layers() == (
+        "bidirectional lstm 6 projected to 5, lstm 10 + its input, backward gru 7, "
+        "gru 3 (reset before) on an embedding of 4"
+    )
+    assert str(LayerConfig(3, "gru", reset="before", gates="hard_sigmoid")) == "gru 3 (reset before, hard sigmoid)"
+    assert str(LayerConfig(3, gates="hard_sigmoid_keras3")) == "lstm 3 (hard sigmoid keras3)"
+
+
+@given(model_configs())
+def test_json_round_trip(config):
+    """Any configuration survives its own JSON, and has weights of its shapes."""
+    assert ModelConfig.from_json(config.to_json()) == config
+    weights = new_weights(config, seed=1)
+    assert {name: array.shape for name, array in weights.items()} == config.shapes()
+    assert all(array.dtype == np.float32 for array in weights.values())
+    assert sum(array.size for array in weights.values()) == config.parameters
+
+
+@pytest.mark.parametrize("name", ["vocab_size", "max_length", "num_lstm_units", "num_lstm_layers", "embedding_dim"])
+@pytest.mark.parametrize("value", NOT_NUMBERS)
+def test_bad_sizes_are_named(name, value):
+    """A size that can't be is refused with its name, what was found, and what is allowed."""
+    sizes = {"vocab_size": 9, "max_length": 9, "num_lstm_units": 9, "num_lstm_layers": 2, "embedding_dim": 9}
+    with pytest.raises(ModelError, match=rf"{name} is .*whole number in 1\.\."):
+        ModelConfig.stacked(**{**sizes, name: value})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        *(({"units": value}, r"units is .*whole number in 1\.\.65536") for value in [*NOT_NUMBERS, None]),
+        *(({"projection": value}, r"projection is .*whole number in 1\.\.65536") for value in NOT_NUMBERS),
+        *(({"kind": value}, "kind is .*lstm, gru") for value in ("LSTM", None, 1, ["lstm"])),
+        *(({"direction": value}, "forward, backward, bidirectional") for value in ("up", None, {})),
+        *(({"residual": value}, "true or false") for value in (None, 1, "true")),
+        ({"kind": "gru", "reset": "during"}, "reset is 'during'; give one of after, before"),
+        *(
+            ({"gates": value}, "gates is .*sigmoid, hard_sigmoid, hard_sigmoid_keras3")
+            for value in ("relu", None, 1, [])
+        ),
+        ({"reset": "after"}, "only a gru has one"),
+        ({"kind": "gru", "projection": 3}, "a gru has none"),
+    ],
+)
+def test_bad_layers_are_refused(change, message):
+    """By the constructor, and from JSON with the layer's number."""
+    with pytest.raises(ModelError, match=message):
+        LayerConfig(**{"units": 8, **change})
+    found = json.loads(STACKED.to_json())
+    found["layers"][1] |= change
+    with pytest.raises(ModelError, match=rf"layers\[1\]: .*{message}"):
+        ModelConfig.from_json(json.dumps(found))
+
+
+def test_residual_widths_must_fit():
+    """An input is added to an output of its own width, and one-hot ids to none."""
+    with pytest.raises(ModelError, match=r"layers\[1\] is residual, its input 8 and its output 16 wide"):
+        replace(STACKED, layers=(LayerConfig(8), LayerConfig(8, direction="bidirectional", residual=True)))
+    with pytest.raises(ModelError, match=r"layers\[0\] is residual, and one-hot ids"):
+        ModelConfig(8, 9, None, (LayerConfig(8, residual=True),))
+
+
+def test_absurd_sizes_are_refused_before_memory_is_taken():
+    """Each size is allowed, and together they would be terabytes; so would a list of a million layers."""
+    with pytest.raises(ModelError, match="parameters"):
+        ModelConfig.stacked(2**31 - 2, 128, 2**16, 64, 2**16)
+    with pytest.raises(ModelError, match="parameters"):
+        ModelConfig(2**31 - 2, 128, None, (LayerConfig(1),))
+    with pytest.raises(ModelError, match=r"it has 65 layers; give 1\.\.64"):
+        ModelConfig(9, 9, 9, (LayerConfig(8),) * 65)
+
+
+@pytest.mark.parametrize("layers", [(), [LayerConfig(8)], None, ("lstm",), 3])
+def test_layers_must_be_layers(layers):
+    """A stack of nothing, or of something else, is none."""
+    with pytest.raises(ModelError, match="layers"):
+        ModelConfig(9, 9, 9, layers)
+
+
+@pytest.mark.parametrize(
+    ("layers", "message"),
+    [
+        (None, "layers is None; give a list"),
+        ([], "layers is .*; give a list of 1..64"),
+        ({}, "give a list"),
+        ([{}] * 1000, "give a list of 1..64"),
+        ([3], r"layers\[0\] is 3, and must be an object"),
+        ([[]], r"layers\[0\] is \[\]"),
+        ([{}], r"layers\[0\] lacks .*'units'"),
+        ([{"units": 3}], r"layers\[0\] lacks"),
+    ],
+)
+def test_hostile_layers(layers, message):
+    """What is no list of layers is refused with what is wrong, and shown no longer than a line."""
+    text = json.dumps({**json.loads(STACKED.to_json()), "layers": layers})
+    with pytest.raises(ModelError, match=message) as caught:
+        ModelConfig.from_json(text)
+    assert len(str(caught.value)) < 400

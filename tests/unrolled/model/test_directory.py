@@ -1,0 +1,262 @@
+"""The model directory: what is written comes back, and nothing else gets in."""
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from support.model_configs import STACKED, STACKED_JSON
+
+from unrolled.errors import ModelError
+from unrolled.model.directory import LayerConfig, new_weights, open_model, save_model
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_model(tmp_path / "model", STACKED, new_weights(STACKED, seed=1), '{"version": "1.0"}')
+
+
+def test_round_trip(model):
+    """What was saved is what opens: configuration, weights bit for bit, tokenizer."""
+    opened = open_model(model.path)
+    assert opened == model
+    assert opened.config == STACKED
+    weights = opened.weights()
+    assert list(weights) == list(STACKED.shapes())
+    for name, array in new_weights(STACKED, seed=1).items():
+        np.testing.assert_array_equal(weights[name], array)
+    assert opened.tokenizer_path.read_text() == '{"version": "1.0"}'
+
+
+def test_files_on_disk_are_the_documented_ones(model):
+    """config.json and the tensors' names, shapes and types are a format that others read."""
+    assert json.loads((model.path / "config.json").read_text()) == STACKED_JSON
+    tensors = load_file(model.path / "model.safetensors")
+    assert {name: (str(a.dtype), a.shape) for name, a in tensors.items()} == {
+        "embedding": ("float32", (101, 3)),
+        "lstm.0.kernel": ("float32", (3, 32)),
+        "lstm.0.recurrent_kernel": ("float32", (8, 32)),
+        "lstm.0.bias": ("float32", (32,)),
+        "lstm.1.kernel": ("float32", (8, 32)),
+        "lstm.1.recurrent_kernel": ("float32", (8, 32)),
+        "lstm.1.bias": ("float32", (32,)),
+    }
+    assert sorted(p.name for p in model.path.iterdir()) == [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+    ]
+
+
+def test_fingerprint_is_the_documented_digest(model):
+    """The fingerprint is SHA-256 over name, NUL, length, NUL, bytes of each file, in this order."""
+    import hashlib  # noqa: PLC0415 (only here)
+
+    digest = hashlib.sha256()
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        content = (model.path / name).read_bytes()
+        digest.update(name.encode() + b"\0" + str(len(content)).encode() + b"\0" + content)
+    assert model.fingerprint == digest.hexdigest()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_fingerprint_covers_every_file(model, name):
+    """A change in any of the three files is another model."""
+    place = model.path / name
+    if name == "model.safetensors":
+        tensors = load_file(place)
+        tensors["lstm.1.bias"][0] += 1
+        save_file(tensors, place)
+    else:
+        place.write_text(place.read_text() + " ")
+    assert open_model(model.path).fingerprint != model.fingerprint
+
+
+def test_tokenizer_is_optional(tmp_path, model):
+    """Where ids come in no tokenizer is needed, and with and without one are two models."""
+    bare = save_model(tmp_path / "bare", STACKED, new_weights(STACKED, seed=1))
+    assert bare.tokenizer_path is None
+    assert bare.fingerprint != model.fingerprint
+
+
+def test_new_weights_follow_keras():
+    """Ranges of the uniform parts, orthogonality of the recurrent part, and the forget gate's bias."""
+    weights = new_weights(STACKED, seed=7)
+    assert 0.04 < np.abs(weights["embedding"]).max() <= 0.05
+    limit = np.sqrt(6 / (3 + 32))
+    assert 0.8 * limit < np.abs(weights["lstm.0.kernel"]).max() <= limit
+    recurrent = weights["lstm.1.recurrent_kernel"]
+    np.testing.assert_allclose(recurrent @ recurrent.T, np.eye(8), atol=1e-6)
+    np.testing.assert_array_equal(weights["lstm.0.bias"], [0] * 8 + [1] * 8 + [0] * 16)
+    assert all(array.dtype == np.float32 for array in weights.values())
+
+
+def test_seed_decides_the_weights():
+    """The same seed gives the same model, another one another."""
+    first, same, other = (new_weights(STACKED, seed)["embedding"] for seed in (1, 1, 2))
+    np.testing.assert_array_equal(first, same)
+    assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "not JSON"),
+        ("{", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("\x80", "not JSON"),
+        ("[]", "must hold an object"),
+        ("{}", "format_version None"),
+        ('{"format_version": 2}', "format_version 2, this program reads 1"),
+        ('{"format_version": true}', "format_version True"),
+        ('{"format_version": 1}', "lacks"),
+        (json.dumps({**json.loads(STACKED.to_json()), "units": 1}), "unknown .'units'"),
+        (STACKED.to_json().replace("100", "1e2"), "vocab_size is 100.0"),
+        (STACKED.to_json().replace("100", "NaN"), "vocab_size is nan"),
+        (STACKED.to_json() + " " * (1 << 20), "over 1,048,576 bytes"),
+    ],
+)
+def test_hostile_config(model, text, message):
+    """A config.json that is not one is refused with what is wrong, and where."""
+    (model.path / "config.json").write_bytes(text.encode("latin-1"))
+    with pytest.raises(ModelError, match=message) as caught:
+        open_model(model.path)
+    assert str(model.path) in str(caught.value)
+
+
+@pytest.mark.parametrize("keep", [0, 4, 8, 100, -1])
+def test_truncated_weights(model, keep):
+    """A model.safetensors cut anywhere does not open."""
+    place = model.path / "model.safetensors"
+    place.write_bytes(place.read_bytes()[:keep])
+    with pytest.raises(ModelError, match="not a whole safetensors file"):
+        open_model(model.path)
+
+
+def test_foreign_weights(model):
+    """Bytes of another format, or a header that claims the moon, are refused."""
+    place = model.path / "model.safetensors"
+    for content in (b"\x89HDF\r\n\x1a\n" + bytes(1000), b"\xff" * 8 + b"{}", bytes(8)):
+        place.write_bytes(content)
+        with pytest.raises(ModelError, match="not a whole safetensors file"):
+            open_model(model.path)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"lstm.1.bias": None}, "lstm.1.bias is missing"),
+        ({"lstm.1.bias": np.zeros(31, np.float32)}, r"F32 \(31,\), the configuration wants F32 \(32,\)"),
+        ({"lstm.1.bias": np.zeros(32, np.float64)}, r"F64 \(32,\)"),
+        ({"lstm.2.bias": np.zeros(32, np.float32)}, "no layer uses: .'lstm.2.bias'"),
+    ],
+)
+def test_tensors_must_fit_the_configuration(model, change, message):
+    """Tensors that are missing, too many, or of another shape or type are named."""
+    place = model.path / "model.safetensors"
+    tensors = {**load_file(place), **change}
+    save_file({name: array for name, array in tensors.items() if array is not None}, place)
+    with pytest.raises(ModelError, match=message):
+        open_model(model.path)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_must_be_finite(model, tmp_path, bad):
+    """NaN and infinity would spread to every output: they are refused on loading and on saving."""
+    place = model.path / "model.safetensors"
+    tensors = load_file(place)
+    tensors["lstm.0.kernel"][1, 1] = bad
+    save_file(tensors, place)
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
+        open_model(model.path).weights()
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
+        save_model(tmp_path / "other", STACKED, tensors)
+    assert not (tmp_path / "other").exists()
+
+
+def test_files_swapped_after_opening(model):
+    """Weights are never read under another model's fingerprint."""
+    tensors = new_weights(STACKED, seed=2)
+    save_file(tensors, model.path / "model.safetensors")
+    with pytest.raises(ModelError, match="changed after"):
+        model.weights()
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_missing_file(model, name):
+    """A missing file is named."""
+    (model.path / name).unlink()
+    with pytest.raises(ModelError, match=name):
+        open_model(model.path)
+
+
+def test_not_a_directory(tmp_path, model):
+    """Neither an absent path, a file, a pipe nor a NUL byte is a model."""
+    with pytest.raises(ModelError, match="does not exist"):
+        open_model(tmp_path / "none")
+    with pytest.raises(ModelError, match="not a directory"):
+        open_model(model.path / "config.json")
+    with pytest.raises(ModelError):
+        open_model("a\0b")
+    (model.path / "config.json").unlink()
+    os.mkfifo(model.path / "config.json")
+    with pytest.raises(ModelError, match=r"no file config\.json"):
+        open_model(model.path)
+
+
+def test_links_are_fine(tmp_path, model):
+    """A model of symbolic links, as model stores keep them, is the same model."""
+    linked = tmp_path / "linked"
+    linked.mkdir()
+    for place in model.path.iterdir():
+        (linked / place.name).symlink_to(place)
+    assert open_model(linked).fingerprint == model.fingerprint
+
+
+def test_saving_again_changes_nothing(model):
+    """The same model may be saved over itself."""
+    again = save_model(model.path, STACKED, new_weights(STACKED, seed=1), '{"version": "1.0"}')
+    assert again.fingerprint == model.fingerprint
+
+
+def test_another_model_is_never_overwritten(model):
+    """Other weights, another tokenizer or other sizes leave the directory as it was."""
+    wider = replace(STACKED, layers=(LayerConfig(9), LayerConfig(8)))
+    for config, seed, tokenizer in ((STACKED, 2, None), (STACKED, 1, "{}"), (wider, 1, None)):
+        with pytest.raises(ModelError, match="holds another"):
+            save_model(model.path, config, new_weights(config, seed), tokenizer)
+    assert open_model(model.path) == model
+
+
+def test_saving_needs_fitting_weights(tmp_path):
+    """Weights of other sizes than the configuration's are refused, and nothing is written."""
+    weights = new_weights(replace(STACKED, layers=(LayerConfig(9), LayerConfig(8))), seed=1)
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel is float32"):
+        save_model(tmp_path / "model", STACKED, weights)
+    assert not (tmp_path / "model").exists()
+
+
+def test_saving_where_nothing_can_be_written(tmp_path):
+    """A path below a file is an error of one sentence."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ModelError, match="can't be written"):
+        save_model(tmp_path / "file" / "model", STACKED, new_weights(STACKED, seed=1))
+
+
+def test_a_tokenizer_may_be_there_first(tmp_path):
+    """A directory that holds only the user's tokenizer becomes a model that has it."""
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert save_model(tmp_path, STACKED, new_weights(STACKED, seed=1)).tokenizer_path is not None
+
+
+def test_reading_is_light():
+    """The module loads neither TensorFlow nor safetensors before a model is opened."""
+    code = (
+        "import sys, unrolled.model.directory as m; "
+        "sys.exit(any(n in sys.modules for n in ('tensorflow', 'safetensors')))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)

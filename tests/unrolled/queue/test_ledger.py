@@ -1,0 +1,693 @@
+"""The ledger on a real server: alone, in parallel, and against a plain model of it."""
+
+import json
+import threading
+import uuid
+from dataclasses import dataclass
+
+import pytest
+import redis
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from producer.local.broker import EmbeddedBroker
+from unrolled.queue.broker_url import client_url
+from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Claim, Counts, Ledger
+from unrolled.queue.messages import member_of, queue_name
+
+MODEL, OTHER_MODEL = "ab" * 32, "cd" * 32
+JOB, OTHER_JOB = "0" * 16, "f" * 16
+SHARDS = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(4)]
+A, B, C, _ = SHARDS
+LEASE = 30.0
+
+
+@pytest.fixture(scope="module")
+def client():
+    """A client of a server for this whole file; each test has a namespace of its own."""
+    with EmbeddedBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
+        found.config_set("appendfsync", "no")  # nothing here kills it
+        yield found
+
+
+@pytest.fixture
+def ledger(client):
+    return Ledger(client, f"n{uuid.uuid4().hex[:8]}", MODEL, LEASE)
+
+
+def keys_of(ledger):
+    """The keys under the ledger's namespace: name without the prefix → type."""
+    prefix = f"{ledger._namespace}:"
+    return {
+        key.decode().removeprefix(prefix): ledger.client.type(key).decode()
+        for key in ledger.client.scan_iter(f"{prefix}*", count=1000)
+    }
+
+
+def key(ledger, name):
+    return f"{ledger._namespace}:{MODEL[:12]}:{name}"
+
+
+def let_pass(ledger, seconds, *, swept=True):
+    """Make everything in the ledger so many seconds older, which is what waiting would do.
+
+    With `swept`, as if workers had swept all the while.
+    """
+    for name in ("ledger", "leases"):
+        for member, score in ledger.client.zrange(key(ledger, name), 0, -1, withscores=True):
+            ledger.client.zadd(key(ledger, name), {member: score - seconds})
+    for name in ("watermark",) if swept else ("watermark", "swept"):
+        if (value := ledger.client.get(key(ledger, name))) is not None:
+            ledger.client.set(key(ledger, name), float(value) - seconds)
+
+
+def submit(ledger, *members, tokens=10):
+    for member in members:
+        assert ledger.submit(member, tokens, JOB, "/out")
+
+
+def push(ledger, *members):
+    """Put messages into the model's queue; that there are some is all the ledger looks at."""
+    ledger.client.lpush(f"{ledger._namespace}:{queue_name(MODEL)}", *members)
+
+
+def test_submit_once(ledger):
+    """A shard that is entered again stays as it was, with its tokens counted once."""
+    assert ledger.submit(A, 10, JOB, "/out")
+    assert not ledger.submit(A, 99, JOB, "/elsewhere")
+    assert ledger.counts() == Counts(shards=1, running=0, tokens=10)
+    assert ledger.job_directory(JOB) == "/out"
+
+
+def test_claim(ledger):
+    """A shard is taken by one; others learn that it is held, and later that it is gone."""
+    submit(ledger, A)
+    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=0)
+    assert ledger.claim(A, "two") == Claim("held")
+    assert ledger.claim(A, "one") == Claim("mine", tokens=10, died=0), "the first reply may have been lost"
+    assert ledger.counts().running == 1
+    assert ledger.remove(A)
+    assert not ledger.remove(A)
+    assert ledger.claim(A, "two") == Claim("gone")
+
+
+def test_renewed_before_its_claim(ledger):
+    """A shard that a renewal took before the claim came is claimed like any other, and its start leaves its trace."""
+    submit(ledger, A)
+    assert ledger.renew([A], "one") == []
+    assert ledger.claim(A, "two") == Claim("held")
+    assert ledger.claim(A, "one") == Claim("mine", tokens=10, died=0)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+
+
+def test_claim_by_many(ledger):
+    """Of twenty that reach for a shard at once, one gets it."""
+    submit(ledger, A)
+    states = []
+    threads = [
+        threading.Thread(target=lambda name=name: states.append(ledger.claim(A, str(name)).state)) for name in range(20)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(states) == ["held"] * 19 + ["taken"]
+
+
+def test_remove_leaves_no_trace(ledger):
+    """Once every shard is out and the job forgotten, nothing of them is left in any key."""
+    submit(ledger, A, B)
+    ledger.claim(A, "one")
+    ledger.give_back(A, "one", "first")
+    ledger.claim(A, "one")
+    let_pass(ledger, LEASE + 1)
+    ledger.sweep()
+    ledger.claim(A, "two")
+    ledger.start_alone(A)
+    ledger.mark_entered(JOB, ledger.server_run())
+    assert ledger.remove(A)
+    assert ledger.remove(B)
+    assert ledger.counts() == Counts(0, 0, 0)
+    assert ledger.client.hgetall(key(ledger, "tokens")) == {b"total": b"0"}
+    ledger.forget(JOB)
+    model = MODEL[:12]
+    assert set(keys_of(ledger)) == {f"{model}:tokens", f"{model}:watermark", f"{model}:swept", "models"}
+
+
+def test_late_traces(ledger):
+    """What a slow worker still does for a shard that another has finished leaves no trace of it either."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    ledger.remove(A)
+    before = keys_of(ledger)
+    assert ledger.start_alone(A) == 0
+    assert ledger.renew([A], "one") == [A]
+    assert not ledger.give_back(A, "one", "alone")
+    assert keys_of(ledger) == before
+
+
+def test_lease_runs_out(ledger):
+    """A shard of a silent worker is given again exactly once, and is a suspect from then on."""
+    submit(ledger, A, B)
+    ledger.claim(A, "one")
+    ledger.claim(B, "two")
+    assert ledger.sweep() == []
+    let_pass(ledger, LEASE - 1)
+    assert ledger.sweep() == []
+    ledger.renew([B], "two")
+    let_pass(ledger, 2)
+    assert ledger.sweep() == [A]
+    assert ledger.sweep() == []
+    assert ledger.claim(A, "three") == Claim("taken", tokens=10, died=1)
+    let_pass(ledger, LEASE + 1)
+    ledger.renew([B], "two")
+    assert ledger.claim(A, "four") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "four") == Claim("mine", tokens=10, died=1)
+
+
+def test_renew(ledger):
+    """A lease is kept as long as its worker lives, and told to be lost once another has it."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    for _ in range(5):
+        let_pass(ledger, LEASE - 1)
+        assert ledger.renew([A], "one") == []
+        assert ledger.sweep() == []
+    let_pass(ledger, LEASE + 1)
+    ledger.claim(A, "two")
+    assert ledger.renew([A], "one") == [A]
+    assert ledger.renew([], "one") == []
+
+
+def test_renew_takes_again(ledger):
+    """After a sweep by mistake, or an emptied server, who still works on a shard takes it again."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    let_pass(ledger, LEASE + 1)
+    assert ledger.sweep() == [A]
+    assert ledger.renew([A], "one") == []
+    assert ledger.claim(A, "two") == Claim("held")
+    for name in keys_of(ledger):
+        ledger.client.delete(f"{ledger._namespace}:{name}")
+    assert ledger.renew([A], "one") == [A]
+    submit(ledger, A)
+    assert ledger.renew([A], "one") == []
+    assert ledger.claim(A, "two") == Claim("held")
+
+
+def test_give_back(ledger):
+    """A shard that is given back is free at once, for no fault of its own."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    assert not ledger.give_back(A, "two", "first")
+    assert ledger.give_back(A, "one", "first")
+    assert not ledger.give_back(A, "one", "first")
+    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=0)
+
+
+def test_renew_after_give_back(ledger):
+    """A renewal that comes too late for a shard given back doesn't take it again, for nobody works on it."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    ledger.give_back(A, "one", "first")
+    assert ledger.renew([A], "one") == [A]
+    assert ledger.claim(A, "two").state == "taken"
+
+
+def test_give_back_after_sweep(ledger):
+    """A shard given back after its lease was swept, and before anybody took it, is blameless as well."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    let_pass(ledger, LEASE + 1)
+    assert ledger.sweep() == [A]
+    assert ledger.give_back(A, "one", "first")
+    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=0)
+
+
+def test_taken_again_by_the_same(ledger):
+    """A worker that takes a shard again after its lease ran out hasn't died of it; once one died alone, all beware."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=0)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+    ledger.start_alone(A)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=1)
+
+
+def test_suspect_given_back(ledger):
+    """A suspect stays one when it is given back before its start; its lonely starts are counted alone."""
+    submit(ledger, A)
+    ledger.claim(A, "one")
+    let_pass(ledger, LEASE + 1)
+    assert ledger.claim(A, "two").died == 1
+    assert ledger.give_back(A, "two", "none")
+    assert ledger.claim(A, "three").died == 1
+    assert ledger.start_alone(A) == 1
+    assert ledger.give_back(A, "three", "alone")
+    assert ledger.claim(A, "three").died == 1
+    assert ledger.start_alone(A) == 1
+
+
+def test_lonely_starts(ledger):
+    """Starts alone are counted once for each worker: who starts twice, or asks twice, hasn't died of it."""
+    submit(ledger, A)
+    for starts, worker in enumerate(("one", "two", "three"), 1):
+        ledger.claim(A, worker)
+        assert ledger.start_alone(A) == starts
+        assert ledger.start_alone(A) == starts
+        let_pass(ledger, LEASE + 1)
+        ledger.claim(A, worker)
+        assert ledger.start_alone(A) == starts
+        let_pass(ledger, LEASE + 1)
+
+
+def test_lost_message(ledger):
+    """A message that vanished is noticed once one sent after it is taken up, or the queue is empty."""
+    submit(ledger, A)
+    let_pass(ledger, 10)
+    submit(ledger, B, C)
+    push(ledger, A, B, C)
+    let_pass(ledger, 1000)
+    assert ledger.sweep() == []
+    ledger.claim(B, "one")
+    assert ledger.sweep() == [A]
+    assert ledger.sweep() == []
+    ledger.client.delete(f"{ledger._namespace}:{queue_name(MODEL)}")
+    ledger.renew([B], "one")
+    assert ledger.sweep() == [C]
+
+
+@pytest.mark.parametrize(("seconds", "lost"), [(0.5, []), (1.5, [A])])
+def test_messages_that_overtook(ledger, seconds, lost):
+    """Two producers' messages may swap places; a second is allowed for that."""
+    submit(ledger, A)
+    let_pass(ledger, seconds)
+    submit(ledger, B)
+    push(ledger, A)
+    ledger.claim(B, "one")
+    let_pass(ledger, LEASE + 1)
+    ledger.renew([B], "one")
+    assert ledger.sweep() == lost
+
+
+def test_fresh_message(ledger):
+    """A message younger than a lease is never taken for lost: it may be on its way."""
+    submit(ledger, A)
+    let_pass(ledger, LEASE - 1)
+    assert ledger.sweep() == []
+    let_pass(ledger, 2)
+    assert ledger.sweep() == [A]
+
+
+def test_old_message_of_a_shard_sent_again(ledger):
+    """An old message that turns up after its shard was sent again says nothing of those sent in between."""
+    submit(ledger, A)
+    ledger.claim(A, "killed")
+    let_pass(ledger, 10)
+    submit(ledger, B, C)
+    push(ledger, B, C)
+    let_pass(ledger, LEASE)
+    assert ledger.sweep() == [A]
+    push(ledger, A)
+    let_pass(ledger, LEASE + 1)
+    ledger.claim(A, "by the message that the killed worker had")
+    assert ledger.sweep() == [], "B and C are in the queue; sending all of it again feeds on itself"
+
+
+def test_two_sweepers(ledger):
+    """However many sweep at once, each shard is sent again by one of them."""
+    members = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(500)]
+    for member in members:
+        ledger.submit(member, 1, JOB, "/out")
+    for member in members[::2]:
+        ledger.claim(member, "dead")
+    let_pass(ledger, LEASE + 1)
+    found = []
+    sweepers = [threading.Thread(target=lambda: found.extend(ledger.sweep())) for _ in range(4)]
+    for thread in sweepers:
+        thread.start()
+    for thread in sweepers:
+        thread.join()
+    assert sorted(found) == members
+
+
+def test_sweep_after_silence(ledger):
+    """When nobody could sweep for a while, holders get the time to renew before they lose their leases."""
+    submit(ledger, A, B)
+    ledger.claim(A, "alive")
+    ledger.claim(B, "dead")
+    assert ledger.sweep() == []
+    let_pass(ledger, LEASE + SILENCE_SECONDS + 1, swept=False)
+    assert ledger.sweep() == []
+    ledger.renew([A], "alive")
+    assert ledger.sweep() == []
+    let_pass(ledger, RENEWAL_SECONDS, swept=False)
+    assert ledger.sweep() == [B]
+
+
+def test_clock_set_back(ledger):
+    """When the server's clock is set back, by a failover say, sweeping goes on, and dead workers' leases run out."""
+    submit(ledger, A, B, C)
+    ledger.claim(A, "dead")
+    ledger.claim(B, "alive")
+    ledger.sweep()
+    push(ledger, C)
+    let_pass(ledger, -3600, swept=False)
+    assert ledger.sweep() == [], "everything is an hour ahead now"
+    assert ledger.sweep() == []
+    let_pass(ledger, LEASE + 1, swept=False)
+    ledger.renew([B], "alive")
+    assert ledger.sweep() == [], "a silence, and time to renew"
+    let_pass(ledger, RENEWAL_SECONDS, swept=False)
+    assert ledger.sweep() == [A]
+    submit(ledger, SHARDS[3])
+    push(ledger, SHARDS[3])
+    let_pass(ledger, LEASE + 1)
+    ledger.renew([B], "alive")
+    assert ledger.sweep() == [], "C and the last are in the queue"
+    let_pass(ledger, 2)
+    ledger.claim(SHARDS[3], "one")
+    assert ledger.sweep() == [C], "what was sent before one that was taken up isn't in the queue"
+
+
+@pytest.mark.parametrize("member", ["../../etc/passwd", "total", "a/b/c", f"{JOB}/x", "", b"\xff\xfe", "[" * 10_000])
+def test_hostile_members(ledger, member):
+    """What is no shard is thrown out of the ledger, and keeps no shard from being sent again."""
+    ledger.client.zadd(key(ledger, "ledger"), {member: 1})
+    ledger.client.zadd(key(ledger, "leases"), {member: 1})
+    submit(ledger, A)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.sweep() == [A]
+    assert ledger.counts() == Counts(1, 0, 10)
+    assert ledger.members(JOB) == ({A.partition("/")[2]}, set())
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"",
+        b"\xff",
+        b"[]",
+        b"null",
+        b'"until"',
+        b'{"until": 1e999, "model": "m"}',
+        b'{"until": NaN, "model": "m"}',
+        b'{"until": "soon", "model": "m"}',
+        b'{"until": 1e300, "model": "m"}',
+        b'{"until": 99999999999, "model": 3}',
+        b"[" * 100_000,
+        b"9" * 5000,
+    ],
+)
+def test_hostile_heartbeats(ledger, raw):
+    """What is no heartbeat is struck off; the workers beside it are still told of."""
+    ledger.beat("well", {"engine": "fused"})
+    ledger.client.hset(f"{ledger._namespace}:workers", "hostile", raw)
+    ledger.client.hset(f"{ledger._namespace}:workers", b"\xfe", raw)
+    assert list(ledger.workers()) == ["well"]
+    assert ledger.client.hlen(f"{ledger._namespace}:workers") == 1
+
+
+def test_heartbeats(ledger):
+    """A worker is listed with its facts until it leaves, or is silent for a few leases."""
+    ledger.beat("one", {"engine": "fused"})
+    ledger.beat("two", {})
+    facts = ledger.workers()["one"]
+    assert (facts["engine"], facts["model"]) == ("fused", MODEL)
+    ledger.leave("two")
+    assert set(ledger.workers()) == {"one"}
+    old = json.dumps({**facts, "until": facts["until"] - 3 * LEASE})
+    ledger.client.hset(f"{ledger._namespace}:workers", "one", old)
+    assert ledger.workers() == {}
+
+
+@pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b'{"directory": 3}', b"{}", b"[" * 100_000])
+def test_hostile_registration(ledger, raw):
+    """A registration that is none reads as none."""
+    ledger.client.hset(key(ledger, "jobs"), JOB, raw)
+    assert ledger.job_directory(JOB) is None
+
+
+def test_models_and_namespaces_apart(client, ledger):
+    """Two models, and two namespaces, share a server and never meet; one is told that another waits."""
+    other_model = Ledger(client, ledger._namespace, OTHER_MODEL, LEASE)
+    other_space = Ledger(client, f"{ledger._namespace}-2", MODEL, LEASE)
+    submit(ledger, A)
+    for other in (other_model, other_space):
+        assert other.claim(A, "one") == Claim("gone")
+        assert other.counts() == Counts(0, 0, 0)
+        assert not other.remove(A)
+        assert other.members(JOB) == (set(), set())
+    submit(other_model, A, tokens=7)
+    submit(other_space, A, tokens=8)
+    assert [each.counts().tokens for each in (ledger, other_model, other_space)] == [10, 7, 8]
+    assert ledger.other_models() == {OTHER_MODEL}
+    assert other_space.other_models() == set()
+    client.sadd(f"{ledger._namespace}:models", b"\xff\xff")
+    assert ledger.other_models() == {OTHER_MODEL}
+
+
+def test_members_of_a_job(ledger):
+    """A job's shards are told apart from another job's."""
+    submit(ledger, A, B)
+    other = member_of(OTHER_JOB, "000000-0123456789ab")
+    ledger.submit(other, 1, OTHER_JOB, "/other")
+    ledger.claim(A, "one")
+    ledger.claim(other, "one")
+    assert ledger.members(JOB) == ({"000000-0123456789ab", "000001-0123456789ab"}, {"000000-0123456789ab"})
+
+
+def test_known_jobs(ledger):
+    """A job is known once it is registered and all that waits of it was entered in this run of the server."""
+    assert not ledger.knows(JOB)
+    ledger.mark_entered(JOB, ledger.server_run())
+    assert not ledger.knows(JOB), "not registered: a server that was emptied meanwhile isn't trusted"
+    submit(ledger, A)
+    assert not ledger.knows(JOB)
+    ledger.mark_entered(JOB, "an earlier run")
+    assert not ledger.knows(JOB)
+    ledger.mark_entered(JOB, ledger.server_run())
+    assert ledger.knows(JOB)
+    ledger.forget(JOB)
+    assert not ledger.knows(JOB)
+    assert ledger.job_directory(JOB) is None
+
+
+def test_full_memory(ledger):
+    """On a server without any memory left nothing is entered, but what is finished leaves all the same."""
+    submit(ledger, A, B)
+    ledger.claim(A, "one")
+    ledger.client.config_set("maxmemory", "1mb")
+    try:
+        with pytest.raises(redis.OutOfMemoryError):
+            ledger.submit(C, 1, JOB, "/out")
+        assert ledger.remove(A)
+        assert ledger.counts() == Counts(1, 0, 10)
+    finally:
+        ledger.client.config_set("maxmemory", "0")
+
+
+@dataclass
+class Shard:
+    """What the plain model knows of one shard; times are counted in steps that are longer than a lease."""
+
+    sent: int
+    holder: str | None = None
+    taken: int = 0
+    started: str = ""
+    lonely: int = 0
+    last_lonely: str = ""
+    resent: bool = False
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Producers, workers that die and sweepers, on the server and in the model, with a real queue between.
+
+    A message is popped and taken up, or lost with the worker that popped it; or it turns up again at the head
+    of the queue, as the transport's own recovery does.
+    """
+
+    client: redis.Redis
+    workers = st.sampled_from(["one", "two", "three"])
+    shards = st.sampled_from(SHARDS)
+
+    def __init__(self):
+        super().__init__()
+        self.ledger = Ledger(self.client, f"m{uuid.uuid4().hex[:8]}", MODEL, LEASE)
+        self.model: dict[str, Shard] = {}
+        self.now = 0
+        self.watermark = -1
+        self.queue: list[tuple[str, bool]] = []  # (member, whether it was restored), the oldest first
+        self.popped: list[str] = []
+
+    def teardown(self):
+        for name in keys_of(self.ledger):
+            self.client.delete(f"{self.ledger._namespace}:{name}")
+
+    def send(self, member):
+        self.queue.append((member, False))
+        push(self.ledger, member)
+
+    @rule(member=shards)
+    def submit(self, member):
+        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+        if member not in self.model:
+            self.model[member] = Shard(self.now)
+            self.send(member)
+
+    @rule(member=shards)
+    def submit_without_message(self, member):
+        """The producer dies between the two."""
+        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+        self.model.setdefault(member, Shard(self.now))
+
+    @precondition(lambda self: self.queue)
+    @rule(worker=workers)
+    def take(self, worker):
+        member = self.pop()
+        shard = self.model.get(member)
+        claim = self.ledger.claim(member, worker)
+        if shard is None:
+            assert claim == Claim("gone")
+        else:
+            died = int(shard.started not in ("", worker) or shard.lonely > 0)
+            held = shard.holder and shard.taken == self.now
+            if held and shard.holder != worker:
+                assert claim == Claim("held")
+                return
+            assert claim == Claim("mine" if held else "taken", SHARDS.index(member) + 1, died)
+            shard.holder, shard.taken = worker, self.now
+            shard.started = shard.started or worker
+            if not shard.resent:
+                self.watermark = max(self.watermark, shard.sent)
+
+    @precondition(lambda self: self.queue)
+    @rule()
+    def pop_and_die(self):
+        self.popped.append(self.pop())
+
+    @precondition(lambda self: self.popped)
+    @rule()
+    def restore(self):
+        member = self.popped.pop(0)
+        self.queue.insert(0, (member, True))
+        self.client.rpush(f"{self.ledger._namespace}:{queue_name(MODEL)}", member)
+
+    @rule()
+    def time_passes(self):
+        let_pass(self.ledger, 2 * LEASE)
+        self.now += 1
+
+    @rule(member=shards, worker=workers)
+    def renew(self, member, worker):
+        shard = self.model.get(member)
+        kept = shard is not None and shard.holder in (worker, None)
+        assert self.ledger.renew([member], worker) == ([] if kept else [member])
+        if kept:
+            shard.holder, shard.taken = worker, self.now
+
+    @rule(member=shards, worker=workers)
+    def start_alone(self, member, worker):
+        shard = self.model.get(member)
+        if shard is None or shard.holder != worker:
+            return
+        if shard.last_lonely != worker:
+            shard.lonely, shard.last_lonely = shard.lonely + 1, worker
+        assert self.ledger.start_alone(member) == shard.lonely
+
+    @rule(member=shards, worker=workers, start=st.sampled_from(["first", "alone", "none"]))
+    def give_back(self, member, worker, start):
+        shard = self.model.get(member)
+        mine = shard is not None and shard.holder in (worker, None)
+        assert self.ledger.give_back(member, worker, start) is mine
+        if mine:
+            shard.holder, shard.sent, shard.resent = "", self.now, True
+            if start == "alone":
+                shard.lonely, shard.last_lonely = max(0, shard.lonely - 1), ""
+            elif start == "first":
+                shard.started = ""
+            self.send(member)
+
+    @rule(member=shards)
+    def remove(self, member):
+        assert self.ledger.remove(member) is (self.model.pop(member, None) is not None)
+
+    @rule()
+    def sweep(self):
+        again = set(self.ledger.sweep())
+        expired = {m for m, s in self.model.items() if s.holder and s.taken < self.now}
+        lost = {
+            member
+            for member, shard in self.model.items()
+            if not shard.holder and shard.sent < self.now and (not self.queue or shard.sent < self.watermark)
+        }
+        assert again == expired | lost
+        sent = {member for member, restored in self.queue if not restored}
+        assert not lost & sent, "its message is still in the queue"
+        for member in again:
+            shard = self.model[member]
+            if member in expired:
+                shard.holder = None
+            shard.sent, shard.resent = self.now, True
+            self.send(member)
+
+    @invariant()
+    def nothing_drifts(self):
+        tokens = sum(SHARDS.index(member) + 1 for member in self.model)
+        running = sum(1 for shard in self.model.values() if shard.holder)
+        assert self.ledger.counts() == Counts(len(self.model), running, tokens)
+
+    def pop(self):
+        raw = self.client.rpop(f"{self.ledger._namespace}:{queue_name(MODEL)}")
+        member, _ = self.queue.pop(0)
+        assert raw.decode() == member
+        return member
+
+
+def test_against_a_model(client):
+    """Whatever producers, workers and sweepers do, in any order, the ledger is what a plain model says."""
+    machine = type("Machine", (LedgerMachine,), {"client": client})
+    run_state_machine_as_test(
+        machine,
+        settings=settings(
+            max_examples=60, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )
+
+
+def test_nothing_is_lost_for_good(client):
+    """After any of that, a sweeper and a worker that live bring every shard to its end."""
+
+    class Machine(LedgerMachine):
+        def teardown(self):
+            for _ in range(20):
+                if not self.model:
+                    break
+                while self.queue:
+                    self.take("alive")
+                for member, shard in list(self.model.items()):
+                    if shard.holder == "alive":
+                        self.remove(member)
+                self.time_passes()
+                self.sweep()
+            assert not self.model
+            super().teardown()
+
+    Machine.client = client
+    run_state_machine_as_test(
+        Machine,
+        settings=settings(
+            max_examples=30, stateful_step_count=30, deadline=None, suppress_health_check=list(HealthCheck)
+        ),
+    )

@@ -1,0 +1,393 @@
+"""Reading what a job published."""
+
+import itertools
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.columns import plain
+from support.ragged_rows import info_of, ragged
+
+import unrolled
+from unrolled.errors import FileFormatError, TransientError
+from unrolled.format.schema import Columns, VectorColumn
+from unrolled.job.shard_id import part_name
+from unrolled.store.publish import publish
+from worker.parquet import shard_file
+
+UNITS = 3
+ROWS = [[1, 0, 2], [], [0, 0], [3, 1, 2, 0], [5], [0, 1], [2, 2], [4]]
+
+token_lists = st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=1, max_size=12)
+
+
+def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 32, first=0, **options):
+    """Publish rows as a shard of their own; outputs differ from vector to vector and have both signs."""
+    tokens = ragged(lists)
+    real = int((tokens.values != 0).sum())
+    outputs = np.random.default_rng(index).uniform(-1, 1, (real, units)).astype(np.float32)
+    info = info_of(tokens, index=index, fingerprint=fingerprint)
+    ids = [f"row#{first + number}" for number in range(len(lists))]
+    path = publish(
+        directory,
+        part_name(info.shard),
+        lambda file: shard_file.encode(file, info, ids, tokens, [outputs], plain(units, **options)),
+    )
+    return path, outputs
+
+
+def vectors_of(lists, outputs):
+    """Each row's own part of the flat outputs."""
+    ends = np.cumsum([sum(token != 0 for token in row) for row in lists])
+    return np.split(outputs, ends[:-1])
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A job's directory with two files and what else lies in one."""
+    publish_rows(tmp_path, ROWS, index=0, first=0)
+    publish_rows(tmp_path, ROWS, index=1, first=len(ROWS))
+    (tmp_path / "job.json").write_text("{}")
+    for hidden in ("_quarantine", ".parquet", "_dead.parquet"):
+        (tmp_path / hidden).mkdir()
+    (tmp_path / ".part-x.parquet").write_text("half")
+    return tmp_path
+
+
+@settings(deadline=None)  # a shared disk takes its time
+@given(lists=token_lists, with_tokens=st.booleans(), group_bytes=st.sampled_from([1, 300, 1 << 20]))
+def test_rows_come_back(tmp_path_factory, lists, with_tokens, group_bytes):
+    """Every row as it was written, however the file is cut into row groups."""
+    directory = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
+        _, outputs = publish_rows(directory, lists, with_tokens=with_tokens)
+    dataset = unrolled.open(directory)
+    assert len(dataset) == len(lists)
+    for row, tokens, vectors in zip(dataset, lists, vectors_of(lists, outputs), strict=True):
+        assert row.length == len(vectors)
+        np.testing.assert_array_equal(row.mask, np.array(tokens, int) != 0)
+        np.testing.assert_array_equal(row.outputs, vectors)
+        assert row.tokens is None if not with_tokens else row.tokens.tolist() == tokens
+
+
+def test_a_directory_is_read_in_the_order_of_shards(tmp_path):
+    """Seven digits come after six, and nothing but *.parquet is looked at."""
+    for place, index in enumerate([7, 999_999, 1_000_000]):
+        publish_rows(tmp_path, [[1]], index=index, first=place)
+    assert [row.id for row in unrolled.open(tmp_path)] == ["row#0", "row#1", "row#2"]
+
+
+def test_what_a_dataset_tells(out):
+    """Counts, width and model come from the footers."""
+    dataset = unrolled.open(str(out))
+    assert (len(dataset), dataset.tokens, dataset.units) == (16, 20, UNITS)
+    assert dataset.model_fingerprint == "ab" * 32
+    assert [path.name[:11] for path in dataset.files] == ["part-000000", "part-000001"]
+    assert repr(dataset) == "<16 rows, 20 tokens, 3 units in 2 files>"
+    assert [row.id for row in dataset] == [f"row#{number}" for number in range(16)]
+
+
+def test_files_are_read_in_the_order_given(out):
+    """A list of files, or one file, is taken as it is."""
+    first, second = sorted(out.glob("part-*"))
+    assert [row.id for row in unrolled.open([second, first])][:1] == ["row#8"]
+    assert len(unrolled.open(second)) == 8
+
+
+@settings(deadline=None)  # a shared disk takes its time
+@given(
+    lists=token_lists,
+    max_rows=st.none() | st.integers(1, 5),
+    max_tokens=st.none() | st.integers(1, 9),
+    group_bytes=st.sampled_from([200, 1 << 20]),
+)
+def test_batches_keep_within_their_limits(tmp_path_factory, lists, max_rows, max_tokens, group_bytes):
+    """No row is lost between batches, only a long row breaks the limit, and the arrays fit together."""
+    directory = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
+        _, outputs = publish_rows(directory, lists, with_tokens=True)
+    batches = list(unrolled.open(directory).batches(max_rows=max_rows, max_tokens=max_tokens))
+    assert list(itertools.chain.from_iterable(batch.ids for batch in batches)) == [
+        f"row#{number}" for number in range(len(lists))
+    ]
+    np.testing.assert_array_equal(np.concatenate([batch.values for batch in batches]), outputs)
+    for batch in batches:
+        assert max_rows is None or len(batch) <= max_rows
+        assert max_tokens is None or len(batch.values) <= max_tokens or len(batch) == 1
+        assert batch.offsets[0] == batch.mask_offsets[0] == 0
+        np.testing.assert_array_equal(np.diff(batch.offsets), batch.lengths)
+        np.testing.assert_array_equal(batch.tokens != 0, batch.mask_values)
+        assert batch.offsets[-1] == len(batch.values) == batch.mask_values.sum()
+
+
+def test_batches_are_as_large_as_allowed(out):
+    """Limits are met, not only kept."""
+    dataset = unrolled.open(out)
+    assert [len(batch) for batch in dataset.batches()] == [8, 8]
+    assert [len(batch) for batch in dataset.batches(max_rows=3)] == [3, 3, 2, 3, 3, 2]
+    # The rows' lengths are 2, 0, 0, 3, 1, 1, 2, 1 in each file.
+    assert [len(batch) for batch in dataset.batches(max_tokens=5)] == [4, 4, 4, 4]
+    assert [len(batch) for batch in dataset.batches(max_tokens=2)] == [3, 1, 2, 1, 1, 3, 1, 2, 1, 1]
+
+
+def test_batches_share_memory(out):
+    """Batches of one row group are views of one block, read-only since Arrow owns it."""
+    batches = list(unrolled.open(out).batches(max_rows=4))
+    first, second = batches[:2]
+    step = second.values.ctypes.data - first.values.ctypes.data
+    assert step == first.values.nbytes
+    assert not first.values.flags.owndata
+    assert not first.values.flags.writeable
+    row = next(first.rows())
+    assert np.shares_memory(row.outputs, first.values)
+
+
+@pytest.mark.parametrize("limits", [{"max_rows": 0}, {"max_tokens": -1}])
+def test_impossible_limits_are_refused_at_once(out, limits):
+    """Before the first batch is asked for."""
+    with pytest.raises(ValueError, match="at least 1"):
+        unrolled.open(out).batches(**limits)
+
+
+def test_padded_pair(tmp_path):
+    """Vectors stand at the set bits of the mask, zeros elsewhere; time is the longest row's as it came in."""
+    _, outputs = publish_rows(tmp_path, ROWS)
+    padded, masks = unrolled.to_padded(next(unrolled.open(tmp_path).batches()))
+    assert padded.shape == (8, 4, UNITS)
+    assert padded.dtype == np.float32
+    assert masks.dtype == np.bool_
+    expected = np.zeros((8, 4), bool)
+    for row, tokens in enumerate(ROWS):
+        expected[row, : len(tokens)] = np.array(tokens, int) != 0
+    np.testing.assert_array_equal(masks, expected)
+    np.testing.assert_array_equal(padded[masks], outputs)
+    assert not padded[~masks].any()
+
+
+@settings(deadline=None)  # a shared disk takes its time
+@given(lists=token_lists, how=st.sampled_from(["mean", "max", "last", "first"]))
+def test_pooled_vectors(tmp_path_factory, lists, how):
+    """The definition row by row; rows without real tokens give zeros."""
+    directory = tmp_path_factory.mktemp("out")
+    _, outputs = publish_rows(directory, lists)
+    ids, vectors = unrolled.open(directory).pooled(how)
+    assert ids == [f"row#{number}" for number in range(len(lists))]
+    assert vectors.shape == (len(lists), UNITS)
+    assert vectors.dtype == np.float32
+    define = {
+        "mean": lambda part: part.mean(axis=0, dtype=np.float64).astype(np.float32),
+        "max": lambda part: part.max(axis=0),
+        "last": lambda part: part[-1],
+        "first": lambda part: part[0],
+    }[how]
+    for pooled, part in zip(vectors, vectors_of(lists, outputs), strict=True):
+        expected = define(part) if len(part) else np.zeros(UNITS, np.float32)
+        np.testing.assert_allclose(pooled, expected, rtol=0, atol=1e-7)
+
+
+def test_a_row_is_pooled_alike_in_any_company(out):
+    """Its vector depends on the row alone, to the last bit."""
+    _, together = unrolled.open(out).pooled("mean")
+    alone = np.concatenate([unrolled.pooled(b, "mean") for b in unrolled.open(out).batches(max_rows=1)])
+    np.testing.assert_array_equal(together, alone)
+
+
+POOLED = Columns((VectorColumn("mean", 2), VectorColumn("max", 2)), "float16")
+LAYERS = Columns((VectorColumn("outputs_0", 2), VectorColumn("mean_0", 2), VectorColumn("outputs_1", UNITS)))
+
+
+def publish_columns(directory, lists, columns):
+    """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly."""
+    tokens = ragged(lists)
+    real = int((tokens.values != 0).sum())
+    arrays = [
+        np.random.default_rng(number)
+        .integers(-99, 99, (real if column.per_token else len(lists), column.width))
+        .astype(np.float32)
+        for number, column in enumerate(columns.vectors)
+    ]
+    info = info_of(tokens)
+    ids = [f"row#{number}" for number in range(len(lists))]
+    publish(directory, part_name(info.shard), lambda file: shard_file.encode(file, info, ids, tokens, arrays, columns))
+    return dict(zip(columns.names, arrays, strict=True))
+
+
+@settings(deadline=None)  # a shared disk takes its time
+@given(
+    lists=token_lists,
+    columns=st.sampled_from([POOLED, LAYERS]),
+    max_rows=st.none() | st.integers(1, 5),
+    group_bytes=st.sampled_from([1, 300, 1 << 20]),
+)
+def test_every_column_comes_back(tmp_path_factory, lists, columns, max_rows, group_bytes):
+    """By name, of a row and of a batch, in the precision that is stored, whatever the row groups."""
+    directory = tmp_path_factory.mktemp("out")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
+        arrays = publish_columns(directory, lists, columns)
+    dataset = unrolled.open(directory)
+    assert (dataset.columns, dataset.precision) == (columns.vectors, columns.precision)
+    batches = list(dataset.batches(max_rows=max_rows))
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(np.concatenate([batch[name] for batch in batches]), array)
+        assert all(batch[name].dtype == np.dtype(columns.precision) for batch in batches)
+        split = vectors_of(lists, array) if name.startswith("outputs") else list(array)
+        for row, expected in zip(dataset, split, strict=True):
+            np.testing.assert_array_equal(row[name], expected)
+    for batch in batches:
+        np.testing.assert_array_equal(np.diff(batch.offsets), batch.lengths)
+    for row, tokens in zip(dataset, lists, strict=True):
+        assert row.mask.tolist() == [token != 0 for token in tokens]
+        assert row.length == sum(row.mask)
+
+
+def test_a_column_that_is_not_there_is_told(tmp_path):
+    """With those that are; `outputs` is no other word for a pooled vector or for one of several layers."""
+    publish_columns(tmp_path, ROWS, POOLED)
+    batch = next(unrolled.open(tmp_path).batches())
+    row = next(batch.rows())
+    for ask in (lambda: row["last"], lambda: batch["last"]):
+        with pytest.raises(KeyError, match="no column 'last'; this job stored mean, max"):
+            ask()
+    for ask in (lambda: row.outputs, lambda: batch.values):
+        with pytest.raises(AttributeError, match=r"no column 'outputs'.*stored mean, max: take \['mean'\]"):
+            ask()
+    with pytest.raises(KeyError, match="no column 'outputs'"):
+        unrolled.to_padded(batch)
+    with pytest.raises(ValueError, match=r"'mean' has one vector for each row; .*batch\['mean'\]"):
+        unrolled.to_padded(batch, "mean")
+
+
+def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
+    """In float32; what isn't stored is made of the tokens' vectors, where those are."""
+    arrays = publish_columns(tmp_path, ROWS, POOLED)
+    dataset = unrolled.open(tmp_path)
+    _, vectors = dataset.pooled("max")
+    assert vectors.dtype == np.float32
+    np.testing.assert_array_equal(vectors, arrays["max"])
+    with pytest.raises(KeyError, match="no column 'outputs'; this job stored mean, max"):
+        dataset.pooled("last")
+
+
+def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
+    """The stored pooling of a layer, or one made of its tokens' vectors."""
+    arrays = publish_columns(tmp_path, ROWS, LAYERS)
+    dataset = unrolled.open(tmp_path)
+    np.testing.assert_array_equal(dataset.pooled("mean", layer=0)[1], arrays["mean_0"])
+    _, firsts = dataset.pooled("first", layer=1)
+    assert firsts.shape == (len(ROWS), UNITS)
+    np.testing.assert_array_equal(firsts[[0, 3]], arrays["outputs_1"][[0, 2]])
+    with pytest.raises(KeyError, match="no column 'outputs_2'"):
+        dataset.pooled("mean", layer=2)
+    padded, masks = unrolled.to_padded(next(dataset.batches()), "outputs_1")
+    np.testing.assert_array_equal(padded[masks], arrays["outputs_1"])
+
+
+def test_files_of_one_directory_agree_in_their_columns(tmp_path):
+    """Layers, pooling, precision and tokens: another choice is another job."""
+    publish_columns(tmp_path, ROWS, POOLED)
+    publish_rows(tmp_path, ROWS, index=1)
+    with pytest.raises(FileFormatError, match=r"mean of 2, max of 2 float16,.*part-000001.*outputs of 3 float32"):
+        unrolled.open(tmp_path)
+
+
+def test_unknown_pooling_is_refused(out):
+    """The text names the four."""
+    with pytest.raises(ValueError, match="mean, max, last, first"):
+        unrolled.open(out).pooled("median")
+
+
+def test_mixed_models_are_refused(out):
+    """Both files and both fingerprints are named."""
+    publish_rows(out, ROWS, index=2, fingerprint="cd" * 32)
+    with pytest.raises(FileFormatError, match="ab" * 32 + r".*part-000002.*" + "cd" * 32):
+        unrolled.open(out)
+
+
+def test_mixed_widths_are_refused(out):
+    """Vectors of different widths never stand in one array."""
+    publish_rows(out, ROWS, index=2, units=5)
+    with pytest.raises(FileFormatError, match=r"outputs of 3 float32.*part-000002.*outputs of 5"):
+        unrolled.open(out)
+
+
+def test_the_same_shard_twice_is_refused(out):
+    """A copy beside its original would make every row of it count twice."""
+    original = next(out.glob("part-000001*"))
+    shutil.copy(original, out / "part-copy.parquet")
+    with pytest.raises(FileFormatError, match="both hold shard 000001-0123456789ab"):
+        unrolled.open(out)
+
+
+def test_another_format_version_is_refused(out):
+    """The text names the file, its version and ours."""
+    path = out / "part-000002-0123456789ab.parquet"
+    shutil.copy(next(out.glob("part-000001*")), path)
+    with pq.ParquetFile(path) as file:
+        table = file.read()
+    with pq.ParquetWriter(path, table.schema) as rewriter:
+        rewriter.write_table(table)
+        rewriter.add_key_value_metadata({b"unrolled.format_version": b"9"})
+    with pytest.raises(FileFormatError, match=r"part-000002.*version 9.*reads version 1"):
+        unrolled.open(out)
+
+
+def test_files_of_others_are_refused(out):
+    """A Parquet file that this product did not write is named."""
+    pq.write_table(pa.table({"id": ["a"]}), out / "theirs.parquet")
+    with pytest.raises(FileFormatError, match=r"theirs\.parquet.*not written by unrolled"):
+        unrolled.open(out)
+
+
+@pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
+def test_no_parquet_file_is_refused(tmp_path, content):
+    """Never with Arrow's own error."""
+    (tmp_path / "part.parquet").write_bytes(content)
+    with pytest.raises(FileFormatError, match=r"part\.parquet: damaged, or no Parquet file"):
+        unrolled.open(tmp_path)
+
+
+def test_damage_behind_the_footer_shows_while_reading(out):
+    """Opening reads footers alone; a broken page is told, by file name, when its rows are asked for."""
+    path, outputs = publish_rows(out, [[1] * 30], index=2)
+    data = bytearray(path.read_bytes())
+    data[data.index(outputs.tobytes())] ^= 1
+    path.write_bytes(data)
+    dataset = unrolled.open(out)
+    assert len(dataset) == 17
+    with pytest.raises(FileFormatError, match=r"part-000002.*damaged"):
+        list(dataset)
+
+
+def test_an_empty_directory_and_a_missing_one(tmp_path):
+    """Each says what to give instead."""
+    with pytest.raises(FileFormatError, match="give the output directory"):
+        unrolled.open(tmp_path)
+    with pytest.raises(TransientError, match=r"gone.*No such file"):
+        unrolled.open(tmp_path / "gone")
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    """The command line imports it and must start at once."""
+    code = (
+        "import sys, unrolled, unrolled.format.file_info, unrolled.store.publish;"
+        "print([name for name in ('numpy', 'pyarrow') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_every_public_name_is_there():
+    """What `__all__` promises can be had, and nothing else."""
+    for name in unrolled.__all__:
+        assert getattr(unrolled, name)
+    with pytest.raises(AttributeError, match="no attribute 'closed'"):
+        _ = unrolled.closed

@@ -1,0 +1,72 @@
+"""The snippets of docs/reading.md, run as they are printed."""
+
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from support.jobs import finished_job
+
+import unrolled
+
+PROSE = (Path(__file__).parents[3] / "docs" / "reading.md").read_text(encoding="utf-8")
+SNIPPETS = dict(re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", PROSE, re.MULTILINE | re.DOTALL))
+
+
+@pytest.fixture
+def out(tmp_path, monkeypatch):
+    """The golden files, where the snippets look for them, among what else lies in a job's directory."""
+    shutil.copytree(Path(__file__).parents[2] / "golden", tmp_path / "OUT")
+    surround(tmp_path / "OUT")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "OUT"
+
+
+def surround(out):
+    """What else lies in a job's directory."""
+    (out / "_pending").mkdir(exist_ok=True)
+    (out / "_pending" / "000002-0123456789ab.rows").write_bytes(b"half")
+    for name in ("job.json", "_manifest.jsonl", "_lock"):
+        (out / name).write_text("{}\n")
+
+
+def test_the_page_shows_all_readers():
+    """The snippets are found, so that the tests below test something."""
+    assert set(SNIPPETS) == {"unrolled", "pyarrow", "DuckDB", "Polars", "pandas", "Pooled"}
+
+
+@pytest.mark.parametrize("reader", ["pyarrow", "DuckDB", "Polars", "pandas"])
+def test_reader(out, reader):
+    """Each gives one row's (length, units) matrix as this product's own reader does."""
+    names = {}
+    exec(SNIPPETS[reader], names)
+    expected = next(row for row in unrolled.open(out) if row.id == "docs.txt#1")
+    assert names["matrix"].dtype == np.float32
+    np.testing.assert_array_equal(names["matrix"], expected.outputs)
+    assert names["matrix"].shape == (3, 4)
+
+
+@pytest.mark.usefixtures("out")
+def test_own_reader(capsys):
+    """What the page shows of this product's reader runs and gives what its comments say."""
+    names = {}
+    exec(SNIPPETS["unrolled"], names)
+    assert capsys.readouterr().out.startswith("7 rows of 4 units by model abab")
+    assert names["outputs"].shape[::2] == (len(names["batch"]), 4)
+    assert names["masks"].dtype == bool
+    assert names["vectors"].shape == (7, 4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_pooled_vectors_are_read_by_all(tmp_path, monkeypatch, precision):
+    """The page's snippet: one matrix, whoever reads it, of either precision."""
+    finished_job(tmp_path / "OUT", options={"pooling": ["mean"], "precision": precision})
+    surround(tmp_path / "OUT")
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(SNIPPETS["Pooled"], names)
+    ids, expected = unrolled.open("OUT").pooled("mean")
+    assert expected.shape == (len(ids), 3)
+    for reader in ("pyarrow", "duckdb", "polars", "pandas"):
+        np.testing.assert_array_equal(names[f"by_{reader}"], expected)

@@ -1,0 +1,72 @@
+"""What a training is asked for, and plan.json."""
+
+import json
+from dataclasses import fields
+
+import pytest
+
+from producer.cli.commands.model_fit import fit
+from unrolled.errors import JobError, ModelError, RequestError
+from unrolled.training.plan import PLAN_FILE, FitOptions, FitPlan, RowCount
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "text"),
+    [
+        ("epochs", 0, "--epochs is 0; allowed: 1 or more"),
+        ("batch_tokens", -1, "--batch-tokens is -1"),
+        ("seed", -1, "--seed is -1"),
+        ("validation_share", 1.0, "--validation-share is 1.0; allowed: between 0 and 1"),
+        ("keep_probability", 0.0, "--keep-probability is 0.0"),
+        ("learning_rate", float("nan"), "--learning-rate is nan"),
+        ("clip_norm", float("inf"), "--clip-norm is inf"),
+    ],
+)
+def test_options_out_of_range(option, value, text):
+    """Each is told with what is allowed."""
+    with pytest.raises(RequestError, match=text):
+        FitOptions(10, **{option: value})
+
+
+def test_the_commands_options_are_these():
+    """Each has an option of its name, with the same default; how large the vocabulary is, the corpus decides."""
+    offered = {option.name: option.default for option in fit.params}
+    wanted = {field.name: field.default for field in fields(FitOptions)}
+    del wanted["vocab_size"]
+    assert {name: offered[name] for name in wanted} == wanted
+
+
+def test_sizes_that_make_no_model():
+    """Are the model configuration's own refusal."""
+    with pytest.raises(ModelError, match="vocab_size is 0"):
+        FitOptions(0).config()
+
+
+def test_a_plan_comes_back(tmp_path):
+    """As it was written; where there is none, None."""
+    plan = FitPlan(FitOptions(10), {"inputs": ["a"]}, {"rows": 3}, RowCount(2, 9), RowCount(1, 4))
+    assert FitPlan.read(tmp_path) is None
+    (tmp_path / PLAN_FILE).write_text(plan.to_json())
+    assert FitPlan.read(tmp_path) == plan
+    assert plan.train.targets == 7
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda plan: plan.update(format_version=2),
+        lambda plan: plan.update(more=1),
+        lambda plan: plan.pop("train"),
+        lambda plan: plan["options"].update(epochs=0),
+        lambda plan: plan.update(request=[]),
+    ],
+)
+def test_a_plan_that_is_none_is_refused(tmp_path, change):
+    """With its place and the way out."""
+    plan = FitPlan(FitOptions(10), {}, {}, RowCount(2, 9), RowCount(1, 4))
+    found = json.loads(plan.to_json())
+    change(found)
+    for text in (json.dumps(found), "[]", "{"):
+        (tmp_path / PLAN_FILE).write_text(text)
+        with pytest.raises(JobError, match=r"is no plan of a training \(.*start again"):
+            FitPlan.read(tmp_path)

@@ -1,0 +1,119 @@
+"""`unrolled model`: directories made and shown from the command line."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+from support.model_configs import STACKED_JSON
+
+from unrolled.model.directory import open_model
+from worker.cli.model import model
+
+SIZES = ["--vocab-size", "100", "--max-length", "12", "--lstm-units", "8", "--lstm-layers", "2"]
+
+
+def run(*arguments, **environment):
+    return CliRunner().invoke(model, [str(a) for a in arguments], env=environment, auto_envvar_prefix="UNROLLED_MODEL")
+
+
+def test_new_makes_a_model(tmp_path):
+    """The directory opens, has the sizes asked for, and its fingerprint is printed."""
+    result = run("new", tmp_path / "m", *SIZES)
+    assert result.exit_code == 0, result.output
+    made = open_model(tmp_path / "m")
+    assert (made.config.vocab_size, made.config.output_dim, made.config.embedding_dim) == (100, 8, 3)
+    assert made.fingerprint in result.output
+
+
+def test_seed_and_embedding_dim(tmp_path):
+    """The same seed makes the same model; the embedding may be any width."""
+    for name, seed in (("a", 5), ("b", 5), ("c", 6)):
+        assert run("new", tmp_path / name, *SIZES, "--seed", seed, "--embedding-dim", 20).exit_code == 0
+    a, b, c = (open_model(tmp_path / name) for name in "abc")
+    assert a.config.embedding_dim == 20
+    assert a.fingerprint == b.fingerprint != c.fingerprint
+
+
+def test_options_come_from_the_environment_too(tmp_path):
+    """Every option has a variable of its own name."""
+    sizes = {"VOCAB_SIZE": "9", "MAX_LENGTH": "4", "LSTM_UNITS": "3", "LSTM_LAYERS": "1", "SEED": "2"}
+    result = run("new", tmp_path / "m", **{f"UNROLLED_MODEL_NEW_{name}": value for name, value in sizes.items()})
+    assert result.exit_code == 0, result.output
+    assert open_model(tmp_path / "m").config.output_dim == 3
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "message"),
+    [
+        ("--vocab-size", "0", "vocab_size is 0"),
+        ("--vocab-size", "-5", "vocab_size is -5"),
+        ("--lstm-layers", "65", "num_lstm_layers is 65"),
+        ("--embedding-dim", "0", "embedding_dim is 0"),
+        ("--seed", "-1", "-1 is not in the range"),
+        ("--max-length", "many", "not a valid integer"),
+    ],
+)
+def test_bad_sizes(tmp_path, option, value, message):
+    """A size that can't be is one sentence, an exit status, and nothing on disk."""
+    result = run("new", tmp_path / "m", *SIZES, option, value)
+    assert result.exit_code in {1, 2}
+    assert message in result.output
+    assert not (tmp_path / "m").exists()
+
+
+def test_new_never_overwrites(tmp_path):
+    """A second model in the same place is refused; the same one again is not."""
+    run("new", tmp_path / "m", *SIZES)
+    before = open_model(tmp_path / "m")
+    assert run("new", tmp_path / "m", *SIZES).exit_code == 0
+    result = run("new", tmp_path / "m", *SIZES, "--seed", 1)
+    assert result.exit_code == 1
+    assert "holds another" in result.output
+    assert open_model(tmp_path / "m") == before
+
+
+def test_show(tmp_path):
+    """People read a table, scripts read JSON, and both hold the same facts."""
+    run("new", tmp_path / "m", *SIZES)
+    made = open_model(tmp_path / "m")
+    facts = json.loads(run("show", tmp_path / "m", "--json").output)
+    assert facts == {
+        "path": str(tmp_path / "m"),
+        **{name: value for name, value in STACKED_JSON.items() if name != "format_version"},
+        "output_dim": 8,
+        "parameters": 101 * 3 + (3 + 8 + 1) * 32 + (8 + 8 + 1) * 32,
+        "bytes": (tmp_path / "m" / "model.safetensors").stat().st_size,
+        "fingerprint": made.fingerprint,
+        "tokenizer": False,
+    }
+    table = dict(line.split(maxsplit=1) for line in run("show", tmp_path / "m").output.splitlines())
+    assert table.keys() == facts.keys()
+    assert table["layers"] == "2 x lstm 8 on an embedding of 3"
+    assert table["parameters"] == "1,231"
+    assert table["tokenizer"] == "no"
+
+
+def test_show_of_what_is_no_model(tmp_path):
+    """An empty directory, or none, is told in a sentence without a traceback."""
+    for place in (tmp_path, tmp_path / "none"):
+        result = run("show", place)
+        assert result.exit_code == 1
+        assert result.output.startswith(f"Error: {place}: ")
+
+
+def test_help_has_examples():
+    """Each command shows how it is called."""
+    for command in ("new", "show"):
+        assert f"unrolled model {command} model/" in run(command, "--help").output
+
+
+def test_neither_command_loads_tensorflow(tmp_path):
+    """A model is made and shown where TensorFlow is not installed."""
+    code = (
+        "import sys; from worker.cli.model import model; "
+        "model(sys.argv[1:], standalone_mode=False); sys.exit('tensorflow' in sys.modules)"
+    )
+    for arguments in (["new", tmp_path / "m", *SIZES], ["show", tmp_path / "m"]):
+        subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)

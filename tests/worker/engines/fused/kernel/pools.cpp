@@ -1,0 +1,246 @@
+// Random pools through the engine, for the sanitizers: every path that touches memory or another thread, and
+// a check that rows come out as they do alone. Usage: pools ISA
+#include <cmath>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <random>
+#include <stdexcept>
+#include <vector>
+
+#include "pool/engine.h"
+
+namespace {
+
+using unrolled::Cell;
+using unrolled::Column;
+using unrolled::Direction;
+using unrolled::Engine;
+using unrolled::GateKind;
+using unrolled::InputError;
+using unrolled::LayerWeights;
+using unrolled::Shard;
+
+std::mt19937 generator(1);
+
+std::int64_t pick(std::int64_t low, std::int64_t high) {
+  return std::uniform_int_distribution<std::int64_t>(low, high)(generator);
+}
+
+std::vector<float> random_floats(std::int64_t count) {
+  std::vector<float> values(static_cast<std::size_t>(count));
+  for (float& value : values) value = std::uniform_real_distribution<float>(-0.3f, 0.3f)(generator);
+  return values;
+}
+
+void check(bool condition, const char* what) {
+  if (condition) return;
+  std::fprintf(stderr, "failed: %s\n", what);
+  std::exit(1);
+}
+
+struct Pool {
+  std::vector<std::int32_t> values;
+  std::vector<std::int64_t> offsets{0};
+  std::vector<std::vector<float>> outputs;
+  std::vector<float*> addresses;
+
+  std::int64_t rows() const { return static_cast<std::int64_t>(offsets.size()) - 1; }
+  void add(const std::vector<std::int32_t>& row) {
+    values.insert(values.end(), row.begin(), row.end());
+    offsets.push_back(static_cast<std::int64_t>(values.size()));
+  }
+  void compute(Engine& engine, const std::vector<Column>& columns) {
+    outputs.clear();
+    addresses.clear();
+    for (const Column& column : columns) {
+      const bool per_token = column.pooling == unrolled::Pooling::none;
+      const std::int64_t count = per_token ? static_cast<std::int64_t>(values.size()) : rows();
+      outputs.emplace_back(static_cast<std::size_t>(count * width(engine, column)), NAN);
+    }
+    for (std::vector<float>& output : outputs) addresses.push_back(output.data());
+    const Shard shard{values.data(), offsets.data(), rows(), static_cast<std::int64_t>(values.size()),
+                      addresses.data()};
+    engine.compute(&shard, 1, columns.data(), static_cast<std::int64_t>(columns.size()));
+  }
+  static std::int64_t width(const Engine& engine, const Column& column) {
+    return engine.model().layers()[static_cast<std::size_t>(column.layer)].output_dim;
+  }
+};
+
+std::vector<std::int32_t> random_row(std::int64_t vocab, std::int64_t longest) {
+  std::vector<std::int32_t> row(static_cast<std::size_t>(pick(0, longest)));
+  for (std::int32_t& token : row) token = static_cast<std::int32_t>(pick(1, vocab));
+  return row;
+}
+
+void check_alone(const Pool& pool, std::size_t r, const std::vector<std::int32_t>& row, Engine& alone,
+                 const std::vector<Column>& columns) {
+  Pool single;
+  single.add(row);
+  single.compute(alone, columns);
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    const bool per_token = columns[c].pooling == unrolled::Pooling::none;
+    const std::int64_t first = per_token ? pool.offsets[r] : static_cast<std::int64_t>(r);
+    const float* const found = pool.outputs[c].data() + first * Pool::width(alone, columns[c]);
+    const std::vector<float>& wanted = single.outputs[c];
+    check(wanted.empty() || std::memcmp(found, wanted.data(), wanted.size() * sizeof(float)) == 0,
+          "a row alone gives other bytes than in a pool");
+  }
+}
+
+void run_pools(Engine& engine, Engine& alone, std::int64_t vocab) {
+  std::vector<Column> columns;
+  for (std::size_t l = 0; l < engine.model().layers().size(); ++l) {
+    for (std::int32_t pooling = 0; pooling < 5; ++pooling) {
+      if (pick(0, 2)) columns.push_back({static_cast<std::int32_t>(l), static_cast<unrolled::Pooling>(pooling)});
+    }
+  }
+  if (columns.empty()) columns.push_back({0, unrolled::Pooling::none});
+  for (int round = 0; round < 4; ++round) {
+    Pool pool;
+    std::vector<std::vector<std::int32_t>> rows;
+    // The last pool is of more rows than a block has: its states go round in the workspace.
+    const bool wide = round == 3;
+    for (std::int64_t r = wide ? 900 : pick(0, 120); r > 0; --r) rows.push_back(random_row(vocab, wide ? 8 : 30));
+    rows.push_back(random_row(vocab, 600));  // one long row: the others' threads run out of work
+    const auto any_row = [&] { return static_cast<std::size_t>(pick(0, static_cast<std::int64_t>(rows.size()) - 1)); };
+    for (std::int64_t r = pick(0, 20); r > 0; --r) rows.push_back(rows[any_row()]);
+    for (const auto& row : rows) pool.add(row);
+    pool.compute(engine, columns);
+    for (int sample = 0; sample < 5; ++sample) {
+      const std::size_t r = any_row();
+      check_alone(pool, r, rows[r], alone, columns);
+    }
+  }
+}
+
+// Sizes around that from which on memory is mapped; the sanitizers see what isn't given back.
+void grow_buffers() {
+  constexpr std::size_t kMapped = std::size_t{2} << 20;
+  for (std::size_t size = kMapped - 130; size < kMapped + 3; ++size) {
+    unrolled::Buffer buffer;
+    for (std::size_t more : {size, size + 200, 3 * kMapped + 1}) std::memset(buffer.reserve(more), 1, more);
+  }
+}
+
+// Random weights of a stack of layers.
+struct Sample {
+  std::int64_t vocab = 5, embedding_dim;
+  std::vector<float> embedding;
+  std::vector<std::vector<float>> arrays;
+  std::vector<LayerWeights> layers;
+
+  explicit Sample(std::int64_t width) : embedding_dim(width), embedding(random_floats((vocab + 1) * width)) {}
+
+  const float* array(std::int64_t count) {
+    arrays.push_back(random_floats(count));
+    return arrays.back().data();
+  }
+  std::int64_t add(std::int64_t inputs, Cell cell, Direction direction, std::int64_t units, std::int64_t projection,
+                   bool residual, GateKind kind = GateKind::sigmoid) {
+    LayerWeights layer{cell, direction, residual, kind, inputs, units, projection, {}};
+    const std::int64_t gates = (cell == Cell::lstm ? 4 : 3) * units, state = projection ? projection : units;
+    const std::int64_t directions = direction == Direction::bidirectional ? 2 : 1;
+    for (std::int64_t d = 0; d < directions; ++d) {
+      layer.passes[d] = {array(inputs * gates), array(state * gates), array(2 * gates),
+                         projection ? array(units * projection) : nullptr};
+    }
+    layers.push_back(layer);
+    return directions * state;
+  }
+};
+
+void run_sample(const char* isa, bool bfloat16, const Sample& sample, std::int64_t table_bytes) {
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16);
+  if (!kernel) return;
+  const auto model = [&] {
+    return unrolled::Model(*kernel, *unrolled::choose_kernel(isa, false), sample.vocab, sample.embedding_dim,
+                           sample.embedding.data(), sample.layers, table_bytes);
+  };
+  Engine alone(model(), 1, 1 << 20);
+  for (int threads : {1, 2, 7}) {
+    Engine engine(model(), threads, pick(1, 20'000));
+    run_pools(engine, alone, sample.vocab);
+  }
+}
+
+void run_models(const char* isa, bool bfloat16, std::int64_t units) {
+  Sample plain(3), gru(3), projected(0), all(7), hard(3);
+  for (std::int64_t width = 3; plain.layers.size() < 2;) {
+    width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
+  }
+  gru.add(gru.add(3, Cell::gru, Direction::backward, units, 0, false), Cell::gru, Direction::backward, 5, 0, false);
+  projected.add(projected.add(projected.vocab, Cell::lstm, Direction::forward, units, 3, false), Cell::lstm,
+                Direction::bidirectional, units, 70, false);
+  std::int64_t width = all.add(7, Cell::lstm, Direction::forward, units, 7, true);
+  width = all.add(width, Cell::gru, Direction::bidirectional, units, 0, false);
+  width = all.add(width, Cell::lstm, Direction::backward, 2 * units, 0, true);
+  width = all.add(width, Cell::gru, Direction::bidirectional, units, 0, true);
+  all.add(width, Cell::gru_reset_before, Direction::bidirectional, units, 0, true);
+  width = hard.add(3, Cell::lstm, Direction::forward, units, 5, false, GateKind::hard_fifth);
+  width = hard.add(width, Cell::gru, Direction::forward, units, 0, false, GateKind::hard_sixth);
+  hard.add(width, Cell::gru_reset_before, Direction::bidirectional, units, 0, false, GateKind::hard_fifth);
+  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard}) {
+    run_sample(isa, bfloat16, *sample, 1 << 20);
+    run_sample(isa, bfloat16, *sample, 0);
+  }
+}
+
+void refuse_unfit_models() {
+  const unrolled::Kernel& kernel = *unrolled::choose_kernel("portable", false);
+  const auto refused = [&](const Sample& sample) {
+    try {
+      unrolled::Model(kernel, kernel, sample.vocab, sample.embedding_dim, sample.embedding.data(), sample.layers, 0);
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3);
+  narrow.add(3, Cell::lstm, Direction::bidirectional, 4, 0, false);
+  narrow.add(4, Cell::lstm, Direction::forward, 4, 0, false);
+  residual.add(3, Cell::lstm, Direction::forward, 4, 0, true);
+  unknown.add(3, static_cast<Cell>(7), Direction::forward, 4, 0, false);
+  ungated.add(3, Cell::lstm, Direction::forward, 4, 0, false, static_cast<GateKind>(3));
+  check(refused(none), "a model without layers");
+  check(refused(narrow), "a layer that reads half of the one below");
+  check(refused(residual), "a residual layer of another width than its input");
+  check(refused(unknown), "an unknown cell");
+  check(refused(ungated), "unknown gates");
+}
+
+void refuse_hostile_input() {
+  const auto fault = [](std::vector<std::int32_t> values, std::vector<std::int64_t> offsets) {
+    const Shard shard{values.data(), offsets.data(), static_cast<std::int64_t>(offsets.size()) - 1,
+                      static_cast<std::int64_t>(values.size()), nullptr};
+    try {
+      unrolled::list_rows(&shard, 1, 9);
+    } catch (const InputError& error) {
+      return error.fault;
+    }
+    return unrolled::Fault::none;
+  };
+  check(fault({1, 9}, {0, 1, 2}) == unrolled::Fault::none, "good rows are refused");
+  check(fault({1, 10}, {0, 2}) == unrolled::Fault::token, "a token beyond the vocabulary");
+  check(fault({0}, {0, 1}) == unrolled::Fault::token, "padding");
+  check(fault({1, INT32_MIN}, {0, 2}) == unrolled::Fault::token, "the smallest token");
+  check(fault({1}, {0, INT64_MAX}) == unrolled::Fault::offsets, "an offset beyond the values");
+  check(fault({1}, {0, INT64_MIN, 1}) == unrolled::Fault::offsets, "a negative offset");
+  check(fault({1, 1}, {0, 2, 1, 2}) == unrolled::Fault::offsets, "falling offsets");
+  refuse_unfit_models();
+  check(fault({1, 1}, {1, 2}) == unrolled::Fault::offsets, "offsets that begin late");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  check(argc == 2, "usage: pools ISA");
+  refuse_hostile_input();
+  grow_buffers();
+  for (bool bfloat16 : {false, true}) {
+    for (std::int64_t units : {1, 16, 37}) run_models(argv[1], bfloat16, units);
+  }
+  std::puts("ok");
+}

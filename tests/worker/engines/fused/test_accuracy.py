@@ -1,0 +1,145 @@
+"""How near the fused engine comes to the exact result: the approximations, and whole rows."""
+
+import numpy as np
+import pytest
+
+from unrolled.format.output_spec import OutputSpec
+from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.ragged import Ragged
+from worker.engines.fused import library
+from worker.engines.fused.engine import FusedEngine
+
+pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))
+
+KERNELS = (
+    []
+    if library.why_unavailable()
+    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
+)
+# Largest absolute error of one gate: sigmoid, tanh.
+GATE_BOUND = {"float32": 3e-7, "bfloat16": 1.5e-4}
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def cell_update(kernel, i, f, g, o, cell):
+    isa, arithmetic = kernel
+    arrays = [np.ascontiguousarray(np.broadcast_to(a, i.shape), np.float32) for a in (i, f, g, o, cell)]
+    cell_out, hidden_out = np.empty(i.shape, np.float32), np.empty(i.shape, np.float32)
+    addresses = [a.ctypes.data for a in (*arrays, cell_out, hidden_out)]
+    assert (
+        library.load().unrolled_cell_update(isa.encode(), int(arithmetic == "bfloat16"), i.size, *addresses)
+        == library.OK
+    )
+    return cell_out, hidden_out
+
+
+def exact_rows(weights, config, tokens):
+    """Float64 states of the last layer after each token."""
+    states = weights["embedding"].astype(np.float64)[tokens]
+    for layer in range(len(config.layers)):
+        kernel, recurrent, bias = (
+            weights[f"lstm.{layer}.{name}"].astype(np.float64) for name in ("kernel", "recurrent_kernel", "bias")
+        )
+        hidden = cell = np.zeros(config.output_dim)
+        outputs = []
+        for row in states @ kernel + bias:
+            i, f, c, o = np.split(row + hidden @ recurrent, 4)
+            cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(c)
+            hidden = sigmoid(o) * np.tanh(cell)
+            outputs.append(hidden)
+        states = np.array(outputs)
+    return states
+
+
+def trained_like(config, seed):
+    """Weights half as large again: gates that saturate, small differences that grow.
+
+    Twice as large is chaos: NumPy's own float32 is off by 5e-6 then, and bfloat16 by 0.3.
+    """
+    random = np.random.default_rng(seed)
+    weights = {name: array * np.float32(1.5) for name, array in new_weights(config, seed).items()}
+    weights["embedding"] = random.standard_normal(weights["embedding"].shape).astype(np.float32)
+    return weights
+
+
+def compute(engine, config, tokens):
+    output = np.empty((len(tokens), config.output_dim), np.float32)
+    shard = Ragged(tokens.astype(np.int32), np.array([0, len(tokens)]))
+    engine.compute([shard], [[output]], OutputSpec().columns(config))
+    return output
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
+def test_gates(kernel):
+    """Sigmoid and tanh stay within the stated bound over their whole range, and are exact at its ends."""
+    x = np.concatenate([np.linspace(-30, 30, 100_001), [-2e9, -1e4, -88, 88, 1e4, 2e9]])
+    x = x.astype(np.float32)
+    low, high = np.float32(-1e4), np.float32(1e4)
+    # The forget gate alone: a closed input gate and a cell of 1 leave sigmoid(f).
+    forget, _ = cell_update(kernel, np.full_like(x, low), x, low, low, np.float32(1))
+    # The candidate alone: an open input gate and a cell of 0 leave tanh(g), for input gates sigmoid(i).
+    candidate, _ = cell_update(kernel, np.full_like(x, high), low, x, low, np.float32(0))
+    opened, _ = cell_update(kernel, x, low, high, low, np.float32(0))
+    # The output: an open forget gate keeps the cell, whose tanh passes an open output gate.
+    _, squashed = cell_update(kernel, np.full_like(x, low), high, low, high, x)
+    _, output = cell_update(kernel, np.full_like(x, low), high, low, x, np.float32(50))
+    exact = x.astype(np.float64)
+    with np.errstate(over="ignore"):
+        gate, bent = sigmoid(exact), np.tanh(exact)
+    bound = GATE_BOUND[kernel[1]]
+    for found, wanted in (
+        (forget, gate),
+        (opened, gate),
+        (output, gate),
+        (candidate, bent),
+        (squashed, bent),
+    ):
+        assert np.abs(found - wanted).max() < bound
+        assert np.abs(found).max() <= 1 + bound
+
+
+@pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
+def test_layers_deeper_than_a_run(kernel, tmp_path, monkeypatch):
+    """Sums that are kept in memory between the runs of a deep panel go on where they were."""
+    isa, arithmetic = kernel
+    monkeypatch.setenv("UNROLLED_ISA", isa)
+    config = ModelConfig.stacked(vocab_size=50, max_length=4, num_lstm_units=520, num_lstm_layers=2, embedding_dim=4)
+    weights = trained_like(config, 5)
+    engine = FusedEngine(save_model(tmp_path, config, weights), arithmetic, threads=1)
+    rows = np.random.default_rng(6).permutation(50)[:48].reshape(16, 3) + 1  # more than a tile
+    output = np.empty((rows.size, 520), np.float32)
+    shard = Ragged(rows.ravel().astype(np.int32), np.arange(0, rows.size + 1, 3))
+    engine.compute([shard], [[output]], OutputSpec().columns(config))
+    exact = np.concatenate([exact_rows(weights, config, row) for row in rows])
+    assert np.abs(output - exact).max() < {"float32": 1e-6, "bfloat16": 1e-3}[arithmetic]
+    assert np.abs(exact).max() > 0.05
+
+
+@pytest.mark.parametrize("isa", [isa for isa, arithmetic in KERNELS if arithmetic == "float32"])
+@pytest.mark.parametrize("weights_of", [new_weights, trained_like])
+def test_float32_rows_of_1000_tokens(isa, weights_of, tmp_path, monkeypatch):
+    """Float32 stays within 1e-5 of the exact result over 1,000 tokens."""
+    monkeypatch.setenv("UNROLLED_ISA", isa)
+    config = ModelConfig.stacked(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
+    weights = weights_of(config, 3)
+    engine = FusedEngine(save_model(tmp_path, config, weights), threads=1)
+    tokens = np.random.default_rng(1).integers(1, 301, 1000)
+    assert np.abs(compute(engine, config, tokens) - exact_rows(weights, config, tokens)).max() < 1e-5
+
+
+@pytest.mark.parametrize("isa", [isa for isa, arithmetic in KERNELS if arithmetic == "bfloat16"])
+def test_bfloat16_rows_of_1000_tokens(isa, tmp_path, monkeypatch):
+    """Bfloat16 stays within 0.02 of the exact values, and within 1e-4 of their direction."""
+    monkeypatch.setenv("UNROLLED_ISA", isa)
+    config = ModelConfig.stacked(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
+    weights = new_weights(config, 3)
+    weights["embedding"] *= 20  # as wide as a trained one: the untrained states are near zero
+    engine = FusedEngine(save_model(tmp_path, config, weights), "bfloat16", threads=1)
+    tokens = np.random.default_rng(1).integers(1, 301, 1000)
+    found, exact = compute(engine, config, tokens), exact_rows(weights, config, tokens)
+    assert np.abs(found - exact).max() < 0.02
+    cosine = (found * exact).sum(1) / np.linalg.norm(found, axis=1) / np.linalg.norm(exact, axis=1)
+    assert cosine.min() > 1 - 1e-4

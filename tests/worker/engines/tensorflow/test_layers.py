@@ -1,0 +1,44 @@
+"""What of a model TensorFlow's engine hands to cuDNN: seen in the traced function, which needs no GPU."""
+
+import importlib
+
+import pytest
+from support.model_configs import KINDS
+from support.reference import random_weights
+
+from unrolled.format.output_spec import OutputSpec
+from worker.engines.tensorflow.stack import Stack
+
+
+@pytest.mark.parametrize(
+    ("kind", "passes"),
+    [
+        ("stacked", 2),
+        ("gru", 2),
+        ("bidirectional", 4),
+        ("one-hot-large", 3),
+        ("bidirectional-gru", 2),
+        ("everything", 2),
+        ("gru-before", 0),
+        ("projection", 0),
+        ("hard", 0),
+        ("hard-keras3", 1),
+    ],
+)
+def test_cudnn_gets_what_it_has(kind, passes, monkeypatch):
+    """Each pass of an LSTM, or a GRU with its reset after, of sigmoid gates; the others stay with Keras's loop."""
+    # By import_module, for its package has a function of the module's name.
+    keras_rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
+    monkeypatch.setattr(keras_rnn, "_is_gpu_available", lambda: True)
+    config = KINDS[kind]
+    stack = Stack(config, random_weights(config, 1), cudnn=True)
+    graph = stack.function(OutputSpec(pooling=("none", "mean")).columns(config)).get_concrete_function().graph
+    assert [operation.type for operation in graph.get_operations()].count("CudnnRNNV3") == passes
+
+
+def test_a_gpu_without_cudnn_is_an_error():
+    """Keras's loop on a GPU, where cuDNN could do it, would be a silent crawl."""
+    config = KINDS["gru"]
+    stack = Stack(config, random_weights(config, 1), cudnn=True)
+    with pytest.raises(ValueError, match="cuDNN is not supported"):
+        stack.function(OutputSpec().columns(config)).get_concrete_function()

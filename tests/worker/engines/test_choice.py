@@ -1,0 +1,128 @@
+"""Which engine a worker takes, and what it says where that can't be."""
+
+import logging
+
+import numpy as np
+import pytest
+from support.model_configs import KINDS
+from support.shell import make_model
+
+from unrolled.errors import UnrolledError
+from unrolled.format.output_spec import OutputSpec
+from unrolled.ragged import Ragged
+from worker.engines import choice
+from worker.engines.choice import choose_engine
+from worker.engines.fused import library
+from worker.engines.fused.engine import FusedEngine
+from worker.settings import Settings
+
+BUILT = pytest.mark.skipif(bool(library.why_unavailable()), reason=str(library.why_unavailable()))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture
+def no_kernel(monkeypatch):
+    """An installation whose kernel wasn't built."""
+    monkeypatch.setattr(choice, "why_unavailable", lambda: "the kernel is missing: build it")
+
+
+@pytest.fixture
+def gpu(tmp_path, monkeypatch):
+    """A machine on which Linux lists a GPU."""
+    (tmp_path / "gpus" / "0000:01:00.0").mkdir(parents=True)
+    monkeypatch.setattr(choice, "GPUS", tmp_path / "gpus")
+
+
+def settings(model, **changes):
+    return Settings(broker="redis://localhost", model=model.path, **changes)
+
+
+def chosen(model, **changes):
+    return choose_engine(settings(model, **changes), model)
+
+
+@BUILT
+def test_the_fused_engine_serves_where_there_is_no_gpu(model, monkeypatch, tmp_path):
+    """At either arithmetic, with the threads that were asked for."""
+    monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
+    assert (chosen(model).name, chosen(model).arithmetic) == ("fused", "float32")
+    half = chosen(model, arithmetic="bfloat16", threads=1)
+    assert (half.name, half.arithmetic) == ("fused", "bfloat16")
+    assert "1 thread" in half.description
+
+
+@pytest.mark.usefixtures("gpu")
+def test_tensorflow_serves_on_a_gpu(model):
+    """Unless another engine, or what it alone can do, is asked for."""
+    assert chosen(model).name == "tensorflow"
+
+
+@BUILT
+@pytest.mark.usefixtures("gpu")
+def test_a_wish_goes_before_the_gpu(model):
+    """By engine, or by a arithmetic that TensorFlow's engine hasn't."""
+    assert chosen(model, engine="fused").name == "fused"
+    assert chosen(model, arithmetic="bfloat16").name == "fused"
+
+
+@BUILT
+def test_a_driver_without_a_gpu_is_none(model, monkeypatch, tmp_path):
+    """The directory is there, and empty."""
+    monkeypatch.setattr(choice, "GPUS", tmp_path)
+    assert chosen(model).name == "fused"
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_tensorflow_serves_where_the_kernel_is_missing(model, caplog):
+    """With a warning that says what is missing; for a wish there is no substitute."""
+    with caplog.at_level(logging.WARNING):
+        assert chosen(model).name == "tensorflow"
+    assert caplog.messages == ["the tensorflow engine serves: the kernel is missing: build it"]
+    for wish in ({"engine": "fused"}, {"arithmetic": "bfloat16"}):
+        with pytest.raises(UnrolledError, match=r"^the kernel is missing: build it$"):
+            chosen(model, **wish)
+
+
+def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
+    """Where it is asked for; else the fused engine serves, or says what it lacks."""
+    monkeypatch.setattr(choice, "find_spec", lambda _: None)
+    with pytest.raises(UnrolledError, match=r"needs TensorFlow: pip install 'unrolled\[tensorflow\]'"):
+        chosen(model, engine="tensorflow")
+    monkeypatch.setattr(choice, "why_unavailable", lambda: "the kernel is missing: build it")
+    with pytest.raises(UnrolledError, match=r"the kernel is missing: build it; the tensorflow engine needs TensorFlow"):
+        chosen(model)
+
+
+@BUILT
+def test_the_other_engine_serves_where_one_cannot(model, tmp_path, monkeypatch, caplog):
+    """With a line that says why; for a wish, of an engine or of its arithmetic, there is no substitute."""
+    monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
+    monkeypatch.setattr(FusedEngine, "why_not", staticmethod(lambda config: f"no {config.describe_layers()} here"))
+    why = f"no {model.config.describe_layers()} here"
+    with caplog.at_level(logging.WARNING):
+        assert chosen(model).name == "tensorflow"
+    assert caplog.messages == [f"the tensorflow engine serves: {why}"]
+    for wish in ({"engine": "fused"}, {"arithmetic": "bfloat16"}):
+        with pytest.raises(UnrolledError) as caught:
+            chosen(model, **wish)
+        assert str(caught.value) == why
+
+
+@BUILT
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+def test_the_fused_engine_has_every_kind(config):
+    """So that no model of today needs TensorFlow."""
+    assert FusedEngine.why_not(config) is None
+
+
+@pytest.mark.parametrize("engine", [pytest.param("fused", marks=BUILT), "tensorflow"])
+def test_each_engine_computes_the_model(model, engine):
+    """Whichever it is, all outputs are written."""
+    columns = OutputSpec(pooling=("none", "mean")).columns(model.config)
+    outputs = [np.full((rows, model.config.output_dim), np.nan, np.float32) for rows in (3, 1)]
+    chosen(model, engine=engine).compute([Ragged(np.ones(3, np.int32), np.array([0, 3]))], [outputs], columns)
+    assert np.isfinite(np.concatenate(outputs)).all()

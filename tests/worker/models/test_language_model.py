@@ -1,0 +1,153 @@
+"""The reference model: the brief's interface, Keras's mask semantics, NumPy's arithmetic."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+
+from unrolled.errors import ModelError
+from unrolled.model.directory import ModelConfig, new_weights, open_model, save_model
+from worker.models.language_model import LanguageModel
+
+CONFIG = ModelConfig.stacked(vocab_size=50, max_length=10, num_lstm_units=7, num_lstm_layers=3, embedding_dim=4)
+
+
+def large_weights(seed):
+    """Weights so large that a wrong gate order or a lost state shows in the first digit."""
+    random = np.random.default_rng(seed)
+    return {name: random.normal(0, 0.7, shape).astype(np.float32) for name, shape in CONFIG.shapes().items()}
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "one": 1, "two": 2}, unk_token="[PAD]"))
+    return save_model(tmp_path_factory.mktemp("model"), CONFIG, large_weights(3), tokenizer.to_str())
+
+
+@pytest.fixture(scope="module")
+def model(directory):
+    return LanguageModel.from_directory(directory)
+
+
+def numpy_lstm(weights, tokens):
+    """The textbook's equations in float64 over one row without padding: (time,) -> (time, units)."""
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    sequence = weights["embedding"][tokens].astype(np.float64)
+    for layer in range(len(CONFIG.layers)):
+        kernel, recurrent, bias = (
+            weights[f"lstm.{layer}.{part}"].astype(np.float64) for part in ("kernel", "recurrent_kernel", "bias")
+        )
+        h = c = np.zeros(CONFIG.output_dim)
+        states = []
+        for x in sequence:
+            i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4)
+            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+            h = sigmoid(o) * np.tanh(c)
+            states.append(h)
+        sequence = np.array(states)
+    return sequence
+
+
+def test_zeros_anywhere(model):
+    """At every set bit of the mask stands the textbook's state over the real tokens alone."""
+    random = np.random.default_rng(0)
+    batch = random.integers(1, 51, (40, 10)) * (random.random((40, 10)) < 0.6)
+    batch[0] = 0
+    outputs, masks = model.run_lstm(batch.astype(np.int32), is_training=False)
+    assert outputs.shape == (40, 10, 7)
+    assert outputs.dtype == tf.float32
+    np.testing.assert_array_equal(masks, np.sign(batch))
+    for row, output in zip(batch, outputs.numpy(), strict=True):
+        np.testing.assert_allclose(output[row > 0], numpy_lstm(model.weights(), row[row > 0]).reshape(-1, 7), atol=1e-5)
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64])
+def test_sequences_longer_than_max_length(model, dtype):
+    """Nothing is cut off at max_length, whatever the integer type."""
+    batch = np.arange(1, 31, dtype=dtype)[None]
+    outputs, masks = model.run_lstm(batch, is_training=False)
+    np.testing.assert_allclose(outputs[0], numpy_lstm(model.weights(), batch[0]), atol=1e-5)
+    assert masks.numpy().sum() == 30
+
+
+def test_calls_share_weights(model):
+    """Two calls give the same: layers are made once."""
+    batch = np.array([[1, 2, 3]], np.int32)
+    first, _ = model.run_lstm(batch, is_training=False)
+    again, _ = model.run_lstm(batch, is_training=False)
+    np.testing.assert_array_equal(first, again)
+
+
+def test_dropout_in_training_only(model):
+    """Training drops inputs at random; inference afterwards is what it was before."""
+    batch = np.tile(np.arange(1, 9, dtype=np.int32), (64, 1))
+    before, _ = model.run_lstm(batch, is_training=False)
+    trained, _ = model.run_lstm(batch, is_training=True)
+    again, _ = model.run_lstm(batch, is_training=True)
+    after, _ = model.run_lstm(batch, is_training=False)
+    np.testing.assert_array_equal(before, after)
+    assert np.abs(trained - before).max() > 0.01
+    assert np.abs(trained - again).max() > 0.01
+
+
+def test_keep_probability_is_not_a_drop_rate(model):
+    """To keep three quarters is to drop one quarter."""
+    assert model.make_lstm_cell(0.75).dropout == 0.25
+    assert [cell.dropout for cell in model.stacked_lstm_cells(is_training=True).cells] == [0.5] * 3
+    stack = model.stacked_lstm_cells(is_training=False)
+    assert isinstance(stack, tf.keras.layers.StackedRNNCells)
+    assert [cell.dropout for cell in stack.cells] == [0.0] * 3
+
+
+def test_a_training_step_moves_every_weight():
+    """Gradients reach every variable, so the model can be trained and saved."""
+    model = LanguageModel(50, 10, 7, 2)
+    with tf.GradientTape() as tape:
+        outputs, _ = model.run_lstm(np.arange(1, 51, dtype=np.int32).reshape(5, 10), is_training=True)
+        loss = tf.reduce_sum(outputs**2)
+    gradients = tape.gradient(loss, [variable.value for variable in model.trainable_variables])
+    assert all(np.abs(tf.convert_to_tensor(gradient)).max() > 0 for gradient in gradients)
+
+
+def test_fresh_model_has_the_fourth_root_embedding():
+    """Without embedding_dim the width is the brief's int(vocab_size ** 0.25), over vocab_size + 1 rows."""
+    model = LanguageModel(vocab_size=100, max_length=5, num_lstm_units=4, num_lstm_layers=1)
+    assert model.weights()["embedding"].shape == (101, 3)
+    assert model.get_input_embeddings(np.array([[100]], np.int32)).shape == (1, 1, 3)
+
+
+def test_round_trip_through_a_directory(model, tmp_path):
+    """Saving and opening keep every bit."""
+    saved = model.save(tmp_path / "copy")
+    again = LanguageModel.from_directory(open_model(saved.path))
+    for name, array in model.weights().items():
+        np.testing.assert_array_equal(again.weights()[name], array)
+
+
+def test_foreign_weights_are_refused(model):
+    """Weights of another shape, or too few, are named."""
+    with pytest.raises(ModelError, match="must be"):
+        model.set_weights({})
+    weights = model.weights()
+    with pytest.raises(ModelError, match="must be"):
+        model.set_weights({**weights, "lstm.0.bias": weights["lstm.0.bias"][1:]})
+
+
+def test_sizes_are_checked():
+    """A model of no units is refused, not built."""
+    with pytest.raises(ModelError, match="num_lstm_units is 0"):
+        LanguageModel(10, 10, 0, 1)
+
+
+def test_tokenizer(model, tmp_path):
+    """The tokenizer is the directory's; where there is none, or rubbish, the error says so."""
+    assert model.tokenizer.token_to_id("two") == 2
+    with pytest.raises(ModelError, match=r"no tokenizer\.json"):
+        _ = LanguageModel(10, 10, 4, 1).tokenizer
+    rubbish = save_model(tmp_path / "rubbish", CONFIG, new_weights(CONFIG, 0), "{}")
+    with pytest.raises(ModelError, match="is no tokenizer"):
+        _ = LanguageModel.from_directory(rubbish).tokenizer

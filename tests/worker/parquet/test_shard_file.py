@@ -1,0 +1,222 @@
+"""A computed shard becomes the bytes of a Parquet file."""
+
+import errno
+import io
+import os
+import resource
+import tracemalloc
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from support.columns import plain
+from support.ragged_rows import info_of, ragged
+
+from unrolled.errors import PayloadError, TransientError
+from unrolled.format.file_info import FileInfo
+from unrolled.format.schema import Columns, VectorColumn, arrow_schema
+from unrolled.job.shard_id import ShardId
+from unrolled.store.publish import publish
+from worker.parquet import shard_file
+
+token_lists = st.lists(st.lists(st.integers(0, 3), max_size=12), max_size=12)
+
+
+def shard(lists, units=3):
+    """The arguments of `encode` for rows of token ids, with outputs that tell their token apart."""
+    tokens = ragged(lists)
+    real = int((tokens.values != 0).sum())
+    outputs = np.arange(real * units, dtype=np.float32).reshape(real, units) / 8
+    return info_of(tokens), [f"row#{number}" for number in range(len(lists))], tokens, outputs
+
+
+def encoded(arguments, **options):
+    file = io.BytesIO()
+    *rows, outputs = arguments
+    shard_file.encode(file, *rows, [outputs], plain(3 if outputs.ndim < 2 else outputs.shape[1], **options))
+    return file.getvalue()
+
+
+@settings(deadline=None)  # a shared disk takes its time
+@given(token_lists, st.integers(1, 5), st.booleans())
+def test_what_is_written_is_read(lists, units, with_tokens):
+    """All columns come back, wherever the zeros are and whichever rows are empty."""
+    info, ids, tokens, outputs = shard(lists, units)
+    data = encoded((info, ids, tokens, outputs), with_tokens=with_tokens)
+    table = pq.read_table(io.BytesIO(data))
+    assert table.schema == arrow_schema(plain(units, with_tokens=with_tokens))
+    assert table["id"].to_pylist() == ids
+    assert table["mask"].to_pylist() == [[token != 0 for token in row] for row in lists]
+    assert table["length"].to_pylist() == [sum(token != 0 for token in row) for row in lists]
+    vectors = iter(outputs.tolist())
+    expected = [[next(vectors) for token in row if token] for row in lists]
+    assert table["outputs"].to_pylist() == expected
+    if with_tokens:
+        assert table["tokens"].to_pylist() == lists
+    assert FileInfo.decode(pq.read_metadata(io.BytesIO(data)).metadata) == info
+
+
+@settings(deadline=None)  # a shared disk takes its time
+@given(token_lists)
+def test_same_rows_same_bytes(lists):
+    """A second attempt rewrites the file bit for bit."""
+    assert encoded(shard(lists)) == encoded(shard(lists))
+
+
+def test_row_groups_are_bounded(monkeypatch):
+    """A group is filled as far as it goes; a heavier row has one to itself; rows without tokens count too."""
+    monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 1000)
+    lists = [[1] * 20, [1] * 20, [1] * 500, [], [1], *([[]] * 40)]
+    file = pq.ParquetFile(io.BytesIO(encoded(shard(lists))))
+    rows = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
+    # 64 bytes a row, 5 or 6 for its id, 5 a token and 12 a vector: 409, 409, 8569, 69, 86, then 69 or 70.
+    assert rows == [2, 1, 14, 14, 14]
+    assert file.read()["length"].to_pylist() == [len(row) for row in lists]
+
+
+def test_outputs_are_stored_as_they_are():
+    """Vectors lie in the file in one piece, and bounds are kept for what people search by."""
+    info, ids, tokens, outputs = shard([[1] * 50] * 4, units=16)
+    data = encoded((info, ids, tokens, outputs))
+    assert outputs.tobytes() in data
+    group = pq.read_metadata(io.BytesIO(data)).row_group(0)
+    columns = {group.column(i).path_in_schema: group.column(i) for i in range(group.num_columns)}
+    assert columns["outputs.list.element.list.element"].compression == "UNCOMPRESSED"
+    assert [name for name, column in columns.items() if column.is_stats_set] == ["id", "length"]
+    assert (columns["id"].statistics.min, columns["id"].statistics.max) == ("row#0", "row#3")
+    assert (columns["length"].statistics.min, columns["length"].statistics.max) == (50, 50)
+
+
+def test_bounds_of_long_ids_are_left_out():
+    """A footer does not grow with the ids."""
+    info, _, tokens, outputs = shard([[1], [2]])
+    data = encoded((info, ["a", "b" * 257], tokens, outputs))
+    assert not pq.read_metadata(io.BytesIO(data)).row_group(0).column(0).is_stats_set
+
+
+def test_a_flipped_bit_in_the_vectors_shows():
+    """Pages carry checksums, so rot on a disk is no silent change of a state."""
+    info, ids, tokens, outputs = shard([[1] * 50] * 4, units=16)
+    data = bytearray(encoded((info, ids, tokens, outputs)))
+    data[data.index(outputs.tobytes()) + 5] ^= 1
+    with pytest.raises(OSError, match="integrity"):
+        pq.ParquetFile(io.BytesIO(data), page_checksum_verification=True).read()
+
+
+def test_a_row_longer_than_many_pages():
+    """A row may be as long as it likes: it is cut into pages and comes back whole."""
+    info, ids, tokens, outputs = shard([[1], [1] * 400_000, [0, 1]], units=3)
+    data = encoded((info, ids, tokens, outputs))
+    read = pq.read_table(io.BytesIO(data))["outputs"].combine_chunks()
+    np.testing.assert_array_equal(read.flatten().flatten().to_numpy().reshape(-1, 3), outputs)
+    assert read.value_lengths().to_pylist() == [1, 400_000, 1]
+
+
+@pytest.mark.parametrize(
+    ("position", "value", "text"),
+    [
+        (1, ["a", "b"], "2 ids for 3 rows"),
+        (3, np.zeros((5, 3), np.float32), r"outputs is \(5, 3\); \(4, 3\) is needed for 4 real tokens"),
+        (3, np.zeros((4, 3), np.float64), "float64"),
+        (3, np.zeros((3, 4), np.float32).T, "strides"),
+        (1, ["a", "b\ud800", "c"], "no Unicode text"),
+    ],
+)
+def test_contradictions_are_refused(position, value, text):
+    """Nothing that readers would trip over is written."""
+    arguments = list(shard([[1, 0, 2], [], [3, 1]]))
+    arguments[position] = value
+    with pytest.raises(PayloadError, match=text):
+        encoded(arguments)
+
+
+def test_a_full_disk_is_told_as_such(tmp_path):
+    """The system's own refusal comes through Arrow, and nothing half is left."""
+    arguments = shard([[1] * 1000] * 10, units=64)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, limits[1]))
+    try:
+        with pytest.raises(TransientError, match=os.strerror(errno.EFBIG)):
+            publish(tmp_path, "part", lambda file: shard_file.encode(file, *arguments[:3], [arguments[3]], plain(64)))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert list(tmp_path.iterdir()) == []
+
+
+def stored(columns, arrays, rows=3):
+    """A file of rows of one token, read back."""
+    tokens = ragged([[1]] * rows)
+    info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), rows, rows)
+    file = io.BytesIO()
+    shard_file.encode(file, info, [f"row#{number}" for number in range(rows)], tokens, arrays, columns)
+    return file.getvalue()
+
+
+@settings(deadline=None)  # a shared machine takes its time
+@given(st.lists(st.floats(-32_000, 32_000, width=32), min_size=6, max_size=6), st.sampled_from(["outputs", "mean"]))
+def test_float16_is_the_nearest(values, name):
+    """Rounded once, ties to even; never further than half a step."""
+    array = np.array(values, np.float32).reshape(3, 2)
+    columns = Columns((VectorColumn(name, 2),), "float16")
+    table = pq.read_table(io.BytesIO(stored(columns, [array])))
+    assert table.schema == arrow_schema(columns)
+    flat = table[name].combine_chunks().flatten()
+    found = (flat.flatten() if name == "outputs" else flat).to_numpy()
+    assert found.dtype == np.float16
+    assert (np.abs(found.astype(np.float64) - array.reshape(-1)) <= np.spacing(np.abs(found)).astype(float) / 2).all()
+
+
+def test_what_float16_cannot_hold_is_refused():
+    """An infinity in place of a number would be a silent loss; the text says what to do. Infinities stay."""
+    columns = Columns((VectorColumn("mean", 1),), "float16")
+    with pytest.raises(PayloadError, match=r"holds 65520, and float16 ends at 65504.*--precision float32"):
+        stored(columns, [np.array([[1], [65_520], [2]], np.float32)])
+    kept = np.array([[np.inf], [np.nan], [1e-30]], np.float32)
+    found = pq.read_table(io.BytesIO(stored(columns, [kept])))["mean"].combine_chunks().flatten().to_numpy()
+    np.testing.assert_array_equal(found, np.array([np.inf, np.nan, 0], np.float16))
+
+
+def test_rounding_takes_a_page_of_memory(monkeypatch):
+    """Not a second copy of the shard."""
+    monkeypatch.setattr(shard_file, "PAGE_BYTES", 1 << 16)
+    rows, width = 4_000, 500
+    columns = Columns((VectorColumn("mean", width),), "float16")
+    array = np.zeros((rows, width), np.float32)
+
+    class Nowhere(io.RawIOBase):
+        def write(self, data):
+            return len(data)
+
+    tokens = ragged([[1]] * rows)
+    info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), rows, rows)
+    ids = [str(row) for row in range(rows)]
+    tracemalloc.start()
+    try:
+        shard_file.encode(Nowhere(), info, ids, tokens, [array], columns)
+        assert tracemalloc.get_traced_memory()[1] < array.nbytes / 4
+    finally:
+        tracemalloc.stop()
+
+
+def test_row_groups_of_pooled_vectors_are_bounded(monkeypatch):
+    """By what they hold: half as many rows where they are twice as wide."""
+    monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 10_000)
+    for width, rows in ((100, 21), (200, 11)):
+        data = stored(Columns((VectorColumn("max", width),)), [np.zeros((50, width), np.float32)], rows=50)
+        assert pq.read_metadata(io.BytesIO(data)).row_group(0).num_rows == rows
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (np.zeros((2, 2), np.float32), r"mean is \(2, 2\); \(3, 2\) is needed for 3 rows"),
+        (np.zeros((3, 3), np.float32), r"mean is \(3, 3\); \(3, 2\) is needed for 3 rows"),
+        (np.zeros((3, 2), np.float16), "mean is float16"),
+    ],
+)
+def test_pooled_vectors_that_contradict_the_rows_are_refused(array, text):
+    """As vectors of tokens are."""
+    with pytest.raises(PayloadError, match=text):
+        stored(Columns((VectorColumn("mean", 2),)), [array])

@@ -1,0 +1,65 @@
+"""Counters that workers send with their heartbeat."""
+
+import json
+import threading
+
+from worker.runtime.metrics import Metrics, told
+
+
+def test_what_is_counted_adds_up():
+    """Pools, files and seconds from many threads, and the rates that follow from them."""
+    metrics = Metrics()
+
+    def work():
+        for _ in range(1000):
+            metrics.computed(rows=2, tokens=10, seconds=0.001)
+            metrics.read(0.5)
+            metrics.published(0.25)
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    found = metrics.snapshot()
+    assert found["pools"] == found["shards"] == 4000
+    assert (found["rows"], found["tokens"]) == (8000, 40_000)
+    assert (found["read_seconds"], found["write_seconds"]) == (2000, 1000)
+    assert found["tokens_per_second"] == 10_000
+    assert found["up_seconds"] > 0
+    assert found["busy_share"] > 0
+
+
+def test_a_fresh_worker_has_done_nothing():
+    """No division by nothing, and the numbers are fit for JSON."""
+    found = Metrics().snapshot()
+    assert json.loads(json.dumps(found)) == found
+    assert {name for name, value in found.items() if value} <= {"up_seconds"}
+
+
+def test_shared_prefixes_and_planning_are_told_apart():
+    """An engine that tells of them has its plan's seconds counted once, and its computed tokens over the real ones."""
+    metrics = Metrics()
+    stats = {"tokens": 100, "nodes": 80, "plan_seconds": 0.5, "compute_seconds": 1.5}
+    metrics.computed(rows=3, tokens=100, seconds=2.0, stats=stats)
+    metrics.computed(rows=1, tokens=100, seconds=2.0)
+    found = metrics.snapshot()
+    assert (found["plan_seconds"], found["compute_seconds"]) == (0.5, 3.5)
+    assert found["computed_share"] == 0.9
+    assert found["tokens_per_second"] == 50
+
+
+def test_a_line_for_the_log_tells_of_the_time_between():
+    """Rates and seconds are those since the last line; where nothing was done there is none."""
+    metrics = Metrics()
+    metrics.computed(rows=9, tokens=900, seconds=9.0)
+    before = metrics.snapshot()
+    assert told(before, metrics.snapshot()) is None
+    metrics.read(0.25)
+    metrics.computed(rows=1, tokens=2000, seconds=2.0, stats={"nodes": 1500, "plan_seconds": 0.1})
+    metrics.published(0.75)
+    now = metrics.snapshot() | {"up_seconds": before["up_seconds"] + 4}
+    assert told(before, now) == (
+        "1 shard(s), 2,000 tokens in 4 s: engine busy 50%, 1,000 tokens/s, 75% of them computed; "
+        "seconds in read 0.2, plan 0.1, compute 1.9, write 0.8"
+    )

@@ -1,0 +1,191 @@
+"""The worker as a program: how it starts, what it says, and what it never says."""
+
+import os
+import subprocess
+import sys
+
+import psutil
+import pytest
+import redis
+from support.processes import (
+    REPOSITORY,
+    WorkerProcess,
+    check_outputs,
+    eventually,
+    make_model,
+    make_rows,
+    open_site,
+    published_rows,
+)
+
+from producer.local.broker import EmbeddedBroker
+from unrolled.queue.messages import TASK
+from worker.app import create_app
+from worker.settings import Settings
+
+SECRET = "s3cr3t-of-the-test"
+
+
+@pytest.fixture
+def site(tmp_path, broker_url):
+    with open_site(tmp_path, broker_url) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    return make_model(tmp_path_factory.mktemp("model") / "model")
+
+
+@pytest.fixture
+def locked_broker():
+    """A server that asks for a password, and the URL with it."""
+    with EmbeddedBroker(port=0) as server:
+        redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
+        yield server, server.url.replace("//", f"//:{SECRET}@")
+
+
+def run(*command, **environ):
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UNROLLED_")}
+    return subprocess.run(
+        [sys.executable, "-m", *command],
+        env={**kept, "PYTHONPATH": str(REPOSITORY), **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+STOCK = ("celery", "-A", "worker.app", "worker")
+OURS = ("worker",)
+
+
+@pytest.mark.parametrize(
+    ("command", "environ", "said"),
+    [
+        (STOCK, {}, "UNROLLED_BROKER is not set"),
+        (STOCK, {"UNROLLED_BROKER": "redis://h"}, "UNROLLED_MODEL is not set"),
+        (STOCK, {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "/nowhere"}, "/nowhere"),
+        (STOCK, {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "MODEL", "UNROLLED_THREADS": "x"}, "THREADS='x'"),
+        (STOCK, {"UNROLLED_BROKER": f"amqp://u:{SECRET}@h", "UNROLLED_MODEL": "MODEL"}, "redis://"),
+        (OURS, {"UNROLLED_BROKER": f"amqp://u:{SECRET}@h", "UNROLLED_MODEL": "MODEL"}, "redis://"),
+        (OURS, {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "/nowhere"}, "/nowhere"),
+        (OURS, {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "MODEL", "UNROLLED_LEASE_SECONDS": "0"}, "lease"),
+    ],
+)
+def test_a_start_that_can_not_be_ends_with_one_clear_line(model, command, environ, said):
+    """No traceback, no secret, an exit status that isn't 0."""
+    result = run(*command, **{name: value.replace("MODEL", str(model.path)) for name, value in environ.items()})
+    assert result.returncode != 0
+    assert said in result.stderr
+    assert "Traceback" not in result.stderr
+    assert SECRET not in result.stderr + result.stdout
+    (line,) = [line for line in result.stderr.splitlines() if "Error" in line]
+    assert said in line
+
+
+def test_stock_celery_runs_the_worker(site):
+    """`celery -A worker.app worker` publishes a shard with an engine of its own choice, and SIGTERM ends it."""
+    command = [sys.executable, "-m", *STOCK, "--loglevel=INFO"]
+    worker = WorkerProcess(site.environ(), site.root / "log", command)
+    site.workers.append(worker)
+    rows = make_rows(6)
+    directory = site.enqueue(rows)
+    site.wait_done(directory, seconds=60)
+    assert published_rows(directory).keys() == {row.id for row in rows}
+    assert worker.stop() == 0
+    assert "Traceback" not in worker.log
+
+
+def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
+    """With a password in the URL, through an outage and a refused login: not in a log, nor in the list of processes."""
+    server, url = locked_broker
+    with open_site(tmp_path, url) as site:
+        worker = site.worker().wait_ready()
+        assert SECRET not in " ".join(psutil.Process(worker.pid).cmdline())
+        server.kill()
+        eventually(lambda: "broker away" in worker.log, "the worker to notice")
+        server.start()
+        redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
+        rows = make_rows(6)
+        directory = site.enqueue(rows)
+        site.wait_done(directory)
+        check_outputs(directory, rows)
+        refused = site.worker(broker=url.replace(SECRET, f"wrong-{SECRET}"))
+        assert refused.wait() == 2
+        assert refused.log.count("\n") == 2, refused.log
+        assert "refuses the login" in refused.log
+        assert "Traceback" not in worker.log + refused.log
+        assert SECRET not in worker.log + refused.log
+
+
+def test_the_log_of_a_worker_is_calm(site):
+    """Root or not, with a job or without: nothing but what a person needs."""
+    worker = site.worker().wait_ready()
+    site.wait_done(site.enqueue(make_rows(10)))
+    assert worker.stop() == 0
+    lines = [line for line in worker.log.splitlines() if line.strip()]
+    assert len(lines) == 5, worker.log
+    told = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
+    for line, said in zip(lines, told, strict=True):
+        assert said in line
+
+
+def test_a_message_asks_for_two_values(site):
+    """The task drops a message of another shape, for what it stands for is in the ledger."""
+    app = create_app(Settings(site.broker_url, site.model.path), lambda *_: None)
+    assert app.tasks[TASK]() == "dropped"
+    assert app.tasks[TASK]("a", "b", "c") == "dropped"
+    app.close()
+
+
+def test_only_our_queue_is_consumed_and_only_json_taken(site):
+    """The settings that the promises rest on are what the app says."""
+    app = create_app(Settings(site.broker_url, site.model.path), lambda *_: None)
+    assert [queue.name for queue in app.amqp.queues.consume_from.values()] == [site.queue_key.partition(":")[2]]
+    assert app.conf.accept_content == ["json"]
+    assert app.conf.task_acks_late
+    assert app.conf.worker_pool == "threads"
+    assert app.conf.result_backend is None
+    app.close()
+
+
+def test_importing_the_app_reads_nothing():
+    """Settings are read when `app` is asked for, not at import; TensorFlow is loaded by its engine alone."""
+    code = "import sys, worker.app, worker.cli.worker; sys.exit('tensorflow' in sys.modules)"
+    assert run("-c").returncode != 0  # the helper reports failures
+    result = subprocess.run([sys.executable, "-c", code], cwd=REPOSITORY, check=False, env={"PATH": os.environ["PATH"]})
+    assert result.returncode == 0
+
+
+def test_an_engine_that_can_not_start_ends_the_worker_with_one_line(site):
+    """Exit status 2 and the reason; no shard is touched."""
+    directory = site.enqueue(make_rows(2))
+    worker = WorkerProcess(site.environ(), site.root / "log", [sys.executable, "-c", NO_ENGINE])
+    site.workers.append(worker)
+    assert worker.wait() == 2
+    assert "no engine here" in worker.log
+    assert "Traceback" not in worker.log
+    assert len(directory.waiting()) == 1
+
+
+NO_ENGINE = """
+import sys
+from unrolled.errors import UnrolledError
+from worker.cli.worker import run_worker
+from worker.settings import Settings
+
+def make_engine(settings, model):
+    raise UnrolledError("no engine here: install one")
+
+sys.exit(run_worker(Settings.from_environ(), "INFO", make_engine))
+"""
+
+
+def test_the_worker_is_a_program_with_help():
+    """`python -m worker --help` names every setting and its variable's flag."""
+    result = run("worker", "--help")
+    assert result.returncode == 0
+    for name in Settings.__dataclass_fields__:
+        assert f"--{name.replace('_', '-')}" in result.stdout

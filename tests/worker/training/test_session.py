@@ -1,0 +1,105 @@
+"""Epochs, early stopping, and going on where a training was."""
+
+import numpy as np
+import pytest
+from support.languages import WORDS, sentences
+from support.token_stores import stored
+from tensorflow.python.framework import config as tensorflow_config
+
+from unrolled.errors import JobError, RequestError
+from unrolled.training.plan import FitOptions, FitPlan, RowCount
+from worker.training.checkpoint import CHECKPOINT_FILE, load_state, save_state
+from worker.training.network import Network
+from worker.training.progress import Progress
+from worker.training.session import Session, StoppedError
+from worker.training.unigrams import unigram_logits
+
+OPTIONS = {"lstm_units": 8, "lstm_layers": 1, "embedding_dim": 8, "batch_tokens": 256, "max_length": 8, "epochs": 3}
+
+
+@pytest.fixture
+def session(tmp_path):
+    """Makes a session in a directory of a name; rows are those of the small language."""
+    rows = [[word + 1 for word in words] for words in sentences(300)]
+    (tmp_path / "train").mkdir()
+    (tmp_path / "held out").mkdir()
+    stores = stored(tmp_path / "train", rows[30:], WORDS), stored(tmp_path / "held out", rows[:30], WORDS)
+    counts = [RowCount(store.rows, int(store.ends[-1])) for store in stores]
+
+    def make(name, report=lambda *_, **__: None, stopped=lambda: False, **options):
+        (tmp_path / name).mkdir(exist_ok=True)
+        plan = FitPlan(FitOptions(WORDS, **OPTIONS | options), {}, {}, *counts)
+        network = Network(plan.options, unigram_logits(stores[0], WORDS))
+        return Session(plan, tmp_path / name, *stores, network, report, stopped)
+
+    tensorflow_config.enable_op_determinism()
+    yield make
+    tensorflow_config.disable_op_determinism()
+
+
+def test_a_training_that_is_stopped_anywhere_ends_with_the_same_bytes(session):
+    """Again and again, in the midst of epochs and between them."""
+    undisturbed = session("undisturbed").run()
+    starts = 0
+    while True:
+        starts += 1
+        asked = iter(range(100))
+        try:
+            disturbed = session("disturbed", stopped=lambda asked=asked: next(asked) == 11)
+            progress = disturbed.run()
+        except StoppedError:
+            continue
+        break
+    assert starts > 2
+    assert progress == undisturbed
+    best = [session(name).best_path(progress.best_epoch).read_bytes() for name in ("undisturbed", "disturbed")]
+    assert best[0] == best[1]
+
+
+def test_it_ends_when_nothing_gets_better(session):
+    """After `patience` epochs; the best weights stay, the others go."""
+    events = []
+    made = session("a", lambda event, **facts: events.append((event, facts)), learning_rate=5.0, epochs=30, patience=2)
+    progress = made.run()
+    assert progress.epoch == progress.best_epoch + 2 < 30
+    kept = [path.name for path in made.best_path(1).parent.glob("best-*")]
+    assert kept == [f"best-{progress.best_epoch}.safetensors"]
+    assert [facts["best"] for event, facts in events if event == "epoch"][-2:] == [False, False]
+
+
+def test_a_loss_that_is_no_number_ends_it(session):
+    """And says what to change."""
+    with pytest.raises(RequestError, match=r"in epoch 1 the loss became nan; .* a lower --learning-rate than 1e\+38"):
+        session("a", learning_rate=1e38).run()
+
+
+def test_a_checkpoint_comes_back(tmp_path):
+    """Tensors of every type, and what is no tensor; a damaged one is refused."""
+    path = tmp_path / CHECKPOINT_FILE
+    assert load_state(path) is None
+    tensors = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7, np.int64)}
+    save_state(path, tensors, {"epoch": 3})
+    found, progress = load_state(path)
+    assert progress == {"epoch": 3}
+    for name, array in tensors.items():
+        np.testing.assert_array_equal(found[name], array)
+        assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
+    path.write_bytes(path.read_bytes()[:-3])
+    with pytest.raises(JobError, match="is no whole checkpoint"):
+        load_state(path)
+
+
+def test_a_checkpoint_of_another_version_is_refused(session, tmp_path):
+    """With the way out."""
+    (tmp_path / "a").mkdir()
+    save_state(tmp_path / "a" / CHECKPOINT_FILE, {"other": np.zeros(3)}, {"epoch": 1})
+    with pytest.raises(JobError, match=r"is of another version of unrolled or Keras .* starts from the beginning"):
+        session("a")
+
+
+@pytest.mark.parametrize(
+    ("epoch", "best", "ended"), [(0, 0, False), (1, 0, False), (2, 0, True), (4, 3, False), (9, 8, True)]
+)
+def test_when_it_ends(epoch, best, ended):
+    """At the last epoch, or two after the best."""
+    assert Progress(epoch=epoch, best_epoch=best).ended(9, 2) == ended

@@ -1,0 +1,275 @@
+"""A job: one input set, one model and one set of options, into one output directory.
+
+What is published, what waits and what is dead is told by the directory's files alone:
+
+| path | written by | what |
+|---|---|---|
+| `job.json` | producer, once | the job |
+| `_manifest.jsonl` | producer, a line a shard | every shard that was cut, then a line `{"end": …}` |
+| `_pending/<shard>.rows` | producer; removed by the worker | the rows of a shard without a file yet |
+| `_quarantine/<shard>.jsonl` | producer | rows that can't be computed, with reasons |
+| `_quarantine/<shard>.engine.jsonl` | worker | rows that the engine failed on, with reasons |
+| `_quarantine/<shard>.rows` | worker | the rows of a published shard in which the engine failed on some |
+| `_dead/<shard>.json` | worker | a shard given up, with its reason |
+| `_cancelled` | producer; removed by the next `enqueue` | empty: nothing that waits is to be computed |
+| `part-<shard>.parquet` | worker | the outputs |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unrolled.errors import JobError, PayloadError, TransientError
+from unrolled.job.job import Job
+from unrolled.job.manifest import NAME as MANIFEST
+from unrolled.job.shard_id import ShardId, part_name
+from unrolled.store.publish import publish_bytes
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+FORMAT_VERSION = 1
+_MAX_JOB_BYTES = 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class JobDirectory:
+    """An output directory and the job in it.
+
+    Shard ids are parsed again before they become a name, so none can lead out of the directory.
+
+    Attributes:
+        path: absolute, as the producer named it.
+        job: what its `job.json` says.
+    """
+
+    path: Path
+    job: Job
+
+    @property
+    def key(self) -> str:
+        """Names the job in Redis: the same job in another directory is another key."""
+        return hashlib.sha256(self.job.id.encode() + b"\0" + os.fsencode(self.path)).hexdigest()[:16]
+
+    def part(self, shard: str) -> Path:
+        """Where the shard's file is published."""
+        return self.path / part_name(ShardId.parse(shard))
+
+    def pending(self, shard: str) -> Path:
+        """Where the shard's rows wait for a worker."""
+        return self.path / "_pending" / f"{ShardId.parse(shard)}.rows"
+
+    def dead(self, shard: str) -> Path:
+        """Where a shard that was given up is recorded."""
+        return self.path / "_dead" / f"{ShardId.parse(shard)}.json"
+
+    def quarantine(self, shard: str, *, engine: bool = False) -> Path:
+        """Where the shard's bad rows are listed: the producer's, or those that the engine failed on."""
+        return self.path / "_quarantine" / f"{ShardId.parse(shard)}{'.engine' if engine else ''}.jsonl"
+
+    def kept(self, shard: str) -> Path:
+        """Where a published shard's rows stay while the engine has failed on some of them."""
+        return self.path / "_quarantine" / f"{ShardId.parse(shard)}.rows"
+
+    @property
+    def cancelled(self) -> Path:
+        """There while what waits is not to be computed."""
+        return self.path / "_cancelled"
+
+    def resume(self) -> None:
+        """Let what waits be computed again.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        _remove(self.cancelled)
+
+    def discard_pending(self, shard: str) -> None:
+        """Remove the spooled rows of a shard whose file is durable; they are kept where the engine failed on some.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        pending, kept, failed = self.pending(shard), self.kept(shard), self.quarantine(shard, engine=True)
+        try:
+            failed.stat()  # `exists` says no, too, of some places that can't be looked at
+        except FileNotFoundError:
+            _remove(pending)
+            _remove(kept)
+            return
+        except OSError as error:
+            raise TransientError(f"{failed} can't be looked at: {error.strerror}") from error
+        try:
+            pending.replace(kept)
+        except FileNotFoundError:
+            return  # an earlier attempt did
+        except OSError as error:
+            raise TransientError(f"{pending} can't be moved to {kept}: {error.strerror}") from error
+
+    def discard_quarantine(self, shard: str) -> None:
+        """Remove the producer's list of bad rows of a shard that is no shard of the job.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        _remove(self.quarantine(shard))
+
+    def published(self) -> set[str]:
+        """Shard ids with a file.
+
+        Raises:
+            TransientError: the directory can't be listed now; so for the other sets.
+        """
+        return _shards_in(self.path, "part-", ".parquet")
+
+    def waiting(self) -> set[str]:
+        """Shard ids whose rows are spooled: not published, or dead."""
+        return _shards_in(self.path / "_pending", "", ".rows")
+
+    def quarantined(self) -> set[str]:
+        """Shard ids with a list of bad rows by the producer."""
+        return _shards_in(self.path / "_quarantine", "", ".jsonl")
+
+    def failing(self) -> set[str]:
+        """Shard ids with a list of rows that the engine failed on."""
+        return _shards_in(self.path / "_quarantine", "", ".engine.jsonl")
+
+    def given_up(self) -> set[str]:
+        """Shard ids of dead shards."""
+        return _shards_in(self.path / "_dead", "", ".json")
+
+    @contextlib.contextmanager
+    def lock(self) -> Iterator[None]:
+        """Be the only producer of this directory.
+
+        Raises:
+            JobError: another process is, or the file system has no locks.
+        """
+        try:
+            file = (self.path / "_lock").open("a")
+        except OSError as error:
+            raise _unwritable(self.path, error) from error
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise JobError(
+                    f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
+                ) from None
+            except OSError as error:
+                raise JobError(
+                    f"{self.path}: can't be locked against a second producer: {error.strerror}; "
+                    "mount it with locks, or choose another --out"
+                ) from error
+            yield
+
+
+def open_job(path: Path | str) -> JobDirectory:
+    """The job in a directory.
+
+    Raises:
+        JobError: there is none, or one that this version can't read.
+    """
+    directory = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: other machines know these names
+    file = directory / "job.json"
+    try:
+        if file.stat().st_size > _MAX_JOB_BYTES:
+            raise JobError(f"{file}: larger than {_MAX_JOB_BYTES:,} bytes; this is no job manifest")
+        content = json.loads(file.read_text("utf-8"))
+        version = content["format_version"]
+        if version != FORMAT_VERSION:
+            raise JobError(f"{file}: format version {version!r}; this version reads {FORMAT_VERSION}: upgrade it")
+        job = Job(str(content["fingerprint"]), tuple(map(str, content["inputs"])), dict(content["options"]))
+        if content["id"] != job.id:
+            raise JobError(f"{file}: was changed since it was written; restore it, or use a new output directory")
+    except (FileNotFoundError, NotADirectoryError):
+        raise JobError(f"{directory}: no job here (job.json is missing); `unrolled enqueue` makes one") from None
+    except OSError as error:
+        raise TransientError(f"{file}: can't be read now: {error}") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise JobError(f"{file}: not a job manifest: {error!r}; restore it, or use a new output directory") from error
+    return JobDirectory(directory, job)
+
+
+def create_job(path: Path | str, job: Job) -> JobDirectory:
+    """The job's directory, made or found again.
+
+    Raises:
+        JobError: the directory is another job's, holds other things, or can't be written.
+        TransientError: it can't be written or read just now.
+    """
+    directory = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: other machines know these names
+    made = JobDirectory(directory, job)
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        if not (directory / "job.json").exists():
+            with made.lock():  # two at once can't both take it for theirs
+                _publish_job(made)
+        found = _same_job(open_job(directory), job)
+        for name in ("_pending", "_quarantine", "_dead"):
+            (directory / name).mkdir(exist_ok=True)
+    except OSError as error:
+        raise _unwritable(directory, error) from error
+    return found
+
+
+def _publish_job(made: JobDirectory) -> None:
+    file = made.path / "job.json"
+    if file.exists():
+        return
+    if found := sorted(entry.name for pattern in ("*.parquet", MANIFEST) for entry in made.path.glob(pattern))[:3]:
+        raise JobError(f"{made.path}: holds {', '.join(found)} but no job.json; use an empty directory")
+    text = json.dumps({"format_version": FORMAT_VERSION, "id": made.job.id, **asdict(made.job)}, indent=1) + "\n"
+    publish_bytes(file, text.encode())
+
+
+def _same_job(found: JobDirectory, job: Job) -> JobDirectory:
+    if found.job.id == job.id:
+        return found
+    if found.job.fingerprint != job.fingerprint:
+        what = f"another model (fingerprint {found.job.fingerprint}, asked for is {job.fingerprint})"
+    elif found.job.inputs != job.inputs:
+        what = f"other inputs ({_few(found.job.inputs)}; asked for are {_few(job.inputs)})"
+    else:
+        names = sorted(found.job.options.keys() | job.options.keys())
+        pairs = [(name, found.job.options.get(name), job.options.get(name)) for name in names]
+        what = "other options (" + "; ".join(f"{n}: {a!r}, asked for is {b!r}" for n, a, b in pairs if a != b) + ")"
+    raise JobError(f"{found.path}: holds a job with {what}. Use another --out, or the same command to resume")
+
+
+def _unwritable(directory: Path, error: OSError) -> JobError:
+    return JobError(f"{directory}: can't be written: {error.strerror}; choose another --out, or mend it")
+
+
+def _few(names: tuple[str, ...], most: int = 3) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def _remove(file: Path) -> None:
+    try:
+        file.unlink(missing_ok=True)
+    except OSError as error:
+        raise TransientError(f"{file} can't be removed: {error.strerror}") from error
+
+
+def _shards_in(directory: Path, prefix: str, suffix: str) -> set[str]:
+    try:
+        names = [entry.name for entry in os.scandir(directory)]
+    except FileNotFoundError:
+        return set()
+    except OSError as error:
+        raise TransientError(f"{directory}: can't be listed now: {error.strerror}") from error
+    shards = set()
+    for name in names:
+        if name.startswith(prefix) and name.endswith(suffix):
+            with contextlib.suppress(PayloadError):
+                shards.add(str(ShardId.parse(name[len(prefix) : len(name) - len(suffix)])))
+    return shards

@@ -1,0 +1,170 @@
+"""What fixes the shape of every weight of a model: config.json, checked before memory is taken for anything."""
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from typing import Any, Self
+
+from unrolled.errors import ModelError
+from unrolled.model.checks import LARGEST_WIDTH, check_names, check_number
+from unrolled.model.layer import LayerConfig
+
+FORMAT_VERSION = 1
+# Beyond these a number is a typing error, not a model: refuse it before memory is taken for it.
+LARGEST_VOCAB_SIZE = 2**31 - 2  # ids are int32, and the embedding has one row more
+LARGEST_LENGTH = 2**31 - 1
+MOST_LAYERS = 64
+MOST_PARAMETERS = 2**32  # 16 GiB of float32
+
+
+def default_embedding_dim(vocab_size: int) -> int:
+    """Width of the embedding where none is asked for: the fourth root of the vocabulary, rounded down."""
+    return int(vocab_size**0.25)
+
+
+@dataclass(frozen=True, slots=True)
+class ModelConfig:
+    """The sizes of a model.
+
+    Attributes:
+        vocab_size: the largest token id; ids are 1..vocab_size, and 0 is padding.
+        max_length: time steps that the model was made for, in tokens. Longer rows are computed all the same.
+        embedding_dim: width of the embedding, or None: ids enter as one-hot vectors, so that the first layer's
+            kernel has vocab_size rows, and id i takes row i - 1.
+        layers: from the first to the last.
+
+    Raises:
+        ModelError: a value is not a whole number in its range, widths don't fit, or the weights would pass 16 GiB.
+    """
+
+    vocab_size: int
+    max_length: int
+    embedding_dim: int | None
+    layers: tuple[LayerConfig, ...]
+
+    def __post_init__(self) -> None:
+        check_number("model", "vocab_size", self.vocab_size, LARGEST_VOCAB_SIZE)
+        check_number("model", "max_length", self.max_length, LARGEST_LENGTH)
+        if self.embedding_dim is not None:
+            check_number("model", "embedding_dim", self.embedding_dim, LARGEST_WIDTH)
+        if not isinstance(self.layers, tuple) or not all(isinstance(layer, LayerConfig) for layer in self.layers):
+            raise ModelError(f"model: layers is {self.layers!r:.80}; give a tuple of LayerConfig")
+        if not 1 <= len(self.layers) <= MOST_LAYERS:
+            raise ModelError(f"model: it has {len(self.layers)} layers; give 1..{MOST_LAYERS}")
+        self._check_residuals()
+        if self.parameters > MOST_PARAMETERS:
+            raise ModelError(
+                f"model: these sizes make {self.parameters:,} parameters, at most {MOST_PARAMETERS:,} are allowed; "
+                "lower vocab_size, embedding_dim, the layers' units or their number"
+            )
+
+    @classmethod
+    def stacked(
+        cls,
+        vocab_size: int,
+        max_length: int,
+        num_lstm_units: int,
+        num_lstm_layers: int,
+        embedding_dim: int | None = None,
+    ) -> Self:
+        """The brief's model: forward LSTM layers of one width, on an embedding; see `default_embedding_dim`."""
+        check_number("model", "vocab_size", vocab_size, LARGEST_VOCAB_SIZE)
+        check_number("model", "num_lstm_units", num_lstm_units, LARGEST_WIDTH)
+        check_number("model", "num_lstm_layers", num_lstm_layers, MOST_LAYERS)
+        width = default_embedding_dim(vocab_size) if embedding_dim is None else embedding_dim
+        return cls(vocab_size, max_length, width, (LayerConfig(num_lstm_units),) * num_lstm_layers)
+
+    @property
+    def is_stacked(self) -> bool:
+        """Whether it is the brief's model, as `stacked` makes it."""
+        return self.embedding_dim is not None and set(self.layers) == {LayerConfig(self.layers[0].units)}
+
+    @property
+    def layer_dims(self) -> tuple[int, ...]:
+        """Width of every layer's output."""
+        return tuple(layer.output_dim for layer in self.layers)
+
+    @property
+    def input_dims(self) -> tuple[int, ...]:
+        """Width of every layer's input (D)."""
+        first = self.vocab_size if self.embedding_dim is None else self.embedding_dim
+        return (first, *self.layer_dims[:-1])
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the last layer's output."""
+        return self.layers[-1].output_dim
+
+    @property
+    def parameters(self) -> int:
+        """How many numbers the weights hold."""
+        return sum(math.prod(shape) for shape in self.shapes().values())
+
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every tensor's name and shape, in the order in which the layers use them."""
+        shapes: dict[str, tuple[int, ...]] = {}
+        if self.embedding_dim is not None:
+            shapes["embedding"] = (self.vocab_size + 1, self.embedding_dim)
+        for number, (layer, inputs) in enumerate(zip(self.layers, self.input_dims, strict=True)):
+            for prefix in layer.prefixes(number):
+                shapes |= {f"{prefix}.{part}": shape for part, shape in layer.shapes(inputs).items()}
+        return shapes
+
+    def describe_layers(self) -> str:
+        """For people: "lstm 512, bidirectional gru 64 on an embedding of 10", "2 x lstm 512 on one-hot ids"."""
+        on = "one-hot ids" if self.embedding_dim is None else f"an embedding of {self.embedding_dim}"
+        runs = ((str(layer), len(list(run))) for layer, run in groupby(self.layers))
+        layers = ", ".join(layer if count == 1 else f"{count} x {layer}" for layer, count in runs)
+        return f"{layers} on {on}"
+
+    def to_json(self) -> str:
+        """The text of config.json."""
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> Self:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ModelError: not JSON, another format version, a field too few or too many, or a bad value.
+        """
+        try:
+            found: Any = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise ModelError(f"model: config.json is not JSON ({error}); restore it from your copy") from error
+        if not isinstance(found, dict):
+            raise ModelError(f"model: config.json holds a {type(found).__name__}, and must hold an object")
+        version = found.pop("format_version", None)
+        if type(version) is not int or version != FORMAT_VERSION:
+            raise ModelError(
+                f"model: config.json has format_version {version!r:.80}, this program reads "
+                f"{FORMAT_VERSION}; use the version of unrolled that wrote it, or make the directory anew"
+            )
+        check_names(cls, found, "config.json")
+        layers = found["layers"]
+        if not isinstance(layers, list) or not 1 <= len(layers) <= MOST_LAYERS:
+            raise ModelError(f"model: layers is {layers!r:.80}; give a list of 1..{MOST_LAYERS} objects")
+        return cls(**{**found, "layers": tuple(_layer_of(number, layer) for number, layer in enumerate(layers))})
+
+    def _check_residuals(self) -> None:
+        for number, (layer, inputs) in enumerate(zip(self.layers, self.input_dims, strict=True)):
+            if not layer.residual:
+                continue
+            if number == 0 and self.embedding_dim is None:
+                raise ModelError("model: layers[0] is residual, and one-hot ids can't be added to its output")
+            if inputs != layer.output_dim:
+                raise ModelError(
+                    f"model: layers[{number}] is residual, its input {inputs} and its output {layer.output_dim} wide; "
+                    "make them equal, or residual false"
+                )
+
+
+def _layer_of(number: int, found: object) -> LayerConfig:
+    if not isinstance(found, dict):
+        raise ModelError(f"model: layers[{number}] is {found!r:.80}, and must be an object")
+    check_names(LayerConfig, found, f"layers[{number}]")
+    try:
+        return LayerConfig(**found)
+    except ModelError as error:
+        raise ModelError(f"model: layers[{number}]: {str(error).removeprefix('layer: ')}") from error

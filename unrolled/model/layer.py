@@ -1,0 +1,104 @@
+"""One recurrent layer of a model: what it is, and the shapes of its tensors.
+
+Notation: D the layer's input width, U its units, S the width of its state.
+"""
+
+from dataclasses import dataclass
+
+from unrolled.errors import ModelError
+from unrolled.model.checks import LARGEST_WIDTH, check_choice, check_number
+
+KINDS = ("lstm", "gru")
+DIRECTIONS = ("forward", "backward", "bidirectional")
+RESETS = ("after", "before")
+#: Slopes of the gates that are a straight line, clip(slope x + 1/2, 0, 1): the hard_sigmoid of Keras 1 and 2 and of
+#: ONNX, and that of Keras 3, relu6(x + 3) / 6.
+HARD_SLOPES = {"hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
+GATES = ("sigmoid", *HARD_SLOPES)
+
+
+@dataclass(frozen=True, slots=True)
+class LayerConfig:
+    """One recurrent layer; all but its gates is tanh.
+
+    Attributes:
+        units: width of the cell.
+        kind: "lstm" or "gru".
+        direction: "forward", "backward" (a row's real tokens from last to first; output t is the state after
+            tokens T-1..t) or "bidirectional" (both, concatenated in this order).
+        projection: width that an LSTM's state is projected to (LSTMP), or None for no projection.
+        residual: whether the layer's input is added to its output; both must be equally wide.
+        reset: where a GRU's reset gate acts: "after" the recurrent product (Keras, PyTorch, cuDNN) or "before"
+            it. None for an LSTM; becomes "after" for a GRU.
+        gates: what the gates are (Keras's recurrent_activation): "sigmoid", "hard_sigmoid" as Keras 1 and 2 and ONNX
+            have it, clip(x / 5 + 1/2, 0, 1), or "hard_sigmoid_keras3", clip(x / 6 + 1/2, 0, 1).
+
+    Raises:
+        ModelError: a value is not of these, or two of them contradict each other.
+    """
+
+    units: int
+    kind: str = "lstm"
+    direction: str = "forward"
+    projection: int | None = None
+    residual: bool = False
+    reset: str | None = None
+    gates: str = "sigmoid"
+
+    def __post_init__(self) -> None:
+        check_number("layer", "units", self.units, LARGEST_WIDTH)
+        check_choice("kind", self.kind, KINDS)
+        check_choice("direction", self.direction, DIRECTIONS)
+        check_choice("gates", self.gates, GATES)
+        if type(self.residual) is not bool:
+            raise ModelError(f"layer: residual is {self.residual!r:.80}; give true or false")
+        if self.projection is not None:
+            check_number("layer", "projection", self.projection, LARGEST_WIDTH)
+            if self.kind != "lstm":
+                raise ModelError(f"layer: projection is {self.projection}, and a {self.kind} has none; leave it out")
+        if self.kind == "gru":
+            object.__setattr__(self, "reset", "after" if self.reset is None else self.reset)
+            check_choice("reset", self.reset, RESETS)
+        elif self.reset is not None:
+            raise ModelError(f"layer: reset is {self.reset!r:.80}, and only a gru has one; leave it out")
+
+    @property
+    def state_dim(self) -> int:
+        """S, the width of what one direction hands to its next step."""
+        return self.units if self.projection is None else self.projection
+
+    @property
+    def output_dim(self) -> int:
+        """Width of the layer's output: both directions side by side."""
+        return self.state_dim * (2 if self.direction == "bidirectional" else 1)
+
+    def prefixes(self, number: int) -> tuple[str, ...]:
+        """What the names of the tensors of layer `number` begin with, for each direction, forward first."""
+        both = {"forward": f"{self.kind}.{number}", "backward": f"{self.kind}.{number}.backward"}
+        return tuple(both.values()) if self.direction == "bidirectional" else (both[self.direction],)
+
+    def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
+        """The tensors of one direction, by the last part of their names, for inputs of this width (D)."""
+        gates = (4 if self.kind == "lstm" else 3) * self.units
+        shapes: dict[str, tuple[int, ...]] = {
+            "kernel": (inputs, gates),
+            "recurrent_kernel": (self.state_dim, gates),
+            "bias": (2, gates) if self.reset == "after" else (gates,),
+        }
+        if self.projection is not None:
+            shapes["projection"] = (self.units, self.projection)
+        return shapes
+
+    def __str__(self) -> str:
+        """For people: "lstm 512", "bidirectional lstm 512 projected to 128 + its input", "gru 64 (reset before)"."""
+        words = [
+            *(["reset before"] if self.reset == "before" else []),
+            *([self.gates.replace("_", " ")] if self.gates != "sigmoid" else []),
+        ]
+        return (
+            ("" if self.direction == "forward" else f"{self.direction} ")
+            + f"{self.kind} {self.units}"
+            + (f" projected to {self.projection}" if self.projection else "")
+            + (f" ({', '.join(words)})" if words else "")
+            + (" + its input" if self.residual else "")
+        )

@@ -1,0 +1,153 @@
+"""Rows as flat NumPy arrays."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unrolled.format.schema import Columns, VectorColumn
+
+#: float32, or float16 where the job stored that.
+Vectors = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One input sequence and its vectors; the arrays are read-only views.
+
+    `row["mean"]` is one of its vectors by column name, and `row.outputs` is short for `row["outputs"]`.
+
+    Attributes:
+        id: the user's own id, else "<file>#<row>".
+        length: number of real tokens.
+        mask: bool (tokens as the row came in,), True where a token is real.
+        vectors: by column name, float32 or float16 as the job stored them: "outputs" (length, units) has one vector
+            for each True of the mask, in order; "mean", "max", "last" and "first" are single ones, (units,).
+        tokens: int32 (len(mask),), or None where the job did not store them.
+    """
+
+    id: str
+    length: int
+    mask: NDArray[np.bool_]
+    vectors: Mapping[str, Vectors]
+    tokens: NDArray[np.int32] | None
+
+    @property
+    def outputs(self) -> Vectors:
+        """The vectors of its tokens, (length, units).
+
+        Raises:
+            AttributeError: the job stored none, or those of named layers: `row["outputs_0"]`.
+        """
+        return _outputs(self.vectors)
+
+    def __getitem__(self, column: str) -> Vectors:
+        return _column(self.vectors, column)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Batch:
+    """Some rows, end to end in flat read-only arrays.
+
+    `batch["mean"]` is a column of vectors by name, and `batch.values` is short for `batch["outputs"]`. Vectors,
+    `lengths` and `tokens` are the memory that Parquet was decoded into; masks are stored as bits and unpacked once.
+    Offsets begin at 0.
+
+    Attributes:
+        ids: one for each row.
+        lengths: int32 (rows,), number of real tokens of each row.
+        vectors: by column name, float32 or float16 as the job stored them: "outputs" is (real tokens, units),
+            "mean", "max", "last" and "first" are (rows, units).
+        offsets: int64 (rows + 1,); the outputs of row r are values[offsets[r]:offsets[r + 1]].
+        mask_values: bool (tokens as they came in,).
+        mask_offsets: int64 (rows + 1,); row r's mask is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
+        tokens: int32 (tokens as they came in,), cut as the masks are; None where the job did not store them.
+    """
+
+    ids: list[str]
+    lengths: NDArray[np.int32]
+    vectors: Mapping[str, Vectors]
+    offsets: NDArray[np.int64]
+    mask_values: NDArray[np.bool_]
+    mask_offsets: NDArray[np.int64]
+    tokens: NDArray[np.int32] | None
+
+    @classmethod
+    def from_arrow(cls, rows: pa.RecordBatch, columns: Columns) -> Self:
+        """View a record batch, sliced or not, of a file's schema."""
+        mask, lengths = rows.column("mask"), rows.column("length").to_numpy()
+        vectors = columns.vectors
+        per_token = [column.name for column in vectors if column.per_token]
+        tokens = rows.column("tokens").flatten().to_numpy() if "tokens" in rows.schema.names else None
+        return cls(
+            ids=rows.column("id").to_pylist(),
+            lengths=lengths,
+            vectors={column.name: _flat(rows.column(column.name), column) for column in vectors},
+            # All columns of tokens' vectors fall alike into rows: `unrolled.reading.inspection` checks it.
+            offsets=_offsets(rows.column(per_token[0])) if per_token else _summed(lengths),
+            mask_values=mask.flatten().to_numpy(zero_copy_only=False),
+            mask_offsets=_offsets(mask),
+            tokens=tokens,
+        )
+
+    @property
+    def values(self) -> Vectors:
+        """The vectors of all tokens, (real tokens, units).
+
+        Raises:
+            AttributeError: the job stored none, or those of named layers: `batch["outputs_0"]`.
+        """
+        return _outputs(self.vectors)
+
+    def __getitem__(self, column: str) -> Vectors:
+        return _column(self.vectors, column)
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def rows(self) -> Iterator[Row]:
+        """The rows one by one, as views."""
+        outputs_at, mask_at = self.offsets.tolist(), self.mask_offsets.tolist()
+        per_token = [name for name in self.vectors if VectorColumn(name, 1).per_token]
+        pooled_ones = [name for name in self.vectors if name not in per_token]
+        for row, row_id in enumerate(self.ids):
+            first, last = outputs_at[row : row + 2]
+            begin, end = mask_at[row : row + 2]
+            vectors = {name: self.vectors[name][first:last] for name in per_token}
+            vectors |= {name: self.vectors[name][row] for name in pooled_ones}
+            tokens = None if self.tokens is None else self.tokens[begin:end]
+            yield Row(row_id, last - first, self.mask_values[begin:end], vectors, tokens)
+
+
+def _column(vectors: Mapping[str, Vectors], name: str) -> Vectors:
+    if name not in vectors:
+        raise KeyError(f"no column {name!r}; this job stored {', '.join(vectors)}")
+    return vectors[name]
+
+
+def _outputs(vectors: Mapping[str, Vectors]) -> Vectors:
+    if "outputs" not in vectors:
+        example = next(iter(vectors))
+        raise AttributeError(f"no column 'outputs'; this job stored {', '.join(vectors)}: take [{example!r}]")
+    return vectors["outputs"]
+
+
+def _flat(array: pa.Array, column: VectorColumn) -> Vectors:
+    """The vectors of a column: (vectors, width)."""
+    # flatten() heeds the slice, at every level, and copies nothing: no list here is null.
+    vectors = array.flatten() if column.per_token else array
+    values: Vectors = vectors.flatten().to_numpy()
+    return values.reshape(-1, column.width)
+
+
+def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
+    offsets: NDArray[np.int64] = lists.offsets.to_numpy().astype(np.int64)
+    offsets -= offsets[0]
+    return offsets
+
+
+def _summed(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
+    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))

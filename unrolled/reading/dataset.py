@@ -1,0 +1,172 @@
+"""Reading what a job published: `unrolled.open(OUT)`."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from unrolled.errors import FileFormatError
+from unrolled.format.output_spec import column_name
+from unrolled.reading.batch import Batch, Row
+from unrolled.reading.part_file import Part, explained
+from unrolled.reading.transforms import Pooling, pooled
+
+StrPath = str | os.PathLike[str]
+
+
+def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
+    """Open the rows that a job published.
+
+    Only the files' footers are read now; the rows come when they are asked for, a row group at a time.
+
+    Args:
+        source: a job's output directory, or one of its files, or several. Of a directory, `*.parquet` in the
+            order of the shards; names that begin with "_" or "." are not looked at.
+
+    Raises:
+        FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
+            are of different models, have other columns, or are of the same shard. The text names the files.
+        TransientError: the operating system would not let one be read.
+
+    Example:
+        >>> for row in unrolled.open("out"):
+        ...     print(row.id, row.outputs.shape)
+    """
+    paths = _parquet_files(Path(source)) if isinstance(source, str | os.PathLike) else [Path(p) for p in source]
+    if not paths:
+        raise FileFormatError(f"no published file in {source}: give the output directory of a job that has begun")
+    return Dataset([Part(path) for path in paths])
+
+
+def _parquet_files(path: Path) -> list[Path]:
+    with explained(path):
+        if not path.is_dir():
+            return [path]
+        found = [file for file in path.iterdir() if file.suffix == ".parquet" and file.name[0] not in "._"]
+    # Shard numbers have six digits or more: shorter names are earlier ones.
+    return sorted(found, key=lambda file: (len(file.name), file.name))
+
+
+class Dataset:
+    """The rows of one or more published files, in order.
+
+    Attributes:
+        files: their paths.
+        columns: of vectors, each with its name and its width, in the files' order.
+        units: width of the first of them.
+        precision: of the stored vectors: "float32" or "float16".
+        model_fingerprint: SHA-256 of the model directory that computed every row, 64 hexadecimal digits.
+        tokens: number of real tokens.
+    """
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        _refuse_mixed(parts)
+        self._parts = parts
+        self.files = [part.path for part in parts]
+        self.columns = parts[0].columns.vectors
+        self.units = self.columns[0].width
+        self.precision = parts[0].columns.precision
+        self.model_fingerprint = parts[0].info.model_fingerprint
+        self.tokens = sum(part.info.tokens for part in parts)
+
+    def __len__(self) -> int:
+        return sum(part.info.rows for part in self._parts)
+
+    def __iter__(self) -> Iterator[Row]:
+        return self.rows()
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self.files)} files>"
+
+    def rows(self) -> Iterator[Row]:
+        """All rows, one by one."""
+        for batch in self.batches():
+            yield from batch.rows()
+
+    def batches(self, *, max_rows: int | None = None, max_tokens: int | None = None) -> Iterator[Batch]:
+        """All rows, many at a time, as views of what was decoded.
+
+        A batch ends where its row group (about 16 MB) ends, since going on would mean copying: some are
+        smaller than the limits allow. A batch keeps its row group in memory.
+
+        Args:
+            max_rows: the most rows in a batch, at least 1.
+            max_tokens: the most real tokens in a batch, at least 1; a longer row comes alone.
+
+        Raises:
+            ValueError: a limit is below 1.
+            FileFormatError: a file turns out to be damaged.
+        """
+        for name, limit in (("max_rows", max_rows), ("max_tokens", max_tokens)):
+            if limit is not None and limit < 1:
+                raise ValueError(f"{name} is {limit}; it must be at least 1")
+        return self._batches(max_rows, max_tokens)
+
+    def _batches(self, max_rows: int | None, max_tokens: int | None) -> Iterator[Batch]:
+        for part in self._parts:
+            for rows in part.record_batches():
+                for start, stop in pairwise(_cuts(rows, max_rows, max_tokens)):
+                    with explained(part.path):
+                        batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)
+                    yield batch
+
+    def pooled(self, how: Pooling, layer: int | None = None) -> tuple[list[str], NDArray[np.float32]]:
+        """One vector for each row: the stored one, else made of the tokens' vectors.
+
+        Args:
+            how: "mean", "max", "last" or "first", over the row's real tokens.
+            layer: which, from 0, where the job named layers.
+
+        Returns:
+            ids: one for each row.
+            vectors: float32 (rows, units); zeros for a row without real tokens.
+
+        Raises:
+            ValueError: `how` is none of the four.
+            KeyError: the job stored neither this pooling nor the tokens' vectors of that layer.
+            FileFormatError: a file turns out to be damaged.
+        """
+        names = (column_name(how, layer), column_name("none", layer))
+        width = next((column.width for name in names for column in self.columns if column.name == name), self.units)
+        ids: list[str] = []
+        vectors = np.zeros((len(self), width), np.float32)
+        for batch in self.batches():
+            vectors[len(ids) : len(ids) + len(batch)] = pooled(batch, how, layer)
+            ids += batch.ids
+        return ids, vectors
+
+
+def _cuts(rows: pa.RecordBatch, max_rows: int | None, max_tokens: int | None) -> list[int]:
+    """Row numbers at which the batches of a record batch begin, and its end."""
+    rows_left = rows.num_rows
+    ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
+    cuts = [0]
+    while (start := cuts[-1]) < rows_left:
+        stop = rows_left if max_rows is None else min(start + max_rows, rows_left)
+        if max_tokens is not None:
+            before = int(ends[start - 1]) if start else 0
+            stop = min(stop, int(np.searchsorted(ends, before + max_tokens, side="right")))
+        cuts.append(max(stop, start + 1))
+    return cuts
+
+
+def _refuse_mixed(parts: Sequence[Part]) -> None:
+    first, seen = parts[0], dict[tuple[str, str], Path]()
+    for part in parts:
+        for what, expected, found in (
+            ("model", first.info.model_fingerprint, part.info.model_fingerprint),
+            ("columns", first.columns.shown(), part.columns.shown()),
+        ):
+            if found != expected:
+                raise FileFormatError(
+                    f"vectors of different models or jobs don't mix: {first.path} is of {what} {expected},"
+                    f" {part.path} of {what} {found}; open them apart"
+                )
+        shard = (part.info.job, str(part.info.shard))
+        if shard in seen:
+            raise FileFormatError(f"{seen[shard]} and {part.path} both hold shard {shard[1]}: leave one of them out")
+        seen[shard] = part.path

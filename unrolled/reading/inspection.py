@@ -1,0 +1,77 @@
+"""A published file, read whole and held against itself."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from unrolled.errors import FileFormatError
+from unrolled.format.file_info import FileInfo
+from unrolled.format.rows_digest import RowsDigest
+from unrolled.format.schema import Columns
+from unrolled.reading.batch import Batch
+from unrolled.reading.part_file import Part, explained
+
+
+@dataclass(frozen=True, slots=True)
+class PartContents:
+    """What a file holds, counted, not taken from its metadata.
+
+    Attributes:
+        info: its metadata.
+        columns: the choices its columns follow from.
+        rows: number of rows.
+        tokens: number of real tokens.
+        digest: over the ids and masks in order, as `unrolled.format.rows_digest.rows_digest` gives it for the shard.
+    """
+
+    info: FileInfo
+    columns: Columns
+    rows: int
+    tokens: int
+    digest: str
+
+
+def inspect_part(path: Path) -> PartContents:
+    """Read every page of a file, a row group in memory at a time, and check that it fits together.
+
+    Checked: the pages' checksums; the columns; ids are UTF-8; each row's length against its mask and its
+    vectors; where tokens are stored, that the mask is their sign; the counts against the metadata. Not
+    checked: the vectors' values beyond their checksums.
+
+    Raises:
+        FileFormatError: the file is damaged or contradicts itself; the text says where.
+        TransientError: the operating system would not let it be read.
+    """
+    part = Part(path)
+    digest = RowsDigest()
+    rows = tokens = 0
+    for record_batch in part.record_batches():
+        with explained(path):
+            batch = Batch.from_arrow(record_batch, part.columns)
+            _check(batch, record_batch, part.columns, rows)
+            digest.update(batch.ids, np.diff(batch.mask_offsets), batch.mask_values)
+        rows += len(batch)
+        tokens += int(batch.lengths.sum(dtype=np.int64))
+    for what, counted, stored in (("rows", rows, part.info.rows), ("real tokens", tokens, part.info.tokens)):
+        if counted != stored:
+            raise FileFormatError(f"{path}: holds {counted} {what}, its metadata says {stored}; write it again")
+    return PartContents(part.info, part.columns, rows, tokens, digest.hexdigest())
+
+
+def _check(batch: Batch, record_batch: pa.RecordBatch, columns: Columns, rows_before: int) -> None:
+    ones = np.concatenate(([0], np.cumsum(batch.mask_values, dtype=np.int64)))[batch.mask_offsets]
+    found = {"mask": np.diff(ones)}
+    for vectors in columns.vectors:
+        if vectors.per_token:
+            found[vectors.name] = record_batch.column(vectors.name).value_lengths().to_numpy()
+    for column, lengths in found.items():
+        if len(wrong := np.flatnonzero(lengths != batch.lengths)):
+            row = int(wrong[0])
+            raise FileFormatError(
+                f"row {rows_before + row} ({batch.ids[row]!r}) is of length {batch.lengths[row]},"
+                f" its {column} of {lengths[row]}; write the file again"
+            )
+    if batch.tokens is not None and not np.array_equal(batch.tokens != 0, batch.mask_values):
+        raise FileFormatError(f"masks are not the sign of the tokens from row {rows_before} on; write the file again")

@@ -1,0 +1,72 @@
+"""One published file, opened and checked."""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unrolled.errors import FileFormatError, TransientError
+from unrolled.format.file_info import FileInfo
+from unrolled.format.schema import Columns, columns_of
+
+
+class Part:
+    """A published file whose footer has been read and checked; its rows are read a row group at a time.
+
+    Attributes:
+        path: of the file.
+        info: its metadata.
+        columns: the choices its columns follow from.
+
+    Raises:
+        FileFormatError: the file is damaged, not ours, or of another format version.
+        TransientError: the operating system would not let it be read.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with self.open() as file:
+            self.info = FileInfo.decode(file.metadata.metadata)
+            self.columns: Columns = columns_of(file.schema_arrow)
+            if file.metadata.num_rows != self.info.rows:
+                raise FileFormatError(
+                    f"holds {file.metadata.num_rows} rows, its metadata says {self.info.rows};"
+                    " it was changed after it was written: remove it and let the job write it again"
+                )
+
+    @contextlib.contextmanager
+    def open(self) -> Iterator[pq.ParquetFile]:
+        """The file for reading, with page checksums verified; what goes wrong meanwhile names the file."""
+        # Buffering a row group ahead is no faster on a local disk, and doubles the memory of a long row.
+        options = {"page_checksum_verification": True, "pre_buffer": False}
+        with explained(self.path), pq.ParquetFile(self.path, **options) as file:
+            yield file
+
+    def record_batches(self, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
+        """All rows in order, each row group on its own, so that no more than one is in memory.
+
+        Args:
+            names: columns to read, all of them by default.
+        """
+        with self.open() as file:
+            for group in range(file.num_row_groups):
+                yield from file.read_row_group(group, columns=names).to_batches()
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what pyarrow and the operating system raise into errors that name the file."""
+    try:
+        yield
+    except FileFormatError as error:
+        raise FileFormatError(f"{path}: {error}") from error.__cause__
+    except (pa.ArrowException, OSError, ValueError, MemoryError) as error:
+        # Arrow's own complaints about content are OSErrors too, but carry no errno.
+        if isinstance(error, OSError) and error.errno is not None:
+            raise TransientError(f"cannot read {path}: {error.strerror or error}") from error
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise FileFormatError(
+            f"{path}: damaged, or no Parquet file ({reason}); remove it and let the job write it again"
+        ) from error

@@ -1,0 +1,72 @@
+"""What can be made of a batch: the model's own padded pair, or one vector for each row."""
+
+from typing import Literal, get_args
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.format.output_spec import column_name
+from unrolled.format.schema import VectorColumn
+from unrolled.reading.batch import Batch
+
+Pooling = Literal["mean", "max", "last", "first"]
+
+
+def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """The pair that the model itself gives for a padded batch.
+
+    Args:
+        batch: the rows.
+        column: of tokens' vectors.
+
+    Returns:
+        outputs: float32 (rows, time, units), each vector at its token's position, zero where there is none.
+        masks: bool (rows, time), True where a token is real. Time is that of the longest row as it came in.
+
+    Raises:
+        ValueError: the column has one vector for each row.
+        KeyError: the job did not store it.
+    """
+    if not VectorColumn(column, 1).per_token:
+        raise ValueError(f"column {column!r} has one vector for each row; it needs no padding: batch[{column!r}]")
+    vectors = batch[column]
+    mask_lengths = np.diff(batch.mask_offsets)
+    time = int(mask_lengths.max(initial=0))
+    masks = np.zeros((len(batch), time), np.bool_)
+    masks[np.arange(time) < mask_lengths[:, None]] = batch.mask_values
+    outputs = np.zeros((len(batch), time, vectors.shape[1]), np.float32)
+    # Boolean indexing walks row by row, then along time: the order of the stored vectors.
+    outputs[masks] = vectors
+    return outputs, masks
+
+
+def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.float32]:
+    """One vector for each row, of its real tokens alone: the stored one, else made of the tokens' vectors.
+
+    Args:
+        batch: the rows.
+        how: "mean" (in float64, then rounded), "max", "last" or "first".
+        layer: which, from 0, where the job named layers.
+
+    Returns:
+        float32 (rows, units). A row without real tokens gives zeros, the state that the LSTM begins with.
+
+    Raises:
+        ValueError: `how` is none of the four.
+        KeyError: the job stored neither this pooling nor the tokens' vectors of that layer.
+    """
+    if how not in get_args(Pooling):
+        raise ValueError(f"pooling {how!r} is unknown; allowed: {', '.join(get_args(Pooling))}")
+    if (stored := column_name(how, layer)) in batch.vectors:
+        return batch[stored].astype(np.float32, copy=False)
+    values = batch[column_name("none", layer)]
+    vectors = np.zeros((len(batch), values.shape[1]), np.float32)
+    ends = batch.offsets.tolist()
+    # Row by row: several times faster than NumPy's reduceat, which goes through the values one by one.
+    for row in np.flatnonzero(batch.lengths).tolist():
+        part = values[ends[row] : ends[row + 1]]
+        if how == "mean":
+            vectors[row] = part.mean(axis=0, dtype=np.float64)
+        else:
+            vectors[row] = part.max(axis=0) if how == "max" else part[-1 if how == "last" else 0]
+    return vectors

@@ -1,0 +1,191 @@
+"""A Celery consumer that no message can kill.
+
+Stock Celery lets an exception of its own message handler end the worker; the message then goes back to the queue
+and ends the next one. It also runs its built-in tasks, and sends messages of the sender's choice to any queue
+(callbacks), for whoever may write to ours. Here whatever isn't a plain hint is acknowledged and put aside, and
+nothing is lost by it: a message is only a hint. Compressed bodies are refused before they are opened: nothing of
+ours is compressed, and a small one can decompress to gigabytes.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from queue import Empty
+from typing import TYPE_CHECKING, Any
+
+import redis
+from celery.worker.consumer import Consumer
+from celery.worker.state import maybe_shutdown
+from kombu import compression
+from kombu.transport import TRANSPORT_ALIASES
+from kombu.transport.redis import Channel, QoS, Transport
+
+from unrolled.errors import PayloadError
+from unrolled.queue.broker_url import without_secret
+from unrolled.queue.messages import TASK, parse_member
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+log = logging.getLogger(__name__)
+
+#: The list, under the namespace, in which refused messages are kept for a look; the oldest go first.
+REFUSED = "refused"
+KEPT_MESSAGES = 1000
+KEPT_CHARACTERS = 4096
+#: A hint takes about a hundred.
+MAX_BODY_BYTES = 4096
+#: Between two tries to reach the broker; `worker.runtime.heartbeat` tells of the trouble, once.
+RECONNECT_SECONDS = 1.0
+#: Headers by which a sender has Celery wait, expire, time out, or do more than the task.
+_UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "compression")
+
+
+class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
+    """Celery's consumer, with refused messages put aside, and quick to reconnect."""
+
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # as above
+        """Celery's list of a consumer's parts."""
+
+        def info(self, parent: Any) -> dict[str, Any]:
+            """What remote control tells of it, without the secret that a socket's URL may hold."""
+            facts: dict[str, Any] = super().info(parent)
+            if isinstance(facts.get("broker"), dict):  # else it isn't connected
+                facts["broker"]["hostname"] = without_secret(facts["broker"].get("hostname") or "")
+            return facts
+
+    def ensure_connected(self, conn: Any) -> Any:
+        """Connect however long it takes. Celery's own way waits longer each time, and tells of every try."""
+        conn = conn.ensure_connection(
+            lambda *_: None, interval_start=RECONNECT_SECONDS, interval_step=0, callback=maybe_shutdown
+        )
+        self.first_connection_attempt = False
+        return conn
+
+    def on_connection_error_before_connected(self, exc: Exception) -> None:
+        """Rest before the next try. Celery doesn't where the broker answers, but with an error, and tells of each."""
+        log.debug("the broker refuses: %s", exc)
+        time.sleep(RECONNECT_SECONDS)
+
+    def create_task_handler(self, *args: Any, **kwargs: Any) -> Callable[[Any], None]:
+        """Celery's handler, guarded."""
+        handler = super().create_task_handler(*args, **kwargs)
+
+        def guarded(message: Any) -> None:
+            try:
+                check_hint(message)
+                handler(message)
+            except (redis.RedisError, OSError):  # kombu counts KeyError among the connection's errors: not here
+                raise
+            except Exception as error:  # noqa: BLE001 - any kind must not reach the consumer's loop
+                self.on_decode_error(message, error)
+
+        return guarded
+
+    def on_decode_error(self, message: Any, exc: Exception) -> None:
+        """Say why a message is refused, and put it aside."""
+        log.error("message refused: %s: %s", type(exc).__name__, str(exc)[:200])
+        if not message.acknowledged:
+            _put_aside(message, exc)
+            message.ack()
+
+
+class GuardedQoS(QoS):
+    """Kombu's list of what isn't acknowledged yet, for a connection that may be gone.
+
+    When a server dies, Celery closes the connection twice, and acknowledges later what it took over it. Kombu fails
+    in both with an error of its own, and the worker would end. Nothing need be done: the messages are still in Redis.
+    """
+
+    def ack(self, delivery_tag: str) -> None:
+        """Acknowledge a message."""
+        if self._connected:
+            super().ack(delivery_tag)  # type: ignore[no-untyped-call]  # kombu is untyped
+
+    def reject(self, delivery_tag: str, requeue: bool = False) -> None:
+        """Refuse a message, or give it back."""
+        if self._connected:
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]  # as above
+
+    def restore_unacked(self, client: Any = None) -> None:
+        """Give back all that isn't acknowledged."""
+        if self._connected:
+            super().restore_unacked(client)  # type: ignore[no-untyped-call]  # as above
+
+    @property
+    def _connected(self) -> bool:
+        transport = self.channel.connection
+        return transport is not None and transport.client is not None
+
+
+class GuardedChannel(Channel):
+    """Kombu's channel, with list entries dropped that are no message at all, or none that it can open."""
+
+    QoS = GuardedQoS
+
+    def _brpop_read(self, **options: Any) -> Any:
+        try:
+            return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu is untyped
+        except redis.DataError as error:  # the entry's doing, not the broker's: its delivery tag is null
+            log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])  # noqa: TRY400 - one line
+            raise Empty from error
+        except (redis.RedisError, OSError, Empty):
+            raise
+        except Exception as error:
+            log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])  # noqa: TRY400 - one line
+            raise Empty from error
+
+
+class GuardedTransport(Transport):
+    """Kombu's Redis transport with the guarded channel."""
+
+    Channel = GuardedChannel
+
+
+def check_hint(message: Any) -> None:
+    """Let a message through that asks for one shard and nothing else.
+
+    Raises:
+        PayloadError: it is of another kind, or asks for more.
+        Exception: whatever kombu makes of a body that it can't decode.
+    """
+    headers = message.headers
+    if not isinstance(headers, dict) or headers.get("task") != TASK:
+        found = headers.get("task") if isinstance(headers, dict) else headers
+        raise PayloadError(f"task {str(found)[:80]!r}; this worker runs {TASK} only")
+    if found := [name for name in _UNUSED_HEADERS if headers.get(name)]:
+        raise PayloadError(f"the header {found[0]} is set; a hint has none of it")
+    if headers.get("timelimit") not in (None, [None, None]):
+        raise PayloadError("a time limit is set; a hint has none")
+    if not isinstance(headers.get("id"), str):
+        raise PayloadError(f"message id {str(headers.get('id'))[:80]!r}; a string is expected")
+    if len(message.body) > MAX_BODY_BYTES:
+        raise PayloadError(f"a body of {len(message.body):,} bytes; a hint has {MAX_BODY_BYTES:,} at most")
+    match message.payload:
+        case [[job_key, shard], {} as options, {} as extras] if not options and not any(extras.values()):
+            parse_member(job_key, shard)
+        case _:
+            raise PayloadError("the body is not [[job key, shard id], {}, {}]; callbacks are refused too")
+
+
+def _put_aside(message: Any, error: Exception) -> None:
+    raw = repr(getattr(message, "_raw", None))[:KEPT_CHARACTERS]
+    text = json.dumps({"why": repr(error)[:200], "message": raw})
+    with message.channel.conn_or_acquire() as client:
+        # LTRIM would do, but kombu doesn't put the namespace before its key.
+        if client.lpush(REFUSED, text) > KEPT_MESSAGES:
+            client.rpop(REFUSED)
+
+
+def guard_transport() -> None:
+    """Make this process's kombu use the guarded transport, and refuse compression."""
+
+    def refuse(*_: object) -> bytes:
+        raise ValueError("compressed messages are refused; nothing of this product is compressed")
+
+    for content_type in list(compression.encoders()):  # type: ignore[no-untyped-call]  # as above
+        compression.register(refuse, refuse, content_type)  # type: ignore[no-untyped-call]  # as above
+    for scheme in ("redis", "rediss"):
+        TRANSPORT_ALIASES[scheme] = f"{__name__}:GuardedTransport"

@@ -1,0 +1,44 @@
+// How one step of a sum is done: the element types and the multiply-add of each arithmetic.
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/kernel.h"
+
+namespace unrolled {
+namespace {
+
+#define UNROLLED_INLINE inline __attribute__((always_inline))
+
+// Float32 sums of float32 products.
+template <class Isa_>
+struct Float32 {
+  using Isa = Isa_;
+  using Element = float;
+  using Weight = typename Isa::Vec;
+  static constexpr int step_inputs = 1;
+  static constexpr int weight_bits = 24;
+  static constexpr bool fine = true;
+
+  static UNROLLED_INLINE Weight weight(const Element* p) { return Isa::load(p); }
+  static UNROLLED_INLINE Weight spread(const Element* p) { return Isa::set1(*p); }
+  static UNROLLED_INLINE typename Isa::Vec dot(typename Isa::Vec sum, Weight w, Weight x) {
+    return Isa::fma(w, x, sum);
+  }
+  static UNROLLED_INLINE void store_hidden(Element* p, typename Isa::Vec h) { Isa::store(p, h); }
+};
+
+// What bfloat16 hardware computes, on hardware that has none: weights and states are rounded to bfloat16 and
+// kept as float32. No faster than float32.
+template <class Isa_>
+struct RoundedFloat32 : Float32<Isa_> {
+  using Isa = Isa_;
+  static constexpr int weight_bits = 8;
+  static constexpr bool fine = false;
+  static UNROLLED_INLINE void store_hidden(float* p, typename Isa::Vec h) {
+    Isa::store(p, Isa::round_to_bfloat16(h));
+  }
+};
+
+}  // namespace
+}  // namespace unrolled

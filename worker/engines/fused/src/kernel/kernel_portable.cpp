@@ -1,0 +1,14 @@
+#include "kernel/kernel.h"
+#include "kernel/make_kernel.h"
+#include "kernel/vector/vector_portable.h"
+
+namespace unrolled {
+const Kernel* portable_float32() {
+  static constexpr Kernel kernel = make_kernel<Float32<Portable>>("portable", "float32");
+  return &kernel;
+}
+const Kernel* portable_bfloat16() {
+  static constexpr Kernel kernel = make_kernel<RoundedFloat32<Portable>>("portable", "bfloat16");
+  return &kernel;
+}
+}  // namespace unrolled

@@ -1,0 +1,231 @@
+// What each kind of layer makes of a node's sums; see tile.h.
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/gates/gru_gates.h"
+#include "kernel/tile.h"
+
+namespace unrolled {
+namespace {
+
+// Where a node's result at `unit` goes to.
+template <class P>
+UNROLLED_INLINE void fetch_result(const LayerBlock& block, std::int64_t node, std::int64_t unit) {
+  const auto* const hidden = static_cast<const typename P::Element*>(block.hidden_out);
+  __builtin_prefetch(hidden + node * block.hidden_stride + unit, 1);
+  if (block.outputs && (block.outputs_read || P::Isa::away_reads)) __builtin_prefetch(block.outputs[node] + unit, 1);
+}
+
+// Of a kind whose sums begin with a row of a table, or a bias: fetched a line at a time, and with the first line the
+// vectors beside it.
+template <class P>
+struct Started {
+  using Isa = typename P::Isa;
+  static constexpr std::int64_t kFetches = (kGates * Isa::lanes * 4 + kLine - 1) / kLine;
+
+  static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
+    __builtin_prefetch(block.start[place.node] + place.panel * kGates * Isa::lanes + line * (kLine / 4));
+    if (line) return;
+    const std::int64_t unit = place.panel * Isa::lanes;
+    __builtin_prefetch(block.cell_in[place.node] + unit);
+    __builtin_prefetch(block.cell_out + place.node * block.cell_stride + unit, 1);
+    fetch_result<P>(block, place.node, unit);
+  }
+
+  template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer&, const LayerBlock& block, const Place& place,
+                                    Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float* const start = block.start[place.node + r] + place.panel * kGates * Isa::lanes;
+#pragma GCC unroll 4
+      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(start + gate * Isa::lanes);
+    }
+  }
+};
+
+// A node's result at `unit`: for the next step and layer, and for the caller.
+template <class P>
+UNROLLED_INLINE void store_result(const PackedLayer& layer, const LayerBlock& block, std::int64_t node,
+                                  std::int64_t unit, typename P::Isa::Vec result) {
+  using Isa = typename P::Isa;
+  P::store_hidden(static_cast<typename P::Element*>(block.hidden_out) + node * block.hidden_stride + unit, result);
+  if (!block.outputs) return;
+  const std::int64_t left = layer.units - unit;
+  float* const output = block.outputs[node] + unit;
+  if (left < Isa::lanes) {
+    Isa::store_first(output, result, static_cast<int>(left));
+  } else if (block.outputs_read) {
+    Isa::store(output, result);
+  } else {
+    Isa::store_away(output, result);
+  }
+}
+
+// Of a kind whose gates are applied to all four sums at once, with a vector that goes from step to step in float32:
+// an LSTM's cell state, or a GRU's state.
+template <class P, class Update>
+struct Recurrent : Started<P> {
+  using Isa = typename P::Isa;
+
+  template <int R>
+  static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                     Sums<P, R>& sums) {
+    const std::int64_t unit = place.panel * Isa::lanes;
+    typename Isa::Vec carried[R], results[R];
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) carried[r] = Isa::load(block.cell_in[place.node + r] + unit);
+    Update::template apply<R>(sums, carried, results);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const std::int64_t node = place.node + r;
+      Isa::store(block.cell_out + node * block.cell_stride + unit, carried[r]);
+      store_result<P>(layer, block, node, unit, results[r]);
+    }
+  }
+};
+
+template <class P, class Gate>
+struct LstmUpdate {
+  template <int R, class Vec>
+  static UNROLLED_INLINE void apply(Vec (&sums)[R][kGates], Vec (&cells)[R], Vec (&hidden)[R]) {
+    update_cells<typename P::Isa, P::fine, R>(Gate{}, sums, cells, hidden);
+  }
+};
+
+template <class P, class Gate>
+struct Lstm : Recurrent<P, LstmUpdate<P, Gate>> {
+  using Input = To<0, 1, 2, 3>;
+  using State = To<0, 1, 2, 3>;
+};
+
+template <class P, class Gate>
+struct GruUpdate {
+  template <int R, class Vec>
+  static UNROLLED_INLINE void apply(Vec (&sums)[R][kGates], Vec (&states)[R], Vec (&hidden)[R]) {
+    update_gru<typename P::Isa, P::fine, R>(Gate{}, sums, states);
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) hidden[r] = states[r];
+  }
+};
+
+// The sums of a unit are z, r, hx, hs: three quarters of an LSTM's products.
+template <class P, class Gate>
+struct Gru : Recurrent<P, GruUpdate<P, Gate>> {
+  using Input = To<0, 1, 2>;
+  using State = To<0, 1, 3>;
+};
+
+// A GRU that resets before the recurrent product: its candidate needs r * state of all units, so a block is passed
+// twice. First for z, r and the input's part of the candidate.
+template <class P, class Gate>
+struct ResetGates : Started<P> {
+  using Isa = typename P::Isa;
+  using Input = To<0, 1, 2>;
+  using State = To<0, 1>;
+
+  template <int R>
+  static UNROLLED_INLINE void finish(const PackedLayer&, const LayerBlock& block, const Place& place,
+                                     Sums<P, R>& sums) {
+    const std::int64_t unit = place.panel * Isa::lanes;
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const std::int64_t node = place.node + r;
+      const typename Isa::Vec state = Isa::load(block.cell_in[node] + unit);
+      P::store_hidden(static_cast<typename P::Element*>(block.hidden_out) + node * block.hidden_stride + unit,
+                      Isa::mul(state, gate_value<Isa, P::fine>(Gate{}, sums[r][1])));
+      Isa::store(block.updates + node * block.cell_stride + unit, sums[r][0]);
+      Isa::store(block.candidates + node * block.cell_stride + unit, sums[r][2]);
+    }
+  }
+};
+
+// Of a kind whose panels are kGates * lanes units wide: the four sums of a panel are units side by side.
+template <class P>
+struct Wide {
+  using Isa = typename P::Isa;
+  using Input = To<0, 1, 2, 3>;
+  using State = To<0, 1, 2, 3>;
+  static constexpr std::int64_t kFetches = (kGates * Isa::lanes * 4 + kLine - 1) / kLine;
+
+  static std::int64_t first_unit(const Place& place, int group) {
+    return (place.panel * kGates + group) * Isa::lanes;
+  }
+  static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
+    fetch_result<P>(block, place.node, first_unit(place, 0) + line * (kLine / 4));
+  }
+};
+
+// Then for the candidate's recurrent part, and the new state.
+template <class P, class Gate>
+struct ResetCandidate : Wide<P> {
+  using Isa = typename P::Isa;
+
+  template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                    Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float* const candidates = block.candidates + (place.node + r) * block.cell_stride;
+#pragma GCC unroll 4
+      for (int group = 0; group < kGates; ++group) {
+        const std::int64_t unit = Wide<P>::first_unit(place, group);
+        sums[r][group] = unit < layer.units ? Isa::load(candidates + unit) : Isa::set1(0.0f);
+      }
+    }
+  }
+  template <int R>
+  static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                     Sums<P, R>& sums) {
+#pragma GCC unroll 4
+    for (int group = 0; group < kGates; ++group) {
+      const std::int64_t unit = Wide<P>::first_unit(place, group);
+      if (unit >= layer.units) return;
+      typename Isa::Vec updates[R], candidates[R], states[R];
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const std::int64_t node = place.node + r;
+        updates[r] = Isa::load(block.updates + node * block.cell_stride + unit);
+        candidates[r] = sums[r][group];
+        states[r] = Isa::load(block.cell_in[node] + unit);
+      }
+      blend_gru<Isa, P::fine, R>(Gate{}, updates, candidates, states);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const std::int64_t node = place.node + r;
+        Isa::store(block.cell_out + node * block.cell_stride + unit, states[r]);
+        store_result<P>(layer, block, node, unit, states[r]);
+      }
+    }
+  }
+};
+
+// The projection of an LSTM's output.
+template <class P>
+struct Projection : Wide<P> {
+  using Isa = typename P::Isa;
+
+  template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer&, const LayerBlock&, const Place&, Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int group = 0; group < kGates; ++group) sums[r][group] = Isa::set1(0.0f);
+    }
+  }
+  template <int R>
+  static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                     Sums<P, R>& sums) {
+#pragma GCC unroll 4
+    for (int group = 0; group < kGates; ++group) {
+      const std::int64_t unit = Wide<P>::first_unit(place, group);
+      if (unit >= layer.units) return;
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) store_result<P>(layer, block, place.node + r, unit, sums[r][group]);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace unrolled

@@ -1,0 +1,163 @@
+// The kernel: one layer over one block of nodes, written once for every kind of layer and compiled for each
+// instruction set.
+//
+// A tile is up to Isa::rows nodes by one panel (lanes units x 4 sums). Its sums stay in registers over the whole
+// depth. Each takes its products in the order of the depth, whatever the tile's height and wherever the depth is
+// cut: that is what makes a node's result depend on the node alone.
+//
+// A kind of layer says
+//   Input, State       the sums to which a step of the input and one of the state before add
+//   begin              what a tile's sums begin with
+//   finish             what is made of a tile's sums
+//   fetch, kFetches    the memory that both will want of a node, asked for in so many pieces
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/accumulate.h"
+#include "kernel/runs.h"
+
+namespace unrolled {
+namespace {
+
+constexpr std::int64_t kLine = 64;         // bytes that memory gives at once
+constexpr std::int64_t kChunkSteps = 16;   // a line of a node's inputs: a step takes 4 bytes in every arithmetic
+constexpr std::int64_t kShortSteps = 128;
+
+struct Place {
+  std::int64_t node;  // the first of the tile
+  std::int64_t panel;
+};
+
+// What is fetched at each chunk of a tile's products.
+struct Pace {
+  std::int64_t pieces;        // of a later tile
+  std::int64_t weight_bytes;  // of the next pass's weights, for each weight of a step
+};
+
+// What is fetched while a tile is computed, a little before each chunk of its products. Memory is asked for in small
+// portions: many at once would take every slot for misses, and the weights behind them would wait.
+template <class Kind, int R>
+struct Fetching {
+  const LayerBlock& block;
+  const Place& next;      // a later tile, which no hardware foresees: its nodes lie anywhere
+  const Pace& pace;
+  std::int64_t fetched;   // pieces of it
+  const char* weights;    // of the next pass over the block: each tile of this one fetches its share
+  const char* due;        // how far they should be fetched by now
+  bool cold;              // the block's inputs have not been read yet
+
+  UNROLLED_INLINE void operator()(const void* const* rows, std::int64_t step, std::int64_t step_weights) {
+    for (std::int64_t k = 0; k < pace.pieces && fetched < R * Kind::kFetches; ++k, ++fetched) fetch_next();
+    for (due += pace.weight_bytes * step_weights; weights < due; weights += kLine) __builtin_prefetch(weights);
+    if (!cold) return;
+    // The next tile's: the arrays of a block have room for a whole tile behind the last node.
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) __builtin_prefetch(static_cast<const char*>(rows[R + r]) + step * 4);
+  }
+  UNROLLED_INLINE void fetch_next() {
+    Kind::fetch(block, {next.node + fetched / Kind::kFetches, next.panel}, fetched % Kind::kFetches);
+  }
+};
+
+// The products of steps [begin, end) of `rows` with the weights from `at` on.
+template <class P, class Kind, int R, class To>
+UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const void* const* rows, std::int64_t begin,
+                              std::int64_t end, Fetching<Kind, R>& fetching) {
+  constexpr std::int64_t kSteps = To::weights > 2 ? kChunkSteps : 2 * kChunkSteps;
+  const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
+  std::int64_t step = begin;
+  for (; step + kSteps <= end; step += kSteps) {
+    // With several loops in a tile GCC gives registers of the sums to `fetching`, unless it must keep that in memory.
+    if constexpr (To::weights < kGates) asm volatile("" : : "r"(&fetching) : "memory");
+    for (std::int64_t line = 0; line < kSteps; line += kChunkSteps) fetching(rows, step + line, To::weights);
+    if constexpr (To::weights < kGates) asm volatile("" : : "r"(&fetching) : "memory");
+    weights = accumulate<P, R>(sums, to, weights, rows, step, step + kSteps);
+  }
+  if (step < end) accumulate<P, R>(sums, to, weights, rows, step, end);
+}
+
+// A function of its own, its loops over rows unrolled: inlined into a larger one the sums spill to memory.
+template <class P, class Kind, int R>
+__attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                    const Place& next, const Run& run, const Pace& pace) {
+  using Isa = typename P::Isa;
+  constexpr int kWidth = kGates * Isa::lanes;
+  constexpr std::int64_t kWeight = Isa::lanes * P::step_inputs * sizeof(typename P::Element);
+  constexpr std::int64_t kInput = Kind::Input::weights * kWeight, kState = Kind::State::weights * kWeight;
+
+  float* const kept = block.sums + place.node * kWidth;
+  Sums<P, R> sums;
+  if (run.first) {
+    Kind::template begin<R>(layer, block, place, sums);
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(kept + r * kWidth + gate * Isa::lanes);
+    }
+  }
+
+  const char* const panel = static_cast<const char*>(layer.panels) + place.panel * layer.panel_bytes;
+  const char* const input = panel + run.a * kInput;
+  const char* const state = panel + layer.steps_a * kInput + run.b * kState;
+  const std::int64_t input_steps = run.a_end - run.a, state_steps = run.b_end - run.b;
+  const char* const behind = run.last                    ? panel + layer.panel_bytes
+                             : run.a_end < layer.steps_a ? input + input_steps * kInput
+                                                         : state + state_steps * kState;
+  const std::int64_t weights = input_steps * Kind::Input::weights + state_steps * Kind::State::weights;
+  const char* const share = behind + place.node / Isa::rows * weights * pace.weight_bytes / kChunkSteps;
+  Fetching<Kind, R> fetching{block, next, pace, 0, share, share, place.panel == 0};
+  products<P, Kind, R>(sums, typename Kind::Input{}, input, block.input + place.node, run.a, run.a_end, fetching);
+  products<P, Kind, R>(sums, typename Kind::State{}, state, block.recurrent + place.node, run.b, run.b_end, fetching);
+  for (; fetching.fetched < R * Kind::kFetches; ++fetching.fetched) fetching.fetch_next();
+
+  if (run.last) {
+    Kind::template finish<R>(layer, block, place, sums);
+    return;
+  }
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) Isa::store(kept + r * kWidth + gate * Isa::lanes, sums[r][gate]);
+  }
+}
+
+// A tile of as many rows as there are, at most R.
+template <class P, class Kind, int R>
+UNROLLED_INLINE void tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                             const Place& next, const Run& run, const Pace& pace) {
+  if constexpr (R > 1) {
+    if (rows < R) {
+      tile_of<P, Kind, R - 1>(rows, layer, block, place, next, run, pace);
+      return;
+    }
+  }
+  tile<P, Kind, R>(layer, block, place, next, run, pace);
+}
+
+template <class P, class Kind>
+void run_layer(const PackedLayer& layer, const LayerBlock& block) {
+  constexpr std::int64_t kRows = P::Isa::rows;
+  const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
+  const std::int64_t tiles = (block.nodes + kRows - 1) / kRows;
+  constexpr std::int64_t kChunkBytes = kChunkSteps * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
+  // A tile of few steps is over before memory answers: then nodes are fetched two tiles early.
+  const std::int64_t early = (tiles > 1 && layer.steps_a + steps_b < kShortSteps ? 2 : 1) * kRows;
+  for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
+    for (Run run = first_run(layer.steps_a, steps_b);; run = next_run(run, layer.steps_a, steps_b)) {
+      const Pace pace{kRows * Kind::kFetches * kChunkSteps / (run.steps() + 1) + 1, kChunkBytes / tiles};
+      for (std::int64_t node = 0; node < block.nodes; node += kRows) {
+        // Panels have room for one more.
+        const std::int64_t after = node + early, end = tiles * kRows;
+        const Place next = after < end ? Place{after, panel} : Place{after - end, panel + 1};
+        tile_of<P, Kind, kRows>(block.nodes - node, layer, block, {node, panel}, next, run, pace);
+      }
+      if (run.last) break;
+    }
+  }
+  if (block.outputs) P::Isa::settle();
+}
+
+}  // namespace
+}  // namespace unrolled

@@ -1,0 +1,80 @@
+#include "model/model.h"
+
+#include <stdexcept>
+
+#include "model/elements.h"
+#include "model/pack.h"
+
+namespace unrolled {
+namespace {
+
+void check(const LayerWeights& layer, std::int64_t inputs) {
+  const bool known = layer.cell == Cell::lstm || layer.cell == Cell::gru || layer.cell == Cell::gru_reset_before;
+  const bool directed = layer.direction == Direction::forward || layer.direction == Direction::backward ||
+                        layer.direction == Direction::bidirectional;
+  const bool gated = layer.gates == GateKind::sigmoid || layer.gates == GateKind::hard_fifth ||
+                     layer.gates == GateKind::hard_sixth;
+  const bool sized = layer.units > 0 && layer.projection >= 0 && layer.inputs == inputs;
+  if (!known || !gated || !directed || !sized || (layer.projection && layer.cell != Cell::lstm)) {
+    throw std::invalid_argument("a layer that there is not");
+  }
+}
+
+}  // namespace
+
+Model::Model(const Kernel& kernel, const Kernel& table_kernel, std::int64_t vocab_size,
+             std::int64_t embedding_dim, const float* embedding, const std::vector<LayerWeights>& layers,
+             std::int64_t table_bytes)
+    : kernel_(kernel), vocab_size_(vocab_size) {
+  if (layers.empty()) throw std::invalid_argument("no layers");
+  for (const LayerWeights& weights : layers) {
+    check(weights, layers_.empty() ? (embedding_dim ? embedding_dim : vocab_size) : layers_.back().output_dim);
+    add_layer(table_kernel, weights, embedding_dim ? embedding : nullptr, table_bytes);
+  }
+  if (embedding_dim && (!has_table() || layers_[0].residual)) keep_embedding(embedding_dim, embedding);
+}
+
+void Model::add_layer(const Kernel& table_kernel, const LayerWeights& weights, const float* embedding,
+                      std::int64_t table_bytes) {
+  const std::int64_t directions = weights.direction == Direction::bidirectional ? 2 : 1;
+  const std::int64_t row_bytes = table_stride(kernel_, weights) * std::int64_t{sizeof(float)};
+  const bool fits = (vocab_size_ + 1) * directions <= table_bytes / row_bytes;
+  const bool tabled = layers_.empty() && (fits || !embedding);
+  Layer layer{weights.direction, weights.residual != 0, weights.inputs, 0, {}};
+  for (std::int64_t d = 0; d < directions; ++d) {
+    Pass pass = pack_pass(kernel_, weights, weights.passes[d], tabled);
+    if (tabled) make_table(table_kernel, pass, weights, weights.passes[d], vocab_size_, embedding);
+    layer.output_dim += pass.state_dim;
+    layer.passes.push_back(std::move(pass));
+  }
+  if (layer.residual && (layer.output_dim != layer.inputs || (layers_.empty() && !embedding))) {
+    throw std::invalid_argument("a residual layer's input and output differ in width");
+  }
+  layers_.push_back(std::move(layer));
+}
+
+void Model::keep_embedding(std::int64_t embedding_dim, const float* embedding) {
+  const std::int64_t step = kernel_.step_inputs, padded = (embedding_dim + step - 1) / step * step;
+  embedding_bytes_ = padded * kernel_.element_bytes;
+  char* const out = embedding_.reserve<char>(static_cast<std::size_t>((vocab_size_ + 1) * embedding_bytes_));
+  for (std::int64_t r = 0; r <= vocab_size_; ++r) {
+    for (std::int64_t k = 0; k < padded; ++k) {
+      put_element(kernel_, out + r * embedding_bytes_, k, k < embedding_dim ? embedding[r * embedding_dim + k] : 0.0f);
+    }
+  }
+}
+
+std::vector<Stage> Model::stages(std::size_t layers) const {
+  std::vector<Stage> stages;
+  for (std::size_t l = 0; l < layers; ++l) {
+    const Direction direction = layers_[l].direction;
+    if (!stages.empty() && !stages.back().both() && stages.back().direction == direction) {
+      stages.back().end = l + 1;
+    } else {
+      stages.push_back({l, l + 1, direction});
+    }
+  }
+  return stages;
+}
+
+}  // namespace unrolled

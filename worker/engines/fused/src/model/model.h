@@ -1,0 +1,118 @@
+// A model's weights, packed for one kernel.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "kernel/kernel.h"
+#include "model/memory.h"
+
+namespace unrolled {
+
+// Mirrored in library.py.
+enum class Cell : std::int32_t { lstm = 0, gru = 1, gru_reset_before = 2 };
+// What a layer's gates are: sigmoid, or clamp(slope x + 1/2, 0, 1) with a slope of 1/5 or 1/6.
+enum class GateKind : std::int32_t { sigmoid = 0, hard_fifth = 1, hard_sixth = 2 };
+enum class Direction : std::int32_t { forward = 0, backward = 1, bidirectional = 2 };
+
+// One direction of a layer as Keras keeps it; G gates side by side: i, f, c, o of an LSTM, z, r, h of a GRU.
+struct PassWeights {
+  const float* kernel;            // (inputs, G * units)
+  const float* recurrent_kernel;  // (state, G * units)
+  const float* bias;              // (G * units); (2, G * units) of a GRU that resets after the product
+  const float* projection;        // (units, projection), or null
+};
+
+struct LayerWeights {
+  Cell cell;
+  Direction direction;
+  std::int32_t residual;    // whether the input is added to the output
+  GateKind gates;
+  std::int64_t inputs;
+  std::int64_t units;
+  std::int64_t projection;  // width of the projected state, or 0
+  PassWeights passes[2];    // one, or forward and backward
+};
+
+// One direction of a layer.
+struct Pass {
+  Cell cell = Cell::lstm;
+  bool hard = false;              // its gates are no exponentials: hard_gates.h
+  PackedLayer packed{};
+  std::int64_t padded_units = 0;  // whole panels
+  Buffer panels;
+  Buffer bias;                    // float [panel_count][kGates * lanes], scaled: added to the products
+
+  // The second product of a layer that has two: an LSTM's projection, or the candidate's recurrent kernel of a GRU
+  // that resets before it; of depth 0 without one.
+  PackedLayer projection{};
+  Buffer projection_panels;
+  std::int64_t state_dim = 0;     // of what goes to the next step
+  std::int64_t padded_state = 0;
+
+  // The first layer's input product for each token, where it is kept.
+  bool has_table = false;
+  Buffer table;
+  std::int64_t table_stride = 0;  // floats
+
+  const float* start(std::int32_t token) const {
+    return has_table ? table.as<float>() + token * table_stride : bias.as<float>();
+  }
+};
+
+struct Layer {
+  Direction direction;
+  bool residual;
+  std::int64_t inputs;
+  std::int64_t output_dim;
+  std::vector<Pass> passes;  // two of a bidirectional one, forward first
+
+  const Pass& pass(bool backward) const { return passes[passes.size() == 2 && backward ? 1 : 0]; }
+  // Where a direction's state lies in the layer's output.
+  std::int64_t offset(bool backward) const { return passes.size() == 2 && backward ? passes[0].state_dim : 0; }
+};
+
+// Layers that one walk computes together: each reads the one below it at the same token. A stage above the
+// first reads vectors of the stage below, for every token of a row.
+struct Stage {
+  std::size_t first, end;   // layers
+  Direction direction;
+
+  bool both() const { return direction == Direction::bidirectional; }
+};
+
+class Model {
+ public:
+  // `embedding` is (vocab_size + 1, embedding_dim), row 0 for padding; with an embedding_dim of 0 tokens enter
+  // as one-hot vectors. Layer 0's input product is kept as a table of one row per token where that takes at
+  // most `table_bytes`, and always of one-hot ones; `table_kernel` is the float32 kernel with which it is made.
+  // Throws std::bad_alloc, and std::invalid_argument where the sizes of layers don't fit.
+  Model(const Kernel& kernel, const Kernel& table_kernel, std::int64_t vocab_size, std::int64_t embedding_dim,
+        const float* embedding, const std::vector<LayerWeights>& layers, std::int64_t table_bytes);
+
+  const Kernel& kernel() const { return kernel_; }
+  std::int64_t vocab_size() const { return vocab_size_; }
+  const std::vector<Layer>& layers() const { return layers_; }
+  bool has_table() const { return layers_[0].passes[0].has_table; }
+
+  // A token's row of the embedding; null where no layer reads it.
+  const void* input(std::int32_t token) const {
+    return embedding_bytes_ ? embedding_.as<char>() + token * embedding_bytes_ : nullptr;
+  }
+
+  // The stages of the first `layers` layers.
+  std::vector<Stage> stages(std::size_t layers) const;
+
+ private:
+  void add_layer(const Kernel& table_kernel, const LayerWeights& weights, const float* embedding,
+                 std::int64_t table_bytes);
+  void keep_embedding(std::int64_t embedding_dim, const float* embedding);
+
+  const Kernel& kernel_;
+  std::int64_t vocab_size_;
+  std::vector<Layer> layers_;
+  Buffer embedding_;
+  std::int64_t embedding_bytes_ = 0;  // of one row, whole steps
+};
+
+}  // namespace unrolled

@@ -1,0 +1,208 @@
+#include "model/pack.h"
+
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "model/elements.h"
+#include "kernel/gates/gates.h"
+#include "kernel/gates/gru_gates.h"
+
+namespace unrolled {
+namespace {
+
+std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+// Of the gates of an LSTM and a GRU that are a straight line; see hard_gates.h.
+constexpr double kFifth = 1.0 / 5, kSixth = 1.0 / 6;
+constexpr double kFifths[4] = {kFifth, kFifth, kGateScale[2], kFifth};
+constexpr double kSixths[4] = {kSixth, kSixth, kGateScale[2], kSixth};
+constexpr double kGruFifths[4] = {kFifth, kFifth, kGruScale[2], kGruScale[3]};
+constexpr double kGruSixths[4] = {kSixth, kSixth, kGruScale[2], kGruScale[3]};
+
+// Which of Keras's gates a step of a panel holds. A panel's order is Keras's: i, f, g, o (g is Keras's c), and
+// z, r, h of a GRU, whose fourth sum has no weights of its own (see gru_gates.h).
+struct Gates {
+  const double* scale;
+  int columns;          // gates side by side in the matrix
+  int filled;           // the first so many are taken
+  int width;            // in a step
+};
+
+float scaled(const float* gates, std::int64_t units, int gate, std::int64_t unit, const Gates& kind) {
+  return static_cast<float>(gates[gate * units + unit] * kind.scale[gate]);
+}
+
+// One matrix (depth, columns * units) into its part of every panel, which begins at `part` in the first. Memory is
+// zero already.
+void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const float* matrix, std::int64_t depth,
+          const Gates& kind) {
+  const std::int64_t lanes = kernel.lanes, inputs = kernel.step_inputs;
+  for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
+    void* const out = part + panel * layer.panel_bytes;
+    const std::int64_t first = panel * lanes;
+    const std::int64_t width = layer.units - first < lanes ? layer.units - first : lanes;
+    for (std::int64_t k = 0; k < depth; ++k) {
+      const float* const gates = matrix + k * kind.columns * layer.units;
+      for (int gate = 0; gate < kind.filled; ++gate) {
+        const std::int64_t at = (k / inputs * kind.width + gate) * lanes * inputs + k % inputs;
+        for (std::int64_t lane = 0; lane < width; ++lane) {
+          put_element(kernel, out, at + lane * inputs, scaled(gates, layer.units, gate, first + lane, kind));
+        }
+      }
+    }
+  }
+}
+
+// Scaled gates (filled * units) where a panel's sums have them: [panel_count][kGates * lanes].
+void add_to_sums(const Kernel& kernel, float* sums, const float* gates, std::int64_t units, const Gates& kind) {
+  for (int gate = 0; gate < kind.filled; ++gate) {
+    for (std::int64_t unit = 0; unit < units; ++unit) {
+      sums[(unit / kernel.lanes * kGates + gate) * kernel.lanes + unit % kernel.lanes] +=
+          scaled(gates, units, gate, unit, kind);
+    }
+  }
+}
+
+Gates gates_of(const LayerWeights& layer) {
+  static constexpr const double* kScales[2][3] = {{kGateScale, kFifths, kSixths}, {kGruScale, kGruFifths, kGruSixths}};
+  const bool gru = layer.cell != Cell::lstm;
+  const int width = gru ? 3 : 4;
+  return {kScales[gru][static_cast<int>(layer.gates)], width, width, width};
+}
+
+// The half of a straight line, for every gate but the candidate.
+void add_halves(const Kernel& kernel, const Pass& pass, float* sums) {
+  for (int gate = 0; gate < kGates; ++gate) {
+    if (gate == 2 || (gate == 3 && pass.cell != Cell::lstm)) continue;
+    for (std::int64_t unit = 0; unit < pass.packed.units; ++unit) {
+      sums[(unit / kernel.lanes * kGates + gate) * kernel.lanes + unit % kernel.lanes] += 0.5f;
+    }
+  }
+}
+
+void pack_bias(const Kernel& kernel, Pass& pass, const float* bias, const Gates& kind) {
+  const std::int64_t units = pass.packed.units;
+  const std::size_t count = static_cast<std::size_t>(pass.packed.panel_count * kGates * kernel.lanes);
+  float* const out = pass.bias.reserve<float>(count);
+  std::memset(out, 0, count * sizeof(float));
+  add_to_sums(kernel, out, bias, units, kind);
+  if (pass.hard) add_halves(kernel, pass, out);
+  if (pass.cell != Cell::gru) return;
+  // The recurrent side's bias: z and r have one sum for both sides, h has two.
+  const float* const recurrent = bias + 3 * units;
+  add_to_sums(kernel, out, recurrent, units, {kind.scale, 3, 2, 2});
+  for (std::int64_t unit = 0; unit < units; ++unit) {
+    out[(unit / kernel.lanes * kGates + 3) * kernel.lanes + unit % kernel.lanes] =
+        scaled(recurrent, units, 2, unit, {kGruScale, 3, 3, 3});
+  }
+}
+
+// Room for panels of its steps, which have weights of `gates` gates in all.
+char* reserve_panels(const Kernel& kernel, PackedLayer& packed, Buffer& panels, std::int64_t units_of_panel,
+                     std::int64_t gates) {
+  packed.panel_count = ceil_div(packed.units, units_of_panel);
+  packed.panel_bytes = gates * kernel.lanes * kernel.step_inputs * kernel.element_bytes;
+  const std::size_t bytes = static_cast<std::size_t>(packed.panel_count * packed.panel_bytes);
+  char* const out = panels.reserve<char>(bytes);
+  std::memset(out, 0, bytes);
+  packed.panels = out;
+  return out;
+}
+
+// A matrix of `width` columns, `stride` in memory, kGates * lanes of them to a panel.
+struct Columns {
+  const float* matrix;
+  std::int64_t width, stride;
+  double scale;
+};
+
+void pack_columns(const Kernel& kernel, Pass& pass, const Columns& from) {
+  PackedLayer& packed = pass.projection;
+  const std::int64_t inputs = kernel.step_inputs, columns = std::int64_t{kGates} * kernel.lanes;
+  packed.units = from.width;
+  packed.steps_a = ceil_div(pass.packed.units, inputs);
+  char* const panels = reserve_panels(kernel, packed, pass.projection_panels, columns, packed.steps_a * kGates);
+  for (std::int64_t k = 0; k < pass.packed.units; ++k) {
+    for (std::int64_t column = 0; column < from.width; ++column) {
+      const std::int64_t at = (k / inputs * columns + column % columns) * inputs + k % inputs;
+      put_element(kernel, panels + column / columns * packed.panel_bytes, at,
+                  static_cast<float>(from.matrix[k * from.stride + column] * from.scale));
+    }
+  }
+}
+
+// Which of a pass's matrices are packed.
+struct Parts {
+  bool input, state;
+};
+
+Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, const Parts& parts,
+                const Gates& kind) {
+  Pass pass;
+  pass.cell = layer.cell;
+  pass.hard = layer.gates != GateKind::sigmoid;
+  pass.state_dim = layer.projection ? layer.projection : layer.units;
+  pass.padded_state = ceil_div(pass.state_dim, kernel.lanes) * kernel.lanes;
+  PackedLayer& packed = pass.packed;
+  packed.units = layer.units;
+  packed.steps_a = parts.input ? ceil_div(layer.inputs, kernel.step_inputs) : 0;
+  packed.steps_b = parts.state ? ceil_div(pass.state_dim, kernel.step_inputs) : 0;
+  const bool before = layer.cell == Cell::gru_reset_before;
+  const Gates state_kind = before ? Gates{kind.scale, 3, 2, 2} : kind;
+  const std::int64_t gates = packed.steps_a * kind.width + packed.steps_b * state_kind.width;
+  char* const panels = reserve_panels(kernel, packed, pass.panels, kernel.lanes, gates);
+  pass.padded_units = packed.panel_count * kernel.lanes;
+  if (parts.input) pack(kernel, packed, panels, weights.kernel, layer.inputs, kind);
+  if (parts.state) {
+    const std::int64_t step_bytes = std::int64_t{kind.width} * kernel.lanes * kernel.step_inputs * kernel.element_bytes;
+    char* const part = panels + packed.steps_a * step_bytes;
+    pack(kernel, packed, part, weights.recurrent_kernel, pass.state_dim, state_kind);
+  }
+  pack_bias(kernel, pass, weights.bias, kind);
+  if (parts.state && layer.projection) {
+    pack_columns(kernel, pass, {weights.projection, layer.projection, layer.projection, 1});
+  }
+  if (parts.state && before) {
+    const float* const candidate = weights.recurrent_kernel + 2 * layer.units;
+    pack_columns(kernel, pass, {candidate, layer.units, 3 * layer.units, kGruScale[2]});
+    std::swap(pass.projection.steps_a, pass.projection.steps_b);  // of the state: a row's first token has none
+  }
+  return pass;
+}
+
+}  // namespace
+
+std::int64_t table_stride(const Kernel& kernel, const LayerWeights& layer) {
+  return ceil_div(layer.units, kernel.lanes) * kGates * kernel.lanes;
+}
+
+Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled) {
+  Pass pass = pack_parts(kernel, layer, weights, {!tabled, true}, gates_of(layer));
+  pass.table_stride = table_stride(kernel, layer);
+  return pass;
+}
+
+void make_table(const Kernel& kernel, Pass& pass, const LayerWeights& layer, const PassWeights& weights,
+                std::int64_t vocab_size, const float* embedding) {
+  const std::size_t rows = static_cast<std::size_t>(vocab_size + 1);
+  float* const table = pass.table.reserve<float>(rows * static_cast<std::size_t>(pass.table_stride));
+  pass.has_table = true;
+  Gates kind = gates_of(layer);
+  if (!embedding) {
+    for (std::int64_t r = 0; r <= vocab_size; ++r) {
+      float* const sums = table + r * pass.table_stride;
+      std::memcpy(sums, pass.bias.as<float>(), static_cast<std::size_t>(pass.table_stride) * sizeof(float));
+      const float* const row = weights.kernel + (r - 1) * kind.columns * layer.units;
+      if (r > 0) add_to_sums(kernel, sums, row, layer.units, kind);
+    }
+    return;
+  }
+  kind.width = kGates;  // as `project` reads them
+  const Pass input = pack_parts(kernel, layer, weights, {true, false}, kind);
+  std::vector<const void*> inputs(rows);
+  for (std::size_t r = 0; r < rows; ++r) inputs[r] = embedding + static_cast<std::int64_t>(r) * layer.inputs;
+  kernel.project(input.packed, vocab_size + 1, input.bias.as<float>(), inputs.data(), table, pass.table_stride);
+}
+
+}  // namespace unrolled

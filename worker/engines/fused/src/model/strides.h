@@ -1,0 +1,27 @@
+// How far apart the states of a level's nodes lie.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "model/model.h"
+
+namespace unrolled {
+
+// Rows of states lie a cache line further apart than their width, so that a width of a power of two does not
+// put them all into the same few cache sets.
+constexpr std::int64_t kApart = 64;
+
+inline std::int64_t elements_apart(const Kernel& kernel, std::int64_t padded) {
+  return padded + kApart / kernel.element_bytes;
+}
+inline std::int64_t floats_apart(std::int64_t padded) { return padded + kApart / 4; }
+
+inline std::size_t hidden_bytes(const Kernel& kernel, const Pass& pass) {
+  return static_cast<std::size_t>(elements_apart(kernel, pass.padded_state) * kernel.element_bytes);
+}
+inline std::size_t cell_bytes(const Pass& pass) {
+  return static_cast<std::size_t>(floats_apart(pass.padded_units)) * sizeof(float);
+}
+
+}  // namespace unrolled

@@ -1,0 +1,141 @@
+// The C interface that library.py calls. No C++ type or exception leaves it.
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <stdexcept>
+#include <system_error>
+#include <vector>
+
+#include "pool/engine.h"
+
+#define UNROLLED_API extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+// Codes of unrolled_compute and unrolled_engine_new, mirrored in library.py.
+enum Status : std::int32_t {
+  kOk = 0,
+  kOutOfMemory = 1,
+  kNoKernel = 2,      // this machine can't run the instruction set asked for
+  kBadOffsets = 3,
+  kBadToken = 4,
+  kTooManyRows = 5,
+  kRowTooLong = 6,
+  kBadModel = 7,      // layers that don't fit together
+  kBadColumns = 8,
+  kFailed = 9,        // no thread could be started, or worse
+};
+
+struct Problem {
+  std::int64_t shard, position, value;
+};
+
+Status status_of(unrolled::Fault fault) {
+  switch (fault) {
+    case unrolled::Fault::offsets: return kBadOffsets;
+    case unrolled::Fault::token: return kBadToken;
+    case unrolled::Fault::too_many_rows: return kTooManyRows;
+    case unrolled::Fault::row_too_long: return kRowTooLong;
+    case unrolled::Fault::none: break;
+  }
+  return kFailed;
+}
+
+// Runs `action` and turns what it throws into a status; `unfit` is what an argument was that doesn't fit.
+template <class Action>
+std::int32_t guarded(Problem* problem, Status unfit, Action action) {
+  try {
+    return action();
+  } catch (const unrolled::InputError& error) {
+    if (problem) *problem = {error.shard, error.position, error.value};
+    return status_of(error.fault);
+  } catch (const std::invalid_argument&) {
+    return unfit;
+  } catch (const std::bad_alloc&) {
+    return kOutOfMemory;
+  } catch (...) {
+    return kFailed;
+  }
+}
+
+}  // namespace
+
+// Raised whenever a signature or structure here changes.
+UNROLLED_API std::int32_t unrolled_abi_version() { return 3; }
+
+// Whether this machine can run an instruction set with a arithmetic; null stands for any.
+UNROLLED_API std::int32_t unrolled_has_kernel(const char* isa, std::int32_t bfloat16) {
+  return unrolled::choose_kernel(isa, bfloat16 != 0) != nullptr;
+}
+
+// The instruction set that would be taken, and whether a step of it holds two inputs (native bfloat16).
+UNROLLED_API const char* unrolled_kernel_isa(const char* isa, std::int32_t bfloat16, std::int32_t* native) {
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
+  if (!kernel) return nullptr;
+  *native = kernel->step_inputs == 2 || !bfloat16;
+  return kernel->isa;
+}
+
+UNROLLED_API std::int32_t unrolled_engine_new(const char* isa, std::int32_t bfloat16, std::int32_t threads,
+                                              std::int64_t table_bytes, std::int64_t vector_bytes,
+                                              std::int64_t vocab_size, std::int64_t embedding_dim,
+                                              const float* embedding,
+                                              std::int64_t layer_count, const unrolled::LayerWeights* layers,
+                                              void** engine, std::int32_t* has_table) {
+  return guarded(nullptr, kBadModel, [&]() -> std::int32_t {
+    const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
+    if (!kernel) return kNoKernel;
+    const unrolled::Kernel* table_kernel = unrolled::choose_kernel(kernel->isa, false);
+    const std::vector<unrolled::LayerWeights> weights(layers, layers + layer_count);
+    unrolled::Model model(*kernel, *table_kernel, vocab_size, embedding_dim, embedding, weights, table_bytes);
+    *has_table = model.has_table();
+    *engine = new unrolled::Engine(std::move(model), threads, vector_bytes);
+    return kOk;
+  });
+}
+
+UNROLLED_API void unrolled_engine_free(void* engine) { delete static_cast<unrolled::Engine*>(engine); }
+
+UNROLLED_API std::int32_t unrolled_engine_compute(void* engine, const unrolled::Shard* shards,
+                                                  std::int64_t shard_count, const unrolled::Column* columns,
+                                                  std::int64_t column_count, unrolled::PoolStats* stats,
+                                                  Problem* problem) {
+  return guarded(problem, kBadColumns, [&]() -> std::int32_t {
+    *stats = static_cast<unrolled::Engine*>(engine)->compute(shards, shard_count, columns, column_count);
+    return kOk;
+  });
+}
+
+// The plan alone, for its tests: for each sorted row which input row it is, and what it shares.
+UNROLLED_API std::int32_t unrolled_plan(const unrolled::Shard* shard, std::int64_t vocab_size,
+                                        std::int32_t backward, std::int64_t* order, std::int32_t* shared,
+                                        std::int64_t* count, Problem* problem) {
+  return guarded(problem, kFailed, [&]() -> std::int32_t {
+    std::vector<unrolled::Row> rows = unrolled::list_rows(shard, 1, vocab_size);
+    unrolled::sort_rows(rows, backward != 0, vocab_size);
+    *count = 0;
+    for (const unrolled::Row& row : rows) {
+      order[*count] = row.tokens - shard->values;
+      shared[*count] = row.shared;
+      ++*count;
+    }
+    return kOk;
+  });
+}
+
+// One cell update over plain arrays of `count` unscaled sums, for the tests of the approximations.
+UNROLLED_API std::int32_t unrolled_cell_update(const char* isa, std::int32_t bfloat16, std::int64_t count,
+                                               const float* i, const float* f, const float* g, const float* o,
+                                               const float* cell_in, float* cell_out, float* hidden_out) {
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
+  if (!kernel) return kNoKernel;
+  kernel->cell_update(count, i, f, g, o, cell_in, cell_out, hidden_out);
+  return kOk;
+}
+
+// Multiply-adds on registers alone, for benchmarks: the rate that a kernel can't beat. Returns operations done.
+UNROLLED_API double unrolled_spin(const char* isa, std::int32_t bfloat16, std::int64_t rounds) {
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
+  return kernel ? kernel->spin(rounds) : 0.0;
+}

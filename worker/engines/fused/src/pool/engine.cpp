@@ -1,0 +1,169 @@
+#include "pool/engine.h"
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <system_error>
+#include <thread>
+
+#include "pool/crew.h"
+#include "pool/plan/pieces.h"
+
+namespace unrolled {
+namespace {
+
+// States of a walk's rows, in each thread: a walk of more rows is cut. Fewer rows make narrower levels, and each level
+// fetches all the weights.
+constexpr std::size_t kStateBytes = std::size_t{28} << 20;
+// Fewer nodes than this are not worth a thread, or a handing over.
+constexpr std::int64_t kLeastNodes = 64;
+
+double seconds_since(std::chrono::steady_clock::time_point start) {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+}
+
+// One thread's work: walks, each handing half of itself to a thread that has none.
+void work(Crew& crew, States& states) {
+  try {
+    Task task{nullptr, Walk({}), {}, 0};
+    while (crew.take(task)) {
+      const Course& course = *task.course;
+      states.prepare(course, task.most_rows);
+      if (task.states.nodes > 0) states.restore(course, task.states);
+      task.states = StateCopy();
+      // After a failed attempt to share, wait for a good part of the work to pass before the next.
+      std::int64_t share_below = task.walk.remaining() + 1;
+      while (!crew.failed() && task.walk.advance()) {
+        states.compute(course, task.walk);
+        if (!crew.hungry() || task.walk.remaining() >= share_below) continue;
+        Task other{&course, Walk(course.rows()), {}, task.most_rows};
+        std::size_t from = 0;
+        if (task.walk.split(kLeastNodes, other.walk, from)) {
+          other.states = states.copy(course, from, other.walk.size());
+          crew.give(std::move(other));
+        } else {
+          share_below = task.walk.remaining() - task.walk.remaining() / 16;
+        }
+      }
+    }
+  } catch (...) {
+    crew.fail(std::current_exception());
+  }
+}
+
+// Runs action(k) for each k below `threads`, on a thread of its own; `fail` takes what goes wrong in starting them.
+template <class Action, class Fail>
+void on_threads(std::size_t threads, Action action, Fail fail) {
+  std::vector<std::thread> helpers;
+  try {
+    for (std::size_t k = 1; k < threads; ++k) helpers.emplace_back(action, k);
+  } catch (...) {
+    fail(std::current_exception());
+  }
+  action(std::size_t{0});
+  for (std::thread& helper : helpers) helper.join();
+}
+
+}  // namespace
+
+Engine::Engine(Model model, int threads, std::int64_t vector_bytes)
+    : model_(std::move(model)),
+      threads_(static_cast<std::size_t>(threads)),
+      vector_bytes_(vector_bytes),
+      states_(static_cast<std::size_t>(threads)) {}
+
+void Engine::run(const std::vector<Course>& courses) {
+  std::int64_t nodes = 0;
+  for (const Course& course : courses) nodes += course.nodes();
+  const std::size_t useful = static_cast<std::size_t>(std::max<std::int64_t>(nodes / kLeastNodes, 1));
+  const std::size_t threads = std::min(threads_, useful);
+
+  Crew crew(threads);
+  for (const Course& course : courses) {
+    const std::size_t max_rows = std::max<std::size_t>(kStateBytes / States::node_bytes(course), 192);
+    for (const Span& span : cut_spans(course.rows(), threads, max_rows)) {
+      crew.give({&course, Walk(course.rows(), span), {}, span.last - span.first});
+    }
+  }
+  on_threads(
+      threads, [&](std::size_t k) { work(crew, states_[k]); },
+      [&](std::exception_ptr failure) { crew.fail(failure); });
+  if (crew.failed()) std::rethrow_exception(crew.failure());
+}
+
+void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const Outputs& outputs,
+                       Counts& counts) {
+  std::int64_t tokens = 0;
+  for (const Row& row : rows) tokens += row.length;
+  for (std::size_t s = 0; s < stages.size(); ++s) {
+    const Stage& stage = stages[s];
+    std::vector<Row> reversed;
+    if (s == 0 && stage.both()) {
+      reversed = rows;
+      sort_rows(reversed, true, model_.vocab_size());
+    }
+    if (s == 1) share_nothing(rows);  // what tokens in common read may differ from here on
+    const Vectors* const below = s > 0 ? &vectors_[(s + 1) % 2] : nullptr;
+    Vectors* above = nullptr;
+    if (s + 1 < stages.size()) {
+      above = &vectors_[s % 2];
+      above->prepare(model_.kernel(), model_.layers()[stage.end - 1].output_dim, tokens);
+    }
+    std::vector<Course> courses;
+    if (stage.direction != Direction::backward) {
+      courses.emplace_back(model_, stage, false, rows, below, above, outputs);
+    }
+    if (stage.direction != Direction::forward) {
+      courses.emplace_back(model_, stage, true, reversed.empty() ? rows : reversed, below, above, outputs);
+    }
+    for (const Course& course : courses) {
+      counts.done += course.nodes() * static_cast<std::int64_t>(stage.end - stage.first);
+    }
+    run(courses);
+  }
+}
+
+void Engine::copy_duplicates(const std::vector<Duplicate>& duplicates, const Outputs& outputs) const {
+  constexpr std::size_t kAtOnce = 64;
+  std::atomic<std::size_t> begun{0};
+  const auto copy = [&](std::size_t) {
+    for (std::size_t from; (from = begun.fetch_add(kAtOnce)) < duplicates.size();) {
+      const std::size_t to = std::min(from + kAtOnce, duplicates.size());
+      for (std::size_t d = from; d < to; ++d) outputs.copy(duplicates[d]);
+    }
+  };
+  // A thread that could not be started leaves its share to the others.
+  on_threads(std::min(threads_, duplicates.size() / kAtOnce + 1), copy, [](std::exception_ptr) {});
+}
+
+PoolStats Engine::compute(const Shard* shards, std::int64_t shard_count, const Column* columns,
+                          std::int64_t column_count) {
+  const std::lock_guard<std::mutex> lock(busy_);
+  const auto start = std::chrono::steady_clock::now();
+  PoolStats stats{};
+  const Outputs outputs(model_, shards, columns, column_count);
+  const std::vector<Stage> stages = model_.stages(outputs.layers());
+  std::vector<Row> rows = list_rows(shards, shard_count, model_.vocab_size());
+  for (const Row& row : rows) stats.tokens += row.length;
+  sort_rows(rows, stages[0].direction == Direction::backward, model_.vocab_size());
+  const std::vector<Duplicate> duplicates = take_duplicates(rows);
+  stats.plan_seconds = seconds_since(start);
+
+  const auto planned = std::chrono::steady_clock::now();
+  Counts counts;
+  for (const Stage& stage : stages) {
+    counts.passes += static_cast<std::int64_t>(stage.end - stage.first) * (stage.both() ? 2 : 1);
+  }
+  for (const Span& piece : cut_pieces(rows, piece_tokens(model_, stages, vector_bytes_))) {
+    std::vector<Row> taken = take_piece(rows, piece);
+    run_piece(taken, stages, outputs, counts);
+  }
+  copy_duplicates(duplicates, outputs);
+  outputs.clear_empty_rows(shard_count);
+  for (Vectors& vectors : vectors_) vectors.shrink(static_cast<std::size_t>(vector_bytes_));
+  stats.nodes = counts.done / counts.passes;
+  stats.compute_seconds = seconds_since(planned);
+  return stats;
+}
+
+}  // namespace unrolled

@@ -1,0 +1,155 @@
+#include "pool/states.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "model/strides.h"
+
+namespace unrolled {
+namespace {
+
+constexpr std::size_t kLine = 64;
+
+// Widest of the layers of a course, in whole panels; whether one needs room for a second product's sums.
+struct Widest {
+  std::int64_t units = 0, state = 0;
+  bool resets = false;
+
+  explicit Widest(const Course& course) {
+    for (std::size_t l = course.first(); l < course.end(); ++l) {
+      units = std::max(units, course.pass(l).padded_units);
+      state = std::max(state, course.pass(l).padded_state);
+      resets = resets || course.pass(l).cell == Cell::gru_reset_before;
+    }
+  }
+};
+
+// Nodes that pass all panels together: the more there are, the less often the weights are fetched. Shallow
+// layers' inputs should stay in the second-level cache beside a panel. Where too few nodes would fit, their
+// inputs are read from the third level, for a panel from memory costs more.
+std::size_t block_nodes(const Course& course) {
+  constexpr std::int64_t kMost = 384, kFew = 96, kCached = std::int64_t{300} << 10;
+  const Kernel& kernel = course.model().kernel();
+  std::int64_t deepest = 1;
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    deepest = std::max(deepest, course.pass(l).packed.steps_a + course.pass(l).packed.steps_b);
+  }
+  const std::int64_t fitting = kCached / (deepest * kernel.step_inputs * kernel.element_bytes);
+  return static_cast<std::size_t>(fitting < kFew ? kMost : std::min(fitting, kMost));
+}
+
+// Slots besides those that hold what is still needed: for the block being computed, and for those at the ring's end
+// that a block did not fit into.
+std::size_t spare_slots(const Course& course) { return 2 * block_nodes(course); }
+
+}  // namespace
+
+std::size_t States::node_bytes(const Course& course) {
+  std::size_t bytes = 0;
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    bytes += hidden_bytes(course.model().kernel(), course.pass(l)) + cell_bytes(course.pass(l));
+  }
+  for (const Course::Pooled& pooled : course.pooled()) {
+    bytes += PoolingStates::node_bytes(pooled.pooling, course.pass(pooled.layer).state_dim);
+  }
+  return bytes;
+}
+
+void States::prepare(const Course& course, std::size_t rows) {
+  const Kernel& kernel = course.model().kernel();
+  slots_ = rows + std::min(2 * rows, spare_slots(course));
+  next_slot_ = 0;
+  level_ = Level();
+  const std::size_t arrays = 2 * (course.end() - course.first()) + course.pooled().size();
+  char* at = ring_.reserve<char>(slots_ * node_bytes(course) + arrays * kLine);
+  const auto take = [&](std::size_t bytes) {
+    char* const taken = at;
+    at += (slots_ * bytes + kLine - 1) / kLine * kLine;
+    return taken;
+  };
+  layers_.clear();
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    const Pass& pass = course.pass(l);
+    layers_.push_back({take(hidden_bytes(kernel, pass)), take(cell_bytes(pass))});
+  }
+  poolings_.clear();
+  for (const Course::Pooled& pooled : course.pooled()) {
+    const std::int64_t width = course.pass(pooled.layer).state_dim;
+    poolings_.emplace_back(pooled.pooling, width, take(PoolingStates::node_bytes(pooled.pooling, width)));
+  }
+  const Widest widest(course);
+  float* const zeros = zeros_.reserve<float>(static_cast<std::size_t>(widest.units));
+  std::memset(zeros, 0, static_cast<std::size_t>(widest.units) * sizeof(float));
+  const std::size_t block = block_nodes(course), element = static_cast<std::size_t>(kernel.element_bytes);
+  sums_.reserve<float>(block * kGates * static_cast<std::size_t>(kernel.lanes));
+  between_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.units)));
+  if (widest.resets) between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats_apart(widest.units)));
+  floats_.reserve<float>(block * static_cast<std::size_t>(floats_apart(widest.state)));
+  mixed_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.state)));
+  // The kernel prefetches for a whole tile behind the last one; what it finds there is never read.
+  const std::size_t entries = block + static_cast<std::size_t>(kernel.tile_rows);
+  start_.resize(entries);
+  cell_in_.resize(entries);
+  input_.resize(entries);
+  recurrent_.resize(entries);
+  between_rows_.resize(entries);
+  outputs_.resize(entries);
+}
+
+void States::compute(const Course& course, const Walk& walk) {
+  for (const Walk::Branch& branch : walk.branches()) course.copy_shared(branch, walk.level());
+  // Even blocks: a small one at the end would fetch all the weights for a few nodes.
+  const std::size_t most = block_nodes(course), nodes = walk.size();
+  const std::size_t blocks = (nodes + most - 1) / most;
+  const std::size_t rows = static_cast<std::size_t>(course.model().kernel().tile_rows);
+  const std::size_t even = std::min(((nodes + blocks - 1) / blocks + rows - 1) / rows * rows, most);
+  Level next{next_slot_};
+  for (std::size_t first = 0; first < nodes; first += even) {
+    const std::size_t count = std::min(even, nodes - first);
+    if (next_slot_ + count > slots_) {
+      next.turn = first;
+      next_slot_ = 0;
+    }
+    compute_block({course, walk, first, count, next_slot_});
+    next_slot_ += count;
+  }
+  level_ = next;
+}
+
+// Calls action(states of slot 0, bytes of a node) for everything that goes from level to level.
+template <class Action>
+void States::for_each_state(const Course& course, Action action) const {
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    const LayerStates& states = layers_[l - course.first()];
+    action(states.hidden, hidden_bytes(course.model().kernel(), course.pass(l)));
+    action(states.cell, cell_bytes(course.pass(l)));
+  }
+  for (const PoolingStates& pool : poolings_) action(pool.at(0), pool.node_bytes());
+}
+
+StateCopy States::copy(const Course& course, std::size_t first, std::size_t count) const {
+  StateCopy copied;
+  copied.nodes = count;
+  char* to = copied.bytes.reserve<char>(count * node_bytes(course));
+  const std::size_t before_turn = std::min(count, level_.turn - std::min(level_.turn, first));
+  for_each_state(course, [&](const char* states, std::size_t bytes) {
+    if (!bytes) return;
+    std::memcpy(to, states + level_.slot(first) * bytes, before_turn * bytes);
+    to += before_turn * bytes;
+    if (before_turn == count) return;
+    std::memcpy(to, states + level_.slot(first + before_turn) * bytes, (count - before_turn) * bytes);
+    to += (count - before_turn) * bytes;
+  });
+  return copied;
+}
+
+void States::restore(const Course& course, const StateCopy& copied) {
+  const char* from = copied.bytes.as<char>();
+  for_each_state(course, [&](char* states, std::size_t bytes) {
+    if (bytes) std::memcpy(states, from, copied.nodes * bytes);
+    from += copied.nodes * bytes;
+  });
+  next_slot_ = copied.nodes;
+}
+
+}  // namespace unrolled

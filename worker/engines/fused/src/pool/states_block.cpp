@@ -1,0 +1,182 @@
+// One block of nodes through the layers of a course.
+#include <cstring>
+
+#include "model/elements.h"
+#include "pool/states.h"
+#include "model/strides.h"
+
+namespace unrolled {
+
+void States::compute_block(const Block& block) {
+  const Course& course = block.course;
+  if (course.below()) {
+    read_vectors(block);
+  } else {
+    read_tokens(block);
+  }
+  for (std::size_t l = course.first(); l < course.end(); ++l) {
+    const bool wants_floats = course.wants_floats(l);
+    if (wants_floats) aim_outputs(block, l);
+    read_parents(block, l);
+    run_pass(block, l, wants_floats);
+
+    const Kernel& kernel = course.model().kernel();
+    std::size_t stride = hidden_bytes(kernel, course.pass(l));
+    const char* results = layers_[l - course.first()].hidden + block.slot * stride;
+    if (course.layer(l).residual) {
+      add_input(block, l);
+      results = mixed_.as<char>();
+      stride = static_cast<std::size_t>(elements_apart(kernel, course.pass(l).padded_state) * kernel.element_bytes);
+    }
+    if (wants_floats) pool(block, l);
+    if (l + 1 == course.end()) {
+      if (course.above()) hand_over(block, results, stride);
+      continue;
+    }
+    for (std::size_t k = 0; k < block.count; ++k) {
+      start_[k] = course.pass(l + 1).bias.as<float>();
+      input_[k] = results + k * stride;
+    }
+  }
+}
+
+void States::read_tokens(const Block& block) {
+  const Course& course = block.course;
+  const Pass& pass = course.pass(0);
+  const std::int32_t level = block.walk.level();
+  for (std::size_t k = 0; k < block.count; ++k) {
+    const Row& row = block.walk.row(block.first + k);
+    const std::int32_t token = row.tokens[row.position(level, course.backward())];
+    start_[k] = pass.start(token);
+    input_[k] = course.model().input(token);
+  }
+}
+
+void States::read_vectors(const Block& block) {
+  const Course& course = block.course;
+  const float* const bias = course.pass(course.first()).bias.as<float>();
+  const std::int32_t level = block.walk.level();
+  for (std::size_t k = 0; k < block.count; ++k) {
+    const Row& row = block.walk.row(block.first + k);
+    start_[k] = bias;
+    input_[k] = course.below()->at(row, row.position(level, course.backward()));
+  }
+}
+
+// Where a layer's states go in float32: to the caller's array, or into the workspace to be pooled.
+void States::aim_outputs(const Block& block, std::size_t l) {
+  const Course& course = block.course;
+  const std::size_t column = course.per_token(l);
+  const std::int32_t level = block.walk.level();
+  const std::size_t stride = static_cast<std::size_t>(floats_apart(course.pass(l).padded_state));
+  for (std::size_t k = 0; k < block.count; ++k) {
+    const Row& row = block.walk.row(block.first + k);
+    const std::int32_t position = row.position(level, course.backward());
+    outputs_[k] = column == Course::kNone ? floats_.as<float>() + k * stride
+                                          : course.outputs().of_token(column, row, position) + course.offset(l);
+  }
+}
+
+void States::read_parents(const Block& block, std::size_t l) {
+  const Pass& pass = block.course.pass(l);
+  const LayerStates& states = layers_[l - block.course.first()];
+  const std::size_t hidden = hidden_bytes(block.course.model().kernel(), pass), cell = cell_bytes(pass);
+  const bool first_level = block.walk.level() == 0;
+  for (std::size_t k = 0; k < block.count; ++k) {
+    const std::size_t parent = level_.slot(block.walk.parent(block.first + k));
+    recurrent_[k] = states.hidden + parent * hidden;
+    cell_in_[k] = first_level ? zeros_.as<float>() : reinterpret_cast<float*>(states.cell + parent * cell);
+  }
+}
+
+void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
+  const Kernel& kernel = at.course.model().kernel();
+  const Pass& pass = at.course.pass(l);
+  LayerStates& states = layers_[l - at.course.first()];
+  char* const hidden_out = states.hidden + at.slot * hidden_bytes(kernel, pass);
+  const bool projected = pass.cell == Cell::lstm && pass.projection.steps_a > 0;
+  LayerBlock block{};
+  block.nodes = static_cast<std::int64_t>(at.count);
+  block.start = start_.data();
+  block.input = input_.data();
+  block.recurrent = recurrent_.data();
+  block.cell_in = cell_in_.data();
+  block.cell_out = reinterpret_cast<float*>(states.cell + at.slot * cell_bytes(pass));
+  block.hidden_out = projected ? between_.as<char>() : hidden_out;
+  block.cell_stride = floats_apart(pass.padded_units);
+  block.hidden_stride = elements_apart(kernel, pass.padded_units);
+  block.outputs = with_outputs && !projected ? outputs_.data() : nullptr;
+  block.outputs_read = at.course.reads_floats(l);
+  block.sums = sums_.as<float>();
+  block.first_level = at.walk.level() == 0;
+  if (pass.cell == Cell::lstm) {
+    kernel.lstm[pass.hard](pass.packed, block);
+    if (!projected) return;
+  } else if (pass.cell == Cell::gru) {
+    kernel.gru[pass.hard](pass.packed, block);
+    return;
+  } else {
+    block.hidden_out = between_.as<char>();
+    block.updates = between_floats_.as<float>();
+    block.candidates = block.updates + block.nodes * block.cell_stride;
+    kernel.reset_gates[pass.hard](pass.packed, block);
+  }
+  // The second product's input is what the first pass left.
+  for (std::size_t k = 0; k < at.count; ++k) {
+    between_rows_[k] =
+        between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * kernel.element_bytes;
+  }
+  LayerBlock second = block;
+  second.input = second.recurrent = between_rows_.data();
+  second.hidden_out = hidden_out;
+  second.hidden_stride = elements_apart(kernel, pass.padded_state);
+  second.outputs = with_outputs ? outputs_.data() : nullptr;
+  (projected ? kernel.projection : kernel.reset_candidate[pass.hard])(pass.projection, second);
+}
+
+// A residual layer's results: its states and its input. The states go on without it.
+void States::add_input(const Block& block, std::size_t l) {
+  const Kernel& kernel = block.course.model().kernel();
+  const Pass& pass = block.course.pass(l);
+  const std::int64_t stride = elements_apart(kernel, pass.padded_state) * kernel.element_bytes;
+  const std::int64_t offset = block.course.offset(l);
+  for (std::size_t k = 0; k < block.count; ++k) {
+    float* const output = outputs_[k];
+    void* const mixed = mixed_.as<char>() + static_cast<std::int64_t>(k) * stride;
+    for (std::int64_t u = 0; u < pass.state_dim; ++u) {
+      output[u] += get_element(kernel, input_[k], offset + u);
+      put_element(kernel, mixed, u, output[u]);
+    }
+    for (std::int64_t u = pass.state_dim; u < pass.padded_state; ++u) put_element(kernel, mixed, u, 0.0f);
+  }
+}
+
+void States::pool(const Block& block, std::size_t l) {
+  const Course& course = block.course;
+  const std::int32_t level = block.walk.level();
+  for (std::size_t p = 0; p < course.pooled().size(); ++p) {
+    const Course::Pooled& pooled = course.pooled()[p];
+    if (pooled.layer != l) continue;
+    for (std::size_t k = 0; k < block.count; ++k) {
+      const std::size_t slot = block.slot + k, parent = level_.slot(block.walk.parent(block.first + k));
+      const Row& row = block.walk.row(block.first + k);
+      poolings_[p].add(slot, level == 0 ? nullptr : &parent, outputs_[k]);
+      if (course.takes_first_level(pooled.pooling) ? level > 0 : level + 1 < row.length) continue;
+      poolings_[p].finish(slot, outputs_[k], row.length, course.outputs().of_row(pooled.column, row) + course.offset(l));
+    }
+  }
+}
+
+void States::hand_over(const Block& block, const char* results, std::size_t stride) const {
+  const Course& course = block.course;
+  const std::size_t top = course.end() - 1;
+  const std::int64_t element = course.model().kernel().element_bytes;
+  for (std::size_t k = 0; k < block.count; ++k) {
+    const Row& row = block.walk.row(block.first + k);
+    char* const vector = course.above()->at(row, row.position(block.walk.level(), course.backward()));
+    std::memcpy(vector + course.offset(top) * element, results + k * stride,
+                static_cast<std::size_t>(course.pass(top).state_dim * element));
+  }
+}
+
+}  // namespace unrolled

@@ -1,0 +1,243 @@
+"""The TensorFlow engine: cuDNN where there is a GPU, Keras's own loop where there is none.
+
+Keras's recurrent layers run in one traced function of unknown batch and time, so it is traced once for each
+choice of columns, whatever the rows (see `stack`).
+
+How far "a row's result depends on the row and the model alone" holds: matrix products on a CPU may sum in
+another order when a batch has another number of rows (seen: with oneDNN from 1,024 units on, and with AVX2
+at any size), though never at another place in a batch. So the engine tries its numbers of rows at start, and
+keeps to a family that agrees to the last bit; from then on a row has the same bits in any company, order and
+chunks. Beyond the 1e-5 that is promised in all cases this is not TensorFlow's word, but what was seen. It may
+not hold on a GPU, where cuDNN may choose by time steps too, nor after an out-of-memory has forced other
+numbers of rows.
+"""
+
+import os
+from collections.abc import Sequence
+from typing import Any
+
+# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import numpy as np
+import tensorflow as tf
+from numpy.typing import NDArray
+
+from unrolled.errors import BrokenWorkerError, TransientError
+from unrolled.format.output_spec import OutputColumn, OutputSpec
+from unrolled.model.directory import ModelDirectory
+from unrolled.ragged import Ragged
+from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
+from worker.engines.tensorflow.carrying import Carried
+from worker.engines.tensorflow.device import Device, find_gpu, set_threads
+from worker.engines.tensorflow.layer_by_layer import LayerByLayer
+from worker.engines.tensorflow.row_counts import agreeing_row_counts
+from worker.engines.tensorflow.row_store import RowStore
+from worker.engines.tensorflow.stack import Stack
+
+__all__ = ["TensorFlowEngine"]
+
+# Measured at 128 to 512 units: throughput grows little beyond 512 rows; a step's overhead is worth some 24.
+# 16,384 tokens at 512 units are 32 MB a layer. The GPU's figures are estimates: cuDNN wants larger batches.
+_CPU_ROWS = 512
+_CPU = Limits(16_384, row_counts=tuple(n for n in ROW_COUNTS if n <= _CPU_ROWS), step_cost=24)
+_GPU = Limits(131_072, row_counts=ROW_COUNTS, step_cost=256)
+
+
+class TensorFlowEngine:
+    """Computes pools of rows with Keras's recurrent layers; one thread at a time may call it.
+
+    Attributes:
+        name: "tensorflow".
+        arithmetic: "float32"; TF32 is off, on a GPU too.
+        description: the path taken, and why.
+        real_steps: tokens computed so far.
+        padded_steps: the same with padding and fillers; 1 - real_steps / padded_steps is padding's share.
+
+    Args:
+        model: the weights.
+        batch_tokens: None for the device's default.
+        device: "auto" takes a GPU where TensorFlow sees one.
+        threads: CPU threads within one operation; None leaves it to TensorFlow.
+
+    Raises:
+        BrokenWorkerError: the device is not there, or TensorFlow is running already with other settings.
+        ModelError: the weights can't be read.
+    """
+
+    name = "tensorflow"
+    arithmetic = "float32"
+
+    def __init__(
+        self,
+        model: ModelDirectory,
+        *,
+        batch_tokens: int | None = None,
+        device: Device = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if threads is not None:
+            set_threads(threads)
+        gpu = find_gpu(device)
+        limits = _GPU if gpu else _CPU
+        if batch_tokens is not None:
+            limits = limits._replace(batch_tokens=batch_tokens)
+        if limits.batch_tokens < CHUNK:
+            raise BrokenWorkerError(
+                f"batch_tokens is {batch_tokens}, and must be at least {CHUNK}, one row's chunk; raise it"
+            )
+        config, weights = model.config, model.weights()
+        self.real_steps = 0
+        self.padded_steps = 0
+        self._config = config
+        self._limits = limits
+        self._reads_backward = any(layer.direction != "forward" for layer in config.layers)
+        self._device = "/GPU:0" if gpu else "/CPU:0"
+        with tf.device(self._device):
+            self._stack = Stack(config, weights, cudnn=gpu is not None)
+        self._columns = OutputSpec().columns(config)
+        self._limits = limits._replace(row_counts=agreeing_row_counts(self._try, limits, config.vocab_size))
+        fewest = self._limits.row_counts[0]
+        # Longer, a whole row would need a batch of fewer rows than its family has, and might have other bits in it.
+        whole = max(CHUNK, *(time for time in TIMES if time * fewest <= self.batch_tokens))
+        self._longest = whole if self._reads_backward else CHUNK
+        batch_rows = min(fewest, max(1, self.batch_tokens // CHUNK))
+        self._long_rows = LayerByLayer(config, self._stack, weights.get("embedding"), batch_rows)
+        self.description = self._describe(gpu, device)
+
+    @property
+    def traces(self) -> int:
+        """How often TensorFlow has traced a function."""
+        return self._stack.traces
+
+    @property
+    def batch_tokens(self) -> int:
+        """Rows x time of the largest batch; halved, for good, whenever memory runs out."""
+        return self._limits.batch_tokens
+
+    def compute(
+        self,
+        shards: Sequence[Ragged],
+        outputs: Sequence[Sequence[NDArray[np.float32]]],
+        columns: tuple[OutputColumn, ...],
+    ) -> None:
+        """Fill in what the columns hold; see `worker.engines.engine.Engine`.
+
+        Raises:
+            TransientError: memory runs out even for a single row.
+            RequestError: a row is too long for a model that reads backward; see `layer_by_layer.MOST_BYTES`.
+        """
+        store = RowStore(shards, outputs, columns)
+        order = np.argsort(-store.lengths, kind="stable")
+        if self._reads_backward:
+            long = np.count_nonzero(store.lengths[order] > self._longest)
+            self._compute_long(store, order[:long])
+            order = order[long:]
+        begun = 0
+        carried = Carried(columns, self._stack.state_dims)
+        # Rows longer than a chunk come first, so those that go on are always the first few of `order`.
+        while len(order := order[: np.count_nonzero(store.lengths[order] > begun)]):
+            carried = self._compute_chunk(store, order, begun, carried)
+            begun += self._longest
+
+    def _compute_long(self, store: RowStore, rows: NDArray[np.int64]) -> None:
+        before = self._long_rows.padded_steps
+        with tf.device(self._device):
+            self._long_rows.compute(store, rows)
+        self.real_steps += int(store.lengths[rows].sum())
+        self.padded_steps += self._long_rows.padded_steps - before
+
+    def _compute_chunk(self, store: RowStore, order: NDArray[np.int64], begun: int, carried: Carried) -> Carried:
+        """Compute the next tokens, `_longest` or what is left, of rows sorted by falling length.
+
+        Args:
+            store: the pool.
+            order: int64 (rows,), the rows that have tokens left.
+            begun: how many tokens of each are done.
+            longest: how many tokens are computed at most.
+            carried: what is known of these rows from the tokens before.
+
+        Returns:
+            The same of the rows that go on after this chunk, the first of `order`.
+        """
+        lengths = np.minimum(store.lengths[order] - begun, self._longest)
+        going_on = int(np.count_nonzero(store.lengths[order] > begun + self._longest))
+        after = Carried(store.columns, self._stack.state_dims, going_on)
+        batches = iter(plan(lengths, self._limits))
+        while batch := next(batches, None):
+            start, stop, shape = batch
+            rows = order[start:stop]
+            tokens = store.tokens(rows, begun, lengths[start:stop], shape)
+            try:
+                results, states = self._run(
+                    tokens, lengths[start:stop], carried.states(start, stop, shape.rows), store.columns
+                )
+            except tf.errors.ResourceExhaustedError as error:
+                self._halve(shape, error)
+                batches = iter(plan(lengths, self._limits, start))
+                continue
+            for index, column in enumerate(store.columns):
+                if column.per_token:
+                    store.put_tokens(index, rows, begun, lengths[start:stop], results[index])
+            pooled = carried.pooled(start, stop, results)
+            after.keep(start, stop, states, pooled)
+            carried.finish(store, rows[max(0, going_on - start) :], pooled)
+            self.real_steps += int(lengths[start:stop].sum())
+            self.padded_steps += tokens.size
+        return after
+
+    def _run(
+        self,
+        tokens: NDArray[np.int32],
+        lengths: NDArray[np.int64],
+        states: list[NDArray[np.float32]],
+        columns: tuple[OutputColumn, ...],
+    ) -> tuple[list[NDArray[np.float32]], Any]:
+        """Run one batch.
+
+        Args:
+            tokens: (batch, time).
+            lengths: of as many of its rows as are no fillers.
+            states: for each of the stack's (batch, dim), before its first step.
+            columns: what is wanted.
+
+        Returns:
+            For each column (batch, time, width) or (batch, width), and the states after the last step, as tensors.
+        """
+        all_lengths = np.zeros(len(tokens), np.int32)
+        all_lengths[: len(lengths)] = lengths
+        with tf.device(self._device):
+            results, after = self._stack.run(tf.constant(tokens), tf.constant(all_lengths), states, columns)
+        return [result.numpy() for result in results], after
+
+    def _try(self, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
+        """The last layer's outputs (batch, time, width) of rows (batch, time) without padding."""
+        rows, time = tokens.shape
+        states = [np.zeros((rows, dim), np.float32) for dim in self._stack.state_dims]
+        (results,), _ = self._run(tokens, np.full(rows, time), states, self._columns)
+        return results
+
+    def _halve(self, shape: Shape, error: Exception) -> None:
+        if shape.rows == 1:
+            raise TransientError(
+                f"out of memory with one row of {shape.time} tokens and {self._config.describe_layers()}; free "
+                "memory on the device, or use a smaller model"
+            ) from error
+        smaller = min(self._limits.batch_tokens, shape.rows * shape.time) // 2
+        self._limits = self._limits._replace(batch_tokens=smaller)
+
+    def _describe(self, gpu: str | None, device: Device) -> str:
+        graph = self._stack.function(self._columns).get_concrete_function().graph
+        on_cudnn = sum(operation.type == "CudnnRNNV3" for operation in graph.get_operations())
+        passes = sum(len(layer.prefixes(0)) for layer in self._config.layers)
+        if on_cudnn:
+            path = "cuDNN" if on_cudnn == passes else f"cuDNN in {on_cudnn} of {passes} passes, Keras's loop in others"
+            reason = f"GPU {gpu}"
+        elif gpu:
+            path, reason = "Keras's loop, for cuDNN has no such layers", f"GPU {gpu}"
+        else:
+            path = "Keras's loop on the CPU"
+            reason = "asked for" if device == "cpu" else "TensorFlow sees no GPU"
+        counts = self._limits.row_counts
+        size = f"batches of {counts[0]} to {counts[-1]} rows and up to {self.batch_tokens:,} padded tokens"
+        return f"TensorFlow {tf.__version__}, {path} ({reason}), {self._config.describe_layers()}, {size}"

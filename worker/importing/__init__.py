@@ -1,1 +1,0 @@
-"""Models that were trained elsewhere, as model directories; no code of a file is ever run."""

@@ -1,0 +1,29 @@
+"""What the gates of a layer are, as Keras's layers take it."""
+
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import tensorflow as tf
+
+from unrolled.model.layer import HARD_SLOPES, LayerConfig
+
+
+def gate_function(layer: LayerConfig) -> str | Callable[[Any], Any]:
+    """A layer's `recurrent_activation`.
+
+    A name where it is sigmoid: only by that name Keras knows what cuDNN can do. The straight lines are spelled out, for
+    what Keras itself calls hard_sigmoid changed with its version 3.
+    """
+    if layer.gates == "sigmoid":
+        return "sigmoid"
+    return partial(hard_sigmoid, slope=HARD_SLOPES[layer.gates])
+
+
+def hard_sigmoid(x: Any, slope: float) -> Any:
+    """clip(slope x + 1/2, 0, 1) of a float32 tensor."""
+    return tf.clip_by_value(slope * x + 0.5, 0.0, 1.0)

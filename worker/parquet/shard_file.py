@@ -1,0 +1,185 @@
+"""A computed shard becomes the bytes of a Parquet file.
+
+Vectors are written from the engine's buffer without a copy, and stored as they are: benchmarks/encoding.py
+shows what compression and other encodings would cost and save.
+"""
+
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.errors import PayloadError
+from unrolled.format.file_info import FileInfo, release
+from unrolled.format.schema import Columns, VectorColumn, arrow_schema
+from unrolled.ragged import Ragged
+from worker.parquet.file import Chunk, Page, Writer
+from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
+
+# A reader holds one row group at a time; a row that weighs more has one to itself.
+ROW_GROUP_BYTES = 16 << 20
+# What a row costs a reader besides its vectors and its mask.
+_ROW_BYTES = 64
+# What a reader decodes at once should stay in its cache. A row that weighs more is cut into several pages.
+PAGE_BYTES = 1 << 20
+# A bound longer than this costs more than it saves.
+_LONGEST_BOUND = 256
+
+
+def encode(
+    file: BinaryIO,
+    info: FileInfo,
+    ids: Sequence[str],
+    tokens: Ragged,
+    vectors: Sequence[NDArray[np.float32]],
+    columns: Columns,
+) -> None:
+    """Write a shard's file. The same arguments give the same bytes.
+
+    Args:
+        file: where to; binary, open for writing, empty.
+        info: the file's metadata; its counts must be those of the rows.
+        ids: one for each row.
+        tokens: the rows as they came in, zeros included.
+        vectors: for each column of vectors float32, C-contiguous: (real tokens, width), a vector for each token that
+            is not 0, in order, or (rows, width). Where float16 is stored, they are rounded a page at a time.
+        columns: which columns the file has.
+
+    Raises:
+        PayloadError: the arguments contradict each other, an id holds a lone surrogate, a row's id, mask or token ids
+            reach 2 GiB, or a number is beyond what float16 holds.
+        OSError: the file can't be written.
+    """
+    mask = tokens.values != 0
+    # int64 (rows + 1,): the real tokens before each row.
+    # A pooled shard may have a million tokens: sixteen bytes for each are only taken where there is padding.
+    ends = tokens.offsets
+    if not mask.all():
+        ends = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))[tokens.offsets]
+    _check(info, ids, tokens, int(ends[-1]))
+    for column, array in zip(columns.vectors, vectors, strict=True):
+        _check_vectors(column, array, int(ends[-1]) if column.per_token else tokens.rows)
+    encoded_ids = _encoded(ids)
+    writer = Writer(file, arrow_schema(columns), created_by=f"unrolled version {release()}")
+    id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
+    for start, stop in pairwise(_row_groups(id_bytes, tokens.offsets, ends, columns)):
+        padded, real = tokens.offsets[start : stop + 1], ends[start : stop + 1]
+        chunks = [
+            _id_chunk(encoded_ids[start:stop]),
+            _length_chunk(np.diff(real).astype("<i4")),
+            _token_chunk(padded, np.packbits(mask[padded[0] : padded[-1]], bitorder="little")),
+        ]
+        for column, array in zip(columns.vectors, vectors, strict=True):
+            pages = _vector_pages(array, real) if column.per_token else _row_vector_pages(array[start:stop])
+            chunks.append(Chunk(_rounded(pages) if columns.precision == "float16" else pages))
+        if columns.with_tokens:
+            chunks.append(_token_chunk(padded, tokens.values[padded[0] : padded[-1]]))
+        writer.write_row_group(stop - start, chunks)
+    writer.finish(info.encode())
+
+
+def _check(info: FileInfo, ids: Sequence[str], tokens: Ragged, real_tokens: int) -> None:
+    if not len(ids) == tokens.rows == info.rows:
+        raise PayloadError(f"{len(ids)} ids for {tokens.rows} rows, the metadata counts {info.rows}")
+    if real_tokens != info.tokens:
+        raise PayloadError(f"{real_tokens} real tokens; the metadata counts {info.tokens}")
+
+
+def _check_vectors(column: VectorColumn, array: NDArray[np.float32], count: int) -> None:
+    if array.shape != (count, column.width):
+        of = "real tokens" if column.per_token else "rows"
+        raise PayloadError(f"{column.name} is {array.shape}; ({count}, {column.width}) is needed for {count} {of}")
+    if array.dtype != np.float32 or not array.flags.c_contiguous:
+        raise PayloadError(f"{column.name} is {array.dtype} with strides {array.strides}, not contiguous float32")
+
+
+def _encoded(ids: Sequence[str]) -> list[bytes]:
+    try:
+        return [row_id.encode() for row_id in ids]
+    except UnicodeEncodeError as error:
+        raise PayloadError(f"id {error.object[:80]!r} is no Unicode text: {error.reason}") from error
+
+
+def _row_groups(
+    id_bytes: NDArray[np.int64], padded: NDArray[np.int64], real: NDArray[np.int64], columns: Columns
+) -> list[int]:
+    """Row numbers at which the row groups begin, and the end, given the tokens before each row."""
+    size = np.dtype(columns.precision).itemsize
+    of_token = size * sum(column.width for column in columns.vectors if column.per_token)
+    of_row = size * sum(column.width for column in columns.vectors if not column.per_token) + _ROW_BYTES
+    # Each token costs a byte of mask when read and four if it is stored; each real one its vectors.
+    before = np.concatenate(([0], np.cumsum(id_bytes + of_row))) + padded * 5 + real * of_token
+    return _cuts(before, ROW_GROUP_BYTES)
+
+
+def _cuts(before: NDArray[np.int64], limit: int) -> list[int]:
+    """Where to cut rows into runs of at most `limit` or of one row, given the weight before each row."""
+    rows = len(before) - 1
+    cuts = [0]
+    while (start := cuts[-1]) < rows:
+        stop = int(np.searchsorted(before, before[start] + limit, side="right")) - 1
+        cuts.append(max(stop, start + 1))
+    return cuts
+
+
+def _id_chunk(ids: Sequence[bytes]) -> Chunk:
+    plain = b"".join(len(row_id).to_bytes(4, "little") + row_id for row_id in ids)
+    bounds = (min(ids), max(ids))
+    return Chunk(
+        [Page(len(ids), b"", np.frombuffer(plain, np.uint8))],
+        bounds if max(map(len, bounds)) <= _LONGEST_BOUND else None,
+    )
+
+
+def _length_chunk(lengths: NDArray[np.int32]) -> Chunk:
+    return Chunk([Page(len(lengths), b"", lengths)], (lengths.min().tobytes(), lengths.max().tobytes()))
+
+
+def _token_chunk(ends: NDArray[np.int64], values: NDArray[Any]) -> Chunk:
+    """A list column with one value for each token."""
+    entries = Entries.of_rows(ends)
+    return Chunk([Page(len(entries.empty), token_levels(entries), values)])
+
+
+def _vector_pages(outputs: NDArray[np.float32], ends: NDArray[np.int64]) -> Iterator[Page]:
+    """The vectors of whole rows at a time; a row that is longer than a page goes into several."""
+    units = outputs.shape[1]
+    page_tokens = max(PAGE_BYTES // (units * 4), 1)
+    for start, stop in pairwise(_cuts(ends, page_tokens)):
+        first, last = int(ends[start]), int(ends[stop])
+        if last - first <= page_tokens:
+            yield _vector_page(Entries.of_rows(ends[start : stop + 1]), outputs[first:last])
+            continue
+        for begin in range(first, last, page_tokens):
+            part = outputs[begin : min(begin + page_tokens, last)]
+            yield _vector_page(Entries.of_part(len(part), begins=begin == first), part)
+
+
+def _vector_page(entries: Entries, vectors: NDArray[np.float32]) -> Page:
+    units = vectors.shape[1]
+    count = vectors.size + int(entries.empty.sum())
+    return Page(count, vector_levels(entries, units), vectors)
+
+
+def _row_vector_pages(vectors: NDArray[np.float32]) -> Iterator[Page]:
+    """One vector for each row."""
+    rows, units = vectors.shape
+    page_rows = max(PAGE_BYTES // (units * 4), 1)
+    for begin in range(0, rows, page_rows):
+        part = vectors[begin : begin + page_rows]
+        yield Page(part.size, row_vector_levels(len(part), units), part)
+
+
+def _rounded(pages: Iterator[Page]) -> Iterator[Page]:
+    """The pages in float16, to the nearest and ties to even; no more than one is held at a time."""
+    for page in pages:
+        with np.errstate(over="raise", under="ignore"):
+            try:
+                yield page._replace(values=page.values.astype("<f2"))
+            except FloatingPointError:
+                raise PayloadError(
+                    f"a vector holds {np.abs(page.values).max():g}, and float16 ends at {np.finfo(np.float16).max}; "
+                    "store float32: `unrolled enqueue --precision float32` into another --out"
+                ) from None

@@ -1,0 +1,138 @@
+"""How the parts of a worker fit together; knows nothing of Celery."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from typing import TYPE_CHECKING
+
+import redis
+
+from unrolled.errors import BrokenWorkerError, UnrolledError
+from unrolled.model.directory import open_model
+from unrolled.queue.broker_errors import advice, refuses
+from unrolled.queue.broker_url import client_url, without_secret
+from unrolled.queue.ledger import Ledger
+from worker.engines.choice import choose_engine
+from worker.patience import Patience
+from worker.pool.buffers import Buffers
+from worker.pool.pool import Pool
+from worker.runtime.heartbeat import Watch
+from worker.runtime.metrics import Metrics
+from worker.runtime.shard_service import ShardService
+from worker.shards.shard_store import Disk
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unrolled.model.directory import ModelDirectory
+    from worker.engines.engine import Engine
+    from worker.settings import Settings
+
+log = logging.getLogger(__name__)
+
+SOCKET_SECONDS = 10.0
+
+
+class Assembly:
+    """A worker's parts from start to stop.
+
+    Args:
+        settings: checked.
+        send: sends one shard's message: (job key, shard id).
+        stop_worker: asks the process to stop; called when it can't go on.
+        make_engine: gives what computes.
+
+    Raises:
+        UnrolledError: the model or the engine can't be used, or the broker refuses this worker.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        send: Callable[[str, str], None],
+        stop_worker: Callable[[], None],
+        make_engine: Callable[[Settings, ModelDirectory], Engine] = choose_engine,
+    ) -> None:
+        model = open_model(settings.model)
+        client = redis.Redis.from_url(
+            client_url(settings.broker), socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
+        )
+        self.broken: BrokenWorkerError | None = None
+        self._breaking = threading.Lock()
+        self._stopping: threading.Timer | None = None
+        self._stop_worker = stop_worker
+        self._settings = settings
+        engine = make_engine(settings, model)
+        log.info("model %s, %s", model.fingerprint, engine.description)
+        ledger = Ledger(client, settings.namespace, model.fingerprint, settings.lease_seconds)
+        metrics = Metrics()
+        self._patience = Patience()
+        buffers = Buffers(settings.memory_budget)
+        self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
+        disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
+        self.service = ShardService(
+            settings, ledger, model.config, disk, self._pool, buffers, self._patience, send, self._on_broken
+        )
+        about = {
+            "engine": engine.name,
+            "arithmetic": engine.arithmetic,
+            "concurrency": settings.concurrency,
+            "lease_seconds": settings.lease_seconds,
+        }
+        self._watch = Watch(settings, ledger, self.service, self._pool, metrics, about, send)
+        self._check_broker(client)
+
+    def start(self) -> None:
+        """Start the engine's thread and the watch."""
+        self._pool.start()
+        self._watch.start()
+
+    def begin_stopping(self, **_: object) -> None:
+        """Give shards on board the grace to finish; at the second call give them back at once.
+
+        Called in a signal handler, so it takes no lock: a timer's thread does the work.
+        """
+        grace = 0.0 if self._stopping else self._settings.grace_seconds
+        if self._stopping:
+            self._stopping.cancel()
+        self._stopping = threading.Timer(grace, self.service.stop)
+        self._stopping.daemon = True
+        self._stopping.start()
+
+    def stop(self) -> None:
+        """Wait until nothing is on board, within the grace, and end all threads."""
+        if not self._stopping:
+            self.begin_stopping()
+        self.service.wait_until_empty()
+        if self._stopping:
+            self._stopping.cancel()
+        self.service.stop()
+        self._watch.stop()
+
+    @property
+    def computing(self) -> bool:
+        """Whether the engine is still at a pool whose shards were given back."""
+        return self._pool.busy_seconds() > 0
+
+    def _on_broken(self, error: BrokenWorkerError) -> None:
+        with self._breaking:
+            if self.broken is not None:
+                return
+            self.broken = error
+        log.critical("this worker can't go on: %s; giving everything back", error)
+        self.service.stop()
+        self._stop_worker()
+
+    def _check_broker(self, client: redis.Redis) -> None:
+        """See that this user may come in, and take messages; a producer's may not."""
+        broker = self._settings.broker
+        try:
+            client.rpop(f"{self._settings.namespace}:nothing")
+        except redis.RedisError as error:
+            shown, hint = without_secret(broker), advice(broker, error)
+            if refuses(error):
+                if not hint:
+                    shown, hint = f"{shown} refuses the login", "see to --broker, and to what that user may do"
+                raise UnrolledError(f"broker {shown}: {error}; {hint}") from error
+            log.warning("broker %s is away: %s%s; trying again until it works", shown, error, hint and f"; {hint}")

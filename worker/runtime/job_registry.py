@@ -1,0 +1,118 @@
+"""The jobs that a worker has met, and where they lie."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unrolled.errors import JobError, TransientError
+from unrolled.job.directory import JobDirectory, open_job
+from unrolled.store.publish import sweep_leftovers
+from worker.errors import AwayError
+
+if TYPE_CHECKING:
+    from unrolled.queue.ledger import Ledger
+
+log = logging.getLogger(__name__)
+
+#: Leases, and seconds at least, after which a hidden file that nobody wrote to is a dead publisher's.
+LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
+#: Linux takes no longer one.
+MAX_PATH_BYTES = 4096
+
+
+class Jobs:
+    """Finds a job's directory and checks that it is what the queue says.
+
+    The queue is not trusted with a path: the directory must hold a `job.json` whose own content and place give the
+    job's key, so only who can write there can name it.
+
+    Args:
+        ledger: of the model that this worker serves.
+        root: where directories must lie; None for anywhere.
+    """
+
+    def __init__(self, ledger: Ledger, root: Path | None) -> None:
+        self._ledger = ledger
+        self._root = root.resolve() if root else None
+        self._lock = threading.Lock()
+        self._known: dict[str, JobDirectory] = {}
+        self._next_sweep: dict[str, float] = {}
+        self._leftover_seconds = max(LEFTOVER_SECONDS, LEFTOVER_LEASES * ledger.lease_seconds)
+
+    def find(self, job_key: str) -> JobDirectory:
+        """The job's directory.
+
+        Raises:
+            JobError: it isn't the job's, lies outside of the root, or asks for another model.
+            AwayError: it isn't there, or can't be read now.
+        """
+        with self._lock:
+            known = self._known.get(job_key)
+        directory = known or self._open(job_key)
+        with self._lock:
+            self._known[job_key] = directory
+        self._sweep_leftovers(directory)
+        return directory
+
+    def known(self) -> list[JobDirectory]:
+        """All jobs that were found so far."""
+        with self._lock:
+            return list(self._known.values())
+
+    def _open(self, job_key: str) -> JobDirectory:
+        text = self._ledger.job_directory(job_key)
+        if text is None:
+            raise AwayError(f"job {job_key} isn't registered in Redis; run its `unrolled enqueue` again")
+        path = _checked_path(job_key, text)
+        if self._root and not path.resolve().is_relative_to(self._root):
+            raise JobError(f"job {job_key} asks for {path}; this worker writes below {self._root} only (--output-root)")
+        if not os.path.exists(path / "job.json"):  # noqa: PTH110 - False, too, where the place can't be looked at
+            raise AwayError(f"{path} holds no job.json; mount or restore the job's directory")
+        try:
+            directory = open_job(path)
+        except TransientError as error:
+            raise AwayError(str(error)) from error
+        if directory.job.fingerprint != self._ledger.fingerprint:
+            raise JobError(
+                f"job {job_key} asks for model {directory.job.fingerprint}; "
+                f"this worker serves model {self._ledger.fingerprint}: start one with --model of the job's"
+            )
+        if directory.key != job_key:
+            raise JobError(
+                f"job {job_key} names {path}, but the job there is {directory.key}; the entry is forged or stale"
+            )
+        return directory
+
+    def _sweep_leftovers(self, directory: JobDirectory) -> None:
+        """Remove what dead publishers left, when a job is met and now and then while it runs."""
+        now = time.monotonic()
+        with self._lock:
+            if now < self._next_sweep.get(directory.key, 0.0):
+                return
+            self._next_sweep[directory.key] = now + self._leftover_seconds
+        for place in (
+            directory.path,
+            *(directory.path / name for name in ("_pending", "_quarantine", "_dead")),
+        ):
+            try:
+                removed = sweep_leftovers(place, self._leftover_seconds)
+            except TransientError as error:
+                log.info("%s; left for later", error)
+            else:
+                if removed:
+                    log.info("removed %d unfinished file(s) of dead processes from %s", len(removed), place)
+
+
+def _checked_path(job_key: str, text: str) -> Path:
+    try:
+        fits = "\0" not in text and len(os.fsencode(text)) <= MAX_PATH_BYTES
+    except UnicodeEncodeError:
+        fits = False
+    if not fits:
+        raise JobError(f"job {job_key} names {text[:80]!r}; a path of up to {MAX_PATH_BYTES:,} bytes is expected")
+    return Path(os.path.abspath(text))  # noqa: PTH100 - as the producer named it: symbolic links stay
