@@ -1,25 +1,30 @@
-"""A shard's rows as bytes: what the producer spools and a worker computes.
+"""A shard's rows as bytes: what a producer or a retry spools and a worker computes.
 
 Layout, little-endian; every claim of the header is checked before memory is taken:
 
 | byte | what |
 |---|---|
 | 0 | `UNROLLED` |
-| 8 | uint16: format version, 1 |
+| 8 | uint16: format version, 2 |
 | 10 | uint16: bytes per token id, 2 or 4 |
 | 12 | uint32: rows |
 | 16 | uint64: token ids |
 | 24 | uint64: bytes of row ids |
-| 32 | SHA-256 of bytes 0 to 31 and of all that follows |
-| 64 | uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
+| 32 | uint32: bytes of facts |
+| 36 | uint32: 0 |
+| 40 | SHA-256 of bytes 0 to 39 and of all that follows |
+| 72 | facts (JSON), uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
+
+The facts say whose rows these are. The digest is over all of it, so a shard's id, which begins with the digest, is a
+function of everything in the shard: another job's rows, or another retry's, have another name.
 """
 
 import hashlib
+import json
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -29,14 +34,15 @@ from unrolled.errors import PayloadError
 from unrolled.ragged import Ragged
 
 MAGIC = b"UNROLLED"
-VERSION = 1
-HEADER = struct.Struct("<8sHHIQQ32s")
+VERSION = 2
+HEADER = struct.Struct("<8sHHIQQII32s")
 #: Bytes of the header that its digest covers: all before the digest itself.
 _HASHED = HEADER.size - 32
 #: Arrow's list offsets are int32, so a file can't hold more tokens than this.
 MAX_TOKENS = 2**31 - 1
 MAX_ROWS = 2**24
 MAX_ID_BYTES = 2**31 - 1
+MAX_FACT_BYTES = 2**16
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,10 +52,12 @@ class Payload:
     Attributes:
         ids: one string per row.
         tokens: ids as the rows came in, padding zeros included.
+        facts: whose rows these are, as JSON.
     """
 
     ids: pa.StringArray
     tokens: Ragged
+    facts: dict[str, Any] = field(default_factory=dict)
 
 
 def strings(texts: Sequence[str]) -> pa.StringArray:
@@ -74,15 +82,19 @@ def encode(payload: Payload) -> bytes:
         raise PayloadError(f"token id {int(values.min())} is negative; 0 is padding, words are 1 and up")
     width = 2 if not values.size or int(values.max()) < 2**16 else 4
     id_offsets, id_bytes = _string_buffers(payload.ids)
+    facts = json.dumps(payload.facts, sort_keys=True).encode()
+    if len(facts) > MAX_FACT_BYTES:
+        raise PayloadError(f"the facts of a shard take {len(facts):,} bytes; {MAX_FACT_BYTES:,} are allowed")
     body = b"".join(
         (
+            facts,
             lengths.astype("<u4").tobytes(),
             np.diff(id_offsets).astype("<u4").tobytes(),
             id_bytes,
             values.astype(f"<u{width}").tobytes(),
         )
     )
-    header = HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), b"")
+    header = HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), len(facts), 0, b"")
     return header[:_HASHED] + _digest(header, body) + body
 
 
@@ -91,7 +103,7 @@ def content_hash(blob: bytes) -> str:
     return blob[_HASHED : _HASHED + 6].hex()
 
 
-class Claim(NamedTuple):
+class Header(NamedTuple):
     """What a payload's header says is in it, unproved.
 
     Attributes:
@@ -103,31 +115,31 @@ class Claim(NamedTuple):
     tokens: int
 
 
-def claimed(path: Path) -> Claim:
-    """What the header of a spooled payload claims; nothing where it has no header.
+def read_header(content: bytes) -> Header:
+    """What the header says, given at least the first `HEADER.size` bytes; zeros where there is no header."""
+    if len(content) < HEADER.size:
+        return Header(0, 0)
+    _, _, _, rows, tokens, *_ = HEADER.unpack_from(content)
+    return Header(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
+
+
+def decode(content: bytes) -> Payload:
+    """Read a payload.
 
     Raises:
-        OSError: the file can't be read.
+        PayloadError: the header claims something else than there is, or the content is damaged.
     """
-    with path.open("rb") as file:
-        header = file.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return Claim(0, 0)
-    _, _, _, rows, tokens, _, _ = HEADER.unpack(header)
-    return Claim(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
-
-
-def read(file: BinaryIO, size: int) -> Payload:
-    """Read a payload from an open file of `size` bytes.
-
-    Raises:
-        PayloadError: the header claims something else than the file holds, or the content is damaged.
-    """
-    header = file.read(HEADER.size)
-    width, rows, tokens, id_bytes, digest = _checked_header(header, size)
-    body = file.read(size - HEADER.size)
-    if len(body) != size - HEADER.size or _digest(header, body) != digest:
+    width, rows, tokens, id_bytes, fact_bytes, digest = _checked_header(content[: HEADER.size], len(content))
+    body = memoryview(content)[HEADER.size :]
+    if _digest(content[: HEADER.size], body) != digest:
         raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; enqueue it again")
+    try:
+        facts = json.loads(bytes(body[:fact_bytes]))
+    except (ValueError, RecursionError):
+        facts = None
+    if not isinstance(facts, dict):
+        raise PayloadError("the payload's facts are no JSON object")
+    body = body[fact_bytes:]
     lengths = np.frombuffer(body, "<u4", rows)
     id_lengths = np.frombuffer(body, "<u4", rows, 4 * rows)
     if int(lengths.sum(dtype=np.uint64)) != tokens or int(id_lengths.sum(dtype=np.uint64)) != id_bytes:
@@ -135,33 +147,33 @@ def read(file: BinaryIO, size: int) -> Payload:
     values = np.frombuffer(body, f"<u{width}", tokens, 8 * rows + id_bytes)
     if width == 4 and tokens and int(values.max()) >= 2**31:  # noqa: PLR2004 - int32's end
         raise PayloadError("the payload holds a token id of 2^31 or more")
-    ids = _string_array(_offsets(id_lengths).astype(np.int32), body[8 * rows : 8 * rows + id_bytes])
-    return Payload(ids, Ragged(values.astype(np.int32), _offsets(lengths)))
+    ids = _string_array(_offsets(id_lengths).astype(np.int32), bytes(body[8 * rows : 8 * rows + id_bytes]))
+    return Payload(ids, Ragged(values.astype(np.int32), _offsets(lengths)), facts)
 
 
-def _digest(header: bytes, body: bytes) -> bytes:
+def _digest(header: bytes, body: bytes | memoryview) -> bytes:
     digest = hashlib.sha256(header[:_HASHED])
     digest.update(body)
     return digest.digest()
 
 
-def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, bytes]:
+def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, bytes]:
     if len(header) < HEADER.size or header[:8] != MAGIC:
         raise PayloadError(f"not a payload: it begins with {header[:8]!r}, a payload begins with {MAGIC!r}")
-    _, version, width, rows, tokens, id_bytes, digest = HEADER.unpack(header)
+    _, version, width, rows, tokens, id_bytes, fact_bytes, _, digest = HEADER.unpack(header)
     if version != VERSION:
         raise PayloadError(f"payload version {version}; this worker reads version {VERSION}: upgrade it")
     if width not in (2, 4):
         raise PayloadError(f"{width} bytes per token id; 2 or 4 are allowed")
-    if rows > MAX_ROWS or tokens > MAX_TOKENS or id_bytes > MAX_ID_BYTES:
+    if rows > MAX_ROWS or tokens > MAX_TOKENS or id_bytes > MAX_ID_BYTES or fact_bytes > MAX_FACT_BYTES:
         raise PayloadError(
-            f"the header claims {rows:,} rows, {tokens:,} tokens and {id_bytes:,} bytes of ids; "
-            f"{MAX_ROWS:,}, {MAX_TOKENS:,} and {MAX_ID_BYTES:,} are allowed"
+            f"the header claims {rows:,} rows, {tokens:,} tokens, {id_bytes:,} bytes of ids and {fact_bytes:,} of facts; "
+            f"{MAX_ROWS:,}, {MAX_TOKENS:,}, {MAX_ID_BYTES:,} and {MAX_FACT_BYTES:,} are allowed"
         )
-    expected = HEADER.size + 8 * rows + id_bytes + width * tokens
+    expected = HEADER.size + fact_bytes + 8 * rows + id_bytes + width * tokens
     if size != expected:
         raise PayloadError(f"the header claims {expected:,} bytes, the file has {size:,}")
-    return width, rows, tokens, id_bytes, digest
+    return width, rows, tokens, id_bytes, fact_bytes, digest
 
 
 def _offsets(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:

@@ -1,0 +1,132 @@
+"""What people decide about a job: bring failed rows and dead shards again, cancel, discard.
+
+Each is a segment of the job's log, and then what follows from it; each may be given again, and by two at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unrolled.errors import JobError
+from unrolled.job import names
+from unrolled.job.names import Life, failed_object, part_object
+from unrolled.job.segment import Segment
+from unrolled.protocol.finishing import finish_published, sweep_discarded
+from unrolled.protocol.log import Log, append, catch_up
+from unrolled.protocol.spooling import make_retry, spool
+from unrolled.protocol.telling import tell
+
+if TYPE_CHECKING:
+    from unrolled.job.segment import Entry
+    from unrolled.protocol.finishing import FailedRows
+    from unrolled.protocol.objects import Objects
+    from unrolled.protocol.telling import JobLedger
+
+
+@dataclass(frozen=True, slots=True)
+class Retried:
+    """What `retry` brought again.
+
+    Attributes:
+        rows: failed rows, in shards of their own now.
+        shards: those shards.
+        dead: dead shards that got another life.
+    """
+
+    rows: int
+    shards: int
+    dead: int
+
+
+def retry(objects: Objects, ledger: JobLedger, failed_rows: FailedRows, *, failed: bool) -> Retried:
+    """Give dead shards another life, and failed rows a shard of their own; nothing that is published changes.
+
+    Args:
+        objects: of the job.
+        ledger: of the job's model.
+        failed_rows: reads a part's.
+        failed: whether failed rows are brought too, rather than dead shards alone.
+
+    Raises:
+        JobError: the job is cancelled or discarded, or its log is damaged.
+        PayloadError: rows are damaged.
+    """
+    log = Log()
+    catch_up(log, objects)
+    _refuse_stopped(log, objects)
+    cut = _cut_failed(log, objects, failed_rows) if failed else []
+    dead = [
+        life
+        for life in names.lives_in(objects.list(names.DEAD))
+        if life.shard in log.entries and log.life(life.shard) == life and not objects.exists(part_object(life.shard))
+    ]
+    chosen: Segment | None = None
+
+    def decide(log: Log) -> Segment | None:
+        nonlocal chosen
+        _refuse_stopped(log, objects)
+        new = tuple(entry for entry in cut if entry.source not in log.retried)
+        lives = tuple(Life(life.shard, life.number + 1) for life in dead if log.life(life.shard) == life)
+        if not new and not lives:
+            return None
+        chosen = Segment("retry", new, lives)
+        return chosen
+
+    append(log, objects, decide)
+    tell(log, objects, ledger)
+    if not log.discarded:
+        for shard in names.shards_in(objects.list(names.FAILED)):
+            if shard in log.retried:  # its segment is there, so the tokens are in rows of their own
+                objects.delete(failed_object(shard))
+    done = chosen or Segment("retry")
+    return Retried(sum(entry.rows for entry in done.entries), len(done.entries), len(done.lives))
+
+
+def cancel(objects: Objects, ledger: JobLedger) -> bool:
+    """Have nothing that waits computed; False where that was decided before.
+
+    Raises:
+        JobError: the log is damaged.
+    """
+    log, decided = Log(), False
+
+    def decide(log: Log) -> Segment | None:
+        nonlocal decided
+        decided = decided or not log.stopped
+        return None if log.stopped else Segment("cancel")
+
+    append(log, objects, decide)
+    tell(log, objects, ledger)
+    return decided
+
+
+def discard(objects: Objects, ledger: JobLedger) -> None:
+    """Delete a job's parts and all that waits; the log stays, so that no other job takes the directory for its own.
+
+    Raises:
+        JobError: the log is damaged.
+    """
+    log = Log()
+    append(log, objects, lambda log: None if log.discarded else Segment("discard"))
+    tell(log, objects, ledger)
+    sweep_discarded(objects)
+
+
+def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows) -> list[Entry]:
+    """Make durable the rows of a shard for each one with failed rows that were not brought yet."""
+    finish_published(log, objects, failed_rows)
+    cut = []
+    for source in names.shards_in(objects.list(names.FAILED)):
+        content = None if source in log.retried or source not in log.entries else objects.read(failed_object(source))
+        if content is not None:
+            spooled = make_retry(source, content)
+            spool(objects, spooled)
+            cut.append(spooled.entry)
+    return cut
+
+
+def _refuse_stopped(log: Log, objects: Objects) -> None:
+    if log.stopped:
+        how = "discarded" if log.discarded else "cancelled; `unrolled enqueue` with the same options resumes it"
+        raise JobError(f"{objects.store}: the job is {how}; nothing can be retried")

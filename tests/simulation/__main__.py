@@ -1,0 +1,72 @@
+"""The protocol of a job, simulated: the product's own code, and a seed that decides who moves and what fails.
+
+    python tests/simulation --seeds 5000                          # no seed may fail
+    python tests/simulation --seeds 5000 --mutate delete-stray    # a fault put in: a seed must find it
+    python tests/simulation --seed 17 --trace                     # one run, step by step
+    python tests/simulation --all-mutations --seeds 5000
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = Path(__file__).parent
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
+
+
+def main() -> int:
+    """Run; 0 where no seed failed, or where every mutation was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, help="run this one")
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--seeds", type=int, default=1000, help="how many")
+    parser.add_argument("--mutate", metavar="NAME", help="put this fault in, and stop at the first seed that finds it")
+    parser.add_argument("--all-mutations", action="store_true", help="each of them, in processes of their own")
+    parser.add_argument("--trace", action="store_true", help="print each step")
+    options = parser.parse_args()
+    from mutations import MUTATIONS, Mutator  # noqa: PLC0415 - after the path
+
+    if options.all_mutations:
+        return all_mutations(list(MUTATIONS), options.seeds)
+    if options.mutate:
+        sys.meta_path.insert(0, Mutator(MUTATIONS[options.mutate]))
+    import world  # noqa: PLC0415 - after the mutation
+
+    first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
+    failed, began = 0, time.perf_counter()
+    for seed in range(first, first + count):
+        try:
+            world.World(seed, trace=options.trace).run()
+        except world.Violation as violation:
+            print(f"seed {seed}: {violation}", flush=True)
+            failed += 1
+            if options.mutate:
+                return 0
+    print(f"{count} seeds from {first}, {failed} failed, {time.perf_counter() - began:.0f} s")
+    return int(bool(failed) or bool(options.mutate))
+
+
+def all_mutations(names: list[str], seeds: int) -> int:
+    """Each in a process of its own; 1 where one isn't found."""
+
+    def run(name: str) -> tuple[str, subprocess.CompletedProcess[str]]:
+        command = [sys.executable, str(HERE), "--mutate", name, "--seeds", str(seeds)]
+        return name, subprocess.run(command, capture_output=True, text=True, check=False)
+
+    missed = 0
+    with ThreadPoolExecutor(os.cpu_count()) as threads:
+        for name, done in threads.map(run, names):
+            missed += done.returncode != 0
+            lines = (done.stdout + done.stderr).strip().splitlines()
+            print(f"{name:20} {'found' if done.returncode == 0 else 'MISSED'}: {lines[-1] if lines else ''}", flush=True)
+    return int(bool(missed))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

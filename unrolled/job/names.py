@@ -1,0 +1,96 @@
+"""The names of a job's objects in its store: parts at the top, everything else below `_unrolled/`.
+
+| name | created by | content |
+|---|---|---|
+| `part-<shard>.parquet` | worker | the shard's one outcome: vectors, and in the metadata the rows that failed |
+| `_unrolled/job.json` | producer | model, inputs and options |
+| `_unrolled/log/<number>.jsonl` | any command | a segment of the job's log |
+| `_unrolled/rows/<shard>.rows` | producer, retry | the rows of a shard, and its entry in the log |
+| `_unrolled/quarantine/<shard>.jsonl` | producer | rows that can't be read or tokenized, with reasons |
+| `_unrolled/failed/<shard>.rows` | worker, retry, sweep | the rows that the shard's part calls failed |
+| `_unrolled/dead/<shard>.<life>.json` | worker | why this life of the shard was given up |
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from typing import TYPE_CHECKING, NamedTuple
+
+from unrolled.errors import PayloadError
+from unrolled.job.shard_id import ShardId, part_name, shard_of_part
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+#: Folders of objects; parts are at the top.
+FOLDER, PARTS = "_unrolled", ""
+LOG, ROWS, QUARANTINE, FAILED, DEAD = (f"{FOLDER}/{name}" for name in ("log", "rows", "quarantine", "failed", "dead"))
+JOB = f"{FOLDER}/job.json"
+_DEAD = re.compile(r"(.+)\.(0|[1-9][0-9]{0,8})")
+
+
+class Life(NamedTuple):
+    """One life of a shard: a dead shard gets the next one when it is retried.
+
+    Attributes:
+        shard: which shard.
+        number: 0 for the first life.
+    """
+
+    shard: ShardId
+    number: int
+
+
+def segment_name(number: int) -> str:
+    """The name of a segment of the log, counted from 0."""
+    return f"{LOG}/{number:06d}.jsonl"
+
+
+def part_object(shard: ShardId) -> str:
+    """The name of a shard's part."""
+    return part_name(shard)
+
+
+def rows_object(shard: ShardId) -> str:
+    """The name of a shard's rows."""
+    return f"{ROWS}/{shard}.rows"
+
+
+def quarantine_object(shard: ShardId) -> str:
+    """The name of the list of a shard's bad rows."""
+    return f"{QUARANTINE}/{shard}.jsonl"
+
+
+def failed_object(shard: ShardId) -> str:
+    """The name of the rows that a shard's part calls failed."""
+    return f"{FAILED}/{shard}.rows"
+
+
+def dead_object(life: Life) -> str:
+    """The name of the record of a life that was given up."""
+    return f"{DEAD}/{life.shard}.{life.number}.json"
+
+
+def parts_in(names: Iterable[str]) -> Iterator[ShardId]:
+    """The shards of those names that are names of parts; other names are left out."""
+    for name in names:
+        with contextlib.suppress(PayloadError):
+            if name.endswith(".parquet") and "/" not in name:
+                yield shard_of_part(name)
+
+
+def shards_in(names: Iterable[str]) -> Iterator[ShardId]:
+    """The shards of those names that are `<folder>/<shard>.<ending>`; other names are left out."""
+    for name in names:
+        with contextlib.suppress(PayloadError):
+            yield ShardId.parse(name.rpartition("/")[2].partition(".")[0])
+
+
+def lives_in(names: Iterable[str]) -> Iterator[Life]:
+    """The lives of those names that are records of death; other names are left out."""
+    for name in names:
+        found = _DEAD.fullmatch(name.removeprefix(f"{DEAD}/").removesuffix(".json"))
+        if found:
+            with contextlib.suppress(PayloadError):
+                yield Life(ShardId.parse(found[1]), int(found[2]))

@@ -1,0 +1,170 @@
+"""A segment of a job's log: one decision about the job, as lines of JSON.
+
+The first line says which kind it is; the entries of shards follow, one a line. The kinds:
+
+| kind | says |
+|---|---|
+| `shards` | these shards were cut from the input |
+| `end` | the input was read to its end |
+| `begin` | a run reads the live input from here on; takes back an `end`, lifts a cancel |
+| `retry` | failed rows become these shards, and these dead shards get their next life |
+| `cancel`, `resume` | what waits is not to be computed; it is to be computed again |
+| `discard` | nothing of this job counts any more; final |
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple, get_args
+
+from unrolled.errors import JobError, PayloadError
+from unrolled.job.names import Life
+from unrolled.job.shard_id import ShardId
+
+Kind = Literal["shards", "end", "begin", "retry", "cancel", "resume", "discard"]
+KINDS = get_args(Kind)
+#: Most entries of one segment: what a reader holds while it checks one.
+MOST_ENTRIES = 1_000
+#: Largest segment that is read, in bytes; an entry has about 300.
+MOST_BYTES = 8 * 2**20
+FORMAT_VERSION = 1
+_RUN = re.compile(r"[0-9a-f]{16}")
+_DIGEST = re.compile(r"[0-9a-f]{32}")
+
+
+class Entry(NamedTuple):
+    """A shard as the log and its rows have it.
+
+    Attributes:
+        shard: its id; the hash covers all that follows, and the rows.
+        rows: rows in it, those of the quarantine not counted.
+        tokens: real tokens in them.
+        size: token ids in them, padding included.
+        quarantined: rows of the same cut that went to quarantine.
+        digest: over the ids and masks of the rows, in order (`unrolled.format.rows_digest`).
+        source: for a retry, the shard whose failed rows these are; None for rows of the input.
+        file: name of the input that the first row comes from.
+        position: number of that row in its input.
+    """
+
+    shard: ShardId
+    rows: int
+    tokens: int
+    size: int
+    quarantined: int
+    digest: str
+    source: ShardId | None
+    file: str
+    position: int
+
+    def to_json(self) -> dict[str, Any]:
+        """The entry as JSON has it."""
+        return self._asdict() | {"shard": str(self.shard), "source": self.source and str(self.source)}
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> Entry:
+        """Read an entry that comes from outside.
+
+        Raises:
+            ValueError: it is no entry; the text says what was found.
+            PayloadError: a shard id is none.
+        """
+        if set(content) != set(cls._fields):
+            raise ValueError(f"an entry has the keys {sorted(content)!s:.120}; {', '.join(cls._fields)} are expected")
+        for name in ("rows", "tokens", "size", "quarantined", "position"):
+            if type(content[name]) is not int or not 0 <= content[name] < 2**63:
+                raise ValueError(f"{name} is {content[name]!s:.80}; a count is expected")
+        if not isinstance(content["file"], str):
+            raise ValueError(f"file is {content['file']!s:.80}; a text is expected")
+        if not isinstance(content["digest"], str) or not _DIGEST.fullmatch(content["digest"]):
+            raise ValueError(f"digest is {content['digest']!s:.80}; 32 hexadecimal digits are expected")
+        source = content["source"]
+        return cls(
+            **content
+            | {
+                "shard": ShardId.parse(_text(content["shard"])),
+                "source": None if source is None else ShardId.parse(_text(source)),
+            }
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment of a job's log.
+
+    Attributes:
+        kind: what it says; see the module.
+        entries: of `shards` and `retry`.
+        lives: of `retry`: dead shards, each with the number of the life that begins here.
+        run: of `begin`: 16 hexadecimal digits that name the run.
+    """
+
+    kind: Kind
+    entries: tuple[Entry, ...] = ()
+    lives: tuple[Life, ...] = ()
+    run: str = ""
+
+    def encode(self) -> bytes:
+        """The segment's bytes; the same for the same segment."""
+        head: dict[str, Any] = {"format_version": FORMAT_VERSION, "segment": self.kind, "entries": len(self.entries)}
+        if self.run:
+            head["run"] = self.run
+        if self.lives:
+            head["lives"] = {str(shard): number for shard, number in self.lives}
+        return "".join(json.dumps(line) + "\n" for line in [head, *(e.to_json() for e in self.entries)]).encode()
+
+    @classmethod
+    def decode(cls, name: str, content: bytes) -> Segment:
+        """Read a segment that comes from outside.
+
+        Args:
+            name: of the object, for errors.
+            content: its bytes.
+
+        Raises:
+            JobError: it is no segment, or one of another version.
+        """
+        try:
+            head, *lines = [json.loads(line) for line in content.decode().splitlines()]
+            if head["format_version"] != FORMAT_VERSION:
+                raise JobError(
+                    f"{name}: format version {head['format_version']!s:.20}; this release reads {FORMAT_VERSION}: "
+                    "use the release of unrolled that wrote it"
+                )
+            entries = tuple(map(Entry.from_json, lines))
+            lives = tuple(Life(ShardId.parse(s), _count(n)) for s, n in dict(head.get("lives", {})).items())
+            segment = cls(head["segment"], entries, lives, _text(head.get("run", "")))
+            segment._check(_count(head["entries"]))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PayloadError) as error:
+            raise JobError(
+                f"{name}: not a segment of a job's log: {error!s:.200}; restore it from a copy, or use a new --out"
+            ) from error
+        return segment
+
+    def _check(self, entries: int) -> None:
+        if self.kind not in KINDS:
+            raise ValueError(f"segment is {self.kind!s:.40}; allowed: {', '.join(KINDS)}")
+        if entries != len(self.entries):
+            raise ValueError(f"{len(self.entries)} entries follow a head that counts {entries}")
+        if self.entries and self.kind not in ("shards", "retry"):
+            raise ValueError(f"a segment of kind {self.kind} has entries")
+        if any((entry.source is None) != (self.kind == "shards") for entry in self.entries):
+            raise ValueError(f"an entry's source doesn't fit a segment of kind {self.kind}")
+        if bool(self.lives) > (self.kind == "retry") or any(life.number < 1 for life in self.lives):
+            raise ValueError("lives belong to a retry, and are counted from 1")
+        if bool(self.run) != (self.kind == "begin") or (self.run and not _RUN.fullmatch(self.run)):
+            raise ValueError("a run of 16 hexadecimal digits belongs to a begin, and to nothing else")
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!s:.80} is found; a text is expected")
+    return value
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 2**31:
+        raise TypeError(f"{value!s:.80} is found; a count is expected")
+    return value

@@ -1,0 +1,58 @@
+"""Whether a job is complete, told by the objects that are there, never by those that are not."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from unrolled.job import names
+from unrolled.protocol.log import catch_up
+
+if TYPE_CHECKING:
+    from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.log import Log
+    from unrolled.protocol.objects import Objects
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Where the shards of a job stand.
+
+    Attributes:
+        complete: every shard of the job has its part or is dead, and no other shard can come.
+        published: shards whose part is there.
+        dead: shards without a part whose present life was given up.
+        strays: rows of a live input that no segment names yet: the next live run adopts them.
+    """
+
+    complete: bool
+    published: frozenset[ShardId] = field(repr=False)
+    dead: frozenset[ShardId] = field(repr=False)
+    strays: frozenset[ShardId] = field(repr=False)
+
+
+def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
+    """Look where the shards of a job stand.
+
+    Args:
+        log: of the job; read to its end.
+        objects: of the job.
+        live: whether its input can't be read again.
+
+    Raises:
+        JobError: a segment is damaged.
+    """
+    catch_up(log, objects)
+    known, done = log.length, log.ended and not log.stopped
+    published = frozenset(names.parts_in(objects.list(names.PARTS))) & log.entries.keys()
+    lives = set(names.lives_in(objects.list(names.DEAD)))
+    dead = frozenset(shard for shard in log.entries if shard not in published and log.life(shard) in lives)
+    strays: frozenset[ShardId] = frozenset()
+    if live:
+        rows = names.shards_in(objects.list(names.ROWS))
+        strays = frozenset(shard for shard in rows if shard not in log.entries and not shard.retries)
+    if done and not strays and len(published) + len(dead) == len(log.entries):
+        objects.sync(names.PARTS, names.DEAD)
+        catch_up(log, objects)  # whoever added a shard meanwhile was first
+        return Standing(known == log.length, published, dead, strays)
+    return Standing(complete=False, published=published, dead=dead, strays=strays)

@@ -1,0 +1,75 @@
+"""A job's objects through all weathers: every operation is tried until the store has done it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from unrolled.store.store import Creation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from unrolled.store.store import Content, Store
+
+    T = TypeVar("T")
+    #: Runs an action until it works: (what it is, for people; the action) → its result.
+    Steadily = Callable[[str, Callable[[], T]], T]
+
+
+class Objects:
+    """The objects of one job.
+
+    Every method raises whatever `steadily` raises where it gives up, such as GivenBackError in a worker that stops.
+
+    Args:
+        store: where the job is.
+        steadily: tries an action until it works.
+    """
+
+    def __init__(self, store: Store, steadily: Steadily) -> None:
+        self.store = store
+        self._steadily = steadily
+
+    def create(self, name: str, content: Content) -> bool:
+        """Make sure that an object is there, whole and durable: this one, or another that came first.
+
+        Args:
+            name: of the object.
+            content: bytes, or what writes them into a file; may be asked for again.
+
+        Returns:
+            True where this call has created it. False where there is one, which may be this call's all the same: read
+            it, for it is what counts.
+        """
+        return self._steadily(
+            f"write {name} to {self.store}", lambda: self.store.create(name, content) is Creation.CREATED
+        )
+
+    def settle(self, name: str, content: bytes) -> bytes:
+        """Create a small object, and give what is under its name from now on."""
+        while not self.create(name, content):
+            if (found := self.read(name)) is not None:
+                return found  # else deleted since, or not to be seen yet
+        return content
+
+    def read(self, name: str) -> bytes | None:
+        """An object's content; None where there is none, or none to be seen yet."""
+        return self._steadily(f"read {name} from {self.store}", lambda: self.store.read(name))
+
+    def exists(self, name: str) -> bool:
+        """Whether an object is there, and can be seen."""
+        return self._steadily(f"look for {name} in {self.store}", lambda: self.store.read(name, 0, 1) is not None)
+
+    def list(self, folder: str) -> Iterator[str]:
+        """The names of all objects in a folder, in no order; names that come or go meanwhile may be among them."""
+        found = self._steadily(f"list {self.store}", lambda: [listed.name for listed in self.store.list(folder)])
+        return iter(found)
+
+    def delete(self, name: str) -> None:
+        """Delete an object that others have made superfluous; none is fine."""
+        self._steadily(f"delete {name} from {self.store}", lambda: self.store.delete(name))
+
+    def sync(self, *folders: str) -> None:
+        """Make durable what is in folders, whoever created it, before anything that lasts rests on it."""
+        for folder in folders:
+            self._steadily(f"sync {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]

@@ -1,0 +1,164 @@
+"""A shard's rows, before its segment: made the same by everybody who has the same rows, and durable before they are named.
+
+A shard's name is a function of all that is in it: rows, ids, bad rows, the job, its place and, for a retry, its source.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from unrolled.errors import PayloadError
+from unrolled.format.rows_digest import rows_digest
+from unrolled.job import payload
+from unrolled.job.names import quarantine_object, rows_object
+from unrolled.job.segment import Entry
+from unrolled.job.shard_id import ShardId
+from unrolled.ragged import Ragged
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unrolled.protocol.objects import Objects
+
+_JOB = re.compile(r"[0-9a-f]{16}")
+
+
+class Spooled(NamedTuple):
+    """A shard's rows as they are made durable.
+
+    Attributes:
+        entry: what its segment will say.
+        rows: bytes of the payload.
+        quarantine: lines of JSON, one for each bad row of the same cut; empty where there is none.
+    """
+
+    entry: Entry
+    rows: bytes
+    quarantine: bytes = b""
+
+
+class Place(NamedTuple):
+    """Where a shard's first row comes from.
+
+    Attributes:
+        index: of the shard in its job, from 0.
+        file: name of the input.
+        position: number of the row in it.
+    """
+
+    index: int
+    file: str
+    position: int
+
+
+def make_rows(job: str, place: Place, ids: Sequence[str], tokens: Ragged, bad: Sequence[bytes] = ()) -> Spooled:
+    """The rows of a shard that was cut from the input; the same rows always give the same bytes.
+
+    Args:
+        job: its id.
+        place: where the first row comes from.
+        ids: one for each row.
+        tokens: ids as the rows came in, padding zeros included.
+        bad: lines of JSON, each ending a line, for the rows that can't be used.
+
+    Raises:
+        PayloadError: a token id is negative, or the file's name is too long.
+    """
+    quarantine = b"".join(bad)
+    facts = {
+        "job": job,
+        "index": place.index,
+        "retries": 0,
+        "source": None,
+        "file": place.file,
+        "position": place.position,
+        "quarantined": len(bad),
+        "bad": hashlib.sha256(quarantine).hexdigest(),
+    }
+    content = payload.encode(payload.Payload(payload.strings(ids), tokens, _counted(facts, ids, tokens)))
+    return Spooled(entry_of(content), content, quarantine)
+
+
+def select_rows(content: bytes, rows: Sequence[int]) -> bytes:
+    """Some rows of a payload, by number, under the facts of all.
+
+    Raises:
+        PayloadError: the payload is damaged, or has no such row.
+    """
+    ids, tokens, facts = _parts(content)
+    if any(not 0 <= row < tokens.rows for row in rows):
+        raise PayloadError(
+            f"a row of {tokens.rows} is called failed that isn't among them; the part is not this shard's"
+        )
+    chosen = pa.array(rows, pa.int64())
+    lengths = tokens.lengths[rows] if rows else np.zeros(0, np.int64)
+    values = [tokens.values[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows]
+    taken = Ragged(
+        np.concatenate(values) if values else np.zeros(0, np.int32), np.cumsum([0, *lengths], dtype=np.int64)
+    )
+    return payload.encode(payload.Payload(ids.take(chosen), taken, facts))
+
+
+def make_retry(source: ShardId, failed: bytes) -> Spooled:
+    """The rows of the shard that brings a shard's failed rows again.
+
+    Args:
+        source: the shard whose part calls them failed.
+        failed: content of its `failed` object.
+
+    Raises:
+        PayloadError: the content is damaged.
+    """
+    ids, tokens, facts = _parts(failed)
+    facts |= {"source": str(source), "retries": source.retries + 1, "quarantined": 0, "bad": ""}
+    content = payload.encode(payload.Payload(ids, tokens, _counted(facts, ids.to_pylist(), tokens)))
+    return Spooled(entry_of(content), content)
+
+
+def entry_of(content: bytes) -> Entry:
+    """What a segment says of the shard with these rows.
+
+    Raises:
+        PayloadError: the payload is damaged.
+    """
+    _, tokens, facts = _parts(content)
+    source = facts["source"]
+    return Entry(
+        shard=ShardId(facts["index"], facts["retries"], payload.content_hash(content)),
+        rows=tokens.rows,
+        tokens=facts["tokens"],
+        size=tokens.values.size,
+        quarantined=facts["quarantined"],
+        digest=facts["digest"],
+        source=None if source is None else ShardId.parse(source),
+        file=facts["file"],
+        position=facts["position"],
+    )
+
+
+def spool(objects: Objects, spooled: Spooled) -> None:
+    """Make a shard's rows durable, the bad ones first, so that none can be lost from here on."""
+    if spooled.quarantine:
+        objects.create(quarantine_object(spooled.entry.shard), spooled.quarantine)
+    objects.create(rows_object(spooled.entry.shard), spooled.rows)
+
+
+def _counted(facts: dict[str, Any], ids: Sequence[str], tokens: Ragged) -> dict[str, Any]:
+    return facts | {"tokens": int(np.count_nonzero(tokens.values)), "digest": rows_digest(ids, tokens)}
+
+
+def _parts(content: bytes) -> tuple[pa.StringArray, Ragged, dict[str, Any]]:
+    found = payload.decode(content)
+    facts = found.facts
+    counts = ("index", "retries", "position", "quarantined", "tokens")
+    sound = all(type(facts.get(name)) is int and 0 <= facts[name] < 10**12 for name in counts)
+    sound = sound and all(isinstance(facts.get(name), str) for name in ("job", "file", "bad", "digest"))
+    sound = sound and (facts.get("source") is None or isinstance(facts["source"], str))
+    if not sound or not _JOB.fullmatch(facts["job"]):
+        raise PayloadError("the payload's facts are not those of a shard")
+    return found.ids, found.tokens, facts
