@@ -322,11 +322,14 @@ class World:
 
     def account(self, objects: dict[str, bytes]) -> tuple[Log, dict[int, list[str]]]:
         """Where each row is, by its token: in a part, failed, dead, bad, waiting. Two places, or none, is a fault."""
-        log, places = Log(), {}
+        log, places, ended = Log(), {}, False
         while (content := objects.get(name := names.segment_name(log.length))) is not None:
             if content not in self._decoded:
                 self._decoded[content] = Segment.decode(name, content)
             log.apply(self._decoded[content])
+            kind = self._decoded[content].kind
+            ended = kind == "end" or (ended and kind != "begin")
+        log.ended = ended  # the truth, whatever the product's log makes of it
 
         def put(tokens: list[int], place: str) -> None:
             for token in tokens:
