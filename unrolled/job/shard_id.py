@@ -1,4 +1,4 @@
-"""Naming a shard and its part."""
+"""The name of a shard, and of its part."""
 
 import re
 from dataclasses import dataclass
@@ -6,37 +6,54 @@ from typing import Self
 
 from unrolled.errors import PayloadError
 
-_SHARD = re.compile(r"([0-9]{6,12})(r{0,64})-([0-9a-f]{12})")
+#: Most retries of one row; the part's name grows by a letter with each.
+MOST_RETRIES = 64
+
+_SHARD = re.compile(rf"([0-9]{{6,12}})(r{{0,{MOST_RETRIES}}})-([0-9a-f]{{12}})")
+_HASH = re.compile(r"[0-9a-f]{12}")
+_END = 10**12
 _PART = re.compile(r"part-(.+)\.parquet")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class ShardId:
-    """Which shard of its job, and of what content; as text "000042-0123456789ab", its first retry "000042r-…".
+    """Which shard of its job, with which content; as text "000042-0123456789ab", its first retry "000042r-…".
+
+    Shards are ordered by their index, which is the order of the input. Every ShardId is safe in a file name.
 
     Attributes:
-        index: position of the shard in its job, from 0, below 10**12; a retry has its source's.
+        index: position of the shard in its job, from 0, below 10**12; a retry has that of its source.
+        hash: first 12 hexadecimal digits of the SHA-256 over all that is in the shard, in lower case.
         retries: how often rows of this place have failed and were brought again; 0 for rows of the input.
-        hash: 12 lower-case hexadecimal digits of the hash over all that is in it.
+
+    Raises:
+        PayloadError: a value is out of range.
     """
 
     index: int
-    retries: int
     hash: str
+    retries: int = 0
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.index < _END or not _HASH.fullmatch(self.hash) or not 0 <= self.retries <= MOST_RETRIES:
+            raise PayloadError(
+                f"shard {self.index!r:.80} with hash {self.hash!r:.80} and {self.retries!r:.80} retries: an index from "
+                f"0 to {_END - 1}, 12 hexadecimal digits and at most {MOST_RETRIES} retries are expected"
+            )
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the one spelling that `str()` gives; ids come from outside and become names of objects.
+        """Read the one spelling that `str()` gives. Ids come from outside and become file names.
 
         Raises:
             PayloadError: the text is anything else.
         """
         found = _SHARD.fullmatch(text)
-        shard = found and cls(int(found[1]), len(found[2]), found[3])
+        shard = found and cls(int(found[1]), found[3], len(found[2]))
         if not shard or str(shard) != text:
             raise PayloadError(
-                f"shard id {text[:80]!r} is not 6 to 12 digits, an r for each retry, '-' and 12 hexadecimal digits, "
-                "as in 000042-0123456789ab; the message was not sent by this product: drop it"
+                f"shard id {text[:80]!r}: 6 to 12 digits, an r for each retry, '-' and 12 hexadecimal digits are "
+                "expected, as in 000042-0123456789ab"
             )
         return shard
 

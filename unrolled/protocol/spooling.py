@@ -129,7 +129,7 @@ def entry_of(content: bytes) -> Entry:
     _, tokens, facts = _parts(content)
     source = facts["source"]
     return Entry(
-        shard=ShardId(facts["index"], facts["retries"], payload.content_hash(content)),
+        shard=ShardId(facts["index"], payload.content_hash(content), facts["retries"]),
         rows=tokens.rows,
         tokens=facts["tokens"],
         size=tokens.values.size,

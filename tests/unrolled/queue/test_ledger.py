@@ -18,13 +18,15 @@ from hypothesis.stateful import (
 )
 
 from producer.local.broker import EmbeddedBroker
+from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Claim, Counts, Ledger
-from unrolled.queue.messages import member_of, queue_name
+from unrolled.queue.member import Member
+from unrolled.queue.messages import queue_name
 
 MODEL, OTHER_MODEL = "ab" * 32, "cd" * 32
 JOB, OTHER_JOB = "0" * 16, "f" * 16
-SHARDS = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(4)]
+SHARDS = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(4)]
 A, B, C, _ = SHARDS
 LEASE = 30.0
 
@@ -70,18 +72,18 @@ def let_pass(ledger, seconds, *, swept=True):
 
 def submit(ledger, *members, tokens=10):
     for member in members:
-        assert ledger.submit(member, tokens, JOB, "/out")
+        assert ledger.submit(member, tokens, "/out")
 
 
 def push(ledger, *members):
     """Put messages into the model's queue; that there are some is all the ledger looks at."""
-    ledger.client.lpush(f"{ledger._namespace}:{queue_name(MODEL)}", *members)
+    ledger.client.lpush(f"{ledger._namespace}:{queue_name(MODEL)}", *map(str, members))
 
 
 def test_submit_once(ledger):
     """A shard that is entered again stays as it was, with its tokens counted once."""
-    assert ledger.submit(A, 10, JOB, "/out")
-    assert not ledger.submit(A, 99, JOB, "/elsewhere")
+    assert ledger.submit(A, 10, "/out")
+    assert not ledger.submit(A, 99, "/elsewhere")
     assert ledger.counts() == Counts(shards=1, running=0, tokens=10)
     assert ledger.job_directory(JOB) == "/out"
 
@@ -327,9 +329,9 @@ def test_old_message_of_a_shard_sent_again(ledger):
 
 def test_two_sweepers(ledger):
     """However many sweep at once, each shard is sent again by one of them."""
-    members = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(500)]
+    members = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(500)]
     for member in members:
-        ledger.submit(member, 1, JOB, "/out")
+        ledger.submit(member, 1, "/out")
     for member in members[::2]:
         ledger.claim(member, "dead")
     let_pass(ledger, LEASE + 1)
@@ -390,7 +392,7 @@ def test_hostile_members(ledger, member):
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.counts() == Counts(1, 0, 10)
-    assert ledger.members(JOB) == ({A.partition("/")[2]}, set())
+    assert ledger.members(JOB) == ({A.shard}, set())
 
 
 @pytest.mark.parametrize(
@@ -461,11 +463,11 @@ def test_models_and_namespaces_apart(client, ledger):
 def test_members_of_a_job(ledger):
     """A job's shards are told apart from another job's."""
     submit(ledger, A, B)
-    other = member_of(OTHER_JOB, "000000-0123456789ab")
-    ledger.submit(other, 1, OTHER_JOB, "/other")
+    other = Member(OTHER_JOB, A.shard)
+    ledger.submit(other, 1, "/other")
     ledger.claim(A, "one")
     ledger.claim(other, "one")
-    assert ledger.members(JOB) == ({"000000-0123456789ab", "000001-0123456789ab"}, {"000000-0123456789ab"})
+    assert ledger.members(JOB) == ({A.shard, B.shard}, {A.shard})
 
 
 def test_known_jobs(ledger):
@@ -491,7 +493,7 @@ def test_full_memory(ledger):
     ledger.client.config_set("maxmemory", "1mb")
     try:
         with pytest.raises(redis.OutOfMemoryError):
-            ledger.submit(C, 1, JOB, "/out")
+            ledger.submit(C, 1, "/out")
         assert ledger.remove(A)
         assert ledger.counts() == Counts(1, 0, 10)
     finally:
@@ -525,11 +527,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.ledger = Ledger(self.client, f"m{uuid.uuid4().hex[:8]}", MODEL, LEASE)
-        self.model: dict[str, Shard] = {}
+        self.model: dict[Member, Shard] = {}
         self.now = 0
         self.watermark = -1
-        self.queue: list[tuple[str, bool]] = []  # (member, whether it was restored), the oldest first
-        self.popped: list[str] = []
+        self.queue: list[tuple[Member, bool]] = []  # (member, whether it was restored), the oldest first
+        self.popped: list[Member] = []
 
     def teardown(self):
         for name in keys_of(self.ledger):
@@ -541,7 +543,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(member=shards)
     def submit(self, member):
-        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+        assert self.ledger.submit(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
         if member not in self.model:
             self.model[member] = Shard(self.now)
             self.send(member)
@@ -549,7 +551,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(member=shards)
     def submit_without_message(self, member):
         """The producer dies between the two."""
-        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+        assert self.ledger.submit(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
         self.model.setdefault(member, Shard(self.now))
 
     @precondition(lambda self: self.queue)
@@ -582,7 +584,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def restore(self):
         member = self.popped.pop(0)
         self.queue.insert(0, (member, True))
-        self.client.rpush(f"{self.ledger._namespace}:{queue_name(MODEL)}", member)
+        self.client.rpush(f"{self.ledger._namespace}:{queue_name(MODEL)}", str(member))
 
     @rule()
     def time_passes(self):
@@ -651,7 +653,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def pop(self):
         raw = self.client.rpop(f"{self.ledger._namespace}:{queue_name(MODEL)}")
         member, _ = self.queue.pop(0)
-        assert raw.decode() == member
+        assert raw.decode() == str(member)
         return member
 
 
