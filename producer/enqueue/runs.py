@@ -195,7 +195,9 @@ class LiveRun(Run):
 
     def _adopt(self) -> None:
         """Bring rows that a run has made durable and then died; their names don't say a retry."""
-        strays = [s for s in names.shards_in(self._objects.list(names.ROWS)) if s not in self.log.entries and not s.retries]
+        strays = [
+            s for s in names.shards_in(self._objects.list(names.ROWS)) if s not in self.log.entries and not s.retries
+        ]
         found = [entry_of(rows) for shard in strays if (rows := self._objects.read(rows_object(shard))) is not None]
         if found:
             self._objects.sync(names.ROWS, names.QUARANTINE)
@@ -219,4 +221,3 @@ def _resumed(log: Log) -> Segment | None:
 def _added(log: Log, entries: list[Entry]) -> Segment | None:
     new: tuple[Entry, ...] = tuple(entry for entry in entries if entry.shard not in log.entries)[:MOST_ENTRIES]
     return Segment("shards", new) if new and not log.discarded else None
-

@@ -1,9 +1,9 @@
 """The protocol of a job, simulated: the product's own code, and a seed that decides who moves and what fails.
 
-    python tests/simulation --seeds 5000                          # no seed may fail
-    python tests/simulation --seeds 5000 --mutate delete-stray    # a fault put in: a seed must find it
-    python tests/simulation --seed 17 --trace                     # one run, step by step
-    python tests/simulation --all-mutations --seeds 5000
+python tests/simulation --seeds 5000                          # no seed may fail
+python tests/simulation --seeds 5000 --mutate delete-stray    # a fault put in: a seed must find it
+python tests/simulation --seed 17 --trace                     # one run, step by step
+python tests/simulation --all-mutations --seeds 5000
 """
 
 from __future__ import annotations
@@ -64,7 +64,9 @@ def all_mutations(names: list[str], seeds: int) -> int:
         for name, done in threads.map(run, names):
             missed += done.returncode != 0
             lines = (done.stdout + done.stderr).strip().splitlines()
-            print(f"{name:20} {'found' if done.returncode == 0 else 'MISSED'}: {lines[-1] if lines else ''}", flush=True)
+            print(
+                f"{name:20} {'found' if done.returncode == 0 else 'MISSED'}: {lines[-1] if lines else ''}", flush=True
+            )
     return int(bool(missed))
 
 

@@ -98,7 +98,9 @@ class World:
         self.positions = range(size)
         self.bad = {place for place in self.positions if rng.random() < 0.1}
         changed = rng.randrange(size) if rng.random() < 0.2 else None
-        self.versions = {v: [(p, 1 + p + (100 if v == "1" and p == changed else 0)) for p in self.positions] for v in "01"}
+        self.versions = {
+            v: [(p, 1 + p + (100 if v == "1" and p == changed else 0)) for p in self.positions] for v in "01"
+        }
         self.pipe = list(self.positions) if self.live else []
         self.failing = rng.choice((0.1, 0.3))
         self.faults, self.deaths = rng.choice((0, 0.1, 0.25)), rng.choice((0, 0.005, 0.02))
@@ -431,8 +433,12 @@ class World:
 
     def ended(self, actor: Actor) -> None:
         """A command that ends of itself has lost nothing that it read from a pipe."""
-        logged = {t for s, (rows, bad) in self.spooled.items() if ShardId.parse(s) in self.log.entries
-                  for t in [token for _, token in rows] + bad}
+        logged = {
+            t
+            for s, (rows, bad) in self.spooled.items()
+            if ShardId.parse(s) in self.log.entries
+            for t in [token for _, token in rows] + bad
+        }
         if not self.log.discarded and not {1 + place for place in actor.read} <= logged:
             raise Violation(f"{actor.name} has ended and lost rows that it had read")
 

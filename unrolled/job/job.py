@@ -1,29 +1,175 @@
-"""What makes a job this job: model, inputs and options."""
+"""What makes a job this job: model, inputs, how it is computed, and every option that decides rows, cuts or bytes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import Any
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from unrolled.errors import JobError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EngineName = Literal["fused", "tensorflow"]
+Arithmetic = Literal["float32", "bfloat16"]
+ENGINES, ARITHMETICS = get_args(EngineName), get_args(Arithmetic)
+FORMAT_VERSION = 2
+#: Largest job.json that is read, in bytes; one has about two thousand, however many inputs there are.
+MOST_BYTES = 2**20
+#: Names of inputs that are kept for people, and the characters of each.
+FEW_NAMES, LONG_NAME = 8, 300
+_FINGERPRINT = re.compile(r"[0-9a-f]{64}")
+_KEY = re.compile(r"[0-9a-f]{16}")
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs of a job as the user named them.
+
+    Attributes:
+        digest: SHA-256 over all names, in order; 64 hexadecimal digits.
+        count: how many names there are.
+        first: the first few, for people; a long one is cut.
+    """
+
+    digest: str
+    count: int
+    first: tuple[str, ...] = field(compare=False)
+
+    @classmethod
+    def named(cls, names: Iterable[str]) -> Inputs:
+        """Inputs by their names."""
+        named = list(names)
+        digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
+        return cls(digest, len(named), tuple(name[:LONG_NAME] for name in named[:FEW_NAMES]))
+
+    def __str__(self) -> str:
+        shown = self.first[:3]
+        more = f" and {self.count - len(shown)} more" if self.count > len(shown) else ""
+        return ", ".join(shown) + more
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What makes a job this job and no other; the same on every machine and in every directory.
+    """What makes a job this job and no other; the same on every machine and in every store.
 
     Attributes:
-        fingerprint: of the model.
-        inputs: as the user named them.
-        options: every option that changes rows, cuts or files.
+        fingerprint: of the model; 64 hexadecimal digits.
+        inputs: what is read.
+        engine: the family of engines that computes it: another one rounds differently.
+        arithmetic: how it is computed.
+        live: whether the input can't be read again.
+        options: every other option that decides rows, cuts or bytes.
     """
 
     fingerprint: str
-    inputs: tuple[str, ...]
+    inputs: Inputs
+    engine: EngineName
+    arithmetic: Arithmetic
+    live: bool
     options: dict[str, Any]
 
     @property
     def id(self) -> str:
-        """Sixteen hex digits over all of it; stored in every file."""
-        text = json.dumps([self.fingerprint, self.inputs, self.options], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        """Sixteen hexadecimal digits over all of it; in every part and in every shard's rows."""
+        what = [self.fingerprint, self.inputs.digest, self.engine, self.arithmetic, self.live, self.options]
+        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
+
+    @property
+    def queue(self) -> str:
+        """Names the ledger and the queue that it goes through: workers offer one model, engine and arithmetic."""
+        return queue_of(self.fingerprint, self.engine, self.arithmetic)
+
+    def encode(self, key: str) -> bytes:
+        """The content of `job.json`.
+
+        Args:
+            key: sixteen hexadecimal digits that name the job in Redis; drawn once, by whoever creates the object, so
+                that it is the same under every path and mount.
+        """
+        content = {
+            "format_version": FORMAT_VERSION,
+            "id": self.id,
+            "key": key,
+            "fingerprint": self.fingerprint,
+            "inputs": {"digest": self.inputs.digest, "count": self.inputs.count, "first": list(self.inputs.first)},
+            "engine": self.engine,
+            "arithmetic": self.arithmetic,
+            "live": self.live,
+            "options": self.options,
+        }
+        return (json.dumps(content, indent=1) + "\n").encode()
+
+    @classmethod
+    def decode(cls, name: str, content: bytes) -> tuple[Job, str]:
+        """Read `job.json`: the job and its key.
+
+        Args:
+            name: of the object, for errors.
+            content: its bytes.
+
+        Raises:
+            JobError: it is no job, one of another version, or one that was changed.
+        """
+        if len(content) > MOST_BYTES:
+            raise JobError(
+                f"{name}: {len(content):,} bytes; at most {MOST_BYTES:,} are a job's: restore it from a copy"
+            )
+        try:
+            found = json.loads(content)
+            if found["format_version"] != FORMAT_VERSION:
+                raise JobError(
+                    f"{name}: format version {found['format_version']!s:.20}; this release reads {FORMAT_VERSION}: "
+                    "use the release of unrolled that wrote it"
+                )
+            inputs = found["inputs"]
+            job = cls(
+                _text(found["fingerprint"], _FINGERPRINT),
+                Inputs(_text(inputs["digest"], _DIGEST), int(inputs["count"]), tuple(map(str, inputs["first"]))),
+                _one_of(found["engine"], ENGINES),
+                _one_of(found["arithmetic"], ARITHMETICS),
+                found["live"] is True,
+                dict(found["options"]),
+            )
+            if found["id"] != job.id:
+                raise JobError(f"{name}: was changed since it was written; restore it, or use a new --out")
+            return job, _text(found["key"], _KEY)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise JobError(f"{name}: describes no job: {error!r:.200}; restore it, or use a new --out") from error
+
+    def differences(self, other: Job) -> str:
+        """What makes another job another one, for people; empty where it is the same."""
+        if self.fingerprint != other.fingerprint:
+            return f"another model (fingerprint {self.fingerprint}; asked for is {other.fingerprint})"
+        if self.inputs != other.inputs:
+            return f"other inputs ({self.inputs}; asked for are {other.inputs})"
+        mine = self.options | {"engine": self.engine, "arithmetic": self.arithmetic, "live": self.live}
+        theirs = other.options | {"engine": other.engine, "arithmetic": other.arithmetic, "live": other.live}
+        pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
+        different = [f"{name}: {_shown(a)}; asked for is {_shown(b)}" for name, a, b in pairs if a != b]
+        return f"other options ({', '.join(different)})" if different else ""
+
+
+def queue_of(fingerprint: str, engine: str, arithmetic: str) -> str:
+    """The name of the queue for a model, an engine and an arithmetic."""
+    return f"{fingerprint}:{engine}:{arithmetic}"
+
+
+def _text(value: object, allowed: re.Pattern[str]) -> str:
+    if not isinstance(value, str) or not allowed.fullmatch(value):
+        raise ValueError(f"{value!s:.80} is found; {allowed.pattern} is expected")
+    return value
+
+
+def _one_of(value: object, allowed: tuple[Any, ...]) -> Any:
+    if value not in allowed:
+        raise ValueError(f"{value!s:.80} is found; allowed: {', '.join(allowed)}")
+    return value
+
+
+def _shown(value: object) -> str:
+    return json.dumps(value)[:80]

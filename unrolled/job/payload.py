@@ -167,7 +167,8 @@ def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, 
         raise PayloadError(f"{width} bytes per token id; 2 or 4 are allowed")
     if rows > MAX_ROWS or tokens > MAX_TOKENS or id_bytes > MAX_ID_BYTES or fact_bytes > MAX_FACT_BYTES:
         raise PayloadError(
-            f"the header claims {rows:,} rows, {tokens:,} tokens, {id_bytes:,} bytes of ids and {fact_bytes:,} of facts; "
+            f"the header claims {rows:,} rows, {tokens:,} tokens, {id_bytes:,} bytes of ids and {fact_bytes:,} of "
+            "facts; "
             f"{MAX_ROWS:,}, {MAX_TOKENS:,}, {MAX_ID_BYTES:,} and {MAX_FACT_BYTES:,} are allowed"
         )
     expected = HEADER.size + fact_bytes + 8 * rows + id_bytes + width * tokens

@@ -76,11 +76,10 @@ class Entry(NamedTuple):
         for name in ("rows", "tokens", "size", "quarantined", "position"):
             if type(content[name]) is not int or not 0 <= content[name] < 2**63:
                 raise ValueError(f"{name} is {content[name]!s:.80}; a count is expected")
-        if not isinstance(content["file"], str):
-            raise ValueError(f"file is {content['file']!s:.80}; a text is expected")
         if not isinstance(content["digest"], str) or not _DIGEST.fullmatch(content["digest"]):
             raise ValueError(f"digest is {content['digest']!s:.80}; 32 hexadecimal digits are expected")
         source = content["source"]
+        _text(content["file"])
         return cls(
             **content
             | {

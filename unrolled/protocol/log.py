@@ -15,9 +15,9 @@ from unrolled.job.segment import Segment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.protocol.objects import Objects
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.objects import Objects
 
     #: What to add, after all that a log says; None where nothing is left to add.
     Decide = Callable[["Log"], Segment | None]

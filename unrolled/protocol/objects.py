@@ -73,3 +73,9 @@ class Objects:
         """Make durable what is in folders, whoever created it, before anything that lasts rests on it."""
         for folder in folders:
             self._steadily(f"sync {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
+
+
+def at_once(what: str, action: Callable[[], T]) -> T:
+    """Try an action once: for commands that answer now or say why not."""
+    del what
+    return action()

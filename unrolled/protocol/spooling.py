@@ -1,4 +1,4 @@
-"""A shard's rows, before its segment: made the same by everybody who has the same rows, and durable before they are named.
+"""A shard's rows, which are durable before a segment names them, and the same for everybody who has the same rows.
 
 A shard's name is a function of all that is in it: rows, ids, bad rows, the job, its place and, for a retry, its source.
 """

@@ -10,13 +10,12 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from unrolled.job import names
-from unrolled.job.names import Life
 from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from unrolled.job.segment import Entry
+    from unrolled.job.names import Life
     from unrolled.protocol.log import Log
     from unrolled.protocol.objects import Objects
 

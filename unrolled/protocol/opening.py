@@ -1,0 +1,89 @@
+"""Creating a job in a store, and opening one that is there."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from unrolled.errors import JobError
+from unrolled.job import names
+from unrolled.job.job import Job
+from unrolled.protocol.objects import Objects, at_once
+from unrolled.store.place import open_store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unrolled.protocol.objects import Steadily
+
+
+@dataclass(frozen=True, slots=True)
+class OpenJob:
+    """A job in its store.
+
+    Attributes:
+        job: what it is.
+        key: names it in Redis; the same whatever path or mount it was opened by.
+        objects: its objects.
+    """
+
+    job: Job
+    key: str
+    objects: Objects
+
+    @property
+    def place(self) -> str:
+        """The path or URL of its store, without credentials."""
+        return str(self.objects.store)
+
+    def with_patience(self, steadily: Steadily) -> OpenJob:
+        """The job with its objects tried in another way."""
+        return OpenJob(self.job, self.key, Objects(self.objects.store, steadily))
+
+
+def open_job(place: Path | str, steadily: Steadily = at_once) -> OpenJob:
+    """The job in a store.
+
+    Args:
+        place: path of a directory, or URL of a prefix in a bucket.
+        steadily: tries each operation until it works; by default once.
+
+    Raises:
+        JobError: there is none, or one that this version can't read.
+        RequestError: the place is none that can be opened.
+        TransientError: it can't be read now.
+    """
+    objects = Objects(open_store(place), steadily)
+    content = objects.read(names.JOB)
+    if content is None:
+        raise JobError(f"{objects.store}: no job here ({names.JOB} is missing); `unrolled enqueue` makes one")
+    job, key = Job.decode(f"{objects.store}/{names.JOB}", content)
+    return OpenJob(job, key, objects)
+
+
+def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> OpenJob:
+    """A job's store, made or found again.
+
+    Args:
+        place: path of a directory, made where there is none, or URL of a prefix in a bucket.
+        job: what is to be done there.
+        steadily: tries each operation until it works; by default once.
+
+    Raises:
+        JobError: another job's objects are there, or other files that readers would take for parts.
+        RequestError: the place is none that can be opened.
+        TransientError: it can't be read or written now.
+    """
+    objects = Objects(open_store(place, make=True), steadily)
+    content = objects.read(names.JOB)
+    if content is None:
+        if found := sorted(name for name in objects.list(names.PARTS) if name.endswith(".parquet"))[:3]:
+            raise JobError(f"{objects.store}: holds {', '.join(found)} and no job; use an empty directory for --out")
+        content = objects.settle(names.JOB, job.encode(secrets.token_hex(8)))  # one of two at once makes it
+    there, key = Job.decode(f"{objects.store}/{names.JOB}", content)
+    if different := there.differences(job):
+        raise JobError(
+            f"{objects.store}: holds a job with {different}. Use another --out, or the options of that job to resume it"
+        )
+    return OpenJob(there, key, objects)
