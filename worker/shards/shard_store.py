@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import PayloadError, TransientError
 from unrolled.job import payload
-from unrolled.job.payload import Claim
+from unrolled.job.payload import Header
 from unrolled.store.publish import publish_bytes
 from worker.errors import AwayError
 from worker.shards.shard_publisher import publish_part, publish_quarantine
@@ -116,15 +116,15 @@ class Disk:
         return self._patience.until_done(f"{what} {directory.path}", attempt)
 
 
-def claimed(directory: JobDirectory, shard: ShardId) -> Claim:
-    """Rows and token ids among the shard's spooled rows, as their header says; none where they can't be read.
+def read_header(directory: JobDirectory, shard: ShardId) -> Header:
+    """How many rows and token ids are spooled for the shard, as their header says; none where it can't be read.
 
-    Whether it is true is seen when they are read.
+    Whether the header is right is checked when the rows are read.
     """
     try:
-        return payload.claimed(directory.pending(shard))
+        return payload.read_header(directory.pending(shard))
     except OSError:
-        return Claim(0, 0)
+        return Header(0, 0)
 
 
 def _require(directory: JobDirectory) -> None:
