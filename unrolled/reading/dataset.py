@@ -10,7 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import FileFormatError
-from unrolled.format.output_spec import column_name
+from unrolled.format.columns import column_name
+from unrolled.format.schema import show_columns
 from unrolled.reading.batch import Batch, Row
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.transforms import Pooling, pooled
@@ -67,9 +68,9 @@ class Dataset:
         _refuse_mixed(parts)
         self._parts = parts
         self.files = [part.path for part in parts]
-        self.columns = parts[0].columns.vectors
+        self.columns = parts[0].columns
         self.units = self.columns[0].width
-        self.precision = parts[0].columns.precision
+        self.precision = parts[0].spec.precision
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
 
@@ -159,7 +160,7 @@ def _refuse_mixed(parts: Sequence[Part]) -> None:
     for part in parts:
         for what, expected, found in (
             ("model", first.info.model_fingerprint, part.info.model_fingerprint),
-            ("columns", first.columns.shown(), part.columns.shown()),
+            ("columns", show_columns(first.spec, first.columns), show_columns(part.spec, part.columns)),
         ):
             if found != expected:
                 raise FileFormatError(

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
     from worker.engines.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def compute_isolating(
     engine: Engine,
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
-    columns: tuple[OutputColumn, ...],
+    columns: tuple[VectorColumn, ...],
     parts: Sequence[Sequence[tuple[int, int]]],
     pause: Callable[[float], None],
 ) -> list[dict[int, str]]:
@@ -94,7 +94,7 @@ def _failures(
     engine: Engine,
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
-    columns: tuple[OutputColumn, ...],
+    columns: tuple[VectorColumn, ...],
     spans: Sequence[_Span],
 ) -> Iterator[tuple[_Span, Exception]]:
     """Compute spans of rows, halved where the engine fails; the single rows on which it still does."""
@@ -122,7 +122,7 @@ def _reason(error: Exception) -> str:
 def rows_of(
     shard: Ragged,
     outputs: Sequence[NDArray[np.float32]],
-    columns: tuple[OutputColumn, ...],
+    columns: tuple[VectorColumn, ...],
     start: int,
     stop: int,
 ) -> list[NDArray[np.float32]]:
@@ -134,7 +134,7 @@ def rows_of(
     ]
 
 
-def _probe(engine: Engine, columns: tuple[OutputColumn, ...], cause: Exception) -> None:
+def _probe(engine: Engine, columns: tuple[VectorColumn, ...], cause: Exception) -> None:
     """Blame a row only while the engine still computes the simplest one there is."""
     simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]))
     try:

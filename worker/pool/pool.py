@@ -24,7 +24,7 @@ from worker.pool.isolation import compute_isolating, rows_of
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
     from unrolled.ragged import Ragged
     from worker.engines.engine import Engine
     from worker.pool.buffers import Buffers
@@ -51,7 +51,7 @@ class _Waiting(NamedTuple):
     """A shard that waits for the engine."""
 
     shard: Ragged
-    columns: tuple[OutputColumn, ...]
+    columns: tuple[VectorColumn, ...]
     future: Future[Computed]
 
 
@@ -81,7 +81,7 @@ class Pool:
         """Start the engine's thread."""
         self._thread.start()
 
-    def compute(self, shard: Ragged, columns: tuple[OutputColumn, ...]) -> Computed:
+    def compute(self, shard: Ragged, columns: tuple[VectorColumn, ...]) -> Computed:
         """Put a shard's rows into the pool and wait for their outputs.
 
         Args:
@@ -177,7 +177,7 @@ class Pool:
         self,
         shards: list[Ragged],
         outputs: list[list[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> tuple[list[dict[int, str]], dict[str, float]]:
         """Compute shards into their arrays; the rows that fail, shard by shard, and what the engine tells."""
         try:
@@ -200,7 +200,7 @@ class Pool:
                 raise GivenBackError
 
     def _compute_in_parts(
-        self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[OutputColumn, ...]
+        self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[VectorColumn, ...]
     ) -> dict[str, float]:
         """Compute a shard that goes alone; what its engine tells of all parts."""
         stats: Counter[str] = Counter()

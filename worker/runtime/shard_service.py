@@ -16,8 +16,8 @@ import time
 from typing import TYPE_CHECKING, Literal, TypeVar
 
 from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
-from unrolled.format.output_spec import OutputSpec, vector_bytes
-from unrolled.format.schema import Columns
+from unrolled.format.columns import vector_bytes
+from unrolled.format.output_spec import OutputSpec
 from unrolled.queue.messages import parse_member
 from worker.errors import AwayError, GivenBackError, reason_of
 from worker.runtime.admission import Admission, size_on_board
@@ -27,7 +27,8 @@ from worker.shards.shard_store import claimed
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.format.output_spec import Layered, OutputColumn
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import Layered
     from unrolled.job.directory import JobDirectory
     from unrolled.queue.ledger import Claim, Ledger
     from worker.patience import Patience
@@ -184,7 +185,7 @@ class ShardService:
         return "alone"
 
     def _compute_and_publish(
-        self, directory: JobDirectory, shard: str, spec: OutputSpec, columns: tuple[OutputColumn, ...]
+        self, directory: JobDirectory, shard: str, spec: OutputSpec, columns: tuple[VectorColumn, ...]
     ) -> None:
         rows = self._disk.read(directory, shard)
         if rows is not None:
@@ -192,7 +193,7 @@ class ShardService:
             try:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed, Columns.of(spec, columns))
+                self._disk.publish(directory, shard, rows, computed, spec, columns)
             finally:
                 self._buffers.give(computed.outputs)
         self._disk.discard(directory, shard)

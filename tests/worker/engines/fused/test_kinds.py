@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from support import reference
 from support.model_configs import model_configs
 
-from unrolled.format.output_spec import POOLINGS, OutputSpec
+from unrolled.format.columns import POOLINGS
+from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
@@ -97,7 +98,7 @@ def largest_error(config, weights, rows, columns, found):
     for row, arrays in zip(rows, found, strict=True):
         states = reference.layer_states(config, weights, row)
         for column, array in zip(columns, arrays, strict=True):
-            exact = reference.column(states[column.layer], column.pooling)
+            exact = reference.column(states[column.layer_of(len(states))], column.pooling)
             worst.append(np.abs(exact - array).max(initial=0))
     return max(worst, key=lambda error: (np.isnan(error), error))
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.model.directory import ModelConfig, new_weights, save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
@@ -25,7 +25,7 @@ REPOSITORY = HERE.parents[3]
 
 def last_layer(units, layer=1):
     """Its states, as the one column."""
-    return (OutputColumn("outputs", layer, "none", units),)
+    return (VectorColumn("none", layer, units),)
 
 
 def compute(engine, rows, units, layer=1):
