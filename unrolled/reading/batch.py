@@ -9,6 +9,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
+from unrolled.ragged import offsets_of
 
 #: float32, or float16 where the job stored that.
 Vectors = NDArray[np.floating[Any]]
@@ -93,7 +94,7 @@ class Batch:
             lengths=lengths,
             vectors={column.name: _flat(rows.column(column.name), column) for column in columns},
             # All columns of tokens' vectors fall alike into rows: `unrolled.reading.inspection` checks it.
-            offsets=_offsets(rows.column(per_token[0])) if per_token else _summed(lengths),
+            offsets=_offsets(rows.column(per_token[0])) if per_token else offsets_of(lengths),
             mask_values=mask.flatten().to_numpy(zero_copy_only=False),
             mask_offsets=_offsets(mask),
             tokens=tokens,
@@ -152,7 +153,3 @@ def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
     offsets: NDArray[np.int64] = lists.offsets.to_numpy().astype(np.int64)
     offsets -= offsets[0]
     return offsets
-
-
-def _summed(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
-    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))

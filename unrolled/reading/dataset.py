@@ -2,16 +2,15 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import FileFormatError
 from unrolled.format.columns import column_name
 from unrolled.format.schema import show_columns
+from unrolled.ragged import runs
 from unrolled.reading.batch import Batch, Row
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.transforms import Pooling, pooled
@@ -110,7 +109,8 @@ class Dataset:
     def _batches(self, max_rows: int | None, max_tokens: int | None) -> Iterator[Batch]:
         for part in self._parts:
             for rows in part.record_batches():
-                for start, stop in pairwise(_cuts(rows, max_rows, max_tokens)):
+                ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
+                for start, stop in runs(ends, max_tokens, most_rows=max_rows):
                     with explained(part.path):
                         batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)
                     yield batch
@@ -139,20 +139,6 @@ class Dataset:
             vectors[len(ids) : len(ids) + len(batch)] = pooled(batch, how, layer)
             ids += batch.ids
         return ids, vectors
-
-
-def _cuts(rows: pa.RecordBatch, max_rows: int | None, max_tokens: int | None) -> list[int]:
-    """Row numbers at which the batches of a record batch begin, and its end."""
-    rows_left = rows.num_rows
-    ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
-    cuts = [0]
-    while (start := cuts[-1]) < rows_left:
-        stop = rows_left if max_rows is None else min(start + max_rows, rows_left)
-        if max_tokens is not None:
-            before = int(ends[start - 1]) if start else 0
-            stop = min(stop, int(np.searchsorted(ends, before + max_tokens, side="right")))
-        cuts.append(max(stop, start + 1))
-    return cuts
 
 
 def _refuse_mixed(parts: Sequence[Part]) -> None:

@@ -11,6 +11,7 @@ from unrolled.format.columns import VectorColumn
 from unrolled.format.file_info import FileInfo
 from unrolled.format.output_spec import OutputSpec
 from unrolled.format.rows_digest import RowsDigest
+from unrolled.ragged import offsets_of
 from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
 
@@ -64,7 +65,7 @@ def inspect_part(path: Path) -> PartContents:
 
 
 def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None:
-    ones = np.concatenate(([0], np.cumsum(batch.mask_values, dtype=np.int64)))[batch.mask_offsets]
+    ones = offsets_of(batch.mask_values)[batch.mask_offsets]
     found = {"mask": np.diff(ones)}
     for column in batch.columns:
         if column.per_token:

@@ -5,7 +5,6 @@ shows what compression and other encodings would cost and save.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -16,7 +15,7 @@ from unrolled.format.columns import VectorColumn
 from unrolled.format.file_info import FileInfo, release
 from unrolled.format.output_spec import OutputSpec
 from unrolled.format.schema import arrow_schema
-from unrolled.ragged import Ragged
+from unrolled.ragged import Ragged, offsets_of, runs
 from worker.parquet.file import Chunk, Page, Writer
 from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
 
@@ -61,14 +60,14 @@ def encode(
     # A pooled shard may have a million tokens: sixteen bytes for each are only taken where there is padding.
     ends = tokens.offsets
     if not mask.all():
-        ends = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))[tokens.offsets]
+        ends = offsets_of(mask)[tokens.offsets]
     _check(info, ids, tokens, int(ends[-1]))
     for column, array in zip(columns, vectors, strict=True):
         _check_vectors(column, array, int(ends[-1]) if column.per_token else tokens.rows)
     encoded_ids = _encoded(ids)
     writer = Writer(file, arrow_schema(spec, columns), created_by=f"unrolled version {release()}")
     id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
-    for start, stop in pairwise(_row_groups(id_bytes, tokens.offsets, ends, spec, columns)):
+    for start, stop in _row_groups(id_bytes, tokens.offsets[1:], ends[1:], spec, columns):
         padded, real = tokens.offsets[start : stop + 1], ends[start : stop + 1]
         chunks = [
             _id_chunk(encoded_ids[start:stop]),
@@ -112,24 +111,21 @@ def _row_groups(
     real: NDArray[np.int64],
     spec: OutputSpec,
     columns: Sequence[VectorColumn],
-) -> list[int]:
-    """Row numbers at which the row groups begin, and the end, given the tokens before each row."""
+) -> list[tuple[int, int]]:
+    """The first row and the end of each row group.
+
+    Args:
+        id_bytes: int64 (rows,), the length of each id.
+        padded: int64 (rows,), the tokens of all rows up to the end of each one.
+        real: int64 (rows,), the real tokens among these.
+        spec: what the job stores.
+        columns: the columns of vectors.
+    """
     size = np.dtype(spec.precision).itemsize
     of_token = size * sum(column.width for column in columns if column.per_token)
     of_row = size * sum(column.width for column in columns if not column.per_token) + _ROW_BYTES
     # Each token costs a byte of mask when read and four if it is stored; each real one its vectors.
-    before = np.concatenate(([0], np.cumsum(id_bytes + of_row))) + padded * 5 + real * of_token
-    return _cuts(before, ROW_GROUP_BYTES)
-
-
-def _cuts(before: NDArray[np.int64], limit: int) -> list[int]:
-    """Where to cut rows into runs of at most `limit` or of one row, given the weight before each row."""
-    rows = len(before) - 1
-    cuts = [0]
-    while (start := cuts[-1]) < rows:
-        stop = int(np.searchsorted(before, before[start] + limit, side="right")) - 1
-        cuts.append(max(stop, start + 1))
-    return cuts
+    return runs(np.cumsum(id_bytes + of_row) + padded * 5 + real * of_token, ROW_GROUP_BYTES)
 
 
 def _id_chunk(ids: Sequence[bytes]) -> Chunk:
@@ -155,7 +151,7 @@ def _vector_pages(outputs: NDArray[np.float32], ends: NDArray[np.int64]) -> Iter
     """The vectors of whole rows at a time; a row that is longer than a page goes into several."""
     units = outputs.shape[1]
     page_tokens = max(PAGE_BYTES // (units * 4), 1)
-    for start, stop in pairwise(_cuts(ends, page_tokens)):
+    for start, stop in runs(ends[1:], page_tokens, begin=int(ends[0])):
         first, last = int(ends[start]), int(ends[stop])
         if last - first <= page_tokens:
             yield _vector_page(Entries.of_rows(ends[start : stop + 1]), outputs[first:last])

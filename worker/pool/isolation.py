@@ -44,7 +44,7 @@ def compute_isolating(
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
     columns: tuple[VectorColumn, ...],
-    parts: Sequence[Sequence[tuple[int, int]]],
+    runs: Sequence[Sequence[tuple[int, int]]],
     pause: Callable[[float], None],
 ) -> list[dict[int, str]]:
     """Compute shards; for each of them the rows that the engine fails on, each with the reason.
@@ -54,14 +54,14 @@ def compute_isolating(
         shards: rows of real tokens.
         outputs: for each shard an array for each column, filled but for the failed rows.
         columns: what is computed.
-        parts: for each shard runs of rows, (first, end), that may be computed in one go; all rows together.
+        runs: for each shard the (start, stop) of runs of rows that may be computed in one call; every row is in one.
         pause: waits so many seconds; what it raises ends the work.
 
     Raises:
         BrokenWorkerError: the engine fails on anything, so no row is to blame.
     """
     failed: list[dict[int, str]] = [{} for _ in shards]
-    spans = [_Span(number, *part) for number, some in enumerate(parts) for part in some]
+    spans = [_Span(number, *run) for number, some in enumerate(runs) for run in some]
     seconds = FIRST_PAUSE
     for attempt in range(1, ATTEMPTS + 1):
         stopped: dict[_Span, Exception] = {}

@@ -36,11 +36,11 @@ class Fragile:
         fill(shards, outputs, columns)
 
 
-def isolating(engine, shard, outputs=None, columns=COLUMNS, parts=None, pause=pytest.fail):
+def isolating(engine, shard, outputs=None, columns=COLUMNS, runs=None, pause=pytest.fail):
     arrays = outputs or [
         np.empty((column.vectors(shard.rows, shard.values.size), column.width), np.float32) for column in columns
     ]
-    (failed,) = compute_isolating(engine, [shard], [arrays], columns, [parts or [(0, shard.rows)]], pause)
+    (failed,) = compute_isolating(engine, [shard], [arrays], columns, [runs or [(0, shard.rows)]], pause)
     return failed
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.format.columns import VectorColumn
@@ -31,11 +32,6 @@ KERNELS = (
 )
 VOCAB, UNITS, LAYERS = 9, 20, 2
 COLUMNS = (VectorColumn("none", LAYERS - 1, UNITS),)
-
-
-def ragged(rows):
-    values = np.array([token for row in rows for token in row], np.int32)
-    return Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
 
 
 def compute(engine, rows, columns=COLUMNS):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.ragged_rows import ragged
 
 from unrolled.format.columns import VectorColumn
 from unrolled.model.directory import ModelConfig, new_weights, save_model
@@ -29,9 +30,8 @@ def last_layer(units, layer=1):
 
 
 def compute(engine, rows, units, layer=1):
-    values = np.array([token for row in rows for token in row], np.int32)
-    shard = Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
-    output = np.full((len(values), units), np.nan, np.float32)
+    shard = ragged(rows)
+    output = np.full((shard.values.size, units), np.nan, np.float32)
     engine.compute([shard], [[output]], last_layer(units, layer))
     return [output[a:b] for a, b in zip(shard.offsets, shard.offsets[1:], strict=False)]
 
@@ -106,7 +106,7 @@ def test_a_long_row_in_a_pool_of_short_ones(tokens, arithmetic, tmp_path):
     random = np.random.default_rng(0)
     lengths = [tokens, *random.integers(0, 40, 300)]
     values = random.integers(1, 51, sum(lengths)).astype(np.int32)
-    shard = Ragged(values, np.cumsum([0, *lengths]).astype(np.int64))
+    shard = Ragged.from_lengths(values, lengths)
     output = np.ones((len(values), units), np.float32)  # every page is there now
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     engine.compute([shard], [[output]], last_layer(units))
