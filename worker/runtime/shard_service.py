@@ -16,8 +16,8 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
-from unrolled.format.output_spec import OutputSpec, vector_bytes
-from unrolled.format.schema import Columns
+from unrolled.format.columns import vector_bytes
+from unrolled.format.output_spec import OutputSpec
 from unrolled.queue.member import Member
 from worker.errors import AwayError, GivenBackError, reason_of
 from worker.runtime.admission import Admission, size_on_board
@@ -28,7 +28,8 @@ from worker.shards.shard_store import read_header
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from unrolled.format.output_spec import Layered, OutputColumn
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import Layered
     from unrolled.job.directory import JobDirectory
     from unrolled.job.shard_id import ShardId
     from unrolled.queue.entering import Send
@@ -188,7 +189,7 @@ class ShardService:
         return "alone"
 
     def _compute_and_publish(
-        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[OutputColumn, ...]
+        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[VectorColumn, ...]
     ) -> None:
         rows = self._disk.read(directory, shard)
         if rows is not None:
@@ -196,7 +197,7 @@ class ShardService:
             try:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed, Columns.of(spec, columns))
+                self._disk.publish(directory, shard, rows, computed, spec, columns)
             finally:
                 self._buffers.give(computed.outputs)
         self._disk.discard(directory, shard)

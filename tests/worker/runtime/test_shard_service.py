@@ -25,7 +25,7 @@ from support.processes import (
 from producer.jobs.verify import verify_job
 from producer.rows import Row
 from unrolled.errors import BrokenWorkerError
-from unrolled.format.output_spec import column_name
+from unrolled.format.columns import column_name
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.shard_id import ShardId
