@@ -161,7 +161,7 @@ def test_unwritable(tmp_path):
         create_job(tmp_path / "out", JOB)
 
 
-@pytest.mark.skipif(not Path("/proc/version").exists(), reason="/proc is Linux's")
+@pytest.mark.skipif(not Path("/proc/version").exists(), reason="machine: /proc is Linux's")
 def test_read_only():
     """A file system that takes no files is refused like any unwritable directory, root or not."""
     with pytest.raises(JobError, match="can't be written"):

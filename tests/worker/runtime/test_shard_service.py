@@ -56,7 +56,9 @@ def small_disk(site):
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=512k", "tmpfs", place]
     if subprocess.run(mount, capture_output=True, check=False).returncode:
-        pytest.skip("only root may mount a small file system; test_worker_process limits a file's size instead")
+        pytest.skip(
+            "machine: only root may mount a small file system; test_worker_process limits a file's size instead"
+        )
     yield place
     subprocess.run(["umount", "-l", place], check=True)
 
