@@ -112,9 +112,9 @@ def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: ShardId) ->
     if queue is None:
         directory.dead(shard).unlink(missing_ok=True)
         return
-    tokens = payload.claimed(directory.pending(shard)).tokens
+    tokens = payload.read_header(directory.pending(shard)).tokens
     member = Member(directory.key, shard)
-    queue.steadily(lambda: queue.ledger.submit(member, tokens, str(directory.path)))
+    queue.steadily(lambda: queue.ledger.enter(member, tokens, str(directory.path)))
     directory.dead(shard).unlink(missing_ok=True)
     queue.steadily(lambda: queue.send(member))
 
@@ -123,7 +123,7 @@ def _is_sound(path: Path, shard: ShardId) -> bool:
     """Whether the shard's rows are there, whole, and its own."""
     try:
         with path.open("rb") as file:
-            header = file.read(payload.HEADER.size)
+            header = file.read(payload.HEADER_BYTES)
             file.seek(0)
             payload.read(file, path.stat().st_size)
     except (FileNotFoundError, PayloadError):

@@ -31,13 +31,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
-from unrolled.ragged import Ragged
+from unrolled.ragged import Ragged, offsets_of
 
 MAGIC = b"UNROLLED"
 VERSION = 2
-HEADER = struct.Struct("<8sHHIQQII32s")
+_HEADER = struct.Struct("<8sHHIQQII32s")
+HEADER_BYTES = _HEADER.size
 #: Bytes of the header that its digest covers: all before the digest itself.
-_HASHED = HEADER.size - 32
+_HASHED = HEADER_BYTES - 32
 #: Arrow's list offsets are int32, so a file can't hold more tokens than this.
 MAX_TOKENS = 2**31 - 1
 MAX_ROWS = 2**24
@@ -68,7 +69,7 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     """
     encoded = [text.encode() for text in texts]
     lengths = np.fromiter(map(len, encoded), np.uint32, len(encoded))
-    return _string_array(_offsets(lengths).astype(np.int32), b"".join(encoded))
+    return _string_array(offsets_of(lengths).astype(np.int32), b"".join(encoded))
 
 
 def encode(payload: Payload) -> bytes:
@@ -94,7 +95,7 @@ def encode(payload: Payload) -> bytes:
             values.astype(f"<u{width}").tobytes(),
         )
     )
-    header = HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), len(facts), 0, b"")
+    header = _HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), len(facts), 0, b"")
     return header[:_HASHED] + _digest(header, body) + body
 
 
@@ -104,7 +105,7 @@ def content_hash(blob: bytes) -> str:
 
 
 class Header(NamedTuple):
-    """What a payload's header says is in it, unproved.
+    """What a payload's header says is in it, unchecked.
 
     Attributes:
         rows: at most `MAX_ROWS`.
@@ -116,10 +117,10 @@ class Header(NamedTuple):
 
 
 def read_header(content: bytes) -> Header:
-    """What the header says, given at least the first `HEADER.size` bytes; zeros where there is no header."""
-    if len(content) < HEADER.size:
+    """What the header says, given at least the first `HEADER_BYTES` bytes; zeros where there is no header."""
+    if len(content) < HEADER_BYTES:
         return Header(0, 0)
-    _, _, _, rows, tokens, *_ = HEADER.unpack_from(content)
+    _, _, _, rows, tokens, *_ = _HEADER.unpack_from(content)
     return Header(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
 
 
@@ -129,9 +130,9 @@ def decode(content: bytes) -> Payload:
     Raises:
         PayloadError: the header claims something else than there is, or the content is damaged.
     """
-    width, rows, tokens, id_bytes, fact_bytes, digest = _checked_header(content[: HEADER.size], len(content))
-    body = memoryview(content)[HEADER.size :]
-    if _digest(content[: HEADER.size], body) != digest:
+    width, rows, tokens, id_bytes, fact_bytes, digest = _checked_header(content[:HEADER_BYTES], len(content))
+    body = memoryview(content)[HEADER_BYTES:]
+    if _digest(content[:HEADER_BYTES], body) != digest:
         raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; enqueue it again")
     try:
         facts = json.loads(bytes(body[:fact_bytes]))
@@ -147,8 +148,8 @@ def decode(content: bytes) -> Payload:
     values = np.frombuffer(body, f"<u{width}", tokens, 8 * rows + id_bytes)
     if width == 4 and tokens and int(values.max()) >= 2**31:  # noqa: PLR2004 - int32's end
         raise PayloadError("the payload holds a token id of 2^31 or more")
-    ids = _string_array(_offsets(id_lengths).astype(np.int32), bytes(body[8 * rows : 8 * rows + id_bytes]))
-    return Payload(ids, Ragged(values.astype(np.int32), _offsets(lengths)), facts)
+    ids = _string_array(offsets_of(id_lengths).astype(np.int32), bytes(body[8 * rows : 8 * rows + id_bytes]))
+    return Payload(ids, Ragged.from_lengths(values.astype(np.int32), lengths), facts)
 
 
 def _digest(header: bytes, body: bytes | memoryview) -> bytes:
@@ -158,9 +159,9 @@ def _digest(header: bytes, body: bytes | memoryview) -> bytes:
 
 
 def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, bytes]:
-    if len(header) < HEADER.size or header[:8] != MAGIC:
+    if len(header) < HEADER_BYTES or header[:8] != MAGIC:
         raise PayloadError(f"not a payload: it begins with {header[:8]!r}, a payload begins with {MAGIC!r}")
-    _, version, width, rows, tokens, id_bytes, fact_bytes, _, digest = HEADER.unpack(header)
+    _, version, width, rows, tokens, id_bytes, fact_bytes, _, digest = _HEADER.unpack(header)
     if version != VERSION:
         raise PayloadError(f"payload version {version}; this worker reads version {VERSION}: upgrade it")
     if width not in (2, 4):
@@ -171,16 +172,10 @@ def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, int, 
             "facts; "
             f"{MAX_ROWS:,}, {MAX_TOKENS:,}, {MAX_ID_BYTES:,} and {MAX_FACT_BYTES:,} are allowed"
         )
-    expected = HEADER.size + fact_bytes + 8 * rows + id_bytes + width * tokens
+    expected = HEADER_BYTES + fact_bytes + 8 * rows + id_bytes + width * tokens
     if size != expected:
         raise PayloadError(f"the header claims {expected:,} bytes, the file has {size:,}")
     return width, rows, tokens, id_bytes, fact_bytes, digest
-
-
-def _offsets(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def _string_array(offsets: NDArray[np.int32], data: bytes) -> pa.StringArray:

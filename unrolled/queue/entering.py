@@ -30,7 +30,7 @@ def enter(ledger: Ledger, directory: JobDirectory, shard: ShardId, tokens: int, 
         send: sends one shard's message.
     """
     member = Member(directory.key, shard)
-    if not ledger.submit(member, tokens, str(directory.path)):
+    if not ledger.enter(member, tokens, str(directory.path)):
         return False
     if directory.dead(shard).exists() or directory.cancelled.exists():
         # It may have come to that since the caller looked; its record came before it left the ledger.
@@ -67,7 +67,7 @@ def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
     entered = 0
     for shard in sorted(waiting - done):
         try:
-            tokens = payload.claimed(directory.pending(shard)).tokens
+            tokens = payload.read_header(directory.pending(shard)).tokens
         except FileNotFoundError:
             continue  # published a moment ago
         except OSError as error:

@@ -60,19 +60,19 @@ Start = Literal["first", "alone", "none"]
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Lease:
     """What a worker learns when it reaches for a shard.
 
     Attributes:
-        state: "taken" (it is yours now), "mine" (it was already: this is a second message, the reply to an earlier
-            claim was lost, or a renewal came first), "held" (somebody else computes it), "gone" (nothing to do).
-        tokens: token ids in the shard, as its producer counted them.
-        died: 1 where another worker took the shard up and never came back, which makes it a suspect; else 0.
+        state: "taken": this worker has the lease now. "mine": it had the lease before, because this is a second
+            message, the answer to an earlier claim was lost, or a renewal came first. "held": another worker has it.
+            "gone": the shard isn't in the ledger, so there is nothing to do.
+        suspect: another worker started the shard and neither finished it nor gave it back, so the shard may have
+            killed it. True only where this worker has the lease.
     """
 
     state: Literal["taken", "mine", "held", "gone"]
-    tokens: int = 0
-    died: int = 0
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,16 +114,16 @@ class Ledger:
         self._workers = f"{namespace}:workers"
         self._scripts: dict[str, Any] = {}
 
-    def submit(self, member: Member, tokens: int, directory: str) -> bool:
+    def enter(self, member: Member, tokens: int, directory: str) -> bool:
         """Enter a shard, and its job, unless they are there; False where the shard was."""
         keys = (self._keys[0], self._keys[1], self._keys[7], self._models)
         job = json.dumps({"directory": directory})
         return bool(self._run(scripts.SUBMIT, keys, str(member), tokens, member.job_key, job, self.fingerprint))
 
-    def claim(self, member: Member, holder: str) -> Claim:
+    def claim(self, member: Member, holder: str) -> Lease:
         """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
-        state, tokens, died = self._run(scripts.CLAIM, self._keys, str(member), holder, self.lease_seconds)
-        return Claim(as_text(state), int(tokens), int(died))  # type: ignore[arg-type]
+        state, suspect = self._run(scripts.CLAIM, self._keys, str(member), holder, self.lease_seconds)
+        return Lease(as_text(state), bool(suspect))  # type: ignore[arg-type]
 
     def start_alone(self, member: Member) -> int:
         """Count a start of a suspect with nothing else on board; how many workers there have been.

@@ -94,6 +94,9 @@ class MemoryStore:
     def __str__(self) -> str:
         return "memory:"
 
+    def __repr__(self) -> str:
+        return f"<MemoryStore {self}>"
+
     def create(self, name: str, content: Content) -> Creation:
         """See `Store.create`."""
         check_own_name(name)

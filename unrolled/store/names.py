@@ -11,12 +11,15 @@ import re
 
 from unrolled.errors import RequestError
 
-#: Bytes of one step of a name: 255 on a file system, less the ending of a hidden file (see `hidden_file`).
-LONGEST_STEP_BYTES = 180
-#: Bytes of a whole name: 1,024 in a bucket, less what the bucket's own prefix takes.
-LONGEST_NAME_BYTES = 700
+#: Bytes of one step of a name on most file systems.
+LONGEST_STEP_BYTES = 255
+#: Bytes of one step of a name of ours, to which `hidden_file` adds.
+LONGEST_OWN_STEP_BYTES = 180
+#: Bytes of a whole name: 1,024 in a bucket, the prefix of the store included.
+LONGEST_NAME_BYTES = 900
 
 _OWN_STEP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.=+-]*", re.ASCII)
+_SHOWN = 100
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
@@ -24,14 +27,15 @@ def check_own_name(name: str) -> None:
     """Refuse a name that this product would not give to an object.
 
     Raises:
-        RequestError: the name has characters outside `A-Z a-z 0-9 _ . = + -`, a step that begins with a dot, or too
-            many bytes.
+        RequestError: the name has characters outside `A-Z a-z 0-9 _ . = + -`, a step that is empty or begins with one
+            of `. = + -`, or too many bytes.
     """
     for step in name.split("/"):
-        if not _OWN_STEP.fullmatch(step) or len(step) > LONGEST_STEP_BYTES or len(name) > LONGEST_NAME_BYTES:
+        if not _OWN_STEP.fullmatch(step) or len(step) > LONGEST_OWN_STEP_BYTES or len(name) > LONGEST_NAME_BYTES:
             raise RequestError(
-                f"{_shown(name)} can't be the name of an object; allowed are A-Z a-z 0-9 _ . = + - between slashes, no"
-                f" dot at the beginning, {LONGEST_STEP_BYTES} bytes between two slashes and {LONGEST_NAME_BYTES} in all"
+                f"{_shown(name)} can't be the name of an object; allowed are A-Z a-z 0-9 _ . = + - between slashes,"
+                f" beginning with A-Z a-z 0-9 _, at most {LONGEST_OWN_STEP_BYTES} bytes between two slashes and"
+                f" {LONGEST_NAME_BYTES} in all"
             )
 
 
@@ -51,7 +55,7 @@ def check_name(name: str) -> None:
     ):
         raise RequestError(
             f"{_shown(name)} can't be the name of an object; allowed are steps between single slashes, none of them"
-            f" `.` or `..`, no control characters, {LONGEST_STEP_BYTES} bytes between two slashes and"
+            f" `.` or `..`, no control characters, at most {LONGEST_STEP_BYTES} bytes between two slashes and"
             f" {LONGEST_NAME_BYTES} in all"
         )
 
@@ -72,4 +76,4 @@ def folder_of(name: str) -> str:
 
 
 def _shown(name: str) -> str:
-    return ascii(name if len(name) <= LONGEST_STEP_BYTES else name[:LONGEST_STEP_BYTES] + "...")
+    return ascii(name if len(name) <= _SHOWN else name[:_SHOWN] + "...")

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 #: Seconds between two attempts, each shortened by chance so that many callers don't come back together.
 PAUSES_SECONDS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5.0, 5.0, 5.0)
+#: No attempt begins after this, where each of them takes long to fail.
+LONGEST_SECONDS = 120.0
 
 
 class UnknownOutcomeError(Exception):
@@ -31,7 +33,7 @@ def settle(
     is_there: Callable[[], bool],
     sleep: Callable[[float], object] = time.sleep,
 ) -> Creation:
-    """Attempt to create an object until it is known to exist, a bounded number of times.
+    """Attempt to create an object until it is known to exist, for a bounded time.
 
     Args:
         where: the object's place, for the error's text.
@@ -40,9 +42,10 @@ def settle(
         sleep: waits so many seconds.
 
     Raises:
-        TransientError: it is not known yet, after all attempts. What else `attempt` raises goes through.
+        TransientError: it still is not known. What else `attempt` raises goes through.
     """
     reason = "no answer"
+    begin = time.monotonic()
     for pause in (*PAUSES_SECONDS, None):
         try:
             if attempt() is Creation.CREATED:
@@ -55,9 +58,10 @@ def settle(
                 return Creation.EXISTS
         except TransientError as error:
             reason = f"{reason}; and looking for it: {error}"
-        if pause is not None:
-            sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, guards nothing
+        if pause is None or time.monotonic() - begin > LONGEST_SECONDS:
+            break
+        sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, guards nothing
     raise TransientError(
-        f"cannot create {where}: {reason}; tried {len(PAUSES_SECONDS) + 1} times. Check that the store can be reached"
-        " and is not overloaded, then it is tried again"
+        f"cannot create {where}: {reason}; check that the store can be reached and is not overloaded, then it is tried"
+        " again"
     )

@@ -16,23 +16,24 @@ import time
 from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
-from unrolled.format.output_spec import OutputSpec, vector_bytes
-from unrolled.format.schema import Columns
+from unrolled.format.columns import vector_bytes
+from unrolled.format.output_spec import OutputSpec
 from unrolled.queue.member import Member
 from worker.errors import AwayError, GivenBackError, reason_of
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.job_registry import Jobs
 from worker.runtime.outcome import Outcome
-from worker.shards.shard_store import claimed
+from worker.shards.shard_store import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from unrolled.format.output_spec import Layered, OutputColumn
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import Layered
     from unrolled.job.directory import JobDirectory
     from unrolled.job.shard_id import ShardId
     from unrolled.queue.entering import Send
-    from unrolled.queue.ledger import Claim, Ledger, Start
+    from unrolled.queue.ledger import Lease, Ledger, Start
     from worker.patience import Patience
     from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
@@ -114,18 +115,18 @@ class ShardService:
 
     def _claim(self, member: Member) -> Outcome:
         try:
-            claim = self._on_broker(lambda: self._ledger.claim(member, self.holder))
+            lease = self._on_broker(lambda: self._ledger.claim(member, self.holder))
         except GivenBackError:
             return Outcome.LEFT
         except Exception:
             log.exception("%s: the ledger's answer can't be read; left there", member)
             return Outcome.LEFT
-        if claim.state in ("held", "gone"):
-            return Outcome(claim.state)
+        if lease.state in ("held", "gone"):
+            return Outcome(lease.state)
         # Taken now, or by a claim whose answer got lost. Not before it: what is on board has its lease renewed.
         with self._changed:
             self._on_board[member] = time.monotonic()
-        return self._attempt(member, claim)
+        return self._attempt(member, lease)
 
     def on_board(self) -> dict[Member, float]:
         """Shards that are held now: member → when it was taken, on the monotonic clock."""
@@ -143,8 +144,8 @@ class ShardService:
         self._admission.close()
         self._pool.close()
 
-    def _attempt(self, member: Member, claim: Claim) -> Outcome:  # noqa: PLR0911 - one for each outcome
-        start: Start = "none" if claim.died else "first"
+    def _attempt(self, member: Member, lease: Lease) -> Outcome:  # noqa: PLR0911 - one for each outcome
+        start: Start = "none" if lease.suspect else "first"
         try:
             directory = self._on_broker(lambda: self.jobs.find(member.job_key))
         except GivenBackError:
@@ -155,11 +156,11 @@ class ShardService:
         try:
             spec = _stored(directory)
             columns = spec.columns(self._config)
-            # What is taken for it is told by what will be read, not by what the queue says.
-            told, budget = claimed(directory, member.shard), self._settings.memory_budget
-            size = size_on_board(vector_bytes(columns, *told), told.tokens, self._settings.pool_tokens, budget)
-            with self._admission.admit(size, alone=claim.died > 0):
-                if claim.died:
+            # Memory is reserved by the header of the rows that will be read, not by the ledger's count.
+            header, budget = read_header(directory, member.shard), self._settings.memory_budget
+            size = size_on_board(vector_bytes(columns, *header), header.tokens, self._settings.pool_tokens, budget)
+            with self._admission.admit(size, alone=lease.suspect):
+                if lease.suspect:
                     start = self._start_alone(member)
                 self._patience.a_few_times(
                     f"compute {member}", lambda: self._compute_and_publish(directory, member.shard, spec, columns)
@@ -188,7 +189,7 @@ class ShardService:
         return "alone"
 
     def _compute_and_publish(
-        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[OutputColumn, ...]
+        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[VectorColumn, ...]
     ) -> None:
         rows = self._disk.read(directory, shard)
         if rows is not None:
@@ -196,7 +197,7 @@ class ShardService:
             try:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed, Columns.of(spec, columns))
+                self._disk.publish(directory, shard, rows, computed, spec, columns)
             finally:
                 self._buffers.give(computed.outputs)
         self._disk.discard(directory, shard)

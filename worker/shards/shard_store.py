@@ -13,17 +13,18 @@ from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import PayloadError, TransientError
 from unrolled.job import payload
-from unrolled.job.payload import Claim
+from unrolled.job.payload import Header
 from unrolled.store.publish import publish_bytes
 from worker.errors import AwayError
 from worker.shards.shard_publisher import publish_part, publish_quarantine
 from worker.shards.shard_reader import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from unrolled.format.schema import Columns
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import OutputSpec
     from unrolled.job.directory import JobDirectory
     from unrolled.job.shard_id import ShardId
     from worker.engines.engine import Engine
@@ -79,7 +80,13 @@ class Disk:
         return rows
 
     def publish(
-        self, directory: JobDirectory, shard: ShardId, rows: ShardRows, computed: Computed, columns: Columns
+        self,
+        directory: JobDirectory,
+        shard: ShardId,
+        rows: ShardRows,
+        computed: Computed,
+        spec: OutputSpec,
+        columns: Sequence[VectorColumn],
     ) -> None:
         """Make the shard's file durable, after the list of rows that the engine failed on.
 
@@ -92,7 +99,7 @@ class Disk:
         self._steadily(
             "publish to",
             directory,
-            lambda: publish_part(directory, shard, good, computed.outputs, columns, self._engine),
+            lambda: publish_part(directory, shard, good, computed.outputs, spec, columns, self._engine),
         )
         self._metrics.published(time.perf_counter() - began)
 
@@ -116,15 +123,15 @@ class Disk:
         return self._patience.until_done(f"{what} {directory.path}", attempt)
 
 
-def claimed(directory: JobDirectory, shard: ShardId) -> Claim:
-    """Rows and token ids among the shard's spooled rows, as their header says; none where they can't be read.
+def read_header(directory: JobDirectory, shard: ShardId) -> Header:
+    """How many rows and token ids are spooled for the shard, as their header says; none where it can't be read.
 
-    Whether it is true is seen when they are read.
+    Whether the header is right is checked when the rows are read.
     """
     try:
-        return payload.claimed(directory.pending(shard))
+        return payload.read_header(directory.pending(shard))
     except OSError:
-        return Claim(0, 0)
+        return Header(0, 0)
 
 
 def _require(directory: JobDirectory) -> None:

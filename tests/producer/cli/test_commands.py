@@ -110,7 +110,7 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
     directory = make_job(tmp_path, shards=3)
     first, second, third = sorted(directory.waiting())
     for shard in (first, second):
-        ledger.submit(Member(directory.key, shard), 5, str(tmp_path))
+        ledger.enter(Member(directory.key, shard), 5, str(tmp_path))
     ledger.claim(Member(directory.key, first), "host-1")
     ledger.beat("host-1", {"engine": "fused", "tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
     seconds = {"read_seconds": 1.2, "plan_seconds": 0.7, "compute_seconds": 340, "write_seconds": 95}
@@ -292,7 +292,7 @@ def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
     directory = finished_job(tmp_path)
     (shard, *_) = directory.published()
     member = Member(directory.key, shard)
-    ledger.submit(member, 5, str(tmp_path))
+    ledger.enter(member, 5, str(tmp_path))
     assert run_with(broker, "wait", tmp_path).exit_code == 0
     assert ledger.job_directory(directory.key) == str(tmp_path)
     ledger.remove(member)
@@ -304,7 +304,7 @@ def test_wait_enters_the_part_that_a_crash_of_redis_took(tmp_path, broker, ledge
     """Redis still knows the job, but its last second is gone."""
     directory = make_job(tmp_path, shards=3)
     first = min(directory.waiting())
-    ledger.submit(Member(directory.key, first), 5, str(tmp_path))
+    ledger.enter(Member(directory.key, first), 5, str(tmp_path))
     with Working(ledger, directory):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
     assert result.exit_code == 0

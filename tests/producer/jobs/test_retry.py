@@ -103,7 +103,7 @@ def test_failing_again(job, broker, queue):
 def test_at_work(job, broker, queue):
     """A shard that is still in the ledger is its worker's."""
     first, _, third = sorted(job.published())
-    queue.ledger.submit(Member(job.key, first), 5, str(job.path))
+    queue.ledger.enter(Member(job.key, first), 5, str(job.path))
     assert bring_back(job, broker).recomputed == 1
     assert job.published() == {first, third}
 
@@ -143,7 +143,7 @@ def crash(*_):
     ("owner", "name", "broken", "unpublished"),
     [
         (retrying, "publish_bytes", crash_after(retrying.publish_bytes), 0),
-        (Ledger, "submit", crash, 1),
+        (Ledger, "enter", crash, 1),
         (ShardQueue, "send", crash, 1),
         (ShardQueue, "send", crash_after(ShardQueue.send), 1),
     ],

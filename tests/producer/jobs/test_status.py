@@ -33,7 +33,7 @@ def ledger(broker_url):
 
 def enter(ledger, directory, shards):
     for shard in shards:
-        ledger.submit(Member(directory.key, shard), 5, str(directory.path))
+        ledger.enter(Member(directory.key, shard), 5, str(directory.path))
 
 
 def test_the_directory_alone_tells_rows_tokens_and_shards(directory):

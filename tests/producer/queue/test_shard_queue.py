@@ -170,7 +170,7 @@ def test_a_new_job_enters_a_full_queue(broker, directory):
     """A bound that an earlier job has reached, or that is below any shard, still lets a first shard in."""
     shards = cut(directory, 1)
     with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=1)) as queue:
-        queue.ledger.submit(Member("0" * 16, ShardId(0, "0123456789ab")), 100, "/other")
+        queue.ledger.enter(Member("0" * 16, ShardId(0, "0123456789ab")), 100, "/other")
         assert queue.put(directory, shards[0], TOKENS)
 
 

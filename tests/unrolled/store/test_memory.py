@@ -67,7 +67,7 @@ def test_a_late_delete_has_its_effect_after_its_error():
 def test_a_bucket_that_never_answers_ends_the_creation():
     """After a bounded number of attempts, with the reason and what to do."""
     script = Script(*[Fault.REFUSED] * 1000)
-    with pytest.raises(TransientError, match=r"cannot create memory:/a: 503.*looking for it.*Check that"):
+    with pytest.raises(TransientError, match=r"cannot create memory:/a: 503.*looking for it.*check that"):
         MemoryStore(script).create("a", b"1")
     assert len(script.operations) == 2 * (len(PAUSES_SECONDS) + 1)
 

@@ -25,7 +25,7 @@ from support.processes import (
 from producer.jobs.verify import verify_job
 from producer.rows import Row
 from unrolled.errors import BrokenWorkerError
-from unrolled.format.output_spec import column_name
+from unrolled.format.columns import column_name
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.shard_id import ShardId
@@ -131,7 +131,7 @@ def test_publishing_twice_leaves_the_same_bytes(site, parts):
     before = directory.part(shard).read_bytes()
     for lost in (False, True):
         directory.pending(shard).write_bytes(blob)
-        site.ledger.submit(Member(directory.key, shard), 10, str(directory.path))
+        site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
         if lost:
             directory.part(shard).unlink()
         assert handle(parts, directory, shard) == Outcome.PUBLISHED
@@ -285,7 +285,7 @@ def test_a_job_of_another_model_is_refused(site, parts, caplog):
     """Both fingerprints are told, nothing is computed, nothing is written into the stranger's directory."""
     directory = create_job(site.root / "theirs", Job(FOREIGN, ("x",), {}))
     shard = ShardId(0, "0123456789ab")
-    site.ledger.submit(Member(directory.key, shard), 10, str(directory.path))
+    site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
     before = sorted(directory.path.rglob("*"))
     assert handle(parts, directory, shard) == Outcome.PUT_OFF
     (text,) = warnings_in(caplog)
@@ -311,7 +311,7 @@ def test_a_hostile_job_entry_stops_nobody(site, parts):
         [b"\xff", b"{}", b'{"directory": "/etc"}', b'{"directory": "/a\\u0000"}', b"[" * 9999]
     ):
         member = Member(f"{number:016x}", ShardId(0, "0123456789ab"))
-        site.ledger.submit(member, 10, "x")
+        site.ledger.enter(member, 10, "x")
         site.queue.client.hset(site.ledger._keys[7], member.job_key, raw)
         assert parts.service.handle(member.encode()) in (Outcome.PUT_OFF, Outcome.GIVEN_UP)
     rows = make_rows(2)
@@ -412,7 +412,7 @@ def test_stopping_gives_back_what_is_on_board(site):
         parts.service.wait_until_empty()
     assert sent == [Member(directory.key, shard)]
     assert entered(site, directory) == ({shard}, set())
-    assert site.ledger.claim(Member(directory.key, shard), "next").died == 0
+    assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
 
 
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
@@ -444,7 +444,7 @@ def test_a_broken_engine_gives_back_and_is_told_once(site, caplog):
         assert isinstance(parts.broken, BrokenWorkerError)
     assert [record.levelno for record in caplog.records].count(logging.CRITICAL) == 1
     for shard in others:
-        assert site.ledger.claim(Member(directory.key, shard), "next").died == 0
+        assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
 
 
 def die(site, member, times):
