@@ -71,8 +71,8 @@ class Entry(NamedTuple):
             ValueError: it is no entry; the text says what was found.
             PayloadError: a shard id is none.
         """
-        if set(content) != set(cls._fields):
-            raise ValueError(f"an entry has the keys {sorted(content)!s:.120}; {', '.join(cls._fields)} are expected")
+        if different := sorted(map(str, content.keys() ^ set(cls._fields))):
+            raise ValueError(f"an entry has or lacks {', '.join(different)!s:.120}; its keys are fixed")
         for name in ("rows", "tokens", "size", "quarantined", "position"):
             if type(content[name]) is not int or not 0 <= content[name] < 2**63:
                 raise ValueError(f"{name} is {content[name]!s:.80}; a count is expected")

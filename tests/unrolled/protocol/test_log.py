@@ -1,0 +1,91 @@
+"""A job's log, which any number of commands may add to at once."""
+
+import threading
+
+import pytest
+
+from unrolled.errors import JobError
+from unrolled.job.names import Life, segment_name
+from unrolled.job.segment import Entry, Segment
+from unrolled.job.shard_id import ShardId
+from unrolled.protocol.log import Log, append, catch_up
+from unrolled.protocol.objects import Objects, at_once
+from unrolled.store.memory import MemoryStore
+
+
+def entry(number, source=None):
+    return Entry(ShardId(number, f"{number:012x}"), 1, 1, 1, 0, "00" * 16, source, "f", number)
+
+
+def read(store):
+    log = Log()
+    catch_up(log, Objects(store, at_once))
+    return log
+
+
+def write(store, *segments):
+    for number, segment in enumerate(segments, read(store).length):
+        store.create(segment_name(number), segment.encode())
+
+
+def test_two_at_once_lose_nothing():
+    """Each of many threads adds its shards; whoever loses a number decides again."""
+    store = MemoryStore()
+
+    def add(first):
+        log = Log()
+        for number in range(first, first + 20):
+            new = entry(number)
+            append(
+                log,
+                Objects(store, at_once),
+                lambda log, new=new: None if new.shard in log.entries else Segment("shards", (new,)),
+            )
+
+    threads = [threading.Thread(target=add, args=(1000 * k,)) for k in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    log = read(store)
+    assert log.length == 80
+    assert sorted(shard.index for shard in log.inputs) == sorted(1000 * k + n for k in range(4) for n in range(20))
+
+
+def test_a_retry_starts_shards_and_lives():
+    """Failed rows get a shard of their own, a dead shard its next life; what a segment starts is what it started."""
+    store, one, two = MemoryStore(), entry(1), entry(2)
+    again = entry(1, source=one.shard)._replace(shard=ShardId(1, "ab" * 6, 1))
+    write(store, Segment("shards", (one, two)), Segment("retry", (again,), (Life(two.shard, 1),)))
+    log = read(store)
+    assert log.retried == {one.shard: again.shard}
+    assert log.life(two.shard) == Life(two.shard, 1)
+    assert log.inputs == [one.shard, two.shard]
+    assert log.started(0) == [Life(one.shard, 0)]  # the other's first life is over
+    assert log.started(1) == [Life(again.shard, 0), Life(two.shard, 1)]
+
+
+def test_the_last_word_counts():
+    """A job is cancelled, resumed and ended; a live run that begins takes both back; discarded is final."""
+    store = MemoryStore()
+    states = []
+    for segment in (
+        Segment("end"), Segment("cancel"), Segment("resume"), Segment("cancel"), Segment("begin", run="0" * 16),
+        Segment("discard"), Segment("resume"),
+    ):  # fmt: skip
+        write(store, segment)
+        log = read(store)
+        states.append((log.ended, log.cancelled, log.discarded))
+    assert states == [
+        (True, False, False), (True, True, False), (True, False, False), (True, True, False), (False, False, False),
+        (False, False, True), (False, False, True),
+    ]  # fmt: skip
+    assert log.stopped
+
+
+def test_a_damaged_segment_ends_the_reading():
+    """Nothing after it can be trusted to mean what it says."""
+    store = MemoryStore()
+    store.create(segment_name(0), b"{}\n")
+    with pytest.raises(JobError, match=r"000000\.jsonl: not a segment"):
+        read(store)
