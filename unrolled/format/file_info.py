@@ -1,50 +1,57 @@
-"""What a published file is called, and what its metadata says; its columns are told in `unrolled.format.schema`.
+"""What a part's metadata says; its columns are told in `unrolled.format.schema`.
 
-One file per shard, `part-{shard}.parquet`.
+The metadata says where the part comes from, and which rows of its shard failed. It holds nothing that differs between
+two attempts (no time, no host, no attempt number, no version of a library): the same rows give the same bytes.
 
-The metadata says where the file comes from. It holds nothing that differs between two attempts (no time, no
-host, no attempt number): the same rows give the same bytes.
-
-What lies in a format version is fixed: another column, or another meaning of one, is another version.
+What is in a format version is fixed: another column, or another meaning of one, is another version.
 """
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import Self
+from itertools import pairwise
+from typing import NamedTuple, Self
 
 from unrolled.errors import FileFormatError, PayloadError
-from unrolled.job.shard_id import _SHARD, ShardId
+from unrolled.job.shard_id import ShardId
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 METADATA_PREFIX = "unrolled."
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
-
-
-def release() -> str:
-    """The installed version of this product, "unknown" where it runs from sources that nobody installed."""
-    return _installed("unrolled") or "unknown"
+_ANY = re.compile(r".*", re.DOTALL)
+#: Characters of a reason that are kept: a whole shard of failed rows must fit in a footer.
+LONGEST_REASON = 300
 
 
 @cache
-def _installed(distribution: str) -> str | None:
-    # Here, for it takes 0.05 s that a command line which only names shards need not pay.
+def release() -> str:
+    """The installed version of this product, "unknown" where it runs from sources that nobody installed."""
+    # Here, because it takes 0.05 s that a command line which only names shards need not pay.
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
     try:
-        return version(distribution)
+        return version("unrolled")
     except PackageNotFoundError:
-        return None
+        return "unknown"
 
 
-def _libraries(engine: str) -> str:
-    """What else had a part in the bytes: numpy 2.4.0, pyarrow 26.0.0."""
-    names = ["numpy", "pyarrow", *(["tensorflow"] if engine == "tensorflow" else [])]
-    return ", ".join(f"{name} {_installed(name)}" for name in names if _installed(name))
+class FailedRow(NamedTuple):
+    """A row of a shard that the engine could not compute.
+
+    Attributes:
+        row: its number in the shard's rows, from 0.
+        id: the row's id.
+        reason: what happened, for people; at most `LONGEST_REASON` characters.
+    """
+
+    row: int
+    id: str
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,11 +61,12 @@ class FileInfo:
     Attributes:
         model_fingerprint: SHA-256 of the model directory, 64 hexadecimal digits.
         engine: what computed the outputs, "fused" or "tensorflow".
-        arithmetic: of the arithmetic, "float32" or "bfloat16".
+        arithmetic: how they were computed, "float32" or "bfloat16".
         job: id of the job.
         shard: which shard of the job.
         rows: number of rows.
         tokens: number of real tokens, which is the sum of `length`.
+        failed: the rows of the shard that are not in the part, because the engine could not compute them.
     """
 
     model_fingerprint: str
@@ -68,6 +76,7 @@ class FileInfo:
     shard: ShardId
     rows: int
     tokens: int
+    failed: tuple[FailedRow, ...] = ()
 
     def encode(self) -> dict[str, str]:
         """The file's key-value metadata.
@@ -84,8 +93,7 @@ class FileInfo:
             "shard": self.shard,
             "rows": self.rows,
             "tokens": self.tokens,
-            "version": release(),
-            "libraries": _libraries(self.engine),
+            "failed": json.dumps([(row, row_id, reason[:LONGEST_REASON]) for row, row_id, reason in self.failed]),
         }
         metadata = {METADATA_PREFIX + key: str(value) for key, value in fields.items()}
         self.decode({key.encode(): value.encode() for key, value in metadata.items()})
@@ -117,7 +125,7 @@ class FileInfo:
                 " use the release of unrolled that wrote it, or write it again"
             )
         try:
-            shard = ShardId.parse(text("shard", _SHARD))
+            shard = ShardId.parse(text("shard", _ANY))
         except PayloadError as error:
             raise FileFormatError(f"metadata {METADATA_PREFIX}shard: {error}") from error
         return cls(
@@ -128,4 +136,19 @@ class FileInfo:
             shard=shard,
             rows=int(text("rows", _COUNT)),
             tokens=int(text("tokens", _COUNT)),
+            failed=_failed(text("failed", _ANY)),
         )
+
+
+def _failed(text: str) -> tuple[FailedRow, ...]:
+    try:
+        rows = tuple(FailedRow(*row) for row in json.loads(text))
+    except (ValueError, TypeError, RecursionError):
+        rows = (FailedRow(-1, "", ""),)
+    sound = all(
+        type(row.row) is int and row.row >= 0 and isinstance(row.id, str) and isinstance(row.reason, str)
+        for row in rows
+    )
+    if not sound or any(a.row >= b.row for a, b in pairwise(rows)):
+        raise FileFormatError(f"metadata {METADATA_PREFIX}failed is {text[:80]!r}, not a list of rows by number")
+    return rows

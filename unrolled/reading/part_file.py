@@ -57,7 +57,7 @@ class Part:
 
 
 @contextlib.contextmanager
-def explained(path: Path) -> Iterator[None]:
+def explained(path: Path | str) -> Iterator[None]:
     """Turn what pyarrow and the operating system raise into errors that name the file."""
     try:
         yield

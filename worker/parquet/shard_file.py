@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
 from unrolled.format.columns import VectorColumn
-from unrolled.format.file_info import FileInfo, release
+from unrolled.format.file_info import FORMAT_VERSION, FileInfo
 from unrolled.format.output_spec import OutputSpec
 from unrolled.format.schema import arrow_schema
 from unrolled.ragged import Ragged, offsets_of, runs
@@ -65,7 +65,7 @@ def encode(
     for column, array in zip(columns, vectors, strict=True):
         _check_vectors(column, array, int(ends[-1]) if column.per_token else tokens.rows)
     encoded_ids = _encoded(ids)
-    writer = Writer(file, arrow_schema(spec, columns), created_by=f"unrolled version {release()}")
+    writer = Writer(file, arrow_schema(spec, columns), created_by=f"unrolled format {FORMAT_VERSION}")
     id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
     for start, stop in _row_groups(id_bytes, tokens.offsets[1:], ends[1:], spec, columns):
         padded, real = tokens.offsets[start : stop + 1], ends[start : stop + 1]
