@@ -6,16 +6,14 @@ import hashlib
 import json
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import JobError
+from unrolled.errors import JobError, RequestError
+from unrolled.job.offer import ARITHMETICS, ENGINES, Arithmetic, EngineName, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-EngineName = Literal["fused", "tensorflow"]
-Arithmetic = Literal["float32", "bfloat16"]
-ENGINES, ARITHMETICS = get_args(EngineName), get_args(Arithmetic)
 FORMAT_VERSION = 2
 #: Largest job.json that is read, in bytes; one has about two thousand, however many inputs there are.
 MOST_BYTES = 2**20
@@ -80,9 +78,9 @@ class Job:
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
-    def queue(self) -> str:
-        """Names the ledger and the queue that it goes through: workers offer one model, engine and arithmetic."""
-        return queue_of(self.fingerprint, self.engine, self.arithmetic)
+    def offer(self) -> Offer:
+        """What it asks workers for."""
+        return Offer(self.fingerprint, self.engine, self.arithmetic)
 
     def encode(self, key: str) -> bytes:
         """The content of `job.json`.
@@ -135,10 +133,13 @@ class Job:
                 found["live"] is True,
                 dict(found["options"]),
             )
+            job.offer  # noqa: B018 - checks that the engine has the arithmetic
             if found["id"] != job.id:
                 raise JobError(f"{name}: was changed since it was written; restore it, or use a new --out")
             return job, _text(found["key"], _KEY)
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RequestError) as error:
+            if isinstance(error, JobError):
+                raise
             raise JobError(f"{name}: describes no job: {error!r:.200}; restore it, or use a new --out") from error
 
     def differences(self, other: Job) -> str:
@@ -152,11 +153,6 @@ class Job:
         pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
         different = [f"{name}: {_shown(a)}; asked for is {_shown(b)}" for name, a, b in pairs if a != b]
         return f"other options ({', '.join(different)})" if different else ""
-
-
-def queue_of(fingerprint: str, engine: str, arithmetic: str) -> str:
-    """The name of the queue for a model, an engine and an arithmetic."""
-    return f"{fingerprint}:{engine}:{arithmetic}"
 
 
 def _text(value: object, allowed: re.Pattern[str]) -> str:

@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 FOLDER, PARTS = "_unrolled", ""
 LOG, ROWS, QUARANTINE, FAILED, DEAD = (f"{FOLDER}/{name}" for name in ("log", "rows", "quarantine", "failed", "dead"))
 JOB = f"{FOLDER}/job.json"
-_DEAD = re.compile(r"(.+)\.(0|[1-9][0-9]{0,8})")
+_LIFE = re.compile(r"(.+)\.(0|[1-9][0-9]{0,8})")
 
 
 class Life(NamedTuple):
-    """One life of a shard: a dead shard gets the next one when it is retried.
+    """One life of a shard; as text "000042-0123456789ab.0". A dead shard gets the next one when it is retried.
 
     Attributes:
         shard: which shard.
@@ -40,6 +40,21 @@ class Life(NamedTuple):
 
     shard: ShardId
     number: int
+
+    @classmethod
+    def parse(cls, text: str) -> Life:
+        """Read the one spelling that `str()` gives.
+
+        Raises:
+            PayloadError: the text is anything else.
+        """
+        found = _LIFE.fullmatch(text)
+        if not found:
+            raise PayloadError(f"life {text[:80]!r}: a shard id, a dot and a number are expected")
+        return cls(ShardId.parse(found[1]), int(found[2]))
+
+    def __str__(self) -> str:
+        return f"{self.shard}.{self.number}"
 
 
 def segment_name(number: int) -> str:
@@ -69,7 +84,7 @@ def failed_object(shard: ShardId) -> str:
 
 def dead_object(life: Life) -> str:
     """The name of the record of a life that was given up."""
-    return f"{DEAD}/{life.shard}.{life.number}.json"
+    return f"{DEAD}/{life}.json"
 
 
 def parts_in(names: Iterable[str]) -> Iterator[ShardId]:
@@ -90,7 +105,6 @@ def shards_in(names: Iterable[str]) -> Iterator[ShardId]:
 def lives_in(names: Iterable[str]) -> Iterator[Life]:
     """The lives of those names that are records of death; other names are left out."""
     for name in names:
-        found = _DEAD.fullmatch(name.removeprefix(f"{DEAD}/").removesuffix(".json"))
-        if found:
+        if name.endswith(".json"):
             with contextlib.suppress(PayloadError):
-                yield Life(ShardId.parse(found[1]), int(found[2]))
+                yield Life.parse(name.rpartition("/")[2].removesuffix(".json"))

@@ -1,23 +1,26 @@
 """What the producer and the workers agree on about the queue: the names in it, and the settings of its transport.
 
 A message only hints that a shard waits. Its values are `Member.encode`'s: no path and no size is in it. The truth is in
-the ledger (`unrolled.queue.ledger`) and in the job's directory (`unrolled.job.directory`).
+the job's log (`unrolled.protocol.log`), and who computes what now in the ledger (`unrolled.queue.ledger`).
 """
 
+from __future__ import annotations
+
 import re
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from unrolled.job.offer import Offer
 
 #: The name of the Celery task, given explicitly so that no module path gets into a message.
 TASK = "unrolled.shard"
 #: A prefix of keys: nothing in it has a meaning in a key or in a pattern of Redis.
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-#: Hexadecimal digits of a fingerprint that name a model's queue and keys.
-SHORT = 12
 
 
-def queue_name(fingerprint: str) -> str:
-    """The Celery queue of one model: a worker consumes only shards of the model that it serves."""
-    return f"shards.{fingerprint[:SHORT]}"
+def queue_name(offer: Offer) -> str:
+    """The Celery queue of one offer: a worker consumes only shards that it computes as their job says."""
+    return f"shards.{offer.short}"
 
 
 def transport_options(namespace: str) -> dict[str, Any]:

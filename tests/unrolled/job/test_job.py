@@ -85,5 +85,5 @@ def test_a_queue_is_of_one_model_engine_and_arithmetic():
         replace(JOB, **one)
         for one in ({"fingerprint": "cd" * 32}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"})
     ]
-    assert len({job.queue for job in (JOB, *others)}) == 4
-    assert replace(JOB, options={}).queue == JOB.queue
+    assert len({job.offer for job in (JOB, *others)}) == 4
+    assert replace(JOB, options={}).offer == JOB.offer

@@ -1,0 +1,63 @@
+"""What a job asks for and a worker offers: one model, computed by one family of engines in one arithmetic."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Literal, Self, get_args
+
+from unrolled.errors import RequestError
+
+EngineName = Literal["fused", "tensorflow"]
+Arithmetic = Literal["float32", "bfloat16"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
+ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
+#: Hexadecimal digits of a fingerprint that name a model's queue and keys.
+SHORT = 12
+_TEXT = re.compile(rf"([0-9a-f]{{64}}):({'|'.join(ENGINES)}):({'|'.join(ARITHMETICS)})")
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class Offer:
+    """A queue is of one offer, so a worker never meets a shard that it would compute otherwise than the job says.
+
+    Attributes:
+        fingerprint: of the model; 64 hexadecimal digits.
+        engine: the family of engines: another one rounds differently.
+        arithmetic: how it is computed.
+
+    Raises:
+        RequestError: an arithmetic that the engine doesn't have.
+    """
+
+    fingerprint: str
+    engine: EngineName
+    arithmetic: Arithmetic
+
+    def __post_init__(self) -> None:
+        if self.engine == "tensorflow" and self.arithmetic != "float32":
+            raise RequestError(
+                f"arithmetic {self.arithmetic} with engine tensorflow; that engine has float32, fused has "
+                f"{' and '.join(ARITHMETICS)}: choose another engine or arithmetic"
+            )
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read the text that `str()` gives; None for any other."""
+        found = _TEXT.fullmatch(text)
+        try:
+            return cls(found[1], found[2], found[3]) if found else None  # type: ignore[arg-type]  # the pattern's own
+        except RequestError:
+            return None
+
+    def __str__(self) -> str:
+        return f"{self.fingerprint}:{self.engine}:{self.arithmetic}"
+
+    @property
+    def short(self) -> str:
+        """Names its keys and its queue in Redis: "0123456789ab-fused-float32"."""
+        return f"{self.fingerprint[:SHORT]}-{self.engine}-{self.arithmetic}"
+
+    def describe(self) -> str:
+        """The offer, for people."""
+        return f"model {self.fingerprint[:SHORT]}… in {self.arithmetic} by {self.engine}"
