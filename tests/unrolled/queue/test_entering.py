@@ -5,6 +5,7 @@ import threading
 import numpy as np
 import pytest
 import redis
+from unrolled.queue.entering import enter, enter_waiting
 
 from producer.enqueue.shard import make_shard, spool
 from producer.rows import Row
@@ -13,7 +14,6 @@ from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import NAME, ManifestWriter
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.entering import enter, enter_waiting
 from unrolled.queue.ledger import Counts, Ledger
 from unrolled.queue.member import Member
 

@@ -18,14 +18,16 @@ from hypothesis.stateful import (
 )
 
 from producer.local.broker import EmbeddedBroker
+from unrolled.job.names import Life
+from unrolled.job.offer import Offer
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Counts, Lease, Ledger
+from unrolled.queue.ledger import MARKS, RENEWAL_SECONDS, SILENCE_SECONDS, SWEEP_PAUSE_SECONDS, Counts, Lease, Ledger
 from unrolled.queue.member import Member
 
-MODEL, OTHER_MODEL = "ab" * 32, "cd" * 32
+OFFER, OTHER_OFFER = Offer("ab" * 32, "fused", "float32"), Offer("ab" * 32, "fused", "bfloat16")
 JOB, OTHER_JOB = "0" * 16, "f" * 16
-SHARDS = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(4)]
+SHARDS = [Member(JOB, Life(ShardId(index, "0123456789ab"), 0)) for index in range(4)]
 A, B, C, _ = SHARDS
 LEASE = 30.0
 
@@ -40,7 +42,7 @@ def client():
 
 @pytest.fixture
 def ledger(client):
-    return Ledger(client, f"n{uuid.uuid4().hex[:8]}", MODEL, LEASE)
+    return Ledger(client, f"n{uuid.uuid4().hex[:8]}", OFFER, LEASE)
 
 
 def keys_of(ledger):
@@ -59,15 +61,23 @@ def let_pass(ledger, seconds, *, swept=True):
     """
     for name in ("ledger", "leases"):
         for member, score in ledger.client.zrange(getattr(ledger.keys, name), 0, -1, withscores=True):
+            if score < MARKS:
+                continue
             ledger.client.zadd(getattr(ledger.keys, name), {member: score - seconds})
-    for name in ("watermark",) if swept else ("watermark", "swept"):
+    for name, passed in (("watermark", seconds), ("swept", SWEEP_PAUSE_SECONDS if swept else seconds)):
         if (value := ledger.client.get(getattr(ledger.keys, name))) is not None:
-            ledger.client.set(getattr(ledger.keys, name), float(value) - seconds)
+            ledger.client.set(getattr(ledger.keys, name), float(value) - passed)
+
+
+def tell(ledger, *members, tokens=10, place="/out"):
+    """Tell it one more segment of the first member's job, which starts these lives; those that are new to it."""
+    job_key = members[0].job_key
+    mark = ledger.told(job_key)
+    return ledger.enter(job_key, place, mark, [(member, tokens) for member in members], (mark or 0) + 1)
 
 
 def enter(ledger, *members, tokens=10):
-    for member in members:
-        assert ledger.enter(member, tokens, "/out")
+    assert tell(ledger, *members, tokens=tokens) == list(members)
 
 
 def push(ledger, *members):
@@ -77,10 +87,66 @@ def push(ledger, *members):
 
 def test_enter_once(ledger):
     """A shard that is entered again stays as it was, with its tokens counted once."""
-    assert ledger.enter(A, 10, "/out")
-    assert not ledger.enter(A, 99, "/elsewhere")
-    assert ledger.counts() == Counts(shards=1, running=0, tokens=10)
-    assert ledger.job_directory(JOB) == "/out"
+    assert tell(ledger, A) == [A]
+    assert tell(ledger, A, B, tokens=99) == [B]
+    assert ledger.counts() == Counts(shards=2, running=0, tokens=109)
+    assert ledger.place_of(JOB) == "/out"
+    assert (ledger.jobs(), ledger.left([JOB, OTHER_JOB])) == ([JOB], [2, 0])
+
+
+def test_two_tell_at_once(ledger):
+    """A segment is told by whoever expects the mark where it is; the other learns that it isn't there any more."""
+    assert ledger.told(JOB) is None
+    assert ledger.enter(JOB, "/out", None, [(A, 1)], 1) == [A]
+    for expected in (None, 0, 2, -1):
+        assert ledger.enter(JOB, "/out", expected, [(B, 1)], 2) is None
+    assert (ledger.told(JOB), ledger.counts().shards) == (1, 1)
+    assert ledger.enter(JOB, "/out", 1, [], 2) == []
+    assert ledger.told(JOB) == 2
+
+
+def test_telling_all_takes_turns(ledger):
+    """Who tells a lost ledger everything leaves a mark below zero, by which the next chunk sees a rival."""
+    mine, theirs = -(2**50) - 1, -5
+    assert ledger.enter(JOB, "/out", None, [(A, 1)], mine) == [A]
+    assert ledger.told(JOB) == mine
+    assert ledger.enter(JOB, "/out", mine, [], theirs) == []
+    assert ledger.enter(JOB, "/out", mine, [(B, 1)], 7) is None
+    assert ledger.enter(JOB, "/out", theirs, [(B, 1)], 7) == [B]
+    assert ledger.told(JOB) == 7
+
+
+def test_a_lost_key_takes_the_mark(ledger):
+    """The mark and the shards are in one key: whoever evicts the one evicts the other."""
+    enter(ledger, A)
+    ledger.client.delete(ledger.keys.ledger)
+    assert ledger.told(JOB) is None
+    enter(ledger, A)
+    assert ledger.claim(A, "one") == Lease("taken")
+
+
+def test_marks_are_no_shards(ledger):
+    """No sweep sends a mark, however old it looks, and no count counts it."""
+    enter(ledger, A)
+    ledger.claim(A, "one")
+    ledger.remove(A)
+    let_pass(ledger, LEASE + 1)
+    assert ledger.sweep() == []
+    assert ledger.counts() == Counts(0, 0, 0)
+    assert ledger.members(JOB) == (set(), set())
+    assert ledger.told(JOB) == 1
+
+
+def test_one_sweeper(ledger):
+    """A sweep looks at all that runs, so the next one waits a moment, whoever it is by."""
+    enter(ledger, A)
+    ledger.claim(A, "one")
+    assert ledger.sweep() == []
+    for member, score in ledger.client.zrange(ledger.keys.leases, 0, -1, withscores=True):
+        ledger.client.zadd(ledger.keys.leases, {member: score - LEASE - 1})
+    assert ledger.sweep() == []
+    let_pass(ledger, 0)
+    assert ledger.sweep() == [A]
 
 
 def test_claim(ledger):
@@ -129,14 +195,12 @@ def test_remove_leaves_no_trace(ledger):
     ledger.sweep()
     ledger.claim(A, "two")
     ledger.start_alone(A)
-    ledger.mark_entered(JOB, ledger.server_run())
     assert ledger.remove(A)
     assert ledger.remove(B)
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
     ledger.forget(JOB)
-    model = MODEL[:12]
-    assert set(keys_of(ledger)) == {f"{model}:tokens", f"{model}:watermark", f"{model}:swept", "models"}
+    assert set(keys_of(ledger)) == {f"{OFFER.short}:{name}" for name in ("tokens", "watermark", "swept")} | {"offers"}
 
 
 def test_late_traces(ledger):
@@ -278,8 +342,11 @@ def test_lost_message(ledger):
     let_pass(ledger, 1000)
     assert ledger.sweep() == []
     ledger.claim(B, "one")
+    let_pass(ledger, 0)
     assert ledger.sweep() == [A]
+    let_pass(ledger, 0)
     assert ledger.sweep() == []
+    let_pass(ledger, 0)
     ledger.client.delete(ledger.keys.queue)
     ledger.renew([B], "one")
     assert ledger.sweep() == [C]
@@ -324,9 +391,8 @@ def test_old_message_of_a_shard_sent_again(ledger):
 
 def test_two_sweepers(ledger):
     """However many sweep at once, each shard is sent again by one of them."""
-    members = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(500)]
-    for member in members:
-        ledger.enter(member, 1, "/out")
+    members = [Member(JOB, Life(ShardId(index, "0123456789ab"), 0)) for index in range(500)]
+    enter(ledger, *members)
     for member in members[::2]:
         ledger.claim(member, "dead")
     let_pass(ledger, LEASE + 1)
@@ -349,7 +415,7 @@ def test_sweep_after_silence(ledger):
     assert ledger.sweep() == []
     ledger.renew([A], "alive")
     assert ledger.sweep() == []
-    let_pass(ledger, RENEWAL_SECONDS, swept=False)
+    let_pass(ledger, RENEWAL_SECONDS + SWEEP_PAUSE_SECONDS, swept=False)
     assert ledger.sweep() == [B]
 
 
@@ -366,7 +432,7 @@ def test_clock_set_back(ledger):
     let_pass(ledger, LEASE + 1, swept=False)
     ledger.renew([B], "alive")
     assert ledger.sweep() == [], "a silence, and time to renew"
-    let_pass(ledger, RENEWAL_SECONDS, swept=False)
+    let_pass(ledger, RENEWAL_SECONDS + SWEEP_PAUSE_SECONDS, swept=False)
     assert ledger.sweep() == [A]
     enter(ledger, SHARDS[3])
     push(ledger, SHARDS[3])
@@ -387,7 +453,7 @@ def test_hostile_members(ledger, member):
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.counts() == Counts(1, 0, 10)
-    assert ledger.members(JOB) == ({A.shard}, set())
+    assert ledger.members(JOB) == ({A.life}, set())
 
 
 @pytest.mark.parametrize(
@@ -398,11 +464,11 @@ def test_hostile_members(ledger, member):
         b"[]",
         b"null",
         b'"until"',
-        b'{"until": 1e999, "model": "m"}',
-        b'{"until": NaN, "model": "m"}',
-        b'{"until": "soon", "model": "m"}',
-        b'{"until": 1e300, "model": "m"}',
-        b'{"until": 99999999999, "model": 3}',
+        b'{"until": 1e999, "offer": "m"}',
+        b'{"until": NaN, "offer": "m"}',
+        b'{"until": "soon", "offer": "m"}',
+        b'{"until": 1e300, "offer": "m"}',
+        b'{"until": 99999999999, "offer": 3}',
         b"[" * 100_000,
         b"9" * 5000,
     ],
@@ -421,7 +487,7 @@ def test_heartbeats(ledger):
     ledger.beat("one", {"engine": "fused"})
     ledger.beat("two", {})
     facts = ledger.workers()["one"]
-    assert (facts["engine"], facts["model"]) == ("fused", MODEL)
+    assert (facts["engine"], facts["offer"]) == ("fused", str(OFFER))
     ledger.leave("two")
     assert set(ledger.workers()) == {"one"}
     old = json.dumps({**facts, "until": facts["until"] - 3 * LEASE})
@@ -429,56 +495,40 @@ def test_heartbeats(ledger):
     assert ledger.workers() == {}
 
 
-@pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b'{"directory": 3}', b"{}", b"[" * 100_000])
+@pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b'{"place": 3}', b"{}", b"[" * 100_000])
 def test_hostile_registration(ledger, raw):
     """A registration that is none reads as none."""
     ledger.client.hset(ledger.keys.jobs, JOB, raw)
-    assert ledger.job_directory(JOB) is None
+    assert ledger.place_of(JOB) is None
 
 
-def test_models_and_namespaces_apart(client, ledger):
-    """Two models, and two namespaces, share a server and never meet; one is told that another waits."""
-    other_model = Ledger(client, ledger._namespace, OTHER_MODEL, LEASE)
-    other_space = Ledger(client, f"{ledger._namespace}-2", MODEL, LEASE)
+def test_offers_and_namespaces_apart(client, ledger):
+    """Two offers, and two namespaces, share a server and never meet; one is told that another waits."""
+    other_offer = Ledger(client, ledger._namespace, OTHER_OFFER, LEASE)
+    other_space = Ledger(client, f"{ledger._namespace}-2", OFFER, LEASE)
     enter(ledger, A)
-    for other in (other_model, other_space):
+    for other in (other_offer, other_space):
         assert other.claim(A, "one") == Lease("gone")
         assert other.counts() == Counts(0, 0, 0)
         assert not other.remove(A)
         assert other.members(JOB) == (set(), set())
-    enter(other_model, A, tokens=7)
+    enter(other_offer, A, tokens=7)
     enter(other_space, A, tokens=8)
-    assert [each.counts().tokens for each in (ledger, other_model, other_space)] == [10, 7, 8]
-    assert ledger.other_models() == {OTHER_MODEL}
-    assert other_space.other_models() == set()
-    client.sadd(ledger.keys.models, b"\xff\xff")
-    assert ledger.other_models() == {OTHER_MODEL}
+    assert [each.counts().tokens for each in (ledger, other_offer, other_space)] == [10, 7, 8]
+    assert ledger.other_offers() == {OTHER_OFFER}
+    assert other_space.other_offers() == set()
+    client.sadd(ledger.keys.offers, b"\xff\xff")
+    assert ledger.other_offers() == {OTHER_OFFER}
 
 
 def test_members_of_a_job(ledger):
     """A job's shards are told apart from another job's."""
     enter(ledger, A, B)
-    other = Member(OTHER_JOB, A.shard)
-    ledger.enter(other, 1, "/other")
+    other = Member(OTHER_JOB, A.life)
+    enter(ledger, other)
     ledger.claim(A, "one")
     ledger.claim(other, "one")
-    assert ledger.members(JOB) == ({A.shard, B.shard}, {A.shard})
-
-
-def test_known_jobs(ledger):
-    """A job is known once it is registered and all that waits of it was entered in this run of the server."""
-    assert not ledger.knows(JOB)
-    ledger.mark_entered(JOB, ledger.server_run())
-    assert not ledger.knows(JOB), "not registered: a server that was emptied meanwhile isn't trusted"
-    enter(ledger, A)
-    assert not ledger.knows(JOB)
-    ledger.mark_entered(JOB, "an earlier run")
-    assert not ledger.knows(JOB)
-    ledger.mark_entered(JOB, ledger.server_run())
-    assert ledger.knows(JOB)
-    ledger.forget(JOB)
-    assert not ledger.knows(JOB)
-    assert ledger.job_directory(JOB) is None
+    assert ledger.members(JOB) == ({A.life, B.life}, {A.life})
 
 
 @pytest.fixture
@@ -495,7 +545,7 @@ def test_cancelling_in_full_memory(ledger, full_memory):
     full_memory()
     assert ledger.cancel(JOB) == 2
     assert ledger.counts() == Counts(0, 0, 0)
-    assert ledger.job_directory(JOB) is None
+    assert ledger.place_of(JOB) is None
 
 
 @pytest.mark.parametrize("size", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])
@@ -516,7 +566,7 @@ def test_full_memory(ledger, full_memory):
     ledger.claim(A, "one")
     full_memory()
     with pytest.raises(redis.OutOfMemoryError):
-        ledger.enter(C, 1, "/out")
+        tell(ledger, C)
     assert ledger.remove(A)
     assert ledger.counts() == Counts(1, 0, 10)
 
@@ -547,7 +597,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self):
         super().__init__()
-        self.ledger = Ledger(self.client, f"m{uuid.uuid4().hex[:8]}", MODEL, LEASE)
+        self.ledger = Ledger(self.client, f"m{uuid.uuid4().hex[:8]}", OFFER, LEASE)
         self.model: dict[Member, Shard] = {}
         self.now = 0
         self.watermark = -1
@@ -564,7 +614,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule(member=shards)
     def enter(self, member):
-        assert self.ledger.enter(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
+        assert tell(self.ledger, member, tokens=SHARDS.index(member) + 1) == ([] if member in self.model else [member])
         if member not in self.model:
             self.model[member] = Shard(self.now)
             self.send(member)
@@ -572,7 +622,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(member=shards)
     def enter_without_message(self, member):
         """The producer dies between the two."""
-        assert self.ledger.enter(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
+        assert tell(self.ledger, member, tokens=SHARDS.index(member) + 1) == ([] if member in self.model else [member])
         self.model.setdefault(member, Shard(self.now))
 
     @precondition(lambda self: self.queue)
