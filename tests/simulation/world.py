@@ -407,7 +407,7 @@ class World:
     def is_complete(self, objects: dict[str, bytes]) -> bool:
         log, places = self.account(objects)
         settled = all(place not in ("waiting", "stray") for where in places.values() for place in where)
-        return log.ended and not log.stopped and settled and (self.live or len(places) == len(self.positions))
+        return log.ended and settled and (self.live or len(places) == len(self.positions))
 
     def is_perfect(self) -> bool:
         objects = self.store.contents()

@@ -64,9 +64,12 @@ def let_pass(ledger, seconds, *, swept=True):
             if score < MARKS:
                 continue
             ledger.client.zadd(getattr(ledger.keys, name), {member: score - seconds})
-    for name, passed in (("watermark", seconds), ("swept", SWEEP_PAUSE_SECONDS if swept else seconds)):
+    for name in ("watermark", "swept"):
         if (value := ledger.client.get(getattr(ledger.keys, name))) is not None:
-            ledger.client.set(getattr(ledger.keys, name), float(value) - passed)
+            ledger.client.set(getattr(ledger.keys, name), float(value) - seconds)
+    if swept and ledger.client.exists(ledger.keys.swept):
+        now, _ = ledger.client.time()
+        ledger.client.set(ledger.keys.swept, now - SWEEP_PAUSE_SECONDS)
 
 
 def tell(ledger, *members, tokens=10, place="/out"):
@@ -698,6 +701,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @rule()
     def sweep(self):
+        let_pass(self.ledger, 0)
         again = set(self.ledger.sweep())
         expired = {m for m, s in self.model.items() if s.holder and s.taken < self.now}
         lost = {
