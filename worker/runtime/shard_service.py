@@ -15,11 +15,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
+from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError, reason_of
 from unrolled.format.output_spec import OutputSpec, vector_bytes
 from unrolled.format.schema import Columns
 from unrolled.queue.messages import parse_member
-from worker.errors import AwayError, GivenBackError, reason_of
+from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.job_registry import Jobs
 from worker.shards.shard_store import claimed
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from unrolled.format.output_spec import Layered, OutputColumn
     from unrolled.job.directory import JobDirectory
+    from unrolled.patience import Patience
     from unrolled.queue.ledger import Claim, Ledger
-    from worker.patience import Patience
     from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
     from worker.settings import Settings
@@ -158,7 +158,7 @@ class ShardService:
                 if claim.died:
                     start = self._start_alone(member)
                 self._patience.a_few_times(
-                    f"compute {member}", lambda: self._compute_and_publish(directory, shard, spec, columns)
+                    f"compute {member}", lambda: self._compute_and_publish(directory, shard, spec, columns), PASSING
                 )
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:

@@ -18,6 +18,7 @@ from unrolled.errors import JobError, TransientError
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter, read_manifest
+from unrolled.patience import Patience
 from unrolled.queue.ledger import Counts
 from unrolled.queue.messages import member_of, queue_name
 
@@ -43,7 +44,7 @@ def server():
 
 @pytest.fixture
 def queue(server):
-    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL)) as found:
+    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL, Patience(print))) as found:
         yield found
 
 
@@ -64,7 +65,9 @@ def expected(shards=SHARDS):
 
 def enqueue(directory, queue, cuts_=None, *, live=False, each=lambda _: None):
     with directory.lock():
-        return Enqueuer(directory, queue, live=live, each=each).run(stream() if cuts_ is None else cuts_)
+        return Enqueuer(directory, queue, Patience(print), live=live, each=each).run(
+            stream() if cuts_ is None else cuts_
+        )
 
 
 def waiting_list(queue):
@@ -336,7 +339,7 @@ def test_broker_killed_midway(broker, directory, keep_data):
             broker.kill()
             threading.Timer(0.2, lambda: broker.restart(keep_data=keep_data)).start()
 
-    with closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
         assert enqueue(directory, queue, each=each).sent == SHARDS
         assert_complete(directory, queue)
 

@@ -13,6 +13,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.jobs.verify import verify_job
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError
+from unrolled.patience import Patience
 from unrolled.queue.entering import enter_waiting
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import member_of
@@ -27,7 +28,7 @@ class CrashError(Exception):
 
 @pytest.fixture
 def queue(broker):
-    made = ShardQueue(broker.url, NAMESPACE, FINGERPRINT)
+    made = ShardQueue(broker.url, NAMESPACE, FINGERPRINT, Patience(print))
     yield made
     made.close()
 

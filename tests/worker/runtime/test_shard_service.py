@@ -28,10 +28,10 @@ from unrolled.errors import BrokenWorkerError
 from unrolled.format.output_spec import column_name
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
+from unrolled.patience import ATTEMPTS
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import member_of
 from unrolled.reading.dataset import open_dataset
-from worker.patience import ATTEMPTS
 from worker.pool.buffers import Buffers
 
 FOREIGN = "f" * 64
