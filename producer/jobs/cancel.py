@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import RequestError
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import as_text
-from unrolled.queue.messages import JOB_KEY
+from unrolled.queue.member import JOB_KEY
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:

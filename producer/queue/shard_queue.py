@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.shard_id import ShardId
     from unrolled.patience import Patience
+    from unrolled.queue.member import Member
 
 T = TypeVar("T")
 
@@ -74,15 +76,15 @@ class ShardQueue:
             },
         )
 
-    def send(self, job_key: str, shard: str) -> None:
+    def send(self, member: Member) -> None:
         """Send one shard's message, once.
 
         Raises:
             Exception: one of `unrolled.queue.broker.AWAY`.
         """
-        self._celery.send_task(TASK, [job_key, shard])
+        self._celery.send_task(TASK, member.encode())
 
-    def put(self, directory: JobDirectory, shard: str, tokens: int) -> bool:
+    def put(self, directory: JobDirectory, shard: ShardId, tokens: int) -> bool:
         """Enter a spooled shard and send its message. Blocks without limit while the queue is full.
 
         Args:

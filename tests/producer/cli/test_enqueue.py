@@ -187,7 +187,7 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
     assert queued(broker, models) == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="machine: root may write anywhere")
 def test_a_directory_without_permission(place, broker, models):
     """What the operating system says, and what to do."""
     write_rows(place / "rows.jsonl", {"a": [1]})

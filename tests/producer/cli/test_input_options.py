@@ -43,8 +43,8 @@ def test_every_option_arrives():
     submission, left = parsed(
         "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--id-field", "c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
-        "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max", "--precision", "float16",
-        "--max-queued-tokens", "11",
+        "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max",
+        "--precision", "float16", "--max-queued-tokens", "11",
     )  # fmt: skip
     source = SourceOptions("csv", "tokens", "a", "b", "c", 7, follow=True)
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}

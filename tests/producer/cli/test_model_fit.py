@@ -194,7 +194,7 @@ def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
     import tensorflow as tf  # noqa: PLC0415 - the other tests of this file do without
 
     if tf.config.list_physical_devices("GPU"):
-        pytest.skip("there is a GPU")
+        pytest.skip("machine: there is a GPU")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "gpu", *OPTIONS, "--device", "gpu", cwd=place)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: a GPU is asked for and TensorFlow sees none")

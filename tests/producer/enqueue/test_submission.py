@@ -83,8 +83,8 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
     same = replace(submission, flush_seconds=60, source=SourceOptions(batch_rows=7, tick_seconds=1))
     assert prepare(same).directory.job == job
     for changes in (
-        {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"}, {"pooling": ("max",)},
-        {"precision": "float16"},
+        {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"},
+        {"pooling": ("max",)}, {"precision": "float16"},
     ):  # fmt: skip
         with pytest.raises(JobError, match="other options"):
             prepare(replace(submission, **changes))

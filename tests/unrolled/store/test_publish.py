@@ -155,7 +155,7 @@ def in_page_cache(path):
             return False
 
 
-@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in its page cache")
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="machine: only Linux tells what it has in its page cache")
 def test_a_large_file_leaves_the_page_cache(tmp_path):
     """With cached=False its content is on the disk alone, and whole; else it stays where a reader finds it soon."""
     content = os.urandom(4 << 20)
@@ -166,10 +166,10 @@ def test_a_large_file_leaves_the_page_cache(tmp_path):
     try:
         found = {cached: in_page_cache(path) for cached, path in paths.items()}
     except OSError as error:
-        pytest.skip(f"this file system can't tell: {error}")
+        pytest.skip(f"machine: this file system can't tell: {error}")
     with paths[True].open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if in_page_cache(paths[True]):
-        pytest.skip("this file system has no other place than the page cache")
+        pytest.skip("machine: this file system has no other place than the page cache")
     assert found == {True: True, False: False}
     assert all(path.read_bytes() == content for path in paths.values())

