@@ -56,7 +56,6 @@ class ShardQueue:
         max_queued_tokens: int | None = None,
     ) -> None:
         self.broker = Broker(broker)
-        self.client = self.broker.client
         self.ledger = self.broker.ledger(namespace, fingerprint)
         self._patience = patience
         self._max_queued_tokens = max_queued_tokens

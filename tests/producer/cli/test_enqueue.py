@@ -60,7 +60,7 @@ def queued(broker, models, model="text"):
     """Shards in the ledger, and messages."""
     queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint, Patience(print))
     count = queue.ledger.counts().shards
-    assert queue.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
+    assert queue.ledger.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
     queue.close()
     return count
 

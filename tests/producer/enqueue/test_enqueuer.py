@@ -77,7 +77,7 @@ def waiting_list(queue):
 
 
 def messages(queue):
-    return queue.client.llen(waiting_list(queue))
+    return queue.ledger.client.llen(waiting_list(queue))
 
 
 def publish(directory, queue, shard):
@@ -211,9 +211,9 @@ def test_crash_anywhere(directory, queue, monkeypatch, step, index):
         assert messages(queue) == SHARDS
         return
     assert messages(queue) == SHARDS - index - 1
-    for member, _ in queue.client.zscan_iter(queue.ledger._keys[0]):
-        queue.client.zadd(queue.ledger._keys[0], {member: 1})
-    queue.client.delete(waiting_list(queue))
+    for member, _ in queue.ledger.client.zscan_iter(queue.ledger._keys[0]):
+        queue.ledger.client.zadd(queue.ledger._keys[0], {member: 1})
+    queue.ledger.client.delete(waiting_list(queue))
     assert len(queue.ledger.sweep()) == SHARDS, "what has no message is found by the workers"
 
 
@@ -294,7 +294,7 @@ def test_live_after_a_crash(directory, queue, monkeypatch, keep):
         with pytest.raises(CrashError):
             enqueue(directory, queue, stream(2), live=True)
     if not keep:
-        queue.client.flushdb()
+        queue.ledger.client.flushdb()
     seen = []
 
     def later():

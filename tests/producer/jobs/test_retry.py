@@ -74,7 +74,7 @@ def test_computed_anew(job, broker, queue):
     assert bring_back(job, broker) == Retried(recomputed=2)
     assert (job.published(), job.waiting()) == ({third}, {first, second})
     assert queue.ledger.members(job.key)[0] == {first, second}
-    assert queue.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
+    assert queue.ledger.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
     work(job, queue)
     assert_whole(job)
     assert bring_back(job, broker) == Retried()

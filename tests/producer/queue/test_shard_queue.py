@@ -96,7 +96,7 @@ def test_put(broker, queue, directory):
     assert queue.ledger.counts() == Counts(1, 0, TOKENS)
     assert queue.ledger.job_directory(directory.key) == str(directory.path)
     assert queue.ledger.knows(directory.key)
-    assert queue.client.llen(f"unrolled:{queue_name(MODEL)}") == 1
+    assert queue.ledger.client.llen(f"unrolled:{queue_name(MODEL)}") == 1
     assert received(broker.url) == [(TASK, [directory.key, str(shard)])]
 
 
@@ -113,7 +113,7 @@ def test_every_key_has_the_prefix(broker, directory):
         with Connection(broker.url, transport_options=options) as connection:
             bound = Queue(queue_name(MODEL))(connection.default_channel)
             message = bound.get(accept=["json"])
-            seen |= set(queue.client.keys("*"))
+            seen |= set(queue.ledger.client.keys("*"))
             message.ack()
     assert b"mine:unacked" in seen
     assert {name for name in seen if not name.startswith(b"mine:")} == set()
@@ -125,7 +125,7 @@ def test_every_key_of_a_worker_has_the_prefix(broker_url, tmp_path):
         worker = site.worker(site.with_plan(gate=str(site.gate))).wait_ready()
         directory = site.enqueue(make_rows(4))
         eventually(lambda: site.ledger.counts().running)
-        client, prefix = site.queue.client, site.ledger._namespace.encode() + b":"
+        client, prefix = site.ledger.client, site.ledger._namespace.encode() + b":"
         names = set(client.keys("*")) | set(client.pubsub_channels("*"))
         site.gate.touch()
         site.wait_done(directory)
@@ -216,7 +216,7 @@ def test_lost_between_two_puts(broker, queue, directory, monkeypatch, seconds):
     """A server that was emptied between two shards gets the earlier ones back, with the next or at the end."""
     monkeypatch.setattr("producer.queue.shard_queue.LOOK_PAUSE", seconds)
     shards = put_new(queue, directory, 0, 2)
-    queue.client.flushall()
+    queue.ledger.client.flushall()
     shards += put_new(queue, directory, 2, 1)
     if seconds:
         assert queue.ledger.members(directory.key)[0] == {shards[2]}
@@ -228,18 +228,18 @@ def test_lost_between_two_puts(broker, queue, directory, monkeypatch, seconds):
 def test_memory_stays_flat(broker, tmp_path):
     """However long the job, the server holds the shards that wait and nothing of those that are done."""
     with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print), max_queued_tokens=20 * TOKENS)) as queue:
-        queue.client.config_set("appendfsync", "no")
+        queue.ledger.client.config_set("appendfsync", "no")
         directory = create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
         (directory.path / "_manifest.jsonl").write_text("")
         shards = [ShardId(index, "0123456789ab") for index in range(600)]
         used = []
         producer = beside(lambda: [queue.put(directory, shard, TOKENS) for shard in shards])
         while producer.is_alive() or queue.ledger.counts().shards:
-            queue.client.brpop(f"unrolled:{queue_name(MODEL)}", 1)
+            queue.ledger.client.brpop(f"unrolled:{queue_name(MODEL)}", 1)
             for shard in queue.ledger.members(directory.key)[0]:
                 queue.ledger.claim(Member(directory.key, shard), "one")
                 queue.ledger.remove(Member(directory.key, shard))
-                used.append(queue.client.info("memory")["used_memory_dataset"])
+                used.append(queue.ledger.client.info("memory")["used_memory_dataset"])
         producer.join()
     assert len(used) == len(shards)
     assert max(used[-100:]) < max(used[:100]) + 50_000
