@@ -235,8 +235,8 @@ def test_memory_stays_flat(broker, tmp_path):
         used = []
         producer = beside(lambda: [queue.put(directory, shard, TOKENS) for shard in shards])
         while producer.is_alive() or queue.ledger.counts().shards:
-            queue.ledger.client.brpop(f"unrolled:{queue_name(MODEL)}", 1)
             for shard in queue.ledger.members(directory.key)[0]:
+                queue.ledger.client.brpop(f"unrolled:{queue_name(MODEL)}", 10)
                 queue.ledger.claim(Member(directory.key, shard), "one")
                 queue.ledger.remove(Member(directory.key, shard))
                 used.append(queue.ledger.client.info("memory")["used_memory_dataset"])
