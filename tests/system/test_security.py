@@ -28,6 +28,7 @@ from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import RequestError
 from unrolled.job.directory import open_job
+from unrolled.patience import Patience
 from unrolled.queue.broker_url import celery_url, check_broker_url, client_url
 from unrolled.queue.member import Member
 from unrolled.queue.messages import SHORT, transport_options
@@ -104,7 +105,7 @@ class Product:
         self.site = Site(root, self.producer)
         if namespace != NAMESPACE:
             self.site.queue.close()
-            self.site.queue = ShardQueue(self.producer, namespace, self.site.model.fingerprint)
+            self.site.queue = ShardQueue(self.producer, namespace, self.site.model.fingerprint, Patience(print))
 
     def start_worker(self, **plan):
         site = self.site
@@ -212,7 +213,9 @@ def test_a_whole_job(tmp_path, guarded):
         assert status == 0, text
         directory = open_job(tmp_path / "out")
         dead = min(directory.waiting())
-        with contextlib.closing(ShardQueue(product.worker, NAMESPACE, directory.job.fingerprint)) as queue:
+        with contextlib.closing(
+            ShardQueue(product.worker, NAMESPACE, directory.job.fingerprint, Patience(print))
+        ) as queue:
             queue.ledger.remove(Member(directory.key, dead))
         bury(directory, dead)
         product.start_worker()

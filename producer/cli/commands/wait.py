@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -79,7 +80,7 @@ def wait(
             broker,
             namespace,
             bar,
-            until=None if timeout_seconds is None else time.monotonic() + timeout_seconds,
+            until=time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds),
             every_seconds=every_seconds,
         )
     click.echo(as_line(found) if as_json else summary(found))

@@ -20,6 +20,7 @@ from producer.tokenization.word_level import fit
 from unrolled.job.directory import open_job
 from unrolled.job.manifest import read_manifest
 from unrolled.model.directory import open_model
+from unrolled.patience import Patience
 from unrolled.queue.messages import queue_name
 
 NAMESPACE = "test"
@@ -57,9 +58,9 @@ def enqueue(broker, *inputs, out="out", model="model", stdin=None):
 
 def queued(broker, models, model="text"):
     """Shards in the ledger, and messages."""
-    queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint)
+    queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint, Patience(print))
     count = queue.ledger.counts().shards
-    assert queue.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
+    assert queue.ledger.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
     queue.close()
     return count
 
