@@ -7,7 +7,7 @@ The truth is in the ledger (`unrolled.queue.ledger`) and in the job's directory 
 import re
 from typing import Any
 
-from unrolled.errors import PayloadError
+from unrolled.errors import PayloadError, RequestError
 from unrolled.job.shard_id import ShardId
 
 #: The Celery task's name; explicit, so that no module path ever reaches the wire.
@@ -16,6 +16,17 @@ JOB_KEY = re.compile(r"[0-9a-f]{16}")
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 #: Hex digits of a fingerprint that name a model's queue and keys.
 SHORT = 12
+
+
+def check_namespace(text: str) -> str:
+    """The text, if it can be the prefix of every key.
+
+    Raises:
+        RequestError: it can't.
+    """
+    if not NAMESPACE.fullmatch(text):
+        raise RequestError(f"namespace '{text:.80}'; allowed: up to 32 lower-case letters, digits, - and _")
+    return text
 
 
 def queue_name(fingerprint: str) -> str:
