@@ -2,6 +2,7 @@
 
 UnrolledError
 ├── RequestError      this request is bad: record it, never try it again
+│   ├── OptionError       an option's value isn't allowed, or two options contradict each other
 │   ├── RowError          one row can't be used; it goes to quarantine
 │   ├── PayloadError      a shard's payload is not what its header claims
 │   ├── ModelError        a model directory can't be used
@@ -23,6 +24,10 @@ class UnrolledError(Exception):
 
 class RequestError(UnrolledError):
     """This request is bad: it is recorded and never tried again."""
+
+
+class OptionError(RequestError):
+    """An option's value isn't allowed, or two options contradict each other; nothing has been started."""
 
 
 class RowError(RequestError):

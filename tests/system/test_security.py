@@ -452,7 +452,7 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
         time.sleep(0.02)
     status, text = command.finish()
     assert status == 0, text
-    assert any("-m worker" in line for line in lines)
+    assert any("-m producer worker" in line for line in lines)
     check_silent(PASSWORDS["WORKER"], text + "\n".join(lines))
     assert holders_of(PASSWORDS["WORKER"], tmp_path) == []
     log = (tmp_path / "out" / "_logs" / "worker-0.log").read_text()

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from celery import Celery
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option
 from producer.doctor.broker import SOCKET_SECONDS, check_broker
 from producer.doctor.check import Check
@@ -71,7 +72,7 @@ def doctor(
     failed = any(check.outcome == "fail" for check in checks)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
-    context.exit(1 if failed else 0)
+    context.exit(ExitStatus.FAILED if failed else ExitStatus.DONE)
 
 
 def line(check: Check) -> str:

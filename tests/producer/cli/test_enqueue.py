@@ -65,9 +65,9 @@ def queued(broker, models, model="text"):
     return count
 
 
-def refused(result, said):
-    """Exit status 1 and this one line."""
-    assert result.exit_code == 1
+def refused(result, said, status=1):
+    """An exit status and this one line."""
+    assert result.exit_code == status
     assert result.stderr == f"Error: {said}\n"
     assert result.stdout == ""
 
@@ -204,7 +204,8 @@ def test_no_broker(place):
     refused(
         result,
         "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
-        "(no `unrolled run` is at work on out)",
+        "(no `unrolled run` is working on out)",
+        status=2,
     )
     assert not (place / "out").exists()
 
@@ -212,15 +213,18 @@ def test_no_broker(place):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--text-field", "x", "--tokens-field", "x"], "text and tokens can't both come from the field 'x'; name two"),
-        (["--follow"], "--follow reads standard input alone; found 'rows.jsonl', allowed: -"),
+        (
+            ["--text-field", "x", "--tokens-field", "x"],
+            "--text-field and --tokens-field are both x; give two different",
+        ),
+        (["--follow"], "--follow reads standard input alone; found rows.jsonl, allowed: -"),
     ],
 )
 def test_options_that_contradict_each_other(place, broker, more, said):
-    """Before anything is made."""
+    """Wrong usage, before anything is made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *more)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {said}")
     assert not (place / "out").exists()
 
