@@ -3,11 +3,14 @@
 import enum
 import io
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import ThreadingHTTPServer
 from pathlib import Path
+from typing import NamedTuple
 
 import localbucket
 
@@ -33,6 +36,15 @@ class Answer(enum.Enum):
     LATE = "the connection ends, and the request has its effect when `late` is set"
 
 
+class Request(NamedTuple):
+    """One request."""
+
+    method: str
+    path: str
+    condition: str | None
+    size: int
+
+
 class BucketServer:
     """The server, and the faults of the requests to come.
 
@@ -40,18 +52,20 @@ class BucketServer:
         url: of the server.
         directory: of its buckets.
         faults: for each method, what becomes of the next requests; nothing goes wrong where the list is empty.
-        requests: method and path with query of all requests so far.
+        requests: of all requests so far.
+        ignores_conditions: whether it replaces objects, as old servers do.
         late: lets late requests have their effect.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, port: int = 0) -> None:
         self.directory = directory
         self.faults: dict[str, list[Answer | None]] = {}
-        self.requests: list[tuple[str, str]] = []
+        self.requests: list[Request] = []
+        self.ignores_conditions = False
         self.late = threading.Event()
         self.late_done = threading.Event()
         (directory / BUCKET).mkdir(parents=True, exist_ok=True)
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"control": self}))
+        self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"control": self}))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
 
@@ -91,7 +105,10 @@ class _Handler(localbucket.S3Handler):
 
     def _dispatch(self, action) -> None:
         control = self.control
-        control.requests.append((self.command, self.path))
+        condition, size = self.headers.get("If-None-Match"), int(self.headers.get("Content-Length", 0))
+        control.requests.append(Request(self.command, self.path, condition, size))
+        if control.ignores_conditions:
+            del self.headers["If-None-Match"]
         faults = control.faults.get(self.command)
         answer = faults.pop(0) if faults else None
         if answer is None:
@@ -142,3 +159,37 @@ def bucket_server(directory: Path) -> Iterator[BucketServer]:
     finally:
         server.stop()
         thread.join()
+
+
+class BucketProcess:
+    """A server in a process of its own, to be killed; its objects are on the disk and outlive it.
+
+    Attributes:
+        url: of the server, the same after `start` again.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._port = 0
+        self._process: subprocess.Popen[str] | None = None
+        self.start()
+
+    def start(self) -> None:
+        """Serve, on the port of before."""
+        command = [sys.executable, __file__, str(self._directory), str(self._port)]
+        self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        self.url = self._process.stdout.readline().strip()
+        self._port = int(self.url.rpartition(":")[2])
+
+    def kill(self) -> None:
+        """End it at once, whatever it is doing."""
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+
+if __name__ == "__main__":
+    process_server = BucketServer(Path(sys.argv[1]), int(sys.argv[2]))
+    sys.stdout.write(f"{process_server.url}\n")
+    sys.stdout.flush()
+    process_server.run()

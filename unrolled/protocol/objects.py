@@ -41,9 +41,7 @@ class Objects:
             True where this call has created it. False where there is one, which may be this call's all the same: read
             it, for it is what counts.
         """
-        return self.steadily(
-            f"write {name} to {self.store}", lambda: self.store.create(name, content) is Creation.CREATED
-        )
+        return self.steadily(f"write to {self.store}", lambda: self.store.create(name, content) is Creation.CREATED)
 
     def settle(self, name: str, content: bytes) -> bytes:
         """Create a small object, and give what is under its name from now on."""
@@ -54,25 +52,25 @@ class Objects:
 
     def read(self, name: str) -> bytes | None:
         """An object's content; None where there is none, or none to be seen yet."""
-        return self.steadily(f"read {name} from {self.store}", lambda: self.store.read(name))
+        return self.steadily(f"read from {self.store}", lambda: self.store.read(name))
 
     def exists(self, name: str) -> bool:
         """Whether an object is there, and can be seen."""
-        return self.steadily(f"look for {name} in {self.store}", lambda: self.store.read(name, 0, 1) is not None)
+        return self.steadily(f"read from {self.store}", lambda: self.store.read(name, 0, 1) is not None)
 
     def list(self, folder: str) -> Iterator[str]:
         """The names of all objects in a folder, in no order; names that come or go meanwhile may be among them."""
-        found = self.steadily(f"list {self.store}", lambda: [listed.name for listed in self.store.list(folder)])
+        found = self.steadily(f"read from {self.store}", lambda: [listed.name for listed in self.store.list(folder)])
         return iter(found)
 
     def delete(self, name: str) -> None:
         """Delete an object that others have made superfluous; none is fine."""
-        self.steadily(f"delete {name} from {self.store}", lambda: self.store.delete(name))
+        self.steadily(f"write to {self.store}", lambda: self.store.delete(name))
 
     def sync(self, *folders: str) -> None:
         """Make durable what is in folders, whoever created it, before anything that lasts rests on it."""
         for folder in folders:
-            self.steadily(f"sync {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
+            self.steadily(f"write to {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
 
 
 def at_once(what: str, action: Callable[[], T]) -> T:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
+from unrolled.errors import RequestError
+
 if TYPE_CHECKING:
     from unrolled.job.offer import Offer
 
@@ -16,6 +18,17 @@ if TYPE_CHECKING:
 TASK = "unrolled.shard"
 #: A prefix of keys: nothing in it has a meaning in a key or in a pattern of Redis.
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+
+
+def check_namespace(text: str) -> str:
+    """The text, if it can be the prefix of every key.
+
+    Raises:
+        RequestError: it can't.
+    """
+    if not NAMESPACE.fullmatch(text):
+        raise RequestError(f"namespace '{text:.80}'; allowed: up to 32 lower-case letters, digits, - and _")
+    return text
 
 
 def queue_name(offer: Offer) -> str:

@@ -31,7 +31,7 @@ def read_outcome(objects: Objects, shard: ShardId) -> FileInfo | None:
         with file, explained(f"{objects.store}/{name}"):
             return FileInfo.decode(pq.read_metadata(file).metadata)
 
-    return objects.steadily(f"read {name} from {objects.store}", attempt)
+    return objects.steadily(f"read from {objects.store}", attempt)
 
 
 def failed_rows(objects: Objects, shard: ShardId) -> list[int] | None:

@@ -108,7 +108,8 @@ class BucketStore:
                 pages = obstore.list(self._bucket, folder or None, offset=offset, chunk_size=PAGE)
                 for meta in (meta for page in pages for meta in page):
                     name = meta["path"]
-                    if "/" not in name.removeprefix(beginning):
+                    inner = name.removeprefix(beginning)
+                    if "/" not in inner and not inner.startswith("."):
                         yield Listed(name, meta["size"])
                     if jump.is_due(name):
                         break

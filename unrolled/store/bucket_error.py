@@ -8,13 +8,7 @@ from __future__ import annotations
 
 import re
 
-from obstore.exceptions import (
-    AlreadyExistsError,
-    BaseError,
-    NotSupportedError,
-    PermissionDeniedError,
-    UnauthenticatedError,
-)
+from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
 
 from unrolled.errors import RequestError, TransientError, UnrolledError
 
@@ -34,7 +28,7 @@ _KINDS = {
     "Interrupted": "the connection was lost",
     "Decode": "an answer that can't be read",
 }
-_NOT_IMPLEMENTED, _OUT_OF_RANGE = "501", "416"
+_NOT_IMPLEMENTED, _OUT_OF_RANGE, _NOT_ALLOWED = "501", "416", {"401", "403"}
 
 
 def status_of(error: Exception) -> str:
@@ -57,8 +51,8 @@ def is_final(error: Exception) -> bool:
     """Whether a request was refused for certain, and will be refused again until a person has changed something."""
     text = str(error)
     return (
-        isinstance(error, PermissionDeniedError | UnauthenticatedError | NotSupportedError | FileNotFoundError)
-        or status_of(error) == _NOT_IMPLEMENTED
+        isinstance(error, NotSupportedError | FileNotFoundError)
+        or status_of(error) in {*_NOT_ALLOWED, _NOT_IMPLEMENTED}
         or _MACHINE_CREDENTIALS.search(text) is not None
         or "configured region" in text
     )
@@ -92,7 +86,7 @@ def explained(action: str, error: Exception) -> UnrolledError:
         advice = "no credentials were found: log in with the cloud's own tool, or set its environment variables"
     elif is_no_bucket(error):
         advice = "make the bucket, or correct its name"
-    elif isinstance(error, PermissionDeniedError | UnauthenticatedError):
+    elif status_of(error) in _NOT_ALLOWED:
         advice = "let these credentials list, read, write and delete there, or use others"
     elif "configured region" in text:
         advice = "set AWS_REGION to the bucket's region"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from unrolled.errors import RequestError
+from unrolled.errors import TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +63,7 @@ class ObjectFile(io.RawIOBase):
             content = self._fetch(start, stop)
         if content is None or len(content) != count:
             found = "is gone" if content is None else f"gave {len(content)} bytes"
-            raise RequestError(f"bytes {start} to {stop} were asked for, and the object {found}; open it again")
+            raise TransientError(f"bytes {start} to {stop} were asked for, and the object {found}; open it again")
         self._position = stop
         return content
 

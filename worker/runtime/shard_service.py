@@ -15,11 +15,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
+from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError, reason_of
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
 from unrolled.queue.member import Member
-from worker.errors import AwayError, GivenBackError, reason_of
+from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.job_registry import Jobs
 from worker.runtime.outcome import Outcome
@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from unrolled.format.output_spec import Layered
     from unrolled.job.directory import JobDirectory
     from unrolled.job.shard_id import ShardId
+    from unrolled.patience import Patience
     from unrolled.queue.entering import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
-    from worker.patience import Patience
     from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
     from worker.settings import Settings
@@ -163,7 +163,9 @@ class ShardService:
                 if lease.suspect:
                     start = self._start_alone(member)
                 self._patience.a_few_times(
-                    f"compute {member}", lambda: self._compute_and_publish(directory, member.shard, spec, columns)
+                    f"compute {member}",
+                    lambda: self._compute_and_publish(directory, member.shard, spec, columns),
+                    PASSING,
                 )
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from unrolled.format.output_spec import OutputSpec
     from unrolled.job.directory import JobDirectory
     from unrolled.job.shard_id import ShardId
+    from unrolled.patience import Patience
     from worker.engines.engine import Engine
-    from worker.patience import Patience
     from worker.pool.pool import Computed
     from worker.runtime.metrics import Metrics
     from worker.shards.shard_reader import ShardRows
