@@ -19,7 +19,7 @@ from unrolled.model.directory import open_model
 from unrolled.queue.broker_url import celery_url, check_broker_url
 from unrolled.queue.messages import TASK, queue_name, transport_options
 from worker.celery_guard import guard_transport
-from worker.engines.choice import choose_engine
+from worker.engines.choice import choose_engine, offer_of
 from worker.runtime.allocator import share_arenas
 from worker.runtime.assembly import Assembly
 from worker.settings import Settings
@@ -44,11 +44,13 @@ class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
 
     Attributes:
         settings: of this worker.
+        model: that it serves.
         make_engine: gives what computes.
         assembly: its parts, from the worker's start on.
     """
 
     settings: Settings
+    model: ModelDirectory
     make_engine: MakeEngine
     assembly: Assembly | None = None
 
@@ -68,9 +70,11 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
         UnrolledError: the model directory can't be used, or the broker's URL is none of Redis.
     """
     check_broker_url(settings.broker)
-    queue = queue_name(open_model(settings.model).fingerprint)
+    model = open_model(settings.model)
+    queue = queue_name(offer_of(settings, model))
     app = WorkerApp("unrolled", broker=celery_url(settings.broker), set_as_current=False)
     app.settings = settings
+    app.model = model
     app.make_engine = make_engine
     app.conf.update(_configuration(settings, queue))
     app.steps["worker"].add(AssemblyStep)
@@ -131,7 +135,7 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
         share_arenas()
         try:
             app.assembly = Assembly(
-                app.settings, app.send_hint, lambda: os.kill(os.getpid(), signal.SIGTERM), app.make_engine
+                app.settings, app.model, app.send_hint, lambda: os.kill(os.getpid(), signal.SIGTERM), app.make_engine
             )
         except UnrolledError as error:
             log.critical("%s", error)

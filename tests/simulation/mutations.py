@@ -28,7 +28,7 @@ class Mutation(NamedTuple):
 
 
 OUTCOME, FINISHING, LOG, SPOOLING = (
-    "worker.shards.outcome", "unrolled.protocol.finishing", "unrolled.protocol.log", "unrolled.protocol.spooling",
+    "worker.shards.publication", "unrolled.protocol.finishing", "unrolled.protocol.log", "unrolled.protocol.spooling",
 )  # fmt: skip
 RUNS, DECISIONS, TELLING = "producer.enqueue.runs", "producer.jobs.decisions", "unrolled.protocol.telling"
 COMPLETION, SETTLE, LEDGER = "unrolled.protocol.completion", "unrolled.store.settle", "support.ledger_model"

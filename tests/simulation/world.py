@@ -30,7 +30,7 @@ from unrolled.protocol.spooling import Place, make_rows
 from unrolled.protocol.telling import tell
 from unrolled.ragged import Ragged
 from unrolled.store.memory import Crash, Fault, Lag, MemoryStore, Operation
-from worker.shards.outcome import look, publish
+from worker.shards.publication import look, publish
 
 JOB = "0123456789abcdef"
 MAX_DEATHS = 3

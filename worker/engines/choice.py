@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from unrolled.errors import UnrolledError
+from unrolled.job.offer import Offer
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.fused.library import why_unavailable
 
@@ -32,9 +33,7 @@ def choose_engine(settings: Settings, model: ModelDirectory) -> Engine:
     Raises:
         UnrolledError: an engine that is asked for, or each there is, isn't here or can't compute the model.
     """
-    wanted = settings.engine
-    if wanted == "auto":
-        wanted = _automatic(settings, model.config)
+    wanted = offer_of(settings, model).engine
     lacking = _why_not(wanted, model.config)
     if lacking:
         raise UnrolledError(lacking)
@@ -43,6 +42,17 @@ def choose_engine(settings: Settings, model: ModelDirectory) -> Engine:
     from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - seconds, and 500 MB, that others need not pay
 
     return TensorFlowEngine(model, threads=settings.threads)
+
+
+def offer_of(settings: Settings, model: ModelDirectory) -> Offer:
+    """What a worker with these settings offers, without an engine being made.
+
+    Raises:
+        RequestError: the engine doesn't have the arithmetic.
+        UnrolledError: with "auto", no engine is here that can compute the model.
+    """
+    wanted = _automatic(settings, model.config) if settings.engine == "auto" else settings.engine
+    return Offer(model.fingerprint, wanted, settings.arithmetic)  # type: ignore[arg-type]  # settings are checked
 
 
 def _automatic(settings: Settings, config: ModelConfig) -> str:

@@ -7,7 +7,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError
-from unrolled.model.directory import open_model
+from unrolled.job.offer import Offer
 from unrolled.patience import Patience
 from unrolled.queue.broker import AWAY, Broker
 from worker.engines.choice import choose_engine
@@ -15,15 +15,15 @@ from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
 from worker.runtime.heartbeat import Watch
+from worker.runtime.job_registry import Jobs
 from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
-from worker.shards.shard_store import Disk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.model.directory import ModelDirectory
-    from unrolled.queue.entering import Send
+    from unrolled.queue.job_ledger import Send
     from worker.engines.engine import Engine
     from worker.settings import Settings
 
@@ -35,6 +35,7 @@ class Assembly:
 
     Args:
         settings: checked.
+        model: that they name; opened once, so that queue, ledger and engine are of one model.
         send: sends one shard's message.
         stop_worker: asks the process to stop; called when it can't go on.
         make_engine: gives what computes.
@@ -46,11 +47,11 @@ class Assembly:
     def __init__(
         self,
         settings: Settings,
+        model: ModelDirectory,
         send: Send,
         stop_worker: Callable[[], None],
         make_engine: Callable[[Settings, ModelDirectory], Engine] = choose_engine,
     ) -> None:
-        model = open_model(settings.model)
         broker = Broker(settings.broker)
         self.broken: BrokenWorkerError | None = None
         self._breaking = threading.Lock()
@@ -59,14 +60,15 @@ class Assembly:
         self._settings = settings
         engine = make_engine(settings, model)
         log.info("model %s, %s", model.fingerprint, engine.description)
-        ledger = broker.ledger(settings.namespace, model.fingerprint, settings.lease_seconds)
+        offer = Offer(model.fingerprint, engine.name, engine.arithmetic)
+        ledger = broker.ledger(settings.namespace, offer, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
         buffers = Buffers(settings.memory_budget)
         self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
-        disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
+        jobs = Jobs(settings, ledger, self._patience, send)
         self.service = ShardService(
-            settings, ledger, model.config, disk, self._pool, buffers, self._patience, send, self._on_broken
+            settings, ledger, model.config, jobs, self._pool, buffers, self._patience, metrics, send, self._on_broken
         )
         about = {
             "engine": engine.name,

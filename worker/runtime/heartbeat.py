@@ -11,14 +11,12 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from unrolled.errors import UnrolledError
 from unrolled.queue.broker import AWAY
-from unrolled.queue.entering import enter_waiting
 from worker.runtime.metrics import told
 
 if TYPE_CHECKING:
-    from unrolled.job.directory import JobDirectory
-    from unrolled.queue.entering import Send
+    from unrolled.job.offer import Offer
+    from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
     from unrolled.queue.member import Member
     from worker.pool.pool import Pool
@@ -34,8 +32,6 @@ LONGEST_SWEEP_PAUSE = 2.0
 LONGEST_POOL_SECONDS = 3600.0
 #: Seconds between two lines in the log on what was done.
 PROGRESS_PAUSE = 60.0
-#: Seconds until a job that Redis forgot, and of which nothing could be entered, is looked at again.
-FORGOTTEN_PAUSE = 30.0
 
 
 class Watch:
@@ -75,8 +71,7 @@ class Watch:
         self._renewed = 0.0
         self._failure = ""
         self._unhealthy = False
-        self._forgotten: dict[str, float] = {}
-        self._strangers: set[str] = set()
+        self._strangers: set[Offer] = set()
         self._told = metrics.snapshot()
         self._tell_next = time.monotonic() + PROGRESS_PAUSE
 
@@ -134,9 +129,7 @@ class Watch:
             self._send_keeping_leases(member)
         if again:
             log.warning("sent %d shard(s) again that nobody held: %s", len(again), ", ".join(map(str, again[:3])))
-        for directory in self._service.jobs.known():
-            if not self._ledger.knows(directory.key):
-                self._enter_again(directory)
+        self._service.jobs.look_after(self._renew_if_due)
         self._tell_of_strangers()
 
     def _renew(self) -> None:
@@ -145,25 +138,14 @@ class Watch:
 
     def _send_keeping_leases(self, member: Member) -> None:
         """Send a message. Thousands take longer than a lease, and what is on board must not be taken by others."""
-        if time.monotonic() - self._renewed > self._pause or member in self._service.on_board():
+        if member in self._service.on_board():
             self._renew()
+        self._renew_if_due()
         self._send(member)
 
-    def _enter_again(self, directory: JobDirectory) -> None:
-        """Redis lost a job, or may have lost the end of it: its directory knows what is left to do."""
-        key = directory.key
-        if time.monotonic() < self._forgotten.get(key, 0.0):
-            return
-        try:
-            count = enter_waiting(self._ledger, directory, self._send_keeping_leases) if directory.waiting() else 0
-        except (UnrolledError, OSError) as error:
-            log.warning("job %s: what waits can't be entered: %s; trying again later", key, error)
-            self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
-            return
-        if count:
-            log.warning("Redis lost shards of job %s; entered %d again", key, count)
-        elif not self._ledger.knows(key):  # all that waits is dead, or published: no need to look at it all the time
-            self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
+    def _renew_if_due(self) -> None:
+        if time.monotonic() - self._renewed > self._pause:
+            self._renew()
 
     def _tell_progress(self) -> None:
         now = self._metrics.snapshot()
@@ -173,14 +155,14 @@ class Watch:
         self._tell_next = time.monotonic() + PROGRESS_PAUSE
 
     def _tell_of_strangers(self) -> None:
-        """Say once that shards wait for a model which this worker doesn't serve."""
-        for fingerprint in self._ledger.other_models() - self._strangers:
-            self._strangers.add(fingerprint)
+        """Say once that shards wait for something that this worker doesn't offer."""
+        for offer in self._ledger.other_offers() - self._strangers:
+            self._strangers.add(offer)
             log.warning(
-                "shards wait for model %s; this worker serves model %s and leaves them alone: "
-                "start a worker with --model of theirs",
-                fingerprint,
-                self._ledger.fingerprint,
+                "shards wait for %s; this worker offers %s and leaves them alone: start a worker with their --model, "
+                "--engine and --arithmetic",
+                offer.describe(),
+                self._ledger.offer.describe(),
             )
 
     def _touch_health_file(self) -> None:

@@ -1,6 +1,6 @@
-"""What a worker does with one shard, from its message to its file; knows nothing of Celery.
+"""What a worker does with one shard, from its message to its part; knows nothing of Celery.
 
-    claim → read the rows → pool → publish → remove from the ledger
+    claim → look → read the rows → pool → publish → finish → remove from the ledger
 
 Every step is safe to repeat, and a worker that dies between two of them leaves nothing but a lease that runs out.
 """
@@ -15,30 +15,35 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError, reason_of
+from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, UnrolledError, reason_of
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
+from unrolled.job import payload
+from unrolled.job.names import rows_object
+from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
+from unrolled.reading.outcome import failed_rows
 from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
-from worker.runtime.job_registry import Jobs
 from worker.runtime.outcome import Outcome
-from worker.shards.shard_store import read_header
+from worker.shards.part_content import part_content
+from worker.shards.publication import bury, look, publish
+from worker.shards.shard_rows import decode_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from unrolled.format.columns import VectorColumn
-    from unrolled.format.output_spec import Layered
-    from unrolled.job.directory import JobDirectory
-    from unrolled.job.shard_id import ShardId
+    from unrolled.model.config import ModelConfig
     from unrolled.patience import Patience
-    from unrolled.queue.entering import Send
+    from unrolled.protocol.opening import OpenJob
+    from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
     from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
+    from worker.runtime.job_registry import Jobs
+    from worker.runtime.metrics import Metrics
     from worker.settings import Settings
-    from worker.shards.shard_store import Disk
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -49,12 +54,13 @@ class ShardService:
 
     Args:
         settings: of this worker.
-        ledger: of its model.
+        ledger: of its offer.
         config: of the model.
-        disk: reads and publishes.
+        jobs: finds a job's store.
         pool: the process's one pool.
         buffers: where the pool takes its output arrays from.
         patience: how long to try again.
+        metrics: told of what was read and written.
         send: sends one shard's message.
         on_broken: called once when this process can't go on.
     """
@@ -63,27 +69,28 @@ class ShardService:
         self,
         settings: Settings,
         ledger: Ledger,
-        config: Layered,
-        disk: Disk,
+        config: ModelConfig,
+        jobs: Jobs,
         pool: Pool,
         buffers: Buffers,
         patience: Patience,
+        metrics: Metrics,
         send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self.jobs = Jobs(ledger, settings.output_root)
+        self.jobs = jobs
         self._reached_for: set[Member] = set()
         self._on_board: dict[Member, float] = {}
         self._changed = threading.Condition()
         self._settings = settings
         self._ledger = ledger
         self._config = config
-        self._disk = disk
         self._pool = pool
         self._buffers = buffers
         self._away: set[str] = set()
         self._patience = patience
+        self._metrics = metrics
         self._send = send
         self._on_broken = on_broken
         self._admission = Admission(settings.memory_budget)
@@ -113,21 +120,6 @@ class ShardService:
                 self._on_board.pop(member, None)
                 self._changed.notify_all()
 
-    def _claim(self, member: Member) -> Outcome:
-        try:
-            lease = self._on_broker(lambda: self._ledger.claim(member, self.holder))
-        except GivenBackError:
-            return Outcome.LEFT
-        except Exception:
-            log.exception("%s: the ledger's answer can't be read; left there", member)
-            return Outcome.LEFT
-        if lease.state in ("held", "gone"):
-            return Outcome(lease.state)
-        # Taken now, or by a claim whose answer got lost. Not before it: what is on board has its lease renewed.
-        with self._changed:
-            self._on_board[member] = time.monotonic()
-        return self._attempt(member, lease)
-
     def on_board(self) -> dict[Member, float]:
         """Shards that are held now: member → when it was taken, on the monotonic clock."""
         with self._changed:
@@ -144,44 +136,67 @@ class ShardService:
         self._admission.close()
         self._pool.close()
 
+    def _claim(self, member: Member) -> Outcome:
+        try:
+            lease = self._on_broker(lambda: self._ledger.claim(member, self.holder))
+        except GivenBackError:
+            return Outcome.LEFT
+        except Exception:
+            log.exception("%s: the ledger's answer can't be read; left there", member)
+            return Outcome.LEFT
+        if lease.state in ("held", "gone"):
+            return Outcome(lease.state)
+        # Taken now, or by a claim whose answer got lost. Not before it: what is on board has its lease renewed.
+        with self._changed:
+            self._on_board[member] = time.monotonic()
+        return self._attempt(member, lease)
+
     def _attempt(self, member: Member, lease: Lease) -> Outcome:  # noqa: PLR0911 - one for each outcome
         start: Start = "none" if lease.suspect else "first"
         try:
-            directory = self._on_broker(lambda: self.jobs.find(member.job_key))
+            job = self._on_broker(lambda: self.jobs.find(member.job_key))
         except GivenBackError:
             return self._give_back(member, start)
         except (AwayError, JobError) as error:
             # Perhaps it is this worker that is set up wrongly: another may find the job, so nothing is recorded.
             return self._put_off(member, start, error)
         try:
-            spec = _stored(directory)
+            spec = _stored(job)
             columns = spec.columns(self._config)
-            # Memory is reserved by the header of the rows that will be read, not by the ledger's count.
-            header, budget = read_header(directory, member.shard), self._settings.memory_budget
-            size = size_on_board(vector_bytes(columns, *header), header.tokens, self._settings.pool_tokens, budget)
-            with self._admission.admit(size, alone=lease.suspect):
+            with self._admission.admit(self._size(job, member, columns), alone=lease.suspect):
                 if lease.suspect:
                     start = self._start_alone(member)
-                self._patience.a_few_times(
-                    f"compute {member}",
-                    lambda: self._compute_and_publish(directory, member.shard, spec, columns),
-                    PASSING,
+                done = self._patience.a_few_times(
+                    f"compute {member}", lambda: self._compute_and_publish(job, member, spec, columns), PASSING
                 )
+            if not done:
+                return self._not_to_be_seen(job, member, start)
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
-        except AwayError as error:
+        except (AwayError, FileFormatError) as error:  # a part that is damaged is nobody's outcome: `verify` names it
             return self._put_off(member, start, error)
         except BrokenWorkerError as error:
             self._on_broken(error)
             return self._give_back(member, start)
         except RequestError as error:
-            return self._bury(directory, member, start, str(error))
+            return self._bury(job, member, start, str(error))
         except Exception as error:
             log.exception("%s: unexpected failure", member)
-            return self._bury(directory, member, start, reason_of(error))
+            return self._bury(job, member, start, reason_of(error))
         self._tell_back(member.job_key)
         return Outcome.PUBLISHED
+
+    def _size(self, job: OpenJob, member: Member, columns: tuple[VectorColumn, ...]) -> int:
+        """Bytes that a shard takes on board, by the header of the rows that will be read, not by the ledger's count."""
+        name = rows_object(member.shard)
+        objects = job.objects
+        content = objects.steadily(
+            f"read from {objects.store}", lambda: objects.store.read(name, 0, payload.HEADER_BYTES)
+        )
+        header, settings = payload.read_header(content or b""), self._settings
+        size = vector_bytes(columns, *header)
+        return size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
 
     def _start_alone(self, member: Member) -> Start:
         starts = self._on_broker(lambda: self._ledger.start_alone(member))
@@ -191,18 +206,38 @@ class ShardService:
         return "alone"
 
     def _compute_and_publish(
-        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[VectorColumn, ...]
-    ) -> None:
-        rows = self._disk.read(directory, shard)
-        if rows is not None:
-            computed = self._pool.compute(rows.real, columns)
-            try:
-                if computed.failed:
-                    log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed, spec, columns)
-            finally:
-                self._buffers.give(computed.outputs)
-        self._disk.discard(directory, shard)
+        self, job: OpenJob, member: Member, spec: OutputSpec, columns: tuple[VectorColumn, ...]
+    ) -> bool:
+        """Make sure that a shard has its part; False where neither the part nor the rows can be seen."""
+        shard, began = member.shard, time.perf_counter()
+        found = look(job.objects, shard, failed_rows)
+        if found.rows is None:
+            if found.failed is None:
+                return False
+            finish(job.objects, shard, found.failed)
+            return True
+        rows = decode_rows(found.rows, shard, self._config.vocab_size)
+        self._metrics.read(time.perf_counter() - began)
+        computed = self._pool.compute(rows.real, columns)
+        try:
+            began = time.perf_counter()
+            good = rows.without(computed.failed)
+            if good.failed:
+                log.warning("%s: %d row(s) can't be computed; its part names them", shard, len(good.failed))
+            content = part_content(job.job, shard, good, computed.outputs, spec, columns)
+            numbers = [row.row for row in good.failed]
+            if not publish(job.objects, shard, content, numbers, found.rows, failed_rows):
+                log.info("%s: another attempt was first; its part is the outcome", shard)
+            self._metrics.published(time.perf_counter() - began)
+        finally:
+            self._buffers.give(computed.outputs)
+        return True
+
+    def _not_to_be_seen(self, job: OpenJob, member: Member, start: Start) -> Outcome:
+        """No death is recorded for what can't be seen: caches lag, and a discarded job has no rows."""
+        outcome = self._put_off(member, start, JobError("neither its rows nor its part can be seen"))
+        self.jobs.tell(job)
+        return outcome
 
     def _on_broker(self, action: Callable[[], T]) -> T:
         return self._patience.until_done("reach the broker", action)
@@ -223,8 +258,8 @@ class ShardService:
             self._away.add(member.job_key)
         if new:
             log.warning(
-                "job %s: %s; its shards wait, and are tried again every %.0f s or so",
-                member.job_key,
+                "%s: %s; shards of its job wait, and are tried again every %.0f s or so",
+                member,
                 error,
                 self._ledger.lease_seconds,
             )
@@ -241,10 +276,10 @@ class ShardService:
         if back:
             log.warning("job %s: its directory is back", job_key)
 
-    def _bury(self, directory: JobDirectory, member: Member, start: Start, reason: str) -> Outcome:
+    def _bury(self, job: OpenJob, member: Member, start: Start, reason: str) -> Outcome:
         log.error("%s is given up: %s", member, reason)
         try:
-            self._disk.bury(directory, member.shard, reason)
+            bury(job.objects, member.life, reason)
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
@@ -253,9 +288,9 @@ class ShardService:
         return Outcome.GIVEN_UP
 
 
-def _stored(directory: JobDirectory) -> OutputSpec:
-    """What the job stores; its manifest is checked here, for anybody may have written it."""
+def _stored(job: OpenJob) -> OutputSpec:
+    """What the job stores; its options are checked here, because anybody may have written them."""
     try:
-        return OutputSpec.from_options(directory.job.options)
+        return OutputSpec.from_options(job.job.options)
     except RequestError as error:
-        raise JobError(f"{directory.path / 'job.json'}: {error}") from error
+        raise JobError(f"{job.place}: {error}") from error

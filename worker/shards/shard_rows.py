@@ -1,20 +1,20 @@
-"""Reading a shard's rows, checked against the model."""
+"""A shard's rows on their way through a worker, checked against the model."""
 
 from __future__ import annotations
 
-import os
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from unrolled.errors import PayloadError, TransientError
+from unrolled.errors import PayloadError
+from unrolled.format.file_info import FailedRow
 from unrolled.job import payload
 from unrolled.ragged import Ragged, offsets_of
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from unrolled.job.shard_id import ShardId
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +27,7 @@ class ShardRows:
         real: the same without the zeros; what an engine computes.
         good: bool (rows,) of all rows, False for those in `failed`; None where there are none.
         kept: bool (real tokens,) of all rows, the same for their tokens.
-        failed: rows that can't be computed: what is listed in quarantine.
+        failed: the rows that can't be computed.
     """
 
     ids: pa.StringArray
@@ -35,25 +35,17 @@ class ShardRows:
     real: Ragged
     good: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
     kept: np.ndarray[tuple[int], np.dtype[np.bool_]] | None = None
-    failed: list[dict[str, object]] = field(default_factory=list)
+    failed: tuple[FailedRow, ...] = ()
 
     def without(self, reasons: dict[int, str]) -> ShardRows:
-        """The same without some rows, which are listed in `failed`.
+        """These rows without some, which are in `failed`.
 
         Args:
             reasons: row index → why it can't be computed.
         """
         if not reasons:
             return self
-        failed = [
-            {
-                "row": row,
-                "id": self.ids[row].as_py(),
-                "reason": reason,
-                "tokens": self.tokens.take(row, row + 1).values.tolist(),
-            }
-            for row, reason in sorted(reasons.items())
-        ]
+        failed = tuple(FailedRow(row, self.ids[row].as_py(), reason) for row, reason in sorted(reasons.items()))
         good = np.ones(self.tokens.rows, np.bool_)
         good[list(reasons)] = False
         kept = np.repeat(good, self.real.lengths)
@@ -68,35 +60,23 @@ class ShardRows:
         )
 
 
-def read_rows(path: Path, content_hash: str, vocab_size: int) -> ShardRows:
-    """Read the rows of a shard from where the producer spooled them.
+def decode_rows(content: bytes, shard: ShardId, vocab_size: int) -> ShardRows:
+    """The rows of a shard, checked.
 
     Args:
-        path: of the spooled rows.
-        content_hash: what the shard's id says of the content.
-        vocab_size: the largest id that the model knows.
+        content: of the shard's rows in the store.
+        shard: its id, which says what the content is.
+        vocab_size: the largest token id that the model knows.
 
     Raises:
-        PayloadError: the rows are missing, damaged, others than the shard's, or out of the vocabulary.
-        TransientError: they can't be read now.
+        PayloadError: the rows are damaged, others than the shard's, or out of the vocabulary.
     """
-    try:
-        with path.open("rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            header = file.read(payload.HEADER_BYTES)
-            if payload.content_hash(header) != content_hash:
-                raise PayloadError(
-                    f"{path}: holds other rows than its name says; run the same `unrolled enqueue` again"
-                )
-            file.seek(0)
-            rows = payload.read(file, size)
-    except FileNotFoundError:
-        raise PayloadError(f"{path}: the shard's rows are missing; run the same `unrolled enqueue` again") from None
-    except OSError as error:
-        raise TransientError(f"{path}: can't be read: {error}") from error
+    if payload.content_hash(content) != shard.hash:
+        raise PayloadError(f"the rows of shard {shard} are others than its name says; restore them from a copy")
+    rows = payload.decode(content)
     values = rows.tokens.values
     if values.size and int(values.max()) > vocab_size:
-        raise PayloadError(f"{path}: holds token id {int(values.max())}; the model knows 1 to {vocab_size}")
+        raise PayloadError(f"shard {shard} has token id {int(values.max())}; the model knows 1 to {vocab_size}")
     return ShardRows(rows.ids, rows.tokens, _real(rows.tokens))
 
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
-from unrolled.job.names import part_object, rows_object
+from unrolled.job.names import dead_object, part_object, rows_object
 from unrolled.protocol.finishing import finish
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from unrolled.job.names import Life
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.finishing import FailedRows
     from unrolled.protocol.objects import Objects
@@ -69,3 +71,8 @@ def publish(
         winner = failed_rows(objects, shard)  # it is there; a cache may take a moment to show it
     finish(objects, shard, winner, rows)
     return created
+
+
+def bury(objects: Objects, life: Life, reason: str) -> None:
+    """Record why a life of a shard is given up; its rows stay for `unrolled retry`."""
+    objects.create(dead_object(life), (json.dumps({"life": str(life), "reason": reason}) + "\n").encode())
