@@ -11,6 +11,7 @@ import click
 from producer.enqueue.submission import Submission
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.format.output_spec import PRECISIONS
+from unrolled.job.offer import ARITHMETICS, ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,6 +67,14 @@ _JOB: dict[str, Decorator] = {
         help="Precision of the stored numbers; float16 halves the files.",
     ),
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
+    "engine": click.option(
+        "--engine", type=click.Choice(ENGINES), show_default="fused",
+        help="Family of engines that computes the job; another one rounds differently.",
+    ),
+    "arithmetic": click.option(
+        "--arithmetic", type=click.Choice(ARITHMETICS), default="float32", show_default=True,
+        help="Arithmetic that the job is computed in; bfloat16 is the fused engine's.",
+    ),
     "special_tokens": click.option(
         "--special-tokens/--no-special-tokens", default=True, show_default=True,
         help="Let the tokenizer add its special tokens to each text.",
@@ -74,11 +83,11 @@ _JOB: dict[str, Decorator] = {
 _ALL: tuple[Decorator, ...] = (
     click.argument("inputs", nargs=-1, required=True, metavar="INPUTS..."),
     click.option("--model", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Model directory."),
-    click.option("--out", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Output directory."),
+    click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
     *_SOURCE.values(),
     *_JOB.values(),
     click.option(
-        "--max-queued-tokens", type=click.IntRange(1), default=20_000_000, show_default=True,
+        "--max-queued-tokens", type=click.IntRange(1), show_default="as many as keep all workers busy",
         help="Largest number of tokens that wait or are computed; reading goes on when there is room.",
     ),
 )  # fmt: skip

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -15,6 +14,7 @@ from unrolled.queue.messages import check_namespace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unrolled.protocol.opening import OpenJob
     from unrolled.settings.flags import Decorator
 
 
@@ -45,20 +45,20 @@ namespace_option: Decorator = click.option(
     help="Prefix of every key in Redis; producer and workers need the same one.",
 )
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
-out_argument: Decorator = click.argument("out", type=click.Path(path_type=Path))
+out_argument: Decorator = click.argument("out")
 
 
-def need_broker(given: str | None, out: Path) -> str:
-    """The broker that a command can't do without: the given one, or that of the `unrolled run` working on a directory.
+def need_broker(given: str | None, job: OpenJob | None) -> str:
+    """The broker that a command can't do without: the given one, or that of the `unrolled run` working on a job.
 
     Raises:
         OptionError: there is none; the text says how to name one.
         JobError: the record of the run is damaged.
     """
-    found = find_broker(given, out)
+    found = find_broker(given, job) if job else given
     if found is None:
+        more = f" (no `unrolled run` is working on {job.place})" if job else ""
         raise OptionError(
-            "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
-            f"(no `unrolled run` is working on {out})"
+            f"no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER{more}"
         )
     return found

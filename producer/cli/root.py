@@ -46,6 +46,7 @@ COMMANDS = {
     "verify": Lazy("producer.cli.commands.verify:verify", "Check that every input row is published exactly once."),
     "retry": Lazy("producer.cli.commands.retry:retry", "Put dead shards and failed rows back in the queue."),
     "cancel": Lazy("producer.cli.commands.cancel:cancel", "Take a job's waiting shards out of the queue."),
+    "discard": Lazy("producer.cli.commands.discard:discard", "Delete a job: its parts, and all that waits."),
     "quarantine": Lazy(
         "producer.cli.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."
     ),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from producer.doctor.check import Check
 from unrolled.errors import UnrolledError
+from unrolled.job.offer import SHORT
 from unrolled.model.directory import open_model
-from unrolled.queue.messages import SHORT
 
 if TYPE_CHECKING:
     from pathlib import Path

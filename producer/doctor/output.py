@@ -13,7 +13,8 @@ from producer.jobs.status_reader import StatusReader
 from unrolled.errors import UnrolledError
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
-from unrolled.job.directory import open_job
+from unrolled.job import names
+from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from unrolled.model.directory import ModelDirectory
 
 _GIB = 2**30
-#: Published files that the size of the coming ones is told from.
+#: Parts sampled to estimate the size of those to come.
 _SAMPLE_FILES = 32
 #: What is worth knowing of a type of file system.
 _PLACES: dict[str, tuple[Outcome, str]] = {
@@ -84,13 +85,14 @@ def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check
 def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
     """What the rest of this directory's job will weigh, by what it stores or by the files so far."""
     try:
-        directory = open_job(path)
-        status = StatusReader(directory).read()
-        files = [directory.part(shard).stat().st_size for shard in sorted(directory.published())[:_SAMPLE_FILES]]
+        job = open_job(path)
+        status = StatusReader(job).read()
+        shards = sorted(names.parts_in(job.objects.list(names.PARTS)))[:_SAMPLE_FILES]
+        files = [(path / names.part_object(shard)).stat().st_size for shard in shards]
     except (UnrolledError, OSError):
         return None
     if model:
-        return _bytes_left(directory.job, model, status)
+        return _bytes_left(job.job, model, status)
     if not files or not status.done:
         return None
     return sum(files) / len(files) * (status.shards - status.done)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from producer.doctor.check import Check
 from producer.terminal.text import duration, printable
-from unrolled.queue.messages import SHORT
+from unrolled.job.offer import SHORT, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -19,29 +19,33 @@ _THREADS = "celery.concurrency.thread:TaskPool"
 
 
 def check_workers(
-    workers: Sequence[WorkerStatus], fingerprint: str | None, stats: Mapping[str, Any] | None
+    workers: Sequence[WorkerStatus], offer: Offer | str | None, stats: Mapping[str, Any] | None
 ) -> Iterator[Check]:
     """Whether those alive can do the work.
 
     Args:
         workers: all that are alive.
-        fingerprint: of the model that must be served; None for any.
+        offer: what must be offered; a fingerprint for a model in any arithmetic, None for anything.
         stats: what Celery's remote control answered, by worker; None where it couldn't be asked.
     """
-    serving = [worker for worker in workers if fingerprint in (None, worker.model)]
-    what = f"model {fingerprint[:SHORT]}…" if fingerprint else "any model"
+    serving = [worker for worker in workers if _serves(worker, offer)]
+    what = offer.describe() if isinstance(offer, Offer) else f"model {offer[:SHORT]}…" if offer else "any model"
     if not serving:
-        others = f", {len(workers)} of other models" if workers else ""
-        yield Check("workers", "warn", f"none serves {what}{others}", "start one: unrolled worker --model DIR")
+        others = f", {len(workers)} for other jobs" if workers else ""
+        yield Check("workers", "warn", f"none offers {what}{others}", "start one: unrolled worker --model DIR")
     else:
         yield Check(
             "workers",
             "ok",
-            f"{len(serving)} serve {what}: {printable(', '.join(w.name for w in serving[:5]))}",
+            f"{len(serving)} offer {what}: {printable(', '.join(w.name for w in serving[:5]))}",
         )
         yield _check_leases(serving)
     if workers:
         yield _check_pools(stats)
+
+
+def _serves(worker: WorkerStatus, offer: Offer | str | None) -> bool:
+    return offer in (None, worker.offer, worker.offer and worker.offer.fingerprint)
 
 
 def _check_leases(workers: Sequence[WorkerStatus]) -> Check:

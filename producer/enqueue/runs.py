@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 class QueueLedger(JobLedger, Protocol):
     """A job's ledger, for those who add to it."""
 
-    def wait_for_room(self, tokens: int) -> None:
-        """Wait until the queue has room for so many more token ids."""
+    def wait_for_room(self) -> None:
+        """Wait until the queue has room for more token ids."""
         ...
 
     def is_time(self) -> bool:
@@ -82,7 +82,7 @@ class FileRun(Run):
             known = self._is_known(count, spooled.entry)
             if not known:
                 spool(self._objects, spooled)
-                self._ledger.wait_for_room(spooled.entry.size)
+                self._ledger.wait_for_room()
                 new.append(spooled.entry)
             self._each(spooled.entry, not known)
             count += 1
@@ -189,9 +189,9 @@ class LiveRun(Run):
         spool(self._objects, spooled)
         # Whoever's turn it is by now: these rows were read. They are durable before there is room for them.
         append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
-        self._each(spooled.entry, True)
+        self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         self._tell()
-        self._ledger.wait_for_room(0)
+        self._ledger.wait_for_room()
 
     def _adopt(self) -> None:
         """Bring rows that a run has made durable and then died; their names don't say a retry."""

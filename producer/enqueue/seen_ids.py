@@ -11,8 +11,8 @@ from typing import Self
 from producer.rows import BadRow, Row, RowBatch, automatic_id
 from unrolled.errors import TransientError
 
-# A place is one integer, file number and row number: SQLite's integers have 63 bits to spare.
-_POSITION_BITS = 42
+# A place is one integer of 63 bits: the number of the file (below 2^27), and that of the row in it (below 2^36).
+_POSITION_BITS = 36
 _CACHE_KIB = 16 * 1024
 
 

@@ -6,9 +6,11 @@ import gc
 import signal
 import threading
 from contextlib import closing, contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from producer.enqueue.submission import Prepared, Submission, prepare, submit
+from producer.enqueue.pipeline import submit
+from producer.enqueue.submission import Prepared, Submission, prepare
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress, progress
 from unrolled.patience import Patience
@@ -16,14 +18,14 @@ from unrolled.patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.enqueue.enqueuer import Summary
+    from producer.enqueue.pipeline import Summary
 
 
 #: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
 _OBJECTS_PER_COLLECTION = 50_000
 
 
-def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
+def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_tokens: int | None) -> Summary:
     """Check, cut and queue a job's rows, and say on standard error how far it is.
 
     Raises:
@@ -32,16 +34,17 @@ def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_
     return enqueue_to(prepare(submission), broker, namespace, max_queued_tokens)
 
 
-def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
+def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None) -> Summary:
     """The same for a job whose checks are done."""
     with progress("queueing") as bar, _stop_signals(live=prepared.submission.source.follow) as stopped:
         patience = Patience(bar.say)
         for notice in prepared.plan.notices:
             bar.say(notice)
         shown = _Shown(bar, prepared.plan.size_bytes)
-        queue = ShardQueue(broker, namespace, prepared.model.fingerprint, patience, max_queued_tokens)
+        job = prepared.job.with_patience(patience.until_done)
+        queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens)
         with closing(queue), _rare_collections():
-            return submit(prepared, queue, patience, shown.each, shown.on_bytes, stopped)
+            return submit(replace(prepared, job=job), queue.of_job(job), shown.each, shown.on_bytes, stopped)
 
 
 class _Shown:

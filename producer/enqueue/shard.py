@@ -1,86 +1,35 @@
-"""A cut becomes a shard: its payload, its id, its manifest entry and its list of bad rows."""
+"""A cut becomes a shard: its rows, its id, its entry in the log and its list of bad rows."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from producer.rows import BadRow, Row
-from unrolled.format.rows_digest import rows_digest
-from unrolled.job import payload
-from unrolled.job.manifest import Entry
-from unrolled.job.shard_id import ShardId
+from unrolled.protocol.spooling import Place, make_rows
 from unrolled.ragged import Ragged
-from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from producer.enqueue.cutter import Cut
-    from unrolled.job.directory import JobDirectory
+    from unrolled.protocol.spooling import Spooled
 
 
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """A run of consecutive input rows on its way to the queue.
-
-    Attributes:
-        entry: its line in the manifest.
-        blob: its payload.
-        size: token ids in it, padding included.
-        quarantine: lines of JSON, one for each bad row.
-    """
-
-    entry: Entry
-    blob: bytes
-    size: int
-    quarantine: bytes
-
-    @property
-    def id(self) -> ShardId:
-        """Its id."""
-        return self.entry.shard
-
-
-def make_shard(index: int, cut: Cut) -> Shard:
+def make_shard(index: int, job: str, cut: Cut) -> Spooled:
     """The shard of a cut; the same rows always give the same one.
 
     Args:
         index: position of the shard in its job, from 0.
+        job: id of the job.
         cut: at least one row.
     """
     rows = [row for row in cut if isinstance(row, Row)]
-    bad = [row for row in cut if isinstance(row, BadRow)]
-    ids = [row.id for row in rows]
-    tokens = _ragged(rows)
-    blob = payload.encode(payload.Payload(payload.strings(ids), tokens))
-    entry = Entry(
-        shard=ShardId(index, payload.content_hash(blob)),
-        rows=len(rows),
-        tokens=int(np.count_nonzero(tokens.values)),
-        quarantined=len(bad),
-        digest=rows_digest(ids, tokens),
-        file=cut[0].file,
-        position=cut[0].position,
-    )
-    return Shard(entry, blob, tokens.values.size, b"".join(_line(row) for row in bad))
-
-
-def spool(directory: JobDirectory, shard: Shard) -> None:
-    """Make a shard's rows durable, the bad ones first, so that none can be lost from here on.
-
-    Raises:
-        TransientError: the file system refused.
-    """
-    if shard.quarantine:
-        publish_bytes(directory.quarantine(shard.id), shard.quarantine)
-    publish_bytes(directory.pending(shard.id), shard.blob)
-
-
-def _ragged(rows: list[Row]) -> Ragged:
+    bad = [_line(row) for row in cut if isinstance(row, BadRow)]
+    lengths = np.fromiter((row.tokens.size for row in rows), np.int64, len(rows))
     values = np.concatenate([row.tokens for row in rows]) if rows else np.zeros(0, np.int32)
-    return Ragged.from_lengths(values, [row.tokens.size for row in rows])
+    place = Place(index, cut[0].file, cut[0].position)
+    return make_rows(job, place, [row.id for row in rows], Ragged.from_lengths(values, lengths), bad)
 
 
 def _line(row: BadRow) -> bytes:

@@ -39,12 +39,12 @@ class Retried:
     dead: int
 
 
-def retry(objects: Objects, ledger: JobLedger, failed_rows: FailedRows, *, failed: bool) -> Retried:
+def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *, failed: bool) -> Retried:
     """Give dead shards another life, and failed rows a shard of their own; nothing that is published changes.
 
     Args:
         objects: of the job.
-        ledger: of the job's model.
+        ledger: of the job's offer; None to leave it to whoever tells it next.
         failed_rows: reads a part's.
         failed: whether failed rows are brought too, rather than dead shards alone.
 
@@ -74,7 +74,7 @@ def retry(objects: Objects, ledger: JobLedger, failed_rows: FailedRows, *, faile
         return chosen
 
     append(log, objects, decide)
-    tell(log, objects, ledger)
+    _tell(log, objects, ledger)
     if not log.discarded:
         for shard in names.shards_in(objects.list(names.FAILED)):
             if shard in log.retried:  # its segment is there, so the tokens are in rows of their own
@@ -83,7 +83,7 @@ def retry(objects: Objects, ledger: JobLedger, failed_rows: FailedRows, *, faile
     return Retried(sum(entry.rows for entry in done.entries), len(done.entries), len(done.lives))
 
 
-def cancel(objects: Objects, ledger: JobLedger) -> bool:
+def cancel(objects: Objects, ledger: JobLedger | None) -> bool:
     """Have nothing that waits computed; False where that was decided before.
 
     Raises:
@@ -97,11 +97,11 @@ def cancel(objects: Objects, ledger: JobLedger) -> bool:
         return None if log.stopped else Segment("cancel")
 
     append(log, objects, decide)
-    tell(log, objects, ledger)
+    _tell(log, objects, ledger)
     return decided
 
 
-def discard(objects: Objects, ledger: JobLedger) -> None:
+def discard(objects: Objects, ledger: JobLedger | None) -> None:
     """Delete a job's parts and all that waits; the log stays, so that no other job takes the directory for its own.
 
     Raises:
@@ -109,8 +109,13 @@ def discard(objects: Objects, ledger: JobLedger) -> None:
     """
     log = Log()
     append(log, objects, lambda log: None if log.discarded else Segment("discard"))
-    tell(log, objects, ledger)
+    _tell(log, objects, ledger)
     sweep_discarded(objects)
+
+
+def _tell(log: Log, objects: Objects, ledger: JobLedger | None) -> None:
+    if ledger is not None:
+        tell(log, objects, ledger)
 
 
 def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows) -> list[Entry]:

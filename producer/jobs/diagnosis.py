@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from producer.terminal.text import printable
-from unrolled.queue.messages import SHORT
+from unrolled.job import names
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus, QueueStatus
@@ -19,6 +18,8 @@ def hints(status: JobStatus) -> dict[str, str]:
     (none serves the model), "input" (not read to its end).
     """
     found = {}
+    if status.discarded:
+        return {"cancelled": "it was discarded: nothing of it counts any more; use another --out"}
     if status.away:
         found["away"] = f"{status.away}; which shards run and which are queued isn't known"
     if status.cancelled and not status.complete:
@@ -28,11 +29,16 @@ def hints(status: JobStatus) -> dict[str, str]:
         return found
     if status.dead:
         found["dead"] = (
-            f"{status.dead:,} shard(s) were given up, the reasons are in {status.out}/_dead; "
+            f"{status.dead:,} shard(s) were given up, the reasons are in {status.out}/{names.DEAD}; "
             f"when the cause is gone: unrolled retry {status.out}"
         )
     if status.queue and status.waiting:
         found |= _of_queue(status, status.queue)
+    if status.strays and status.ended:
+        found["strays"] = (
+            f"a run that died has read rows of {status.strays:,} shard(s) and not queued them; "
+            "the next `unrolled enqueue --follow` brings them, even on an empty input"
+        )
     if not status.ended and not status.waiting:
         found["input"] = (
             "the input hasn't been read to its end: if no `unrolled enqueue` is at work on it, "
@@ -48,11 +54,12 @@ def _of_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
             f"{status.lost:,} waiting shard(s) are not in Redis: it lost them, or is not the job's; "
             f"they are entered again by: unrolled wait {status.out}"
         )
-    if not any(worker.model == status.fingerprint for worker in queue.workers):
-        others = Counter(printable(worker.model[:SHORT]) for worker in queue.workers)
-        alive = ", ".join(f"{count} of model {model}…" for model, count in sorted(others.items()))
+    if not any(worker.offer == status.offer for worker in queue.workers):
+        others = Counter(worker.offer.describe() for worker in queue.workers if worker.offer)
+        alive = "; ".join(f"{count} for {offer}" for offer, count in sorted(others.items()))
         found["worker"] = (
-            f"no worker serves this job's model {status.fingerprint[:SHORT]}… "
-            f"({f'alive: {alive}' if alive else 'none is alive'}); start one: unrolled worker --model DIR"
+            f"no worker offers what this job asks for, {status.offer.describe()} "
+            f"({f'alive: {alive}' if alive else 'none is alive'}); start one: unrolled worker --model DIR "
+            f"--engine {status.offer.engine} --arithmetic {status.offer.arithmetic}"
         )
     return found

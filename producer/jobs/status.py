@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from collections.abc import Iterable
+from unrolled.job.offer import Offer
+from unrolled.job.segment import MOST_ENTRIES
 
-#: Shards that a producer at work may have written to the manifest but not into the ledger yet.
-ON_THEIR_WAY = 1
+#: Shards that a producer at work may have appended to the log but not told the ledger yet: those of one segment.
+ON_THEIR_WAY = MOST_ENTRIES
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,8 +18,7 @@ class WorkerStatus:
 
     Attributes:
         name: host and process.
-        model: fingerprint of the model that it serves.
-        engine: name and arithmetic.
+        offer: what it computes; None where its heartbeat names nothing.
         on_board: shards that it holds.
         longest_seconds: since it took the one that it has held longest.
         tokens_per_second: real tokens per second of its engine's time.
@@ -30,8 +29,7 @@ class WorkerStatus:
     """
 
     name: str
-    model: str
-    engine: str
+    offer: Offer | None
     on_board: int
     longest_seconds: float
     tokens_per_second: float
@@ -69,7 +67,7 @@ class JobStatus:
     Attributes:
         out: the directory.
         job: its id.
-        fingerprint: of its model.
+        offer: what it asks workers for.
         rows, tokens: cut so far; the rows that can't be computed included.
         rows_done, tokens_done: those of published shards, the rows that can't be computed included.
         rows_published: rows in their files.
@@ -78,7 +76,10 @@ class JobStatus:
         shards: cut so far.
         done, dead: published, given up.
         ended: whether the input was read to its end.
+        complete: whether nothing more will come: every shard has its part or is dead, and no other can be added.
         cancelled: whether what waits was taken out of the queue.
+        discarded: whether nothing of it counts any more.
+        strays: shards of a live input that no log names yet; the next run brings them.
         tokens_per_second: over the last files; None where there are too few to tell.
         queue: what the broker knows; None where none was named, or it is away.
         away: why the broker couldn't be asked.
@@ -86,7 +87,7 @@ class JobStatus:
 
     out: str
     job: str
-    fingerprint: str
+    offer: Offer
     rows: int
     tokens: int
     rows_done: int
@@ -98,7 +99,10 @@ class JobStatus:
     done: int
     dead: int
     ended: bool
+    complete: bool = False
     cancelled: bool = False
+    discarded: bool = False
+    strays: int = 0
     tokens_per_second: float | None = None
     queue: QueueStatus | None = None
     away: str | None = None
@@ -115,11 +119,6 @@ class JobStatus:
         return missing if self.ended or missing > ON_THEIR_WAY else 0
 
     @property
-    def complete(self) -> bool:
-        """Whether nothing more will come: the input was read to its end, every shard is published or dead."""
-        return self.ended and self.waiting == 0
-
-    @property
     def seconds_left(self) -> float | None:
         """For what is cut so far, at the speed of the last files; None where that isn't known."""
         if not self.tokens_per_second or not self.waiting:
@@ -132,8 +131,7 @@ def worker_status(name: str, facts: dict[str, Any]) -> WorkerStatus:
     lease = _number(facts, "lease_seconds")
     return WorkerStatus(
         name=name,
-        model=str(facts.get("model"))[:64],
-        engine=_words(facts, ("engine", "arithmetic")),
+        offer=Offer.parse(str(facts.get("offer"))),
         on_board=int(_number(facts, "on_board")),
         longest_seconds=_number(facts, "longest_seconds"),
         tokens_per_second=_number(facts, "tokens_per_second"),
@@ -150,7 +148,3 @@ def worker_status(name: str, facts: dict[str, Any]) -> WorkerStatus:
 def _number(facts: dict[str, Any], key: str) -> float:
     value = facts.get(key)
     return float(value) if isinstance(value, int | float) and 0 <= value < 10**15 else 0.0
-
-
-def _words(facts: dict[str, Any], keys: Iterable[str]) -> str:
-    return " ".join(str(facts[key])[:20] for key in keys if key in facts)

@@ -1,141 +1,141 @@
-"""Reading how far a job is: from its directory, and beside it from the broker."""
+"""Reading how far a job is: from its log and its objects, and beside them from the broker."""
 
 from __future__ import annotations
 
-import heapq
 import time
-from dataclasses import replace
+from collections import deque
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from producer.jobs.status import JobStatus, QueueStatus, WorkerStatus, worker_status
-from unrolled.errors import BrokerAwayError, TransientError
-from unrolled.job.manifest import NAME, Manifest, read_manifest
+from unrolled.errors import BrokerAwayError, FileFormatError
+from unrolled.job import names
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
+from unrolled.reading.outcome import read_outcome
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from unrolled.job.directory import JobDirectory
-    from unrolled.job.manifest import Entry
+    from unrolled.job.names import Life
     from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.completion import Standing
+    from unrolled.protocol.opening import OpenJob
     from unrolled.queue.broker import Broker
 
-#: The speed is that of so many files, those with the highest numbers.
-RECENT_FILES = 32
+#: The speed is that of the last seconds for which somebody has looked.
+SPEED_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """What the broker said; `away` where it said nothing."""
+
+    waiting: frozenset[Life] = frozenset()
+    running: frozenset[Life] = frozenset()
+    workers: tuple[WorkerStatus, ...] = ()
+    away: str | None = None
 
 
 class StatusReader:
-    """Reads a job's status again and again at little cost: the manifest only when it has grown.
+    """Reads a job's status again and again; segments of its log are read once.
 
     Args:
-        directory: of the job.
-        broker: where the job is queued; None to look at the directory alone.
+        job: whose status.
+        broker: where the job is queued; None to look at the store alone.
         namespace: prefix of every key there.
     """
 
-    def __init__(self, directory: JobDirectory, broker: Broker | None = None, namespace: str = "") -> None:
-        self._directory = directory
+    def __init__(self, job: OpenJob, broker: Broker | None = None, namespace: str = "") -> None:
+        self.log = Log()
+        self._job = job
         self._broker = broker
-        self._ledger = broker.ledger(namespace, directory.job.fingerprint) if broker else None
-        self._manifest = Manifest((), ended=False)
-        self._manifest_size = -1
-        self._entries: dict[ShardId, Entry] = {}
-        self._failed: dict[ShardId, tuple[int, int]] = {}  # shard: when its list was written, and its length
+        self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
+        self._failed: dict[ShardId, int] = {}
+        self._looks: deque[tuple[float, int]] = deque()
 
     def read(self) -> JobStatus:
-        """The status now; where the broker is away, what the directory tells.
+        """The status now; where the broker is away, what the store tells.
 
         Raises:
-            JobError: the manifest is damaged.
-            TransientError: the directory can't be read now.
+            JobError: the log is damaged.
+            TransientError: the store can't be read now.
             BrokerRefusesError: the broker doesn't let this user in or do this.
         """
-        # In this order: what the manifest names and the ledger lacks is published or dead by then.
-        try:
-            self._read_manifest()
-            members, away = self._ask()
-            status, waiting = self._count()
-        except OSError as error:
-            raise TransientError(f"{self._directory.path}: can't be read now: {error}") from error
-        if members is None:
-            return replace(status, away=away)
-        ledger, leases, workers = members
-        running, missing = waiting & ledger & leases, waiting - ledger
-        queued = len(waiting) - len(running) - len(missing)
-        return replace(status, queue=QueueStatus(len(running), queued, len(missing), workers))
+        # In this order: what the log names and the ledger lacks is published or dead by then.
+        asked = self._ask()
+        found = standing(self.log, self._job.objects, live=self._job.job.live)
+        return self._status(found, asked)
 
-    def _read_manifest(self) -> None:
-        path = self._directory.path / NAME
-        size = path.stat().st_size if path.exists() else 0
-        if size != self._manifest_size:
-            self._manifest = read_manifest(self._directory.path)
-            self._entries = {entry.shard: entry for entry in self._manifest.entries}
-            self._manifest_size = size
-
-    def _ask(self) -> tuple[tuple[set[ShardId], set[ShardId], tuple[WorkerStatus, ...]] | None, str | None]:
+    def _ask(self) -> _Asked | None:
         if self._broker is None or self._ledger is None:
-            return None, None
+            return None
         try:
             with self._broker.asked():
-                ledger, leases = self._ledger.members(self._directory.key)
+                waiting, running = self._ledger.members(self._job.key)
                 workers = self._ledger.workers()
         except BrokerAwayError as error:
-            return None, str(error)
+            return _Asked(away=str(error))
         found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
-        return (ledger, leases, found), None
+        return _Asked(frozenset(waiting), frozenset(running), found)
 
-    def _count(self) -> tuple[JobStatus, set[ShardId]]:
-        """The status by the directory, and the shards that wait."""
-        directory, manifest, entries = self._directory, self._manifest, self._entries
-        given_up = directory.given_up() & entries.keys()
-        done = directory.published() & entries.keys()
-        dead = given_up - done
-        failed = self._count_failed(done)
-        rows = sum(entries[shard].rows for shard in done)
-        status = JobStatus(
-            out=str(directory.path),
-            job=directory.job.id,
-            fingerprint=directory.job.fingerprint,
-            rows=manifest.rows,
-            tokens=manifest.tokens,
-            rows_done=rows + sum(entries[shard].quarantined for shard in done),
-            tokens_done=sum(entries[shard].tokens for shard in done),
-            rows_published=rows - failed,
-            quarantined=sum(entry.quarantined for entry in manifest.entries),
+    def _status(self, found: Standing, asked: _Asked | None) -> JobStatus:
+        log, job = self.log, self._job
+        inputs = [log.entries[shard] for shard in log.inputs]
+        done = [log.entries[shard] for shard in found.published]
+        failed = self._count_failed(found.published)
+        retried = log.retried.items()
+        brought_again = sum(log.entries[shard].rows for source, shard in retried if source in found.published)
+        tokens_done = sum(entry.tokens for entry in done if entry.source is None)
+        waiting = {log.life(shard) for shard in log.entries.keys() - found.published - found.dead}
+        queue = None
+        if asked is not None and asked.away is None:
+            running = len(waiting & asked.running)
+            missing = len(waiting - asked.waiting)
+            queue = QueueStatus(running, len(waiting) - running - missing, missing, asked.workers)
+        return JobStatus(
+            out=job.place,
+            job=job.job.id,
+            offer=job.job.offer,
+            rows=sum(entry.rows + entry.quarantined for entry in inputs),
+            tokens=sum(entry.tokens for entry in inputs),
+            rows_done=sum(entry.rows + entry.quarantined for entry in done if entry.source is None),
+            tokens_done=tokens_done,
+            rows_published=sum(entry.rows for entry in done) - failed - brought_again,
+            quarantined=sum(entry.quarantined for entry in inputs),
             failed=failed,
-            shards=len(entries),
-            done=len(done),
-            dead=len(dead),
-            ended=manifest.ended,
-            cancelled=directory.cancelled.exists(),
-            tokens_per_second=self._speed(done),
+            shards=len(log.entries),
+            done=len(found.published),
+            dead=len(found.dead),
+            ended=log.ended,
+            complete=found.complete,
+            cancelled=log.stopped,
+            discarded=log.discarded,
+            strays=len(found.strays),
+            tokens_per_second=self._speed(tokens_done, over=found.complete),
+            queue=queue,
+            away=asked.away if asked else None,
         )
-        return status, entries.keys() - done - dead
 
-    def _count_failed(self, done: set[ShardId]) -> int:
-        """Rows on the engine's lists; each is read once, and again when there is a new one in its place."""
-        counted = 0
-        for shard in self._directory.failing() & done:
-            path = self._directory.quarantine(shard, engine=True)
-            try:
-                written = path.stat().st_mtime_ns
-                if shard not in self._failed or self._failed[shard][0] != written:
-                    self._failed[shard] = written, path.read_bytes().count(b"\n")
-            except FileNotFoundError:
-                continue  # the shard is computed anew, without a failure
-            counted += self._failed[shard][1]
+    def _count_failed(self, published: frozenset[ShardId]) -> int:
+        """Rows that parts call failed and no retry has brought again; only footers that may name some are read."""
+        objects, counted = self._job.objects, 0
+        kept = {shard for folder in (names.FAILED, names.ROWS) for shard in names.shards_in(objects.list(folder))}
+        for shard in (kept & published) - self.log.retried.keys():
+            if shard not in self._failed:
+                try:
+                    info = read_outcome(objects, shard)
+                except FileFormatError:
+                    continue  # `verify` names it
+                self._failed[shard] = len(info.failed) if info else 0
+            counted += self._failed[shard]
         return counted
 
-    def _speed(self, done: set[ShardId]) -> float | None:
-        """Real tokens per second since the oldest of the last files."""
-        last = heapq.nlargest(RECENT_FILES, done)
-        times = sorted((_modified(self._directory.part(shard)), shard) for shard in last)
-        if len(times) < 2:  # noqa: PLR2004 - the two ends of a span
+    def _speed(self, tokens_done: int, *, over: bool) -> float | None:
+        """Real tokens per second since the oldest look of the last minute; None where there is one look alone."""
+        now = time.monotonic()
+        if not over:
+            self._looks.append((now, tokens_done))
+        while len(self._looks) > 2 and now - self._looks[0][0] > SPEED_SECONDS:  # noqa: PLR2004 - both ends of a span
+            self._looks.popleft()
+        if not self._looks or now - self._looks[0][0] <= 0 or tokens_done <= self._looks[0][1]:
             return None
-        # While files still come, the time since the last one counts too, so that a standstill shows.
-        end = times[-1][0] if len(done) == len(self._entries) else max(time.time(), times[-1][0])
-        seconds = end - times[0][0]
-        return sum(self._entries[shard].tokens for _, shard in times[1:]) / seconds if seconds > 0 else None
-
-
-def _modified(path: Path) -> float:
-    return path.stat().st_mtime
+        return (tokens_done - self._looks[0][1]) / (now - self._looks[0][0])

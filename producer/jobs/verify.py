@@ -1,4 +1,4 @@
-"""Is every input row published exactly once? A job's files, read whole and held against its manifest."""
+"""Is every input row published exactly once? A job's parts, read whole and held against its log."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.jobs.quarantine_lists import digest_with, read_failed, read_quarantine
-from producer.jobs.stray_files import find_leftovers, find_strays
-from unrolled.errors import UnrolledError
+from producer.jobs.quarantine_lists import count_quarantine
+from unrolled.errors import FileFormatError, PayloadError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
-from unrolled.format.seal import check_seal
-from unrolled.job.manifest import read_manifest
+from unrolled.job import names
+from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
+from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.spooling import entry_of
 from unrolled.reading.inspection import inspect_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
-    from producer.jobs.quarantine_lists import FailedRow
-    from unrolled.job.directory import JobDirectory
-    from unrolled.job.manifest import Entry
+    from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.opening import OpenJob
     from unrolled.reading.inspection import PartContents
 
-#: Files read at once: one is decoded while the next is fetched.
+#: Parts read at once: one is decoded while the next is fetched.
 THREADS = 2
 #: Entries handed to the threads at a time, so that memory stays flat whatever the number of shards.
 _AT_A_TIME = 256
-_AGAIN = "remove the file and give the same `unrolled enqueue` again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +34,7 @@ class Problem:
     """Something that must not be.
 
     Attributes:
-        where: a file name in the job's directory, or a shard's id.
+        where: name of an object of the job.
         what: was found, and what to do.
     """
 
@@ -45,18 +44,16 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found, counted from the files.
+    """What was found, counted from the objects.
 
     Attributes:
-        rows_in: input rows by the manifest.
-        rows_out: rows in whole files.
+        rows_in: input rows by the log.
+        rows_out: rows in whole parts.
         quarantined: rows that the producer listed.
-        failed: rows that the engine failed on.
-        tokens: real tokens in whole files.
-        files: whole files.
-        kinds: "engine arithmetic" of the files; several are no problem, but worth knowing.
-        problems: all that must not be, none where the job is complete and sound.
-        notes: what is untidy, but harms nobody.
+        failed: rows that the engine failed on, and that no retry has brought again.
+        tokens: real tokens in whole parts.
+        files: whole parts.
+        problems: all that must not be; none where the job is complete and sound.
     """
 
     rows_in: int
@@ -65,14 +62,12 @@ class Verification:
     failed: int
     tokens: int
     files: int
-    kinds: tuple[str, ...]
     problems: tuple[Problem, ...]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class _Checked:
-    """One manifest entry: what its file holds, None where there is none or it can't be trusted."""
+    """One entry: what its part holds, None where there is none or it can't be trusted."""
 
     contents: PartContents | None
     quarantined: int
@@ -80,120 +75,126 @@ class _Checked:
     problems: tuple[Problem, ...]
 
 
-def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: None) -> Verification:
-    """Check a job: every manifest entry has its file, whole, with its rows, and nothing else is there.
+def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Verification:
+    """Check a job: every entry of its log has its part, whole, with its rows, and nothing else is there.
 
-    Checked of each file: its seal, which no flipped bit passes; what `inspect_part` checks; and fingerprint, job,
-    shard, rows, tokens, the digest of ids and masks (rows that the engine failed on put back in their places), width
-    and columns. Not checked: that the vectors are the model's.
+    Checked of each part: its seal, which no flipped bit passes; what `inspect_part` checks; and model, engine,
+    arithmetic, job, shard, rows, tokens, the digest of ids and masks (rows that the engine failed on put back in their
+    places), width and columns; that rows which a part calls failed are kept with their tokens, or were retried. Not
+    checked: that the vectors are the model's.
 
     Args:
-        directory: of the job.
+        job: which one.
         each: called after each shard with its tokens.
 
     Raises:
-        JobError: the manifest itself is damaged.
-        TransientError: the directory can't be read now.
+        JobError: the log itself is damaged.
+        TransientError: the store can't be read now.
     """
-    manifest = read_manifest(directory.path)
-    problems: list[Problem] = []
-    if not manifest.ended:
-        problems.append(
-            Problem("_manifest.jsonl", "the input wasn't read to its end; give the same `unrolled enqueue` again")
-        )
+    objects = job.objects
+    parts = set(names.parts_in(objects.list(names.PARTS)))  # before the log, which then names all of them
+    log = Log()
+    catch_up(log, objects)
+    problems = list(_of_job(job, log))
     rows = tokens = files = quarantined = failed = 0
-    kinds: set[str] = set()
-    widths: dict[tuple[int, ...], ShardId] = {}
-    for entry, checked in _check_all(directory, manifest.entries):
+    for entry, checked in _check_all(job, log, parts):
         problems += checked.problems
         quarantined += checked.quarantined
         failed += checked.failed
         if (contents := checked.contents) is not None:
             rows, tokens, files = rows + contents.rows, tokens + contents.tokens, files + 1
-            kinds.add(f"{contents.info.engine} {contents.info.arithmetic}")
-            widths.setdefault(tuple(column.width for column in contents.columns), entry.shard)
         each(entry.tokens)
-    if len(widths) > 1:
-        found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
-        problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
-    shards = {entry.shard for entry in manifest.entries}
-    problems += [Problem(name, what) for name, what in find_strays(directory, shards)]
-    if not problems and rows + quarantined + failed != manifest.rows:
-        problems.append(
-            Problem("_manifest.jsonl", f"{manifest.rows:,} rows went in, {rows + quarantined + failed:,} came out")
-        )
-    notes = tuple(find_leftovers(directory, shards))
-    return Verification(
-        manifest.rows, rows, quarantined, failed, tokens, files, tuple(sorted(kinds)), tuple(problems), notes
-    )
+    problems += [
+        Problem(part_object(shard), "is no shard of this job; move it elsewhere")
+        for shard in sorted(parts - log.entries.keys())
+    ]
+    rows_in = sum(log.entries[shard].rows + log.entries[shard].quarantined for shard in log.inputs)
+    if not problems and rows + quarantined + failed != rows_in:
+        problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))
+    return Verification(rows_in, rows, quarantined, failed, tokens, files, tuple(problems))
 
 
-def _check_all(directory: JobDirectory, entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, _Checked]]:
+def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
+    if log.discarded:
+        yield Problem(names.LOG, "the job was discarded; nothing of it counts any more")
+    elif not log.ended:
+        yield Problem(names.LOG, "the input wasn't read to its end; give the same `unrolled enqueue` again")
+    if job.job.live:
+        strays = [s for s in names.shards_in(job.objects.list(names.ROWS)) if s not in log.entries and not s.retries]
+        for shard in strays:
+            yield Problem(rows_object(shard), "was read and never queued; `unrolled enqueue --follow` brings it")
+
+
+def _check_all(job: OpenJob, log: Log, parts: set[ShardId]) -> Iterator[tuple[Entry, _Checked]]:
     """Check entries in order, some at the same time."""
-    published, dead = directory.published(), directory.given_up()
+    dead = set(names.lives_in(job.objects.list(names.DEAD)))
 
     def check(entry: Entry) -> _Checked:
-        return _check_entry(directory, entry, published=entry.shard in published, dead=entry.shard in dead)
+        life = log.life(entry.shard)
+        gone = dead_object(life) if life in dead else None
+        return _check_entry(job, log, entry, published=entry.shard in parts, gone=gone)
 
+    entries: Sequence[Entry] = list(log.entries.values())
     with ThreadPoolExecutor(THREADS) as threads:
         for start in range(0, len(entries), _AT_A_TIME):
             some = entries[start : start + _AT_A_TIME]
             yield from zip(some, threads.map(check, some), strict=True)
 
 
-def _check_entry(directory: JobDirectory, entry: Entry, *, published: bool, dead: bool) -> _Checked:
-    bad_rows, problems = read_quarantine(directory, entry)
-    found = [Problem(f"_quarantine/{entry.shard}.jsonl", what) for what in problems]
+def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str | None) -> _Checked:
+    bad_rows, wrong = count_quarantine(job.objects, entry)
+    found = [Problem(quarantine_object(entry.shard), what) for what in wrong]
+    name = part_object(entry.shard)
     if not published:
         what = (
-            f"was given up, the reason is in _dead/{entry.shard}.json: unrolled retry {directory.path}"
-            if dead
-            else f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` again"
+            f"was given up, the reason is in {gone}: unrolled retry {job.place}"
+            if gone
+            else f"isn't there: unrolled wait {job.place}, or the same `unrolled enqueue` again"
         )
-        return _Checked(None, bad_rows, 0, (*found, Problem(str(entry.shard), what)))
-    name = directory.part(entry.shard).name
+        return _Checked(None, bad_rows, 0, (*found, Problem(name, what)))
     try:
-        failed = read_failed(directory, entry)
-        contents = inspect_part(directory.part(entry.shard))
-        wrong = list(_contradictions(directory, entry, contents, failed))
-        if not wrong:  # last, for the others can say more of what is wrong
-            check_seal(directory.part(entry.shard))
+        contents = inspect_part(job.objects.store, name)
+        found += [Problem(name, what) for what in _contradictions(job, entry, contents)]
     except UnrolledError as error:
-        return _Checked(None, bad_rows, 0, (*found, Problem(name, _short(error, directory))))
-    except Exception as error:  # noqa: BLE001 - no damage to a file, however odd, may end the check of the others
+        return _Checked(None, bad_rows, 0, (*found, Problem(name, str(error).replace(f"{job.place}/", ""))))
+    except Exception as error:  # noqa: BLE001 - no damage to a part, however odd, may end the check of the others
         return _Checked(None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}")))
-    return _Checked(
-        contents if not wrong else None,
-        bad_rows,
-        len(failed),
-        (*found, *(Problem(name, what) for what in wrong)),
-    )
+    failed = 0 if entry.shard in log.retried else len(contents.info.failed)
+    if failed:
+        found += _check_kept(job, entry, contents)
+    sound = not any(problem.where == name for problem in found)
+    return _Checked(contents if sound else None, bad_rows, failed, tuple(found))
 
 
-def _contradictions(
-    directory: JobDirectory, entry: Entry, contents: PartContents, failed: list[FailedRow]
-) -> Iterator[str]:
-    """What a file holds, against what its manifest entry promises."""
-    info, job = contents.info, directory.job
-    tokens = contents.tokens + sum(int(row.mask.sum()) for row in failed)
-    digest = digest_with(directory.part(entry.shard), failed) if failed else contents.digest
-    spec = OutputSpec.from_options(job.options)
+def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:
+    """The tokens of rows that a part calls failed are kept, or the shard's rows are still there."""
+    objects, name = job.objects, failed_object(entry.shard)
+    kept = objects.read(name)
+    try:
+        if kept is not None and entry_of(kept).rows != len(contents.info.failed):
+            yield Problem(name, f"holds other rows than the {len(contents.info.failed)} that failed")
+    except (PayloadError, FileFormatError) as error:
+        yield Problem(name, str(error))
+    if kept is None and not objects.exists(rows_object(entry.shard)):
+        yield Problem(name, "isn't there: the tokens of failed rows are lost; enqueue those rows into another --out")
+
+
+def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[str]:
+    """What a part holds, against what the log promises."""
+    info, failed = contents.info, contents.info.failed
+    spec = OutputSpec.from_options(job.job.options)
     for what, found, expected in (
-        ("model", info.model_fingerprint, job.fingerprint),
-        ("job", info.job, job.id),
+        ("model", info.model_fingerprint, job.job.fingerprint),
+        ("engine", info.engine, job.job.engine),
+        ("arithmetic", info.arithmetic, job.job.arithmetic),
+        ("job", info.job, job.job.id),
         ("shard", info.shard, entry.shard),
         ("rows, with those the engine failed on", contents.rows + len(failed), entry.rows),
-        ("real tokens, with those of rows the engine failed on", tokens, entry.tokens),
         ("columns", ", ".join(contents.spec.names()), ", ".join(spec.names())),
         ("stored precision", contents.spec.precision, spec.precision),
         ("tokens stored", contents.spec.with_tokens, spec.with_tokens),
     ):
         if found != expected:
-            yield f"{what}: found {found}, the job says {expected}; {_AGAIN}"
-    if contents.rows + len(failed) == entry.rows and digest != entry.digest:
-        yield f"holds other rows than were cut; {_AGAIN}"
-
-
-def _short(error: Exception, directory: JobDirectory) -> str:
-    """The error's text without the path that stands before it anyway."""
-    return str(error).replace(f"{directory.path}/", "")
+            yield f"{what}: found {found}, the job says {expected}; restore the part from a copy"
+    if contents.rows + len(failed) == entry.rows and not failed and contents.digest != entry.digest:
+        yield "holds other rows than were cut; restore the part from a copy"

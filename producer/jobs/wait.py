@@ -1,4 +1,4 @@
-"""Waiting for a job, and entering again what Redis lost of it, so that it completes whatever happens to the broker."""
+"""Waiting for a job, and telling Redis again what it lost of it, so that it completes whatever the broker does."""
 
 from __future__ import annotations
 
@@ -10,24 +10,27 @@ from typing import TYPE_CHECKING
 from producer.jobs.diagnosis import hints
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import JobError, TransientError
+from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
 from unrolled.patience import Patience
-from unrolled.queue.entering import enter_waiting
-from unrolled.store.hidden_file import sweep_leftovers
+from unrolled.protocol.finishing import sweep
+from unrolled.protocol.log import Log
+from unrolled.protocol.telling import tell
+from unrolled.reading.outcome import failed_rows
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
+    from producer.queue.shard_queue import JobQueue
     from producer.terminal.progress import Progress
-    from unrolled.job.directory import JobDirectory
+    from unrolled.protocol.opening import OpenJob
 
 #: How long something must be in the way before a person is told.
 PATIENCE_SECONDS = 10.0
-#: A look at a directory of 100,000 files takes a while: rest at least this many times longer.
+#: A look at 100,000 names takes a while: rest at least this many times longer.
 _REST = 4
 
 
 def wait_for_job(
-    directory: JobDirectory,
+    job: OpenJob,
     broker: str | None,
     namespace: str,
     bar: Progress,
@@ -35,11 +38,11 @@ def wait_for_job(
     until: float = math.inf,
     every_seconds: float = 0.5,
 ) -> JobStatus:
-    """Wait until the job is complete. A broker or a directory that is away is waited for.
+    """Wait until the job is complete. A broker or a store that is away is waited for.
 
     Args:
-        directory: of the job.
-        broker: URL of the Redis server; None to watch the directory alone.
+        job: which one.
+        broker: URL of the Redis server; None to watch the store alone.
         namespace: prefix of every key.
         bar: shows how far the job is, and what is in the way.
         until: when to give up, on the monotonic clock.
@@ -49,64 +52,56 @@ def wait_for_job(
         The job's last status.
 
     Raises:
-        JobError: the job was cancelled, or its manifest is damaged.
-        TransientError: the directory couldn't be read even once before `until`.
+        JobError: the job was cancelled or discarded, or its log is damaged.
+        TransientError: the store couldn't be read even once before `until`.
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     patience = Patience(bar.say)
-    queue = ShardQueue(broker, namespace, directory.job.fingerprint, patience) if broker else None
-    reader = StatusReader(directory, queue.broker if queue else None, namespace)
+    queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
+    reader = StatusReader(job, queue.broker if queue else None, namespace)
     teller = _Teller(patience)
-    status = None
+    log, status = Log(), None
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
         while True:
             began = time.monotonic()
             try:
-                status = patience.until_done(f"look at {directory.path}", reader.read, until)
+                status = patience.until_done(f"look at {job.place}", reader.read, until)
             except TransientError:
                 if status is None:
                     raise
                 return status
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
             if status.complete:
-                _tidy_up(queue, directory)
+                _tidy_up(queue, job, reader.log)
             elif status.cancelled:
-                raise JobError(f"{directory.path}: {hints(status)['cancelled']}")
+                raise JobError(f"{job.place}: {hints(status)['cancelled']}")
             if status.complete or time.monotonic() >= until:
                 return status
             teller.tell(status)
             if queue and status.lost:
-                _enter_again(queue, directory, status.lost, teller)
+                _tell_again(queue.of_job(job), job, log, teller)
             pause = max(every_seconds, _REST * (time.monotonic() - began))
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
 
 
-def _tidy_up(queue: ShardQueue | None, directory: JobDirectory) -> None:
-    """Remove what workers that died left behind, and let Redis forget the job; either may stay, and harms nobody."""
-    with contextlib.suppress(TransientError):
-        sweep_leftovers(directory.path, 0)  # nobody publishes here any more
+def _tidy_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
+    """Delete what is superfluous, and let Redis forget the job; either may stay, and harms nobody."""
+    with contextlib.suppress(TransientError, PayloadError, FileFormatError):
+        sweep(log, job.objects, failed_rows, live=job.job.live)
     if queue:
         with contextlib.suppress(TransientError), queue.broker.asked():
-            if not queue.ledger.members(directory.key)[0]:  # else a worker has yet to take its last shard out
-                queue.ledger.forget(directory.key)
+            if not queue.ledger.members(job.key)[0]:  # else a worker has yet to take its last shard out
+                queue.ledger.forget(job.key)
 
 
-def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, teller: _Teller) -> None:
-    """Enter again what Redis lost: all of the job, or what its last second before a crash held."""
+def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
+    """Tell Redis again what it lost."""
     try:
-        with queue.broker.asked():
-            count = enter_waiting(queue.ledger, directory, queue.send)
-        without_rows = not count and not directory.waiting() - directory.published() - directory.given_up()
-    except TransientError:
+        tell(log, job.objects, queue)
+    except (BrokerAwayError, TransientError):
         return  # the next look says so
-    if count:
-        teller.say(f"Redis lost {count:,} waiting shard(s); they are entered again")
-    elif without_rows:
-        teller.say_once(
-            "rows",
-            f"the rows of {lost:,} waiting shard(s) are not in _pending any more; "
-            "give the same `unrolled enqueue` command again: it cuts them again",
-        )
+    if queue.sent:
+        teller.say(f"Redis lost {queue.sent:,} waiting shard(s); they are entered again")
 
 
 class _Teller:
@@ -125,8 +120,8 @@ class _Teller:
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
-        # `wait` itself enters again what Redis lost, so nobody needs to be told how.
-        ways = {kind: text for kind, text in hints(status).items() if kind in ("dead", "worker", "input")}
+        # `wait` itself tells Redis again what it lost, so nobody needs to be told how.
+        ways = {kind: text for kind, text in hints(status).items() if kind in ("dead", "worker", "input", "strays")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
             if now - since >= PATIENCE_SECONDS:

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from producer.enqueue.session import enqueue_to
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
-from producer.local.broker_record import BROKER_FILE
+from producer.local.broker_record import find_broker, record_of
 from producer.local.workers import Workers
 from producer.terminal.progress import progress
 from producer.terminal.signals import terminable
+from unrolled.errors import JobError
+from unrolled.job import names
+from unrolled.queue.broker_url import without_secret
+from unrolled.store.posix import PosixStore
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from pathlib import Path
     from types import FrameType
 
-    from producer.enqueue.enqueuer import Summary
+    from producer.enqueue.pipeline import Summary
     from producer.jobs.status import JobStatus
+    from unrolled.protocol.opening import OpenJob
 
-#: Directory for the workers' logs, in the output directory.
-LOGS = "_logs"
+#: Folder for the workers' logs, beside the job's objects.
+LOGS = f"{names.FOLDER}/logs"
 
 
 def run_job(
     submission: Submission,
     broker: str | None,
     namespace: str,
-    max_queued_tokens: int,
+    max_queued_tokens: int | None,
     workers: int,
     environment: Mapping[str, str],
 ) -> tuple[Summary, JobStatus]:
@@ -54,12 +60,18 @@ def run_job(
         UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
     """
     prepared = prepare(submission)
-    directory = prepared.directory
+    job = prepared.job
+    if broker is None and (alive := find_broker(None, job)):
+        raise JobError(
+            f"{job.place}: another `unrolled run` is working on it (its broker is {without_secret(alive)}); wait "
+            "for it with `unrolled wait`, or stop it"
+        )
+    record = record_of(job)
     with ExitStack() as stack:
         stack.enter_context(terminable())
         url = broker or stack.enter_context(EmbeddedBroker()).url
-        if broker is None:
-            stack.enter_context(_recorded(url, directory.path))
+        if broker is None and record is not None:
+            stack.enter_context(_recorded(url, record))
         settings = {
             **environment,
             "UNROLLED_BROKER": url,
@@ -67,13 +79,13 @@ def run_job(
             "UNROLLED_MODEL": str(submission.model),
         }
         stack.enter_context(_interruptible())
-        crew = stack.enter_context(Workers(workers, settings, directory.path / LOGS, _interrupt))
+        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt))
         try:
             summary = enqueue_to(prepared, url, namespace, max_queued_tokens)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:
-                return summary, wait_for_job(directory, url, namespace, bar)
+                return summary, wait_for_job(job, url, namespace, bar)
         except KeyboardInterrupt:
             if crew.failure:
                 raise crew.failure from None
@@ -101,11 +113,18 @@ def _interrupt() -> None:
 
 
 @contextmanager
-def _recorded(url: str, out: Path) -> Iterator[None]:
+def _recorded(url: str, path: Path) -> Iterator[None]:
     """Let `status` and `wait` in other terminals find a broker that lives only as long as this process."""
-    path = out / BROKER_FILE
     try:
         publish_bytes(path, url.encode())
         yield
     finally:
         path.unlink(missing_ok=True)
+
+
+def _logs_of(job: OpenJob) -> Path:
+    """Where the workers' logs are kept: beside the job, or in this machine's temporary directory."""
+    store = job.objects.store
+    if isinstance(store, PosixStore):
+        return store.path / LOGS
+    return Path(tempfile.mkdtemp(prefix="unrolled-logs-"))

@@ -1,4 +1,4 @@
-"""Handing shards to the workers: first into the ledger, then as a message, and never more than the queue may hold."""
+"""Handing shards to the workers: into the ledger and then as a message, and never more than the queue may hold."""
 
 from __future__ import annotations
 
@@ -8,59 +8,60 @@ from typing import TYPE_CHECKING, TypeVar
 from celery import Celery
 from kombu.entity import Queue
 
-from unrolled.errors import BrokerAwayError
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
-from unrolled.queue.entering import enter, enter_waiting
+from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.messages import TASK, queue_name, transport_options
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.job.directory import JobDirectory
-    from unrolled.job.shard_id import ShardId
+    from unrolled.job.offer import Offer
     from unrolled.patience import Patience
+    from unrolled.protocol.opening import OpenJob
     from unrolled.queue.member import Member
 
 T = TypeVar("T")
 
-#: Seconds between two looks at a queue that is full.
-FULL_PAUSE = 0.1
-#: Seconds between two looks whether Redis was restarted, and so may have lost shards.
-LOOK_PAUSE = 1.0
+#: Seconds between two looks at a queue that is full, and until somebody is told why it stays so.
+FULL_PAUSE, FULL_PATIENCE = 0.1, 10.0
+#: Seconds for which the number of workers is taken to stay as it is.
+WORKERS_PAUSE = 5.0
+#: Where no limit is given: token ids that may always wait, and shards for each thread of a worker beyond that.
+FEW_TOKENS, SHARDS_PER_THREAD = 20_000_000, 3
+#: A worker that claims more threads is not believed.
+MOST_THREADS = 1024
+#: Seconds between two segments of a job's log; the first comes at once.
+SEGMENT_SECONDS = 1.0
 
 
 class ShardQueue:
-    """The queue of one model, from the producer's side.
+    """The queue of one offer, from the producer's side.
 
     Every method that asks the broker waits for it without limit while it is away.
 
     Args:
         broker: URL of the Redis server.
         namespace: prefix of every key.
-        fingerprint: of the model.
+        offer: what its workers compute.
         patience: waits for a broker that is away, and says so.
-        max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the model; None
-            for no limit.
+        max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
+            keeps the workers that are alive busy.
 
     Raises:
         RequestError: the URL names no Redis server.
     """
 
     def __init__(
-        self,
-        broker: str,
-        namespace: str,
-        fingerprint: str,
-        patience: Patience,
-        max_queued_tokens: int | None = None,
+        self, broker: str, namespace: str, offer: Offer, patience: Patience, max_queued_tokens: int | None = None
     ) -> None:
         self.broker = Broker(broker)
-        self.ledger = self.broker.ledger(namespace, fingerprint)
+        self.ledger = self.broker.ledger(namespace, offer)
+        self.say = patience.say
         self._patience = patience
         self._max_queued_tokens = max_queued_tokens
-        self._look_at = 0.0
-        queue = queue_name(fingerprint)
+        self._threads, self._count_at = 0, 0.0
+        queue = queue_name(offer)
         self._celery = Celery("unrolled-producer", broker=celery_url(broker), set_as_current=False)
         self._celery.conf.update(
             task_serializer="json",
@@ -83,73 +84,83 @@ class ShardQueue:
         """
         self._celery.send_task(TASK, member.encode())
 
-    def put(self, directory: JobDirectory, shard: ShardId, tokens: int) -> bool:
-        """Enter a spooled shard and send its message. Blocks without limit while the queue is full.
+    def of_job(self, job: OpenJob) -> JobQueue:
+        """The queue as one job sees it."""
+        return JobQueue(self, job)
 
-        Args:
-            directory: of the job.
-            shard: its id; its manifest line is durable.
-            tokens: token ids in it.
-
-        Returns:
-            False where nothing was done: the shard is in the ledger already, is dead, or its job was cancelled.
-
-        Raises:
-            BrokerRefusesError: the broker doesn't let this user in or do this.
-            JobError: the job's manifest is damaged.
-        """
-        self.steadily(lambda: self._wait_for_room(directory))
-        entered = self.steadily(lambda: enter(self.ledger, directory, shard, tokens, self.send))
-        if time.monotonic() >= self._look_at:
-            self.mend(directory)
-        return entered
-
-    def mend(self, directory: JobDirectory) -> None:
-        """Enter again what Redis lost of a job, if it was restarted since all of the job was entered.
-
-        Raises:
-            BrokerRefusesError: the broker doesn't let this user in or do this.
-            JobError: the job's manifest is damaged.
-        """
-        if not self.steadily(lambda: self.ledger.knows(directory.key)) and (count := self.enter_waiting(directory)):
-            self._patience.say(f"Redis lost {count:,} waiting shard(s) of {directory.path}; they are entered again")
-        self._look_at = time.monotonic() + LOOK_PAUSE
-
-    def enter_waiting(self, directory: JobDirectory) -> int:
-        """Enter what waits in the job's directory and isn't in Redis.
-
-        Returns:
-            How many shards were entered.
-
-        Raises:
-            BrokerRefusesError: the broker doesn't let this user in or do this.
-            JobError: the job's manifest is damaged.
-        """
-        return self.steadily(lambda: enter_waiting(self.ledger, directory, self.send))
-
-    def steadily(self, action: Callable[[], T]) -> T:
+    def steadily(self, what: str, action: Callable[[], T]) -> T:
         """The result of an action that asks the broker, tried again for as long as the broker is away.
 
+        Args:
+            what: names it, for people.
+            action: must be safe to run again.
+
         Raises:
             BrokerRefusesError: the broker doesn't let this user in or do this.
         """
-        return self._patience.until_done("queue shards", lambda: self._ask(action))
+
+        def attempt() -> T:
+            with self.broker.asked():
+                return action()
+
+        return self._patience.until_done(what, attempt)
+
+    def room(self) -> int:
+        """Token ids that there is room for now; none below 1."""
+        counts = self.ledger.counts()
+        if self._max_queued_tokens is not None:
+            return self._max_queued_tokens - counts.tokens
+        mean = counts.tokens // max(1, counts.shards)
+        return max(FEW_TOKENS, SHARDS_PER_THREAD * self.threads() * mean) - counts.tokens
+
+    def threads(self) -> int:
+        """Threads of all workers of the offer that are alive; counted now and then."""
+        if time.monotonic() >= self._count_at:
+            alive = [facts for facts in self.ledger.workers().values() if facts["offer"] == str(self.ledger.offer)]
+            counts = [facts.get("concurrency") for facts in alive]
+            self._threads = sum(count for count in counts if isinstance(count, int) and 0 < count <= MOST_THREADS)
+            self._count_at = time.monotonic() + WORKERS_PAUSE
+        return self._threads
 
     def close(self) -> None:
         """Close all connections."""
         self._celery.close()
         self.broker.close()
 
-    def _ask(self, action: Callable[[], T]) -> T:
-        try:
-            with self.broker.asked():
-                return action()
-        except BrokerAwayError:
-            self._look_at = 0.0  # it may come back without what it knew
-            raise
 
-    def _wait_for_room(self, directory: JobDirectory) -> None:
-        while self._max_queued_tokens is not None and self.ledger.counts().tokens >= self._max_queued_tokens:
+class JobQueue(JobLedger):
+    """The queue as one job's producer sees it; see `producer.enqueue.runs.QueueLedger`.
+
+    Args:
+        queue: of the job's offer.
+        job: which one.
+    """
+
+    def __init__(self, queue: ShardQueue, job: OpenJob) -> None:
+        super().__init__(queue.ledger, job.key, job.place, queue.send, queue.steadily)
+        self._queue = queue
+        self._segment_at = 0.0
+
+    def wait_for_room(self) -> None:
+        """Wait until the queue has room for more token ids, and say why where that takes long."""
+        began, said = time.monotonic(), False
+        while self._queue.steadily("reach the broker", self._queue.room) < 1:
+            if not said and time.monotonic() - began >= FULL_PATIENCE:
+                said = True
+                self._queue.say(self._queue.steadily("reach the broker", self._why_full))
             time.sleep(FULL_PAUSE)
-            if not self.ledger.knows(directory.key):
-                return  # the tokens are another job's, or Redis came back empty
+
+    def is_time(self) -> bool:
+        """Whether the last segment is old enough for the next one."""
+        now = time.monotonic()
+        due = now >= self._segment_at
+        if due:
+            self._segment_at = now + SEGMENT_SECONDS
+        return due
+
+    def _why_full(self) -> str:
+        counts, offer = self._queue.ledger.counts(), self._queue.ledger.offer
+        full = f"the queue is full: {counts.shards:,} shards of {counts.tokens:,} token ids wait or run"
+        if not self._queue.threads():
+            return f"{full}, and no worker offers {offer.describe()}; start one, or make room with `unrolled cancel`"
+        return f"{full}; going on as soon as workers have made room"

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from producer.sources.options import Compression, Format, SourceOptions
 from unrolled.errors import OptionError, RequestError
+from unrolled.job.names import JOB
 
 STANDARD_INPUT = "-"
 
@@ -147,6 +148,10 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
             folders.clear()
             continue
         visited.add((status.st_dev, status.st_ino))
+        if os.path.exists(os.path.join(folder, JOB)):  # noqa: PTH110, PTH118
+            notices.append(f"{_label(folder)} is the output directory of a job: left out")
+            folders.clear()
+            continue
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
         for name in sorted(names):
             path = os.path.join(folder, name)  # noqa: PTH118

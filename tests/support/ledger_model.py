@@ -90,7 +90,7 @@ class View:
         holder = method in ("claim", "give_back")
         return lambda *a: self._world.ledger_op(method, (*a, self._who) if holder else a)
 
-    def wait_for_room(self, tokens: int) -> None:
+    def wait_for_room(self) -> None:
         """There is always room."""
 
     def is_time(self) -> bool:

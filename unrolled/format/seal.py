@@ -10,7 +10,6 @@ fast as memory, notices any flipped bit, and is no more than the pages need besi
 """
 
 from hashlib import blake2b
-from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
@@ -92,25 +91,27 @@ class Sealing:
         self._file.write(data)
 
 
-def check_seal(path: Path) -> None:
+def check_seal(file: BinaryIO) -> None:
     """Read a file, a mebibyte in memory at a time, and compare it with its seal.
+
+    Args:
+        file: binary, open for reading, with `seek`.
 
     Raises:
         FileFormatError: a bit of it isn't as it was published.
         OSError: it can't be read.
     """
     found = WordSum()
-    with path.open("rb") as file:
-        size = file.seek(0, 2)
-        file.seek(max(0, size - _TAIL))
-        footer = int.from_bytes(file.read(4), "little")
-        body = size - _TAIL - footer - SEAL_BYTES
-        file.seek(0)
-        while left := max(0, min(_BLOCK, body - found.size)):
-            found.update(file.read(left))
-        seal, end = file.read(SEAL_BYTES), file.read()
+    file.seek(0, 2)
+    size = file.tell()
+    file.seek(max(0, size - _TAIL))
+    footer = int.from_bytes(file.read(4), "little")
+    body = size - _TAIL - footer - SEAL_BYTES
+    file.seek(0)
+    while left := max(0, min(_BLOCK, body - found.size)):
+        found.update(file.read(left))
+    seal, end = file.read(SEAL_BYTES), file.read()
     if body < 0 or seal != MARK + found.digest(end):
         raise FileFormatError(
-            f"{path}: not the bytes that were published: damaged, or written anew by another program; "
-            "remove it and let the job write it again"
+            "not the bytes that were published: damaged, or written by another program; restore it from a copy"
         )

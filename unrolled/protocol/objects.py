@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from unrolled.store.store import Creation
 
@@ -11,9 +11,16 @@ if TYPE_CHECKING:
 
     from unrolled.store.store import Content, Store
 
-    T = TypeVar("T")
-    #: Runs an action until it works: (what it is, for people; the action) → its result.
-    Steadily = Callable[[str, Callable[[], T]], T]
+
+T = TypeVar("T")
+
+
+class Steadily(Protocol):
+    """Runs an action until it works, and gives its result."""
+
+    def __call__(self, what: str, action: Callable[[], T], /) -> T:
+        """Run an action; `what` names it, for people."""
+        ...
 
 
 class Objects:

@@ -46,12 +46,12 @@ class Place(NamedTuple):
     """Where a shard's first row comes from.
 
     Attributes:
-        index: of the shard in its job, from 0.
+        number: of the shard in its job, from 0.
         file: name of the input.
         position: number of the row in it.
     """
 
-    index: int
+    number: int
     file: str
     position: int
 
@@ -72,7 +72,7 @@ def make_rows(job: str, place: Place, ids: Sequence[str], tokens: Ragged, bad: S
     quarantine = b"".join(bad)
     facts = {
         "job": job,
-        "index": place.index,
+        "index": place.number,
         "retries": 0,
         "source": None,
         "file": place.file,

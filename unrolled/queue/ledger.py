@@ -292,15 +292,7 @@ class Ledger:
 
     def workers(self) -> dict[str, dict[str, Any]]:
         """The workers of all offers that are alive: name → facts. Others are taken off the list."""
-        seconds, _ = self.client.time()
-        alive: dict[str, dict[str, Any]] = {}
-        for name, raw in self.client.hgetall(self.keys.workers).items():
-            facts = _heartbeat(raw)
-            if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
-                alive[as_text(name)] = facts
-            else:
-                self.client.hdel(self.keys.workers, name)
-        return alive
+        return alive_workers(self.client, self._namespace)
 
     def _throw_out(self, raw: bytes | str) -> None:
         """Remove what is no shard: whoever wrote it had access to Redis, and no sense of the format."""
@@ -309,6 +301,24 @@ class Ledger:
             pipe.zrem(sorted_set, raw)
         pipe.srem(self.keys.resent, raw)
         pipe.execute()
+
+
+def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, Any]]:
+    """The workers of all offers that are alive: name → facts. Others are taken off the list.
+
+    Raises:
+        redis.RedisError: the server is away, refuses, or can't do it now.
+    """
+    key = f"{namespace}:workers"
+    seconds, _ = client.time()
+    alive: dict[str, dict[str, Any]] = {}
+    for name, raw in client.hgetall(key).items():
+        facts = _heartbeat(raw)
+        if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
+            alive[as_text(name)] = facts
+        else:
+            client.hdel(key, name)
+    return alive
 
 
 def as_text(raw: bytes | str) -> str:

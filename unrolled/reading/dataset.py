@@ -1,32 +1,41 @@
 """Reading what a job published: `unrolled.open(OUT)`."""
 
+from __future__ import annotations
+
 import os
-from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.errors import FileFormatError
 from unrolled.format.columns import column_name
 from unrolled.format.schema import show_columns
+from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import runs
 from unrolled.reading.batch import Batch, Row
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.transforms import Pooling, pooled
+from unrolled.store.place import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from unrolled.store.store import Store
 
 StrPath = str | os.PathLike[str]
 
 
-def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
+def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
     """Open the rows that a job published.
 
     Only the files' footers are read now; the rows come when they are asked for, a row group at a time.
 
     Args:
-        source: a job's output directory, or one of its files, or several. Of a directory, `*.parquet` in the
-            order of the shards; names that begin with "_" or "." are not looked at.
+        source: a job's output directory or the URL of its prefix in a bucket, or one of its parts, or several. Of a
+            directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at.
 
     Raises:
         FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
@@ -38,30 +47,45 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
         ...     print(row.id, row.outputs.shape)
     """
     if isinstance(source, str | os.PathLike):
-        found = map(Part, _parquet_files(Path(source)))
-        parts = sorted(found, key=lambda part: (part.info.shard, part.path.name))
+        parts = sorted(_parts_of(source), key=lambda part: (part.info.shard, part.name))
     else:
-        parts = [Part(Path(path)) for path in source]
+        parts = [part for each in source for part in _parts_of(each)]
     if not parts:
-        raise FileFormatError(f"no published file in {source}: give the output directory of a job that has begun")
+        raise FileFormatError(f"no part in {source}: give the output directory of a job that has begun")
     return Dataset(parts)
 
 
-def _parquet_files(path: Path) -> list[Path]:
-    with explained(path):
-        if not path.is_dir():
-            return [path]
-        return sorted(file for file in path.iterdir() if file.suffix == ".parquet" and file.name[0] not in "._")
+def open_part(store: Store, shard: ShardId) -> Dataset:
+    """Open the rows of one part.
+
+    Raises:
+        FileFormatError: it is damaged, not ours, or of another format version.
+        TransientError: it can't be read now.
+    """
+    return Dataset([Part(store, part_object(shard))])
+
+
+def _parts_of(source: StrPath) -> list[Part]:
+    """The parts at a path or URL: those of a directory, or the one that it names."""
+    text = os.fspath(source)
+    if text.endswith(".parquet"):
+        place, _, name = text.rpartition("/")
+        return [Part(open_store(place or ("/" if text.startswith("/") else ".")), name)]
+    store = open_store(text)
+    found = (listed.name for listed in store.list())
+    return [Part(store, name) for name in sorted(found) if name.endswith(".parquet") and name[0] not in "._"]
 
 
 class Dataset:
-    """The rows of one or more published files, in order.
+    """The rows of one or more parts, in order.
 
     Attributes:
-        files: their paths.
+        files: their paths or URLs.
         columns: of vectors, each with its name and its width, in the files' order.
         units: width of the first of them.
         precision: of the stored vectors: "float32" or "float16".
+        arithmetic: in which they were computed: "float32" or "bfloat16".
+        engine: family of engines that computed them: "fused" or "tensorflow".
         model_fingerprint: SHA-256 of the model directory that computed every row, 64 hexadecimal digits.
         tokens: number of real tokens.
     """
@@ -69,10 +93,12 @@ class Dataset:
     def __init__(self, parts: Sequence[Part]) -> None:
         _refuse_mixed(parts)
         self._parts = parts
-        self.files = [part.path for part in parts]
+        self.files = [part.where for part in parts]
         self.columns = parts[0].columns
         self.units = self.columns[0].width
         self.precision = parts[0].spec.precision
+        self.arithmetic = parts[0].info.arithmetic
+        self.engine = parts[0].info.engine
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
 
@@ -114,7 +140,7 @@ class Dataset:
             for rows in part.record_batches():
                 ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
                 for start, stop in runs(ends, max_tokens, most_rows=max_rows):
-                    with explained(part.path):
+                    with explained(part.where):
                         batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)
                     yield batch
 
@@ -145,18 +171,20 @@ class Dataset:
 
 
 def _refuse_mixed(parts: Sequence[Part]) -> None:
-    first, seen = parts[0], dict[tuple[str, ShardId], Path]()
+    first, seen = parts[0], dict[tuple[str, ShardId], str]()
     for part in parts:
         for what, expected, found in (
             ("model", first.info.model_fingerprint, part.info.model_fingerprint),
+            ("engine", first.info.engine, part.info.engine),
+            ("arithmetic", first.info.arithmetic, part.info.arithmetic),
             ("columns", show_columns(first.spec, first.columns), show_columns(part.spec, part.columns)),
         ):
             if found != expected:
                 raise FileFormatError(
-                    f"vectors of different models or jobs don't mix: {first.path} is of {what} {expected},"
-                    f" {part.path} of {what} {found}; open them apart"
+                    f"vectors of different models or jobs don't mix: {first.where} is of {what} {expected},"
+                    f" {part.where} of {what} {found}; open them apart"
                 )
         shard = (part.info.job, part.info.shard)
         if shard in seen:
-            raise FileFormatError(f"{seen[shard]} and {part.path} both hold shard {shard[1]}: leave one of them out")
-        seen[shard] = part.path
+            raise FileFormatError(f"{seen[shard]} and {part.where} both hold shard {shard[1]}: leave one of them out")
+        seen[shard] = part.where

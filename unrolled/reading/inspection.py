@@ -1,19 +1,26 @@
-"""A published file, read whole and held against itself."""
+"""A part, read whole and held against itself."""
+
+from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pyarrow as pa
 
 from unrolled.errors import FileFormatError
-from unrolled.format.columns import VectorColumn
-from unrolled.format.file_info import FileInfo
-from unrolled.format.output_spec import OutputSpec
 from unrolled.format.rows_digest import RowsDigest
+from unrolled.format.seal import check_seal
 from unrolled.ragged import offsets_of
 from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.file_info import FileInfo
+    from unrolled.format.output_spec import OutputSpec
+    from unrolled.store.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,10 +44,11 @@ class PartContents:
     digest: str
 
 
-def inspect_part(path: Path) -> PartContents:
-    """Read every page of a file, a row group in memory at a time, and check that it fits together.
+def inspect_part(store: Store, name: str) -> PartContents:
+    """Read every page of a part, a row group in memory at a time, and check that it fits together.
 
-    Checked: the pages' checksums; the columns; ids are UTF-8; each row's length against its mask and its
+    Checked: the seal, which no flipped bit passes; the pages' checksums; the columns; ids are UTF-8; each row's length
+    against its mask and its
     vectors; where tokens are stored, that the mask is their sign; the counts against the metadata. Not
     checked: the vectors' values beyond their checksums.
 
@@ -48,11 +56,11 @@ def inspect_part(path: Path) -> PartContents:
         FileFormatError: the file is damaged or contradicts itself; the text says where.
         TransientError: the operating system would not let it be read.
     """
-    part = Part(path)
+    part = Part(store, name)
     digest = RowsDigest()
     rows = tokens = 0
     for record_batch in part.record_batches():
-        with explained(path):
+        with explained(part.where):
             batch = Batch.from_arrow(record_batch, part.columns)
             _check(batch, record_batch, rows)
             digest.update(batch.ids, np.diff(batch.mask_offsets), batch.mask_values)
@@ -60,7 +68,15 @@ def inspect_part(path: Path) -> PartContents:
         tokens += int(batch.lengths.sum(dtype=np.int64))
     for what, counted, stored in (("rows", rows, part.info.rows), ("real tokens", tokens, part.info.tokens)):
         if counted != stored:
-            raise FileFormatError(f"{path}: holds {counted} {what}, its metadata says {stored}; write it again")
+            raise FileFormatError(
+                f"{part.where}: holds {counted} {what}, its metadata says {stored}; restore it from a copy"
+            )
+    with explained(part.where):
+        file = store.open(name)
+        if file is None:
+            raise FileFormatError("is not there any more")
+        with file:
+            check_seal(file)  # last, because the others can say more of what is wrong
     return PartContents(part.info, part.spec, part.columns, rows, tokens, digest.hexdigest())
 
 
@@ -75,7 +91,9 @@ def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None
             row = int(wrong[0])
             raise FileFormatError(
                 f"row {rows_before + row} ({batch.ids[row]!r}) is of length {batch.lengths[row]},"
-                f" its {name} of {lengths[row]}; write the file again"
+                f" its {name} of {lengths[row]}; restore the part from a copy"
             )
     if batch.tokens is not None and not np.array_equal(batch.tokens != 0, batch.mask_values):
-        raise FileFormatError(f"masks are not the sign of the tokens from row {rows_before} on; write the file again")
+        raise FileFormatError(
+            f"masks are not the sign of the tokens from row {rows_before} on; restore the part from a copy"
+        )

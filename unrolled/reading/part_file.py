@@ -1,8 +1,9 @@
-"""One published file, opened and checked."""
+"""One part, opened and checked."""
+
+from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,12 +12,22 @@ from unrolled.errors import FileFormatError, TransientError
 from unrolled.format.file_info import FileInfo
 from unrolled.format.schema import read_schema
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unrolled.store.store import Store
+
 
 class Part:
     """A published file whose footer has been read and checked; its rows are read a row group at a time.
 
+    Args:
+        store: where it is.
+        name: of its object.
+
     Attributes:
-        path: of the file.
+        where: path or URL of the part, for people.
+        name: of its object.
         info: its metadata.
         spec: what its job stores.
         columns: its columns of vectors, in order.
@@ -26,15 +37,16 @@ class Part:
         TransientError: the operating system would not let it be read.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, store: Store, name: str) -> None:
+        self.store, self.name = store, name
+        self.where = f"{store}/{name}"
         with self.open() as file:
             self.info = FileInfo.decode(file.metadata.metadata)
             self.spec, self.columns = read_schema(file.schema_arrow)
             if file.metadata.num_rows != self.info.rows:
                 raise FileFormatError(
                     f"holds {file.metadata.num_rows} rows, its metadata says {self.info.rows};"
-                    " it was changed after it was written: remove it and let the job write it again"
+                    " it was changed after it was written: restore it from a copy"
                 )
 
     @contextlib.contextmanager
@@ -42,8 +54,12 @@ class Part:
         """The file for reading, with page checksums verified; what goes wrong meanwhile names the file."""
         # Buffering a row group ahead is no faster on a local disk, and doubles the memory of a long row.
         options = {"page_checksum_verification": True, "pre_buffer": False}
-        with explained(self.path), pq.ParquetFile(self.path, **options) as file:
-            yield file
+        with explained(self.where):
+            source = self.store.open(self.name)
+            if source is None:
+                raise FileFormatError("is not there any more")
+            with source, pq.ParquetFile(source, **options) as file:
+                yield file
 
     def record_batches(self, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All rows in order, each row group on its own, so that no more than one is in memory.
@@ -57,7 +73,7 @@ class Part:
 
 
 @contextlib.contextmanager
-def explained(path: Path | str) -> Iterator[None]:
+def explained(path: str) -> Iterator[None]:
     """Turn what pyarrow and the operating system raise into errors that name the file."""
     try:
         yield
@@ -68,6 +84,4 @@ def explained(path: Path | str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise TransientError(f"cannot read {path}: {error.strerror or error}") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FileFormatError(
-            f"{path}: damaged, or no Parquet file ({reason}); remove it and let the job write it again"
-        ) from error
+        raise FileFormatError(f"{path}: damaged, or no Parquet file ({reason}); restore it from a copy") from error

@@ -60,7 +60,7 @@ class Assembly:
         self._settings = settings
         engine = make_engine(settings, model)
         log.info("model %s, %s", model.fingerprint, engine.description)
-        offer = Offer(model.fingerprint, engine.name, engine.arithmetic)
+        offer = Offer(model.fingerprint, engine.name, engine.arithmetic)  # type: ignore[arg-type]  # the settings are checked
         ledger = broker.ledger(settings.namespace, offer, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)

@@ -8,7 +8,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import FileFormatError, JobError, PayloadError, RequestError, TransientError
 from unrolled.job import names
@@ -27,11 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.patience import Patience
+    from unrolled.protocol.objects import Steadily
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
+    from unrolled.queue.member import Member
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: Leases, and seconds at least, after which a hidden file that no process wrote to is a dead publisher's.
 LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
@@ -166,9 +169,9 @@ class Jobs:
         send = self._send
         if renew is not None:
 
-            def send(member: object) -> None:  # type: ignore[misc]  # as above, and the leases are kept
-                renew()
-                self._send(member)  # type: ignore[arg-type]
+            def send(member: Member) -> None:
+                renew()  # thousands of messages take longer than a lease
+                self._send(member)
 
         return JobLedger(self._ledger, job.key, job.place, send, self._patience.until_done)
 
@@ -204,16 +207,16 @@ class Jobs:
                 f"job {job_key} asks for {place}; this worker writes below {self._root} only (--output-root)"
             )
 
-    def _steadily(self, found: OpenJob) -> Callable[..., object]:
+    def _steadily(self, found: OpenJob) -> Steadily:
         """Try what the store refuses until it works; where the store itself is gone, its shards wait instead."""
         store = found.objects.store
 
-        def steadily(what: str, action: Callable[[], object]) -> object:
-            def attempt() -> object:
+        def steadily(what: str, action: Callable[[], T], /) -> T:
+            def attempt() -> T:
                 try:
                     return action()
                 except TransientError as error:
-                    if isinstance(store, PosixStore) and not os.path.exists(store.path / names.JOB):  # noqa: PTH110 - False, too, where the place can't be looked at
+                    if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
                         raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
                     raise
 
@@ -236,3 +239,7 @@ class Jobs:
             else:
                 if removed:
                     log.info("removed %d unfinished file(s) of dead processes from %s", len(removed), store)
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - False, too, where the place can't be looked at

@@ -3,26 +3,29 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+from contextlib import closing
 
 import click
 
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
-from producer.jobs.cancel import cancel_job, cancel_key
-from unrolled.job.directory import open_job
+from producer.jobs import decisions
+from producer.jobs.removal import remove_key
+from producer.queue.shard_queue import ShardQueue
+from unrolled.patience import Patience
+from unrolled.protocol.opening import open_job
 
 
 @click.command()
-@click.argument("out", type=click.Path(path_type=Path), required=False)
+@click.argument("out", required=False)
 @click.option("--key", metavar="KEY", help="The job's key in Redis, where its directory OUT is gone for good.")
 @broker_option
 @namespace_option
 @json_option
-def cancel(*, out: Path | None, key: str | None, broker: str | None, namespace: str, as_json: bool) -> None:
+def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: str, as_json: bool) -> None:
     """Take a job's waiting shards out of the queue.
 
-    Published files stay, and a worker that is at a shard publishes it. The `unrolled enqueue` command that
-    made the job, given again, goes on from there.
+    Published parts stay, and a worker that computes a shard still publishes it. An `unrolled enqueue` that is running
+    for the job stops. The same command, given again, resumes the job.
 
     \b
     Examples:
@@ -31,14 +34,18 @@ def cancel(*, out: Path | None, key: str | None, broker: str | None, namespace: 
     """
     if (out is None) == (key is None):
         raise click.UsageError("name the job by its directory OUT, or by --key where that is gone")
-    if out is not None:
-        directory = open_job(out)
-        count = cancel_job(directory, need_broker(broker, directory.path), namespace)
+    if out is None:
+        count = remove_key(str(key), need_broker(broker, None), namespace)
     else:
-        count = cancel_key(str(key), need_broker(broker, Path()), namespace)
+        job = open_job(out)
+        patience = Patience(lambda line: click.echo(line, err=True))
+        queue = ShardQueue(need_broker(broker, job), namespace, job.job.offer, patience)
+        with closing(queue):
+            count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
+            decisions.cancel(job.objects, queue.of_job(job))
     if as_json:
         click.echo(json.dumps({"cancelled": count}))
         return
     click.echo(f"{out or key}: {count:,} shard(s) are taken out of the queue")
     if out is not None:
-        click.echo("the same `unrolled enqueue` command goes on from there")
+        click.echo("the same `unrolled enqueue` command resumes the job")

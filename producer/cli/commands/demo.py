@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from unrolled.job.offer import ENGINES
+
 if TYPE_CHECKING:
     from producer.demo.neighbours import Place
 
@@ -23,9 +25,9 @@ _NEIGHBOURS = 4
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=Path("demo-output"))
-@click.option("--engine", default="auto", show_default=True, help="What computes; as in `unrolled worker`.")
+@click.option("--engine", type=click.Choice(ENGINES), help="What computes; as in `unrolled run`.")
 @click.option("--epochs", type=click.IntRange(1), default=4, show_default=True, help="Of the training.")
-def demo(directory: Path, engine: str, epochs: int) -> None:
+def demo(directory: Path, engine: str | None, epochs: int) -> None:
     """Show the whole path on text that is already here.
 
     Takes the docstrings of Python's standard library, cut into sentences; trains a model on them, runs the job through
@@ -41,9 +43,10 @@ def demo(directory: Path, engine: str, epochs: int) -> None:
     corpus, model, out = (directory / name for name in ("docstrings.jsonl", "model", "vectors"))
     _write_corpus(corpus)
     sizes = [word for pair in _MODEL.items() for word in pair]
+    chosen = ["--engine", engine] if engine else []
     steps = [
         ["model", "fit", str(corpus), "--out", str(model), *sizes, "--epochs", str(epochs)],
-        ["run", str(corpus), "--model", str(model), "--out", str(out), "--with-tokens", "--engine", engine],
+        ["run", str(corpus), "--model", str(model), "--out", str(out), "--with-tokens", *chosen],
         ["show", str(out)],
     ]
     for step in steps:

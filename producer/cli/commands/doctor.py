@@ -22,13 +22,17 @@ from producer.jobs.status import worker_status
 from producer.local.broker_record import find_broker
 from producer.terminal.text import printable
 from unrolled.errors import BrokerError
-from unrolled.job.directory import open_job
+from unrolled.job import names
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
+from unrolled.queue.ledger import alive_workers
 from unrolled.queue.messages import transport_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from unrolled.job.offer import Offer
 
 #: How long workers have to answer Celery's remote control.
 REMOTE_CONTROL_SECONDS = 1.5
@@ -62,8 +66,8 @@ def doctor(
       unrolled doctor --broker redis://localhost:6379/0 --model MODEL --out OUT
       unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
     """
-    if out is not None and broker is None:
-        broker = find_broker(None, out)
+    if out is not None and broker is None and (out / names.JOB).exists():
+        broker = find_broker(None, open_job(out))
     checks = []
     for check in examine(broker, namespace, model, out):
         checks.append(check)
@@ -101,21 +105,21 @@ def examine(broker: str | None, namespace: str, model: Path | None, out: Path | 
         reached = reached and not (check.name == "broker" and check.outcome == "fail")
         yield check
     if reached:
-        fingerprint = opened.fingerprint if opened else None
-        if fingerprint is None and out and (out / "job.json").exists():
-            fingerprint = open_job(out).job.fingerprint
-        yield from _examine_workers(broker, server, namespace, fingerprint)
+        offer: Offer | str | None = opened.fingerprint if opened else None
+        if out and (out / names.JOB).exists():
+            offer = open_job(out).job.offer
+        yield from _examine_workers(broker, server, namespace, offer)
 
 
-def _examine_workers(broker: str, server: Broker, namespace: str, fingerprint: str | None) -> Iterator[Check]:
+def _examine_workers(broker: str, server: Broker, namespace: str, offer: Offer | str | None) -> Iterator[Check]:
     try:
         with server.asked():
-            facts = server.ledger(namespace, fingerprint or "").workers()
+            facts = alive_workers(server.client, namespace)
     except BrokerError as error:
         yield Check("workers", "unknown", f"the list of workers can't be read: {error.found}", error.advice)
         return
     workers = [worker_status(name, fact) for name, fact in sorted(facts.items())]
-    yield from check_workers(workers, fingerprint, _celery_stats(broker, namespace) if workers else None)
+    yield from check_workers(workers, offer, _celery_stats(broker, namespace) if workers else None)
 
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:

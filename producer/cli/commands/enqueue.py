@@ -13,7 +13,7 @@ from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
 
 if TYPE_CHECKING:
-    from producer.enqueue.enqueuer import Summary
+    from producer.enqueue.pipeline import Summary
 
 
 @click.command()
@@ -28,7 +28,7 @@ def enqueue(
     broker: str | None,
     namespace: str,
     as_json: bool,
-    max_queued_tokens: int,
+    max_queued_tokens: int | None,
     **arguments: Any,
 ) -> None:
     """Cut input into shards and queue them for workers.
@@ -44,7 +44,7 @@ def enqueue(
       tail -F app.log | unrolled enqueue --follow - --model my-model --out live
     """
     submission = submission_of(arguments)
-    url = need_broker(broker, submission.out)
+    url = need_broker(broker, None)
     # Here, for tokenizers and Celery take half a second that --help need not pay.
     from producer.enqueue.session import enqueue_job  # noqa: PLC0415
 
@@ -55,11 +55,9 @@ def enqueue(
 
 def as_text(summary: Summary, out: str) -> str:
     """What was done, in a few lines."""
-    before = f", {summary.published:,} were published before" if summary.published else ""
+    before = f"; {summary.known:,} were cut before" if summary.known else ""
     cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
-    lines = [f"{cut}; {summary.sent:,} are queued{before}"]
+    lines = [f"{cut}{before}; {summary.sent:,} are queued"]
     if summary.quarantined:
         lines.append(f"{summary.quarantined:,} row(s) are in quarantine, with reasons: unrolled quarantine {out}")
-    if summary.dead:
-        lines.append(f"{summary.dead:,} shard(s) are dead; when the cause is gone: unrolled retry {out}")
     return "\n".join(lines)

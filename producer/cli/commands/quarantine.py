@@ -11,18 +11,16 @@ import click
 from producer.cli.options import json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from producer.terminal.text import printable
-from unrolled.job.directory import open_job
+from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from producer.jobs.quarantine_lists import BadRowListed
 
 
 @click.command()
 @out_argument
 @json_option
-def quarantine(*, out: Path, as_json: bool) -> None:
+def quarantine(*, out: str, as_json: bool) -> None:
     """List the rows that can't be computed, with reasons.
 
     Rows come shard by shard, one on a line, while they are read. Positions count from 0 in their file; a row

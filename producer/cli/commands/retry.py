@@ -3,38 +3,37 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
-from producer.jobs import retry as retrying
+from producer.jobs import decisions
 from producer.local.broker_record import find_broker
-from unrolled.job.directory import open_job
+from producer.queue.shard_queue import ShardQueue
+from unrolled.patience import Patience
+from unrolled.protocol.opening import open_job
+from unrolled.reading.outcome import failed_rows as read_failed_rows
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
-    from producer.jobs.retry import Retried
+    from producer.jobs.decisions import Retried
 
 
 @click.command()
 @out_argument
-@click.option(
-    "--failed-rows",
-    is_flag=True,
-    help="Also compute anew each shard with rows that the engine failed on. Its file is gone until it is done.",
-)
+@click.option("--failed-rows", is_flag=True, help="Also compute again the rows that the engine failed on.")
 @broker_option
 @namespace_option
 @json_option
-def retry(*, out: Path, failed_rows: bool, broker: str | None, namespace: str, as_json: bool) -> None:
+def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as_json: bool) -> None:
     """Put dead shards and failed rows back in the queue.
 
-    A dead shard was given up; the reason is in OUT/_dead. `unrolled quarantine` shows why the engine failed on a row.
-    Remove the cause first: what still fails is given up again. Failed rows are computed again only with --failed-rows.
-    `unrolled wait` waits until all is done.
+    A dead shard was given up; the reason is in OUT/_unrolled/dead. `unrolled quarantine` shows why the engine failed on
+    a row. Remove the cause first: what still fails is given up again. Failed rows are computed again only with
+    --failed-rows; they get a part of their own, and nothing that is published changes. `unrolled wait` waits until all
+    is done.
 
     Without a broker the shards wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled
     wait`.
@@ -44,33 +43,23 @@ def retry(*, out: Path, failed_rows: bool, broker: str | None, namespace: str, a
       unrolled retry out --broker redis://localhost:6379/0
       unrolled retry out --failed-rows && unrolled run corpus/*.txt --model my-model --out out
     """
-    directory = open_job(out)
-    broker = find_broker(broker, directory.path)
-    found = retrying.retry(
-        directory, broker, namespace, lambda line: click.echo(line, err=True), failed_rows=failed_rows
-    )
-    click.echo(
-        json.dumps(asdict(found)) if as_json else report(found, out, failed_rows=failed_rows, queued=bool(broker))
-    )
+    job = open_job(out)
+    broker = find_broker(broker, job)
+    patience = Patience(lambda line: click.echo(line, err=True))
+    queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
+    with closing(queue) if queue else nullcontext():
+        ledger = queue.of_job(job) if queue else None
+        found = decisions.retry(job.objects, ledger, read_failed_rows, failed=failed_rows)
+    click.echo(json.dumps(asdict(found)) if as_json else report(found, job.place, failed_rows, queued=bool(broker)))
 
 
-def report(found: Retried, out: Path, *, failed_rows: bool, queued: bool) -> str:
-    """What became of the shards, as text for people."""
-    lines = [f"{out}: {found.retried:,} dead shard(s) {'are back at work' if queued else 'wait again'}"]
-    if found.to_cut_anew:
-        lines.append(
-            f"{found.to_cut_anew:,} more have lost their rows, or hold damaged ones: "
-            "give the same `unrolled enqueue` command again; it cuts them anew"
-        )
+def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
+    """What was brought again, as text for people."""
+    lines = [f"{out}: {found.dead:,} dead shard(s) {'are back in the queue' if queued else 'wait again'}"]
     if failed_rows:
-        doing = "are computed anew" if queued else "wait to be computed anew"
-        lines.append(f"{found.recomputed:,} shard(s) with rows that the engine failed on {doing}")
-    if found.without_rows:
-        lines.append(
-            f"{found.without_rows:,} more have lost their rows: to compute one anew, remove its file "
-            "and give the same `unrolled enqueue` command again"
-        )
-    if (found.retried or found.recomputed) and not queued:
+        where = "are in the queue" if queued else "wait"
+        lines.append(f"{found.rows:,} failed row(s) {where} again, in {found.shards:,} new shard(s)")
+    if (found.dead or found.shards) and not queued:
         lines.append(
             "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
             f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` where workers are alive"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import click
@@ -10,16 +10,20 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option
-from unrolled.job.directory import open_job
+from producer.local.engine import local_engine
+from unrolled.protocol.opening import open_job
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
+
+#: Options of a worker that are not the job's.
+OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in ("engine", "arithmetic"))
 
 
 @click.command()
 @input_options
 @click.option("--workers", type=click.IntRange(1), default=1, show_default=True, help="Number of worker processes.")
-@flags(WorkerOptions)
+@flags(WorkerOptions, OWN)
 @broker_option
 @namespace_option
 @json_option
@@ -31,22 +35,25 @@ def run(
     namespace: str,
     as_json: bool,
     workers: int,
-    max_queued_tokens: int,
+    max_queued_tokens: int | None,
     **arguments: Any,
 ) -> None:
     """Do a whole job on this machine.
 
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published, and
     verifies the files. Run the same command again and it resumes. `unrolled status OUT` in another terminal shows how
-    far the job is; the workers' logs are in OUT/_logs.
+    far the job is; the workers' logs are in OUT/_unrolled/logs.
 
     \b
     Examples:
       unrolled run corpus/*.txt --model my-model --out vectors
       unrolled run rows.parquet --text-field body --id-field key --model my-model --out vectors --workers 2
     """
-    options = WorkerOptions(**{field.name: arguments.pop(field.name) for field in fields(WorkerOptions)})
+    own = {name: arguments.pop(name) for name in OWN}
     submission = submission_of(arguments)
+    engine = submission.engine or local_engine()
+    submission = replace(submission, engine=engine)
+    options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.cli.commands.status import as_line  # noqa: PLC0415
     from producer.cli.commands.verify import report  # noqa: PLC0415
@@ -55,6 +62,7 @@ def run(
     from producer.local.run import run_job  # noqa: PLC0415
 
     _, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
-    found = verify_job(open_job(submission.out))
-    click.echo(as_line(status) if as_json else f"{summary(status)}\n{report(found, submission.out)}")
+    job = open_job(submission.out)
+    found = verify_job(job)
+    click.echo(as_line(status) if as_json else f"{summary(status)}\n{report(found, job.place)}")
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))

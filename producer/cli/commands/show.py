@@ -13,14 +13,14 @@ import numpy as np
 from producer.cli.options import json_option, out_argument
 from producer.terminal.text import table
 from unrolled.errors import JobError
-from unrolled.job.directory import open_job
-from unrolled.reading.dataset import open_dataset
+from unrolled.job import names
+from unrolled.protocol.opening import open_job
+from unrolled.reading.dataset import open_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
-    from unrolled.job.directory import JobDirectory
+    from unrolled.protocol.opening import OpenJob
     from unrolled.reading.batch import Row, Vectors
 
 _MASK_SHOWN = 24
@@ -31,7 +31,7 @@ _MASK_SHOWN = 24
 @click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="How many rows.")
 @click.option("--numbers", type=click.IntRange(1), default=4, show_default=True, help="Numbers of each vector.")
 @json_option
-def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
+def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
     """Show a job's first published rows.
 
     Of each row: its id, its length (real tokens), its mask, the first numbers of its first and last vector,
@@ -52,17 +52,17 @@ def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
     click.echo(table(_headings(shown[0] if shown else None), lines, shutil.get_terminal_size().columns))
 
 
-def published_rows(directory: JobDirectory) -> Iterator[Row]:
-    """The rows of a job's files in order, each file opened when its turn comes.
+def published_rows(job: OpenJob) -> Iterator[Row]:
+    """The rows of a job's parts in order, each part opened when its turn comes.
 
     Raises:
-        UnrolledError: no file is published yet, or one is damaged.
+        UnrolledError: no part is published yet, or one is damaged.
     """
-    shards = sorted(directory.published())
+    shards = sorted(names.parts_in(job.objects.list(names.PARTS)))
     if not shards:
-        raise JobError(f"{directory.path}: no file is published yet; see `unrolled status {directory.path}`")
+        raise JobError(f"{job.place}: no part is published yet; see `unrolled status {job.place}`")
     for shard in shards:
-        yield from open_dataset(directory.part(shard)).rows()
+        yield from open_part(job.objects.store, shard).rows()
 
 
 def as_dict(row: Row, numbers: int) -> dict[str, object]:

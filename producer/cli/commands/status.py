@@ -16,13 +16,11 @@ from producer.jobs.diagnosis import hints
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker
 from producer.terminal.text import duration, figure, table
-from unrolled.job.directory import open_job
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
-from unrolled.queue.messages import SHORT
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     from producer.jobs.status import JobStatus
 
@@ -41,7 +39,7 @@ if TYPE_CHECKING:
     help="Between two looks of --watch.",
 )
 def status(
-    *, out: Path, broker: str | None, namespace: str, as_json: bool, watch: bool | None, every_seconds: float
+    *, out: str, broker: str | None, namespace: str, as_json: bool, watch: bool | None, every_seconds: float
 ) -> None:
     """Show how far a job is.
 
@@ -54,9 +52,9 @@ def status(
       unrolled status out --broker redis://localhost:6379/0 --once
       unrolled status out --json | jq .tokens_done
     """
-    directory = open_job(out)
-    broker = find_broker(broker, directory.path)
-    reader = StatusReader(directory, Broker(broker) if broker else None, namespace)
+    job = open_job(out)
+    broker = find_broker(broker, job)
+    reader = StatusReader(job, Broker(broker) if broker else None, namespace)
     if watch is False or (watch is None and (as_json or not sys.stdout.isatty())):
         found = reader.read()
         click.echo(as_line(found) if as_json else report(found))
@@ -68,7 +66,7 @@ def status(
 
 def as_line(found: JobStatus) -> str:
     """The status as JSON on one line."""
-    more = {"waiting": found.waiting, "complete": found.complete, "seconds_left": found.seconds_left}
+    more = {"waiting": found.waiting, "seconds_left": found.seconds_left}
     return json.dumps({**asdict(found), **more, "hints": list(hints(found).values())})
 
 
@@ -88,7 +86,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
         missing = f", {found.queue.missing:,} not in Redis" if found.queue.missing else ""
         split = f"{found.queue.running:,} running, {found.queue.queued:,} queued{missing}"
     lines = [
-        f"{found.out}: {'complete' if found.complete else 'at work'}; model {found.fingerprint[:SHORT]}…",
+        f"{found.out}: {_state(found)}; {found.offer.describe()}",
         f"rows    {found.rows_done:,} of {found.rows:,}{more}; {bad:,} in quarantine",
         f"tokens  {found.tokens_done:,} of {found.tokens:,}{speed}{left}",
         f"shards  {found.done:,} done, {split}, {found.dead:,} dead, of {found.shards:,}",
@@ -101,19 +99,24 @@ def report(found: JobStatus, width: int | None = None) -> str:
     return "\n".join(lines + [f"→ {line}" for line in hints(found).values()])
 
 
+def _state(found: JobStatus) -> str:
+    if found.complete:
+        return "complete"
+    return "discarded" if found.discarded else "cancelled" if found.cancelled else "at work"
+
+
 def _workers(found: JobStatus, width: int) -> str:
     rows = [
         (
             worker.name,
-            "this" if worker.model == found.fingerprint else f"{worker.model[:SHORT]}…",
-            worker.engine,
+            "this job's" if worker.offer == found.offer else worker.offer.describe() if worker.offer else "?",
             figure(worker.tokens_per_second),
             f"{100 * worker.busy_share:.0f} %",
             worker.on_board,
         )
         for worker in (found.queue.workers if found.queue else ())
     ]
-    return table(("worker", "model", "engine", "tokens/s", "busy", "on board"), rows, width)
+    return table(("worker", "offers", "tokens/s", "busy", "on board"), rows, width)
 
 
 def _stages(found: JobStatus, width: int) -> str:

@@ -13,12 +13,10 @@ from producer.cli.options import json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
-from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
+from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from producer.jobs.verify import Verification
 
 
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 @out_argument
 @json_option
 @click.pass_context
-def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
+def verify(context: click.Context, *, out: str, as_json: bool) -> None:
     """Check that every input row is published exactly once.
 
     Every file is read whole and held against what was cut from the input: rows in = rows out + quarantine,
@@ -38,8 +36,9 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
       unrolled verify out
       unrolled verify out --json | jq '.problems[].where'
     """
-    directory = open_job(out)
-    total = read_manifest(directory.path).tokens
+    job, log = open_job(out), Log()
+    catch_up(log, job.objects)
+    total = sum(entry.tokens for entry in log.entries.values())
     done = 0
     with progress("verifying", total) as bar:
 
@@ -48,20 +47,17 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
             done += tokens
             bar.update(done_tokens=done)
 
-        found = verify_job(directory, each)
+        found = verify_job(job, each)
     if as_json:
         click.echo(json.dumps({"ok": not found.problems, **asdict(found)}))
     else:
-        click.echo(report(found, out))
+        click.echo(report(found, job.place))
     context.exit(ExitStatus.FAILED if found.problems else ExitStatus.DONE)
 
 
-def report(found: Verification, out: Path) -> str:
+def report(found: Verification, out: str) -> str:
     """The outcome as text for people."""
     lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
-    lines += [f"note: {note}" for note in found.notes]
-    if len(found.kinds) > 1:
-        lines.append(f"note: files come from different engines: {', '.join(found.kinds)}")
     in_quarantine = found.quarantined + found.failed
     count = f"{len(found.problems):,} problem(s)" if found.problems else "verified"
     lines.append(

@@ -14,11 +14,9 @@ from producer.cli.options import broker_option, json_option, namespace_option, o
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.progress import progress
-from unrolled.job.directory import open_job
+from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from producer.jobs.status import JobStatus
 
 
@@ -45,7 +43,7 @@ if TYPE_CHECKING:
 def wait(
     context: click.Context,
     *,
-    out: Path,
+    out: str,
     broker: str | None,
     namespace: str,
     as_json: bool,
@@ -63,11 +61,11 @@ def wait(
       unrolled wait out
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
-    directory = open_job(out)
-    broker = find_broker(broker, directory.path)
+    job = open_job(out)
+    broker = find_broker(broker, job)
     with progress("waiting") as bar:
         found = wait_for_job(
-            directory,
+            job,
             broker,
             namespace,
             bar,

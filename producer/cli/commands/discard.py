@@ -1,0 +1,50 @@
+"""`unrolled discard`."""
+
+from __future__ import annotations
+
+import json
+from contextlib import closing, nullcontext
+
+import click
+
+from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.jobs import decisions
+from producer.local.broker_record import find_broker
+from producer.queue.shard_queue import ShardQueue
+from unrolled.job import names
+from unrolled.patience import Patience
+from unrolled.protocol.opening import open_job
+
+
+@click.command()
+@out_argument
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@broker_option
+@namespace_option
+@json_option
+def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json: bool) -> None:
+    """Delete a job: its parts, and all that waits.
+
+    The job's log stays, as its tombstone: a worker that was paused can't bring the job back, and no other job can use
+    the directory. Remove the directory yourself when no worker is left that may know the job.
+
+    \b
+    Examples:
+      unrolled discard out --broker redis://localhost:6379/0
+      unrolled discard out --yes
+    """
+    job = open_job(out)
+    broker = find_broker(broker, job)
+    parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
+    if not yes:
+        click.confirm(f"Delete the job in {job.place}, {parts:,} part(s) included?", abort=True, err=True)
+    queue = (
+        ShardQueue(broker, namespace, job.job.offer, Patience(lambda line: click.echo(line, err=True)))
+        if broker
+        else None
+    )
+    with closing(queue) if queue else nullcontext():
+        decisions.discard(job.objects, queue.of_job(job) if queue else None)
+    click.echo(
+        json.dumps({"discarded": parts}) if as_json else f"{job.place}: the job is discarded, {parts:,} part(s) deleted"
+    )

@@ -1,0 +1,148 @@
+"""The way of a job's rows to the queue: sources, tokenization, unique ids, cuts, shards, runs."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+from producer.enqueue.cutter import Cutter
+from producer.enqueue.runs import FileRun, LiveRun
+from producer.enqueue.seen_ids import IdentityLedger
+from producer.enqueue.shard import make_shard
+from producer.sources.reading import read_batches
+from producer.tokenization.tokenize import tokenize
+
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterable, Iterator
+
+    from producer.enqueue.cutter import Cut
+    from producer.enqueue.runs import Make
+    from producer.enqueue.submission import Prepared
+    from producer.queue.shard_queue import JobQueue
+    from producer.rows import RowBatch, SourceBatch
+    from unrolled.job.segment import Entry
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a run did.
+
+    Attributes:
+        rows: input rows read, the bad ones included.
+        tokens: real tokens in them.
+        quarantined: bad rows.
+        shards: cut from the input.
+        known: of these, those that an earlier run had brought.
+        sent: lives that this run has entered in the ledger, those of earlier runs included.
+    """
+
+    rows: int = 0
+    tokens: int = 0
+    quarantined: int = 0
+    shards: int = 0
+    known: int = 0
+    sent: int = 0
+
+    def add(self, entry: Entry, new: bool) -> None:
+        """Count a shard."""
+        self.shards += 1
+        self.known += not new
+        self.rows += entry.rows + entry.quarantined
+        self.tokens += entry.tokens
+        self.quarantined += entry.quarantined
+
+
+def submit(
+    prepared: Prepared,
+    queue: JobQueue,
+    each: Callable[[Summary], None],
+    on_bytes: Callable[[int], None] | None = None,
+    stopped: threading.Event | None = None,
+) -> Summary:
+    """Bring every row to the queue; what earlier runs of the same command did isn't done again.
+
+    Args:
+        prepared: from `prepare`.
+        queue: of the job.
+        each: called after each shard with the summary so far.
+        on_bytes: told of input bytes as they are read.
+        stopped: on a live input, taken for its end when it is set.
+
+    Raises:
+        UnrolledError: an input broke off, has changed since the job began, or the job was cancelled. What was queued
+            stays queued; the same command goes on from there.
+    """
+    summary, source = Summary(), prepared.submission.source
+
+    def count(entry: Entry, new: bool) -> None:
+        summary.add(entry, new)
+        summary.sent = queue.sent
+        each(summary)
+
+    batches = read_batches(prepared.plan, source, on_bytes=on_bytes)
+    labels = [file.label for file in prepared.plan.files]
+    run: FileRun | LiveRun
+    if source.follow:
+        run = LiveRun(prepared.job.objects, queue, count)
+        run.begin()
+        batches = _numbered(batches, run.number, stopped, source.batch_rows)
+        labels = [_label_of_run(label, run.number) for label in labels]
+    else:
+        run = FileRun(prepared.job.objects, queue, count)
+    with IdentityLedger(labels) as identities:
+        rows = tokenize(
+            batches,
+            prepared.tokenizer,
+            prepared.model.config.vocab_size,
+            add_special_tokens=prepared.submission.special_tokens,
+        )
+        cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
+        flush_seconds = prepared.submission.flush_seconds if source.follow else None
+        run.run(_shards(cuts(identities.unique(rows), cutter, flush_seconds), prepared.job.job.id))
+    summary.sent = queue.sent
+    return summary
+
+
+def cuts(batches: Iterable[RowBatch], cutter: Cutter, flush_seconds: float | None) -> Iterator[Cut]:
+    """Cut a stream of rows.
+
+    Args:
+        batches: of rows; a live input gives empty ones while nothing arrives.
+        cutter: decides where a shard is full.
+        flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere, so that the
+            cuts depend on the rows alone.
+    """
+    waiting_since = 0.0
+    for batch in batches:
+        if cutter.empty:
+            waiting_since = time.monotonic()
+        for cut in cutter.add(batch):
+            yield cut
+            waiting_since = time.monotonic()
+        if flush_seconds is not None and time.monotonic() - waiting_since >= flush_seconds:
+            yield from cutter.flush()
+    yield from cutter.flush()
+
+
+def _shards(stream: Iterable[Cut], job: str) -> Iterator[Make]:
+    """What makes each cut a shard, once its place in the job is known."""
+    for cut in stream:
+        yield partial(make_shard, job=job, cut=cut)
+
+
+def _numbered(
+    batches: Iterator[SourceBatch], run: int, stopped: threading.Event | None, batch_rows: int
+) -> Iterator[SourceBatch]:
+    """A live stream's rows under the number of the run that reads them, so that no two runs give one id."""
+    for batch in batches:
+        yield [row._replace(file=_label_of_run(row.file, run)) for row in batch]
+        # What is off the pipe can't be read again. A batch that isn't full is the last one of what was read.
+        if stopped and stopped.is_set() and len(batch) < batch_rows:
+            return
+
+
+def _label_of_run(label: str, run: int) -> str:
+    return f"{label}#{run}"
