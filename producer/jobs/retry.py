@@ -5,11 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.queue.client import refused
-from producer.queue.shard_queue import AWAY, ShardQueue
+from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.job import payload
-from unrolled.queue.broker_errors import refuses
+from unrolled.patience import Patience
 from unrolled.queue.member import Member
 from unrolled.store.publish import publish_bytes
 
@@ -57,16 +56,12 @@ def retry(
     """
     if directory.cancelled.exists():
         raise JobError(f"{directory.path}: was cancelled; bring it back first, by its `unrolled enqueue` command")
-    queue = None if broker is None else ShardQueue(broker, namespace, directory.job.fingerprint, say=say)
+    queue = None if broker is None else ShardQueue(broker, namespace, directory.job.fingerprint, Patience(say))
     found = Retried()
     try:
         _retry_dead(queue, directory, found)
         if failed_rows:
             _retry_failing(queue, directory, found)
-    except AWAY as error:
-        if refuses(error):
-            raise refused(broker or "", error) from error
-        raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
     except OSError as error:
         raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
     finally:

@@ -7,12 +7,9 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import redis
-
 from producer.jobs.status import JobStatus, QueueStatus, WorkerStatus, worker_status
-from unrolled.errors import TransientError
+from unrolled.errors import BrokerAwayError, TransientError
 from unrolled.job.manifest import NAME, Manifest, read_manifest
-from unrolled.queue.broker_errors import refuses
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -20,7 +17,7 @@ if TYPE_CHECKING:
     from unrolled.job.directory import JobDirectory
     from unrolled.job.manifest import Entry
     from unrolled.job.shard_id import ShardId
-    from unrolled.queue.ledger import Ledger
+    from unrolled.queue.broker import Broker
 
 #: The speed is that of so many files, those with the highest numbers.
 RECENT_FILES = 32
@@ -31,12 +28,14 @@ class StatusReader:
 
     Args:
         directory: of the job.
-        ledger: of its model; None to look at the directory alone.
+        broker: where the job is queued; None to look at the directory alone.
+        namespace: prefix of every key there.
     """
 
-    def __init__(self, directory: JobDirectory, ledger: Ledger | None = None) -> None:
+    def __init__(self, directory: JobDirectory, broker: Broker | None = None, namespace: str = "") -> None:
         self._directory = directory
-        self._ledger = ledger
+        self._broker = broker
+        self._ledger = broker.ledger(namespace, directory.job.fingerprint) if broker else None
         self._manifest = Manifest((), ended=False)
         self._manifest_size = -1
         self._entries: dict[ShardId, Entry] = {}
@@ -48,7 +47,7 @@ class StatusReader:
         Raises:
             JobError: the manifest is damaged.
             TransientError: the directory can't be read now.
-            redis.RedisError: the broker refuses this user, or its certificate isn't trusted.
+            BrokerRefusesError: the broker doesn't let this user in or do this.
         """
         # In this order: what the manifest names and the ledger lacks is published or dead by then.
         try:
@@ -73,14 +72,13 @@ class StatusReader:
             self._manifest_size = size
 
     def _ask(self) -> tuple[tuple[set[ShardId], set[ShardId], tuple[WorkerStatus, ...]] | None, str | None]:
-        if self._ledger is None:
+        if self._broker is None or self._ledger is None:
             return None, None
         try:
-            ledger, leases = self._ledger.members(self._directory.key)
-            workers = self._ledger.workers()
-        except redis.RedisError as error:
-            if refuses(error):
-                raise
+            with self._broker.asked():
+                ledger, leases = self._ledger.members(self._directory.key)
+                workers = self._ledger.workers()
+        except BrokerAwayError as error:
             return None, str(error)
         found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
         return (ledger, leases, found), None

@@ -111,7 +111,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
         if (contents := checked.contents) is not None:
             rows, tokens, files = rows + contents.rows, tokens + contents.tokens, files + 1
             kinds.add(f"{contents.info.engine} {contents.info.arithmetic}")
-            widths.setdefault(tuple(column.width for column in contents.columns.vectors), entry.shard)
+            widths.setdefault(tuple(column.width for column in contents.columns), entry.shard)
         each(entry.tokens)
     if len(widths) > 1:
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
@@ -184,9 +184,9 @@ def _contradictions(
         ("shard", info.shard, entry.shard),
         ("rows, with those the engine failed on", contents.rows + len(failed), entry.rows),
         ("real tokens, with those of rows the engine failed on", tokens, entry.tokens),
-        ("columns", ", ".join(contents.columns.names), ", ".join(spec.names())),
-        ("stored precision", contents.columns.precision, spec.precision),
-        ("tokens stored", contents.columns.with_tokens, spec.with_tokens),
+        ("columns", ", ".join(contents.spec.names()), ", ".join(spec.names())),
+        ("stored precision", contents.spec.precision, spec.precision),
+        ("tokens stored", contents.spec.with_tokens, spec.with_tokens),
     ):
         if found != expected:
             yield f"{what}: found {found}, the job says {expected}; {_AGAIN}"

@@ -7,7 +7,6 @@ import numpy as np
 from producer.enqueue.shard import make_shard, spool
 from producer.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
-from unrolled.format.schema import Columns
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter
@@ -60,7 +59,7 @@ def publish_shard(directory, shard, failed=None):
     ]
     good = rows.without(failed or {})
     publish_quarantine(directory, shard, good.failed)
-    publish_part(directory, shard, good, outputs, Columns.of(spec, columns), ENGINE)
+    publish_part(directory, shard, good, outputs, spec, columns, ENGINE)
     directory.discard_pending(shard)
 
 

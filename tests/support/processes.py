@@ -27,6 +27,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job.directory import JobDirectory, create_job
 from unrolled.job.job import Job
 from unrolled.model.directory import ModelConfig, ModelDirectory, new_weights, save_model
+from unrolled.patience import Patience
 from unrolled.queue.entering import Send
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import queue_name
@@ -156,7 +157,7 @@ class Site:
         self.broker_url = broker_url
         self.model = make_model(root / "model")
         self.plan = Plan(journal=str(root / "journal"))
-        self.queue = ShardQueue(broker_url, NAMESPACE, self.model.fingerprint)
+        self.queue = ShardQueue(broker_url, NAMESPACE, self.model.fingerprint, Patience(print))
         self.workers: list[WorkerProcess] = []
         self.gate = root / "gate"
         Path(self.plan.journal).touch()
@@ -206,7 +207,7 @@ class Site:
         """Enter rows as a job, a few to a shard; options say what is stored."""
         directory = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
-        enqueuer = Enqueuer(directory, self.queue, live=False, each=lambda _: None)
+        enqueuer = Enqueuer(directory, self.queue, Patience(print), live=False, each=lambda _: None)
         enqueuer.run(cuts([rows], cutter, None))
         return directory
 

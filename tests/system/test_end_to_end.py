@@ -11,9 +11,9 @@ from support.skips import long
 
 import unrolled as reader
 from producer.local.broker import EmbeddedBroker
-from producer.queue.client import open_ledger
 from unrolled.job.directory import open_job
 from unrolled.model.directory import open_model
+from unrolled.queue.broker import Broker
 from worker.engines.fused.library import why_unavailable
 
 
@@ -67,7 +67,7 @@ def two_workers_one_killed(folder, count, shard_tokens):
         settings = {"broker": server.url, "model": folder / "model"}
         more = {"engine": ENGINE, "lease_seconds": 2, "concurrency": 2}
         workers = [crew.worker(folder / f"{name}.log", **settings, **more) for name in ("first", "second")]
-        ledger = open_ledger(server.url, "unrolled", open_model(folder / "model").fingerprint)
+        ledger = Broker(server.url).ledger("unrolled", open_model(folder / "model").fingerprint)
         enqueue = crew.start("enqueue", folder / "rows.jsonl", "--out", out, "--shard-tokens", shard_tokens, **settings)
         eventually(lambda: (out / "job.json").exists() or enqueue.poll() is not None, "the job")
         directory = open_job(out)

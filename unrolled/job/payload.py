@@ -26,7 +26,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
-from unrolled.ragged import Ragged
+from unrolled.ragged import Ragged, offsets_of
 
 MAGIC = b"UNROLLED"
 VERSION = 1
@@ -61,7 +61,7 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     """
     encoded = [text.encode() for text in texts]
     lengths = np.fromiter(map(len, encoded), np.uint32, len(encoded))
-    return _string_array(_offsets(lengths).astype(np.int32), b"".join(encoded))
+    return _string_array(offsets_of(lengths).astype(np.int32), b"".join(encoded))
 
 
 def encode(payload: Payload) -> bytes:
@@ -136,8 +136,8 @@ def read(file: BinaryIO, size: int) -> Payload:
     values = np.frombuffer(body, f"<u{width}", tokens, 8 * rows + id_bytes)
     if width == 4 and tokens and int(values.max()) >= 2**31:  # noqa: PLR2004 - int32's end
         raise PayloadError("the payload holds a token id of 2^31 or more")
-    ids = _string_array(_offsets(id_lengths).astype(np.int32), body[8 * rows : 8 * rows + id_bytes])
-    return Payload(ids, Ragged(values.astype(np.int32), _offsets(lengths)))
+    ids = _string_array(offsets_of(id_lengths).astype(np.int32), body[8 * rows : 8 * rows + id_bytes])
+    return Payload(ids, Ragged.from_lengths(values.astype(np.int32), lengths))
 
 
 def _digest(header: bytes, body: bytes) -> bytes:
@@ -163,12 +163,6 @@ def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, bytes
     if size != expected:
         raise PayloadError(f"the header claims {expected:,} bytes, the file has {size:,}")
     return width, rows, tokens, id_bytes, digest
-
-
-def _offsets(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def _string_array(offsets: NDArray[np.int32], data: bytes) -> pa.StringArray:

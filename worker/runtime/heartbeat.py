@@ -12,8 +12,8 @@ import time
 from typing import TYPE_CHECKING
 
 from unrolled.errors import UnrolledError
+from unrolled.queue.broker import AWAY
 from unrolled.queue.entering import enter_waiting
-from worker.patience import TRANSIENT
 from worker.runtime.metrics import told
 
 if TYPE_CHECKING:
@@ -91,14 +91,14 @@ class Watch:
         self._tell_progress()
         try:
             self._ledger.leave(self._service.holder)
-        except TRANSIENT as error:
+        except AWAY as error:
             log.info("couldn't sign off: %s; the heartbeat runs out by itself", error)
 
     def _run(self) -> None:
         while True:
             try:
                 self._beat()
-            except TRANSIENT as error:
+            except AWAY as error:
                 if self._away_since is None:
                     self._away_since = time.monotonic()
                     log.warning("broker away: %s; going on with what is on board and trying again", error)

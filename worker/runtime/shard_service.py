@@ -15,11 +15,11 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
-from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
-from unrolled.format.output_spec import OutputSpec, vector_bytes
-from unrolled.format.schema import Columns
+from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError, reason_of
+from unrolled.format.columns import vector_bytes
+from unrolled.format.output_spec import OutputSpec
 from unrolled.queue.member import Member
-from worker.errors import AwayError, GivenBackError, reason_of
+from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.job_registry import Jobs
 from worker.runtime.outcome import Outcome
@@ -28,12 +28,13 @@ from worker.shards.shard_store import read_header
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from unrolled.format.output_spec import Layered, OutputColumn
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import Layered
     from unrolled.job.directory import JobDirectory
     from unrolled.job.shard_id import ShardId
+    from unrolled.patience import Patience
     from unrolled.queue.entering import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
-    from worker.patience import Patience
     from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
     from worker.settings import Settings
@@ -162,7 +163,9 @@ class ShardService:
                 if lease.suspect:
                     start = self._start_alone(member)
                 self._patience.a_few_times(
-                    f"compute {member}", lambda: self._compute_and_publish(directory, member.shard, spec, columns)
+                    f"compute {member}",
+                    lambda: self._compute_and_publish(directory, member.shard, spec, columns),
+                    PASSING,
                 )
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
@@ -188,7 +191,7 @@ class ShardService:
         return "alone"
 
     def _compute_and_publish(
-        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[OutputColumn, ...]
+        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[VectorColumn, ...]
     ) -> None:
         rows = self._disk.read(directory, shard)
         if rows is not None:
@@ -196,7 +199,7 @@ class ShardService:
             try:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed, Columns.of(spec, columns))
+                self._disk.publish(directory, shard, rows, computed, spec, columns)
             finally:
                 self._buffers.give(computed.outputs)
         self._disk.discard(directory, shard)

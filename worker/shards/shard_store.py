@@ -20,14 +20,15 @@ from worker.shards.shard_publisher import publish_part, publish_quarantine
 from worker.shards.shard_reader import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from unrolled.format.schema import Columns
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import OutputSpec
     from unrolled.job.directory import JobDirectory
     from unrolled.job.shard_id import ShardId
+    from unrolled.patience import Patience
     from worker.engines.engine import Engine
-    from worker.patience import Patience
     from worker.pool.pool import Computed
     from worker.runtime.metrics import Metrics
     from worker.shards.shard_reader import ShardRows
@@ -79,7 +80,13 @@ class Disk:
         return rows
 
     def publish(
-        self, directory: JobDirectory, shard: ShardId, rows: ShardRows, computed: Computed, columns: Columns
+        self,
+        directory: JobDirectory,
+        shard: ShardId,
+        rows: ShardRows,
+        computed: Computed,
+        spec: OutputSpec,
+        columns: Sequence[VectorColumn],
     ) -> None:
         """Make the shard's file durable, after the list of rows that the engine failed on.
 
@@ -92,7 +99,7 @@ class Disk:
         self._steadily(
             "publish to",
             directory,
-            lambda: publish_part(directory, shard, good, computed.outputs, columns, self._engine),
+            lambda: publish_part(directory, shard, good, computed.outputs, spec, columns, self._engine),
         )
         self._metrics.published(time.perf_counter() - began)
 

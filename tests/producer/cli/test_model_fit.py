@@ -161,7 +161,7 @@ def test_kill_at_any_moment_costs_nothing(place):
         eventually(lambda: len(list(scratch.glob("best-*"))) and not (scratch / "best-1.safetensors").exists(), "more")
         os.kill(third.pid, signal.SIGINT)
         assert third.wait(30) == 130
-        assert "given again, goes on from there" in third.stderr.read()
+        assert "Run the same command again and it resumes." in third.stderr.read()
     done = unrolled(*command, cwd=place)
     assert done.returncode == 0, done.stderr
     assert "going on in epoch" in done.stderr or "all epochs are done" in done.stderr
@@ -175,7 +175,7 @@ def test_kill_at_any_moment_costs_nothing(place):
     [
         (["none.txt", "--out", "m"], 1, "input 'none.txt': no such file or directory"),
         (["corpus.jsonl", "--out", "m", "--epochs", "0"], 2, "0 is not in the range"),
-        (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 1, "--validation-share is 1.0; allowed: between"),
+        (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 2, "1.0 is not in the range 0<x<1"),
         (["corpus.jsonl", "--out", "corpus.jsonl"], 1, "corpus.jsonl"),
         (["corpus.jsonl", "--out", "m", "--text-field", "body"], 1, "no text was found (field 'body')"),
         (["corpus.jsonl", "--out", "m", "--vocab-size", "9", "--text-field", "body"], 1, "first: row 0 of corpus"),

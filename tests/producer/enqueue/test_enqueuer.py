@@ -18,6 +18,7 @@ from unrolled.errors import JobError, TransientError
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter, read_manifest
+from unrolled.patience import Patience
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
 
@@ -43,7 +44,7 @@ def server():
 
 @pytest.fixture
 def queue(server):
-    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL)) as found:
+    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL, Patience(print))) as found:
         yield found
 
 
@@ -64,7 +65,9 @@ def expected(shards=SHARDS):
 
 def enqueue(directory, queue, cuts_=None, *, live=False, each=lambda _: None):
     with directory.lock():
-        return Enqueuer(directory, queue, live=live, each=each).run(stream() if cuts_ is None else cuts_)
+        return Enqueuer(directory, queue, Patience(print), live=live, each=each).run(
+            stream() if cuts_ is None else cuts_
+        )
 
 
 def waiting_list(queue):
@@ -73,7 +76,7 @@ def waiting_list(queue):
 
 
 def messages(queue):
-    return queue.client.llen(waiting_list(queue))
+    return queue.ledger.client.llen(waiting_list(queue))
 
 
 def publish(directory, queue, shard):
@@ -207,9 +210,9 @@ def test_crash_anywhere(directory, queue, monkeypatch, step, index):
         assert messages(queue) == SHARDS
         return
     assert messages(queue) == SHARDS - index - 1
-    for member, _ in queue.client.zscan_iter(queue.ledger.keys.ledger):
-        queue.client.zadd(queue.ledger.keys.ledger, {member: 1})
-    queue.client.delete(waiting_list(queue))
+    for member, _ in queue.ledger.client.zscan_iter(queue.ledger.keys.ledger):
+        queue.ledger.client.zadd(queue.ledger.keys.ledger, {member: 1})
+    queue.ledger.client.delete(waiting_list(queue))
     assert len(queue.ledger.sweep()) == SHARDS, "what has no message is found by the workers"
 
 
@@ -290,7 +293,7 @@ def test_live_after_a_crash(directory, queue, monkeypatch, keep):
         with pytest.raises(CrashError):
             enqueue(directory, queue, stream(2), live=True)
     if not keep:
-        queue.client.flushdb()
+        queue.ledger.client.flushdb()
     seen = []
 
     def later():
@@ -336,7 +339,7 @@ def test_broker_killed_midway(broker, directory, keep_data):
             broker.kill()
             threading.Timer(0.2, lambda: broker.restart(keep_data=keep_data)).start()
 
-    with closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
         assert enqueue(directory, queue, each=each).sent == SHARDS
         assert_complete(directory, queue)
 

@@ -13,6 +13,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.jobs.verify import verify_job
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError
+from unrolled.patience import Patience
 from unrolled.queue.entering import enter_waiting
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
@@ -27,7 +28,7 @@ class CrashError(Exception):
 
 @pytest.fixture
 def queue(broker):
-    made = ShardQueue(broker.url, NAMESPACE, FINGERPRINT)
+    made = ShardQueue(broker.url, NAMESPACE, FINGERPRINT, Patience(print))
     yield made
     made.close()
 
@@ -73,7 +74,7 @@ def test_computed_anew(job, broker, queue):
     assert bring_back(job, broker) == Retried(recomputed=2)
     assert (job.published(), job.waiting()) == ({third}, {first, second})
     assert queue.ledger.members(job.key)[0] == {first, second}
-    assert queue.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
+    assert queue.ledger.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
     work(job, queue)
     assert_whole(job)
     assert bring_back(job, broker) == Retried()

@@ -332,7 +332,7 @@ def test_files_of_two_widths_are_a_problem(directory):
     """A reader would refuse them together."""
     path = part(directory, 0)
     table = pq.read_table(path)
-    schema = arrow_schema(plain(2))
+    schema = arrow_schema(*plain(2))
     outputs = [[vector[:2] for vector in row] for row in table["outputs"].to_pylist()]
     columns = [pa.array(outputs, field.type) if field.name == "outputs" else table[field.name] for field in schema]
     rewrite(path, pa.table(columns, schema=schema))

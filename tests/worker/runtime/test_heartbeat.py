@@ -27,7 +27,7 @@ def texts(caplog, part):
 def test_a_shard_without_a_message_is_sent_again(site):
     """A lease after it was sent, and with nothing in the queue, somebody sends it."""
     directory = site.enqueue(make_rows(4))
-    site.queue.client.delete(site.queue_key)
+    site.ledger.client.delete(site.queue_key)
     sent = []
     with worker_parts(site, send=sent.append, lease_seconds=LEASE):
         eventually(lambda: {member.shard for member in sent} == directory.waiting(), "both sent again")
@@ -55,10 +55,10 @@ def test_leases_are_kept_while_shards_are_on_board(site):
         worker_parts(site, site.with_plan(gate=str(site.gate)), lease_seconds=LEASE) as parts,
     ):
         future = threads.submit(parts.service.handle, Member(directory.key, shard).encode())
-        eventually(lambda: site.queue.client.zscore(leases, member), "the lease")
-        first = site.queue.client.zscore(leases, member)
+        eventually(lambda: site.ledger.client.zscore(leases, member), "the lease")
+        first = site.ledger.client.zscore(leases, member)
         eventually(
-            lambda: site.queue.client.zscore(leases, member) > first + 2 * LEASE,
+            lambda: site.ledger.client.zscore(leases, member) > first + 2 * LEASE,
             "a lease that was renewed for twice its time",
         )
         site.gate.touch()
@@ -82,7 +82,7 @@ def test_an_empty_redis_is_filled_again(site, caplog):
     ):
         future = threads.submit(parts.service.handle, Member(directory.key, shard).encode())
         eventually(site.calls, "the engine at work")
-        site.queue.client.flushall()
+        site.ledger.client.flushall()
         eventually(lambda: {shard, *others} <= set(sent), "everything sent again")
         assert unguarded == []
         site.gate.touch()
@@ -97,7 +97,7 @@ def test_a_job_with_nothing_to_enter_is_not_told(site, caplog):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         parts.service.jobs.find(directory.key)
         directory.dead(shard).write_text(json.dumps({"shard": str(shard), "reason": "x"}))
-        site.queue.client.flushall()
+        site.ledger.client.flushall()
         eventually(lambda: parts._watch._forgotten, "the look at the job")
         beats = site.ledger.workers
         eventually(beats, "a heartbeat after it")
@@ -113,7 +113,7 @@ def test_one_damaged_job_does_not_stop_the_others(site, caplog):
         for directory in (damaged, good):
             parts.service.jobs.find(directory.key)
         (damaged.path / "_manifest.jsonl").write_text("{\n")
-        site.queue.client.flushall()
+        site.ledger.client.flushall()
         eventually(lambda: any(member.job_key == good.key for member in sent), "the other job entered again")
         eventually(lambda: texts(caplog, "not a manifest line"), "the line")
     assert len(texts(caplog, "not a manifest line")) == 1
@@ -135,7 +135,7 @@ def test_an_outage_is_told_in_two_lines(site, broker, caplog):
 def test_strangers_are_told_once(site, caplog):
     """Shards of another model wait: this worker says whom it serves, and leaves them."""
     other = "e" * 64
-    client = site.queue.client
+    client = site.ledger.client
     client.sadd("test:models", other, b"\xff\xfe")
     client.zadd(f"test:{other[:12]}:ledger", {"x": 1})
     with worker_parts(site, lease_seconds=LEASE):
@@ -168,18 +168,18 @@ def test_the_health_file_is_touched(site, caplog):
         assert json.loads(file.read_text() or "{}") in ({}, {"on_board": 0})
     with worker_parts(site, lease_seconds=LEASE, health_file=site.root / "nowhere" / "health"):
         eventually(lambda: texts(caplog, "health file"), "the line")
-        site.queue.client.delete("test:workers")
+        site.ledger.client.delete("test:workers")
         eventually(site.ledger.workers, "another beat")
-        site.queue.client.delete("test:workers")
+        site.ledger.client.delete("test:workers")
         eventually(site.ledger.workers, "and another")
     assert len(texts(caplog, "health file")) == 1
 
 
 def test_a_strange_failure_is_told_once(site, caplog):
     """Whoever may write to Redis may put another kind of thing under our keys: the watch lives on."""
-    site.queue.client.set(site.ledger.keys.leases, "no sorted set")
+    site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")
-        site.queue.client.delete(site.ledger.keys.leases)
+        site.ledger.client.delete(site.ledger.keys.leases)
         eventually(lambda: texts(caplog, "broker back"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2

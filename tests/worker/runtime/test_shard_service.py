@@ -25,14 +25,14 @@ from support.processes import (
 from producer.jobs.verify import verify_job
 from producer.rows import Row
 from unrolled.errors import BrokenWorkerError
-from unrolled.format.output_spec import column_name
+from unrolled.format.columns import column_name
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import ATTEMPTS
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
-from worker.patience import ATTEMPTS
 from worker.pool.buffers import Buffers
 from worker.runtime.outcome import Outcome
 
@@ -312,7 +312,7 @@ def test_a_hostile_job_entry_stops_nobody(site, parts):
     ):
         member = Member(f"{number:016x}", ShardId(0, "0123456789ab"))
         site.ledger.enter(member, 10, "x")
-        site.queue.client.hset(site.ledger.keys.jobs, member.job_key, raw)
+        site.ledger.client.hset(site.ledger.keys.jobs, member.job_key, raw)
         assert parts.service.handle(member.encode()) in (Outcome.PUT_OFF, Outcome.GIVEN_UP)
     rows = make_rows(2)
     directory = site.enqueue(rows)
@@ -326,7 +326,7 @@ def test_a_lie_about_a_shards_size_costs_nothing(site, tokens):
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
-    site.queue.client.hset(site.ledger.keys.tokens, str(Member(directory.key, shard)), tokens)
+    site.ledger.client.hset(site.ledger.keys.tokens, str(Member(directory.key, shard)), tokens)
     with worker_parts(site) as parts:
         assert handle(parts, directory, shard) == Outcome.PUBLISHED
         assert parts.service._admission._used == 0
@@ -450,7 +450,7 @@ def test_a_broken_engine_gives_back_and_is_told_once(site, caplog):
 def die(site, member, times):
     """Leave the traces of workers that died with a shard on board: first in company, then alone."""
     for number in range(times):
-        ledger = Ledger(site.queue.client, "test", site.model.fingerprint, lease_seconds=0.0)
+        ledger = Ledger(site.ledger.client, "test", site.model.fingerprint, lease_seconds=0.0)
         assert ledger.claim(member, f"victim-{number}").state == "taken"
         if number:
             ledger.start_alone(member)
