@@ -62,11 +62,10 @@ class Assembly:
         ledger = broker.ledger(settings.namespace, model.fingerprint, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
-        buffers = Buffers(settings.memory_budget)
-        self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
+        self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
         disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
         self.service = ShardService(
-            settings, ledger, model.config, disk, self._pool, buffers, self._patience, send, self._on_broken
+            settings, ledger, model.config, disk, self._pool, self._patience, send, self._on_broken
         )
         about = {
             "engine": engine.name,

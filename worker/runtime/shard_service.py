@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     from unrolled.patience import Patience
     from unrolled.queue.entering import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
-    from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
     from worker.settings import Settings
     from worker.shards.shard_store import Disk
@@ -53,7 +52,6 @@ class ShardService:
         config: of the model.
         disk: reads and publishes.
         pool: the process's one pool.
-        buffers: where the pool takes its output arrays from.
         patience: how long to try again.
         send: sends one shard's message.
         on_broken: called once when this process can't go on.
@@ -66,7 +64,6 @@ class ShardService:
         config: Layered,
         disk: Disk,
         pool: Pool,
-        buffers: Buffers,
         patience: Patience,
         send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
@@ -81,7 +78,6 @@ class ShardService:
         self._config = config
         self._disk = disk
         self._pool = pool
-        self._buffers = buffers
         self._away: set[str] = set()
         self._patience = patience
         self._send = send
@@ -195,13 +191,10 @@ class ShardService:
     ) -> None:
         rows = self._disk.read(directory, shard)
         if rows is not None:
-            computed = self._pool.compute(rows.real, columns)
-            try:
+            with self._pool.compute(rows.real, columns) as computed:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
                 self._disk.publish(directory, shard, rows, computed, spec, columns)
-            finally:
-                self._buffers.give(computed.outputs)
         self._disk.discard(directory, shard)
 
     def _on_broker(self, action: Callable[[], T]) -> T:

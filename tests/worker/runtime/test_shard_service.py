@@ -522,7 +522,7 @@ def test_memory_that_is_short_for_a_while_costs_no_shard(site, parts, times, out
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
-    parts._pool._buffers = parts.service._buffers = Short(times)
+    parts._pool._buffers = Short(times)
     assert handle(parts, directory, shard) == outcome
     if outcome == "published":
         check_outputs(directory, rows)
