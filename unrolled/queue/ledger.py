@@ -5,7 +5,7 @@ at all, on the server's clock. A shard is in the ledger from before its message 
 that is in the ledger and that no worker holds is sent again (`Ledger.sweep`).
 """
 
-# Longer than a screen: one method for each thing that can be done to a ledger, nearly all of it documentation.
+# Over 150 lines: a method for each thing that is done to a ledger, and most of its lines are documentation.
 
 from __future__ import annotations
 
