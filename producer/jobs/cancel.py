@@ -11,7 +11,7 @@ from unrolled.errors import RequestError, TransientError
 from unrolled.queue.broker_errors import refuses
 from unrolled.queue.broker_url import without_secret
 from unrolled.queue.ledger import as_text
-from unrolled.queue.messages import JOB_KEY
+from unrolled.queue.member import JOB_KEY
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from unrolled.job.directory import JobDirectory
     from unrolled.job.manifest import Entry
+    from unrolled.job.shard_id import ShardId
     from unrolled.queue.ledger import Ledger
 
 #: The speed is that of so many files, those with the highest numbers.
@@ -38,8 +39,8 @@ class StatusReader:
         self._ledger = ledger
         self._manifest = Manifest((), ended=False)
         self._manifest_size = -1
-        self._entries: dict[str, Entry] = {}
-        self._failed: dict[str, tuple[int, int]] = {}  # shard: when its list was written, and its length
+        self._entries: dict[ShardId, Entry] = {}
+        self._failed: dict[ShardId, tuple[int, int]] = {}  # shard: when its list was written, and its length
 
     def read(self) -> JobStatus:
         """The status now; where the broker is away, what the directory tells.
@@ -71,7 +72,7 @@ class StatusReader:
             self._entries = {entry.shard: entry for entry in self._manifest.entries}
             self._manifest_size = size
 
-    def _ask(self) -> tuple[tuple[set[str], set[str], tuple[WorkerStatus, ...]] | None, str | None]:
+    def _ask(self) -> tuple[tuple[set[ShardId], set[ShardId], tuple[WorkerStatus, ...]] | None, str | None]:
         if self._ledger is None:
             return None, None
         try:
@@ -84,7 +85,7 @@ class StatusReader:
         found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
         return (ledger, leases, found), None
 
-    def _count(self) -> tuple[JobStatus, set[str]]:
+    def _count(self) -> tuple[JobStatus, set[ShardId]]:
         """The status by the directory, and the shards that wait."""
         directory, manifest, entries = self._directory, self._manifest, self._entries
         given_up = directory.given_up() & entries.keys()
@@ -112,7 +113,7 @@ class StatusReader:
         )
         return status, entries.keys() - done - dead
 
-    def _count_failed(self, done: set[str]) -> int:
+    def _count_failed(self, done: set[ShardId]) -> int:
         """Rows on the engine's lists; each is read once, and again when there is a new one in its place."""
         counted = 0
         for shard in self._directory.failing() & done:
@@ -126,9 +127,9 @@ class StatusReader:
             counted += self._failed[shard][1]
         return counted
 
-    def _speed(self, done: set[str]) -> float | None:
+    def _speed(self, done: set[ShardId]) -> float | None:
         """Real tokens per second since the oldest of the last files."""
-        last = heapq.nlargest(RECENT_FILES, done, key=lambda shard: (len(shard), shard))
+        last = heapq.nlargest(RECENT_FILES, done)
         times = sorted((_modified(self._directory.part(shard)), shard) for shard in last)
         if len(times) < 2:  # noqa: PLR2004 - the two ends of a span
             return None

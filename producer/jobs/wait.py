@@ -13,7 +13,7 @@ from unrolled.errors import JobError
 from unrolled.queue.broker_errors import refuses
 from unrolled.queue.broker_url import without_secret
 from unrolled.queue.entering import enter_waiting
-from unrolled.store.publish import sweep_leftovers
+from unrolled.store.hidden_file import sweep_leftovers
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.shard_id import ShardId
+    from unrolled.queue.member import Member
 
 T = TypeVar("T")
 
@@ -76,11 +78,11 @@ class ShardQueue:
             },
         )
 
-    def send(self, job_key: str, shard: str) -> None:
+    def send(self, member: Member) -> None:
         """Send one shard's message."""
-        self._celery.send_task(TASK, [job_key, shard])
+        self._celery.send_task(TASK, member.encode())
 
-    def put(self, directory: JobDirectory, shard: str, tokens: int) -> bool:
+    def put(self, directory: JobDirectory, shard: ShardId, tokens: int) -> bool:
         """Enter a spooled shard and send its message, when there is room; False if it is there, or dead.
 
         Args:

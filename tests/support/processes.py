@@ -27,6 +27,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job.directory import JobDirectory, create_job
 from unrolled.job.job import Job
 from unrolled.model.directory import ModelConfig, ModelDirectory, new_weights, save_model
+from unrolled.queue.entering import Send
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import queue_name
 from worker.runtime.assembly import Assembly
@@ -250,7 +251,7 @@ def open_site(root: Path, broker_url: str) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def worker_parts(
-    site: Site, plan: Plan | None = None, send: Callable[[str, str], None] | None = None, **settings: object
+    site: Site, plan: Plan | None = None, send: Send | None = None, **settings: object
 ) -> Iterator[Assembly]:
     """A worker's parts in this process, without Celery: what a message would start is called by the test.
 

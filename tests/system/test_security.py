@@ -29,7 +29,8 @@ from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import RequestError
 from unrolled.job.directory import open_job
 from unrolled.queue.broker_url import celery_url, check_broker_url, client_url
-from unrolled.queue.messages import SHORT, member_of, transport_options
+from unrolled.queue.member import Member
+from unrolled.queue.messages import SHORT, transport_options
 
 REPOSITORY = Path(__file__).parents[2]
 USERS = REPOSITORY / "docs" / "redis-acl.conf"
@@ -212,7 +213,7 @@ def test_a_whole_job(tmp_path, guarded):
         directory = open_job(tmp_path / "out")
         dead = min(directory.waiting())
         with contextlib.closing(ShardQueue(product.worker, NAMESPACE, directory.job.fingerprint)) as queue:
-            queue.ledger.remove(member_of(directory.key, dead))
+            queue.ledger.remove(Member(directory.key, dead))
         bury(directory, dead)
         product.start_worker()
         assert run(product.producer, "wait", directory.path)[0] == 1

@@ -16,11 +16,13 @@ from support.processes import (
     make_rows,
     open_site,
     published_rows,
+    worker_parts,
 )
 
 from producer.local.broker import EmbeddedBroker
 from unrolled.queue.messages import TASK
 from worker.app import create_app
+from worker.runtime.outcome import Outcome
 from worker.settings import Settings
 
 SECRET = "s3cr3t-of-the-test"
@@ -135,8 +137,9 @@ def test_the_log_of_a_worker_is_calm(site):
 def test_a_message_asks_for_two_values(site):
     """The task drops a message of another shape, for what it stands for is in the ledger."""
     app = create_app(Settings(site.broker_url, site.model.path), lambda *_: None)
-    assert app.tasks[TASK]() == "dropped"
-    assert app.tasks[TASK]("a", "b", "c") == "dropped"
+    with worker_parts(site) as app.assembly:
+        assert app.tasks[TASK]() == Outcome.DROPPED
+        assert app.tasks[TASK]("a", "b", "c") == Outcome.DROPPED
     app.close()
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import JobError, TransientError
+from unrolled.ragged import runs
 
 _SMALL_VOCABULARY = 2**16 - 1
 
@@ -122,13 +123,9 @@ class TokenStore(NamedTuple):
         return ids, bounds - bounds[0]
 
     def blocks(self, block_tokens: int) -> list[tuple[int, int]]:
-        """(start, stop) of runs of rows with about so many ids each; every row is in one."""
-        tokens = int(self.ends[-1]) if self.rows else 0
-        wanted = np.arange(block_tokens, tokens + block_tokens, block_tokens)
-        # A binary search touches few pages of the map, whatever its size.
-        stops = np.unique(np.minimum(np.searchsorted(self.ends, wanted, side="left") + 1, self.rows))
-        starts = np.concatenate([np.zeros(1, np.int64), stops[:-1]])
-        return list(zip(starts.tolist(), stops.tolist(), strict=True)) if tokens else []
+        """(start, stop) of runs of rows with at most `block_tokens` ids; a longer row is a run of its own."""
+        # Finding them touches few pages of the map, whatever its size.
+        return runs(self.ends, block_tokens)
 
 
 def open_token_store(directory: Path, name: str, vocab_size: int, rows: int, tokens: int) -> TokenStore:

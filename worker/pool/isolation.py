@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
     from worker.engines.engine import Engine
 
 log = logging.getLogger(__name__)
@@ -43,8 +43,8 @@ def compute_isolating(
     engine: Engine,
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
-    columns: tuple[OutputColumn, ...],
-    parts: Sequence[Sequence[tuple[int, int]]],
+    columns: tuple[VectorColumn, ...],
+    runs: Sequence[Sequence[tuple[int, int]]],
     pause: Callable[[float], None],
 ) -> list[dict[int, str]]:
     """Compute shards; for each of them the rows that the engine fails on, each with the reason.
@@ -54,14 +54,14 @@ def compute_isolating(
         shards: rows of real tokens.
         outputs: for each shard an array for each column, filled but for the failed rows.
         columns: what is computed.
-        parts: for each shard runs of rows, (first, end), that may be computed in one go; all rows together.
+        runs: for each shard the (start, stop) of runs of rows that may be computed in one call; every row is in one.
         pause: waits so many seconds; what it raises ends the work.
 
     Raises:
         BrokenWorkerError: the engine fails on anything, so no row is to blame.
     """
     failed: list[dict[int, str]] = [{} for _ in shards]
-    spans = [_Span(number, *part) for number, some in enumerate(parts) for part in some]
+    spans = [_Span(number, *run) for number, some in enumerate(runs) for run in some]
     seconds = FIRST_PAUSE
     for attempt in range(1, ATTEMPTS + 1):
         stopped: dict[_Span, Exception] = {}
@@ -94,7 +94,7 @@ def _failures(
     engine: Engine,
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
-    columns: tuple[OutputColumn, ...],
+    columns: tuple[VectorColumn, ...],
     spans: Sequence[_Span],
 ) -> Iterator[tuple[_Span, Exception]]:
     """Compute spans of rows, halved where the engine fails; the single rows on which it still does."""
@@ -122,7 +122,7 @@ def _reason(error: Exception) -> str:
 def rows_of(
     shard: Ragged,
     outputs: Sequence[NDArray[np.float32]],
-    columns: tuple[OutputColumn, ...],
+    columns: tuple[VectorColumn, ...],
     start: int,
     stop: int,
 ) -> list[NDArray[np.float32]]:
@@ -134,7 +134,7 @@ def rows_of(
     ]
 
 
-def _probe(engine: Engine, columns: tuple[OutputColumn, ...], cause: Exception) -> None:
+def _probe(engine: Engine, columns: tuple[VectorColumn, ...], cause: Exception) -> None:
     """Blame a row only while the engine still computes the simplest one there is."""
     simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]))
     try:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.model.directory import ModelDirectory
+    from unrolled.queue.entering import Send
     from worker.engines.engine import Engine
     from worker.settings import Settings
 
@@ -39,7 +40,7 @@ class Assembly:
 
     Args:
         settings: checked.
-        send: sends one shard's message: (job key, shard id).
+        send: sends one shard's message.
         stop_worker: asks the process to stop; called when it can't go on.
         make_engine: gives what computes.
 
@@ -50,7 +51,7 @@ class Assembly:
     def __init__(
         self,
         settings: Settings,
-        send: Callable[[str, str], None],
+        send: Send,
         stop_worker: Callable[[], None],
         make_engine: Callable[[Settings, ModelDirectory], Engine] = choose_engine,
     ) -> None:

@@ -19,7 +19,7 @@ from producer.jobs import wait
 from producer.queue.client import open_ledger
 from producer.terminal.progress import Progress
 from unrolled.errors import UnrolledError
-from unrolled.queue.messages import member_of
+from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
 
 NAMESPACE = "test"
@@ -52,7 +52,7 @@ class Working(threading.Thread):
         while not self.stopped.wait(0.02):
             for shard in sorted(self.ledger.members(self.directory.key)[0]):
                 publish_shard(self.directory, shard)
-                self.ledger.remove(member_of(self.directory.key, shard))
+                self.ledger.remove(Member(self.directory.key, shard))
 
     def __enter__(self):
         self.start()
@@ -110,8 +110,8 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
     directory = make_job(tmp_path, shards=3)
     first, second, third = sorted(directory.waiting())
     for shard in (first, second):
-        ledger.submit(member_of(directory.key, shard), 5, directory.key, str(tmp_path))
-    ledger.claim(member_of(directory.key, first), "host-1")
+        ledger.enter(Member(directory.key, shard), 5, str(tmp_path))
+    ledger.claim(Member(directory.key, first), "host-1")
     ledger.beat("host-1", {"engine": "fused", "tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
     seconds = {"read_seconds": 1.2, "plan_seconds": 0.7, "compute_seconds": 340, "write_seconds": 95}
     ledger.beat("host-2", {"engine": "fused", "computed_share": 0.924, **seconds})
@@ -291,8 +291,8 @@ def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
     """Nothing of it stays behind, but not before its last shard has left the ledger."""
     directory = finished_job(tmp_path)
     (shard, *_) = directory.published()
-    member = member_of(directory.key, shard)
-    ledger.submit(member, 5, directory.key, str(tmp_path))
+    member = Member(directory.key, shard)
+    ledger.enter(member, 5, str(tmp_path))
     assert run_with(broker, "wait", tmp_path).exit_code == 0
     assert ledger.job_directory(directory.key) == str(tmp_path)
     ledger.remove(member)
@@ -304,7 +304,7 @@ def test_wait_enters_the_part_that_a_crash_of_redis_took(tmp_path, broker, ledge
     """Redis still knows the job, but its last second is gone."""
     directory = make_job(tmp_path, shards=3)
     first = min(directory.waiting())
-    ledger.submit(member_of(directory.key, first), 5, directory.key, str(tmp_path))
+    ledger.enter(Member(directory.key, first), 5, str(tmp_path))
     with Working(ledger, directory):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
     assert result.exit_code == 0
@@ -498,7 +498,7 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
     assert found[0] == {
         "file": "rows.txt",
         "position": 3,
-        "shard": first,
+        "shard": str(first),
         "row": None,
         "id": None,
         "reason": "token id -3 is negative",

@@ -19,7 +19,8 @@ from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter, read_manifest
 from unrolled.queue.ledger import Counts
-from unrolled.queue.messages import member_of, queue_name
+from unrolled.queue.member import Member
+from unrolled.queue.messages import queue_name
 
 MODEL = "ab" * 32
 SHARDS, ROWS_PER_SHARD = 5, 4
@@ -80,7 +81,7 @@ def publish(directory, queue, shard):
     """What a worker does, but for the file's content."""
     directory.part(shard).write_text("outputs")
     directory.discard_pending(shard)
-    queue.ledger.remove(member_of(directory.key, shard))
+    queue.ledger.remove(Member(directory.key, shard))
 
 
 def assert_complete(directory, queue, shards=SHARDS):
@@ -126,12 +127,12 @@ def test_published_and_dead(directory, queue):
     ids = [shard.id for shard in expected()]
     publish(directory, queue, ids[0])
     directory.dead(ids[1]).write_text("{}")
-    queue.ledger.remove(member_of(directory.key, ids[1]))
+    queue.ledger.remove(Member(directory.key, ids[1]))
 
     def each(summary):
         if summary.shards == 1:
             directory.dead(ids[3]).write_text("{}")
-            queue.ledger.remove(member_of(directory.key, ids[3]))
+            queue.ledger.remove(Member(directory.key, ids[3]))
 
     summary = enqueue(directory, queue, each=each)
     assert (summary.published, summary.dead, summary.sent) == (1, 2, 0)

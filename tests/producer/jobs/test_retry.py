@@ -15,7 +15,7 @@ from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError
 from unrolled.queue.entering import enter_waiting
 from unrolled.queue.ledger import Ledger
-from unrolled.queue.messages import member_of
+from unrolled.queue.member import Member
 
 NAMESPACE = "test"
 FAILED = {1: "MemoryError: 8 GiB for a row (5 times)"}
@@ -51,7 +51,7 @@ def work(directory, queue, failed=None):
     """What a worker does with all that is in the ledger."""
     for shard in sorted(queue.ledger.members(directory.key)[0]):
         publish_shard(directory, shard, failed=failed)
-        queue.ledger.remove(member_of(directory.key, shard))
+        queue.ledger.remove(Member(directory.key, shard))
 
 
 def spooled(directory):
@@ -103,7 +103,7 @@ def test_failing_again(job, broker, queue):
 def test_at_work(job, broker, queue):
     """A shard that is still in the ledger is its worker's."""
     first, _, third = sorted(job.published())
-    queue.ledger.submit(member_of(job.key, first), 5, job.key, str(job.path))
+    queue.ledger.enter(Member(job.key, first), 5, str(job.path))
     assert bring_back(job, broker).recomputed == 1
     assert job.published() == {first, third}
 
@@ -143,7 +143,7 @@ def crash(*_):
     ("owner", "name", "broken", "unpublished"),
     [
         (retrying, "publish_bytes", crash_after(retrying.publish_bytes), 0),
-        (Ledger, "submit", crash, 1),
+        (Ledger, "enter", crash, 1),
         (ShardQueue, "send", crash, 1),
         (ShardQueue, "send", crash_after(ShardQueue.send), 1),
     ],

@@ -11,7 +11,7 @@ from producer.jobs.status import worker_status
 from producer.jobs.status_reader import StatusReader
 from producer.queue.client import open_ledger
 from unrolled.errors import JobError, TransientError
-from unrolled.queue.messages import member_of
+from unrolled.queue.member import Member
 from worker.runtime.metrics import Metrics
 
 
@@ -33,7 +33,7 @@ def ledger(broker_url):
 
 def enter(ledger, directory, shards):
     for shard in shards:
-        ledger.submit(member_of(directory.key, shard), 5, directory.key, str(directory.path))
+        ledger.enter(Member(directory.key, shard), 5, str(directory.path))
 
 
 def test_the_directory_alone_tells_rows_tokens_and_shards(directory):
@@ -71,7 +71,7 @@ def test_the_ledger_tells_running_from_queued_and_what_is_missing(directory, led
     reader = StatusReader(directory, ledger)
     assert (reader.read().queue.missing, reader.read().lost) == (2, 2)
     enter(ledger, directory, [third, fourth])
-    ledger.claim(member_of(directory.key, third), "host-1")
+    ledger.claim(Member(directory.key, third), "host-1")
     queue = reader.read().queue
     assert (queue.running, queue.queued, queue.missing) == (1, 1, 0)
 
@@ -151,7 +151,7 @@ def test_the_manifest_is_read_again_only_when_it_has_grown(directory):
     manifest.write_bytes(b"x" * (len(whole) - 1) + b"\n")
     assert reader.read() == before
     manifest.write_bytes(whole + whole[: whole.index(b"\n") + 1])
-    with pytest.raises(JobError, match=r"line 6: .*stands at place 4"):
+    with pytest.raises(JobError, match=r"line 6: .*is at place 4"):
         reader.read()
 
 

@@ -19,9 +19,11 @@ from unrolled.errors import RequestError, UnrolledError
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter
+from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Counts
-from unrolled.queue.messages import TASK, member_of, queue_name, transport_options
+from unrolled.queue.member import Member
+from unrolled.queue.messages import TASK, queue_name, transport_options
 
 MODEL = "ab" * 32
 TOKENS = 10
@@ -94,7 +96,7 @@ def test_put(broker, queue, directory):
     assert queue.ledger.job_directory(directory.key) == str(directory.path)
     assert queue.ledger.knows(directory.key)
     assert queue.client.llen(f"unrolled:{queue_name(MODEL)}") == 1
-    assert received(broker.url) == [(TASK, [directory.key, shard])]
+    assert received(broker.url) == [(TASK, [directory.key, str(shard)])]
 
 
 def test_every_key_has_the_prefix(broker, directory):
@@ -103,7 +105,7 @@ def test_every_key_has_the_prefix(broker, directory):
     seen = set()
     with closing(ShardQueue(broker.url, "mine", MODEL)) as queue:
         queue.put(directory, shard, TOKENS)
-        queue.ledger.claim(member_of(directory.key, shard), "one")
+        queue.ledger.claim(Member(directory.key, shard), "one")
         queue.ledger.beat("one", {})
         queue.ledger.sweep()
         options = transport_options("mine")
@@ -143,7 +145,7 @@ def test_namespaces_and_models_apart(broker, tmp_path):
         with closing(ShardQueue(broker.url, namespace, model)) as queue:
             queue.put(directory, shard, TOKENS)
             assert queue.ledger.counts() == Counts(1, 0, TOKENS)
-        expected.append([(TASK, [directory.key, shard])])
+        expected.append([(TASK, [directory.key, str(shard)])])
     assert [received(broker.url, *space) for space in spaces] == expected
 
 
@@ -156,19 +158,19 @@ def test_backpressure(broker, directory):
             producer.join(0.4)
             assert producer.is_alive()
             assert queue.ledger.counts().tokens == 3 * TOKENS
-            queue.ledger.remove(member_of(directory.key, shard))
+            queue.ledger.remove(Member(directory.key, shard))
             eventually(lambda: queue.ledger.counts().shards == 3)
         producer.join(20)
         assert not producer.is_alive()
-        ids = {shard.partition("-")[0] for shard in queue.ledger.members(directory.key)[0]}
-        assert ids == {"000002", "000003", "000004"}
+        ids = {shard.index for shard in queue.ledger.members(directory.key)[0]}
+        assert ids == {2, 3, 4}
 
 
 def test_a_new_job_enters_a_full_queue(broker, directory):
     """A bound that an earlier job has reached, or that is below any shard, still lets a first shard in."""
     shards = cut(directory, 1)
     with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=1)) as queue:
-        queue.ledger.submit(member_of("0" * 16, "000000-0123456789ab"), 100, "0" * 16, "/other")
+        queue.ledger.enter(Member("0" * 16, ShardId(0, "0123456789ab")), 100, "/other")
         assert queue.put(directory, shards[0], TOKENS)
 
 
@@ -214,7 +216,7 @@ def test_lost_between_two_puts(broker, queue, directory):
     queue.client.flushall()
     shards += put_new(queue, directory, 2, 1)
     assert queue.ledger.members(directory.key)[0] == set(shards)
-    assert sorted(arguments[1] for _, arguments in received(broker.url)) == shards
+    assert sorted(arguments[1] for _, arguments in received(broker.url)) == [str(shard) for shard in shards]
 
 
 def test_memory_stays_flat(broker, tmp_path):
@@ -223,14 +225,14 @@ def test_memory_stays_flat(broker, tmp_path):
         queue.client.config_set("appendfsync", "no")
         directory = create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
         (directory.path / "_manifest.jsonl").write_text("")
-        shards = [f"{index:06d}-0123456789ab" for index in range(600)]
+        shards = [ShardId(index, "0123456789ab") for index in range(600)]
         used = []
         producer = beside(lambda: [queue.put(directory, shard, TOKENS) for shard in shards])
         while producer.is_alive() or queue.ledger.counts().shards:
             queue.client.brpop(f"unrolled:{queue_name(MODEL)}", 1)
             for shard in queue.ledger.members(directory.key)[0]:
-                queue.ledger.claim(member_of(directory.key, shard), "one")
-                queue.ledger.remove(member_of(directory.key, shard))
+                queue.ledger.claim(Member(directory.key, shard), "one")
+                queue.ledger.remove(Member(directory.key, shard))
                 used.append(queue.client.info("memory")["used_memory_dataset"])
         producer.join()
     assert len(used) == len(shards)
@@ -307,7 +309,7 @@ def test_tcp_and_socket(directory):
     for broker in (EmbeddedBroker(port=0), EmbeddedBroker()):
         with broker, closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
             assert queue.put(directory, shard, TOKENS)
-            assert received(broker.url) == [(TASK, [directory.key, shard])]
+            assert received(broker.url) == [(TASK, [directory.key, str(shard)])]
 
 
 def test_other_brokers():

@@ -3,42 +3,12 @@
 import errno
 import os
 import resource
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from unrolled.errors import TransientError
-from unrolled.store.publish import publish, sweep_leftovers
-
-WRITER_THAT_WAITS = """
-import sys, time
-from pathlib import Path
 from unrolled.store.publish import publish
-
-def write(file):
-    file.write(b"half")
-    file.flush()
-    print("writing", flush=True)
-    sys.stdin.read()
-
-publish(Path(sys.argv[1]), "part", write)
-"""
-
-
-@pytest.fixture
-def waiting_writer(tmp_path):
-    """A process in the middle of publishing "part"; it finishes when its standard input ends."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER_THAT_WAITS, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout.readline() == b"writing\n"
-        yield process
-        process.kill()
 
 
 def names(directory):
@@ -70,7 +40,7 @@ def test_a_file_is_published_and_replaced(tmp_path):
         (errno.EROFS, "mount it writable"),
         (errno.ESTALE, "mount the directory again"),
         (errno.EIO, "check the disk"),
-        (errno.EFBIG, "see to the directory"),
+        (errno.EFBIG, "check the directory"),
     ],
 )
 def test_a_refusing_system_leaves_the_old_file(tmp_path, number, advice):
@@ -117,33 +87,6 @@ def test_two_publishers_of_one_name_leave_one_whole_file(tmp_path):
         list(threads.map(lambda content: publish(tmp_path, "part", lambda file: file.write(content)), contents))
     assert (tmp_path / "part").read_bytes() in contents
     assert names(tmp_path) == ["part"]
-
-
-def test_a_live_publisher_is_left_alone(tmp_path, waiting_writer):
-    """However old its file: the lock is held while the process lives, and the file arrives."""
-    assert len(names(tmp_path)) == 1
-    assert sweep_leftovers(tmp_path, older_than_seconds=0) == []
-    waiting_writer.communicate()
-    assert waiting_writer.returncode == 0
-    assert (tmp_path / "part").read_bytes() == b"half"
-
-
-def test_the_leftover_of_a_killed_publisher_is_swept(tmp_path, waiting_writer):
-    """It goes once it is old enough; until then, and any other file, stays."""
-    waiting_writer.send_signal(signal.SIGKILL)
-    waiting_writer.wait()
-    (tmp_path / ".hidden").write_bytes(b"theirs")
-    (leftover,) = tmp_path.glob(".part.*.tmp")
-    assert str(waiting_writer.pid) in leftover.name
-    assert sweep_leftovers(tmp_path, older_than_seconds=3600) == []
-    assert sweep_leftovers(tmp_path, older_than_seconds=0) == [leftover]
-    assert names(tmp_path) == [".hidden"]
-
-
-def test_sweeping_a_missing_directory_is_told(tmp_path):
-    """The text names the directory."""
-    with pytest.raises(TransientError, match="gone"):
-        sweep_leftovers(tmp_path / "gone", older_than_seconds=0)
 
 
 def in_page_cache(path):

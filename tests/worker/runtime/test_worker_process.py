@@ -18,6 +18,7 @@ from support.processes import (
 )
 
 from producer.jobs.retry import retry
+from unrolled.queue.member import Member
 
 
 @pytest.fixture
@@ -234,7 +235,7 @@ def test_a_shard_delivered_many_times_is_computed_once(site):
     directory = site.enqueue(rows)
     (shard,) = directory.waiting()
     for _ in range(20):
-        site.queue.send(directory.key, shard)
+        site.queue.send(Member(directory.key, shard))
     busy(site, 2)
     eventually(lambda: site.queue.client.llen(site.queue_key) == 0, "all messages taken")
     site.gate.touch()

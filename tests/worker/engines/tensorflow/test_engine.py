@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelConfig, save_model
-from unrolled.ragged import Ragged
 from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.engine import TensorFlowEngine
 from worker.models.language_model import LanguageModel
@@ -31,12 +31,6 @@ def directory(tmp_path_factory):
 @pytest.fixture(scope="module")
 def engine(directory):
     return TensorFlowEngine(directory, device="cpu")
-
-
-def ragged(rows):
-    lengths = [len(row) for row in rows]
-    values = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
-    return Ragged(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
 
 
 def compute(engine, *shards):
