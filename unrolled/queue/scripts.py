@@ -18,9 +18,7 @@ if TYPE_CHECKING:
 
     from unrolled.queue.keys import Keys
 
-_HEAD = re.compile(
-    r"^local (?P<keys>[a-z_, ]+) = unpack\(KEYS\)$\n^local (?P<arguments>[a-z_, ]+) = unpack\(ARGV\)$", re.MULTILINE
-)
+_HEAD = re.compile(r"^local ([a-z_, ]+) = unpack\(KEYS\)\nlocal ([a-z_, ]+) = unpack\(ARGV\)$", re.MULTILINE)
 
 
 class Scripts:
@@ -64,4 +62,4 @@ def read_script(name: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
     head = _HEAD.search(source)
     if head is None:
         raise ValueError(f"{name}.lua: its head doesn't name its keys and arguments")
-    return source, tuple(head["keys"].split(", ")), tuple(head["arguments"].split(", "))
+    return source, tuple(head[1].split(", ")), tuple(head[2].split(", "))

@@ -64,11 +64,10 @@ class Assembly:
         ledger = broker.ledger(settings.namespace, offer, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
-        buffers = Buffers(settings.memory_budget)
-        self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
+        self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
         jobs = Jobs(settings, ledger, self._patience, send)
         self.service = ShardService(
-            settings, ledger, model.config, jobs, self._pool, buffers, self._patience, metrics, send, self._on_broken
+            settings, ledger, model.config, jobs, self._pool, self._patience, metrics, send, self._on_broken
         )
         about = {
             "engine": engine.name,

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
-    from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
     from worker.runtime.job_registry import Jobs
     from worker.runtime.metrics import Metrics
@@ -58,7 +57,6 @@ class ShardService:
         config: of the model.
         jobs: finds a job's store.
         pool: the process's one pool.
-        buffers: where the pool takes its output arrays from.
         patience: how long to try again.
         metrics: told of what was read and written.
         send: sends one shard's message.
@@ -72,7 +70,6 @@ class ShardService:
         config: ModelConfig,
         jobs: Jobs,
         pool: Pool,
-        buffers: Buffers,
         patience: Patience,
         metrics: Metrics,
         send: Send,
@@ -87,7 +84,6 @@ class ShardService:
         self._ledger = ledger
         self._config = config
         self._pool = pool
-        self._buffers = buffers
         self._away: set[str] = set()
         self._patience = patience
         self._metrics = metrics
@@ -218,8 +214,7 @@ class ShardService:
             return True
         rows = decode_rows(found.rows, shard, self._config.vocab_size)
         self._metrics.read(time.perf_counter() - began)
-        computed = self._pool.compute(rows.real, columns)
-        try:
+        with self._pool.compute(rows.real, columns) as computed:
             began = time.perf_counter()
             good = rows.without(computed.failed)
             if good.failed:
@@ -229,8 +224,6 @@ class ShardService:
             if not publish(job.objects, shard, content, numbers, found.rows, failed_rows):
                 log.info("%s: another attempt was first; its part is the outcome", shard)
             self._metrics.published(time.perf_counter() - began)
-        finally:
-            self._buffers.give(computed.outputs)
         return True
 
     def _not_to_be_seen(self, job: OpenJob, member: Member, start: Start) -> Outcome:

@@ -17,7 +17,8 @@ redis.call('ZADD', leases, now + lease_seconds, member)
 redis.call('HSET', holders, member, holder)
 
 -- The queue is first in, first out, so messages sent before this one have left it. A shard whose message was sent twice
--- proves nothing: this may be either of the two.
+-- proves nothing: this may be either of the two. (Nor does one that was taken out and entered again, but that can't be
+-- seen here. The worst of it is a message that is sent again although it wasn't lost.)
 if redis.call('SISMEMBER', resent, member) == 0
   and tonumber(sent) > tonumber(redis.call('GET', watermark) or '0') then redis.call('SET', watermark, sent) end
 
