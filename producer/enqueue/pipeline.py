@@ -101,7 +101,7 @@ def submit(
         )
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
-        run.run(_shards(cuts(identities.unique(rows), cutter, flush_seconds), prepared.job.job.id))
+        run.run(shards_of(cuts(identities.unique(rows), cutter, flush_seconds), prepared.job.job.id))
     summary.sent = queue.sent
     return summary
 
@@ -127,7 +127,7 @@ def cuts(batches: Iterable[RowBatch], cutter: Cutter, flush_seconds: float | Non
     yield from cutter.flush()
 
 
-def _shards(stream: Iterable[Cut], job: str) -> Iterator[Make]:
+def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
     """What makes each cut a shard, once its place in the job is known."""
     for cut in stream:
         yield partial(make_shard, job=job, cut=cut)

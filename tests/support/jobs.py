@@ -1,41 +1,80 @@
 """Jobs on disk as producer and worker leave them, without a broker or a process."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from producer.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
-from unrolled.job.directory import create_job
-from unrolled.job.job import Job
-from unrolled.job.manifest import ManifestWriter
-from unrolled.patience import Patience
-from worker.runtime.metrics import Metrics
-from worker.shards.shard_rows import read_rows
-from worker.shards.shard_store import ShardStore
+from unrolled.job import names
+from unrolled.job.job import Inputs, Job
+from unrolled.job.names import Life
+from unrolled.job.segment import Segment
+from unrolled.protocol.log import Log, append, catch_up
+from unrolled.protocol.opening import create_job
+from unrolled.protocol.spooling import spool
+from unrolled.reading.outcome import failed_rows
+from worker.shards import publication
+from worker.shards.part_content import part_content
+from worker.shards.shard_rows import decode_rows
 
 UNITS = 3
 FINGERPRINT = "ab" * 32
 VOCABULARY = 10_000
 ROWS_PER_SHARD = 4
-MODEL = SimpleNamespace(layer_dims=(2, UNITS))
-ENGINE = SimpleNamespace(name="fused", arithmetic="float32")
-STORE = ShardStore(ENGINE, VOCABULARY, Metrics(), Patience(print))
 
 
-def make_job(path, shards=3, *, bad=(), ended=True, options=None):
+class _Model:
+    layer_dims = (2, UNITS)
+
+
+MODEL = _Model()
+
+
+def job_of(*, inputs=("rows.txt",), engine="fused", arithmetic="float32", live=False, options=None):
+    """What a job is."""
+    stored = OutputSpec().to_options() | (options or {})
+    return Job(FINGERPRINT, Inputs.named(inputs), engine, arithmetic, live=live, options=stored)
+
+
+def make_job(path, shards=3, *, bad=(), ended=True, **more):
     """A job whose shards are cut and spooled, none published; the last row of each shard in `bad` is bad."""
-    directory = create_job(path, Job(FINGERPRINT, ("rows.txt",), OutputSpec().to_options() | (options or {})))
-    manifest = ManifestWriter(directory.path)
-    for index in range(shards):
-        shard = make_shard(index, cut(index, bad=index in bad))
-        spool(directory, shard)
-        manifest.append(shard.entry)
+    job = create_job(path, job_of(**more))
+    spooled = [make_shard(index, job.job.id, cut(index, bad=index in bad)) for index in range(shards)]
+    for one in spooled:
+        spool(job.objects, one)
+    if spooled:
+        decide(job, Segment("shards", tuple(one.entry for one in spooled)))
     if ended:
-        manifest.end(shards=shards, rows=shards * ROWS_PER_SHARD)
-    manifest.close()
-    return directory
+        decide(job, Segment("end"))
+    return job
+
+
+def decide(job, segment):
+    """Append a segment to a job's log."""
+    left = [segment]
+    append(Log(), job.objects, lambda _: left.pop() if left else None)
+
+
+def log_of(job):
+    """A job's log, read to its end."""
+    log = Log()
+    catch_up(log, job.objects)
+    return log
+
+
+def waiting(job):
+    """The shards of a job that have rows, in order."""
+    return sorted(names.shards_in(job.objects.list(names.ROWS)))
+
+
+def published(job):
+    """The shards of a job that have a part, in order."""
+    return sorted(names.parts_in(job.objects.list(names.PARTS)))
+
+
+def dead(job):
+    """The lives of a job that were given up, in order."""
+    return sorted(names.lives_in(job.objects.list(names.DEAD)))
 
 
 def cut(index, *, bad=False):
@@ -51,28 +90,30 @@ def cut(index, *, bad=False):
     return rows
 
 
-def publish_shard(directory, shard, failed=None):
+def publish_shard(job, shard, failed=None):
     """Publish random vectors of a shard, but for the rows in `failed` (row → reason), as a worker does."""
-    rows = read_rows(directory.pending(shard), shard.hash, VOCABULARY)
+    content = job.objects.read(names.rows_object(shard))
+    rows = decode_rows(content, shard, VOCABULARY)
     random = np.random.default_rng(shard.index)
-    spec = OutputSpec.from_options(directory.job.options)
+    spec = OutputSpec.from_options(job.job.options)
     columns = spec.columns(MODEL)
     outputs = [
         random.uniform(-1, 1, (column.vectors(rows.real.rows, rows.real.values.size), column.width)).astype(np.float32)
         for column in columns
     ]
-    STORE.publish(directory, shard, rows, outputs, failed or {}, spec, columns)
-    STORE.discard(directory, shard)
+    good = rows.without(failed or {})
+    part = part_content(job.job, shard, good, outputs, spec, columns)
+    return publication.publish(job.objects, shard, part, [row.row for row in good.failed], content, failed_rows)
 
 
-def bury(directory, shard):
-    """Record a shard as dead, as a worker does."""
-    STORE.bury(directory, shard, "its worker died 3 times")
+def bury(job, shard, number=0):
+    """Record a life of a shard as given up, as a worker does."""
+    publication.bury(job.objects, Life(shard, number), "its worker died 3 times")
 
 
-def finished_job(path, shards=3, *, bad=(), options=None):
+def finished_job(path, shards=3, **more):
     """A job that is complete."""
-    directory = make_job(path, shards, bad=bad, options=options)
-    for shard in sorted(directory.waiting()):
-        publish_shard(directory, shard)
-    return directory
+    job = make_job(path, shards, **more)
+    for shard in waiting(job):
+        publish_shard(job, shard)
+    return job

@@ -20,17 +20,21 @@ from numpy.typing import NDArray
 from support.counting_engine import CountingEngine, Plan, expected_outputs
 
 from producer.enqueue.cutter import Cutter
-from producer.enqueue.enqueuer import Enqueuer, cuts
+from producer.enqueue.pipeline import cuts, shards_of
+from producer.enqueue.runs import FileRun
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import Row
 from unrolled.format.output_spec import OutputSpec
-from unrolled.job.directory import JobDirectory, create_job
-from unrolled.job.job import Job
+from unrolled.job import names
+from unrolled.job.job import Inputs, Job
+from unrolled.job.offer import Offer
 from unrolled.model.directory import ModelConfig, ModelDirectory, new_weights, save_model
 from unrolled.patience import Patience
-from unrolled.queue.entering import Send
+from unrolled.protocol.opening import OpenJob, create_job
+from unrolled.queue.job_ledger import Send
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import queue_name
+from unrolled.reading.outcome import read_outcome
 from worker.runtime.assembly import Assembly
 from worker.settings import Settings
 
@@ -157,7 +161,8 @@ class Site:
         self.broker_url = broker_url
         self.model = make_model(root / "model")
         self.plan = Plan(journal=str(root / "journal"))
-        self.queue = ShardQueue(broker_url, NAMESPACE, self.model.fingerprint, Patience(print))
+        self.offer = Offer(self.model.fingerprint, "fused", "float32")
+        self.queue = ShardQueue(broker_url, NAMESPACE, self.offer, Patience(print))
         self.workers: list[WorkerProcess] = []
         self.gate = root / "gate"
         Path(self.plan.journal).touch()
@@ -169,7 +174,7 @@ class Site:
     @property
     def queue_key(self) -> str:
         """The list in Redis that messages go through."""
-        return f"{NAMESPACE}:{queue_name(self.model.fingerprint)}"
+        return f"{NAMESPACE}:{queue_name(self.offer)}"
 
     def close(self) -> None:
         """End every worker that still runs."""
@@ -185,6 +190,7 @@ class Site:
             "model": self.model.path,
             "namespace": NAMESPACE,
             "lease_seconds": LEASE_SECONDS,
+            "engine": "fused",
             **settings,
         }
         return {f"UNROLLED_{name.upper()}": str(value) for name, value in values.items()}
@@ -196,20 +202,19 @@ class Site:
         self.workers.append(worker)
         return worker
 
-    def job(self, name: str = "out", **options: object) -> JobDirectory:
+    def job(self, name: str = "out", **options: object) -> OpenJob:
         """An empty job; its name makes it another."""
         stored = {**OutputSpec().to_options(), **options, "shard_tokens": 1}
-        return create_job(self.root / name, Job(self.model.fingerprint, (name,), stored))
+        job = Job(self.model.fingerprint, Inputs.named([name]), "fused", "float32", live=False, options=stored)
+        return create_job(self.root / name, job)
 
-    def enqueue(
-        self, rows: list[Row], *, rows_per_shard: int = 2, name: str = "out", **options: object
-    ) -> JobDirectory:
+    def enqueue(self, rows: list[Row], *, rows_per_shard: int = 2, name: str = "out", **options: object) -> OpenJob:
         """Enter rows as a job, a few to a shard; options say what is stored."""
-        directory = self.job(name, **options)
+        job = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
-        enqueuer = Enqueuer(directory, self.queue, Patience(print), live=False, each=lambda _: None)
-        enqueuer.run(cuts([rows], cutter, None))
-        return directory
+        run = FileRun(job.objects, self.queue.of_job(job), lambda *_: None)
+        run.run(shards_of(cuts([rows], cutter, None), job.job.id))
+        return job
 
     def with_plan(self, **changes: object) -> Plan:
         """This site's plan with some things changed."""
@@ -227,13 +232,13 @@ class Site:
         lines = Path(self.plan.journal).read_text().splitlines()
         return [(line["pid"], line["shards"]) for line in map(json.loads, lines)]
 
-    def wait_done(self, directory: JobDirectory, seconds: float = PATIENCE_SECONDS) -> float:
+    def wait_done(self, job: OpenJob, seconds: float = PATIENCE_SECONDS) -> float:
         """Wait until no shard of a job waits any more; how many seconds it took."""
 
         def done() -> bool:
-            return not directory.waiting() - directory.given_up() and not self.ledger.members(directory.key)[0]
+            return not left(job) and not self.ledger.members(job.key)[0]
 
-        return eventually(done, f"job done, {len(directory.waiting())} shards wait; {self.tail()}", seconds)
+        return eventually(done, f"job done, {len(left(job))} shards wait; {self.tail()}", seconds)
 
     def tail(self) -> str:
         """The end of every worker's log."""
@@ -264,7 +269,7 @@ def worker_parts(
     """
     made = Settings.from_environ(site.environ(**{"lease_seconds": 600, "grace_seconds": 0, **settings}))
     engine = CountingEngine(plan or site.plan)
-    assembly = Assembly(made, send or (lambda *_: None), lambda: None, lambda *_: engine)
+    assembly = Assembly(made, site.model, send or (lambda *_: None), lambda: None, lambda *_: engine)
     assembly.start()
     try:
         yield assembly
@@ -273,14 +278,20 @@ def worker_parts(
         assembly.stop()
 
 
-def published_rows(directory: JobDirectory) -> dict[str, NDArray[np.float32]]:
-    """Rows by id: float32 (real tokens, units), from the files alone.
+def left(job: OpenJob) -> set[object]:
+    """The shards of a job that have rows and no record of death."""
+    dead = {life.shard for life in names.lives_in(job.objects.list(names.DEAD))}
+    return set(names.shards_in(job.objects.list(names.ROWS))) - dead
+
+
+def published_rows(job: OpenJob) -> dict[str, NDArray[np.float32]]:
+    """Rows by id: float32 (real tokens, units), from the parts alone.
 
     Raises:
         AssertionError: an id is there twice.
     """
     found: dict[str, NDArray[np.float32]] = {}
-    for path in sorted(directory.path.glob("*.parquet")):
+    for path in sorted(Path(job.place).glob("*.parquet")):
         table = pq.read_table(path)
         for row_id, outputs in zip(table["id"].to_pylist(), table["outputs"].to_pylist(), strict=True):
             assert row_id not in found, f"{row_id} is published twice"
@@ -288,28 +299,25 @@ def published_rows(directory: JobDirectory) -> dict[str, NDArray[np.float32]]:
     return found
 
 
-def quarantined_ids(directory: JobDirectory) -> list[str]:
-    """Ids of the rows that an engine failed on, from all lists."""
-    return [
-        json.loads(line)["id"]
-        for path in sorted((directory.path / "_quarantine").glob("*.engine.jsonl"))
-        for line in path.read_text().splitlines()
-    ]
+def failed_ids(job: OpenJob) -> list[str]:
+    """Ids of the rows that parts call failed, shard by shard."""
+    shards = sorted(names.parts_in(job.objects.list(names.PARTS)))
+    return [row.id for shard in shards for row in read_outcome(job.objects, shard).failed]  # type: ignore[union-attr]
 
 
-def check_outputs(directory: JobDirectory, rows: list[Row], *, without: set[int] = frozenset()) -> None:  # type: ignore[assignment]
+def check_outputs(job: OpenJob, rows: list[Row], *, without: set[int] = frozenset()) -> None:  # type: ignore[assignment]
     """Every row is published once with exactly its own outputs, but for the numbers in `without`, which aren't.
 
     Raises:
         AssertionError: a row is missing, twice, in excess or wrong.
     """
-    found = published_rows(directory)
+    found = published_rows(job)
     assert sorted(found) == sorted(row.id for row in rows if row.position not in without)
     for row in rows:
         if row.position not in without:
             np.testing.assert_array_equal(found[row.id], expected_outputs(row.tokens, UNITS), row.id)
 
 
-def leftovers(directory: JobDirectory) -> list[Path]:
-    """Hidden files that a publisher left, in any of a job's directories."""
-    return sorted(directory.path.rglob(".*.tmp"))
+def leftovers(job: OpenJob) -> list[Path]:
+    """Hidden files that a publisher left, in any of a job's folders."""
+    return sorted(path for path in Path(job.place).rglob(".*") if path.is_file())
