@@ -55,7 +55,7 @@ class Plan:
 class CountingEngine:
     """Fills outputs[t, u] with (checksum of the row's first t + 1 tokens) + u, in any layer, and pools them."""
 
-    name = "counting"
+    name = "fused"
     arithmetic = "float32"
     description = "counts"
 

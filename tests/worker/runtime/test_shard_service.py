@@ -18,7 +18,7 @@ from support.processes import (
     leftovers,
     make_rows,
     open_site,
-    quarantined_ids,
+    failed_ids,
     worker_parts,
 )
 
@@ -493,7 +493,7 @@ def test_failed_rows_go_to_quarantine_and_the_rest_is_published(site, parts_that
     directory = site.enqueue(rows, rows_per_shard=4)
     assert handle(parts_that_fail, directory, only_shard(directory)) == Outcome.PUBLISHED
     check_outputs(directory, rows, without={2})
-    assert quarantined_ids(directory) == ["rows#2"]
+    assert failed_ids(directory) == ["rows#2"]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from support.processes import (
     leftovers,
     make_rows,
     open_site,
-    quarantined_ids,
+    failed_ids,
 )
 
 from producer.jobs.retry import retry
@@ -194,7 +194,7 @@ def test_a_row_that_the_engine_fails_on_goes_to_quarantine_alone(site):
     directory = site.enqueue(rows, rows_per_shard=5)
     site.wait_done(directory)
     check_outputs(directory, rows, without={7})
-    assert quarantined_ids(directory) == ["rows#7"]
+    assert failed_ids(directory) == ["rows#7"]
     assert "Traceback" not in worker.log
 
 
@@ -210,7 +210,7 @@ def test_failed_rows_are_computed_when_the_cause_is_gone(site):
     site.worker().wait_ready()
     site.wait_done(directory)
     check_outputs(directory, rows)
-    assert quarantined_ids(directory) == []
+    assert failed_ids(directory) == []
     (changed,) = (name for name, content in before.items() if (directory.path / name).read_bytes() != content)
     assert changed.startswith("part-000001-")
 
