@@ -38,8 +38,8 @@ class Shard:
     quarantine: bytes
 
     @property
-    def id(self) -> str:
-        """Its id as text."""
+    def id(self) -> ShardId:
+        """Its id."""
         return self.entry.shard
 
 
@@ -56,7 +56,7 @@ def make_shard(index: int, cut: Cut) -> Shard:
     tokens = _ragged(rows)
     blob = payload.encode(payload.Payload(payload.strings(ids), tokens))
     entry = Entry(
-        shard=str(ShardId(index, payload.content_hash(blob))),
+        shard=ShardId(index, payload.content_hash(blob)),
         rows=len(rows),
         tokens=int(np.count_nonzero(tokens.values)),
         quarantined=len(bad),

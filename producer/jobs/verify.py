@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from producer.jobs.quarantine_lists import FailedRow
     from unrolled.job.directory import JobDirectory
     from unrolled.job.manifest import Entry
+    from unrolled.job.shard_id import ShardId
     from unrolled.reading.inspection import PartContents
 
 #: Files read at once: one is decoded while the next is fetched.
@@ -102,7 +103,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
         )
     rows = tokens = files = quarantined = failed = 0
     kinds: set[str] = set()
-    widths: dict[tuple[int, ...], str] = {}
+    widths: dict[tuple[int, ...], ShardId] = {}
     for entry, checked in _check_all(directory, manifest.entries):
         problems += checked.problems
         quarantined += checked.quarantined
@@ -149,7 +150,7 @@ def _check_entry(directory: JobDirectory, entry: Entry, *, published: bool, dead
             if dead
             else f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` again"
         )
-        return _Checked(None, bad_rows, 0, (*found, Problem(entry.shard, what)))
+        return _Checked(None, bad_rows, 0, (*found, Problem(str(entry.shard), what)))
     name = directory.part(entry.shard).name
     try:
         failed = read_failed(directory, entry)
@@ -180,7 +181,7 @@ def _contradictions(
     for what, found, expected in (
         ("model", info.model_fingerprint, job.fingerprint),
         ("job", info.job, job.id),
-        ("shard", str(info.shard), entry.shard),
+        ("shard", info.shard, entry.shard),
         ("rows, with those the engine failed on", contents.rows + len(failed), entry.rows),
         ("real tokens, with those of rows the engine failed on", tokens, entry.tokens),
         ("columns", ", ".join(contents.spec.names()), ", ".join(spec.names())),

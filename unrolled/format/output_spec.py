@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError, RequestError
 from unrolled.format.columns import MOST_LAYERS, POOLINGS, VectorColumn, column_name
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ def parse_layers(text: str, config: Layered) -> tuple[int, ...] | None:
     """The layers that a user names: "last", "all", or numbers such as "0,2" in any order.
 
     Raises:
-        RequestError: the text is none of these, or the model doesn't have one of the layers.
+        OptionError: the text is none of these, or the model doesn't have one of the layers.
     """
     count = len(config.layer_dims)
     if text == "last":
@@ -130,14 +130,12 @@ def parse_layers(text: str, config: Layered) -> tuple[int, ...] | None:
     if text == "all":
         return tuple(range(count))
     if not _LAYERS.fullmatch(text):
-        raise RequestError(
+        raise OptionError(
             f"layers {text!r:.80}: give last, all, or numbers from 0 to {count - 1} such as 0,{count - 1}"
         )
     layers = tuple(sorted({int(number) for number in text.split(",")}))
     if layers[-1] >= count:
-        raise RequestError(
-            f"layer {layers[-1]}: the model has {count}; give numbers from 0 to {count - 1}, last or all"
-        )
+        raise OptionError(f"layer {layers[-1]}: the model has {count}; give numbers from 0 to {count - 1}, last or all")
     return layers
 
 
@@ -145,11 +143,9 @@ def parse_pooling(texts: Iterable[str]) -> tuple[str, ...]:
     """The poolings that a user names, in any order; each text is one name, or several with commas between them.
 
     Raises:
-        RequestError: a name is unknown, or there is none.
+        OptionError: a name is unknown, or there is none.
     """
     names = [name for text in texts for name in text.split(",")]
     if unknown := [name for name in names if name not in POOLINGS]:
-        raise RequestError(
-            f"pooling {unknown[0]!r:.80}: give one or more of {', '.join(POOLINGS)}, with commas between"
-        )
+        raise OptionError(f"pooling {unknown[0]!r:.80}: give one or more of {', '.join(POOLINGS)}, with commas between")
     return OutputSpec(pooling=tuple(name for name in POOLINGS if name in names)).pooling

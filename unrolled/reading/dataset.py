@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from unrolled.errors import FileFormatError
 from unrolled.format.columns import column_name
 from unrolled.format.schema import show_columns
+from unrolled.job.shard_id import ShardId
 from unrolled.ragged import runs
 from unrolled.reading.batch import Batch, Row
 from unrolled.reading.part_file import Part, explained
@@ -36,19 +37,21 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    paths = _parquet_files(Path(source)) if isinstance(source, str | os.PathLike) else [Path(p) for p in source]
-    if not paths:
+    if isinstance(source, str | os.PathLike):
+        found = map(Part, _parquet_files(Path(source)))
+        parts = sorted(found, key=lambda part: (part.info.shard, part.path.name))
+    else:
+        parts = [Part(Path(path)) for path in source]
+    if not parts:
         raise FileFormatError(f"no published file in {source}: give the output directory of a job that has begun")
-    return Dataset([Part(path) for path in paths])
+    return Dataset(parts)
 
 
 def _parquet_files(path: Path) -> list[Path]:
     with explained(path):
         if not path.is_dir():
             return [path]
-        found = [file for file in path.iterdir() if file.suffix == ".parquet" and file.name[0] not in "._"]
-    # Shard numbers have six digits or more: shorter names are earlier ones.
-    return sorted(found, key=lambda file: (len(file.name), file.name))
+        return sorted(file for file in path.iterdir() if file.suffix == ".parquet" and file.name[0] not in "._")
 
 
 class Dataset:
@@ -142,7 +145,7 @@ class Dataset:
 
 
 def _refuse_mixed(parts: Sequence[Part]) -> None:
-    first, seen = parts[0], dict[tuple[str, str], Path]()
+    first, seen = parts[0], dict[tuple[str, ShardId], Path]()
     for part in parts:
         for what, expected, found in (
             ("model", first.info.model_fingerprint, part.info.model_fingerprint),
@@ -153,7 +156,7 @@ def _refuse_mixed(parts: Sequence[Part]) -> None:
                     f"vectors of different models or jobs don't mix: {first.path} is of {what} {expected},"
                     f" {part.path} of {what} {found}; open them apart"
                 )
-        shard = (part.info.job, str(part.info.shard))
+        shard = (part.info.job, part.info.shard)
         if shard in seen:
             raise FileFormatError(f"{seen[shard]} and {part.path} both hold shard {shard[1]}: leave one of them out")
         seen[shard] = part.path

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unrolled.errors import BrokenWorkerError
+from unrolled.errors import BrokenWorkerError, reason_of
+from unrolled.patience import ATTEMPTS, pauses
 from unrolled.ragged import Ragged
-from worker.errors import PASSING, reason_of
+from worker.errors import PASSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -27,8 +28,6 @@ log = logging.getLogger(__name__)
 
 #: The longest reason that is stored for a row.
 REASON_CHARACTERS = 500
-#: How often a row is computed alone, and the seconds between the first two times; each later pause is twice as long.
-ATTEMPTS, FIRST_PAUSE = 5, 0.5
 
 
 class _Span(NamedTuple):
@@ -62,7 +61,7 @@ def compute_isolating(
     """
     failed: list[dict[int, str]] = [{} for _ in shards]
     spans = [_Span(number, *run) for number, some in enumerate(runs) for run in some]
-    seconds = FIRST_PAUSE
+    waits = pauses()
     for attempt in range(1, ATTEMPTS + 1):
         stopped: dict[_Span, Exception] = {}
         for row, error in _failures(engine, shards, outputs, columns, spans):
@@ -75,6 +74,7 @@ def compute_isolating(
         if not stopped:
             return failed
         if attempt < ATTEMPTS:
+            seconds = next(waits)
             log.warning(
                 "%d row(s) can't be computed just now (%s); again in %g s",
                 len(stopped),
@@ -82,7 +82,6 @@ def compute_isolating(
                 seconds,
             )
             pause(seconds)
-            seconds *= 2
             spans = list(stopped)
     _probe(engine, columns, next(iter(stopped.values())))
     for row, error in stopped.items():

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from unrolled.format.file_info import FileInfo
 from unrolled.format.seal import Sealing
-from unrolled.job.shard_id import ShardId
 from unrolled.store.publish import publish, publish_bytes
 from worker.parquet.shard_file import encode
 
@@ -20,13 +19,14 @@ if TYPE_CHECKING:
     from unrolled.format.columns import VectorColumn
     from unrolled.format.output_spec import OutputSpec
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.shard_id import ShardId
     from worker.engines.engine import Engine
     from worker.shards.shard_reader import ShardRows
 
 
 def publish_part(
     directory: JobDirectory,
-    shard: str,
+    shard: ShardId,
     rows: ShardRows,
     outputs: Sequence[NDArray[np.float32]],
     spec: OutputSpec,
@@ -54,7 +54,7 @@ def publish_part(
         engine=engine.name,
         arithmetic=engine.arithmetic,
         job=directory.job.id,
-        shard=ShardId.parse(shard),
+        shard=shard,
         rows=rows.tokens.rows,
         tokens=rows.real.values.size,
     )
@@ -74,7 +74,7 @@ def publish_part(
     publish(path.parent, path.name, write, cached=False)
 
 
-def publish_quarantine(directory: JobDirectory, shard: str, failed: list[dict[str, object]]) -> None:
+def publish_quarantine(directory: JobDirectory, shard: ShardId, failed: list[dict[str, object]]) -> None:
     """List the rows that the engine failed on, with their tokens, so that none is lost.
 
     An earlier attempt may have failed on other rows: its list is replaced, or removed where none failed now.

@@ -83,7 +83,7 @@ def read_rows(path: Path, content_hash: str, vocab_size: int) -> ShardRows:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            header = file.read(payload.HEADER.size)
+            header = file.read(payload.HEADER_BYTES)
             if payload.content_hash(header) != content_hash:
                 raise PayloadError(
                     f"{path}: holds other rows than its name says; run the same `unrolled enqueue` again"

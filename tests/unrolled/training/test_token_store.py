@@ -33,7 +33,7 @@ def resident_file_bytes():
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="Linux tells it")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="machine: Linux tells it")
 def test_what_was_read_leaves_the_memory(tmp_path):
     """A store of 32 MiB is read in blocks of one, and no more than a few of them are ever mapped."""
     tokens = 2**24

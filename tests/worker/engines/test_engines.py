@@ -170,7 +170,7 @@ def test_layers_above_those_asked_for_are_not_computed(tmp_path):
     assert (products(0), products(1)) == (2, 4)
 
 
-@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="needs a GPU")
+@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="machine: needs a GPU")
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 def test_each_kind_on_a_gpu(config, tmp_path):
     """By cuDNN, or by Keras's loop where cuDNN has no such layer: NumPy's numbers."""

@@ -11,9 +11,10 @@ from support.counting_engine import expected_outputs, fill
 
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.columns import VectorColumn
+from unrolled.patience import ATTEMPTS, FIRST_PAUSE
 from unrolled.ragged import Ragged
 from worker.errors import GivenBackError
-from worker.pool.isolation import ATTEMPTS, FIRST_PAUSE, REASON_CHARACTERS, compute_isolating
+from worker.pool.isolation import REASON_CHARACTERS, compute_isolating
 
 UNITS = 3
 COLUMNS = per_token(UNITS)

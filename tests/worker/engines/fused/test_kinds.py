@@ -158,7 +158,7 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
 
 @pytest.mark.skipif(
     not {("avx2", "float32"), ("avx512", "float32")} <= set(KERNELS),
-    reason="this processor has not both AVX2 and AVX-512",
+    reason="machine: this processor has not both AVX2 and AVX-512",
 )
 @pytest.mark.parametrize("scale", [2, 60], ids=["nearly shut", "shut"])
 @pytest.mark.parametrize("name", STACKS)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from support.ragged_rows import ragged
+from support.skips import long
 
 from unrolled.format.columns import VectorColumn
 from unrolled.model.directory import ModelConfig, new_weights, save_model
@@ -18,7 +19,6 @@ from worker.engines.fused.engine import FusedEngine
 
 pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))
 
-LONG = "UNROLLED_LONG"
 ISAS = [] if library.why_unavailable() else library.available_isas()
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[3]
@@ -93,7 +93,7 @@ def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
             1_000_000,
             marks=[
                 pytest.mark.timeout(600),
-                pytest.mark.skipif(LONG not in os.environ, reason=f"a minute; set {LONG}=1 to run it"),
+                long("a minute"),
             ],
         ),
     ],

@@ -204,7 +204,7 @@ def test_options_are_checked_at_start(directory):
         TensorFlowEngine(directory, device="cpu", threads=0)
 
 
-@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="machine: there is a GPU")
 def test_without_a_gpu(directory):
     """The device auto falls back to the CPU and says so; asking for a GPU in vain says what to check."""
     assert "(TensorFlow sees no GPU)" in TensorFlowEngine(directory).description
@@ -212,7 +212,7 @@ def test_without_a_gpu(directory):
         TensorFlowEngine(directory, device="gpu")
 
 
-@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="needs a GPU")
+@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="machine: needs a GPU")
 def test_on_a_gpu(directory, engine):
     """On a GPU it is cuDNN that runs, to 1e-5 of the CPU."""
     on_gpu = TensorFlowEngine(directory, device="gpu")
