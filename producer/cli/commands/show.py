@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 from producer.cli.options import json_option, out_argument
-from producer.terminal.text import table
 from unrolled.errors import JobError
 from unrolled.job.directory import open_job
 from unrolled.reading.dataset import open_dataset
@@ -47,9 +45,10 @@ def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
         for row in found:
             click.echo(json.dumps(as_dict(row, numbers)))
         return
+    from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
+
     shown = list(found)
-    lines = [_cells(row, numbers) for row in shown]
-    click.echo(table(_headings(shown[0] if shown else None), lines, shutil.get_terminal_size().columns))
+    click.echo(table(_headings(shown[0] if shown else None), [_cells(row, numbers) for row in shown]))
 
 
 def published_rows(directory: JobDirectory) -> Iterator[Row]:

@@ -122,9 +122,9 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
         "",
-        "worker  model  engine  tokens/s  busy  on board",
-        "host-1  this   fused   79.2k     97 %         1",
-        "host-2  this   fused   0         0 %          0",
+        "worker  model  engine  tokens/s  busy  shards",
+        "host-1  this   fused   79.2k     97 %       1",
+        "host-2  this   fused   0         0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",

@@ -19,7 +19,6 @@ from unrolled.job.manifest import ManifestWriter, read_manifest
 from unrolled.patience import Patience
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
-from unrolled.queue.messages import queue_name
 
 MODEL = "ab" * 32
 SHARDS, ROWS_PER_SHARD = 5, 4
@@ -69,7 +68,7 @@ def enqueue(directory, queue, cuts_=None, *, live=False, each=lambda _: None):
 
 def waiting_list(queue):
     """The key of the model's messages."""
-    return f"{queue.ledger._namespace}:{queue_name(MODEL)}"
+    return queue.ledger.keys.queue
 
 
 def messages(queue):
@@ -207,8 +206,8 @@ def test_crash_anywhere(directory, queue, monkeypatch, step, index):
         assert messages(queue) == SHARDS
         return
     assert messages(queue) == SHARDS - index - 1
-    for member, _ in queue.ledger.client.zscan_iter(queue.ledger._keys[0]):
-        queue.ledger.client.zadd(queue.ledger._keys[0], {member: 1})
+    for member, _ in queue.ledger.client.zscan_iter(queue.ledger.keys.ledger):
+        queue.ledger.client.zadd(queue.ledger.keys.ledger, {member: 1})
     queue.ledger.client.delete(waiting_list(queue))
     assert len(queue.ledger.sweep()) == SHARDS, "what has no message is found by the workers"
 
