@@ -172,11 +172,11 @@ MUTATIONS = {
     ),
     "mark-apart": Mutation(
         "how far the ledger was told is kept in another key than its shards",
-        ((LEDGER, "            self.members, self.mark = {}, None", "            self.members = {}"),),
+        ((LEDGER, "            self.members, self.marks = {}, {}", "            self.members = {}"),),
     ),
     "mark-after": Mutation(
         "the ledger is told shards whatever it was told before",
-        ((LEDGER, "        if self.mark != expected:\n            return False\n", ""),),
+        ((LEDGER, "        if self.marks.get(job) != expected:\n            return False\n", ""),),
     ),
     "enter-by-rows": Mutation(
         "a lost ledger is told the shards whose rows are listed",
