@@ -146,7 +146,8 @@ MUTATIONS = {
     "retry-by-chance": Mutation(
         "new shards of a retry are named by chance, and appended whatever others have appended",
         (
-            (SPOOLING, '"quarantined": 0, "bad": ""}', '"quarantined": 0, "bad": __import__("secrets").token_hex(8)}'),
+            (SPOOLING, "import re\n", "import re\nimport secrets\n"),
+            (SPOOLING, '"quarantined": 0, "bad": ""}', '"quarantined": 0, "bad": secrets.token_hex(8)}'),
             (DECISIONS, "tuple(entry for entry in cut if entry.source not in log.retried)",
              "tuple(entry for entry in cut if entry.shard not in log.entries)"),
         ),

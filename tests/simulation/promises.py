@@ -142,16 +142,20 @@ class Promises:
     def hear_complete(self, asked: int) -> None:
         """Check what somebody says: the job was complete, and durably so, at some moment since the question.
 
+        Where look-ups lag, the moment may be some changes older, and outcomes of later moments may be known, too.
+
         Args:
             asked: number of changes before the question.
 
         Raises:
             Violation: it wasn't.
         """
-        objects = self._durable()
+        objects, outcomes = self._durable(), dict[str, bytes]()
         first = max(0, asked - self._kind.is_lagging * LAG)
         for name, before in reversed([("", None), *self.changes[first:]]):
-            if self._is_complete(self._counted(objects)):
+            if self._kind.is_lagging:
+                outcomes |= {name: content for name, content in objects.items() if name.startswith(("part-", DEAD))}
+            if self._is_complete(self._counted(objects | outcomes)):
                 self.completed = True
                 return
             objects.pop(name, None)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import secrets
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue import runs
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
-from unrolled.protocol import telling
+from unrolled.protocol import spooling, telling
 from unrolled.store import memory
 
 if TYPE_CHECKING:
@@ -23,6 +22,17 @@ _KEPT = 4096
 
 def _kept(function: Callable[..., Any]) -> Any:
     return functools.lru_cache(_KEPT)(function)
+
+
+class _Secrets:
+    """What the product's modules use of `secrets`; other libraries draw from the real one, whenever they like."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.randbits = rng.getrandbits
+        self._rng = rng
+
+    def token_hex(self, size: int) -> str:
+        return self._rng.randbytes(size).hex()
 
 
 _PURE = [
@@ -41,8 +51,7 @@ def settings(rng: random.Random) -> Iterator[None]:
         *_PURE,
         (telling, "CHUNK", rng.choice((1, 3))),
         (runs, "MOST_ENTRIES", rng.choice((1, 2, 1000))),
-        (secrets, "token_hex", lambda size: rng.randbytes(size).hex()),
-        (secrets, "randbits", rng.getrandbits),
+        *((module, "secrets", _Secrets(rng)) for module in (runs, spooling, telling) if hasattr(module, "secrets")),
     ]
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in wanted]
     for owner, name, value in wanted:
