@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 
 def main() -> int:
@@ -30,20 +30,20 @@ def main() -> int:
     parser.add_argument("--all-mutations", action="store_true", help="each of them, in processes of their own")
     parser.add_argument("--trace", action="store_true", help="print each step")
     options = parser.parse_args()
-    from mutations import MUTATIONS, Mutator  # noqa: PLC0415 - after the path
+    from simulation.mutations import MUTATIONS, Mutator  # noqa: PLC0415 - after the path
 
     if options.all_mutations:
         return all_mutations(list(MUTATIONS), options.seeds)
     if options.mutate:
         sys.meta_path.insert(0, Mutator(MUTATIONS[options.mutate]))
-    import world  # noqa: PLC0415 - after the mutation
+    from simulation import account, world  # noqa: PLC0415 - after the mutation
 
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
     failed, began = 0, time.perf_counter()
     for seed in range(first, first + count):
         try:
-            world.World(seed, trace=options.trace).run()
-        except world.Violation as violation:
+            world.World(seed, print if options.trace else None).run()
+        except account.Violation as violation:
             print(f"seed {seed}: {violation}", flush=True)
             failed += 1
             if options.mutate:

@@ -146,7 +146,8 @@ MUTATIONS = {
     "retry-by-chance": Mutation(
         "new shards of a retry are named by chance, and appended whatever others have appended",
         (
-            (SPOOLING, '"quarantined": 0, "bad": ""}', '"quarantined": 0, "bad": __import__("secrets").token_hex(8)}'),
+            (SPOOLING, "import re\n", "import re\nimport secrets\n"),
+            (SPOOLING, '"quarantined": 0, "bad": ""}', '"quarantined": 0, "bad": secrets.token_hex(8)}'),
             (DECISIONS, "tuple(entry for entry in cut if entry.source not in log.retried)",
              "tuple(entry for entry in cut if entry.shard not in log.entries)"),
         ),
@@ -172,11 +173,11 @@ MUTATIONS = {
     ),
     "mark-apart": Mutation(
         "how far the ledger was told is kept in another key than its shards",
-        ((LEDGER, "            self.members, self.mark = {}, None", "            self.members = {}"),),
+        ((LEDGER, "            self.members, self.marks = {}, {}", "            self.members = {}"),),
     ),
     "mark-after": Mutation(
         "the ledger is told shards whatever it was told before",
-        ((LEDGER, "        if self.mark != expected:\n            return False\n", ""),),
+        ((LEDGER, "        if self.marks.get(job) != expected:\n            return False\n", ""),),
     ),
     "enter-by-rows": Mutation(
         "a lost ledger is told the shards whose rows are listed",
