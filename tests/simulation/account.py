@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from simulation.content import Row, decode_bad, decode_part, decode_rows, decode_segment
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 LOG, ROWS, QUARANTINE, FAILED, DEAD = (
     f"_unrolled/{folder}/" for folder in ("log", "rows", "quarantine", "failed", "dead")

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from producer.enqueue.runs import FileRun, LiveRun
-from producer.jobs import decisions
 from simulation.account import Violation
 from simulation.content import Row, decode_part, decode_rows, encode_part, failed_numbers
+
+from producer.enqueue.runs import FileRun, LiveRun
+from producer.jobs import decisions
 from unrolled.job import names
 from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import finish, sweep
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from simulation.reading import Make
     from simulation.scheduler import Actor
     from support.ledger_model import Member
+
     from unrolled.job.names import Life
     from unrolled.protocol.objects import Objects
 
@@ -47,7 +49,6 @@ class JobLedger:
         self._actor.ask("cancel", self._job)
 
     def wait_for_room(self) -> None:
-        del tokens
         while self._actor.rng.random() < 0.3:
             self._actor.pass_time()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulation.nature import LAG
+
 from unrolled.store.memory import Fault, Lag, Operation
 
 if TYPE_CHECKING:

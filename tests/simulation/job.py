@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
+
 from unrolled.errors import TransientError
 from unrolled.protocol.objects import Objects, at_once
 from unrolled.store.memory import Fault, MemoryStore
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from simulation.scheduler import Actor, Scheduler
+
     from unrolled.store.memory import Lag, Operation
 
 _HAS_EFFECT = {None, Fault.LOST_ANSWER, Fault.EXISTS}

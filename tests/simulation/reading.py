@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-
 from simulation.content import Row, encode_bad
+
 from unrolled.protocol.spooling import Place, make_rows
 from unrolled.ragged import Ragged
 

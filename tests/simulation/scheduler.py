@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import greenlet
-
 from simulation.calls import LedgerCall, Moment, StoreCall
+
 from unrolled.errors import UnrolledError
 from unrolled.store.memory import Crash, Fault, Lag, Operation
 
