@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from simulation.account import DEAD, LOG, QUARANTINE, ROWS, Account, Decisions, Violation, is_retry, shard_in
 from simulation.content import Row, decode_bad, decode_part, decode_rows
-from simulation.nature import LAG
 
 if TYPE_CHECKING:
     import random
@@ -151,9 +150,9 @@ class Promises:
             Violation: it wasn't.
         """
         objects, outcomes = self._durable(), dict[str, bytes]()
-        first = max(0, asked - self._kind.is_lagging * LAG)
+        first = max(0, asked - self._kind.lag)
         for name, before in reversed([("", None), *self.changes[first:]]):
-            if self._kind.is_lagging:
+            if self._kind.lag:
                 outcomes |= {name: content for name, content in objects.items() if name.startswith(("part-", DEAD))}
             if self._is_complete(self._counted(objects | outcomes)):
                 self.completed = True
@@ -195,7 +194,8 @@ class Promises:
 
     def _durable(self) -> dict[str, bytes]:
         """The objects that no power cut can take back now."""
-        return {name: content for name, content in self.objects.items() if self._unsynced.get(name, content) is not None}
+        unsynced = self._unsynced
+        return {name: content for name, content in self.objects.items() if unsynced.get(name, content) is not None}
 
     def _is_complete(self, account: Account) -> bool:
         return account.is_settled and (self._kind.is_live or account.input_rows() in self._inputs)

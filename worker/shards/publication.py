@@ -65,10 +65,10 @@ def publish(
         FileFormatError: the part that was first is damaged.
         PayloadError: the shard's rows are damaged.
     """
-    created = objects.create(part_object(shard), part)
-    winner: Sequence[int] | None = failed if created else None
-    while winner is None:
-        winner = failed_rows(objects, shard)  # it is there; a cache may take a moment to show it
+    created, winner = False, None
+    while winner is None:  # another's part, which a cache doesn't show yet, or a discard has deleted since
+        created = objects.create(part_object(shard), part)
+        winner = failed if created else failed_rows(objects, shard)
     finish(objects, shard, winner, rows)
     return created
 
