@@ -11,12 +11,12 @@ import psutil
 import pytest
 from support.processes import eventually
 from support.shell import ENGINE, Crew, end, make_model, unrolled, words
+from unrolled.job.directory import open_job
+from unrolled.job.manifest import read_manifest
 
 from producer.jobs.verify import verify_job
 from producer.local.broker import EmbeddedBroker
 from producer.tokenization.word_level import fit
-from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
 from unrolled.reading.dataset import open_dataset
 
 FLUSH_SECONDS = 0.5
