@@ -108,19 +108,21 @@ def _interrupted_at(step, *, ours, theirs, is_disk, dies):
         _check_rows(job, shard)
         _attempt(job, shard, ours)  # whoever claims the shard next
     armed = False
-    _check_rows(job, shard)
+    failed = _check_rows(job, shard)
+    assert ids_of_rows(job, names.failed_object(shard)) == (failed or None)
     assert waiting(job) == []
     return bool(reached)
 
 
 def _check_rows(job, shard):
-    """Each row is in the part, or the part calls it failed and its tokens are there."""
+    """Each row is in the part, or the part calls it failed and its tokens are there; the ids of those that failed."""
     info = read_outcome(job.objects, shard)
     failed = [row.id for row in info.failed]
     table = pq.read_table(job.objects.store.open(names.part_object(shard)))
     assert sorted(table["id"].to_pylist() + failed) == [f"rows.txt#{row}" for row in range(4)]
     kept = ids_of_rows(job, names.failed_object(shard)) or ids_of_rows(job, names.rows_object(shard)) or []
     assert set(failed) <= set(kept)
+    return failed
 
 
 def test_a_look_finds_rows_then_the_part(job, shard):
