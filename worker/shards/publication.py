@@ -65,10 +65,10 @@ def publish(
         FileFormatError: the part that was first is damaged.
         PayloadError: the shard's rows are damaged.
     """
-    created = objects.create(part_object(shard), part)
-    winner: Sequence[int] | None = failed if created else None
-    while winner is None:
-        winner = failed_rows(objects, shard)  # it is there; a cache may take a moment to show it
+    winner: Sequence[int] | None = None
+    while winner is None:  # a part that is there may be deleted, by a discard, or not to be seen yet
+        created = objects.create(part_object(shard), part)
+        winner = failed if created else failed_rows(objects, shard)
     finish(objects, shard, winner, rows)
     return created
 
