@@ -33,9 +33,9 @@ def enqueue(
 ) -> None:
     """Cut input into shards and queue them for workers.
 
-    INPUTS are files, directories, patterns, or - for standard input. The same command, given again, goes on where it
-    was: nothing that is published or queued is queued again. Rows that can't be used go to quarantine, with reasons,
-    and the rest goes on.
+    INPUTS are files, directories, patterns, or - for standard input. Run the same command again and it resumes: nothing
+    that is published or queued is queued again. Rows that can't be used go to quarantine, with reasons; the others are
+    queued.
 
     \b
     Examples:
@@ -45,8 +45,9 @@ def enqueue(
     """
     submission = submission_of(arguments)
     url = need_broker(broker, submission.out)
-    from producer.enqueue import session  # noqa: PLC0415 - tokenizers and Celery take half a second that --help
-    from producer.enqueue.submission import prepare  # noqa: PLC0415 - doesn't need
+    # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
+    from producer.enqueue import session  # noqa: PLC0415
+    from producer.enqueue.submission import prepare  # noqa: PLC0415
 
     prepared = prepare(submission)
     summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
@@ -55,7 +56,7 @@ def enqueue(
 
 
 def as_text(summary: Summary, out: str) -> str:
-    """What was done, in a few lines."""
+    """The summary as text for people."""
     before = f", {summary.published:,} were published before" if summary.published else ""
     cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
     lines = [f"{cut}; {summary.sent:,} are queued{before}"]
