@@ -4,13 +4,9 @@ Logits are the largest thing in a language model's training: tokens x vocabulary
 their gradients and forgotten, so that memory is bounded whatever the vocabulary; nothing is sampled or approximated.
 """
 
-import os
 from typing import Any
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import tensorflow as tf
+from worker.models.tensorflow import tf
 
 #: Logits of a slice, at most, unless one token has more: 16 MiB. On a CPU 512 to 1,024 tokens of 5,000 words are
 #: as quick as all at once or quicker.

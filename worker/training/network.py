@@ -8,13 +8,13 @@ and a state after padding is never used.
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError
 from unrolled.model.weights import new_weights
 from unrolled.training.plan import FitOptions
 from worker.models.language_model import LanguageModel
+from worker.models.tensorflow import tf
 from worker.training.batches import Window
 from worker.training.cross_entropy import cross_entropy, loss_alone
 
