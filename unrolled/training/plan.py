@@ -3,7 +3,7 @@
 A model directory that is being trained holds one directory more, `_fit`, which goes when the model is there:
 
     plan.json                a `FitPlan`; written last, so that the rest is complete where it is
-    train.*, validation.*    the rows, see `unrolled.training.token_store`
+    train.arrow, validation.arrow   the rows, see `unrolled.training.token_store`
     tokenizer.json           absent where the corpus holds token ids
     checkpoint.safetensors   where the training stands, see `worker.training.checkpoint`
     best-N.safetensors       the weights after epoch N, the best so far

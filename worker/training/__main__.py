@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import JobError, UnrolledError
 from unrolled.training.plan import SCRATCH, FitPlan
-from unrolled.training.token_store import open_token_store
+from unrolled.training.token_store import TokenStore
 
 if TYPE_CHECKING:
     from typing import BinaryIO
@@ -69,10 +69,7 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
         from worker.training.unigrams import unigram_logits, unigram_perplexity  # noqa: PLC0415
 
         size = plan.options.vocab_size
-        train, validation = (
-            open_token_store(scratch, name, size, count.rows, count.tokens)
-            for name, count in (("train", plan.train), ("validation", plan.validation))
-        )
+        train, validation = (TokenStore(scratch, name, size) for name in ("train", "validation"))
         logits = unigram_logits(train, size)
         unigrams = unigram_perplexity(logits, validation)
         where = start_tensorflow(device, threads)

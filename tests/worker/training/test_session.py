@@ -23,8 +23,9 @@ def session(tmp_path):
     rows = [[word + 1 for word in words] for words in sentences(300)]
     (tmp_path / "train").mkdir()
     (tmp_path / "held out").mkdir()
-    stores = stored(tmp_path / "train", rows[30:], WORDS), stored(tmp_path / "held out", rows[:30], WORDS)
-    counts = [RowCount(store.rows, int(store.ends[-1])) for store in stores]
+    sides = {"train": rows[30:], "held out": rows[:30]}
+    stores = [stored(tmp_path / name, side, WORDS) for name, side in sides.items()]
+    counts = [RowCount(len(side), sum(map(len, side))) for side in sides.values()]
 
     def make(name, report=lambda *_, **__: None, stopped=lambda: False, **options):
         (tmp_path / name).mkdir(exist_ok=True)
