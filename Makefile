@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What is installed depends on these; the kernel is built at installation.
 SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py $(foreach depth,* */* */*/*,worker/engines/fused/src/$(depth)))
 
-.PHONY: help demo test check format bench sanitize constraints clean
+.PHONY: help demo test long check format bench sanitize constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -18,6 +18,9 @@ demo: $(VENV)/demo.stamp ## run the main job on real text, set-up included
 
 test: $(VENV)/dev.stamp ## run all tests
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+
+long: $(VENV)/dev.stamp ## run the tests that take hours too, and draw new random examples (pip install torch first)
+	UNROLLED_LONG=1 HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --timeout 3600
 
 check: $(VENV)/dev.stamp ## check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

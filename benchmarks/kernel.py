@@ -19,7 +19,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
-from unrolled.format.output_spec import OutputColumn, OutputSpec
+from unrolled.format.columns import VectorColumn
+from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
@@ -101,7 +102,7 @@ def main() -> None:
 
 
 def measure(
-    engines: list[FusedEngine], shard: Ragged, output: np.ndarray, columns: tuple[OutputColumn, ...], repeats: int
+    engines: list[FusedEngine], shard: Ragged, output: np.ndarray, columns: tuple[VectorColumn, ...], repeats: int
 ) -> None:
     """Interleave the engines' runs and print each one's medians, then how the threads scale."""
     work = operations(output.shape[1], shard.rows, len(shard.values) // shard.rows)

@@ -31,6 +31,8 @@ from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import NAME
 from unrolled.job.payload import Payload
+from unrolled.job.shard_id import ShardId
+from unrolled.patience import Patience
 from unrolled.queue.broker_url import client_url
 from unrolled.ragged import Ragged
 from unrolled.store.publish import publish_bytes
@@ -78,11 +80,11 @@ def main() -> None:
         tempfile.TemporaryDirectory(dir=options.directory) as folder,
         EmbeddedBroker(Path(folder) / "broker") as broker,
         redis.Redis.from_url(client_url(broker.url)) as client,
-        closing(ShardQueue(broker.url, "bench", MODEL)) as queue,
+        closing(ShardQueue(broker.url, "bench", MODEL, Patience(print))) as queue,
     ):
         directory = create_job(Path(folder) / "out", Job(MODEL, ("corpus.txt",), {}))
         (directory.path / NAME).write_text("")
-        names = [f"{index:06d}-0123456789ab" for index in shards]
+        names = [ShardId(index, "0123456789ab") for index in shards]
 
         def write_file(index: int) -> None:
             publish_bytes(directory.pending(names[index]), payload.encode(payloads[index % 8]))

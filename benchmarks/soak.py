@@ -112,7 +112,7 @@ def feed(producer: subprocess.Popen[bytes], seconds: float, rows_per_second: int
 def start_worker(number: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
     """A worker, its log beside the output."""
     with Path(f"worker-{number}.log").open("ab") as log:
-        return subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
+        return subprocess.Popen([sys.executable, "-m", "producer", "worker"], env=environment, stdout=log, stderr=log)
 
 
 def resident_mib(pid: int) -> float:

@@ -100,7 +100,7 @@ def workplace(**settings: object) -> Iterator[Workplace]:
     given = {f"UNROLLED_{name.upper()}": str(value) for name, value in settings.items()}
     with EmbeddedBroker() as broker, Path("worker.log").open("ab") as log:
         environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model", **given}
-        worker = subprocess.Popen([sys.executable, "-m", "worker"], env=environment, stdout=log, stderr=log)
+        worker = subprocess.Popen([sys.executable, "-m", "producer", "worker"], env=environment, stdout=log, stderr=log)
         place = Workplace(broker, worker, environment)
         try:
             while not place.ledger.workers():

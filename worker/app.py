@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, bootsteps, signals
 from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.model.directory import open_model
 from unrolled.queue.broker_url import celery_url, check_broker_url
 from unrolled.queue.messages import TASK, queue_name, transport_options
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.model.directory import ModelDirectory
+    from unrolled.queue.member import Member
     from worker.engines.engine import Engine
 
     MakeEngine = Callable[[Settings, ModelDirectory], Engine]
@@ -51,9 +52,9 @@ class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
     make_engine: MakeEngine
     assembly: Assembly | None = None
 
-    def send_hint(self, job_key: str, shard: str) -> None:
+    def send_hint(self, member: Member) -> None:
         """Send one shard's message."""
-        self.send_task(TASK, [job_key, shard])
+        self.send_task(TASK, member.encode())
 
 
 def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> WorkerApp:
@@ -76,12 +77,10 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
     guard_transport()
 
     @app.task(name=TASK, typing=False)  # type: ignore[untyped-decorator]  # Celery is untyped
-    def shard(*args: object) -> str:
-        assembly = app.assembly
-        if assembly is None or len(args) != 2:  # noqa: PLR2004 - [job key, shard id]
-            log.error("message dropped: [job key, shard id] is expected, found %d values", len(args))
-            return "dropped"
-        return assembly.service.handle(*args)
+    def shard(*values: object) -> str:
+        if app.assembly is None:
+            raise BrokenWorkerError("a message came before the worker had started")
+        return app.assembly.service.handle(values)
 
     return app
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
 from worker.cli.worker import run_worker
 from worker.engines.choice import choose_engine
@@ -35,7 +35,7 @@ class Misbehaving:
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> None:
         """Take a while; raise, or kill the process, for certain tokens; else do what the real engine does."""
         time.sleep(self._seconds)

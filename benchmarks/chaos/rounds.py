@@ -19,7 +19,7 @@ from watcher import Watcher
 from producer.jobs.verify import verify_job
 from producer.local.broker import EmbeddedBroker
 from unrolled.job.directory import JobDirectory, open_job
-from unrolled.store.publish import sweep_leftovers
+from unrolled.store.hidden_file import sweep_leftovers
 
 COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
 #: Disturbances happen within this time; then the job must complete within the other.

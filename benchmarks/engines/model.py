@@ -57,7 +57,7 @@ def padded(rows: Ragged, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
 def take(rows: Ragged, chosen: NDArray[np.int64]) -> Ragged:
     """Some of the rows, in the order given."""
     values = np.concatenate([rows.values[rows.offsets[row] : rows.offsets[row + 1]] for row in chosen])
-    return Ragged(values, np.concatenate(([0], np.cumsum(rows.lengths[chosen]))).astype(np.int64))
+    return Ragged.from_lengths(values, rows.lengths[chosen])
 
 
 def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:

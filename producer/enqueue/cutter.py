@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from producer.rows import BadRow, Row
-from unrolled.format.output_spec import vector_bytes
+from unrolled.format.columns import vector_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
 
 #: Most rows in a shard, bad ones included: bounds memory where rows are short or all are bad.
 SHARD_ROWS = 2**16
@@ -67,7 +67,7 @@ _SMALLEST_SHARD, _LARGEST_SHARD = 2**12, 2**18
 _LARGEST_POOLED_SHARD = 2**20
 
 
-def default_shard_tokens(columns: tuple[OutputColumn, ...]) -> int:
+def default_shard_tokens(columns: tuple[VectorColumn, ...]) -> int:
     """Token ids for a file of about `FILE_BYTES` of float32 vectors, within bounds.
 
     Pooled vectors weigh nothing a token: `most_shard_rows` cuts where there are no others.
@@ -76,7 +76,7 @@ def default_shard_tokens(columns: tuple[OutputColumn, ...]) -> int:
     return max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // size)) if size else _LARGEST_POOLED_SHARD
 
 
-def most_shard_rows(columns: tuple[OutputColumn, ...]) -> int:
+def most_shard_rows(columns: tuple[VectorColumn, ...]) -> int:
     """Rows at which a shard is cut: where their pooled vectors reach `FILE_BYTES`, or all other memory counts."""
     size = vector_bytes(columns, rows=1, tokens=0)
     return max(1, min(SHARD_ROWS, FILE_BYTES // size)) if size else SHARD_ROWS

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from producer.enqueue.shard import make_shard, spool
 from unrolled.errors import JobError
-from unrolled.job.manifest import Manifest, ManifestWriter, read_manifest
+from unrolled.job.manifest import ManifestWriter, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from producer.queue.shard_queue import ShardQueue
     from producer.rows import BadRow, Row
     from unrolled.job.directory import JobDirectory
+    from unrolled.patience import Patience
 
 
 @dataclass(slots=True)
@@ -73,27 +74,30 @@ class Enqueuer:
     Args:
         directory: of the job; the caller holds its lock.
         queue: where shards go.
+        patience: waits for a disk that is full or away, and says so.
         live: whether the input goes on where the last run ended, rather than being read from its start.
         each: called after each shard with the summary so far.
     """
 
     def __init__(
-        self, directory: JobDirectory, queue: ShardQueue, *, live: bool, each: Callable[[Summary], None]
+        self,
+        directory: JobDirectory,
+        queue: ShardQueue,
+        patience: Patience,
+        *,
+        live: bool,
+        each: Callable[[Summary], None],
     ) -> None:
         self.summary = Summary()
         self._directory = directory
         self._queue = queue
+        self._patience = patience
         self._each = each
         self._known = read_manifest(directory.path)
         self._live = live
         self._index = len(self._known.entries) if live else 0
         self._discard_strays()
         self._done = directory.published()
-
-    @property
-    def known(self) -> Manifest:
-        """What earlier runs have cut."""
-        return self._known
 
     def run(self, stream: Iterable[Cut]) -> Summary:
         """Bring every cut to the queue and say in the manifest that the input ended.
@@ -114,7 +118,8 @@ class Enqueuer:
             self._check_end()
             if not self._known.ended or self._index > len(self._known.entries):
                 rows = self.summary.rows + (self._known.rows if self._live else 0)
-                self._queue.steadily(lambda: manifest.end(shards=self._index, rows=rows))
+                self._steadily(lambda: manifest.end(shards=self._index, rows=rows))
+            self._queue.mend(self._directory)
         finally:
             manifest.close()
         return self.summary
@@ -142,10 +147,13 @@ class Enqueuer:
             return
         # Pending before part: a worker publishes before it removes the rows.
         if not self._directory.pending(shard.id).exists() and not self._directory.part(shard.id).exists():
-            self._queue.steadily(lambda: spool(self._directory, shard))
+            self._steadily(lambda: spool(self._directory, shard))
         if not known:
-            self._queue.steadily(lambda: manifest.append(shard.entry))
+            self._steadily(lambda: manifest.append(shard.entry))
         self.summary.sent += self._queue.put(self._directory, shard.id, shard.size)
+
+    def _steadily(self, action: Callable[[], object]) -> None:
+        self._patience.until_done("spool shards", action)
 
     def _count(self, shard: Shard) -> None:
         self.summary.shards += 1

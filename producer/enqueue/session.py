@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from producer.enqueue.submission import Prepared, Submission, prepare, submit
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress, progress
+from unrolled.patience import Patience
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,16 +34,14 @@ def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_
 
 def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
     """The same for a job whose checks are done."""
-    with (
-        progress("queueing") as bar,
-        closing(ShardQueue(broker, namespace, prepared.model.fingerprint, max_queued_tokens, bar.say)) as queue,
-        _stop_signals(live=prepared.submission.source.follow) as stopped,
-        _rare_collections(),
-    ):
+    with progress("queueing") as bar, _stop_signals(live=prepared.submission.source.follow) as stopped:
+        patience = Patience(bar.say)
         for notice in prepared.plan.notices:
             bar.say(notice)
         shown = _Shown(bar, prepared.plan.size_bytes)
-        return submit(prepared, queue, shown.each, shown.on_bytes, stopped)
+        queue = ShardQueue(broker, namespace, prepared.model.fingerprint, patience, max_queued_tokens)
+        with closing(queue), _rare_collections():
+            return submit(prepared, queue, patience, shown.each, shown.on_bytes, stopped)
 
 
 class _Shown:

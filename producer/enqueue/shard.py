@@ -38,8 +38,8 @@ class Shard:
     quarantine: bytes
 
     @property
-    def id(self) -> str:
-        """Its id as text."""
+    def id(self) -> ShardId:
+        """Its id."""
         return self.entry.shard
 
 
@@ -56,7 +56,7 @@ def make_shard(index: int, cut: Cut) -> Shard:
     tokens = _ragged(rows)
     blob = payload.encode(payload.Payload(payload.strings(ids), tokens))
     entry = Entry(
-        shard=str(ShardId(index, payload.content_hash(blob))),
+        shard=ShardId(index, payload.content_hash(blob)),
         rows=len(rows),
         tokens=int(np.count_nonzero(tokens.values)),
         quarantined=len(bad),
@@ -79,10 +79,8 @@ def spool(directory: JobDirectory, shard: Shard) -> None:
 
 
 def _ragged(rows: list[Row]) -> Ragged:
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([row.tokens.size for row in rows], out=offsets[1:])
     values = np.concatenate([row.tokens for row in rows]) if rows else np.zeros(0, np.int32)
-    return Ragged(values, offsets)
+    return Ragged.from_lengths(values, [row.tokens.size for row in rows])
 
 
 def _line(row: BadRow) -> bytes:

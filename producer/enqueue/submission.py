@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from producer.queue.shard_queue import ShardQueue
     from producer.rows import RowBatch, SourceBatch
+    from unrolled.patience import Patience
 
 #: Options that change how rows are read but not which rows there are.
 _NOT_THE_JOBS = ("batch_rows", "tick_seconds")
@@ -124,6 +125,7 @@ def prepare(submission: Submission) -> Prepared:
 def submit(
     prepared: Prepared,
     queue: ShardQueue,
+    patience: Patience,
     each: Callable[[Summary], None],
     on_bytes: Callable[[int], None] | None = None,
     stopped: threading.Event | None = None,
@@ -133,6 +135,7 @@ def submit(
     Args:
         prepared: from `prepare`.
         queue: of the model.
+        patience: waits for a disk that is full or away, and says so.
         each: called after each shard with the summary so far.
         on_bytes: told of input bytes as they are read.
         stopped: on a live input, taken for its end when it is set.
@@ -148,7 +151,7 @@ def submit(
         IdentityLedger(labels, _room_for_ids(prepared.directory)) as identities,
     ):
         prepared.directory.resume()
-        enqueuer = Enqueuer(prepared.directory, queue, live=live, each=each)
+        enqueuer = Enqueuer(prepared.directory, queue, patience, live=live, each=each)
         batches = read_batches(prepared.plan, prepared.submission.source, on_bytes=on_bytes)
         if live:
             first = read_manifest(prepared.directory.path).rows

@@ -117,7 +117,7 @@ class Workers:
             raise OSError("nobody watches them")
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
-                [sys.executable, "-m", "worker"],
+                [sys.executable, "-m", "producer", "worker"],
                 env=self._environment,
                 stdin=subprocess.DEVNULL,
                 stdout=log,

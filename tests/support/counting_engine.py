@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
 
 PLAN_VARIABLE = "COUNTING_PLAN"
@@ -66,7 +66,7 @@ class CountingEngine:
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> None:
         note(Path(self._plan.journal), shards)
         while self._plan.gate and not Path(self._plan.gate).exists():

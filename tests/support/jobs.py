@@ -7,11 +7,9 @@ import numpy as np
 from producer.enqueue.shard import make_shard, spool
 from producer.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
-from unrolled.format.schema import Columns
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter
-from unrolled.job.shard_id import ShardId
 from worker.shards.shard_publisher import publish_part, publish_quarantine
 from worker.shards.shard_reader import read_rows
 
@@ -51,8 +49,8 @@ def cut(index, *, bad=False):
 
 def publish_shard(directory, shard, failed=None):
     """Do what a worker does with a shard whose rows `failed` (row → reason) the engine can't compute."""
-    rows = read_rows(directory.pending(shard), ShardId.parse(shard).hash, vocab_size=10_000)
-    random = np.random.default_rng(int(shard[:6]))
+    rows = read_rows(directory.pending(shard), shard.hash, vocab_size=10_000)
+    random = np.random.default_rng(shard.index)
     spec = OutputSpec.from_options(directory.job.options)
     columns = spec.columns(MODEL)
     outputs = [
@@ -61,7 +59,7 @@ def publish_shard(directory, shard, failed=None):
     ]
     good = rows.without(failed or {})
     publish_quarantine(directory, shard, good.failed)
-    publish_part(directory, shard, good, outputs, Columns.of(spec, columns), ENGINE)
+    publish_part(directory, shard, good, outputs, spec, columns, ENGINE)
     directory.discard_pending(shard)
 
 

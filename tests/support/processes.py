@@ -27,6 +27,8 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job.directory import JobDirectory, create_job
 from unrolled.job.job import Job
 from unrolled.model.directory import ModelConfig, ModelDirectory, new_weights, save_model
+from unrolled.patience import Patience
+from unrolled.queue.entering import Send
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import queue_name
 from worker.runtime.assembly import Assembly
@@ -155,7 +157,7 @@ class Site:
         self.broker_url = broker_url
         self.model = make_model(root / "model")
         self.plan = Plan(journal=str(root / "journal"))
-        self.queue = ShardQueue(broker_url, NAMESPACE, self.model.fingerprint)
+        self.queue = ShardQueue(broker_url, NAMESPACE, self.model.fingerprint, Patience(print))
         self.workers: list[WorkerProcess] = []
         self.gate = root / "gate"
         Path(self.plan.journal).touch()
@@ -205,7 +207,7 @@ class Site:
         """Enter rows as a job, a few to a shard; options say what is stored."""
         directory = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
-        enqueuer = Enqueuer(directory, self.queue, live=False, each=lambda _: None)
+        enqueuer = Enqueuer(directory, self.queue, Patience(print), live=False, each=lambda _: None)
         enqueuer.run(cuts([rows], cutter, None))
         return directory
 
@@ -250,7 +252,7 @@ def open_site(root: Path, broker_url: str) -> Iterator[Site]:
 
 @contextlib.contextmanager
 def worker_parts(
-    site: Site, plan: Plan | None = None, send: Callable[[str, str], None] | None = None, **settings: object
+    site: Site, plan: Plan | None = None, send: Send | None = None, **settings: object
 ) -> Iterator[Assembly]:
     """A worker's parts in this process, without Celery: what a message would start is called by the test.
 

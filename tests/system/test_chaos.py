@@ -1,14 +1,12 @@
 """The fault-injection rounds, in a short form: kills, restarts, a full disk, poison, lost and repeated messages."""
 
-import os
 import re
 import subprocess
 import sys
 
 import pytest
 from support.shell import ENGINE, REPOSITORY, environment
-
-LONG = "UNROLLED_LONG"
+from support.skips import long
 
 
 def chaos(folder, *arguments):
@@ -49,7 +47,7 @@ def test_no_row_is_lost_or_twice_whatever_is_killed(tmp_path):
 
 @pytest.mark.chaos
 @pytest.mark.timeout(3 * 3600)
-@pytest.mark.skipif(LONG not in os.environ, reason=f"most of an hour; set {LONG}=1 to run it")
+@long("most of an hour")
 def test_no_row_is_lost_or_twice_long(tmp_path):
     """The same, 200 rounds."""
     check(chaos(tmp_path, "--rounds", "200", "--seed", "1", "--at-once", "3"), 200)

@@ -1,22 +1,20 @@
 """The whole path, by the commands that a person types: rows in, every real token's state in published files."""
 
 import json
-import os
 import time
 
 import numpy as np
 import pytest
 from support.processes import eventually
 from support.shell import ENGINE, Crew, end, make_model, unrolled, write_rows
+from support.skips import long
 
 import unrolled as reader
 from producer.local.broker import EmbeddedBroker
-from producer.queue.client import open_ledger
 from unrolled.job.directory import open_job
 from unrolled.model.directory import open_model
+from unrolled.queue.broker import Broker
 from worker.engines.fused.library import why_unavailable
-
-LONG = "UNROLLED_LONG"
 
 
 def random_rows(count, vocabulary, longest, seed=0):
@@ -69,7 +67,7 @@ def two_workers_one_killed(folder, count, shard_tokens):
         settings = {"broker": server.url, "model": folder / "model"}
         more = {"engine": ENGINE, "lease_seconds": 2, "concurrency": 2}
         workers = [crew.worker(folder / f"{name}.log", **settings, **more) for name in ("first", "second")]
-        ledger = open_ledger(server.url, "unrolled", open_model(folder / "model").fingerprint)
+        ledger = Broker(server.url).ledger("unrolled", open_model(folder / "model").fingerprint)
         enqueue = crew.start("enqueue", folder / "rows.jsonl", "--out", out, "--shard-tokens", shard_tokens, **settings)
         eventually(lambda: (out / "job.json").exists() or enqueue.poll() is not None, "the job")
         directory = open_job(out)
@@ -107,7 +105,7 @@ def test_two_workers_one_of_which_is_killed(tmp_path):
 
 @pytest.mark.chaos
 @pytest.mark.timeout(1800)
-@pytest.mark.skipif(LONG not in os.environ, reason=f"minutes long; set {LONG}=1 to run it")
+@long("minutes long")
 def test_two_workers_one_of_which_is_killed_long(tmp_path):
     """The same with 200,000 rows."""
     two_workers_one_killed(tmp_path, 200_000, 10_000)

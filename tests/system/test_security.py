@@ -28,8 +28,10 @@ from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import RequestError
 from unrolled.job.directory import open_job
+from unrolled.patience import Patience
 from unrolled.queue.broker_url import celery_url, check_broker_url, client_url
-from unrolled.queue.messages import SHORT, member_of, transport_options
+from unrolled.queue.member import Member
+from unrolled.queue.messages import SHORT, transport_options
 
 REPOSITORY = Path(__file__).parents[2]
 USERS = REPOSITORY / "docs" / "redis-acl.conf"
@@ -103,7 +105,7 @@ class Product:
         self.site = Site(root, self.producer)
         if namespace != NAMESPACE:
             self.site.queue.close()
-            self.site.queue = ShardQueue(self.producer, namespace, self.site.model.fingerprint)
+            self.site.queue = ShardQueue(self.producer, namespace, self.site.model.fingerprint, Patience(print))
 
     def start_worker(self, **plan):
         site = self.site
@@ -211,8 +213,10 @@ def test_a_whole_job(tmp_path, guarded):
         assert status == 0, text
         directory = open_job(tmp_path / "out")
         dead = min(directory.waiting())
-        with contextlib.closing(ShardQueue(product.worker, NAMESPACE, directory.job.fingerprint)) as queue:
-            queue.ledger.remove(member_of(directory.key, dead))
+        with contextlib.closing(
+            ShardQueue(product.worker, NAMESPACE, directory.job.fingerprint, Patience(print))
+        ) as queue:
+            queue.ledger.remove(Member(directory.key, dead))
         bury(directory, dead)
         product.start_worker()
         assert run(product.producer, "wait", directory.path)[0] == 1
@@ -448,7 +452,7 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
         time.sleep(0.02)
     status, text = command.finish()
     assert status == 0, text
-    assert any("-m worker" in line for line in lines)
+    assert any("-m producer worker" in line for line in lines)
     check_silent(PASSWORDS["WORKER"], text + "\n".join(lines))
     assert holders_of(PASSWORDS["WORKER"], tmp_path) == []
     log = (tmp_path / "out" / "_logs" / "worker-0.log").read_text()

@@ -43,8 +43,6 @@ _MAX_JOB_BYTES = 2**20
 class JobDirectory:
     """An output directory and the job in it.
 
-    Shard ids are parsed again before they become a name, so none can lead out of the directory.
-
     Attributes:
         path: absolute, as the producer named it.
         job: what its `job.json` says.
@@ -58,25 +56,25 @@ class JobDirectory:
         """Names the job in Redis: the same job in another directory is another key."""
         return hashlib.sha256(self.job.id.encode() + b"\0" + os.fsencode(self.path)).hexdigest()[:16]
 
-    def part(self, shard: str) -> Path:
+    def part(self, shard: ShardId) -> Path:
         """Where the shard's file is published."""
-        return self.path / part_name(ShardId.parse(shard))
+        return self.path / part_name(shard)
 
-    def pending(self, shard: str) -> Path:
+    def pending(self, shard: ShardId) -> Path:
         """Where the shard's rows wait for a worker."""
-        return self.path / "_pending" / f"{ShardId.parse(shard)}.rows"
+        return self.path / "_pending" / f"{shard}.rows"
 
-    def dead(self, shard: str) -> Path:
+    def dead(self, shard: ShardId) -> Path:
         """Where a shard that was given up is recorded."""
-        return self.path / "_dead" / f"{ShardId.parse(shard)}.json"
+        return self.path / "_dead" / f"{shard}.json"
 
-    def quarantine(self, shard: str, *, engine: bool = False) -> Path:
+    def quarantine(self, shard: ShardId, *, engine: bool = False) -> Path:
         """Where the shard's bad rows are listed: the producer's, or those that the engine failed on."""
-        return self.path / "_quarantine" / f"{ShardId.parse(shard)}{'.engine' if engine else ''}.jsonl"
+        return self.path / "_quarantine" / f"{shard}{'.engine' if engine else ''}.jsonl"
 
-    def kept(self, shard: str) -> Path:
+    def kept(self, shard: ShardId) -> Path:
         """Where a published shard's rows stay while the engine has failed on some of them."""
-        return self.path / "_quarantine" / f"{ShardId.parse(shard)}.rows"
+        return self.path / "_quarantine" / f"{shard}.rows"
 
     @property
     def cancelled(self) -> Path:
@@ -91,7 +89,7 @@ class JobDirectory:
         """
         _remove(self.cancelled)
 
-    def discard_pending(self, shard: str) -> None:
+    def discard_pending(self, shard: ShardId) -> None:
         """Remove the spooled rows of a shard whose file is durable; they are kept where the engine failed on some.
 
         Raises:
@@ -113,7 +111,7 @@ class JobDirectory:
         except OSError as error:
             raise TransientError(f"{pending} can't be moved to {kept}: {error.strerror}") from error
 
-    def discard_quarantine(self, shard: str) -> None:
+    def discard_quarantine(self, shard: ShardId) -> None:
         """Remove the producer's list of bad rows of a shard that is no shard of the job.
 
         Raises:
@@ -121,7 +119,7 @@ class JobDirectory:
         """
         _remove(self.quarantine(shard))
 
-    def published(self) -> set[str]:
+    def published(self) -> set[ShardId]:
         """Shard ids with a file.
 
         Raises:
@@ -129,19 +127,19 @@ class JobDirectory:
         """
         return _shards_in(self.path, "part-", ".parquet")
 
-    def waiting(self) -> set[str]:
+    def waiting(self) -> set[ShardId]:
         """Shard ids whose rows are spooled: not published, or dead."""
         return _shards_in(self.path / "_pending", "", ".rows")
 
-    def quarantined(self) -> set[str]:
+    def quarantined(self) -> set[ShardId]:
         """Shard ids with a list of bad rows by the producer."""
         return _shards_in(self.path / "_quarantine", "", ".jsonl")
 
-    def failing(self) -> set[str]:
+    def failing(self) -> set[ShardId]:
         """Shard ids with a list of rows that the engine failed on."""
         return _shards_in(self.path / "_quarantine", "", ".engine.jsonl")
 
-    def given_up(self) -> set[str]:
+    def given_up(self) -> set[ShardId]:
         """Shard ids of dead shards."""
         return _shards_in(self.path / "_dead", "", ".json")
 
@@ -260,7 +258,7 @@ def _remove(file: Path) -> None:
         raise TransientError(f"{file} can't be removed: {error.strerror}") from error
 
 
-def _shards_in(directory: Path, prefix: str, suffix: str) -> set[str]:
+def _shards_in(directory: Path, prefix: str, suffix: str) -> set[ShardId]:
     try:
         names = [entry.name for entry in os.scandir(directory)]
     except FileNotFoundError:
@@ -271,5 +269,5 @@ def _shards_in(directory: Path, prefix: str, suffix: str) -> set[str]:
     for name in names:
         if name.startswith(prefix) and name.endswith(suffix):
             with contextlib.suppress(PayloadError):
-                shards.add(str(ShardId.parse(name[len(prefix) : len(name) - len(suffix)])))
+                shards.add(ShardId.parse(name[len(prefix) : len(name) - len(suffix)]))
     return shards

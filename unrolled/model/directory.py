@@ -30,6 +30,7 @@ from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig, default_embedding_dim
 from unrolled.model.layer import LayerConfig
 from unrolled.model.weights import check_arrays, check_finite, compare_tensors, new_weights
+from unrolled.store.publish import publish_bytes
 
 # A model's configuration and fresh weights come from here too: who has a directory needs them.
 __all__ = [
@@ -126,13 +127,13 @@ def save_model(
 ) -> ModelDirectory:
     """Write a model directory and open it.
 
-    The directory is made where it isn't there; other files in it are left alone. Each file is written beside
-    its place, synced, and renamed; config.json comes last, so that a directory half written does not open.
-    Saving the same model again changes nothing.
+    The directory is made if it doesn't exist; other files in it are left alone. Each file appears whole, config.json
+    last, so that a directory that is half written does not open. Saving the same model again changes nothing.
 
     Raises:
         ModelError: another model (or tokenizer) is there already, the weights don't fit `config` or are not
-            finite, or the files can't be written.
+            finite, or the directory can't be made.
+        TransientError: a file can't be written.
     """
     from safetensors.numpy import save  # noqa: PLC0415 (see ModelDirectory.weights)
 
@@ -148,11 +149,10 @@ def save_model(
             place = directory / name
             if (place.exists() or place.is_symlink()) and place.read_bytes() != content:
                 raise ModelError(f"{directory}: holds another {name} already; choose another directory, or remove it")
-        for name, content in contents.items():
-            _write_file(directory / name, content)
-        _sync_directory(directory)
     except OSError as error:
         raise ModelError(f"{directory}: can't be written ({error})") from error
+    for name, content in contents.items():
+        publish_bytes(directory / name, content)
     return open_model(directory)
 
 
@@ -190,24 +190,3 @@ def _fingerprint(directory: Path) -> str:
             while chunk := file.read(1 << 20):
                 digest.update(chunk)
     return digest.hexdigest()
-
-
-def _write_file(place: Path, content: bytes) -> None:
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(place)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -1,8 +1,9 @@
 """The ledger: which shards of one model still wait for their file, and who holds them.
 
 Everything is under `<namespace>:<model>:` in one Redis database, changed by Lua scripts that run whole or
-not at all, on the server's clock. A *member* is `<job key>/<shard id>`. A shard is in the ledger from before
-its message is sent until its file is durable; what it holds and nobody holds is sent again (`sweep`).
+not at all, on the server's clock. A *member* is one shard of one job (`unrolled.queue.member`). A shard is in the
+ledger from before its message is sent until its part is durable. Shards in the ledger that no worker holds are sent
+again (`sweep`).
 
 | key | type | what |
 |---|---|---|
@@ -24,17 +25,22 @@ Beside them, shared by all models: `<namespace>:models`, the set of fingerprints
 
 from __future__ import annotations
 
+import contextlib
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from unrolled.errors import PayloadError
 from unrolled.queue import ledger_scripts as scripts
-from unrolled.queue.messages import SHORT, is_member, queue_name
+from unrolled.queue.member import Member
+from unrolled.queue.messages import SHORT, queue_name
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable
 
     import redis
+
+    from unrolled.job.shard_id import ShardId
 
 #: `ZRANGEBYSCORE … LIMIT`: what one sweep looks at; the next one goes on.
 SWEEP_LIMIT = 10_000
@@ -48,21 +54,25 @@ HEARTBEAT_LEASES = 2
 #: No heartbeat holds for longer, whatever it says.
 LONGEST_HEARTBEAT_SECONDS = 86_400.0
 
+#: The start that was counted for a shard when it was taken: its first, or one with nothing else on board; or none, of a
+#: suspect that waits to run alone.
+Start = Literal["first", "alone", "none"]
+
 
 @dataclass(frozen=True, slots=True)
-class Claim:
+class Lease:
     """What a worker learns when it reaches for a shard.
 
     Attributes:
-        state: "taken" (it is yours now), "mine" (it was already: this is a second message, the reply to an earlier
-            claim was lost, or a renewal came first), "held" (somebody else computes it), "gone" (nothing to do).
-        tokens: token ids in the shard, as its producer counted them.
-        died: 1 where another worker took the shard up and never came back, which makes it a suspect; else 0.
+        state: "taken": this worker has the lease now. "mine": it had the lease before, because this is a second
+            message, the answer to an earlier claim was lost, or a renewal came first. "held": another worker has it.
+            "gone": the shard isn't in the ledger, so there is nothing to do.
+        suspect: another worker started the shard and neither finished it nor gave it back, so the shard may have
+            killed it. True only where this worker has the lease.
     """
 
     state: Literal["taken", "mine", "held", "gone"]
-    tokens: int = 0
-    died: int = 0
+    suspect: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,45 +114,45 @@ class Ledger:
         self._workers = f"{namespace}:workers"
         self._scripts: dict[str, Any] = {}
 
-    def submit(self, member: str, tokens: int, job_key: str, directory: str) -> bool:
+    def enter(self, member: Member, tokens: int, directory: str) -> bool:
         """Enter a shard, and its job, unless they are there; False where the shard was."""
         keys = (self._keys[0], self._keys[1], self._keys[7], self._models)
         job = json.dumps({"directory": directory})
-        return bool(self._run(scripts.SUBMIT, keys, member, tokens, job_key, job, self.fingerprint))
+        return bool(self._run(scripts.SUBMIT, keys, str(member), tokens, member.job_key, job, self.fingerprint))
 
-    def claim(self, member: str, holder: str) -> Claim:
+    def claim(self, member: Member, holder: str) -> Lease:
         """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
-        state, tokens, died = self._run(scripts.CLAIM, self._keys, member, holder, self.lease_seconds)
-        return Claim(as_text(state), int(tokens), int(died))  # type: ignore[arg-type]
+        state, suspect = self._run(scripts.CLAIM, self._keys, str(member), holder, self.lease_seconds)
+        return Lease(as_text(state), bool(suspect))  # type: ignore[arg-type]
 
-    def start_alone(self, member: str) -> int:
+    def start_alone(self, member: Member) -> int:
         """Count a start of a suspect with nothing else on board; how many workers there have been.
 
         A worker that starts it twice is counted once, so it's safe to call again; 0 where the shard is gone.
         """
-        return int(self._run(scripts.START_ALONE, self._keys, member))
+        return int(self._run(scripts.START_ALONE, self._keys, str(member)))
 
-    def renew(self, members: Sequence[str], holder: str) -> list[str]:
+    def renew(self, members: Collection[Member], holder: str) -> list[Member]:
         """Keep the leases of these shards; those that are lost to another worker, or gone."""
-        lost = self._run(scripts.RENEW, self._keys, holder, self.lease_seconds, *members) if members else []
-        return [as_text(member) for member in lost]
+        lost = self._run(scripts.RENEW, self._keys, holder, self.lease_seconds, *map(str, members)) if members else []
+        return [Member.parse(as_text(raw)) for raw in lost]
 
-    def remove(self, member: str) -> bool:
+    def remove(self, member: Member) -> bool:
         """Take a shard out: its file is durable, or it is dead and recorded."""
-        return bool(self._run(scripts.REMOVE, self._keys, member))
+        return bool(self._run(scripts.REMOVE, self._keys, str(member)))
 
     def cancel(self, job_key: str) -> int:
         """Take a job and all of its shards out; how many there were."""
         return int(self._run(scripts.CANCEL, self._keys, job_key))
 
-    def give_back(self, member: str, holder: str, start: Literal["first", "alone", "none"]) -> bool:
+    def give_back(self, member: Member, holder: str, start: Start) -> bool:
         """Let a shard go, unfinished and blameless: the start that was counted for it is taken back.
 
         False where it is gone or another worker's: then no message need be sent.
         """
-        return bool(self._run(scripts.GIVE_BACK, self._keys, member, holder, start))
+        return bool(self._run(scripts.GIVE_BACK, self._keys, str(member), holder, start))
 
-    def sweep(self) -> list[str]:
+    def sweep(self) -> list[Member]:
         """Shards that nobody holds any more: their message must be sent again, by the caller.
 
         Either the lease ran out, or the message was sent more than a lease ago and is not in the queue: the
@@ -152,10 +162,9 @@ class Ledger:
         limits = (self.lease_seconds, SWEEP_LIMIT, SILENCE_SECONDS, RENEWAL_SECONDS)
         again = []
         for raw in self._run(scripts.SWEEP, self._keys, *limits):
-            member = as_text(raw)
-            if is_member(member):
-                again.append(member)
-            else:
+            try:
+                again.append(Member.parse(as_text(raw)))
+            except PayloadError:
                 self._throw_out(raw)
         return again
 
@@ -168,8 +177,8 @@ class Ledger:
         shards, running, tokens = pipe.execute()
         return Counts(int(shards), int(running), int(tokens or 0))
 
-    def members(self, job_key: str) -> tuple[set[str], set[str]]:
-        """(in the ledger, under a lease): the shard ids of one job."""
+    def members(self, job_key: str) -> tuple[set[ShardId], set[ShardId]]:
+        """(in the ledger, under a lease): the shards of one job."""
         pipe = self.client.pipeline(transaction=True)
         pipe.zrange(self._keys[0], 0, -1)
         pipe.zrange(self._keys[2], 0, -1)
@@ -250,9 +259,13 @@ class Ledger:
         return self._scripts[script](keys=list(keys), args=list(args))
 
 
-def _of_job(members: Iterable[bytes], job_key: str) -> set[str]:
-    prefix = f"{job_key}/".encode()
-    return {member[len(prefix) :].decode(errors="replace") for member in members if member.startswith(prefix)}
+def _of_job(members: Iterable[bytes], job_key: str) -> set[ShardId]:
+    prefix, shards = f"{job_key}/".encode(), set()
+    for raw in members:
+        if raw.startswith(prefix):
+            with contextlib.suppress(PayloadError):  # anybody with access to Redis may have written it
+                shards.add(Member.parse(as_text(raw)).shard)
+    return shards
 
 
 def as_text(raw: bytes | str) -> str:

@@ -23,14 +23,13 @@ CLAIM = (
     NOW
     + """
 local sent = redis.call('ZSCORE', KEYS[1], ARGV[1])
-if not sent then return {'gone', 0, 0} end
-local tokens = tonumber(redis.call('HGET', KEYS[2], ARGV[1]) or '0')
+if not sent then return {'gone', 0} end
 local started = redis.call('HGET', KEYS[5], ARGV[1])
 local lonely = redis.call('HGET', KEYS[6], ARGV[1]) or '0 '
-local died = ((started and started ~= ARGV[2]) or not string.find(lonely, '^0 ')) and 1 or 0
+local suspect = ((started and started ~= ARGV[2]) or not string.find(lonely, '^0 ')) and 1 or 0
 local expiry, state = redis.call('ZSCORE', KEYS[3], ARGV[1]), 'taken'
 if expiry and tonumber(expiry) > now then
-  if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return {'held', 0, 0} end
+  if redis.call('HGET', KEYS[4], ARGV[1]) ~= ARGV[2] then return {'held', 0} end
   state = 'mine'
 end
 redis.call('ZADD', KEYS[3], now + ARGV[3], ARGV[1])
@@ -38,7 +37,7 @@ redis.call('HSET', KEYS[4], ARGV[1], ARGV[2])
 if redis.call('SISMEMBER', KEYS[10], ARGV[1]) == 0
   and tonumber(sent) > tonumber(redis.call('GET', KEYS[7]) or '0') then redis.call('SET', KEYS[7], sent) end
 if not started then redis.call('HSET', KEYS[5], ARGV[1], ARGV[2]) end
-return {state, tokens, died}
+return {state, suspect}
 """
 )
 

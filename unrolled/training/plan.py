@@ -11,11 +11,14 @@ A model directory that is being trained holds one directory more, `_fit`, which 
 
 import json
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
 from unrolled.errors import JobError, RequestError
-from unrolled.model.config import ModelConfig
+from unrolled.model.checks import LARGEST_WIDTH
+from unrolled.model.config import LARGEST_LENGTH, LARGEST_VOCAB_SIZE, MOST_LAYERS, ModelConfig
+from unrolled.settings.declaration import check, option
 
 SCRATCH = "_fit"
 PLAN_FILE = "plan.json"
@@ -26,60 +29,41 @@ FORMAT_VERSION = 1
 #: Rows longer than this many windows are trained as several: else one long row would be a batch of its own, and slow.
 SEGMENT_WINDOWS = 16
 
-_POSITIVE = ("epochs", "patience", "batch_tokens", "lstm_units", "lstm_layers", "max_length")
-
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How a model is made and trained.
-
-    Attributes:
-        vocab_size: the largest token id; the softmax has as many outputs.
-        max_length: tokens of a window: gradients go back no further, states go on from one to the next.
-        lstm_units: width of a layer.
-        lstm_layers: how many.
-        embedding_dim: width of the embedding; None for the fourth root of vocab_size.
-        validation_share: of the rows, held out.
-        epochs: passes over the training rows, at most.
-        patience: epochs without a better validation perplexity after which the training ends.
-        batch_tokens: token ids in a step, about; padding counts.
-        learning_rate: Adam's at the start; it falls along a cosine to a tenth at the last epoch's end.
-        keep_probability: of each of a cell's inputs, in training.
-        clip_norm: the gradient's global norm, at most.
-        seed: of weights, order and dropout.
+    """How a model is made and trained; all fields but vocab_size are flags of `unrolled model fit`.
 
     Raises:
-        RequestError: a value is out of its range.
+        OptionError: a value isn't allowed.
     """
 
-    vocab_size: int
-    max_length: int = 128
-    lstm_units: int = 256
-    lstm_layers: int = 2
-    embedding_dim: int | None = None
-    validation_share: float = 0.05
-    epochs: int = 20
-    patience: int = 2
-    batch_tokens: int = 1024
-    learning_rate: float = 0.005
-    keep_probability: float = 0.5
-    clip_norm: float = 1.0
-    seed: int = 0
+    vocab_size: int = option(help="Largest token id; 0 is padding.", least=1, most=LARGEST_VOCAB_SIZE)
+    max_length: int = option(128, "Truncated-BPTT window, in tokens.", least=1, most=LARGEST_LENGTH)
+    lstm_units: int = option(256, "Width of a layer, and of its outputs.", least=1, most=LARGEST_WIDTH)
+    lstm_layers: int = option(2, "Number of layers.", least=1, most=MOST_LAYERS)
+    embedding_dim: int | None = option(
+        None,
+        "Width of the embedding.",
+        least=1,
+        most=LARGEST_WIDTH,
+        unset="fourth root of the vocabulary size",
+    )
+    validation_share: float = option(
+        0.05, "Share of the rows that is held out; a row's content alone decides.", above=0, below=1
+    )
+    epochs: int = option(20, "Largest number of passes over the rows.", least=1)
+    patience: int = option(2, "Epochs without a better held-out perplexity after which the training ends.", least=1)
+    batch_tokens: int = option(1024, "Number of tokens in a step, padding included.", least=1)
+    learning_rate: float = option(0.005, "Adam's initial learning rate; cosine decay to a tenth.", above=0, below=inf)
+    keep_probability: float = option(
+        0.5, "Probability that dropout keeps an input of a cell; 1 switches dropout off.", above=0, most=1
+    )
+    clip_norm: float = option(1.0, "Largest global norm of the gradient; a longer one is clipped.", above=0, below=inf)
+    seed: int = option(0, "Seed of the weights, the order of the rows, and dropout.", least=0)
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if getattr(self, name) < 1:
-                raise RequestError(f"--{name.replace('_', '-')} is {getattr(self, name)}; allowed: 1 or more")
-        if self.seed < 0:
-            raise RequestError(f"--seed is {self.seed}; allowed: 0 or more")
-        if not 0 < self.validation_share < 1:
-            raise RequestError(f"--validation-share is {self.validation_share}; allowed: between 0 and 1")
-        if not 0 < self.keep_probability <= 1:
-            raise RequestError(f"--keep-probability is {self.keep_probability}; allowed: above 0, and 1 at most")
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise RequestError(f"--{name.replace('_', '-')} is {value}; allowed: a number above 0")
+        check(self)
 
     def config(self) -> ModelConfig:
         """The model's sizes.

@@ -6,7 +6,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
 
 
@@ -27,7 +27,7 @@ class Engine(Protocol):
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> None:
         """Fill in what the columns hold.
 

@@ -12,19 +12,18 @@ import time
 from collections import Counter, deque
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import TYPE_CHECKING, NamedTuple
 
-import numpy as np
-
 from unrolled.errors import BrokenWorkerError
+from unrolled.ragged import runs
 from worker.errors import GivenBackError
 from worker.pool.isolation import compute_isolating, rows_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
     from unrolled.ragged import Ragged
     from worker.engines.engine import Engine
     from worker.pool.buffers import Buffers
@@ -51,7 +50,7 @@ class _Waiting(NamedTuple):
     """A shard that waits for the engine."""
 
     shard: Ragged
-    columns: tuple[OutputColumn, ...]
+    columns: tuple[VectorColumn, ...]
     future: Future[Computed]
 
 
@@ -81,7 +80,7 @@ class Pool:
         """Start the engine's thread."""
         self._thread.start()
 
-    def compute(self, shard: Ragged, columns: tuple[OutputColumn, ...]) -> Computed:
+    def compute(self, shard: Ragged, columns: tuple[VectorColumn, ...]) -> Computed:
         """Put a shard's rows into the pool and wait for their outputs.
 
         Args:
@@ -177,12 +176,12 @@ class Pool:
         self,
         shards: list[Ragged],
         outputs: list[list[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> tuple[list[dict[int, str]], dict[str, float]]:
         """Compute shards into their arrays; the rows that fail, shard by shard, and what the engine tells."""
         try:
             if len(shards) == 1:
-                return [{}], self._compute_in_parts(shards[0], outputs[0], columns)
+                return [{}], self._compute_in_runs(shards[0], outputs[0], columns)
             self._engine.compute(shards, outputs, columns)
             return [{} for _ in shards], _stats(self._engine)
         except (BrokenWorkerError, GivenBackError):
@@ -191,34 +190,30 @@ class Pool:
             log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
             log.debug("the engine's failure", exc_info=error)
         # Not in the handler: the error holds the frames it came through, and their arrays.
-        parts = [self._parts(shard) for shard in shards]
-        return compute_isolating(self._engine, shards, outputs, columns, parts, self._pause), {}
+        all_runs = [self._runs(shard) for shard in shards]
+        return compute_isolating(self._engine, shards, outputs, columns, all_runs, self._pause), {}
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
             if self._changed.wait_for(lambda: self._closed, seconds):
                 raise GivenBackError
 
-    def _compute_in_parts(
-        self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[OutputColumn, ...]
+    def _compute_in_runs(
+        self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[VectorColumn, ...]
     ) -> dict[str, float]:
-        """Compute a shard that goes alone; what its engine tells of all parts."""
+        """Compute a shard that goes alone; what its engine tells of all its runs."""
         stats: Counter[str] = Counter()
-        for start, stop in self._parts(shard):
+        for start, stop in self._runs(shard):
             if self._closed:
                 raise GivenBackError
-            part = rows_of(shard, outputs, columns, start, stop)
-            self._engine.compute([shard.take(start, stop)], [part], columns)
+            arrays = rows_of(shard, outputs, columns, start, stop)
+            self._engine.compute([shard.take(start, stop)], [arrays], columns)
             stats.update(_stats(self._engine))
         return dict(stats)
 
-    def _parts(self, shard: Ragged) -> list[tuple[int, int]]:
-        """Rows that are computed in one go, for what an engine needs besides the outputs grows with them."""
-        cuts = [0]
-        while (start := cuts[-1]) < shard.rows:
-            most = shard.offsets[start] + self._pool_tokens
-            cuts.append(max(int(np.searchsorted(shard.offsets, most, side="right")) - 1, start + 1))
-        return list(pairwise(cuts)) or [(0, 0)]
+    def _runs(self, shard: Ragged) -> list[tuple[int, int]]:
+        """Runs of rows that are computed in one call, because an engine's own memory grows with the rows."""
+        return runs(shard.offsets[1:], self._pool_tokens)
 
 
 def _stats(engine: Engine) -> dict[str, float]:

@@ -12,16 +12,15 @@ import time
 from typing import TYPE_CHECKING
 
 from unrolled.errors import UnrolledError
+from unrolled.queue.broker import AWAY
 from unrolled.queue.entering import enter_waiting
-from unrolled.queue.messages import member_of
-from worker.patience import TRANSIENT
 from worker.runtime.metrics import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from unrolled.job.directory import JobDirectory
+    from unrolled.queue.entering import Send
     from unrolled.queue.ledger import Ledger
+    from unrolled.queue.member import Member
     from worker.pool.pool import Pool
     from worker.runtime.metrics import Metrics
     from worker.runtime.shard_service import ShardService
@@ -60,7 +59,7 @@ class Watch:
         pool: Pool,
         metrics: Metrics,
         about: dict[str, object],
-        send: Callable[[str, str], None],
+        send: Send,
     ) -> None:
         self._settings = settings
         self._ledger = ledger
@@ -92,14 +91,14 @@ class Watch:
         self._tell_progress()
         try:
             self._ledger.leave(self._service.holder)
-        except TRANSIENT as error:
+        except AWAY as error:
             log.info("couldn't sign off: %s; the heartbeat runs out by itself", error)
 
     def _run(self) -> None:
         while True:
             try:
                 self._beat()
-            except TRANSIENT as error:
+            except AWAY as error:
                 if self._away_since is None:
                     self._away_since = time.monotonic()
                     log.warning("broker away: %s; going on with what is on board and trying again", error)
@@ -132,23 +131,23 @@ class Watch:
         self._renew()
         again = self._ledger.sweep()
         for member in again:
-            self._send_keeping_leases(*member.split("/"))
+            self._send_keeping_leases(member)
         if again:
-            log.warning("sent %d shard(s) again that nobody held: %s", len(again), ", ".join(again[:3]))
+            log.warning("sent %d shard(s) again that nobody held: %s", len(again), ", ".join(map(str, again[:3])))
         for directory in self._service.jobs.known():
             if not self._ledger.knows(directory.key):
                 self._enter_again(directory)
         self._tell_of_strangers()
 
     def _renew(self) -> None:
-        self._ledger.renew(list(self._service.on_board()), self._service.holder)
+        self._ledger.renew(self._service.on_board(), self._service.holder)
         self._renewed = time.monotonic()
 
-    def _send_keeping_leases(self, job_key: str, shard: str) -> None:
+    def _send_keeping_leases(self, member: Member) -> None:
         """Send a message. Thousands take longer than a lease, and what is on board must not be taken by others."""
-        if time.monotonic() - self._renewed > self._pause or member_of(job_key, shard) in self._service.on_board():
+        if time.monotonic() - self._renewed > self._pause or member in self._service.on_board():
             self._renew()
-        self._send(job_key, shard)
+        self._send(member)
 
     def _enter_again(self, directory: JobDirectory) -> None:
         """Redis lost a job, or may have lost the end of it: its directory knows what is left to do."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import JobError, TransientError
 from unrolled.job.directory import JobDirectory, open_job
-from unrolled.store.publish import sweep_leftovers
+from unrolled.store.hidden_file import sweep_leftovers
 from worker.errors import AwayError
 
 if TYPE_CHECKING:

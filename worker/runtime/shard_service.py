@@ -13,24 +13,28 @@ import secrets
 import socket
 import threading
 import time
-from typing import TYPE_CHECKING, Literal, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError
-from unrolled.format.output_spec import OutputSpec, vector_bytes
-from unrolled.format.schema import Columns
-from unrolled.queue.messages import parse_member
-from worker.errors import AwayError, GivenBackError, reason_of
+from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError, reason_of
+from unrolled.format.columns import vector_bytes
+from unrolled.format.output_spec import OutputSpec
+from unrolled.queue.member import Member
+from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.job_registry import Jobs
-from worker.shards.shard_store import claimed
+from worker.runtime.outcome import Outcome
+from worker.shards.shard_store import read_header
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
-    from unrolled.format.output_spec import Layered, OutputColumn
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import Layered
     from unrolled.job.directory import JobDirectory
-    from unrolled.queue.ledger import Claim, Ledger
-    from worker.patience import Patience
+    from unrolled.job.shard_id import ShardId
+    from unrolled.patience import Patience
+    from unrolled.queue.entering import Send
+    from unrolled.queue.ledger import Lease, Ledger, Start
     from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
     from worker.settings import Settings
@@ -38,7 +42,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Start = Literal["first", "alone", "none"]
 
 
 class ShardService:
@@ -65,13 +68,13 @@ class ShardService:
         pool: Pool,
         buffers: Buffers,
         patience: Patience,
-        send: Callable[[str, str], None],
+        send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.jobs = Jobs(ledger, settings.output_root)
-        self._reached_for: set[str] = set()
-        self._on_board: dict[str, float] = {}
+        self._reached_for: set[Member] = set()
+        self._on_board: dict[Member, float] = {}
         self._changed = threading.Condition()
         self._settings = settings
         self._ledger = ledger
@@ -85,19 +88,22 @@ class ShardService:
         self._on_broken = on_broken
         self._admission = Admission(settings.memory_budget)
 
-    def handle(self, job_key: object, shard: object) -> str:
-        """Do whatever one message asks for; what came of it, in a word for the log.
+    def handle(self, values: Sequence[object]) -> Outcome:
+        """Compute and publish the shard that a message names, unless that isn't this worker's to do.
 
-        Never raises: the message may be acknowledged after it, for what isn't done is in the ledger.
+        Never raises, so the message may be acknowledged afterwards: what isn't done is still in the ledger.
+
+        Args:
+            values: of the message; anything, because anybody with access to Redis may have sent it.
         """
         try:
-            member = parse_member(job_key, shard)
+            member = Member.decode(values)
         except RequestError as error:
             log.warning("message dropped: %s", error)
-            return "dropped"
+            return Outcome.DROPPED
         with self._changed:
             if member in self._reached_for:
-                return "held"
+                return Outcome.HELD
             self._reached_for.add(member)
         try:
             return self._claim(member)
@@ -107,22 +113,22 @@ class ShardService:
                 self._on_board.pop(member, None)
                 self._changed.notify_all()
 
-    def _claim(self, member: str) -> str:
+    def _claim(self, member: Member) -> Outcome:
         try:
-            claim = self._on_broker(lambda: self._ledger.claim(member, self.holder))
+            lease = self._on_broker(lambda: self._ledger.claim(member, self.holder))
         except GivenBackError:
-            return "left"
+            return Outcome.LEFT
         except Exception:
             log.exception("%s: the ledger's answer can't be read; left there", member)
-            return "left"
-        if claim.state in ("held", "gone"):
-            return claim.state
+            return Outcome.LEFT
+        if lease.state in ("held", "gone"):
+            return Outcome(lease.state)
         # Taken now, or by a claim whose answer got lost. Not before it: what is on board has its lease renewed.
         with self._changed:
             self._on_board[member] = time.monotonic()
-        return self._attempt(member, claim)
+        return self._attempt(member, lease)
 
-    def on_board(self) -> dict[str, float]:
+    def on_board(self) -> dict[Member, float]:
         """Shards that are held now: member → when it was taken, on the monotonic clock."""
         with self._changed:
             return dict(self._on_board)
@@ -138,11 +144,10 @@ class ShardService:
         self._admission.close()
         self._pool.close()
 
-    def _attempt(self, member: str, claim: Claim) -> str:  # noqa: PLR0911 - one for each outcome
-        start: Start = "none" if claim.died else "first"
-        job_key, _, shard = member.partition("/")
+    def _attempt(self, member: Member, lease: Lease) -> Outcome:  # noqa: PLR0911 - one for each outcome
+        start: Start = "none" if lease.suspect else "first"
         try:
-            directory = self._on_broker(lambda: self.jobs.find(job_key))
+            directory = self._on_broker(lambda: self.jobs.find(member.job_key))
         except GivenBackError:
             return self._give_back(member, start)
         except (AwayError, JobError) as error:
@@ -151,14 +156,16 @@ class ShardService:
         try:
             spec = _stored(directory)
             columns = spec.columns(self._config)
-            # What is taken for it is told by what will be read, not by what the queue says.
-            told, budget = claimed(directory, shard), self._settings.memory_budget
-            size = size_on_board(vector_bytes(columns, *told), told.tokens, self._settings.pool_tokens, budget)
-            with self._admission.admit(size, alone=claim.died > 0):
-                if claim.died:
+            # Memory is reserved by the header of the rows that will be read, not by the ledger's count.
+            header, budget = read_header(directory, member.shard), self._settings.memory_budget
+            size = size_on_board(vector_bytes(columns, *header), header.tokens, self._settings.pool_tokens, budget)
+            with self._admission.admit(size, alone=lease.suspect):
+                if lease.suspect:
                     start = self._start_alone(member)
                 self._patience.a_few_times(
-                    f"compute {member}", lambda: self._compute_and_publish(directory, shard, spec, columns)
+                    f"compute {member}",
+                    lambda: self._compute_and_publish(directory, member.shard, spec, columns),
+                    PASSING,
                 )
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
@@ -173,10 +180,10 @@ class ShardService:
         except Exception as error:
             log.exception("%s: unexpected failure", member)
             return self._bury(directory, member, start, reason_of(error))
-        self._tell_back(job_key)
-        return "published"
+        self._tell_back(member.job_key)
+        return Outcome.PUBLISHED
 
-    def _start_alone(self, member: str) -> Start:
+    def _start_alone(self, member: Member) -> Start:
         starts = self._on_broker(lambda: self._ledger.start_alone(member))
         if starts > self._settings.max_attempts:
             raise RequestError(f"its worker died {self._settings.max_attempts} times with it alone on board")
@@ -184,7 +191,7 @@ class ShardService:
         return "alone"
 
     def _compute_and_publish(
-        self, directory: JobDirectory, shard: str, spec: OutputSpec, columns: tuple[OutputColumn, ...]
+        self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[VectorColumn, ...]
     ) -> None:
         rows = self._disk.read(directory, shard)
         if rows is not None:
@@ -192,7 +199,7 @@ class ShardService:
             try:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed, Columns.of(spec, columns))
+                self._disk.publish(directory, shard, rows, computed, spec, columns)
             finally:
                 self._buffers.give(computed.outputs)
         self._disk.discard(directory, shard)
@@ -200,25 +207,24 @@ class ShardService:
     def _on_broker(self, action: Callable[[], T]) -> T:
         return self._patience.until_done("reach the broker", action)
 
-    def _give_back(self, member: str, start: Start) -> str:
+    def _give_back(self, member: Member, start: Start) -> Outcome:
         """Let another worker have it at once; should the broker be away, the lease runs out instead."""
         try:
             if self._ledger.give_back(member, self.holder, start):
-                self._send(*member.split("/"))
+                self._send(member)
         except Exception as error:  # noqa: BLE001 - the ledger keeps the shard, whatever happens here
             log.warning("%s: couldn't be given back (%s); its lease runs out by itself", member, error)
-        return "given back"
+        return Outcome.GIVEN_BACK
 
-    def _put_off(self, member: str, start: Start, error: UnrolledError) -> str:
+    def _put_off(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
         """Let it go without a message: it comes up again when the ledger is swept, a lease from now."""
-        job_key = member.partition("/")[0]
         with self._changed:
-            new = job_key not in self._away
-            self._away.add(job_key)
+            new = member.job_key not in self._away
+            self._away.add(member.job_key)
         if new:
             log.warning(
                 "job %s: %s; its shards wait, and are tried again every %.0f s or so",
-                job_key,
+                member.job_key,
                 error,
                 self._ledger.lease_seconds,
             )
@@ -226,7 +232,7 @@ class ShardService:
             self._ledger.give_back(member, self.holder, start)
         except Exception as failure:  # noqa: BLE001 - as above
             log.info("%s: couldn't be put off (%s); its lease runs out by itself", member, failure)
-        return "put off"
+        return Outcome.PUT_OFF
 
     def _tell_back(self, job_key: str) -> None:
         with self._changed:
@@ -235,16 +241,16 @@ class ShardService:
         if back:
             log.warning("job %s: its directory is back", job_key)
 
-    def _bury(self, directory: JobDirectory, member: str, start: Start, reason: str) -> str:
+    def _bury(self, directory: JobDirectory, member: Member, start: Start, reason: str) -> Outcome:
         log.error("%s is given up: %s", member, reason)
         try:
-            self._disk.bury(directory, member.partition("/")[2], reason)
+            self._disk.bury(directory, member.shard, reason)
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
         except AwayError as error:
             return self._put_off(member, start, error)
-        return "given up"
+        return Outcome.GIVEN_UP
 
 
 def _stored(directory: JobDirectory) -> OutputSpec:

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from unrolled.errors import PayloadError, TransientError
 from unrolled.job import payload
-from unrolled.ragged import Ragged
+from unrolled.ragged import Ragged, offsets_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -83,7 +83,7 @@ def read_rows(path: Path, content_hash: str, vocab_size: int) -> ShardRows:
     try:
         with path.open("rb") as file:
             size = os.fstat(file.fileno()).st_size
-            header = file.read(payload.HEADER.size)
+            header = file.read(payload.HEADER_BYTES)
             if payload.content_hash(header) != content_hash:
                 raise PayloadError(
                     f"{path}: holds other rows than its name says; run the same `unrolled enqueue` again"
@@ -105,13 +105,9 @@ def _real(tokens: Ragged) -> Ragged:
     mask = tokens.values != 0
     if mask.all():
         return tokens
-    before = np.zeros(len(mask) + 1, np.int64)
-    np.cumsum(mask, out=before[1:])
-    return Ragged(tokens.values[mask], before[tokens.offsets])
+    return Ragged(tokens.values[mask], offsets_of(mask)[tokens.offsets])
 
 
 def _select(rows: Ragged, good: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> Ragged:
     lengths = rows.lengths
-    offsets = np.zeros(int(good.sum()) + 1, np.int64)
-    np.cumsum(lengths[good], out=offsets[1:])
-    return Ragged(rows.values[np.repeat(good, lengths)], offsets)
+    return Ragged.from_lengths(rows.values[np.repeat(good, lengths)], lengths[good])

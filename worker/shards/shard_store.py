@@ -13,21 +13,22 @@ from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import PayloadError, TransientError
 from unrolled.job import payload
-from unrolled.job.payload import Claim
-from unrolled.job.shard_id import ShardId
+from unrolled.job.payload import Header
 from unrolled.store.publish import publish_bytes
 from worker.errors import AwayError
 from worker.shards.shard_publisher import publish_part, publish_quarantine
 from worker.shards.shard_reader import read_rows
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from unrolled.format.schema import Columns
+    from unrolled.format.columns import VectorColumn
+    from unrolled.format.output_spec import OutputSpec
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.shard_id import ShardId
+    from unrolled.patience import Patience
     from worker.engines.engine import Engine
-    from worker.patience import Patience
     from worker.pool.pool import Computed
     from worker.runtime.metrics import Metrics
     from worker.shards.shard_reader import ShardRows
@@ -54,20 +55,19 @@ class Disk:
         self._metrics = metrics
         self._patience = patience
 
-    def read(self, directory: JobDirectory, shard: str) -> ShardRows | None:
+    def read(self, directory: JobDirectory, shard: ShardId) -> ShardRows | None:
         """The shard's rows; None where it is published already.
 
         Raises:
             PayloadError: the rows are missing, damaged or not the model's.
         """
         path, part = directory.pending(shard), directory.part(shard)
-        content_hash = ShardId.parse(shard).hash
 
         def attempt() -> ShardRows | None:
             if _is_there(part):
                 return None
             try:
-                return read_rows(path, content_hash, self._vocab_size)
+                return read_rows(path, shard.hash, self._vocab_size)
             except PayloadError:
                 if _is_there(part):  # by another worker, meanwhile
                     return None
@@ -80,7 +80,13 @@ class Disk:
         return rows
 
     def publish(
-        self, directory: JobDirectory, shard: str, rows: ShardRows, computed: Computed, columns: Columns
+        self,
+        directory: JobDirectory,
+        shard: ShardId,
+        rows: ShardRows,
+        computed: Computed,
+        spec: OutputSpec,
+        columns: Sequence[VectorColumn],
     ) -> None:
         """Make the shard's file durable, after the list of rows that the engine failed on.
 
@@ -93,17 +99,17 @@ class Disk:
         self._steadily(
             "publish to",
             directory,
-            lambda: publish_part(directory, shard, good, computed.outputs, columns, self._engine),
+            lambda: publish_part(directory, shard, good, computed.outputs, spec, columns, self._engine),
         )
         self._metrics.published(time.perf_counter() - began)
 
-    def discard(self, directory: JobDirectory, shard: str) -> None:
+    def discard(self, directory: JobDirectory, shard: ShardId) -> None:
         """Remove the rows of a published shard."""
         self._steadily("remove rows from", directory, lambda: directory.discard_pending(shard))
 
-    def bury(self, directory: JobDirectory, shard: str, reason: str) -> None:
+    def bury(self, directory: JobDirectory, shard: ShardId, reason: str) -> None:
         """Record a shard that is given up; its rows stay spooled for `unrolled retry`."""
-        text = json.dumps({"shard": shard, "reason": reason}) + "\n"
+        text = json.dumps({"shard": str(shard), "reason": reason}) + "\n"
         self._steadily("publish to", directory, lambda: publish_bytes(directory.dead(shard), text.encode()))
 
     def _steadily(self, what: str, directory: JobDirectory, action: Callable[[], T]) -> T:
@@ -117,15 +123,15 @@ class Disk:
         return self._patience.until_done(f"{what} {directory.path}", attempt)
 
 
-def claimed(directory: JobDirectory, shard: str) -> Claim:
-    """Rows and token ids among the shard's spooled rows, as their header says; none where they can't be read.
+def read_header(directory: JobDirectory, shard: ShardId) -> Header:
+    """How many rows and token ids are spooled for the shard, as their header says; none where it can't be read.
 
-    Whether it is true is seen when they are read.
+    Whether the header is right is checked when the rows are read.
     """
     try:
-        return payload.claimed(directory.pending(shard))
+        return payload.read_header(directory.pending(shard))
     except OSError:
-        return Claim(0, 0)
+        return Header(0, 0)
 
 
 def _require(directory: JobDirectory) -> None:

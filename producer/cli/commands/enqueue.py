@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
 
 if TYPE_CHECKING:
     from producer.enqueue.enqueuer import Summary
-
-#: Exit status where every good row is queued, but some rows are in quarantine.
-EXIT_QUARANTINE = 3
 
 
 @click.command()
@@ -40,12 +38,6 @@ def enqueue(
     and the rest goes on.
 
     \b
-    Exit status:
-      0  every row is queued or published
-      1  an error; what is queued stays queued
-      3  as 0, but rows are in quarantine
-
-    \b
     Examples:
       unrolled enqueue corpus/ --model my-model --out vectors
       unrolled enqueue 'logs/*.jsonl.gz' --id-field request --model my-model --out vectors
@@ -58,7 +50,7 @@ def enqueue(
 
     summary = enqueue_job(submission, url, namespace, max_queued_tokens)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, str(submission.out)))
-    context.exit(EXIT_QUARANTINE if summary.quarantined else 0)
+    context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 
 
 def as_text(summary: Summary, out: str) -> str:

@@ -35,7 +35,7 @@ def quarantine(*, out: Path, as_json: bool) -> None:
     """
     count = 0
     for row in list_quarantine(open_job(out)):
-        click.echo(json.dumps(asdict(row)) if as_json else line(row))
+        click.echo(json.dumps({**asdict(row), "shard": str(row.shard)}) if as_json else line(row))
         count += 1
     click.echo(f"{count:,} row(s) in quarantine", err=True)
 

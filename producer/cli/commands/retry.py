@@ -30,13 +30,14 @@ if TYPE_CHECKING:
 @namespace_option
 @json_option
 def retry(*, out: Path, failed_rows: bool, broker: str | None, namespace: str, as_json: bool) -> None:
-    """Bring dead shards and failed rows back to work.
+    """Put dead shards and failed rows back in the queue.
 
-    A dead shard was given up with a reason, which stands in OUT/_dead; why the engine failed on a row is told by
-    `unrolled quarantine`. Do away with the cause first: what still fails is given up again. Failed rows come back
-    only with --failed-rows. `unrolled wait` tells when all is done.
+    A dead shard was given up; the reason is in OUT/_dead. `unrolled quarantine` shows why the engine failed on a row.
+    Remove the cause first: what still fails is given up again. Failed rows are computed again only with --failed-rows.
+    `unrolled wait` waits until all is done.
 
-    Without a broker they wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled wait`.
+    Without a broker the shards wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled
+    wait`.
 
     \b
     Examples:

@@ -58,7 +58,7 @@ def published_rows(directory: JobDirectory) -> Iterator[Row]:
     Raises:
         UnrolledError: no file is published yet, or one is damaged.
     """
-    shards = sorted(directory.published(), key=lambda shard: (len(shard), shard))
+    shards = sorted(directory.published())
     if not shards:
         raise JobError(f"{directory.path}: no file is published yet; see `unrolled status {directory.path}`")
     for shard in shards:

@@ -10,15 +10,14 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-import redis
 
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
 from producer.jobs.diagnosis import hints
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker
-from producer.queue.client import open_ledger, refused
 from producer.terminal.text import duration, figure, table
 from unrolled.job.directory import open_job
+from unrolled.queue.broker import Broker
 from unrolled.queue.messages import SHORT
 
 if TYPE_CHECKING:
@@ -57,22 +56,14 @@ def status(
     """
     directory = open_job(out)
     broker = find_broker(broker, directory.path)
-    ledger = open_ledger(broker, namespace, directory.job.fingerprint) if broker else None
-    reader = StatusReader(directory, ledger)
-    try:
-        if watch is False or (watch is None and (as_json or not sys.stdout.isatty())):
-            found = reader.read()
-            click.echo(as_line(found) if as_json else report(found))
-        elif as_json or not sys.stdout.isatty():
-            _watch(
-                reader,
-                every_seconds,
-                lambda found: click.echo(as_line(found) if as_json else report(found) + "\n"),
-            )
-        else:
-            _watch_live(reader, every_seconds)
-    except redis.RedisError as error:
-        raise refused(broker or "", error) from error
+    reader = StatusReader(directory, Broker(broker) if broker else None, namespace)
+    if watch is False or (watch is None and (as_json or not sys.stdout.isatty())):
+        found = reader.read()
+        click.echo(as_line(found) if as_json else report(found))
+    elif as_json or not sys.stdout.isatty():
+        _watch(reader, every_seconds, lambda found: click.echo(as_line(found) if as_json else report(found) + "\n"))
+    else:
+        _watch_live(reader, every_seconds)
 
 
 def as_line(found: JobStatus) -> str:

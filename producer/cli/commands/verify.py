@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
@@ -52,7 +53,7 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
         click.echo(json.dumps({"ok": not found.problems, **asdict(found)}))
     else:
         click.echo(report(found, out))
-    context.exit(1 if found.problems else 0)
+    context.exit(ExitStatus.FAILED if found.problems else ExitStatus.DONE)
 
 
 def report(found: Verification, out: Path) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
 import click
 
 from producer.cli.commands.status import as_line
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from producer.jobs.status import JobStatus
-
-#: Exit statuses besides 0: shards are dead, rows are in quarantine, time is up (as `timeout` has it).
-EXIT_DEAD, EXIT_QUARANTINE, EXIT_TIMEOUT = 1, 3, 124
 
 
 @click.command()
@@ -60,13 +59,6 @@ def wait(
     is watched.
 
     \b
-    Exit status:
-      0    every row is published
-      1    shards are dead, or an error
-      3    all is done, but rows are in quarantine
-      124  --timeout came first
-
-    \b
     Examples:
       unrolled wait out
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
@@ -79,20 +71,20 @@ def wait(
             broker,
             namespace,
             bar,
-            until=None if timeout_seconds is None else time.monotonic() + timeout_seconds,
+            until=time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds),
             every_seconds=every_seconds,
         )
     click.echo(as_line(found) if as_json else summary(found))
     context.exit(exit_status(found))
 
 
-def exit_status(found: JobStatus) -> int:
-    """What `unrolled wait` says to the shell."""
+def exit_status(found: JobStatus) -> ExitStatus:
+    """What `unrolled wait` reports to the shell."""
     if not found.complete:
-        return EXIT_TIMEOUT
+        return ExitStatus.TIMED_OUT
     if found.dead:
-        return EXIT_DEAD
-    return EXIT_QUARANTINE if found.quarantined or found.failed else 0
+        return ExitStatus.FAILED
+    return ExitStatus.QUARANTINE if found.quarantined or found.failed else ExitStatus.DONE
 
 
 def summary(found: JobStatus) -> str:

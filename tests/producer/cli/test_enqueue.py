@@ -20,6 +20,7 @@ from producer.tokenization.word_level import fit
 from unrolled.job.directory import open_job
 from unrolled.job.manifest import read_manifest
 from unrolled.model.directory import open_model
+from unrolled.patience import Patience
 from unrolled.queue.messages import queue_name
 
 NAMESPACE = "test"
@@ -57,16 +58,16 @@ def enqueue(broker, *inputs, out="out", model="model", stdin=None):
 
 def queued(broker, models, model="text"):
     """Shards in the ledger, and messages."""
-    queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint)
+    queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint, Patience(print))
     count = queue.ledger.counts().shards
-    assert queue.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
+    assert queue.ledger.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
     queue.close()
     return count
 
 
-def refused(result, said):
-    """Exit status 1 and this one line."""
-    assert result.exit_code == 1
+def refused(result, said, status=1):
+    """An exit status and this one line."""
+    assert result.exit_code == status
     assert result.stderr == f"Error: {said}\n"
     assert result.stdout == ""
 
@@ -186,7 +187,7 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
     assert queued(broker, models) == 0
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.geteuid() == 0, reason="machine: root may write anywhere")
 def test_a_directory_without_permission(place, broker, models):
     """What the operating system says, and what to do."""
     write_rows(place / "rows.jsonl", {"a": [1]})
@@ -203,7 +204,8 @@ def test_no_broker(place):
     refused(
         result,
         "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
-        "(no `unrolled run` is at work on out)",
+        "(no `unrolled run` is working on out)",
+        status=2,
     )
     assert not (place / "out").exists()
 
@@ -211,15 +213,18 @@ def test_no_broker(place):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--text-field", "x", "--tokens-field", "x"], "text and tokens can't both come from the field 'x'; name two"),
-        (["--follow"], "--follow reads standard input alone; found 'rows.jsonl', allowed: -"),
+        (
+            ["--text-field", "x", "--tokens-field", "x"],
+            "--text-field and --tokens-field are both x; give two different",
+        ),
+        (["--follow"], "--follow reads standard input alone; found rows.jsonl, allowed: -"),
     ],
 )
 def test_options_that_contradict_each_other(place, broker, more, said):
-    """Before anything is made."""
+    """Wrong usage, before anything is made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *more)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {said}")
     assert not (place / "out").exists()
 

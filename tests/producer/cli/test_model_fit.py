@@ -161,7 +161,7 @@ def test_kill_at_any_moment_costs_nothing(place):
         eventually(lambda: len(list(scratch.glob("best-*"))) and not (scratch / "best-1.safetensors").exists(), "more")
         os.kill(third.pid, signal.SIGINT)
         assert third.wait(30) == 130
-        assert "given again, goes on from there" in third.stderr.read()
+        assert "Run the same command again and it resumes." in third.stderr.read()
     done = unrolled(*command, cwd=place)
     assert done.returncode == 0, done.stderr
     assert "going on in epoch" in done.stderr or "all epochs are done" in done.stderr
@@ -175,7 +175,7 @@ def test_kill_at_any_moment_costs_nothing(place):
     [
         (["none.txt", "--out", "m"], 1, "input 'none.txt': no such file or directory"),
         (["corpus.jsonl", "--out", "m", "--epochs", "0"], 2, "0 is not in the range"),
-        (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 1, "--validation-share is 1.0; allowed: between"),
+        (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 2, "1.0 is not in the range 0<x<1"),
         (["corpus.jsonl", "--out", "corpus.jsonl"], 1, "corpus.jsonl"),
         (["corpus.jsonl", "--out", "m", "--text-field", "body"], 1, "no text was found (field 'body')"),
         (["corpus.jsonl", "--out", "m", "--vocab-size", "9", "--text-field", "body"], 1, "first: row 0 of corpus"),
@@ -194,7 +194,7 @@ def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
     import tensorflow as tf  # noqa: PLC0415 - the other tests of this file do without
 
     if tf.config.list_physical_devices("GPU"):
-        pytest.skip("there is a GPU")
+        pytest.skip("machine: there is a GPU")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "gpu", *OPTIONS, "--device", "gpu", cwd=place)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1].startswith("Error: a GPU is asked for and TensorFlow sees none")

@@ -18,8 +18,10 @@ from unrolled.errors import JobError, TransientError
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter, read_manifest
+from unrolled.patience import Patience
 from unrolled.queue.ledger import Counts
-from unrolled.queue.messages import member_of, queue_name
+from unrolled.queue.member import Member
+from unrolled.queue.messages import queue_name
 
 MODEL = "ab" * 32
 SHARDS, ROWS_PER_SHARD = 5, 4
@@ -43,7 +45,7 @@ def server():
 
 @pytest.fixture
 def queue(server):
-    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL)) as found:
+    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL, Patience(print))) as found:
         yield found
 
 
@@ -64,7 +66,9 @@ def expected(shards=SHARDS):
 
 def enqueue(directory, queue, cuts_=None, *, live=False, each=lambda _: None):
     with directory.lock():
-        return Enqueuer(directory, queue, live=live, each=each).run(stream() if cuts_ is None else cuts_)
+        return Enqueuer(directory, queue, Patience(print), live=live, each=each).run(
+            stream() if cuts_ is None else cuts_
+        )
 
 
 def waiting_list(queue):
@@ -73,14 +77,14 @@ def waiting_list(queue):
 
 
 def messages(queue):
-    return queue.client.llen(waiting_list(queue))
+    return queue.ledger.client.llen(waiting_list(queue))
 
 
 def publish(directory, queue, shard):
     """What a worker does, but for the file's content."""
     directory.part(shard).write_text("outputs")
     directory.discard_pending(shard)
-    queue.ledger.remove(member_of(directory.key, shard))
+    queue.ledger.remove(Member(directory.key, shard))
 
 
 def assert_complete(directory, queue, shards=SHARDS):
@@ -126,12 +130,12 @@ def test_published_and_dead(directory, queue):
     ids = [shard.id for shard in expected()]
     publish(directory, queue, ids[0])
     directory.dead(ids[1]).write_text("{}")
-    queue.ledger.remove(member_of(directory.key, ids[1]))
+    queue.ledger.remove(Member(directory.key, ids[1]))
 
     def each(summary):
         if summary.shards == 1:
             directory.dead(ids[3]).write_text("{}")
-            queue.ledger.remove(member_of(directory.key, ids[3]))
+            queue.ledger.remove(Member(directory.key, ids[3]))
 
     summary = enqueue(directory, queue, each=each)
     assert (summary.published, summary.dead, summary.sent) == (1, 2, 0)
@@ -207,9 +211,9 @@ def test_crash_anywhere(directory, queue, monkeypatch, step, index):
         assert messages(queue) == SHARDS
         return
     assert messages(queue) == SHARDS - index - 1
-    for member, _ in queue.client.zscan_iter(queue.ledger._keys[0]):
-        queue.client.zadd(queue.ledger._keys[0], {member: 1})
-    queue.client.delete(waiting_list(queue))
+    for member, _ in queue.ledger.client.zscan_iter(queue.ledger._keys[0]):
+        queue.ledger.client.zadd(queue.ledger._keys[0], {member: 1})
+    queue.ledger.client.delete(waiting_list(queue))
     assert len(queue.ledger.sweep()) == SHARDS, "what has no message is found by the workers"
 
 
@@ -290,7 +294,7 @@ def test_live_after_a_crash(directory, queue, monkeypatch, keep):
         with pytest.raises(CrashError):
             enqueue(directory, queue, stream(2), live=True)
     if not keep:
-        queue.client.flushdb()
+        queue.ledger.client.flushdb()
     seen = []
 
     def later():
@@ -336,7 +340,7 @@ def test_broker_killed_midway(broker, directory, keep_data):
             broker.kill()
             threading.Timer(0.2, lambda: broker.restart(keep_data=keep_data)).start()
 
-    with closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
         assert enqueue(directory, queue, each=each).sent == SHARDS
         assert_complete(directory, queue)
 

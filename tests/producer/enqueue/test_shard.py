@@ -39,7 +39,7 @@ def test_shard(rows, index):
     found = payload.read(io.BytesIO(shard.blob), len(shard.blob))
     assert found.ids.to_pylist() == [row_id for row_id, _ in good]
     assert found.tokens.values.tolist() == [token for _, tokens in good for token in tokens]
-    assert shard.id == f"{index:06d}-{payload.content_hash(shard.blob)}"
+    assert str(shard.id) == f"{index:06d}-{payload.content_hash(shard.blob)}"
     assert shard.size == sum(len(tokens) for _, tokens in good)
     assert (shard.entry.rows, shard.entry.quarantined) == (len(good), len(rows) - len(good))
     assert shard.entry.tokens == sum(token != 0 for _, tokens in good for token in tokens)

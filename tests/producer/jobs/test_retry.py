@@ -13,9 +13,10 @@ from producer.jobs.status_reader import StatusReader
 from producer.jobs.verify import verify_job
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError
+from unrolled.patience import Patience
 from unrolled.queue.entering import enter_waiting
 from unrolled.queue.ledger import Ledger
-from unrolled.queue.messages import member_of
+from unrolled.queue.member import Member
 
 NAMESPACE = "test"
 FAILED = {1: "MemoryError: 8 GiB for a row (5 times)"}
@@ -27,7 +28,7 @@ class CrashError(Exception):
 
 @pytest.fixture
 def queue(broker):
-    made = ShardQueue(broker.url, NAMESPACE, FINGERPRINT)
+    made = ShardQueue(broker.url, NAMESPACE, FINGERPRINT, Patience(print))
     yield made
     made.close()
 
@@ -51,7 +52,7 @@ def work(directory, queue, failed=None):
     """What a worker does with all that is in the ledger."""
     for shard in sorted(queue.ledger.members(directory.key)[0]):
         publish_shard(directory, shard, failed=failed)
-        queue.ledger.remove(member_of(directory.key, shard))
+        queue.ledger.remove(Member(directory.key, shard))
 
 
 def spooled(directory):
@@ -73,7 +74,7 @@ def test_computed_anew(job, broker, queue):
     assert bring_back(job, broker) == Retried(recomputed=2)
     assert (job.published(), job.waiting()) == ({third}, {first, second})
     assert queue.ledger.members(job.key)[0] == {first, second}
-    assert queue.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
+    assert queue.ledger.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
     work(job, queue)
     assert_whole(job)
     assert bring_back(job, broker) == Retried()
@@ -103,7 +104,7 @@ def test_failing_again(job, broker, queue):
 def test_at_work(job, broker, queue):
     """A shard that is still in the ledger is its worker's."""
     first, _, third = sorted(job.published())
-    queue.ledger.submit(member_of(job.key, first), 5, job.key, str(job.path))
+    queue.ledger.enter(Member(job.key, first), 5, str(job.path))
     assert bring_back(job, broker).recomputed == 1
     assert job.published() == {first, third}
 
@@ -143,7 +144,7 @@ def crash(*_):
     ("owner", "name", "broken", "unpublished"),
     [
         (retrying, "publish_bytes", crash_after(retrying.publish_bytes), 0),
-        (Ledger, "submit", crash, 1),
+        (Ledger, "enter", crash, 1),
         (ShardQueue, "send", crash, 1),
         (ShardQueue, "send", crash_after(ShardQueue.send), 1),
     ],

@@ -19,9 +19,12 @@ from unrolled.errors import RequestError, UnrolledError
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter
+from unrolled.job.shard_id import ShardId
+from unrolled.patience import Patience
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Counts
-from unrolled.queue.messages import TASK, member_of, queue_name, transport_options
+from unrolled.queue.member import Member
+from unrolled.queue.messages import TASK, queue_name, transport_options
 
 MODEL = "ab" * 32
 TOKENS = 10
@@ -34,7 +37,7 @@ def directory(tmp_path):
 
 @pytest.fixture
 def queue(broker):
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, say=[].append)) as found:
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience([].append))) as found:
         yield found
 
 
@@ -93,24 +96,24 @@ def test_put(broker, queue, directory):
     assert queue.ledger.counts() == Counts(1, 0, TOKENS)
     assert queue.ledger.job_directory(directory.key) == str(directory.path)
     assert queue.ledger.knows(directory.key)
-    assert queue.client.llen(f"unrolled:{queue_name(MODEL)}") == 1
-    assert received(broker.url) == [(TASK, [directory.key, shard])]
+    assert queue.ledger.client.llen(f"unrolled:{queue_name(MODEL)}") == 1
+    assert received(broker.url) == [(TASK, [directory.key, str(shard)])]
 
 
 def test_every_key_has_the_prefix(broker, directory):
     """Neither the ledger's keys nor kombu's own, unfinished messages included, are outside the prefix."""
     (shard,) = cut(directory, 1)
     seen = set()
-    with closing(ShardQueue(broker.url, "mine", MODEL)) as queue:
+    with closing(ShardQueue(broker.url, "mine", MODEL, Patience(print))) as queue:
         queue.put(directory, shard, TOKENS)
-        queue.ledger.claim(member_of(directory.key, shard), "one")
+        queue.ledger.claim(Member(directory.key, shard), "one")
         queue.ledger.beat("one", {})
         queue.ledger.sweep()
         options = transport_options("mine")
         with Connection(broker.url, transport_options=options) as connection:
             bound = Queue(queue_name(MODEL))(connection.default_channel)
             message = bound.get(accept=["json"])
-            seen |= set(queue.client.keys("*"))
+            seen |= set(queue.ledger.client.keys("*"))
             message.ack()
     assert b"mine:unacked" in seen
     assert {name for name in seen if not name.startswith(b"mine:")} == set()
@@ -122,7 +125,7 @@ def test_every_key_of_a_worker_has_the_prefix(broker_url, tmp_path):
         worker = site.worker(site.with_plan(gate=str(site.gate))).wait_ready()
         directory = site.enqueue(make_rows(4))
         eventually(lambda: site.ledger.counts().running)
-        client, prefix = site.queue.client, site.ledger._namespace.encode() + b":"
+        client, prefix = site.ledger.client, site.ledger._namespace.encode() + b":"
         names = set(client.keys("*")) | set(client.pubsub_channels("*"))
         site.gate.touch()
         site.wait_done(directory)
@@ -140,35 +143,35 @@ def test_namespaces_and_models_apart(broker, tmp_path):
     for number, (namespace, model) in enumerate(spaces):
         directory = create_job(tmp_path / str(number), Job(model, ("in.txt",), {}))
         (shard,) = cut(directory, 1)
-        with closing(ShardQueue(broker.url, namespace, model)) as queue:
+        with closing(ShardQueue(broker.url, namespace, model, Patience(print))) as queue:
             queue.put(directory, shard, TOKENS)
             assert queue.ledger.counts() == Counts(1, 0, TOKENS)
-        expected.append([(TASK, [directory.key, shard])])
+        expected.append([(TASK, [directory.key, str(shard)])])
     assert [received(broker.url, *space) for space in spaces] == expected
 
 
 def test_backpressure(broker, directory):
     """With the bound reached, a shard waits until tokens leave the ledger, and then goes at once."""
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=3 * TOKENS)) as queue:
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print), max_queued_tokens=3 * TOKENS)) as queue:
         shards = put_new(queue, directory, 0, 3)
         producer = beside(put_new, queue, directory, 3, 2)
         for shard in shards[:2]:
             producer.join(0.4)
             assert producer.is_alive()
             assert queue.ledger.counts().tokens == 3 * TOKENS
-            queue.ledger.remove(member_of(directory.key, shard))
+            queue.ledger.remove(Member(directory.key, shard))
             eventually(lambda: queue.ledger.counts().shards == 3)
         producer.join(20)
         assert not producer.is_alive()
-        ids = {shard.partition("-")[0] for shard in queue.ledger.members(directory.key)[0]}
-        assert ids == {"000002", "000003", "000004"}
+        ids = {shard.index for shard in queue.ledger.members(directory.key)[0]}
+        assert ids == {2, 3, 4}
 
 
 def test_a_new_job_enters_a_full_queue(broker, directory):
     """A bound that an earlier job has reached, or that is below any shard, still lets a first shard in."""
     shards = cut(directory, 1)
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=1)) as queue:
-        queue.ledger.submit(member_of("0" * 16, "000000-0123456789ab"), 100, "0" * 16, "/other")
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print), max_queued_tokens=1)) as queue:
+        queue.ledger.enter(Member("0" * 16, ShardId(0, "0123456789ab")), 100, "/other")
         assert queue.put(directory, shards[0], TOKENS)
 
 
@@ -176,7 +179,7 @@ def test_a_new_job_enters_a_full_queue(broker, directory):
 def test_broker_away(broker, directory, keep_data):
     """A broker that is killed midway is waited for; when it comes back, even empty, no shard is missing."""
     said = []
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, say=said.append)) as queue:
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(said.append))) as queue:
         put_new(queue, directory, 0, 10)
         broker.kill()
         producer = beside(put_new, queue, directory, 10, 20)
@@ -189,13 +192,13 @@ def test_broker_away(broker, directory, keep_data):
         assert queue.ledger.counts() == Counts(30, 0, 30 * TOKENS)
         assert queue.ledger.knows(directory.key)
     assert any("is away" in line and line.endswith("trying again until it works") for line in said)
-    assert any(line.startswith("going on after") for line in said)
-    assert any("10 shard(s) that waited" in line for line in said) is not keep_data
+    assert any(line.startswith("can queue shards again, after ") for line in said)
+    assert any(line.startswith("Redis lost 1") for line in said) is not keep_data
 
 
 def test_killed_again_and_again(broker, directory):
     """Kills at any moment, data kept and lost in turn, leave every shard in the ledger, once."""
-    with closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
         producer = beside(put_new, queue, directory, 0, 100)
         for kill in range(4):
             goal = 20 * (kill + 1)
@@ -208,30 +211,35 @@ def test_killed_again_and_again(broker, directory):
         assert queue.ledger.counts() == Counts(100, 0, 100 * TOKENS)
 
 
-def test_lost_between_two_puts(broker, queue, directory):
-    """A server that was emptied between two shards gets the earlier ones back with the next."""
+@pytest.mark.parametrize("seconds", [0.0, 60.0])
+def test_lost_between_two_puts(broker, queue, directory, monkeypatch, seconds):
+    """A server that was emptied between two shards gets the earlier ones back, with the next or at the end."""
+    monkeypatch.setattr("producer.queue.shard_queue.LOOK_PAUSE", seconds)
     shards = put_new(queue, directory, 0, 2)
-    queue.client.flushall()
+    queue.ledger.client.flushall()
     shards += put_new(queue, directory, 2, 1)
+    if seconds:
+        assert queue.ledger.members(directory.key)[0] == {shards[2]}
+        queue.mend(directory)
     assert queue.ledger.members(directory.key)[0] == set(shards)
-    assert sorted(arguments[1] for _, arguments in received(broker.url)) == shards
+    assert sorted(arguments[1] for _, arguments in received(broker.url)) == [str(shard) for shard in shards]
 
 
 def test_memory_stays_flat(broker, tmp_path):
     """However long the job, the server holds the shards that wait and nothing of those that are done."""
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, max_queued_tokens=20 * TOKENS)) as queue:
-        queue.client.config_set("appendfsync", "no")
+    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print), max_queued_tokens=20 * TOKENS)) as queue:
+        queue.ledger.client.config_set("appendfsync", "no")
         directory = create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
         (directory.path / "_manifest.jsonl").write_text("")
-        shards = [f"{index:06d}-0123456789ab" for index in range(600)]
+        shards = [ShardId(index, "0123456789ab") for index in range(600)]
         used = []
         producer = beside(lambda: [queue.put(directory, shard, TOKENS) for shard in shards])
         while producer.is_alive() or queue.ledger.counts().shards:
-            queue.client.brpop(f"unrolled:{queue_name(MODEL)}", 1)
             for shard in queue.ledger.members(directory.key)[0]:
-                queue.ledger.claim(member_of(directory.key, shard), "one")
-                queue.ledger.remove(member_of(directory.key, shard))
-                used.append(queue.client.info("memory")["used_memory_dataset"])
+                queue.ledger.client.brpop(f"unrolled:{queue_name(MODEL)}", 10)
+                queue.ledger.claim(Member(directory.key, shard), "one")
+                queue.ledger.remove(Member(directory.key, shard))
+                used.append(queue.ledger.client.info("memory")["used_memory_dataset"])
         producer.join()
     assert len(used) == len(shards)
     assert max(used[-100:]) < max(used[:100]) + 50_000
@@ -253,7 +261,7 @@ def url_of(broker, user, password):
 def assert_refused(broker, directory, user, password, what):
     (shard,) = cut(directory, 1)
     said = []
-    with closing(ShardQueue(url_of(broker, user, password), "unrolled", MODEL, say=said.append)) as queue:
+    with closing(ShardQueue(url_of(broker, user, password), "unrolled", MODEL, Patience(said.append))) as queue:
         began = time.monotonic()
         with pytest.raises(UnrolledError) as caught:
             queue.put(directory, shard, TOKENS)
@@ -261,7 +269,7 @@ def assert_refused(broker, directory, user, password, what):
     text = str(caught.value)
     assert what in text
     assert "refuses" in text
-    assert "see to --broker" in text
+    assert "in --broker, and that user's permissions" in text
     assert password not in text
     assert said == []
 
@@ -295,7 +303,7 @@ def test_no_such_database(directory):
     (shard,) = cut(directory, 1)
     with (
         EmbeddedBroker(port=0) as broker,
-        closing(ShardQueue(broker.url.removesuffix("/0") + "/99", "unrolled", MODEL)) as queue,
+        closing(ShardQueue(broker.url.removesuffix("/0") + "/99", "unrolled", MODEL, Patience(print))) as queue,
         pytest.raises(UnrolledError, match=r"refuses: .*DB index is out of range"),
     ):
         queue.put(directory, shard, TOKENS)
@@ -305,13 +313,13 @@ def test_tcp_and_socket(directory):
     """Both kinds of address work from end to end."""
     (shard,) = cut(directory, 1)
     for broker in (EmbeddedBroker(port=0), EmbeddedBroker()):
-        with broker, closing(ShardQueue(broker.url, "unrolled", MODEL)) as queue:
+        with broker, closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
             assert queue.put(directory, shard, TOKENS)
-            assert received(broker.url) == [(TASK, [directory.key, shard])]
+            assert received(broker.url) == [(TASK, [directory.key, str(shard)])]
 
 
 def test_other_brokers():
     """A broker of another kind is refused before anything is connected, its password left out."""
     with pytest.raises(RequestError, match=r"amqp://guest:\*\*\*@localhost") as caught:
-        ShardQueue("amqp://guest:hunter2@localhost//", "unrolled", MODEL)
+        ShardQueue("amqp://guest:hunter2@localhost//", "unrolled", MODEL, Patience(print))
     assert "hunter2" not in str(caught.value)

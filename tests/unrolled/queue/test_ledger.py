@@ -18,13 +18,15 @@ from hypothesis.stateful import (
 )
 
 from producer.local.broker import EmbeddedBroker
+from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Claim, Counts, Ledger
-from unrolled.queue.messages import member_of, queue_name
+from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Counts, Lease, Ledger
+from unrolled.queue.member import Member
+from unrolled.queue.messages import queue_name
 
 MODEL, OTHER_MODEL = "ab" * 32, "cd" * 32
 JOB, OTHER_JOB = "0" * 16, "f" * 16
-SHARDS = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(4)]
+SHARDS = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(4)]
 A, B, C, _ = SHARDS
 LEASE = 30.0
 
@@ -68,49 +70,49 @@ def let_pass(ledger, seconds, *, swept=True):
             ledger.client.set(key(ledger, name), float(value) - seconds)
 
 
-def submit(ledger, *members, tokens=10):
+def enter(ledger, *members, tokens=10):
     for member in members:
-        assert ledger.submit(member, tokens, JOB, "/out")
+        assert ledger.enter(member, tokens, "/out")
 
 
 def push(ledger, *members):
     """Put messages into the model's queue; that there are some is all the ledger looks at."""
-    ledger.client.lpush(f"{ledger._namespace}:{queue_name(MODEL)}", *members)
+    ledger.client.lpush(f"{ledger._namespace}:{queue_name(MODEL)}", *map(str, members))
 
 
-def test_submit_once(ledger):
+def test_enter_once(ledger):
     """A shard that is entered again stays as it was, with its tokens counted once."""
-    assert ledger.submit(A, 10, JOB, "/out")
-    assert not ledger.submit(A, 99, JOB, "/elsewhere")
+    assert ledger.enter(A, 10, "/out")
+    assert not ledger.enter(A, 99, "/elsewhere")
     assert ledger.counts() == Counts(shards=1, running=0, tokens=10)
     assert ledger.job_directory(JOB) == "/out"
 
 
 def test_claim(ledger):
     """A shard is taken by one; others learn that it is held, and later that it is gone."""
-    submit(ledger, A)
-    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=0)
-    assert ledger.claim(A, "two") == Claim("held")
-    assert ledger.claim(A, "one") == Claim("mine", tokens=10, died=0), "the first reply may have been lost"
+    enter(ledger, A)
+    assert ledger.claim(A, "one") == Lease("taken")
+    assert ledger.claim(A, "two") == Lease("held")
+    assert ledger.claim(A, "one") == Lease("mine"), "the first reply may have been lost"
     assert ledger.counts().running == 1
     assert ledger.remove(A)
     assert not ledger.remove(A)
-    assert ledger.claim(A, "two") == Claim("gone")
+    assert ledger.claim(A, "two") == Lease("gone")
 
 
 def test_renewed_before_its_claim(ledger):
     """A shard that a renewal took before the claim came is claimed like any other, and its start leaves its trace."""
-    submit(ledger, A)
+    enter(ledger, A)
     assert ledger.renew([A], "one") == []
-    assert ledger.claim(A, "two") == Claim("held")
-    assert ledger.claim(A, "one") == Claim("mine", tokens=10, died=0)
+    assert ledger.claim(A, "two") == Lease("held")
+    assert ledger.claim(A, "one") == Lease("mine")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "two") == Lease("taken", suspect=True)
 
 
 def test_claim_by_many(ledger):
     """Of twenty that reach for a shard at once, one gets it."""
-    submit(ledger, A)
+    enter(ledger, A)
     states = []
     threads = [
         threading.Thread(target=lambda name=name: states.append(ledger.claim(A, str(name)).state)) for name in range(20)
@@ -124,7 +126,7 @@ def test_claim_by_many(ledger):
 
 def test_remove_leaves_no_trace(ledger):
     """Once every shard is out and the job forgotten, nothing of them is left in any key."""
-    submit(ledger, A, B)
+    enter(ledger, A, B)
     ledger.claim(A, "one")
     ledger.give_back(A, "one", "first")
     ledger.claim(A, "one")
@@ -144,7 +146,7 @@ def test_remove_leaves_no_trace(ledger):
 
 def test_late_traces(ledger):
     """What a slow worker still does for a shard that another has finished leaves no trace of it either."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     ledger.remove(A)
     before = keys_of(ledger)
@@ -156,7 +158,7 @@ def test_late_traces(ledger):
 
 def test_lease_runs_out(ledger):
     """A shard of a silent worker is given again exactly once, and is a suspect from then on."""
-    submit(ledger, A, B)
+    enter(ledger, A, B)
     ledger.claim(A, "one")
     ledger.claim(B, "two")
     assert ledger.sweep() == []
@@ -166,16 +168,16 @@ def test_lease_runs_out(ledger):
     let_pass(ledger, 2)
     assert ledger.sweep() == [A]
     assert ledger.sweep() == []
-    assert ledger.claim(A, "three") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "three") == Lease("taken", suspect=True)
     let_pass(ledger, LEASE + 1)
     ledger.renew([B], "two")
-    assert ledger.claim(A, "four") == Claim("taken", tokens=10, died=1)
-    assert ledger.claim(A, "four") == Claim("mine", tokens=10, died=1)
+    assert ledger.claim(A, "four") == Lease("taken", suspect=True)
+    assert ledger.claim(A, "four") == Lease("mine", suspect=True)
 
 
 def test_renew(ledger):
     """A lease is kept as long as its worker lives, and told to be lost once another has it."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     for _ in range(5):
         let_pass(ledger, LEASE - 1)
@@ -189,33 +191,33 @@ def test_renew(ledger):
 
 def test_renew_takes_again(ledger):
     """After a sweep by mistake, or an emptied server, who still works on a shard takes it again."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.renew([A], "one") == []
-    assert ledger.claim(A, "two") == Claim("held")
+    assert ledger.claim(A, "two") == Lease("held")
     for name in keys_of(ledger):
         ledger.client.delete(f"{ledger._namespace}:{name}")
     assert ledger.renew([A], "one") == [A]
-    submit(ledger, A)
+    enter(ledger, A)
     assert ledger.renew([A], "one") == []
-    assert ledger.claim(A, "two") == Claim("held")
+    assert ledger.claim(A, "two") == Lease("held")
 
 
 def test_give_back(ledger):
     """A shard that is given back is free at once, for no fault of its own."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     assert not ledger.give_back(A, "two", "first")
     assert ledger.give_back(A, "one", "first")
     assert not ledger.give_back(A, "one", "first")
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=0)
+    assert ledger.claim(A, "two") == Lease("taken")
 
 
 def test_renew_after_give_back(ledger):
     """A renewal that comes too late for a shard given back doesn't take it again, for nobody works on it."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     ledger.give_back(A, "one", "first")
     assert ledger.renew([A], "one") == [A]
@@ -224,44 +226,44 @@ def test_renew_after_give_back(ledger):
 
 def test_give_back_after_sweep(ledger):
     """A shard given back after its lease was swept, and before anybody took it, is blameless as well."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.give_back(A, "one", "first")
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=0)
+    assert ledger.claim(A, "two") == Lease("taken")
 
 
 def test_taken_again_by_the_same(ledger):
     """A worker that takes a shard again after its lease ran out hasn't died of it; once one died alone, all beware."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=0)
+    assert ledger.claim(A, "one") == Lease("taken")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "two") == Lease("taken", suspect=True)
     ledger.start_alone(A)
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "one") == Lease("taken", suspect=True)
 
 
 def test_suspect_given_back(ledger):
     """A suspect stays one when it is given back before its start; its lonely starts are counted alone."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "two").died == 1
+    assert ledger.claim(A, "two").suspect
     assert ledger.give_back(A, "two", "none")
-    assert ledger.claim(A, "three").died == 1
+    assert ledger.claim(A, "three").suspect
     assert ledger.start_alone(A) == 1
     assert ledger.give_back(A, "three", "alone")
-    assert ledger.claim(A, "three").died == 1
+    assert ledger.claim(A, "three").suspect
     assert ledger.start_alone(A) == 1
 
 
 def test_lonely_starts(ledger):
     """Starts alone are counted once for each worker: who starts twice, or asks twice, hasn't died of it."""
-    submit(ledger, A)
+    enter(ledger, A)
     for starts, worker in enumerate(("one", "two", "three"), 1):
         ledger.claim(A, worker)
         assert ledger.start_alone(A) == starts
@@ -274,9 +276,9 @@ def test_lonely_starts(ledger):
 
 def test_lost_message(ledger):
     """A message that vanished is noticed once one sent after it is taken up, or the queue is empty."""
-    submit(ledger, A)
+    enter(ledger, A)
     let_pass(ledger, 10)
-    submit(ledger, B, C)
+    enter(ledger, B, C)
     push(ledger, A, B, C)
     let_pass(ledger, 1000)
     assert ledger.sweep() == []
@@ -291,9 +293,9 @@ def test_lost_message(ledger):
 @pytest.mark.parametrize(("seconds", "lost"), [(0.5, []), (1.5, [A])])
 def test_messages_that_overtook(ledger, seconds, lost):
     """Two producers' messages may swap places; a second is allowed for that."""
-    submit(ledger, A)
+    enter(ledger, A)
     let_pass(ledger, seconds)
-    submit(ledger, B)
+    enter(ledger, B)
     push(ledger, A)
     ledger.claim(B, "one")
     let_pass(ledger, LEASE + 1)
@@ -303,7 +305,7 @@ def test_messages_that_overtook(ledger, seconds, lost):
 
 def test_fresh_message(ledger):
     """A message younger than a lease is never taken for lost: it may be on its way."""
-    submit(ledger, A)
+    enter(ledger, A)
     let_pass(ledger, LEASE - 1)
     assert ledger.sweep() == []
     let_pass(ledger, 2)
@@ -312,10 +314,10 @@ def test_fresh_message(ledger):
 
 def test_old_message_of_a_shard_sent_again(ledger):
     """An old message that turns up after its shard was sent again says nothing of those sent in between."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "killed")
     let_pass(ledger, 10)
-    submit(ledger, B, C)
+    enter(ledger, B, C)
     push(ledger, B, C)
     let_pass(ledger, LEASE)
     assert ledger.sweep() == [A]
@@ -327,9 +329,9 @@ def test_old_message_of_a_shard_sent_again(ledger):
 
 def test_two_sweepers(ledger):
     """However many sweep at once, each shard is sent again by one of them."""
-    members = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(500)]
+    members = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(500)]
     for member in members:
-        ledger.submit(member, 1, JOB, "/out")
+        ledger.enter(member, 1, "/out")
     for member in members[::2]:
         ledger.claim(member, "dead")
     let_pass(ledger, LEASE + 1)
@@ -344,7 +346,7 @@ def test_two_sweepers(ledger):
 
 def test_sweep_after_silence(ledger):
     """When nobody could sweep for a while, holders get the time to renew before they lose their leases."""
-    submit(ledger, A, B)
+    enter(ledger, A, B)
     ledger.claim(A, "alive")
     ledger.claim(B, "dead")
     assert ledger.sweep() == []
@@ -358,7 +360,7 @@ def test_sweep_after_silence(ledger):
 
 def test_clock_set_back(ledger):
     """When the server's clock is set back, by a failover say, sweeping goes on, and dead workers' leases run out."""
-    submit(ledger, A, B, C)
+    enter(ledger, A, B, C)
     ledger.claim(A, "dead")
     ledger.claim(B, "alive")
     ledger.sweep()
@@ -371,7 +373,7 @@ def test_clock_set_back(ledger):
     assert ledger.sweep() == [], "a silence, and time to renew"
     let_pass(ledger, RENEWAL_SECONDS, swept=False)
     assert ledger.sweep() == [A]
-    submit(ledger, SHARDS[3])
+    enter(ledger, SHARDS[3])
     push(ledger, SHARDS[3])
     let_pass(ledger, LEASE + 1)
     ledger.renew([B], "alive")
@@ -386,11 +388,11 @@ def test_hostile_members(ledger, member):
     """What is no shard is thrown out of the ledger, and keeps no shard from being sent again."""
     ledger.client.zadd(key(ledger, "ledger"), {member: 1})
     ledger.client.zadd(key(ledger, "leases"), {member: 1})
-    submit(ledger, A)
+    enter(ledger, A)
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.counts() == Counts(1, 0, 10)
-    assert ledger.members(JOB) == ({A.partition("/")[2]}, set())
+    assert ledger.members(JOB) == ({A.shard}, set())
 
 
 @pytest.mark.parametrize(
@@ -443,14 +445,14 @@ def test_models_and_namespaces_apart(client, ledger):
     """Two models, and two namespaces, share a server and never meet; one is told that another waits."""
     other_model = Ledger(client, ledger._namespace, OTHER_MODEL, LEASE)
     other_space = Ledger(client, f"{ledger._namespace}-2", MODEL, LEASE)
-    submit(ledger, A)
+    enter(ledger, A)
     for other in (other_model, other_space):
-        assert other.claim(A, "one") == Claim("gone")
+        assert other.claim(A, "one") == Lease("gone")
         assert other.counts() == Counts(0, 0, 0)
         assert not other.remove(A)
         assert other.members(JOB) == (set(), set())
-    submit(other_model, A, tokens=7)
-    submit(other_space, A, tokens=8)
+    enter(other_model, A, tokens=7)
+    enter(other_space, A, tokens=8)
     assert [each.counts().tokens for each in (ledger, other_model, other_space)] == [10, 7, 8]
     assert ledger.other_models() == {OTHER_MODEL}
     assert other_space.other_models() == set()
@@ -460,12 +462,12 @@ def test_models_and_namespaces_apart(client, ledger):
 
 def test_members_of_a_job(ledger):
     """A job's shards are told apart from another job's."""
-    submit(ledger, A, B)
-    other = member_of(OTHER_JOB, "000000-0123456789ab")
-    ledger.submit(other, 1, OTHER_JOB, "/other")
+    enter(ledger, A, B)
+    other = Member(OTHER_JOB, A.shard)
+    ledger.enter(other, 1, "/other")
     ledger.claim(A, "one")
     ledger.claim(other, "one")
-    assert ledger.members(JOB) == ({"000000-0123456789ab", "000001-0123456789ab"}, {"000000-0123456789ab"})
+    assert ledger.members(JOB) == ({A.shard, B.shard}, {A.shard})
 
 
 def test_known_jobs(ledger):
@@ -473,7 +475,7 @@ def test_known_jobs(ledger):
     assert not ledger.knows(JOB)
     ledger.mark_entered(JOB, ledger.server_run())
     assert not ledger.knows(JOB), "not registered: a server that was emptied meanwhile isn't trusted"
-    submit(ledger, A)
+    enter(ledger, A)
     assert not ledger.knows(JOB)
     ledger.mark_entered(JOB, "an earlier run")
     assert not ledger.knows(JOB)
@@ -486,12 +488,12 @@ def test_known_jobs(ledger):
 
 def test_full_memory(ledger):
     """On a server without any memory left nothing is entered, but what is finished leaves all the same."""
-    submit(ledger, A, B)
+    enter(ledger, A, B)
     ledger.claim(A, "one")
     ledger.client.config_set("maxmemory", "1mb")
     try:
         with pytest.raises(redis.OutOfMemoryError):
-            ledger.submit(C, 1, JOB, "/out")
+            ledger.enter(C, 1, "/out")
         assert ledger.remove(A)
         assert ledger.counts() == Counts(1, 0, 10)
     finally:
@@ -525,11 +527,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.ledger = Ledger(self.client, f"m{uuid.uuid4().hex[:8]}", MODEL, LEASE)
-        self.model: dict[str, Shard] = {}
+        self.model: dict[Member, Shard] = {}
         self.now = 0
         self.watermark = -1
-        self.queue: list[tuple[str, bool]] = []  # (member, whether it was restored), the oldest first
-        self.popped: list[str] = []
+        self.queue: list[tuple[Member, bool]] = []  # (member, whether it was restored), the oldest first
+        self.popped: list[Member] = []
 
     def teardown(self):
         for name in keys_of(self.ledger):
@@ -540,16 +542,16 @@ class LedgerMachine(RuleBasedStateMachine):
         push(self.ledger, member)
 
     @rule(member=shards)
-    def submit(self, member):
-        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+    def enter(self, member):
+        assert self.ledger.enter(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
         if member not in self.model:
             self.model[member] = Shard(self.now)
             self.send(member)
 
     @rule(member=shards)
-    def submit_without_message(self, member):
+    def enter_without_message(self, member):
         """The producer dies between the two."""
-        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+        assert self.ledger.enter(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
         self.model.setdefault(member, Shard(self.now))
 
     @precondition(lambda self: self.queue)
@@ -559,14 +561,14 @@ class LedgerMachine(RuleBasedStateMachine):
         shard = self.model.get(member)
         claim = self.ledger.claim(member, worker)
         if shard is None:
-            assert claim == Claim("gone")
+            assert claim == Lease("gone")
         else:
-            died = int(shard.started not in ("", worker) or shard.lonely > 0)
+            suspect = shard.started not in ("", worker) or shard.lonely > 0
             held = shard.holder and shard.taken == self.now
             if held and shard.holder != worker:
-                assert claim == Claim("held")
+                assert claim == Lease("held")
                 return
-            assert claim == Claim("mine" if held else "taken", SHARDS.index(member) + 1, died)
+            assert claim == Lease("mine" if held else "taken", suspect)
             shard.holder, shard.taken = worker, self.now
             shard.started = shard.started or worker
             if not shard.resent:
@@ -582,7 +584,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def restore(self):
         member = self.popped.pop(0)
         self.queue.insert(0, (member, True))
-        self.client.rpush(f"{self.ledger._namespace}:{queue_name(MODEL)}", member)
+        self.client.rpush(f"{self.ledger._namespace}:{queue_name(MODEL)}", str(member))
 
     @rule()
     def time_passes(self):
@@ -651,7 +653,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def pop(self):
         raw = self.client.rpop(f"{self.ledger._namespace}:{queue_name(MODEL)}")
         member, _ = self.queue.pop(0)
-        assert raw.decode() == member
+        assert raw.decode() == str(member)
         return member
 
 

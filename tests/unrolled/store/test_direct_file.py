@@ -77,10 +77,10 @@ def test_a_write_that_is_cut_short_goes_on(tmp_path):
 def test_most_of_the_content_never_sees_the_page_cache(tmp_path):
     """What was handed over is not there before anybody lets it go."""
     if not hasattr(os, "RWF_NOWAIT"):
-        pytest.skip("only Linux tells what it has in its page cache")
+        pytest.skip("machine: only Linux tells what it has in its page cache")
     with (tmp_path / "file").open("xb") as file, direct_file(file.fileno()) as direct:
         if not direct.is_direct:
-            pytest.skip("this file system has no direct writes")
+            pytest.skip("machine: this file system has no direct writes")
         direct.write(bytes(GATHERED_BYTES))
         with (tmp_path / "file").open("rb") as reader:
             try:
@@ -88,5 +88,5 @@ def test_most_of_the_content_never_sees_the_page_cache(tmp_path):
             except BlockingIOError:
                 found = 0
             except OSError as error:
-                pytest.skip(f"this file system can't tell: {error}")
+                pytest.skip(f"machine: this file system can't tell: {error}")
         assert found == 0

@@ -3,42 +3,12 @@
 import errno
 import os
 import resource
-import signal
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from unrolled.errors import TransientError
-from unrolled.store.publish import publish, sweep_leftovers
-
-WRITER_THAT_WAITS = """
-import sys, time
-from pathlib import Path
 from unrolled.store.publish import publish
-
-def write(file):
-    file.write(b"half")
-    file.flush()
-    print("writing", flush=True)
-    sys.stdin.read()
-
-publish(Path(sys.argv[1]), "part", write)
-"""
-
-
-@pytest.fixture
-def waiting_writer(tmp_path):
-    """A process in the middle of publishing "part"; it finishes when its standard input ends."""
-    with subprocess.Popen(
-        [sys.executable, "-c", WRITER_THAT_WAITS, str(tmp_path)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    ) as process:
-        assert process.stdout.readline() == b"writing\n"
-        yield process
-        process.kill()
 
 
 def names(directory):
@@ -70,7 +40,7 @@ def test_a_file_is_published_and_replaced(tmp_path):
         (errno.EROFS, "mount it writable"),
         (errno.ESTALE, "mount the directory again"),
         (errno.EIO, "check the disk"),
-        (errno.EFBIG, "see to the directory"),
+        (errno.EFBIG, "check the directory"),
     ],
 )
 def test_a_refusing_system_leaves_the_old_file(tmp_path, number, advice):
@@ -119,33 +89,6 @@ def test_two_publishers_of_one_name_leave_one_whole_file(tmp_path):
     assert names(tmp_path) == ["part"]
 
 
-def test_a_live_publisher_is_left_alone(tmp_path, waiting_writer):
-    """However old its file: the lock is held while the process lives, and the file arrives."""
-    assert len(names(tmp_path)) == 1
-    assert sweep_leftovers(tmp_path, older_than_seconds=0) == []
-    waiting_writer.communicate()
-    assert waiting_writer.returncode == 0
-    assert (tmp_path / "part").read_bytes() == b"half"
-
-
-def test_the_leftover_of_a_killed_publisher_is_swept(tmp_path, waiting_writer):
-    """It goes once it is old enough; until then, and any other file, stays."""
-    waiting_writer.send_signal(signal.SIGKILL)
-    waiting_writer.wait()
-    (tmp_path / ".hidden").write_bytes(b"theirs")
-    (leftover,) = tmp_path.glob(".part.*.tmp")
-    assert str(waiting_writer.pid) in leftover.name
-    assert sweep_leftovers(tmp_path, older_than_seconds=3600) == []
-    assert sweep_leftovers(tmp_path, older_than_seconds=0) == [leftover]
-    assert names(tmp_path) == [".hidden"]
-
-
-def test_sweeping_a_missing_directory_is_told(tmp_path):
-    """The text names the directory."""
-    with pytest.raises(TransientError, match="gone"):
-        sweep_leftovers(tmp_path / "gone", older_than_seconds=0)
-
-
 def in_page_cache(path):
     """Whether a file's first page can be read without the disk."""
     with path.open("rb") as file:
@@ -155,7 +98,7 @@ def in_page_cache(path):
             return False
 
 
-@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="only Linux tells what it has in its page cache")
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="machine: only Linux tells what it has in its page cache")
 def test_a_large_file_leaves_the_page_cache(tmp_path):
     """With cached=False its content is on the disk alone, and whole; else it stays where a reader finds it soon."""
     content = os.urandom(4 << 20)
@@ -166,10 +109,10 @@ def test_a_large_file_leaves_the_page_cache(tmp_path):
     try:
         found = {cached: in_page_cache(path) for cached, path in paths.items()}
     except OSError as error:
-        pytest.skip(f"this file system can't tell: {error}")
+        pytest.skip(f"machine: this file system can't tell: {error}")
     with paths[True].open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if in_page_cache(paths[True]):
-        pytest.skip("this file system has no other place than the page cache")
+        pytest.skip("machine: this file system has no other place than the page cache")
     assert found == {True: True, False: False}
     assert all(path.read_bytes() == content for path in paths.values())

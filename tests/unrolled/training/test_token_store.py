@@ -37,7 +37,7 @@ def resident_bytes():
     return int(line.split()[1]) * 1024
 
 
-@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux shows it")
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="machine: only Linux shows it")
 def test_what_was_read_leaves_the_memory(tmp_path):
     """A store of 64 MiB is read in blocks of one, and no more than a few of them are ever in memory."""
     rows = np.arange(1, 2**19 + 1, dtype=np.int32).reshape(-1, 64)

@@ -10,15 +10,15 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from producer.cli.root import cli
 from unrolled.model.directory import open_model
-from worker.cli.model import model
 from worker.model_import import assembly
 
 MODELS = Path(__file__).parents[2] / "torch_models"
 
 
 def run(*arguments):
-    return CliRunner().invoke(model, ["import", *map(str, arguments)])
+    return CliRunner().invoke(cli, ["model", "import", *map(str, arguments)], prog_name="unrolled")
 
 
 def test_it_says_what_it_took(tmp_path):

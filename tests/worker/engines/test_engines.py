@@ -6,13 +6,13 @@ import tensorflow as tf
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.model_configs import KINDS, model_configs
+from support.ragged_rows import ragged
 from support.reference import column as expected_column
 from support.reference import layer_states, random_weights
 
 from unrolled.errors import RequestError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import save_model
-from unrolled.ragged import Ragged
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.tensorflow import layer_by_layer
@@ -21,11 +21,6 @@ from worker.engines.tensorflow.engine import TensorFlowEngine
 
 POOLINGS = ("none", "mean", "max", "last", "first")
 WITHOUT_KERNEL = library.why_unavailable()
-
-
-def ragged(rows):
-    values = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
-    return Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
 
 
 def compute(engine, columns, *shards):
@@ -175,7 +170,7 @@ def test_layers_above_those_asked_for_are_not_computed(tmp_path):
     assert (products(0), products(1)) == (2, 4)
 
 
-@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="needs a GPU")
+@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="machine: needs a GPU")
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 def test_each_kind_on_a_gpu(config, tmp_path):
     """By cuDNN, or by Keras's loop where cuDNN has no such layer: NumPy's numbers."""

@@ -5,7 +5,6 @@ They are downloaded by pip when the variable UNROLLED_LONG is set, never committ
 
 import ast
 import json
-import os
 import subprocess
 import sys
 import tarfile
@@ -17,12 +16,13 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from support.reference import layer_states
+from support.skips import long
 
+from producer.cli.root import cli
 from unrolled.model.directory import open_model
-from worker.cli.model import model
 
 pytestmark = [
-    pytest.mark.skipif("UNROLLED_LONG" not in os.environ, reason="downloads packages: set UNROLLED_LONG=1"),
+    long("downloads packages"),
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
     # Files and code of 2018 to 2025, read by libraries of today.
     pytest.mark.filterwarnings("ignore:invalid escape sequence"),
@@ -62,7 +62,7 @@ def download(package, member, directory):
 
 def run_import(source, directory, *options):
     """`unrolled model import SOURCE DIRECTORY`, with parity."""
-    result = CliRunner().invoke(model, ["import", str(source), str(directory), *options])
+    result = CliRunner().invoke(cli, ["model", "import", str(source), str(directory), *options])
     assert result.exit_code == 0, result.output
     print(result.output)  # noqa: T201 - shown with pytest -s
     made = open_model(directory)

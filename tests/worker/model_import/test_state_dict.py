@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file, save_file
 from support.imported import assert_same, imported, states_of
+from support.skips import long
 
 from worker.model_import.errors import ImportRefusedError
 
 MODELS = Path(__file__).parents[2] / "torch_models"
+#: The development environment has no PyTorch, which takes gigabytes: the same tensors are read from .safetensors.
+PYTORCH = long("needs PyTorch, which nothing else here needs")
 ROWS = [[3], [1, 2], [10, 4, 4, 0, 7], [5, 6, 7, 8, 9, 10, 1, 2, 3]]
 EXPECTED = np.load(MODELS / "expected.npz")
 CASES = sorted({name.rpartition(".")[0] for name in EXPECTED})
@@ -184,12 +187,11 @@ def test_one_hot(tmp_path):
     assert_same(expected("lstm1")[:2], states_of(done, ROWS[:2]))
 
 
+@PYTORCH
 @pytest.mark.parametrize("case", CASES)
 def test_pt_files(case, tmp_path):
     """A state dict and a checkpoint around one, as torch.save writes them."""
-    torch = pytest.importorskip(
-        "torch", reason="PyTorch isn't installed; .safetensors with the same tensors are tested"
-    )
+    torch = pytest.importorskip("torch")
     state = {name: torch.from_numpy(array) for name, array in load_file(MODELS / f"{case}.safetensors").items()}
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "model.pt")
     done = imported(tmp_path / "model.pt", tmp_path / "model", parity=1e-5)
@@ -197,9 +199,10 @@ def test_pt_files(case, tmp_path):
     assert {one.left for one in done.parity.comparisons} == {"PyTorch"}
 
 
+@PYTORCH
 def test_pickled_modules_are_refused(tmp_path):
     """A file that holds a whole module would run code: it is refused, and what to do is said."""
-    torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
+    torch = pytest.importorskip("torch")
     torch.save(torch.nn.LSTM(3, 4), tmp_path / "module.pt")
     with pytest.raises(ImportRefusedError, match=r"weights_only=True\) refuses it .* torch.save\(model.state_dict\(\)"):
         imported(tmp_path / "module.pt", tmp_path / "model")

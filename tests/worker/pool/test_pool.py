@@ -14,7 +14,7 @@ from support.processes import eventually
 from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
@@ -256,7 +256,7 @@ def test_a_pool_is_counted(started):
     assert metrics.snapshot()["tokens"] == 3
 
 
-MEAN = (OutputColumn("mean", 0, "mean", UNITS),)
+MEAN = (VectorColumn("mean", 0, UNITS),)
 
 
 def test_shards_of_one_call_have_the_same_columns(started):
@@ -292,7 +292,7 @@ def test_a_large_shard_is_computed_some_rows_at_a_time(rows, pool_tokens, bad):
     pool = Pool(engine, Buffers(2**20), Metrics(), pool_tokens)
     pool.start()
     shard = shard_of(*rows)
-    columns = (*COLUMNS, *MEAN, OutputColumn("last", 0, "last", 3))
+    columns = (*COLUMNS, *MEAN, VectorColumn("last", 0, 3))
     computed = pool.compute(shard, columns)
     pool.close()
     assert all(len(call[0]) <= max([pool_tokens, *map(len, rows)]) for call in engine.calls)

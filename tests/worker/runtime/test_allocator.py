@@ -41,12 +41,12 @@ barrier.wait()
 def kept_mib(how):
     done = subprocess.run([sys.executable, "-c", KEPT, how], capture_output=True, text=True, check=False)
     if done.returncode and "no glibc" in done.stderr:
-        pytest.skip("the C library is not glibc")
+        pytest.skip("machine: the C library is not glibc")
     assert done.returncode == 0, done.stderr
     return float(done.stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="glibc's own")
+@pytest.mark.skipif(sys.platform != "linux", reason="machine: glibc's own")
 def test_threads_share_what_they_freed():
     """Eight threads that take and free 8 MiB in turn keep less than half of what they keep each for itself."""
     assert kept_mib("shared") < kept_mib("alone") / 2

@@ -18,6 +18,7 @@ from support.processes import (
 )
 
 from producer.jobs.retry import retry
+from unrolled.queue.member import Member
 
 
 @pytest.fixture
@@ -142,7 +143,7 @@ def test_a_lost_message_is_sent_again(site):
     """The queue's list is deleted under the workers' nose; nobody is told, and the job completes."""
     rows = make_rows(20)
     directory = site.enqueue(rows)
-    site.queue.client.delete(site.queue_key)
+    site.ledger.client.delete(site.queue_key)
     site.worker().wait_ready()
     site.wait_done(directory)
     check_outputs(directory, rows)
@@ -234,9 +235,9 @@ def test_a_shard_delivered_many_times_is_computed_once(site):
     directory = site.enqueue(rows)
     (shard,) = directory.waiting()
     for _ in range(20):
-        site.queue.send(directory.key, shard)
+        site.queue.send(Member(directory.key, shard))
     busy(site, 2)
-    eventually(lambda: site.queue.client.llen(site.queue_key) == 0, "all messages taken")
+    eventually(lambda: site.ledger.client.llen(site.queue_key) == 0, "all messages taken")
     site.gate.touch()
     site.wait_done(directory)
     check_outputs(directory, rows)

@@ -6,12 +6,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from support.columns import per_token, plain
+from support.columns import per_token, plain, stored
 from support.counting_engine import CountingEngine, Plan
 from support.processes import UNITS, make_rows, open_site
 
 from unrolled.errors import TransientError
-from unrolled.format.schema import Columns, VectorColumn
 from worker.shards.shard_publisher import publish_part, publish_quarantine
 from worker.shards.shard_reader import read_rows
 
@@ -22,7 +21,7 @@ def shard(tmp_path, broker_url):
     with open_site(tmp_path, broker_url) as site:
         directory = site.enqueue(make_rows(4), rows_per_shard=4)
         (name,) = directory.waiting()
-        rows = read_rows(directory.pending(name), name.partition("-")[2], 60_000)
+        rows = read_rows(directory.pending(name), name.hash, 60_000)
         engine = CountingEngine(Plan(str(tmp_path / "journal")))
         outputs = np.empty((rows.real.values.size, UNITS), np.float32)
         engine.compute([rows.real], [[outputs]], per_token(UNITS))
@@ -32,17 +31,17 @@ def shard(tmp_path, broker_url):
 def test_a_part_says_where_it_comes_from(shard):
     """Rows, outputs and metadata are the shard's, and publishing again leaves the same bytes."""
     directory, name, rows, outputs, engine = shard
-    publish_part(directory, name, rows, [outputs], plain(UNITS), engine)
+    publish_part(directory, name, rows, [outputs], *plain(UNITS), engine)
     path = directory.part(name)
     table = pq.read_table(path)
     assert table["id"].to_pylist() == [f"rows#{i}" for i in range(4)]
     assert table["length"].to_pylist() == rows.real.lengths.tolist()
     np.testing.assert_array_equal(np.concatenate([np.array(row) for row in table["outputs"].to_pylist()]), outputs)
     metadata = pq.read_metadata(path).metadata
-    assert metadata[b"unrolled.shard"] == name.encode()
+    assert metadata[b"unrolled.shard"] == str(name).encode()
     assert metadata[b"unrolled.model_fingerprint"] == directory.job.fingerprint.encode()
     before = path.read_bytes()
-    publish_part(directory, name, rows, [outputs], plain(UNITS), engine)
+    publish_part(directory, name, rows, [outputs], *plain(UNITS), engine)
     assert path.read_bytes() == before
     assert [entry.name for entry in directory.path.glob(".*")] == []
 
@@ -52,7 +51,7 @@ def test_failed_rows_are_listed_and_left_out(shard):
     directory, name, rows, outputs, engine = shard
     good = rows.without({1: "too hard", 3: "too odd"})
     publish_quarantine(directory, name, good.failed)
-    publish_part(directory, name, good, [outputs], plain(UNITS), engine)
+    publish_part(directory, name, good, [outputs], *plain(UNITS), engine)
     table = pq.read_table(directory.part(name))
     assert table["id"].to_pylist() == ["rows#0", "rows#2"]
     first, third = (rows.real.offsets[i : i + 2] for i in (0, 2))
@@ -66,9 +65,9 @@ def test_failed_rows_are_listed_and_left_out(shard):
 def test_pooled_vectors_of_failed_rows_are_left_out(shard):
     """Each good row keeps its own."""
     directory, name, rows, outputs, engine = shard
-    columns = Columns((VectorColumn("outputs", UNITS), VectorColumn("mean", 2)), "float16")
-    means = np.arange(8, dtype=np.float32).reshape(4, 2)
-    publish_part(directory, name, rows.without({1: "too hard"}), [outputs, means], columns, engine)
+    spec, columns = stored(UNITS, pooling=("none", "mean"), precision="float16")
+    means = np.arange(4 * UNITS, dtype=np.float32).reshape(4, UNITS)
+    publish_part(directory, name, rows.without({1: "too hard"}), [outputs, means], spec, columns, engine)
     table = pq.read_table(directory.part(name))
     assert table["id"].to_pylist() == ["rows#0", "rows#2", "rows#3"]
     assert table["mean"].to_pylist() == means[[0, 2, 3]].tolist()
@@ -78,7 +77,7 @@ def test_pooled_vectors_of_failed_rows_are_left_out(shard):
 def test_a_shard_whose_rows_all_failed_has_an_empty_file(shard):
     """It is published all the same: nothing of it waits any more."""
     directory, name, rows, outputs, engine = shard
-    publish_part(directory, name, rows.without(dict.fromkeys(range(4), "x")), [outputs], plain(UNITS), engine)
+    publish_part(directory, name, rows.without(dict.fromkeys(range(4), "x")), [outputs], *plain(UNITS), engine)
     assert pq.read_table(directory.part(name)).num_rows == 0
 
 
@@ -96,5 +95,5 @@ def test_a_missing_directory_is_told(shard):
     directory, name, rows, outputs, engine = shard
     directory.path.rename(directory.path.with_name("elsewhere"))
     with pytest.raises(TransientError, match="bring the directory back"):
-        publish_part(directory, name, rows, [outputs], plain(UNITS), engine)
+        publish_part(directory, name, rows, [outputs], *plain(UNITS), engine)
     assert pa.array(rows.ids).null_count == 0

@@ -155,6 +155,6 @@ def test_a_state_that_is_restored_learns_on_alike(net):
 def test_a_gpu_that_is_not_there():
     """Is an error, not a slow training."""
     if tf.config.list_physical_devices("GPU"):
-        pytest.skip("there is a GPU")
+        pytest.skip("machine: there is a GPU")
     with pytest.raises(BrokenWorkerError, match="a GPU is asked for and TensorFlow sees none"):
         start_tensorflow("gpu", None)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError, ModelError, RequestError
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory
 from unrolled.ragged import Ragged
@@ -81,7 +81,7 @@ class FusedEngine:
         )
 
     @staticmethod
-    def why_not(config: ModelConfig, columns: Sequence[OutputColumn] | None = None) -> str | None:
+    def why_not(config: ModelConfig, columns: Sequence[VectorColumn] | None = None) -> str | None:
         """Why this engine can't compute a model, or these columns of it; None where it can."""
         del config, columns  # it has all that there are
         return None
@@ -90,7 +90,7 @@ class FusedEngine:
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> None:
         """Fill outputs[i][j] with column j of shard i; see `worker.engines.engine.Engine`.
 

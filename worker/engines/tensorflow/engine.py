@@ -19,7 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError, TransientError
-from unrolled.format.output_spec import OutputColumn, OutputSpec
+from unrolled.format.columns import VectorColumn
+from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelDirectory
 from unrolled.ragged import Ragged
 from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
@@ -115,7 +116,7 @@ class TensorFlowEngine:
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> None:
         """Fill in what the columns hold; see `worker.engines.engine.Engine`.
 
@@ -187,7 +188,7 @@ class TensorFlowEngine:
         tokens: NDArray[np.int32],
         lengths: NDArray[np.int64],
         states: list[NDArray[np.float32]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> tuple[list[NDArray[np.float32]], Any]:
         """Run one batch.
 

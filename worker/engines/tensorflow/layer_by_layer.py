@@ -77,7 +77,7 @@ class LayerByLayer:
         ids = [store.row(row) for row in rows]
         edges = np.cumsum([0, *map(len, ids)])
         inputs: list[NDArray[Any]] = list(ids)
-        deepest = max(column.layer for column in store.columns)
+        deepest = max(column.layer_of(len(self._config.layers)) for column in store.columns)
         for number, layer in enumerate(self._config.layers[: deepest + 1]):
             outputs = np.empty((edges[-1], layer.output_dim), np.float32)
             parts = np.split(outputs, edges[1:-1])  # of each row, views
@@ -119,7 +119,7 @@ class LayerByLayer:
     def _store(self, store: RowStore, number: int, rows: list[int], parts: list[NDArray[np.float32]]) -> None:
         numbers = np.array(rows)
         for index, column in enumerate(store.columns):
-            if column.layer != number:
+            if column.layer_of(len(self._config.layers)) != number:
                 continue
             if not column.per_token:
                 store.put_rows(index, numbers, np.stack([pool_row(column.pooling, part) for part in parts]))

@@ -121,11 +121,11 @@ def check(parity: Parity, bound: float) -> None:
 
 def run_engine(engine: Engine, config: ModelConfig, rows: Sequence[NDArray[np.int32]]) -> list[Float32]:
     """The last layer's state after every token of each row, float32 (time, outputs)."""
-    offsets = np.cumsum([0, *map(len, rows)], dtype=np.int64)
     columns = OutputSpec().columns(config)
-    outputs = np.empty((int(offsets[-1]), columns[0].width), np.float32)
-    engine.compute([Ragged(np.concatenate(rows), offsets)], [[outputs]], columns)
-    return np.split(outputs, offsets[1:-1])
+    shard = Ragged.from_lengths(np.concatenate(rows), [len(row) for row in rows])
+    outputs = np.empty((shard.values.size, columns[0].width), np.float32)
+    engine.compute([shard], [[outputs]], columns)
+    return np.split(outputs, shard.offsets[1:-1])
 
 
 def _rows(vocab_size: int) -> list[NDArray[np.int32]]:

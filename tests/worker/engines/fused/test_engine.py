@@ -11,9 +11,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, RequestError
-from unrolled.format.output_spec import OutputColumn, OutputSpec
+from unrolled.format.columns import VectorColumn
+from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelConfig, save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import engine as fused
@@ -29,12 +31,7 @@ KERNELS = (
     else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
 )
 VOCAB, UNITS, LAYERS = 9, 20, 2
-COLUMNS = (OutputColumn("outputs", LAYERS - 1, "none", UNITS),)
-
-
-def ragged(rows):
-    values = np.array([token for row in rows for token in row], np.int32)
-    return Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
+COLUMNS = (VectorColumn("none", LAYERS - 1, UNITS),)
 
 
 def compute(engine, rows, columns=COLUMNS):
@@ -280,10 +277,10 @@ def test_read_only_and_missing_outputs_are_refused(model_of):
     [
         (),
         COLUMNS * 2,
-        (OutputColumn("outputs", LAYERS, "none", UNITS),),
-        (OutputColumn("outputs", -1, "none", UNITS),),
-        (OutputColumn("outputs", 0, "none", UNITS + 1),),
-        (OutputColumn("median", 0, "median", UNITS),),
+        (VectorColumn("none", LAYERS, UNITS),),
+        (VectorColumn("none", -1, UNITS),),
+        (VectorColumn("none", 0, UNITS + 1),),
+        (VectorColumn("median", 0, UNITS),),
     ],
 )
 def test_columns_that_there_are_not_are_refused(columns, model_of):

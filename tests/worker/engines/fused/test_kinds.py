@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support import reference
 from support.model_configs import model_configs
+from support.ragged_rows import ragged
 
-from unrolled.format.output_spec import POOLINGS, OutputSpec
+from unrolled.format.columns import POOLINGS
+from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
@@ -71,16 +73,14 @@ def model_directory(tmp_path_factory):
 
 def compute(engine, rows, columns):
     """For each row and column an array; what is not written stays NaN."""
-    offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
-    shard = Ragged(np.array([token for row in rows for token in row], np.int32), offsets)
+    shard = ragged(rows)
     arrays = [
-        np.full((len(shard.values) if column.per_token else len(rows), column.width), np.nan, np.float32)
-        for column in columns
+        np.full((column.vectors(shard.rows, shard.values.size), column.width), np.nan, np.float32) for column in columns
     ]
     engine.compute([shard], [arrays], columns)
     return [
         [
-            array[offsets[r] : offsets[r + 1]] if column.per_token else array[r]
+            array[shard.offsets[r] : shard.offsets[r + 1]] if column.per_token else array[r]
             for array, column in zip(arrays, columns, strict=True)
         ]
         for r in range(len(rows))
@@ -97,7 +97,7 @@ def largest_error(config, weights, rows, columns, found):
     for row, arrays in zip(rows, found, strict=True):
         states = reference.layer_states(config, weights, row)
         for column, array in zip(columns, arrays, strict=True):
-            exact = reference.column(states[column.layer], column.pooling)
+            exact = reference.column(states[column.layer_of(len(states))], column.pooling)
             worst.append(np.abs(exact - array).max(initial=0))
     return max(worst, key=lambda error: (np.isnan(error), error))
 
@@ -158,7 +158,7 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
 
 @pytest.mark.skipif(
     not {("avx2", "float32"), ("avx512", "float32")} <= set(KERNELS),
-    reason="this processor has not both AVX2 and AVX-512",
+    reason="machine: this processor has not both AVX2 and AVX-512",
 )
 @pytest.mark.parametrize("scale", [2, 60], ids=["nearly shut", "shut"])
 @pytest.mark.parametrize("name", STACKS)

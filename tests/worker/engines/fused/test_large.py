@@ -8,8 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.ragged_rows import ragged
+from support.skips import long
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.model.directory import ModelConfig, new_weights, save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
@@ -17,7 +19,6 @@ from worker.engines.fused.engine import FusedEngine
 
 pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))
 
-LONG = "UNROLLED_LONG"
 ISAS = [] if library.why_unavailable() else library.available_isas()
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parents[3]
@@ -25,13 +26,12 @@ REPOSITORY = HERE.parents[3]
 
 def last_layer(units, layer=1):
     """Its states, as the one column."""
-    return (OutputColumn("outputs", layer, "none", units),)
+    return (VectorColumn("none", layer, units),)
 
 
 def compute(engine, rows, units, layer=1):
-    values = np.array([token for row in rows for token in row], np.int32)
-    shard = Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
-    output = np.full((len(values), units), np.nan, np.float32)
+    shard = ragged(rows)
+    output = np.full((shard.values.size, units), np.nan, np.float32)
     engine.compute([shard], [[output]], last_layer(units, layer))
     return [output[a:b] for a, b in zip(shard.offsets, shard.offsets[1:], strict=False)]
 
@@ -93,7 +93,7 @@ def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
             1_000_000,
             marks=[
                 pytest.mark.timeout(600),
-                pytest.mark.skipif(LONG not in os.environ, reason=f"a minute; set {LONG}=1 to run it"),
+                long("a minute"),
             ],
         ),
     ],
@@ -106,7 +106,7 @@ def test_a_long_row_in_a_pool_of_short_ones(tokens, arithmetic, tmp_path):
     random = np.random.default_rng(0)
     lengths = [tokens, *random.integers(0, 40, 300)]
     values = random.integers(1, 51, sum(lengths)).astype(np.int32)
-    shard = Ragged(values, np.cumsum([0, *lengths]).astype(np.int64))
+    shard = Ragged.from_lengths(values, lengths)
     output = np.ones((len(values), units), np.float32)  # every page is there now
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     engine.compute([shard], [[output]], last_layer(units))

@@ -7,11 +7,11 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelConfig, save_model
-from unrolled.ragged import Ragged
 from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.engine import TensorFlowEngine
 from worker.models.language_model import LanguageModel
@@ -31,12 +31,6 @@ def directory(tmp_path_factory):
 @pytest.fixture(scope="module")
 def engine(directory):
     return TensorFlowEngine(directory, device="cpu")
-
-
-def ragged(rows):
-    lengths = [len(row) for row in rows]
-    values = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
-    return Ragged(values, np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64))
 
 
 def compute(engine, *shards):
@@ -211,7 +205,7 @@ def test_options_are_checked_at_start(directory):
         TensorFlowEngine(directory, device="cpu", threads=0)
 
 
-@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="there is a GPU")
+@pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="machine: there is a GPU")
 def test_without_a_gpu(directory):
     """The device auto falls back to the CPU and says so; asking for a GPU in vain says what to check."""
     assert "(TensorFlow sees no GPU)" in TensorFlowEngine(directory).description
@@ -219,7 +213,7 @@ def test_without_a_gpu(directory):
         TensorFlowEngine(directory, device="gpu")
 
 
-@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="needs a GPU")
+@pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="machine: needs a GPU")
 def test_on_a_gpu(directory, engine):
     """On a GPU it is cuDNN that runs, to 1e-5 of the CPU."""
     on_gpu = TensorFlowEngine(directory, device="gpu")

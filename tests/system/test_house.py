@@ -1,0 +1,147 @@
+"""The house: empty packages, rooms in one order, types that users see."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+PACKAGES = ("unrolled", "producer", "worker")
+#: Most entries of a folder before nobody finds anything in it.
+MOST_ENTRIES = 16
+#: A new import that breaks a contract, and the contract that says so: one for each direction that imports may not go.
+BROKEN = [
+    ("producer/sources/lines.py", "import worker.settings", "Producer and worker meet only in unrolled"),
+    ("unrolled/ragged.py", "import unrolled.reading.dataset", "Rooms of unrolled"),
+    ("producer/jobs/wait.py", "import producer.cli.options", "Rooms of the producer"),
+    ("worker/parquet/file.py", "import worker.runtime.heartbeat", "Rooms of the worker"),
+    ("unrolled/reading/batch.py", "import redis", "Reading needs numpy and pyarrow only"),
+    ("producer/cli/root.py", "import tensorflow", "The producer never loads TensorFlow"),
+    (
+        "worker/pool/pool.py",
+        "import tensorflow",
+        "TensorFlow lives in the models, their engine and their training only",
+    ),
+]
+
+
+def tracked(*patterns):
+    """Files of the repository, whether committed or not yet."""
+    command = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "--", *patterns]
+    names = subprocess.run(command, capture_output=True, text=True, check=True, cwd=REPOSITORY).stdout.splitlines()
+    return [REPOSITORY / name for name in names if (REPOSITORY / name).exists()]
+
+
+def test_packages_are_empty_but_for_the_facade():
+    """An implementation in `__init__.py` is one that nobody finds."""
+    files = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("__init__.py")]
+    assert len(files) > 30
+    assert [path for path in files if path.read_text()] == [REPOSITORY / "unrolled" / "__init__.py"]
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_no_folder_is_an_attic(package):
+    """Every folder can be taken in at a glance."""
+    folders = {}
+    for path in tracked(package):
+        while path != REPOSITORY:
+            folders.setdefault(path.parent, set()).add(path.name)
+            path = path.parent  # noqa: PLW2901 - walks up to the root
+    del folders[REPOSITORY]
+    full = {str(folder.relative_to(REPOSITORY)): len(names - {"__init__.py"}) for folder, names in folders.items()}
+    assert {name: count for name, count in full.items() if count > MOST_ENTRIES} == {}
+
+
+def contracts(place):
+    """What lint-imports says of the packages in a place."""
+    return subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=place,
+        env={**os.environ, "PYTHONPATH": str(place), "COLUMNS": "200"},
+    )
+
+
+@pytest.fixture(scope="module")
+def copy(tmp_path_factory):
+    """A copy of the packages that a test may break."""
+    place = tmp_path_factory.mktemp("house")
+    for path in [*tracked(*(f"{package}/*.py" for package in PACKAGES)), REPOSITORY / "pyproject.toml"]:
+        target = place / path.relative_to(REPOSITORY)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(path.read_bytes())
+    return place
+
+
+def test_contracts_hold(copy):
+    """As the packages are, every contract is kept; `make check` asks the same."""
+    done = contracts(copy)
+    assert done.returncode == 0, done.stdout
+    assert " 0 broken" in done.stdout
+
+
+@pytest.mark.parametrize(("file", "line", "contract"), BROKEN, ids=[contract for *_, contract in BROKEN])
+def test_contracts_can_be_broken(copy, file, line, contract):
+    """A forbidden import in any room is found by its contract."""
+    path = copy / file
+    before = path.read_text()
+    try:
+        path.write_text(f"{before}\n{line}\n")
+        done = contracts(copy)
+    finally:
+        path.write_text(before)
+    assert done.returncode != 0
+    assert f"{contract} BROKEN" in " ".join(done.stdout.split())
+
+
+def check_types(place, *arguments):
+    """Run mypy as a user would: outside of the repository, on a program that imports the installed package."""
+    return subprocess.run(
+        [sys.executable, "-m", "mypy", "--strict", "--no-incremental", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=place,
+        env={name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MYPYPATH")},
+    )
+
+
+USERS = """
+import numpy as np
+from numpy.typing import NDArray
+
+import unrolled
+
+def vectors(out: str) -> dict[str, NDArray[np.floating]]:
+    try:
+        dataset = unrolled.open(out)
+    except unrolled.UnrolledError:
+        return {}
+    return {row.id: row.outputs for row in dataset}
+
+def padded(dataset: unrolled.Dataset) -> tuple[NDArray[np.floating], NDArray[np.bool_]]:
+    for batch in dataset.batches(max_rows=256):
+        return unrolled.to_padded(batch)
+    raise ValueError(f"no rows in a dataset of unrolled {unrolled.__version__}")
+"""
+
+
+def test_users_get_types(tmp_path):
+    """A small program that uses the reader passes mypy's strict mode, as `py.typed` promises."""
+    program = tmp_path / "program.py"
+    program.write_text(USERS)
+    done = check_types(tmp_path, program.name)
+    assert done.returncode == 0, done.stdout
+
+
+def test_users_mistakes_are_found(tmp_path):
+    """The types are real ones: a wrong argument and a wrong attribute are refused."""
+    program = tmp_path / "program.py"
+    program.write_text("import unrolled\n\nunrolled.open(3)\nunrolled.open('out').vectors_of_all\n")
+    done = check_types(tmp_path, program.name)
+    assert "program.py:3: error: Argument 1" in done.stdout
+    assert 'program.py:4: error: "Dataset" has no attribute "vectors_of_all"' in done.stdout

@@ -1,0 +1,299 @@
+"""A store in a bucket: answers that are lost, late or wrong, servers that die, and what is shown of secrets."""
+
+import os
+import subprocess
+import sys
+import threading
+
+import pytest
+from support.bucket_server import BUCKET, Answer, BucketProcess
+
+from unrolled.errors import RequestError, TransientError
+from unrolled.store import settle
+from unrolled.store.bucket import PAGE, TAIL_BYTES, BucketStore
+from unrolled.store.place import check_creates_once
+from unrolled.store.store import Creation
+
+SECRETS = ["key-id-of-a-test", "secret-of-a-test"]
+
+
+@pytest.fixture(autouse=True)
+def short_pauses(monkeypatch):
+    monkeypatch.setattr(settle, "PAUSES_SECONDS", (0.001,) * 9)
+
+
+def methods(server):
+    return [request.method for request in server.requests]
+
+
+def put_directly(bucket, name, content):
+    """Put a file where the server keeps its objects."""
+    path = bucket / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+
+
+@pytest.fixture
+def objects(server, tmp_path):
+    """Where the server keeps the store's objects."""
+    return server.directory / BUCKET / tmp_path.name
+
+
+def test_an_object_is_one_request_with_a_condition(bucket, server):
+    """However large: an upload in several parts would leave parts behind, and be created by its last request."""
+    assert bucket.create("a", lambda file: file.write(bytes(12_000_000))) is Creation.CREATED
+    (request,) = server.requests
+    assert (request.method, request.condition, request.size) == ("PUT", "*", 12_000_000)
+
+
+@pytest.mark.parametrize("answer", [Answer.CONFLICT, Answer.EXISTS_IN_VAIN, Answer.SLOW_DOWN, Answer.BROKEN,
+                                    Answer.THROTTLED, Answer.LOST_REQUEST])  # fmt: skip
+def test_what_had_no_effect_is_sent_again(bucket, server, answer):
+    """409 and 412 are no proof that an object is there; it is looked for."""
+    server.faults = {"PUT": [answer] * 3}
+    assert bucket.create("a", b"1") is Creation.CREATED
+    assert methods(server) == ["PUT", "GET"] * 3 + ["PUT"]
+    assert bucket.read("a") == b"1"
+
+
+@pytest.mark.parametrize("answer", [Answer.LOST_ANSWER, Answer.HALF_ANSWER, Answer.EXISTS_AFTER])
+def test_what_had_its_effect_is_found(bucket, server, answer):
+    """Nobody can tell whose object it is, and nobody needs to."""
+    server.faults = {"PUT": [answer]}
+    assert bucket.create("a", b"1") is Creation.EXISTS
+    assert methods(server) == ["PUT", "GET"]
+    assert bucket.read("a") == b"1"
+
+
+def test_a_request_that_takes_effect_late(bucket, server):
+    """It finds the object that was created after it was given up, and changes nothing."""
+    server.faults = {"PUT": [Answer.LATE]}
+    assert bucket.create("a", b"1") is Creation.CREATED
+    server.late.set()
+    assert server.late_done.wait(10)
+    assert bucket.read("a") == b"1"
+
+
+def test_a_server_that_never_answers_well_ends_the_creation(bucket, server):
+    """After some attempts; the text has its last answer and what to do."""
+    server.faults = {"PUT": [Answer.SLOW_DOWN] * 100}
+    with pytest.raises(TransientError, match=rf"cannot create {bucket}/a: 503 SlowDown; check that the store can be"):
+        bucket.create("a", b"1")
+    assert methods(server).count("PUT") == 10
+
+
+def test_no_new_attempt_after_a_long_time(bucket, server, monkeypatch):
+    """Where each of them takes long to fail."""
+    monkeypatch.setattr(settle, "LONGEST_SECONDS", 0.0)
+    server.faults = {"PUT": [Answer.SLOW_DOWN] * 100}
+    with pytest.raises(TransientError, match="503"):
+        bucket.create("a", b"1")
+    assert methods(server) == ["PUT", "GET"]
+
+
+@pytest.mark.parametrize(("answer", "text"), [
+    (Answer.FORBIDDEN, "403 AccessDenied; let these credentials list, read, write and delete there"),
+    (Answer.UNAUTHORIZED, "401 InvalidToken; let these credentials"),
+    (Answer.REDIRECT, "set AWS_REGION to the bucket's region"),
+])  # fmt: skip
+def test_what_a_person_has_to_change_is_told_at_once(bucket, server, answer, text):
+    """It would be refused again; the text names the object, and nothing that is secret."""
+    for method, operation in (
+        ("PUT", lambda: bucket.create("f/a", b"1")),
+        ("GET", lambda: bucket.read("f/a")),
+        ("GET", lambda: bucket.open("f/a")),
+        ("GET", lambda: list(bucket.list("f"))),
+        ("DELETE", lambda: bucket.delete("f/a")),
+    ):
+        server.requests.clear()
+        server.faults = {method: [answer]}
+        with pytest.raises(TransientError, match=text) as caught:
+            operation()
+        assert f"{bucket}/f" in str(caught.value)
+        assert not any(secret in str(caught.value) for secret in [*SECRETS, "Signature"])
+        assert caught.value.__suppress_context__
+        assert methods(server) == [method]
+
+
+def test_a_server_without_conditions_is_refused(bucket, server):
+    """It says so, or, worse, replaces: then nothing but a proof finds it."""
+    server.faults = {"PUT": [Answer.NOT_IMPLEMENTED]}
+    with pytest.raises(RequestError, match=r"501 NotImplemented.*If-None-Match"):
+        bucket.create("a", b"1")
+    server.ignores_conditions = True
+    try:
+        with pytest.raises(RequestError, match=rf"{bucket} replaces an object that exists"):
+            check_creates_once(bucket)
+    finally:
+        server.ignores_conditions = False
+    assert list(bucket.list("_unrolled/probe")) == []
+
+
+def test_a_bucket_that_is_missing_is_told(server):
+    """Its objects aren't taken for absent."""
+    assert server.url
+    store = BucketStore("s3://no-such-bucket/out")
+    for operation in (
+        lambda: store.create("a", b"1"),
+        lambda: store.read("a"),
+        lambda: store.open("a"),
+        lambda: list(store.list()),
+        lambda: store.delete("a"),
+    ):
+        with pytest.raises(TransientError, match=r"404 NoSuchBucket; make the bucket, or correct its name"):
+            operation()
+
+
+@pytest.mark.parametrize("answer", [Answer.SLOW_DOWN, Answer.LOST_REQUEST])
+def test_a_read_is_sent_again(bucket, server, answer):
+    """And a listing, and a delete: sent twice, they have one effect."""
+    bucket.create("f/a", b"0123456789")
+    server.faults = {"GET": [answer]}
+    assert bucket.read("f/a") == b"0123456789"
+    server.faults = {"GET": [answer]}
+    assert [listed.name for listed in bucket.list("f")] == ["f/a"]
+    server.faults = {"DELETE": [answer]}
+    bucket.delete("f/a")
+    assert bucket.read("f/a") is None
+
+
+def test_an_answer_that_ends_early_is_not_taken_for_whole(bucket, server):
+    """A read is sent again; a listing says that it isn't all."""
+    bucket.create("f/a", bytes(100_000))
+    server.faults = {"GET": [Answer.HALF_ANSWER]}
+    assert bucket.read("f/a") == bytes(100_000)
+    server.faults = {"GET": [Answer.HALF_ANSWER]}
+    with pytest.raises(TransientError, match="the connection was lost"):
+        list(bucket.list("f"))
+
+
+def test_a_small_object_is_opened_by_one_request(bucket, server):
+    """Its end comes with its size; a Parquet file's footer is there."""
+    content = os.urandom(TAIL_BYTES + 1000)
+    bucket.create("a", content)
+    bucket.create("small", content[:1000])
+    server.requests.clear()
+    with bucket.open("small") as file:
+        assert file.read() == content[:1000]
+    with bucket.open("a") as file:
+        file.seek(2000)
+        assert file.read(5000) == content[2000:7000]
+        assert len(server.requests) == 2
+        file.seek(0)
+        assert file.read() == content
+    assert len(server.requests) == 3
+
+
+def test_an_object_that_goes_while_it_is_read(bucket):
+    """The file says so, and doesn't end early."""
+    bucket.create("a", bytes(TAIL_BYTES * 2))
+    with bucket.open("a") as file:
+        bucket.delete("a")
+        with pytest.raises(TransientError, match="the object is gone; open it again"):
+            file.read(10)
+
+
+def test_names_that_people_gave_are_read(bucket, objects):
+    """As they are, and listed as they are."""
+    foreign = ["a b.txt", "ümläut.txt", "100%.txt", "a%20b.txt", "plus+.txt", "q?&#.txt", ".hidden"]
+    for name in foreign:
+        put_directly(objects / "in puts", name, name.encode())
+    assert sorted(listed.name for listed in bucket.list("in puts")) == sorted(
+        f"in puts/{name}" for name in foreign[:-1]
+    )
+    for name in foreign:
+        assert bucket.read(f"in puts/{name}") == name.encode()
+
+
+def test_a_large_folder_within_the_listed_one_is_jumped_over(bucket, server, objects):
+    """A bucket lists it as well; its pages but the first are never asked for."""
+    for number in range(3 * PAGE):
+        put_directly(objects, f"_unrolled/rows/{number:06d}", b"")
+    for number in range(PAGE + 10):
+        put_directly(objects, f"part-{number:06d}", b"1")
+    put_directly(objects, "Z", b"")
+    put_directly(objects, "q/x", b"")
+    server.requests.clear()
+    found = [listed.name for listed in bucket.list()]
+    assert found == ["Z", *(f"part-{number:06d}" for number in range(PAGE + 10))]
+    assert len(server.requests) <= 5
+    assert len(list(bucket.list("_unrolled/rows"))) == 3 * PAGE
+
+
+def test_nothing_is_jumped_over_that_is_listed(bucket, objects):
+    """Names before, behind and beside a large folder, and in it behind a tilde."""
+    names = ["m", "m!", "m.x", "m0", "m~", "mm", "n"]
+    for name in names:
+        put_directly(objects, name, b"")
+    (objects / "m").unlink()
+    for number in range(PAGE + 5):
+        put_directly(objects, f"m/{number:06d}", b"")
+    for number in range(PAGE + 5):
+        put_directly(objects, f"m/ü{number:06d}", b"")
+    assert [listed.name for listed in bucket.list()] == sorted(names[1:])
+
+
+def test_a_server_that_dies_and_comes_back(tmp_path, monkeypatch, server):
+    """Creators go on, and every object is whole and created once."""
+    monkeypatch.setattr(settle, "PAUSES_SECONDS", (0.1,) * 100)
+    process = BucketProcess(tmp_path)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", process.url)
+    store = BucketStore(f"s3://{BUCKET}/out")
+    content = os.urandom(2_000_000)
+    answers, some = [], threading.Semaphore(0)
+
+    def create():
+        for number in range(60):
+            answers.append(store.create(str(number), content))
+            some.release()
+
+    creators = [threading.Thread(target=create) for _ in range(2)]
+    for creator in creators:
+        creator.start()
+    for _ in range(3):
+        for _ in range(20):
+            some.acquire()
+        process.kill()
+        process.start()
+    for creator in creators:
+        creator.join()
+    assert len(answers) == 120
+    assert {listed.name: listed.size_bytes for listed in store.list()} == {str(n): len(content) for n in range(60)}
+    assert all(store.read(str(number)) == content for number in range(60))
+    process.kill()
+    with pytest.raises(TransientError, match=r"cannot read s3://bucket/out/0: no connection; check that the bucket"):
+        store.read("0")
+    assert server.requests == []
+
+
+FORKER = """
+import os, sys
+from unrolled.errors import BrokenWorkerError
+from unrolled.store.bucket import BucketStore
+
+store = BucketStore(sys.argv[1])
+store.read("a")
+if os.fork() == 0:
+    try:
+        store.read("a")
+    except BrokenWorkerError as error:
+        print(error, flush=True)
+    os._exit(0)
+print(os.wait()[1], store.read("a"))
+"""
+
+
+def test_a_forked_process_says_so_rather_than_waiting_for_ever(server, tmp_path):
+    """The client's threads are not in it."""
+    assert server.url
+    command = [sys.executable, "-c", FORKER, f"s3://{BUCKET}/{tmp_path.name}"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
+    assert done.stdout.splitlines()[0].startswith("this process was forked")
+    assert done.stdout.splitlines()[1] == "0 None"
+
+
+def test_no_secret_is_shown(bucket):
+    """In the store's text, or anything it holds that prints itself."""
+    assert repr(bucket) == f"BucketStore('{bucket}')"
+    shown = repr(vars(bucket)) + str(vars(bucket))
+    assert not any(secret in shown for secret in SECRETS)

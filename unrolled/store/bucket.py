@@ -1,0 +1,216 @@
+"""A store in a bucket: Amazon S3 and what speaks its protocol, Google Cloud Storage, Azure Blob Storage.
+
+An object is created by one PUT that the server carries out only where there is no object of that name, so it is whole
+or not there, and durable when the answer arrives. Uploads in several parts are never used.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from datetime import timedelta
+from typing import TYPE_CHECKING, BinaryIO, TypeAlias
+
+import obstore
+
+from unrolled.errors import BrokenWorkerError
+from unrolled.store.bucket_error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, reason_of
+from unrolled.store.bucket_options import connected
+from unrolled.store.bucket_url import BucketUrl
+from unrolled.store.names import check_folder, check_name, check_own_name
+from unrolled.store.object_file import ObjectFile, native_file
+from unrolled.store.settle import UnknownOutcomeError, settle
+from unrolled.store.store import Content, Creation, Listed, collected
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from obstore import OffsetRange, SuffixRange
+    from obstore.store import AzureStore, GCSStore, RetryConfig, S3Store
+
+    _Bucket: TypeAlias = S3Store | GCSStore | AzureStore
+    _Range: TypeAlias = tuple[int, int] | OffsetRange | SuffixRange
+
+#: Bytes of an object's end that are fetched when it is opened: the footer of most Parquet files, and a whole small one.
+TAIL_BYTES = 1 << 16
+#: Names in one page of a listing, as the clouds give them.
+PAGE = 1000
+#: A part of 64 MiB is put within this at 2 Mbit/s; a server that has gone silent is noticed after it.
+_PUT_SECONDS = 300
+_GET_SECONDS = 300
+#: Each request but a create is sent again by obstore, while the answer is that of an overloaded server or none.
+_RETRIES: RetryConfig = {"max_retries": 6, "retry_timeout": timedelta(seconds=20)}
+_NO_RETRIES: RetryConfig = {"max_retries": 0}
+
+
+class BucketStore:
+    """Objects in a bucket.
+
+    Args:
+        url: `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`.
+
+    Attributes:
+        url: of the store.
+
+    Raises:
+        RequestError: the URL can't be used, or the environment's settings for this cloud can't.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.url = BucketUrl.parse(url)
+        self._bucket: _Bucket = connected(self.url, _GET_SECONDS, _RETRIES)
+        # Each answer to a create has to be seen: a request that obstore sent twice says "exists" of its own object.
+        self._creating: _Bucket = connected(self.url, _PUT_SECONDS, _NO_RETRIES)
+
+    def __str__(self) -> str:
+        return str(self.url)
+
+    def __repr__(self) -> str:
+        return f"BucketStore({str(self.url)!r})"
+
+    def create(self, name: str, content: Content) -> Creation:
+        """See `Store.create`. The whole content is in memory, once."""
+        check_own_name(name)
+        body = collected(content)
+        return settle(f"{self}/{name}", lambda: self._put(name, body), lambda: self._is_there(name))
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """See `Store.read`."""
+        check_name(name)
+        if stop is not None and stop <= start:
+            return b"" if self._is_there(name) else None
+        rest: OffsetRange | None = {"offset": start} if start else None
+        got = self._get(self._bucket, name, rest if stop is None else (start, stop))
+        return None if got is None else got[1]
+
+    def open(self, name: str) -> BinaryIO | None:
+        """See `Store.open`. Its end is fetched now, other ranges when they are read."""
+        check_name(name)
+        # Azure has no ranges that are counted from the end.
+        from_end = self.url.scheme != "az"
+        got = self._get(self._bucket, name, {"suffix": TAIL_BYTES} if from_end else (0, 1))
+        if got is None:
+            return None
+        size, content = got
+        return native_file(
+            ObjectFile(size, lambda start, stop: self.read(name, start, stop), content if from_end else b"")
+        )
+
+    def list(self, folder: str = "") -> Iterator[Listed]:
+        """See `Store.list`."""
+        check_folder(folder)
+        beginning = f"{folder}/" if folder else ""
+        offset: str | None = None
+        while True:
+            # A bucket lists what is below a folder as well. So a folder in it whose names fill a page is jumped over.
+            jump = _Jump(beginning, self.url)
+            with self._explained(f"list {self}/{folder}"):
+                pages = obstore.list(self._bucket, folder or None, offset=offset, chunk_size=PAGE)
+                for meta in (meta for page in pages for meta in page):
+                    name = meta["path"]
+                    inner = name.removeprefix(beginning)
+                    if "/" not in inner and not inner.startswith("."):
+                        yield Listed(name, meta["size"])
+                    if jump.is_due(name):
+                        break
+            if jump.offset is None:
+                return
+            offset = jump.offset
+
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        check_own_name(name)
+        with self._explained(f"delete {self}/{name}"):
+            try:
+                self._bucket.delete(name)
+            except FileNotFoundError as error:
+                if is_no_bucket(error):
+                    raise
+
+    def sync(self, folder: str = "") -> None:
+        """See `Store.sync`: nothing to do, since what is there is durable."""
+        check_folder(folder)
+
+    def _put(self, name: str, body: bytes) -> Creation:
+        _check_process()
+        try:
+            self._creating.put(name, body, mode="create")
+        except ERRORS as error:
+            if is_final(error):
+                raise explained(f"create {self}/{name}", error) from None
+            raise UnknownOutcomeError(reason_of(error)) from None
+        return Creation.CREATED
+
+    def _is_there(self, name: str) -> bool:
+        return self._get(self._creating, name, (0, 1)) is not None
+
+    def _get(self, bucket: _Bucket, name: str, wanted: _Range | None) -> tuple[int, bytes] | None:
+        """An object's size and the bytes of a range; None where there is no object."""
+        with self._explained(f"read {self}/{name}"):
+            try:
+                got = bucket.get(name, options={} if wanted is None else {"range": wanted})
+                return got.meta["size"], got.bytes().to_bytes()
+            except FileNotFoundError as error:
+                if is_no_bucket(error):
+                    raise
+                return None
+            except ERRORS as error:
+                if is_out_of_range(error):
+                    return 0, b""
+                raise
+
+    @contextlib.contextmanager
+    def _explained(self, action: str) -> Iterator[None]:
+        _check_process()
+        try:
+            yield
+        except ERRORS as error:
+            raise explained(action, error) from None  # whose text may have secrets in it
+
+
+class _Jump:
+    """Notices a folder in the folder that is listed which is worth jumping over, where names are listed in order."""
+
+    def __init__(self, beginning: str, url: BucketUrl) -> None:
+        self.offset: str | None = None  # after which the listing goes on
+        self._beginning = beginning
+        # Azure's listing can't begin in the middle, and that of an S3 Express bucket (--x-s3) has no order.
+        self._may = url.scheme != "az" and not url.bucket.endswith("--x-s3")
+        self._inner, self._names, self._last = "", 0, ""
+
+    def is_due(self, name: str) -> bool:
+        """Whether to go on after `offset`, given the next name."""
+        self._may = self._may and name >= self._last
+        self._last = name
+        inner, slash, _ = name.removeprefix(self._beginning).partition("/")
+        if not slash or inner != self._inner:
+            self._inner, self._names = inner if slash else "", 0
+        self._names += bool(slash)
+        if self._names < PAGE or not self._may:
+            return False
+        # A tilde is behind the names that this product gives. Others behind it are seen, and passed over one by one.
+        offset = f"{self._beginning}{inner}/~"
+        if name >= offset:
+            return False
+        self.offset = offset
+        return True
+
+
+_forked = False
+
+
+def _check_process() -> None:
+    if _forked:
+        raise BrokenWorkerError(
+            "this process was forked from one that had loaded the bucket's client, whose threads are not in it; start"
+            ' processes by "spawn" or "forkserver" (`multiprocessing.set_start_method`, in PyTorch'
+            " `DataLoader(multiprocessing_context=...)`)"
+        )
+
+
+def _note_fork() -> None:
+    global _forked  # noqa: PLW0603 - a fact about the process
+    _forked = True
+
+
+os.register_at_fork(after_in_child=_note_fork)

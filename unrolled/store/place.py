@@ -1,0 +1,60 @@
+"""The store at a path or a URL, and a proof that it does what the others rest on."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from unrolled.errors import RequestError
+from unrolled.store.bucket_url import BucketUrl, is_url
+from unrolled.store.posix import PosixStore
+from unrolled.store.store import Creation, Store
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def open_store(place: str | Path, *, make: bool = False) -> Store:
+    """The store at a path or a URL.
+
+    Args:
+        place: a directory, or `s3://BUCKET/PREFIX`, `gs://BUCKET/PREFIX` or `az://CONTAINER/PREFIX`, with credentials
+            where the tools of that cloud find them.
+        make: whether a directory that is missing is made. Without it, a directory that is missing has to come back, and
+            every operation says so. A bucket is never made.
+
+    Raises:
+        RequestError: another scheme, a URL that can't be used, or the extra `[cloud]` is not installed.
+        TransientError: the directory can't be made.
+    """
+    if not is_url(os.fspath(place)):
+        return PosixStore(place, make=make)
+    url = BucketUrl.parse(os.fspath(place))
+    try:
+        from unrolled.store.bucket import BucketStore  # noqa: PLC0415 - needs the extra
+    except ModuleNotFoundError as error:
+        raise RequestError(f"{url} needs obstore; install it: pip install 'unrolled[cloud]'") from error
+    return BucketStore(str(url))
+
+
+def check_creates_once(store: Store) -> None:
+    """Prove that a store never replaces an object: create one twice, and delete it.
+
+    Servers and file systems that replace it, or know no such thing, are found before a job rests on them.
+
+    Raises:
+        RequestError: the store replaced the object, or refuses to create one.
+        TransientError: the store can't be reached.
+    """
+    name = f"_unrolled/probe/{os.urandom(8).hex()}"
+    store.create(name, b"first")
+    try:
+        second = store.create(name, b"second")
+        found = store.read(name)
+    finally:
+        store.delete(name)
+    if second is not Creation.EXISTS or found != b"first":
+        raise RequestError(
+            f"{store} replaces an object that exists: it ignores `If-None-Match: *`; use a bucket of Amazon S3, Google"
+            " Cloud Storage or Azure Blob Storage, a current version of the server, or a directory"
+        )

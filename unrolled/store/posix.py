@@ -1,0 +1,214 @@
+"""A store in a directory of a POSIX file system, local or on a network.
+
+An object is a file. It is written under a hidden name in its folder, made durable, and linked to its own name, which
+the file system (on NFS the server) does only where there is no file of that name. Folders are made as they are needed.
+They are opened step by step and symbolic links in place of one are refused, so no write leaves the store's directory.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import stat
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO, cast
+
+from unrolled.errors import TransientError
+from unrolled.store.hidden_file import fill, hidden_file, sweep_leftovers, sync_directory
+from unrolled.store.name_once import name_once
+from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
+from unrolled.store.refusals import explained
+from unrolled.store.store import Content, Creation, Listed
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+class PosixStore:
+    """Objects in a directory.
+
+    Args:
+        path: of the directory.
+        make: whether the directory is made if it is missing. Without it, a missing directory is one that has to come
+            back: it would be made on the wrong disk while its own isn't mounted.
+
+    Attributes:
+        path: of the directory.
+
+    Raises:
+        TransientError: the directory can't be made.
+    """
+
+    def __init__(self, path: str | Path, *, make: bool = False) -> None:
+        self.path = Path(path)
+        self._durable: set[str] = set()  # folders whose names this process has made durable
+        if make:
+            with explained(f"make {self.path}"):
+                _make_directory(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"PosixStore({str(self.path)!r})"
+
+    def create(self, name: str, content: Content) -> Creation:
+        """See `Store.create`. What a `Writer` gives is written past the page cache."""
+        check_own_name(name)
+        last = name.rpartition("/")[2]
+        with explained(f"create {self}/{name}"), self._opened(folder_of(name), make=True) as folder:
+            creation = Creation.EXISTS
+            if not _is_there(folder, last):  # which saves writing a large object in vain, and decides nothing
+                with hidden_file(folder, last) as (temporary, file):
+                    _fill(file, content)
+                    if name_once(folder, temporary, last):
+                        creation = Creation.CREATED
+            # Another's object may not be durable yet either.
+            sync_directory(folder)
+        return creation
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        """See `Store.read`."""
+        check_name(name)
+        with explained(f"read {self}/{name}"):
+            try:
+                file = open(self.path / name, "rb", opener=_open_file)  # noqa: SIM115 - a Path takes no opener
+            except FileNotFoundError:
+                self._check_directory()
+                return None
+            with file:
+                file.seek(start)
+                return file.read(None if stop is None else max(0, stop - start))
+
+    def open(self, name: str) -> BinaryIO | None:
+        """See `Store.open`."""
+        import pyarrow as pa  # noqa: PLC0415 - takes longer to load than all that a store does otherwise
+
+        check_name(name)
+        path = self.path / name
+        with explained(f"read {path}"):
+            try:
+                os.close(_open_file(path))
+                return cast("BinaryIO", pa.OSFile(os.fspath(path), "rb"))
+            except FileNotFoundError:
+                self._check_directory()
+                return None
+
+    def list(self, folder: str = "") -> Iterator[Listed]:
+        """See `Store.list`."""
+        check_folder(folder)
+        with explained(f"list {self}/{folder}"):
+            try:
+                entries = os.scandir(self.path / folder)
+            except FileNotFoundError:
+                self._check_directory()
+                return
+            with entries:
+                for entry in entries:
+                    if not entry.name.startswith(".") and entry.is_file():
+                        yield Listed(f"{folder}/{entry.name}" if folder else entry.name, None)
+
+    def delete(self, name: str) -> None:
+        """See `Store.delete`."""
+        check_own_name(name)
+        with explained(f"delete {self}/{name}"):
+            try:
+                with self._opened(folder_of(name)) as folder:
+                    os.unlink(name.rpartition("/")[2], dir_fd=folder)
+            except FileNotFoundError:
+                self._check_directory()
+
+    def sync(self, folder: str = "") -> None:
+        """See `Store.sync`. The names of the folder and of those it is in are made durable, too."""
+        check_folder(folder)
+        with explained(f"sync {self}/{folder}"):
+            try:
+                with self._opened(folder, sync=True) as descriptor:
+                    sync_directory(descriptor)
+            except FileNotFoundError:
+                self._check_directory()
+
+    def sweep_leftovers(self, folder: str, older_than_seconds: float) -> Sequence[Path]:
+        """Remove the hidden files of processes that died while they created objects; see `sweep_leftovers`.
+
+        Raises:
+            TransientError: the folder can't be read or written.
+        """
+        check_folder(folder)
+        path = self.path / folder
+        return sweep_leftovers(path, older_than_seconds) if not folder or path.is_dir() else []
+
+    @contextlib.contextmanager
+    def _opened(self, folder: str, *, make: bool = False, sync: bool = False) -> Iterator[int]:
+        """The descriptor of a folder, whose own name is durable if it was asked to make or to sync it."""
+        descriptor = os.open(self.path, _DIRECTORY)
+        try:
+            so_far = ""
+            for step in folder.split("/") if folder else ():
+                so_far += f"/{step}"
+                inner = self._step(descriptor, step, so_far, make=make, sync=sync)
+                os.close(descriptor)
+                descriptor = inner
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+    def _step(self, descriptor: int, step: str, so_far: str, *, make: bool, sync: bool) -> int:
+        try:
+            inner = os.open(step, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        except FileNotFoundError:
+            if not make:
+                raise
+            with contextlib.suppress(FileExistsError):
+                os.mkdir(step, dir_fd=descriptor)
+            self._durable.discard(so_far)
+            inner = os.open(step, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
+        if (make or sync) and so_far not in self._durable:
+            # Whoever made the folder may have died before this.
+            sync_directory(descriptor)
+            self._durable.add(so_far)
+        return inner
+
+    def _check_directory(self) -> None:
+        """Nothing can be known about names while the store itself is missing."""
+        self.path.stat()
+
+
+def _open_file(path: str | Path, _: int = 0) -> int:
+    """The descriptor of a file for reading; of nothing else, since reading from a FIFO may wait for ever."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # O_NONBLOCK has no effect on a file
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise TransientError(f"cannot read {path}: it is not a file; remove it, then it is tried again")
+    return descriptor
+
+
+def _make_directory(path: Path) -> None:
+    """Make a directory and those it is in, durably."""
+    if not path.parent.is_dir():
+        _make_directory(path.parent)
+    path.mkdir(exist_ok=True)
+    # Its name in a directory that this user may not read is somebody else's concern.
+    with contextlib.suppress(PermissionError):
+        descriptor = os.open(path.parent, _DIRECTORY)
+        try:
+            sync_directory(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _is_there(folder: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _fill(file: BinaryIO, content: Content) -> None:
+    if callable(content):
+        fill(file, content, cached=False)
+    else:
+        fill(file, lambda file: file.write(content), cached=True)
