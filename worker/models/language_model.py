@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import ModelError
-from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
 from worker.models.tensorflow import tf
 
 if TYPE_CHECKING:

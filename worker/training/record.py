@@ -14,7 +14,8 @@ from safetensors.numpy import save
 
 from unrolled.errors import JobError
 from unrolled.format.file_info import release
-from unrolled.model.directory import TOKENIZER_FILE, ModelDirectory, save_model
+from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.files import TOKENIZER_FILE
 from unrolled.store.publish import publish_bytes
 from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
 from worker.training.checkpoint import load_state
