@@ -11,7 +11,7 @@ import socket
 import subprocess
 import time
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
 from urllib.parse import quote
 
 from producer.local.broker_host import free_port, lock_directory, server_program, short_directory
@@ -55,7 +55,7 @@ class EmbeddedBroker:
         self._start_seconds = start_seconds
         self._stop_seconds = stop_seconds
         self._scratch: Path | None = None
-        self._lock: int | None = None
+        self._lock: BinaryIO | None = None
         self._server: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
 
@@ -121,7 +121,7 @@ class EmbeddedBroker:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def kill(self) -> None:
@@ -141,7 +141,7 @@ class EmbeddedBroker:
             raise _not_running()
         return self._scratch / "broker.sock"
 
-    def _launch(self, scratch: Path, lock: int) -> None:
+    def _launch(self, scratch: Path, lock: BinaryIO) -> None:
         # The watch comes first, so that the server is never without it. Both get a session of their own:
         # Ctrl-C is meant for the owner, who still needs the server while it winds down.
         self._watch = subprocess.Popen(
@@ -163,7 +163,7 @@ class EmbeddedBroker:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                pass_fds=[lock],
+                pass_fds=[lock.fileno()],
             )
         if self._watch.stdin is not None:
             self._watch.stdin.write(b"%d\n" % self._server.pid)

@@ -1,15 +1,15 @@
 """What a broker of one's own needs of the machine: a program, a port, a directory for its socket, and a lock."""
 
-import fcntl
 import importlib.util
 import os
 import shutil
 import socket
 import tempfile
-import time
 from pathlib import Path
+from typing import BinaryIO
 
 from unrolled.errors import UnrolledError
+from unrolled.store.lock import lock_file
 
 # macOS takes 103 bytes and a NUL, Linux 107: the lower of the two, everywhere.
 MAX_SOCKET_PATH_BYTES = 103
@@ -54,31 +54,18 @@ def short_directory() -> Path:
     return directory
 
 
-def lock_directory(directory: Path, wait_seconds: float) -> int:
-    """Open a lock in the directory that one server at a time holds; a dying predecessor is waited for.
+def lock_directory(directory: Path, wait_seconds: float) -> BinaryIO:
+    """Take the lock in the directory that one server at a time holds; a dying predecessor is waited for.
 
     Returns:
-        Its file descriptor; closed everywhere, the lock is free.
+        The lock; closed everywhere, it is free.
 
     Raises:
         UnrolledError: another server holds it.
         OSError: the directory can't be made or written.
     """
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(directory / "broker.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + wait_seconds
     try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UnrolledError(
-                        f"another broker is running on {directory}; stop it, or choose another directory"
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return lock
-    except BaseException:
-        os.close(lock)
-        raise
+        return lock_file(directory / "broker.lock", wait_seconds, 0o600)
+    except BlockingIOError:
+        raise UnrolledError(f"another broker is running on {directory}; stop it, or choose another directory") from None

@@ -86,7 +86,7 @@ def test_a_checkpoint_comes_back(tmp_path):
         np.testing.assert_array_equal(found[name], array)
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(JobError, match="is no whole checkpoint"):
+    with pytest.raises(JobError, match="is not a whole checkpoint"):
         load_state(path)
 
 
