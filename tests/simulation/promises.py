@@ -195,7 +195,9 @@ class Promises:
 
     def _durable(self) -> dict[str, bytes]:
         """The objects that no power cut can take back now."""
-        return {name: content for name, content in self.objects.items() if self._unsynced.get(name, content) is not None}
+        return {
+            name: content for name, content in self.objects.items() if self._unsynced.get(name, content) is not None
+        }
 
     def _is_complete(self, account: Account) -> bool:
         return account.is_settled and (self._kind.is_live or account.input_rows() in self._inputs)
