@@ -23,18 +23,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import redis
+from unrolled.job.directory import create_job
+from unrolled.job.manifest import NAME
+from unrolled.queue.entering import enter
+from workplace import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.job import payload
-from unrolled.job.directory import create_job
 from unrolled.job.job import Job
-from unrolled.job.manifest import NAME
 from unrolled.job.payload import Payload
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.entering import enter
 from unrolled.ragged import Ragged
 from unrolled.store.publish import publish_bytes
 
@@ -80,7 +80,7 @@ def main() -> None:
     with (
         ExitStack() as stack,
         tempfile.TemporaryDirectory(dir=options.directory) as folder,
-        EmbeddedBroker(Path(folder) / "broker") as broker,
+        RestartableBroker(Path(folder) / "broker") as broker,
         redis.Redis.from_url(client_url(broker.url)) as client,
     ):
         directory = create_job(Path(folder) / "out", Job(MODEL, ("corpus.txt",), {}))

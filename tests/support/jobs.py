@@ -90,9 +90,12 @@ def cut(index, *, bad=False):
     return rows
 
 
-def publish_shard(job, shard, failed=None):
-    """Publish random vectors of a shard, but for the rows in `failed` (row → reason), as a worker does."""
-    content = job.objects.read(names.rows_object(shard))
+def publish_shard(job, shard, failed=None, content=None):
+    """Publish random vectors of a shard, but for the rows in `failed` (row → reason), as a worker does.
+
+    Where the content of its rows is not given, it is read.
+    """
+    content = content or job.objects.read(names.rows_object(shard))
     rows = decode_rows(content, shard, VOCABULARY)
     random = np.random.default_rng(shard.index)
     spec = OutputSpec.from_options(job.job.options)

@@ -28,7 +28,9 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Offer
-from unrolled.model.directory import ModelConfig, ModelDirectory, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.weights import new_weights
 from unrolled.patience import Patience
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.queue.job_ledger import Send

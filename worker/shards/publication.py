@@ -65,8 +65,8 @@ def publish(
         FileFormatError: the part that was first is damaged.
         PayloadError: the shard's rows are damaged.
     """
-    created, winner = False, None
-    while winner is None:  # another's part, which a cache doesn't show yet, or a discard has deleted since
+    winner: Sequence[int] | None = None
+    while winner is None:  # a part that is there may be deleted, by a discard, or not to be seen yet
         created = objects.create(part_object(shard), part)
         winner = failed if created else failed_rows(objects, shard)
     finish(objects, shard, winner, rows)

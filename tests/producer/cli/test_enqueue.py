@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from support.shell import make_model, write_rows
+from unrolled.job.directory import open_job
+from unrolled.job.manifest import read_manifest
 
 from producer.cli.root import cli
 from producer.tokenization.word_level import fit
-from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
 from unrolled.model.directory import open_model
 from unrolled.queue.broker import Broker
 from unrolled.queue.messages import queue_name

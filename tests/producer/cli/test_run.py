@@ -15,10 +15,10 @@ import pytest
 from support.jobs import bury
 from support.processes import eventually
 from support.shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
+from unrolled.job.directory import open_job
 
 from producer.jobs.verify import verify_job
 from producer.local.broker_record import BROKER_FILE
-from unrolled.job.directory import open_job
 from unrolled.reading.dataset import open_dataset
 
 ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in range(1000)}
@@ -73,7 +73,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     check_complete(place / "out")
     assert psutil.Process().children(recursive=True) == before
     assert not record_of(place).exists()
-    assert list((place / "out" / "_ids").iterdir()) == []
+    assert not (place / "out" / "_ids").exists()
     assert list((place / "out" / "_pending").iterdir()) == []
     assert "Traceback" not in (place / "out" / "_logs" / "worker-0.log").read_text()
     again = unrolled(*command("--json"), cwd=place)

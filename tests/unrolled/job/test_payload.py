@@ -1,6 +1,6 @@
 """Payloads: what goes in comes out, and nothing else gets through."""
 
-import io
+import hashlib
 import struct
 import tracemalloc
 from itertools import pairwise
@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from unrolled.errors import PayloadError
 from unrolled.job import payload
-from unrolled.job.payload import HEADER_BYTES, Payload
+from unrolled.job.payload import HEADER_BYTES, MAX_FACT_BYTES, Payload, decode, encode
 from unrolled.ragged import Ragged
 
 HOSTILE = Path(__file__).parents[2] / "hostile" / "payloads"
@@ -24,11 +24,14 @@ TOKENS = st.one_of(st.integers(0, 3), st.integers(2**16 - 2, 2**16 + 1), st.inte
 ROWS = st.lists(st.tuples(IDS, st.lists(TOKENS, max_size=6)), max_size=10)
 
 
-def payload_of(rows):
+FACTS = {"job": "0123456789abcdef", "index": 7, "source": None}
+
+
+def payload_of(rows, facts=None):
     tokens = [row for _, row in rows]
     offsets = np.cumsum([0, *map(len, tokens)], dtype=np.int64)
     values = np.array([token for row in tokens for token in row], np.int32)
-    return Payload(pa.array([row_id for row_id, _ in rows], pa.string()), Ragged(values, offsets))
+    return Payload(pa.array([row_id for row_id, _ in rows], pa.string()), Ragged(values, offsets), facts or {})
 
 
 def rows_of(found):
@@ -37,22 +40,20 @@ def rows_of(found):
     return list(zip(found.ids.to_pylist(), rows, strict=True))
 
 
-def read(blob):
-    return payload.read(io.BytesIO(blob), len(blob))
-
-
-def forged(rows=0, tokens=0, id_bytes=0, body=b"", *, width=2, version=1):
+def forged(rows=0, tokens=0, id_bytes=0, body=b"", *, width=2, version=2, facts=b"{}", fact_bytes=None):
     """A payload with a right digest, whatever its header claims."""
-    header = struct.pack("<8sHHIQQ32s", b"UNROLLED", version, width, rows, tokens, id_bytes, b"")
-    return header[: payload._HASHED] + payload._digest(header, body) + body
+    fact_bytes = len(facts) if fact_bytes is None else fact_bytes
+    header = struct.pack("<8sHHIQQII", b"UNROLLED", version, width, rows, tokens, id_bytes, fact_bytes, 0)
+    return header + hashlib.sha256(header + facts + body).digest() + facts + body
 
 
 @settings(deadline=None)
 @given(ROWS)
 def test_round_trip(rows):
     """Any ids and any ragged tokens come back as they went in, as int32 and int64."""
-    found = read(payload.encode(payload_of(rows)))
+    found = decode(encode(payload_of(rows, FACTS)))
     assert rows_of(found) == rows
+    assert found.facts == FACTS
     assert found.tokens.values.dtype == np.int32
     assert found.tokens.offsets.dtype == np.int64
     found.ids.validate(full=True)
@@ -74,56 +75,74 @@ def test_bytes_depend_on_rows_alone(rows, data):
     whole = payload_of([*before, *rows, *after]).ids
     tokens = payload_of(rows).tokens
     sliced = Payload(whole.slice(len(before), len(rows)), tokens)
-    assert payload.encode(sliced) == payload.encode(payload_of(rows))
+    assert encode(sliced) == encode(payload_of(rows))
 
 
 def test_offsets_that_begin_late():
     """An id array whose first offset isn't 0, as files may give, encodes like any other."""
     offsets = pa.py_buffer(np.array([3, 4, 6], np.int32))
     ids = pa.StringArray.from_buffers(2, offsets, pa.py_buffer(b"xyzabc-"))
-    found = read(payload.encode(Payload(ids, payload_of([("", [1]), ("", [])]).tokens)))
+    found = decode(encode(Payload(ids, payload_of([("", [1]), ("", [])]).tokens)))
     assert rows_of(found) == [("a", [1]), ("bc", [])]
 
 
 @pytest.mark.parametrize(("largest", "width"), [(0, 2), (2**16 - 1, 2), (2**16, 4), (2**31 - 1, 4)])
 def test_width(largest, width):
     """Token ids take two bytes where all of them fit, four otherwise."""
-    blob = payload.encode(payload_of([("a", [0, largest])]))
-    assert len(blob) == HEADER_BYTES + 8 + 1 + 2 * width
-    assert rows_of(read(blob)) == [("a", [0, largest])]
+    blob = encode(payload_of([("a", [0, largest])]))
+    assert len(blob) == HEADER_BYTES + len("{}") + 8 + 1 + 2 * width
+    assert rows_of(decode(blob)) == [("a", [0, largest])]
 
 
 def test_exact_bytes():
     """The format is what the module says: these bytes, in this order."""
-    blob = payload.encode(payload_of([("é", [7, 0]), ("", [])]))
-    assert blob[:32] == b"UNROLLED" + struct.pack("<HHIQQ", 1, 2, 2, 2, 2)
-    assert blob[64:] == struct.pack("<2I2I", 2, 0, 2, 0) + "é".encode() + struct.pack("<2H", 7, 0)
-    assert payload.content_hash(blob) == blob[32:38].hex()
+    blob = encode(payload_of([("é", [7, 0]), ("", [])], {"b": "ü", "a": 1}))
+    facts = b'{"a": 1, "b": "\\u00fc"}'
+    body = facts + struct.pack("<2I2I", 2, 0, 2, 0) + "é".encode() + struct.pack("<2H", 7, 0)
+    assert blob[:40] == b"UNROLLED" + struct.pack("<HHIQQII", 2, 2, 2, 2, 2, len(facts), 0)
+    assert blob[40:72] == hashlib.sha256(blob[:40] + body).digest()
+    assert blob[72:] == body
+    assert payload.content_hash(blob) == blob[40:46].hex()
+
+
+def test_whose_rows_they_are_is_in_their_name():
+    """The same rows of another job, or of another place in it, have another name."""
+    rows = [("a", [1, 2])]
+    names = {
+        payload.content_hash(encode(payload_of(rows, FACTS | change)))
+        for change in ({}, {"job": "f" * 16}, {"index": 8}, {"source": "000007-0123456789ab"})
+    }
+    assert len(names) == 4
+
+
+def test_facts_are_bounded():
+    """They are small, whatever a name in them is like."""
+    assert decode(encode(payload_of([], {"file": "x" * (MAX_FACT_BYTES - 12)}))).facts["file"]
+    with pytest.raises(PayloadError, match="65,537 bytes; 65,536 are allowed"):
+        encode(payload_of([], {"file": "x" * (MAX_FACT_BYTES - 11)}))
 
 
 def test_negative_tokens():
     """A negative token id is refused, where it would come back as another one."""
     with pytest.raises(PayloadError, match="token id -1 is negative"):
-        payload.encode(payload_of([("a", [-1])]))
+        encode(payload_of([("a", [-1])]))
 
 
 @pytest.mark.parametrize("rows", [[], [("", [])], [("é", [1, 2, 0]), ("b", [70_000])]])
 def test_every_mutation_is_refused(rows):
     """Whichever single byte is changed, and wherever the file is cut or goes on, it is a PayloadError."""
-    blob = payload.encode(payload_of(rows))
+    blob = encode(payload_of(rows, FACTS))
     for place in range(len(blob)):
         for change in (1, 2, 6, 0x80, 0xFF):
             damaged = bytearray(blob)
             damaged[place] ^= change
             with pytest.raises(PayloadError):
-                read(bytes(damaged))
+                decode(bytes(damaged))
     for size in range(len(blob)):
         with pytest.raises(PayloadError):
-            read(blob[:size])
+            decode(blob[:size])
     with pytest.raises(PayloadError):
-        read(blob + b"\0")
-    with pytest.raises(PayloadError):  # the file shrank after its size was taken
-        payload.read(io.BytesIO(blob[:-1]), len(blob))
+        decode(blob + b"\0")
 
 
 @settings(max_examples=300, deadline=None)
@@ -135,12 +154,14 @@ def test_any_bytes(noise, is_forged, data):
         size = 8 * rows + id_bytes + width * tokens
         small = st.integers(0, 3).map(lambda n: n.to_bytes(4, "little"))
         lengths = data.draw(st.lists(small, min_size=2 * rows, max_size=2 * rows).map(b"".join))
-        noise = forged(rows, tokens, id_bytes, (lengths + noise.ljust(size, b"a"))[:size], width=width)
+        facts = data.draw(st.sampled_from([b"", b"{}", b"[]", b"7", b'{"a": 1}', b"[" * 9_000]) | st.binary(max_size=9))
+        noise = forged(rows, tokens, id_bytes, (lengths + noise.ljust(size, b"a"))[:size], width=width, facts=facts)
     try:
-        found = read(noise)
+        found = decode(noise)
     except PayloadError:
         return
     found.ids.validate(full=True)
+    assert isinstance(found.facts, dict)
     assert found.tokens.offsets[-1] == found.tokens.values.size
     assert found.tokens.values.min(initial=0) >= 0
 
@@ -148,15 +169,16 @@ def test_any_bytes(noise, is_forged, data):
 HOSTILE_PAYLOADS = {
     "empty": (b"", "not a payload"),
     "text": (b"id,text\n" * 20, "not a payload"),
-    "header-cut": (forged()[:63], "not a payload"),
+    "header-cut": (forged()[:71], "not a payload"),
     "a-trillion-tokens": (forged(rows=1, tokens=10**12, body=bytes(8)), "1,000,000,000,000 tokens"),
     "all-ones": (forged(rows=2**32 - 1, tokens=2**64 - 1, id_bytes=2**64 - 1), "are allowed"),
-    "two-billion-tokens": (forged(rows=1, tokens=2**31 - 1, body=bytes(8)), "the file has 72"),
-    "many-rows": (forged(rows=2**24), "the header claims 134,217,792 bytes"),
+    "two-billion-tokens": (forged(rows=1, tokens=2**31 - 1, body=bytes(8)), "the file has 82"),
+    "many-rows": (forged(rows=2**24), "the header claims 134,217,802 bytes"),
     "sizes-wrap-around": (forged(rows=1, tokens=2**63, body=bytes(8)), "are allowed"),
-    "bytes-after-the-end": (forged(1, 0, 0, bytes(9)), "the header claims 72 bytes, the file has 73"),
+    "bytes-after-the-end": (forged(1, 0, 0, bytes(9)), "the header claims 82 bytes, the file has 83"),
     "width-3": (forged(width=3), "3 bytes per token id"),
-    "version-2": (forged(version=2), "payload version 2"),
+    "version-1": (forged(version=1), "payload version 1"),
+    "version-3": (forged(version=3), "payload version 3"),
     "lengths-too-long": (forged(1, 1, 0, struct.pack("<IIH", 2, 0, 5)), "don't add up"),
     "lengths-wrap-around": (
         forged(3, 1, 0, struct.pack("<6IH", 2**31, 2**31, 1, 0, 0, 0, 5)),
@@ -171,6 +193,11 @@ HOSTILE_PAYLOADS = {
     "id-surrogate": (forged(1, 0, 3, struct.pack("<2I", 0, 3) + b"\xed\xa0\x80"), "not UTF-8"),
     "token-above-int32": (forged(1, 1, 0, struct.pack("<III", 1, 0, 2**31), width=4), "2^31 or more"),
     "digest-wrong": (forged(1, 1, 1, struct.pack("<IIcH", 1, 1, b"a", 7))[:-1] + b"\x01", "damaged"),
+    "facts-too-long": (forged(fact_bytes=2**32 - 1), "4,294,967,295 of facts; 16,777,216"),
+    "facts-beyond-the-end": (forged(fact_bytes=9), "the header claims 81 bytes, the file has 74"),
+    "facts-are-a-list": (forged(facts=b"[]"), "facts are no JSON object"),
+    "facts-not-utf-8": (forged(facts=b'{"a": "\xff"}'), "facts are no JSON object"),
+    "facts-deep": (forged(facts=b"[" * 60_000), "facts are no JSON object"),
 }
 
 
@@ -192,20 +219,18 @@ def test_hostile_files(name):
     tracemalloc.start()
     try:
         with pytest.raises(PayloadError) as caught:
-            read(blob)
+            decode(blob)
         assert reason in str(caught.value)
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()
 
 
-def test_a_header_alone(tmp_path):
+def test_a_header_alone():
     """Rows and tokens are read off the header alone, and are never more than a file can hold."""
-    file = tmp_path / "x.rows"
     for blob, header in (
         (forged(rows=2**32 - 1, tokens=10**12), (2**24, 2**31 - 1)),
         (forged(rows=3, tokens=5), (3, 5)),
         (b"short", (0, 0)),
     ):
-        file.write_bytes(blob)
-        assert payload.read_header(file) == header
+        assert payload.read_header(blob[:HEADER_BYTES]) == header

@@ -5,6 +5,7 @@ import pytest
 import redis
 
 from unrolled.errors import BrokerAwayError, BrokerRefusesError, RequestError, TransientError
+from unrolled.job.offer import Offer
 from unrolled.queue.broker import AWAY, Broker
 from unrolled.queue.ledger import Counts
 
@@ -26,7 +27,7 @@ def explained(error, *, answered=False):
 def test_a_broker_gives_a_ledger_and_a_client(broker):
     """Both talk to the server that the URL names."""
     server = Broker(broker.url)
-    assert server.ledger("test", "ab" * 32).counts() == Counts(0, 0, 0)
+    assert server.ledger("test", Offer("ab" * 32, "fused", "float32")).counts() == Counts(0, 0, 0)
     assert server.client.ping()
     server.close()
 

@@ -2,12 +2,13 @@
 
 import pytest
 
+from unrolled.job.offer import Offer
 from unrolled.queue.messages import NAMESPACE, queue_name, transport_options
 
 
 def test_queue_and_keys():
-    """A queue carries its model's name; every key of kombu's begins with the namespace."""
-    assert queue_name("ab" * 32) == "shards.abababababab"
+    """A queue carries its offer's short name; every key of kombu's begins with the namespace."""
+    assert queue_name(Offer("ab" * 32, "tensorflow", "float32")) == "shards.abababababab-tensorflow-float32"
     assert transport_options("unrolled") == {"global_keyprefix": "unrolled:", "priority_steps": [0]}
 
 

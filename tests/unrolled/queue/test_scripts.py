@@ -7,11 +7,12 @@ from importlib.resources import files
 import pytest
 import redis
 
+from unrolled.job.offer import Offer
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.keys import Keys
 from unrolled.queue.scripts import Scripts, read_script
 
-KEYS = Keys.of("unrolled", "ab" * 32)
+KEYS = Keys.of("unrolled", Offer("ab" * 32, "fused", "bfloat16"))
 NAMES = sorted(
     file.name.removesuffix(".lua")
     for file in files("unrolled.queue").joinpath("scripts").iterdir()
@@ -20,10 +21,10 @@ NAMES = sorted(
 
 
 def test_keys():
-    """Keys are under the namespace and the model's first digits; what the models share has no digits."""
-    assert KEYS.ledger == "unrolled:abababababab:ledger"
-    assert KEYS.queue == "unrolled:shards.abababababab"
-    assert (KEYS.models, KEYS.workers) == ("unrolled:models", "unrolled:workers")
+    """Keys are under the namespace and the offer's short name; what the offers share has no name of theirs."""
+    assert KEYS.ledger == "unrolled:abababababab-fused-bfloat16:ledger"
+    assert KEYS.queue == "unrolled:shards.abababababab-fused-bfloat16"
+    assert (KEYS.offers, KEYS.workers) == ("unrolled:offers", "unrolled:workers")
     assert len({getattr(KEYS, field.name) for field in fields(Keys)}) == len(fields(Keys))
 
 
@@ -42,8 +43,8 @@ def test_arguments_are_checked(broker_url):
     """One that the script doesn't name, or one that is missing, is a mistake of the caller's."""
     with redis.Redis.from_url(client_url(broker_url)) as client:
         scripts = Scripts(client, KEYS)
-        assert scripts.run("remove", member="x") == 0
-        with pytest.raises(TypeError, match=r"remove.lua takes member; not holder"):
-            scripts.run("remove", member="x", holder="y")
+        assert scripts.run("remove", member="x", job_key="j") == 0
+        with pytest.raises(TypeError, match=r"remove.lua takes member, job_key; not holder"):
+            scripts.run("remove", member="x", job_key="j", holder="y")
         with pytest.raises(KeyError, match="member"):
-            scripts.run("remove")
+            scripts.run("remove", job_key="j")

@@ -2,11 +2,14 @@
 
 import errno
 import io
+import json
 import os
 import resource
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -16,7 +19,7 @@ from support.ragged_rows import info_of, ragged
 
 from unrolled.errors import PayloadError, TransientError
 from unrolled.format.columns import column_name
-from unrolled.format.file_info import FileInfo
+from unrolled.format.file_info import LONGEST_REASON, FailedRow, FileInfo
 from unrolled.format.schema import arrow_schema
 from unrolled.job.shard_id import ShardId
 from unrolled.store.publish import publish
@@ -64,6 +67,31 @@ def test_what_is_written_is_read(lists, units, with_tokens):
 def test_same_rows_same_bytes(lists):
     """A second attempt rewrites the file bit for bit."""
     assert encoded(shard(lists)) == encoded(shard(lists))
+
+
+def test_a_part_says_which_rows_failed():
+    """They are in its metadata alone: no other file can contradict it, and a footer is enough to learn of them."""
+    info, ids, tokens, outputs = shard([[1, 2], [3]])
+    failed = (FailedRow(1, "row#1", "too hard: é"), FailedRow(3, "row#3", "x" * (LONGEST_REASON + 9)))
+    data = encoded((replace(info, failed=failed), ids, tokens, outputs))
+    metadata = pq.read_metadata(io.BytesIO(data)).metadata
+    cut = failed[1]._replace(reason="x" * LONGEST_REASON)
+    assert FileInfo.decode(metadata).failed == (failed[0], cut)
+    assert json.loads(metadata[b"unrolled.failed"]) == [[1, "row#1", "too hard: é"], list(cut)]
+
+
+def test_nothing_of_a_library_is_in_the_bytes(monkeypatch):
+    """Workers with other releases of numpy, pyarrow or this product write the same file."""
+    before = encoded(shard([[1, 2], [3]]))
+    for module in (np, pa):
+        monkeypatch.setattr(module, "__version__", "0.0.1")
+    monkeypatch.setattr("importlib.metadata.version", lambda _: "0.0.1")
+    monkeypatch.setattr("unrolled.format.file_info.release", lambda: "0.0.1")
+    assert encoded(shard([[1, 2], [3]])) == before
+    metadata = pq.read_metadata(io.BytesIO(before))
+    words = ("format_version", "model_fingerprint", "engine", "arithmetic", "job", "shard", "rows", "tokens", "failed")
+    assert set(metadata.metadata) == {b"ARROW:schema", *(f"unrolled.{word}".encode() for word in words)}
+    assert metadata.created_by == "unrolled format 2"
 
 
 def test_row_groups_are_bounded(monkeypatch):

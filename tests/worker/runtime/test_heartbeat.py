@@ -6,8 +6,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from support.processes import eventually, make_rows, open_site, worker_parts
-
 from unrolled.job.manifest import read_manifest
+
 from unrolled.queue.member import Member
 from worker.runtime.outcome import Outcome
 

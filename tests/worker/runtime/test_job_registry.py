@@ -7,9 +7,9 @@ import time
 
 import pytest
 from support.processes import make_rows, open_site
+from unrolled.job.directory import create_job
 
 from unrolled.errors import JobError
-from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from worker.errors import AwayError
 from worker.runtime.job_registry import Jobs

@@ -15,18 +15,18 @@ from support.processes import (
     UNITS,
     check_outputs,
     eventually,
+    failed_ids,
     leftovers,
     make_rows,
     open_site,
-    failed_ids,
     worker_parts,
 )
+from unrolled.job.directory import create_job
 
 from producer.jobs.verify import verify_job
 from producer.rows import Row
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import column_name
-from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import ATTEMPTS

@@ -6,18 +6,18 @@ import signal
 import time
 
 import pytest
+from producer.jobs.retry import retry
 from support.processes import (
     LEASE_SECONDS,
     NAMESPACE,
     check_outputs,
     eventually,
+    failed_ids,
     leftovers,
     make_rows,
     open_site,
-    failed_ids,
 )
 
-from producer.jobs.retry import retry
 from unrolled.queue.member import Member
 
 
