@@ -106,7 +106,7 @@ class Watch:
                 if self._away_since is None:
                     self._away_since = time.monotonic()
                     log.warning("broker away: %s; going on with what is on board and trying again", error)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - leases must be kept, whatever else goes wrong
                 self._tell_of_failure("watch", error)
             else:
                 if self._away_since is not None:
@@ -144,7 +144,7 @@ class Watch:
                 self._service.jobs.look_after(self._send_keeping_leases)
             except AWAY as error:
                 log.debug("jobs are looked after when the broker is back: %s", error)  # the pulse reports it
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - one job must not stop the others
                 self._tell_of_failure("jobs", error)
 
     def _tell_of_failure(self, thread: str, error: Exception) -> None:

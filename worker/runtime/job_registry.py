@@ -209,7 +209,7 @@ class Jobs:
             fits = "\0" not in place and len(os.fsencode(place)) <= MAX_PLACE_BYTES
             fits = fits and (is_url(place) or Path(place).is_absolute())
             below = self._root is None or (not is_url(place) and Path(place).resolve().is_relative_to(self._root))
-        except (UnicodeEncodeError, OSError, RuntimeError):  # RuntimeError: symbolic links in a circle
+        except (ValueError, OSError, RuntimeError):  # a zero byte, a lone surrogate, symbolic links in a circle
             fits = below = False
         if not fits:
             raise JobError(
