@@ -13,7 +13,7 @@ import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from unrolled.errors import TransientError
+from unrolled.errors import MisplacedError
 from unrolled.store.hidden_file import fill, hidden_file, sweep_leftovers, sync_directory
 from unrolled.store.name_once import name_once
 from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
@@ -181,7 +181,7 @@ def _open_file(path: str | Path, _: int = 0) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # O_NONBLOCK has no effect on a file
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise TransientError(f"cannot read {path}: it is not a file; remove it, then it is tried again")
+        raise MisplacedError(f"cannot read {path}: it is not a file; remove it, then it is tried again")
     return descriptor
 
 

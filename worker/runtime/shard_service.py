@@ -153,7 +153,7 @@ class ShardService:
             job = self._on_broker(lambda: self.jobs.find(member.job_key))
         except GivenBackError:
             return self._give_back(member, start)
-        except (AwayError, JobError) as error:
+        except (AwayError, RequestError) as error:
             # Perhaps it is this worker that is set up wrongly: another may find the job, so nothing is recorded.
             return self._put_off(member, start, error)
         try:
@@ -228,9 +228,9 @@ class ShardService:
 
     def _not_to_be_seen(self, job: OpenJob, member: Member, start: Start) -> Outcome:
         """No death is recorded for what can't be seen: caches lag, and a discarded job has no rows."""
-        outcome = self._put_off(member, start, JobError("neither its rows nor its part can be seen"))
-        self.jobs.tell(job)
-        return outcome
+        if self.jobs.is_stopped(job):
+            return Outcome.GONE
+        return self._put_off(member, start, JobError("neither its rows nor its part can be seen"))
 
     def _on_broker(self, action: Callable[[], T]) -> T:
         return self._patience.until_done("reach the broker", action)
