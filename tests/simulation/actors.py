@@ -14,7 +14,7 @@ from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import finish, sweep
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.telling import tell
-from worker.shards.publication import look, publish
+from worker.shards.publication import bury, look, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -102,7 +102,7 @@ class Attempt:
         return True
 
     def _bury(self) -> None:
-        self._objects.create(names.dead_object(self._life), b"{}")
+        bury(self._objects, self._life, "too many workers died of it, or its request is bad as a whole")
         self._actor.ask("remove", self._member)
 
     def _give_back(self) -> None:
@@ -201,7 +201,7 @@ def reader(actor: Actor, job: SimulatedJob) -> None:
     for shard in names.parts_in(objects.list(names.PARTS)):
         content = objects.read(names.part_object(shard))
         if content is None:
-            if not job.kind.is_lagging and not job.promises.log.discarded:
+            if not job.kind.lag and not job.promises.log.discarded:
                 raise Violation(f"the part of {shard} was listed and is gone")
             continue
         part = decode_part(content)
@@ -213,7 +213,7 @@ def reader(actor: Actor, job: SimulatedJob) -> None:
     log = Log()
     catch_up(log, objects)  # after the parts: it may name more than there were, never fewer
     for shard, count in rows.items():
-        if not job.kind.is_lagging and (shard not in log.entries or count != log.entries[shard].rows):
+        if not job.kind.lag and (shard not in log.entries or count != log.entries[shard].rows):
             raise Violation(f"verify finds {shard} not whole, or not in the log")
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulation.nature import LAG
-
 from unrolled.store.memory import Fault, Lag, Operation
 
 if TYPE_CHECKING:
@@ -31,8 +29,8 @@ class StoreCall(NamedTuple):
         if rng.random() < nature.faults:
             faults = _FAULTS[self.job.kind.is_disk, self.operation.kind]
             return faults[int(rng.random() * len(faults))]
-        if self.job.kind.is_lagging and not nature.is_calm and self.operation.kind in ("read", "list"):
-            return Lag(rng.randint(0, LAG)) if rng.random() < 0.5 else None
+        if self.job.kind.lag and not nature.is_calm and self.operation.kind in ("read", "list"):
+            return Lag(rng.randint(0, self.job.kind.lag)) if rng.random() < 0.5 else None
         return None
 
     def __str__(self) -> str:

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import random
 
-#: Last changes of a store that a lagging look-up may fail to show.
-LAG = 12
-
 
 @dataclass(slots=True)
 class Nature:
@@ -24,6 +21,7 @@ class Nature:
         cuts: the power fails, at one step.
         failing: a row can't be computed, at one attempt.
         giving_up: an actor ends with an error at the first operation that fails, rather than to try again.
+        longest_pause: in steps; two steps are about one tick of the ledger's clock.
         is_calm: nothing fails any more, and no look-up lags: everything must come to its end.
     """
 
@@ -34,6 +32,7 @@ class Nature:
     cuts: float
     failing: float
     giving_up: float
+    longest_pause: int
     is_calm: bool = False
 
     @classmethod
@@ -47,6 +46,7 @@ class Nature:
             cuts=rng.choice((0, 0.004)),
             failing=rng.choice((0.1, 0.3)),
             giving_up=rng.choice((0, 0.2)),
+            longest_pause=rng.choice((120, 120, 400)),
         )
 
     def calm_down(self) -> None:
@@ -61,14 +61,14 @@ class Kind:
 
     Attributes:
         is_disk: whether its store is a disk, where a new name must be synced to be durable; else a bucket.
-        is_lagging: whether look-ups may miss the last changes.
+        lag: how many of the last changes a look-up may fail to show.
         is_live: whether its input can't be read again.
         may_be_discarded: whether somebody may discard it.
         page: names in one page of a listing.
     """
 
     is_disk: bool
-    is_lagging: bool
+    lag: int
     is_live: bool
     may_be_discarded: bool
     page: int
@@ -79,8 +79,8 @@ class Kind:
         is_disk = rng.random() < 0.5
         return cls(
             is_disk=is_disk,
-            is_lagging=is_disk and rng.random() < 0.5,
+            lag=rng.choice((0, 0, 12, 36)) if is_disk else 0,
             is_live=rng.random() < 0.5,
-            may_be_discarded=rng.random() < 0.06,
+            may_be_discarded=rng.random() < 0.12,
             page=rng.choice((2, 1000)),
         )

@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from simulation.account import DEAD, LOG, QUARANTINE, ROWS, Account, Decisions, Violation, is_retry, shard_in
 from simulation.content import Row, decode_bad, decode_part, decode_rows
-from simulation.nature import LAG
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from simulation.nature import Kind
     from simulation.reading import Reading
@@ -142,26 +141,18 @@ class Promises:
     def hear_complete(self, asked: int) -> None:
         """Check what somebody says: the job was complete, and durably so, at some moment since the question.
 
-        Where look-ups lag, the moment may be some changes older, and outcomes of later moments may be known, too.
-
         Args:
             asked: number of changes before the question.
 
         Raises:
             Violation: it wasn't.
         """
-        objects, outcomes = self._durable(), dict[str, bytes]()
-        first = max(0, asked - self._kind.is_lagging * LAG)
-        for name, before in reversed([("", None), *self.changes[first:]]):
-            if self._kind.is_lagging:
-                outcomes |= {name: content for name, content in objects.items() if name.startswith(("part-", DEAD))}
-            if self._is_complete(self._counted(objects | outcomes)):
-                self.completed = True
-                return
-            objects.pop(name, None)
-            if before is not None:
-                objects[name] = before
-        raise Violation("somebody says complete, and it is not")
+        moments = self._moments(max(0, asked - self._kind.lag))
+        if self._kind.lag:
+            moments = _mixed([*moments])
+        if not any(self._is_complete(self._counted(objects)) for objects in moments):
+            raise Violation("somebody says complete, and it is not")
+        self.completed = True
 
     def hear_end(self, numbers: Iterable[int]) -> None:
         """Check that a command which has ended of itself has lost nothing of what it read, even if the power fails now.
@@ -193,11 +184,20 @@ class Promises:
     def _counted(self, objects: Mapping[str, bytes]) -> Account:
         return Account(objects, is_live=self._kind.is_live)
 
+    def _moments(self, first: int) -> Iterator[dict[str, bytes]]:
+        """The objects that no power cut can take back now, and those of earlier moments, back to a number of changes."""
+        objects = self._durable()
+        yield dict(objects)
+        for name, before in reversed(self.changes[first:]):
+            objects.pop(name, None)
+            if before is not None:
+                objects[name] = before
+            yield dict(objects)
+
     def _durable(self) -> dict[str, bytes]:
         """The objects that no power cut can take back now."""
-        return {
-            name: content for name, content in self.objects.items() if self._unsynced.get(name, content) is not None
-        }
+        unsynced = self._unsynced
+        return {name: content for name, content in self.objects.items() if unsynced.get(name, content) is not None}
 
     def _is_complete(self, account: Account) -> bool:
         return account.is_settled and (self._kind.is_live or account.input_rows() in self._inputs)
@@ -235,3 +235,17 @@ class Promises:
                 self._check_rows(account, [shard for shard in account.log.shards if shard in self._spooled])
         except Violation as violation:
             raise Violation(f"if the power fails now: {violation}") from violation
+
+
+def _mixed(moments: Sequence[Mapping[str, bytes]]) -> Iterator[dict[str, bytes]]:
+    """What lagging looks may show together: each look may be of another moment.
+
+    The log of one moment, with outcomes of any moment. Rows that no segment names must be seen only where they were
+    there at every moment.
+    """
+    outcomes = {name: moment[name] for moment in moments for name in moment if name.startswith(("part-", DEAD))}
+    steady = set.intersection(*(set(moment) for moment in moments))
+    for moment in moments:
+        logged = Decisions(moment).shards
+        seen = {n: c for n, c in moment.items() if n in steady or not n.startswith(ROWS) or shard_in(n) in logged}
+        yield seen | outcomes

@@ -35,12 +35,9 @@ class Reading:
         self._job = job
         size = rng.randint(3, 12)
         self.bad = frozenset(number for number in range(size) if rng.random() < 0.1)
-        changed = rng.randrange(size) if rng.random() < 0.2 else None
         before = [Row(f"file#{number}", number + 1) for number in range(size)]
-        after = [Row(row.id, row.token + CHANGED * (number == changed)) for number, row in enumerate(before)]
-        self.versions = {"before": before, "after": after}
+        self.versions = {"before": before, "after": _changed(before, rng)}
         self.pipe = list(range(size)) if is_live else []
-        self.size = size
 
     def cuts(self, version: str) -> Iterator[Make]:
         """The cuts of the file, which are the same at each reading of the same version."""
@@ -65,3 +62,14 @@ class Reading:
                 _SPOOLED.clear()
             _SPOOLED[key] = make_rows(self._job, place, [row.id for row in good], tokens, lines)
         return _SPOOLED[key]
+
+
+def _changed(rows: list[Row], rng: random.Random) -> list[Row]:
+    """What another reading of the file gives: mostly the same rows; else two have changed, one is new, or one is gone."""
+    chance, size = rng.random(), len(rows)
+    if chance < 0.2:
+        changed = {rng.randrange(size), rng.randrange(size)}
+        return [row._replace(token=row.token + CHANGED * (number in changed)) for number, row in enumerate(rows)]
+    if chance < 0.25:
+        return [*rows, Row(f"file#{size}", size + 1)]
+    return rows[:-1] if chance < 0.3 else rows

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from simulation.nature import Nature
     from support.ledger_model import LedgerModel, Member
 
-#: Steps for which a process stops, and an actor has nothing to do. Two of them are about one tick of the ledger's clock.
-_PAUSES, _RESTS = (5, 120), (4, 16)
+#: Steps for which a process stops, at least; and those in which an actor has nothing to do.
+_SHORTEST_PAUSE, _RESTS = 5, (4, 16)
 #: Looks that an actor takes in a row, at most.
 _MOST_LOOKS = 15
 _MOMENT = Moment()
@@ -173,7 +173,7 @@ class Scheduler:
         return None
 
     def _pause(self, process: str) -> None:
-        until = self.step + self.rng.randint(*_PAUSES)
+        until = self.step + self.rng.randint(_SHORTEST_PAUSE, self.nature.longest_pause)
         for actor in self.actors:
             if actor.process == process:
                 actor.sleeps_until = until
