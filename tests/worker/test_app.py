@@ -111,7 +111,7 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
         worker = site.worker().wait_ready()
         assert SECRET not in " ".join(psutil.Process(worker.pid).cmdline())
         server.kill()
-        eventually(lambda: "broker away" in worker.log, "the worker to notice")
+        eventually(lambda: "can't send the heartbeat" in worker.log, "the worker to notice")
         server.start()
         redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
         rows = make_rows(6)

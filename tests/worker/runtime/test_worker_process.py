@@ -158,12 +158,12 @@ def test_the_broker_is_killed_and_comes_back(site, broker, keep_data):
     busy(site, 2)
     broker.kill()
     site.gate.touch()
-    eventually(lambda: "broker away" in worker.log, "the worker to notice")
+    eventually(lambda: "can't send the heartbeat" in worker.log, "the worker to notice")
     broker.restart(keep_data=keep_data)
     site.wait_done(directory)
     check_outputs(directory, rows)
     assert "Traceback" not in worker.log
-    assert worker.log.count("broker away") == 1
+    assert worker.log.count("can't send the heartbeat") == 1
     assert worker.alive
 
 
