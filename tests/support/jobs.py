@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from producer.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.directory import create_job
@@ -30,7 +30,7 @@ def make_job(path, shards=3, *, bad=(), ended=True, options=None):
     manifest = ManifestWriter(directory.path)
     for index in range(shards):
         shard = make_shard(index, cut(index, bad=index in bad))
-        spool(directory, shard)
+        directory.spool(shard.id, shard.blob, shard.quarantine)
         manifest.append(shard.entry)
     if ended:
         manifest.end(shards=shards, rows=shards * ROWS_PER_SHARD)
