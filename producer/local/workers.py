@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Exit statuses of a worker that can't start, for its settings, model or engine are no good: so will the next be.
-UNUSABLE = (1, 2)
+UNUSABLE = (1, 2, os.EX_TEMPFAIL)
 #: How long a start may take; later, such a status is a death like any other.
 START_SECONDS = 20.0
 #: A worker that ran at least this long before it died may be started again without counting.

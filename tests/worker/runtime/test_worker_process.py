@@ -216,11 +216,11 @@ def test_failed_rows_are_computed_when_the_cause_is_gone(site):
 
 
 def test_a_broken_engine_ends_its_worker(site):
-    """It says so, gives everything back, blames no row, and exits with status 3."""
+    """It says so, gives everything back, blames no row, and exits with status 70."""
     rows = make_rows(6)
     worker = site.worker(site.with_plan(breaks_on=[1])).wait_ready()
     directory = site.enqueue(rows)
-    assert worker.wait() == 3
+    assert worker.wait() == 70
     assert worker.log.count("can't go on") == 1
     assert site.ledger.counts().running == 0
     site.worker().wait_ready()
