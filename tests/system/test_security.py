@@ -19,12 +19,12 @@ import pytest
 import redis
 from celery import Celery
 from click.testing import CliRunner
+from support.broker import RestartableBroker
 from support.jobs import bury
 from support.processes import NAMESPACE, PATIENCE_SECONDS, Site, check_outputs, eventually, make_model, make_rows
 from support.tls_proxy import TlsProxy, authority
 
 from producer.cli.root import cli
-from producer.local.broker import EmbeddedBroker
 from unrolled.errors import RequestError
 from unrolled.job.directory import open_job
 from unrolled.queue.broker import Broker
@@ -40,7 +40,7 @@ PASSWORDS = {"ADMIN": "adm1n@:/#", "PRODUCER": "s3cr3t@:/#%?&=+ ü", "WORKER": "
 WRONG = "wr0ng@:/#%41ü"
 
 
-class GuardedBroker(EmbeddedBroker):
+class GuardedBroker(RestartableBroker):
     """A server that lets nobody in without a name and a password.
 
     Args:

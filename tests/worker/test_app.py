@@ -7,6 +7,7 @@ import sys
 import psutil
 import pytest
 import redis
+from support.broker import RestartableBroker
 from support.processes import (
     REPOSITORY,
     WorkerProcess,
@@ -19,7 +20,6 @@ from support.processes import (
     worker_parts,
 )
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.queue.messages import TASK
 from worker.app import create_app
 from worker.runtime.outcome import Outcome
@@ -42,7 +42,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def locked_broker():
     """A server that asks for a password, and the URL with it."""
-    with EmbeddedBroker(port=0) as server:
+    with RestartableBroker(port=0) as server:
         redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
         yield server, server.url.replace("//", f"//:{SECRET}@")
 
