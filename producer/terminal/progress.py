@@ -43,10 +43,9 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # Imported late: many commands show no progress.
-        from rich.console import Console as RichConsole  # noqa: PLC0415
-        from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
-        from rich.progress import Progress as RichProgress  # noqa: PLC0415
+        from rich.console import Console as RichConsole  # noqa: PLC0415 - many commands show no progress
+        from rich.progress import BarColumn, TextColumn  # noqa: PLC0415 - many commands show no progress
+        from rich.progress import Progress as RichProgress  # noqa: PLC0415 - many commands show no progress
 
         self._clock = clock
         self._drawn = console is not None or sys.stderr.isatty()

@@ -45,10 +45,11 @@ def enqueue(
     """
     submission = submission_of(arguments)
     url = need_broker(broker, submission.out)
-    # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
-    from producer.enqueue.session import enqueue_job  # noqa: PLC0415
+    from producer.enqueue import session  # noqa: PLC0415 - tokenizers and Celery take half a second
+    from producer.enqueue.submission import prepare  # noqa: PLC0415 - tokenizers and Celery take half a second
 
-    summary = enqueue_job(submission, url, namespace, max_queued_tokens)
+    prepared = prepare(submission)
+    summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, str(submission.out)))
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 

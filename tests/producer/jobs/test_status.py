@@ -12,6 +12,7 @@ from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
+from worker.engines.engine import PoolStats
 from worker.runtime.metrics import Metrics
 
 
@@ -105,7 +106,7 @@ def test_what_a_worker_counts_is_what_status_shows(directory, server, ledger):
     """Every figure of a heartbeat that status shows is one that the worker's metrics have."""
     metrics = Metrics()
     metrics.read(0.5)
-    metrics.computed(rows=2, tokens=10, seconds=3.0, stats={"nodes": 8, "plan_seconds": 1.0})
+    metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0))
     metrics.published(4.0)
     ledger.beat("host-1", metrics.snapshot())
     (worker,) = StatusReader(directory, server, "test").read().queue.workers
