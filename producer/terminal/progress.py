@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 #: How far back the speed looks.
 WINDOW_SECONDS = 30.0
-#: The shortest time that a speed is taken from.
-_SPEED_SECONDS = 1.0
+_SPEED_SECONDS = 1.0  # the shortest time that a speed is taken from
 PLAIN_EVERY_SECONDS = 5.0
 
 

@@ -47,9 +47,9 @@ def run(
     """
     options = WorkerOptions(**{field.name: arguments.pop(field.name) for field in fields(WorkerOptions)})
     submission = submission_of(arguments)
-    from producer.cli.commands.status import as_line  # noqa: PLC0415 - tokenizers and Celery take half a second
     from producer.cli.commands.verify import report  # noqa: PLC0415 - tokenizers and Celery take half a second
     from producer.cli.commands.wait import exit_status, summary  # noqa: PLC0415 - tokenizers and Celery take half a second
+    from producer.cli.status_report import as_line  # noqa: PLC0415 - tokenizers and Celery take half a second
     from producer.jobs.verify import verify_job  # noqa: PLC0415 - tokenizers and Celery take half a second
     from producer.local.run import run_job  # noqa: PLC0415 - tokenizers and Celery take half a second
 
