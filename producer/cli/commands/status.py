@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
-from producer.jobs.diagnosis import hints
+from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker
 from producer.terminal.text import duration, figure
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from producer.jobs.status import JobStatus, WorkerStatus
+    from producer.jobs.status import JobStatus
+    from producer.jobs.worker_status import WorkerStatus
 
 
 @click.command()
@@ -75,7 +76,7 @@ def status(
 def as_line(found: JobStatus) -> str:
     """The status as JSON on one line."""
     more = {"waiting": found.waiting, "complete": found.complete, "seconds_left": found.seconds_left}
-    return json.dumps({**asdict(found), **more, "hints": list(hints(found).values())})
+    return json.dumps({**asdict(found), **more, "diagnosis": list(diagnose(found).values())})
 
 
 def report(found: JobStatus, width: int | None = None) -> str:
@@ -101,7 +102,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
     ]
     if found.queue and found.queue.workers:
         lines += _tables(found.queue.workers, found.fingerprint, width)
-    return "\n".join(lines + [f"→ {line}" for line in hints(found).values()])
+    return "\n".join(lines + [f"→ {line}" for line in diagnose(found).values()])
 
 
 def _tables(workers: Sequence[WorkerStatus], fingerprint: str, width: int | None) -> list[str]:
