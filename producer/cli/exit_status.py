@@ -30,7 +30,7 @@ class ExitStatus(IntEnum):
     UNUSABLE = 75, "`worker`: the engine or the broker can't be used"
     TIMED_OUT = 124, "`wait`: the time of --timeout is over"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
-    TERMINATED = 143, "ended by SIGTERM; a worker then finishes its shards and reports 0"
+    TERMINATED = 143, "ended by SIGTERM (`worker` finishes its shards first, and reports 0)"
 
 
 #: What the statuses of a command mean, in its own words; other commands have 0 to 2 with the meanings above.

@@ -56,7 +56,7 @@ def retry(
     """
     if directory.cancelled.exists():
         raise JobError(f"{directory.path}: was cancelled; bring it back first, by its `unrolled enqueue` command")
-    queue = None if broker is None else ShardQueue(broker, namespace, directory.job.fingerprint, Patience(say))
+    queue = None if broker is None else ShardQueue(directory, broker, namespace, Patience(say))
     found = Retried()
     try:
         _retry_dead(queue, directory, found)

@@ -54,7 +54,7 @@ def wait_for_job(
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     patience = Patience(bar.say)
-    queue = ShardQueue(broker, namespace, directory.job.fingerprint, patience) if broker else None
+    queue = ShardQueue(directory, broker, namespace, patience) if broker else None
     reader = StatusReader(directory, queue.broker if queue else None, namespace)
     teller = _Teller(patience)
     status = None

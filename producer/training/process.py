@@ -10,6 +10,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from producer.terminal.progress import progress
 from producer.terminal.text import figure
 from producer.training.corpus import prepare
 from producer.training.display import FitDisplay
@@ -108,7 +109,8 @@ def _train(out: Path, plan: FitPlan, device: str, threads: int | None) -> None:
         subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors) as process,
     ):
         try:
-            with FitDisplay(plan.options.epochs) as display:
+            with progress("starting TensorFlow", transient=True) as bar:
+                display = FitDisplay(plan.options.epochs, bar)
                 for event, facts in _events(process):
                     if event == "error":
                         failure = facts["text"]

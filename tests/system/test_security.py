@@ -25,10 +25,9 @@ from support.tls_proxy import TlsProxy, authority
 
 from producer.cli.root import cli
 from producer.local.broker import EmbeddedBroker
-from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import RequestError
 from unrolled.job.directory import open_job
-from unrolled.patience import Patience
+from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url, check_broker_url, client_url
 from unrolled.queue.member import Member
 from unrolled.queue.messages import SHORT, transport_options
@@ -102,10 +101,7 @@ class Product:
         self.namespace = namespace
         self.producer = server.url_of(f"{namespace}-producer")
         self.worker = server.url_of(f"{namespace}-worker")
-        self.site = Site(root, self.producer)
-        if namespace != NAMESPACE:
-            self.site.queue.close()
-            self.site.queue = ShardQueue(self.producer, namespace, self.site.model.fingerprint, Patience(print))
+        self.site = Site(root, self.producer, namespace)
 
     def start_worker(self, **plan):
         site = self.site
@@ -213,10 +209,8 @@ def test_a_whole_job(tmp_path, guarded):
         assert status == 0, text
         directory = open_job(tmp_path / "out")
         dead = min(directory.waiting())
-        with contextlib.closing(
-            ShardQueue(product.worker, NAMESPACE, directory.job.fingerprint, Patience(print))
-        ) as queue:
-            queue.ledger.remove(Member(directory.key, dead))
+        with contextlib.closing(Broker(product.worker)) as server:
+            server.ledger(NAMESPACE, directory.job.fingerprint).remove(Member(directory.key, dead))
         bury(directory, dead)
         product.start_worker()
         assert run(product.producer, "wait", directory.path)[0] == 1

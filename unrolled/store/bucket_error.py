@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 
-from obstore.exceptions import AlreadyExistsError, BaseError, NotSupportedError
+from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, NotSupportedError
 
 from unrolled.errors import RequestError, TransientError, UnrolledError
 
@@ -39,7 +39,12 @@ def status_of(error: Exception) -> str:
 
 def is_out_of_range(error: Exception) -> bool:
     """Whether a range begins at or after the object's end, which says that there is an object."""
-    return status_of(error) == _OUT_OF_RANGE
+    return status_of(error) == _OUT_OF_RANGE or "StartTooLarge" in str(error)
+
+
+def is_whole(error: Exception) -> bool:
+    """Whether the server gave the whole object for a range, as some do for an empty one."""
+    return "NotPartial" in str(error)
 
 
 def is_no_bucket(error: Exception) -> bool:
@@ -82,14 +87,18 @@ def explained(action: str, error: Exception) -> UnrolledError:
             f"cannot {action}: this bucket can't do that ({reason_of(error)}); use one that creates objects only if"
             " they don't exist (`If-None-Match: *`), as Amazon S3, Google Cloud Storage and Azure Blob Storage do"
         )
+    reason = reason_of(error)
     if _MACHINE_CREDENTIALS.search(text):
-        advice = "no credentials were found: log in with the cloud's own tool, or set its environment variables"
+        reason = "no credentials were found"
+        advice = "log in with the cloud's own tool, or set its environment variables"
     elif is_no_bucket(error):
         advice = "make the bucket, or correct its name"
     elif status_of(error) in _NOT_ALLOWED:
         advice = "let these credentials list, read, write and delete there, or use others"
     elif "configured region" in text:
         advice = "set AWS_REGION to the bucket's region"
+    elif isinstance(error, InvalidPathError):
+        advice = "rename or remove the object whose name has an empty step, `.` or `..` in it"
     else:
         advice = "check that the bucket can be reached"
-    return TransientError(f"cannot {action}: {reason_of(error)}; {advice}, then it is tried again")
+    return TransientError(f"cannot {action}: {reason}; {advice}, then it is tried again")

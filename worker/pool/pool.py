@@ -11,8 +11,8 @@ import threading
 import time
 from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from unrolled.errors import BrokenWorkerError
 from unrolled.ragged import runs
@@ -35,16 +35,23 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Computed:
-    """What comes out of the pool for one shard.
+    """What comes out of the pool for one shard, lent to a `with` block: after it the pool uses the arrays again.
 
     Attributes:
-        outputs: for each column float32 (tokens or rows, width); the caller returns them to the buffers when they
-            are written.
+        outputs: for each column float32 (tokens or rows, width).
         failed: row index → reason, for rows that the engine can't compute.
     """
 
     outputs: list[NDArray[np.float32]]
-    failed: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, str]
+    _buffers: Buffers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the arrays back."""
+        self._buffers.give(self.outputs)
 
 
 class _Waiting(NamedTuple):
@@ -166,7 +173,7 @@ class Pool:
         rows = sum(shard.rows for shard in shards)
         self._metrics.computed(rows=rows, seconds=time.perf_counter() - began, stats=stats)
         for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
-            if not _settle(waiting.future, Computed(arrays, reasons)):
+            if not _settle(waiting.future, Computed(arrays, reasons, self._buffers)):
                 self._buffers.give(arrays)
 
     def _fill(

@@ -17,7 +17,7 @@ from worker.pool.pool import Pool
 from worker.runtime.heartbeat import Watch
 from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
-from worker.shards.shard_store import Disk
+from worker.shards.shard_store import ShardStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +62,10 @@ class Assembly:
         ledger = broker.ledger(settings.namespace, model.fingerprint, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
-        buffers = Buffers(settings.memory_budget)
-        self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
-        disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
+        self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
+        store = ShardStore(engine, model.config.vocab_size, metrics, self._patience)
         self.service = ShardService(
-            settings, ledger, model.config, disk, self._pool, buffers, self._patience, send, self._on_broken
+            settings, ledger, model.config, store, self._pool, self._patience, send, self._on_broken
         )
         about = {
             "engine": engine.name,

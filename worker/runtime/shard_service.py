@@ -23,7 +23,6 @@ from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.job_registry import Jobs
 from worker.runtime.outcome import Outcome
-from worker.shards.shard_store import read_header
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -35,10 +34,9 @@ if TYPE_CHECKING:
     from unrolled.patience import Patience
     from unrolled.queue.entering import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
-    from worker.pool.buffers import Buffers
     from worker.pool.pool import Pool
     from worker.settings import Settings
-    from worker.shards.shard_store import Disk
+    from worker.shards.shard_store import ShardStore
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -51,9 +49,8 @@ class ShardService:
         settings: of this worker.
         ledger: of its model.
         config: of the model.
-        disk: reads and publishes.
+        store: reads and publishes.
         pool: the process's one pool.
-        buffers: where the pool takes its output arrays from.
         patience: how long to try again.
         send: sends one shard's message.
         on_broken: called once when this process can't go on.
@@ -64,9 +61,8 @@ class ShardService:
         settings: Settings,
         ledger: Ledger,
         config: Layered,
-        disk: Disk,
+        store: ShardStore,
         pool: Pool,
-        buffers: Buffers,
         patience: Patience,
         send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
@@ -79,9 +75,8 @@ class ShardService:
         self._settings = settings
         self._ledger = ledger
         self._config = config
-        self._disk = disk
+        self._store = store
         self._pool = pool
-        self._buffers = buffers
         self._away: set[str] = set()
         self._patience = patience
         self._send = send
@@ -157,7 +152,7 @@ class ShardService:
             spec = _stored(directory)
             columns = spec.columns(self._config)
             # Memory is reserved by the header of the rows that will be read, not by the ledger's count.
-            header, budget = read_header(directory, member.shard), self._settings.memory_budget
+            header, budget = self._store.header(directory, member.shard), self._settings.memory_budget
             size = size_on_board(vector_bytes(columns, *header), header.tokens, self._settings.pool_tokens, budget)
             with self._admission.admit(size, alone=lease.suspect):
                 if lease.suspect:
@@ -193,16 +188,13 @@ class ShardService:
     def _compute_and_publish(
         self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[VectorColumn, ...]
     ) -> None:
-        rows = self._disk.read(directory, shard)
+        rows = self._store.read(directory, shard)
         if rows is not None:
-            computed = self._pool.compute(rows.real, columns)
-            try:
+            with self._pool.compute(rows.real, columns) as computed:
                 if computed.failed:
                     log.warning("%s: %d row(s) can't be computed: quarantine", shard, len(computed.failed))
-                self._disk.publish(directory, shard, rows, computed, spec, columns)
-            finally:
-                self._buffers.give(computed.outputs)
-        self._disk.discard(directory, shard)
+                self._store.publish(directory, shard, rows, computed.outputs, computed.failed, spec, columns)
+        self._store.discard(directory, shard)
 
     def _on_broker(self, action: Callable[[], T]) -> T:
         return self._patience.until_done("reach the broker", action)
@@ -244,7 +236,7 @@ class ShardService:
     def _bury(self, directory: JobDirectory, member: Member, start: Start, reason: str) -> Outcome:
         log.error("%s is given up: %s", member, reason)
         try:
-            self._disk.bury(directory, member.shard, reason)
+            self._store.bury(directory, member.shard, reason)
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
     """Check that every input row is published exactly once.
 
-    Every file is read whole and held against what was cut from the input: rows in = rows out + quarantine,
-    the right rows in the right order, every bit as it was published, no file missing and none too many. No broker
-    is needed. Exit status 1, with the list, where something is wrong.
+    Reads every file whole and compares it with the job's manifest: rows in = rows out + quarantine, the right rows in
+    the right order, every bit as it was published, no file missing and none too many. Lists what is wrong. No broker
+    is needed.
 
     \b
     Examples:
@@ -57,7 +57,7 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
 
 
 def report(found: Verification, out: Path) -> str:
-    """The outcome as text for people."""
+    """The result as text for people."""
     lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
     lines += [f"note: {note}" for note in found.notes]
     if len(found.kinds) > 1:

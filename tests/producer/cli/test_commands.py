@@ -122,9 +122,9 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
         "",
-        "worker  model  engine  tokens/s  busy  on board",
-        "host-1  this   fused   79.2k     97 %         1",
-        "host-2  this   fused   0         0 %          0",
+        "worker  model  engine  tokens/s  busy  shards",
+        "host-1  this   fused   79.2k     97 %       1",
+        "host-2  this   fused   0         0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
@@ -461,7 +461,7 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
     bury(directory, first)
     bury(directory, second)
     result = run_with(broker, "retry", tmp_path)
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shard(s) are back at work\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shard(s) are in the queue again\n")
     assert directory.given_up() == set()
     assert ledger.members(directory.key)[0] == {first, second}
     messages = ledger.client.lrange(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}", 0, -1)
@@ -471,7 +471,7 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
 def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
     """And says so."""
     finished_job(tmp_path)
-    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are back at work\n"
+    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are in the queue again\n"
 
 
 def test_retry_removes_the_record_of_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
@@ -493,9 +493,9 @@ def test_retry_sends_shards_without_sound_rows_back_to_the_producer(tmp_path, br
     directory.pending(second).unlink()
     result = run_with(broker, "retry", tmp_path)
     assert result.stdout == (
-        f"{tmp_path}: 0 dead shard(s) are back at work\n"
-        "2 more have lost their rows, or hold damaged ones: "
-        "give the same `unrolled enqueue` command again; it cuts them anew\n"
+        f"{tmp_path}: 0 dead shard(s) are in the queue again\n"
+        "2 more have no rows any more, or damaged ones: "
+        "run the same `unrolled enqueue` command again, which cuts them again\n"
     )
     assert directory.given_up() == directory.waiting() == set()
 
@@ -510,9 +510,9 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
     assert result.exit_code == 0
     assert result.stdout == (
         f"{tmp_path}: 1 dead shard(s) wait again\n"
-        "1 shard(s) with rows that the engine failed on wait to be computed anew\n"
-        "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
-        f"and so does `unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
+        "1 shard(s) with rows that the engine failed on wait to be computed again\n"
+        "no broker is named, so nothing is queued: run the same `unrolled run` command again, or "
+        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are running\n"
     )
     assert (directory.waiting(), directory.published()) == ({first, second}, set())
     with Working(ledger, directory):

@@ -119,14 +119,14 @@ def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
 
     def travel(shard_rows):
         shard = shard_of(*shard_rows)
-        computed = pool.compute(shard, COLUMNS)
-        np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
-        computed.outputs[0][:] = -1
-        buffers.give(computed.outputs)
+        with pool.compute(shard, COLUMNS) as computed:
+            np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
+            computed.outputs[0][:] = -1
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(travel, rows))
     pool.close()
+    assert buffers._used == 0
 
 
 def test_closing_in_mid_compute_gives_back_at_once(started):

@@ -49,7 +49,7 @@ def test_leases_are_kept_while_shards_are_on_board(site):
     """They are renewed for longer than they last."""
     directory = site.enqueue(make_rows(2))
     (shard,) = directory.waiting()
-    leases, member = site.ledger._keys[2], str(Member(directory.key, shard))
+    leases, member = site.ledger.keys.leases, str(Member(directory.key, shard))
     with (
         ThreadPoolExecutor(1) as threads,
         worker_parts(site, site.with_plan(gate=str(site.gate)), lease_seconds=LEASE) as parts,
@@ -177,9 +177,9 @@ def test_the_health_file_is_touched(site, caplog):
 
 def test_a_strange_failure_is_told_once(site, caplog):
     """Whoever may write to Redis may put another kind of thing under our keys: the watch lives on."""
-    site.ledger.client.set(site.ledger._keys[2], "no sorted set")
+    site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")
-        site.ledger.client.delete(site.ledger._keys[2])
+        site.ledger.client.delete(site.ledger.keys.leases)
         eventually(lambda: texts(caplog, "broker back"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2

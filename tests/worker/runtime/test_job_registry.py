@@ -23,7 +23,7 @@ def site(tmp_path, broker_url):
 
 def register(site, job_key, raw):
     """Write a job's entry as whoever may write to Redis can."""
-    site.ledger.client.hset(site.ledger._keys[7], job_key, raw)
+    site.ledger.client.hset(site.ledger.keys.jobs, job_key, raw)
 
 
 def test_a_job_is_found_and_remembered(site):

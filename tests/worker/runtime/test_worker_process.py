@@ -234,8 +234,9 @@ def test_a_shard_delivered_many_times_is_computed_once(site):
     worker = held(site)
     directory = site.enqueue(rows)
     (shard,) = directory.waiting()
-    for _ in range(20):
-        site.queue.send(Member(directory.key, shard))
+    with site.queue(directory) as queue:
+        for _ in range(20):
+            queue.send(Member(directory.key, shard))
     busy(site, 2)
     eventually(lambda: site.ledger.client.llen(site.queue_key) == 0, "all messages taken")
     site.gate.touch()
