@@ -23,8 +23,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import redis
+from workplace import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.job import payload
 from unrolled.job.directory import create_job
@@ -80,7 +80,7 @@ def main() -> None:
     with (
         ExitStack() as stack,
         tempfile.TemporaryDirectory(dir=options.directory) as folder,
-        EmbeddedBroker(Path(folder) / "broker") as broker,
+        RestartableBroker(Path(folder) / "broker") as broker,
         redis.Redis.from_url(client_url(broker.url)) as client,
     ):
         directory = create_job(Path(folder) / "out", Job(MODEL, ("corpus.txt",), {}))

@@ -15,7 +15,8 @@ from producer.terminal.text import figure
 from producer.training.corpus import prepare
 from producer.training.display import FitDisplay
 from unrolled.errors import JobError, RequestError, UnrolledError
-from unrolled.model.directory import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, open_model
+from unrolled.model.directory import open_model
+from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from unrolled.training.plan import RECORD_FILE, SCRATCH, FitPlan
 
 if TYPE_CHECKING:

@@ -197,5 +197,5 @@ def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
         pytest.skip("machine: there is a GPU")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "gpu", *OPTIONS, "--device", "gpu", cwd=place)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: a GPU is asked for and TensorFlow sees none")
+    assert done.stderr.splitlines()[-1].startswith("Error: --device is gpu, but TensorFlow sees no GPU")
     assert (place / "gpu" / SCRATCH / "plan.json").exists()

@@ -6,10 +6,10 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from support.broker import RestartableBroker
 
 from producer.enqueue.enqueuer import Summary, open_enqueuer
 from producer.enqueue.shard import make_shard
-from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import BadRow, Row
 from unrolled.errors import JobError, TransientError
@@ -36,7 +36,7 @@ def directory(tmp_path):
 @pytest.fixture(scope="module")
 def server():
     """One server for all that don't kill it; each test has a namespace of its own."""
-    with EmbeddedBroker() as found:
+    with RestartableBroker() as found:
         yield found
 
 

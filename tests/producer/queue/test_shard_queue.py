@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import redis
 from kombu import Connection, Queue
+from support.broker import RestartableBroker
 from support.processes import make_rows, open_site
 
 from producer.enqueue.shard import make_shard
-from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import Row
 from unrolled.errors import RequestError, UnrolledError
@@ -304,7 +304,7 @@ def test_no_such_database(directory):
     """A database that the server doesn't have is an error at once."""
     (shard,) = cut(directory, 1)
     with (
-        EmbeddedBroker(port=0) as broker,
+        RestartableBroker(port=0) as broker,
         closing(ShardQueue(directory, broker.url.removesuffix("/0") + "/99", "unrolled", Patience(print))) as queue,
         pytest.raises(UnrolledError, match=r"refuses: .*DB index is out of range"),
     ):
@@ -314,7 +314,7 @@ def test_no_such_database(directory):
 def test_tcp_and_socket(directory):
     """Both kinds of address work from end to end."""
     (shard,) = cut(directory, 1)
-    for broker in (EmbeddedBroker(port=0), EmbeddedBroker()):
+    for broker in (RestartableBroker(port=0), RestartableBroker()):
         with broker, closing(ShardQueue(directory, broker.url, "unrolled", Patience(print))) as queue:
             assert fill(queue, [(shard, TOKENS)]) == 1
             assert received(broker.url) == [(TASK, [directory.key, str(shard)])]

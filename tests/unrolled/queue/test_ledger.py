@@ -17,8 +17,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.broker import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Counts, Lease, Ledger
@@ -34,7 +34,7 @@ LEASE = 30.0
 @pytest.fixture(scope="module")
 def client():
     """A client of a server for this whole file; each test has a namespace of its own."""
-    with EmbeddedBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
+    with RestartableBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
         found.config_set("appendfsync", "no")  # nothing here kills it
         yield found
 
