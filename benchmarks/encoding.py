@@ -21,8 +21,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from unrolled.format.columns import VectorColumn
 from unrolled.format.file_info import FileInfo
-from unrolled.format.schema import Columns, VectorColumn, arrow_schema
+from unrolled.format.output_spec import OutputSpec
+from unrolled.format.schema import arrow_schema
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
 from worker.parquet import shard_file
@@ -74,7 +76,7 @@ def shard(outputs: NDArray[np.float32]) -> tuple[FileInfo, list[str], Ragged]:
 
 def as_table(ids: list[str], tokens: Ragged, outputs: NDArray[np.float32]) -> pa.Table:
     """The same rows as Arrow arrays over the same memory."""
-    schema = arrow_schema(Columns((VectorColumn("outputs", outputs.shape[1]),)))
+    schema = arrow_schema(OutputSpec(), [VectorColumn("none", None, outputs.shape[1])])
     ends = pa.array(tokens.offsets.astype(np.int32))
     kind = schema.field("outputs").type
     vectors = pa.FixedSizeListArray.from_arrays(pa.array(outputs.reshape(-1)), type=kind.value_type)
@@ -147,8 +149,8 @@ def main() -> None:
         print(f"\n{kind}: {len(outputs)} tokens, {options.units} units, {outputs.nbytes / 1e6:.0f} MB\n")
         print("| writer | writing, MB/s | reading, MB/s | size |\n|---|---|---|---|")
         for precision in ("float32", "float16"):
-            columns = Columns((VectorColumn("outputs", options.units),), precision)
-            ours = lambda file: shard_file.encode(file, info, ids, tokens, [outputs], columns)  # noqa: B023, E731 - at once
+            spec, columns = OutputSpec(precision=precision), [VectorColumn("none", None, options.units)]
+            ours = lambda file: shard_file.encode(file, info, ids, tokens, [outputs], spec, columns)  # noqa: B023, E731 - at once
             measure(f"this product, {precision}", path, ours, outputs.nbytes, options.repeats)
         for name, settings in PYARROW.items():
             theirs = lambda file: pq.write_table(table, file, row_group_size=rows, **settings)  # noqa: B023, E731

@@ -14,7 +14,8 @@ import time
 
 import numpy as np
 
-from unrolled.format.output_spec import POOLINGS, OutputSpec
+from unrolled.format.columns import POOLINGS
+from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig

@@ -126,7 +126,7 @@ def engine_alone(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa
             tokens = 0
         pools[-1].append(row)
         tokens += len(row)
-    ragged = [Ragged(np.concatenate(p), np.concatenate(([0], np.cumsum([len(r) for r in p])))) for p in pools]
+    ragged = [Ragged.from_lengths(np.concatenate(p), list(map(len, p))) for p in pools]
     # Written to, for memory that is only promised is made where it is first touched: in the first turn.
     outputs = [np.ones((r.values.size, arguments.units), np.float32) for r in ragged]
     engine.compute(ragged[-1:], [outputs[-1:]], columns)

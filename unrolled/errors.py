@@ -2,12 +2,15 @@
 
 UnrolledError
 ├── RequestError      this request is bad: record it, never try it again
+│   ├── OptionError       an option's value isn't allowed, or two options contradict each other
 │   ├── RowError          one row can't be used; it goes to quarantine
 │   ├── PayloadError      a shard's payload is not what its header claims
 │   ├── ModelError        a model directory can't be used
 │   ├── JobError          an output directory or its manifest doesn't fit the job
 │   └── FileFormatError   a published file can't be read by this version
-├── TransientError    the world is in the way (disk full, broker away): try again, bounded
+├── TransientError    the world is in the way (disk full): try again, bounded
+│   └── BrokerAwayError   the broker gives no answer, or can't take anything now
+├── BrokerRefusesError the broker answers, but doesn't let this user in or do what is needed
 └── BrokenWorkerError this process can't go on: give everything back and stop
 
 The text of each says what was found, what is allowed, and what to do. Only the command line turns
@@ -21,6 +24,10 @@ class UnrolledError(Exception):
 
 class RequestError(UnrolledError):
     """This request is bad: it is recorded and never tried again."""
+
+
+class OptionError(RequestError):
+    """An option's value isn't allowed, or two options contradict each other; nothing has been started."""
 
 
 class RowError(RequestError):
@@ -47,5 +54,35 @@ class TransientError(UnrolledError):
     """The world is in the way, not the request: hold, back off, try again."""
 
 
+class BrokerError(UnrolledError):
+    """A broker can't be used.
+
+    Args:
+        found: the broker, without a secret, and what it answered.
+        advice: what to do; empty where nothing is known.
+    """
+
+    def __init__(self, found: str, advice: str = "") -> None:
+        super().__init__(found, advice)
+        self.found = found
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return f"{self.found}; {self.advice}" if self.advice else self.found
+
+
+class BrokerAwayError(BrokerError, TransientError):
+    """The broker gives no answer, or can't take anything now."""
+
+
+class BrokerRefusesError(BrokerError):
+    """The broker answers, but doesn't let this user in, or doesn't let it do what is needed."""
+
+
 class BrokenWorkerError(UnrolledError):
     """This worker process can't go on: it says so, gives everything back and stops."""
+
+
+def reason_of(error: BaseException) -> str:
+    """An error of any kind as text, with its kind: some, such as MemoryError, have no text of their own."""
+    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -1,9 +1,12 @@
 """Rows of unequal length in two flat arrays."""
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
+
+Lengths = Sequence[int] | NDArray[np.integer[Any]] | NDArray[np.bool_]
 
 
 class Ragged(NamedTuple):
@@ -16,6 +19,11 @@ class Ragged(NamedTuple):
 
     values: NDArray[np.int32]
     offsets: NDArray[np.int64]
+
+    @classmethod
+    def from_lengths(cls, values: NDArray[np.int32], lengths: Lengths) -> Self:
+        """Rows of these lengths, end to end in `values`."""
+        return cls(values, offsets_of(lengths))
 
     @property
     def rows(self) -> int:
@@ -31,3 +39,38 @@ class Ragged(NamedTuple):
         """Rows start..stop, sharing the values' memory."""
         first, last = int(self.offsets[start]), int(self.offsets[stop])
         return Ragged(self.values[first:last], self.offsets[start : stop + 1] - first)
+
+
+def offsets_of(lengths: Lengths) -> NDArray[np.int64]:
+    """int64 (rows + 1,): where each of the rows of these lengths begins, and where the last one ends."""
+    offsets = np.zeros(len(lengths) + 1, np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    return offsets
+
+
+def runs(
+    ends: NDArray[np.int64], most: int | None, *, begin: int = 0, most_rows: int | None = None
+) -> list[tuple[int, int]]:
+    """Cut rows into runs that are as long as the limits allow; a row over the limit is a run of its own.
+
+    Args:
+        ends: int64 (rows,), never falling: the tokens, or another weight, of all rows up to the end of each one.
+        most: the most tokens in a run; None for no limit.
+        begin: the tokens before the first row.
+        most_rows: the most rows in a run, at least 1; None for no limit.
+
+    Returns:
+        (start, stop) of each run, in order; every row is in one.
+    """
+    found = []
+    rows, start = len(ends), 0
+    while start < rows:
+        stop = rows if most_rows is None else min(start + most_rows, rows)
+        if most is not None:
+            before = int(ends[start - 1]) if start else begin
+            # The total bounds what is looked for, because a limit may be any number.
+            stop = min(stop, int(np.searchsorted(ends, min(before + most, int(ends[-1])), side="right")))
+        stop = max(stop, start + 1)
+        found.append((start, stop))
+        start = stop
+    return found

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from celery import Celery, bootsteps, signals
 from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
-from unrolled.errors import UnrolledError
+from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.model.directory import open_model
 from unrolled.queue.broker_url import celery_url, check_broker_url
 from unrolled.queue.messages import TASK, queue_name, transport_options
@@ -28,14 +28,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.model.directory import ModelDirectory
+    from unrolled.queue.member import Member
     from worker.engines.engine import Engine
 
     MakeEngine = Callable[[Settings, ModelDirectory], Engine]
 
 log = logging.getLogger(__name__)
 
-#: Exit statuses of `unrolled worker`, besides 0: it couldn't start (2), or it broke while running (3).
-EXIT_UNUSABLE, EXIT_BROKEN = 2, 3
+#: Exit statuses of a worker, besides 0 and those of the command line: 75, because it can't use its engine or its
+#: broker, or 70, because its engine broke. They are those of sysexits.h, and a part of `producer.cli.exit_status`.
+EXIT_UNUSABLE, EXIT_BROKEN = os.EX_TEMPFAIL, os.EX_SOFTWARE
 
 
 class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
@@ -51,9 +53,9 @@ class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
     make_engine: MakeEngine
     assembly: Assembly | None = None
 
-    def send_hint(self, job_key: str, shard: str) -> None:
+    def send_hint(self, member: Member) -> None:
         """Send one shard's message."""
-        self.send_task(TASK, [job_key, shard])
+        self.send_task(TASK, member.encode())
 
 
 def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> WorkerApp:
@@ -76,12 +78,10 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
     guard_transport()
 
     @app.task(name=TASK, typing=False)  # type: ignore[untyped-decorator]  # Celery is untyped
-    def shard(*args: object) -> str:
-        assembly = app.assembly
-        if assembly is None or len(args) != 2:  # noqa: PLR2004 - [job key, shard id]
-            log.error("message dropped: [job key, shard id] is expected, found %d values", len(args))
-            return "dropped"
-        return assembly.service.handle(*args)
+    def shard(*values: object) -> str:
+        if app.assembly is None:
+            raise BrokenWorkerError("a message came before the worker had started")
+        return app.assembly.service.handle(values)
 
     return app
 

@@ -24,7 +24,8 @@ from kombu.transport.redis import Channel, QoS, Transport
 
 from unrolled.errors import PayloadError
 from unrolled.queue.broker_url import without_secret
-from unrolled.queue.messages import TASK, parse_member
+from unrolled.queue.member import Member
+from unrolled.queue.messages import TASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -164,8 +165,8 @@ def check_hint(message: Any) -> None:
     if len(message.body) > MAX_BODY_BYTES:
         raise PayloadError(f"a body of {len(message.body):,} bytes; a hint has {MAX_BODY_BYTES:,} at most")
     match message.payload:
-        case [[job_key, shard], {} as options, {} as extras] if not options and not any(extras.values()):
-            parse_member(job_key, shard)
+        case [[_, _] as values, {} as options, {} as extras] if not options and not any(extras.values()):
+            Member.decode(values)
         case _:
             raise PayloadError("the body is not [[job key, shard id], {}, {}]; callbacks are refused too")
 

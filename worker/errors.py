@@ -17,8 +17,3 @@ PASSING = (MemoryError, TransientError)
 
 class AwayError(UnrolledError):
     """A job's directory isn't there just now: its shards wait for it, and hold nothing else up meanwhile."""
-
-
-def reason_of(error: Exception) -> str:
-    """An error of any kind as a reason on record; some, such as MemoryError, have no text of their own."""
-    return f"{type(error).__name__}: {error}".removesuffix(": ")

@@ -12,6 +12,7 @@ from stage import Stage
 
 from unrolled.errors import UnrolledError
 from unrolled.job.directory import open_job
+from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK
 
 #: Kills in one round: fewer than `--max-attempts`, so that none makes an innocent shard look like a killer.
@@ -87,7 +88,7 @@ def repeat_messages(stage: Stage) -> None:
     with contextlib.suppress(UnrolledError):  # the job may not have begun
         directory = open_job(stage.out)
         for shard in sorted(directory.published())[:5]:
-            client.lpush(stage.queue_key, message([directory.key, shard]))
+            client.lpush(stage.queue_key, message(Member(directory.key, shard).encode()))
 
 
 def send_rubbish(stage: Stage) -> None:

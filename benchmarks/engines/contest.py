@@ -11,7 +11,7 @@ from model import LAYERS, padded
 from numpy.typing import NDArray
 from peers import Peer
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
 
 #: Seconds between two turns, in which threads that still spin for more work go to sleep.
@@ -51,7 +51,7 @@ class Pooled:
             f"{len(pools)} pool{'s' if len(pools) > 1 else ''}",
         )
         self._engine, self._pools = engine, pools
-        self._columns = (OutputColumn("outputs", LAYERS - 1, "none", units),)
+        self._columns = (VectorColumn("none", LAYERS - 1, units),)
         self._outputs = np.zeros((max(len(pool.values) for pool in pools), units), np.float32)
 
     def turn(self, number: int) -> int:

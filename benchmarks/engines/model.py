@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.ragged import Ragged
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -57,7 +58,7 @@ def padded(rows: Ragged, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
 def take(rows: Ragged, chosen: NDArray[np.int64]) -> Ragged:
     """Some of the rows, in the order given."""
     values = np.concatenate([rows.values[rows.offsets[row] : rows.offsets[row + 1]] for row in chosen])
-    return Ragged(values, np.concatenate(([0], np.cumsum(rows.lengths[chosen]))).astype(np.int64))
+    return Ragged.from_lengths(values, rows.lengths[chosen])
 
 
 def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -66,4 +66,4 @@ def rows_of(text: str) -> Ragged:
     rows = [[ids[word] for word in line if word in ids] for line in words]
     rows = [row for row in rows if row]
     values = np.array([token for row in rows for token in row], np.int32)
-    return Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
+    return Ragged.from_lengths(values, list(map(len, rows)))

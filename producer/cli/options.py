@@ -1,66 +1,64 @@
-"""Options and arguments that several subcommands share, and what they mean."""
+"""Options and arguments that several subcommands share."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from producer.local.broker_record import find_broker
-from unrolled.errors import JobError, RequestError
+from unrolled.errors import OptionError, RequestError
 from unrolled.queue.broker_url import check_broker_url
-from unrolled.queue.messages import NAMESPACE
+from unrolled.queue.messages import check_namespace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
+    from unrolled.settings.flags import Decorator
 
 
-def _check_broker(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    try:
-        return value and check_broker_url(value)
-    except RequestError as error:
-        raise click.BadParameter(str(error)) from error
+def _checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    def callback(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+        try:
+            return value and check(value)
+        except RequestError as error:
+            raise click.BadParameter(str(error)) from error
 
-
-def _check_namespace(_: click.Context, __: click.Parameter, value: str) -> str:
-    if not NAMESPACE.fullmatch(value):
-        raise click.BadParameter(f"{value!r}: up to 32 lower-case letters, digits, - and _ are allowed")
-    return value
+    return callback
 
 
 broker_option: Decorator = click.option(
     "--broker",
     metavar="URL",
-    callback=_check_broker,
-    help="Redis: redis://, rediss:// (TLS) or redis+socket://. Others can see a command line: a URL "
-    "with a password belongs into the variable. While `unrolled run` is at work on OUT, "
-    "its broker is found by itself.",
+    callback=_checked(check_broker_url),
+    show_default="the broker of the `unrolled run` that is working on OUT",
+    help="Redis URL: redis://, rediss:// (TLS) or redis+socket://. Set a URL with a password in the environment, not "
+    "on the command line.",
 )
 namespace_option: Decorator = click.option(
     "--namespace",
     metavar="NAME",
     default="unrolled",
     show_default=True,
-    callback=_check_namespace,
-    help="Prefix of every key in Redis; the same for producer and workers.",
+    callback=_checked(check_namespace),
+    help="Prefix of every key in Redis; producer and workers need the same one.",
 )
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 out_argument: Decorator = click.argument("out", type=click.Path(path_type=Path))
 
 
 def need_broker(given: str | None, out: Path) -> str:
-    """As `find_broker`, for commands that can't do without.
+    """The broker that a command can't do without: the given one, or that of the `unrolled run` working on a directory.
 
     Raises:
-        JobError: there is none; the text says both ways to name one.
+        OptionError: there is none; the text says how to name one.
+        JobError: the record of the run is damaged.
     """
     found = find_broker(given, out)
     if found is None:
-        raise JobError(
-            f"no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
-            f"(no `unrolled run` is at work on {out})"
+        raise OptionError(
+            "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
+            f"(no `unrolled run` is working on {out})"
         )
     return found

@@ -1,14 +1,10 @@
-"""The command `unrolled`: finds the subcommand, and turns what goes wrong into a line and an exit status.
-
-Nothing heavy is imported here: a subcommand's module is loaded when it runs, and its line in the list of
-commands stands here.
-"""
+"""The command `unrolled`: it runs a subcommand, and it alone turns errors into a line and an exit status."""
 
 from __future__ import annotations
 
 import traceback
-from importlib import import_module
-from typing import Any, NamedTuple, NoReturn
+from difflib import get_close_matches
+from typing import Any, NoReturn
 
 try:
     import click
@@ -16,54 +12,16 @@ try:
 except ModuleNotFoundError:
     raise SystemExit("unrolled: this is the reader alone; for the commands: pip install 'unrolled[producer]'") from None
 
+from producer.cli.catalogue import COMMANDS, CommandFailedError, completed, load_command
+from producer.cli.exit_status import ExitStatus, exit_help
 from producer.terminal.signals import Terminated
-from unrolled.errors import UnrolledError
-
-#: What the shell sees of a process that Ctrl-C or SIGTERM ended.
-EXIT_INTERRUPTED, EXIT_TERMINATED = 130, 143
+from unrolled.errors import OptionError, UnrolledError
 
 
-class Lazy(NamedTuple):
-    """Where a subcommand is, and what the list of commands says of it.
+class WrongUsageError(CommandFailedError):
+    """Options that a command can't work with, as one line and exit status 2."""
 
-    Attributes:
-        place: module:attribute.
-        help: the first sentence of its own help.
-        extra: the extra of this package that it needs.
-    """
-
-    place: str
-    help: str
-    extra: str = "producer"
-
-
-COMMANDS = {
-    "run": Lazy("producer.cli.commands.run:run", "Do a whole job on this machine."),
-    "demo": Lazy("producer.cli.commands.demo:demo", "Show the whole path on text that is already here."),
-    "enqueue": Lazy("producer.cli.commands.enqueue:enqueue", "Cut input into shards and queue them for workers."),
-    "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
-    "status": Lazy("producer.cli.commands.status:status", "Show how far a job is."),
-    "wait": Lazy("producer.cli.commands.wait:wait", "Wait until a job is complete."),
-    "verify": Lazy("producer.cli.commands.verify:verify", "Check that every input row is published exactly once."),
-    "retry": Lazy("producer.cli.commands.retry:retry", "Bring dead shards and failed rows back to work."),
-    "cancel": Lazy("producer.cli.commands.cancel:cancel", "Take a job's waiting shards out of the queue."),
-    "quarantine": Lazy(
-        "producer.cli.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."
-    ),
-    "show": Lazy("producer.cli.commands.show:show", "Show a job's first published rows."),
-    "doctor": Lazy("producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory."),
-    "model": Lazy("worker.cli.model:model", "Make and look at model directories."),
-    "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make a tokenizer.json: text in, token ids out."),
-    "completion": Lazy(
-        "producer.cli.commands.completion:completion", "Print the script that completes commands in a shell."
-    ),
-}
-#: Commands of a group that live on the other side of the house than the group itself.
-MEMBERS = {"model": ("producer.cli.commands.model_fit:fit",)}
-
-
-class CommandFailedError(click.ClickException):
-    """An error that was expected: one line on standard error, exit status 1."""
+    exit_code = ExitStatus.USAGE
 
 
 class LazyGroup(click.Group):
@@ -75,9 +33,13 @@ class LazyGroup(click.Group):
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a subcommand."""
-        del ctx
-        return load_command(cmd_name) if cmd_name in COMMANDS else None
+        """Load a subcommand; a name that doesn't exist is wrong usage, with the names that are near it."""
+        if cmd_name in COMMANDS:
+            return load_command(cmd_name)
+        if ctx.resilient_parsing or cmd_name.startswith("-"):
+            return None
+        near = " or ".join(f"'{name}'" for name in get_close_matches(cmd_name, COMMANDS))
+        raise click.UsageError(f"No such command '{cmd_name}'.{f' Did you mean {near}?' if near else ''}", ctx)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the subcommands without loading one."""
@@ -93,64 +55,21 @@ class LazyGroup(click.Group):
         return [CompletionItem(name, help=lazy.help) for name, lazy in found]
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the subcommand; an error becomes its text and an exit status, never a traceback unasked for."""
+        """Run the subcommand; an error becomes its text and an exit status, and a traceback only with --debug."""
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:
-            click.echo(
-                "Interrupted; what is done stays. The same command, given again, goes on from there.",
-                err=True,
-            )
-            ctx.exit(EXIT_TERMINATED if isinstance(reason, Terminated) else EXIT_INTERRUPTED)
+            click.echo("Interrupted; what is done is kept. Run the same command again and it resumes.", err=True)
+            ctx.exit(ExitStatus.TERMINATED if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:
             if ctx.params["debug"]:
                 traceback.print_exc()
             if isinstance(error, UnrolledError):
-                raise CommandFailedError(str(error)) from error
+                raise (WrongUsageError if isinstance(error, OptionError) else CommandFailedError)(str(error)) from error
             more = "" if ctx.params["debug"] else "; `unrolled --debug …` shows where"
             raise CommandFailedError(f"{type(error).__name__}: {error}{more}") from error
-
-
-def load_command(name: str) -> click.Command:
-    """A subcommand, each of its options with an environment variable `UNROLLED_<OPTION>`.
-
-    Raises:
-        CommandFailedError: a package that it needs isn't installed.
-    """
-    lazy = COMMANDS[name]
-    try:
-        command = _imported(lazy.place)
-        for place in MEMBERS.get(name, ()):
-            if isinstance(command, click.Group):
-                command.add_command(_imported(place))
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] in ("unrolled", "producer", "worker"):
-            raise
-        raise CommandFailedError(
-            f"`unrolled {name}` needs {error.name}, which is missing: pip install 'unrolled[{lazy.extra}]'"
-        ) from error
-    return with_environment(command)
-
-
-def _imported(place: str) -> click.Command:
-    module, _, attribute = place.partition(":")
-    command: click.Command = getattr(import_module(module), attribute)
-    return command
-
-
-def with_environment(command: click.Command) -> click.Command:
-    """Name each option's environment variable, subcommands' too, after its flag alone; the help shows it."""
-    for option in command.params:
-        if isinstance(option, click.Option) and not option.is_eager:
-            flag = next((name for name in option.opts if name.startswith("--")), None)
-            if flag and option.envvar is None:
-                option.envvar = "UNROLLED_" + flag.removeprefix("--").replace("-", "_").upper()
-            option.show_envvar = True
-    for child in command.commands.values() if isinstance(command, click.Group) else ():
-        with_environment(child)
-    return command
 
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
@@ -161,8 +80,12 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--debug", is_flag=True, help="Show where an error comes from.")
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=exit_help(),
+)
+@click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 @click.option(
     "--version",
     is_flag=True,
@@ -177,15 +100,13 @@ def cli(*, debug: bool) -> None:
     \b
     On one machine:
       unrolled run book.txt --model MODEL --out OUT
-    On many (--broker can stand in the variable UNROLLED_BROKER):
-      unrolled worker --broker redis://HOST:6379/0 --model MODEL
-      unrolled enqueue corpus/*.jsonl.gz --broker redis://HOST:6379/0 --model MODEL --out OUT
-      unrolled wait OUT --broker redis://HOST:6379/0
+    On many machines, with the broker in the variable UNROLLED_BROKER or in --broker:
+      unrolled worker --model MODEL
+      unrolled enqueue corpus/*.jsonl.gz --model MODEL --out OUT
+      unrolled wait OUT
       unrolled verify OUT
 
-    Every option is also an environment variable, UNROLLED_ and its name: --lease-seconds is
-    UNROLLED_LEASE_SECONDS. Exit status: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 ended by SIGTERM;
-    `unrolled wait` adds 3 and 124.
+    Every option can also be set by an environment variable: --lease-seconds by UNROLLED_LEASE_SECONDS.
 
     \b
     Completion with TAB, in ~/.bashrc (or zsh in ~/.zshrc):
@@ -194,7 +115,7 @@ def cli(*, debug: bool) -> None:
     del debug  # `LazyGroup.invoke` reads it
 
 
-with_environment(cli)
+completed(cli)
 
 
 def main() -> NoReturn:

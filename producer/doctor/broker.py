@@ -10,12 +10,14 @@ from typing import TYPE_CHECKING, Any
 import redis
 
 from producer.doctor.check import Check
-from unrolled.queue.broker_errors import advice, refuses
-from unrolled.queue.broker_url import client_url, without_secret
+from unrolled.errors import BrokerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from unrolled.queue.broker import Broker
+
+#: A person waits for the answer.
 SOCKET_SECONDS = 5.0
 _PINGS = 5
 _SLOW_PING_SECONDS = 0.05
@@ -26,27 +28,16 @@ _FULL_SHARE, _FILLING_SHARE = 0.95, 0.8
 _MIB = 2**20
 
 
-def connect(broker: str) -> redis.Redis:
-    """A client that gives up soon; nothing is connected yet."""
-    return redis.Redis.from_url(
-        client_url(broker), socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
-    )
-
-
-def check_broker(broker: str, client: redis.Redis) -> Iterator[Check]:
-    """Look at a broker; the first check alone where it can't be reached.
-
-    Args:
-        broker: its URL.
-        client: of `connect`.
-    """
-    reached = _check_reached(broker, client)
+def check_broker(broker: Broker) -> Iterator[Check]:
+    """Look at a broker; the first check alone where it can't be reached."""
+    reached = _check_reached(broker)
     yield reached
     if reached.outcome == "fail":
         return
+    client = broker.client
     info = _ask(lambda: client.info("all"))
     if not isinstance(info, dict):
-        yield Check("broker's settings", "unknown", info, "this user may not read INFO; look at them as another")
+        yield Check("broker's settings", "unknown", info, "this user may not read INFO; look at them as another user")
         info = {}
     yield _check_version(info)
     yield _check_role(info)
@@ -57,23 +48,22 @@ def check_broker(broker: str, client: redis.Redis) -> Iterator[Check]:
     yield _check_clock(client)
 
 
-def _check_reached(broker: str, client: redis.Redis) -> Check:
-    shown = without_secret(broker)
+def _check_reached(broker: Broker) -> Check:
     seconds = []
     try:
-        for _ in range(_PINGS):
-            began = time.perf_counter()
-            client.ping()
-            seconds.append(time.perf_counter() - began)
-    except redis.RedisError as error:
-        turned_away = refuses(error)
-        otherwise = "see to the user and password in --broker" if turned_away else "start it, or correct --broker"
-        found = f"{shown}{' refuses' if turned_away else ''}: {error}"
-        return Check("broker", "fail", found, advice(broker, error) or otherwise)
+        with broker.asked():
+            for _ in range(_PINGS):
+                began = time.perf_counter()
+                broker.client.ping()
+                seconds.append(time.perf_counter() - began)
+    except BrokerError as error:
+        return Check("broker", "fail", error.found.removeprefix("broker "), error.advice)
     median = statistics.median(seconds)
-    found = f"{shown} answers in {1000 * median:.1f} ms"
+    found = f"{broker.shown} answers in {1000 * median:.1f} ms"
     if median > _SLOW_PING_SECONDS:
-        return Check("broker", "warn", found, "each shard asks it some ten times; keep it near, or cut larger shards")
+        return Check(
+            "broker", "warn", found, "each shard asks it some ten times; move it nearer, or make --shard-tokens larger"
+        )
     return Check("broker", "ok", found)
 
 

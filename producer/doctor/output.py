@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 from producer.doctor.check import Check, Outcome
 from producer.jobs.status_reader import StatusReader
 from unrolled.errors import UnrolledError
-from unrolled.format.output_spec import OutputSpec, vector_bytes
+from unrolled.format.columns import vector_bytes
+from unrolled.format.output_spec import OutputSpec
 from unrolled.job.directory import open_job
 
 if TYPE_CHECKING:

@@ -14,11 +14,9 @@ from unrolled.job import payload
 from unrolled.job.manifest import Entry
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
-from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from producer.enqueue.cutter import Cut
-    from unrolled.job.directory import JobDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +36,8 @@ class Shard:
     quarantine: bytes
 
     @property
-    def id(self) -> str:
-        """Its id as text."""
+    def id(self) -> ShardId:
+        """Its id."""
         return self.entry.shard
 
 
@@ -53,10 +51,11 @@ def make_shard(index: int, cut: Cut) -> Shard:
     rows = [row for row in cut if isinstance(row, Row)]
     bad = [row for row in cut if isinstance(row, BadRow)]
     ids = [row.id for row in rows]
+    bad_rows = b"".join(map(_line, bad))
     tokens = _ragged(rows)
     blob = payload.encode(payload.Payload(payload.strings(ids), tokens))
     entry = Entry(
-        shard=str(ShardId(index, payload.content_hash(blob))),
+        shard=ShardId(index, payload.content_hash(blob)),
         rows=len(rows),
         tokens=int(np.count_nonzero(tokens.values)),
         quarantined=len(bad),
@@ -64,25 +63,12 @@ def make_shard(index: int, cut: Cut) -> Shard:
         file=cut[0].file,
         position=cut[0].position,
     )
-    return Shard(entry, blob, tokens.values.size, b"".join(_line(row) for row in bad))
-
-
-def spool(directory: JobDirectory, shard: Shard) -> None:
-    """Make a shard's rows durable, the bad ones first, so that none can be lost from here on.
-
-    Raises:
-        TransientError: the file system refused.
-    """
-    if shard.quarantine:
-        publish_bytes(directory.quarantine(shard.id), shard.quarantine)
-    publish_bytes(directory.pending(shard.id), shard.blob)
+    return Shard(entry, blob, tokens.values.size, bad_rows)
 
 
 def _ragged(rows: list[Row]) -> Ragged:
-    offsets = np.zeros(len(rows) + 1, np.int64)
-    np.cumsum([row.tokens.size for row in rows], out=offsets[1:])
     values = np.concatenate([row.tokens for row in rows]) if rows else np.zeros(0, np.int32)
-    return Ragged(values, offsets)
+    return Ragged.from_lengths(values, [row.tokens.size for row in rows])
 
 
 def _line(row: BadRow) -> bytes:

@@ -5,61 +5,58 @@ from __future__ import annotations
 from contextlib import closing
 from typing import TYPE_CHECKING
 
-from producer.queue.client import open_ledger, refused
-from producer.queue.shard_queue import AWAY
-from unrolled.errors import RequestError, TransientError
-from unrolled.queue.broker_errors import refuses
-from unrolled.queue.broker_url import without_secret
+from unrolled.errors import RequestError
+from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import as_text
-from unrolled.queue.messages import JOB_KEY
+from unrolled.queue.member import JOB_KEY
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from unrolled.job.directory import JobDirectory
-    from unrolled.queue.ledger import Ledger
 
 
 def cancel_job(directory: JobDirectory, broker: str, namespace: str) -> int:
-    """Cancel what waits of a job, until it is enqueued again; how many shards were taken out.
+    """Cancel the waiting shards of a job, until it is enqueued again.
 
-    Files that are there stay, and a worker that is at a shard publishes it.
+    Published files stay, and a worker that computes a shard still publishes it.
+
+    Returns:
+        How many shards were taken out of the queue.
 
     Raises:
-        JobError: its producer is at work.
-        UnrolledError: the directory can't be written, or the broker is away or refuses this user.
+        JobError: the job's producer is running.
+        TransientError: the directory can't be written, or the broker is away.
+        BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     with directory.lock():
-        # First of all, for a worker or `wait` enters again what waits and isn't in the ledger.
+        # Before the ledger is changed: workers and `wait` enter again what waits and isn't in it.
         publish_bytes(directory.cancelled, b"")
-        return _out_of(open_ledger(broker, namespace, directory.job.fingerprint), broker, directory.key)
+        return _take_out(directory.key, directory.job.fingerprint, broker, namespace)
 
 
 def cancel_key(job_key: str, broker: str, namespace: str) -> int:
-    """The same for a job whose directory is gone for good, by its key, whatever its model.
+    """Cancel the waiting shards of a job whose directory is gone for good, whatever its model.
+
+    Args:
+        job_key: of the job, as the worker's log shows it.
+        broker: URL of the Redis server.
+        namespace: prefix of every key.
+
+    Returns:
+        How many shards were taken out of the queue.
 
     Raises:
         RequestError: this is no key.
-        UnrolledError: the broker is away, or refuses this user.
+        BrokerAwayError: the broker is away.
+        BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     if not JOB_KEY.fullmatch(job_key):
-        raise RequestError(f"job key {job_key[:80]!r}: 16 hex digits are expected, as the worker's log has them")
-    try:
-        with closing(open_ledger(broker, namespace, "").client) as client:
-            models = [as_text(raw) for raw in client.smembers(f"{namespace}:models")]
-    except AWAY as error:
-        raise _unreachable(broker, error) from error
-    return sum(_out_of(open_ledger(broker, namespace, model), broker, job_key) for model in models)
+        raise RequestError(f"job key {job_key[:80]!r}: 16 hex digits are expected, as in the worker's log")
+    with closing(Broker(broker)) as server, server.asked():
+        models = [as_text(raw) for raw in server.client.smembers(f"{namespace}:models")]
+    return sum(_take_out(job_key, model, broker, namespace) for model in models)
 
 
-def _out_of(ledger: Ledger, broker: str, job_key: str) -> int:
-    try:
-        with closing(ledger.client):
-            return ledger.cancel(job_key)
-    except AWAY as error:
-        raise _unreachable(broker, error) from error
-
-
-def _unreachable(broker: str, error: Exception) -> Exception:
-    if refuses(error):
-        return refused(broker, error)
-    return TransientError(f"broker {without_secret(broker)} is away ({error}); give the same command again")
+def _take_out(job_key: str, fingerprint: str, broker: str, namespace: str) -> int:
+    with closing(Broker(broker)) as server, server.asked():
+        return server.ledger(namespace, fingerprint).cancel(job_key)

@@ -20,7 +20,7 @@ def hints(status: JobStatus) -> dict[str, str]:
     """
     found = {}
     if status.away:
-        found["away"] = f"the broker is away ({status.away}); what runs and what is queued can't be told apart"
+        found["away"] = f"{status.away}; which shards run and which are queued isn't known"
     if status.cancelled and not status.complete:
         found["cancelled"] = (
             f"it was cancelled, and {status.waiting:,} shard(s) wait; the same `unrolled enqueue` command goes on"

@@ -20,8 +20,7 @@ if TYPE_CHECKING:
 
     from unrolled.job.directory import JobDirectory
     from unrolled.job.manifest import Entry
-
-_ENGINE = ".engine"
+    from unrolled.job.shard_id import ShardId
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class BadRowListed:
 
     file: str | None
     position: int | None
-    shard: str
+    shard: ShardId
     row: int | None
     id: str | None
     reason: str
@@ -67,11 +66,10 @@ def list_quarantine(directory: JobDirectory) -> Iterator[BadRowListed]:
         FileFormatError: a list is damaged.
         TransientError: one can't be read now.
     """
-    folder = directory.path / "_quarantine"
-    names = (path.name for path in folder.glob("[!.]*.jsonl")) if folder.is_dir() else iter(())
-    for name in sorted(names, key=lambda name: (len(name.partition("-")[0]), name)):
-        shard = name.removesuffix(".jsonl").removesuffix(_ENGINE)
-        for number, line in _lines(folder / name):
+    lists = [(shard, directory.quarantine(shard)) for shard in directory.quarantined()]
+    lists += [(shard, directory.quarantine(shard, engine=True)) for shard in directory.failing()]
+    for shard, path in sorted(lists):
+        for number, line in _lines(path):
             try:
                 yield BadRowListed(
                     file=line.get("file"),
@@ -82,7 +80,7 @@ def list_quarantine(directory: JobDirectory) -> Iterator[BadRowListed]:
                     reason=str(line["reason"]),
                 )
             except KeyError as error:
-                raise _damaged(folder / name, number, f"{error} is missing") from error
+                raise _damaged(path, number, f"{error} is missing") from error
 
 
 def read_quarantine(directory: JobDirectory, entry: Entry) -> tuple[int, list[str]]:

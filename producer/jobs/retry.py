@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.queue.client import refused
-from producer.queue.shard_queue import AWAY, ShardQueue
+from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.job import payload
-from unrolled.queue.broker_errors import refuses
-from unrolled.queue.messages import member_of
+from unrolled.patience import Patience
+from unrolled.queue.member import Member
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
@@ -18,6 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.shard_id import ShardId
 
 
 @dataclass(slots=True)
@@ -56,16 +56,12 @@ def retry(
     """
     if directory.cancelled.exists():
         raise JobError(f"{directory.path}: was cancelled; bring it back first, by its `unrolled enqueue` command")
-    queue = None if broker is None else ShardQueue(broker, namespace, directory.job.fingerprint, say=say)
+    queue = None if broker is None else ShardQueue(directory, broker, namespace, Patience(say))
     found = Retried()
     try:
         _retry_dead(queue, directory, found)
         if failed_rows:
             _retry_failing(queue, directory, found)
-    except AWAY as error:
-        if refuses(error):
-            raise refused(broker or "", error) from error
-        raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
     except OSError as error:
         raise TransientError(f"{directory.path}: shards can't be retried: {error}") from error
     finally:
@@ -102,7 +98,7 @@ def _retry_failing(queue: ShardQueue | None, directory: JobDirectory, found: Ret
             found.without_rows += 1
 
 
-def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: str) -> None:
+def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: ShardId) -> None:
     """Ledger, record, message, in this order: a crash leaves the shard dead or in the ledger, never neither.
 
     The message comes last, so that no worker can bury the shard anew before the old record is gone. Without a queue
@@ -111,20 +107,20 @@ def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: str) -> Non
     if queue is None:
         directory.dead(shard).unlink(missing_ok=True)
         return
-    tokens = payload.claimed(directory.pending(shard)).tokens
-    member = member_of(directory.key, shard)
-    queue.steadily(lambda: queue.ledger.submit(member, tokens, directory.key, str(directory.path)))
+    tokens = payload.read_header(directory.pending(shard)).tokens
+    member = Member(directory.key, shard)
+    queue.steadily(lambda: queue.ledger.enter(member, tokens, str(directory.path)))
     directory.dead(shard).unlink(missing_ok=True)
-    queue.steadily(lambda: queue.send(directory.key, shard))
+    queue.steadily(lambda: queue.send(member))
 
 
-def _is_sound(path: Path, shard: str) -> bool:
+def _is_sound(path: Path, shard: ShardId) -> bool:
     """Whether the shard's rows are there, whole, and its own."""
     try:
         with path.open("rb") as file:
-            header = file.read(payload.HEADER.size)
+            header = file.read(payload.HEADER_BYTES)
             file.seek(0)
             payload.read(file, path.stat().st_size)
     except (FileNotFoundError, PayloadError):
         return False
-    return payload.content_hash(header) == shard.partition("-")[2]
+    return payload.content_hash(header) == shard.hash

@@ -24,7 +24,8 @@ class WorkerStatus:
         longest_seconds: since it took the one that it has held longest.
         tokens_per_second: real tokens per second of its engine's time.
         busy_share: of its time, with the engine at work.
-        computed_share: of real tokens, those that were computed; the others shared a prefix. 0 before the first.
+        computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the
+            TensorFlow engine pads batches. 0 before the first.
         read_seconds, plan_seconds, compute_seconds, write_seconds: since its start; those of all its threads.
         lease_seconds: how long it may be silent; None where it didn't tell.
     """

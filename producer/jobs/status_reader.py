@@ -7,19 +7,17 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-import redis
-
 from producer.jobs.status import JobStatus, QueueStatus, WorkerStatus, worker_status
-from unrolled.errors import TransientError
+from unrolled.errors import BrokerAwayError, TransientError
 from unrolled.job.manifest import NAME, Manifest, read_manifest
-from unrolled.queue.broker_errors import refuses
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from unrolled.job.directory import JobDirectory
     from unrolled.job.manifest import Entry
-    from unrolled.queue.ledger import Ledger
+    from unrolled.job.shard_id import ShardId
+    from unrolled.queue.broker import Broker
 
 #: The speed is that of so many files, those with the highest numbers.
 RECENT_FILES = 32
@@ -30,16 +28,18 @@ class StatusReader:
 
     Args:
         directory: of the job.
-        ledger: of its model; None to look at the directory alone.
+        broker: where the job is queued; None to look at the directory alone.
+        namespace: prefix of every key there.
     """
 
-    def __init__(self, directory: JobDirectory, ledger: Ledger | None = None) -> None:
+    def __init__(self, directory: JobDirectory, broker: Broker | None = None, namespace: str = "") -> None:
         self._directory = directory
-        self._ledger = ledger
+        self._broker = broker
+        self._ledger = broker.ledger(namespace, directory.job.fingerprint) if broker else None
         self._manifest = Manifest((), ended=False)
         self._manifest_size = -1
-        self._entries: dict[str, Entry] = {}
-        self._failed: dict[str, tuple[int, int]] = {}  # shard: when its list was written, and its length
+        self._entries: dict[ShardId, Entry] = {}
+        self._failed: dict[ShardId, tuple[int, int]] = {}  # shard: when its list was written, and its length
 
     def read(self) -> JobStatus:
         """The status now; where the broker is away, what the directory tells.
@@ -47,7 +47,7 @@ class StatusReader:
         Raises:
             JobError: the manifest is damaged.
             TransientError: the directory can't be read now.
-            redis.RedisError: the broker refuses this user, or its certificate isn't trusted.
+            BrokerRefusesError: the broker doesn't let this user in or do this.
         """
         # In this order: what the manifest names and the ledger lacks is published or dead by then.
         try:
@@ -71,20 +71,19 @@ class StatusReader:
             self._entries = {entry.shard: entry for entry in self._manifest.entries}
             self._manifest_size = size
 
-    def _ask(self) -> tuple[tuple[set[str], set[str], tuple[WorkerStatus, ...]] | None, str | None]:
-        if self._ledger is None:
+    def _ask(self) -> tuple[tuple[set[ShardId], set[ShardId], tuple[WorkerStatus, ...]] | None, str | None]:
+        if self._broker is None or self._ledger is None:
             return None, None
         try:
-            ledger, leases = self._ledger.members(self._directory.key)
-            workers = self._ledger.workers()
-        except redis.RedisError as error:
-            if refuses(error):
-                raise
+            with self._broker.asked():
+                ledger, leases = self._ledger.members(self._directory.key)
+                workers = self._ledger.workers()
+        except BrokerAwayError as error:
             return None, str(error)
         found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
         return (ledger, leases, found), None
 
-    def _count(self) -> tuple[JobStatus, set[str]]:
+    def _count(self) -> tuple[JobStatus, set[ShardId]]:
         """The status by the directory, and the shards that wait."""
         directory, manifest, entries = self._directory, self._manifest, self._entries
         given_up = directory.given_up() & entries.keys()
@@ -112,7 +111,7 @@ class StatusReader:
         )
         return status, entries.keys() - done - dead
 
-    def _count_failed(self, done: set[str]) -> int:
+    def _count_failed(self, done: set[ShardId]) -> int:
         """Rows on the engine's lists; each is read once, and again when there is a new one in its place."""
         counted = 0
         for shard in self._directory.failing() & done:
@@ -126,9 +125,9 @@ class StatusReader:
             counted += self._failed[shard][1]
         return counted
 
-    def _speed(self, done: set[str]) -> float | None:
+    def _speed(self, done: set[ShardId]) -> float | None:
         """Real tokens per second since the oldest of the last files."""
-        last = heapq.nlargest(RECENT_FILES, done, key=lambda shard: (len(shard), shard))
+        last = heapq.nlargest(RECENT_FILES, done)
         times = sorted((_modified(self._directory.part(shard)), shard) for shard in last)
         if len(times) < 2:  # noqa: PLR2004 - the two ends of a span
             return None

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
-from unrolled.errors import TransientError
+from unrolled.errors import PayloadError, TransientError
+from unrolled.job.shard_id import ShardId, shard_of_part
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unrolled.job.directory import JobDirectory
 
-_PART = re.compile(r"part-(\d+-[0-9a-f]+)\.parquet")
 
-
-def find_strays(directory: JobDirectory, shards: set[str]) -> list[tuple[str, str]]:
+def find_strays(directory: JobDirectory, shards: set[ShardId]) -> list[tuple[str, str]]:
     """Visible files that a reader would take for results, or that were never finished: (name, what).
 
     Args:
@@ -25,16 +23,16 @@ def find_strays(directory: JobDirectory, shards: set[str]) -> list[tuple[str, st
     Raises:
         TransientError: the directory can't be read now.
     """
-    places = {shard.partition("-")[0]: shard for shard in shards}
+    places = {shard.index: shard for shard in shards}
     found = []
     for name in sorted(_names(directory)):
         if name.startswith((".", "_")):
             continue
         if name.endswith(".parquet"):
-            part = _PART.fullmatch(name)
-            if part and part[1] in shards:
+            shard = _shard_of(name)
+            if shard in shards:
                 continue
-            twin = places.get(part[1].partition("-")[0]) if part else None
+            twin = places.get(shard.index) if shard else None
             what = (
                 f"shard {twin} has that place, so its rows are here twice" if twin else "no shard of this job is in it"
             )
@@ -44,7 +42,7 @@ def find_strays(directory: JobDirectory, shards: set[str]) -> list[tuple[str, st
     return found
 
 
-def find_leftovers(directory: JobDirectory, shards: set[str]) -> Iterator[str]:
+def find_leftovers(directory: JobDirectory, shards: set[ShardId]) -> Iterator[str]:
     """What is untidy but harms nobody, a line for each kind."""
     published = directory.published()
     waiting = directory.waiting()
@@ -56,6 +54,13 @@ def find_leftovers(directory: JobDirectory, shards: set[str]) -> Iterator[str]:
         yield f"{count:,} published shard(s) are recorded as dead; `unrolled retry` removes the records"
     if count := sum(name.startswith(".part-") for name in _names(directory)):
         yield f"{count:,} hidden temporary file(s) of workers that died or are at work; no reader sees them"
+
+
+def _shard_of(name: str) -> ShardId | None:
+    try:
+        return shard_of_part(name)
+    except PayloadError:
+        return None
 
 
 def _names(directory: JobDirectory) -> list[str]:

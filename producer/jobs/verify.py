@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from producer.jobs.quarantine_lists import FailedRow
     from unrolled.job.directory import JobDirectory
     from unrolled.job.manifest import Entry
+    from unrolled.job.shard_id import ShardId
     from unrolled.reading.inspection import PartContents
 
 #: Files read at once: one is decoded while the next is fetched.
@@ -102,7 +103,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
         )
     rows = tokens = files = quarantined = failed = 0
     kinds: set[str] = set()
-    widths: dict[tuple[int, ...], str] = {}
+    widths: dict[tuple[int, ...], ShardId] = {}
     for entry, checked in _check_all(directory, manifest.entries):
         problems += checked.problems
         quarantined += checked.quarantined
@@ -110,7 +111,7 @@ def verify_job(directory: JobDirectory, each: Callable[[int], None] = lambda _: 
         if (contents := checked.contents) is not None:
             rows, tokens, files = rows + contents.rows, tokens + contents.tokens, files + 1
             kinds.add(f"{contents.info.engine} {contents.info.arithmetic}")
-            widths.setdefault(tuple(column.width for column in contents.columns.vectors), entry.shard)
+            widths.setdefault(tuple(column.width for column in contents.columns), entry.shard)
         each(entry.tokens)
     if len(widths) > 1:
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
@@ -149,7 +150,7 @@ def _check_entry(directory: JobDirectory, entry: Entry, *, published: bool, dead
             if dead
             else f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` again"
         )
-        return _Checked(None, bad_rows, 0, (*found, Problem(entry.shard, what)))
+        return _Checked(None, bad_rows, 0, (*found, Problem(str(entry.shard), what)))
     name = directory.part(entry.shard).name
     try:
         failed = read_failed(directory, entry)
@@ -180,12 +181,12 @@ def _contradictions(
     for what, found, expected in (
         ("model", info.model_fingerprint, job.fingerprint),
         ("job", info.job, job.id),
-        ("shard", str(info.shard), entry.shard),
+        ("shard", info.shard, entry.shard),
         ("rows, with those the engine failed on", contents.rows + len(failed), entry.rows),
         ("real tokens, with those of rows the engine failed on", tokens, entry.tokens),
-        ("columns", ", ".join(contents.columns.names), ", ".join(spec.names())),
-        ("stored precision", contents.columns.precision, spec.precision),
-        ("tokens stored", contents.columns.with_tokens, spec.with_tokens),
+        ("columns", ", ".join(contents.spec.names()), ", ".join(spec.names())),
+        ("stored precision", contents.spec.precision, spec.precision),
+        ("tokens stored", contents.spec.with_tokens, spec.with_tokens),
     ):
         if found != expected:
             yield f"{what}: found {found}, the job says {expected}; {_AGAIN}"

@@ -1,17 +1,17 @@
-"""Waiting for a job, and mending it meanwhile, so that it completes whatever became of the broker."""
+"""Waiting for a job, and entering again what Redis lost of it, so that it completes whatever happens to the broker."""
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from typing import TYPE_CHECKING
 
 from producer.jobs.diagnosis import hints
 from producer.jobs.status_reader import StatusReader
-from producer.queue.client import refused
-from producer.queue.shard_queue import AWAY, ShardQueue
-from unrolled.errors import JobError
-from unrolled.queue.broker_errors import refuses
-from unrolled.queue.broker_url import without_secret
+from producer.queue.shard_queue import ShardQueue
+from unrolled.errors import JobError, TransientError
+from unrolled.patience import Patience
 from unrolled.queue.entering import enter_waiting
 from unrolled.store.hidden_file import sweep_leftovers
 
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from producer.terminal.progress import Progress
     from unrolled.job.directory import JobDirectory
 
-#: How long something must stand in the way before a person is told.
+#: How long something must be in the way before a person is told.
 PATIENCE_SECONDS = 10.0
-#: A look at a directory of 100,000 files takes a while: rest at least so many times longer.
+#: A look at a directory of 100,000 files takes a while: rest at least this many times longer.
 _REST = 4
 
 
@@ -32,114 +32,108 @@ def wait_for_job(
     namespace: str,
     bar: Progress,
     *,
-    until: float | None = None,
+    until: float = math.inf,
     every_seconds: float = 0.5,
 ) -> JobStatus:
-    """Wait until the job is complete; its last status.
+    """Wait until the job is complete. A broker or a directory that is away is waited for.
 
     Args:
         directory: of the job.
-        broker: Redis URL; None to watch the directory alone.
+        broker: URL of the Redis server; None to watch the directory alone.
         namespace: prefix of every key.
-        bar: shown how far it is, told what stands in the way.
-        until: on the monotonic clock, when to give up; None for never.
+        bar: shows how far the job is, and what is in the way.
+        until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
 
+    Returns:
+        The job's last status.
+
     Raises:
-        JobError: the job was cancelled.
-        UnrolledError: the manifest is damaged, the directory can't be read, or the broker refuses this user.
+        JobError: the job was cancelled, or its manifest is damaged.
+        TransientError: the directory couldn't be read even once before `until`.
+        BrokerRefusesError: the broker doesn't let this user in or do this.
     """
-    queue = ShardQueue(broker, namespace, directory.job.fingerprint, say=bar.say) if broker else None
-    reader = StatusReader(directory, queue.ledger if queue else None)
-    teller = _Teller(bar, broker)
-    try:
+    patience = Patience(bar.say)
+    queue = ShardQueue(directory, broker, namespace, patience) if broker else None
+    reader = StatusReader(directory, queue.broker if queue else None, namespace)
+    teller = _Teller(patience)
+    status = None
+    with contextlib.closing(queue) if queue else contextlib.nullcontext():
         while True:
             began = time.monotonic()
-            status = reader.read()
+            try:
+                status = patience.until_done(f"look at {directory.path}", reader.read, until)
+            except TransientError:
+                if status is None:
+                    raise
+                return status
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
             if status.complete:
-                sweep_leftovers(directory.path, 0)  # of workers that died; nobody publishes here any more
-            if status.complete and queue:
-                _forget(queue, directory)
-            if status.cancelled and not status.complete:
+                _tidy_up(queue, directory)
+            elif status.cancelled:
                 raise JobError(f"{directory.path}: {hints(status)['cancelled']}")
-            if status.complete or (until is not None and time.monotonic() >= until):
+            if status.complete or time.monotonic() >= until:
                 return status
             teller.tell(status)
-            if queue:
-                _mend(queue, directory, status, teller)
+            if queue and status.lost:
+                _enter_again(queue, directory, status.lost, teller)
             pause = max(every_seconds, _REST * (time.monotonic() - began))
-            time.sleep(pause if until is None else max(0.0, min(pause, until - time.monotonic())))
-    except AWAY as error:
-        if refuses(error):
-            raise refused(broker or "", error) from error
-        raise
-    finally:
-        if queue:
-            queue.close()
+            time.sleep(max(0.0, min(pause, until - time.monotonic())))
 
 
-def _forget(queue: ShardQueue, directory: JobDirectory) -> None:
-    """Let Redis forget a job that is done, unless a worker has yet to take its last shard out of the ledger."""
-    try:
-        if not queue.ledger.members(directory.key)[0]:
-            queue.ledger.forget(directory.key)
-    except AWAY:
-        return  # a few bytes stay behind
+def _tidy_up(queue: ShardQueue | None, directory: JobDirectory) -> None:
+    """Remove what workers that died left behind, and let Redis forget the job; either may stay, and harms nobody."""
+    with contextlib.suppress(TransientError):
+        sweep_leftovers(directory.path, 0)  # nobody publishes here any more
+    if queue:
+        with contextlib.suppress(TransientError), queue.broker.asked():
+            if not queue.ledger.members(directory.key)[0]:  # else a worker has yet to take its last shard out
+                queue.ledger.forget(directory.key)
 
 
-def _mend(queue: ShardQueue, directory: JobDirectory, status: JobStatus, teller: _Teller) -> None:
+def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, teller: _Teller) -> None:
     """Enter again what Redis lost: all of the job, or what its last second before a crash held."""
-    if not status.lost:
-        return
     try:
-        count = enter_waiting(queue.ledger, directory, queue.send)
-    except AWAY as error:
-        if refuses(error):
-            raise
+        with queue.broker.asked():
+            count = enter_waiting(queue.ledger, directory, queue.send)
+        without_rows = not count and not directory.waiting() - directory.published() - directory.given_up()
+    except TransientError:
         return  # the next look says so
     if count:
         teller.say(f"Redis lost {count:,} waiting shard(s); they are entered again")
-    elif not directory.waiting() - directory.published() - directory.given_up():
-        teller.tell_of_lost_rows(status.lost)
+    elif without_rows:
+        teller.say_once(
+            "rows",
+            f"the rows of {lost:,} waiting shard(s) are not in _pending any more; "
+            "give the same `unrolled enqueue` command again: it cuts them again",
+        )
 
 
 class _Teller:
-    """Says each thing that stands in the way once, when it has for a while."""
+    """Says each thing that is in the way once, when it has been for a while."""
 
-    def __init__(self, bar: Progress, broker: str | None) -> None:
-        self._bar = bar
-        self._broker = without_secret(broker) if broker else ""
+    def __init__(self, patience: Patience) -> None:
+        self.say = patience.say
+        self._patience = patience
         self._since: dict[str, float] = {}
-        self._told: set[str] = set()
-        self._away_since: float | None = None
+        self._said: set[str] = set()
 
     def tell(self, status: JobStatus) -> None:
-        """Look at a status, and say what is new."""
+        """Say what is new in a status."""
+        if status.away:
+            self._patience.fails("see the queue", status.away)
+        else:
+            self._patience.works("see the queue")
         now = time.monotonic()
-        if status.away and self._away_since is None:
-            self._away_since = now
-            self._bar.say(f"broker {self._broker} is away ({status.away}); trying again until it is back")
-        elif not status.away and self._away_since is not None:
-            self._bar.say(f"broker {self._broker} is back after {now - self._away_since:.0f} s")
-            self._away_since = None
-        # What is lost or missing is mended here, so nobody need be told how.
+        # `wait` itself enters again what Redis lost, so nobody needs to be told how.
         ways = {kind: text for kind, text in hints(status).items() if kind in ("dead", "worker", "input")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
-            if now - since >= PATIENCE_SECONDS and kind not in self._told:
-                self._told.add(kind)
-                self._bar.say(ways[kind])
+            if now - since >= PATIENCE_SECONDS:
+                self.say_once(kind, ways[kind])
 
-    def say(self, line: str) -> None:
-        """Say something at once."""
-        self._bar.say(line)
-
-    def tell_of_lost_rows(self, shards: int) -> None:
-        """Say once that shards can't be entered again, for nothing is spooled of them."""
-        if "rows" not in self._told:
-            self._told.add("rows")
-            self._bar.say(
-                f"the rows of {shards:,} waiting shard(s) are not in _pending any more; "
-                "give the same `unrolled enqueue` command again: it cuts them anew"
-            )
+    def say_once(self, kind: str, line: str) -> None:
+        """Say something, unless something of its kind was said."""
+        if kind not in self._said:
+            self._said.add(kind)
+            self.say(line)

@@ -1,74 +1,72 @@
-"""Handing shards to the workers: the ledger first, then the message; never more than the queue may hold."""
+"""Handing shards to the workers: first into the ledger, then as a message, and never more than the queue may hold."""
 
 from __future__ import annotations
 
-import threading
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
-import kombu.exceptions
-import redis
 from celery import Celery
 from kombu.entity import Queue
 
-from unrolled.errors import TransientError, UnrolledError
-from unrolled.queue.broker_errors import advice, refuses
-from unrolled.queue.broker_url import celery_url, check_broker_url, client_url, without_secret
+from unrolled.queue.broker import SOCKET_SECONDS, Broker
+from unrolled.queue.broker_url import celery_url
 from unrolled.queue.entering import enter, enter_waiting
-from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import TASK, queue_name, transport_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.manifest import Manifest
+    from unrolled.job.shard_id import ShardId
+    from unrolled.patience import Patience
+    from unrolled.queue.member import Member
 
 T = TypeVar("T")
 
-#: What a broker that is away, or can't take anything just now, gives.
-AWAY = (redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
-FIRST_PAUSE, LONGEST_PAUSE, FULL_PAUSE = 0.1, 2.0, 0.1
-SOCKET_SECONDS = 10.0
+#: Seconds between two looks at a queue that is full.
+FULL_PAUSE = 0.1
+#: Seconds between two looks whether Redis was restarted, and so may have lost shards.
+LOOK_PAUSE = 1.0
 
 
 class ShardQueue:
-    """The queue of one model, from the producer's side.
+    """One job's way into the queue of its model, from the producer's side.
 
     Args:
-        broker: Redis URL.
+        directory: of the job.
+        broker: URL of the Redis server.
         namespace: prefix of every key.
-        fingerprint: of the model.
+        patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the model; None
-            for no bound.
-        say: told in one line when the broker or the disk is in the way, and when it goes on.
+            for no limit.
+
+    Raises:
+        RequestError: the URL names no Redis server.
     """
 
     def __init__(
         self,
+        directory: JobDirectory,
         broker: str,
         namespace: str,
-        fingerprint: str,
+        patience: Patience,
         max_queued_tokens: int | None = None,
-        say: Callable[[str], None] | None = None,
     ) -> None:
-        self._shown = without_secret(check_broker_url(broker))
-        self._url = broker
-        self._reached = False
+        self.broker = Broker(broker)
+        self.ledger = self.broker.ledger(namespace, directory.job.fingerprint)
+        self._directory = directory
+        self._patience = patience
         self._max_queued_tokens = max_queued_tokens
-        self._say = say or (lambda _: None)
-        self._stop = threading.Event()
-        self.client = redis.Redis.from_url(
-            client_url(broker), socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
-        )
-        self.ledger = Ledger(self.client, namespace, fingerprint)
-        queue = queue_name(fingerprint)
+        queue = queue_name(directory.job.fingerprint)
         self._celery = Celery("unrolled-producer", broker=celery_url(broker), set_as_current=False)
         self._celery.conf.update(
             task_serializer="json",
             task_default_queue=queue,
             task_queues=[Queue(queue)],  # type: ignore[no-untyped-call]  # kombu is half typed
             task_ignore_result=True,
-            task_publish_retry=False,  # `steadily` tries again, and says so
+            task_publish_retry=False,  # Patience tries again, and says so
             broker_transport_options={
                 **transport_options(namespace),
                 "socket_timeout": SOCKET_SECONDS,
@@ -76,78 +74,65 @@ class ShardQueue:
             },
         )
 
-    def send(self, job_key: str, shard: str) -> None:
-        """Send one shard's message."""
-        self._celery.send_task(TASK, [job_key, shard])
+    def send(self, member: Member) -> None:
+        """Send one shard's message, once.
 
-    def put(self, directory: JobDirectory, shard: str, tokens: int) -> bool:
-        """Enter a spooled shard and send its message, when there is room; False if it is there, or dead.
+        Raises:
+            Exception: one of `unrolled.queue.broker.AWAY`.
+        """
+        self._celery.send_task(TASK, member.encode())
+
+    def fill(self, shards: Iterable[tuple[ShardId, int]], known: Manifest | None = None) -> Iterator[int]:
+        """Enter what earlier runs left, then each shard as there is room for it, and at the end what Redis lost.
+
+        Blocks without limit while the queue is full or the broker is away. A shard that is dead, or is in the ledger
+        already, is left alone.
 
         Args:
-            directory: of the job.
-            shard: its id; its manifest line is durable.
-            tokens: token ids in it.
+            shards: their ids and token ids; each has its line in the manifest.
+            known: the manifest as earlier runs left it; None to read it.
+
+        Yields:
+            How many shards were entered: before the first of `shards` is asked for, and for each of them.
 
         Raises:
-            UnrolledError: the broker refuses this user, or the job's manifest is damaged.
+            BrokerRefusesError: the broker doesn't let this user in or do this.
+            JobError: the job's manifest is damaged.
         """
-        self.steadily(lambda: self._wait_for_room(directory))
-        entered = self.steadily(lambda: enter(self.ledger, directory, shard, tokens, self.send))
-        self.steadily(lambda: self.mend(directory))
-        return entered
+        ledger, directory = self.ledger, self._directory
+        yield self.steadily(partial(enter_waiting, ledger, directory, self.send, known))
+        look_at = 0.0
+        for shard, tokens in shards:
+            self.steadily(self._wait_for_room)
+            yield self.steadily(partial(enter, ledger, directory, shard, tokens, self.send))
+            if time.monotonic() >= look_at:
+                self.steadily(self._enter_lost)
+                look_at = time.monotonic() + LOOK_PAUSE
+        self.steadily(self._enter_lost)
 
     def steadily(self, action: Callable[[], T]) -> T:
-        """The action's result, tried again for as long as the broker is away or a disk is full.
+        """The result of an action that asks the broker, tried again for as long as the broker is away.
 
         Raises:
-            UnrolledError: the broker refuses this user, or the action failed for good.
+            BrokerRefusesError: the broker doesn't let this user in or do this.
         """
-        pause, since = FIRST_PAUSE, None
-        while True:
-            try:
-                result = action()
-            except TransientError as error:
-                trouble = str(error)
-            except AWAY as error:
-                if refuses(error):
-                    raise self._refused(error) from error
-                hint = "" if self._reached else advice(self._url, error)
-                trouble = f"broker {self._shown} is away ({error}{hint and f'; {hint}'})"
-            else:
-                self._reached = True
-                if since is not None:
-                    self._say(f"going on after {time.monotonic() - since:.0f} s")
-                return result
-            if since is None:
-                since = time.monotonic()
-                self._say(f"{trouble}; trying again until it works")
-            self._stop.wait(pause)
-            pause = min(2 * pause, LONGEST_PAUSE)
-
-    def mend(self, directory: JobDirectory) -> int:
-        """Enter what waits in the job's directory, if Redis may have lost some; how many were entered."""
-        if self.ledger.knows(directory.key):
-            return 0
-        count = enter_waiting(self.ledger, directory, self.send)
-        if count:
-            self._say(f"entered {count} shard(s) that waited in {directory.path} and were not in Redis")
-        return count
-
-    def enter_waiting(self, directory: JobDirectory) -> int:
-        """Enter what waits in the job's directory and isn't in Redis, once; how many shards there were."""
-        return self.steadily(lambda: enter_waiting(self.ledger, directory, self.send))
+        return self.broker.until_done(self._patience, "queue shards", action)
 
     def close(self) -> None:
         """Close all connections."""
         self._celery.close()
-        self.client.close()
+        self.broker.close()
 
-    def _refused(self, error: Exception) -> UnrolledError:
-        login = "see to --broker, its user and password, and what that user may do"
-        return UnrolledError(f"broker {self._shown} refuses: {error}; {advice(self._url, error) or login}")
-
-    def _wait_for_room(self, directory: JobDirectory) -> None:
+    def _wait_for_room(self) -> None:
         while self._max_queued_tokens is not None and self.ledger.counts().tokens >= self._max_queued_tokens:
-            self._stop.wait(FULL_PAUSE)
-            if not self.ledger.knows(directory.key):
-                return  # another job's tokens, or Redis came back empty
+            time.sleep(FULL_PAUSE)
+            if not self.ledger.knows(self._directory.key):
+                return  # the tokens are another job's, or Redis came back empty
+
+    def _enter_lost(self) -> None:
+        if self.ledger.knows(self._directory.key):
+            return
+        if count := enter_waiting(self.ledger, self._directory, self.send):
+            self._patience.say(
+                f"Redis lost {count:,} waiting shard(s) of {self._directory.path}; they are entered again"
+            )

@@ -9,7 +9,7 @@ from pathlib import PurePath
 from typing import NoReturn
 
 from producer.sources.options import Compression, Format, SourceOptions
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError, RequestError
 
 STANDARD_INPUT = "-"
 
@@ -65,7 +65,7 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
     if not inputs:
         raise RequestError("no input given; name files, directories or patterns, or - for standard input")
     if options.follow and list(inputs) != [STANDARD_INPUT]:
-        raise RequestError(f"--follow reads standard input alone; found {' '.join(inputs)!r}, allowed: -")
+        raise OptionError(f"--follow reads standard input alone; found {' '.join(inputs)}, allowed: -")
     found = Discovery()
     seen: dict[tuple[int, int], str] = {}
     labels: set[str] = set()

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError
 
 Format = Literal["text", "jsonl", "csv", "tsv", "parquet", "arrow"]
 Compression = Literal["none", "gzip", "zstd"]
@@ -43,21 +43,21 @@ class SourceOptions:
         """Refuse what can't be.
 
         Raises:
-            RequestError: a value is not allowed, or two contradict each other.
+            OptionError: a value is not allowed, or two contradict each other.
         """
         if self.format is not None and self.format not in FORMATS:
-            raise RequestError(f"format {self.format!r} is unknown; allowed: {', '.join(FORMATS)}")
+            raise OptionError(f"format {self.format!r} is unknown; allowed: {', '.join(FORMATS)}")
         if self.kind not in KINDS:
-            raise RequestError(f"input kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
+            raise OptionError(f"input kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         if self.text_field == self.tokens_field:
-            raise RequestError(f"text and tokens can't both come from the field {self.text_field!r}; name two")
+            raise OptionError(f"--text-field and --tokens-field are both {self.text_field}; give two different fields")
         for name, value in (("max_row_bytes", self.max_row_bytes), ("batch_rows", self.batch_rows)):
             if value < 1:
-                raise RequestError(f"{name} is {value}; allowed: 1 or more")
+                raise OptionError(f"{name} is {value}; allowed: 1 or more")
         if not self.tick_seconds > 0:
-            raise RequestError(f"tick_seconds is {self.tick_seconds}; allowed: more than 0")
+            raise OptionError(f"tick_seconds is {self.tick_seconds}; allowed: more than 0")
         if self.follow and self.format in ("parquet", "arrow"):
-            raise RequestError(f"{self.format} can't be followed; allowed with --follow: text, jsonl, csv, tsv")
+            raise OptionError(f"--follow and --format {self.format} exclude each other; allowed: text, jsonl, csv, tsv")
 
     @property
     def id_column(self) -> str:

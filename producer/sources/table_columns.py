@@ -13,6 +13,7 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.fields import decoded, found_id
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
+from unrolled.ragged import offsets_of
 
 # An id, with a text and tokens (one of them None) or the reason why the row is bad.
 Found = tuple[str | None, tuple[str | None, object] | str]
@@ -121,7 +122,7 @@ def _token_lists(column: Any) -> list[Any]:
     if values.null_count:
         return column.to_pylist()  # type: ignore[no-any-return]
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
-    offsets = np.concatenate(([0], np.cumsum(lengths, dtype=np.int64)))
+    offsets = offsets_of(lengths)
     valid = column.is_valid().to_pylist()
     ids = values.to_numpy()
     return [

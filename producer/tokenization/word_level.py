@@ -21,7 +21,7 @@ from heapq import nlargest
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError, RequestError
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -94,14 +94,13 @@ def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> 
         oov_token: stands at id 1 for every word outside the vocabulary; None drops such words, as Keras does.
 
     Raises:
-        RequestError: `vocab_size` has no room, or the texts hold no word.
+        OptionError: `vocab_size` has no room for a word.
+        RequestError: the texts contain no word.
     """
     first = 1 if oov_token is None else 2
     room = vocab_size - first + 1
     if room < 1:
-        raise RequestError(
-            f"vocab_size {vocab_size} leaves no id for a word; allowed: {2 - (room - vocab_size + 1)} or more"
-        )
+        raise OptionError(f"--vocab-size {vocab_size} leaves no id for a word; allowed: {first} or more")
     rules = WordRules()
     counts: Counter[str] = Counter()
     number = 0

@@ -1,14 +1,21 @@
-"""Columns as most jobs have them: a vector for each token, of one layer."""
+"""What a job stores and its columns of vectors, as a model of a few widths gives them."""
 
-from unrolled.format.output_spec import OutputColumn
-from unrolled.format.schema import Columns, VectorColumn
+from types import SimpleNamespace
+
+from unrolled.format.output_spec import OutputSpec
 
 
-def plain(units, *, with_tokens=False):
-    """Columns of a file."""
-    return Columns((VectorColumn("outputs", units),), "float32", with_tokens)
+def stored(*layer_dims, **options):
+    """The `OutputSpec` of these options, and its columns for a model with layers of these widths."""
+    spec = OutputSpec(**options)
+    return spec, spec.columns(SimpleNamespace(layer_dims=layer_dims))
+
+
+def plain(units, **options):
+    """Most jobs' choice: a vector for each token, from the last layer."""
+    return stored(units, **options)
 
 
 def per_token(units):
-    """The same as an engine takes it."""
-    return (OutputColumn("outputs", 0, "none", units),)
+    """The columns of `plain`, which is what engines take."""
+    return stored(units)[1]

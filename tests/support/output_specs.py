@@ -4,7 +4,8 @@ from types import SimpleNamespace
 
 from hypothesis import strategies as st
 
-from unrolled.format.output_spec import POOLINGS, PRECISIONS, OutputSpec
+from unrolled.format.columns import POOLINGS
+from unrolled.format.output_spec import PRECISIONS, OutputSpec
 
 THREE = SimpleNamespace(layer_dims=(8, 6, 4))
 

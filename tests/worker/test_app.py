@@ -7,6 +7,7 @@ import sys
 import psutil
 import pytest
 import redis
+from support.broker import RestartableBroker
 from support.processes import (
     REPOSITORY,
     WorkerProcess,
@@ -16,11 +17,12 @@ from support.processes import (
     make_rows,
     open_site,
     published_rows,
+    worker_parts,
 )
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.queue.messages import TASK
 from worker.app import create_app
+from worker.runtime.outcome import Outcome
 from worker.settings import Settings
 
 SECRET = "s3cr3t-of-the-test"
@@ -40,7 +42,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def locked_broker():
     """A server that asks for a password, and the URL with it."""
-    with EmbeddedBroker(port=0) as server:
+    with RestartableBroker(port=0) as server:
         redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
         yield server, server.url.replace("//", f"//:{SECRET}@")
 
@@ -58,7 +60,7 @@ def run(*command, **environ):
 
 
 STOCK = ("celery", "-A", "worker.app", "worker")
-OURS = ("worker",)
+OURS = ("producer", "worker")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +69,11 @@ OURS = ("worker",)
         (STOCK, {}, "UNROLLED_BROKER is not set"),
         (STOCK, {"UNROLLED_BROKER": "redis://h"}, "UNROLLED_MODEL is not set"),
         (STOCK, {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "/nowhere"}, "/nowhere"),
-        (STOCK, {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "MODEL", "UNROLLED_THREADS": "x"}, "THREADS='x'"),
+        (
+            STOCK,
+            {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "MODEL", "UNROLLED_THREADS": "x"},
+            "THREADS: 'x' is not a whole number",
+        ),
         (STOCK, {"UNROLLED_BROKER": f"amqp://u:{SECRET}@h", "UNROLLED_MODEL": "MODEL"}, "redis://"),
         (OURS, {"UNROLLED_BROKER": f"amqp://u:{SECRET}@h", "UNROLLED_MODEL": "MODEL"}, "redis://"),
         (OURS, {"UNROLLED_BROKER": "redis://h", "UNROLLED_MODEL": "/nowhere"}, "/nowhere"),
@@ -105,7 +111,7 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
         worker = site.worker().wait_ready()
         assert SECRET not in " ".join(psutil.Process(worker.pid).cmdline())
         server.kill()
-        eventually(lambda: "broker away" in worker.log, "the worker to notice")
+        eventually(lambda: "can't send the heartbeat" in worker.log, "the worker to notice")
         server.start()
         redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
         rows = make_rows(6)
@@ -113,9 +119,9 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
         site.wait_done(directory)
         check_outputs(directory, rows)
         refused = site.worker(broker=url.replace(SECRET, f"wrong-{SECRET}"))
-        assert refused.wait() == 2
+        assert refused.wait() == 75
         assert refused.log.count("\n") == 2, refused.log
-        assert "refuses the login" in refused.log
+        assert "refuses: " in refused.log
         assert "Traceback" not in worker.log + refused.log
         assert SECRET not in worker.log + refused.log
 
@@ -134,15 +140,16 @@ def test_the_log_of_a_worker_is_calm(site):
 
 def test_a_message_asks_for_two_values(site):
     """The task drops a message of another shape, for what it stands for is in the ledger."""
-    app = create_app(Settings(site.broker_url, site.model.path), lambda *_: None)
-    assert app.tasks[TASK]() == "dropped"
-    assert app.tasks[TASK]("a", "b", "c") == "dropped"
+    app = create_app(Settings(broker=site.broker_url, model=site.model.path), lambda *_: None)
+    with worker_parts(site) as app.assembly:
+        assert app.tasks[TASK]() == Outcome.DROPPED
+        assert app.tasks[TASK]("a", "b", "c") == Outcome.DROPPED
     app.close()
 
 
 def test_only_our_queue_is_consumed_and_only_json_taken(site):
     """The settings that the promises rest on are what the app says."""
-    app = create_app(Settings(site.broker_url, site.model.path), lambda *_: None)
+    app = create_app(Settings(broker=site.broker_url, model=site.model.path), lambda *_: None)
     assert [queue.name for queue in app.amqp.queues.consume_from.values()] == [site.queue_key.partition(":")[2]]
     assert app.conf.accept_content == ["json"]
     assert app.conf.task_acks_late
@@ -160,11 +167,11 @@ def test_importing_the_app_reads_nothing():
 
 
 def test_an_engine_that_can_not_start_ends_the_worker_with_one_line(site):
-    """Exit status 2 and the reason; no shard is touched."""
+    """Exit status 75 and the reason; no shard is touched."""
     directory = site.enqueue(make_rows(2))
     worker = WorkerProcess(site.environ(), site.root / "log", [sys.executable, "-c", NO_ENGINE])
     site.workers.append(worker)
-    assert worker.wait() == 2
+    assert worker.wait() == 75
     assert "no engine here" in worker.log
     assert "Traceback" not in worker.log
     assert len(directory.waiting()) == 1
@@ -184,8 +191,8 @@ sys.exit(run_worker(Settings.from_environ(), "INFO", make_engine))
 
 
 def test_the_worker_is_a_program_with_help():
-    """`python -m worker --help` names every setting and its variable's flag."""
-    result = run("worker", "--help")
+    """`unrolled worker --help` names every setting by its flag."""
+    result = run("producer", "worker", "--help")
     assert result.returncode == 0
     for name in Settings.__dataclass_fields__:
         assert f"--{name.replace('_', '-')}" in result.stdout

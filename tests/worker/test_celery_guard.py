@@ -137,7 +137,7 @@ def test_a_worker_survives_every_hostile_entry(site):
     worker = site.worker().wait_ready()
     site.wait_done(site.enqueue(make_rows(4), name="before"))
     resident = worker.resident_bytes
-    client = site.queue.client
+    client = site.ledger.client
     for entry in HOSTILE.values():
         client.lpush(site.queue_key, entry if isinstance(entry, bytes) else json.dumps(entry))
     rows = make_rows(10)
@@ -161,7 +161,7 @@ def test_a_worker_survives_every_hostile_entry(site):
 
 def test_the_list_of_refused_messages_is_bounded(site):
     """However many come, the list holds the latest thousand, under the namespace."""
-    client = site.queue.client
+    client = site.ledger.client
     client.lpush(f"test:{REFUSED}", *(["old"] * KEPT_MESSAGES))
     client.lpush(site.queue_key, *[json.dumps(HOSTILE["unknown task"])] * 20)
     site.worker().wait_ready()

@@ -80,7 +80,7 @@ def test_ten_thousand_mutated_messages(site):
     """The process and its memory stay, the job comes out exactly, nothing is left in Redis or elsewhere on disk."""
     rows = make_rows(400)
     directory = site.enqueue(rows)
-    client = site.queue.client
+    client = site.ledger.client
     client.config_set(
         "appendfsync", "no"
     )  # this server isn't killed, and five writes a message would wait for the disk

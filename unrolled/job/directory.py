@@ -18,7 +18,6 @@ What is published, what waits and what is dead is told by the directory's files 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -30,10 +29,11 @@ from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.job.job import Job
 from unrolled.job.manifest import NAME as MANIFEST
 from unrolled.job.shard_id import ShardId, part_name
+from unrolled.store.lock import NO_LOCKS, lock_file
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 FORMAT_VERSION = 1
 _MAX_JOB_BYTES = 2**20
@@ -42,8 +42,6 @@ _MAX_JOB_BYTES = 2**20
 @dataclass(frozen=True, slots=True)
 class JobDirectory:
     """An output directory and the job in it.
-
-    Shard ids are parsed again before they become a name, so none can lead out of the directory.
 
     Attributes:
         path: absolute, as the producer named it.
@@ -58,25 +56,25 @@ class JobDirectory:
         """Names the job in Redis: the same job in another directory is another key."""
         return hashlib.sha256(self.job.id.encode() + b"\0" + os.fsencode(self.path)).hexdigest()[:16]
 
-    def part(self, shard: str) -> Path:
+    def part(self, shard: ShardId) -> Path:
         """Where the shard's file is published."""
-        return self.path / part_name(ShardId.parse(shard))
+        return self.path / part_name(shard)
 
-    def pending(self, shard: str) -> Path:
+    def pending(self, shard: ShardId) -> Path:
         """Where the shard's rows wait for a worker."""
-        return self.path / "_pending" / f"{ShardId.parse(shard)}.rows"
+        return self.path / "_pending" / f"{shard}.rows"
 
-    def dead(self, shard: str) -> Path:
+    def dead(self, shard: ShardId) -> Path:
         """Where a shard that was given up is recorded."""
-        return self.path / "_dead" / f"{ShardId.parse(shard)}.json"
+        return self.path / "_dead" / f"{shard}.json"
 
-    def quarantine(self, shard: str, *, engine: bool = False) -> Path:
+    def quarantine(self, shard: ShardId, *, engine: bool = False) -> Path:
         """Where the shard's bad rows are listed: the producer's, or those that the engine failed on."""
-        return self.path / "_quarantine" / f"{ShardId.parse(shard)}{'.engine' if engine else ''}.jsonl"
+        return self.path / "_quarantine" / f"{shard}{'.engine' if engine else ''}.jsonl"
 
-    def kept(self, shard: str) -> Path:
+    def kept(self, shard: ShardId) -> Path:
         """Where a published shard's rows stay while the engine has failed on some of them."""
-        return self.path / "_quarantine" / f"{ShardId.parse(shard)}.rows"
+        return self.path / "_quarantine" / f"{shard}.rows"
 
     @property
     def cancelled(self) -> Path:
@@ -91,7 +89,25 @@ class JobDirectory:
         """
         _remove(self.cancelled)
 
-    def discard_pending(self, shard: str) -> None:
+    def spool(self, shard: ShardId, rows: bytes, bad_rows: bytes) -> None:
+        """Make a shard durable that has neither rows nor a part: the list of bad rows first, so that none is lost.
+
+        Args:
+            shard: its id.
+            rows: its payload.
+            bad_rows: lines of JSON; may be empty.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        # Rows before part: a worker publishes before it removes the rows.
+        if self.pending(shard).exists() or self.part(shard).exists():
+            return
+        if bad_rows:
+            publish_bytes(self.quarantine(shard), bad_rows)
+        publish_bytes(self.pending(shard), rows)
+
+    def discard_pending(self, shard: ShardId) -> None:
         """Remove the spooled rows of a shard whose file is durable; they are kept where the engine failed on some.
 
         Raises:
@@ -113,15 +129,23 @@ class JobDirectory:
         except OSError as error:
             raise TransientError(f"{pending} can't be moved to {kept}: {error.strerror}") from error
 
-    def discard_quarantine(self, shard: str) -> None:
-        """Remove the producer's list of bad rows of a shard that is no shard of the job.
+    def discard_strays(self, shards: Container[ShardId]) -> None:
+        """Remove rows, bad and good, that a producer spooled and died before they were in the manifest.
+
+        Args:
+            shards: those in the manifest.
 
         Raises:
             TransientError: the file system refused.
         """
-        _remove(self.quarantine(shard))
+        for shard in self.waiting():
+            if shard not in shards:
+                self.discard_pending(shard)
+        for shard in self.quarantined():
+            if shard not in shards:
+                _remove(self.quarantine(shard))
 
-    def published(self) -> set[str]:
+    def published(self) -> set[ShardId]:
         """Shard ids with a file.
 
         Raises:
@@ -129,19 +153,19 @@ class JobDirectory:
         """
         return _shards_in(self.path, "part-", ".parquet")
 
-    def waiting(self) -> set[str]:
+    def waiting(self) -> set[ShardId]:
         """Shard ids whose rows are spooled: not published, or dead."""
         return _shards_in(self.path / "_pending", "", ".rows")
 
-    def quarantined(self) -> set[str]:
+    def quarantined(self) -> set[ShardId]:
         """Shard ids with a list of bad rows by the producer."""
         return _shards_in(self.path / "_quarantine", "", ".jsonl")
 
-    def failing(self) -> set[str]:
+    def failing(self) -> set[ShardId]:
         """Shard ids with a list of rows that the engine failed on."""
         return _shards_in(self.path / "_quarantine", "", ".engine.jsonl")
 
-    def given_up(self) -> set[str]:
+    def given_up(self) -> set[ShardId]:
         """Shard ids of dead shards."""
         return _shards_in(self.path / "_dead", "", ".json")
 
@@ -153,21 +177,19 @@ class JobDirectory:
             JobError: another process is, or the file system has no locks.
         """
         try:
-            file = (self.path / "_lock").open("a")
+            file = lock_file(self.path / "_lock")
+        except BlockingIOError:
+            raise JobError(
+                f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
+            ) from None
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            if error.errno not in NO_LOCKS:
+                raise _unwritable(self.path, error) from error
+            raise JobError(
+                f"{self.path}: can't be locked against a second producer: {error.strerror}; "
+                "mount it with locks, or choose another --out"
+            ) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise JobError(
-                    f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
-                ) from None
-            except OSError as error:
-                raise JobError(
-                    f"{self.path}: can't be locked against a second producer: {error.strerror}; "
-                    "mount it with locks, or choose another --out"
-                ) from error
             yield
 
 
@@ -260,7 +282,7 @@ def _remove(file: Path) -> None:
         raise TransientError(f"{file} can't be removed: {error.strerror}") from error
 
 
-def _shards_in(directory: Path, prefix: str, suffix: str) -> set[str]:
+def _shards_in(directory: Path, prefix: str, suffix: str) -> set[ShardId]:
     try:
         names = [entry.name for entry in os.scandir(directory)]
     except FileNotFoundError:
@@ -271,5 +293,5 @@ def _shards_in(directory: Path, prefix: str, suffix: str) -> set[str]:
     for name in names:
         if name.startswith(prefix) and name.endswith(suffix):
             with contextlib.suppress(PayloadError):
-                shards.add(str(ShardId.parse(name[len(prefix) : len(name) - len(suffix)])))
+                shards.add(ShardId.parse(name[len(prefix) : len(name) - len(suffix)]))
     return shards

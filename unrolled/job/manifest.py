@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.job.shard_id import ShardId
@@ -24,7 +24,7 @@ class Entry:
     """One shard as it was cut.
 
     Attributes:
-        shard: its id, index and content hash.
+        shard: its id: index and content hash.
         rows: rows in its payload.
         tokens: real tokens in them.
         quarantined: rows that the producer put into quarantine instead.
@@ -33,7 +33,7 @@ class Entry:
         position: of that row in its file.
     """
 
-    shard: str
+    shard: ShardId
     rows: int
     tokens: int
     quarantined: int
@@ -99,15 +99,17 @@ def read_manifest(directory: Path) -> Manifest:
     return Manifest(tuple(entries), ended)
 
 
-def _entry(content: dict[str, Any], place: int) -> Entry:
-    entry = Entry(**content)
+def _entry(content: object, place: int) -> Entry:
+    if not isinstance(content, dict):
+        raise ValueError("an object is expected")  # noqa: TRY004 - about the file, not about an argument
     for name, value in content.items():
         if name not in _COUNTS and not isinstance(value, str):
             raise ValueError(f"{name} is {str(value)[:80]!r}; a text is expected")
         if name in _COUNTS and (type(value) is not int or value < 0):
             raise ValueError(f"{name} is {str(value)[:80]!r}; a count is expected")
-    if ShardId.parse(entry.shard).index != place:
-        raise ValueError(f"shard {entry.shard} stands at place {place}")
+    entry = Entry(ShardId.parse(content.pop("shard", "")), **content)
+    if entry.shard.index != place:
+        raise ValueError(f"shard {entry.shard} is at place {place}")
     return entry
 
 
@@ -138,7 +140,7 @@ class ManifestWriter:
 
     def append(self, entry: Entry) -> None:
         """Add one shard."""
-        self._write(asdict(entry))
+        self._write({**asdict(entry), "shard": str(entry.shard)})
 
     def end(self, *, shards: int, rows: int) -> None:
         """Say that the input was read to its end.

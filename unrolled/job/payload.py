@@ -26,13 +26,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
-from unrolled.ragged import Ragged
+from unrolled.ragged import Ragged, offsets_of
 
 MAGIC = b"UNROLLED"
 VERSION = 1
-HEADER = struct.Struct("<8sHHIQQ32s")
+_HEADER = struct.Struct("<8sHHIQQ32s")
+HEADER_BYTES = _HEADER.size
 #: Bytes of the header that its digest covers: all before the digest itself.
-_HASHED = HEADER.size - 32
+_HASHED = HEADER_BYTES - 32
 #: Arrow's list offsets are int32, so a file can't hold more tokens than this.
 MAX_TOKENS = 2**31 - 1
 MAX_ROWS = 2**24
@@ -60,7 +61,7 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     """
     encoded = [text.encode() for text in texts]
     lengths = np.fromiter(map(len, encoded), np.uint32, len(encoded))
-    return _string_array(_offsets(lengths).astype(np.int32), b"".join(encoded))
+    return _string_array(offsets_of(lengths).astype(np.int32), b"".join(encoded))
 
 
 def encode(payload: Payload) -> bytes:
@@ -82,7 +83,7 @@ def encode(payload: Payload) -> bytes:
             values.astype(f"<u{width}").tobytes(),
         )
     )
-    header = HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), b"")
+    header = _HEADER.pack(MAGIC, VERSION, width, len(lengths), values.size, len(id_bytes), b"")
     return header[:_HASHED] + _digest(header, body) + body
 
 
@@ -91,8 +92,8 @@ def content_hash(blob: bytes) -> str:
     return blob[_HASHED : _HASHED + 6].hex()
 
 
-class Claim(NamedTuple):
-    """What a payload's header says is in it, unproved.
+class Header(NamedTuple):
+    """What the header of a payload says about it, unchecked.
 
     Attributes:
         rows: at most `MAX_ROWS`.
@@ -103,18 +104,18 @@ class Claim(NamedTuple):
     tokens: int
 
 
-def claimed(path: Path) -> Claim:
-    """What the header of a spooled payload claims; nothing where it has no header.
+def read_header(path: Path) -> Header:
+    """The header of a spooled payload; one of no rows where the file is too short for a header.
 
     Raises:
         OSError: the file can't be read.
     """
     with path.open("rb") as file:
-        header = file.read(HEADER.size)
-    if len(header) < HEADER.size:
-        return Claim(0, 0)
-    _, _, _, rows, tokens, _, _ = HEADER.unpack(header)
-    return Claim(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
+        header = file.read(HEADER_BYTES)
+    if len(header) < HEADER_BYTES:
+        return Header(0, 0)
+    _, _, _, rows, tokens, _, _ = _HEADER.unpack(header)
+    return Header(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
 
 
 def read(file: BinaryIO, size: int) -> Payload:
@@ -123,10 +124,10 @@ def read(file: BinaryIO, size: int) -> Payload:
     Raises:
         PayloadError: the header claims something else than the file holds, or the content is damaged.
     """
-    header = file.read(HEADER.size)
+    header = file.read(HEADER_BYTES)
     width, rows, tokens, id_bytes, digest = _checked_header(header, size)
-    body = file.read(size - HEADER.size)
-    if len(body) != size - HEADER.size or _digest(header, body) != digest:
+    body = file.read(size - HEADER_BYTES)
+    if len(body) != size - HEADER_BYTES or _digest(header, body) != digest:
         raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; enqueue it again")
     lengths = np.frombuffer(body, "<u4", rows)
     id_lengths = np.frombuffer(body, "<u4", rows, 4 * rows)
@@ -135,8 +136,8 @@ def read(file: BinaryIO, size: int) -> Payload:
     values = np.frombuffer(body, f"<u{width}", tokens, 8 * rows + id_bytes)
     if width == 4 and tokens and int(values.max()) >= 2**31:  # noqa: PLR2004 - int32's end
         raise PayloadError("the payload holds a token id of 2^31 or more")
-    ids = _string_array(_offsets(id_lengths).astype(np.int32), body[8 * rows : 8 * rows + id_bytes])
-    return Payload(ids, Ragged(values.astype(np.int32), _offsets(lengths)))
+    ids = _string_array(offsets_of(id_lengths).astype(np.int32), body[8 * rows : 8 * rows + id_bytes])
+    return Payload(ids, Ragged.from_lengths(values.astype(np.int32), lengths))
 
 
 def _digest(header: bytes, body: bytes) -> bytes:
@@ -146,9 +147,9 @@ def _digest(header: bytes, body: bytes) -> bytes:
 
 
 def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, bytes]:
-    if len(header) < HEADER.size or header[:8] != MAGIC:
+    if len(header) < HEADER_BYTES or header[:8] != MAGIC:
         raise PayloadError(f"not a payload: it begins with {header[:8]!r}, a payload begins with {MAGIC!r}")
-    _, version, width, rows, tokens, id_bytes, digest = HEADER.unpack(header)
+    _, version, width, rows, tokens, id_bytes, digest = _HEADER.unpack(header)
     if version != VERSION:
         raise PayloadError(f"payload version {version}; this worker reads version {VERSION}: upgrade it")
     if width not in (2, 4):
@@ -158,16 +159,10 @@ def _checked_header(header: bytes, size: int) -> tuple[int, int, int, int, bytes
             f"the header claims {rows:,} rows, {tokens:,} tokens and {id_bytes:,} bytes of ids; "
             f"{MAX_ROWS:,}, {MAX_TOKENS:,} and {MAX_ID_BYTES:,} are allowed"
         )
-    expected = HEADER.size + 8 * rows + id_bytes + width * tokens
+    expected = HEADER_BYTES + 8 * rows + id_bytes + width * tokens
     if size != expected:
         raise PayloadError(f"the header claims {expected:,} bytes, the file has {size:,}")
     return width, rows, tokens, id_bytes, digest
-
-
-def _offsets(lengths: NDArray[np.uint32]) -> NDArray[np.int64]:
-    offsets = np.zeros(len(lengths) + 1, np.int64)
-    np.cumsum(lengths, out=offsets[1:])
-    return offsets
 
 
 def _string_array(offsets: NDArray[np.int32], data: bytes) -> pa.StringArray:

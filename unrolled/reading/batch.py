@@ -1,6 +1,6 @@
 """Rows as flat NumPy arrays."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -8,7 +8,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from unrolled.format.schema import Columns, VectorColumn
+from unrolled.format.columns import VectorColumn
+from unrolled.ragged import offsets_of
 
 #: float32, or float16 where the job stored that.
 Vectors = NDArray[np.floating[Any]]
@@ -64,7 +65,8 @@ class Batch:
         offsets: int64 (rows + 1,); the outputs of row r are values[offsets[r]:offsets[r + 1]].
         mask_values: bool (tokens as they came in,).
         mask_offsets: int64 (rows + 1,); row r's mask is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
-        tokens: int32 (tokens as they came in,), cut as the masks are; None where the job did not store them.
+        tokens: int32 (tokens as they came in,), cut as the masks are; None if the job did not store them.
+        columns: the columns of vectors, in the files' order.
     """
 
     ids: list[str]
@@ -74,23 +76,29 @@ class Batch:
     mask_values: NDArray[np.bool_]
     mask_offsets: NDArray[np.int64]
     tokens: NDArray[np.int32] | None
+    columns: Sequence[VectorColumn]
 
     @classmethod
-    def from_arrow(cls, rows: pa.RecordBatch, columns: Columns) -> Self:
-        """View a record batch, sliced or not, of a file's schema."""
+    def from_arrow(cls, rows: pa.RecordBatch, columns: Sequence[VectorColumn]) -> Self:
+        """View a record batch, sliced or not, that has the schema of a published file.
+
+        Args:
+            rows: the record batch.
+            columns: the file's columns of vectors.
+        """
         mask, lengths = rows.column("mask"), rows.column("length").to_numpy()
-        vectors = columns.vectors
-        per_token = [column.name for column in vectors if column.per_token]
+        per_token = [column.name for column in columns if column.per_token]
         tokens = rows.column("tokens").flatten().to_numpy() if "tokens" in rows.schema.names else None
         return cls(
             ids=rows.column("id").to_pylist(),
             lengths=lengths,
-            vectors={column.name: _flat(rows.column(column.name), column) for column in vectors},
+            vectors={column.name: _flat(rows.column(column.name), column) for column in columns},
             # All columns of tokens' vectors fall alike into rows: `unrolled.reading.inspection` checks it.
-            offsets=_offsets(rows.column(per_token[0])) if per_token else _summed(lengths),
+            offsets=_offsets(rows.column(per_token[0])) if per_token else offsets_of(lengths),
             mask_values=mask.flatten().to_numpy(zero_copy_only=False),
             mask_offsets=_offsets(mask),
             tokens=tokens,
+            columns=columns,
         )
 
     @property
@@ -111,13 +119,11 @@ class Batch:
     def rows(self) -> Iterator[Row]:
         """The rows one by one, as views."""
         outputs_at, mask_at = self.offsets.tolist(), self.mask_offsets.tolist()
-        per_token = [name for name in self.vectors if VectorColumn(name, 1).per_token]
-        pooled_ones = [name for name in self.vectors if name not in per_token]
+        columns = [(column.name, self.vectors[column.name], column.per_token) for column in self.columns]
         for row, row_id in enumerate(self.ids):
             first, last = outputs_at[row : row + 2]
             begin, end = mask_at[row : row + 2]
-            vectors = {name: self.vectors[name][first:last] for name in per_token}
-            vectors |= {name: self.vectors[name][row] for name in pooled_ones}
+            vectors = {name: array[first:last] if per_token else array[row] for name, array, per_token in columns}
             tokens = None if self.tokens is None else self.tokens[begin:end]
             yield Row(row_id, last - first, self.mask_values[begin:end], vectors, tokens)
 
@@ -147,7 +153,3 @@ def _offsets(lists: pa.ListArray) -> NDArray[np.int64]:
     offsets: NDArray[np.int64] = lists.offsets.to_numpy().astype(np.int64)
     offsets -= offsets[0]
     return offsets
-
-
-def _summed(lengths: NDArray[np.int32]) -> NDArray[np.int64]:
-    return np.concatenate((np.zeros(1, np.int64), np.cumsum(lengths, dtype=np.int64)))

@@ -2,15 +2,16 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import FileFormatError
-from unrolled.format.output_spec import column_name
+from unrolled.format.columns import column_name
+from unrolled.format.schema import show_columns
+from unrolled.job.shard_id import ShardId
+from unrolled.ragged import runs
 from unrolled.reading.batch import Batch, Row
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.transforms import Pooling, pooled
@@ -36,19 +37,21 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    paths = _parquet_files(Path(source)) if isinstance(source, str | os.PathLike) else [Path(p) for p in source]
-    if not paths:
+    if isinstance(source, str | os.PathLike):
+        found = map(Part, _parquet_files(Path(source)))
+        parts = sorted(found, key=lambda part: (part.info.shard, part.path.name))
+    else:
+        parts = [Part(Path(path)) for path in source]
+    if not parts:
         raise FileFormatError(f"no published file in {source}: give the output directory of a job that has begun")
-    return Dataset([Part(path) for path in paths])
+    return Dataset(parts)
 
 
 def _parquet_files(path: Path) -> list[Path]:
     with explained(path):
         if not path.is_dir():
             return [path]
-        found = [file for file in path.iterdir() if file.suffix == ".parquet" and file.name[0] not in "._"]
-    # Shard numbers have six digits or more: shorter names are earlier ones.
-    return sorted(found, key=lambda file: (len(file.name), file.name))
+        return sorted(file for file in path.iterdir() if file.suffix == ".parquet" and file.name[0] not in "._")
 
 
 class Dataset:
@@ -67,9 +70,9 @@ class Dataset:
         _refuse_mixed(parts)
         self._parts = parts
         self.files = [part.path for part in parts]
-        self.columns = parts[0].columns.vectors
+        self.columns = parts[0].columns
         self.units = self.columns[0].width
-        self.precision = parts[0].columns.precision
+        self.precision = parts[0].spec.precision
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
 
@@ -109,7 +112,8 @@ class Dataset:
     def _batches(self, max_rows: int | None, max_tokens: int | None) -> Iterator[Batch]:
         for part in self._parts:
             for rows in part.record_batches():
-                for start, stop in pairwise(_cuts(rows, max_rows, max_tokens)):
+                ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
+                for start, stop in runs(ends, max_tokens, most_rows=max_rows):
                     with explained(part.path):
                         batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)
                     yield batch
@@ -140,33 +144,19 @@ class Dataset:
         return ids, vectors
 
 
-def _cuts(rows: pa.RecordBatch, max_rows: int | None, max_tokens: int | None) -> list[int]:
-    """Row numbers at which the batches of a record batch begin, and its end."""
-    rows_left = rows.num_rows
-    ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
-    cuts = [0]
-    while (start := cuts[-1]) < rows_left:
-        stop = rows_left if max_rows is None else min(start + max_rows, rows_left)
-        if max_tokens is not None:
-            before = int(ends[start - 1]) if start else 0
-            stop = min(stop, int(np.searchsorted(ends, before + max_tokens, side="right")))
-        cuts.append(max(stop, start + 1))
-    return cuts
-
-
 def _refuse_mixed(parts: Sequence[Part]) -> None:
-    first, seen = parts[0], dict[tuple[str, str], Path]()
+    first, seen = parts[0], dict[tuple[str, ShardId], Path]()
     for part in parts:
         for what, expected, found in (
             ("model", first.info.model_fingerprint, part.info.model_fingerprint),
-            ("columns", first.columns.shown(), part.columns.shown()),
+            ("columns", show_columns(first.spec, first.columns), show_columns(part.spec, part.columns)),
         ):
             if found != expected:
                 raise FileFormatError(
                     f"vectors of different models or jobs don't mix: {first.path} is of {what} {expected},"
                     f" {part.path} of {what} {found}; open them apart"
                 )
-        shard = (part.info.job, str(part.info.shard))
+        shard = (part.info.job, part.info.shard)
         if shard in seen:
             raise FileFormatError(f"{seen[shard]} and {part.path} both hold shard {shard[1]}: leave one of them out")
         seen[shard] = part.path

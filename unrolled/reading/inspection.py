@@ -7,9 +7,11 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import FileFormatError
+from unrolled.format.columns import VectorColumn
 from unrolled.format.file_info import FileInfo
+from unrolled.format.output_spec import OutputSpec
 from unrolled.format.rows_digest import RowsDigest
-from unrolled.format.schema import Columns
+from unrolled.ragged import offsets_of
 from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
 
@@ -20,14 +22,16 @@ class PartContents:
 
     Attributes:
         info: its metadata.
-        columns: the choices its columns follow from.
+        spec: what its job stores.
+        columns: its columns of vectors, in order.
         rows: number of rows.
         tokens: number of real tokens.
         digest: over the ids and masks in order, as `unrolled.format.rows_digest.rows_digest` gives it for the shard.
     """
 
     info: FileInfo
-    columns: Columns
+    spec: OutputSpec
+    columns: tuple[VectorColumn, ...]
     rows: int
     tokens: int
     digest: str
@@ -50,28 +54,28 @@ def inspect_part(path: Path) -> PartContents:
     for record_batch in part.record_batches():
         with explained(path):
             batch = Batch.from_arrow(record_batch, part.columns)
-            _check(batch, record_batch, part.columns, rows)
+            _check(batch, record_batch, rows)
             digest.update(batch.ids, np.diff(batch.mask_offsets), batch.mask_values)
         rows += len(batch)
         tokens += int(batch.lengths.sum(dtype=np.int64))
     for what, counted, stored in (("rows", rows, part.info.rows), ("real tokens", tokens, part.info.tokens)):
         if counted != stored:
             raise FileFormatError(f"{path}: holds {counted} {what}, its metadata says {stored}; write it again")
-    return PartContents(part.info, part.columns, rows, tokens, digest.hexdigest())
+    return PartContents(part.info, part.spec, part.columns, rows, tokens, digest.hexdigest())
 
 
-def _check(batch: Batch, record_batch: pa.RecordBatch, columns: Columns, rows_before: int) -> None:
-    ones = np.concatenate(([0], np.cumsum(batch.mask_values, dtype=np.int64)))[batch.mask_offsets]
+def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None:
+    ones = offsets_of(batch.mask_values)[batch.mask_offsets]
     found = {"mask": np.diff(ones)}
-    for vectors in columns.vectors:
-        if vectors.per_token:
-            found[vectors.name] = record_batch.column(vectors.name).value_lengths().to_numpy()
-    for column, lengths in found.items():
+    for column in batch.columns:
+        if column.per_token:
+            found[column.name] = record_batch.column(column.name).value_lengths().to_numpy()
+    for name, lengths in found.items():
         if len(wrong := np.flatnonzero(lengths != batch.lengths)):
             row = int(wrong[0])
             raise FileFormatError(
                 f"row {rows_before + row} ({batch.ids[row]!r}) is of length {batch.lengths[row]},"
-                f" its {column} of {lengths[row]}; write the file again"
+                f" its {name} of {lengths[row]}; write the file again"
             )
     if batch.tokens is not None and not np.array_equal(batch.tokens != 0, batch.mask_values):
         raise FileFormatError(f"masks are not the sign of the tokens from row {rows_before} on; write the file again")

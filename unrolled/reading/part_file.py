@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 
 from unrolled.errors import FileFormatError, TransientError
 from unrolled.format.file_info import FileInfo
-from unrolled.format.schema import Columns, columns_of
+from unrolled.format.schema import read_schema
 
 
 class Part:
@@ -18,7 +18,8 @@ class Part:
     Attributes:
         path: of the file.
         info: its metadata.
-        columns: the choices its columns follow from.
+        spec: what its job stores.
+        columns: its columns of vectors, in order.
 
     Raises:
         FileFormatError: the file is damaged, not ours, or of another format version.
@@ -29,7 +30,7 @@ class Part:
         self.path = path
         with self.open() as file:
             self.info = FileInfo.decode(file.metadata.metadata)
-            self.columns: Columns = columns_of(file.schema_arrow)
+            self.spec, self.columns = read_schema(file.schema_arrow)
             if file.metadata.num_rows != self.info.rows:
                 raise FileFormatError(
                     f"holds {file.metadata.num_rows} rows, its metadata says {self.info.rows};"

@@ -5,8 +5,7 @@ from typing import Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.format.output_spec import column_name
-from unrolled.format.schema import VectorColumn
+from unrolled.format.columns import column_name
 from unrolled.reading.batch import Batch
 
 Pooling = Literal["mean", "max", "last", "first"]
@@ -27,9 +26,9 @@ def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32
         ValueError: the column has one vector for each row.
         KeyError: the job did not store it.
     """
-    if not VectorColumn(column, 1).per_token:
-        raise ValueError(f"column {column!r} has one vector for each row; it needs no padding: batch[{column!r}]")
     vectors = batch[column]
+    if not all(each.per_token for each in batch.columns if each.name == column):
+        raise ValueError(f"column {column!r} has one vector for each row; it needs no padding: batch[{column!r}]")
     mask_lengths = np.diff(batch.mask_offsets)
     time = int(mask_lengths.max(initial=0))
     masks = np.zeros((len(batch), time), np.bool_)

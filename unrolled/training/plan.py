@@ -1,21 +1,25 @@
-"""What a training is asked for: agreed between the command that prepares it and the process that does it.
+"""The plan of a training, which the command `unrolled model fit` writes and the process of the training reads.
 
-A model directory that is being trained holds one directory more, `_fit`, which goes when the model is there:
+While a model is trained, its directory contains a directory `_fit`, which is removed at the end:
 
-    plan.json                a `FitPlan`; written last, so that the rest is complete where it is
-    train.*, validation.*    the rows, see `unrolled.training.token_store`
-    tokenizer.json           absent where the corpus holds token ids
-    checkpoint.safetensors   where the training stands, see `worker.training.checkpoint`
-    best-N.safetensors       the weights after epoch N, the best so far
+    plan.json                a `FitPlan`; written last, so that everything else is complete if it exists
+    train.arrow              the rows to learn from, see `unrolled.training.token_store`
+    validation.arrow         the held-out rows
+    tokenizer.json           absent if the corpus contains token ids
+    checkpoint.safetensors   the state of the training, see `worker.training.checkpoint`
+    best-N.safetensors       the weights after epoch N, the best epoch so far
 """
 
 import json
 from dataclasses import asdict, dataclass
+from math import inf
 from pathlib import Path
 from typing import Any, Self
 
 from unrolled.errors import JobError, RequestError
-from unrolled.model.config import ModelConfig
+from unrolled.model.checks import LARGEST_WIDTH
+from unrolled.model.config import LARGEST_LENGTH, LARGEST_VOCAB_SIZE, MOST_LAYERS, ModelConfig
+from unrolled.settings.declaration import check, option
 
 SCRATCH = "_fit"
 PLAN_FILE = "plan.json"
@@ -23,69 +27,50 @@ RECORD_FILE = "training.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1
 
-#: Rows longer than this many windows are trained as several: else one long row would be a batch of its own, and slow.
+#: Rows longer than this many windows are cut: a long row would be the only one in its batch, which is slow.
 SEGMENT_WINDOWS = 16
-
-_POSITIVE = ("epochs", "patience", "batch_tokens", "lstm_units", "lstm_layers", "max_length")
 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How a model is made and trained.
-
-    Attributes:
-        vocab_size: the largest token id; the softmax has as many outputs.
-        max_length: tokens of a window: gradients go back no further, states go on from one to the next.
-        lstm_units: width of a layer.
-        lstm_layers: how many.
-        embedding_dim: width of the embedding; None for the fourth root of vocab_size.
-        validation_share: of the rows, held out.
-        epochs: passes over the training rows, at most.
-        patience: epochs without a better validation perplexity after which the training ends.
-        batch_tokens: token ids in a step, about; padding counts.
-        learning_rate: Adam's at the start; it falls along a cosine to a tenth at the last epoch's end.
-        keep_probability: of each of a cell's inputs, in training.
-        clip_norm: the gradient's global norm, at most.
-        seed: of weights, order and dropout.
+    """The sizes of the model and the options of its training; each field except vocab_size is a flag of `model fit`.
 
     Raises:
-        RequestError: a value is out of its range.
+        OptionError: a value isn't allowed.
     """
 
-    vocab_size: int
-    max_length: int = 128
-    lstm_units: int = 256
-    lstm_layers: int = 2
-    embedding_dim: int | None = None
-    validation_share: float = 0.05
-    epochs: int = 20
-    patience: int = 2
-    batch_tokens: int = 1024
-    learning_rate: float = 0.005
-    keep_probability: float = 0.5
-    clip_norm: float = 1.0
-    seed: int = 0
+    vocab_size: int = option(help="Largest token id; 0 is padding.", least=1, most=LARGEST_VOCAB_SIZE)
+    max_length: int = option(128, "Truncated-BPTT window, in tokens.", least=1, most=LARGEST_LENGTH)
+    lstm_units: int = option(256, "Width of a layer, and of its outputs.", least=1, most=LARGEST_WIDTH)
+    lstm_layers: int = option(2, "Number of layers.", least=1, most=MOST_LAYERS)
+    embedding_dim: int | None = option(
+        None,
+        "Width of the embedding.",
+        least=1,
+        most=LARGEST_WIDTH,
+        unset="fourth root of the vocabulary size",
+    )
+    validation_share: float = option(
+        0.05, "Share of the rows that is held out; a row's content alone decides.", above=0, below=1
+    )
+    epochs: int = option(20, "Largest number of passes over the rows.", least=1)
+    patience: int = option(2, "Epochs without a better held-out perplexity after which the training ends.", least=1)
+    batch_tokens: int = option(1024, "Number of tokens in a step, padding included.", least=1)
+    learning_rate: float = option(0.005, "Adam's initial learning rate; cosine decay to a tenth.", above=0, below=inf)
+    keep_probability: float = option(
+        0.5, "Probability that dropout keeps an input of a cell; 1 switches dropout off.", above=0, most=1
+    )
+    clip_norm: float = option(1.0, "Largest global norm of the gradient; a longer one is clipped.", above=0, below=inf)
+    seed: int = option(0, "Seed of the weights, the order of the rows, and dropout.", least=0)
 
     def __post_init__(self) -> None:
-        for name in _POSITIVE:
-            if getattr(self, name) < 1:
-                raise RequestError(f"--{name.replace('_', '-')} is {getattr(self, name)}; allowed: 1 or more")
-        if self.seed < 0:
-            raise RequestError(f"--seed is {self.seed}; allowed: 0 or more")
-        if not 0 < self.validation_share < 1:
-            raise RequestError(f"--validation-share is {self.validation_share}; allowed: between 0 and 1")
-        if not 0 < self.keep_probability <= 1:
-            raise RequestError(f"--keep-probability is {self.keep_probability}; allowed: above 0, and 1 at most")
-        for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if not 0 < value < float("inf"):
-                raise RequestError(f"--{name.replace('_', '-')} is {value}; allowed: a number above 0")
+        check(self)
 
     def config(self) -> ModelConfig:
-        """The model's sizes.
+        """The model's configuration.
 
         Raises:
-            ModelError: they make no model.
+            ModelError: the sizes make too large a model.
         """
         return ModelConfig.stacked(
             self.vocab_size, self.max_length, self.lstm_units, self.lstm_layers, self.embedding_dim
@@ -94,11 +79,11 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True)
 class RowCount:
-    """One side of the split.
+    """The size of the training rows or of the held-out rows.
 
     Attributes:
-        rows: rows, of at least two tokens each (long ones cut, see `SEGMENT_WINDOWS`).
-        tokens: ids in them.
+        rows: number of rows of at least two tokens; long ones are cut (see `SEGMENT_WINDOWS`).
+        tokens: number of ids in them.
     """
 
     rows: int
@@ -106,7 +91,7 @@ class RowCount:
 
     @property
     def targets(self) -> int:
-        """Tokens to be predicted: every one but a row's first."""
+        """Number of tokens to predict: all except the first of each row."""
         return self.tokens - self.rows
 
 
@@ -115,11 +100,12 @@ class FitPlan:
     """A training whose rows are ready.
 
     Attributes:
-        options: how the model is made and trained.
-        request: the command's own words, to recognise it by; with the inputs' sizes and times of change.
-        corpus: what was read: facts for the record.
-        train: the rows to learn from.
-        validation: the rows held out.
+        options: the sizes of the model and the options of the training.
+        request: the options of the command, with sizes and modification times of the inputs; a command resumes the
+            training only if its options are equal.
+        corpus: facts about the corpus for training.json.
+        train: the size of the rows to learn from.
+        validation: the size of the held-out rows.
     """
 
     options: FitOptions
@@ -134,10 +120,10 @@ class FitPlan:
 
     @classmethod
     def read(cls, scratch: Path) -> Self | None:
-        """The plan in a scratch directory; None where there is none.
+        """Read the plan in a directory `_fit`; None if there is none.
 
         Raises:
-            JobError: it can't be read, or is another version's.
+            JobError: it can't be read, or has the format of another version.
         """
         path = scratch / PLAN_FILE
         try:
@@ -145,14 +131,14 @@ class FitPlan:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RequestError) as error:
-            raise JobError(f"{path}: is no plan of a training ({error}); remove {scratch} and start again") from error
+            raise JobError(f"{path}: is not a training's plan ({error}); remove {scratch} and start again") from error
 
     @classmethod
     def _from_json(cls, text: bytes) -> Self:
         found = json.loads(text)
         version = found.pop("format_version")
         if version != FORMAT_VERSION:
-            raise ValueError(f"format_version {version!r:.80}, this program reads {FORMAT_VERSION}")
+            raise ValueError(f"format_version {version!r:.80}, but this program reads {FORMAT_VERSION}")
         options = FitOptions(**found.pop("options"))
         train, validation = (RowCount(**found.pop(name)) for name in ("train", "validation"))
         request, corpus = found.pop("request"), found.pop("corpus")

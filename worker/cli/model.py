@@ -1,4 +1,4 @@
-"""`unrolled model`: make and look at model directories, without TensorFlow."""
+"""`unrolled model`: make and show model directories, without TensorFlow."""
 
 import json
 from dataclasses import asdict
@@ -7,15 +7,13 @@ from typing import Any
 
 import click
 
-from unrolled.errors import ModelError
-from unrolled.model.directory import (
-    WEIGHTS_FILE,
-    ModelConfig,
-    ModelDirectory,
-    new_weights,
-    open_model,
-    save_model,
-)
+from unrolled.errors import ModelError, OptionError
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, open_model, save_model
+from unrolled.model.files import WEIGHTS_FILE
+from unrolled.model.weights import new_weights
+from unrolled.settings.flags import flags
+from unrolled.training.plan import FitOptions
 from worker.cli.model_import import import_command
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -23,7 +21,10 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 @click.group()
 def model() -> None:
-    """Make and look at model directories."""
+    """Train, import, make and show models.
+
+    A model is a directory: config.json, model.safetensors and, for text, tokenizer.json.
+    """
 
 
 model.add_command(import_command)
@@ -31,24 +32,10 @@ model.add_command(import_command)
 
 @model.command()
 @click.argument("directory", type=_DIRECTORY)
-@click.option("--vocab-size", type=int, required=True, show_envvar=True, help="Largest token id; 0 is padding.")
-@click.option("--max-length", type=int, required=True, show_envvar=True, help="Tokens a row is meant to have.")
-@click.option("--lstm-units", type=int, required=True, show_envvar=True, help="Width of a layer, and of outputs.")
-@click.option("--lstm-layers", type=int, required=True, show_envvar=True, help="Layers on each other.")
-@click.option(
-    "--embedding-dim",
-    type=int,
-    show_envvar=True,
-    help="Width of the embedding.  [default: fourth root of the vocabulary size]",
-)
-@click.option(
-    "--seed",
-    type=click.IntRange(min=0),
-    default=0,
-    show_default=True,
-    show_envvar=True,
-    help="Of the weights.",
-)
+@flags(FitOptions, ("vocab_size", "lstm_units", "lstm_layers"), required=True)
+@click.option("--max-length", type=click.IntRange(1), required=True, help="Number of tokens that rows usually have.")
+@flags(FitOptions, ("embedding_dim",))
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the weights.")
 def new(
     directory: Path,
     *,
@@ -59,7 +46,7 @@ def new(
     embedding_dim: int | None,
     seed: int,
 ) -> None:
-    """Make a model with fresh, untrained weights in DIRECTORY.
+    """Make a model with random, untrained weights in DIRECTORY.
 
     \b
     Example:
@@ -68,28 +55,25 @@ def new(
     """
     try:
         config = ModelConfig.stacked(vocab_size, max_length, lstm_units, lstm_layers, embedding_dim)
-        made = save_model(directory, config, new_weights(config, seed))
     except ModelError as error:
-        raise click.ClickException(str(error)) from error
+        raise OptionError(str(error)) from error
+    made = save_model(directory, config, new_weights(config, seed))
     click.echo(f"{made.path}: {config.parameters:,} parameters, fingerprint {made.fingerprint}")
 
 
 @model.command()
 @click.argument("directory", type=_DIRECTORY)
-@click.option("--json", "as_json", is_flag=True, show_envvar=True, help="Print one JSON object.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def show(directory: Path, as_json: bool) -> None:
-    """Show the configuration, size and fingerprint of the model in DIRECTORY.
+    """Show the sizes and the fingerprint of the model in DIRECTORY.
 
     \b
-    Example:
+    Examples:
       unrolled model show model/
       unrolled model show model/ --json | jq -r .fingerprint
     """
-    try:
-        opened = open_model(directory)
-        facts = _facts(opened)
-    except ModelError as error:
-        raise click.ClickException(str(error)) from error
+    opened = open_model(directory)
+    facts = _facts(opened)
     if as_json:
         click.echo(json.dumps(facts))
         return

@@ -1,4 +1,4 @@
-"""`unrolled model import`: a model that was trained elsewhere becomes a model directory."""
+"""`unrolled model import`: make a model directory of a model that was trained elsewhere."""
 
 from __future__ import annotations
 
@@ -9,66 +9,79 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unrolled.errors import ModelError
 from unrolled.model.layer import GATES
 
 if TYPE_CHECKING:
     from worker.model_import.importer import Imported
-    from worker.model_import.parity.parity import Parity
+    from worker.model_import.parity.comparison import Parity
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+#: Names of what was left, in one line for people; JSON has them all.
+_LEFT_SHOWN = 12
 
 
 @click.command("import")
 @click.argument("source", type=click.Path(path_type=Path))
 @click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
-@click.option("--embedding", metavar="NAME", help="Embedding to take, where there are several.")
+@click.option("--embedding", metavar="NAME", show_default="the only one", help="Embedding to take.")
 @click.option(
-    "--layer", "layers", metavar="NAME", multiple=True, help="Recurrent layer to take; again for each, first to last."
+    "--layer",
+    "layers",
+    metavar="NAME",
+    multiple=True,
+    show_default="the only stack",
+    help="Recurrent layer to take; repeat it for each layer, from first to last.",
 )
 @click.option(
     "--residual",
     metavar="NAME",
     multiple=True,
-    help="Layer whose input is added to its output, where weights alone don't show it; again for each.",
+    help="Layer whose input is added to its output, where the weights alone don't show it; repeat it for each layer.",
 )
 @click.option(
     "--ids-from",
     type=click.Choice(["0", "1"]),
-    help="1: ids stay as they are, and the source's row 0 is padding's. 0: row 0 is a token's, and the source's id k "
-    "is k + 1 here.  [default: as the file suggests; printed]",
+    show_default="what the file suggests; it is printed",
+    help="1: ids stay as they are, and row 0 of the source's embedding is padding. 0: row 0 is a token, and the "
+    "source's id k becomes k + 1.",
 )
 @click.option(
-    "--max-length", type=click.IntRange(min=1), help="Tokens a row is meant to have.  [default: the file's, or 512]"
+    "--max-length",
+    type=click.IntRange(1),
+    show_default="the file's, or 512",
+    help="Number of tokens that rows usually have.",
 )
-@click.option("--tokenizer", type=_FILE, help="A tokenizer.json to take in.")
+@click.option("--tokenizer", metavar="FILE", type=_FILE, help="A tokenizer.json to put into the model.")
 @click.option(
     "--recurrent-activation",
     "gates",
     type=click.Choice(GATES),
-    help="Vouch for the gates' activation where a file of weights doesn't tell it; hard_sigmoid is that of the Keras "
+    help="Activation of the gates, where a file of weights doesn't contain it; hard_sigmoid is the one of the Keras "
     "that wrote the file.",
 )
 @click.option(
     "--forget-bias",
+    metavar="NUMBER",
     type=float,
-    help="What a TensorFlow 1 program adds to the forget gate.  [default: 1.0, as its cells do]",
+    show_default="1.0, as TensorFlow's cells do",
+    help="What a TensorFlow 1 program adds to the forget gate.",
 )
 @click.option(
     "--parity",
+    metavar="NUMBER",
     type=click.FloatRange(min=0, min_open=True),
     default=1e-5,
     show_default=True,
-    help="Largest difference allowed between the original framework and the engines.",
+    help="Largest allowed difference between the outputs of the original framework and of the engines.",
 )
-@click.option("--no-parity", is_flag=True, help="Compare nothing.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+@click.option("--no-parity", is_flag=True, help="Don't compare outputs.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: bool, **given: Any) -> None:
-    """Take over the model in SOURCE, trained elsewhere, into DIRECTORY.
+    """Convert the model in SOURCE, trained elsewhere, to a model directory in DIRECTORY.
 
-    SOURCE is a Keras file (.keras, .h5, .hdf5, weights alone too), a TensorFlow SavedModel or checkpoint (.index), a
-    PyTorch state dict (.pt, .safetensors), or ONNX. The embedding and the LSTM or GRU layers on it are found and taken;
-    heads, dropout and all else is left. No code of the file is run.
+    SOURCE is a Keras file (.keras, .h5, .hdf5; also weights alone), a TensorFlow SavedModel or checkpoint (.index), a
+    PyTorch state dict (.pt, .safetensors), or ONNX. The embedding and the LSTM or GRU layers above it are found and
+    taken; heads, dropout and all else are left out. No code in the file is run.
 
     \b
     Examples:
@@ -80,10 +93,7 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
     if no_parity:
         given["parity"] = None
     given["ids_from"] = None if given["ids_from"] is None else int(given["ids_from"])
-    try:
-        done = import_model(source, directory, ImportOptions(**given))
-    except ModelError as error:
-        raise click.ClickException(str(error)) from error
+    done = import_model(source, directory, ImportOptions(**given))
     if as_json:
         click.echo(json.dumps(_facts(done)))
         return
@@ -109,7 +119,8 @@ def _facts(done: Imported) -> dict[str, Any]:
 def _lines(done: Imported) -> list[str]:
     made = done.made
     ids = "ids are the source's, 0 is padding" if made.ids_from else "the source's id k is k + 1 here, 0 is padding"
-    left = f"{', '.join(made.left[:12])}{f' and {len(made.left) - 12} more' if len(made.left) > 12 else ''}"  # noqa: PLR2004
+    more = len(made.left) - _LEFT_SHOWN
+    left = ", ".join(made.left[:_LEFT_SHOWN]) + (f" and {more} more" if more > 0 else "")
     return [
         f"{done.format}",
         *(f"took  {text}" for text in made.taken),

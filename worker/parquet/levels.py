@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from unrolled.ragged import offsets_of
 from worker.parquet.thrift import varint
 
 
@@ -30,7 +31,7 @@ class Entries(NamedTuple):
     def of_rows(cls, ends: NDArray[np.int64]) -> "Entries":
         """The entries of whole rows, from the number of tokens before each: int64 (rows + 1,)."""
         counts = np.diff(ends)
-        places = np.concatenate(([0], np.cumsum(np.maximum(counts, 1))))
+        places = offsets_of(np.maximum(counts, 1))
         begins, empty = np.zeros((2, int(places[-1])), np.bool_)
         begins[places[:-1]] = True
         empty[places[:-1]] = counts == 0

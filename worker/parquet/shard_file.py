@@ -5,16 +5,17 @@ shows what compression and other encodings would cost and save.
 """
 
 from collections.abc import Iterator, Sequence
-from itertools import pairwise
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
+from unrolled.format.columns import VectorColumn
 from unrolled.format.file_info import FileInfo, release
-from unrolled.format.schema import Columns, VectorColumn, arrow_schema
-from unrolled.ragged import Ragged
+from unrolled.format.output_spec import OutputSpec
+from unrolled.format.schema import arrow_schema
+from unrolled.ragged import Ragged, offsets_of, runs
 from worker.parquet.file import Chunk, Page, Writer
 from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
 
@@ -34,7 +35,8 @@ def encode(
     ids: Sequence[str],
     tokens: Ragged,
     vectors: Sequence[NDArray[np.float32]],
-    columns: Columns,
+    spec: OutputSpec,
+    columns: Sequence[VectorColumn],
 ) -> None:
     """Write a shard's file. The same arguments give the same bytes.
 
@@ -45,7 +47,8 @@ def encode(
         tokens: the rows as they came in, zeros included.
         vectors: for each column of vectors float32, C-contiguous: (real tokens, width), a vector for each token that
             is not 0, in order, or (rows, width). Where float16 is stored, they are rounded a page at a time.
-        columns: which columns the file has.
+        spec: what the job stores.
+        columns: the file's columns of vectors, in the order of `vectors`.
 
     Raises:
         PayloadError: the arguments contradict each other, an id holds a lone surrogate, a row's id, mask or token ids
@@ -57,24 +60,24 @@ def encode(
     # A pooled shard may have a million tokens: sixteen bytes for each are only taken where there is padding.
     ends = tokens.offsets
     if not mask.all():
-        ends = np.concatenate(([0], np.cumsum(mask, dtype=np.int64)))[tokens.offsets]
+        ends = offsets_of(mask)[tokens.offsets]
     _check(info, ids, tokens, int(ends[-1]))
-    for column, array in zip(columns.vectors, vectors, strict=True):
+    for column, array in zip(columns, vectors, strict=True):
         _check_vectors(column, array, int(ends[-1]) if column.per_token else tokens.rows)
     encoded_ids = _encoded(ids)
-    writer = Writer(file, arrow_schema(columns), created_by=f"unrolled version {release()}")
+    writer = Writer(file, arrow_schema(spec, columns), created_by=f"unrolled version {release()}")
     id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
-    for start, stop in pairwise(_row_groups(id_bytes, tokens.offsets, ends, columns)):
+    for start, stop in _row_groups(id_bytes, tokens.offsets[1:], ends[1:], spec, columns):
         padded, real = tokens.offsets[start : stop + 1], ends[start : stop + 1]
         chunks = [
             _id_chunk(encoded_ids[start:stop]),
             _length_chunk(np.diff(real).astype("<i4")),
             _token_chunk(padded, np.packbits(mask[padded[0] : padded[-1]], bitorder="little")),
         ]
-        for column, array in zip(columns.vectors, vectors, strict=True):
+        for column, array in zip(columns, vectors, strict=True):
             pages = _vector_pages(array, real) if column.per_token else _row_vector_pages(array[start:stop])
-            chunks.append(Chunk(_rounded(pages) if columns.precision == "float16" else pages))
-        if columns.with_tokens:
+            chunks.append(Chunk(_rounded(pages) if spec.precision == "float16" else pages))
+        if spec.with_tokens:
             chunks.append(_token_chunk(padded, tokens.values[padded[0] : padded[-1]]))
         writer.write_row_group(stop - start, chunks)
     writer.finish(info.encode())
@@ -103,25 +106,26 @@ def _encoded(ids: Sequence[str]) -> list[bytes]:
 
 
 def _row_groups(
-    id_bytes: NDArray[np.int64], padded: NDArray[np.int64], real: NDArray[np.int64], columns: Columns
-) -> list[int]:
-    """Row numbers at which the row groups begin, and the end, given the tokens before each row."""
-    size = np.dtype(columns.precision).itemsize
-    of_token = size * sum(column.width for column in columns.vectors if column.per_token)
-    of_row = size * sum(column.width for column in columns.vectors if not column.per_token) + _ROW_BYTES
+    id_bytes: NDArray[np.int64],
+    padded: NDArray[np.int64],
+    real: NDArray[np.int64],
+    spec: OutputSpec,
+    columns: Sequence[VectorColumn],
+) -> list[tuple[int, int]]:
+    """The first row and the end of each row group.
+
+    Args:
+        id_bytes: int64 (rows,), the length of each id.
+        padded: int64 (rows,), the tokens of all rows up to the end of each one.
+        real: int64 (rows,), the real tokens among these.
+        spec: what the job stores.
+        columns: the columns of vectors.
+    """
+    size = np.dtype(spec.precision).itemsize
+    of_token = size * sum(column.width for column in columns if column.per_token)
+    of_row = size * sum(column.width for column in columns if not column.per_token) + _ROW_BYTES
     # Each token costs a byte of mask when read and four if it is stored; each real one its vectors.
-    before = np.concatenate(([0], np.cumsum(id_bytes + of_row))) + padded * 5 + real * of_token
-    return _cuts(before, ROW_GROUP_BYTES)
-
-
-def _cuts(before: NDArray[np.int64], limit: int) -> list[int]:
-    """Where to cut rows into runs of at most `limit` or of one row, given the weight before each row."""
-    rows = len(before) - 1
-    cuts = [0]
-    while (start := cuts[-1]) < rows:
-        stop = int(np.searchsorted(before, before[start] + limit, side="right")) - 1
-        cuts.append(max(stop, start + 1))
-    return cuts
+    return runs(np.cumsum(id_bytes + of_row) + padded * 5 + real * of_token, ROW_GROUP_BYTES)
 
 
 def _id_chunk(ids: Sequence[bytes]) -> Chunk:
@@ -147,7 +151,7 @@ def _vector_pages(outputs: NDArray[np.float32], ends: NDArray[np.int64]) -> Iter
     """The vectors of whole rows at a time; a row that is longer than a page goes into several."""
     units = outputs.shape[1]
     page_tokens = max(PAGE_BYTES // (units * 4), 1)
-    for start, stop in pairwise(_cuts(ends, page_tokens)):
+    for start, stop in runs(ends[1:], page_tokens, begin=int(ends[0])):
         first, last = int(ends[start]), int(ends[stop])
         if last - first <= page_tokens:
             yield _vector_page(Entries.of_rows(ends[start : stop + 1]), outputs[first:last])

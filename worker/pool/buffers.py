@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
 
 #: A kept block serves a shard of at least this share of its size, so that little of it lies idle.
 SMALLEST_SHARE = 0.75
@@ -40,7 +40,7 @@ class Buffers:
         self._free: list[NDArray[np.float32]] = []
         self._used = 0
 
-    def take(self, columns: Sequence[OutputColumn], rows: int, tokens: int) -> list[NDArray[np.float32]]:
+    def take(self, columns: Sequence[VectorColumn], rows: int, tokens: int) -> list[NDArray[np.float32]]:
         """An array of float32 (tokens or rows, width) for each column, its content undefined."""
         shapes = [(column.vectors(rows, tokens), column.width) for column in columns]
         sizes = [_aligned(count * width) for count, width in shapes]

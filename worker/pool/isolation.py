@@ -11,24 +11,23 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unrolled.errors import BrokenWorkerError
+from unrolled.errors import BrokenWorkerError, reason_of
+from unrolled.patience import ATTEMPTS, pauses
 from unrolled.ragged import Ragged
-from worker.errors import PASSING, reason_of
+from worker.errors import PASSING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from numpy.typing import NDArray
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
     from worker.engines.engine import Engine
 
 log = logging.getLogger(__name__)
 
 #: The longest reason that is stored for a row.
 REASON_CHARACTERS = 500
-#: How often a row is computed alone, and the seconds between the first two times; each later pause is twice as long.
-ATTEMPTS, FIRST_PAUSE = 5, 0.5
 
 
 class _Span(NamedTuple):
@@ -43,8 +42,8 @@ def compute_isolating(
     engine: Engine,
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
-    columns: tuple[OutputColumn, ...],
-    parts: Sequence[Sequence[tuple[int, int]]],
+    columns: tuple[VectorColumn, ...],
+    runs: Sequence[Sequence[tuple[int, int]]],
     pause: Callable[[float], None],
 ) -> list[dict[int, str]]:
     """Compute shards; for each of them the rows that the engine fails on, each with the reason.
@@ -54,15 +53,15 @@ def compute_isolating(
         shards: rows of real tokens.
         outputs: for each shard an array for each column, filled but for the failed rows.
         columns: what is computed.
-        parts: for each shard runs of rows, (first, end), that may be computed in one go; all rows together.
+        runs: for each shard the (start, stop) of runs of rows that may be computed in one call; every row is in one.
         pause: waits so many seconds; what it raises ends the work.
 
     Raises:
         BrokenWorkerError: the engine fails on anything, so no row is to blame.
     """
     failed: list[dict[int, str]] = [{} for _ in shards]
-    spans = [_Span(number, *part) for number, some in enumerate(parts) for part in some]
-    seconds = FIRST_PAUSE
+    spans = [_Span(number, *run) for number, some in enumerate(runs) for run in some]
+    waits = pauses()
     for attempt in range(1, ATTEMPTS + 1):
         stopped: dict[_Span, Exception] = {}
         for row, error in _failures(engine, shards, outputs, columns, spans):
@@ -75,6 +74,7 @@ def compute_isolating(
         if not stopped:
             return failed
         if attempt < ATTEMPTS:
+            seconds = next(waits)
             log.warning(
                 "%d row(s) can't be computed just now (%s); again in %g s",
                 len(stopped),
@@ -82,7 +82,6 @@ def compute_isolating(
                 seconds,
             )
             pause(seconds)
-            seconds *= 2
             spans = list(stopped)
     _probe(engine, columns, next(iter(stopped.values())))
     for row, error in stopped.items():
@@ -94,7 +93,7 @@ def _failures(
     engine: Engine,
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
-    columns: tuple[OutputColumn, ...],
+    columns: tuple[VectorColumn, ...],
     spans: Sequence[_Span],
 ) -> Iterator[tuple[_Span, Exception]]:
     """Compute spans of rows, halved where the engine fails; the single rows on which it still does."""
@@ -122,7 +121,7 @@ def _reason(error: Exception) -> str:
 def rows_of(
     shard: Ragged,
     outputs: Sequence[NDArray[np.float32]],
-    columns: tuple[OutputColumn, ...],
+    columns: tuple[VectorColumn, ...],
     start: int,
     stop: int,
 ) -> list[NDArray[np.float32]]:
@@ -134,7 +133,7 @@ def rows_of(
     ]
 
 
-def _probe(engine: Engine, columns: tuple[OutputColumn, ...], cause: Exception) -> None:
+def _probe(engine: Engine, columns: tuple[VectorColumn, ...], cause: Exception) -> None:
     """Blame a row only while the engine still computes the simplest one there is."""
     simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]))
     try:

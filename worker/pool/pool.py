@@ -9,22 +9,22 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import Future
-from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import TYPE_CHECKING, NamedTuple
-
-import numpy as np
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple, Self
 
 from unrolled.errors import BrokenWorkerError
+from unrolled.ragged import runs
+from worker.engines.engine import PoolStats
 from worker.errors import GivenBackError
 from worker.pool.isolation import compute_isolating, rows_of
 
 if TYPE_CHECKING:
+    import numpy as np
     from numpy.typing import NDArray
 
-    from unrolled.format.output_spec import OutputColumn
+    from unrolled.format.columns import VectorColumn
     from unrolled.ragged import Ragged
     from worker.engines.engine import Engine
     from worker.pool.buffers import Buffers
@@ -35,23 +35,30 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Computed:
-    """What comes out of the pool for one shard.
+    """What comes out of the pool for one shard, lent to a `with` block: after it the pool uses the arrays again.
 
     Attributes:
-        outputs: for each column float32 (tokens or rows, width); the caller returns them to the buffers when they
-            are written.
+        outputs: for each column float32 (tokens or rows, width).
         failed: row index → reason, for rows that the engine can't compute.
     """
 
     outputs: list[NDArray[np.float32]]
-    failed: dict[int, str] = field(default_factory=dict)
+    failed: dict[int, str]
+    _buffers: Buffers
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Give the arrays back."""
+        self._buffers.give(self.outputs)
 
 
 class _Waiting(NamedTuple):
     """A shard that waits for the engine."""
 
     shard: Ragged
-    columns: tuple[OutputColumn, ...]
+    columns: tuple[VectorColumn, ...]
     future: Future[Computed]
 
 
@@ -81,7 +88,7 @@ class Pool:
         """Start the engine's thread."""
         self._thread.start()
 
-    def compute(self, shard: Ragged, columns: tuple[OutputColumn, ...]) -> Computed:
+    def compute(self, shard: Ragged, columns: tuple[VectorColumn, ...]) -> Computed:
         """Put a shard's rows into the pool and wait for their outputs.
 
         Args:
@@ -163,67 +170,54 @@ class Pool:
             for arrays in outputs:  # those that were taken before it went wrong
                 self._buffers.give(arrays)
             raise
-        self._metrics.computed(
-            rows=sum(shard.rows for shard in shards),
-            tokens=sum(shard.values.size for shard in shards),
-            seconds=time.perf_counter() - began,
-            stats=stats,
-        )
+        rows = sum(shard.rows for shard in shards)
+        self._metrics.computed(rows=rows, seconds=time.perf_counter() - began, stats=stats)
         for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
-            if not _settle(waiting.future, Computed(arrays, reasons)):
+            if not _settle(waiting.future, Computed(arrays, reasons, self._buffers)):
                 self._buffers.give(arrays)
 
     def _fill(
         self,
         shards: list[Ragged],
         outputs: list[list[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
-    ) -> tuple[list[dict[int, str]], dict[str, float]]:
-        """Compute shards into their arrays; the rows that fail, shard by shard, and what the engine tells."""
+        columns: tuple[VectorColumn, ...],
+    ) -> tuple[list[dict[int, str]], PoolStats]:
+        """Compute shards into their arrays; returns each shard's failed rows with their reasons, and what it took."""
         try:
             if len(shards) == 1:
-                return [{}], self._compute_in_parts(shards[0], outputs[0], columns)
-            self._engine.compute(shards, outputs, columns)
-            return [{} for _ in shards], _stats(self._engine)
+                return [{}], self._compute_in_runs(shards[0], outputs[0], columns)
+            return [{} for _ in shards], self._engine.compute(shards, outputs, columns)
         except (BrokenWorkerError, GivenBackError):
             raise
         except Exception as error:
             log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
             log.debug("the engine's failure", exc_info=error)
         # Not in the handler: the error holds the frames it came through, and their arrays.
-        parts = [self._parts(shard) for shard in shards]
-        return compute_isolating(self._engine, shards, outputs, columns, parts, self._pause), {}
+        all_runs = [self._runs(shard) for shard in shards]
+        failed = compute_isolating(self._engine, shards, outputs, columns, all_runs, self._pause)
+        tokens = sum(shard.values.size for shard in shards)
+        return failed, PoolStats(tokens, computed=tokens)
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
             if self._changed.wait_for(lambda: self._closed, seconds):
                 raise GivenBackError
 
-    def _compute_in_parts(
-        self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[OutputColumn, ...]
-    ) -> dict[str, float]:
-        """Compute a shard that goes alone; what its engine tells of all parts."""
-        stats: Counter[str] = Counter()
-        for start, stop in self._parts(shard):
+    def _compute_in_runs(
+        self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[VectorColumn, ...]
+    ) -> PoolStats:
+        """Compute a shard that goes alone, a run of rows at a time."""
+        stats = PoolStats()
+        for start, stop in self._runs(shard):
             if self._closed:
                 raise GivenBackError
-            part = rows_of(shard, outputs, columns, start, stop)
-            self._engine.compute([shard.take(start, stop)], [part], columns)
-            stats.update(_stats(self._engine))
-        return dict(stats)
+            arrays = rows_of(shard, outputs, columns, start, stop)
+            stats += self._engine.compute([shard.take(start, stop)], [arrays], columns)
+        return stats
 
-    def _parts(self, shard: Ragged) -> list[tuple[int, int]]:
-        """Rows that are computed in one go, for what an engine needs besides the outputs grows with them."""
-        cuts = [0]
-        while (start := cuts[-1]) < shard.rows:
-            most = shard.offsets[start] + self._pool_tokens
-            cuts.append(max(int(np.searchsorted(shard.offsets, most, side="right")) - 1, start + 1))
-        return list(pairwise(cuts)) or [(0, 0)]
-
-
-def _stats(engine: Engine) -> dict[str, float]:
-    """What an engine that shares prefixes tells of its last pool; nothing of another."""
-    return getattr(engine, "stats", {})
+    def _runs(self, shard: Ragged) -> list[tuple[int, int]]:
+        """Runs of rows that are computed in one call, because an engine's own memory grows with the rows."""
+        return runs(shard.offsets[1:], self._pool_tokens)
 
 
 def _settle(future: Future[Computed], result: Computed) -> bool:

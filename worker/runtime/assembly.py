@@ -6,32 +6,28 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-import redis
-
-from unrolled.errors import BrokenWorkerError, UnrolledError
+from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError
 from unrolled.model.directory import open_model
-from unrolled.queue.broker_errors import advice, refuses
-from unrolled.queue.broker_url import client_url, without_secret
-from unrolled.queue.ledger import Ledger
+from unrolled.patience import Patience
+from unrolled.queue.broker import AWAY, Broker
 from worker.engines.choice import choose_engine
-from worker.patience import Patience
+from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.heartbeat import Watch
+from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
-from worker.shards.shard_store import Disk
+from worker.shards.shard_store import ShardStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.model.directory import ModelDirectory
+    from unrolled.queue.entering import Send
     from worker.engines.engine import Engine
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
-
-SOCKET_SECONDS = 10.0
 
 
 class Assembly:
@@ -39,7 +35,7 @@ class Assembly:
 
     Args:
         settings: checked.
-        send: sends one shard's message: (job key, shard id).
+        send: sends one shard's message.
         stop_worker: asks the process to stop; called when it can't go on.
         make_engine: gives what computes.
 
@@ -50,14 +46,12 @@ class Assembly:
     def __init__(
         self,
         settings: Settings,
-        send: Callable[[str, str], None],
+        send: Send,
         stop_worker: Callable[[], None],
         make_engine: Callable[[Settings, ModelDirectory], Engine] = choose_engine,
     ) -> None:
         model = open_model(settings.model)
-        client = redis.Redis.from_url(
-            client_url(settings.broker), socket_timeout=SOCKET_SECONDS, socket_connect_timeout=SOCKET_SECONDS
-        )
+        broker = Broker(settings.broker)
         self.broken: BrokenWorkerError | None = None
         self._breaking = threading.Lock()
         self._stopping: threading.Timer | None = None
@@ -65,14 +59,13 @@ class Assembly:
         self._settings = settings
         engine = make_engine(settings, model)
         log.info("model %s, %s", model.fingerprint, engine.description)
-        ledger = Ledger(client, settings.namespace, model.fingerprint, settings.lease_seconds)
+        ledger = broker.ledger(settings.namespace, model.fingerprint, settings.lease_seconds)
         metrics = Metrics()
-        self._patience = Patience()
-        buffers = Buffers(settings.memory_budget)
-        self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
-        disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
+        self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
+        self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
+        store = ShardStore(engine, model.config.vocab_size, metrics, self._patience)
         self.service = ShardService(
-            settings, ledger, model.config, disk, self._pool, buffers, self._patience, send, self._on_broken
+            settings, ledger, model.config, store, self._pool, self._patience, send, self._on_broken
         )
         about = {
             "engine": engine.name,
@@ -80,13 +73,13 @@ class Assembly:
             "concurrency": settings.concurrency,
             "lease_seconds": settings.lease_seconds,
         }
-        self._watch = Watch(settings, ledger, self.service, self._pool, metrics, about, send)
-        self._check_broker(client)
+        self._heartbeat = Heartbeat(settings, ledger, self.service, self._pool, metrics, self._patience, about, send)
+        self._check_broker(broker)
 
     def start(self) -> None:
         """Start the engine's thread and the watch."""
         self._pool.start()
-        self._watch.start()
+        self._heartbeat.start()
 
     def begin_stopping(self, **_: object) -> None:
         """Give shards on board the grace to finish; at the second call give them back at once.
@@ -104,11 +97,11 @@ class Assembly:
         """Wait until nothing is on board, within the grace, and end all threads."""
         if not self._stopping:
             self.begin_stopping()
-        self.service.wait_until_empty()
+        self.service.board.wait_until_empty()
         if self._stopping:
             self._stopping.cancel()
         self.service.stop()
-        self._watch.stop()
+        self._heartbeat.stop()
 
     @property
     def computing(self) -> bool:
@@ -124,15 +117,10 @@ class Assembly:
         self.service.stop()
         self._stop_worker()
 
-    def _check_broker(self, client: redis.Redis) -> None:
-        """See that this user may come in, and take messages; a producer's may not."""
-        broker = self._settings.broker
+    def _check_broker(self, broker: Broker) -> None:
+        """Check that this user may come in, and take messages; a producer's user may not."""
         try:
-            client.rpop(f"{self._settings.namespace}:nothing")
-        except redis.RedisError as error:
-            shown, hint = without_secret(broker), advice(broker, error)
-            if refuses(error):
-                if not hint:
-                    shown, hint = f"{shown} refuses the login", "see to --broker, and to what that user may do"
-                raise UnrolledError(f"broker {shown}: {error}; {hint}") from error
-            log.warning("broker %s is away: %s%s; trying again until it works", shown, error, hint and f"; {hint}")
+            with broker.asked():
+                broker.client.rpop(f"{self._settings.namespace}:nothing")
+        except BrokerAwayError as error:
+            log.warning("%s; trying again until it works", error)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import redis
 from celery import Celery
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option
-from producer.doctor.broker import check_broker, connect
+from producer.doctor.broker import SOCKET_SECONDS, check_broker
 from producer.doctor.check import Check
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output
@@ -21,15 +21,16 @@ from producer.doctor.workers import check_workers
 from producer.jobs.status import worker_status
 from producer.local.broker_record import find_broker
 from producer.terminal.text import printable
+from unrolled.errors import BrokerError
 from unrolled.job.directory import open_job
+from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
-from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import transport_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: How long workers have to answer Celery's remote control.
+#: Time that workers have to answer Celery's remote control.
 REMOTE_CONTROL_SECONDS = 1.5
 _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "unknown": ("?", "cyan")}
 
@@ -37,8 +38,10 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.command()
 @broker_option
 @namespace_option
-@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="A model directory.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="An output directory, made or not.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Model directory to check.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Output directory to check; it needn't exist."
+)
 @json_option
 @click.pass_context
 def doctor(
@@ -52,8 +55,7 @@ def doctor(
 ) -> None:
     """Check broker, workers, model and output directory.
 
-    Looks at what is named and changes nothing. Each line says what was found and what should be done. Exit
-    status 1 where a job couldn't run.
+    Checks what the options name, and changes nothing. Each line says what was found and what to do.
 
     \b
     Examples:
@@ -71,7 +73,7 @@ def doctor(
     failed = any(check.outcome == "fail" for check in checks)
     if as_json:
         click.echo(json.dumps({"ok": not failed, "checks": [asdict(check) for check in checks]}))
-    context.exit(1 if failed else 0)
+    context.exit(ExitStatus.FAILED if failed else ExitStatus.DONE)
 
 
 def line(check: Check) -> str:
@@ -94,35 +96,36 @@ def examine(broker: str | None, namespace: str, model: Path | None, out: Path | 
         advice = "name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER"
         yield Check("broker", "unknown", "none is named", advice)
         return
-    client = connect(broker)
+    server = Broker(broker, SOCKET_SECONDS)
     reached = True
-    for check in check_broker(broker, client):
+    for check in check_broker(server):
         reached = reached and not (check.name == "broker" and check.outcome == "fail")
         yield check
     if reached:
         fingerprint = opened.fingerprint if opened else None
         if fingerprint is None and out and (out / "job.json").exists():
             fingerprint = open_job(out).job.fingerprint
-        yield from _examine_workers(broker, namespace, client, fingerprint)
+        yield from _examine_workers(broker, server, namespace, fingerprint)
 
 
-def _examine_workers(broker: str, namespace: str, client: redis.Redis, fingerprint: str | None) -> Iterator[Check]:
+def _examine_workers(broker: str, server: Broker, namespace: str, fingerprint: str | None) -> Iterator[Check]:
     try:
-        facts = Ledger(client, namespace, fingerprint or "").workers()
-    except redis.RedisError as error:
-        yield Check("workers", "unknown", f"the list of workers can't be read: {error}")
+        with server.asked():
+            facts = server.ledger(namespace, fingerprint or "").workers()
+    except BrokerError as error:
+        yield Check("workers", "unknown", f"the list of workers can't be read: {error.found}", error.advice)
         return
     workers = [worker_status(name, fact) for name, fact in sorted(facts.items())]
     yield from check_workers(workers, fingerprint, _celery_stats(broker, namespace) if workers else None)
 
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
-    """What workers tell of themselves through Celery's remote control; None where none may or can answer."""
+    """What workers report through Celery's remote control; None where none may or can answer."""
     app = Celery("unrolled-doctor", broker=celery_url(broker), set_as_current=False)
     app.conf.broker_transport_options = transport_options(namespace)
     try:
         found: dict[str, Any] | None = app.control.inspect(timeout=REMOTE_CONTROL_SECONDS).stats()
-    except Exception:  # noqa: BLE001 - forbidden, unanswered, or cut off: all the same here
+    except Exception:  # noqa: BLE001 - forbidden, unanswered or cut off, there is no answer
         return None
     finally:
         app.close()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
@@ -28,9 +29,9 @@ if TYPE_CHECKING:
 def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
     """Check that every input row is published exactly once.
 
-    Every file is read whole and held against what was cut from the input: rows in = rows out + quarantine,
-    the right rows in the right order, every bit as it was published, no file missing and none too many. No broker
-    is needed. Exit status 1, with the list, where something is wrong.
+    Reads every file whole and compares it with the job's manifest: rows in = rows out + quarantine, the right rows in
+    the right order, every bit as it was published, no file missing and none too many. Lists what is wrong. No broker
+    is needed.
 
     \b
     Examples:
@@ -52,11 +53,11 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
         click.echo(json.dumps({"ok": not found.problems, **asdict(found)}))
     else:
         click.echo(report(found, out))
-    context.exit(1 if found.problems else 0)
+    context.exit(ExitStatus.FAILED if found.problems else ExitStatus.DONE)
 
 
 def report(found: Verification, out: Path) -> str:
-    """The outcome as text for people."""
+    """The result as text for people."""
     lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
     lines += [f"note: {note}" for note in found.notes]
     if len(found.kinds) > 1:

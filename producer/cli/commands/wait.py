@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.commands.status import as_line
+from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.status_report import as_line
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.progress import progress
@@ -18,9 +20,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from producer.jobs.status import JobStatus
-
-#: Exit statuses besides 0: shards are dead, rows are in quarantine, time is up (as `timeout` has it).
-EXIT_DEAD, EXIT_QUARANTINE, EXIT_TIMEOUT = 1, 3, 124
 
 
 @click.command()
@@ -33,14 +32,16 @@ EXIT_DEAD, EXIT_QUARANTINE, EXIT_TIMEOUT = 1, 3, 124
     "timeout_seconds",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Wait no longer than this.",
+    show_default="none",
+    help="Longest time to wait.",
 )
 @click.option(
     "--every-seconds",
+    metavar="SECONDS",
     type=click.FloatRange(0.05),
     default=0.5,
     show_default=True,
-    help="Between two looks at the job.",
+    help="Time between two looks at the job.",
 )
 @click.pass_context
 def wait(
@@ -55,16 +56,9 @@ def wait(
 ) -> None:
     """Wait until a job is complete.
 
-    A job is complete when its input was read to the end and every shard is published or dead. With a broker,
-    shards that Redis lost are entered again; a broker that is away is waited for. Without one, the directory
-    is watched.
-
-    \b
-    Exit status:
-      0    every row is published
-      1    shards are dead, or an error
-      3    all is done, but rows are in quarantine
-      124  --timeout came first
+    A job is complete when its input was read to the end and every shard is published or dead. With a broker, `wait`
+    also enters shards again that Redis lost, and waits for a broker that is away. Without one, it watches the
+    directory.
 
     \b
     Examples:
@@ -79,24 +73,24 @@ def wait(
             broker,
             namespace,
             bar,
-            until=None if timeout_seconds is None else time.monotonic() + timeout_seconds,
+            until=time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds),
             every_seconds=every_seconds,
         )
     click.echo(as_line(found) if as_json else summary(found))
     context.exit(exit_status(found))
 
 
-def exit_status(found: JobStatus) -> int:
-    """What `unrolled wait` says to the shell."""
+def exit_status(found: JobStatus) -> ExitStatus:
+    """What `unrolled wait` reports to the shell."""
     if not found.complete:
-        return EXIT_TIMEOUT
+        return ExitStatus.TIMED_OUT
     if found.dead:
-        return EXIT_DEAD
-    return EXIT_QUARANTINE if found.quarantined or found.failed else 0
+        return ExitStatus.FAILED
+    return ExitStatus.QUARANTINE if found.quarantined or found.failed else ExitStatus.DONE
 
 
 def summary(found: JobStatus) -> str:
-    """How a job ended, or how far it is."""
+    """How a job ended, or how far it is, as text for people."""
     lines = [f"{found.out}: {'complete' if found.complete else 'not complete yet'}"]
     if not found.complete:
         more = "" if found.ended else ", and the input isn't at its end"

@@ -1,9 +1,11 @@
 """The commands that look at a job and mend it, as a person types them."""
 
+import errno
 import fcntl
 import json
 import os
 import pty
+import re
 import subprocess
 import sys
 import threading
@@ -16,10 +18,10 @@ from support.jobs import FINGERPRINT, bury, finished_job, make_job, publish_shar
 
 from producer.cli.root import cli
 from producer.jobs import wait
-from producer.queue.client import open_ledger
 from producer.terminal.progress import Progress
-from unrolled.errors import UnrolledError
-from unrolled.queue.messages import member_of
+from unrolled.errors import TransientError, UnrolledError
+from unrolled.queue.broker import Broker
+from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
 
 NAMESPACE = "test"
@@ -37,7 +39,7 @@ def run_with(broker, *arguments):
 
 @pytest.fixture
 def ledger(broker):
-    return open_ledger(broker.url, NAMESPACE, FINGERPRINT)
+    return Broker(broker.url).ledger(NAMESPACE, FINGERPRINT)
 
 
 class Working(threading.Thread):
@@ -52,7 +54,7 @@ class Working(threading.Thread):
         while not self.stopped.wait(0.02):
             for shard in sorted(self.ledger.members(self.directory.key)[0]):
                 publish_shard(self.directory, shard)
-                self.ledger.remove(member_of(self.directory.key, shard))
+                self.ledger.remove(Member(self.directory.key, shard))
 
     def __enter__(self):
         self.start()
@@ -110,8 +112,8 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
     directory = make_job(tmp_path, shards=3)
     first, second, third = sorted(directory.waiting())
     for shard in (first, second):
-        ledger.submit(member_of(directory.key, shard), 5, directory.key, str(tmp_path))
-    ledger.claim(member_of(directory.key, first), "host-1")
+        ledger.enter(Member(directory.key, shard), 5, str(tmp_path))
+    ledger.claim(Member(directory.key, first), "host-1")
     ledger.beat("host-1", {"engine": "fused", "tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
     seconds = {"read_seconds": 1.2, "plan_seconds": 0.7, "compute_seconds": 340, "write_seconds": 95}
     ledger.beat("host-2", {"engine": "fused", "computed_share": 0.924, **seconds})
@@ -120,9 +122,9 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
         "",
-        "worker  model  engine  tokens/s  busy  on board",
-        "host-1  this   fused   79.2k     97 %         1",
-        "host-2  this   fused   0         0 %          0",
+        "worker  model  engine  tokens/s  busy  shards",
+        "host-1  this   fused   79.2k     97 %       1",
+        "host-2  this   fused   0         0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
@@ -183,7 +185,7 @@ def test_status_of_a_broker_that_is_away_falls_back_on_the_directory(tmp_path, b
     result = run("status", tmp_path, "--broker", url)
     assert result.exit_code == 0
     assert "shards  0 done, 3 waiting, 0 dead, of 3" in result.output
-    assert "→ the broker is away (" in result.output
+    assert f"→ broker {url} is away (" in result.output
 
 
 def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
@@ -291,8 +293,8 @@ def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
     """Nothing of it stays behind, but not before its last shard has left the ledger."""
     directory = finished_job(tmp_path)
     (shard, *_) = directory.published()
-    member = member_of(directory.key, shard)
-    ledger.submit(member, 5, directory.key, str(tmp_path))
+    member = Member(directory.key, shard)
+    ledger.enter(member, 5, str(tmp_path))
     assert run_with(broker, "wait", tmp_path).exit_code == 0
     assert ledger.job_directory(directory.key) == str(tmp_path)
     ledger.remove(member)
@@ -304,7 +306,7 @@ def test_wait_enters_the_part_that_a_crash_of_redis_took(tmp_path, broker, ledge
     """Redis still knows the job, but its last second is gone."""
     directory = make_job(tmp_path, shards=3)
     first = min(directory.waiting())
-    ledger.submit(member_of(directory.key, first), 5, directory.key, str(tmp_path))
+    ledger.enter(Member(directory.key, first), 5, str(tmp_path))
     with Working(ledger, directory):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
     assert result.exit_code == 0
@@ -327,9 +329,48 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     working.stopped.set()
     working.join()
     assert status.complete
-    assert [line.partition(" (")[0] for line in lines.lines[:1]] == [f"broker {broker.url} is away"]
-    assert lines.lines[1].startswith(f"broker {broker.url} is back after ")
+    assert lines.lines[0].startswith(f"can't see the queue: broker {broker.url} is away (")
+    assert lines.lines[1].startswith("can see the queue again, after ")
     assert lines.lines[2:] == ["Redis lost 3 waiting shard(s); they are entered again"]
+
+
+def failing(monkeypatch, name, times):
+    """Have a call of the operating system fail this many times, as a network file system does that is away."""
+    works, left = getattr(os, name), [OSError(errno.ESTALE, "Stale file handle")] * times
+
+    def call(*arguments):
+        if left:
+            raise left.pop()
+        return works(*arguments)
+
+    monkeypatch.setattr(os, name, call)
+
+
+def test_wait_rides_over_a_directory_that_is_away(tmp_path, monkeypatch):
+    """It says so once and looks again; what can't be swept at the end harms nobody."""
+    directory = finished_job(tmp_path)
+    failing(monkeypatch, "scandir", 2)
+    failing(monkeypatch, "listdir", 1)
+    lines = Lines()
+    assert wait.wait_for_job(directory, None, NAMESPACE, lines).complete
+    first, second = lines.lines
+    assert re.fullmatch(rf"can't look at {tmp_path}: .*Stale file handle; trying again until it works", first)
+    assert second.startswith(f"can look at {tmp_path} again, after ")
+
+
+def test_wait_gives_up_on_a_directory_that_stays_away(tmp_path, monkeypatch):
+    """Where it never could be read, with the reason; else with its last status."""
+    directory = make_job(tmp_path)
+
+    class AwayAfterALook(Lines):
+        def update(self, **_):
+            failing(monkeypatch, "scandir", 10_000)
+
+    until = time.monotonic() + 0.3
+    status = wait.wait_for_job(directory, None, NAMESPACE, AwayAfterALook(), until=until, every_seconds=0.05)
+    assert (status.complete, status.shards) == (False, 3)
+    with pytest.raises(TransientError, match="can't be listed now: Stale file handle"):
+        wait.wait_for_job(directory, None, NAMESPACE, Lines(), until=time.monotonic())
 
 
 def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
@@ -357,7 +398,7 @@ def test_wait_says_when_rows_are_not_spooled_any_more(tmp_path, broker):
     assert lines.lines == [
         (
             "the rows of 2 waiting shard(s) are not in _pending any more; "
-            "give the same `unrolled enqueue` command again: it cuts them anew"
+            "give the same `unrolled enqueue` command again: it cuts them again"
         )
     ]
 
@@ -368,7 +409,7 @@ def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, 
     ledger.client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
     directory = make_job(tmp_path, shards=1)
     url = broker.url.replace("redis+socket://", f"redis+socket://{login}@")
-    with pytest.raises(UnrolledError, match=r"\*\*\*@.* refuses: .*; see to the user and password in --broker"):
+    with pytest.raises(UnrolledError, match=r"\*\*\*@.* refuses: .*; check the user and password in --broker"):
         wait.wait_for_job(directory, url, NAMESPACE, Lines())
 
 
@@ -420,7 +461,7 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
     bury(directory, first)
     bury(directory, second)
     result = run_with(broker, "retry", tmp_path)
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shard(s) are back at work\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shard(s) are in the queue again\n")
     assert directory.given_up() == set()
     assert ledger.members(directory.key)[0] == {first, second}
     messages = ledger.client.lrange(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}", 0, -1)
@@ -430,7 +471,7 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
 def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
     """And says so."""
     finished_job(tmp_path)
-    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are back at work\n"
+    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are in the queue again\n"
 
 
 def test_retry_removes_the_record_of_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
@@ -452,9 +493,9 @@ def test_retry_sends_shards_without_sound_rows_back_to_the_producer(tmp_path, br
     directory.pending(second).unlink()
     result = run_with(broker, "retry", tmp_path)
     assert result.stdout == (
-        f"{tmp_path}: 0 dead shard(s) are back at work\n"
-        "2 more have lost their rows, or hold damaged ones: "
-        "give the same `unrolled enqueue` command again; it cuts them anew\n"
+        f"{tmp_path}: 0 dead shard(s) are in the queue again\n"
+        "2 more have no rows any more, or damaged ones: "
+        "run the same `unrolled enqueue` command again, which cuts them again\n"
     )
     assert directory.given_up() == directory.waiting() == set()
 
@@ -469,9 +510,9 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
     assert result.exit_code == 0
     assert result.stdout == (
         f"{tmp_path}: 1 dead shard(s) wait again\n"
-        "1 shard(s) with rows that the engine failed on wait to be computed anew\n"
-        "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
-        f"and so does `unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
+        "1 shard(s) with rows that the engine failed on wait to be computed again\n"
+        "no broker is named, so nothing is queued: run the same `unrolled run` command again, or "
+        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are running\n"
     )
     assert (directory.waiting(), directory.published()) == ({first, second}, set())
     with Working(ledger, directory):
@@ -498,7 +539,7 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
     assert found[0] == {
         "file": "rows.txt",
         "position": 3,
-        "shard": first,
+        "shard": str(first),
         "row": None,
         "id": None,
         "reason": "token id -3 is negative",
@@ -581,7 +622,7 @@ def test_doctor_fails_where_a_job_could_not_run(tmp_path):
     """Exit status 1, with what to do."""
     result = run("doctor", "--broker", "redis://localhost:1/0", "--model", tmp_path / "none")
     assert result.exit_code == 1
-    assert "✗ broker: redis://localhost:1/0: " in result.stdout
+    assert "✗ broker: redis://localhost:1/0 is away (" in result.stdout
     assert f"✗ model: {tmp_path / 'none'}: does not exist" in result.stdout
 
 

@@ -7,6 +7,7 @@ import os
 import random
 import re
 import shutil
+from contextlib import closing
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -15,11 +16,11 @@ from click.testing import CliRunner
 from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
-from producer.queue.shard_queue import ShardQueue
 from producer.tokenization.word_level import fit
 from unrolled.job.directory import open_job
 from unrolled.job.manifest import read_manifest
 from unrolled.model.directory import open_model
+from unrolled.queue.broker import Broker
 from unrolled.queue.messages import queue_name
 
 NAMESPACE = "test"
@@ -57,16 +58,16 @@ def enqueue(broker, *inputs, out="out", model="model", stdin=None):
 
 def queued(broker, models, model="text"):
     """Shards in the ledger, and messages."""
-    queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint)
-    count = queue.ledger.counts().shards
-    assert queue.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
-    queue.close()
+    fingerprint = open_model(models / model).fingerprint
+    with closing(Broker(broker.url)) as server:
+        count = server.ledger(NAMESPACE, fingerprint).counts().shards
+        assert server.client.llen(f"{NAMESPACE}:{queue_name(fingerprint)}") == count
     return count
 
 
-def refused(result, said):
-    """Exit status 1 and this one line."""
-    assert result.exit_code == 1
+def refused(result, said, status=1):
+    """An exit status and this one line."""
+    assert result.exit_code == status
     assert result.stderr == f"Error: {said}\n"
     assert result.stdout == ""
 
@@ -203,7 +204,8 @@ def test_no_broker(place):
     refused(
         result,
         "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
-        "(no `unrolled run` is at work on out)",
+        "(no `unrolled run` is working on out)",
+        status=2,
     )
     assert not (place / "out").exists()
 
@@ -211,15 +213,18 @@ def test_no_broker(place):
 @pytest.mark.parametrize(
     ("more", "said"),
     [
-        (["--text-field", "x", "--tokens-field", "x"], "text and tokens can't both come from the field 'x'; name two"),
-        (["--follow"], "--follow reads standard input alone; found 'rows.jsonl', allowed: -"),
+        (
+            ["--text-field", "x", "--tokens-field", "x"],
+            "--text-field and --tokens-field are both x; give two different",
+        ),
+        (["--follow"], "--follow reads standard input alone; found rows.jsonl, allowed: -"),
     ],
 )
 def test_options_that_contradict_each_other(place, broker, more, said):
-    """Before anything is made."""
+    """Wrong usage, before anything is made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *more)
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert result.stderr.startswith(f"Error: {said}")
     assert not (place / "out").exists()
 
@@ -256,7 +261,7 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
         "rows.jsonl row 1 (negative): token -3 at place 1 (from 0): allowed: 0 (padding) and 1..50",
         "rows.jsonl row 2 (above): token 51 at place 0 (from 0): allowed: 0 (padding) and 1..50",
         "rows.jsonl row 3 (no integer): token 1.5 at place 0 (from 0): no integer; allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 8 (good): duplicate id; it is that of rows.jsonl row 0",
+        "rows.jsonl row 8 (good): duplicate id; rows.jsonl row 0 has it",
         "rows.jsonl row 9 (no field): has neither 'text' nor 'tokens'; fields found: 'id'",
         "rows.jsonl row 10: not UTF-8: byte 0xff at byte 8 of the row",
         "rows.jsonl row 11: not JSON: Expecting value at character 0",

@@ -12,7 +12,8 @@ from producer.cli.commands.run import run
 from producer.cli.input_options import input_options, submission_of
 from producer.enqueue.submission import Submission
 from producer.sources.options import SourceOptions
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError
+from worker.cli.worker import worker
 
 NEEDED = ["-", "--model", "model", "--out", "out"]
 
@@ -58,8 +59,8 @@ def test_every_option_arrives():
 
 
 def test_what_can_not_be_is_refused():
-    """A contradiction is the library's error; a value out of range is wrong usage."""
-    with pytest.raises(RequestError, match="can't both come from the field 'x'"):
+    """A contradiction is the library's error, a value out of range click's; both are wrong usage."""
+    with pytest.raises(OptionError, match="--text-field and --tokens-field are both x; give two different fields"):
         parsed("--text-field", "x", "--tokens-field", "x")
     for words in (["--flush-seconds", "0"], ["--shard-tokens", "0"], ["--max-row-bytes", "0"], ["--format", "xml"]):
         result = CliRunner().invoke(enqueue, [*NEEDED, *words])
@@ -67,7 +68,7 @@ def test_what_can_not_be_is_refused():
         assert words[0] in result.stderr
 
 
-def test_run_takes_whatever_enqueue_takes():
-    """So that a job can move from one machine to many, and back."""
-    names = {option.name for option in enqueue.params}
-    assert names <= {option.name for option in run.params}
+def test_run_takes_whatever_enqueue_and_worker_take():
+    """A job can move from one machine to many, and back; only the log of a worker has a place of its own."""
+    names = {option.name for option in [*enqueue.params, *worker.params]}
+    assert names - {option.name for option in run.params} == {"log_level"}

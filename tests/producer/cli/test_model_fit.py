@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 import unrolled as reader
 from producer.demo.neighbours import nearest
-from producer.training.corpus import held_out
+from producer.training.rows import held_out
 from unrolled.model.directory import open_model
 from unrolled.training.plan import HEAD_FILE, RECORD_FILE, SCRATCH
 
@@ -129,11 +129,11 @@ def test_the_same_command_again_trains_nothing(place):
     before = contents(place / "model")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--json", cwd=place)
     assert done.returncode == 0
-    assert done.stderr == "model is trained already; to train it anew, remove it\n"
+    assert done.stderr == "model is trained already; to train it again, remove it\n"
     assert json.loads(done.stdout) == {"path": "model", **record_of(place / "model")}
     other = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--seed", 1, cwd=place)
     assert other.returncode == 1
-    assert "holds a config.json of another model already; choose another --out, or remove it" in other.stderr
+    assert "contains the config.json of another model; choose another --out, or remove it" in other.stderr
     assert contents(place / "model") == before
 
 
@@ -161,10 +161,10 @@ def test_kill_at_any_moment_costs_nothing(place):
         eventually(lambda: len(list(scratch.glob("best-*"))) and not (scratch / "best-1.safetensors").exists(), "more")
         os.kill(third.pid, signal.SIGINT)
         assert third.wait(30) == 130
-        assert "given again, goes on from there" in third.stderr.read()
+        assert "Run the same command again and it resumes." in third.stderr.read()
     done = unrolled(*command, cwd=place)
     assert done.returncode == 0, done.stderr
-    assert "going on in epoch" in done.stderr or "all epochs are done" in done.stderr
+    assert "resuming in epoch" in done.stderr or "all epochs are done" in done.stderr
     assert "done before" in done.stderr
     assert contents(place / "killed") == contents(place / "model")
     assert not [each for each in psutil.Process().children() if "worker.training" in each.cmdline()]
@@ -175,9 +175,9 @@ def test_kill_at_any_moment_costs_nothing(place):
     [
         (["none.txt", "--out", "m"], 1, "input 'none.txt': no such file or directory"),
         (["corpus.jsonl", "--out", "m", "--epochs", "0"], 2, "0 is not in the range"),
-        (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 1, "--validation-share is 1.0; allowed: between"),
+        (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 2, "1.0 is not in the range 0<x<1"),
         (["corpus.jsonl", "--out", "corpus.jsonl"], 1, "corpus.jsonl"),
-        (["corpus.jsonl", "--out", "m", "--text-field", "body"], 1, "no text was found (field 'body')"),
+        (["corpus.jsonl", "--out", "m", "--text-field", "body"], 2, "no row has the text field body"),
         (["corpus.jsonl", "--out", "m", "--vocab-size", "9", "--text-field", "body"], 1, "first: row 0 of corpus"),
         (["corpus.jsonl"], 2, "--out"),
     ],
@@ -197,5 +197,5 @@ def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
         pytest.skip("machine: there is a GPU")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "gpu", *OPTIONS, "--device", "gpu", cwd=place)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: a GPU is asked for and TensorFlow sees none")
+    assert done.stderr.splitlines()[-1].startswith("Error: --device is gpu, but TensorFlow sees no GPU")
     assert (place / "gpu" / SCRATCH / "plan.json").exists()

@@ -15,8 +15,9 @@ from click.testing import CliRunner
 from support.jobs import make_job
 
 from producer.cli import root as module
-from producer.cli.root import COMMANDS, Lazy, cli, load_command
-from unrolled.errors import JobError
+from producer.cli.catalogue import COMMANDS, Lazy, load_command
+from producer.cli.root import cli
+from unrolled.errors import JobError, OptionError
 from unrolled.format.file_info import release
 
 REPOSITORY = Path(__file__).parents[3]
@@ -173,6 +174,18 @@ def test_an_expected_error_is_a_line(boom):
     assert result.stdout == ""
 
 
+def test_options_that_can_not_be_are_wrong_usage(boom):
+    """Wherever the library finds it out."""
+
+    def fail():
+        raise OptionError("--threads is 0; allowed: 1 or more")
+
+    boom(fail)
+    result = run("boom")
+    assert result.exit_code == 2
+    assert result.stderr == "Error: --threads is 0; allowed: 1 or more\n"
+
+
 def test_an_unexpected_error_is_a_line_that_says_how_to_see_more(boom):
     """Its type, its text, and the way to the traceback."""
 
@@ -208,7 +221,7 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom):
     boom(interrupt)
     result = run("boom")
     assert result.exit_code == 130
-    assert result.stderr == ("Interrupted; what is done stays. The same command, given again, goes on from there.\n")
+    assert result.stderr == ("Interrupted; what is done is kept. Run the same command again and it resumes.\n")
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
@@ -230,9 +243,11 @@ def test_without_click_the_command_says_what_to_install():
 
 
 def test_wrong_usage_ends_with_2():
-    """Click's own convention."""
+    """Click's own convention; a name that is nearly right is answered with the right one."""
     assert run("status").exit_code == 2
     assert run("no-such-command").exit_code == 2
+    assert "No such command 'quarantin'. Did you mean 'quarantine'?" in run("quarantin").stderr
+    assert "No such option '--brokr'. Did you mean '--broker'?" in run("status", "out", "--brokr", "x").stderr
     assert run("status", "out", "--every-seconds", "0").exit_code == 2
 
 

@@ -6,8 +6,10 @@ import pytest
 from click.testing import CliRunner
 from tokenizers import Tokenizer
 
-from producer.cli.commands.tokenizer import tokenizer
-from unrolled.model.directory import ModelConfig, new_weights, open_model, save_model
+from producer.cli.root import cli
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import open_model, save_model
+from unrolled.model.weights import new_weights
 
 KERAS = {
     "class_name": "Tokenizer",
@@ -24,7 +26,7 @@ KERAS = {
 
 
 def run(*arguments, **options):
-    return CliRunner().invoke(tokenizer, [str(each) for each in arguments], auto_envvar_prefix="UNROLLED", **options)
+    return CliRunner().invoke(cli, ["tokenizer", *map(str, arguments)], prog_name="unrolled", **options)
 
 
 @pytest.fixture
@@ -98,7 +100,7 @@ def test_existing_file(tmp_path, corpus):
     out.write_text("mine")
     result = run("fit", corpus, "--out", out, "--vocab-size", 2)
     assert (result.exit_code, out.read_text()) == (1, "mine")
-    assert "is there already" in result.output
+    assert "made.json exists; give another --out, or --overwrite" in result.output
     assert run("fit", corpus, "--out", out, "--vocab-size", 2, "--overwrite").exit_code == 0
 
 
@@ -108,41 +110,38 @@ def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):
     large["config"] |= {"num_words": None, "word_index": json.dumps({"a": 1, "b": 4})}
     source = tmp_path / "keras.json"
     source.write_text(json.dumps(large))
-    for result in (
-        run("import", source, "--out", model),
-        run("fit", corpus, "--out", model, "--vocab-size", 4),
+    for status, result in (
+        (1, run("import", source, "--out", model)),
+        (2, run("fit", corpus, "--out", model, "--vocab-size", 4)),
     ):
-        assert result.exit_code == 1
+        assert result.exit_code == status
         assert "allow" in result.output
         assert "3" in result.output
     assert not (model / "tokenizer.json").exists()
 
 
 @pytest.mark.parametrize(
-    ("arguments", "message"),
+    ("arguments", "status", "message"),
     [
-        (["fit", "missing.txt", "--vocab-size", "5", "--out", "OUT"], "missing.txt"),
-        (["fit", "CORPUS", "--out", "OUT"], "--vocab-size is missing"),
-        (["fit", "CORPUS", "--vocab-size", "5", "--out", "no/such/place.json"], "is no directory"),
-        (["fit", "CORPUS", "--vocab-size", "1", "--oov", "<OOV>", "--out", "OUT"], "leaves no id for a word"),
-        (["import", "CORPUS", "--out", "OUT"], "is not what Keras"),
+        (["fit", "missing.txt", "--vocab-size", "5", "--out", "OUT"], 1, "missing.txt"),
+        (["fit", "CORPUS", "--out", "OUT"], 2, "--vocab-size is missing"),
+        (["fit", "CORPUS", "--vocab-size", "5", "--out", "no/such/place.json"], 1, "is not a directory"),
+        (["fit", "CORPUS", "--vocab-size", "1", "--oov", "<OOV>", "--out", "OUT"], 2, "leaves no id for a word"),
+        (["import", "CORPUS", "--out", "OUT"], 1, "is not what Keras"),
     ],
 )
-def test_errors_are_told(tmp_path, corpus, arguments, message):
-    """What can't be done is one line and exit status 1, never a traceback."""
+def test_errors_are_one_line(tmp_path, corpus, arguments, status, message):
+    """With exit status 2 for options that can't be, 1 for all else, and never a traceback."""
     places = {"CORPUS": str(corpus), "OUT": str(tmp_path / "made.json")}
     result = run(*(places.get(each, each) for each in arguments))
-    assert (result.exit_code, type(result.exception)) == (1, SystemExit)
+    assert (result.exit_code, type(result.exception)) == (status, SystemExit)
     assert message in result.output
     assert result.output.startswith("Error: ")
 
 
 def test_options_are_variables(tmp_path, corpus):
-    """Every option is an environment variable too, and help names it."""
+    """Every option is an environment variable too."""
     out = tmp_path / "made.json"
-    variables = {"UNROLLED_FIT_VOCAB_SIZE": "1", "UNROLLED_FIT_OUT": str(out)}
+    variables = {"UNROLLED_VOCAB_SIZE": "1", "UNROLLED_OUT": str(out)}
     assert run("fit", corpus, env=variables).exit_code == 0
     assert len(Tokenizer.from_file(str(out)).get_vocab()) == 2
-    for command in tokenizer.commands.values():
-        assert all(getattr(option, "show_envvar", True) for option in command.params)
-        assert "Example" in command.help

@@ -8,13 +8,16 @@ import numpy as np
 import pytest
 from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard
 
-from producer.doctor.broker import check_broker, connect
+from producer.doctor.broker import check_broker
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.jobs.status import worker_status
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
+from unrolled.queue.broker import Broker
 
 CONFIG = ModelConfig.stacked(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)
 
@@ -25,7 +28,7 @@ def outcomes(checks):
 
 def look(url):
     """The checks on a broker, by name."""
-    return {check.name: check for check in check_broker(url, connect(url))}
+    return {check.name: check for check in check_broker(Broker(url))}
 
 
 @pytest.fixture
@@ -46,15 +49,15 @@ def test_a_broker_that_is_away_fails_and_nothing_more_is_asked(broker):
     """One line, with what to do."""
     url = broker.url
     broker.kill()
-    (check,) = check_broker(url, connect(url))
+    (check,) = check_broker(Broker(url))
     assert (check.name, check.outcome, check.advice) == ("broker", "fail", "start it, or correct --broker")
 
 
 def test_a_broker_that_evicts_fails(broker):
     """Where memory is limited, queued shards would be thrown away; where it isn't, it may be one day."""
-    connect(broker.url).config_set("maxmemory-policy", "allkeys-lru")
+    Broker(broker.url).client.config_set("maxmemory-policy", "allkeys-lru")
     assert look(broker.url)["eviction"].outcome == "warn"
-    connect(broker.url).config_set("maxmemory", 2**30)
+    Broker(broker.url).client.config_set("maxmemory", 2**30)
     check = look(broker.url)["eviction"]
     assert (check.outcome, check.found) == ("fail", "allkeys-lru")
     assert check.advice == ("set maxmemory-policy noeviction: a full broker would throw queued shards away")
@@ -62,7 +65,7 @@ def test_a_broker_that_evicts_fails(broker):
 
 def test_a_broker_that_forgets_is_warned_of(broker):
     """Nothing is lost for good, but time is."""
-    connect(broker.url).config_set("appendonly", "no")
+    Broker(broker.url).client.config_set("appendonly", "no")
     check = look(broker.url)["persistence"]
     assert (check.outcome, check.found) == ("warn", "no append-only file")
 
@@ -70,20 +73,20 @@ def test_a_broker_that_forgets_is_warned_of(broker):
 @pytest.mark.parametrize(("share", "outcome"), [(0.5, "ok"), (0.9, "warn"), (0.999, "fail")])
 def test_memory_that_runs_out_shows(broker, share, outcome):
     """Before the broker refuses to take more."""
-    client = connect(broker.url)
+    client = Broker(broker.url).client
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] / share))
     assert look(broker.url)["broker's memory"].outcome == outcome
 
 
 def test_a_replica_fails(broker):
     """It answers, but can't be written to."""
-    connect(broker.url).execute_command("REPLICAOF", "127.0.0.1", "1")
+    Broker(broker.url).client.execute_command("REPLICAOF", "127.0.0.1", "1")
     assert look(broker.url)["broker's role"].advice == "name the primary in --broker"
 
 
 def test_what_an_acl_forbids_is_unknown_not_wrong(broker):
     """A careful installation gives this user little."""
-    client = connect(broker.url)
+    client = Broker(broker.url).client
     client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
     url = broker.url.replace("redis+socket://", "redis+socket://weak:pw@")
     found = look(url)
@@ -97,8 +100,9 @@ def test_what_an_acl_forbids_is_unknown_not_wrong(broker):
 def test_a_wrong_password_fails_with_what_to_see_to(broker):
     """The server is there, the login isn't."""
     url = broker.url.replace("redis+socket://", "redis+socket://nobody:wrong@")
-    (check,) = check_broker(url, connect(url))
-    assert (check.outcome, check.advice) == ("fail", "see to the user and password in --broker")
+    (check,) = check_broker(Broker(url))
+    assert check.outcome == "fail"
+    assert check.advice == "check the user and password in --broker, and that user's permissions"
 
 
 def test_a_model_that_can_be_read_passes(model):

@@ -12,14 +12,16 @@ import pytest
 from support.columns import per_token
 from support.shell import UNITS, make_model, write_rows
 
-from producer.enqueue.cutter import SHARD_ROWS, default_shard_tokens
+from producer.enqueue.cutter import SHARD_ROWS, shard_limits
+from producer.enqueue.pipeline import submit
 from producer.enqueue.session import _rare_collections, _stop_signals
-from producer.enqueue.submission import Submission, prepare, submit
+from producer.enqueue.submission import Submission, prepare
 from producer.queue.shard_queue import ShardQueue
 from producer.sources.reading import SourceOptions
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.job.manifest import read_manifest
+from unrolled.patience import Patience
 
 
 @pytest.fixture
@@ -33,7 +35,8 @@ def submission(tmp_path, monkeypatch):
 
 @pytest.fixture
 def queue(submission, broker_url):
-    with closing(ShardQueue(broker_url, "test", prepare(submission).model.fingerprint)) as opened:
+    """The queue of the submission's job."""
+    with closing(ShardQueue(prepare(submission).directory, broker_url, "test", Patience(print))) as opened:
         yield opened
 
 
@@ -41,7 +44,7 @@ def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
     """However many tokens it may hold."""
     prepared = prepare(replace(submission, pooling=("mean",), shard_tokens=None, out=submission.out / "a"))
     assert prepared.shard_rows == SHARD_ROWS
-    summary = submit(replace(prepared, shard_rows=30), queue, lambda _: None)
+    summary = submit(replace(prepared, shard_rows=30), queue, Patience(print), lambda _: None)
     assert (summary.rows, summary.shards) == (100, 4)
 
 
@@ -92,7 +95,7 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
 def test_the_default_is_the_same_job_as_its_value(submission):
     """A person who names the default resumes what was begun without."""
     job = prepare(replace(submission, shard_tokens=None, out=submission.out / "a")).directory.job
-    named = replace(submission, shard_tokens=default_shard_tokens(per_token(UNITS)), out=submission.out / "a")
+    named = replace(submission, shard_tokens=shard_limits(per_token(UNITS))[0], out=submission.out / "a")
     assert prepare(named).directory.job == job
 
 
@@ -116,11 +119,11 @@ def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
 def test_every_row_is_cut_once(submission, queue):
     """And the same submission again cuts nothing anew, whoever has seen to the shards meanwhile."""
     seen = []
-    summary = submit(prepare(submission), queue, lambda so_far: seen.append(so_far.shards))
+    summary = submit(prepare(submission), queue, Patience(print), lambda so_far: seen.append(so_far.shards))
     assert (summary.rows, summary.tokens, summary.shards, summary.sent) == (100, 300, 10, 10)
     assert seen == list(range(1, 11))
     manifest = read_manifest(submission.out)
-    again = submit(prepare(submission), queue, lambda _: None)
+    again = submit(prepare(submission), queue, Patience(print), lambda _: None)
     assert (again.rows, again.shards, again.sent) == (100, 10, 0)
     assert read_manifest(submission.out) == manifest
 
@@ -129,7 +132,7 @@ def test_the_bytes_read_add_up_to_the_input(submission, queue):
     """So that a share of it can be shown."""
     told = []
     prepared = prepare(submission)
-    submit(prepared, queue, lambda _: None, told.append)
+    submit(prepared, queue, Patience(print), lambda _: None, told.append)
     assert sum(told) == prepared.plan.size_bytes
 
 
@@ -137,12 +140,12 @@ def test_one_producer_at_a_time(submission, queue):
     """The second one is told so; ids that a dead one left on disk are cleared away."""
     prepared = prepare(submission)
     with prepared.directory.lock(), pytest.raises(JobError, match="another `unrolled enqueue` is writing"):
-        submit(prepared, queue, lambda _: None)
-    stale = submission.out / "_ids" / "unrolled-ids-of-the-dead" / "ids.sqlite3"
-    stale.parent.mkdir(parents=True)
-    stale.write_bytes(b"")
-    submit(prepared, queue, lambda _: None)
-    assert list((submission.out / "_ids").iterdir()) == []
+        submit(prepared, queue, Patience(print), lambda _: None)
+    stale = submission.out / "_ids" / "ids.sqlite3"
+    stale.parent.mkdir()
+    stale.write_bytes(b"half")
+    submit(prepared, queue, Patience(print), lambda _: None)
+    assert not stale.parent.exists()
 
 
 def handlers():
@@ -192,7 +195,7 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     stopped = threading.Event()
     with (tmp_path / "stream").open("rb") as stream:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
-        summary = submit(prepare(live), queue, lambda _: stopped.set(), stopped=stopped)
+        summary = submit(prepare(live), queue, Patience(print), lambda _: stopped.set(), stopped=stopped)
         taken = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
     assert 0 < taken < len(lines)
     assert summary.rows == lines[:taken].count(b"\n") > 1000

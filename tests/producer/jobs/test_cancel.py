@@ -31,7 +31,7 @@ def test_only_the_job_itself_is_taken_out(site, broker):
     held = min(mine.waiting())
     site.ledger.claim(f"{mine.key}/{held}", "a worker")
     result = run(broker, "cancel", mine.path)
-    assert result.output.startswith(f"{mine.path}: 3 shard(s) are taken out of the queue\n")
+    assert result.output.startswith(f"{mine.path}: 3 waiting shard(s) are taken out of the queue\n")
     assert site.ledger.counts() == Counts(shards=2, running=0, tokens=20)
     assert site.ledger.members(other.key)[0] == other.waiting()
     assert site.ledger.job_directory(mine.key) is None

@@ -3,15 +3,16 @@
 import os
 
 import pytest
-import redis
 from support.jobs import FINGERPRINT, bury, make_job, publish_shard
 
 from producer.jobs.diagnosis import hints
 from producer.jobs.status import worker_status
 from producer.jobs.status_reader import StatusReader
-from producer.queue.client import open_ledger
-from unrolled.errors import JobError, TransientError
-from unrolled.queue.messages import member_of
+from unrolled.errors import BrokerRefusesError, JobError, TransientError
+from unrolled.queue.broker import Broker
+from unrolled.queue.ledger import Ledger
+from unrolled.queue.member import Member
+from worker.engines.engine import PoolStats
 from worker.runtime.metrics import Metrics
 
 
@@ -26,14 +27,20 @@ def directory(tmp_path):
 
 
 @pytest.fixture
-def ledger(broker_url):
+def server(broker_url):
+    """The broker, as a command reaches it."""
+    return Broker(broker_url)
+
+
+@pytest.fixture
+def ledger(server):
     """The ledger of the jobs' model."""
-    return open_ledger(broker_url, "test", FINGERPRINT)
+    return server.ledger("test", FINGERPRINT)
 
 
 def enter(ledger, directory, shards):
     for shard in shards:
-        ledger.submit(member_of(directory.key, shard), 5, directory.key, str(directory.path))
+        ledger.enter(Member(directory.key, shard), 5, str(directory.path))
 
 
 def test_the_directory_alone_tells_rows_tokens_and_shards(directory):
@@ -65,44 +72,44 @@ def test_a_job_without_a_manifest_has_nothing_yet(tmp_path):
     assert (status.shards, status.complete, status.tokens_per_second) == (0, False, None)
 
 
-def test_the_ledger_tells_running_from_queued_and_what_is_missing(directory, ledger):
+def test_the_ledger_tells_running_from_queued_and_what_is_missing(directory, server, ledger):
     """A shard under a lease runs, one in the ledger is queued, one that is in neither is missing."""
     third, fourth = sorted(directory.waiting() - directory.given_up())
-    reader = StatusReader(directory, ledger)
+    reader = StatusReader(directory, server, "test")
     assert (reader.read().queue.missing, reader.read().lost) == (2, 2)
     enter(ledger, directory, [third, fourth])
-    ledger.claim(member_of(directory.key, third), "host-1")
+    ledger.claim(Member(directory.key, third), "host-1")
     queue = reader.read().queue
     assert (queue.running, queue.queued, queue.missing) == (1, 1, 0)
 
 
-def test_one_missing_shard_is_on_its_way_while_the_input_is_read(tmp_path, ledger):
+def test_one_missing_shard_is_on_its_way_while_the_input_is_read(tmp_path, server, ledger):
     """The producer writes the manifest before the ledger, and may wait for room in between."""
     directory = make_job(tmp_path, shards=2, ended=False)
     first, _ = sorted(directory.waiting())
     enter(ledger, directory, [first])
-    status = StatusReader(directory, ledger).read()
+    status = StatusReader(directory, server, "test").read()
     assert (status.queue.missing, status.lost) == (1, 0)
 
 
-def test_workers_of_every_model_are_told(directory, ledger):
+def test_workers_of_every_model_are_told(directory, server, ledger):
     """A heartbeat's facts are shown, whichever model its worker serves."""
     facts = {"engine": "fused", "arithmetic": "bfloat16", "on_board": 2, "longest_seconds": 1.5}
     ledger.beat("host-1", {**facts, "tokens_per_second": 80_000.0, "busy_share": 0.5, "lease_seconds": 30})
-    (worker,) = StatusReader(directory, ledger).read().queue.workers
+    (worker,) = StatusReader(directory, server, "test").read().queue.workers
     assert (worker.name, worker.model, worker.engine) == ("host-1", FINGERPRINT, "fused bfloat16")
     assert (worker.on_board, worker.longest_seconds, worker.lease_seconds) == (2, 1.5, 30)
     assert (worker.tokens_per_second, worker.busy_share) == (80_000, 0.5)
 
 
-def test_what_a_worker_counts_is_what_status_shows(directory, ledger):
+def test_what_a_worker_counts_is_what_status_shows(directory, server, ledger):
     """Every figure of a heartbeat that status shows is one that the worker's metrics have."""
     metrics = Metrics()
     metrics.read(0.5)
-    metrics.computed(rows=2, tokens=10, seconds=3.0, stats={"nodes": 8, "plan_seconds": 1.0})
+    metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0))
     metrics.published(4.0)
     ledger.beat("host-1", metrics.snapshot())
-    (worker,) = StatusReader(directory, ledger).read().queue.workers
+    (worker,) = StatusReader(directory, server, "test").read().queue.workers
     assert (worker.read_seconds, worker.plan_seconds, worker.compute_seconds, worker.write_seconds) == (0.5, 1, 2, 4)
     assert worker.computed_share == 0.8
     assert worker.tokens_per_second == round(10 / 3, 1)
@@ -121,9 +128,9 @@ def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     assert len(worker.model) <= 64
 
 
-def test_a_broker_that_is_away_leaves_what_the_directory_tells(directory, broker, ledger):
+def test_a_broker_that_is_away_leaves_what_the_directory_tells(directory, broker, server):
     """The status says why there is nothing of the queue in it."""
-    reader = StatusReader(directory, ledger)
+    reader = StatusReader(directory, server, "test")
     broker.kill()
     status = reader.read()
     assert status.queue is None
@@ -133,12 +140,11 @@ def test_a_broker_that_is_away_leaves_what_the_directory_tells(directory, broker
 
 def test_a_broker_that_refuses_the_login_is_not_away(directory, broker):
     """Waiting wouldn't help, so the error goes through."""
-    client = open_ledger(broker.url, "test", FINGERPRINT).client
-    client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
+    Broker(broker.url).client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
     place = broker.url.removeprefix("redis+socket://")
-    for password, error in (("pw", redis.exceptions.NoPermissionError), ("no", redis.AuthenticationError)):
-        reader = StatusReader(directory, open_ledger(f"redis+socket://weak:{password}@{place}", "test", FINGERPRINT))
-        with pytest.raises(error):
+    for password in ("pw", "no"):
+        reader = StatusReader(directory, Broker(f"redis+socket://weak:{password}@{place}"), "test")
+        with pytest.raises(BrokerRefusesError):
             reader.read()
 
 
@@ -151,7 +157,7 @@ def test_the_manifest_is_read_again_only_when_it_has_grown(directory):
     manifest.write_bytes(b"x" * (len(whole) - 1) + b"\n")
     assert reader.read() == before
     manifest.write_bytes(whole + whole[: whole.index(b"\n") + 1])
-    with pytest.raises(JobError, match=r"line 6: .*stands at place 4"):
+    with pytest.raises(JobError, match=r"line 6: .*is at place 4"):
         reader.read()
 
 
@@ -184,12 +190,11 @@ def test_a_directory_that_cannot_be_read_is_a_passing_trouble(directory):
         StatusReader(directory).read()
 
 
-def test_hints_name_the_command_that_helps(directory, ledger):
+def test_hints_name_the_command_that_helps(directory, server, ledger):
     """Dead shards, lost shards and a model that nobody serves are each told once, with the way out."""
-    other = open_ledger("redis://unused", "test", "cd" * 32)
-    other.client = ledger.client
+    other = Ledger(ledger.client, "test", "cd" * 32)
     other.beat("elsewhere", {})
-    found = hints(StatusReader(directory, ledger).read())
+    found = hints(StatusReader(directory, server, "test").read())
     out = directory.path
     assert found == {
         "dead": f"1 shard(s) were given up, the reasons are in {out}/_dead; "
@@ -201,12 +206,12 @@ def test_hints_name_the_command_that_helps(directory, ledger):
     }
 
 
-def test_no_hint_where_all_is_well(tmp_path, ledger):
+def test_no_hint_where_all_is_well(tmp_path, server, ledger):
     """A job at work with a worker of its model needs nobody."""
     directory = make_job(tmp_path)
     enter(ledger, directory, directory.waiting())
     ledger.beat("host-1", {})
-    assert hints(StatusReader(directory, ledger).read()) == {}
+    assert hints(StatusReader(directory, server, "test").read()) == {}
 
 
 def test_an_input_that_broke_off_is_told(tmp_path):

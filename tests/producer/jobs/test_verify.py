@@ -17,6 +17,7 @@ from unrolled.errors import JobError
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job.manifest import read_manifest
+from unrolled.job.shard_id import ShardId
 from unrolled.reading.dataset import open_dataset
 
 
@@ -103,7 +104,7 @@ def test_a_missing_file_is_a_problem(directory):
     shard = read_manifest(directory.path).entries[2].shard
     part(directory, 2).unlink()
     assert problems(directory) == {
-        shard: f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` again"
+        str(shard): f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` again"
     }
 
 
@@ -113,7 +114,7 @@ def test_a_dead_shard_is_a_problem(tmp_path):
     (shard,) = directory.waiting()
     bury(directory, shard)
     assert problems(directory) == {
-        shard: f"was given up, the reason is in _dead/{shard}.json: unrolled retry {directory.path}"
+        str(shard): f"was given up, the reason is in _dead/{shard}.json: unrolled retry {directory.path}"
     }
 
 
@@ -267,7 +268,7 @@ def test_what_is_merely_untidy_is_noted(directory):
     """Rows that a worker hasn't removed yet, rows that were never cut for good, an old death record."""
     shard = read_manifest(directory.path).entries[0].shard
     directory.pending(shard).touch()
-    directory.pending("000009-0123456789ab").touch()
+    directory.pending(ShardId(9, "0123456789ab")).touch()
     bury(directory, shard)
     found = verify_job(directory)
     assert found.problems == ()
@@ -331,7 +332,7 @@ def test_files_of_two_widths_are_a_problem(directory):
     """A reader would refuse them together."""
     path = part(directory, 0)
     table = pq.read_table(path)
-    schema = arrow_schema(plain(2))
+    schema = arrow_schema(*plain(2))
     outputs = [[vector[:2] for vector in row] for row in table["outputs"].to_pylist()]
     columns = [pa.array(outputs, field.type) if field.name == "outputs" else table[field.name] for field in schema]
     rewrite(path, pa.table(columns, schema=schema))

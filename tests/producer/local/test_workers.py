@@ -69,7 +69,7 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
     [
         ({"UNROLLED_ENGINE": "abacus"}, "'abacus' is not one of"),
         ({"UNROLLED_ENGINE": "tensorflow", "UNROLLED_ARITHMETIC": "bfloat16"}, "take --engine fused for bfloat16"),
-        ({"UNROLLED_THREADS": "0"}, "threads is 0; allowed: 1 or more"),
+        ({"UNROLLED_THREADS": "0"}, "0 is not in the range x>=1"),
         ({"UNROLLED_MODEL": "/nowhere"}, "/nowhere: does not exist"),
     ],
 )

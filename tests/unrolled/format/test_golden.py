@@ -9,11 +9,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from support.columns import plain
+from support.columns import plain, stored
 
 import unrolled
 from unrolled.format.file_info import FileInfo
-from unrolled.format.schema import Columns, VectorColumn
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
 from unrolled.reading.inspection import inspect_part
@@ -54,7 +53,7 @@ def test_todays_writer_gives_the_same_file(name, arguments):
     """Every byte of every page, the schema and our metadata, all but the versions of what wrote them."""
     file = io.BytesIO()
     *rows, outputs = arguments
-    encode(file, *rows, [outputs], plain(4, with_tokens=True))
+    encode(file, *rows, [outputs], *plain(4, with_tokens=True))
     now, then = file.getvalue(), (GOLDEN / name).read_bytes()
     assert pages(now) == pages(then)
     ours, theirs = (pq.ParquetFile(io.BytesIO(data)) for data in (now, then))
@@ -105,15 +104,13 @@ def test_todays_reader_reads_them():
 
 POOLED = Path(__file__).parents[2] / "golden_pooled"
 POOLED_FILE = "part-000002-0123456789ab.parquet"
-POOLED_COLUMNS = Columns(
-    tuple(VectorColumn(name, 2) for name in ("outputs_0", "mean_0", "outputs_3", "mean_3")), "float16"
-)
+POOLED_SPEC, POOLED_COLUMNS = stored(2, 2, 2, 2, layers=(0, 3), pooling=("none", "mean"), precision="float16")
 
 
 def pooled_shard():
     """Layers 0 and 3 of the first rows, each with its means: the numbers count up, in quarters."""
     info, ids, tokens, _ = shard(ROWS[:SPLIT], 0, 2, "0123456789ab")
-    counts = [info.tokens if column.per_token else info.rows for column in POOLED_COLUMNS.vectors]
+    counts = [info.tokens if column.per_token else info.rows for column in POOLED_COLUMNS]
     starts = np.cumsum([0, *counts])
     arrays = [
         (np.arange(2 * start, 2 * (start + count), dtype=np.float32) / 4 - 3).reshape(count, 2)
@@ -125,7 +122,7 @@ def pooled_shard():
 def test_todays_writer_gives_the_same_pooled_file():
     """Pooled vectors, layers and float16, every byte of every page."""
     file = io.BytesIO()
-    encode(file, *pooled_shard(), POOLED_COLUMNS)
+    encode(file, *pooled_shard(), POOLED_SPEC, POOLED_COLUMNS)
     assert pages(file.getvalue()) == pages((POOLED / POOLED_FILE).read_bytes())
 
 
@@ -133,8 +130,8 @@ def test_todays_reader_reads_pooled_files():
     """Every value, by column and row."""
     _, _, tokens, arrays = pooled_shard()
     dataset = unrolled.open(POOLED)
-    assert dataset.columns == inspect_part(POOLED / POOLED_FILE).columns.vectors == POOLED_COLUMNS.vectors
+    assert dataset.columns == inspect_part(POOLED / POOLED_FILE).columns == POOLED_COLUMNS
     (batch,) = dataset.batches()
-    for name, array in zip(POOLED_COLUMNS.names, arrays, strict=True):
+    for name, array in zip(POOLED_SPEC.names(), arrays, strict=True):
         np.testing.assert_array_equal(batch[name], array.astype(np.float16))
     np.testing.assert_array_equal(batch.mask_values, tokens.values != 0)

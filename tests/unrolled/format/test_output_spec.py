@@ -9,28 +9,22 @@ from hypothesis import strategies as st
 from support.output_specs import THREE, specs
 
 from unrolled.errors import RequestError
-from unrolled.format.output_spec import (
-    POOLINGS,
-    OutputColumn,
-    OutputSpec,
-    column_name,
-    parse_layers,
-    parse_pooling,
-)
+from unrolled.format.columns import POOLINGS, VectorColumn, column_name
+from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 
 
 def test_the_last_layer_of_each_token_is_the_default():
     """Nothing said: one column, outputs, of the last layer."""
-    assert OutputSpec().columns(THREE) == (OutputColumn("outputs", 2, "none", 4),)
+    assert OutputSpec().columns(THREE) == (VectorColumn("none", None, 4),)
 
 
 def test_columns_stand_by_layer_and_then_by_pooling():
     """Named layers are in the columns' names; widths are the layers'."""
     assert OutputSpec(layers=(0, 2), pooling=("none", "mean")).columns(THREE) == (
-        OutputColumn("outputs_0", 0, "none", 8),
-        OutputColumn("mean_0", 0, "mean", 8),
-        OutputColumn("outputs_2", 2, "none", 4),
-        OutputColumn("mean_2", 2, "mean", 4),
+        VectorColumn("none", 0, 8),
+        VectorColumn("mean", 0, 8),
+        VectorColumn("none", 2, 4),
+        VectorColumn("mean", 2, 4),
     )
 
 

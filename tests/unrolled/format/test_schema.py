@@ -4,38 +4,43 @@ import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from support.columns import plain
+from support.columns import plain, stored
 from support.output_specs import THREE, specs
 
 from unrolled.errors import FileFormatError
-from unrolled.format.schema import Columns, VectorColumn, arrow_schema, columns_of
+from unrolled.format.schema import arrow_schema, read_schema, show_columns
 
-POOLED = Columns((VectorColumn("mean_0", 2), VectorColumn("max_0", 2)), "float16", with_tokens=True)
+POOLED = stored(2, layers=(0,), pooling=("mean", "max"), precision="float16", with_tokens=True)
 vectors = st.sampled_from(["outputs", "outputs_0", "mean", "max_63", "last", "first_1"])
 
 
 @given(specs())
 def test_choices_follow_from_the_schema(spec):
     """A schema leads back to the choices it was made from, whatever a job stores."""
-    columns = Columns.of(spec, spec.columns(THREE))
-    assert columns_of(arrow_schema(columns)) == columns
-    assert columns.names == spec.names()
+    columns = spec.columns(THREE)
+    assert read_schema(arrow_schema(spec, columns)) == (spec, columns)
 
 
 def test_the_types_of_vectors():
     """A vector for each token is a list of vectors, one for each row is a vector; both of the stored precision."""
-    spread = arrow_schema(Columns((VectorColumn("outputs", 3), VectorColumn("mean", 3))))
+    spread = arrow_schema(*stored(3, pooling=("none", "mean")))
     assert str(spread.field("outputs").type) == ("list<element: fixed_size_list<element: float not null>[3] not null>")
     assert str(spread.field("mean").type) == "fixed_size_list<element: float not null>[3]"
-    assert str(arrow_schema(POOLED).field("max_0").type) == "fixed_size_list<element: halffloat not null>[2]"
-    assert arrow_schema(POOLED).names == ["id", "length", "mask", "mean_0", "max_0", "tokens"]
+    assert str(arrow_schema(*POOLED).field("max_0").type) == "fixed_size_list<element: halffloat not null>[2]"
+    assert arrow_schema(*POOLED).names == ["id", "length", "mask", "mean_0", "max_0", "tokens"]
 
 
-def changed(columns, which, **field):
-    schema = arrow_schema(columns)
+def changed(chosen, which, **field):
+    schema = arrow_schema(*chosen)
     number = schema.names.index(which)
     old = schema.field(number)
     return schema.set(number, pa.field(field.get("name", which), field.get("type", old.type), nullable=False))
+
+
+def swapped(chosen, *names):
+    schema = arrow_schema(*chosen)
+    first, second = map(schema.names.index, names)
+    return schema.set(first, schema.field(second)).set(second, schema.field(first))
 
 
 @pytest.mark.parametrize(
@@ -43,26 +48,28 @@ def changed(columns, which, **field):
     [
         pa.schema([]),
         pa.schema([pa.field("outputs", pa.float32())]),
-        arrow_schema(plain(4)).append(pa.field("extra", pa.int8())),
-        arrow_schema(plain(4)).append(pa.field("outputs", pa.int8())),
-        arrow_schema(plain(4)).append(arrow_schema(plain(4)).field("outputs")),
-        arrow_schema(plain(4)).set(1, pa.field("length", pa.int64(), nullable=False)),
-        arrow_schema(plain(4)).set(0, pa.field("id", pa.string())),
-        pa.schema(list(arrow_schema(plain(4)))[::-1]),
-        pa.schema([field for field in arrow_schema(plain(4)) if field.name != "outputs"]),
-        changed(POOLED, "max_0", type=arrow_schema(plain(2)).field("outputs").type),
+        arrow_schema(*plain(4)).append(pa.field("extra", pa.int8())),
+        arrow_schema(*plain(4)).append(pa.field("outputs", pa.int8())),
+        arrow_schema(*plain(4)).append(arrow_schema(*plain(4)).field("outputs")),
+        arrow_schema(*plain(4)).set(1, pa.field("length", pa.int64(), nullable=False)),
+        arrow_schema(*plain(4)).set(0, pa.field("id", pa.string())),
+        pa.schema(list(arrow_schema(*plain(4)))[::-1]),
+        pa.schema([field for field in arrow_schema(*plain(4)) if field.name != "outputs"]),
+        changed(POOLED, "max_0", type=arrow_schema(*plain(2)).field("outputs").type),
         changed(POOLED, "max_0", type=pa.list_(pa.field("element", pa.float32(), nullable=False), 2)),
         changed(POOLED, "max_0", name="median_0"),
         changed(POOLED, "max_0", name="max_00"),
-        arrow_schema(POOLED).set(3, arrow_schema(POOLED).field("max_0")).set(4, arrow_schema(POOLED).field("mean_0")),
+        arrow_schema(*POOLED)
+        .set(3, arrow_schema(*POOLED).field("max_0"))
+        .set(4, arrow_schema(*POOLED).field("mean_0")),
     ],
 )
 def test_other_columns_are_refused(schema):
     """Another order, type, nullability, number or name of columns is another format; the text shows ours."""
     with pytest.raises(FileFormatError, match=r"expected\nid: string not null"):
-        columns_of(schema)
+        read_schema(schema)
 
 
 def test_columns_as_people_read_them():
     """For messages about files that don't fit together."""
-    assert POOLED.shown() == "mean_0 of 2, max_0 of 2 float16, tokens"
+    assert show_columns(*POOLED) == "mean_0 of 2, max_0 of 2 float16, tokens"

@@ -7,14 +7,21 @@ import pytest
 
 from unrolled.errors import JobError, TransientError
 from unrolled.job.manifest import NAME, Entry, Manifest, ManifestWriter, read_manifest
+from unrolled.job.shard_id import ShardId
 
 
 def entry(index):
-    return Entry(f"{index:06d}-0123456789ab", 10 + index, 100, index, "d" * 32, "a.txt", 20 * index)
+    return Entry(ShardId(index, "0123456789ab"), 10 + index, 100, index, "d" * 32, "a.txt", 20 * index)
 
 
 ENTRIES = tuple(entry(index) for index in range(3))
-LINES = [json.dumps(asdict(each)).encode() for each in ENTRIES]
+
+
+def as_line(each, **fields):
+    return json.dumps({**asdict(each), "shard": str(each.shard), **fields}).encode()
+
+
+LINES = [as_line(each) for each in ENTRIES]
 END = json.dumps({"end": {"shards": 3, "rows": 36}}).encode()
 
 
@@ -61,7 +68,7 @@ def test_torn_at_every_byte(tmp_path):
 
 
 def changed(**fields):
-    return json.dumps({**asdict(ENTRIES[1]), **fields}).encode()
+    return as_line(ENTRIES[1], **fields)
 
 
 @pytest.mark.parametrize(
@@ -71,23 +78,23 @@ def changed(**fields):
         (b"garbage", "Expecting value"),
         (b"\xff\xff", "can't decode"),
         (b"\0" * 50, "Expecting value"),
-        (b"[]", "argument after ** must be a mapping"),
+        (b"[]", "an object is expected"),
         (b"3", "not iterable"),
-        (b'"the end"', "argument after ** must be a mapping"),
-        (b"{}", "missing"),
+        (b'"the end"', "an object is expected"),
+        (b"{}", "shard id ''"),
         (b"[" * 100_000, "recursion"),
-        (LINES[0], "shard 000000-0123456789ab stands at place 1"),
-        (LINES[2], "shard 000002-0123456789ab stands at place 1"),
+        (LINES[0], "shard 000000-0123456789ab is at place 1"),
+        (LINES[2], "shard 000002-0123456789ab is at place 1"),
         (changed(shard="000001-../../etc/x"), "shard id"),
         (changed(shard=1), "shard is '1'; a text is expected"),
         (changed(file=None), "file is 'None'; a text is expected"),
         (changed(rows=-1), "rows is '-1'; a count is expected"),
         (changed(rows=True), "rows is 'True'; a count is expected"),
         (changed(tokens=1.5), "tokens is '1.5'; a count is expected"),
-        (changed(more=1), "unexpected keyword argument"),
+        (changed(more="x"), "unexpected keyword argument"),
         (END, "the end counts {'shards': 3, 'rows': 36}, the lines before it {'shards': 1, 'rows': 10}"),
         (b'{"end": null}', "the end counts None"),
-        (b'{"end": {"shards": 1, "rows": 10}, "x": 1}', "unexpected keyword argument"),
+        (b'{"end": {"shards": 1, "rows": 10}, "x": 1}', "end is \"{'shards': 1"),
         (LINES[1].decode().encode("utf-16"), "can't decode"),
     ],
     ids=lambda value: value[:30] if isinstance(value, str) else "",

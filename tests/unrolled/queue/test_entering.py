@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import redis
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from producer.rows import Row
 from unrolled.errors import JobError, TransientError
 from unrolled.job.directory import create_job
@@ -15,7 +15,7 @@ from unrolled.job.manifest import NAME, ManifestWriter
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.entering import enter, enter_waiting
 from unrolled.queue.ledger import Counts, Ledger
-from unrolled.queue.messages import member_of
+from unrolled.queue.member import Member
 
 MODEL = "ab" * 32
 
@@ -29,8 +29,8 @@ def ledger(broker):
 class Sent(list):
     """Messages that were sent, in place of a queue."""
 
-    def __call__(self, job_key, shard):
-        self.append((job_key, shard))
+    def __call__(self, member):
+        self.append(member)
 
 
 def make_job(path, count, *, cut=None):
@@ -42,7 +42,7 @@ def make_job(path, count, *, cut=None):
     ]
     manifest = ManifestWriter(directory.path)
     for shard in shards:
-        spool(directory, shard)
+        directory.spool(shard.id, shard.blob, shard.quarantine)
     for shard in shards[:cut]:
         manifest.append(shard.entry)
     manifest.close()
@@ -57,7 +57,7 @@ def test_enters_what_waits(tmp_path, ledger):
     directory.pending(shards[3]).unlink()
     sent = Sent()
     assert enter_waiting(ledger, directory, sent) == 2
-    assert sent == [(directory.key, shards[0]), (directory.key, shards[4])]
+    assert sent == [Member(directory.key, shards[0]), Member(directory.key, shards[4])]
     assert ledger.counts() == Counts(2, 0, 4)
     assert ledger.job_directory(directory.key) == str(directory.path)
 
@@ -68,9 +68,9 @@ def test_again(tmp_path, ledger):
     sent = Sent()
     assert enter_waiting(ledger, directory, sent) == 4
     assert enter_waiting(ledger, directory, sent) == 0
-    ledger.remove(member_of(directory.key, shards[2]))
+    ledger.remove(Member(directory.key, shards[2]))
     assert enter_waiting(ledger, directory, sent) == 1
-    assert sent[4:] == [(directory.key, shards[2])]
+    assert sent[4:] == [Member(directory.key, shards[2])]
 
 
 def test_by_many_at_once(tmp_path, ledger):
@@ -82,7 +82,7 @@ def test_by_many_at_once(tmp_path, ledger):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(sent) == [(directory.key, shard) for shard in shards]
+    assert sorted(sent) == [Member(directory.key, shard) for shard in shards]
     assert ledger.counts().tokens == 80
 
 
@@ -114,8 +114,8 @@ def test_interrupted(tmp_path, broker, ledger):
     """Restoring that was cut short leaves the job unknown, so that somebody begins again."""
     directory, shards = make_job(tmp_path, 3)
 
-    def send(_, shard):
-        if shard == shards[1]:
+    def send(member):
+        if member.shard == shards[1]:
             raise ConnectionError
 
     with pytest.raises(ConnectionError):
@@ -124,8 +124,8 @@ def test_interrupted(tmp_path, broker, ledger):
 
     broker.restart(keep_data=False)
 
-    def empty(_, shard):
-        if shard == shards[1]:
+    def empty(member):
+        if member.shard == shards[1]:
             broker.restart(keep_data=False)
 
     assert enter_waiting(ledger, directory, empty) == 3

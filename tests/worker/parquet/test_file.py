@@ -12,12 +12,12 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.columns import plain
+from support.columns import plain, stored
 from support.output_specs import specs
 from support.ragged_rows import info_of, ragged
 
 from unrolled.errors import PayloadError
-from unrolled.format.schema import Columns, VectorColumn, arrow_schema
+from unrolled.format.schema import arrow_schema
 from worker.parquet import shard_file
 from worker.parquet.file import Chunk, Page, Writer
 
@@ -34,7 +34,7 @@ def write(path, lists, units):
             [f"Ä{row}" for row in range(len(lists))],
             tokens,
             [outputs],
-            plain(units, with_tokens=True),
+            *plain(units, with_tokens=True),
         )
     vectors = iter(outputs.tolist())
     return [[next(vectors) for token in row if token] for row in lists]
@@ -80,22 +80,22 @@ def test_every_reader_sees_the_same(tmp_path_factory, lists, units, page_bytes, 
 def test_every_reader_sees_every_column(tmp_path_factory, lists, spec, page_bytes, group_bytes):
     """Layers, pooled vectors, float16: pyarrow, DuckDB, Polars and pandas agree on every value."""
     path = tmp_path_factory.mktemp("out") / "part.parquet"
-    columns = Columns.of(spec, spec.columns(SimpleNamespace(layer_dims=(1, 2, 70))))
+    columns = spec.columns(SimpleNamespace(layer_dims=(1, 2, 70)))
     tokens = ragged(lists)
     real = sum(token != 0 for row in lists for token in row)
-    arrays = [quarters(real if column.per_token else len(lists), column.width) for column in columns.vectors]
+    arrays = [quarters(real if column.per_token else len(lists), column.width) for column in columns]
     with pytest.MonkeyPatch.context() as patch, path.open("wb") as file:
         patch.setattr(shard_file, "PAGE_BYTES", page_bytes)
         patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
-        shard_file.encode(file, info_of(tokens), [f"{row}" for row in range(len(lists))], tokens, arrays, columns)
+        shard_file.encode(file, info_of(tokens), [f"{row}" for row in range(len(lists))], tokens, arrays, spec, columns)
     expected = {}
-    for column, array in zip(columns.vectors, arrays, strict=True):
+    for column, array in zip(columns, arrays, strict=True):
         vectors = iter(array.tolist())
         expected[column.name] = (
             [[next(vectors) for token in row if token] for row in lists] if column.per_token else array.tolist()
         )
     table = pq.read_table(path, page_checksum_verification=True)
-    assert table.schema == arrow_schema(columns)
+    assert table.schema == arrow_schema(spec, columns)
     assert {name: table[name].to_pylist() for name in expected} == expected
     by_polars = pl.read_parquet(path, glob=False).to_dict(as_series=False)
     by_pandas = pd.read_parquet(path)
@@ -120,7 +120,7 @@ def plain_lists(value):
 def test_the_schema_is_the_one_that_arrow_would_write(tmp_path):
     """The same nodes, names, types and annotations."""
     write(tmp_path / "ours.parquet", [[1, 0], []], 3)
-    schema = arrow_schema(plain(3, with_tokens=True))
+    schema = arrow_schema(*plain(3, with_tokens=True))
     pq.write_table(schema.empty_table(), tmp_path / "theirs.parquet")
     ours, theirs = (pq.read_metadata(tmp_path / name) for name in ("ours.parquet", "theirs.parquet"))
     assert ours.schema.equals(theirs.schema)
@@ -130,10 +130,10 @@ def test_the_schema_is_the_one_that_arrow_would_write(tmp_path):
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_the_schema_of_pooled_vectors_is_the_one_that_arrow_would_write(tmp_path, precision):
     """The same for vectors of rows, and for float16."""
-    columns = Columns((VectorColumn("outputs", 3), VectorColumn("mean", 1)), precision)
+    spec, columns = stored(3, pooling=("none", "mean"), precision=precision)
     with (tmp_path / "ours.parquet").open("wb") as file:
-        Writer(file, arrow_schema(columns), "test").finish({})
-    pq.write_table(arrow_schema(columns).empty_table(), tmp_path / "theirs.parquet")
+        Writer(file, arrow_schema(spec, columns), "test").finish({})
+    pq.write_table(arrow_schema(spec, columns).empty_table(), tmp_path / "theirs.parquet")
     ours, theirs = (pq.read_metadata(tmp_path / name) for name in ("ours.parquet", "theirs.parquet"))
     assert ours.schema.equals(theirs.schema)
     assert ours.metadata[b"ARROW:schema"] == theirs.metadata[b"ARROW:schema"]

@@ -11,12 +11,13 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.columns import plain
+from support.columns import plain, stored
 from support.ragged_rows import info_of, ragged
 
 from unrolled.errors import PayloadError, TransientError
+from unrolled.format.columns import column_name
 from unrolled.format.file_info import FileInfo
-from unrolled.format.schema import Columns, VectorColumn, arrow_schema
+from unrolled.format.schema import arrow_schema
 from unrolled.job.shard_id import ShardId
 from unrolled.store.publish import publish
 from worker.parquet import shard_file
@@ -35,7 +36,7 @@ def shard(lists, units=3):
 def encoded(arguments, **options):
     file = io.BytesIO()
     *rows, outputs = arguments
-    shard_file.encode(file, *rows, [outputs], plain(3 if outputs.ndim < 2 else outputs.shape[1], **options))
+    shard_file.encode(file, *rows, [outputs], *plain(3 if outputs.ndim < 2 else outputs.shape[1], **options))
     return file.getvalue()
 
 
@@ -46,7 +47,7 @@ def test_what_is_written_is_read(lists, units, with_tokens):
     info, ids, tokens, outputs = shard(lists, units)
     data = encoded((info, ids, tokens, outputs), with_tokens=with_tokens)
     table = pq.read_table(io.BytesIO(data))
-    assert table.schema == arrow_schema(plain(units, with_tokens=with_tokens))
+    assert table.schema == arrow_schema(*plain(units, with_tokens=with_tokens))
     assert table["id"].to_pylist() == ids
     assert table["mask"].to_pylist() == [[token != 0 for token in row] for row in lists]
     assert table["length"].to_pylist() == [sum(token != 0 for token in row) for row in lists]
@@ -139,42 +140,42 @@ def test_a_full_disk_is_told_as_such(tmp_path):
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, limits[1]))
     try:
         with pytest.raises(TransientError, match=os.strerror(errno.EFBIG)):
-            publish(tmp_path, "part", lambda file: shard_file.encode(file, *arguments[:3], [arguments[3]], plain(64)))
+            publish(tmp_path, "part", lambda file: shard_file.encode(file, *arguments[:3], [arguments[3]], *plain(64)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(tmp_path.iterdir()) == []
 
 
-def stored(columns, arrays, rows=3):
+def file_of(chosen, arrays, rows=3):
     """A file of rows of one token, read back."""
     tokens = ragged([[1]] * rows)
     info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), rows, rows)
     file = io.BytesIO()
-    shard_file.encode(file, info, [f"row#{number}" for number in range(rows)], tokens, arrays, columns)
+    shard_file.encode(file, info, [f"row#{number}" for number in range(rows)], tokens, arrays, *chosen)
     return file.getvalue()
 
 
 @settings(deadline=None)  # a shared machine takes its time
-@given(st.lists(st.floats(-32_000, 32_000, width=32), min_size=6, max_size=6), st.sampled_from(["outputs", "mean"]))
-def test_float16_is_the_nearest(values, name):
+@given(st.lists(st.floats(-32_000, 32_000, width=32), min_size=6, max_size=6), st.sampled_from(["none", "mean"]))
+def test_float16_is_the_nearest(values, pooling):
     """Rounded once, ties to even; never further than half a step."""
     array = np.array(values, np.float32).reshape(3, 2)
-    columns = Columns((VectorColumn(name, 2),), "float16")
-    table = pq.read_table(io.BytesIO(stored(columns, [array])))
-    assert table.schema == arrow_schema(columns)
-    flat = table[name].combine_chunks().flatten()
-    found = (flat.flatten() if name == "outputs" else flat).to_numpy()
+    chosen = stored(2, pooling=(pooling,), precision="float16")
+    table = pq.read_table(io.BytesIO(file_of(chosen, [array])))
+    assert table.schema == arrow_schema(*chosen)
+    flat = table[column_name(pooling)].combine_chunks().flatten()
+    found = (flat.flatten() if pooling == "none" else flat).to_numpy()
     assert found.dtype == np.float16
     assert (np.abs(found.astype(np.float64) - array.reshape(-1)) <= np.spacing(np.abs(found)).astype(float) / 2).all()
 
 
 def test_what_float16_cannot_hold_is_refused():
     """An infinity in place of a number would be a silent loss; the text says what to do. Infinities stay."""
-    columns = Columns((VectorColumn("mean", 1),), "float16")
+    chosen = stored(1, pooling=("mean",), precision="float16")
     with pytest.raises(PayloadError, match=r"holds 65520, and float16 ends at 65504.*--precision float32"):
-        stored(columns, [np.array([[1], [65_520], [2]], np.float32)])
+        file_of(chosen, [np.array([[1], [65_520], [2]], np.float32)])
     kept = np.array([[np.inf], [np.nan], [1e-30]], np.float32)
-    found = pq.read_table(io.BytesIO(stored(columns, [kept])))["mean"].combine_chunks().flatten().to_numpy()
+    found = pq.read_table(io.BytesIO(file_of(chosen, [kept])))["mean"].combine_chunks().flatten().to_numpy()
     np.testing.assert_array_equal(found, np.array([np.inf, np.nan, 0], np.float16))
 
 
@@ -182,7 +183,7 @@ def test_rounding_takes_a_page_of_memory(monkeypatch):
     """Not a second copy of the shard."""
     monkeypatch.setattr(shard_file, "PAGE_BYTES", 1 << 16)
     rows, width = 4_000, 500
-    columns = Columns((VectorColumn("mean", width),), "float16")
+    chosen = stored(width, pooling=("mean",), precision="float16")
     array = np.zeros((rows, width), np.float32)
 
     class Nowhere(io.RawIOBase):
@@ -194,7 +195,7 @@ def test_rounding_takes_a_page_of_memory(monkeypatch):
     ids = [str(row) for row in range(rows)]
     tracemalloc.start()
     try:
-        shard_file.encode(Nowhere(), info, ids, tokens, [array], columns)
+        shard_file.encode(Nowhere(), info, ids, tokens, [array], *chosen)
         assert tracemalloc.get_traced_memory()[1] < array.nbytes / 4
     finally:
         tracemalloc.stop()
@@ -204,7 +205,7 @@ def test_row_groups_of_pooled_vectors_are_bounded(monkeypatch):
     """By what they hold: half as many rows where they are twice as wide."""
     monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 10_000)
     for width, rows in ((100, 21), (200, 11)):
-        data = stored(Columns((VectorColumn("max", width),)), [np.zeros((50, width), np.float32)], rows=50)
+        data = file_of(stored(width, pooling=("max",)), [np.zeros((50, width), np.float32)], rows=50)
         assert pq.read_metadata(io.BytesIO(data)).row_group(0).num_rows == rows
 
 
@@ -219,4 +220,4 @@ def test_row_groups_of_pooled_vectors_are_bounded(monkeypatch):
 def test_pooled_vectors_that_contradict_the_rows_are_refused(array, text):
     """As vectors of tokens are."""
     with pytest.raises(PayloadError, match=text):
-        stored(Columns((VectorColumn("mean", 2),)), [array])
+        file_of(stored(2, pooling=("mean",)), [array])

@@ -6,11 +6,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from worker.pool.buffers import Buffers
 
 LINE = 64
-COLUMNS = (OutputColumn("outputs", 0, "none", 16), OutputColumn("mean", 0, "mean", 3))
+COLUMNS = (VectorColumn("none", 0, 16), VectorColumn("mean", 0, 3))
 VECTOR_BYTES = 4 * 16
 BUDGET = 100 * VECTOR_BYTES
 

@@ -10,10 +10,11 @@ from support.columns import per_token
 from support.counting_engine import expected_outputs, fill
 
 from unrolled.errors import BrokenWorkerError, TransientError
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
+from unrolled.patience import ATTEMPTS, FIRST_PAUSE
 from unrolled.ragged import Ragged
 from worker.errors import GivenBackError
-from worker.pool.isolation import ATTEMPTS, FIRST_PAUSE, REASON_CHARACTERS, compute_isolating
+from worker.pool.isolation import REASON_CHARACTERS, compute_isolating
 
 UNITS = 3
 COLUMNS = per_token(UNITS)
@@ -33,14 +34,14 @@ class Fragile:
             found = self.bad & set(shard.values.tolist())
             if found or self.on_any:
                 raise self.error(f"token {found}")
-        fill(shards, outputs, columns)
+        return fill(shards, outputs, columns)
 
 
-def isolating(engine, shard, outputs=None, columns=COLUMNS, parts=None, pause=pytest.fail):
+def isolating(engine, shard, outputs=None, columns=COLUMNS, runs=None, pause=pytest.fail):
     arrays = outputs or [
         np.empty((column.vectors(shard.rows, shard.values.size), column.width), np.float32) for column in columns
     ]
-    (failed,) = compute_isolating(engine, [shard], [arrays], columns, [parts or [(0, shard.rows)]], pause)
+    (failed,) = compute_isolating(engine, [shard], [arrays], columns, [runs or [(0, shard.rows)]], pause)
     return failed
 
 
@@ -91,8 +92,8 @@ class Short(Fragile):
         if found:
             self.left[found[0]] -= shard.rows == 1
             raise self.error
-        super().compute(shards, outputs, columns)
         self.computed += shard.values[shard.offsets[:-1]].tolist()
+        return super().compute(shards, outputs, columns)
 
 
 @pytest.mark.parametrize("error", [MemoryError, TransientError("no memory on the device")])
@@ -177,7 +178,7 @@ def test_a_reason_is_bounded():
 
 def test_pooled_vectors_of_good_rows_are_their_own():
     """A failing row takes no neighbour's vector, and the parts that a shard is computed in are kept."""
-    columns = (*COLUMNS, OutputColumn("mean", 0, "mean", 2), OutputColumn("first", 1, "first", 5))
+    columns = (*COLUMNS, VectorColumn("mean", 0, 2), VectorColumn("first", 1, 5))
     shard, engine = shard_of(9), Fragile({4, 9})
     arrays = [np.zeros((column.vectors(9, 27), column.width), np.float32) for column in columns]
     assert set(isolating(engine, shard, arrays, columns, [(0, 4), (4, 9)])) == {2, 7}

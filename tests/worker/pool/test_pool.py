@@ -14,7 +14,7 @@ from support.processes import eventually
 from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
@@ -43,7 +43,7 @@ class Recorder:
             raise self.error
         if any(self.bad & set(shard.values.tolist()) for shard in shards):
             raise ValueError("bad")
-        compute(shards, outputs, columns)
+        return compute(shards, outputs, columns)
 
 
 def shard_of(*rows):
@@ -119,14 +119,14 @@ def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
 
     def travel(shard_rows):
         shard = shard_of(*shard_rows)
-        computed = pool.compute(shard, COLUMNS)
-        np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
-        computed.outputs[0][:] = -1
-        buffers.give(computed.outputs)
+        with pool.compute(shard, COLUMNS) as computed:
+            np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
+            computed.outputs[0][:] = -1
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(travel, rows))
     pool.close()
+    assert buffers._used == 0
 
 
 def test_closing_in_mid_compute_gives_back_at_once(started):
@@ -176,7 +176,7 @@ class Short(Recorder):
             self.times -= 1
             self.calls.append("short")
             raise MemoryError
-        super().compute(shards, outputs, columns)
+        return super().compute(shards, outputs, columns)
 
 
 def test_a_row_that_memory_was_short_for_is_computed_in_the_end(started):
@@ -256,7 +256,7 @@ def test_a_pool_is_counted(started):
     assert metrics.snapshot()["tokens"] == 3
 
 
-MEAN = (OutputColumn("mean", 0, "mean", UNITS),)
+MEAN = (VectorColumn("mean", 0, UNITS),)
 
 
 def test_shards_of_one_call_have_the_same_columns(started):
@@ -292,7 +292,7 @@ def test_a_large_shard_is_computed_some_rows_at_a_time(rows, pool_tokens, bad):
     pool = Pool(engine, Buffers(2**20), Metrics(), pool_tokens)
     pool.start()
     shard = shard_of(*rows)
-    columns = (*COLUMNS, *MEAN, OutputColumn("last", 0, "last", 3))
+    columns = (*COLUMNS, *MEAN, VectorColumn("last", 0, 3))
     computed = pool.compute(shard, columns)
     pool.close()
     assert all(len(call[0]) <= max([pool_tokens, *map(len, rows)]) for call in engine.calls)

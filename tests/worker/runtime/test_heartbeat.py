@@ -8,7 +8,8 @@ import pytest
 from support.processes import eventually, make_rows, open_site, worker_parts
 
 from unrolled.job.manifest import read_manifest
-from unrolled.queue.messages import member_of
+from unrolled.queue.member import Member
+from worker.runtime.outcome import Outcome
 
 LEASE = 1
 
@@ -26,10 +27,10 @@ def texts(caplog, part):
 def test_a_shard_without_a_message_is_sent_again(site):
     """A lease after it was sent, and with nothing in the queue, somebody sends it."""
     directory = site.enqueue(make_rows(4))
-    site.queue.client.delete(site.queue_key)
+    site.ledger.client.delete(site.queue_key)
     sent = []
-    with worker_parts(site, send=lambda *hint: sent.append(hint), lease_seconds=LEASE):
-        eventually(lambda: {shard for _, shard in sent} == directory.waiting(), "both sent again")
+    with worker_parts(site, send=sent.append, lease_seconds=LEASE):
+        eventually(lambda: {member.shard for member in sent} == directory.waiting(), "both sent again")
 
 
 def test_what_was_done_is_logged(site, caplog):
@@ -38,7 +39,7 @@ def test_what_was_done_is_logged(site, caplog):
     directory = site.enqueue(make_rows(4))
     with worker_parts(site, lease_seconds=LEASE) as parts:
         for shard in sorted(directory.waiting()):
-            assert parts.service.handle(directory.key, shard) == "published"
+            assert parts.service.handle(Member(directory.key, shard).encode()) == Outcome.PUBLISHED
     (line,) = texts(caplog, "engine busy")
     tokens = read_manifest(directory.path).tokens
     assert line.startswith(f"{len(directory.published())} shard(s), {tokens} tokens in ")
@@ -48,20 +49,20 @@ def test_leases_are_kept_while_shards_are_on_board(site):
     """They are renewed for longer than they last."""
     directory = site.enqueue(make_rows(2))
     (shard,) = directory.waiting()
-    leases = site.ledger._keys[2]
+    leases, member = site.ledger.keys.leases, str(Member(directory.key, shard))
     with (
         ThreadPoolExecutor(1) as threads,
         worker_parts(site, site.with_plan(gate=str(site.gate)), lease_seconds=LEASE) as parts,
     ):
-        future = threads.submit(parts.service.handle, directory.key, shard)
-        eventually(lambda: site.queue.client.zscore(leases, member_of(directory.key, shard)), "the lease")
-        first = site.queue.client.zscore(leases, member_of(directory.key, shard))
+        future = threads.submit(parts.service.handle, Member(directory.key, shard).encode())
+        eventually(lambda: site.ledger.client.zscore(leases, member), "the lease")
+        first = site.ledger.client.zscore(leases, member)
         eventually(
-            lambda: site.queue.client.zscore(leases, member_of(directory.key, shard)) > first + 2 * LEASE,
+            lambda: site.ledger.client.zscore(leases, member) > first + 2 * LEASE,
             "a lease that was renewed for twice its time",
         )
         site.gate.touch()
-        assert future.result(10) == "published"
+        assert future.result(10) == Outcome.PUBLISHED
 
 
 def test_an_empty_redis_is_filled_again(site, caplog):
@@ -70,22 +71,22 @@ def test_an_empty_redis_is_filled_again(site, caplog):
     shard, *others = sorted(directory.waiting())
     sent, unguarded = [], []
 
-    def send(job_key, name):
-        sent.append(name)
-        if name == shard and name not in site.ledger.members(job_key)[1]:
-            unguarded.append(name)
+    def send(member):
+        sent.append(member.shard)
+        if member.shard == shard and shard not in site.ledger.members(member.job_key)[1]:
+            unguarded.append(member)
 
     with (
         ThreadPoolExecutor(1) as threads,
         worker_parts(site, site.with_plan(gate=str(site.gate)), send, lease_seconds=LEASE) as parts,
     ):
-        future = threads.submit(parts.service.handle, directory.key, shard)
+        future = threads.submit(parts.service.handle, Member(directory.key, shard).encode())
         eventually(site.calls, "the engine at work")
-        site.queue.client.flushall()
+        site.ledger.client.flushall()
         eventually(lambda: {shard, *others} <= set(sent), "everything sent again")
         assert unguarded == []
         site.gate.touch()
-        assert future.result(10) == "published"
+        assert future.result(10) == Outcome.PUBLISHED
     assert len(texts(caplog, "Redis lost")) == 1
 
 
@@ -95,9 +96,9 @@ def test_a_job_with_nothing_to_enter_is_not_told(site, caplog):
     (shard,) = directory.waiting()
     with worker_parts(site, lease_seconds=LEASE) as parts:
         parts.service.jobs.find(directory.key)
-        directory.dead(shard).write_text(json.dumps({"shard": shard, "reason": "x"}))
-        site.queue.client.flushall()
-        eventually(lambda: parts._watch._forgotten, "the look at the job")
+        directory.dead(shard).write_text(json.dumps({"shard": str(shard), "reason": "x"}))
+        site.ledger.client.flushall()
+        eventually(lambda: parts._heartbeat._forgotten, "the look at the job")
         beats = site.ledger.workers
         eventually(beats, "a heartbeat after it")
     assert texts(caplog, "lost") == []
@@ -108,12 +109,12 @@ def test_one_damaged_job_does_not_stop_the_others(site, caplog):
     damaged = site.enqueue(make_rows(2), name="damaged")
     good = site.enqueue(make_rows(2), name="good")
     sent = []
-    with worker_parts(site, send=lambda *hint: sent.append(hint), lease_seconds=LEASE) as parts:
+    with worker_parts(site, send=sent.append, lease_seconds=LEASE) as parts:
         for directory in (damaged, good):
             parts.service.jobs.find(directory.key)
         (damaged.path / "_manifest.jsonl").write_text("{\n")
-        site.queue.client.flushall()
-        eventually(lambda: any(key == good.key for key, _ in sent), "the other job entered again")
+        site.ledger.client.flushall()
+        eventually(lambda: any(member.job_key == good.key for member in sent), "the other job entered again")
         eventually(lambda: texts(caplog, "not a manifest line"), "the line")
     assert len(texts(caplog, "not a manifest line")) == 1
     assert texts(caplog, "unexpected") == []
@@ -124,17 +125,17 @@ def test_an_outage_is_told_in_two_lines(site, broker, caplog):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         eventually(site.ledger.workers, "a heartbeat")
         broker.kill()
-        eventually(lambda: texts(caplog, "broker away"), "the first line")
+        eventually(lambda: texts(caplog, "can't send the heartbeat"), "the first line")
         broker.start()
-        eventually(lambda: texts(caplog, "broker back"), "the second line")
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the second line")
         assert parts.service.holder in site.ledger.workers()
-    assert len(texts(caplog, "broker away")) == len(texts(caplog, "broker back")) == 1
+    assert len(texts(caplog, "can't send the heartbeat")) == len(texts(caplog, "can send the heartbeat again")) == 1
 
 
 def test_strangers_are_told_once(site, caplog):
     """Shards of another model wait: this worker says whom it serves, and leaves them."""
     other = "e" * 64
-    client = site.queue.client
+    client = site.ledger.client
     client.sadd("test:models", other, b"\xff\xfe")
     client.zadd(f"test:{other[:12]}:ledger", {"x": 1})
     with worker_parts(site, lease_seconds=LEASE):
@@ -167,18 +168,18 @@ def test_the_health_file_is_touched(site, caplog):
         assert json.loads(file.read_text() or "{}") in ({}, {"on_board": 0})
     with worker_parts(site, lease_seconds=LEASE, health_file=site.root / "nowhere" / "health"):
         eventually(lambda: texts(caplog, "health file"), "the line")
-        site.queue.client.delete("test:workers")
+        site.ledger.client.delete("test:workers")
         eventually(site.ledger.workers, "another beat")
-        site.queue.client.delete("test:workers")
+        site.ledger.client.delete("test:workers")
         eventually(site.ledger.workers, "and another")
     assert len(texts(caplog, "health file")) == 1
 
 
 def test_a_strange_failure_is_told_once(site, caplog):
     """Whoever may write to Redis may put another kind of thing under our keys: the watch lives on."""
-    site.queue.client.set(site.ledger._keys[2], "no sorted set")
+    site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")
-        site.queue.client.delete(site.ledger._keys[2])
-        eventually(lambda: texts(caplog, "broker back"), "the end of it")
+        site.ledger.client.delete(site.ledger.keys.leases)
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2

@@ -25,14 +25,16 @@ from support.processes import (
 from producer.jobs.verify import verify_job
 from producer.rows import Row
 from unrolled.errors import BrokenWorkerError
-from unrolled.format.output_spec import column_name
+from unrolled.format.columns import column_name
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
+from unrolled.job.shard_id import ShardId
+from unrolled.patience import ATTEMPTS
 from unrolled.queue.ledger import Ledger
-from unrolled.queue.messages import member_of
+from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
-from worker.patience import ATTEMPTS
 from worker.pool.buffers import Buffers
+from worker.runtime.outcome import Outcome
 
 FOREIGN = "f" * 64
 
@@ -81,8 +83,12 @@ def dead_reason(directory, shard):
     return json.loads(directory.dead(shard).read_text())["reason"]
 
 
+def handle(parts, directory, shard):
+    return parts.service.handle(Member(directory.key, shard).encode())
+
+
 def in_background(threads, parts, directory, shard):
-    return threads.submit(parts.service.handle, directory.key, shard)
+    return threads.submit(handle, parts, directory, shard)
 
 
 def test_a_shard_is_published_then_gone(site, parts):
@@ -90,10 +96,10 @@ def test_a_shard_is_published_then_gone(site, parts):
     rows = make_rows(3)
     directory = site.enqueue(rows, rows_per_shard=3)
     shard = only_shard(directory)
-    assert parts.service.handle(directory.key, shard) == "published"
+    assert handle(parts, directory, shard) == Outcome.PUBLISHED
     check_outputs(directory, rows)
     assert (directory.waiting(), entered(site, directory)) == (set(), (set(), set()))
-    assert parts.service.handle(directory.key, shard) == "gone"
+    assert handle(parts, directory, shard) == Outcome.GONE
     assert len(site.calls()) == 1
 
 
@@ -102,7 +108,7 @@ def test_a_shard_of_empty_rows_is_published(site, parts):
     rows = make_rows(3)
     rows = [Row(row.file, row.position, row.id, row.tokens * 0) for row in rows]
     directory = site.enqueue(rows, rows_per_shard=3)
-    assert parts.service.handle(directory.key, only_shard(directory)) == "published"
+    assert handle(parts, directory, only_shard(directory)) == Outcome.PUBLISHED
     check_outputs(directory, rows)
 
 
@@ -110,10 +116,10 @@ def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
     """Nothing is read or computed."""
     directory = site.enqueue(make_rows(2))
     shard = only_shard(directory)
-    site.ledger.claim(member_of(directory.key, shard), "another")
-    assert parts.service.handle(directory.key, shard) == "held"
+    site.ledger.claim(Member(directory.key, shard), "another")
+    assert handle(parts, directory, shard) == Outcome.HELD
     assert site.calls() == []
-    assert parts.service.on_board() == {}
+    assert parts.service.board.held() == {}
 
 
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
@@ -121,14 +127,14 @@ def test_publishing_twice_leaves_the_same_bytes(site, parts):
     directory = site.enqueue(make_rows(2))
     shard = only_shard(directory)
     blob = directory.pending(shard).read_bytes()
-    parts.service.handle(directory.key, shard)
+    handle(parts, directory, shard)
     before = directory.part(shard).read_bytes()
     for lost in (False, True):
         directory.pending(shard).write_bytes(blob)
-        site.ledger.submit(member_of(directory.key, shard), 10, directory.key, str(directory.path))
+        site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
         if lost:
             directory.part(shard).unlink()
-        assert parts.service.handle(directory.key, shard) == "published"
+        assert handle(parts, directory, shard) == Outcome.PUBLISHED
         assert directory.part(shard).read_bytes() == before
         assert directory.waiting() == set()
     assert len(site.calls()) == 2  # not where the file was there
@@ -139,8 +145,8 @@ def test_publishing_twice_leaves_the_same_bytes(site, parts):
 def test_a_hostile_hint_is_dropped(value):
     """Any value in place of a job key or a shard id: nothing but a line in the log."""
     with HOSTILE_PARTS as parts:
-        assert parts.service.handle(value, "000000-0123456789ab") == "dropped"
-        assert parts.service.handle("0" * 16, value) == "dropped"
+        assert parts.service.handle([value, "000000-0123456789ab"]) == Outcome.DROPPED
+        assert parts.service.handle(["0" * 16, value]) == Outcome.DROPPED
 
 
 class _Once:
@@ -181,11 +187,11 @@ def test_damaged_rows_make_a_dead_shard(site, parts, reason):
     shard, other = sorted(directory.waiting())
     DAMAGE[reason](directory.pending(shard))
     before = directory.waiting()
-    assert parts.service.handle(directory.key, shard) == "given up"
+    assert handle(parts, directory, shard) == Outcome.GIVEN_UP
     assert reason in dead_reason(directory, shard)
     assert directory.waiting() == before
     assert entered(site, directory)[0] == {other}
-    assert parts.service.handle(directory.key, other) == "published"
+    assert handle(parts, directory, other) == Outcome.PUBLISHED
     check_outputs(directory, rows, without={0, 1})
     assert site.starts().keys() == {2, 3}
 
@@ -196,7 +202,7 @@ def test_a_token_that_the_model_does_not_know_makes_a_dead_shard(site, parts):
     rows[0].tokens[1] = 60_001
     directory = site.enqueue(rows)
     shard = only_shard(directory)
-    assert parts.service.handle(directory.key, shard) == "given up"
+    assert handle(parts, directory, shard) == Outcome.GIVEN_UP
     assert "token id 60001; the model knows 1 to 60000" in dead_reason(directory, shard)
     assert directory.waiting() == {shard}
     assert site.calls() == []
@@ -207,7 +213,7 @@ def test_what_the_job_stores_is_published(site, parts, pooling):
     """Every column of every row, and the token ids where they are asked for."""
     rows = make_rows(5)
     directory = site.enqueue(rows, rows_per_shard=5, pooling=pooling, layers=[0], with_tokens=True)
-    assert parts.service.handle(directory.key, only_shard(directory)) == "published"
+    assert handle(parts, directory, only_shard(directory)) == Outcome.PUBLISHED
     found = list(open_dataset(directory.path))
     assert [row.id for row in found] == [row.id for row in rows]
     for row, source in zip(found, rows, strict=True):
@@ -231,9 +237,9 @@ def test_jobs_that_store_other_things_share_a_worker(site):
             for shards in zip(sorted(plain.waiting()), sorted(pooled.waiting()), strict=True)
             for directory, shard in zip((plain, pooled), shards, strict=True)
         ]
-        eventually(lambda: len(parts.service.on_board()) == 8, "all on board")
+        eventually(lambda: len(parts.service.board.held()) == 8, "all on board")
         site.gate.touch()
-        assert {future.result(20) for future in futures} == {"published"}
+        assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
     check_outputs(plain, rows)
     for row, source in zip(open_dataset(pooled.path), rows, strict=True):
         np.testing.assert_array_equal(row["mean"], expected_pooled(expected_outputs(source.tokens, UNITS), "mean"))
@@ -254,7 +260,7 @@ def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):
     """A manifest that anybody may have written is checked before memory is taken or anything computed."""
     directory = site.enqueue(make_rows(2), **options)
     shard = only_shard(directory)
-    assert parts.service.handle(directory.key, shard) == "given up"
+    assert handle(parts, directory, shard) == Outcome.GIVEN_UP
     assert text in dead_reason(directory, shard)
     assert len(dead_reason(directory, shard)) < 1_000
     assert site.calls() == []
@@ -268,20 +274,20 @@ def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(2) as threads, worker_parts(site, plan, memory_budget=2**20) as parts:
         futures = [in_background(threads, parts, directory, shard) for shard in sorted(directory.waiting())]
-        eventually(lambda: len(parts.service.on_board()) == 2, "both claimed")
+        eventually(lambda: len(parts.service.board.held()) == 2, "both claimed")
         eventually(lambda: site.calls() and parts.service._admission._on_board == together, "those that fit admitted")
         assert parts.service._admission._on_board == together
         site.gate.touch()
-        assert {future.result(20) for future in futures} == {"published"}
+        assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
 
 
 def test_a_job_of_another_model_is_refused(site, parts, caplog):
     """Both fingerprints are told, nothing is computed, nothing is written into the stranger's directory."""
     directory = create_job(site.root / "theirs", Job(FOREIGN, ("x",), {}))
-    shard = "000000-0123456789ab"
-    site.ledger.submit(member_of(directory.key, shard), 10, directory.key, str(directory.path))
+    shard = ShardId(0, "0123456789ab")
+    site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
     before = sorted(directory.path.rglob("*"))
-    assert parts.service.handle(directory.key, shard) == "put off"
+    assert handle(parts, directory, shard) == Outcome.PUT_OFF
     (text,) = warnings_in(caplog)
     assert FOREIGN in text
     assert site.model.fingerprint in text
@@ -293,7 +299,7 @@ def test_a_directory_outside_of_the_root_is_refused(site, caplog):
     """Nothing is written there; the text names the root."""
     directory = site.enqueue(make_rows(2))
     with worker_parts(site, output_root=site.root / "below") as parts:
-        assert parts.service.handle(directory.key, only_shard(directory)) == "put off"
+        assert handle(parts, directory, only_shard(directory)) == Outcome.PUT_OFF
     assert "--output-root" in warnings_in(caplog)[0]
     assert directory.published() == directory.given_up() == set()
     assert site.ledger.counts().shards == 1, "a worker that is set up rightly must still find it"
@@ -301,17 +307,16 @@ def test_a_directory_outside_of_the_root_is_refused(site, caplog):
 
 def test_a_hostile_job_entry_stops_nobody(site, parts):
     """Whatever Redis says of one job, the shards of another are computed, and the worker holds nothing."""
-    shard = "000000-0123456789ab"
     for number, raw in enumerate(
         [b"\xff", b"{}", b'{"directory": "/etc"}', b'{"directory": "/a\\u0000"}', b"[" * 9999]
     ):
-        key = f"{number:016x}"
-        site.ledger.submit(member_of(key, shard), 10, key, "x")
-        site.queue.client.hset(site.ledger._keys[7], key, raw)
-        assert parts.service.handle(key, shard) in ("put off", "given up")
+        member = Member(f"{number:016x}", ShardId(0, "0123456789ab"))
+        site.ledger.enter(member, 10, "x")
+        site.ledger.client.hset(site.ledger.keys.jobs, member.job_key, raw)
+        assert parts.service.handle(member.encode()) in (Outcome.PUT_OFF, Outcome.GIVEN_UP)
     rows = make_rows(2)
     directory = site.enqueue(rows)
-    assert parts.service.handle(directory.key, only_shard(directory)) == "published"
+    assert handle(parts, directory, only_shard(directory)) == Outcome.PUBLISHED
     assert site.ledger.counts().running == 0
 
 
@@ -321,9 +326,9 @@ def test_a_lie_about_a_shards_size_costs_nothing(site, tokens):
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
-    site.queue.client.hset(site.ledger._keys[1], member_of(directory.key, shard), tokens)
+    site.ledger.client.hset(site.ledger.keys.tokens, str(Member(directory.key, shard)), tokens)
     with worker_parts(site) as parts:
-        assert parts.service.handle(directory.key, shard) in ("published", "left")
+        assert handle(parts, directory, shard) == Outcome.PUBLISHED
         assert parts.service._admission._used == 0
 
 
@@ -345,7 +350,7 @@ def test_a_full_disk_is_waited_for(site, small_disk, caplog):
         assert "No space left" in warnings_in(caplog)[0]
         assert "free some space" in warnings_in(caplog)[0]
         filler.unlink()
-        assert [future.result(20) for future in futures] == ["published"] * 2
+        assert [future.result(20) for future in futures] == [Outcome.PUBLISHED] * 2
     assert len(warnings_in(caplog)) == 2
     assert "again" in warnings_in(caplog)[1]
     check_outputs(directory, rows)
@@ -363,7 +368,7 @@ def test_a_read_only_disk_is_waited_for(site, small_disk, caplog):
         eventually(lambda: warnings_in(caplog), "the line")
         assert "mount it writable" in warnings_in(caplog)[0]
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-        assert future.result(20) == "published"
+        assert future.result(20) == Outcome.PUBLISHED
     check_outputs(directory, rows)
 
 
@@ -383,11 +388,11 @@ def test_a_directory_that_is_gone_holds_nobody_up(site, caplog, when):
             eventually(site.calls, "the engine at work")
             directory.path.rename(away)
             site.gate.touch()
-        assert [future.result(10) for future in futures] == ["put off"] * 2
+        assert [future.result(10) for future in futures] == [Outcome.PUT_OFF] * 2
         assert len(warnings_in(caplog)) == 1
         assert entered(site, directory) == (set(shards), set())
         away.rename(directory.path)
-        assert [parts.service.handle(directory.key, shard) for shard in shards] == ["published"] * 2
+        assert [handle(parts, directory, shard) for shard in shards] == [Outcome.PUBLISHED] * 2
         assert len(warnings_in(caplog)) == 2
     check_outputs(directory, rows)
 
@@ -398,16 +403,16 @@ def test_stopping_gives_back_what_is_on_board(site):
     directory = site.enqueue(make_rows(2))
     shard = only_shard(directory)
     plan = site.with_plan(gate=str(site.gate))
-    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, lambda *hint: sent.append(hint)) as parts:
+    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, sent.append) as parts:
         future = in_background(threads, parts, directory, shard)
         eventually(site.calls, "the engine at work")
-        assert parts.service.on_board().keys() == {member_of(directory.key, shard)}
+        assert parts.service.board.held().keys() == {Member(directory.key, shard)}
         parts.service.stop()
-        assert future.result(10) == "given back"
-        parts.service.wait_until_empty()
-    assert sent == [(directory.key, shard)]
+        assert future.result(10) == Outcome.GIVEN_BACK
+        parts.service.board.wait_until_empty()
+    assert sent == [Member(directory.key, shard)]
     assert entered(site, directory) == ({shard}, set())
-    assert site.ledger.claim(member_of(directory.key, shard), "next").died == 0
+    assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
 
 
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
@@ -419,7 +424,7 @@ def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
         future = in_background(threads, parts, directory, shard)
         eventually(lambda: any("reach the broker" in text for text in warnings_in(caplog)), "the line")
         parts.service.stop()
-        assert future.result(20) == "left"
+        assert future.result(20) == Outcome.LEFT
         broker.start()
     assert entered(site, directory)[0] == {shard}
 
@@ -435,29 +440,29 @@ def test_a_broken_engine_gives_back_and_is_told_once(site, caplog):
         futures = [in_background(threads, parts, directory, shard) for shard in others]
         eventually(lambda: len(parts._pool._waiting) == 3, "the others in the pool")
         site.gate.touch()
-        assert {future.result(10) for future in futures} == {"given back"}
+        assert {future.result(10) for future in futures} == {Outcome.GIVEN_BACK}
         assert isinstance(parts.broken, BrokenWorkerError)
     assert [record.levelno for record in caplog.records].count(logging.CRITICAL) == 1
     for shard in others:
-        assert site.ledger.claim(member_of(directory.key, shard), "next").died == 0
+        assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
 
 
 def die(site, member, times):
     """Leave the traces of workers that died with a shard on board: first in company, then alone."""
     for number in range(times):
-        ledger = Ledger(site.queue.client, "test", site.model.fingerprint, lease_seconds=0.0)
+        ledger = Ledger(site.ledger.client, "test", site.model.fingerprint, lease_seconds=0.0)
         assert ledger.claim(member, f"victim-{number}").state == "taken"
         if number:
             ledger.start_alone(member)
 
 
-@pytest.mark.parametrize(("deaths", "outcome"), [(1, "published"), (3, "published"), (4, "given up")])
+@pytest.mark.parametrize(("deaths", "outcome"), [(1, Outcome.PUBLISHED), (3, Outcome.PUBLISHED), (4, Outcome.GIVEN_UP)])
 def test_a_killer_is_given_up_after_its_lonely_deaths(site, parts, deaths, outcome):
     """One death in company and max_attempts alone; until then it is tried again, alone."""
     directory = site.enqueue(make_rows(2))
     shard = only_shard(directory)
-    die(site, member_of(directory.key, shard), deaths)
-    assert parts.service.handle(directory.key, shard) == outcome
+    die(site, Member(directory.key, shard), deaths)
+    assert handle(parts, directory, shard) == outcome
     assert entered(site, directory) == (set(), set())
     if outcome == "given up":
         assert "died 3 times with it alone" in dead_reason(directory, shard)
@@ -469,16 +474,16 @@ def test_a_suspect_runs_alone(site):
     """While it is on board no other shard is in the engine, and those that wait come after it."""
     directory = site.enqueue(make_rows(6))
     suspect, *others = sorted(directory.waiting())
-    die(site, member_of(directory.key, suspect), 1)
+    die(site, Member(directory.key, suspect), 1)
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(3) as threads, worker_parts(site, plan) as parts:
         first = in_background(threads, parts, directory, suspect)
         eventually(site.calls, "the suspect in the engine")
         rest = [in_background(threads, parts, directory, shard) for shard in others]
-        eventually(lambda: len(parts.service.on_board()) == 3, "the others on board")
+        eventually(lambda: len(parts.service.board.held()) == 3, "the others on board")
         assert [shards for _, shards in site.calls()] == [[[1, 2]]]
         site.gate.touch()
-        assert {future.result(10) for future in [first, *rest]} == {"published"}
+        assert {future.result(10) for future in [first, *rest]} == {Outcome.PUBLISHED}
     assert all([1, 2] not in shards for _, shards in site.calls()[1:])
 
 
@@ -486,7 +491,7 @@ def test_failed_rows_go_to_quarantine_and_the_rest_is_published(site, parts_that
     """With one line in the log, and the row's own reason in the list."""
     rows = make_rows(4)
     directory = site.enqueue(rows, rows_per_shard=4)
-    assert parts_that_fail.service.handle(directory.key, only_shard(directory)) == "published"
+    assert handle(parts_that_fail, directory, only_shard(directory)) == Outcome.PUBLISHED
     check_outputs(directory, rows, without={2})
     assert quarantined_ids(directory) == ["rows#2"]
 
@@ -511,14 +516,14 @@ class Short(Buffers):
         return super().take(*shape)
 
 
-@pytest.mark.parametrize(("times", "outcome"), [(ATTEMPTS - 1, "published"), (99, "given up")])
+@pytest.mark.parametrize(("times", "outcome"), [(ATTEMPTS - 1, Outcome.PUBLISHED), (99, Outcome.GIVEN_UP)])
 def test_memory_that_is_short_for_a_while_costs_no_shard(site, parts, times, outcome):
     """It is waited for, as long as a few attempts take; then the shard is dead, with the reason, and can be retried."""
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
-    parts._pool._buffers = parts.service._buffers = Short(times)
-    assert parts.service.handle(directory.key, shard) == outcome
+    parts._pool._buffers = Short(times)
+    assert handle(parts, directory, shard) == outcome
     if outcome == "published":
         check_outputs(directory, rows)
     else:
@@ -535,11 +540,11 @@ def test_two_deliveries_at_once_are_computed_once(site):
 
     def deliver(parts):
         barrier.wait()
-        return parts.service.handle(directory.key, shard)
+        return handle(parts, directory, shard)
 
     with ThreadPoolExecutor(8) as threads, worker_parts(site) as parts:
         outcomes = list(threads.map(deliver, [parts] * 8))
-    assert outcomes.count("published") == 1
-    assert set(outcomes) <= {"published", "held", "gone"}
+    assert outcomes.count(Outcome.PUBLISHED) == 1
+    assert set(outcomes) <= {Outcome.PUBLISHED, Outcome.HELD, Outcome.GONE}
     assert set(site.starts().values()) == {1}
     assert list((directory.path / "_pending").iterdir()) == []

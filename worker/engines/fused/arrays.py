@@ -2,13 +2,12 @@
 
 import ctypes
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.errors import RequestError
-from unrolled.format.output_spec import POOLINGS, OutputColumn
+from unrolled.format.columns import POOLINGS, VectorColumn
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
 
@@ -25,7 +24,7 @@ class PoolArrays:
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
-        columns: Sequence[OutputColumn],
+        columns: Sequence[VectorColumn],
         layer_dims: tuple[int, ...],
     ) -> None:
         """Describe arrays that must outlive this.
@@ -44,7 +43,7 @@ class PoolArrays:
         if len(shards) != len(outputs):
             raise RequestError(f"{len(shards)} shards have {len(outputs)} outputs; one each is needed")
         self.columns = (library.Column * len(columns))(
-            *(library.Column(column.layer, POOLINGS.index(column.pooling)) for column in columns)
+            *(library.Column(column.layer_of(len(layer_dims)), POOLINGS.index(column.pooling)) for column in columns)
         )
         self._addresses = [(ctypes.c_void_p * len(columns))() for _ in shards]
         self.shards = (library.Shard * len(shards))()
@@ -52,12 +51,15 @@ class PoolArrays:
             self.shards[index] = _describe(index, shard, arrays, columns, self._addresses[index])
 
 
-def _check_columns(columns: Sequence[OutputColumn], layer_dims: tuple[int, ...]) -> None:
-    for column in columns:
-        fits = type(column.layer) is int and 0 <= column.layer < len(layer_dims) and column.pooling in POOLINGS
-        if not fits or column.width != layer_dims[column.layer]:
-            raise RequestError(f"the model has no column {column}; its layers are {layer_dims} wide")
-    if not columns or any(a == b for a, b in pairwise(sorted((c.layer, c.pooling) for c in columns))):
+def _check_columns(columns: Sequence[VectorColumn], layer_dims: tuple[int, ...]) -> None:
+    choices = [(column.layer_of(len(layer_dims)), column.pooling) for column in columns]
+    for column, (layer, pooling) in zip(columns, choices, strict=True):
+        fits = type(layer) is int and 0 <= layer < len(layer_dims) and pooling in POOLINGS
+        if not fits or column.width != layer_dims[layer]:
+            raise RequestError(
+                f"the model has no column {column.name} of width {column.width}; its layers are {layer_dims} wide"
+            )
+    if not columns or len(set(choices)) < len(choices):
         raise RequestError(f"{len(columns)} columns are asked for; at least one is needed, and none twice")
 
 
@@ -65,7 +67,7 @@ def _describe(
     index: int,
     shard: Ragged,
     outputs: Sequence[NDArray[np.float32]],
-    columns: Sequence[OutputColumn],
+    columns: Sequence[VectorColumn],
     addresses: "ctypes.Array[ctypes.c_void_p]",
 ) -> library.Shard:
     values, offsets = shard

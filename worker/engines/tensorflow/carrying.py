@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from worker.engines.tensorflow.partial_pooling import Partial, finish, first_partial, next_partial
 from worker.engines.tensorflow.row_store import RowStore
 
@@ -20,7 +20,7 @@ class Carried:
         rows: how many rows go on.
     """
 
-    def __init__(self, columns: Sequence[OutputColumn], state_dims: Sequence[int], rows: int = 0) -> None:
+    def __init__(self, columns: Sequence[VectorColumn], state_dims: Sequence[int], rows: int = 0) -> None:
         self._columns = columns
         self._rows = rows
         self._states = [np.zeros((rows, dim), np.float32) for dim in state_dims]

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
 from worker.engines.tensorflow.buckets import Shape
 
@@ -27,7 +27,7 @@ class RowStore:
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
-        columns: tuple[OutputColumn, ...],
+        columns: tuple[VectorColumn, ...],
     ) -> None:
         self.columns = columns
         self.lengths = np.concatenate([np.empty(0, np.int64), *(shard.lengths for shard in shards)])

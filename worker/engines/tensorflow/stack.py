@@ -7,11 +7,10 @@ padding still to their right: there is no mask, and so no masked row that cuDNN 
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
-from unrolled.format.output_spec import OutputColumn
+from unrolled.format.columns import VectorColumn
 from unrolled.model.config import ModelConfig
 from worker.engines.tensorflow.layers import Pass, Weights, build_passes
+from worker.models.tensorflow import tf
 
 
 class Stack:
@@ -33,7 +32,7 @@ class Stack:
         self._stacks: dict[tuple[tuple[int, str], ...], Any] = {}
         self._alone: dict[tuple[int, int], Any] = {}
 
-    def run(self, tokens: Any, lengths: Any, states: Sequence[Any], columns: Sequence[OutputColumn]) -> Any:
+    def run(self, tokens: Any, lengths: Any, states: Sequence[Any], columns: Sequence[VectorColumn]) -> Any:
         """All layers over one batch.
 
         Args:
@@ -69,9 +68,9 @@ class Stack:
         """Widths of the states of one pass."""
         return self._passes[number][direction].state_dims
 
-    def function(self, columns: Sequence[OutputColumn]) -> Any:
+    def function(self, columns: Sequence[VectorColumn]) -> Any:
         """The traced function of these columns."""
-        wanted = tuple((column.layer, column.pooling) for column in columns)
+        wanted = tuple((column.layer_of(len(self._passes)), column.pooling) for column in columns)
         if wanted not in self._stacks:
             self._stacks[wanted] = self._trace_stack(wanted)
         return self._stacks[wanted]

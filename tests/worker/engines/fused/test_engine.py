@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -11,10 +12,13 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, RequestError
-from unrolled.format.output_spec import OutputColumn, OutputSpec
-from unrolled.model.directory import ModelConfig, save_model
+from unrolled.format.columns import VectorColumn
+from unrolled.format.output_spec import OutputSpec
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import engine as fused
 from worker.engines.fused import library
@@ -29,12 +33,7 @@ KERNELS = (
     else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
 )
 VOCAB, UNITS, LAYERS = 9, 20, 2
-COLUMNS = (OutputColumn("outputs", LAYERS - 1, "none", UNITS),)
-
-
-def ragged(rows):
-    values = np.array([token for row in rows for token in row], np.int32)
-    return Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
+COLUMNS = (VectorColumn("none", LAYERS - 1, UNITS),)
 
 
 def compute(engine, rows, columns=COLUMNS):
@@ -132,23 +131,22 @@ def test_threads_share_one_large_pool(model_of):
 
 
 def test_stats_count_what_was_shared(model_of):
-    """`tokens` counts real tokens, `nodes` distinct prefixes; duplicated rows add none."""
-    rows = [[1, 2, 3], [1, 2, 4], [1, 2, 3], [], [5]]
-    engine = FusedEngine(model_of(), threads=2)
-    assert engine.stats == {}
-    compute(engine, rows)
-    assert (engine.stats["tokens"], engine.stats["nodes"]) == (10, 5)
-    assert engine.stats["plan_seconds"] >= 0
-    assert engine.stats["compute_seconds"] > 0
+    """`tokens` counts real tokens, `computed` distinct prefixes; duplicated rows add none."""
+    shard = ragged([[1, 2, 3], [1, 2, 4], [1, 2, 3], [], [5]])
+    outputs = np.empty((10, UNITS), np.float32)
+    began = time.perf_counter()
+    stats = FusedEngine(model_of(), threads=2).compute([shard], [[outputs]], COLUMNS)
+    assert (stats.tokens, stats.computed) == (10, 5)
+    assert 0 < stats.plan_seconds < time.perf_counter() - began
 
 
 def test_pools_without_tokens(model_of):
     """No shard, a shard without rows, rows without tokens: nothing to do, no error."""
     engine = FusedEngine(model_of())
-    engine.compute([], [], COLUMNS)
+    nothing = np.empty((0, UNITS), np.float32)
+    assert engine.compute([], [], COLUMNS).computed == 0
     for rows in ([], [[]], [[], []]):
-        compute(engine, rows)
-        assert engine.stats["nodes"] == 0
+        assert engine.compute([ragged(rows)], [[nothing]], COLUMNS).computed == 0
 
 
 def test_several_shards_and_unaligned_outputs(model_of):
@@ -280,10 +278,10 @@ def test_read_only_and_missing_outputs_are_refused(model_of):
     [
         (),
         COLUMNS * 2,
-        (OutputColumn("outputs", LAYERS, "none", UNITS),),
-        (OutputColumn("outputs", -1, "none", UNITS),),
-        (OutputColumn("outputs", 0, "none", UNITS + 1),),
-        (OutputColumn("median", 0, "median", UNITS),),
+        (VectorColumn("none", LAYERS, UNITS),),
+        (VectorColumn("none", -1, UNITS),),
+        (VectorColumn("none", 0, UNITS + 1),),
+        (VectorColumn("median", 0, UNITS),),
     ],
 )
 def test_columns_that_there_are_not_are_refused(columns, model_of):

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from support.ragged_rows import ragged
 from support.skips import long
 
-from unrolled.format.output_spec import OutputColumn
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.format.columns import VectorColumn
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
@@ -25,13 +28,12 @@ REPOSITORY = HERE.parents[3]
 
 def last_layer(units, layer=1):
     """Its states, as the one column."""
-    return (OutputColumn("outputs", layer, "none", units),)
+    return (VectorColumn("none", layer, units),)
 
 
 def compute(engine, rows, units, layer=1):
-    values = np.array([token for row in rows for token in row], np.int32)
-    shard = Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
-    output = np.full((len(values), units), np.nan, np.float32)
+    shard = ragged(rows)
+    output = np.full((shard.values.size, units), np.nan, np.float32)
     engine.compute([shard], [[output]], last_layer(units, layer))
     return [output[a:b] for a, b in zip(shard.offsets, shard.offsets[1:], strict=False)]
 
@@ -106,7 +108,7 @@ def test_a_long_row_in_a_pool_of_short_ones(tokens, arithmetic, tmp_path):
     random = np.random.default_rng(0)
     lengths = [tokens, *random.integers(0, 40, 300)]
     values = random.integers(1, 51, sum(lengths)).astype(np.int32)
-    shard = Ragged(values, np.cumsum([0, *lengths]).astype(np.int64))
+    shard = Ragged.from_lengths(values, lengths)
     output = np.ones((len(values), units), np.float32)  # every page is there now
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     engine.compute([shard], [[output]], last_layer(units))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.ragged_rows import ragged
 
 from worker.engines.fused import library
 
@@ -14,8 +15,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 
 def plan(rows, vocab_size, backward=False):
     """The rows in sorted order, and how many tokens each shares with the one before."""
-    values = np.array([token for row in rows for token in row], np.int32)
-    offsets = np.cumsum([0, *map(len, rows)]).astype(np.int64)
+    values, offsets = ragged(rows)
     order, shared = np.full(len(rows), -1, np.int64), np.full(len(rows), -1, np.int32)
     count, problem = ctypes.c_int64(), library.Problem()
     shard = library.Shard(values.ctypes.data, offsets.ctypes.data, len(rows), len(values), None)

@@ -5,10 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from support.ragged_rows import ragged
 
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, new_weights, save_model
-from unrolled.ragged import Ragged
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 
@@ -24,10 +26,9 @@ def make_engine(path, units, threads, arithmetic="float32"):
 
 def compute(engine, rows, columns):
     """For each row its pooled vectors and its own ones, as bytes."""
-    values = np.array([token for row in rows for token in row], np.int32)
-    shard = Ragged(values, np.cumsum([0, *map(len, rows)]).astype(np.int64))
+    shard = ragged(rows)
     outputs = [
-        np.full((column.vectors(shard.rows, values.size), column.width), np.nan, np.float32) for column in columns
+        np.full((column.vectors(shard.rows, shard.values.size), column.width), np.nan, np.float32) for column in columns
     ]
     engine.compute([shard], [outputs], columns)
     tokens, pooled = outputs

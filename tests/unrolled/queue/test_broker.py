@@ -1,0 +1,80 @@
+"""A broker's client, and what its errors say."""
+
+import kombu.exceptions
+import pytest
+import redis
+
+from unrolled.errors import BrokerAwayError, BrokerRefusesError, RequestError, TransientError
+from unrolled.queue.broker import AWAY, Broker
+from unrolled.queue.ledger import Counts
+
+URL = "redis://someone:s3cr3t@host"
+SHOWN = "redis://someone:***@host"
+
+
+def explained(error, *, answered=False):
+    """The error as `asked` gives it."""
+    broker = Broker(URL)
+    if answered:
+        with broker.asked():
+            pass
+    with pytest.raises((BrokerAwayError, BrokerRefusesError)) as caught, broker.asked():
+        raise error
+    return caught.value
+
+
+def test_a_broker_gives_a_ledger_and_a_client(broker):
+    """Both talk to the server that the URL names."""
+    server = Broker(broker.url)
+    assert server.ledger("test", "ab" * 32).counts() == Counts(0, 0, 0)
+    assert server.client.ping()
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        redis.ConnectionError("x"),
+        redis.ResponseError("OOM command not allowed"),
+        kombu.exceptions.OperationalError("x"),
+        ConnectionResetError("x"),
+        TimeoutError("x"),
+    ],
+)
+def test_a_broker_that_is_away_is_a_passing_trouble(error):
+    """It may come back, and its own text is in the line."""
+    found = explained(error)
+    assert isinstance(found, TransientError)
+    assert isinstance(error, AWAY)
+    assert str(found) == f"broker {SHOWN} is away ({error}); start it, or correct --broker"
+
+
+def test_a_broker_that_has_answered_gets_no_advice_on_its_address():
+    """It speaks the protocol of the URL, so it is only away for a while."""
+    closed = redis.ConnectionError("Connection closed by server.")
+    assert explained(closed).advice == "if that port speaks TLS, write rediss://"
+    assert str(explained(closed, answered=True)) == f"broker {SHOWN} is away ({closed})"
+
+
+@pytest.mark.parametrize(
+    "error",
+    [redis.AuthenticationError("WRONGPASS"), redis.exceptions.NoPermissionError("NOPERM"), redis.DataError("NOAUTH")],
+)
+def test_a_broker_that_refuses_is_none(error):
+    """Waiting would change nothing."""
+    found = explained(error, answered=True)
+    assert not isinstance(found, TransientError)
+    assert found.found == f"broker {SHOWN} refuses: {error}"
+    assert found.advice == "check the user and password in --broker, and that user's permissions"
+
+
+def test_other_errors_go_through():
+    """They are not the broker's."""
+    with pytest.raises(ZeroDivisionError), Broker(URL).asked():
+        raise ZeroDivisionError
+
+
+def test_a_url_of_another_kind_is_refused_before_anything_is_connected():
+    """Its password is left out of the text."""
+    with pytest.raises(RequestError, match=r"amqp://guest:\*\*\*@localhost"):
+        Broker("amqp://guest:hunter2@localhost//")

@@ -1,0 +1,151 @@
+"""Trying again, and saying so once."""
+
+import itertools
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from support.processes import eventually
+
+from unrolled.errors import BrokerAwayError, PayloadError, TransientError
+from unrolled.patience import ATTEMPTS, FIRST_PAUSE, LONGEST_PAUSE, Patience, pauses
+
+
+class StopError(TransientError):
+    """What a stopped process raises; as in the worker, it is transient by descent."""
+
+
+@pytest.fixture
+def said():
+    return []
+
+
+@pytest.fixture
+def patience(said, monkeypatch):
+    """It waits as little as can be measured."""
+    monkeypatch.setattr("unrolled.patience.FIRST_PAUSE", 0.01)
+    return Patience(said.append, (TransientError, ConnectionError), StopError)
+
+
+def failing(times, error=None):
+    """An action that fails this many times, then gives 42."""
+    left = [times]
+
+    def action():
+        if left[0]:
+            left[0] -= 1
+            raise error or TransientError("the disk is full")
+        return 42
+
+    return action
+
+
+def test_pauses_double_up_to_the_longest():
+    """A first new try comes soon, and the last ones don't keep anything busy."""
+    found = list(itertools.islice(pauses(), 8))
+    assert found[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
+    assert found[-2:] == [LONGEST_PAUSE, LONGEST_PAUSE]
+
+
+@pytest.mark.parametrize("error", [TransientError("x"), BrokerAwayError("x"), ConnectionError("x")])
+def test_what_passes_is_tried_until_it_works(patience, said, error):
+    """The result comes, with one line for the trouble and one for its end."""
+    assert patience.until_done("publish to /out", failing(2, error)) == 42
+    assert said == ["can't publish to /out: x; trying again until it works", "can publish to /out again, after 0 s"]
+
+
+def test_what_works_says_nothing(patience, said):
+    """No trouble, no line."""
+    assert patience.until_done("x", failing(0)) == 42
+    assert said == []
+
+
+@pytest.mark.parametrize("error", [PayloadError("x"), ZeroDivisionError("x"), OSError("x")])
+def test_what_does_not_pass_goes_through(patience, said, error):
+    """Only the kinds that were given are waited for."""
+    with pytest.raises(type(error)):
+        patience.until_done("x", failing(1, error))
+    assert said == []
+
+
+def test_stopping_ends_the_waiting(patience):
+    """Everybody who waits gets the stop's error; what works is still done after it."""
+    started = threading.Semaphore(0)
+
+    def action():
+        started.release()
+        raise TransientError("never")
+
+    with ThreadPoolExecutor(4) as threads:
+        waiting = [threads.submit(patience.until_done, "x", action) for _ in range(4)]
+        for _ in waiting:
+            started.acquire()
+        patience.stop()
+        for future in waiting:
+            assert isinstance(future.exception(10), StopError)
+    assert patience.until_done("x", failing(0)) == 42
+    with pytest.raises(StopError):
+        patience.until_done("x", failing(1))
+
+
+def test_waiting_ends_when_its_time_is_up(patience, said):
+    """The last error goes through, after the last try and not before it."""
+    began = time.monotonic()
+    with pytest.raises(TransientError, match="the disk is full"):
+        patience.until_done("x", failing(99), began + 0.05)
+    assert 0.05 <= time.monotonic() - began < 5
+    assert said == ["can't x: the disk is full; trying again until it works"]
+    assert patience.until_done("y", failing(0), began) == 42
+
+
+def test_one_trouble_is_one_line_however_many_meet_it(patience, said):
+    """Eight threads meet a full disk; another, for which it isn't too full, doesn't say that it is well again."""
+    full = threading.Event()
+
+    def publish():
+        if not full.is_set():
+            raise TransientError("full")
+
+    with ThreadPoolExecutor(8) as threads:
+        waiting = [threads.submit(patience.until_done, "publish", publish) for _ in range(8)]
+        eventually(lambda: said, "the line")
+        patience.until_done("publish", failing(0))
+        assert len(said) == 1
+        full.set()
+        for future in waiting:
+            future.result(20)
+    assert len(said) == 2
+
+
+def test_a_stop_is_no_trouble(patience, said):
+    """An action that says that the process stops is not tried again."""
+    for run in (patience.until_done, lambda what, action: patience.a_few_times(what, action, (TransientError,))):
+        with pytest.raises(StopError):
+            run("x", failing(1, StopError()))
+    assert said == []
+
+
+@pytest.mark.parametrize("error", [MemoryError(), TransientError("x")])
+def test_what_may_pass_is_tried_a_few_times(patience, said, error):
+    """Then the last failure goes through; the pauses are bounded too."""
+    kinds = (MemoryError, TransientError)
+    assert patience.a_few_times("compute x", failing(ATTEMPTS - 1, error), kinds) == 42
+    assert len(said) == ATTEMPTS - 1
+    with pytest.raises(type(error)):
+        patience.a_few_times("compute x", failing(ATTEMPTS, error), kinds)
+
+
+@pytest.mark.parametrize("error", [PayloadError("x"), ZeroDivisionError("x")])
+def test_what_will_not_pass_goes_through_at_once(patience, said, error):
+    """It is tried once."""
+    with pytest.raises(type(error)):
+        patience.a_few_times("x", failing(1, error), (MemoryError,))
+    assert said == []
+
+
+def test_stopping_ends_the_few_attempts(patience):
+    """What still fails then raises the stop's error."""
+    patience.stop()
+    with pytest.raises(StopError):
+        patience.a_few_times("x", failing(1, MemoryError()), (MemoryError,))

@@ -1,0 +1,131 @@
+"""Trying again while something is in the way: a disk that is full, a broker that is away, memory that others hold.
+
+Each trouble takes one line when it begins and one when it is over, however many threads meet it and however often they
+try.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from typing import TYPE_CHECKING, TypeVar
+
+from unrolled.errors import TransientError, reason_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    Kinds = tuple[type[Exception], ...]
+
+T = TypeVar("T")
+
+#: Seconds between two tries: the first pause, and the longest.
+FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
+#: How often an action is tried whose failure may be its own fault.
+ATTEMPTS = 5
+
+
+def pauses() -> Iterator[float]:
+    """Seconds to wait before each new try, without end: each pause twice the one before, up to the longest."""
+    pause = FIRST_PAUSE
+    while True:
+        yield pause
+        pause = min(2 * pause, LONGEST_PAUSE)
+
+
+class Patience:
+    """Runs actions until they work, and says once what is in the way.
+
+    Args:
+        say: called with one line of text.
+        transient: kinds of errors that pass by themselves.
+        stopped: raised in place of an action's error after `stop`; an action that raises it is not tried again.
+    """
+
+    def __init__(
+        self,
+        say: Callable[[str], None],
+        transient: Kinds = (TransientError,),
+        stopped: type[Exception] = InterruptedError,
+    ) -> None:
+        self.say = say
+        self._transient = transient
+        self._stopped = stopped
+        self._stop = threading.Event()
+        self._lock = threading.Lock()
+        self._failing_since: dict[str, float] = {}
+
+    def stop(self) -> None:
+        """End all waiting: from now on an action that fails is not tried again."""
+        self._stop.set()
+
+    def until_done(self, what: str, action: Callable[[], T], until: float = math.inf) -> T:
+        """The action's result, however often it has to be tried.
+
+        Args:
+            what: names the action in the lines, such as "publish to /data/out".
+            action: must be safe to run again.
+            until: when to give up, on the monotonic clock.
+
+        Raises:
+            Exception: the action's own error, where it isn't transient or comes after `until`; `stopped` after `stop`.
+        """
+        failed = False
+        waits = pauses()
+        while True:
+            try:
+                result = action()
+            except self._stopped:
+                raise
+            except self._transient as error:
+                left = until - time.monotonic()
+                if left <= 0:
+                    raise
+                failed = True
+                self.fails(what, error)
+                if self._stop.wait(min(next(waits), left)):
+                    raise self._stopped from error
+            else:
+                if failed:  # an action that never failed here may be easier than one of the same name that still does
+                    self.works(what)
+                return result
+
+    def a_few_times(self, what: str, action: Callable[[], T], passing: Kinds) -> T:
+        """The action's result, tried up to `ATTEMPTS` times.
+
+        Args:
+            what: names the action in the lines, such as "compute 000000-0123456789ab".
+            action: must be safe to run again.
+            passing: kinds of errors after which it is tried again.
+
+        Raises:
+            Exception: the action's own error, where it isn't passing or comes the last time; `stopped` after `stop`.
+        """
+        waits = pauses()
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return action()
+            except self._stopped:
+                raise
+            except passing as error:
+                pause = next(waits)
+                self.say(f"can't {what}: {reason_of(error)}; trying again in {pause:g} s")
+                if self._stop.wait(pause):
+                    raise self._stopped from error
+        return action()
+
+    def fails(self, what: str, error: object) -> None:
+        """Say that something can't be done, unless that was said and it never worked since."""
+        with self._lock:
+            new = what not in self._failing_since
+            self._failing_since.setdefault(what, time.monotonic())
+        if new:
+            self.say(f"can't {what}: {error}; trying again until it works")
+
+    def works(self, what: str) -> None:
+        """Say that something can be done again, where `fails` said that it can't."""
+        with self._lock:
+            since = self._failing_since.pop(what, None)
+        if since is not None:
+            self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")

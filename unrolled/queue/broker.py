@@ -1,0 +1,101 @@
+"""A broker: a client with time-outs, and errors that say what to do.
+
+The only module of `unrolled` that imports redis and kombu; reading a job's files doesn't import it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, TypeVar
+
+import kombu.exceptions
+import redis
+
+from unrolled.errors import BrokerAwayError, BrokerRefusesError
+from unrolled.queue.broker_errors import advice, refuses
+from unrolled.queue.broker_url import check_broker_url, client_url, without_secret
+from unrolled.queue.ledger import Ledger
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from unrolled.patience import Patience
+
+T = TypeVar("T")
+
+#: What a broker raises that is away or can't take anything now. Redis answers errors that pass too: it loads its data,
+#: its memory or its disk is full, or it is read-only.
+AWAY = (redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
+#: How long a connection, or an answer, may take.
+SOCKET_SECONDS = 10.0
+
+
+class Broker:
+    """A Redis server as one process reaches it; nothing is connected before the first question.
+
+    Args:
+        url: of the server.
+        socket_seconds: how long a connection, or an answer, may take.
+
+    Attributes:
+        shown: the URL without a secret.
+        client: redis-py's client, which gives bytes.
+
+    Raises:
+        RequestError: the URL names no Redis server.
+    """
+
+    def __init__(self, url: str, socket_seconds: float = SOCKET_SECONDS) -> None:
+        self._url = check_broker_url(url)
+        self._answered = False
+        self.shown = without_secret(url)
+        self.client = redis.Redis.from_url(
+            client_url(url), socket_timeout=socket_seconds, socket_connect_timeout=socket_seconds
+        )
+
+    def ledger(self, namespace: str, fingerprint: str, lease_seconds: float = 30.0) -> Ledger:
+        """The ledger of one model on this server."""
+        return Ledger(self.client, namespace, fingerprint, lease_seconds)
+
+    @contextlib.contextmanager
+    def asked(self) -> Iterator[None]:
+        """Explain what goes wrong in a block that asks the server.
+
+        Raises:
+            BrokerAwayError: it gives no answer, or can't take anything now.
+            BrokerRefusesError: it doesn't let this user in or do this, or isn't trusted; trying again is useless.
+        """
+        try:
+            yield
+        except AWAY as error:
+            if refuses(error):
+                login = "check the user and password in --broker, and that user's permissions"
+                raise BrokerRefusesError(
+                    f"broker {self.shown} refuses: {error}", advice(self._url, error) or login
+                ) from error
+            # A server that has answered speaks the protocol of the URL.
+            way = "" if self._answered else advice(self._url, error) or "start it, or correct --broker"
+            raise BrokerAwayError(f"broker {self.shown} is away ({error})", way) from error
+        self._answered = True
+
+    def until_done(self, patience: Patience, what: str, action: Callable[[], T]) -> T:
+        """The result of an action that asks the server, tried again for as long as the server is away.
+
+        Args:
+            patience: waits, and says so.
+            what: names the action.
+            action: must be safe to run again.
+
+        Raises:
+            BrokerRefusesError: the server doesn't let this user in or do this.
+        """
+
+        def attempt() -> T:
+            with self.asked():
+                return action()
+
+        return patience.until_done(what, attempt)
+
+    def close(self) -> None:
+        """Close all connections."""
+        self.client.close()

@@ -1,0 +1,90 @@
+"""How a worker computes: what `unrolled worker` takes as options, and `unrolled run` for the workers that it starts."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from unrolled.errors import OptionError
+from unrolled.settings.declaration import check, option
+
+#: Seconds; the longest lease or grace.
+DAY = 86_400
+_UNITS = {"K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+
+
+def parse_bytes(text: str) -> int:
+    """A number of bytes: `1500000000`, `512M`, `1.5G`.
+
+    Raises:
+        ValueError: it isn't one.
+    """
+    digits = text.strip().upper().removesuffix("IB").removesuffix("B")
+    unit = _UNITS.get(digits[-1:], 1)
+    try:
+        size = int(float(digits.rstrip("KMGT")) * unit)
+    except (ValueError, OverflowError):
+        size = -1
+    if size < 0:
+        raise ValueError(f"'{text}' is not a number of bytes, such as 512M or 1.5G")
+    return size
+
+
+def bytes_text(size: float) -> str:
+    """The shortest text that `parse_bytes` reads as a number of bytes."""
+    letter = next((letter for letter, unit in reversed(_UNITS.items()) if size and size % unit == 0), "")
+    return f"{size / _UNITS.get(letter, 1):.0f}{letter}"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerOptions:
+    """How a worker computes; each field is a flag and a variable, with its help.
+
+    Raises:
+        OptionError: a value isn't allowed, or two contradict each other.
+    """
+
+    engine: str = option(
+        "auto",
+        "What computes; auto takes tensorflow on a machine with an NVIDIA GPU, and fused elsewhere.",
+        choices=("auto", "fused", "tensorflow"),
+    )
+    arithmetic: str = option(
+        "float32",
+        "How the engine computes; how numbers are stored is `unrolled enqueue --precision`.",
+        choices=("float32", "bfloat16"),
+    )
+    threads: int | None = option(
+        None, "Threads of the engine.", least=1, unset="one for each core that the process may use"
+    )
+    memory_budget: int = option(
+        2**30,
+        "Memory for the outputs of the shards that the worker holds.",
+        least=2**20,
+        metavar="BYTES",
+        read=parse_bytes,
+        write=bytes_text,
+    )
+    pool_tokens: int = option(2**18, "Largest number of tokens that are computed at once.", least=1)
+    concurrency: int = option(
+        8, "Largest number of shards that are read, computed or written at once.", least=1, most=256
+    )
+    lease_seconds: float = option(
+        30.0, "Silence after which other workers take this worker's shards.", least=1, most=DAY, metavar="SECONDS"
+    )
+    grace_seconds: float = option(
+        25.0, "Time that shards have to finish after SIGTERM.", least=0, most=DAY, metavar="SECONDS"
+    )
+    max_attempts: int = option(3, "How many workers a shard may kill while it is computed alone.", least=1)
+    output_root: Path | None = option(
+        None, "Directory that every output directory must be in.", metavar="DIR", unset="no limit"
+    )
+    health_file: Path | None = option(
+        None, "File that is touched again and again while the worker is well.", metavar="FILE"
+    )
+
+    def __post_init__(self) -> None:
+        check(self)
+        if self.engine == "tensorflow" and self.arithmetic == "bfloat16":
+            raise OptionError(
+                f"--engine {self.engine} and --arithmetic {self.arithmetic} exclude each other; "
+                "take --engine fused for bfloat16, or --arithmetic float32"
+            )
