@@ -33,7 +33,7 @@ class PassWeights(Structure):
 
 
 class LayerWeights(Structure):
-    """One layer: cell, direction, gates and sizes as src/model/model.h numbers them, and one or two directions' tensors."""
+    """One layer: cell, direction, gates and sizes as src/model/model.h numbers them, and the tensors of each direction."""
 
     _fields_ = (
         ("cell", c_int32),
