@@ -44,4 +44,4 @@ def explained(action: str) -> Iterator[None]:
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "check the directory")
         kind = MisplacedError if error.errno in _MISPLACED else TransientError
-        raise kind(f"cannot {action}: {error.strerror or error}; {advice}, then it is tried again") from error
+        raise kind(f"cannot {action}: {error.strerror or error}; {advice}") from error

@@ -119,7 +119,7 @@ class Watch:
                 return
 
     def _beat(self) -> None:
-        on_board = self._service.on_board()
+        on_board = self._service.board.held()
         longest = max((time.monotonic() - since for since in on_board.values()), default=0.0)
         self._ledger.beat(
             self._service.holder,
@@ -154,12 +154,12 @@ class Watch:
             log.error("unexpected failure in the thread %s; it goes on", thread, exc_info=error)
 
     def _renew(self) -> None:
-        self._ledger.renew(self._service.on_board(), self._service.holder)
+        self._ledger.renew(self._service.board.held(), self._service.holder)
         self._renewed = time.monotonic()
 
     def _send_keeping_leases(self, member: Member) -> None:
         """Send a message. Thousands take longer than a lease, and what is on board must not be taken by others."""
-        if member in self._service.on_board():
+        if member in self._service.board.held():
             self._renew()
         self._renew_if_due()
         self._send(member)
@@ -189,7 +189,7 @@ class Watch:
     def _touch_health_file(self) -> None:
         if self._settings.health_file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
             try:
-                self._settings.health_file.write_text(json.dumps({"on_board": len(self._service.on_board())}))
+                self._settings.health_file.write_text(json.dumps({"on_board": len(self._service.board.held())}))
             except OSError as error:
                 if not self._unhealthy:
                     log.warning("health file %s can't be written: %s", self._settings.health_file, error)
