@@ -50,7 +50,7 @@ def main() -> int:
             print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
             if options.mutate:
                 return 0
-            if not isinstance(error, AssertionError):
+            if not isinstance(error, AssertionError) and options.seed is not None:
                 traceback.print_exc()
         if options.report and (seed + 1 - first) % options.report == 0:
             print(f"{seed + 1} is next, {failed} failed, {time.perf_counter() - began:.0f} s", flush=True)

@@ -13,6 +13,8 @@ LOG, ROWS, QUARANTINE, FAILED, DEAD = (
     f"_unrolled/{folder}/" for folder in ("log", "rows", "quarantine", "failed", "dead")
 )
 
+JOB = "_unrolled/job.json"
+
 
 class Violation(AssertionError):
     """A promise was broken."""
@@ -61,6 +63,8 @@ class Decisions:
         self.ended = self.cancelled = self.discarded = False
         while (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
             self._apply(content)
+        if self.shards and JOB not in objects:
+            raise Violation("the log has shards, and nothing says whose")
         if self.length < sum(name.startswith(LOG) for name in objects):
             raise Violation(f"the log has a hole: segment {self.length} isn't there, and a later one is")
 

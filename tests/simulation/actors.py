@@ -1,20 +1,24 @@
-"""What each actor does: the product's code, and nothing beside it but what its callers do."""
+"""What people and their commands do to a job: the product's code, and beside it only what its callers do."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import functools
+from typing import TYPE_CHECKING, Any
 
 from simulation.account import Violation
-from simulation.content import Row, decode_part, decode_rows, encode_part, failed_numbers
+from simulation.content import Row, decode_part, failed_numbers
+from simulation.job import STRANGE
 
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.jobs import decisions
+from unrolled.errors import TransientError
 from unrolled.job import names
 from unrolled.protocol.completion import standing
-from unrolled.protocol.finishing import finish, sweep
+from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.objects import at_once
+from unrolled.protocol.opening import create_job, open_job
 from unrolled.protocol.telling import tell
-from worker.shards.publication import bury, look, publish
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -22,13 +26,12 @@ if TYPE_CHECKING:
     from simulation.job import SimulatedJob
     from simulation.reading import Make
     from simulation.scheduler import Actor
-    from support.ledger_model import Member
 
+    from unrolled.job.job import Job
     from unrolled.job.names import Life
-    from unrolled.protocol.objects import Objects
+    from unrolled.protocol.objects import Steadily
+    from unrolled.protocol.opening import OpenJob
 
-#: Workers that may have taken up a shard before it is buried.
-MOST_STARTS = 3
 #: Rows after which a live run has enough, and rows of one shard.
 _MOST_READ, _CUT = 8, 2
 
@@ -36,17 +39,17 @@ _MOST_READ, _CUT = 8, 2
 class JobLedger:
     """The ledger as an actor sees it that is concerned with one job."""
 
-    def __init__(self, actor: Actor, job: SimulatedJob) -> None:
-        self._actor, self._job = actor, job.key
+    def __init__(self, actor: Actor, job: OpenJob) -> None:
+        self._actor, self._job = actor, job
 
     def told(self) -> int | None:
-        return self._actor.ask("told", self._job)
+        return self._actor.ask("told", self._job.key)
 
     def enter(self, expected: int | None, lives: Sequence[tuple[Life, int]], becomes: int) -> bool:
-        return self._actor.ask("enter", self._job, expected, [*lives], becomes)
+        return self._actor.ask("enter", self._job.key, self._job.place, expected, [*lives], becomes)
 
     def cancel(self) -> None:
-        self._actor.ask("cancel", self._job)
+        self._actor.ask("cancel", self._job.key)
 
     def wait_for_room(self) -> None:
         while self._actor.rng.random() < 0.3:
@@ -56,92 +59,40 @@ class JobLedger:
         return self._actor.rng.random() < 0.6
 
 
-class Attempt:
-    """A worker's attempt at one member."""
+def patience(actor: Actor) -> Steadily:
+    """Tries again and again, as a worker and a patient command do; the others go on meanwhile."""
 
-    def __init__(self, actor: Actor, job: SimulatedJob, member: Member) -> None:
-        self._actor, self._member = actor, member
-        self._life, self._shard = member.life, member.life.shard
-        self._objects, self._ledger, self._log = job.objects(actor), JobLedger(actor, job), Log()
+    def steadily(what: str, action: Callable[[], Any]) -> Any:
+        del what
+        while True:
+            try:
+                return action()
+            except TransientError:
+                actor.pass_time()
 
-    def run(self) -> None:
-        """Claim it, compute it, publish its part, and take it out of the ledger."""
-        claim = self._actor.ask("claim", self._member, self._actor.process)
-        if claim.state != "taken":
-            return
-        self._actor.holding = self._member
-        if claim.starts > MOST_STARTS:
-            self._bury()
-            return
-        found = look(self._objects, self._shard, failed_numbers)
-        if found.failed is not None:
-            finish(self._objects, self._shard, found.failed)
-        elif found.rows is None:  # no death for what can't be seen; the job may have been discarded
-            self._give_back()
-            tell(self._log, self._objects, self._ledger)
-            return
-        elif not self._compute(found.rows):
-            return
-        self._actor.ask("remove", self._member)
-
-    def _compute(self, content: bytes) -> bool:
-        """Publish a part; False where this attempt comes to nothing."""
-        rng, failing = self._actor.rng, self._actor.nature.failing
-        for _ in range(rng.randint(0, 9)):
-            self._actor.pass_time()
-        fate = rng.random() if failing else 1
-        if fate < 0.05:  # the request is bad as a whole
-            self._bury()
-            return False
-        if fate < 0.1:
-            self._give_back()
-            return False
-        rows = decode_rows(content).rows
-        failed = [number for number in range(len(rows)) if rng.random() < failing]
-        publish(self._objects, self._shard, encode_part(rows, failed), failed, content, failed_numbers)
-        return True
-
-    def _bury(self) -> None:
-        bury(self._objects, self._life, "too many workers died of it, or its request is bad as a whole")
-        self._actor.ask("remove", self._member)
-
-    def _give_back(self) -> None:
-        self._actor.ask("give_back", self._member, self._actor.process)
-
-
-def worker(actor: Actor, jobs: dict[str, SimulatedJob], is_over: Callable[[], bool]) -> None:
-    """Take messages; without one, send again what has no holder, or bring an empty ledger up to a job's log."""
-    logs = {key: Log() for key in jobs}
-    while True:
-        member = actor.ask("take")
-        if member is not None:
-            Attempt(actor, jobs[member.job], member).run()
-            actor.holding = None
-        elif is_over():
-            return
-        else:
-            actor.rest()
-            if actor.rng.random() < 0.5:
-                actor.ask("sweep")
-            else:
-                job = actor.rng.choice([*jobs.values()])
-                ledger = JobLedger(actor, job)
-                if ledger.told() is None:
-                    tell(logs[job.key], job.objects(actor), ledger)
+    return steadily
 
 
 def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
     """Read the job's input: a version of its file, or its pipe."""
-    ledger = JobLedger(actor, job)
     if job.kind.is_live:
-        run = LiveRun(job.objects(actor), ledger, lambda *_: None)
+        opened = create_job(job.place, _wanted(actor, job), patience(actor))
+        run = LiveRun(opened.objects, JobLedger(actor, opened), lambda *_: None)
         run.begin()
-        run.run(_live_cuts(actor, job, run))
+        run.run(_live_cuts(actor, job, opened.job.id, run))
     else:
-        FileRun(_objects(actor, job), ledger, lambda *_: None).run(job.reading.cuts(version))
+        opened = create_job(job.place, _wanted(actor, job), _patience_of_a_command(actor))
+        FileRun(opened.objects, JobLedger(actor, opened), lambda *_: None).run(job.reading.cuts(opened.job.id, version))
 
 
-def _live_cuts(actor: Actor, job: SimulatedJob, run: LiveRun) -> Iterator[Make]:
+def _wanted(actor: Actor, job: SimulatedJob) -> Job:
+    """Now and then somebody asks for another job in the same place; one of the two is the first, and stays."""
+    if actor.nature.is_calm:
+        return job.job if job.is_there(job.job) else job.other
+    return job.other if actor.rng.random() < 0.05 else job.job
+
+
+def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, run: LiveRun) -> Iterator[Make]:
     left = 99 if actor.nature.is_calm else actor.rng.randint(1, _MOST_READ)
     pipe, count, held = job.reading.pipe, 0, []
     while left and pipe:
@@ -150,54 +101,53 @@ def _live_cuts(actor: Actor, job: SimulatedJob, run: LiveRun) -> Iterator[Make]:
         held.append(Row(f"pipe#{run.number}.{count}", number + 1))
         left, count = left - 1, count + 1
         if len(held) == _CUT or actor.rng.random() < 0.2:
-            yield job.reading.cut(held)
+            yield job.reading.cut(job_id, held)
             held = []
         else:
             actor.pass_time()
     if held:
-        yield job.reading.cut(held)
+        yield job.reading.cut(job_id, held)
 
 
 def retry(actor: Actor, job: SimulatedJob) -> None:
     """Bring failed rows and dead shards again, or dead shards alone."""
-    decisions.retry(
-        _objects(actor, job),
-        JobLedger(actor, job),
-        failed_numbers,
-        failed=actor.nature.is_calm or actor.rng.random() < 0.8,
-    )
+    failed = actor.nature.is_calm or actor.rng.random() < 0.8
+    opened = _opened(actor, job)
+    decisions.retry(opened.objects, _ledger(actor, opened), failed_numbers, failed=failed)
 
 
 def cancel(actor: Actor, job: SimulatedJob) -> None:
     """Have nothing that waits computed; a producer resumes the job."""
-    decisions.cancel(_objects(actor, job), JobLedger(actor, job))
+    opened = _opened(actor, job)
+    decisions.cancel(opened.objects, _ledger(actor, opened))
 
 
 def discard(actor: Actor, job: SimulatedJob) -> None:
     """Delete the job."""
-    decisions.discard(_objects(actor, job), JobLedger(actor, job))
+    opened = _opened(actor, job)
+    decisions.discard(opened.objects, _ledger(actor, opened))
 
 
 def sweeper(actor: Actor, job: SimulatedJob) -> None:
     """Delete what is superfluous."""
-    log, objects = Log(), _objects(actor, job)
-    catch_up(log, objects)
-    sweep(log, objects, failed_numbers, live=job.kind.is_live)
+    log, opened = Log(), _opened(actor, job)
+    catch_up(log, opened.objects)
+    sweep(log, opened.objects, failed_numbers, live=opened.job.live)
 
 
 def wait(actor: Actor, job: SimulatedJob) -> None:
     """Say "complete" where it is so."""
-    log, objects, asked = Log(), _objects(actor, job), len(job.promises.changes)
-    tell(log, objects, JobLedger(actor, job))
-    if standing(log, objects, live=job.kind.is_live).complete:
+    log, asked, opened = Log(), len(job.promises.changes), _opened(actor, job)
+    tell(log, opened.objects, JobLedger(actor, opened))
+    if standing(log, opened.objects, live=opened.job.live).complete:
         job.hear_complete(asked)
 
 
 def reader(actor: Actor, job: SimulatedJob) -> None:
     """Read the parts at any moment: no row twice, and none goes away. Then verify that each is whole and in the log."""
-    objects = _objects(actor, job)
+    objects = _opened(actor, job).objects
     seen: set[str] = set()
-    rows: dict[str, int] = {}
+    rows: dict[Any, int] = {}
     for shard in names.parts_in(objects.list(names.PARTS)):
         content = objects.read(names.part_object(shard))
         if content is None:
@@ -217,9 +167,39 @@ def reader(actor: Actor, job: SimulatedJob) -> None:
             raise Violation(f"verify finds {shard} not whole, or not in the log")
 
 
-def _objects(actor: Actor, job: SimulatedJob) -> Objects:
+def stranger(actor: Actor, job: SimulatedJob) -> None:
+    """Put a file among the job's that is nothing of the job, with a name much like theirs."""
+    shard = actor.rng.choice([*job.promises.log.shards, "000000-0123456789ab"])
+    folder, ending = actor.rng.choice(_STRANGE)
+    name = f"{folder}/{shard}{ending}" if folder else f"{shard}{ending}"
+    _opened(actor, job).objects.create(name, STRANGE)
+
+
+_STRANGE = [
+    (names.PARTS, ".parquet"),
+    (names.PARTS, ".txt"),
+    (names.LOG, ".jsonl"),
+    (names.ROWS, ".rows.bak"),
+    (names.ROWS, ""),
+    (names.QUARANTINE, ".txt"),
+    (names.FAILED, ".bak"),
+    (names.DEAD, ".json"),
+    (names.DEAD, ".00.json"),
+]
+
+
+def _opened(actor: Actor, job: SimulatedJob) -> OpenJob:
+    return open_job(job.place, _patience_of_a_command(actor))
+
+
+def _patience_of_a_command(actor: Actor) -> Steadily:
     """A command may try again and again, or end at the first failure."""
-    return job.objects(actor, gives_up=actor.rng.random() < actor.nature.giving_up)
+    return at_once if actor.rng.random() < actor.nature.giving_up else patience(actor)
+
+
+def _ledger(actor: Actor, opened: OpenJob) -> JobLedger | None:
+    """Now and then Redis is away, and a command leaves the ledger to whoever tells it next."""
+    return JobLedger(actor, opened) if actor.nature.is_calm or actor.rng.random() < 0.9 else None
 
 
 COMMANDS: dict[str, Callable[[Actor, SimulatedJob], None]] = {
@@ -229,4 +209,5 @@ COMMANDS: dict[str, Callable[[Actor, SimulatedJob], None]] = {
     "sweep": sweeper,
     "wait": wait,
     "reader": reader,
+    "stranger": stranger,
 }

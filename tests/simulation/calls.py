@@ -34,7 +34,7 @@ class StoreCall(NamedTuple):
         return None
 
     def __str__(self) -> str:
-        return f"{self.operation.kind} {self.job.key[0]}:{self.operation.name}"
+        return f"{self.operation.kind} {self.job.place}/{self.operation.name}"
 
 
 class LedgerCall(NamedTuple):

@@ -40,10 +40,12 @@ class Rows(NamedTuple):
     Attributes:
         rows: in order.
         quarantined: how many more rows of the same cut could not be read.
+        job: whose they are.
     """
 
     rows: tuple[Row, ...]
     quarantined: int
+    job: str
 
 
 class Part(NamedTuple):
@@ -84,7 +86,7 @@ def decode_rows(content: bytes) -> Rows:
     """What a shard's rows are."""
     found = payload.decode(content)
     ids, tokens = found.ids.to_pylist(), found.tokens.values.tolist()
-    return Rows(tuple(map(Row, ids, tokens)), found.facts["quarantined"])
+    return Rows(tuple(map(Row, ids, tokens)), found.facts["quarantined"], found.facts["job"])
 
 
 def encode_bad(rows: Sequence[Row]) -> list[bytes]:

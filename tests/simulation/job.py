@@ -3,57 +3,69 @@
 from __future__ import annotations
 
 import functools
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from simulation.account import JOB, Violation
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
 
-from unrolled.errors import TransientError
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.job.job import Inputs, Job
 from unrolled.store.memory import Fault, MemoryStore
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable
-    from typing import Any
 
-    from simulation.scheduler import Actor, Scheduler
+    from simulation.scheduler import Scheduler
 
-    from unrolled.store.memory import Lag, Operation
+    from unrolled.store.memory import Hook, Lag, Operation
 
+#: Content of an object that is nothing of the job.
+STRANGE = b"nothing of the job"
 _HAS_EFFECT = {None, Fault.LOST_ANSWER, Fault.EXISTS}
+
+
+class _Store(MemoryStore):
+    """A store with a place of its own."""
+
+    def __init__(self, place: str, hook: Hook, kind: Kind) -> None:
+        super().__init__(hook, is_disk=kind.is_disk, page=kind.page)
+        self._place = place
+
+    def __str__(self) -> str:
+        return self._place
 
 
 class SimulatedJob:
     """A job, and everything that the simulation knows of it.
 
     Attributes:
-        key: names it in the ledger.
+        place: of its store.
         kind: of its store and of its input.
+        job: what its producers ask for.
+        other: what somebody else asks for by mistake, in the same place.
         reading: its input.
         store: where it is.
         promises: what must be true of it.
+        strange: names of objects that are nothing of the job.
     """
 
-    def __init__(self, number: int, rng: random.Random, scheduler: Scheduler) -> None:
-        self.key = f"{number:x}" * 16
+    def __init__(self, place: str, rng: random.Random, scheduler: Scheduler) -> None:
+        self.place = place
         self.kind = Kind.drawn(rng)
-        self.reading = Reading(self.key, rng, is_live=self.kind.is_live)
-        self.store = MemoryStore(
-            functools.partial(scheduler.hook, self), is_disk=self.kind.is_disk, page=self.kind.page
-        )
+        self.job = Job("ab" * 32, Inputs.named([place]), "fused", "float32", self.kind.is_live, {"rows": 2})
+        self.other = replace(self.job, options={"rows": 3})
+        self.reading = Reading(rng, is_live=self.kind.is_live)
+        self.store = _Store(place, functools.partial(scheduler.hook, self), self.kind)
         self.promises = Promises(self.kind, self.reading, rng)
+        self.strange: set[str] = set()
         self._happening: tuple[Operation, Fault | Lag | None] | None = None
 
-    def objects(self, actor: Actor, *, gives_up: bool = False) -> Objects:
-        """The job's objects as an actor sees them.
-
-        Args:
-            actor: who looks at them.
-            gives_up: whether it ends at the first operation that fails, rather than to try again.
-        """
-        return Objects(self.store, at_once if gives_up else functools.partial(_steadily, actor))
+    def is_there(self, job: Job) -> bool:
+        """Whether this job may be in the place: it is, or none is."""
+        content = self.promises.objects.get(JOB)
+        return content is None or Job.decode(JOB, content)[0] == job
 
     def let_happen(self, operation: Operation, fate: Fault | Lag | None) -> None:
         """Take in that an operation is about to happen in the store."""
@@ -81,7 +93,8 @@ class SimulatedJob:
     def cut_power(self, rng: random.Random) -> list[str]:
         """Undo some of what was not synced; the names of those changes."""
         undone = [*self.store.power_cut(lambda _: rng.random() < 0.5)]
-        self.promises.cut_power(undone)
+        self.promises.cut_power([name for name in undone if name not in self.strange])
+        self.strange.difference_update(undone)
         return undone
 
     def hear_complete(self, asked: int) -> None:
@@ -89,16 +102,19 @@ class SimulatedJob:
         self.notice()
         self.promises.hear_complete(asked)
 
+    def check_strange(self) -> None:
+        """Check that what is nothing of the job is left alone, unless the job was discarded.
+
+        Raises:
+            Violation: it was deleted.
+        """
+        if gone := self.strange - self.store.contents().keys():
+            if not self.promises.log.discarded:
+                raise Violation(f"{sorted(gone)} are nothing of the job, and were deleted")
+
     def _compare(self, name: str) -> None:
         content = self.store.contents().get(name)
-        if content is not self.promises.objects.get(name):
+        if content == STRANGE:
+            self.strange.add(name)
+        elif content is not self.promises.objects.get(name):
             self.promises.change(name, content)
-
-
-def _steadily(actor: Actor, _: str, action: Callable[[], Any]) -> Any:
-    """Try again and again, as a worker and a patient command do; the others go on meanwhile."""
-    while True:
-        try:
-            return action()
-        except TransientError:
-            actor.pass_time()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from simulation.account import DEAD, LOG, QUARANTINE, ROWS, Account, Decisions, Violation, is_retry, shard_in
+from simulation.account import DEAD, JOB, LOG, QUARANTINE, ROWS, Account, Decisions, Violation, is_retry, shard_in
 from simulation.content import Row, decode_bad, decode_part, decode_rows
 
 if TYPE_CHECKING:
@@ -28,10 +28,12 @@ class Spooled(NamedTuple):
     Attributes:
         rows: in order.
         bad: of the same cut.
+        job: whose they are.
     """
 
     rows: tuple[Row, ...]
     bad: tuple[Row, ...]
+    job: str
 
 
 class Promises:
@@ -49,6 +51,7 @@ class Promises:
         self.completed = False
         self._kind, self._reading, self._rng = kind, reading, rng
         self._inputs = [frozenset(rows) for rows in reading.versions.values()]
+        self._known = 0  # number of changes that every look shows
         self._unsynced: dict[str, bytes | None] = {}
         self._spooled: dict[str, Spooled] = {}
         self._parts: dict[str, bytes] = {}
@@ -83,6 +86,8 @@ class Promises:
                 raise Violation(f"{name} was replaced or removed")
             self._account = self._counted(self.objects)
             shards: Iterable[str] = self._spooled
+            if len({self._spooled[each].job for each in self.log.shards if each in self._spooled}) > 1:
+                raise Violation("the log has shards of two jobs")
         else:
             self._account.update(shard)
             shards = [shard]
@@ -91,8 +96,8 @@ class Promises:
         if name.startswith("part-"):
             self._check_part(name, shard, content)
         elif name.startswith(ROWS) and content is not None:
-            bad = decode_bad(self.objects.get(f"{QUARANTINE}{shard}.jsonl", b""))
-            self._spooled[shard] = Spooled(decode_rows(content).rows, bad)
+            bad, rows = decode_bad(self.objects.get(f"{QUARANTINE}{shard}.jsonl", b"")), decode_rows(content)
+            self._spooled[shard] = Spooled(rows.rows, bad, rows.job)
         self._check_rows(self._account, shards)
         if len(self.changes) % _COMPARED == 0:
             self.check_all()
@@ -121,6 +126,7 @@ class Promises:
                 self._parts.pop(name, None)
                 self._homes = {key: home for key, home in self._homes.items() if home != shard_in(name)}
         self._unsynced.clear()
+        self._known = len(self.changes)
         self._account = self._counted(self.objects)
         self.check_all()
 
@@ -147,7 +153,7 @@ class Promises:
         Raises:
             Violation: it wasn't.
         """
-        moments = self._moments(max(0, asked - self._kind.lag))
+        moments = self._moments(max(self._known, asked - self._kind.lag))
         if self._kind.lag:
             moments = _mixed([*moments])
         if not any(self._is_complete(self._counted(objects)) for objects in moments):
@@ -178,7 +184,7 @@ class Promises:
             is_used = name.startswith(("part-", QUARANTINE)) and (
                 shard_in(name) in self.log.shards or (self._kind.is_live and name.startswith(QUARANTINE))
             )
-            if not name.startswith(LOG) and (self.log.discarded or not is_used):
+            if name != JOB and not name.startswith(LOG) and (self.log.discarded or not is_used):
                 raise Violation(f"at the end, {name} is left")
 
     def _counted(self, objects: Mapping[str, bytes]) -> Account:
@@ -216,8 +222,8 @@ class Promises:
     def _check_rows(self, account: Account, shards: Iterable[str]) -> None:
         for shard in shards:
             if shard in account.log.shards or (self._kind.is_live and not is_retry(shard)):
-                spooled = self._spooled.get(shard, Spooled((), ()))
-                for row in spooled.rows + spooled.bad:
+                spooled = self._spooled.get(shard)
+                for row in spooled.rows + spooled.bad if spooled else ():
                     if len(places := account.places.get(account.key(row), ())) != 1:
                         raise Violation(f"{row} of {shard} is in {len(places)} places: {', '.join(places)}")
 

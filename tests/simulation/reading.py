@@ -31,28 +31,27 @@ class Reading:
         pipe: rows that were not read from the pipe yet, by number.
     """
 
-    def __init__(self, job: str, rng: random.Random, *, is_live: bool) -> None:
-        self._job = job
+    def __init__(self, rng: random.Random, *, is_live: bool) -> None:
         size = rng.randint(3, 12)
         self.bad = frozenset(number for number in range(size) if rng.random() < 0.1)
         before = [Row(f"file#{number}", number + 1) for number in range(size)]
         self.versions = {"before": before, "after": _changed(before, rng)}
         self.pipe = list(range(size)) if is_live else []
 
-    def cuts(self, version: str) -> Iterator[Make]:
-        """The cuts of the file, which are the same at each reading of the same version."""
+    def cuts(self, job: str, version: str) -> Iterator[Make]:
+        """The cuts of the file for a job, which are the same at each reading of the same version."""
         rows = self.versions[version]
         for start in range(0, len(rows), 2):
-            yield self.cut(rows[start : start + 2])
+            yield self.cut(job, rows[start : start + 2])
 
-    def cut(self, rows: Sequence[Row]) -> Make:
+    def cut(self, job: str, rows: Sequence[Row]) -> Make:
         """What makes a shard of these rows, some of which may be bad."""
-        return lambda index: self._spooled(index, tuple(rows))
+        return lambda index: self._spooled(job, index, tuple(rows))
 
-    def _spooled(self, index: int, rows: tuple[Row, ...]) -> Spooled:
+    def _spooled(self, job: str, index: int, rows: tuple[Row, ...]) -> Spooled:
         numbers = [(row.token - 1) % CHANGED for row in rows]
         bad = self.bad.intersection(numbers)
-        key = self._job, index, rows, bad
+        key = job, index, rows, bad
         if key not in _SPOOLED:
             good = [row for row, number in zip(rows, numbers, strict=True) if number not in bad]
             lines = encode_bad([row for row, number in zip(rows, numbers, strict=True) if number in bad])
@@ -60,7 +59,7 @@ class Reading:
             place = Place(index, "file", numbers[0])
             if len(_SPOOLED) > 4096:
                 _SPOOLED.clear()
-            _SPOOLED[key] = make_rows(self._job, place, [row.id for row in good], tokens, lines)
+            _SPOOLED[key] = make_rows(job, place, [row.id for row in good], tokens, lines)
         return _SPOOLED[key]
 
 

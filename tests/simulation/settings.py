@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 from producer.enqueue import runs
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
-from unrolled.protocol import spooling, telling
+from unrolled.protocol import opening, spooling, telling
 from unrolled.store import memory
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from unrolled.store.store import Store
 
 #: Results kept of each function that is a pure function of its arguments, and is called thousands of times in a run.
 _KEPT = 4096
@@ -45,13 +47,28 @@ _PURE = [
 
 
 @contextlib.contextmanager
-def settings(rng: random.Random) -> Iterator[None]:
-    """Let a few rows need several segments and several chunks, and draw names by the seed."""
+def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
+    """Let a few rows need several segments and several chunks, draw names by the seed, and find stores by their place.
+
+    Args:
+        rng: of the run.
+        stores: by place.
+    """
+
+    def open_store(place: str, *, make: bool = False) -> Store:
+        del make
+        return stores[place]
+
     wanted = [
+        (opening, "open_store", open_store),
         *_PURE,
         (telling, "CHUNK", rng.choice((1, 3))),
         (runs, "MOST_ENTRIES", rng.choice((1, 2, 1000))),
-        *((module, "secrets", _Secrets(rng)) for module in (runs, spooling, telling) if hasattr(module, "secrets")),
+        *(
+            (module, "secrets", _Secrets(rng))
+            for module in (opening, runs, spooling, telling)
+            if hasattr(module, "secrets")
+        ),
     ]
     before = [(owner, name, vars(owner)[name]) for owner, name, _ in wanted]
     for owner, name, value in wanted:

@@ -45,6 +45,7 @@ class LedgerModel:
     Attributes:
         members: lives that wait or are computed. Redis keeps them and the marks in one sorted set.
         marks: job → how many segments of its log the ledger was told.
+        places: job → where its store is.
         leases: member → its holder, and the tick at which the lease ends.
         starts: member → those who have taken it up.
         queue: messages, first in, first out.
@@ -54,6 +55,7 @@ class LedgerModel:
     def __init__(self) -> None:
         self.members: dict[Member, None] = {}
         self.marks: dict[str, int] = {}
+        self.places: dict[str, str] = {}
         self.leases: dict[Member, tuple[str, int]] = {}
         self.starts: dict[Member, frozenset[str]] = {}
         self.queue: list[Member] = []
@@ -61,25 +63,30 @@ class LedgerModel:
 
     def told(self, job: str) -> int | None:
         """How many segments of a job's log the ledger was told; negative during a telling of everything."""
-        return self.marks.get(job)
+        return self.marks.get(job) if job in self.places else None
 
-    def enter(self, job: str, expected: int | None, lives: list[tuple[Life, int]], becomes: int) -> bool:
+    def enter(self, job: str, place: str, expected: int | None, lives: list[tuple[Life, int]], becomes: int) -> bool:
         """Enter lives and move the mark, in one step; False where the mark isn't `expected`."""
-        if self.marks.get(job) != expected:
+        if self.told(job) != expected:
             return False
         for life, _ in lives:
             member = Member(job, life)
             if member not in self.members:
                 self.members[member] = None
                 self.queue.append(member)
-        self.marks[job] = becomes
+        self.marks[job], self.places[job] = becomes, place
         return True
+
+    def place_of(self, job: str) -> str | None:
+        """Where a job's store is; None where that was lost."""
+        return self.places.get(job)
 
     def cancel(self, job: str) -> None:
         """Take a job out, its mark included."""
         for member in [member for member in self.members if member.job == job]:
             self.remove(member)
         self.marks.pop(job, None)
+        self.places.pop(job, None)
 
     def take(self) -> Member | None:
         """The next message; it is gone from the queue, whatever becomes of it."""
@@ -126,7 +133,7 @@ class LedgerModel:
         """Lose a key, as an eviction does, or all of them."""
         if key in ("all", "members"):
             self.members, self.marks = {}, {}
-        for name in ("leases", "starts", "queue"):
+        for name in ("places", "leases", "starts", "queue"):
             if key in ("all", name):
                 setattr(self, name, type(getattr(self, name))())
 
