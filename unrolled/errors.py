@@ -9,6 +9,7 @@ UnrolledError
 │   ├── JobError          an output directory or its manifest doesn't fit the job
 │   └── FileFormatError   a published file can't be read by this version
 ├── TransientError    the world is in the way (disk full): try again, bounded
+│   ├── MisplacedError    something else is where a file or a directory of a job must be
 │   └── BrokerAwayError   the broker gives no answer, or can't take anything now
 ├── BrokerRefusesError the broker answers, but doesn't let this user in or do what is needed
 └── BrokenWorkerError this process can't go on: give everything back and stop
@@ -52,6 +53,10 @@ class FileFormatError(RequestError):
 
 class TransientError(UnrolledError):
     """The world is in the way, not the request: hold, back off, try again."""
+
+
+class MisplacedError(TransientError):
+    """Something else is where a file or a directory of a job must be; it works again once a person has removed it."""
 
 
 class BrokerError(UnrolledError):

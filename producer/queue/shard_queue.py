@@ -132,7 +132,7 @@ class JobQueue(JobLedger):
     """
 
     def __init__(self, queue: ShardQueue, job: OpenJob) -> None:
-        super().__init__(queue.ledger, job.key, job.place, queue.send, queue.steadily)
+        super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily)
         self._queue = queue
         self._segment_at = 0.0
 

@@ -11,6 +11,7 @@ from unrolled.job import names
 from unrolled.job.job import Job
 from unrolled.protocol.objects import Objects, at_once
 from unrolled.store.place import open_store
+from unrolled.store.posix import PosixStore
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +35,14 @@ class OpenJob:
 
     @property
     def place(self) -> str:
-        """The path or URL of its store, without credentials."""
+        """The path or URL of its store, without credentials, as it was given."""
         return str(self.objects.store)
+
+    @property
+    def address(self) -> str:
+        """The absolute path or the URL of its store, without credentials: for processes with other directories."""
+        store = self.objects.store
+        return str(store.path.absolute()) if isinstance(store, PosixStore) else str(store)
 
     def with_patience(self, steadily: Steadily) -> OpenJob:
         """The job with its objects tried in another way."""

@@ -32,6 +32,7 @@ class Keys:
         swept: string: when a worker last swept. It is ahead of now while sweeping waits after a silence.
         jobs: hash: job key → JSON with the output directory.
         left: hash: job key → how many members it has: when it is worth looking for more, never proof of anything.
+        turns: prefix of strings that are there while somebody's turn to look after a job lasts.
         queue: list of messages: the Celery queue of the offer.
         offers: set of all offers that have a ledger; shared.
         workers: hash: worker → its heartbeat, as JSON; shared.
@@ -48,6 +49,7 @@ class Keys:
     swept: str
     jobs: str
     left: str
+    turns: str
     queue: str
     offers: str
     workers: str

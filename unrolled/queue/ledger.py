@@ -15,7 +15,7 @@ from __future__ import annotations
 import contextlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from unrolled.errors import PayloadError
 from unrolled.job.offer import Offer
@@ -80,6 +80,19 @@ class Counts:
     tokens: int
 
 
+class Known(NamedTuple):
+    """What a ledger knows of a job.
+
+    Attributes:
+        told: how many segments of its log it was told; below zero while somebody tells it everything; None where it has
+            lost the job.
+        left: how many lives of the job it has: a hint when it is worth looking for more, never proof of anything.
+    """
+
+    told: int | None
+    left: int
+
+
 class Ledger:
     """The ledger of one offer.
 
@@ -113,8 +126,7 @@ class Ledger:
         Raises:
             redis.RedisError: see the class; so for every method.
         """
-        mark = self.client.zscore(self.keys.ledger, job_key)
-        return None if mark is None else int(mark)
+        return self.known([job_key])[0].told
 
     def enter(
         self, job_key: str, place: str, expected: int | None, members: Sequence[tuple[Member, int]], becomes: int
@@ -240,10 +252,35 @@ class Ledger:
         ledger, leases = pipe.execute()
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
-    def left(self, job_keys: Sequence[str]) -> list[int]:
-        """How many lives of each job it has: a hint when it is worth looking for more, never proof of anything."""
-        found = self.client.hmget(self.keys.left, job_keys) if job_keys else []
-        return [int(count) if count is not None and as_text(count).isdecimal() else 0 for count in found]
+    def known(self, job_keys: Sequence[str]) -> list[Known]:
+        """What it knows of each of some jobs, in one question."""
+        if not job_keys:
+            return []
+        pipe = self.client.pipeline(transaction=True)
+        pipe.hmget(self.keys.left, job_keys)
+        for job_key in job_keys:
+            pipe.hexists(self.keys.jobs, job_key)
+            pipe.zscore(self.keys.ledger, job_key)
+        counts, *found = pipe.execute()
+        # Without its place, no worker that is new to it finds a job: then all of it is told again.
+        marks = [mark if there else None for there, mark in zip(found[::2], found[1::2], strict=True)]
+        return [
+            Known(None if mark is None else int(mark), int(count) if count and as_text(count).isdecimal() else 0)
+            for mark, count in zip(marks, counts, strict=True)
+        ]
+
+    def take_turn(self, what: str, seconds: float) -> bool:
+        """Whether nobody else has taken the turn to do something within some seconds: a hint, never a lock.
+
+        Args:
+            what: names it.
+            seconds: for how long nobody else is to do it.
+        """
+        return bool(self.client.set(f"{self.keys.turns}:{what}", b"", nx=True, px=max(1, round(seconds * 1000))))
+
+    def end_turn(self, what: str) -> None:
+        """Let the next one do it at once."""
+        self.client.delete(f"{self.keys.turns}:{what}")
 
     def place_of(self, job_key: str) -> str | None:
         """The path or URL that was registered for a job, unchecked: anybody with access to Redis can write it."""

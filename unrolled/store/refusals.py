@@ -6,7 +6,7 @@ import contextlib
 import errno
 from typing import TYPE_CHECKING
 
-from unrolled.errors import TransientError
+from unrolled.errors import MisplacedError, TransientError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -25,6 +25,8 @@ _ADVICE = {
     errno.ESTALE: "mount the directory again",
     errno.EIO: "check the disk",
 }
+#: What is there is of another kind than it must be, which no waiting changes.
+_MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
 
 
 @contextlib.contextmanager
@@ -35,10 +37,11 @@ def explained(action: str) -> Iterator[None]:
         action: with the path, such as "write /data/out/part".
 
     Raises:
-        TransientError: in place of an OSError.
+        TransientError: in place of an OSError; a MisplacedError where something of another kind is in the way.
     """
     try:
         yield
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "check the directory")
-        raise TransientError(f"cannot {action}: {error.strerror or error}; {advice}, then it is tried again") from error
+        kind = MisplacedError if error.errno in _MISPLACED else TransientError
+        raise kind(f"cannot {action}: {error.strerror or error}; {advice}") from error

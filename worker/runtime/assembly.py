@@ -99,7 +99,7 @@ class Assembly:
         """Wait until nothing is on board, within the grace, and end all threads."""
         if not self._stopping:
             self.begin_stopping()
-        self.service.wait_until_empty()
+        self.service.board.wait_until_empty()
         if self._stopping:
             self._stopping.cancel()
         self.service.stop()

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
-from unrolled.errors import FileFormatError, JobError, PayloadError, RequestError, TransientError
+from unrolled.errors import FileFormatError, JobError, MisplacedError, PayloadError, RequestError, TransientError
 from unrolled.job import names
 from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
+from unrolled.protocol.objects import at_once
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.protocol.telling import tell
+from unrolled.queue.broker import AWAY
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
 from unrolled.store.bucket_url import is_url
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
     from unrolled.protocol.objects import Steadily
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
-    from unrolled.queue.member import Member
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -38,8 +39,10 @@ T = TypeVar("T")
 
 #: Leases, and seconds at least, after which a hidden file that no process wrote to is a dead publisher's.
 LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
-#: Seconds between two looks whether a job of which the ledger holds nothing is complete.
-COMPLETE_PAUSE = 60.0
+#: Seconds between two looks, by any worker, whether a job of which the ledger holds nothing is complete.
+LOOK_PAUSE = 60.0
+#: Seconds after which a worker asks again for its turn to look.
+TURN_PAUSE = 10.0
 #: Longest path or URL of a job, in bytes: Linux's PATH_MAX.
 MAX_PLACE_BYTES = 4096
 _FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
@@ -53,15 +56,19 @@ class _Met:
         job: with this worker's patience.
         log: what was read of its log.
         lock: of the log, which one thread at a time reads.
-        next_look: when it is worth looking whether it is complete, on the monotonic clock.
+        next_tell: when the ledger is told what it has lost, on the monotonic clock.
+        next_look: when it is worth looking whether the job is complete.
         next_sweep: when leftovers are swept.
+        trouble: what was in the way of the last look, empty where nothing was.
     """
 
     job: OpenJob
     log: Log = field(default_factory=Log)
     lock: threading.Lock = field(default_factory=threading.Lock)
+    next_tell: float = 0.0
     next_look: float = 0.0
     next_sweep: float = 0.0
+    trouble: str = ""
 
 
 class Jobs:
@@ -84,14 +91,16 @@ class Jobs:
         self._root = settings.output_root.resolve() if settings.output_root else None
         self._lock = threading.Lock()
         self._met: dict[str, _Met] = {}
+        self._lease_seconds = ledger.lease_seconds
         self._leftover_seconds = max(LEFTOVER_SECONDS, LEFTOVER_LEASES * ledger.lease_seconds)
 
     def find(self, job_key: str) -> OpenJob:
         """A job, with objects that are tried until they work, for as long as its store is there.
 
         Raises:
-            JobError: what is there isn't the job, is outside of the root, or asks for another offer.
+            RequestError: what is there isn't the job, is outside of the root, or asks for another offer.
             AwayError: it isn't there, or can't be read now.
+            redis.RedisError: the server is away.
         """
         with self._lock:
             met = self._met.get(job_key)
@@ -101,79 +110,81 @@ class Jobs:
         self._sweep_leftovers(met)
         return met.job
 
-    def tell(self, job: OpenJob) -> None:
-        """Bring the ledger up to a job's log.
-
-        Raises:
-            JobError: the log is damaged.
-            AwayError: the store is gone.
-            GivenBackError: the worker stops.
-        """
+    def is_stopped(self, job: OpenJob) -> bool:
+        """Whether a job was cancelled or discarded, as far as can be seen now; if so the ledger learns of it, too."""
         with self._lock:
             met = self._met.get(job.key)
-        if met is not None:
+        if met is None:
+            return False
+        try:
             with met.lock:
-                tell(met.log, job.objects, self._job_ledger(job))
+                self._tell(met, self._send)
+                return met.log.stopped
+        except (RequestError, TransientError, *AWAY) as error:
+            log.info("job %s: its log can't be read: %s", job.key, error)
+            return False
 
-    def look_after(self, renew: Callable[[], None]) -> None:
-        """Tell the ledger what it has lost of the jobs that were met, and forget those that are complete.
+    def look_after(self, send: Send) -> None:
+        """Tell the ledger what it has lost of the jobs that were met, and forget jobs of which nothing is left to do.
+
+        Nothing is waited for: what can't be done now is done later. Of all workers, one at a time looks at a job.
 
         Args:
-            renew: called now and then; keeps this worker's leases.
+            send: sends one shard's message.
 
         Raises:
             redis.RedisError: the server is away.
         """
         with self._lock:
             met = dict(self._met)
-        left = dict(zip(met, self._ledger.left(list(met)), strict=True))
-        for key, known in met.items():
-            try:
-                if self._ledger.told(key) is None:
-                    self._tell_again(known, renew)
-                elif not left[key] and time.monotonic() >= known.next_look:
-                    self._forget_if_complete(key, known)
-            except (RequestError, AwayError, TransientError) as error:
-                log.warning("job %s: can't be looked after: %s; trying again later", key, error)
-                known.next_look = time.monotonic() + COMPLETE_PAUSE
+        for (key, job), known in zip(met.items(), self._ledger.known(list(met)), strict=True):
+            if known.told is None:
+                if time.monotonic() >= job.next_tell and self._ledger.take_turn(f"{key}:tell", self._lease_seconds):
+                    job.next_tell = time.monotonic() + self._lease_seconds
+                    self._look(key, job, send)
+            elif not known.left and time.monotonic() >= job.next_look:
+                mine = self._ledger.take_turn(f"{key}:look", LOOK_PAUSE)
+                job.next_look = time.monotonic() + (LOOK_PAUSE if mine else TURN_PAUSE)
+                if mine:
+                    self._look(key, job, send)
 
-    def _tell_again(self, known: _Met, renew: Callable[[], None]) -> None:
-        if known.log.stopped and time.monotonic() < known.next_look:
-            return  # the ledger has nothing of a job that was cancelled
-        known.next_look = time.monotonic() + COMPLETE_PAUSE
-        ledger = self._job_ledger(known.job, renew)
-        with known.lock:
-            tell(known.log, known.job.objects, ledger)
-        if ledger.sent:
-            log.warning("Redis lost shards of job %s; entered %d again", known.job.key, ledger.sent)
-
-    def _forget_if_complete(self, key: str, known: _Met) -> None:
-        """A job that is complete, cancelled or discarded needs nobody to look after it; a message of it is met anew."""
-        known.next_look = time.monotonic() + COMPLETE_PAUSE
-        with known.lock:
-            found = standing(known.log, known.job.objects, live=known.job.job.live)
-            over = found.complete or known.log.stopped
-            if over:
-                self._sweep(known)
+    def _look(self, key: str, met: _Met, send: Send) -> None:
+        try:
+            with met.lock:
+                entered = self._tell(met, send)
+                over = met.log.stopped or (not entered and self._is_complete(met))
+                if over:
+                    self._sweep(met)
+        except (RequestError, TransientError) as error:
+            if met.trouble != str(error):
+                log.warning("job %s can't be looked after: %s", key, error)
+            met.trouble = str(error)
+            return
+        met.trouble = ""
+        if entered:
+            log.warning("job %s: entered %d shard(s) that were not in the ledger", key, entered)
         if over:
             with self._lock:
                 self._met.pop(key, None)
+            self._ledger.end_turn(f"{key}:look")  # each worker sees for itself that the job is over
 
-    def _sweep(self, known: _Met) -> None:
+    def _tell(self, met: _Met, send: Send) -> int:
+        """Bring the ledger up to a job's log; how many lives were new to it."""
+        job = met.job.with_patience(at_once)
+        ledger = JobLedger(self._ledger, job.key, job.address, send, at_once)
+        tell(met.log, job.objects, ledger)
+        return ledger.sent
+
+    def _is_complete(self, met: _Met) -> bool:
+        job = met.job.with_patience(at_once)
+        return met.log.ended and standing(met.log, job.objects, live=job.job.live).complete
+
+    def _sweep(self, met: _Met) -> None:
+        job = met.job.with_patience(at_once)
         try:
-            sweep(known.log, known.job.objects, failed_rows, live=known.job.job.live)
+            sweep(met.log, job.objects, failed_rows, live=job.job.live)
         except (PayloadError, FileFormatError) as error:
             log.warning("%s; left as it is: `unrolled verify` names it", error)
-
-    def _job_ledger(self, job: OpenJob, renew: Callable[[], None] | None = None) -> JobLedger:
-        send = self._send
-        if renew is not None:
-
-            def send(member: Member) -> None:
-                renew()  # thousands of messages take longer than a lease
-                self._send(member)
-
-        return JobLedger(self._ledger, job.key, job.place, send, self._patience.until_done)
 
     def _open(self, job_key: str) -> OpenJob:
         place = self._ledger.place_of(job_key)
@@ -196,13 +207,16 @@ class Jobs:
     def _check_place(self, job_key: str, place: str) -> None:
         try:
             fits = "\0" not in place and len(os.fsencode(place)) <= MAX_PLACE_BYTES
-        except UnicodeEncodeError:
-            fits = False
+            fits = fits and (is_url(place) or Path(place).is_absolute())
+            below = self._root is None or (not is_url(place) and Path(place).resolve().is_relative_to(self._root))
+        except (ValueError, OSError, RuntimeError):  # a zero byte, a lone surrogate, symbolic links in a circle
+            fits = below = False
         if not fits:
-            raise JobError(f"job {job_key} names {place[:80]!r}; up to {MAX_PLACE_BYTES:,} bytes are expected")
-        if self._root is None:
-            return
-        if is_url(place) or not Path(place).resolve().is_relative_to(self._root):
+            raise JobError(
+                f"job {job_key} names {place[:80]!r}; an absolute path or a URL of up to {MAX_PLACE_BYTES:,} bytes is "
+                "expected"
+            )
+        if not below:
             raise JobError(
                 f"job {job_key} asks for {place}; this worker writes below {self._root} only (--output-root)"
             )
@@ -215,6 +229,8 @@ class Jobs:
             def attempt() -> T:
                 try:
                     return action()
+                except MisplacedError as error:
+                    raise AwayError(str(error)) from error
                 except TransientError as error:
                     if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
                         raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
@@ -225,12 +241,14 @@ class Jobs:
         return steadily
 
     def _sweep_leftovers(self, met: _Met) -> None:
-        """Remove what dead publishers left, when a job is met and now and then while it runs."""
+        """Remove what dead publishers left, when a job is met and now and then while it runs; one worker at a time."""
         store, now = met.job.objects.store, time.monotonic()
         with self._lock:
             if not isinstance(store, PosixStore) or now < met.next_sweep:
                 return
             met.next_sweep = now + self._leftover_seconds
+        if not self._ledger.take_turn(f"{met.job.key}:leftovers", self._leftover_seconds):
+            return
         for folder in _FOLDERS:
             try:
                 removed = store.sweep_leftovers(folder, self._leftover_seconds)

@@ -7,9 +7,9 @@ from support.jobs import bury, cut, job_of, make_job, publish_shard, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
-from producer.jobs.diagnosis import hints
-from producer.jobs.status import worker_status
+from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
+from producer.jobs.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life
@@ -114,7 +114,7 @@ def test_rows_of_a_dead_run_keep_a_live_job_open(tmp_path):
     spool(job.objects, stray)
     status = StatusReader(job).read()
     assert (status.complete, status.strays) == (False, 1)
-    assert list(hints(status)) == ["strays"]
+    assert list(diagnose(status)) == ["strays"]
 
 
 def test_a_job_without_a_log_has_nothing_yet(tmp_path):
@@ -173,7 +173,7 @@ def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     """Whoever may write to Redis may have written it."""
     stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share")
     names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", *stages)
-    worker = worker_status("host", dict.fromkeys(names, value) | {"offer": value})
+    worker = WorkerStatus.parse("host", dict.fromkeys(names, value) | {"offer": value})
     assert (worker.on_board, worker.tokens_per_second, worker.lease_seconds) == (0, 0, None)
     assert [getattr(worker, stage) for stage in stages] == [0] * len(stages)
     assert worker.offer is None
@@ -242,7 +242,7 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
     """Dead shards, lost shards and a model that nobody serves are each told once, with the way out."""
     other = Ledger(ledger.client, "test", job_of(arithmetic="bfloat16").offer)
     other.beat("elsewhere", {})
-    found = hints(StatusReader(job, server, "test").read())
+    found = diagnose(StatusReader(job, server, "test").read())
     out = job.place
     assert found == {
         "dead": f"1 shard(s) were given up, the reasons are in {out}/_unrolled/dead; "
@@ -260,11 +260,11 @@ def test_no_hint_where_all_is_well(tmp_path, server, ledger):
     job = make_job(tmp_path)
     enter(ledger, job, waiting(job))
     ledger.beat("host-1", {})
-    assert hints(StatusReader(job, server, "test").read()) == {}
+    assert diagnose(StatusReader(job, server, "test").read()) == {}
 
 
 def test_an_input_that_broke_off_is_told(tmp_path):
     """All that was cut is published, but the input wasn't read to its end."""
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
-    assert list(hints(StatusReader(job).read())) == ["input"]
+    assert list(diagnose(StatusReader(job).read())) == ["input"]

@@ -22,7 +22,16 @@ from unrolled.job.names import Life
 from unrolled.job.offer import Offer
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.ledger import MARKS, RENEWAL_SECONDS, SILENCE_SECONDS, SWEEP_PAUSE_SECONDS, Counts, Lease, Ledger
+from unrolled.queue.ledger import (
+    MARKS,
+    RENEWAL_SECONDS,
+    SILENCE_SECONDS,
+    SWEEP_PAUSE_SECONDS,
+    Counts,
+    Known,
+    Lease,
+    Ledger,
+)
 from unrolled.queue.member import Member
 
 OFFER, OTHER_OFFER = Offer("ab" * 32, "fused", "float32"), Offer("ab" * 32, "fused", "bfloat16")
@@ -94,7 +103,7 @@ def test_enter_once(ledger):
     assert tell(ledger, A, B, tokens=99) == [B]
     assert ledger.counts() == Counts(shards=2, running=0, tokens=109)
     assert ledger.place_of(JOB) == "/out"
-    assert (ledger.jobs(), ledger.left([JOB, OTHER_JOB])) == ([JOB], [2, 0])
+    assert (ledger.jobs(), ledger.known([JOB, OTHER_JOB])) == ([JOB], [Known(2, 2), Known(None, 0)])
 
 
 def test_two_tell_at_once(ledger):

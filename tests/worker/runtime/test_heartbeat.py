@@ -2,13 +2,20 @@
 
 import json
 import logging
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.processes import eventually, make_rows, open_site, worker_parts
-from unrolled.job.manifest import read_manifest
+from support.jobs import bury, log_of
+from support.processes import eventually, left, make_rows, open_site, worker_parts
 
+from unrolled.job import names
+from unrolled.job.names import Life, part_object
+from unrolled.job.offer import Offer
+from unrolled.queue.keys import Keys
 from unrolled.queue.member import Member
+from worker.runtime import job_registry
 from worker.runtime.outcome import Outcome
 
 LEASE = 1
@@ -20,41 +27,45 @@ def site(tmp_path, broker_url):
         yield opened
 
 
+def member_of(job, shard):
+    return Member(job.key, Life(shard, 0))
+
+
 def texts(caplog, part):
     return [record.getMessage() for record in caplog.records if part in record.getMessage()]
 
 
 def test_a_shard_without_a_message_is_sent_again(site):
     """A lease after it was sent, and with nothing in the queue, somebody sends it."""
-    directory = site.enqueue(make_rows(4))
+    job = site.enqueue(make_rows(4))
     site.ledger.client.delete(site.queue_key)
     sent = []
     with worker_parts(site, send=sent.append, lease_seconds=LEASE):
-        eventually(lambda: {member.shard for member in sent} == directory.waiting(), "both sent again")
+        eventually(lambda: {member.shard for member in sent} == left(job), "both sent again")
 
 
 def test_what_was_done_is_logged(site, caplog):
     """A line on the time since the last one, at the end at the latest."""
     caplog.set_level(logging.INFO)
-    directory = site.enqueue(make_rows(4))
+    job = site.enqueue(make_rows(4))
     with worker_parts(site, lease_seconds=LEASE) as parts:
-        for shard in sorted(directory.waiting()):
-            assert parts.service.handle(Member(directory.key, shard).encode()) == Outcome.PUBLISHED
+        for shard in sorted(left(job)):
+            assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUBLISHED
     (line,) = texts(caplog, "engine busy")
-    tokens = read_manifest(directory.path).tokens
-    assert line.startswith(f"{len(directory.published())} shard(s), {tokens} tokens in ")
+    tokens = sum(entry.tokens for entry in log_of(job).entries.values())
+    assert line.startswith(f"2 shard(s), {tokens} tokens in ")
 
 
 def test_leases_are_kept_while_shards_are_on_board(site):
     """They are renewed for longer than they last."""
-    directory = site.enqueue(make_rows(2))
-    (shard,) = directory.waiting()
-    leases, member = site.ledger.keys.leases, str(Member(directory.key, shard))
+    job = site.enqueue(make_rows(2))
+    (shard,) = left(job)
+    leases, member = site.ledger.keys.leases, str(member_of(job, shard))
     with (
         ThreadPoolExecutor(1) as threads,
         worker_parts(site, site.with_plan(gate=str(site.gate)), lease_seconds=LEASE) as parts,
     ):
-        future = threads.submit(parts.service.handle, Member(directory.key, shard).encode())
+        future = threads.submit(parts.service.handle, member_of(job, shard).encode())
         eventually(lambda: site.ledger.client.zscore(leases, member), "the lease")
         first = site.ledger.client.zscore(leases, member)
         eventually(
@@ -67,57 +78,73 @@ def test_leases_are_kept_while_shards_are_on_board(site):
 
 def test_an_empty_redis_is_filled_again(site, caplog):
     """What waits is entered and sent; what is on board is under its lease again before its message is sent."""
-    directory = site.enqueue(make_rows(6))
-    shard, *others = sorted(directory.waiting())
+    job = site.enqueue(make_rows(6))
+    shard, *others = sorted(left(job))
     sent, unguarded = [], []
 
     def send(member):
         sent.append(member.shard)
-        if member.shard == shard and shard not in site.ledger.members(member.job_key)[1]:
+        if member.shard == shard and member.life not in site.ledger.members(member.job_key)[1]:
             unguarded.append(member)
 
     with (
         ThreadPoolExecutor(1) as threads,
         worker_parts(site, site.with_plan(gate=str(site.gate)), send, lease_seconds=LEASE) as parts,
     ):
-        future = threads.submit(parts.service.handle, Member(directory.key, shard).encode())
+        future = threads.submit(parts.service.handle, member_of(job, shard).encode())
         eventually(site.calls, "the engine at work")
         site.ledger.client.flushall()
         eventually(lambda: {shard, *others} <= set(sent), "everything sent again")
         assert unguarded == []
         site.gate.touch()
         assert future.result(10) == Outcome.PUBLISHED
-    assert len(texts(caplog, "Redis lost")) == 1
+    assert len(texts(caplog, "entered 3 shard(s) that were not in the ledger")) == 1
 
 
-def test_a_job_with_nothing_to_enter_is_not_told(site, caplog):
-    """Dead shards keep their rows; an empty Redis is no reason to speak of them again and again."""
-    directory = site.enqueue(make_rows(2))
-    (shard,) = directory.waiting()
+@pytest.mark.parametrize("outcome", ["dead", "published"])
+def test_a_job_that_is_over_is_forgotten(site, caplog, outcome):
+    """Dead shards keep their rows; an empty Redis is no reason to speak of them, nor to look at the job for ever."""
+    job = site.enqueue(make_rows(2))
+    (shard,) = left(job)
     with worker_parts(site, lease_seconds=LEASE) as parts:
-        parts.service.jobs.find(directory.key)
-        directory.dead(shard).write_text(json.dumps({"shard": str(shard), "reason": "x"}))
+        parts.service.jobs.find(job.key)
+        if outcome == "dead":
+            bury(job, shard)
+        else:
+            job.objects.create(part_object(shard), b"part")
+            job.objects.delete(names.rows_object(shard))
         site.ledger.client.flushall()
-        eventually(lambda: parts._watch._forgotten, "the look at the job")
-        beats = site.ledger.workers
-        eventually(beats, "a heartbeat after it")
-    assert texts(caplog, "lost") == []
+        eventually(lambda: not parts.service.jobs._met, "the job forgotten")
+    assert texts(caplog, "job ") == []
 
 
-def test_one_damaged_job_does_not_stop_the_others(site, caplog):
-    """It is told; shards of other jobs are sent again all the same."""
-    damaged = site.enqueue(make_rows(2), name="damaged")
-    good = site.enqueue(make_rows(2), name="good")
-    sent = []
-    with worker_parts(site, send=sent.append, lease_seconds=LEASE) as parts:
-        for directory in (damaged, good):
-            parts.service.jobs.find(directory.key)
-        (damaged.path / "_manifest.jsonl").write_text("{\n")
-        site.ledger.client.flushall()
-        eventually(lambda: any(member.job_key == good.key for member in sent), "the other job entered again")
-        eventually(lambda: texts(caplog, "not a manifest line"), "the line")
-    assert len(texts(caplog, "not a manifest line")) == 1
-    assert texts(caplog, "unexpected") == []
+def test_a_slow_store_does_not_stop_the_pulse(site, monkeypatch):
+    """Telling a large job again, or listing it, may take longer than a lease: leases are kept all the while."""
+    job = site.enqueue(make_rows(4))
+    shard = min(left(job))
+    reached, gate = threading.Event(), threading.Event()
+
+    def slow(*arguments):
+        reached.set()
+        assert gate.wait(30)
+        tell(*arguments)
+
+    tell = job_registry.tell
+    plan = site.with_plan(gate=str(site.gate))
+    with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, lease_seconds=LEASE) as parts:
+        future = threads.submit(parts.service.handle, member_of(job, shard).encode())
+        eventually(site.calls, "the engine at work")
+        monkeypatch.setattr(job_registry, "tell", slow)
+        site.ledger.client.hdel(site.ledger.keys.jobs, job.key)
+        eventually(reached.is_set, "the job looked at")
+        leases, member = site.ledger.keys.leases, str(member_of(job, shard))
+        first = site.ledger.client.zscore(leases, member)
+        eventually(lambda: site.ledger.client.zscore(leases, member) > first + 2 * LEASE, "the lease renewed")
+        assert parts.service.holder in site.ledger.workers()
+        gate.set()
+        site.gate.touch()
+        assert future.result(10) == Outcome.PUBLISHED
+        eventually(lambda: site.ledger.place_of(job.key), "the job registered again")
 
 
 def test_an_outage_is_told_in_two_lines(site, broker, caplog):
@@ -132,20 +159,30 @@ def test_an_outage_is_told_in_two_lines(site, broker, caplog):
     assert len(texts(caplog, "broker away")) == len(texts(caplog, "broker back")) == 1
 
 
-def test_strangers_are_told_once(site, caplog):
-    """Shards of another model wait: this worker says whom it serves, and leaves them."""
-    other = "e" * 64
+@pytest.mark.parametrize(
+    ("other", "named"),
+    [
+        (("e" * 64, "fused", "float32"), "model eeeeeeeeeeee… in float32 by fused"),
+        ((None, "fused", "bfloat16"), "in bfloat16 by fused"),
+        ((None, "tensorflow", "float32"), "in float32 by tensorflow"),
+    ],
+)
+def test_strangers_are_told_once(site, caplog, other, named):
+    """Shards wait for another offer, though the model be this one: the worker says so, and leaves them."""
+    offer = Offer(other[0] or site.model.fingerprint, *other[1:])
     client = site.ledger.client
-    client.sadd("test:models", other, b"\xff\xfe")
-    client.zadd(f"test:{other[:12]}:ledger", {"x": 1})
-    with worker_parts(site, lease_seconds=LEASE):
-        eventually(lambda: texts(caplog, other), "the line")
+    client.sadd("test:offers", str(offer), b"\xff\xfe", "x:fused:float32")
+    client.zadd(Keys.of("test", offer).ledger, {"x": time.time()})
+    sent = []
+    with worker_parts(site, send=sent.append, lease_seconds=LEASE):
+        eventually(lambda: texts(caplog, named), "the line")
         client.delete("test:workers")
         eventually(lambda: client.hlen("test:workers"), "another beat")
         client.delete("test:workers")
         eventually(lambda: client.hlen("test:workers"), "and another")
-    assert len(texts(caplog, other)) == 1
-    assert site.model.fingerprint in texts(caplog, other)[0]
+    assert len(texts(caplog, named)) == 1
+    assert f"this worker offers {site.offer.describe()}" in texts(caplog, named)[0]
+    assert sent == []
 
 
 def test_the_heartbeat_says_what_the_worker_does(site):
@@ -153,9 +190,9 @@ def test_the_heartbeat_says_what_the_worker_does(site):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         eventually(site.ledger.workers, "a heartbeat")
         (facts,) = site.ledger.workers().values()
-        assert facts["engine"] == "counting"
+        assert (facts["engine"], facts["arithmetic"]) == ("fused", "float32")
         assert facts["on_board"] == 0
-        assert facts["model"] == site.model.fingerprint
+        assert facts["offer"] == str(site.offer)
         assert parts.service.holder in site.ledger.workers()
     assert site.ledger.workers() == {}
 

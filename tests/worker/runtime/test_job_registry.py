@@ -1,18 +1,31 @@
-"""The jobs that a worker has met: a path in Redis is believed only if the place itself says so."""
+"""The jobs that a worker has met: a place in Redis is believed only if the place itself says so."""
 
 import json
 import logging
 import os
 import time
+from dataclasses import replace
 
 import pytest
-from support.processes import make_rows, open_site
-from unrolled.job.directory import create_job
+import redis
+from support.jobs import decide, log_of
+from support.processes import left, make_rows, open_site
 
-from unrolled.errors import JobError
-from unrolled.job.job import Job
-from worker.errors import AwayError
-from worker.runtime.job_registry import Jobs
+from producer.enqueue.shard import make_shard
+from unrolled.errors import JobError, RequestError, TransientError
+from unrolled.job import names
+from unrolled.job.job import Inputs, Job
+from unrolled.job.names import Life, dead_object, part_object, segment_name
+from unrolled.job.segment import Segment
+from unrolled.patience import Patience
+from unrolled.protocol.opening import create_job
+from unrolled.protocol.spooling import spool
+from unrolled.queue.broker import AWAY
+from unrolled.queue.ledger import Known, Ledger
+from unrolled.queue.member import Member
+from worker.errors import AwayError, GivenBackError
+from worker.runtime.job_registry import LOOK_PAUSE, Jobs
+from worker.settings import Settings
 
 
 @pytest.fixture
@@ -21,42 +34,113 @@ def site(tmp_path, broker_url):
         yield opened
 
 
+@pytest.fixture
+def sent():
+    """Members whose messages were sent."""
+    return []
+
+
+@pytest.fixture
+def jobs(site, sent):
+    return jobs_of(site, sent)
+
+
+def jobs_of(site, sent=None, ledger=None, **settings):
+    made = Settings.from_environ(site.environ(**settings))
+    patience = Patience(print, (TransientError, *AWAY), GivenBackError)
+    return Jobs(made, ledger or site.ledger, patience, (sent if sent is not None else []).append)
+
+
 def register(site, job_key, raw):
     """Write a job's entry as whoever may write to Redis can."""
     site.ledger.client.hset(site.ledger.keys.jobs, job_key, raw)
 
 
-def test_a_job_is_found_and_remembered(site):
-    """Its directory is what the producer made; Redis is asked once."""
-    directory = site.enqueue(make_rows(2))
-    jobs = Jobs(site.ledger, None)
-    assert jobs.find(directory.key) == directory
-    assert jobs.known() == [directory]
+def entry(place):
+    return json.dumps({"place": str(place)})
+
+
+def at_once(jobs):
+    """Let what is due later be due now, as its time would."""
+    for met in jobs._met.values():
+        met.next_tell = met.next_look = met.next_sweep = 0.0
+    for key in jobs._ledger.client.scan_iter(f"{jobs._ledger.keys.turns}:*"):
+        jobs._ledger.client.delete(key)
+    return jobs
+
+
+def empty_ledger(site, job):
+    """Take all of a job's shards out of the ledger, as workers do that are done with them."""
+    for life in site.ledger.members(job.key)[0]:
+        site.ledger.remove(Member(job.key, life))
+
+
+def finish(site, job):
+    """Publish a job and take its shards out of the ledger; that a part is there is all that is looked at."""
+    for shard in left(job):
+        job.objects.create(part_object(shard), b"part")
+        job.objects.delete(names.rows_object(shard))
+    empty_ledger(site, job)
+
+
+def warnings_in(caplog):
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+
+def test_a_job_is_found_and_remembered(site, jobs):
+    """It is what the producer made; Redis is asked once."""
+    job = site.enqueue(make_rows(2))
+    found = jobs.find(job.key)
+    assert (found.job, found.key, found.place) == (job.job, job.key, job.place)
     site.ledger.client.flushall()
-    assert jobs.find(directory.key) == directory
+    assert jobs.find(job.key) is found
 
 
-def test_a_job_of_another_model_is_refused_with_both_fingerprints(site):
-    """The text names what the job asks for and what this worker serves."""
-    other = "f" * 64
-    directory = create_job(site.root / "theirs", Job(other, ("x",), {}))
-    register(site, directory.key, json.dumps({"directory": str(directory.path)}))
-    with pytest.raises(JobError, match=f"{other}.*{site.model.fingerprint}"):
-        Jobs(site.ledger, None).find(directory.key)
+def test_a_place_is_registered_for_any_working_directory(site, jobs, monkeypatch):
+    """A worker runs elsewhere than the producer, which may have been given a relative path."""
+    monkeypatch.chdir(site.root)
+    rows = make_rows(2)
+    monkeypatch.setattr(site, "root", site.root.relative_to(site.root))
+    job = site.enqueue(rows)
+    assert job.place == "out"
+    monkeypatch.chdir("/")
+    assert jobs.find(job.key).job == job.job
 
 
-def test_directories_lie_below_the_root(site):
-    """Outside of it, or led out of it by `..` or a symbolic link, a job is refused."""
-    directory = site.enqueue(make_rows(2))
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"fingerprint": "f" * 64}, "f" * 12),
+        ({"arithmetic": "bfloat16"}, "in bfloat16 by fused"),
+        ({"engine": "tensorflow"}, "in float32 by tensorflow"),
+    ],
+)
+def test_a_job_that_asks_for_another_offer_is_refused(site, jobs, change, named):
+    """The text names what the job asks for and what this worker offers."""
+    asked = Job(site.model.fingerprint, Inputs.named(["x"]), "fused", "float32", live=False, options={})
+    job = create_job(site.root / "theirs", replace(asked, **change))
+    register(site, job.key, entry(job.place))
+    with pytest.raises(JobError, match=named) as caught:
+        jobs.find(job.key)
+    assert f"this worker offers {site.offer.describe()}" in str(caught.value)
+
+
+def test_jobs_are_below_the_root(site):
+    """Outside of it, or led out of it by `..` or a symbolic link, a job is refused; so is a bucket."""
+    job = site.enqueue(make_rows(2))
     root = site.root / "root"
     (root / "inside").mkdir(parents=True)
-    (root / "link").symlink_to(directory.path)
-    for text in (directory.path, f"{root}/../{directory.path.name}", root / "link"):
-        register(site, directory.key, json.dumps({"directory": str(text)}))
+    (root / "link").symlink_to(job.place)
+    (root / "circle").symlink_to(root / "circle")
+    for text in (job.place, f"{root}/../out", root / "link", "s3://bucket/out"):
+        register(site, job.key, entry(text))
         with pytest.raises(JobError, match="--output-root"):
-            Jobs(site.ledger, root).find(directory.key)
-    register(site, directory.key, json.dumps({"directory": str(directory.path)}))
-    assert Jobs(site.ledger, site.root).find(directory.key) == directory
+            jobs_of(site, output_root=root).find(job.key)
+    register(site, job.key, entry(root / "circle" / "x"))
+    with pytest.raises(JobError):
+        jobs_of(site, output_root=root).find(job.key)
+    register(site, job.key, entry(job.place))
+    assert jobs_of(site, output_root=site.root).find(job.key).job == job.job
 
 
 @pytest.mark.parametrize(
@@ -69,80 +153,286 @@ def test_directories_lie_below_the_root(site):
         b"null",
         b"[]",
         b"{}",
-        b'{"directory": 7}',
-        b'{"directory": ["/tmp"]}',
-        b'{"directory": ""}',
-        b'{"directory": "/"}',
-        b'{"directory": "/etc/passwd"}',
-        b'{"directory": "/proc/self/mem"}',
-        b'{"directory": "../../../../../etc"}',
-        b'{"directory": "/tmp/a\\u0000b"}',
-        b'{"directory": "/tmp/\\ud800"}',
-        json.dumps({"directory": "x/" * 1000}).encode(),
-        json.dumps({"directory": "/" + "x" * 300}).encode(),
-        json.dumps({"directory": "x" * 10_000_000}).encode(),
+        b'{"place": 7}',
+        b'{"place": ["/tmp"]}',
+        b'{"place": ""}',
+        b'{"place": "/"}',
+        b'{"place": "out"}',
+        b'{"place": "/etc/passwd"}',
+        b'{"place": "/proc/self/mem"}',
+        b'{"place": "../../../../../etc"}',
+        b'{"place": "/tmp/a\\u0000b"}',
+        b'{"place": "/tmp/\\ud800"}',
+        b'{"place": "ftp://host/x"}',
+        b'{"place": "file:///etc"}',
+        b'{"place": "s3://"}',
+        b'{"place": "s3://../.."}',
+        b'{"place": "s3://a/?endpoint=http://127.0.0.1"}',
+        b'{"place": "gs://a/../b"}',
+        entry("x/" * 1000).encode(),
+        entry("/" + "x" * 300).encode(),
+        entry("x" * 10_000_000).encode(),
     ],
     ids=lambda raw: raw[:24].decode(errors="replace"),
 )
 @pytest.mark.parametrize("with_root", [False, True], ids=["anywhere", "with a root"])
 def test_hostile_entries_are_refused_or_wait(site, raw, with_root):
-    """Whatever Redis says, a directory is opened only if its own job.json gives the job's key."""
+    """Whatever Redis says, a job is opened only where its own job.json gives the job's key."""
     register(site, "0123456789abcdef", raw)
-    jobs = Jobs(site.ledger, site.root if with_root else None)
-    with pytest.raises((JobError, AwayError)) as caught:
+    jobs = jobs_of(site, **({"output_root": site.root} if with_root else {}))
+    with pytest.raises((RequestError, AwayError)) as caught:
         jobs.find("0123456789abcdef")
     assert len(str(caught.value)) < 10_000
-    assert jobs.known() == []
+    assert jobs._met == {}
 
 
-def test_an_entry_that_names_another_job_is_refused(site):
-    """A job's key can't be pointed at another job's directory, nor at a copy of its own."""
-    directory = site.enqueue(make_rows(2))
+def test_an_entry_that_names_another_job_is_refused(site, jobs):
+    """A job's key can't be pointed at another job's place."""
+    job = site.enqueue(make_rows(2))
     other = site.enqueue(make_rows(2), name="other")
-    register(site, directory.key, json.dumps({"directory": str(other.path)}))
+    register(site, job.key, entry(other.place))
     with pytest.raises(JobError, match="forged or stale"):
-        Jobs(site.ledger, None).find(directory.key)
+        jobs.find(job.key)
 
 
-@pytest.mark.parametrize("manifest", [None, "{", "a directory"])
-def test_a_directory_without_a_job_is_away_or_refused(site, manifest):
-    """None may come back; a damaged one is told."""
-    directory = site.enqueue(make_rows(2))
-    file = directory.path / "job.json"
+@pytest.mark.parametrize("found", [None, "{", "a directory", "a FIFO"])
+def test_a_place_without_a_job_is_away_or_refused(site, jobs, found):
+    """A missing job.json may come back; what isn't a file holds nobody; a damaged one is told."""
+    job = site.enqueue(make_rows(2))
+    file = site.root / "out" / names.JOB
     file.unlink()
-    if manifest == "a directory":
-        file.mkdir()
-    elif manifest:
-        file.write_text(manifest)
-    with pytest.raises(JobError if manifest == "{" else AwayError):
-        Jobs(site.ledger, None).find(directory.key)
+    match found:
+        case "a directory":
+            file.mkdir()
+        case "a FIFO":
+            os.mkfifo(file)
+        case "{":
+            file.write_text(found)
+    with pytest.raises((JobError, AwayError)):
+        jobs.find(job.key)
 
 
-def test_unregistered_jobs_wait(site):
+def test_unregistered_jobs_wait(jobs):
     """A shard of a job that Redis doesn't know is not lost by it."""
     with pytest.raises(AwayError, match="isn't registered"):
-        Jobs(site.ledger, None).find("0123456789abcdef")
+        jobs.find("0123456789abcdef")
 
 
-def test_leftovers_of_dead_processes_are_swept(site, caplog):
-    """Once a job is met, in each of its directories; fresh ones, and other hidden files, stay."""
+def test_a_store_that_is_gone_makes_a_shard_wait(site, jobs):
+    """What is tried again in place is only what the store itself refuses."""
+    job = site.enqueue(make_rows(2))
+    found = jobs.find(job.key)
+    (site.root / "out").rename(site.root / "away")
+    with pytest.raises(AwayError, match="mount or restore the job's directory"):
+        found.objects.read(names.JOB)
+
+
+def test_what_is_misplaced_makes_a_shard_wait(site, jobs, tmp_path):
+    """A FIFO in place of rows, or a link in place of a folder: no waiting changes it, and no thread is held by it."""
+    job = site.enqueue(make_rows(2))
+    found = jobs.find(job.key)
+    (shard,) = left(job)
+    rows = site.root / "out" / names.rows_object(shard)
+    rows.unlink()
+    os.mkfifo(rows)
+    with pytest.raises(AwayError, match="it is not a file"):
+        found.objects.read(names.rows_object(shard))
+    (tmp_path / "elsewhere").mkdir()
+    (site.root / "out" / names.DEAD).symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(AwayError, match="no symbolic link"):
+        found.objects.create(dead_object(Life(shard, 0)), b"{}")
+    assert list((tmp_path / "elsewhere").iterdir()) == []
+
+
+def test_leftovers_of_dead_processes_are_swept(site, jobs, caplog):
+    """Once a job is met, in each of its folders; fresh ones, and other hidden files, stay."""
     caplog.set_level(logging.INFO)
-    directory = site.enqueue(make_rows(2))
-    old = [directory.path / name / ".part-x.tmp" for name in ("", "_pending", "_quarantine", "_dead")]
-    fresh = directory.path / ".fresh.tmp"
-    for path in (*old, fresh, directory.path / ".hidden"):
+    job = site.enqueue(make_rows(2))
+    out = site.root / "out"
+    folders = ("", names.LOG, names.ROWS, names.FAILED, names.DEAD)
+    old = [out / folder / ".part-x.tmp" for folder in folders]
+    fresh = out / ".fresh.tmp"
+    for path in (*old, fresh, out / ".hidden"):
+        path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"half")
     for path in old:
         os.utime(path, times=(time.time() - 3600,) * 2)
-    jobs = Jobs(site.ledger, None)
-    jobs.find(directory.key)
+    jobs.find(job.key)
     assert not any(path.exists() for path in old)
     assert fresh.exists()
-    assert (directory.path / ".hidden").exists()
-    assert caplog.text.count("removed 1 unfinished file(s)") == 4
+    assert (out / ".hidden").exists()
+    assert caplog.text.count("removed 1 unfinished file(s)") == len(folders)
     os.utime(fresh, times=(0, 0))
-    jobs.find(directory.key)
-    assert fresh.exists()  # not at every shard
-    jobs._next_sweep.clear()
-    jobs.find(directory.key)
+    jobs.find(job.key)
+    jobs_of(site).find(job.key)
+    assert fresh.exists()  # not at every shard, nor by every worker
+    at_once(jobs).find(job.key)
     assert not fresh.exists()
+
+
+@pytest.mark.parametrize("key", ["ledger", "jobs", "all"])
+def test_what_redis_evicts_is_entered_again(site, jobs, sent, caplog, key):
+    """Whichever key goes, whatever else stays: all that waits is in the ledger, sent, and found by new workers."""
+    job = site.enqueue(make_rows(6))
+    done, *others = sorted(site.ledger.members(job.key)[0])
+    jobs.find(job.key)
+    job.objects.create(part_object(done.shard), b"part")
+    job.objects.delete(names.rows_object(done.shard))
+    site.ledger.remove(Member(job.key, done))
+    if key == "all":
+        site.ledger.client.flushall()
+    else:
+        site.ledger.client.delete(getattr(site.ledger.keys, key))
+    at_once(jobs).look_after(sent.append)
+    assert site.ledger.members(job.key)[0] == set(others)
+    assert sorted(sent) == ([] if key == "jobs" else [Member(job.key, life) for life in others])
+    assert len(warnings_in(caplog)) == (key != "jobs")
+    assert site.ledger.known([job.key]) == [Known(log_of(job).length, 2)]
+    assert site.ledger.counts().tokens == 20
+    assert jobs_of(site).find(job.key).job == job.job
+    at_once(jobs).look_after(sent.append)
+    assert len(warnings_in(caplog)) == (key != "jobs")
+
+
+def test_one_worker_tells_what_was_lost(site, jobs, sent):
+    """The others leave it to the one whose turn it is, and try again a lease later."""
+    job = site.enqueue(make_rows(6))
+    other = jobs_of(site)
+    for each in (jobs, other):
+        each.find(job.key)
+    site.ledger.client.delete(site.ledger.keys.ledger)
+    assert site.ledger.take_turn(f"{job.key}:tell", 600)  # as a worker does that dies then
+    jobs.look_after(sent.append)
+    assert site.ledger.told(job.key) is None
+    site.ledger.end_turn(f"{job.key}:tell")
+    jobs.look_after(sent.append)
+    assert len(sent) == 3
+    other.look_after(sent.append)
+    assert len(sent) == 3
+
+
+def test_a_segment_that_nobody_told_is_told(site, jobs, sent):
+    """A producer died between its segment and the ledger: workers see to it, once they have nothing else of the job."""
+    job = site.enqueue(make_rows(2))
+    jobs.find(job.key)
+    finish(site, job)
+    (before,) = names.parts_in(job.objects.list(names.PARTS))
+    spooled = make_shard(1, job.job.id, make_rows(2, start=2))
+    spool(job.objects, spooled)
+    (site.root / "out" / segment_name(1)).unlink()  # its end
+    decide(job, Segment("shards", (spooled.entry,)))
+    site.ledger.client.zadd(site.ledger.keys.ledger, {job.key: 1})
+    jobs.look_after(sent.append)
+    assert sent == [Member(job.key, Life(spooled.entry.shard, 0))]
+    assert before != spooled.entry.shard
+    assert job.key in jobs._met
+
+
+def test_a_job_that_is_complete_is_forgotten(site, jobs, sent):
+    """By each worker that has met it, at once; it stays while anything is left, or its input hasn't ended."""
+    job = site.enqueue(make_rows(2))
+    others = [jobs_of(site) for _ in range(3)]
+    for each in (jobs, *others):
+        each.find(job.key)
+    jobs.look_after(sent.append)
+    assert job.key in jobs._met
+    empty_ledger(site, job)  # which is no proof
+    jobs.look_after(sent.append)
+    assert job.key in jobs._met
+    finish(site, job)
+    at_once(jobs)
+    for each in (jobs, *others):
+        each.look_after(sent.append)
+        assert each._met == {}
+    assert sent == []
+    assert jobs.find(job.key).job == job.job  # a late message of it is met anew
+
+
+@pytest.mark.parametrize("kind", ["cancel", "discard"])
+def test_a_job_that_is_stopped_is_forgotten(site, jobs, sent, kind):
+    """The ledger has nothing of it any more, so nothing is told, and what `discard` left is removed."""
+    job = site.enqueue(make_rows(2))
+    jobs.find(job.key)
+    (shard,) = left(job)
+    job.objects.create(part_object(shard), b"part")
+    decide(job, Segment(kind))
+    site.ledger.cancel(job.key)
+    jobs.look_after(sent.append)
+    assert jobs._met == {}
+    assert sent == []
+    assert job.objects.exists(part_object(shard)) == (kind == "cancel")
+
+
+@pytest.mark.parametrize("kind", ["cancel", "discard"])
+def test_a_stopped_job_is_seen_to_be_so(site, jobs, kind):
+    """Shards of it that are in the ledger all the same, as after a restored Redis, are taken out."""
+    job = site.enqueue(make_rows(2))
+    found = jobs.find(job.key)
+    assert not jobs.is_stopped(found)
+    decide(job, Segment(kind))
+    assert jobs.is_stopped(found)
+    assert site.ledger.members(job.key) == (set(), set())
+    assert site.ledger.told(job.key) is None
+
+
+def test_a_log_that_cannot_be_read_stops_nothing(site, jobs):
+    """Whether a job is stopped isn't known then."""
+    job = site.enqueue(make_rows(2))
+    found = jobs.find(job.key)
+    assert not jobs.is_stopped(found)
+    job.objects.create(segment_name(2), b"{}\n")
+    assert not jobs.is_stopped(found)
+
+
+def test_a_beat_asks_once_for_all_jobs(site, sent):
+    """However many there are, and nothing is asked of a store while the ledger has shards of theirs."""
+    asked = []
+
+    class Counting(redis.Redis):
+        def execute_command(self, *arguments, **options):
+            asked.append(arguments[0])
+            return super().execute_command(*arguments, **options)
+
+        def pipeline(self, *arguments, **options):
+            asked.append("pipeline")
+            return super().pipeline(*arguments, **options)
+
+    client = Counting(connection_pool=site.ledger.client.connection_pool)
+    jobs = jobs_of(site, ledger=Ledger(client, "test", site.offer))
+    for number in range(20):
+        jobs.find(site.enqueue(make_rows(2), name=f"out{number}").key)
+    (site.root / "out7").rename(site.root / "gone")
+    asked.clear()
+    jobs.look_after(sent.append)
+    assert asked == ["pipeline"]
+    assert len(jobs._met) == 20
+
+
+def test_one_damaged_job_does_not_stop_the_others(site, jobs, sent, caplog):
+    """It is told once; shards of other jobs are entered all the same, and so are its own once it is restored."""
+    damaged = site.enqueue(make_rows(2), name="damaged")
+    good = site.enqueue(make_rows(2), name="good")
+    for job in (damaged, good):
+        jobs.find(job.key)
+    segment = site.root / "damaged" / segment_name(0)
+    before = segment.read_bytes()
+    segment.write_text("{\n")
+    site.ledger.client.flushall()
+    for _ in range(3):
+        at_once(jobs).look_after(sent.append)
+    assert {member.job_key for member in sent} == {good.key}
+    assert len([text for text in warnings_in(caplog) if "not a segment" in text]) == 1
+    segment.write_bytes(before)
+    at_once(jobs).look_after(sent.append)
+    assert {member.job_key for member in sent} == {good.key, damaged.key}
+
+
+def test_looks_are_rare_where_a_job_waits_for_its_input(site, jobs, sent):
+    """A live input may be silent for days; a look lists the job's folders."""
+    job = site.enqueue(make_rows(2))
+    jobs.find(job.key)
+    empty_ledger(site, job)
+    jobs.look_after(sent.append)
+    began = time.monotonic()
+    assert began < jobs._met[job.key].next_look <= began + LOOK_PAUSE
+    assert not site.ledger.take_turn(f"{job.key}:look", 1)

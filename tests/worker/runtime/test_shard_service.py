@@ -2,34 +2,41 @@
 
 import json
 import logging
+import os
 import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.counting_engine import expected_outputs, expected_pooled
+from support.jobs import bury, decide
 from support.processes import (
     UNITS,
     check_outputs,
     eventually,
     failed_ids,
+    left,
     leftovers,
     make_rows,
     open_site,
     worker_parts,
 )
-from unrolled.job.directory import create_job
 
 from producer.jobs.verify import verify_job
 from producer.rows import Row
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import column_name
-from unrolled.job.job import Job
+from unrolled.job import names, payload
+from unrolled.job.job import Inputs, Job
+from unrolled.job.names import Life, dead_object, failed_object, part_object, rows_object
+from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import ATTEMPTS
+from unrolled.protocol.opening import create_job
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
@@ -65,41 +72,61 @@ def small_disk(site):
     subprocess.run(["umount", "-l", place], check=True)
 
 
-def only_shard(directory):
-    (shard,) = directory.waiting() - directory.given_up()
+def only_shard(job):
+    (shard,) = left(job)
     return shard
 
 
-def entered(site, directory):
+def path_of(job, name):
+    return job.objects.store.path / name
+
+
+def enter(site, job, shard):
+    """Enter the first life of a shard in the ledger, whatever it was told."""
+    mark = site.ledger.told(job.key)
+    return site.ledger.enter(job.key, job.address, mark, [(member_of(job, shard), 10)], mark or 1)
+
+
+def member_of(job, shard):
+    return Member(job.key, Life(shard, 0))
+
+
+def entered(site, job):
     """Shards of a job in the ledger, and those under a lease."""
-    return site.ledger.members(directory.key)
+    in_ledger, leased = site.ledger.members(job.key)
+    return {life.shard for life in in_ledger}, {life.shard for life in leased}
 
 
 def warnings_in(caplog):
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
-def dead_reason(directory, shard):
-    return json.loads(directory.dead(shard).read_text())["reason"]
+def dead_reason(job, shard):
+    return json.loads(job.objects.read(dead_object(Life(shard, 0))))["reason"]
 
 
-def handle(parts, directory, shard):
-    return parts.service.handle(Member(directory.key, shard).encode())
+def waits(job, shard):
+    """Whether the rows of a shard are there."""
+    return job.objects.exists(rows_object(shard))
 
 
-def in_background(threads, parts, directory, shard):
-    return threads.submit(handle, parts, directory, shard)
+def handle(parts, job, shard):
+    return parts.service.handle(member_of(job, shard).encode())
+
+
+def in_background(threads, parts, job, shard):
+    return threads.submit(handle, parts, job, shard)
 
 
 def test_a_shard_is_published_then_gone(site, parts):
     """Its file is right, nothing of it waits any more, and the next message finds nothing to do."""
     rows = make_rows(3)
-    directory = site.enqueue(rows, rows_per_shard=3)
-    shard = only_shard(directory)
-    assert handle(parts, directory, shard) == Outcome.PUBLISHED
-    check_outputs(directory, rows)
-    assert (directory.waiting(), entered(site, directory)) == (set(), (set(), set()))
-    assert handle(parts, directory, shard) == Outcome.GONE
+    job = site.enqueue(rows, rows_per_shard=3)
+    shard = only_shard(job)
+    assert handle(parts, job, shard) == Outcome.PUBLISHED
+    check_outputs(job, rows)
+    assert (left(job), entered(site, job)) == (set(), (set(), set()))
+    assert handle(parts, job, shard) == Outcome.GONE
     assert len(site.calls()) == 1
 
 
@@ -107,45 +134,45 @@ def test_a_shard_of_empty_rows_is_published(site, parts):
     """Rows without a real token have no output, but they have a row."""
     rows = make_rows(3)
     rows = [Row(row.file, row.position, row.id, row.tokens * 0) for row in rows]
-    directory = site.enqueue(rows, rows_per_shard=3)
-    assert handle(parts, directory, only_shard(directory)) == Outcome.PUBLISHED
-    check_outputs(directory, rows)
+    job = site.enqueue(rows, rows_per_shard=3)
+    assert handle(parts, job, only_shard(job)) == Outcome.PUBLISHED
+    check_outputs(job, rows)
 
 
 def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
     """Nothing is read or computed."""
-    directory = site.enqueue(make_rows(2))
-    shard = only_shard(directory)
-    site.ledger.claim(Member(directory.key, shard), "another")
-    assert handle(parts, directory, shard) == Outcome.HELD
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    site.ledger.claim(member_of(job, shard), "another")
+    assert handle(parts, job, shard) == Outcome.HELD
     assert site.calls() == []
-    assert parts.service.on_board() == {}
+    assert parts.service.board.held() == {}
 
 
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
-    """After a worker that died with the file published but the ledger not told, or with the file lost."""
-    directory = site.enqueue(make_rows(2))
-    shard = only_shard(directory)
-    blob = directory.pending(shard).read_bytes()
-    handle(parts, directory, shard)
-    before = directory.part(shard).read_bytes()
+    """After a worker that died with the part published but the ledger not told, or with the part lost."""
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    rows = job.objects.read(rows_object(shard))
+    handle(parts, job, shard)
+    before = job.objects.read(part_object(shard))
     for lost in (False, True):
-        directory.pending(shard).write_bytes(blob)
-        site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
+        job.objects.create(rows_object(shard), rows)
+        enter(site, job, shard)
         if lost:
-            directory.part(shard).unlink()
-        assert handle(parts, directory, shard) == Outcome.PUBLISHED
-        assert directory.part(shard).read_bytes() == before
-        assert directory.waiting() == set()
+            job.objects.delete(part_object(shard))
+        assert handle(parts, job, shard) == Outcome.PUBLISHED
+        assert job.objects.read(part_object(shard)) == before
+        assert left(job) == set()
     assert len(site.calls()) == 2  # not where the file was there
 
 
 @settings(max_examples=50)
 @given(st.one_of(st.none(), st.integers(), st.text(max_size=20), st.lists(st.text(max_size=3), max_size=2)))
 def test_a_hostile_hint_is_dropped(value):
-    """Any value in place of a job key or a shard id: nothing but a line in the log."""
+    """Any value in place of a job key or a life: nothing but a line in the log."""
     with HOSTILE_PARTS as parts:
-        assert parts.service.handle([value, "000000-0123456789ab"]) == Outcome.DROPPED
+        assert parts.service.handle([value, "000000-0123456789ab.0"]) == Outcome.DROPPED
         assert parts.service.handle(["0" * 16, value]) == Outcome.DROPPED
 
 
@@ -171,11 +198,10 @@ def _hostile_parts(request):
 
 
 DAMAGE = {
-    "rows are missing": lambda path: path.unlink(),
-    "holds other rows": lambda path: path.write_bytes(b""),
-    "the file has": lambda path: path.write_bytes(path.read_bytes()[:-1]),
-    "is damaged": lambda path: path.write_bytes(path.read_bytes()[:-1] + b"\xff"),
-    "not a payload": lambda path: path.write_bytes(b"PK" + path.read_bytes()[2:]),
+    "others than its name says": lambda _: b"",
+    "the file has": lambda content: content[:-1],
+    "is damaged": lambda content: content[:-1] + b"\xff",
+    "not a payload": lambda content: b"PK" + content[2:],
 }
 
 
@@ -183,28 +209,116 @@ DAMAGE = {
 def test_damaged_rows_make_a_dead_shard(site, parts, reason):
     """The reason is on record, what is left of the rows stays, and the next shard is computed."""
     rows = make_rows(4)
-    directory = site.enqueue(rows)
-    shard, other = sorted(directory.waiting())
-    DAMAGE[reason](directory.pending(shard))
-    before = directory.waiting()
-    assert handle(parts, directory, shard) == Outcome.GIVEN_UP
-    assert reason in dead_reason(directory, shard)
-    assert directory.waiting() == before
-    assert entered(site, directory)[0] == {other}
-    assert handle(parts, directory, other) == Outcome.PUBLISHED
-    check_outputs(directory, rows, without={0, 1})
+    job = site.enqueue(rows)
+    shard, other = sorted(left(job))
+    damaged = path_of(job, rows_object(shard))
+    damaged.write_bytes(DAMAGE[reason](damaged.read_bytes()))
+    assert handle(parts, job, shard) == Outcome.GIVEN_UP
+    assert reason in dead_reason(job, shard)
+    assert damaged.exists()
+    assert entered(site, job)[0] == {other}
+    assert handle(parts, job, other) == Outcome.PUBLISHED
+    check_outputs(job, rows, without={0, 1})
     assert site.starts().keys() == {2, 3}
+
+
+def test_no_death_is_recorded_for_rows_that_cannot_be_seen(site, parts, caplog):
+    """A cache may lag: the shard waits in the ledger without a lease, blameless, and is computed once they are seen."""
+    rows = make_rows(2)
+    job = site.enqueue(rows)
+    shard = only_shard(job)
+    path = path_of(job, rows_object(shard))
+    path.rename(path.with_name("away"))
+    assert handle(parts, job, shard) == Outcome.PUT_OFF
+    assert "neither its rows nor its part can be seen" in warnings_in(caplog)[0]
+    assert entered(site, job) == ({shard}, set())
+    assert list(job.objects.list(names.DEAD)) == []
+    path.with_name("away").rename(path)
+    assert not site.ledger.claim(member_of(job, shard), parts.service.holder).suspect
+    assert handle(parts, job, shard) == Outcome.PUBLISHED
+    check_outputs(job, rows)
+
+
+@pytest.mark.parametrize("kind", ["cancel", "discard"])
+def test_a_shard_of_a_stopped_job_is_let_go(site, parts, kind):
+    """Whoever stopped the job died before the ledger learned of it: the worker that finds no rows tells it."""
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    decide(job, Segment(kind))
+    job.objects.delete(rows_object(shard))
+    assert handle(parts, job, shard) == Outcome.GONE
+    assert entered(site, job) == (set(), set())
+    assert list(job.objects.list(names.DEAD)) == []
+
+
+@pytest.mark.parametrize("place", ["rows", "part"])
+def test_what_is_no_file_holds_no_thread(site, parts, place):
+    """A FIFO where a file must be: the shard is put off, and the next one is computed."""
+    rows = make_rows(4)
+    job = site.enqueue(rows)
+    shard, other = sorted(left(job))
+    path = path_of(job, rows_object(shard) if place == "rows" else part_object(shard))
+    path.unlink(missing_ok=True)
+    os.mkfifo(path)
+    assert handle(parts, job, shard) == Outcome.PUT_OFF
+    assert handle(parts, job, other) == Outcome.PUBLISHED
+    assert entered(site, job) == ({shard}, set())
+
+
+def test_nothing_is_written_through_a_symbolic_link(site, parts):
+    """A folder of the job that leads elsewhere: no record of death is made there, and no rows are deleted there."""
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    elsewhere = site.root / "elsewhere"
+    rows = path_of(job, names.ROWS)
+    rows.rename(elsewhere)
+    rows.symlink_to(elsewhere)
+    assert handle(parts, job, shard) == Outcome.PUT_OFF
+    assert [path.name for path in elsewhere.iterdir()] == [f"{shard}.rows"]
+    (elsewhere / f"{shard}.rows").write_bytes(b"damaged")
+    path_of(job, part_object(shard)).unlink()
+    path_of(job, names.DEAD).symlink_to(elsewhere)
+    assert handle(parts, job, shard) == Outcome.PUT_OFF
+    assert [path.name for path in elsewhere.iterdir()] == [f"{shard}.rows"]
+
+
+def test_a_damaged_part_is_put_off(site, parts, caplog):
+    """It is nobody's outcome: nothing is deleted for it, and nothing is put in its place."""
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    job.objects.create(part_object(shard), b"PAR1 half")
+    assert handle(parts, job, shard) == Outcome.PUT_OFF
+    assert part_object(shard) in warnings_in(caplog)[0]
+    assert left(job) == {shard}
+    assert job.objects.read(part_object(shard)) == b"PAR1 half"
+    assert entered(site, job) == ({shard}, set())
+
+
+def test_a_death_is_of_one_life(site, parts):
+    """The next life of a shard is computed, whatever the record of the first one says."""
+    rows = make_rows(2)
+    job = site.enqueue(rows)
+    shard = only_shard(job)
+    bury(job, shard)
+    site.ledger.remove(member_of(job, shard))
+    decide(job, Segment("retry", lives=(Life(shard, 1),)))
+    second = Member(job.key, Life(shard, 1))
+    mark = site.ledger.told(job.key)
+    site.ledger.enter(job.key, job.address, mark, [(second, 10)], mark + 1)
+    assert handle(parts, job, shard) == Outcome.GONE
+    assert parts.service.handle(second.encode()) == Outcome.PUBLISHED
+    check_outputs(job, rows)
 
 
 def test_a_token_that_the_model_does_not_know_makes_a_dead_shard(site, parts):
     """It never reaches the engine; the text names it and what is allowed."""
     rows = make_rows(1)
     rows[0].tokens[1] = 60_001
-    directory = site.enqueue(rows)
-    shard = only_shard(directory)
-    assert handle(parts, directory, shard) == Outcome.GIVEN_UP
-    assert "token id 60001; the model knows 1 to 60000" in dead_reason(directory, shard)
-    assert directory.waiting() == {shard}
+    job = site.enqueue(rows)
+    shard = only_shard(job)
+    assert handle(parts, job, shard) == Outcome.GIVEN_UP
+    assert "token id 60001; the model knows 1 to 60000" in dead_reason(job, shard)
+    assert waits(job, shard)
     assert site.calls() == []
 
 
@@ -212,9 +326,9 @@ def test_a_token_that_the_model_does_not_know_makes_a_dead_shard(site, parts):
 def test_what_the_job_stores_is_published(site, parts, pooling):
     """Every column of every row, and the token ids where they are asked for."""
     rows = make_rows(5)
-    directory = site.enqueue(rows, rows_per_shard=5, pooling=pooling, layers=[0], with_tokens=True)
-    assert handle(parts, directory, only_shard(directory)) == Outcome.PUBLISHED
-    found = list(open_dataset(directory.path))
+    job = site.enqueue(rows, rows_per_shard=5, pooling=pooling, layers=[0], with_tokens=True)
+    assert handle(parts, job, only_shard(job)) == Outcome.PUBLISHED
+    found = list(open_dataset(job.place))
     assert [row.id for row in found] == [row.id for row in rows]
     for row, source in zip(found, rows, strict=True):
         states = expected_outputs(source.tokens, UNITS)
@@ -223,7 +337,7 @@ def test_what_the_job_stores_is_published(site, parts, pooling):
         for name in pooling:
             expected = states if name == "none" else expected_pooled(states, name)
             np.testing.assert_array_equal(row[column_name(name, 0)], expected)
-    assert verify_job(directory).problems == ()
+    assert verify_job(job).problems == ()
 
 
 def test_jobs_that_store_other_things_share_a_worker(site):
@@ -233,15 +347,15 @@ def test_jobs_that_store_other_things_share_a_worker(site):
     pooled = site.enqueue(rows, rows_per_shard=1, name="pooled", pooling=["mean"])
     with ThreadPoolExecutor(8) as threads, worker_parts(site, site.with_plan(gate=str(site.gate))) as parts:
         futures = [
-            in_background(threads, parts, directory, shard)
-            for shards in zip(sorted(plain.waiting()), sorted(pooled.waiting()), strict=True)
-            for directory, shard in zip((plain, pooled), shards, strict=True)
+            in_background(threads, parts, job, shard)
+            for shards in zip(sorted(left(plain)), sorted(left(pooled)), strict=True)
+            for job, shard in zip((plain, pooled), shards, strict=True)
         ]
-        eventually(lambda: len(parts.service.on_board()) == 8, "all on board")
+        eventually(lambda: len(parts.service.board.held()) == 8, "all on board")
         site.gate.touch()
         assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
     check_outputs(plain, rows)
-    for row, source in zip(open_dataset(pooled.path), rows, strict=True):
+    for row, source in zip(open_dataset(pooled.place), rows, strict=True):
         np.testing.assert_array_equal(row["mean"], expected_pooled(expected_outputs(source.tokens, UNITS), "mean"))
 
 
@@ -258,11 +372,11 @@ def test_jobs_that_store_other_things_share_a_worker(site):
 )
 def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):
     """A manifest that anybody may have written is checked before memory is taken or anything computed."""
-    directory = site.enqueue(make_rows(2), **options)
-    shard = only_shard(directory)
-    assert handle(parts, directory, shard) == Outcome.GIVEN_UP
-    assert text in dead_reason(directory, shard)
-    assert len(dead_reason(directory, shard)) < 1_000
+    job = site.enqueue(make_rows(2), **options)
+    shard = only_shard(job)
+    assert handle(parts, job, shard) == Outcome.GIVEN_UP
+    assert text in dead_reason(job, shard)
+    assert len(dead_reason(job, shard)) < 1_000
     assert site.calls() == []
 
 
@@ -270,53 +384,56 @@ def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):
 def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
     """Two shards of 600 KiB in vectors of tokens don't fit into 1 MiB; their pooled vectors are 16 bytes a row."""
     rows = [Row("rows", number, f"rows#{number}", np.ones(38_400, np.int32)) for number in range(2)]
-    directory = site.enqueue(rows, rows_per_shard=1, pooling=pooling)
+    job = site.enqueue(rows, rows_per_shard=1, pooling=pooling)
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(2) as threads, worker_parts(site, plan, memory_budget=2**20) as parts:
-        futures = [in_background(threads, parts, directory, shard) for shard in sorted(directory.waiting())]
-        eventually(lambda: len(parts.service.on_board()) == 2, "both claimed")
+        futures = [in_background(threads, parts, job, shard) for shard in sorted(left(job))]
+        eventually(lambda: len(parts.service.board.held()) == 2, "both claimed")
         eventually(lambda: site.calls() and parts.service._admission._on_board == together, "those that fit admitted")
         assert parts.service._admission._on_board == together
         site.gate.touch()
         assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
 
 
-def test_a_job_of_another_model_is_refused(site, parts, caplog):
-    """Both fingerprints are told, nothing is computed, nothing is written into the stranger's directory."""
-    directory = create_job(site.root / "theirs", Job(FOREIGN, ("x",), {}))
+@pytest.mark.parametrize(
+    "change", [{"fingerprint": FOREIGN}, {"arithmetic": "bfloat16"}, {"engine": "tensorflow"}], ids=str
+)
+def test_a_job_of_another_offer_is_refused(site, parts, caplog, change):
+    """Whatever the queue says: nothing is computed, and nothing is written in the stranger's place."""
+    asked = Job(site.model.fingerprint, Inputs.named(["x"]), "fused", "float32", live=False, options={})
+    job = create_job(site.root / "theirs", replace(asked, **change))
     shard = ShardId(0, "0123456789ab")
-    site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
-    before = sorted(directory.path.rglob("*"))
-    assert handle(parts, directory, shard) == Outcome.PUT_OFF
+    enter(site, job, shard)
+    before = sorted((site.root / "theirs").rglob("*"))
+    assert handle(parts, job, shard) == Outcome.PUT_OFF
     (text,) = warnings_in(caplog)
-    assert FOREIGN in text
-    assert site.model.fingerprint in text
-    assert sorted(directory.path.rglob("*")) == before
+    assert job.job.offer.describe() in text
+    assert site.offer.describe() in text
+    assert sorted((site.root / "theirs").rglob("*")) == before
     assert site.calls() == []
 
 
 def test_a_directory_outside_of_the_root_is_refused(site, caplog):
     """Nothing is written there; the text names the root."""
-    directory = site.enqueue(make_rows(2))
+    job = site.enqueue(make_rows(2))
     with worker_parts(site, output_root=site.root / "below") as parts:
-        assert handle(parts, directory, only_shard(directory)) == Outcome.PUT_OFF
+        assert handle(parts, job, only_shard(job)) == Outcome.PUT_OFF
     assert "--output-root" in warnings_in(caplog)[0]
-    assert directory.published() == directory.given_up() == set()
+    assert list(job.objects.list(names.PARTS)) == list(job.objects.list(names.DEAD)) == []
     assert site.ledger.counts().shards == 1, "a worker that is set up rightly must still find it"
 
 
 def test_a_hostile_job_entry_stops_nobody(site, parts):
     """Whatever Redis says of one job, the shards of another are computed, and the worker holds nothing."""
-    for number, raw in enumerate(
-        [b"\xff", b"{}", b'{"directory": "/etc"}', b'{"directory": "/a\\u0000"}', b"[" * 9999]
-    ):
-        member = Member(f"{number:016x}", ShardId(0, "0123456789ab"))
-        site.ledger.enter(member, 10, "x")
+    places = [b"\xff", b"{}", b'{"place": "/etc"}', b'{"place": "/a\\u0000"}', b'{"place": "ftp://x"}', b"[" * 9999]
+    for number, raw in enumerate(places):
+        member = Member(f"{number:016x}", Life(ShardId(0, "0123456789ab"), 0))
+        site.ledger.enter(member.job_key, "x", None, [(member, 10)], 1)
         site.ledger.client.hset(site.ledger.keys.jobs, member.job_key, raw)
-        assert parts.service.handle(member.encode()) in (Outcome.PUT_OFF, Outcome.GIVEN_UP)
+        assert parts.service.handle(member.encode()) == Outcome.PUT_OFF
     rows = make_rows(2)
-    directory = site.enqueue(rows)
-    assert handle(parts, directory, only_shard(directory)) == Outcome.PUBLISHED
+    job = site.enqueue(rows)
+    assert handle(parts, job, only_shard(job)) == Outcome.PUBLISHED
     assert site.ledger.counts().running == 0
 
 
@@ -324,19 +441,19 @@ def test_a_hostile_job_entry_stops_nobody(site, parts):
 def test_a_lie_about_a_shards_size_costs_nothing(site, tokens):
     """Memory is taken for what will be read, not for what the ledger says."""
     rows = make_rows(2)
-    directory = site.enqueue(rows)
-    shard = only_shard(directory)
-    site.ledger.client.hset(site.ledger.keys.tokens, str(Member(directory.key, shard)), tokens)
+    job = site.enqueue(rows)
+    shard = only_shard(job)
+    site.ledger.client.hset(site.ledger.keys.tokens, str(member_of(job, shard)), tokens)
     with worker_parts(site) as parts:
-        assert handle(parts, directory, shard) == Outcome.PUBLISHED
+        assert handle(parts, job, shard) == Outcome.PUBLISHED
         assert parts.service._admission._used == 0
 
 
 def test_a_full_disk_is_waited_for(site, small_disk, caplog):
     """One line when it fills, one when there is room; the file is whole, and no temporary one is left."""
     rows = make_rows(400, length=20)
-    directory = site.enqueue(rows, rows_per_shard=200)
-    filler = small_disk / "_filler"
+    job = site.enqueue(rows, rows_per_shard=200)
+    filler = small_disk / "filler"
     with ThreadPoolExecutor(2) as threads, worker_parts(site) as parts:
         with filler.open("wb", buffering=0) as file:
             while True:
@@ -344,7 +461,7 @@ def test_a_full_disk_is_waited_for(site, small_disk, caplog):
                     file.write(bytes(4096))
                 except OSError:
                     break
-        futures = [in_background(threads, parts, directory, shard) for shard in directory.waiting()]
+        futures = [in_background(threads, parts, job, shard) for shard in left(job)]
         eventually(lambda: warnings_in(caplog), "the line")
         eventually(lambda: site.ledger.counts().running == 2, "both held")
         assert "No space left" in warnings_in(caplog)[0]
@@ -353,104 +470,104 @@ def test_a_full_disk_is_waited_for(site, small_disk, caplog):
         assert [future.result(20) for future in futures] == [Outcome.PUBLISHED] * 2
     assert len(warnings_in(caplog)) == 2
     assert "again" in warnings_in(caplog)[1]
-    check_outputs(directory, rows)
-    assert leftovers(directory) == []
+    check_outputs(job, rows)
+    assert leftovers(job) == []
     assert len(site.calls()) <= 2  # what was computed was kept
 
 
 def test_a_read_only_disk_is_waited_for(site, small_disk, caplog):
     """A shard is held until the file system is writable again."""
     rows = make_rows(2)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     with ThreadPoolExecutor(1) as threads, worker_parts(site) as parts:
         subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-        future = in_background(threads, parts, directory, only_shard(directory))
+        future = in_background(threads, parts, job, only_shard(job))
         eventually(lambda: warnings_in(caplog), "the line")
         assert "mount it writable" in warnings_in(caplog)[0]
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
         assert future.result(20) == Outcome.PUBLISHED
-    check_outputs(directory, rows)
+    check_outputs(job, rows)
 
 
 @pytest.mark.parametrize("when", ["before", "while it is computed"])
 def test_a_directory_that_is_gone_holds_nobody_up(site, caplog, when):
     """Its shards are put off with one line, wait in the ledger without a lease, and are published when it is back."""
     rows = make_rows(4)
-    directory = site.enqueue(rows)
-    away = directory.path.with_name("away")
-    shards = sorted(directory.waiting())
+    job = site.enqueue(rows)
+    out, away = site.root / "out", site.root / "away"
+    shards = sorted(left(job))
     plan = site.with_plan(gate=str(site.gate)) if when != "before" else None
     with ThreadPoolExecutor(2) as threads, worker_parts(site, plan) as parts:
         if when == "before":
-            directory.path.rename(away)
-        futures = [in_background(threads, parts, directory, shard) for shard in shards]
+            out.rename(away)
+        futures = [in_background(threads, parts, job, shard) for shard in shards]
         if when != "before":
             eventually(site.calls, "the engine at work")
-            directory.path.rename(away)
+            out.rename(away)
             site.gate.touch()
         assert [future.result(10) for future in futures] == [Outcome.PUT_OFF] * 2
         assert len(warnings_in(caplog)) == 1
-        assert entered(site, directory) == (set(shards), set())
-        away.rename(directory.path)
-        assert [handle(parts, directory, shard) for shard in shards] == [Outcome.PUBLISHED] * 2
+        assert entered(site, job) == (set(shards), set())
+        away.rename(out)
+        assert [handle(parts, job, shard) for shard in shards] == [Outcome.PUBLISHED] * 2
         assert len(warnings_in(caplog)) == 2
-    check_outputs(directory, rows)
+    check_outputs(job, rows)
 
 
 def test_stopping_gives_back_what_is_on_board(site):
     """Its message is sent again, the lease is gone, and it is no suspect."""
     sent = []
-    directory = site.enqueue(make_rows(2))
-    shard = only_shard(directory)
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, sent.append) as parts:
-        future = in_background(threads, parts, directory, shard)
+        future = in_background(threads, parts, job, shard)
         eventually(site.calls, "the engine at work")
-        assert parts.service.on_board().keys() == {Member(directory.key, shard)}
+        assert parts.service.board.held().keys() == {member_of(job, shard)}
         parts.service.stop()
         assert future.result(10) == Outcome.GIVEN_BACK
-        parts.service.wait_until_empty()
-    assert sent == [Member(directory.key, shard)]
-    assert entered(site, directory) == ({shard}, set())
-    assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
+        parts.service.board.wait_until_empty()
+    assert sent == [member_of(job, shard)]
+    assert entered(site, job) == ({shard}, set())
+    assert not site.ledger.claim(member_of(job, shard), "next").suspect
 
 
 def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
     """A message that can't be looked up is left where it is: in the ledger."""
-    directory = site.enqueue(make_rows(2))
-    shard = only_shard(directory)
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
     with ThreadPoolExecutor(1) as threads, worker_parts(site) as parts:
         broker.kill()
-        future = in_background(threads, parts, directory, shard)
+        future = in_background(threads, parts, job, shard)
         eventually(lambda: any("reach the broker" in text for text in warnings_in(caplog)), "the line")
         parts.service.stop()
         assert future.result(20) == Outcome.LEFT
         broker.start()
-    assert entered(site, directory)[0] == {shard}
+    assert entered(site, job)[0] == {shard}
 
 
 def test_a_broken_engine_gives_back_and_is_told_once(site, caplog):
     """Every shard of its pool is blameless, and the worker is asked to stop a single time."""
-    directory = site.enqueue(make_rows(8))
-    first, *others = sorted(directory.waiting())
+    job = site.enqueue(make_rows(8))
+    first, *others = sorted(left(job))
     plan = site.with_plan(gate=str(site.gate), breaks_on=[3])
     with ThreadPoolExecutor(4) as threads, worker_parts(site, plan) as parts:
-        in_background(threads, parts, directory, first)
+        in_background(threads, parts, job, first)
         eventually(site.calls, "the engine at work")
-        futures = [in_background(threads, parts, directory, shard) for shard in others]
+        futures = [in_background(threads, parts, job, shard) for shard in others]
         eventually(lambda: len(parts._pool._waiting) == 3, "the others in the pool")
         site.gate.touch()
         assert {future.result(10) for future in futures} == {Outcome.GIVEN_BACK}
         assert isinstance(parts.broken, BrokenWorkerError)
     assert [record.levelno for record in caplog.records].count(logging.CRITICAL) == 1
     for shard in others:
-        assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
+        assert not site.ledger.claim(member_of(job, shard), "next").suspect
 
 
 def die(site, member, times):
     """Leave the traces of workers that died with a shard on board: first in company, then alone."""
     for number in range(times):
-        ledger = Ledger(site.ledger.client, "test", site.model.fingerprint, lease_seconds=0.0)
+        ledger = Ledger(site.ledger.client, "test", site.offer, lease_seconds=0.0)
         assert ledger.claim(member, f"victim-{number}").state == "taken"
         if number:
             ledger.start_alone(member)
@@ -459,41 +576,45 @@ def die(site, member, times):
 @pytest.mark.parametrize(("deaths", "outcome"), [(1, Outcome.PUBLISHED), (3, Outcome.PUBLISHED), (4, Outcome.GIVEN_UP)])
 def test_a_killer_is_given_up_after_its_lonely_deaths(site, parts, deaths, outcome):
     """One death in company and max_attempts alone; until then it is tried again, alone."""
-    directory = site.enqueue(make_rows(2))
-    shard = only_shard(directory)
-    die(site, Member(directory.key, shard), deaths)
-    assert handle(parts, directory, shard) == outcome
-    assert entered(site, directory) == (set(), set())
+    job = site.enqueue(make_rows(2))
+    shard = only_shard(job)
+    die(site, member_of(job, shard), deaths)
+    assert handle(parts, job, shard) == outcome
+    assert entered(site, job) == (set(), set())
     if outcome == "given up":
-        assert "died 3 times with it alone" in dead_reason(directory, shard)
-        assert directory.waiting() == {shard}
+        assert "died 3 times with it alone" in dead_reason(job, shard)
+        assert waits(job, shard)
         assert site.calls() == []
 
 
 def test_a_suspect_runs_alone(site):
     """While it is on board no other shard is in the engine, and those that wait come after it."""
-    directory = site.enqueue(make_rows(6))
-    suspect, *others = sorted(directory.waiting())
-    die(site, Member(directory.key, suspect), 1)
+    job = site.enqueue(make_rows(6))
+    suspect, *others = sorted(left(job))
+    die(site, member_of(job, suspect), 1)
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(3) as threads, worker_parts(site, plan) as parts:
-        first = in_background(threads, parts, directory, suspect)
+        first = in_background(threads, parts, job, suspect)
         eventually(site.calls, "the suspect in the engine")
-        rest = [in_background(threads, parts, directory, shard) for shard in others]
-        eventually(lambda: len(parts.service.on_board()) == 3, "the others on board")
+        rest = [in_background(threads, parts, job, shard) for shard in others]
+        eventually(lambda: len(parts.service.board.held()) == 3, "the others on board")
         assert [shards for _, shards in site.calls()] == [[[1, 2]]]
         site.gate.touch()
         assert {future.result(10) for future in [first, *rest]} == {Outcome.PUBLISHED}
     assert all([1, 2] not in shards for _, shards in site.calls()[1:])
 
 
-def test_failed_rows_go_to_quarantine_and_the_rest_is_published(site, parts_that_fail):
-    """With one line in the log, and the row's own reason in the list."""
+def test_failed_rows_are_named_and_the_rest_is_published(site, parts_that_fail):
+    """The part says which and why, and their tokens are kept for `unrolled retry --failed-rows`."""
     rows = make_rows(4)
-    directory = site.enqueue(rows, rows_per_shard=4)
-    assert handle(parts_that_fail, directory, only_shard(directory)) == Outcome.PUBLISHED
-    check_outputs(directory, rows, without={2})
-    assert failed_ids(directory) == ["rows#2"]
+    job = site.enqueue(rows, rows_per_shard=4)
+    assert handle(parts_that_fail, job, only_shard(job)) == Outcome.PUBLISHED
+    check_outputs(job, rows, without={2})
+    assert failed_ids(job) == ["rows#2"]
+    (shard,) = names.parts_in(job.objects.list(names.PARTS))
+    kept = payload.decode(job.objects.read(failed_object(shard)))
+    assert kept.ids.to_pylist() == ["rows#2"]
+    assert kept.tokens.values.tolist() == rows[2].tokens.tolist()
 
 
 @pytest.fixture
@@ -520,31 +641,67 @@ class Short(Buffers):
 def test_memory_that_is_short_for_a_while_costs_no_shard(site, parts, times, outcome):
     """It is waited for, as long as a few attempts take; then the shard is dead, with the reason, and can be retried."""
     rows = make_rows(2)
-    directory = site.enqueue(rows)
-    shard = only_shard(directory)
+    job = site.enqueue(rows)
+    shard = only_shard(job)
     parts._pool._buffers = Short(times)
-    assert handle(parts, directory, shard) == outcome
+    assert handle(parts, job, shard) == outcome
     if outcome == "published":
-        check_outputs(directory, rows)
+        check_outputs(job, rows)
     else:
-        assert dead_reason(directory, shard) == "MemoryError"
-        assert directory.waiting() == {shard}
+        assert dead_reason(job, shard) == "MemoryError"
+        assert waits(job, shard)
 
 
 def test_two_deliveries_at_once_are_computed_once(site):
     """The second one finds the shard held by the first."""
     rows = make_rows(2)
-    directory = site.enqueue(rows)
-    shard = only_shard(directory)
+    job = site.enqueue(rows)
+    shard = only_shard(job)
     barrier = threading.Barrier(8)
 
     def deliver(parts):
         barrier.wait()
-        return handle(parts, directory, shard)
+        return handle(parts, job, shard)
 
     with ThreadPoolExecutor(8) as threads, worker_parts(site) as parts:
         outcomes = list(threads.map(deliver, [parts] * 8))
     assert outcomes.count(Outcome.PUBLISHED) == 1
     assert set(outcomes) <= {Outcome.PUBLISHED, Outcome.HELD, Outcome.GONE}
     assert set(site.starts().values()) == {1}
-    assert list((directory.path / "_pending").iterdir()) == []
+    assert left(job) == set()
+
+
+@pytest.mark.parametrize("first", ["the one that fails on a row", "the one that fails on none"])
+def test_two_workers_that_disagree_on_a_shard(site, first):
+    """Both live, both think that they have it, and their engines fail on other rows: each row has one outcome."""
+    rows = make_rows(4)
+    job = site.enqueue(rows, rows_per_shard=4)
+    shard = only_shard(job)
+    gates = {"the one that fails on a row": site.root / "gate-a", "the one that fails on none": site.root / "gate-b"}
+    plans = [
+        site.with_plan(fails_on=fails_on, gate=str(gate))
+        for fails_on, gate in zip([[2], []], gates.values(), strict=True)
+    ]
+    with (
+        ThreadPoolExecutor(2) as threads,
+        worker_parts(site, plans[0]) as one,
+        worker_parts(site, plans[1]) as other,
+    ):
+        futures = []
+        for number, parts in enumerate((one, other), 1):
+            futures.append(in_background(threads, parts, job, shard))
+            eventually(lambda number=number: len(site.calls()) == number, "the engine at work")
+            site.ledger.client.delete(site.ledger.keys.leases)  # as if its lease had run out under it
+        gates.pop(first).touch()
+        winner = futures[first != "the one that fails on a row"]
+        assert winner.result(20) == Outcome.PUBLISHED
+        before = job.objects.read(part_object(shard))
+        gates.popitem()[1].touch()
+        assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
+    assert job.objects.read(part_object(shard)) == before
+    failed = {1} if first == "the one that fails on a row" else set()
+    check_outputs(job, rows, without=failed)
+    assert failed_ids(job) == [f"rows#{row}" for row in failed]
+    assert job.objects.exists(failed_object(shard)) == bool(failed)
+    assert (left(job), entered(site, job)) == (set(), (set(), set()))
+    assert verify_job(job).failed == len(failed)
