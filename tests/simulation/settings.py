@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from producer.enqueue import runs
 from producer.jobs import decisions
+from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol import opening, spooling, telling
@@ -39,6 +40,7 @@ class _Secrets:
 
 
 _PURE = [
+    (Job, "decode", _kept(Job.decode)),
     (Segment, "decode", _kept(Segment.decode)),
     (ShardId, "parse", _kept(ShardId.parse)),
     (memory, "check_name", _kept(memory.check_name)),
