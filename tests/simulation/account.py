@@ -51,7 +51,7 @@ class Decisions:
         length: how many segments there are.
         shards: by name, in the order of the log.
         retried: shards whose failed rows have another shard.
-        lives: the present life of each shard that was dead.
+        lives: the present life of each shard, and the number of the segment that began it.
         ended: the input was read to its end.
     """
 
@@ -59,7 +59,7 @@ class Decisions:
         self.length = 0
         self.shards: dict[str, Logged] = {}
         self.retried: set[str] = set()
-        self.lives: dict[str, int] = {}
+        self.lives: dict[str, tuple[int, int]] = {}
         self.ended = self.cancelled = self.discarded = False
         while (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
             self._apply(content)
@@ -69,14 +69,16 @@ class Decisions:
             raise Violation(f"the log has a hole: segment {self.length} isn't there, and a later one is")
 
     def _apply(self, content: bytes) -> None:
-        self.length += 1
         head, *entries = decode_segment(content)
         for entry in entries:
             source = entry["source"] or ""
             self.shards.setdefault(entry["shard"], Logged(entry["rows"], entry["quarantined"], source))
+            self.lives.setdefault(entry["shard"], (0, self.length))
             if source:
                 self.retried.add(source)
-        self.lives.update(head.get("lives", {}))
+        for shard, number in head.get("lives", {}).items():
+            self.lives[shard] = number, self.length
+        self.length += 1
         kind = head["segment"]
         if kind in ("begin", "resume", "cancel"):
             self.cancelled = kind == "cancel"
@@ -86,7 +88,7 @@ class Decisions:
 
     def life(self, shard: str) -> int:
         """The present life of a shard."""
-        return self.lives.get(shard, 0)
+        return self.lives[shard][0]
 
 
 class Account:

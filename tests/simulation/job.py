@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import random
 
     from simulation.scheduler import Scheduler
+    from support.ledger_model import LedgerModel
 
     from unrolled.store.memory import Hook, Lag, Operation
 
@@ -101,6 +102,16 @@ class SimulatedJob:
         """Take in that somebody says "complete", having asked when there had been so many changes."""
         self.notice()
         self.promises.hear_complete(asked)
+
+    def check_told(self, ledger: LedgerModel) -> None:
+        """Check that the ledger has every life that it was told and that waits.
+
+        Raises:
+            Violation: it hasn't.
+        """
+        if content := self.promises.objects.get(JOB):
+            _, key = Job.decode(JOB, content)
+            self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.members if m.job_key == key})
 
     def check_strange(self) -> None:
         """Check that what is nothing of the job is left alone.

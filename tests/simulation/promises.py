@@ -13,7 +13,7 @@ from simulation.content import Row, decode_bad, decode_part, decode_rows
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 
     from simulation.nature import Kind
     from simulation.reading import Reading
@@ -173,6 +173,24 @@ class Promises:
         lost = [number for number in numbers if account.places.get(number + 1) in (None, [], ["stray"])]
         if lost and not self.log.discarded:
             raise Violation(f"a producer has ended, and rows {lost} that it had read are not in the log")
+
+    def check_told(self, told: int | None, lives: Container[str]) -> None:
+        """Check that the ledger has every life that it was told and that waits, even if the power fails now.
+
+        Args:
+            told: how many segments the ledger was told.
+            lives: those that it has, as text.
+
+        Raises:
+            Violation: it hasn't.
+        """
+        if told is None or told < 0 or self.log.cancelled or self.log.discarded:
+            return
+        durable = self._durable()
+        for shard, (life, segment) in self.log.lives.items():
+            is_settled = f"part-{shard}.parquet" in durable or f"{DEAD}{shard}.{life}.json" in durable
+            if segment < told and not is_settled and f"{shard}.{life}" not in lives:
+                raise Violation(f"the ledger was told {told} segments, and has lost {shard}.{life}, which waits")
 
     def check_nothing_is_left(self) -> None:
         """Check that no object is left at the end that another has made superfluous.

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Steps for which a process stops, at least; and those in which an actor has nothing to do.
 _SHORTEST_PAUSE, _RESTS = 5, (4, 16)
+#: Steps that a slow sync takes.
+_LONGEST_SYNC = 60
 #: Looks that an actor takes in a row, at most.
 _MOST_LOOKS = 15
 _MOMENT = Moment()
@@ -87,6 +89,7 @@ class Scheduler:
         rng: decides.
         nature: how often things fail.
         ledger: of all jobs.
+        after: is called after each operation.
         trace: is given each step as a line; None where it isn't wanted.
 
     Attributes:
@@ -95,12 +98,17 @@ class Scheduler:
     """
 
     def __init__(
-        self, rng: random.Random, nature: Nature, ledger: LedgerModel, trace: Callable[[str], object] | None
+        self,
+        rng: random.Random,
+        nature: Nature,
+        ledger: LedgerModel,
+        after: Callable[[Call], None],
+        trace: Callable[[str], object] | None,
     ) -> None:
         self.rng, self.nature, self.ledger = rng, nature, ledger
         self.actors: list[Actor] = []
         self.step = 0
-        self._trace = trace
+        self._trace, self._after = trace, after
         self._hub = greenlet.getcurrent()
         self._moving: Actor | None = None
         self._looks_left = 0
@@ -191,6 +199,7 @@ class Scheduler:
             call.job.notice()
         else:
             self._go_on(actor, fate)
+        self._after(call)
         if actor.has_ended and actor.read:
             actor.job.promises.hear_end(actor.read)
 
@@ -206,11 +215,13 @@ class Scheduler:
         # Now and then it takes several looks in a row: most are at what never changes.
         self._looks_left = _MOST_LOOKS if self.nature.is_calm else int((2 * self.rng.random() - 1) * _MOST_LOOKS)
         try:
-            actor.call = actor.thread.switch(fate)
+            call = actor.call = actor.thread.switch(fate)
         finally:
             self._moving = None
             if actor.thread.dead:
                 self.actors.remove(actor)
+        if isinstance(call, StoreCall) and call.operation.kind == "sync" and self.rng.random() < self.nature.slow_syncs:
+            actor.sleeps_until = self.step + self.rng.randint(1, _LONGEST_SYNC)
 
     def _live(self, actor: Actor, body: Callable[[Actor], None]) -> None:
         try:

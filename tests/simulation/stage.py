@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from simulation.account import Violation
 from simulation.actors import COMMANDS, producer
+from simulation.calls import LedgerCall, StoreCall
 from simulation.job import SimulatedJob
 from simulation.nature import Nature
 from simulation.scheduler import Actor, Scheduler
@@ -15,6 +16,8 @@ from support.ledger_model import LedgerModel
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+
+    from simulation.calls import Call
 
 #: Steps in which commands must come to an end.
 _LAST_STEPS = 20_000
@@ -36,7 +39,7 @@ class Stage:
         self.rng = rng
         self.nature = Nature.drawn(rng)
         self.ledger = LedgerModel()
-        self.scheduler = Scheduler(rng, self.nature, self.ledger, trace)
+        self.scheduler = Scheduler(rng, self.nature, self.ledger, self._check, trace)
         self.jobs = [SimulatedJob(f"job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
         self.is_over = False
         self._born = 0
@@ -57,6 +60,22 @@ class Stage:
         for _ in range(self.rng.choice((1, 1, 2))):
             actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0])
             self.scheduler.start(actor, lambda actor: Worker(actor, lambda: self.is_over).run())
+
+    def check_told(self) -> None:
+        """Check that the ledger has every life that it was told and that waits.
+
+        Raises:
+            Violation: it hasn't.
+        """
+        for job in self.jobs:
+            job.check_told(self.ledger)
+
+    def _check(self, call: Call) -> None:
+        """Check what an operation can have broken of the ledger's knowledge; the jobs check themselves."""
+        if isinstance(call, LedgerCall) and call.method in ("enter", "remove"):
+            self.check_told()
+        elif isinstance(call, StoreCall) and call.operation.kind == "delete":
+            self.check_told()
 
     def drain(self, *kinds: str) -> None:
         """Let all go on until the commands have ended, and actors of these kinds.
