@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulation.account import Violation
-from simulation.actors import COMMANDS, producer
+from simulation.actor import Actor
 from simulation.calls import LedgerCall, StoreCall
+from simulation.commands import COMMANDS
 from simulation.job import SimulatedJob
 from simulation.nature import Nature
-from simulation.scheduler import Actor, Scheduler
+from simulation.producers import producer
+from simulation.scheduler import Scheduler
+from simulation.segments import BrokenPromiseError
 from simulation.workers import Worker
 from support.ledger_model import LedgerModel
 
@@ -65,23 +67,16 @@ class Stage:
         """Check that the ledger has every life that it was told and that waits.
 
         Raises:
-            Violation: it hasn't.
+            BrokenPromiseError: it hasn't.
         """
         for job in self.jobs:
             job.check_told(self.ledger)
-
-    def _check(self, call: Call) -> None:
-        """Check what an operation can have broken of the ledger's knowledge; the jobs check themselves."""
-        if isinstance(call, LedgerCall) and call.method in ("enter", "remove"):
-            self.check_told()
-        elif isinstance(call, StoreCall) and call.operation.kind == "delete":
-            self.check_told()
 
     def drain(self, *kinds: str) -> None:
         """Let all go on until the commands have ended, and actors of these kinds.
 
         Raises:
-            Violation: a promise was broken, or they don't end.
+            BrokenPromiseError: a promise was broken, or they don't end.
         """
         actors = self.scheduler.actors
         for _ in range(_LAST_STEPS):
@@ -91,4 +86,10 @@ class Stage:
             else:
                 return
             self.scheduler.move()
-        raise Violation(f"never ends: {[f'{actor}: {actor.call}' for actor in actors]}")
+        raise BrokenPromiseError(f"never ends: {[f'{actor}: {actor.call}' for actor in actors]}")
+
+    def _check(self, call: Call) -> None:
+        """Check what an operation can have broken of the ledger's knowledge; the jobs check themselves."""
+        is_told = isinstance(call, LedgerCall) and call.method in ("enter", "remove")
+        if is_told or (isinstance(call, StoreCall) and call.operation.kind == "delete"):
+            self.check_told()

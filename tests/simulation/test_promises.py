@@ -3,11 +3,11 @@
 import random
 
 import pytest
-from simulation.account import Violation
 from simulation.content import Row, encode_bad, encode_part
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
+from simulation.segments import BrokenPromiseError
 
 from unrolled.job import names
 from unrolled.job.job import Inputs, Job
@@ -19,7 +19,7 @@ FILE, LIVE, DISK = (
     Kind(is_disk=is_disk, lag=0, is_live=is_live, may_be_discarded=False, page=1000)
     for is_disk, is_live in [(False, False), (False, True), (True, False)]
 )
-JOB = Job("ab" * 32, Inputs.named(["file"]), "fused", "float32", False, {})
+JOB = Job("ab" * 32, Inputs.named(["file"]), "fused", "float32", live=False, options={})
 END = Segment("end").encode()
 
 
@@ -50,6 +50,10 @@ class Site:
         self.create(names.segment_name(self.segments), segment.encode())
         self.segments += 1
 
+    def append_all(self, segments):
+        for segment in segments:
+            self.append(segment)
+
     def bring(self, *spooled):
         """Rows, then their segment."""
         for each in spooled:
@@ -72,7 +76,7 @@ class Site:
 
     def sync(self, *folders):
         for folder in folders:
-            self.promises.sync(folder)
+            self.promises.history.sync(folder)
 
 
 @pytest.fixture
@@ -110,27 +114,27 @@ def test_segment_without_rows(bring):
     site = Site(FILE)
     if bring:
         site.bring(site.first)
-    with pytest.raises(Violation, match="neither part nor rows"):
+    with pytest.raises(BrokenPromiseError, match="neither part nor rows"):
         site.append(Segment("shards", (site.second.entry,)))
 
 
 def test_rows_deleted_too_early(site):
     """The rows of a shard without a part."""
-    with pytest.raises(Violation, match="neither part nor rows"):
+    with pytest.raises(BrokenPromiseError, match="neither part nor rows"):
         site.delete(names.rows_object(site.first.entry.shard))
 
 
 def test_failed_rows_not_saved(site):
     """Their tokens are gone with the rows."""
     site.publish(site.first, failed=[0])
-    with pytest.raises(Violation, match="tokens of failed rows"):
+    with pytest.raises(BrokenPromiseError, match="tokens of failed rows"):
         site.finish(site.first)
 
 
 def test_other_failed_rows_saved(site):
     """Those that another attempt had."""
     site.publish(site.first, failed=[0])
-    with pytest.raises(Violation, match="tokens of failed rows"):
+    with pytest.raises(BrokenPromiseError, match="tokens of failed rows"):
         site.finish(site.first, failed=[1])
 
 
@@ -138,30 +142,30 @@ def test_bad_rows_gone():
     """The list of bad rows is not there, or goes."""
     site = Site(FILE, bad=[1])
     site.create(names.rows_object(site.first.entry.shard), site.first.rows)
-    with pytest.raises(Violation, match="bad rows"):
+    with pytest.raises(BrokenPromiseError, match="bad rows"):
         site.append(Segment("shards", (site.first.entry,)))
     site = Site(FILE, bad=[1])
     site.bring(site.first)
-    with pytest.raises(Violation, match="bad rows"):
+    with pytest.raises(BrokenPromiseError, match="bad rows"):
         site.delete(names.quarantine_object(site.first.entry.shard))
 
 
 def test_log_changed(site):
     """A segment goes, or comes too early."""
-    with pytest.raises(Violation, match="replaced or removed"):
+    with pytest.raises(BrokenPromiseError, match="replaced or removed"):
         site.delete(names.segment_name(0))
     site = Site(FILE)
-    with pytest.raises(Violation, match="hole"):
+    with pytest.raises(BrokenPromiseError, match="hole"):
         site.create(names.segment_name(1), END)
 
 
 def test_log_of_two_jobs(site):
     """Shards of another job, and shards of none."""
-    with pytest.raises(Violation, match="two jobs"):
+    with pytest.raises(BrokenPromiseError, match="two jobs"):
         site.bring(site.cut(1, "f" * 16))
     site = Site(FILE)
     site.delete(names.JOB)
-    with pytest.raises(Violation, match="whose"):
+    with pytest.raises(BrokenPromiseError, match="whose"):
         site.bring(site.first)
 
 
@@ -169,14 +173,14 @@ def test_log_of_two_jobs(site):
 def test_part_changed(site, content):
     """A part goes, or is replaced."""
     site.publish(site.first)
-    with pytest.raises(Violation, match="replaced or removed"):
+    with pytest.raises(BrokenPromiseError, match="replaced or removed"):
         site.create(names.part_object(site.first.entry.shard), content)
 
 
 @pytest.mark.parametrize("rows", [[], [Row("file#0", 1)], [Row("file#0", 1), Row("file#1", 7)]])
 def test_part_not_whole(site, rows):
     """It has no row, not all, or another."""
-    with pytest.raises(Violation, match="not whole"):
+    with pytest.raises(BrokenPromiseError, match="not whole"):
         site.create(names.part_object(site.first.entry.shard), encode_part(rows, []))
 
 
@@ -184,11 +188,11 @@ def test_row_twice():
     """A row in two shards: in a file by its id, in a pipe by what it is."""
     site = Site(FILE)
     again = site.reading.cut("0" * 16, [Row("file#0", 9)])(1)
-    with pytest.raises(Violation, match="2 places"):
+    with pytest.raises(BrokenPromiseError, match="2 places"):
         site.bring(site.first, again)
     site = Site(LIVE)
     again = site.reading.cut("0" * 16, [Row("file#9", 1)])(1)
-    with pytest.raises(Violation, match="2 places"):
+    with pytest.raises(BrokenPromiseError, match="2 places"):
         site.bring(site.first, again)
 
 
@@ -198,7 +202,7 @@ def test_id_twice():
     again = site.reading.cut("0" * 16, [Row("file#0", 9)])(1)
     site.bring(site.first, again)
     site.publish(site.first)
-    with pytest.raises(Violation, match="two parts"):
+    with pytest.raises(BrokenPromiseError, match="two parts"):
         site.create(names.part_object(again.entry.shard), encode_part([Row("file#0", 9)], []))
 
 
@@ -206,9 +210,9 @@ def test_rows_of_a_pipe_lost():
     """What was durable once stays, whether a segment names it or not; and what a producer has read is in the log."""
     site = Site(LIVE)
     site.create(names.rows_object(site.first.entry.shard), site.first.rows)
-    with pytest.raises(Violation, match="that it had read"):
+    with pytest.raises(BrokenPromiseError, match="that it had read"):
         site.promises.hear_end({0})
-    with pytest.raises(Violation, match="0 places"):
+    with pytest.raises(BrokenPromiseError, match="0 places"):
         site.delete(names.rows_object(site.first.entry.shard))
 
 
@@ -235,7 +239,7 @@ def test_not_complete(spoil):
     """Somebody says "complete", and something is missing."""
     site = Site(FILE)
     spoil(site)
-    with pytest.raises(Violation, match="says complete"):
+    with pytest.raises(BrokenPromiseError, match="says complete"):
         site.promises.hear_complete(0)
 
 
@@ -245,10 +249,10 @@ def test_not_complete_with_a_stray():
     site.bring(site.first)
     site.publish(site.first)
     site.append(Segment("end"))
-    asked = len(site.promises.changes)
+    asked = len(site.promises.history.changes)
     site.create(names.rows_object(site.second.entry.shard), site.second.rows)
     site.promises.hear_complete(asked)
-    with pytest.raises(Violation, match="says complete"):
+    with pytest.raises(BrokenPromiseError, match="says complete"):
         site.promises.hear_complete(asked + 1)
 
 
@@ -259,8 +263,8 @@ def test_dead_shards_are_complete_for_their_present_life(site):
     site.append(Segment("end"))
     site.promises.hear_complete(0)
     site.append(Segment("retry", lives=(Life(site.first.entry.shard, 1),)))
-    with pytest.raises(Violation, match="says complete"):
-        site.promises.hear_complete(len(site.promises.changes))
+    with pytest.raises(BrokenPromiseError, match="says complete"):
+        site.promises.hear_complete(len(site.promises.history.changes))
 
 
 def test_complete_is_durable():
@@ -275,8 +279,8 @@ def test_complete_is_durable():
     site.sync(names.LOG)
     site.publish(site.first)
     site.publish(site.second)
-    asked = len(site.promises.changes)
-    with pytest.raises(Violation, match="says complete"):
+    asked = len(site.promises.history.changes)
+    with pytest.raises(BrokenPromiseError, match="says complete"):
         site.promises.hear_complete(asked)
     site.sync(names.PARTS)
     site.promises.hear_complete(asked)
@@ -292,7 +296,7 @@ def test_power_cut():
     assert rows not in site.promises.objects
     site.create(rows, site.first.rows)
     site.append(Segment("shards", (site.first.entry,)))
-    with pytest.raises(Violation, match="neither part nor rows"):
+    with pytest.raises(BrokenPromiseError, match="neither part nor rows"):
         site.promises.cut_power([rows])
 
 
@@ -301,9 +305,8 @@ def test_possible_power_cut():
     site = Site(DISK)
     site.sync(names.FOLDER)
     site.create(names.rows_object(site.first.entry.shard), site.first.rows)
-    with pytest.raises(Violation, match="if the power fails now"):
-        for number in range(200):
-            site.append(Segment("shards", (site.first.entry,)) if number == 0 else Segment("cancel"))
+    with pytest.raises(BrokenPromiseError, match="if the power fails now"):
+        site.append_all([Segment("shards", (site.first.entry,)), *[Segment("cancel")] * 200])
 
 
 @pytest.mark.parametrize("name", [names.rows_object, names.failed_object, names.quarantine_object])
@@ -311,15 +314,47 @@ def test_something_is_left(site, name):
     """Rows that no segment names, and what was saved for a retry, are garbage once all is done."""
     shard = site.cut(0, "f" * 16).entry.shard
     site.create(name(shard), {names.quarantine_object: b"".join(encode_bad([]))}.get(name, site.first.rows))
-    with pytest.raises(Violation, match="is left"):
+    with pytest.raises(BrokenPromiseError, match="is left"):
         site.promises.check_nothing_is_left()
 
 
 def test_something_is_left_of_a_discarded_job(site):
     """Nothing but the log and job.json stays."""
     site.append(Segment("discard"))
-    with pytest.raises(Violation, match="is left"):
+    with pytest.raises(BrokenPromiseError, match="is left"):
         site.promises.check_nothing_is_left()
     for spooled in (site.first, site.second):
         site.delete(names.rows_object(spooled.entry.shard))
     site.promises.check_nothing_is_left()
+
+
+def test_told_ledger(site):
+    """What the ledger was told, and what has no durable outcome, is in it; an older life need not be."""
+    first, second = site.first.entry.shard, site.second.entry.shard
+    site.promises.check_told(None, [])
+    site.promises.check_told(0, [])
+    site.promises.check_told(1, [f"{first}.0", f"{second}.0"])
+    with pytest.raises(BrokenPromiseError, match="has lost"):
+        site.promises.check_told(1, [f"{first}.0"])
+    site.publish(site.second)
+    site.promises.check_told(1, [f"{first}.0"])
+    site.create(names.dead_object(Life(first, 0)), b"{}")
+    site.promises.check_told(1, [])
+    site.append(Segment("retry", lives=(Life(first, 1),)))
+    site.promises.check_told(1, [])
+    with pytest.raises(BrokenPromiseError, match="has lost"):
+        site.promises.check_told(2, [f"{first}.0"])
+
+
+def test_told_ledger_and_a_part_that_is_not_durable():
+    """A part that a power cut can take back is no reason to forget its shard."""
+    site = Site(DISK)
+    site.sync(names.FOLDER)
+    site.create(names.rows_object(site.first.entry.shard), site.first.rows)
+    site.sync(names.ROWS)
+    site.append(Segment("shards", (site.first.entry,)))
+    site.publish(site.first)
+    with pytest.raises(BrokenPromiseError, match="has lost"):
+        site.promises.check_told(1, [])
+    site.sync(names.PARTS)
+    site.promises.check_told(1, [])

@@ -8,8 +8,8 @@ from types import ModuleType
 
 import pytest
 from simulation import mutator
-from simulation.account import Violation
 from simulation.mutator import Hunk, Loader
+from simulation.segments import BrokenPromiseError
 from simulation.world import World
 from support import skips
 
@@ -29,7 +29,7 @@ def run(seed, trace=None):
     """Run a seed; where it fails, say how to see it."""
     try:
         World(seed, trace).run()
-    except Violation as violation:
+    except BrokenPromiseError as violation:
         pytest.fail(f"{violation}\nStep by step: python tests/simulation --seed {seed} --trace", pytrace=False)
 
 
@@ -84,8 +84,8 @@ def test_every_mutation_is_found(name):
 def test_a_seed_that_fails_says_how_to_see_it(monkeypatch):
     """A failure names the command that replays it."""
 
-    def fail(world):
-        raise Violation("a row is gone")
+    def fail(_):
+        raise BrokenPromiseError("a row is gone")
 
     monkeypatch.setattr(World, "run", fail)
     with pytest.raises(pytest.fail.Exception, match=r"a row is gone\n.*python tests/simulation --seed 7 --trace"):
