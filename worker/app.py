@@ -35,8 +35,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Exit statuses of `unrolled worker`, besides 0: it couldn't start (2), or it broke while running (3).
-EXIT_UNUSABLE, EXIT_BROKEN = 2, 3
+#: Exit statuses of a worker, besides 0 and those of the command line: 75, because it can't use its engine or its
+#: broker, or 70, because its engine broke. They are those of sysexits.h, and a part of `producer.cli.exit_status`.
+EXIT_UNUSABLE, EXIT_BROKEN = os.EX_TEMPFAIL, os.EX_SOFTWARE
 
 
 class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped

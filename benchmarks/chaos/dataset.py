@@ -10,7 +10,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from producer.local.broker import EmbeddedBroker
+from workplace import RestartableBroker
+
 from unrolled.job.directory import open_job
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
@@ -86,7 +87,7 @@ def prepare(root: Path, number: int, engine: str) -> Dataset:
 
 
 def _compute(dataset: Dataset) -> None:
-    with EmbeddedBroker() as broker:
+    with RestartableBroker() as broker:
         environment = worker_environment(dataset, broker.url, kills=False, seconds=0.0)
         with (dataset.folder / "worker.log").open("ab") as log:
             command = [sys.executable, str(HERE / "misbehaving_worker.py")]

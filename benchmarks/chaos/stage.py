@@ -14,8 +14,8 @@ from typing import Self
 
 import redis
 from dataset import HERE, Dataset, enqueue_command, worker_environment
+from workplace import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.errors import UnrolledError
 from unrolled.job.directory import open_job
 from unrolled.job.manifest import read_manifest
@@ -38,7 +38,7 @@ class Stage:
         failures: ends of workers that nobody asked for.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, broker: EmbeddedBroker, rng: random.Random) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, broker: RestartableBroker, rng: random.Random) -> None:
         self.rng = rng
         self.broker = broker
         self.deaths = self.broker_kills = self.kills = 0

@@ -1,23 +1,24 @@
-"""From rows to queued shards, again and again to the same effect."""
+"""From cuts to queued shards. Run again, it continues where the last run ended."""
 
 from __future__ import annotations
 
-import time
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from unrolled.errors import JobError
-from unrolled.job.manifest import ManifestWriter, read_manifest
+from unrolled.job.manifest import Manifest, ManifestWriter, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from producer.enqueue.cutter import Cut, Cutter
+    from producer.enqueue.cutter import Cut
     from producer.enqueue.shard import Shard
     from producer.queue.shard_queue import ShardQueue
-    from producer.rows import BadRow, Row
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.shard_id import ShardId
     from unrolled.patience import Patience
 
 
@@ -31,7 +32,7 @@ class Summary:
         quarantined: bad rows.
         shards: cut from the input.
         sent: shards entered by this run.
-        published: shards that had their file already.
+        published: shards that had their part already.
         dead: shards that were given up before; `retry` brings them back.
     """
 
@@ -44,142 +45,130 @@ class Summary:
     dead: int = 0
 
 
-def cuts(batches: Iterable[list[Row | BadRow]], cutter: Cutter, flush_seconds: float | None) -> Iterator[Cut]:
-    """Cut a stream of rows.
+@contextmanager
+def open_enqueuer(
+    directory: JobDirectory, patience: Patience, *, live: bool, each: Callable[[Summary], None]
+) -> Iterator[Enqueuer]:
+    """Be the only producer of a job's directory. A job that was cancelled is computed again.
 
     Args:
-        batches: of rows; a live input gives empty ones while nothing arrives.
-        cutter: decides where a shard is full.
-        flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere,
-            so that the cuts depend on the rows alone.
+        directory: of the job.
+        patience: waits for a disk that is full or away, and says so.
+        live: whether the input goes on where the last run ended, rather than being read from its start.
+        each: called after each shard with the summary so far.
+
+    Raises:
+        JobError: another producer is running, or the manifest is damaged.
     """
-    waiting_since = 0.0
-    for batch in batches:
-        if cutter.empty:
-            waiting_since = time.monotonic()
-        for cut in cutter.add(batch):
-            yield cut
-            waiting_since = time.monotonic()
-        if flush_seconds is not None and time.monotonic() - waiting_since >= flush_seconds:
-            yield from cutter.flush()
-    yield from cutter.flush()
+    look = partial(patience.until_done, f"look at {directory.path}")
+    with directory.lock():
+        look(directory.resume)
+        known = look(partial(read_manifest, directory.path))
+        look(partial(directory.discard_strays, {entry.shard for entry in known.entries}))
+        published = look(directory.published)
+        with closing(look(partial(ManifestWriter, directory.path))) as manifest:
+            yield Enqueuer(directory, known, manifest, published, patience, live=live, each=each)
 
 
 class Enqueuer:
     """Makes shards of cuts and brings each to the queue, unless it is published or dead.
 
-    Every shard is spooled, then written to the manifest, then entered: whatever crashes, the next run of the
-    same command finds where it was.
+    Every shard is spooled, then written to the manifest, then entered: after a crash at any point, the next run of
+    the same command continues there.
 
     Args:
-        directory: of the job; the caller holds its lock.
-        queue: where shards go.
-        patience: waits for a disk that is full or away, and says so.
-        live: whether the input goes on where the last run ended, rather than being read from its start.
-        each: called after each shard with the summary so far.
+        directory: of the job.
+        known: the manifest as earlier runs left it.
+        manifest: where new shards are written.
+        published: shards that have their part.
+        patience, live, each: as in `open_enqueuer`.
+
+    Attributes:
+        rows_before: input rows that earlier runs of a live input have cut; 0 for other inputs.
     """
 
     def __init__(
         self,
         directory: JobDirectory,
-        queue: ShardQueue,
+        known: Manifest,
+        manifest: ManifestWriter,
+        published: set[ShardId],
         patience: Patience,
         *,
         live: bool,
         each: Callable[[Summary], None],
     ) -> None:
-        self.summary = Summary()
         self._directory = directory
-        self._queue = queue
+        self._known = known
+        self._manifest = manifest
+        self._published = published
         self._patience = patience
-        self._each = each
-        self._known = read_manifest(directory.path)
         self._live = live
-        self._index = len(self._known.entries) if live else 0
-        self._discard_strays()
-        self._done = directory.published()
+        self._each = each
+        self._summary = Summary()
+        self.rows_before = known.rows if live else 0
 
-    def run(self, stream: Iterable[Cut]) -> Summary:
-        """Bring every cut to the queue and say in the manifest that the input ended.
-
-        What earlier runs left unentered is entered first: a live input doesn't bring it again.
+    def run(self, cuts: Iterable[Cut], queue: ShardQueue) -> Summary:
+        """Bring every cut to the queue and write in the manifest that the input ended.
 
         Raises:
             JobError: the input isn't what it was when this job began.
             UnrolledError: the broker refuses this user, or the input can't be read.
         """
-        manifest = ManifestWriter(self._directory.path)
-        try:
-            self.summary.sent += self._queue.enter_waiting(self._directory)
-            for cut in stream:
-                self._bring(make_shard(self._index, cut), manifest)
-                self._index += 1
-                self._each(self.summary)
-            self._check_end()
-            if not self._known.ended or self._index > len(self._known.entries):
-                rows = self.summary.rows + (self._known.rows if self._live else 0)
-                self._steadily(lambda: manifest.end(shards=self._index, rows=rows))
-            self._queue.mend(self._directory)
-        finally:
-            manifest.close()
-        return self.summary
+        for entered in queue.fill(self._spooled(cuts), self._known):
+            self._summary.sent += entered
+        return self._summary
 
-    def _discard_strays(self) -> None:
-        """Remove what a run spooled that died before it was in the manifest: those rows are read again."""
-        cut = {entry.shard for entry in self._known.entries}
-        for shard in self._directory.waiting() - cut:
-            self._directory.discard_pending(shard)
-        for shard in self._directory.quarantined() - cut:
-            self._directory.discard_quarantine(shard)
+    def _spooled(self, cuts: Iterable[Cut]) -> Iterator[tuple[ShardId, int]]:
+        """Yield the shards that belong in the queue, each when it is durable: its id and its token ids."""
+        before, directory, steadily = len(self._known.entries), self._directory, self._patience.until_done
+        index = before if self._live else 0
+        for cut in cuts:
+            shard = self._checked(make_shard(index, cut))
+            known = index < before
+            index += 1
+            if shard.id in self._published:
+                self._summary.published += 1
+            elif known and directory.dead(shard.id).exists():
+                self._summary.dead += 1
+            else:
+                steadily("spool shards", partial(directory.spool, shard.id, shard.blob, shard.quarantine))
+                if not known:
+                    steadily("write the manifest", partial(self._manifest.append, shard.entry))
+                yield shard.id, shard.size
+            self._each(self._summary)
+        if index < before:
+            raise self._changed(f"it ends {before - index} shard(s) earlier")
+        if index > before or not self._known.ended:
+            rows = self.rows_before + self._summary.rows
+            steadily("write the manifest", lambda: self._manifest.end(shards=index, rows=rows))
 
-    def _bring(self, shard: Shard, manifest: ManifestWriter) -> None:
-        self._count(shard)
-        known = self._index < len(self._known.entries)
-        if known and self._known.entries[self._index] != shard.entry:
-            raise self._changed(shard)
-        if not known and self._known.ended and not self._live:
-            raise self._grown(shard)
-        if shard.id in self._done:
-            self.summary.published += 1
-            return
-        if self._directory.dead(shard.id).exists():
-            self.summary.dead += 1
-            return
-        # Pending before part: a worker publishes before it removes the rows.
-        if not self._directory.pending(shard.id).exists() and not self._directory.part(shard.id).exists():
-            self._steadily(lambda: spool(self._directory, shard))
-        if not known:
-            self._steadily(lambda: manifest.append(shard.entry))
-        self.summary.sent += self._queue.put(self._directory, shard.id, shard.size)
+    def _checked(self, shard: Shard) -> Shard:
+        """Count a shard that is what it was when an earlier run cut it.
 
-    def _steadily(self, action: Callable[[], object]) -> None:
-        self._patience.until_done("spool shards", action)
-
-    def _count(self, shard: Shard) -> None:
-        self.summary.shards += 1
-        self.summary.rows += shard.entry.rows + shard.entry.quarantined
-        self.summary.tokens += shard.entry.tokens
-        self.summary.quarantined += shard.entry.quarantined
-
-    def _changed(self, shard: Shard) -> JobError:
-        before = self._known.entries[self._index]
-        return JobError(
-            f"{self._directory.path}: the input has changed since this job began: shard {self._index} began "
-            f"at {before.file} row {before.position} with content {before.shard}, now at {shard.entry.file} "
-            f"row {shard.entry.position} with {shard.id}. Restore the input, or use another --out"
-        )
-
-    def _grown(self, shard: Shard) -> JobError:
-        return JobError(
-            f"{self._directory.path}: the input has changed since this job began: it ended after "
-            f"{len(self._known.entries)} shard(s), now it goes on at {shard.entry.file} row "
-            f"{shard.entry.position}. Restore it, or use another --out"
-        )
-
-    def _check_end(self) -> None:
-        missing = len(self._known.entries) - self._index
-        if missing > 0:
-            raise JobError(
-                f"{self._directory.path}: the input has changed since this job began: it ends {missing} "
-                "shard(s) earlier. Restore it, or use another --out"
+        Raises:
+            JobError: it is another one, or comes after the end.
+        """
+        entry, before = shard.entry, self._known.entries
+        self._summary.shards += 1
+        self._summary.rows += entry.rows + entry.quarantined
+        self._summary.tokens += entry.tokens
+        self._summary.quarantined += entry.quarantined
+        index = entry.shard.index
+        if index < len(before) and before[index] != entry:
+            old = before[index]
+            raise self._changed(
+                f"shard {index} began at {old.file} row {old.position} with content {old.shard}, "
+                f"now at {entry.file} row {entry.position} with {entry.shard}"
             )
+        if index >= len(before) and self._known.ended and not self._live:
+            raise self._changed(
+                f"it ended after {len(before)} shard(s), now it goes on at {entry.file} row {entry.position}"
+            )
+        return shard
+
+    def _changed(self, how: str) -> JobError:
+        return JobError(
+            f"{self._directory.path}: the input has changed since this job began: {how}. "
+            "Restore the input, or use another --out"
+        )

@@ -14,11 +14,9 @@ from unrolled.job import payload
 from unrolled.job.manifest import Entry
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
-from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from producer.enqueue.cutter import Cut
-    from unrolled.job.directory import JobDirectory
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +51,7 @@ def make_shard(index: int, cut: Cut) -> Shard:
     rows = [row for row in cut if isinstance(row, Row)]
     bad = [row for row in cut if isinstance(row, BadRow)]
     ids = [row.id for row in rows]
+    bad_rows = b"".join(map(_line, bad))
     tokens = _ragged(rows)
     blob = payload.encode(payload.Payload(payload.strings(ids), tokens))
     entry = Entry(
@@ -64,18 +63,7 @@ def make_shard(index: int, cut: Cut) -> Shard:
         file=cut[0].file,
         position=cut[0].position,
     )
-    return Shard(entry, blob, tokens.values.size, b"".join(_line(row) for row in bad))
-
-
-def spool(directory: JobDirectory, shard: Shard) -> None:
-    """Make a shard's rows durable, the bad ones first, so that none can be lost from here on.
-
-    Raises:
-        TransientError: the file system refused.
-    """
-    if shard.quarantine:
-        publish_bytes(directory.quarantine(shard.id), shard.quarantine)
-    publish_bytes(directory.pending(shard.id), shard.blob)
+    return Shard(entry, blob, tokens.values.size, bad_rows)
 
 
 def _ragged(rows: list[Row]) -> Ragged:

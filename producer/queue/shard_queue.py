@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from typing import TYPE_CHECKING, TypeVar
 
 from celery import Celery
 from kombu.entity import Queue
 
-from unrolled.errors import BrokerAwayError
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.entering import enter, enter_waiting
 from unrolled.queue.messages import TASK, queue_name, transport_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
 
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.manifest import Manifest
     from unrolled.job.shard_id import ShardId
     from unrolled.patience import Patience
     from unrolled.queue.member import Member
@@ -31,14 +32,12 @@ LOOK_PAUSE = 1.0
 
 
 class ShardQueue:
-    """The queue of one model, from the producer's side.
-
-    Every method that asks the broker waits for it without limit while it is away.
+    """One job's way into the queue of its model, from the producer's side.
 
     Args:
+        directory: of the job.
         broker: URL of the Redis server.
         namespace: prefix of every key.
-        fingerprint: of the model.
         patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the model; None
             for no limit.
@@ -49,18 +48,18 @@ class ShardQueue:
 
     def __init__(
         self,
+        directory: JobDirectory,
         broker: str,
         namespace: str,
-        fingerprint: str,
         patience: Patience,
         max_queued_tokens: int | None = None,
     ) -> None:
         self.broker = Broker(broker)
-        self.ledger = self.broker.ledger(namespace, fingerprint)
+        self.ledger = self.broker.ledger(namespace, directory.job.fingerprint)
+        self._directory = directory
         self._patience = patience
         self._max_queued_tokens = max_queued_tokens
-        self._look_at = 0.0
-        queue = queue_name(fingerprint)
+        queue = queue_name(directory.job.fingerprint)
         self._celery = Celery("unrolled-producer", broker=celery_url(broker), set_as_current=False)
         self._celery.conf.update(
             task_serializer="json",
@@ -83,49 +82,33 @@ class ShardQueue:
         """
         self._celery.send_task(TASK, member.encode())
 
-    def put(self, directory: JobDirectory, shard: ShardId, tokens: int) -> bool:
-        """Enter a spooled shard and send its message. Blocks without limit while the queue is full.
+    def fill(self, shards: Iterable[tuple[ShardId, int]], known: Manifest | None = None) -> Iterator[int]:
+        """Enter what earlier runs left, then each shard as there is room for it, and at the end what Redis lost.
+
+        Blocks without limit while the queue is full or the broker is away. A shard that is dead, or is in the ledger
+        already, is left alone.
 
         Args:
-            directory: of the job.
-            shard: its id; its manifest line is durable.
-            tokens: token ids in it.
+            shards: their ids and token ids; each has its line in the manifest.
+            known: the manifest as earlier runs left it; None to read it.
 
-        Returns:
-            False where nothing was done: the shard is in the ledger already, is dead, or its job was cancelled.
-
-        Raises:
-            BrokerRefusesError: the broker doesn't let this user in or do this.
-            JobError: the job's manifest is damaged.
-        """
-        self.steadily(lambda: self._wait_for_room(directory))
-        entered = self.steadily(lambda: enter(self.ledger, directory, shard, tokens, self.send))
-        if time.monotonic() >= self._look_at:
-            self.mend(directory)
-        return entered
-
-    def mend(self, directory: JobDirectory) -> None:
-        """Enter again what Redis lost of a job, if it was restarted since all of the job was entered.
+        Yields:
+            How many shards were entered: before the first of `shards` is asked for, and for each of them.
 
         Raises:
             BrokerRefusesError: the broker doesn't let this user in or do this.
             JobError: the job's manifest is damaged.
         """
-        if not self.steadily(lambda: self.ledger.knows(directory.key)) and (count := self.enter_waiting(directory)):
-            self._patience.say(f"Redis lost {count:,} waiting shard(s) of {directory.path}; they are entered again")
-        self._look_at = time.monotonic() + LOOK_PAUSE
-
-    def enter_waiting(self, directory: JobDirectory) -> int:
-        """Enter what waits in the job's directory and isn't in Redis.
-
-        Returns:
-            How many shards were entered.
-
-        Raises:
-            BrokerRefusesError: the broker doesn't let this user in or do this.
-            JobError: the job's manifest is damaged.
-        """
-        return self.steadily(lambda: enter_waiting(self.ledger, directory, self.send))
+        ledger, directory = self.ledger, self._directory
+        yield self.steadily(partial(enter_waiting, ledger, directory, self.send, known))
+        look_at = 0.0
+        for shard, tokens in shards:
+            self.steadily(self._wait_for_room)
+            yield self.steadily(partial(enter, ledger, directory, shard, tokens, self.send))
+            if time.monotonic() >= look_at:
+                self.steadily(self._enter_lost)
+                look_at = time.monotonic() + LOOK_PAUSE
+        self.steadily(self._enter_lost)
 
     def steadily(self, action: Callable[[], T]) -> T:
         """The result of an action that asks the broker, tried again for as long as the broker is away.
@@ -133,23 +116,23 @@ class ShardQueue:
         Raises:
             BrokerRefusesError: the broker doesn't let this user in or do this.
         """
-        return self._patience.until_done("queue shards", lambda: self._ask(action))
+        return self.broker.until_done(self._patience, "queue shards", action)
 
     def close(self) -> None:
         """Close all connections."""
         self._celery.close()
         self.broker.close()
 
-    def _ask(self, action: Callable[[], T]) -> T:
-        try:
-            with self.broker.asked():
-                return action()
-        except BrokerAwayError:
-            self._look_at = 0.0  # it may come back without what it knew
-            raise
-
-    def _wait_for_room(self, directory: JobDirectory) -> None:
+    def _wait_for_room(self) -> None:
         while self._max_queued_tokens is not None and self.ledger.counts().tokens >= self._max_queued_tokens:
             time.sleep(FULL_PAUSE)
-            if not self.ledger.knows(directory.key):
+            if not self.ledger.knows(self._directory.key):
                 return  # the tokens are another job's, or Redis came back empty
+
+    def _enter_lost(self) -> None:
+        if self.ledger.knows(self._directory.key):
+            return
+        if count := enter_waiting(self.ledger, self._directory, self.send):
+            self._patience.say(
+                f"Redis lost {count:,} waiting shard(s) of {self._directory.path}; they are entered again"
+            )

@@ -4,20 +4,24 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from producer.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter
-from worker.shards.shard_publisher import publish_part, publish_quarantine
-from worker.shards.shard_reader import read_rows
+from unrolled.patience import Patience
+from worker.runtime.metrics import Metrics
+from worker.shards.shard_rows import read_rows
+from worker.shards.shard_store import ShardStore
 
 UNITS = 3
 FINGERPRINT = "ab" * 32
-ENGINE = SimpleNamespace(name="fused", arithmetic="float32")
+VOCABULARY = 10_000
 ROWS_PER_SHARD = 4
 MODEL = SimpleNamespace(layer_dims=(2, UNITS))
+ENGINE = SimpleNamespace(name="fused", arithmetic="float32")
+STORE = ShardStore(ENGINE, VOCABULARY, Metrics(), Patience(print))
 
 
 def make_job(path, shards=3, *, bad=(), ended=True, options=None):
@@ -26,7 +30,7 @@ def make_job(path, shards=3, *, bad=(), ended=True, options=None):
     manifest = ManifestWriter(directory.path)
     for index in range(shards):
         shard = make_shard(index, cut(index, bad=index in bad))
-        spool(directory, shard)
+        directory.spool(shard.id, shard.blob, shard.quarantine)
         manifest.append(shard.entry)
     if ended:
         manifest.end(shards=shards, rows=shards * ROWS_PER_SHARD)
@@ -48,8 +52,8 @@ def cut(index, *, bad=False):
 
 
 def publish_shard(directory, shard, failed=None):
-    """Do what a worker does with a shard whose rows `failed` (row → reason) the engine can't compute."""
-    rows = read_rows(directory.pending(shard), shard.hash, vocab_size=10_000)
+    """Publish random vectors of a shard, but for the rows in `failed` (row → reason), as a worker does."""
+    rows = read_rows(directory.pending(shard), shard.hash, VOCABULARY)
     random = np.random.default_rng(shard.index)
     spec = OutputSpec.from_options(directory.job.options)
     columns = spec.columns(MODEL)
@@ -57,15 +61,13 @@ def publish_shard(directory, shard, failed=None):
         random.uniform(-1, 1, (column.vectors(rows.real.rows, rows.real.values.size), column.width)).astype(np.float32)
         for column in columns
     ]
-    good = rows.without(failed or {})
-    publish_quarantine(directory, shard, good.failed)
-    publish_part(directory, shard, good, outputs, spec, columns, ENGINE)
-    directory.discard_pending(shard)
+    STORE.publish(directory, shard, rows, outputs, failed or {}, spec, columns)
+    STORE.discard(directory, shard)
 
 
 def bury(directory, shard):
     """Record a shard as dead, as a worker does."""
-    directory.dead(shard).write_text(f'{{"shard": "{shard}", "reason": "its worker died 3 times"}}\n')
+    STORE.bury(directory, shard, "its worker died 3 times")
 
 
 def finished_job(path, shards=3, *, bad=(), options=None):

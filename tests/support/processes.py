@@ -19,8 +19,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from support.counting_engine import CountingEngine, Plan, expected_outputs
 
-from producer.enqueue.cutter import Cutter
-from producer.enqueue.enqueuer import Enqueuer, cuts
+from producer.enqueue.cutter import Cutter, cuts
+from producer.enqueue.enqueuer import open_enqueuer
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import Row
 from unrolled.format.output_spec import OutputSpec
@@ -30,8 +30,8 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.model.weights import new_weights
 from unrolled.patience import Patience
+from unrolled.queue.broker import Broker
 from unrolled.queue.entering import Send
-from unrolled.queue.ledger import Ledger
 from unrolled.queue.messages import queue_name
 from worker.runtime.assembly import Assembly
 from worker.settings import Settings
@@ -152,40 +152,39 @@ class Site:
     Args:
         root: where all files go.
         broker_url: a server of one's own.
+        namespace: of its keys.
     """
 
-    def __init__(self, root: Path, broker_url: str) -> None:
+    def __init__(self, root: Path, broker_url: str, namespace: str = NAMESPACE) -> None:
         self.root = root
         self.broker_url = broker_url
         self.model = make_model(root / "model")
         self.plan = Plan(journal=str(root / "journal"))
-        self.queue = ShardQueue(broker_url, NAMESPACE, self.model.fingerprint, Patience(print))
+        self.namespace = namespace
+        self.broker = Broker(broker_url)
+        self.ledger = self.broker.ledger(namespace, self.model.fingerprint)
         self.workers: list[WorkerProcess] = []
         self.gate = root / "gate"
         Path(self.plan.journal).touch()
 
     @property
-    def ledger(self) -> Ledger:
-        return self.queue.ledger
-
-    @property
     def queue_key(self) -> str:
         """The list in Redis that messages go through."""
-        return f"{NAMESPACE}:{queue_name(self.model.fingerprint)}"
+        return f"{self.namespace}:{queue_name(self.model.fingerprint)}"
 
     def close(self) -> None:
         """End every worker that still runs."""
         for worker in self.workers:
             if worker.alive:
                 worker.kill()
-        self.queue.close()
+        self.broker.close()
 
     def environ(self, **settings: object) -> dict[str, str]:
         """The environment of a worker of this site."""
         values = {
             "broker": self.broker_url,
             "model": self.model.path,
-            "namespace": NAMESPACE,
+            "namespace": self.namespace,
             "lease_seconds": LEASE_SECONDS,
             **settings,
         }
@@ -209,9 +208,19 @@ class Site:
         """Enter rows as a job, a few to a shard; options say what is stored."""
         directory = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
-        enqueuer = Enqueuer(directory, self.queue, Patience(print), live=False, each=lambda _: None)
-        enqueuer.run(cuts([rows], cutter, None))
+        patience = Patience(print)
+        with (
+            self.queue(directory) as queue,
+            open_enqueuer(directory, patience, live=False, each=lambda _: None) as enqueuer,
+        ):
+            enqueuer.run(cuts([rows], cutter, None), queue)
         return directory
+
+    @contextlib.contextmanager
+    def queue(self, directory: JobDirectory) -> Iterator[ShardQueue]:
+        """A job's way into the queue."""
+        with contextlib.closing(ShardQueue(directory, self.broker_url, self.namespace, Patience(print))) as queue:
+            yield queue
 
     def with_plan(self, **changes: object) -> Plan:
         """This site's plan with some things changed."""

@@ -33,7 +33,7 @@ from unrolled.store.lock import NO_LOCKS, lock_file
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Container, Iterator
 
 FORMAT_VERSION = 1
 _MAX_JOB_BYTES = 2**20
@@ -89,6 +89,24 @@ class JobDirectory:
         """
         _remove(self.cancelled)
 
+    def spool(self, shard: ShardId, rows: bytes, bad_rows: bytes) -> None:
+        """Make a shard durable that has neither rows nor a part: the list of bad rows first, so that none is lost.
+
+        Args:
+            shard: its id.
+            rows: its payload.
+            bad_rows: lines of JSON; may be empty.
+
+        Raises:
+            TransientError: the file system refused.
+        """
+        # Rows before part: a worker publishes before it removes the rows.
+        if self.pending(shard).exists() or self.part(shard).exists():
+            return
+        if bad_rows:
+            publish_bytes(self.quarantine(shard), bad_rows)
+        publish_bytes(self.pending(shard), rows)
+
     def discard_pending(self, shard: ShardId) -> None:
         """Remove the spooled rows of a shard whose file is durable; they are kept where the engine failed on some.
 
@@ -111,13 +129,21 @@ class JobDirectory:
         except OSError as error:
             raise TransientError(f"{pending} can't be moved to {kept}: {error.strerror}") from error
 
-    def discard_quarantine(self, shard: ShardId) -> None:
-        """Remove the producer's list of bad rows of a shard that is no shard of the job.
+    def discard_strays(self, shards: Container[ShardId]) -> None:
+        """Remove rows, bad and good, that a producer spooled and died before they were in the manifest.
+
+        Args:
+            shards: those in the manifest.
 
         Raises:
             TransientError: the file system refused.
         """
-        _remove(self.quarantine(shard))
+        for shard in self.waiting():
+            if shard not in shards:
+                self.discard_pending(shard)
+        for shard in self.quarantined():
+            if shard not in shards:
+                _remove(self.quarantine(shard))
 
     def published(self) -> set[ShardId]:
         """Shard ids with a file.

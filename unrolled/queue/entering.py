@@ -12,6 +12,7 @@ from unrolled.queue.member import Member
 
 if TYPE_CHECKING:
     from unrolled.job.directory import JobDirectory
+    from unrolled.job.manifest import Manifest
     from unrolled.job.shard_id import ShardId
     from unrolled.queue.ledger import Ledger
 
@@ -40,7 +41,7 @@ def enter(ledger: Ledger, directory: JobDirectory, shard: ShardId, tokens: int, 
     return True
 
 
-def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
+def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send, manifest: Manifest | None = None) -> int:
     """Enter every shard of a job that has rows spooled, no file, and isn't dead; how many there were.
 
     A job that was cancelled is left alone.
@@ -52,6 +53,7 @@ def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
         ledger: of the job's model.
         directory: of the job.
         send: sends one shard's message.
+        manifest: of the job; None to read it.
 
     Raises:
         JobError: the manifest is damaged.
@@ -60,7 +62,7 @@ def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send) -> int:
     if directory.cancelled.exists():
         return 0
     run = ledger.server_run()
-    cut = {entry.shard for entry in read_manifest(directory.path).entries}
+    cut = {entry.shard for entry in (manifest or read_manifest(directory.path)).entries}
     # In this order: a shard that is published between the two looks is found by the second.
     waiting = directory.waiting() & cut
     done = directory.published() | directory.given_up()

@@ -1,27 +1,11 @@
-"""The ledger: which shards of one model still wait for their file, and who holds them.
+"""The ledger: which shards of one model still wait for their part, and which worker holds which.
 
-Everything is under `<namespace>:<model>:` in one Redis database, changed by Lua scripts that run whole or
-not at all, on the server's clock. A *member* is one shard of one job (`unrolled.queue.member`). A shard is in the
-ledger from before its message is sent until its part is durable. Shards in the ledger that no worker holds are sent
-again (`sweep`).
-
-| key | type | what |
-|---|---|---|
-| `ledger` | sorted set | member → when its message was last sent |
-| `tokens` | hash | member → tokens; field `total` is their sum |
-| `leases` | sorted set | member → when its lease runs out |
-| `holders` | hash | member → the worker that holds the lease; empty where it gave the shard back |
-| `started` | hash | member → the worker that made its first start, until its end: without one, it is suspect |
-| `lonely` | hash | member → starts with no other shard on board, and the worker that made the last |
-| `resent` | set | members whose message was sent more than once |
-| `watermark` | string | the latest sending time of a shard that was taken up by its only message |
-| `swept` | string | when a worker last swept; ahead of now while sweeping waits after a silence |
-| `jobs` | hash | job key → JSON: the output directory |
-| `entered` | hash | job key → the server's run in which all of its waiting shards were entered |
-
-Beside them, shared by all models: `<namespace>:models`, the set of fingerprints with a ledger, and
-`<namespace>:workers`, a hash of heartbeats: worker → JSON.
+The ledger is in Redis (`unrolled.queue.keys`). Lua scripts change it (`unrolled/queue/scripts`), which run whole or not
+at all, on the server's clock. A shard is in the ledger from before its message is sent until its part is durable. One
+that is in the ledger and that no worker holds is sent again (`Ledger.sweep`).
 """
+
+# Over 150 lines: a method for each thing that is done to a ledger, and most of its lines are documentation.
 
 from __future__ import annotations
 
@@ -31,9 +15,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from unrolled.errors import PayloadError
-from unrolled.queue import ledger_scripts as scripts
+from unrolled.queue.keys import Keys
 from unrolled.queue.member import Member
-from unrolled.queue.messages import SHORT, queue_name
+from unrolled.queue.scripts import Scripts
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable
@@ -42,20 +26,18 @@ if TYPE_CHECKING:
 
     from unrolled.job.shard_id import ShardId
 
-#: `ZRANGEBYSCORE … LIMIT`: what one sweep looks at; the next one goes on.
+#: Members that one sweep looks at; the next sweep looks at more.
 SWEEP_LIMIT = 10_000
-#: Workers sweep every few seconds. When none did for so long, the server was away, and the leases that ran
-#: out meanwhile are not their holders' fault: sweeping waits for so long, until they have been renewed.
+#: Workers sweep every few seconds. After a silence of SILENCE_SECONDS the server was away, and sweeping waits for
+#: RENEWAL_SECONDS: in that time the workers that are alive renew the leases that ran out meanwhile.
 SILENCE_SECONDS, RENEWAL_SECONDS = 5.0, 3.0
-#: Leases that a worker may be silent before it is struck off the list of workers.
+#: A worker is taken off the list when its last heartbeat is this many leases old.
 HEARTBEAT_LEASES = 2
-
-
-#: No heartbeat holds for longer, whatever it says.
+#: No heartbeat is believed for longer, whatever it says.
 LONGEST_HEARTBEAT_SECONDS = 86_400.0
 
-#: The start that was counted for a shard when it was taken: its first, or one with nothing else on board; or none, of a
-#: suspect that waits to run alone.
+#: The start that is counted for a shard on board: its first one, one with nothing else on board, or none yet, which is
+#: so for a suspect that waits for the others to leave.
 Start = Literal["first", "alone", "none"]
 
 
@@ -77,10 +59,10 @@ class Lease:
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """The ledger at one moment.
+    """The size of a ledger at one moment.
 
     Attributes:
-        shards: shards without a file yet, the running ones included.
+        shards: shards without a part, the running ones included.
         running: shards under a lease.
         tokens: token ids in all of them.
     """
@@ -93,75 +75,123 @@ class Counts:
 class Ledger:
     """The ledger of one model.
 
+    Every method that asks the server raises `redis.RedisError` where the server is away, refuses, or can't do it now,
+    such as with a full memory. All are safe to repeat.
+
     Args:
         client: a Redis client that returns bytes.
-        namespace: the prefix of every key, so that two installations can share a database.
+        namespace: prefix of every key, so that installations can share a database.
         fingerprint: of the model.
         lease_seconds: how long a worker may be silent before its shards are sent again.
+
+    Attributes:
+        client: as given.
+        fingerprint: as given.
+        lease_seconds: as given.
+        keys: in Redis.
     """
 
     def __init__(self, client: redis.Redis, namespace: str, fingerprint: str, lease_seconds: float = 30.0) -> None:
         self.client = client
         self.fingerprint = fingerprint
         self.lease_seconds = lease_seconds
-        prefix = f"{namespace}:{fingerprint[:SHORT]}:"
-        names = ("ledger", "tokens", "leases", "holders", "started", "lonely", "watermark", "jobs")
-        self._keys = [prefix + name for name in names]
-        self._keys.append(f"{namespace}:{queue_name(fingerprint)}")
-        self._keys += [prefix + name for name in ("resent", "swept", "entered")]
+        self.keys = Keys.of(namespace, fingerprint)
         self._namespace = namespace
-        self._models = f"{namespace}:models"
-        self._workers = f"{namespace}:workers"
-        self._scripts: dict[str, Any] = {}
+        self._scripts = Scripts(client, self.keys)
 
     def enter(self, member: Member, tokens: int, directory: str) -> bool:
-        """Enter a shard, and its job, unless they are there; False where the shard was."""
-        keys = (self._keys[0], self._keys[1], self._keys[7], self._models)
+        """Enter a shard, and register its job, unless they are there.
+
+        Args:
+            member: the shard.
+            tokens: token ids in it.
+            directory: the job's output directory.
+
+        Returns:
+            False where the shard was in the ledger already; it stays as it was.
+
+        Raises:
+            redis.RedisError: see the class; so for every method.
+        """
         job = json.dumps({"directory": directory})
-        return bool(self._run(scripts.SUBMIT, keys, str(member), tokens, member.job_key, job, self.fingerprint))
+        entered = self._scripts.run(
+            "enter", member=str(member), size=tokens, job_key=member.job_key, job=job, fingerprint=self.fingerprint
+        )
+        return bool(entered)
 
     def claim(self, member: Member, holder: str) -> Lease:
-        """Reach for a shard. A first start is counted with it, so that a death leaves its trace."""
-        state, suspect = self._run(scripts.CLAIM, self._keys, str(member), holder, self.lease_seconds)
-        return Lease(as_text(state), bool(suspect))  # type: ignore[arg-type]
+        """Take the lease of a shard, unless another worker has it. A first start is recorded with it.
+
+        Args:
+            member: the shard.
+            holder: the worker that asks.
+        """
+        state, suspect = self._scripts.run("claim", member=str(member), holder=holder, lease_seconds=self.lease_seconds)
+        return Lease(as_text(state), bool(suspect))  # type: ignore[arg-type]  # claim.lua has no other states
 
     def start_alone(self, member: Member) -> int:
-        """Count a start of a suspect with nothing else on board; how many workers there have been.
+        """Record that the worker which holds a suspect starts it with nothing else on board.
 
-        A worker that starts it twice is counted once, so it's safe to call again; 0 where the shard is gone.
+        Returns:
+            How many workers have started it alone, this one included; 0 where the shard isn't in the ledger. A worker
+            counts once, however often it starts the shard.
         """
-        return int(self._run(scripts.START_ALONE, self._keys, str(member)))
+        return int(self._scripts.run("start_alone", member=str(member)))
 
     def renew(self, members: Collection[Member], holder: str) -> list[Member]:
-        """Keep the leases of these shards; those that are lost to another worker, or gone."""
-        lost = self._run(scripts.RENEW, self._keys, holder, self.lease_seconds, *map(str, members)) if members else []
+        """Extend the leases of a worker.
+
+        Args:
+            members: the shards that it holds.
+            holder: the worker.
+
+        Returns:
+            The shards that another worker has taken, that were given back, or that are gone.
+        """
+        if not members:
+            return []
+        lost = self._scripts.run("renew", *map(str, members), holder=holder, lease_seconds=self.lease_seconds)
         return [Member.parse(as_text(raw)) for raw in lost]
 
     def remove(self, member: Member) -> bool:
-        """Take a shard out: its file is durable, or it is dead and recorded."""
-        return bool(self._run(scripts.REMOVE, self._keys, str(member)))
+        """Take a shard out: its part is durable, or it is dead and recorded.
+
+        Returns:
+            False where it was out already.
+        """
+        return bool(self._scripts.run("remove", member=str(member)))
 
     def cancel(self, job_key: str) -> int:
-        """Take a job and all of its shards out; how many there were."""
-        return int(self._run(scripts.CANCEL, self._keys, job_key))
+        """Take a job and all its shards out, even where the server's memory is full.
+
+        Returns:
+            How many shards there were.
+        """
+        return int(self._scripts.run("cancel", job_key=job_key))
 
     def give_back(self, member: Member, holder: str, start: Start) -> bool:
-        """Let a shard go, unfinished and blameless: the start that was counted for it is taken back.
+        """Give up the lease of a shard that isn't done, and take back the start that was counted for it.
 
-        False where it is gone or another worker's: then no message need be sent.
+        Returns:
+            False where another worker has the shard, or it is gone: then its message need not be sent again.
         """
-        return bool(self._run(scripts.GIVE_BACK, self._keys, str(member), holder, start))
+        return bool(self._scripts.run("give_back", member=str(member), holder=holder, start=start))
 
     def sweep(self) -> list[Member]:
-        """Shards that nobody holds any more: their message must be sent again, by the caller.
+        """Find the shards that no worker holds and no message points to. The caller sends their messages again.
 
-        Either the lease ran out, or the message was sent more than a lease ago and is not in the queue: the
-        queue is first in, first out, so a shard sent before one that was taken up has left it too. (One that
-        was sent twice tells nothing: either message may have been the one.) What is no shard is taken out.
+        Either their lease ran out, or their message was sent more than a lease ago and isn't in the queue any more.
+        What is no shard is removed from the ledger.
         """
-        limits = (self.lease_seconds, SWEEP_LIMIT, SILENCE_SECONDS, RENEWAL_SECONDS)
+        found = self._scripts.run(
+            "sweep",
+            lease_seconds=self.lease_seconds,
+            limit=SWEEP_LIMIT,
+            silence_seconds=SILENCE_SECONDS,
+            renewal_seconds=RENEWAL_SECONDS,
+        )
         again = []
-        for raw in self._run(scripts.SWEEP, self._keys, *limits):
+        for raw in found:
             try:
                 again.append(Member.parse(as_text(raw)))
             except PayloadError:
@@ -171,40 +201,45 @@ class Ledger:
     def counts(self) -> Counts:
         """How much waits and runs, over all jobs of this model."""
         pipe = self.client.pipeline(transaction=True)
-        pipe.zcard(self._keys[0])
-        pipe.zcard(self._keys[2])
-        pipe.hget(self._keys[1], "total")
+        pipe.zcard(self.keys.ledger)
+        pipe.zcard(self.keys.leases)
+        pipe.hget(self.keys.tokens, "total")
         shards, running, tokens = pipe.execute()
         return Counts(int(shards), int(running), int(tokens or 0))
 
     def members(self, job_key: str) -> tuple[set[ShardId], set[ShardId]]:
-        """(in the ledger, under a lease): the shards of one job."""
+        """The shards of a job that are in the ledger, and those of them that are under a lease."""
         pipe = self.client.pipeline(transaction=True)
-        pipe.zrange(self._keys[0], 0, -1)
-        pipe.zrange(self._keys[2], 0, -1)
+        pipe.zrange(self.keys.ledger, 0, -1)
+        pipe.zrange(self.keys.leases, 0, -1)
         ledger, leases = pipe.execute()
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
     def knows(self, job_key: str) -> bool:
-        """Whether all that waits of this job was entered since the server started.
+        """Whether all that waits of a job was entered since the server started.
 
-        False for a known job means that Redis may have lost some of it, be it the last second before a crash:
-        `unrolled.queue.entering.enter_waiting` makes it whole.
+        False for a job that was entered means that Redis may have lost some of it, if only the last second before a
+        crash: `unrolled.queue.entering.enter_waiting` enters that again.
         """
-        run = self.client.hget(self._keys[11], job_key)
+        run = self.client.hget(self.keys.entered, job_key)
         return run is not None and as_text(run) == self.server_run()
 
     def server_run(self) -> str:
-        """Which start of the server this is; another one may have lost what the last one knew."""
+        """The name of this run of the server. A later run may have lost what this one knows."""
         return str(self.client.info("server")["run_id"])
 
     def mark_entered(self, job_key: str, run: str) -> None:
-        """Say that all that waits of a registered job was entered in this run of the server."""
-        self._run(scripts.MARK_ENTERED, (self._keys[7], self._keys[11]), job_key, run)
+        """Note that all that waits of a job was entered, unless the job isn't registered.
+
+        Args:
+            job_key: of the job.
+            run: `server_run` from before the entering began.
+        """
+        self._scripts.run("mark_entered", job_key=job_key, run=run)
 
     def job_directory(self, job_key: str) -> str | None:
-        """The output directory as registered; unchecked, whoever may write to Redis wrote it."""
-        raw = self.client.hget(self._keys[7], job_key)
+        """The output directory that was registered for a job, unchecked: anybody with access to Redis can write it."""
+        raw = self.client.hget(self.keys.jobs, job_key)
         if raw is None:
             return None
         try:
@@ -213,68 +248,68 @@ class Ledger:
             return None
         return directory if isinstance(directory, str) else None
 
+    def forget(self, job_key: str) -> None:
+        """Remove the registration of a finished job."""
+        self.client.hdel(self.keys.jobs, job_key)
+        self.client.hdel(self.keys.entered, job_key)
+
     def other_models(self) -> set[str]:
-        """Fingerprints of other models that have shards waiting."""
-        names = {as_text(name) for name in self.client.smembers(self._models)} - {self.fingerprint}
-        return {name for name in names if self.client.zcard(f"{self._namespace}:{name[:SHORT]}:ledger")}
+        """The fingerprints of other models that have shards waiting."""
+        models = {as_text(name) for name in self.client.smembers(self.keys.models)} - {self.fingerprint}
+        return {model for model in models if self.client.zcard(Keys.of(self._namespace, model).ledger)}
 
     def beat(self, holder: str, facts: dict[str, object]) -> None:
-        """Give a sign of life: facts of a worker, kept for a few leases."""
+        """List a worker as alive for the next few leases.
+
+        Args:
+            holder: the worker.
+            facts: about it, for JSON.
+        """
         seconds, _ = self.client.time()
         until = seconds + HEARTBEAT_LEASES * self.lease_seconds
-        self.client.hset(self._workers, holder, json.dumps({**facts, "model": self.fingerprint, "until": until}))
+        self.client.hset(self.keys.workers, holder, json.dumps({**facts, "model": self.fingerprint, "until": until}))
 
     def leave(self, holder: str) -> None:
         """Take a worker off the list of those alive."""
-        self.client.hdel(self._workers, holder)
+        self.client.hdel(self.keys.workers, holder)
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """Workers of all models that gave a sign of life lately: name → facts; others are struck off."""
+        """The workers of all models that are alive: name → facts. Others are taken off the list."""
         seconds, _ = self.client.time()
         alive: dict[str, dict[str, Any]] = {}
-        for name, raw in self.client.hgetall(self._workers).items():
+        for name, raw in self.client.hgetall(self.keys.workers).items():
             facts = _heartbeat(raw)
             if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
                 alive[as_text(name)] = facts
             else:
-                self.client.hdel(self._workers, name)
+                self.client.hdel(self.keys.workers, name)
         return alive
 
-    def forget(self, job_key: str) -> None:
-        """Drop the registration of a finished job."""
-        self.client.hdel(self._keys[7], job_key)
-        self.client.hdel(self._keys[11], job_key)
-
     def _throw_out(self, raw: bytes | str) -> None:
-        """Remove what is no shard: whoever may write to Redis put it there."""
+        """Remove what is no shard: whoever wrote it had access to Redis, and no sense of the format."""
         pipe = self.client.pipeline(transaction=True)
-        for sorted_set in (self._keys[0], self._keys[2]):
+        for sorted_set in (self.keys.ledger, self.keys.leases):
             pipe.zrem(sorted_set, raw)
-        pipe.srem(self._keys[9], raw)
+        pipe.srem(self.keys.resent, raw)
         pipe.execute()
 
-    def _run(self, script: str, keys: Iterable[str], *args: object) -> Any:
-        if script not in self._scripts:
-            self._scripts[script] = self.client.register_script(script)
-        return self._scripts[script](keys=list(keys), args=list(args))
+
+def as_text(raw: bytes | str) -> str:
+    """A value of Redis as text, whatever it is: anybody with access to Redis can write one."""
+    return raw.decode(errors="replace") if isinstance(raw, bytes) else raw
 
 
 def _of_job(members: Iterable[bytes], job_key: str) -> set[ShardId]:
     prefix, shards = f"{job_key}/".encode(), set()
     for raw in members:
         if raw.startswith(prefix):
-            with contextlib.suppress(PayloadError):  # anybody with access to Redis may have written it
+            with contextlib.suppress(PayloadError):  # what is no shard is removed by a sweep
                 shards.add(Member.parse(as_text(raw)).shard)
     return shards
 
 
-def as_text(raw: bytes | str) -> str:
-    """What Redis holds, as text whatever it is, for whoever may write to Redis may have written it."""
-    return raw.decode(errors="replace") if isinstance(raw, bytes) else raw
-
-
 def _heartbeat(raw: bytes | str) -> dict[str, Any] | None:
-    """A heartbeat's facts; None where it is none, for whoever may write to Redis may have written it."""
+    """The facts of a heartbeat; None where it is none."""
     try:
         facts = json.loads(raw)
         return facts if isinstance(facts["until"], int | float) and isinstance(facts["model"], str) else None

@@ -7,15 +7,14 @@ or not there, and durable when the answer arrives. Uploads in several parts are 
 from __future__ import annotations
 
 import contextlib
-import os
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import obstore
 
-from unrolled.errors import BrokenWorkerError
-from unrolled.store.bucket_error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, reason_of
-from unrolled.store.bucket_options import connected
+from unrolled.store.bucket_error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, is_whole, reason_of
+from unrolled.store.bucket_listing import PAGE, Jump
+from unrolled.store.bucket_options import check_process, connected
 from unrolled.store.bucket_url import BucketUrl
 from unrolled.store.names import check_folder, check_name, check_own_name
 from unrolled.store.object_file import ObjectFile, native_file
@@ -33,8 +32,9 @@ if TYPE_CHECKING:
 
 #: Bytes of an object's end that are fetched when it is opened: the footer of most Parquet files, and a whole small one.
 TAIL_BYTES = 1 << 16
-#: Names in one page of a listing, as the clouds give them.
-PAGE = 1000
+#: What is read to see whether an object is there. A HEAD would not say that the bucket is missing; and Azure's emulator
+#: has no answer for the first byte alone of an empty object.
+_BEGINNING = (0, 2)
 #: A part of 64 MiB is put within this at 2 Mbit/s; a server that has gone silent is noticed after it.
 _PUT_SECONDS = 300
 _GET_SECONDS = 300
@@ -68,6 +68,10 @@ class BucketStore:
     def __repr__(self) -> str:
         return f"BucketStore({str(self.url)!r})"
 
+    def __reduce__(self) -> tuple[type[BucketStore], tuple[str]]:
+        """Another process connects by itself, with the credentials that it finds."""
+        return BucketStore, (str(self.url),)
+
     def create(self, name: str, content: Content) -> Creation:
         """See `Store.create`. The whole content is in memory, once."""
         check_own_name(name)
@@ -88,7 +92,7 @@ class BucketStore:
         check_name(name)
         # Azure has no ranges that are counted from the end.
         from_end = self.url.scheme != "az"
-        got = self._get(self._bucket, name, {"suffix": TAIL_BYTES} if from_end else (0, 1))
+        got = self._get(self._bucket, name, {"suffix": TAIL_BYTES} if from_end else _BEGINNING)
         if got is None:
             return None
         size, content = got
@@ -103,13 +107,14 @@ class BucketStore:
         offset: str | None = None
         while True:
             # A bucket lists what is below a folder as well. So a folder in it whose names fill a page is jumped over.
-            jump = _Jump(beginning, self.url)
+            jump = Jump(beginning, self.url)
             with self._explained(f"list {self}/{folder}"):
                 pages = obstore.list(self._bucket, folder or None, offset=offset, chunk_size=PAGE)
                 for meta in (meta for page in pages for meta in page):
                     name = meta["path"]
                     inner = name.removeprefix(beginning)
-                    if "/" not in inner and not inner.startswith("."):
+                    # Some tools make an object that stands for the folder and has its name.
+                    if name not in {"", folder} and "/" not in inner and not inner.startswith("."):
                         yield Listed(name, meta["size"])
                     if jump.is_due(name):
                         break
@@ -132,7 +137,7 @@ class BucketStore:
         check_folder(folder)
 
     def _put(self, name: str, body: bytes) -> Creation:
-        _check_process()
+        check_process()
         try:
             self._creating.put(name, body, mode="create")
         except ERRORS as error:
@@ -142,7 +147,7 @@ class BucketStore:
         return Creation.CREATED
 
     def _is_there(self, name: str) -> bool:
-        return self._get(self._creating, name, (0, 1)) is not None
+        return self._get(self._creating, name, _BEGINNING) is not None
 
     def _get(self, bucket: _Bucket, name: str, wanted: _Range | None) -> tuple[int, bytes] | None:
         """An object's size and the bytes of a range; None where there is no object."""
@@ -157,60 +162,14 @@ class BucketStore:
             except ERRORS as error:
                 if is_out_of_range(error):
                     return 0, b""
+                if is_whole(error) and bucket.head(name)["size"] == 0:
+                    return 0, b""
                 raise
 
     @contextlib.contextmanager
     def _explained(self, action: str) -> Iterator[None]:
-        _check_process()
+        check_process()
         try:
             yield
         except ERRORS as error:
             raise explained(action, error) from None  # whose text may have secrets in it
-
-
-class _Jump:
-    """Notices a folder in the folder that is listed which is worth jumping over, where names are listed in order."""
-
-    def __init__(self, beginning: str, url: BucketUrl) -> None:
-        self.offset: str | None = None  # after which the listing goes on
-        self._beginning = beginning
-        # Azure's listing can't begin in the middle, and that of an S3 Express bucket (--x-s3) has no order.
-        self._may = url.scheme != "az" and not url.bucket.endswith("--x-s3")
-        self._inner, self._names, self._last = "", 0, ""
-
-    def is_due(self, name: str) -> bool:
-        """Whether to go on after `offset`, given the next name."""
-        self._may = self._may and name >= self._last
-        self._last = name
-        inner, slash, _ = name.removeprefix(self._beginning).partition("/")
-        if not slash or inner != self._inner:
-            self._inner, self._names = inner if slash else "", 0
-        self._names += bool(slash)
-        if self._names < PAGE or not self._may:
-            return False
-        # A tilde is behind the names that this product gives. Others behind it are seen, and passed over one by one.
-        offset = f"{self._beginning}{inner}/~"
-        if name >= offset:
-            return False
-        self.offset = offset
-        return True
-
-
-_forked = False
-
-
-def _check_process() -> None:
-    if _forked:
-        raise BrokenWorkerError(
-            "this process was forked from one that had loaded the bucket's client, whose threads are not in it; start"
-            ' processes by "spawn" or "forkserver" (`multiprocessing.set_start_method`, in PyTorch'
-            " `DataLoader(multiprocessing_context=...)`)"
-        )
-
-
-def _note_fork() -> None:
-    global _forked  # noqa: PLW0603 - a fact about the process
-    _forked = True
-
-
-os.register_at_fork(after_in_child=_note_fork)

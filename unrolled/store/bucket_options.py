@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
-from unrolled.errors import RequestError
+from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.store.aws_profile import read_profile
 
 if TYPE_CHECKING:
@@ -98,7 +98,7 @@ def gcs_options(environment: Mapping[str, str]) -> dict[str, Any]:
     if not emulator:
         return {}
     address = emulator if "://" in emulator else f"http://{emulator}"
-    return {"base_url": address, "skip_signature": True}
+    return {"base_url": address, "bearer_token": "emulator"}  # without one, obstore asks for a real one
 
 
 def azure_options(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -133,3 +133,29 @@ _KINDS: dict[Scheme, tuple[str, Callable[..., _Bucket], Callable[[Mapping[str, s
     "gs": ("GOOGLE_*", GCSStore, gcs_options),
     "az": ("AZURE_*", AzureStore, azure_options),
 }
+
+_used = _forked = False
+
+
+def check_process() -> None:
+    """Refuse to wait for threads that are not in this process.
+
+    Raises:
+        BrokenWorkerError: it was forked from a process that had used a bucket.
+    """
+    global _used  # noqa: PLW0603 - a fact about the process
+    if _forked:
+        raise BrokenWorkerError(
+            "this process was forked from one that had used a bucket, and the threads which do that are not in it;"
+            ' start processes by "spawn" or "forkserver" (`multiprocessing.set_start_method`, in PyTorch'
+            " `DataLoader(multiprocessing_context=...)`)"
+        )
+    _used = True
+
+
+def _note_fork() -> None:
+    global _forked  # noqa: PLW0603 - a fact about the process
+    _forked = _used
+
+
+os.register_at_fork(after_in_child=_note_fork)

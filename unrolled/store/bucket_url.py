@@ -12,7 +12,7 @@ from unrolled.store.names import check_name
 Scheme = Literal["s3", "gs", "az"]
 SCHEMES: tuple[Scheme, ...] = get_args(Scheme)
 
-_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/+([^/]*)/*(.*)", re.DOTALL)
+_URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*):/{1,2}([^/]*)(?:/(.*))?", re.DOTALL)
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]", re.ASCII)
 
 
@@ -48,7 +48,7 @@ class BucketUrl:
                 f"{scheme or 'no scheme'}:// is no place for objects; allowed are a path,"
                 f" {', '.join(f'{allowed}://' for allowed in SCHEMES)}"
             )
-        bucket, prefix = found.group(2), found.group(3).rstrip("/")
+        bucket, prefix = found.group(2), (found.group(3) or "").rstrip("/")
         if re.search(r"[@?#]", bucket) or re.search(r"[?#]", prefix):
             raise RequestError(
                 f"a {scheme}:// URL has a bucket and a prefix alone, and no name, password or query; remove them"

@@ -18,6 +18,7 @@ _ADVICE = {
     errno.EPERM: "let this user write there",
     errno.EROFS: "mount it writable",
     errno.ENOENT: "bring the directory back",
+    errno.EEXIST: "put a directory in place of the file",
     errno.ENOTDIR: "each folder in it must be a directory and no symbolic link",
     errno.ELOOP: "each folder in it must be a directory and no symbolic link",
     errno.EISDIR: "remove the directory",

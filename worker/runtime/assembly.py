@@ -14,10 +14,10 @@ from worker.engines.choice import choose_engine
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.heartbeat import Watch
+from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
-from worker.shards.shard_store import Disk
+from worker.shards.shard_store import ShardStore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,11 +62,10 @@ class Assembly:
         ledger = broker.ledger(settings.namespace, model.fingerprint, settings.lease_seconds)
         metrics = Metrics()
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
-        buffers = Buffers(settings.memory_budget)
-        self._pool = Pool(engine, buffers, metrics, settings.pool_tokens)
-        disk = Disk(engine, model.config.vocab_size, metrics, self._patience)
+        self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
+        store = ShardStore(engine, model.config.vocab_size, metrics, self._patience)
         self.service = ShardService(
-            settings, ledger, model.config, disk, self._pool, buffers, self._patience, send, self._on_broken
+            settings, ledger, model.config, store, self._pool, self._patience, send, self._on_broken
         )
         about = {
             "engine": engine.name,
@@ -74,13 +73,13 @@ class Assembly:
             "concurrency": settings.concurrency,
             "lease_seconds": settings.lease_seconds,
         }
-        self._watch = Watch(settings, ledger, self.service, self._pool, metrics, about, send)
+        self._heartbeat = Heartbeat(settings, ledger, self.service, self._pool, metrics, self._patience, about, send)
         self._check_broker(broker)
 
     def start(self) -> None:
         """Start the engine's thread and the watch."""
         self._pool.start()
-        self._watch.start()
+        self._heartbeat.start()
 
     def begin_stopping(self, **_: object) -> None:
         """Give shards on board the grace to finish; at the second call give them back at once.
@@ -98,11 +97,11 @@ class Assembly:
         """Wait until nothing is on board, within the grace, and end all threads."""
         if not self._stopping:
             self.begin_stopping()
-        self.service.wait_until_empty()
+        self.service.board.wait_until_empty()
         if self._stopping:
             self._stopping.cancel()
         self.service.stop()
-        self._watch.stop()
+        self._heartbeat.stop()
 
     @property
     def computing(self) -> bool:

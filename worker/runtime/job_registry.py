@@ -25,7 +25,7 @@ LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
 MAX_PATH_BYTES = 4096
 
 
-class Jobs:
+class JobRegistry:
     """Finds a job's directory and checks that it is what the queue says.
 
     The queue is not trusted with a path: the directory must hold a `job.json` whose own content and place give the

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from worker.engines.engine import PoolStats
+
 #: Shown of a span of time, in this order.
 STAGES = ("read", "plan", "compute", "write")
 
@@ -31,25 +33,21 @@ class Metrics:
             "write_seconds": 0.0,
         }
 
-    def computed(self, *, rows: int, tokens: int, seconds: float, stats: Mapping[str, float] | None = None) -> None:
+    def computed(self, *, rows: int, seconds: float, stats: PoolStats) -> None:
         """Count one pool.
 
         Args:
-            rows: in it.
-            tokens: real ones.
-            seconds: of the engine.
-            stats: what an engine that shares prefixes tells of it: `nodes`, the tokens that it computed for all
-                of them, and `plan_seconds`; without it every token was computed, and nothing planned.
+            rows: the rows in the pool.
+            seconds: how long the engine was at work on it.
+            stats: what the engine reports of it.
         """
-        stats = stats or {}
-        plan = stats.get("plan_seconds", 0.0)
         self._add(
             pools=1,
             rows=rows,
-            tokens=tokens,
-            computed_tokens=stats.get("nodes", tokens),
-            plan_seconds=plan,
-            compute_seconds=seconds - plan,
+            tokens=stats.tokens,
+            computed_tokens=stats.computed,
+            plan_seconds=stats.plan_seconds,
+            compute_seconds=seconds - stats.plan_seconds,
         )
 
     def read(self, seconds: float) -> None:
@@ -64,7 +62,8 @@ class Metrics:
         """All counters, and what follows from them.
 
         `busy_share` is the share of time that the engine was at work, `tokens_per_second` counts real tokens and the
-        engine's time, and `computed_share` is computed over real tokens: what is missing to 1 shared a prefix.
+        engine's time, and `computed_share` is computed steps over real tokens: below 1 by the share that
+        prefixes saved, above 1 if the TensorFlow engine padded its batches.
         """
         with self._lock:
             totals = dict(self._totals)

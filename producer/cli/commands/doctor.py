@@ -18,7 +18,7 @@ from producer.doctor.model import check_model
 from producer.doctor.output import check_output
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
-from producer.jobs.status import worker_status
+from producer.jobs.worker_status import WorkerStatus
 from producer.local.broker_record import find_broker
 from producer.terminal.text import printable
 from unrolled.errors import BrokerError
@@ -30,7 +30,7 @@ from unrolled.queue.messages import transport_options
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: How long workers have to answer Celery's remote control.
+#: Time that workers have to answer Celery's remote control.
 REMOTE_CONTROL_SECONDS = 1.5
 _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"), "unknown": ("?", "cyan")}
 
@@ -38,8 +38,10 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.command()
 @broker_option
 @namespace_option
-@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="A model directory.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="An output directory, made or not.")
+@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Model directory to check.")
+@click.option(
+    "--out", type=click.Path(path_type=Path), metavar="DIR", help="Output directory to check; it needn't exist."
+)
 @json_option
 @click.pass_context
 def doctor(
@@ -53,8 +55,7 @@ def doctor(
 ) -> None:
     """Check broker, workers, model and output directory.
 
-    Looks at what is named and changes nothing. Each line says what was found and what should be done. Exit
-    status 1 where a job couldn't run.
+    Checks what the options name, and changes nothing. Each line says what was found and what to do.
 
     \b
     Examples:
@@ -114,17 +115,17 @@ def _examine_workers(broker: str, server: Broker, namespace: str, fingerprint: s
     except BrokerError as error:
         yield Check("workers", "unknown", f"the list of workers can't be read: {error.found}", error.advice)
         return
-    workers = [worker_status(name, fact) for name, fact in sorted(facts.items())]
+    workers = [WorkerStatus.parse(name, fact) for name, fact in sorted(facts.items())]
     yield from check_workers(workers, fingerprint, _celery_stats(broker, namespace) if workers else None)
 
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
-    """What workers tell of themselves through Celery's remote control; None where none may or can answer."""
+    """What workers report through Celery's remote control; None where none may or can answer."""
     app = Celery("unrolled-doctor", broker=celery_url(broker), set_as_current=False)
     app.conf.broker_transport_options = transport_options(namespace)
     try:
         found: dict[str, Any] | None = app.control.inspect(timeout=REMOTE_CONTROL_SECONDS).stats()
-    except Exception:  # noqa: BLE001 - forbidden, unanswered, or cut off: all the same here
+    except Exception:  # noqa: BLE001 - forbidden, unanswered or cut off, there is no answer
         return None
     finally:
         app.close()

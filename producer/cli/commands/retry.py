@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 @click.option(
     "--failed-rows",
     is_flag=True,
-    help="Also compute anew each shard with rows that the engine failed on. Its file is gone until it is done.",
+    help="Also compute again each shard with rows that the engine failed on; its file is missing until then.",
 )
 @broker_option
 @namespace_option
@@ -55,24 +55,24 @@ def retry(*, out: Path, failed_rows: bool, broker: str | None, namespace: str, a
 
 
 def report(found: Retried, out: Path, *, failed_rows: bool, queued: bool) -> str:
-    """What became of the shards, as text for people."""
-    lines = [f"{out}: {found.retried:,} dead shard(s) {'are back at work' if queued else 'wait again'}"]
-    if found.to_cut_anew:
+    """What was done with the shards, as text for people."""
+    lines = [f"{out}: {found.retried:,} dead shard(s) {'are in the queue' if queued else 'wait'} again"]
+    if found.to_cut_again:
         lines.append(
-            f"{found.to_cut_anew:,} more have lost their rows, or hold damaged ones: "
-            "give the same `unrolled enqueue` command again; it cuts them anew"
+            f"{found.to_cut_again:,} more have no rows any more, or damaged ones: "
+            "run the same `unrolled enqueue` command again, which cuts them again"
         )
     if failed_rows:
-        doing = "are computed anew" if queued else "wait to be computed anew"
+        doing = "are computed again" if queued else "wait to be computed again"
         lines.append(f"{found.recomputed:,} shard(s) with rows that the engine failed on {doing}")
     if found.without_rows:
         lines.append(
-            f"{found.without_rows:,} more have lost their rows: to compute one anew, remove its file "
-            "and give the same `unrolled enqueue` command again"
+            f"{found.without_rows:,} more have no rows any more: to compute one again, remove its file "
+            "and run the same `unrolled enqueue` command again"
         )
     if (found.retried or found.recomputed) and not queued:
         lines.append(
-            "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
-            f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` where workers are alive"
+            "no broker is named, so nothing is queued: run the same `unrolled run` command again, or "
+            f"`unrolled wait {out} --broker redis://HOST:6379/0` where workers are running"
         )
     return "\n".join(lines)

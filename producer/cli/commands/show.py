@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import itertools
 import json
-import shutil
 from typing import TYPE_CHECKING
 
 import click
 import numpy as np
 
 from producer.cli.options import json_option, out_argument
-from producer.terminal.text import table
 from unrolled.errors import JobError
 from unrolled.job.directory import open_job
 from unrolled.reading.dataset import open_dataset
@@ -28,14 +26,15 @@ _MASK_SHOWN = 24
 
 @click.command()
 @out_argument
-@click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="How many rows.")
-@click.option("--numbers", type=click.IntRange(1), default=4, show_default=True, help="Numbers of each vector.")
+@click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="Number of rows.")
+@click.option("--numbers", type=click.IntRange(1), default=4, show_default=True, help="Numbers shown of each vector.")
 @json_option
 def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
     """Show a job's first published rows.
 
-    Of each row: its id, its length (real tokens), its mask, the first numbers of its first and last vector,
-    and the last one's norm; of pooled vectors the first numbers and the norm. JSON comes one row on a line.
+    A row is shown with its id, its length in real tokens, its mask, the first numbers of its first and of its last
+    vector, and the norm of the last. A pooled vector is shown with its first numbers and its norm. --json prints one
+    row on a line.
 
     \b
     Examples:
@@ -47,9 +46,10 @@ def show(*, out: Path, rows: int, numbers: int, as_json: bool) -> None:
         for row in found:
             click.echo(json.dumps(as_dict(row, numbers)))
         return
+    from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
+
     shown = list(found)
-    lines = [_cells(row, numbers) for row in shown]
-    click.echo(table(_headings(shown[0] if shown else None), lines, shutil.get_terminal_size().columns))
+    click.echo(table(_headings(shown[0] if shown else None), [_cells(row, numbers) for row in shown]))
 
 
 def published_rows(directory: JobDirectory) -> Iterator[Row]:

@@ -14,7 +14,6 @@ from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
 from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
     """Check that every input row is published exactly once.
 
-    Every file is read whole and held against what was cut from the input: rows in = rows out + quarantine,
-    the right rows in the right order, every bit as it was published, no file missing and none too many. No broker
-    is needed. Exit status 1, with the list, where something is wrong.
+    Reads every file whole and compares it with the job's manifest: rows in = rows out + quarantine, the right rows in
+    the right order, every bit as it was published, no file missing and none too many. Lists what is wrong. No broker
+    is needed.
 
     \b
     Examples:
@@ -39,16 +38,8 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
       unrolled verify out --json | jq '.problems[].where'
     """
     directory = open_job(out)
-    total = read_manifest(directory.path).tokens
-    done = 0
-    with progress("verifying", total) as bar:
-
-        def each(tokens: int) -> None:
-            nonlocal done
-            done += tokens
-            bar.update(done_tokens=done)
-
-        found = verify_job(directory, each)
+    with progress("verifying") as bar:
+        found = verify_job(directory, lambda done, total: bar.update(done_tokens=done, total_tokens=total))
     if as_json:
         click.echo(json.dumps({"ok": not found.problems, **asdict(found)}))
     else:
@@ -57,7 +48,7 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
 
 
 def report(found: Verification, out: Path) -> str:
-    """The outcome as text for people."""
+    """The result as text for people."""
     lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
     lines += [f"note: {note}" for note in found.notes]
     if len(found.kinds) > 1:

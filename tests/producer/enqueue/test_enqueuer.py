@@ -6,22 +6,19 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from support.broker import RestartableBroker
 
-from producer.enqueue import enqueuer
-from producer.enqueue.cutter import Cutter
-from producer.enqueue.enqueuer import Enqueuer, Summary, cuts
+from producer.enqueue.enqueuer import Summary, open_enqueuer
 from producer.enqueue.shard import make_shard
-from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import BadRow, Row
 from unrolled.errors import JobError, TransientError
-from unrolled.job.directory import create_job
+from unrolled.job.directory import JobDirectory, create_job
 from unrolled.job.job import Job
 from unrolled.job.manifest import ManifestWriter, read_manifest
 from unrolled.patience import Patience
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
-from unrolled.queue.messages import queue_name
 
 MODEL = "ab" * 32
 SHARDS, ROWS_PER_SHARD = 5, 4
@@ -39,13 +36,13 @@ def directory(tmp_path):
 @pytest.fixture(scope="module")
 def server():
     """One server for all that don't kill it; each test has a namespace of its own."""
-    with EmbeddedBroker() as found:
+    with RestartableBroker() as found:
         yield found
 
 
 @pytest.fixture
-def queue(server):
-    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", MODEL, Patience(print))) as found:
+def queue(server, directory):
+    with closing(ShardQueue(directory, server.url, f"n{uuid.uuid4().hex[:8]}", Patience(print))) as found:
         yield found
 
 
@@ -65,15 +62,13 @@ def expected(shards=SHARDS):
 
 
 def enqueue(directory, queue, cuts_=None, *, live=False, each=lambda _: None):
-    with directory.lock():
-        return Enqueuer(directory, queue, Patience(print), live=live, each=each).run(
-            stream() if cuts_ is None else cuts_
-        )
+    with open_enqueuer(directory, Patience(print), live=live, each=each) as enqueuer:
+        return enqueuer.run(stream() if cuts_ is None else cuts_, queue)
 
 
 def waiting_list(queue):
     """The key of the model's messages."""
-    return f"{queue.ledger._namespace}:{queue_name(MODEL)}"
+    return queue.ledger.keys.queue
 
 
 def messages(queue):
@@ -178,9 +173,9 @@ def crash_in(part, action, index):
     return crashing
 
 
-def bad_rows_alone(directory, shard):
+def bad_rows_alone(directory, shard, _, bad_rows):
     """The first half of spooling."""
-    directory.quarantine(shard.id).write_bytes(shard.quarantine)
+    directory.quarantine(shard).write_bytes(bad_rows)
 
 
 def nothing(*_, **__):
@@ -194,9 +189,9 @@ def test_crash_anywhere(directory, queue, monkeypatch, step, index):
     with monkeypatch.context() as patch:
         match step:
             case "bad rows":
-                patch.setattr(enqueuer, "spool", crash_in(bad_rows_alone, enqueuer.spool, index))
+                patch.setattr(JobDirectory, "spool", crash_in(bad_rows_alone, JobDirectory.spool, index))
             case "rows":
-                patch.setattr(enqueuer, "spool", crash_after(enqueuer.spool, index))
+                patch.setattr(JobDirectory, "spool", crash_after(JobDirectory.spool, index))
             case "manifest":
                 patch.setattr(ManifestWriter, "append", crash_after(ManifestWriter.append, index))
             case "ledger":
@@ -211,8 +206,8 @@ def test_crash_anywhere(directory, queue, monkeypatch, step, index):
         assert messages(queue) == SHARDS
         return
     assert messages(queue) == SHARDS - index - 1
-    for member, _ in queue.ledger.client.zscan_iter(queue.ledger._keys[0]):
-        queue.ledger.client.zadd(queue.ledger._keys[0], {member: 1})
+    for member, _ in queue.ledger.client.zscan_iter(queue.ledger.keys.ledger):
+        queue.ledger.client.zadd(queue.ledger.keys.ledger, {member: 1})
     queue.ledger.client.delete(waiting_list(queue))
     assert len(queue.ledger.sweep()) == SHARDS, "what has no message is found by the workers"
 
@@ -340,7 +335,7 @@ def test_broker_killed_midway(broker, directory, keep_data):
             broker.kill()
             threading.Timer(0.2, lambda: broker.restart(keep_data=keep_data)).start()
 
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
+    with closing(ShardQueue(directory, broker.url, "unrolled", Patience(print))) as queue:
         assert enqueue(directory, queue, each=each).sent == SHARDS
         assert_complete(directory, queue)
 
@@ -357,37 +352,3 @@ def test_full_disk_midway(directory, queue):
 
     assert enqueue(directory, queue, each=each).sent == SHARDS
     assert_complete(directory, queue)
-
-
-def rows(*sizes):
-    return [Row("in.txt", place, f"#{place}", np.ones(size, np.int32)) for place, size in enumerate(sizes)]
-
-
-def test_cuts_of_files():
-    """Where the input is no live one, only rows decide, and what is left comes last."""
-    batches = [rows(3), [], rows(3, 3), [], []]
-    assert [len(cut) for cut in cuts(batches, Cutter(6), None)] == [2, 1]
-    assert list(cuts([], Cutter(6), None)) == []
-
-
-def test_cuts_of_a_stream(monkeypatch):
-    """On a live input, a shard is cut once its first row has waited for so long, and not before."""
-    now = [1000.0]
-    monkeypatch.setattr(enqueuer.time, "monotonic", lambda: now[0])
-
-    def batches():
-        for seconds, batch in [
-            (0, []),
-            (50, rows(1)),
-            (4, []),
-            (2, rows(1)),
-            (3, []),
-            (2, []),
-            (9, rows(1)),
-            (9, []),
-        ]:
-            now[0] += seconds
-            yield batch
-
-    found = [(now[0] - 1000, len(cut)) for cut in cuts(batches(), Cutter(100), 5.0)]
-    assert found == [(56, 2), (79, 1)]

@@ -1,20 +1,16 @@
-"""Shards: a cut's rows, counted, hashed and made durable."""
+"""Shards: a cut's rows, counted and hashed."""
 
 import io
 import json
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from producer.rows import BadRow, Row
-from unrolled.errors import TransientError
 from unrolled.format.rows_digest import rows_digest
 from unrolled.job import payload
-from unrolled.job.directory import create_job
-from unrolled.job.job import Job
 
 GOOD = st.tuples(st.text(max_size=6), st.lists(st.integers(0, 100_000), max_size=5))
 CUTS = st.lists(GOOD | st.none(), min_size=1, max_size=10)
@@ -49,28 +45,3 @@ def test_shard(rows, index):
     assert [line["position"] for line in bad] == [100 + i for i, row in enumerate(rows) if row is None]
     assert all(line["reason"] == "no field 'text'" for line in bad)
     assert make_shard(index, cut_of(rows)) == shard
-
-
-def test_spool(tmp_path):
-    """A shard's rows and its bad rows are there when the call returns; twice is the same as once."""
-    directory = create_job(tmp_path, Job("ab" * 32, ("in.txt",), {}))
-    shard = make_shard(3, cut_of([("a", [1, 2]), None]))
-    for _ in range(2):
-        spool(directory, shard)
-        assert directory.pending(shard.id).read_bytes() == shard.blob
-        assert directory.quarantine(shard.id).read_bytes() == shard.quarantine
-    clean = make_shard(4, cut_of([("a", [1, 2])]))
-    spool(directory, clean)
-    assert directory.waiting() == {shard.id, clean.id}
-    assert directory.quarantined() == {shard.id}
-
-
-def test_spool_refused(tmp_path):
-    """What the file system refuses is a passing trouble; the bad rows come first, so that none is lost."""
-    directory = create_job(tmp_path, Job("ab" * 32, ("in.txt",), {}))
-    (tmp_path / "_pending").rmdir()
-    shard = make_shard(0, cut_of([("a", [1]), None]))
-    with pytest.raises(TransientError, match="cannot write"):
-        spool(directory, shard)
-    assert directory.quarantined() == {shard.id}
-    assert directory.waiting() == set()

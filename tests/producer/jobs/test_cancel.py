@@ -31,7 +31,7 @@ def test_only_the_job_itself_is_taken_out(site, broker):
     held = min(mine.waiting())
     site.ledger.claim(f"{mine.key}/{held}", "a worker")
     result = run(broker, "cancel", mine.path)
-    assert result.output.startswith(f"{mine.path}: 3 shard(s) are taken out of the queue\n")
+    assert result.output.startswith(f"{mine.path}: 3 waiting shard(s) are taken out of the queue\n")
     assert site.ledger.counts() == Counts(shards=2, running=0, tokens=20)
     assert site.ledger.members(other.key)[0] == other.waiting()
     assert site.ledger.job_directory(mine.key) is None
@@ -47,11 +47,11 @@ def test_nothing_enters_it_again_but_enqueue(site, broker):
     assert enter_waiting(site.ledger, directory, lambda *_: pytest.fail("sent")) == 0
     result = run(broker, "wait", directory.path)
     assert (result.exit_code, site.ledger.counts().shards) == (1, 0)
-    assert "was cancelled, and 2 shard(s) wait; the same `unrolled enqueue` command goes on" in result.output
+    assert "was cancelled, and 2 shard(s) wait; the same `unrolled enqueue` command continues" in result.output
     status = json.loads(run(broker, "status", directory.path, "--json").output)
     assert status["cancelled"]
-    assert len(status["hints"]) == 1
-    assert "bring it back first" in run(broker, "retry", directory.path).output
+    assert len(status["diagnosis"]) == 1
+    assert "run its `unrolled enqueue` command first" in run(broker, "retry", directory.path).output
     directory.resume()
     assert enter_waiting(site.ledger, directory, lambda *_: None) == 2
     assert json.loads(run(broker, "status", directory.path, "--json").output)["cancelled"] is False

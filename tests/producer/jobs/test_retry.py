@@ -1,6 +1,7 @@
 """Rows that the engine failed on, brought back to work with their shard."""
 
 import os
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from producer.jobs.status_reader import StatusReader
 from producer.jobs.verify import verify_job
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError
-from unrolled.patience import Patience
+from unrolled.queue.broker import Broker
 from unrolled.queue.entering import enter_waiting
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
@@ -27,10 +28,9 @@ class CrashError(Exception):
 
 
 @pytest.fixture
-def queue(broker):
-    made = ShardQueue(broker.url, NAMESPACE, FINGERPRINT, Patience(print))
-    yield made
-    made.close()
+def ledger(broker):
+    with closing(Broker(broker.url)) as server:
+        yield server.ledger(NAMESPACE, FINGERPRINT)
 
 
 @pytest.fixture
@@ -48,11 +48,11 @@ def bring_back(directory, broker, *, failed_rows=True):
     return retry(directory, broker.url, NAMESPACE, lambda _: None, failed_rows=failed_rows)
 
 
-def work(directory, queue, failed=None):
+def work(directory, ledger, failed=None):
     """What a worker does with all that is in the ledger."""
-    for shard in sorted(queue.ledger.members(directory.key)[0]):
+    for shard in sorted(ledger.members(directory.key)[0]):
         publish_shard(directory, shard, failed=failed)
-        queue.ledger.remove(Member(directory.key, shard))
+        ledger.remove(Member(directory.key, shard))
 
 
 def spooled(directory):
@@ -68,43 +68,43 @@ def assert_whole(directory):
     assert spooled(directory) == []
 
 
-def test_computed_anew(job, broker, queue):
+def test_computed_anew(job, broker, ledger):
     """Their shards alone: each is in the ledger and the queue, and its file comes again with all rows."""
     first, second, third = sorted(job.published())
     assert bring_back(job, broker) == Retried(recomputed=2)
     assert (job.published(), job.waiting()) == ({third}, {first, second})
-    assert queue.ledger.members(job.key)[0] == {first, second}
-    assert queue.ledger.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
-    work(job, queue)
+    assert ledger.members(job.key)[0] == {first, second}
+    assert ledger.client.llen(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}") == 2
+    work(job, ledger)
     assert_whole(job)
     assert bring_back(job, broker) == Retried()
 
 
-def test_only_when_asked_for(job, broker, queue):
+def test_only_when_asked_for(job, broker, ledger):
     """Published files stay as they are otherwise, for readers may be at them."""
     before = job.published()
     assert bring_back(job, broker, failed_rows=False) == Retried()
     assert job.published() == before
-    assert queue.ledger.members(job.key)[0] == set()
+    assert ledger.members(job.key)[0] == set()
 
 
-def test_failing_again(job, broker, queue):
+def test_failing_again(job, broker, ledger):
     """Nothing is lost by it: they are listed as before, and can be tried once more."""
     kept, listed = spooled(job), list(list_quarantine(job))
     for _ in range(2):
         assert bring_back(job, broker).recomputed == 2
-        work(job, queue, failed=FAILED)
+        work(job, ledger, failed=FAILED)
         assert (spooled(job), list(list_quarantine(job))) == (kept, listed)
         assert verify_job(job).problems == ()
     assert bring_back(job, broker).recomputed == 2
-    work(job, queue)
+    work(job, ledger)
     assert_whole(job)
 
 
-def test_at_work(job, broker, queue):
+def test_at_work(job, broker, ledger):
     """A shard that is still in the ledger is its worker's."""
     first, _, third = sorted(job.published())
-    queue.ledger.enter(Member(job.key, first), 5, str(job.path))
+    ledger.enter(Member(job.key, first), 5, str(job.path))
     assert bring_back(job, broker).recomputed == 1
     assert job.published() == {first, third}
 
@@ -149,7 +149,7 @@ def crash(*_):
         (ShardQueue, "send", crash_after(ShardQueue.send), 1),
     ],
 )
-def test_crash_anywhere(job, broker, queue, monkeypatch, owner, name, broken, unpublished):
+def test_crash_anywhere(job, broker, ledger, monkeypatch, owner, name, broken, unpublished):
     """A run that ends after any step leaves a job that any command makes whole."""
     with monkeypatch.context() as patch:
         patch.setattr(owner, name, broken)
@@ -158,16 +158,16 @@ def test_crash_anywhere(job, broker, queue, monkeypatch, owner, name, broken, un
     found = verify_job(job)
     assert len(found.problems) == unpublished
     assert all("isn't published" in problem.what for problem in found.problems)
-    enter_waiting(queue.ledger, job, lambda *_: None)
+    enter_waiting(ledger, job, lambda *_: None)
     bring_back(job, broker)
-    work(job, queue)
+    work(job, ledger)
     assert_whole(job)
 
 
-def test_status_follows(job, broker, queue):
+def test_status_follows(job, broker, ledger):
     """A reader that is kept counts the rows of now, not those of its first look."""
     reader = StatusReader(job)
     assert (reader.read().failed, reader.read().rows_published) == (2, 10)
     bring_back(job, broker)
-    work(job, queue, failed={0: "no", 2: "no"})
+    work(job, ledger, failed={0: "no", 2: "no"})
     assert (reader.read().failed, reader.read().rows_published) == (4, 8)

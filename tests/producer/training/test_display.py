@@ -5,7 +5,8 @@ import io
 import pytest
 from rich.console import Console
 
-from producer.training import display as module
+from producer.terminal import progress as module
+from producer.terminal.progress import Progress
 from producer.training.display import FitDisplay, perplexity_text
 
 BEGIN = {
@@ -15,21 +16,23 @@ BEGIN = {
 EPOCH = {"epoch": 2, "train_perplexity": 181.1, "validation_perplexity": 189.66, "best": True, "seconds": 8.4}
 STEP = {"epoch": 3, "done": 120_000, "total": 240_000, "perplexity": 1234.5}
 LINES = [
-    "1.29M parameters on CPU; frequencies alone give the rows held out a perplexity of 630.8",
+    "1.29M parameters on CPU; held-out perplexity of word frequencies alone: 630.8",
     "epoch  1 of 4: perplexity 400.0 in training, 300.0 held out   done before",
-    "going on in epoch 2",
+    "resuming in epoch 2",
     "epoch  2 of 4: perplexity 181.1 in training, 189.7 held out (best)   8 s",
 ]
 
 
 def test_lines_without_a_terminal(capsys, monkeypatch):
-    """Facts, epochs, and now and then how far it is."""
+    """The facts, the epochs, and now and then the progress are lines."""
     monkeypatch.setattr(module, "PLAIN_EVERY_SECONDS", 0.0)
-    with FitDisplay(4) as display:
-        display.show("begin", BEGIN)
-        display.show("epoch", EPOCH)
-        display.show("step", STEP)
-        display.show("done", {"fingerprint": "…"})
+    progress = Progress("starting TensorFlow", transient=True)
+    display = FitDisplay(4, progress)
+    display.show("begin", BEGIN)
+    display.show("epoch", EPOCH)
+    display.show("step", STEP)
+    display.show("done", {"fingerprint": "…"})
+    progress.finish()
     shown = capsys.readouterr()
     assert shown.out == ""
     last = "epoch 3 of 4: 120k of 240k tokens (50 %), perplexity 1,234"
@@ -37,12 +40,16 @@ def test_lines_without_a_terminal(capsys, monkeypatch):
 
 
 def test_a_bar_on_a_terminal():
-    """The same lines above it; it is gone at the end."""
+    """The lines are above the bar, which is gone at the end."""
     screen = io.StringIO()
-    with FitDisplay(4, Console(file=screen, force_terminal=True, width=120), bar=True) as display:
-        display.show("begin", BEGIN)
-        display.show("epoch", EPOCH)
-        display.show("step", STEP)
+    progress = Progress(
+        "starting TensorFlow", transient=True, console=Console(file=screen, force_terminal=True, width=120)
+    )
+    display = FitDisplay(4, progress)
+    display.show("begin", BEGIN)
+    display.show("epoch", EPOCH)
+    display.show("step", STEP)
+    progress.finish()
     text = screen.getvalue()
     for line in LINES:
         assert line in text
@@ -52,5 +59,5 @@ def test_a_bar_on_a_terminal():
 
 @pytest.mark.parametrize(("value", "text"), [(1.5, "1.5"), (630.75, "630.8"), (1204.4, "1,204"), (1e300, "1e+300")])
 def test_perplexities_are_short(value, text):
-    """Three digits or so, whatever they are."""
+    """A perplexity has about three digits."""
     assert perplexity_text(value) == text

@@ -204,9 +204,33 @@ def test_places(tmp_path):
         for other in (path.with_name(f".{path.name}.x.tmp"), path.with_name("x-" + path.name)):
             other.write_text("")
     assert [listing() for listing in listings] == [{SHARD}] * 5
-    directory.discard_quarantine(SHARD)
-    assert directory.quarantined() == set()
-    assert directory.failing() == {SHARD}
+    directory.discard_strays({SHARD})
+    assert (directory.quarantined(), directory.failing(), directory.waiting()) == ({SHARD}, {SHARD}, {SHARD})
+    directory.quarantine(SHARD, engine=True).unlink()
+    directory.discard_strays(set())
+    assert (directory.quarantined(), directory.waiting()) == (set(), set())
+
+
+def test_a_shard_is_spooled_once(tmp_path):
+    """Its rows and its bad rows are durable when the call returns; what has rows or a part is left alone."""
+    directory = create_job(tmp_path, JOB)
+    for rows in (b"rows", b"other rows"):
+        directory.spool(SHARD, rows, b"bad rows")
+        assert directory.pending(SHARD).read_bytes() == b"rows"
+        assert directory.quarantine(SHARD).read_bytes() == b"bad rows"
+    directory.part(SHARD).write_bytes(b"outputs")
+    directory.discard_pending(SHARD)
+    directory.spool(SHARD, b"rows", b"")
+    assert directory.waiting() == set()
+
+
+def test_bad_rows_are_spooled_first(tmp_path):
+    """So that none is lost; what the file system refuses is a passing trouble."""
+    directory = create_job(tmp_path, JOB)
+    (tmp_path / "_pending").rmdir()
+    with pytest.raises(TransientError, match="cannot write"):
+        directory.spool(SHARD, b"rows", b"bad rows")
+    assert (directory.quarantined(), directory.waiting()) == ({SHARD}, set())
 
 
 def test_spooled_rows_stay_while_the_engine_fails_on_some(tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import redis
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from producer.rows import Row
 from unrolled.errors import JobError, TransientError
 from unrolled.job.directory import create_job
@@ -42,7 +42,7 @@ def make_job(path, count, *, cut=None):
     ]
     manifest = ManifestWriter(directory.path)
     for shard in shards:
-        spool(directory, shard)
+        directory.spool(shard.id, shard.blob, shard.quarantine)
     for shard in shards[:cut]:
         manifest.append(shard.entry)
     manifest.close()

@@ -4,6 +4,7 @@ import json
 import threading
 import uuid
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import pytest
 import redis
@@ -16,13 +17,12 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.broker import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import RENEWAL_SECONDS, SILENCE_SECONDS, Counts, Lease, Ledger
 from unrolled.queue.member import Member
-from unrolled.queue.messages import queue_name
 
 MODEL, OTHER_MODEL = "ab" * 32, "cd" * 32
 JOB, OTHER_JOB = "0" * 16, "f" * 16
@@ -34,7 +34,7 @@ LEASE = 30.0
 @pytest.fixture(scope="module")
 def client():
     """A client of a server for this whole file; each test has a namespace of its own."""
-    with EmbeddedBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
+    with RestartableBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
         found.config_set("appendfsync", "no")  # nothing here kills it
         yield found
 
@@ -53,21 +53,17 @@ def keys_of(ledger):
     }
 
 
-def key(ledger, name):
-    return f"{ledger._namespace}:{MODEL[:12]}:{name}"
-
-
 def let_pass(ledger, seconds, *, swept=True):
     """Make everything in the ledger so many seconds older, which is what waiting would do.
 
     With `swept`, as if workers had swept all the while.
     """
     for name in ("ledger", "leases"):
-        for member, score in ledger.client.zrange(key(ledger, name), 0, -1, withscores=True):
-            ledger.client.zadd(key(ledger, name), {member: score - seconds})
+        for member, score in ledger.client.zrange(getattr(ledger.keys, name), 0, -1, withscores=True):
+            ledger.client.zadd(getattr(ledger.keys, name), {member: score - seconds})
     for name in ("watermark",) if swept else ("watermark", "swept"):
-        if (value := ledger.client.get(key(ledger, name))) is not None:
-            ledger.client.set(key(ledger, name), float(value) - seconds)
+        if (value := ledger.client.get(getattr(ledger.keys, name))) is not None:
+            ledger.client.set(getattr(ledger.keys, name), float(value) - seconds)
 
 
 def enter(ledger, *members, tokens=10):
@@ -77,7 +73,7 @@ def enter(ledger, *members, tokens=10):
 
 def push(ledger, *members):
     """Put messages into the model's queue; that there are some is all the ledger looks at."""
-    ledger.client.lpush(f"{ledger._namespace}:{queue_name(MODEL)}", *map(str, members))
+    ledger.client.lpush(ledger.keys.queue, *map(str, members))
 
 
 def test_enter_once(ledger):
@@ -138,7 +134,7 @@ def test_remove_leaves_no_trace(ledger):
     assert ledger.remove(A)
     assert ledger.remove(B)
     assert ledger.counts() == Counts(0, 0, 0)
-    assert ledger.client.hgetall(key(ledger, "tokens")) == {b"total": b"0"}
+    assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
     ledger.forget(JOB)
     model = MODEL[:12]
     assert set(keys_of(ledger)) == {f"{model}:tokens", f"{model}:watermark", f"{model}:swept", "models"}
@@ -285,7 +281,7 @@ def test_lost_message(ledger):
     ledger.claim(B, "one")
     assert ledger.sweep() == [A]
     assert ledger.sweep() == []
-    ledger.client.delete(f"{ledger._namespace}:{queue_name(MODEL)}")
+    ledger.client.delete(ledger.keys.queue)
     ledger.renew([B], "one")
     assert ledger.sweep() == [C]
 
@@ -386,8 +382,8 @@ def test_clock_set_back(ledger):
 @pytest.mark.parametrize("member", ["../../etc/passwd", "total", "a/b/c", f"{JOB}/x", "", b"\xff\xfe", "[" * 10_000])
 def test_hostile_members(ledger, member):
     """What is no shard is thrown out of the ledger, and keeps no shard from being sent again."""
-    ledger.client.zadd(key(ledger, "ledger"), {member: 1})
-    ledger.client.zadd(key(ledger, "leases"), {member: 1})
+    ledger.client.zadd(ledger.keys.ledger, {member: 1})
+    ledger.client.zadd(ledger.keys.leases, {member: 1})
     enter(ledger, A)
     let_pass(ledger, LEASE + 1)
     assert ledger.sweep() == [A]
@@ -415,10 +411,10 @@ def test_hostile_members(ledger, member):
 def test_hostile_heartbeats(ledger, raw):
     """What is no heartbeat is struck off; the workers beside it are still told of."""
     ledger.beat("well", {"engine": "fused"})
-    ledger.client.hset(f"{ledger._namespace}:workers", "hostile", raw)
-    ledger.client.hset(f"{ledger._namespace}:workers", b"\xfe", raw)
+    ledger.client.hset(ledger.keys.workers, "hostile", raw)
+    ledger.client.hset(ledger.keys.workers, b"\xfe", raw)
     assert list(ledger.workers()) == ["well"]
-    assert ledger.client.hlen(f"{ledger._namespace}:workers") == 1
+    assert ledger.client.hlen(ledger.keys.workers) == 1
 
 
 def test_heartbeats(ledger):
@@ -430,14 +426,14 @@ def test_heartbeats(ledger):
     ledger.leave("two")
     assert set(ledger.workers()) == {"one"}
     old = json.dumps({**facts, "until": facts["until"] - 3 * LEASE})
-    ledger.client.hset(f"{ledger._namespace}:workers", "one", old)
+    ledger.client.hset(ledger.keys.workers, "one", old)
     assert ledger.workers() == {}
 
 
 @pytest.mark.parametrize("raw", [b"", b"\xff", b"[]", b'{"directory": 3}', b"{}", b"[" * 100_000])
 def test_hostile_registration(ledger, raw):
     """A registration that is none reads as none."""
-    ledger.client.hset(key(ledger, "jobs"), JOB, raw)
+    ledger.client.hset(ledger.keys.jobs, JOB, raw)
     assert ledger.job_directory(JOB) is None
 
 
@@ -456,7 +452,7 @@ def test_models_and_namespaces_apart(client, ledger):
     assert [each.counts().tokens for each in (ledger, other_model, other_space)] == [10, 7, 8]
     assert ledger.other_models() == {OTHER_MODEL}
     assert other_space.other_models() == set()
-    client.sadd(f"{ledger._namespace}:models", b"\xff\xff")
+    client.sadd(ledger.keys.models, b"\xff\xff")
     assert ledger.other_models() == {OTHER_MODEL}
 
 
@@ -486,18 +482,44 @@ def test_known_jobs(ledger):
     assert ledger.job_directory(JOB) is None
 
 
-def test_full_memory(ledger):
-    """On a server without any memory left nothing is entered, but what is finished leaves all the same."""
+@pytest.fixture
+def full_memory(client):
+    """Call it, and the server has no memory left until the test ends."""
+    yield lambda: client.config_set("maxmemory", "1mb")
+    client.config_set("maxmemory", "0")
+
+
+def test_cancelling_in_full_memory(ledger, full_memory):
+    """A job can be cancelled when the server is full, which may be why it is cancelled."""
     enter(ledger, A, B)
     ledger.claim(A, "one")
-    ledger.client.config_set("maxmemory", "1mb")
-    try:
-        with pytest.raises(redis.OutOfMemoryError):
-            ledger.enter(C, 1, "/out")
-        assert ledger.remove(A)
-        assert ledger.counts() == Counts(1, 0, 10)
-    finally:
-        ledger.client.config_set("maxmemory", "0")
+    full_memory()
+    assert ledger.cancel(JOB) == 2
+    assert ledger.counts() == Counts(0, 0, 0)
+    assert ledger.job_directory(JOB) is None
+
+
+@pytest.mark.parametrize("size", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])
+@pytest.mark.parametrize("leave", [Ledger.remove, lambda ledger, _: ledger.cancel(JOB)], ids=["remove", "cancel"])
+def test_hostile_counts(ledger, leave, size):
+    """A count that somebody spoilt keeps no shard in the ledger."""
+    enter(ledger, A)
+    for field in (str(A), "total"):
+        ledger.client.hset(ledger.keys.tokens, field, size)
+    assert ledger.claim(A, "one") == Lease("taken")
+    assert leave(ledger, A) == 1
+    assert ledger.claim(A, "one") == Lease("gone")
+
+
+def test_full_memory(ledger, full_memory):
+    """On a server without any memory left nothing is entered, but finished shards leave."""
+    enter(ledger, A, B)
+    ledger.claim(A, "one")
+    full_memory()
+    with pytest.raises(redis.OutOfMemoryError):
+        ledger.enter(C, 1, "/out")
+    assert ledger.remove(A)
+    assert ledger.counts() == Counts(1, 0, 10)
 
 
 @dataclass
@@ -513,11 +535,26 @@ class Shard:
     resent: bool = False
 
 
+class Message(NamedTuple):
+    """What the plain model knows of one message.
+
+    Attributes:
+        member: what it says.
+        shard: for which it was sent; a shard that is entered again is another one.
+        restored: whether it turned up again at the head of the queue.
+    """
+
+    member: Member
+    shard: Shard
+    restored: bool = False
+
+
 class LedgerMachine(RuleBasedStateMachine):
     """Producers, workers that die and sweepers, on the server and in the model, with a real queue between.
 
-    A message is popped and taken up, or lost with the worker that popped it; or it turns up again at the head
-    of the queue, as the transport's own recovery does.
+    A message is popped and taken up, or lost with the worker that popped it; or it turns up again at the head of the
+    queue, as the transport's own recovery does. A shard may be taken out and entered again while its first message is
+    still in the queue: once a worker takes the shard up by that one, messages may be sent again that weren't lost.
     """
 
     client: redis.Redis
@@ -530,15 +567,16 @@ class LedgerMachine(RuleBasedStateMachine):
         self.model: dict[Member, Shard] = {}
         self.now = 0
         self.watermark = -1
-        self.queue: list[tuple[Member, bool]] = []  # (member, whether it was restored), the oldest first
-        self.popped: list[Member] = []
+        self.queue: list[Message] = []  # the oldest first
+        self.popped: list[Message] = []
+        self.misled = False  # by the message of a shard that was entered again
 
     def teardown(self):
         for name in keys_of(self.ledger):
             self.client.delete(f"{self.ledger._namespace}:{name}")
 
     def send(self, member):
-        self.queue.append((member, False))
+        self.queue.append(Message(member, self.model[member]))
         push(self.ledger, member)
 
     @rule(member=shards)
@@ -557,7 +595,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.queue)
     @rule(worker=workers)
     def take(self, worker):
-        member = self.pop()
+        member, sent_for, _ = self.pop()
         shard = self.model.get(member)
         claim = self.ledger.claim(member, worker)
         if shard is None:
@@ -573,6 +611,7 @@ class LedgerMachine(RuleBasedStateMachine):
             shard.started = shard.started or worker
             if not shard.resent:
                 self.watermark = max(self.watermark, shard.sent)
+                self.misled |= sent_for is not shard
 
     @precondition(lambda self: self.queue)
     @rule()
@@ -582,9 +621,9 @@ class LedgerMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.popped)
     @rule()
     def restore(self):
-        member = self.popped.pop(0)
-        self.queue.insert(0, (member, True))
-        self.client.rpush(f"{self.ledger._namespace}:{queue_name(MODEL)}", str(member))
+        message = self.popped.pop(0)._replace(restored=True)
+        self.queue.insert(0, message)
+        self.client.rpush(self.ledger.keys.queue, str(message.member))
 
     @rule()
     def time_passes(self):
@@ -635,8 +674,8 @@ class LedgerMachine(RuleBasedStateMachine):
             if not shard.holder and shard.sent < self.now and (not self.queue or shard.sent < self.watermark)
         }
         assert again == expired | lost
-        sent = {member for member, restored in self.queue if not restored}
-        assert not lost & sent, "its message is still in the queue"
+        sent = {each.member for each in self.queue if not each.restored and each.shard is self.model.get(each.member)}
+        assert self.misled or not lost & sent, "its message is still in the queue"
         for member in again:
             shard = self.model[member]
             if member in expired:
@@ -651,10 +690,10 @@ class LedgerMachine(RuleBasedStateMachine):
         assert self.ledger.counts() == Counts(len(self.model), running, tokens)
 
     def pop(self):
-        raw = self.client.rpop(f"{self.ledger._namespace}:{queue_name(MODEL)}")
-        member, _ = self.queue.pop(0)
-        assert raw.decode() == str(member)
-        return member
+        raw = self.client.rpop(self.ledger.keys.queue)
+        message = self.queue.pop(0)
+        assert raw.decode() == str(message.member)
+        return message
 
 
 def test_against_a_model(client):

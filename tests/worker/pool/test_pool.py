@@ -43,7 +43,7 @@ class Recorder:
             raise self.error
         if any(self.bad & set(shard.values.tolist()) for shard in shards):
             raise ValueError("bad")
-        compute(shards, outputs, columns)
+        return compute(shards, outputs, columns)
 
 
 def shard_of(*rows):
@@ -119,14 +119,14 @@ def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
 
     def travel(shard_rows):
         shard = shard_of(*shard_rows)
-        computed = pool.compute(shard, COLUMNS)
-        np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
-        computed.outputs[0][:] = -1
-        buffers.give(computed.outputs)
+        with pool.compute(shard, COLUMNS) as computed:
+            np.testing.assert_array_equal(computed.outputs[0], outputs_of(shard))
+            computed.outputs[0][:] = -1
 
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(travel, rows))
     pool.close()
+    assert buffers._used == 0
 
 
 def test_closing_in_mid_compute_gives_back_at_once(started):
@@ -176,7 +176,7 @@ class Short(Recorder):
             self.times -= 1
             self.calls.append("short")
             raise MemoryError
-        super().compute(shards, outputs, columns)
+        return super().compute(shards, outputs, columns)
 
 
 def test_a_row_that_memory_was_short_for_is_computed_in_the_end(started):

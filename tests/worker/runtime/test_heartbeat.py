@@ -49,7 +49,7 @@ def test_leases_are_kept_while_shards_are_on_board(site):
     """They are renewed for longer than they last."""
     directory = site.enqueue(make_rows(2))
     (shard,) = directory.waiting()
-    leases, member = site.ledger._keys[2], str(Member(directory.key, shard))
+    leases, member = site.ledger.keys.leases, str(Member(directory.key, shard))
     with (
         ThreadPoolExecutor(1) as threads,
         worker_parts(site, site.with_plan(gate=str(site.gate)), lease_seconds=LEASE) as parts,
@@ -98,7 +98,7 @@ def test_a_job_with_nothing_to_enter_is_not_told(site, caplog):
         parts.service.jobs.find(directory.key)
         directory.dead(shard).write_text(json.dumps({"shard": str(shard), "reason": "x"}))
         site.ledger.client.flushall()
-        eventually(lambda: parts._watch._forgotten, "the look at the job")
+        eventually(lambda: parts._heartbeat._forgotten, "the look at the job")
         beats = site.ledger.workers
         eventually(beats, "a heartbeat after it")
     assert texts(caplog, "lost") == []
@@ -125,11 +125,11 @@ def test_an_outage_is_told_in_two_lines(site, broker, caplog):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         eventually(site.ledger.workers, "a heartbeat")
         broker.kill()
-        eventually(lambda: texts(caplog, "broker away"), "the first line")
+        eventually(lambda: texts(caplog, "can't send the heartbeat"), "the first line")
         broker.start()
-        eventually(lambda: texts(caplog, "broker back"), "the second line")
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the second line")
         assert parts.service.holder in site.ledger.workers()
-    assert len(texts(caplog, "broker away")) == len(texts(caplog, "broker back")) == 1
+    assert len(texts(caplog, "can't send the heartbeat")) == len(texts(caplog, "can send the heartbeat again")) == 1
 
 
 def test_strangers_are_told_once(site, caplog):
@@ -177,9 +177,9 @@ def test_the_health_file_is_touched(site, caplog):
 
 def test_a_strange_failure_is_told_once(site, caplog):
     """Whoever may write to Redis may put another kind of thing under our keys: the watch lives on."""
-    site.ledger.client.set(site.ledger._keys[2], "no sorted set")
+    site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")
-        site.ledger.client.delete(site.ledger._keys[2])
-        eventually(lambda: texts(caplog, "broker back"), "the end of it")
+        site.ledger.client.delete(site.ledger.keys.leases)
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2

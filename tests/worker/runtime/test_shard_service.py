@@ -119,7 +119,7 @@ def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
     site.ledger.claim(Member(directory.key, shard), "another")
     assert handle(parts, directory, shard) == Outcome.HELD
     assert site.calls() == []
-    assert parts.service.on_board() == {}
+    assert parts.service.board.held() == {}
 
 
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
@@ -237,7 +237,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
             for shards in zip(sorted(plain.waiting()), sorted(pooled.waiting()), strict=True)
             for directory, shard in zip((plain, pooled), shards, strict=True)
         ]
-        eventually(lambda: len(parts.service.on_board()) == 8, "all on board")
+        eventually(lambda: len(parts.service.board.held()) == 8, "all on board")
         site.gate.touch()
         assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
     check_outputs(plain, rows)
@@ -274,7 +274,7 @@ def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(2) as threads, worker_parts(site, plan, memory_budget=2**20) as parts:
         futures = [in_background(threads, parts, directory, shard) for shard in sorted(directory.waiting())]
-        eventually(lambda: len(parts.service.on_board()) == 2, "both claimed")
+        eventually(lambda: len(parts.service.board.held()) == 2, "both claimed")
         eventually(lambda: site.calls() and parts.service._admission._on_board == together, "those that fit admitted")
         assert parts.service._admission._on_board == together
         site.gate.touch()
@@ -312,7 +312,7 @@ def test_a_hostile_job_entry_stops_nobody(site, parts):
     ):
         member = Member(f"{number:016x}", ShardId(0, "0123456789ab"))
         site.ledger.enter(member, 10, "x")
-        site.ledger.client.hset(site.ledger._keys[7], member.job_key, raw)
+        site.ledger.client.hset(site.ledger.keys.jobs, member.job_key, raw)
         assert parts.service.handle(member.encode()) in (Outcome.PUT_OFF, Outcome.GIVEN_UP)
     rows = make_rows(2)
     directory = site.enqueue(rows)
@@ -326,9 +326,9 @@ def test_a_lie_about_a_shards_size_costs_nothing(site, tokens):
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
-    site.ledger.client.hset(site.ledger._keys[1], str(Member(directory.key, shard)), tokens)
+    site.ledger.client.hset(site.ledger.keys.tokens, str(Member(directory.key, shard)), tokens)
     with worker_parts(site) as parts:
-        assert handle(parts, directory, shard) in (Outcome.PUBLISHED, Outcome.LEFT)
+        assert handle(parts, directory, shard) == Outcome.PUBLISHED
         assert parts.service._admission._used == 0
 
 
@@ -406,10 +406,10 @@ def test_stopping_gives_back_what_is_on_board(site):
     with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, sent.append) as parts:
         future = in_background(threads, parts, directory, shard)
         eventually(site.calls, "the engine at work")
-        assert parts.service.on_board().keys() == {Member(directory.key, shard)}
+        assert parts.service.board.held().keys() == {Member(directory.key, shard)}
         parts.service.stop()
         assert future.result(10) == Outcome.GIVEN_BACK
-        parts.service.wait_until_empty()
+        parts.service.board.wait_until_empty()
     assert sent == [Member(directory.key, shard)]
     assert entered(site, directory) == ({shard}, set())
     assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
@@ -480,7 +480,7 @@ def test_a_suspect_runs_alone(site):
         first = in_background(threads, parts, directory, suspect)
         eventually(site.calls, "the suspect in the engine")
         rest = [in_background(threads, parts, directory, shard) for shard in others]
-        eventually(lambda: len(parts.service.on_board()) == 3, "the others on board")
+        eventually(lambda: len(parts.service.board.held()) == 3, "the others on board")
         assert [shards for _, shards in site.calls()] == [[[1, 2]]]
         site.gate.touch()
         assert {future.result(10) for future in [first, *rest]} == {Outcome.PUBLISHED}
@@ -522,7 +522,7 @@ def test_memory_that_is_short_for_a_while_costs_no_shard(site, parts, times, out
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
-    parts._pool._buffers = parts.service._buffers = Short(times)
+    parts._pool._buffers = Short(times)
     assert handle(parts, directory, shard) == outcome
     if outcome == "published":
         check_outputs(directory, rows)

@@ -13,7 +13,7 @@ from support.ragged_rows import ragged
 from unrolled.errors import PayloadError, TransientError
 from unrolled.job import payload
 from unrolled.job.payload import Payload
-from worker.shards.shard_reader import ShardRows, read_rows
+from worker.shards.shard_rows import ShardRows, read_rows
 
 VOCABULARY = 100
 

@@ -1,4 +1,4 @@
-"""Reading a shard's rows, checked against the model."""
+"""The rows of a shard, read from where the producer spooled them and checked against the model."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ class ShardRows:
 
     Attributes:
         ids: one string per row.
-        tokens: ids as the rows came in, padding zeros included.
-        real: the same without the zeros; what an engine computes.
-        good: bool (rows,) of all rows, False for those in `failed`; None where there are none.
-        kept: bool (real tokens,) of all rows, the same for their tokens.
-        failed: rows that can't be computed: what is listed in quarantine.
+        tokens: token ids as the rows came in, with their zeros (padding).
+        real: token ids without zeros, which is what an engine computes.
+        good: bool (rows,) of all rows of the shard, False for those in `failed`; None where none failed.
+        kept: bool (real tokens,) of all rows of the shard, False for the tokens of rows in `failed`; None where none
+            failed.
+        failed: rows that can't be computed, as they are listed in quarantine.
     """
 
     ids: pa.StringArray
@@ -38,7 +39,7 @@ class ShardRows:
     failed: list[dict[str, object]] = field(default_factory=list)
 
     def without(self, reasons: dict[int, str]) -> ShardRows:
-        """The same without some rows, which are listed in `failed`.
+        """These rows but for some, which are listed in `failed`.
 
         Args:
             reasons: row index → why it can't be computed.
@@ -69,15 +70,15 @@ class ShardRows:
 
 
 def read_rows(path: Path, content_hash: str, vocab_size: int) -> ShardRows:
-    """Read the rows of a shard from where the producer spooled them.
+    """Read the rows of a shard.
 
     Args:
-        path: of the spooled rows.
-        content_hash: what the shard's id says of the content.
-        vocab_size: the largest id that the model knows.
+        path: the file with the rows.
+        content_hash: `ShardId.hash`.
+        vocab_size: the largest token id of the model.
 
     Raises:
-        PayloadError: the rows are missing, damaged, others than the shard's, or out of the vocabulary.
+        PayloadError: the rows are missing, damaged or another shard's, or have a token id that the model doesn't know.
         TransientError: they can't be read now.
     """
     try:

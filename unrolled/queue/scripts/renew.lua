@@ -1,0 +1,20 @@
+-- Extend the leases of a worker, and take again those that a sweep took from it while nobody else wanted the shard.
+-- The third argument and all after it are the members.
+-- Return the members whose shard another worker has, was given back, or is not in the ledger.
+local ledger, leases, holders = unpack(KEYS)
+local holder, lease_seconds = unpack(ARGV)
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1e6
+
+local lost = {}
+for place = 3, #ARGV do
+  local member = ARGV[place]
+  local found = redis.call('HGET', holders, member)
+  if redis.call('ZSCORE', ledger, member) and (found == holder or not found) then
+    redis.call('ZADD', leases, now + lease_seconds, member)
+    redis.call('HSET', holders, member, holder)
+  else
+    lost[#lost + 1] = member
+  end
+end
+return lost
