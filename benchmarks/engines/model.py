@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.ragged import Ragged
 
 Weights = Mapping[str, NDArray[np.float32]]

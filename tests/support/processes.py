@@ -26,7 +26,9 @@ from producer.rows import Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.directory import JobDirectory, create_job
 from unrolled.job.job import Job
-from unrolled.model.directory import ModelConfig, ModelDirectory, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.weights import new_weights
 from unrolled.patience import Patience
 from unrolled.queue.broker import Broker
 from unrolled.queue.entering import Send

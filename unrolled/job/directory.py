@@ -18,7 +18,6 @@ What is published, what waits and what is dead is told by the directory's files 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import hashlib
 import json
 import os
@@ -30,6 +29,7 @@ from unrolled.errors import JobError, PayloadError, TransientError
 from unrolled.job.job import Job
 from unrolled.job.manifest import NAME as MANIFEST
 from unrolled.job.shard_id import ShardId, part_name
+from unrolled.store.lock import NO_LOCKS, lock_file
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
@@ -177,21 +177,19 @@ class JobDirectory:
             JobError: another process is, or the file system has no locks.
         """
         try:
-            file = (self.path / "_lock").open("a")
+            file = lock_file(self.path / "_lock")
+        except BlockingIOError:
+            raise JobError(
+                f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
+            ) from None
         except OSError as error:
-            raise _unwritable(self.path, error) from error
+            if error.errno not in NO_LOCKS:
+                raise _unwritable(self.path, error) from error
+            raise JobError(
+                f"{self.path}: can't be locked against a second producer: {error.strerror}; "
+                "mount it with locks, or choose another --out"
+            ) from error
         with file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise JobError(
-                    f"{self.path}: another `unrolled enqueue` is writing to this directory; wait for it or stop it"
-                ) from None
-            except OSError as error:
-                raise JobError(
-                    f"{self.path}: can't be locked against a second producer: {error.strerror}; "
-                    "mount it with locks, or choose another --out"
-                ) from error
             yield
 
 

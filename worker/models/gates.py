@@ -1,16 +1,11 @@
 """What the gates of a layer are, as Keras's layers take it."""
 
-import os
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import tensorflow as tf
-
 from unrolled.model.layer import HARD_SLOPES, LayerConfig
+from worker.models.tensorflow import tf
 
 
 def gate_function(layer: LayerConfig) -> str | Callable[[Any], Any]:

@@ -8,15 +8,13 @@ are, zeros anywhere, and every engine's result is held against it. References: H
 import os
 from typing import TYPE_CHECKING, Any, Self
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import ModelError
-from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
+from worker.models.tensorflow import tf
 
 if TYPE_CHECKING:
     from pathlib import Path

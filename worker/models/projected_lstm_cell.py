@@ -3,13 +3,9 @@
 Reference: Sak, Senior & Beaufays 2014. PyTorch's `proj_size` and TensorFlow 1's `num_proj` are the same.
 """
 
-import os
 from typing import Any
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import tensorflow as tf
+from worker.models.tensorflow import tf
 
 
 class ProjectedLSTMCell(tf.keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow has no types

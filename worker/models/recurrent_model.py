@@ -4,14 +4,9 @@ It takes padded batches as they are, zeros anywhere. What it takes from Keras is
 step carries the state over, in a backward pass too, so each pass runs over the real tokens alone.
 """
 
-import os
 from typing import TYPE_CHECKING, Any, Self
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.model.config import ModelConfig
@@ -19,6 +14,7 @@ from unrolled.model.directory import ModelDirectory
 from unrolled.model.layer import LayerConfig
 from worker.models.gates import gate_function
 from worker.models.projected_lstm_cell import ProjectedLSTMCell
+from worker.models.tensorflow import tf
 
 if TYPE_CHECKING:
     from collections.abc import Callable

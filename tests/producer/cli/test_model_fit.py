@@ -15,7 +15,7 @@ from tokenizers import Tokenizer
 
 import unrolled as reader
 from producer.demo.neighbours import nearest
-from producer.training.corpus import held_out
+from producer.training.rows import held_out
 from unrolled.model.directory import open_model
 from unrolled.training.plan import HEAD_FILE, RECORD_FILE, SCRATCH
 
@@ -129,11 +129,11 @@ def test_the_same_command_again_trains_nothing(place):
     before = contents(place / "model")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--json", cwd=place)
     assert done.returncode == 0
-    assert done.stderr == "model is trained already; to train it anew, remove it\n"
+    assert done.stderr == "model is trained already; to train it again, remove it\n"
     assert json.loads(done.stdout) == {"path": "model", **record_of(place / "model")}
     other = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--seed", 1, cwd=place)
     assert other.returncode == 1
-    assert "holds a config.json of another model already; choose another --out, or remove it" in other.stderr
+    assert "contains the config.json of another model; choose another --out, or remove it" in other.stderr
     assert contents(place / "model") == before
 
 
@@ -177,7 +177,7 @@ def test_kill_at_any_moment_costs_nothing(place):
         (["corpus.jsonl", "--out", "m", "--epochs", "0"], 2, "0 is not in the range"),
         (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 2, "1.0 is not in the range 0<x<1"),
         (["corpus.jsonl", "--out", "corpus.jsonl"], 1, "corpus.jsonl"),
-        (["corpus.jsonl", "--out", "m", "--text-field", "body"], 1, "no text was found (field 'body')"),
+        (["corpus.jsonl", "--out", "m", "--text-field", "body"], 2, "no row has the text field body"),
         (["corpus.jsonl", "--out", "m", "--vocab-size", "9", "--text-field", "body"], 1, "first: row 0 of corpus"),
         (["corpus.jsonl"], 2, "--out"),
     ],
@@ -197,5 +197,5 @@ def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
         pytest.skip("machine: there is a GPU")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "gpu", *OPTIONS, "--device", "gpu", cwd=place)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("Error: a GPU is asked for and TensorFlow sees none")
+    assert done.stderr.splitlines()[-1].startswith("Error: --device is gpu, but TensorFlow sees no GPU")
     assert (place / "gpu" / SCRATCH / "plan.json").exists()

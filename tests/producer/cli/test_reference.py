@@ -4,8 +4,8 @@ from pathlib import Path
 
 import click
 
+from producer.cli.catalogue import COMMANDS, load_command
 from producer.cli.reference import page
-from producer.cli.root import COMMANDS, load_command
 
 PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 

@@ -15,7 +15,8 @@ from click.testing import CliRunner
 from support.jobs import make_job
 
 from producer.cli import root as module
-from producer.cli.root import COMMANDS, Lazy, cli, load_command
+from producer.cli.catalogue import COMMANDS, Lazy, load_command
+from producer.cli.root import cli
 from unrolled.errors import JobError, OptionError
 from unrolled.format.file_info import release
 

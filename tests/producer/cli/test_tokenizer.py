@@ -7,7 +7,9 @@ from click.testing import CliRunner
 from tokenizers import Tokenizer
 
 from producer.cli.root import cli
-from unrolled.model.directory import ModelConfig, new_weights, open_model, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import open_model, save_model
+from unrolled.model.weights import new_weights
 
 KERAS = {
     "class_name": "Tokenizer",

@@ -12,7 +12,7 @@ from producer.training.corpus import prepare
 from producer.training.request import FitRequest
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.training.plan import SCRATCH, SEGMENT_WINDOWS
-from unrolled.training.token_store import open_token_store
+from unrolled.training.token_store import TokenStore
 
 IDS = [[int(n) for n in np.random.default_rng(at).integers(1, 50, 3 + at % 5)] for at in range(400)]
 
@@ -30,9 +30,10 @@ def write(path, rows, field="tokens"):
 def sides(out, plan):
     found = []
     for name, count in (("train", plan.train), ("validation", plan.validation)):
-        store = open_token_store(out / SCRATCH, name, plan.options.vocab_size, count.rows, count.tokens)
-        bounds = store.bounds(0, store.rows)
-        found.append([tuple(store.ids[a:b].tolist()) for a, b in pairwise(bounds)])
+        store = TokenStore(out / SCRATCH, name, plan.options.vocab_size)
+        ids, bounds = store.read(range(store.blocks))
+        assert (len(bounds) - 1, len(ids)) == (count.rows, count.tokens)
+        found.append([tuple(ids[a:b].tolist()) for a, b in pairwise(bounds)])
     return found
 
 
@@ -105,20 +106,26 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
     corpus = write(tmp_path / "c.jsonl", IDS)
     request = asked([corpus], tmp_path / "out")
     plan = prepare(request, lambda _: None)
-    before = (tmp_path / "out" / SCRATCH / "train.tokens").stat().st_mtime_ns
+    before = (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns
     assert prepare(request, lambda _: None) == plan
-    assert (tmp_path / "out" / SCRATCH / "train.tokens").stat().st_mtime_ns == before
-    with pytest.raises(JobError, match=r"another training was begun there \(other training\)"):
+    assert (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns == before
+    with pytest.raises(JobError, match=r"contains an unfinished training with other training; run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     write(corpus, IDS[1:])
-    with pytest.raises(JobError, match=r"\(other files\); give the same command, choose another --out, or remove"):
+    with pytest.raises(
+        JobError, match=r"with other files; run the command that began it, choose another --out, or remove"
+    ):
         prepare(request, lambda _: None)
 
 
 @pytest.mark.parametrize(
     ("rows", "options", "text"),
     [
-        (IDS, {"vocab_size": None}, "ids say with --vocab-size which is the largest"),
+        (
+            IDS,
+            {"vocab_size": None},
+            "no row has the text field text; name the field with --text-field, or give the largest token id",
+        ),
         ([[1, 2]], {}, r"of 1 rows \(0 more can't be used\) no row of 2 tokens or more is held out"),
         ([[1]] * 9, {}, "is to learn from"),
         (IDS, {"training": {"epochs": 0}}, "--epochs is 0"),

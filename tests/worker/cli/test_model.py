@@ -72,7 +72,7 @@ def test_new_never_overwrites(tmp_path):
     assert run("new", tmp_path / "m", *SIZES).exit_code == 0
     result = run("new", tmp_path / "m", *SIZES, "--seed", 1)
     assert result.exit_code == 1
-    assert "holds another" in result.output
+    assert "contains another" in result.output
     assert open_model(tmp_path / "m") == before
 
 

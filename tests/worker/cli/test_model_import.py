@@ -84,9 +84,9 @@ def test_a_tokenizer_comes_along(tmp_path):
     assert result.exit_code == 0, result.output
     assert open_model(tmp_path / "model").tokenizer_path is not None
     result = run(source, tmp_path / "bad", "--no-parity", "--tokenizer", tmp_path / "bad.json")
-    assert "the id of 'b' is 12, the model has ids 1..11" in result.output
+    assert "the id of 'b' is 12, but the model has ids 1..11" in result.output
     result = run(source, tmp_path / "zero", "--no-parity", "--tokenizer", tmp_path / "zero.json")
-    assert "id 0 is the token 'a', and 0 is padding here" in result.output
+    assert "id 0 is the token 'a', but here 0 is padding" in result.output
     (tmp_path / "noise.json").write_text("{}")
     result = run(source, tmp_path / "noise", "--no-parity", "--tokenizer", tmp_path / "noise.json")
     assert "can't be read as a tokenizer.json" in result.output

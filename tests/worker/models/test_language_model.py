@@ -7,7 +7,9 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from unrolled.errors import ModelError
-from unrolled.model.directory import ModelConfig, new_weights, open_model, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import open_model, save_model
+from unrolled.model.weights import new_weights
 from worker.models.language_model import LanguageModel
 
 CONFIG = ModelConfig.stacked(vocab_size=50, max_length=10, num_lstm_units=7, num_lstm_layers=3, embedding_dim=4)

@@ -1,7 +1,7 @@
-"""A model directory's model in plain NumPy, one token at a time: a third opinion, and float32's rounding.
+"""The states of a model in plain NumPy, one token at a time: independent of the engines, in float64 or float32.
 
-In float32 a sum takes one product after another, beginning with the bias, as an engine's does. BLAS, with several sums
-side by side and the bias last, rounds less: half as much where gates are hard and biases large.
+A float32 sum begins with the bias and adds one product after another, as the engines do. BLAS keeps several sums side
+by side and adds the bias last, and so rounds less: half as much for hard gates and large biases.
 """
 
 from __future__ import annotations
@@ -26,13 +26,13 @@ if TYPE_CHECKING:
 
 
 def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
-    """The last layer's state after each of a row's tokens, (time, outputs).
+    """The last layer's state after each token of a row, (time, outputs).
 
     Args:
-        config: the model's.
+        config: the model's configuration.
         weights: its tensors.
-        row: ids, each in 1..vocab_size.
-        kind: of the arithmetic, float32 or float64.
+        row: token ids, each in 1..vocab_size.
+        kind: dtype of the arithmetic, float32 or float64.
     """
     if config.embedding_dim is None:
         inputs = np.eye(config.vocab_size, dtype=kind)[row - 1]
@@ -50,7 +50,7 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
 
 
 def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:
-    """One direction over one row, (time, D) to (time, S)."""
+    """One direction of a layer over one row, from (time, D) to (time, S)."""
     kernel, recurrent, bias = parts["kernel"], parts["recurrent_kernel"], parts["bias"]
     first = bias[0] if layer.reset == "after" else bias
     given = np.array([_sums(first, row, kernel) for row in inputs])  # (time, gates)
@@ -84,15 +84,15 @@ def _gru_step(layer: LayerConfig, gates: Floats, state: Floats, recurrent: Float
 
 
 def _sums(start: Floats, values: Floats, matrix: Floats) -> Floats:
-    """What a sum begins with, and values @ matrix: (gates,), (K,) and (K, gates)."""
+    """The sum (gates,) of start (gates,) and the product of values (K,) and matrix (K, gates)."""
     if matrix.dtype != np.float32:
         return np.asarray(start + values @ matrix)
     products = np.concatenate([start[None], values[:, None] * matrix])
-    return np.asarray(np.add.reduce(products, axis=0))  # row by row: only within rows NumPy sums otherwise
+    return np.asarray(np.add.reduce(products, axis=0))  # NumPy adds whole rows one by one
 
 
 def _gate(layer: LayerConfig) -> Gate:
-    """What a layer's gates are."""
+    """The activation of a layer's gates."""
     if layer.gates == "sigmoid":
         return _sigmoid
     slope = HARD_SLOPES[layer.gates]
@@ -100,5 +100,5 @@ def _gate(layer: LayerConfig) -> Gate:
 
 
 def _sigmoid(x: Floats) -> Floats:
-    # Without exponentials that overflow.
+    # By tanh, because exponentials overflow.
     return np.asarray((1 + np.tanh(x / 2)) / 2)

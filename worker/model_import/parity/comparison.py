@@ -1,7 +1,8 @@
-"""An imported model against the framework that it comes from: both engines and plain arithmetic must give the same.
+"""The comparison of an imported model: its framework, both engines and plain arithmetic must give the same outputs.
 
 A trained model can amplify rounding: textgenrnn's outputs for random characters differ by 2e-4 between two float32
-programs. So what float32 alone does to a model is measured, in plain NumPy, and a difference of that size is no fault.
+programs. So the effect of float32's rounding on the model is measured in plain NumPy, and a difference of that size is
+allowed.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ from unrolled.errors import ModelError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.ragged import Ragged
 from worker.engines.fused.library import why_unavailable
-from worker.model_import.parity.original import find_original, run_chain
-from worker.model_import.parity.plain import last_states
+from worker.model_import.parity.original import find_original, run_stack
+from worker.model_import.parity.plain_arithmetic import last_states
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,15 +28,16 @@ if TYPE_CHECKING:
     from unrolled.model.config import ModelConfig
     from unrolled.model.directory import ModelDirectory
     from worker.engines.engine import Engine
-    from worker.model_import.chain.chain import Chain
     from worker.model_import.found import Float32
+    from worker.model_import.selection.stack import Stack
 
-#: Tokens of the rows that are compared: ragged, so that the ends of backward passes stand at different places.
+#: Lengths of the rows that are compared: ragged, so that backward passes end at different places of a batch.
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
 
 PLAIN = "plain float64 arithmetic"
-#: Two float32 programs round in different places, and one row's luck isn't another's: ten sets of rows of russtress,
-#: chars2vec and textgenrnn differ by 5 roundings at most, with any instruction set. An error in a gate makes thousands.
+#: How many times the measured rounding is allowed, because two float32 programs round at different places. Over ten
+#: sets of rows of russtress, chars2vec and textgenrnn, with any instruction set, it was 5 at most; an error in a gate
+#: makes thousands.
 ROUNDINGS = 8
 
 
@@ -44,9 +46,9 @@ class Comparison:
     """Two computations of the same rows.
 
     Attributes:
-        left: what computed the one.
-        right: what computed the other.
-        largest: the largest difference of two outputs.
+        left: name of the first program.
+        right: name of the second program.
+        largest: the largest absolute difference of two outputs.
     """
 
     left: str
@@ -56,12 +58,12 @@ class Comparison:
 
 @dataclass(slots=True)
 class Parity:
-    """What was compared.
+    """The results of all comparisons.
 
     Attributes:
-        comparisons: each with the original, or with plain arithmetic where there is none.
-        missing: what couldn't be compared, and why.
-        rounding: the largest difference that float32 in place of float64 makes to plain arithmetic.
+        comparisons: each with the original framework, or with plain arithmetic if there is none.
+        missing: what couldn't be compared, and why, one text each.
+        rounding: the largest difference between plain arithmetic in float32 and in float64.
     """
 
     comparisons: list[Comparison]
@@ -69,22 +71,22 @@ class Parity:
     rounding: float
 
 
-def compare(model: ModelDirectory, chain: Chain, ids_from: int) -> Parity:
-    """Run a few ragged rows through whatever can compute the model here.
+def compare(model: ModelDirectory, stack: Stack, ids_from: int) -> Parity:
+    """Compute a few ragged rows with every program here that can compute the model.
 
     Args:
-        model: as it was imported.
-        chain: as it was found.
+        model: the imported model.
+        stack: the layers that it was made from.
         ids_from: see `Assembled`.
     """
     config, weights, rows = model.config, model.weights(), _rows(model.config.vocab_size)
     made: dict[str, list[Float32]] = {}
     missing = []
-    name, run, reason = find_original(chain)
+    name, run, reason = find_original(stack)
     if run is None:
         missing.append(f"{name}: {reason}")
     else:
-        made[name] = run_chain(chain, run, rows, ids_from)
+        made[name] = run_stack(stack, run, rows, ids_from)
     exact = made[PLAIN] = [last_states(config, weights, row, np.float64) for row in rows]
     rounding = _largest(exact, [last_states(config, weights, row, np.float32) for row in rows])
     for engine in ("fused", "tensorflow"):
@@ -98,16 +100,22 @@ def compare(model: ModelDirectory, chain: Chain, ids_from: int) -> Parity:
 
 
 def check(parity: Parity, bound: float) -> None:
-    """Raise ModelError if a difference is above a bound and more than float32's rounding explains."""
+    """Check that all differences are allowed.
+
+    Args:
+        parity: from `compare`.
+        bound: the largest difference allowed, or ROUNDINGS times the model's rounding if that is larger.
+
+    Raises:
+        ModelError: a difference is larger.
+    """
     allowed = max(bound, ROUNDINGS * parity.rounding)
     for found in parity.comparisons:
         if not found.largest <= allowed:
             raise ModelError(
                 f"{found.left} and {found.right} differ by {found.largest:.2e}; --parity {bound:g} and float32's "
-                f"rounding "
-                f"({parity.rounding:.1e} for this model) allow {allowed:.1e}. Nothing was written; allow more "
-                f"with --parity, "
-                "or report the file's kind and layers"
+                f"rounding ({parity.rounding:.1e} for this model) allow {allowed:.1e}. Nothing was written; allow more "
+                "with --parity, or report the file's kind and layers"
             )
 
 
@@ -130,17 +138,17 @@ def _largest(left: list[Float32], right: list[Float32]) -> float:
 
 
 def _engine(name: str, model: ModelDirectory) -> Engine | str:
-    """An engine, or why there is none."""
+    """An engine for the model, or the reason why there is none."""
     try:
         if name == "fused":
             if lacking := why_unavailable():
                 return lacking
-            from worker.engines.fused.engine import FusedEngine  # noqa: PLC0415 - only engines that are used are loaded
+            from worker.engines.fused.engine import FusedEngine  # noqa: PLC0415 - only if the kernel is there
 
             return FusedEngine(model, "float32", 1)
         if find_spec("tensorflow") is None:
             return "TensorFlow isn't installed"
-        from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - as above
+        from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - TensorFlow takes seconds to import
 
         return TensorFlowEngine(model, device="cpu")
     except UnrolledError as error:

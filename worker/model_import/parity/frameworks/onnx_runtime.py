@@ -1,4 +1,4 @@
-"""ONNX Runtime's LSTM and GRU, given a file's arrays."""
+"""ONNX Runtime's LSTM and GRU with the arrays of a file."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ _OPSET, _IR = 17, 8
 
 
 def run(layer: Layer, inputs: Float32) -> Float32:
-    """(time, D) to (time, outputs), in the row's order: ONNX turns the outputs of a backward pass round itself."""
-    passes = [one for one in (layer.forward, layer.backward) if one is not None]
+    """Run a layer, from (time, D) to (time, outputs); ONNX returns a backward pass in the row's order."""
+    passes = layer.passes
     both = len(passes) > 1
     direction = "bidirectional" if both else "forward" if layer.forward is not None else "reverse"
     first = passes[0]

@@ -1,4 +1,4 @@
-"""PyTorch's own nn.LSTM and nn.GRU, given a file's arrays."""
+"""PyTorch's own nn.LSTM and nn.GRU with the arrays of a file."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ _NAMES = {
 
 
 def run(layer: Layer, inputs: Float32) -> Float32:
-    """(time, D) to (time, outputs)."""
+    """Run a layer, from (time, D) to (time, outputs), in the row's order."""
     one = layer.any_pass
-    both = layer.forward is not None and layer.backward is not None
+    both = len(layer.passes) > 1
     alone_backward = layer.forward is None
     settings = {"batch_first": True, "bidirectional": both, "bias": "b_ih" in one.parts}
     if one.kind == "lstm":
@@ -31,11 +31,11 @@ def run(layer: Layer, inputs: Float32) -> Float32:
     else:
         module = torch.nn.GRU(one.inputs, one.units, **settings)
     state = {_NAMES[part]: array for part, array in one.parts.items()}
-    if both and layer.backward is not None:
-        state |= {f"{_NAMES[part]}_reverse": array for part, array in layer.backward.parts.items()}
+    for back in layer.passes[1:]:
+        state |= {f"{_NAMES[part]}_reverse": array for part, array in back.parts.items()}
     module.load_state_dict({name: torch.from_numpy(array.read().copy()) for name, array in state.items()})
     given = torch.from_numpy(np.ascontiguousarray(inputs[::-1] if alone_backward else inputs))
     with torch.no_grad(), warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that projections don't run on oneDNN is no news here
+        warnings.simplefilter("ignore")  # about projections, which don't run on oneDNN
         made = module(given[None])[0][0].numpy()
     return np.asarray(made[::-1] if alone_backward else made, np.float32)

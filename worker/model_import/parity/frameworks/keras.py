@@ -1,21 +1,19 @@
-"""Keras's own LSTM and GRU, given a file's arrays."""
+"""Keras's own LSTM and GRU with the arrays of a file."""
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING, Any
 
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
-import keras
 import numpy as np
+
+from worker.models.tensorflow import keras
 
 if TYPE_CHECKING:
     from worker.model_import.found import Float32, Layer, Pass
 
 
 def run(layer: Layer, inputs: Float32) -> Float32:
-    """(time, D) to (time, outputs): a layer that goes backwards gives its outputs last token first, as Keras does."""
+    """Run a layer, from (time, D) to (time, outputs); with go_backwards the last token's output comes first."""
     made = _built(layer)
     return np.asarray(keras.ops.convert_to_numpy(made(inputs[None]))[0], np.float32)
 
@@ -28,7 +26,7 @@ def _built(layer: Layer) -> Any:
     else:
         made = _layer(layer.any_pass, go_backwards=layer.reversed)
     made.build((None, None, layer.inputs))
-    made.set_weights([array for one in (layer.forward, layer.backward) if one is not None for array in _arrays(one)])
+    made.set_weights([array for one in layer.passes for array in _arrays(one)])
     return made
 
 
@@ -41,12 +39,12 @@ def _layer(one: Pass, *, go_backwards: bool = False) -> Any:
 
 
 def _gates(name: str) -> Any:
-    """Keras's own function; of Keras 2's hard_sigmoid, which Keras 3 has no more, its definition there."""
+    """Keras's own function, and for Keras 2's hard_sigmoid, which Keras 3 no longer has, its definition."""
     return _hard_sigmoid if name == "hard_sigmoid" else name.removesuffix("_keras3")
 
 
-# Bidirectional makes its layers anew from their configurations: what stands in them must be known by a name.
-@keras.saving.register_keras_serializable("unrolled", "hard_sigmoid_keras2")  # type: ignore[untyped-decorator]
+# Bidirectional rebuilds its layers from their configurations, so Keras must know this function by a name.
+@keras.saving.register_keras_serializable("unrolled", "hard_sigmoid_keras2")  # type: ignore[untyped-decorator]  # Keras has no types
 def _hard_sigmoid(x: Any) -> Any:
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 

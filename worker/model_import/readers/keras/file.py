@@ -1,9 +1,10 @@
-"""Keras 3's `.keras`: a zip of config.json and model.weights.h5."""
+"""Keras 3's `.keras` file: a zip of config.json and model.weights.h5."""
 
 import io
 import re
 import zipfile
 import zlib
+from bisect import bisect_left
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,20 @@ from typing import Any
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
 from worker.model_import.limits import LARGEST_RATIO, MOST_BYTES, MOST_JSON_BYTES
-from worker.model_import.readers.keras.hdf5 import arrays, json_object, open_file
-from worker.model_import.readers.keras.keras_graph import MODELS, layer_configs, name_of, read_calls
-from worker.model_import.readers.keras.keras_layers import find_layers
+from worker.model_import.readers.keras.configuration import MODELS, json_object, layer_configs, name_of
+from worker.model_import.readers.keras.graph import read_calls
+from worker.model_import.readers.keras.hdf5_tree import arrays, open_file
+from worker.model_import.readers.keras.layers import find_layers
 
 _CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
+_DEPTH = 16
 
 
 def read_keras_file(path: Path) -> Found:
     """Read a `.keras` file.
 
     Raises:
-        ImportRefusedError: it isn't one, or holds what can't be taken over.
+        ImportRefusedError: it isn't such a file, or contains something that can't be imported.
     """
     try:
         with zipfile.ZipFile(path) as archive:
@@ -33,34 +36,40 @@ def read_keras_file(path: Path) -> Found:
             weights = io.BytesIO(_member(archive, _WEIGHTS, MOST_BYTES))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError) as error:
         raise ImportRefusedError(f"it can't be read as a zip ({error}); get a fresh copy") from error
-    places: dict[tuple[str, ...], str] = {}
-    _place(model, (), "", places)
-    # The file stays open until the arrays that are wanted have been read: they hold it.
-    stored = list(arrays(open_file(weights)))
+    groups: dict[tuple[str, ...], str] = {}
+    _find_groups(model, (), "", groups)
+    # The HDF5 file stays open: the arrays are read from it later.
+    stored = {array.name: array for array in arrays(open_file(weights))}
+    names = sorted(stored)
 
-    def of(layer: tuple[str, ...]) -> list[Array]:
-        place = places[layer] + "/"
-        found = [Array(one.name, one.shape, one.read) for one in stored if one.name.startswith(place)]
-        return sorted(found, key=lambda array: _order(array.name))
+    def weights_of(layer: tuple[str, ...]) -> list[Array]:
+        if layer not in groups:
+            return []
+        below = names[
+            bisect_left(names, f"{groups[layer]}/") : bisect_left(names, f"{groups[layer]}0")
+        ]  # "0" follows "/"
+        return [stored[name] for name in sorted(below, key=_order)]
 
     # Keras 2.12 to 2.15 wrote such files too.
     version = str(about.get("keras_version", "3"))
-    return find_layers(read_calls(model), of, f"Keras {version.partition('.')[0]:.9} file", version)
+    return find_layers(read_calls(model), weights_of, f"Keras {version.partition('.')[0]:.9} file", version)
 
 
-def _member(archive: zipfile.ZipFile, name: str, most: int) -> bytes:
+def _member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
     try:
         info = archive.getinfo(name)
     except KeyError as error:
         raise ImportRefusedError(f"it has no {name}; a .keras file has {_CONFIG} and {_WEIGHTS}") from error
-    if info.file_size > min(most, LARGEST_RATIO * max(info.compress_size, 1)):
+    if info.file_size > min(most_bytes, LARGEST_RATIO * max(info.compress_size, 1)):
         raise ImportRefusedError(f"its {name} claims {info.file_size:,} bytes; get a fresh copy")
     with archive.open(info) as file:
         return file.read(info.file_size)
 
 
-def _place(model: Mapping[str, Any], path: tuple[str, ...], prefix: str, places: dict[tuple[str, ...], str]) -> None:
-    """Where each layer's variables are: groups are named after classes, and counted, as Keras's saving code does."""
+def _find_groups(
+    model: Mapping[str, Any], path: tuple[str, ...], prefix: str, groups: dict[tuple[str, ...], str]
+) -> None:
+    """Find the HDF5 group of each layer: groups have the names of classes, and a number if there are several."""
     counts: dict[str, int] = {}
     seen: set[str] = set()
     for layer in layer_configs(model):
@@ -70,20 +79,20 @@ def _place(model: Mapping[str, Any], path: tuple[str, ...], prefix: str, places:
         seen.add(name)
         counts[group] = counts.get(group, -1) + 1
         place = f"{prefix}layers/{group}" + (f"_{counts[group]}" if counts[group] else "")
-        places[*path, name] = place
-        if layer.get("class_name") in MODELS and len(path) < 16:
-            _place(layer, (*path, name), f"{place}/", places)
+        groups[*path, name] = place
+        if layer.get("class_name") in MODELS and len(path) < _DEPTH:
+            _find_groups(layer, (*path, name), f"{place}/", groups)
 
 
 def snake_case(name: str) -> str:
-    """A class's name as Keras writes it in files."""
+    """The name of a class as Keras writes it in files."""
     name = re.sub(r"\W+", "", name)
     name = re.sub(r"(.)([A-Z][a-z]+)", r"\1_\2", name)
     return re.sub(r"([a-z])([A-Z])", r"\1_\2", name).lower()
 
 
 def _order(name: str) -> tuple[tuple[int, int, str], ...]:
-    """Forward passes before backward ones, cells and variables by their numbers."""
+    """A sort key: forward passes before backward ones, cells and variables by their numbers."""
     keys = []
     for part in name.split("/"):
         word, _, number = part.rpartition("_") if "_" in part else ("", "", part)

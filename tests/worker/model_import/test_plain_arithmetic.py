@@ -5,8 +5,8 @@ import pytest
 from support.model_configs import KINDS
 
 from unrolled.model.weights import new_weights
-from worker.model_import.parity import plain
-from worker.model_import.parity.plain import last_states
+from worker.model_import.parity import plain_arithmetic
+from worker.model_import.parity.plain_arithmetic import last_states
 
 
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
@@ -22,6 +22,6 @@ def test_float32_is_float64_but_for_its_rounding(config):
 def test_a_float32_sum_takes_one_product_after_another():
     """As an engine does, beginning with the bias: what is below a large one's last bit is lost each time."""
     start, ones = np.array([2.0**24, 0.0]), np.ones((10, 2))
-    found = plain._sums(*(array.astype(np.float32) for array in (start, ones[:, 0], ones)))
+    found = plain_arithmetic._sums(*(array.astype(np.float32) for array in (start, ones[:, 0], ones)))
     assert found.tolist() == [2**24, 10]
-    assert plain._sums(start, ones[:, 0], ones).tolist() == [2**24 + 10, 10]
+    assert plain_arithmetic._sums(start, ones[:, 0], ones).tolist() == [2**24 + 10, 10]

@@ -1,4 +1,4 @@
-"""Keras 2's SavedModels: keras_metadata.pb has the configuration that other SavedModels lack."""
+"""The model's configuration in a SavedModel of Keras 2: keras_metadata.pb, which other SavedModels lack."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import MOST_JSON_BYTES, check_count
-from worker.model_import.readers.keras.hdf5 import json_object
-from worker.model_import.readers.keras.keras_graph import MODELS
+from worker.model_import.readers.keras.configuration import MODELS, json_object
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -19,15 +18,15 @@ _BYTES, _VARINT = 2, 0
 
 
 def read_metadata(path: Path) -> dict[str, Any] | None:
-    """The model's {"class_name": …, "config": …}, or None where the file isn't there or tells none.
+    """The model's {"class_name": …, "config": …}, or None if there is no file or it doesn't contain one.
 
     Raises:
-        ImportRefusedError: it is there, and can't be read.
+        ImportRefusedError: the file can't be read.
     """
     if not path.is_file():
         return None
     if path.stat().st_size > MOST_JSON_BYTES:
-        raise ImportRefusedError(f"{path.name} is over {MOST_JSON_BYTES:,} bytes, and no model's is")
+        raise ImportRefusedError(f"{path.name} has more than {MOST_JSON_BYTES:,} bytes; no model's does")
     for number, (field, node) in enumerate(_fields(path.read_bytes())):
         check_count(path.name, number)
         parts = dict(_fields(node)) if field == _NODES else {}
@@ -38,7 +37,7 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
-    """The fields of a protocol buffer that are bytes; whole numbers are passed over."""
+    """The number and content of each field of a protocol buffer that is bytes; whole numbers are skipped."""
     place = 0
     while place < len(message):
         tag, place = _number(message, place)
@@ -53,7 +52,7 @@ def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
 
 
 def _number(message: bytes, place: int) -> tuple[int, int]:
-    """A base-128 number, and where it ends."""
+    """A base-128 number, and the place behind it."""
     value = 0
     for shift in range(0, 64, 7):
         if place >= len(message):
