@@ -92,7 +92,7 @@ def _configuration(settings: Settings, queue: str) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_default_queue": queue,
-        "task_queues": [Queue(queue)],  # type: ignore[no-untyped-call]  # as above
+        "task_queues": [Queue(queue)],  # type: ignore[no-untyped-call]  # kombu is untyped
         "task_create_missing_queues": False,
         "task_ignore_result": True,
         "task_publish_retry": True,

@@ -58,7 +58,7 @@ _UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "comp
 class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
     """Celery's consumer, which puts refused messages aside and reconnects quickly."""
 
-    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # as above
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # Celery is untyped
         """Celery's list of a consumer's parts."""
 
         def info(self, parent: Any) -> dict[str, Any]:
@@ -120,12 +120,12 @@ class GuardedQoS(QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Refuse a message, or give it back."""
         if self._connected:
-            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]  # as above
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]  # kombu is untyped
 
     def restore_unacked(self, client: Any = None) -> None:
         """Give back all messages that aren't acknowledged."""
         if self._connected:
-            super().restore_unacked(client)  # type: ignore[no-untyped-call]  # as above
+            super().restore_unacked(client)  # type: ignore[no-untyped-call]  # kombu is untyped
 
     @property
     def _connected(self) -> bool:
@@ -198,7 +198,7 @@ def guard_transport() -> None:
     def refuse(*_: object) -> bytes:
         raise ValueError("compressed messages are refused; nothing of this product is compressed")
 
-    for content_type in list(compression.encoders()):  # type: ignore[no-untyped-call]  # as above
-        compression.register(refuse, refuse, content_type)  # type: ignore[no-untyped-call]  # as above
+    for content_type in list(compression.encoders()):  # type: ignore[no-untyped-call]  # kombu is untyped
+        compression.register(refuse, refuse, content_type)  # type: ignore[no-untyped-call]  # kombu is untyped
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:GuardedTransport"

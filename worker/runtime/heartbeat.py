@@ -48,7 +48,7 @@ class Heartbeat:
         settings: of this worker.
         ledger: of the model that it serves.
         service: has the shards whose leases are renewed, and the jobs.
-        pool: tells whether the engine is stuck.
+        pool: shows whether the engine is stuck.
         metrics: are sent with each beat, and logged.
         patience: says when something is in the way.
         about: facts about this worker that are sent with each beat.
