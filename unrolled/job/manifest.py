@@ -1,5 +1,7 @@
 """The manifest: a line for each shard that the producer cut, in order, then one that says "that was all"."""
 
+# Over 150 lines: reading and writing a line belong together.
+
 from __future__ import annotations
 
 import contextlib

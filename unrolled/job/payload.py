@@ -14,6 +14,8 @@ The layout, little-endian. Everything that the header says is checked before mem
 | 64 | uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
 """
 
+# Over 150 lines: encoding, and decoding with every check, of one format.
+
 import hashlib
 import struct
 from collections.abc import Sequence

@@ -1,5 +1,5 @@
--- Extend the leases of a worker. One that ran out is taken again, unless another worker holds the shard, or it was given
--- back.
+-- Extend the leases of a worker. One that ran out is taken again, unless another worker holds the shard, or it was
+-- given back.
 -- The third argument and all after it are the members.
 -- Return the members that another worker holds, that were given back, or that are not in the ledger.
 local ledger, leases, holders = unpack(KEYS)
