@@ -68,6 +68,10 @@ class BucketStore:
     def __repr__(self) -> str:
         return f"BucketStore({str(self.url)!r})"
 
+    def __reduce__(self) -> tuple[type[BucketStore], tuple[str]]:
+        """Another process connects by itself, with the credentials that it finds."""
+        return BucketStore, (str(self.url),)
+
     def create(self, name: str, content: Content) -> Creation:
         """See `Store.create`. The whole content is in memory, once."""
         check_own_name(name)
