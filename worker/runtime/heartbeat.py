@@ -13,7 +13,7 @@ import time
 from typing import TYPE_CHECKING
 
 from unrolled.queue.broker import AWAY
-from worker.runtime.metrics import told
+from worker.runtime.metrics import progress_line
 
 if TYPE_CHECKING:
     from unrolled.job.offer import Offer
@@ -170,7 +170,7 @@ class Watch:
 
     def _tell_progress(self) -> None:
         now = self._metrics.snapshot()
-        if line := told(self._told, now):
+        if line := progress_line(self._told, now):
             log.info("%s", line)
         self._told = now
         self._tell_next = time.monotonic() + PROGRESS_PAUSE
