@@ -12,13 +12,14 @@ from urllib.parse import unquote
 import numpy as np
 import psutil
 import pytest
-from support.jobs import bury
+from support.jobs import bury, waiting
 from support.processes import eventually
 from support.shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
-from unrolled.job.directory import open_job
 
 from producer.jobs.verify import verify_job
 from producer.local.broker_record import BROKER_FILE
+from unrolled.job import names
+from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
 
 ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: number % 5] for number in range(1000)}
@@ -73,8 +74,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     check_complete(place / "out")
     assert psutil.Process().children(recursive=True) == before
     assert not record_of(place).exists()
-    assert not (place / "out" / "_ids").exists()
-    assert list((place / "out" / "_pending").iterdir()) == []
+    assert list((place / "out" / names.ROWS).iterdir()) == []
     assert "Traceback" not in (place / "out" / "_logs" / "worker-0.log").read_text()
     again = unrolled(*command("--json"), cwd=place)
     assert again.returncode == 3
@@ -109,7 +109,7 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
     options = ("--model", "model", "--out", "out", "--shard-tokens", "60", "--broker", broker_url)
     assert unrolled("enqueue", "rows.jsonl", *options, cwd=place).returncode == 0
     job = open_job(place / "out")
-    bury(job, min(job.waiting()))
+    bury(job, min(waiting(job)))
     done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
     assert "1 shard(s) are dead; when the cause is gone: unrolled retry" in done.stdout
