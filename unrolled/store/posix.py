@@ -152,7 +152,7 @@ def _open_file(path: str | Path, _: int = 0) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # O_NONBLOCK has no effect on a file
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise TransientError(f"cannot read {path}: it is not a file; remove it, then it is tried again")
+        raise TransientError(f"cannot read {path}: it is not a file; remove it")
     return descriptor
 
 

@@ -117,7 +117,7 @@ def explained(action: str, error: Exception) -> UnrolledError:
         advice = "rename or remove the object whose name has an empty step, `.` or `..` in it"
     else:
         advice = "check that the bucket can be reached"
-    return TransientError(f"cannot {action}: {reason}; {advice}, then it is tried again")
+    return TransientError(f"cannot {action}: {reason}; {advice}")
 
 
 def _details(error: Exception) -> str:
