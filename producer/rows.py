@@ -1,7 +1,6 @@
-"""What flows through the producer: rows as they were read, rows that can't be used, rows of token ids.
+"""Rows on their way through the producer: as they were read, as token ids, and those that can't be used.
 
-Named tuples, for there is one or two of them for each row of a corpus: a frozen data class takes twice as long to
-make.
+They are named tuples because each row of a corpus needs one or two, and a frozen dataclass takes twice as long to make.
 """
 
 from typing import NamedTuple
@@ -11,14 +10,14 @@ from numpy.typing import NDArray
 
 
 class SourceRow(NamedTuple):
-    """One row as it was read; either `text` or `tokens` is given, never both.
+    """One row as it was read, with either `text` or `tokens`.
 
     Attributes:
         file: the input's name as the user gave it, "-" for standard input.
         position: row number within that file, from 0.
-        id: the user's own id, None where the input has none.
+        id: the id that the input gives it; None where it gives none.
         text: the text to be tokenized.
-        tokens: token ids as they came in (a list or an integer array), not checked yet.
+        tokens: token ids as they were read (a list or an integer array), not checked yet.
     """
 
     file: str
@@ -29,12 +28,12 @@ class SourceRow(NamedTuple):
 
 
 class BadRow(NamedTuple):
-    """One row that can't be used, with the reason; it goes to quarantine.
+    """One row that can't be used and goes to quarantine.
 
     Attributes:
         file: as in `SourceRow`.
         position: as in `SourceRow`.
-        id: the user's own id where one could be read.
+        id: the id that the input gives it; None where none could be read.
         reason: what was found and what is allowed.
     """
 
@@ -50,7 +49,7 @@ class Row(NamedTuple):
     Attributes:
         file: as in `SourceRow`.
         position: as in `SourceRow`.
-        id: the user's own id, else `automatic_id(file, position)`.
+        id: the id that the input gives it, else `automatic_id(file, position)`.
         tokens: int32 (steps,), each in 0..vocab_size, 0 (padding) anywhere; may be empty.
     """
 
@@ -61,7 +60,7 @@ class Row(NamedTuple):
 
 
 def automatic_id(file: str, position: int) -> str:
-    """The id of a row that came without one."""
+    """The id of a row to which the input gives none."""
     return f"{file}#{position}"
 
 
