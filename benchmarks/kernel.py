@@ -21,7 +21,8 @@ import numpy as np
 
 from unrolled.format.columns import VectorColumn
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine

@@ -27,7 +27,9 @@ from workplace import RestartableBroker
 
 from producer.jobs.verify import verify_job
 from unrolled.job.directory import open_job
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 
 SAMPLE_SECONDS, RESTART_SECONDS = 5.0, 60.0
 VOCABULARY = 5_000

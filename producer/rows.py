@@ -1,6 +1,7 @@
-"""Rows on their way through the producer: as they were read, as token ids, and those that can't be used.
+"""The rows that flow through the producer: rows as they were read, bad rows, and rows of token ids.
 
-They are named tuples because each row of a corpus needs one or two, and a frozen dataclass takes twice as long to make.
+They are named tuples, because there are one or two for each row of a corpus, and creating a frozen dataclass takes
+twice as long.
 """
 
 from typing import NamedTuple
@@ -10,13 +11,13 @@ from numpy.typing import NDArray
 
 
 class SourceRow(NamedTuple):
-    """One row as it was read, with either `text` or `tokens`.
+    """One row as it was read; either `text` or `tokens` is given, never both.
 
     Attributes:
-        file: the input's name as the user gave it, "-" for standard input.
-        position: row number within that file, from 0.
-        id: the id that the input gives it; None where it gives none.
-        text: the text to be tokenized.
+        file: the label of the input, "-" for standard input.
+        position: number of the row in that input, from 0.
+        id: the user's id; None if the input has none.
+        text: the text to tokenize.
         tokens: token ids as they were read (a list or an integer array), not checked yet.
     """
 
@@ -28,12 +29,12 @@ class SourceRow(NamedTuple):
 
 
 class BadRow(NamedTuple):
-    """One row that can't be used and goes to quarantine.
+    """One row that can't be used, with the reason; it goes to quarantine.
 
     Attributes:
         file: as in `SourceRow`.
         position: as in `SourceRow`.
-        id: the id that the input gives it; None where none could be read.
+        id: the user's id; None if it couldn't be read.
         reason: what was found and what is allowed.
     """
 
@@ -49,7 +50,7 @@ class Row(NamedTuple):
     Attributes:
         file: as in `SourceRow`.
         position: as in `SourceRow`.
-        id: the id that the input gives it, else `automatic_id(file, position)`.
+        id: the user's id, or `automatic_id(file, position)`.
         tokens: int32 (steps,), each in 0..vocab_size, 0 (padding) anywhere; may be empty.
     """
 
@@ -60,7 +61,7 @@ class Row(NamedTuple):
 
 
 def automatic_id(file: str, position: int) -> str:
-    """The id of a row to which the input gives none."""
+    """The id of a row whose input has none."""
     return f"{file}#{position}"
 
 

@@ -13,7 +13,9 @@ from pathlib import Path
 from workplace import RestartableBroker
 
 from unrolled.job.directory import open_job
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 
 HERE = Path(__file__).parent
 #: Different inputs; a round takes the one of its seed.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from producer.cli.catalogue import COMMANDS, load_command
 from producer.cli.exit_status import OF_COMMANDS, ExitStatus
-from producer.cli.root import COMMANDS, cli, load_command
+from producer.cli.root import cli
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 #: Exit statuses of a worker whose settings, model or engine are unusable; starting another would fail in the same way.
-UNUSABLE = (1, 2)
+UNUSABLE = (1, 2, os.EX_TEMPFAIL)
 #: How long a start may take. After that, an exit status of `UNUSABLE` is a death like any other.
 START_SECONDS = 20.0
 #: A worker that ran at least this long before it died may be started again without counting.

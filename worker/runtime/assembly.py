@@ -1,4 +1,4 @@
-"""How the parts of a worker fit together; knows nothing of Celery."""
+"""The parts of a worker, put together; knows nothing of Celery."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from worker.engines.choice import choose_engine
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.heartbeat import Watch
+from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
 from worker.shards.shard_store import ShardStore
@@ -34,10 +34,14 @@ class Assembly:
     """A worker's parts from start to stop.
 
     Args:
-        settings: checked.
+        settings: of the worker.
         send: sends one shard's message.
-        stop_worker: asks the process to stop; called when it can't go on.
-        make_engine: gives what computes.
+        stop_worker: asks the process to stop; called when the engine is broken.
+        make_engine: makes the engine.
+
+    Attributes:
+        service: computes and publishes shards.
+        broken: why this worker can't continue; None while it can.
 
     Raises:
         UnrolledError: the model or the engine can't be used, or the broker refuses this worker.
@@ -73,18 +77,18 @@ class Assembly:
             "concurrency": settings.concurrency,
             "lease_seconds": settings.lease_seconds,
         }
-        self._watch = Watch(settings, ledger, self.service, self._pool, metrics, about, send)
+        self._heartbeat = Heartbeat(settings, ledger, self.service, self._pool, metrics, self._patience, about, send)
         self._check_broker(broker)
 
     def start(self) -> None:
-        """Start the engine's thread and the watch."""
+        """Start the engine's thread and the heartbeat."""
         self._pool.start()
-        self._watch.start()
+        self._heartbeat.start()
 
     def begin_stopping(self, **_: object) -> None:
-        """Give shards on board the grace to finish; at the second call give them back at once.
+        """Let the shards on board finish within the grace; at the second call give them back at once.
 
-        Called in a signal handler, so it takes no lock: a timer's thread does the work.
+        It is called in a signal handler, so it takes no lock: the thread of a timer does the work.
         """
         grace = 0.0 if self._stopping else self._settings.grace_seconds
         if self._stopping:
@@ -94,18 +98,18 @@ class Assembly:
         self._stopping.start()
 
     def stop(self) -> None:
-        """Wait until nothing is on board, within the grace, and end all threads."""
+        """Wait until nothing is on board, within the grace, and stop all threads."""
         if not self._stopping:
             self.begin_stopping()
-        self.service.wait_until_empty()
+        self.service.board.wait_until_empty()
         if self._stopping:
             self._stopping.cancel()
         self.service.stop()
-        self._watch.stop()
+        self._heartbeat.stop()
 
     @property
     def computing(self) -> bool:
-        """Whether the engine is still at a pool whose shards were given back."""
+        """Whether the engine is still computing a pool whose shards were given back."""
         return self._pool.busy_seconds() > 0
 
     def _on_broken(self, error: BrokenWorkerError) -> None:
@@ -113,12 +117,12 @@ class Assembly:
             if self.broken is not None:
                 return
             self.broken = error
-        log.critical("this worker can't go on: %s; giving everything back", error)
+        log.critical("this worker can't continue: %s; giving everything back", error)
         self.service.stop()
         self._stop_worker()
 
     def _check_broker(self, broker: Broker) -> None:
-        """Check that this user may come in, and take messages; a producer's user may not."""
+        """Check that this user may log in and take messages, which a producer's user may not."""
         try:
             with broker.asked():
                 broker.client.rpop(f"{self._settings.namespace}:nothing")

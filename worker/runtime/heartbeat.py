@@ -1,7 +1,9 @@
-"""The worker's own pulse: leases kept, lost shards sent again, lost jobs entered again, and a sign of life.
+"""What a worker does every second or two: renew its leases, send lost shards again, and report that it is alive.
 
-One thread, apart from the ones that compute, so that a long shard under a live worker is never taken twice.
+One thread, apart from those that compute, so that a worker which is alive keeps a shard however long it takes.
 """
+
+# Over 150 lines: everything that is done at each beat, in its order.
 
 from __future__ import annotations
 
@@ -14,10 +16,11 @@ from typing import TYPE_CHECKING
 from unrolled.errors import UnrolledError
 from unrolled.queue.broker import AWAY
 from unrolled.queue.entering import enter_waiting
-from worker.runtime.metrics import told
+from worker.runtime.metrics import progress_line
 
 if TYPE_CHECKING:
     from unrolled.job.directory import JobDirectory
+    from unrolled.patience import Patience
     from unrolled.queue.entering import Send
     from unrolled.queue.ledger import Ledger
     from unrolled.queue.member import Member
@@ -28,26 +31,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two sweeps for shards that nobody holds, at most.
-LONGEST_SWEEP_PAUSE = 2.0
-#: A pool that takes longer than this is no sign of health any more.
+#: The longest pause between two beats; it is shorter where leases are short.
+LONGEST_PAUSE_SECONDS = 2.0
+#: A worker whose engine takes longer for one pool is not healthy any more.
 LONGEST_POOL_SECONDS = 3600.0
-#: Seconds between two lines in the log on what was done.
-PROGRESS_PAUSE = 60.0
+#: Seconds between two lines in the log about what was done.
+PROGRESS_SECONDS = 60.0
 #: Seconds until a job that Redis forgot, and of which nothing could be entered, is looked at again.
-FORGOTTEN_PAUSE = 30.0
+FORGOTTEN_SECONDS = 30.0
 
 
-class Watch:
-    """Runs beside the service from start to stop.
+class Heartbeat:
+    """Beats beside the service, from start to stop.
 
     Args:
         settings: of this worker.
-        ledger: of its model.
-        service: whose shards are kept.
-        pool: whose progress is watched.
-        metrics: sent with the heartbeat.
-        about: facts of this worker that its heartbeat carries.
+        ledger: of the model that it serves.
+        service: has the shards whose leases are renewed, and the jobs.
+        pool: shows whether the engine is stuck.
+        metrics: are sent with each beat, and logged.
+        patience: says when something is in the way.
+        about: facts about this worker that are sent with each beat.
         send: sends one shard's message.
     """
 
@@ -58,6 +62,7 @@ class Watch:
         service: ShardService,
         pool: Pool,
         metrics: Metrics,
+        patience: Patience,
         about: dict[str, object],
         send: Send,
     ) -> None:
@@ -66,91 +71,79 @@ class Watch:
         self._service = service
         self._pool = pool
         self._metrics = metrics
+        self._patience = patience
         self._about = about
         self._send = send
-        self._pause = min(LONGEST_SWEEP_PAUSE, settings.lease_seconds / 4)
+        self._pause = min(LONGEST_PAUSE_SECONDS, settings.lease_seconds / 4)
         self._stopped = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
-        self._away_since: float | None = None
+        self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
         self._renewed = 0.0
         self._failure = ""
-        self._unhealthy = False
         self._forgotten: dict[str, float] = {}
-        self._strangers: set[str] = set()
-        self._told = metrics.snapshot()
-        self._tell_next = time.monotonic() + PROGRESS_PAUSE
+        self._other_models: set[str] = set()
+        self._logged = metrics.snapshot()
+        self._log_next = time.monotonic() + PROGRESS_SECONDS
 
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
 
     def stop(self) -> None:
-        """Stop the thread; leases are kept no longer."""
+        """Stop the thread. Leases are not renewed any more."""
         self._stopped.set()
         self._thread.join(timeout=5)
-        self._tell_progress()
+        self._log_progress()
         try:
             self._ledger.leave(self._service.holder)
         except AWAY as error:
-            log.info("couldn't sign off: %s; the heartbeat runs out by itself", error)
+            log.info("couldn't sign off: %s; the last heartbeat runs out by itself", error)
 
     def _run(self) -> None:
         while True:
             try:
                 self._beat()
             except AWAY as error:
-                if self._away_since is None:
-                    self._away_since = time.monotonic()
-                    log.warning("broker away: %s; going on with what is on board and trying again", error)
+                self._patience.fails("send the heartbeat", error)
             except Exception as error:
-                if self._failure != repr(error):  # once, however often it comes back
+                if self._failure != repr(error):  # once, however often it happens
                     self._failure = repr(error)
-                    log.exception("unexpected failure in the watch; it goes on")
+                    log.exception("unexpected failure in the heartbeat; it continues")
             else:
-                if self._away_since is not None:
-                    log.warning("broker back after %.0f s", time.monotonic() - self._away_since)
-                    self._away_since = None
+                self._patience.works("send the heartbeat")
             self._touch_health_file()
-            if time.monotonic() >= self._tell_next:
-                self._tell_progress()
+            if time.monotonic() >= self._log_next:
+                self._log_progress()
             if self._stopped.wait(self._pause):
                 return
 
     def _beat(self) -> None:
-        on_board = self._service.on_board()
-        longest = max((time.monotonic() - since for since in on_board.values()), default=0.0)
-        self._ledger.beat(
-            self._service.holder,
-            {
-                **self._about,
-                **self._metrics.snapshot(),
-                "on_board": len(on_board),
-                "longest_seconds": round(longest, 1),
-            },
-        )
+        held = self._service.board.held()
+        longest = max((time.monotonic() - since for since in held.values()), default=0.0)
+        on_board = {"on_board": len(held), "longest_seconds": round(longest, 1)}
+        self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board})
         self._renew()
         again = self._ledger.sweep()
         for member in again:
             self._send_keeping_leases(member)
         if again:
-            log.warning("sent %d shard(s) again that nobody held: %s", len(again), ", ".join(map(str, again[:3])))
+            log.warning("sent %d shard(s) again that no worker held: %s", len(again), ", ".join(map(str, again[:3])))
         for directory in self._service.jobs.known():
             if not self._ledger.knows(directory.key):
                 self._enter_again(directory)
-        self._tell_of_strangers()
+        self._warn_of_other_models()
 
     def _renew(self) -> None:
-        self._ledger.renew(self._service.on_board(), self._service.holder)
+        self._ledger.renew(self._service.board.held(), self._service.holder)
         self._renewed = time.monotonic()
 
     def _send_keeping_leases(self, member: Member) -> None:
-        """Send a message. Thousands take longer than a lease, and what is on board must not be taken by others."""
-        if time.monotonic() - self._renewed > self._pause or member in self._service.on_board():
+        """Send a message. Thousands take longer than a lease, and other workers must not take what is on board."""
+        if time.monotonic() - self._renewed > self._pause or member in self._service.board.held():
             self._renew()
         self._send(member)
 
     def _enter_again(self, directory: JobDirectory) -> None:
-        """Redis lost a job, or may have lost the end of it: its directory knows what is left to do."""
+        """Enter what waits in a job's directory, because Redis lost the job, or may have lost the end of it."""
         key = directory.key
         if time.monotonic() < self._forgotten.get(key, 0.0):
             return
@@ -158,24 +151,24 @@ class Watch:
             count = enter_waiting(self._ledger, directory, self._send_keeping_leases) if directory.waiting() else 0
         except (UnrolledError, OSError) as error:
             log.warning("job %s: what waits can't be entered: %s; trying again later", key, error)
-            self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
+            self._forgotten[key] = time.monotonic() + FORGOTTEN_SECONDS
             return
         if count:
             log.warning("Redis lost shards of job %s; entered %d again", key, count)
-        elif not self._ledger.knows(key):  # all that waits is dead, or published: no need to look at it all the time
-            self._forgotten[key] = time.monotonic() + FORGOTTEN_PAUSE
+        elif not self._ledger.knows(key):  # all that waits is published or dead, so it needs no look at every beat
+            self._forgotten[key] = time.monotonic() + FORGOTTEN_SECONDS
 
-    def _tell_progress(self) -> None:
+    def _log_progress(self) -> None:
         now = self._metrics.snapshot()
-        if line := told(self._told, now):
+        if line := progress_line(self._logged, now):
             log.info("%s", line)
-        self._told = now
-        self._tell_next = time.monotonic() + PROGRESS_PAUSE
+        self._logged = now
+        self._log_next = time.monotonic() + PROGRESS_SECONDS
 
-    def _tell_of_strangers(self) -> None:
-        """Say once that shards wait for a model which this worker doesn't serve."""
-        for fingerprint in self._ledger.other_models() - self._strangers:
-            self._strangers.add(fingerprint)
+    def _warn_of_other_models(self) -> None:
+        """Say once that shards wait for a model that this worker doesn't serve."""
+        for fingerprint in self._ledger.other_models() - self._other_models:
+            self._other_models.add(fingerprint)
             log.warning(
                 "shards wait for model %s; this worker serves model %s and leaves them alone: "
                 "start a worker with --model of theirs",
@@ -184,12 +177,11 @@ class Watch:
             )
 
     def _touch_health_file(self) -> None:
-        if self._settings.health_file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
+        file = self._settings.health_file
+        if file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
             try:
-                self._settings.health_file.write_text(json.dumps({"on_board": len(self._service.on_board())}))
+                file.write_text(json.dumps({"on_board": len(self._service.board.held())}))
             except OSError as error:
-                if not self._unhealthy:
-                    log.warning("health file %s can't be written: %s", self._settings.health_file, error)
-                self._unhealthy = True
+                self._patience.fails(f"write health file {file}", error)
             else:
-                self._unhealthy = False
+                self._patience.works(f"write health file {file}")

@@ -1,9 +1,11 @@
-"""What a worker does with one shard, from its message to its file; knows nothing of Celery.
+"""The way of one shard through a worker, from its message to its part; knows nothing of Celery.
 
-    claim → read the rows → pool → publish → remove from the ledger
+    claim → find the job → wait for room → read the rows → pool → publish → remove from the ledger
 
-Every step is safe to repeat, and a worker that dies between two of them leaves nothing but a lease that runs out.
+Every step is safe to repeat. A worker that dies between two of them leaves nothing but a lease that runs out.
 """
+
+# Over 150 lines: each way in which a shard can end is one method, and they are only understood together.
 
 from __future__ import annotations
 
@@ -11,8 +13,6 @@ import logging
 import os
 import secrets
 import socket
-import threading
-import time
 from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import BrokenWorkerError, JobError, RequestError, UnrolledError, reason_of
@@ -21,7 +21,8 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.queue.member import Member
 from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
-from worker.runtime.job_registry import Jobs
+from worker.runtime.board import Board
+from worker.runtime.job_registry import JobRegistry
 from worker.runtime.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -47,16 +48,21 @@ class ShardService:
 
     Args:
         settings: of this worker.
-        ledger: of its model.
-        config: of the model.
+        ledger: of the model that this worker serves.
+        config: that model's layers.
         store: reads and publishes.
-        pool: the process's one pool.
-        patience: how long to try again.
+        pool: computes; there is one in a process.
+        patience: decides how long things are tried again.
         send: sends one shard's message.
-        on_broken: called once when this process can't go on.
+        on_broken: called when this process can't go on.
+
+    Attributes:
+        holder: the name of this worker in the ledger.
+        board: the shards on board.
+        jobs: the jobs that this worker has met.
     """
 
-    def __init__(  # the parts are made in `worker.runtime.assembly`, which knows how they fit
+    def __init__(
         self,
         settings: Settings,
         ledger: Ledger,
@@ -68,20 +74,17 @@ class ShardService:
         on_broken: Callable[[BrokenWorkerError], None],
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
-        self.jobs = Jobs(ledger, settings.output_root)
-        self._reached_for: set[Member] = set()
-        self._on_board: dict[Member, float] = {}
-        self._changed = threading.Condition()
+        self.board = Board()
+        self.jobs = JobRegistry(ledger, settings.output_root)
+        self._admission = Admission(settings.memory_budget)
         self._settings = settings
         self._ledger = ledger
         self._config = config
         self._store = store
         self._pool = pool
-        self._away: set[str] = set()
         self._patience = patience
         self._send = send
         self._on_broken = on_broken
-        self._admission = Admission(settings.memory_budget)
 
     def handle(self, values: Sequence[object]) -> Outcome:
         """Compute and publish the shard that a message names, unless that isn't this worker's to do.
@@ -96,42 +99,8 @@ class ShardService:
         except RequestError as error:
             log.warning("message dropped: %s", error)
             return Outcome.DROPPED
-        with self._changed:
-            if member in self._reached_for:
-                return Outcome.HELD
-            self._reached_for.add(member)
-        try:
-            return self._claim(member)
-        finally:
-            with self._changed:
-                self._reached_for.discard(member)
-                self._on_board.pop(member, None)
-                self._changed.notify_all()
-
-    def _claim(self, member: Member) -> Outcome:
-        try:
-            lease = self._on_broker(lambda: self._ledger.claim(member, self.holder))
-        except GivenBackError:
-            return Outcome.LEFT
-        except Exception:
-            log.exception("%s: the ledger's answer can't be read; left there", member)
-            return Outcome.LEFT
-        if lease.state in ("held", "gone"):
-            return Outcome(lease.state)
-        # Taken now, or by a claim whose answer got lost. Not before it: what is on board has its lease renewed.
-        with self._changed:
-            self._on_board[member] = time.monotonic()
-        return self._attempt(member, lease)
-
-    def on_board(self) -> dict[Member, float]:
-        """Shards that are held now: member → when it was taken, on the monotonic clock."""
-        with self._changed:
-            return dict(self._on_board)
-
-    def wait_until_empty(self) -> None:
-        """Wait until nothing is on board; `stop` makes that soon."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._on_board)
+        with self.board.reach(member) as first:
+            return self._claim(member) if first else Outcome.HELD
 
     def stop(self) -> None:
         """Give everything back, now."""
@@ -139,30 +108,39 @@ class ShardService:
         self._admission.close()
         self._pool.close()
 
+    def _claim(self, member: Member) -> Outcome:
+        try:
+            lease = self._ask(lambda: self._ledger.claim(member, self.holder))
+        except GivenBackError:
+            return Outcome.LEFT
+        except Exception:
+            log.exception("%s: the ledger's answer can't be read; the shard stays in the ledger", member)
+            return Outcome.LEFT
+        if lease.state in ("held", "gone"):
+            return Outcome(lease.state)
+        # Only now, because the leases of shards on board are renewed, and this one could have been another worker's.
+        self.board.take(member)
+        return self._attempt(member, lease)
+
     def _attempt(self, member: Member, lease: Lease) -> Outcome:  # noqa: PLR0911 - one for each outcome
         start: Start = "none" if lease.suspect else "first"
         try:
-            directory = self._on_broker(lambda: self.jobs.find(member.job_key))
+            directory = self._ask(lambda: self.jobs.find(member.job_key))
         except GivenBackError:
             return self._give_back(member, start)
         except (AwayError, JobError) as error:
-            # Perhaps it is this worker that is set up wrongly: another may find the job, so nothing is recorded.
+            # Perhaps this worker is set up wrongly and another finds the job, so nothing is recorded.
             return self._put_off(member, start, error)
         try:
             spec = _stored(directory)
             columns = spec.columns(self._config)
-            # Memory is reserved by the header of the rows that will be read, not by the ledger's count.
-            header, budget = self._store.header(directory, member.shard), self._settings.memory_budget
-            size = size_on_board(vector_bytes(columns, *header), header.tokens, self._settings.pool_tokens, budget)
-            with self._admission.admit(size, alone=lease.suspect):
+            with self._admission.admit(self._size(directory, member.shard, columns), alone=lease.suspect):
                 if lease.suspect:
                     start = self._start_alone(member)
                 self._patience.a_few_times(
-                    f"compute {member}",
-                    lambda: self._compute_and_publish(directory, member.shard, spec, columns),
-                    PASSING,
+                    f"compute {member}", lambda: self._compute(directory, member.shard, spec, columns), PASSING
                 )
-            self._on_broker(lambda: self._ledger.remove(member))
+            self._ask(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
         except AwayError as error:
@@ -175,17 +153,25 @@ class ShardService:
         except Exception as error:
             log.exception("%s: unexpected failure", member)
             return self._bury(directory, member, start, reason_of(error))
-        self._tell_back(member.job_key)
+        self._patience.works(_use_of(member))
         return Outcome.PUBLISHED
 
+    def _size(self, directory: JobDirectory, shard: ShardId, columns: Sequence[VectorColumn]) -> int:
+        """Bytes to reserve: by the header of the rows that will be read, not by what the ledger says."""
+        header = self._store.header(directory, shard)
+        settings = self._settings
+        return size_on_board(
+            vector_bytes(columns, *header), header.tokens, settings.pool_tokens, settings.memory_budget
+        )
+
     def _start_alone(self, member: Member) -> Start:
-        starts = self._on_broker(lambda: self._ledger.start_alone(member))
+        starts = self._ask(lambda: self._ledger.start_alone(member))
         if starts > self._settings.max_attempts:
             raise RequestError(f"its worker died {self._settings.max_attempts} times with it alone on board")
         log.warning("%s was on board when a worker died; it runs alone, start %d", member, starts)
         return "alone"
 
-    def _compute_and_publish(
+    def _compute(
         self, directory: JobDirectory, shard: ShardId, spec: OutputSpec, columns: tuple[VectorColumn, ...]
     ) -> None:
         rows = self._store.read(directory, shard)
@@ -196,11 +182,11 @@ class ShardService:
                 self._store.publish(directory, shard, rows, computed.outputs, computed.failed, spec, columns)
         self._store.discard(directory, shard)
 
-    def _on_broker(self, action: Callable[[], T]) -> T:
+    def _ask(self, action: Callable[[], T]) -> T:
         return self._patience.until_done("reach the broker", action)
 
     def _give_back(self, member: Member, start: Start) -> Outcome:
-        """Let another worker have it at once; should the broker be away, the lease runs out instead."""
+        """Let another worker have the shard at once; if the broker is away, the lease runs out instead."""
         try:
             if self._ledger.give_back(member, self.holder, start):
                 self._send(member)
@@ -209,35 +195,19 @@ class ShardService:
         return Outcome.GIVEN_BACK
 
     def _put_off(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
-        """Let it go without a message: it comes up again when the ledger is swept, a lease from now."""
-        with self._changed:
-            new = member.job_key not in self._away
-            self._away.add(member.job_key)
-        if new:
-            log.warning(
-                "job %s: %s; its shards wait, and are tried again every %.0f s or so",
-                member.job_key,
-                error,
-                self._ledger.lease_seconds,
-            )
+        """Give the shard back without a message: a sweep sends it again, a lease from now."""
+        self._patience.fails(_use_of(member), error)
         try:
             self._ledger.give_back(member, self.holder, start)
-        except Exception as failure:  # noqa: BLE001 - as above
+        except Exception as failure:  # noqa: BLE001 - the ledger keeps the shard, whatever happens here
             log.info("%s: couldn't be put off (%s); its lease runs out by itself", member, failure)
         return Outcome.PUT_OFF
-
-    def _tell_back(self, job_key: str) -> None:
-        with self._changed:
-            back = job_key in self._away
-            self._away.discard(job_key)
-        if back:
-            log.warning("job %s: its directory is back", job_key)
 
     def _bury(self, directory: JobDirectory, member: Member, start: Start, reason: str) -> Outcome:
         log.error("%s is given up: %s", member, reason)
         try:
             self._store.bury(directory, member.shard, reason)
-            self._on_broker(lambda: self._ledger.remove(member))
+            self._ask(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
         except AwayError as error:
@@ -245,8 +215,13 @@ class ShardService:
         return Outcome.GIVEN_UP
 
 
+def _use_of(member: Member) -> str:
+    """The action that fails while a job's directory is away, as the log names it."""
+    return f"use job {member.job_key}"
+
+
 def _stored(directory: JobDirectory) -> OutputSpec:
-    """What the job stores; its manifest is checked here, for anybody may have written it."""
+    """What the job stores, checked, because anybody with access to the directory may have written it."""
     try:
         return OutputSpec.from_options(directory.job.options)
     except RequestError as error:

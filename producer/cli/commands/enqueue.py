@@ -45,9 +45,8 @@ def enqueue(
     """
     submission = submission_of(arguments)
     url = need_broker(broker, submission.out)
-    # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
-    from producer.enqueue import session  # noqa: PLC0415
-    from producer.enqueue.submission import prepare  # noqa: PLC0415
+    from producer.enqueue import session  # noqa: PLC0415 - tokenizers and Celery take half a second
+    from producer.enqueue.submission import prepare  # noqa: PLC0415 - tokenizers and Celery take half a second
 
     prepared = prepare(submission)
     summary = session.enqueue(prepared, url, namespace, max_queued_tokens)

@@ -47,12 +47,11 @@ def run(
     """
     options = WorkerOptions(**{field.name: arguments.pop(field.name) for field in fields(WorkerOptions)})
     submission = submission_of(arguments)
-    # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
-    from producer.cli.commands.status import as_line  # noqa: PLC0415
-    from producer.cli.commands.verify import report  # noqa: PLC0415
-    from producer.cli.commands.wait import exit_status, summary  # noqa: PLC0415
-    from producer.jobs.verify import verify_job  # noqa: PLC0415
-    from producer.local.run import run_job  # noqa: PLC0415
+    from producer.cli.commands.verify import report  # noqa: PLC0415 - tokenizers and Celery take half a second
+    from producer.cli.commands.wait import exit_status, summary  # noqa: PLC0415 - tokenizers and Celery take half a second
+    from producer.cli.status_report import as_line  # noqa: PLC0415 - tokenizers and Celery take half a second
+    from producer.jobs.verify import verify_job  # noqa: PLC0415 - tokenizers and Celery take half a second
+    from producer.local.run import run_job  # noqa: PLC0415 - tokenizers and Celery take half a second
 
     _, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
     found = verify_job(open_job(submission.out))

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.commands.status import as_line
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.status_report import as_line
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.progress import progress

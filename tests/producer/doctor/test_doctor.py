@@ -14,7 +14,9 @@ from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.jobs.worker_status import WorkerStatus
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 from unrolled.queue.broker import Broker
 
 CONFIG = ModelConfig.stacked(vocab_size=10, max_length=8, num_lstm_units=4, num_lstm_layers=1, embedding_dim=2)

@@ -98,14 +98,14 @@ def test_a_job_with_nothing_to_enter_is_not_told(site, caplog):
         parts.service.jobs.find(directory.key)
         directory.dead(shard).write_text(json.dumps({"shard": str(shard), "reason": "x"}))
         site.ledger.client.flushall()
-        eventually(lambda: parts._watch._forgotten, "the look at the job")
+        eventually(lambda: parts._heartbeat._forgotten, "the look at the job")
         beats = site.ledger.workers
         eventually(beats, "a heartbeat after it")
     assert texts(caplog, "lost") == []
 
 
 def test_one_damaged_job_does_not_stop_the_others(site, caplog):
-    """It is told; shards of other jobs are sent again all the same."""
+    """It is logged, and shards of other jobs are sent again."""
     damaged = site.enqueue(make_rows(2), name="damaged")
     good = site.enqueue(make_rows(2), name="good")
     sent = []
@@ -125,11 +125,11 @@ def test_an_outage_is_told_in_two_lines(site, broker, caplog):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         eventually(site.ledger.workers, "a heartbeat")
         broker.kill()
-        eventually(lambda: texts(caplog, "broker away"), "the first line")
+        eventually(lambda: texts(caplog, "can't send the heartbeat"), "the first line")
         broker.start()
-        eventually(lambda: texts(caplog, "broker back"), "the second line")
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the second line")
         assert parts.service.holder in site.ledger.workers()
-    assert len(texts(caplog, "broker away")) == len(texts(caplog, "broker back")) == 1
+    assert len(texts(caplog, "can't send the heartbeat")) == len(texts(caplog, "can send the heartbeat again")) == 1
 
 
 def test_strangers_are_told_once(site, caplog):
@@ -161,7 +161,7 @@ def test_the_heartbeat_says_what_the_worker_does(site):
 
 
 def test_the_health_file_is_touched(site, caplog):
-    """While the worker is well; where it can't be written, that is told once."""
+    """While the worker is well; if it can't be written, that is logged once."""
     file = site.root / "health"
     with worker_parts(site, lease_seconds=LEASE, health_file=file):
         eventually(file.exists, "the file")
@@ -176,10 +176,10 @@ def test_the_health_file_is_touched(site, caplog):
 
 
 def test_a_strange_failure_is_told_once(site, caplog):
-    """Whoever may write to Redis may put another kind of thing under our keys: the watch lives on."""
+    """Anybody with access to Redis can put another kind of value under a key: the heartbeat continues."""
     site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")
         site.ledger.client.delete(site.ledger.keys.leases)
-        eventually(lambda: texts(caplog, "broker back"), "the end of it")
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2

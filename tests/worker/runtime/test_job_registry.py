@@ -12,7 +12,7 @@ from unrolled.errors import JobError
 from unrolled.job.directory import create_job
 from unrolled.job.job import Job
 from worker.errors import AwayError
-from worker.runtime.job_registry import Jobs
+from worker.runtime.job_registry import JobRegistry
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def site(tmp_path, broker_url):
 
 
 def register(site, job_key, raw):
-    """Write a job's entry as whoever may write to Redis can."""
+    """Write a job's entry, as anybody with access to Redis can."""
     site.ledger.client.hset(site.ledger.keys.jobs, job_key, raw)
 
 
 def test_a_job_is_found_and_remembered(site):
     """Its directory is what the producer made; Redis is asked once."""
     directory = site.enqueue(make_rows(2))
-    jobs = Jobs(site.ledger, None)
+    jobs = JobRegistry(site.ledger, None)
     assert jobs.find(directory.key) == directory
     assert jobs.known() == [directory]
     site.ledger.client.flushall()
@@ -42,7 +42,7 @@ def test_a_job_of_another_model_is_refused_with_both_fingerprints(site):
     directory = create_job(site.root / "theirs", Job(other, ("x",), {}))
     register(site, directory.key, json.dumps({"directory": str(directory.path)}))
     with pytest.raises(JobError, match=f"{other}.*{site.model.fingerprint}"):
-        Jobs(site.ledger, None).find(directory.key)
+        JobRegistry(site.ledger, None).find(directory.key)
 
 
 def test_directories_lie_below_the_root(site):
@@ -54,9 +54,9 @@ def test_directories_lie_below_the_root(site):
     for text in (directory.path, f"{root}/../{directory.path.name}", root / "link"):
         register(site, directory.key, json.dumps({"directory": str(text)}))
         with pytest.raises(JobError, match="--output-root"):
-            Jobs(site.ledger, root).find(directory.key)
+            JobRegistry(site.ledger, root).find(directory.key)
     register(site, directory.key, json.dumps({"directory": str(directory.path)}))
-    assert Jobs(site.ledger, site.root).find(directory.key) == directory
+    assert JobRegistry(site.ledger, site.root).find(directory.key) == directory
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_directories_lie_below_the_root(site):
 def test_hostile_entries_are_refused_or_wait(site, raw, with_root):
     """Whatever Redis says, a directory is opened only if its own job.json gives the job's key."""
     register(site, "0123456789abcdef", raw)
-    jobs = Jobs(site.ledger, site.root if with_root else None)
+    jobs = JobRegistry(site.ledger, site.root if with_root else None)
     with pytest.raises((JobError, AwayError)) as caught:
         jobs.find("0123456789abcdef")
     assert len(str(caught.value)) < 10_000
@@ -101,12 +101,12 @@ def test_an_entry_that_names_another_job_is_refused(site):
     other = site.enqueue(make_rows(2), name="other")
     register(site, directory.key, json.dumps({"directory": str(other.path)}))
     with pytest.raises(JobError, match="forged or stale"):
-        Jobs(site.ledger, None).find(directory.key)
+        JobRegistry(site.ledger, None).find(directory.key)
 
 
 @pytest.mark.parametrize("manifest", [None, "{", "a directory"])
 def test_a_directory_without_a_job_is_away_or_refused(site, manifest):
-    """None may come back; a damaged one is told."""
+    """A missing one may come back; a damaged one is an error."""
     directory = site.enqueue(make_rows(2))
     file = directory.path / "job.json"
     file.unlink()
@@ -115,13 +115,13 @@ def test_a_directory_without_a_job_is_away_or_refused(site, manifest):
     elif manifest:
         file.write_text(manifest)
     with pytest.raises(JobError if manifest == "{" else AwayError):
-        Jobs(site.ledger, None).find(directory.key)
+        JobRegistry(site.ledger, None).find(directory.key)
 
 
 def test_unregistered_jobs_wait(site):
     """A shard of a job that Redis doesn't know is not lost by it."""
     with pytest.raises(AwayError, match="isn't registered"):
-        Jobs(site.ledger, None).find("0123456789abcdef")
+        JobRegistry(site.ledger, None).find("0123456789abcdef")
 
 
 def test_leftovers_of_dead_processes_are_swept(site, caplog):
@@ -134,7 +134,7 @@ def test_leftovers_of_dead_processes_are_swept(site, caplog):
         path.write_bytes(b"half")
     for path in old:
         os.utime(path, times=(time.time() - 3600,) * 2)
-    jobs = Jobs(site.ledger, None)
+    jobs = JobRegistry(site.ledger, None)
     jobs.find(directory.key)
     assert not any(path.exists() for path in old)
     assert fresh.exists()

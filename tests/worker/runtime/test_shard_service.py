@@ -119,11 +119,11 @@ def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
     site.ledger.claim(Member(directory.key, shard), "another")
     assert handle(parts, directory, shard) == Outcome.HELD
     assert site.calls() == []
-    assert parts.service.on_board() == {}
+    assert parts.service.board.held() == {}
 
 
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
-    """After a worker that died with the file published but the ledger not told, or with the file lost."""
+    """After a worker that died between its part and the ledger, or whose part was lost."""
     directory = site.enqueue(make_rows(2))
     shard = only_shard(directory)
     blob = directory.pending(shard).read_bytes()
@@ -237,7 +237,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
             for shards in zip(sorted(plain.waiting()), sorted(pooled.waiting()), strict=True)
             for directory, shard in zip((plain, pooled), shards, strict=True)
         ]
-        eventually(lambda: len(parts.service.on_board()) == 8, "all on board")
+        eventually(lambda: len(parts.service.board.held()) == 8, "all on board")
         site.gate.touch()
         assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
     check_outputs(plain, rows)
@@ -274,7 +274,7 @@ def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(2) as threads, worker_parts(site, plan, memory_budget=2**20) as parts:
         futures = [in_background(threads, parts, directory, shard) for shard in sorted(directory.waiting())]
-        eventually(lambda: len(parts.service.on_board()) == 2, "both claimed")
+        eventually(lambda: len(parts.service.board.held()) == 2, "both claimed")
         eventually(lambda: site.calls() and parts.service._admission._on_board == together, "those that fit admitted")
         assert parts.service._admission._on_board == together
         site.gate.touch()
@@ -282,7 +282,7 @@ def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
 
 
 def test_a_job_of_another_model_is_refused(site, parts, caplog):
-    """Both fingerprints are told, nothing is computed, nothing is written into the stranger's directory."""
+    """Both fingerprints are logged; nothing is computed, and nothing is written into that job's directory."""
     directory = create_job(site.root / "theirs", Job(FOREIGN, ("x",), {}))
     shard = ShardId(0, "0123456789ab")
     site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
@@ -322,7 +322,7 @@ def test_a_hostile_job_entry_stops_nobody(site, parts):
 
 @pytest.mark.parametrize("tokens", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])
 def test_a_lie_about_a_shards_size_costs_nothing(site, tokens):
-    """Memory is taken for what will be read, not for what the ledger says."""
+    """Memory is taken for the rows that will be read, not for the ledger's count."""
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
@@ -406,10 +406,10 @@ def test_stopping_gives_back_what_is_on_board(site):
     with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, sent.append) as parts:
         future = in_background(threads, parts, directory, shard)
         eventually(site.calls, "the engine at work")
-        assert parts.service.on_board().keys() == {Member(directory.key, shard)}
+        assert parts.service.board.held().keys() == {Member(directory.key, shard)}
         parts.service.stop()
         assert future.result(10) == Outcome.GIVEN_BACK
-        parts.service.wait_until_empty()
+        parts.service.board.wait_until_empty()
     assert sent == [Member(directory.key, shard)]
     assert entered(site, directory) == ({shard}, set())
     assert not site.ledger.claim(Member(directory.key, shard), "next").suspect
@@ -480,7 +480,7 @@ def test_a_suspect_runs_alone(site):
         first = in_background(threads, parts, directory, suspect)
         eventually(site.calls, "the suspect in the engine")
         rest = [in_background(threads, parts, directory, shard) for shard in others]
-        eventually(lambda: len(parts.service.on_board()) == 3, "the others on board")
+        eventually(lambda: len(parts.service.board.held()) == 3, "the others on board")
         assert [shards for _, shards in site.calls()] == [[[1, 2]]]
         site.gate.touch()
         assert {future.result(10) for future in [first, *rest]} == {Outcome.PUBLISHED}
@@ -503,7 +503,7 @@ def parts_that_fail(site):
 
 
 class Short(Buffers):
-    """Has no memory, so many times."""
+    """Has no memory the first `times` times."""
 
     def __init__(self, times):
         super().__init__(2**20)

@@ -12,15 +12,10 @@ not hold on a GPU, where cuDNN may choose by time steps too, nor after an out-of
 numbers of rows.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError, TransientError
@@ -36,6 +31,7 @@ from worker.engines.tensorflow.layer_by_layer import LayerByLayer
 from worker.engines.tensorflow.row_counts import agreeing_row_counts
 from worker.engines.tensorflow.row_store import RowStore
 from worker.engines.tensorflow.stack import Stack
+from worker.models.tensorflow import tf
 
 __all__ = ["TensorFlowEngine"]
 

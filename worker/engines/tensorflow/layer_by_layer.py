@@ -7,7 +7,6 @@ both directions. One layer's inputs and outputs are kept for a few rows at a tim
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import RequestError, TransientError
@@ -16,6 +15,7 @@ from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.partial_pooling import pool_row
 from worker.engines.tensorflow.row_store import RowStore
 from worker.engines.tensorflow.stack import Stack
+from worker.models.tensorflow import tf
 
 #: Most bytes of one layer's inputs and outputs: 262,144 tokens of 512 units in both directions.
 MOST_BYTES = 2 << 30

@@ -17,7 +17,8 @@ from support.ragged_rows import ragged
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.format.columns import VectorColumn
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import engine as fused
 from worker.engines.fused import library

@@ -11,7 +11,8 @@ from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
 from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.engine import TensorFlowEngine
 from worker.models.language_model import LanguageModel
