@@ -16,6 +16,8 @@ from unrolled.queue.entering import enter_waiting
 from unrolled.store.hidden_file import sweep_leftovers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from producer.jobs.status import JobStatus
     from producer.terminal.progress import Progress
     from unrolled.job.directory import JobDirectory
@@ -57,32 +59,55 @@ def wait_for_job(
     queue = ShardQueue(directory, broker, namespace, patience) if broker else None
     reader = StatusReader(directory, queue.broker if queue else None, namespace)
     teller = _Teller(patience)
-    status = None
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
-        while True:
-            began = time.monotonic()
-            try:
-                status = patience.until_done(f"look at {directory.path}", reader.read, until)
-            except TransientError:
-                if status is None:
-                    raise
-                return status
+        for status in _looks(reader, patience, directory, until, every_seconds):
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
-            if status.complete:
-                _tidy_up(queue, directory)
-            elif status.cancelled:
-                raise JobError(f"{directory.path}: {diagnose(status)['cancelled']}")
-            if status.complete or time.monotonic() >= until:
-                return status
+            if _is_over(status, until):
+                _tidy_up(queue, directory, status)
+                break
             teller.tell(status)
             if queue and status.lost:
                 _enter_again(queue, directory, status.lost, teller)
-            pause = max(every_seconds, _REST * (time.monotonic() - began))
-            time.sleep(max(0.0, min(pause, until - time.monotonic())))
+    return status
 
 
-def _tidy_up(queue: ShardQueue | None, directory: JobDirectory) -> None:
-    """Remove what workers that died left behind, and let Redis forget the job; either may stay, and harms nobody."""
+def _looks(
+    reader: StatusReader, patience: Patience, directory: JobDirectory, until: float, every_seconds: float
+) -> Iterator[JobStatus]:
+    """Look at the job again and again, until `until` if the directory is away then.
+
+    Raises:
+        TransientError: it was away all the time.
+    """
+    found = False
+    while True:
+        began = time.monotonic()
+        try:
+            yield patience.until_done(f"look at {directory.path}", reader.read, until)
+        except TransientError:
+            if found:
+                return
+            raise
+        found = True
+        pause = max(every_seconds, _REST * (time.monotonic() - began))
+        time.sleep(max(0.0, min(pause, until - time.monotonic())))
+
+
+def _is_over(status: JobStatus, until: float) -> bool:
+    """Whether the waiting is over.
+
+    Raises:
+        JobError: the job was cancelled.
+    """
+    if status.cancelled and not status.complete:
+        raise JobError(f"{status.out}: {diagnose(status)['cancelled']}")
+    return status.complete or time.monotonic() >= until
+
+
+def _tidy_up(queue: ShardQueue | None, directory: JobDirectory, status: JobStatus) -> None:
+    """Remove what workers that died left of a complete job, and let Redis forget it. Either may stay without harm."""
+    if not status.complete:
+        return
     with contextlib.suppress(TransientError):
         sweep_leftovers(directory.path, 0)  # nobody publishes here any more
     if queue:
