@@ -107,7 +107,7 @@ def test_status_of_a_complete_job(tmp_path):
     )
 
 
-def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
+def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, ledger):
     """The report shows running shards, workers, and what to do about dead shards."""
     directory = make_job(tmp_path, shards=3)
     first, second, third = sorted(directory.waiting())
@@ -129,7 +129,7 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
         (
-            f"→ 1 shard(s) were given up, the reasons are in {tmp_path}/_dead; when the cause is gone: "
+            f"→ 1 shard(s) were given up; the reasons are in {tmp_path}/_dead; when the cause is gone: "
             f"unrolled retry {tmp_path}"
         ),
     ]
@@ -141,7 +141,7 @@ def test_status_as_json_is_one_object(tmp_path, broker):
     found = json.loads(run_with(broker, "status", tmp_path, "--json").output)
     assert (found["shards"], found["waiting"], found["complete"]) == (3, 3, False)
     assert found["queue"] == {"running": 0, "queued": 0, "missing": 3, "workers": []}
-    assert len(found["hints"]) == 2
+    assert len(found["diagnosis"]) == 2
 
 
 def test_status_watches_until_the_job_is_complete(tmp_path):
@@ -383,7 +383,7 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
     assert not status.complete
     assert lines.lines == [
         "Redis lost 1 waiting shard(s); they are entered again",
-        ("no worker serves this job's model abababababab… (none is alive); start one: unrolled worker --model DIR"),
+        ("no worker serves this job's model abababababab… (none is running); start one: unrolled worker --model DIR"),
     ]
 
 
@@ -398,7 +398,7 @@ def test_wait_says_when_rows_are_not_spooled_any_more(tmp_path, broker):
     assert lines.lines == [
         (
             "the rows of 2 waiting shard(s) are not in _pending any more; "
-            "give the same `unrolled enqueue` command again: it cuts them again"
+            "run the same `unrolled enqueue` command again, which cuts them again"
         )
     ]
 
@@ -433,7 +433,7 @@ def test_verify_lists_what_is_wrong(tmp_path):
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert result.stdout == (
-        f"✗ {shard}: isn't published: unrolled wait {tmp_path}, or the same `unrolled enqueue` again\n"
+        f"✗ {shard}: isn't published: unrolled wait {tmp_path}, or the same `unrolled enqueue` command again\n"
         "✗ more.parquet: stray file: no shard of this job is in it; move it away\n"
         f"{tmp_path}: 2 problem(s); 8 rows in, 4 out in 1 whole files (7 tokens), 0 in quarantine\n"
     )

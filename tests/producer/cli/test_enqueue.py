@@ -98,7 +98,7 @@ def test_a_corrupt_parquet_file(place, broker, models):
     assert re.fullmatch(
         r"Error: input bad\.parquet: can't be opened as parquet: Parquet magic bytes .*\n", result.stderr
     )
-    refused(enqueue(broker, "other.parquet"), "input other.parquet: is no parquet file: it begins with 6f 6e 65 20")
+    refused(enqueue(broker, "other.parquet"), "input other.parquet: is not a parquet file: it begins with 6f 6e 65 20")
     assert not (place / "out").exists()
     assert queued(broker, models) == 0
 
@@ -217,7 +217,7 @@ def test_no_broker(place):
             ["--text-field", "x", "--tokens-field", "x"],
             "--text-field and --tokens-field are both x; give two different",
         ),
-        (["--follow"], "--follow reads standard input alone; found rows.jsonl, allowed: -"),
+        (["--follow"], "--follow reads only standard input; found rows.jsonl, allowed: -"),
     ],
 )
 def test_options_that_contradict_each_other(place, broker, more, said):
@@ -308,7 +308,7 @@ def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
     assert not manifest.ended
     told = re.fullmatch(
         r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the file and "
-        r"run the same command again: it goes on from there",
+        r"run the same command again: it resumes there",
         result.stderr.splitlines()[-1],
     )
     assert int(told[1]) >= manifest.rows  # a shard that isn't full is cut when its other rows are known
