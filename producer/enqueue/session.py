@@ -17,7 +17,7 @@ from unrolled.patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.enqueue.pipeline import Summary
+    from producer.enqueue.summary import Summary
     from producer.enqueue.submission import Prepared
 
 #: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
