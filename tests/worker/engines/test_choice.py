@@ -117,7 +117,7 @@ def test_the_other_engine_serves_where_one_cannot(model, tmp_path, monkeypatch, 
 @pytest.mark.parametrize("has_gpu", [False, True])
 @pytest.mark.parametrize(
     "wish",
-    [{}, {"engine": "fused"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"}, {"threads": 1}],
+    [{}, {"engine": "fused"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"}],
     ids=str,
 )
 def test_a_worker_offers_what_its_engine_is(model, monkeypatch, tmp_path, wish, has_gpu):
