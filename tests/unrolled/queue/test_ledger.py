@@ -22,7 +22,16 @@ from unrolled.job.names import Life
 from unrolled.job.offer import Offer
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.ledger import MARKS, RENEWAL_SECONDS, SILENCE_SECONDS, SWEEP_PAUSE_SECONDS, Counts, Known, Lease, Ledger
+from unrolled.queue.ledger import (
+    MARKS,
+    RENEWAL_SECONDS,
+    SILENCE_SECONDS,
+    SWEEP_PAUSE_SECONDS,
+    Counts,
+    Known,
+    Lease,
+    Ledger,
+)
 from unrolled.queue.member import Member
 
 OFFER, OTHER_OFFER = Offer("ab" * 32, "fused", "float32"), Offer("ab" * 32, "fused", "bfloat16")
