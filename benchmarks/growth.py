@@ -23,10 +23,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+from unrolled.job.manifest import read_manifest
 from workplace import workplace
 
 from producer.demo.docstrings import sentences
-from unrolled.job.manifest import read_manifest
 
 WARM_UP_TOKENS = 300_000
 FIELDS = (

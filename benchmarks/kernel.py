@@ -21,7 +21,8 @@ import numpy as np
 
 from unrolled.format.columns import VectorColumn
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, ModelDirectory, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
@@ -114,7 +115,7 @@ def measure(
         for k, engine in enumerate(engines):
             before = register_rate(engine.arithmetic, engine.threads)
             start, cpu_start = time.perf_counter(), time.process_time()
-            engine.compute([shard], [[output]], columns)
+            stats = engine.compute([shard], [[output]], columns)
             took, cpu_took = time.perf_counter() - start, time.process_time() - cpu_start
             after = register_rate(engine.arithmetic, engine.threads)
             peak, cpu_peak = map(statistics.mean, zip(before, after, strict=True))
@@ -122,7 +123,7 @@ def measure(
                 seconds[k].append(took)
                 ratios[k].append(work / took / peak)
                 cpu_ratios[k].append(work / cpu_took / cpu_peak)
-                plans[k].append(engine.stats["plan_seconds"] / took)
+                plans[k].append(stats.plan_seconds / took)
     for k, engine in enumerate(engines):
         took = statistics.median(seconds[k])
         print(

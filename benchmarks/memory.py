@@ -17,7 +17,9 @@ from pathlib import Path
 
 from workplace import workplace
 
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 
 VOCABULARY = 10_000
 

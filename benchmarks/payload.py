@@ -16,20 +16,21 @@ import io
 import statistics
 import tempfile
 import time
-from contextlib import closing
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 import redis
+from unrolled.job.directory import create_job
+from unrolled.job.manifest import NAME
+from unrolled.queue.entering import enter
+from workplace import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.job import payload
-from unrolled.job.directory import create_job
 from unrolled.job.job import Job
-from unrolled.job.manifest import NAME
 from unrolled.job.payload import Payload
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
@@ -77,13 +78,14 @@ def main() -> None:
     shards = range(options.shards)
     payloads = [make_payload(seed) for seed in range(8)]
     with (
+        ExitStack() as stack,
         tempfile.TemporaryDirectory(dir=options.directory) as folder,
-        EmbeddedBroker(Path(folder) / "broker") as broker,
+        RestartableBroker(Path(folder) / "broker") as broker,
         redis.Redis.from_url(client_url(broker.url)) as client,
-        closing(ShardQueue(broker.url, "bench", MODEL, Patience(print))) as queue,
     ):
         directory = create_job(Path(folder) / "out", Job(MODEL, ("corpus.txt",), {}))
         (directory.path / NAME).write_text("")
+        queue = stack.enter_context(closing(ShardQueue(directory, broker.url, "bench", Patience(print))))
         names = [ShardId(index, "0123456789ab") for index in shards]
 
         def write_file(index: int) -> None:
@@ -101,8 +103,8 @@ def main() -> None:
             blob = client.get(f"payload:{index}")
             payload.read(io.BytesIO(blob), len(blob))
 
-        def enter(index: int) -> None:
-            queue.put(directory, names[index], TOKENS)
+        def enter_one(index: int) -> None:
+            enter(queue.ledger, directory, names[index], TOKENS, queue.send)
 
         def held(
             action: Callable[[int], object], read: Callable[[int], object] | None = None
@@ -112,12 +114,12 @@ def main() -> None:
             bytes_each = (client.info("memory")["used_memory_dataset"] - before) / options.shards
             return spread(wrote), spread(timed(read, shards)) if read else "", bytes_each
 
-        write_file(0), enter(0)  # connections, scripts, first touch
+        write_file(0), enter_one(0)  # connections, scripts, first touch
         encoded = timed(lambda index: payload.encode(payloads[index % 8]), shards)
         results = {
             "spooled file": held(write_file, read_file),
             "Redis key": held(write_key, read_key),
-            "ledger and message (both ways)": held(enter),
+            "ledger and message (both ways)": held(enter_one),
         }
     print(
         f"{options.shards} shards of {ROWS} rows, {TOKENS:,} tokens; a payload has "

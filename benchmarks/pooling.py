@@ -20,7 +20,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from workplace import peak_mib, workplace
 
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 
 VOCABULARY = 10_000
 MEAN_LENGTH = 24

@@ -18,11 +18,13 @@ import tempfile
 import time
 from pathlib import Path
 
+from unrolled.job.manifest import read_manifest
 from workplace import Workplace, workplace
 
 import unrolled
-from unrolled.job.manifest import read_manifest
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 
 VOCABULARY = 10_000
 MIB = (2, 8, 32, 64, 128, 256)

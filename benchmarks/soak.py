@@ -23,11 +23,13 @@ from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
+from unrolled.job.directory import open_job
+from workplace import RestartableBroker
 
 from producer.jobs.verify import verify_job
-from producer.local.broker import EmbeddedBroker
-from unrolled.job.directory import open_job
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 
 SAMPLE_SECONDS, RESTART_SECONDS = 5.0, 60.0
 VOCABULARY = 5_000
@@ -46,11 +48,11 @@ def main() -> int:
             vocab_size=VOCABULARY, max_length=64, num_lstm_units=64, num_lstm_layers=2, embedding_dim=8
         )
         save_model(Path("model"), config, new_weights(config, 1))
-        with EmbeddedBroker(Path("broker").absolute()) as broker:
+        with RestartableBroker(Path("broker").absolute()) as broker:
             return soak(arguments, broker)
 
 
-def soak(arguments: argparse.Namespace, broker: EmbeddedBroker) -> int:
+def soak(arguments: argparse.Namespace, broker: RestartableBroker) -> int:
     """Feed, restart, sample; then count."""
     environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model", "UNROLLED_OUT": "out",
                    "UNROLLED_ENGINE": arguments.engine, "UNROLLED_LEASE_SECONDS": "5"}  # fmt: skip

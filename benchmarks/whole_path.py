@@ -31,12 +31,12 @@ from pathlib import Path
 
 import numpy as np
 import psutil
+from unrolled.job.manifest import read_manifest
 from workplace import Workplace, workplace
 
 from producer.demo.docstrings import sentences
 from producer.tokenization.tokenize import load_tokenizer
 from unrolled.format.output_spec import OutputSpec
-from unrolled.job.manifest import read_manifest
 from unrolled.model.directory import open_model
 from unrolled.ragged import Ragged
 

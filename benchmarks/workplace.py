@@ -16,8 +16,10 @@ from pathlib import Path
 
 import redis
 
-from producer.local.broker import EmbeddedBroker
+sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+from support.broker import RestartableBroker
 from unrolled.job.manifest import read_manifest
+
 from unrolled.model.directory import open_model
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Ledger
@@ -38,7 +40,7 @@ class Workplace:
         environment: of commands: the broker, the model, and the worker's settings.
     """
 
-    broker: EmbeddedBroker
+    broker: RestartableBroker
     worker: subprocess.Popen[bytes]
     environment: dict[str, str]
 
@@ -98,7 +100,7 @@ def workplace(**settings: object) -> Iterator[Workplace]:
         settings: of the worker and of commands: `engine` is UNROLLED_ENGINE.
     """
     given = {f"UNROLLED_{name.upper()}": str(value) for name, value in settings.items()}
-    with EmbeddedBroker() as broker, Path("worker.log").open("ab") as log:
+    with RestartableBroker() as broker, Path("worker.log").open("ab") as log:
         environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model", **given}
         worker = subprocess.Popen([sys.executable, "-m", "producer", "worker"], env=environment, stdout=log, stderr=log)
         place = Workplace(broker, worker, environment)

@@ -6,9 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import HealthCheck, settings
+from support.broker import RestartableBroker
 from support.skips import is_an_error, reason_of
-
-from producer.local.broker import EmbeddedBroker
 
 # A shell has its background jobs ignore Ctrl-C, and their children inherit that; here it must mean what it means.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -45,13 +44,13 @@ def _judged(report):
 
 
 @pytest.fixture
-def broker() -> Iterator[EmbeddedBroker]:
+def broker() -> Iterator[RestartableBroker]:
     """A server of the test's own, empty, on a private socket."""
-    with EmbeddedBroker() as server:
+    with RestartableBroker() as server:
         yield server
 
 
 @pytest.fixture
-def broker_url(broker: EmbeddedBroker) -> str:
+def broker_url(broker: RestartableBroker) -> str:
     """The address of the test's own server, as Celery takes it."""
     return broker.url

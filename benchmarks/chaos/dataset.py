@@ -10,9 +10,12 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.job.directory import open_job
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from workplace import RestartableBroker
+
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 
 HERE = Path(__file__).parent
 #: Different inputs; a round takes the one of its seed.
@@ -84,7 +87,7 @@ def prepare(root: Path, number: int, engine: str) -> Dataset:
 
 
 def _compute(dataset: Dataset) -> None:
-    with EmbeddedBroker() as broker:
+    with RestartableBroker() as broker:
         environment = worker_environment(dataset, broker.url, kills=False, seconds=0.0)
         with (dataset.folder / "worker.log").open("ab") as log:
             command = [sys.executable, str(HERE / "misbehaving_worker.py")]

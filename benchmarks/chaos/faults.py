@@ -9,9 +9,9 @@ import signal
 import uuid
 
 from stage import Stage
+from unrolled.job.directory import open_job
 
 from unrolled.errors import UnrolledError
-from unrolled.job.directory import open_job
 from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK
 

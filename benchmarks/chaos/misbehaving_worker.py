@@ -16,6 +16,7 @@ from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
 from worker.cli.worker import run_worker
 from worker.engines.choice import choose_engine
+from worker.engines.engine import PoolStats
 from worker.settings import Settings
 
 
@@ -36,7 +37,7 @@ class Misbehaving:
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
-    ) -> None:
+    ) -> PoolStats:
         """Take a while; raise, or kill the process, for certain tokens; else do what the real engine does."""
         time.sleep(self._seconds)
         tokens = np.concatenate([shard.values for shard in shards])
@@ -44,7 +45,8 @@ class Misbehaving:
             os.kill(os.getpid(), signal.SIGKILL)
         if (tokens == self._fails_on).any():
             raise ValueError(f"token {self._fails_on} can't be computed")
-        self._engine.compute(shards, outputs, columns)
+        stats: PoolStats = self._engine.compute(shards, outputs, columns)
+        return stats
 
 
 def fill_disk_while(sentinel: Path) -> None:

@@ -14,11 +14,11 @@ import pyarrow.parquet as pq
 from dataset import Dataset
 from faults import FAULTS
 from stage import Stage
+from unrolled.job.directory import JobDirectory, open_job
 from watcher import Watcher
+from workplace import RestartableBroker
 
 from producer.jobs.verify import verify_job
-from producer.local.broker import EmbeddedBroker
-from unrolled.job.directory import JobDirectory, open_job
 from unrolled.store.hidden_file import sweep_leftovers
 
 COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
@@ -67,7 +67,7 @@ def run_round(root: Path, dataset: Dataset, seed: int) -> Result:
 
 def _run(folder: Path, dataset: Dataset, result: Result) -> None:
     rng = random.Random(result.seed)
-    with EmbeddedBroker(folder / "broker") as broker, Stage(folder, dataset, broker, rng) as stage:
+    with RestartableBroker(folder / "broker") as broker, Stage(folder, dataset, broker, rng) as stage:
         watcher = Watcher(stage.out)
         try:
             with watcher:

@@ -14,11 +14,11 @@ from typing import Self
 
 import redis
 from dataset import HERE, Dataset, enqueue_command, worker_environment
-
-from producer.local.broker import EmbeddedBroker
-from unrolled.errors import UnrolledError
 from unrolled.job.directory import open_job
 from unrolled.job.manifest import read_manifest
+from workplace import RestartableBroker
+
+from unrolled.errors import UnrolledError
 from unrolled.model.directory import open_model
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.messages import queue_name
@@ -38,7 +38,7 @@ class Stage:
         failures: ends of workers that nobody asked for.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, broker: EmbeddedBroker, rng: random.Random) -> None:
+    def __init__(self, folder: Path, dataset: Dataset, broker: RestartableBroker, rng: random.Random) -> None:
         self.rng = rng
         self.broker = broker
         self.deaths = self.broker_kills = self.kills = 0

@@ -30,14 +30,14 @@ class ExitStatus(IntEnum):
     UNUSABLE = 75, "`worker`: the engine or the broker can't be used"
     TIMED_OUT = 124, "`wait`: the time of --timeout is over"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
-    TERMINATED = 143, "ended by SIGTERM; a worker then finishes its shards and reports 0"
+    TERMINATED = 143, "ended by SIGTERM (`worker` finishes its shards first, and reports 0)"
 
 
 #: What the statuses of a command mean, in its own words; other commands have 0 to 2 with the meanings above.
 OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
     "run": {
         ExitStatus.DONE: "every row is published and verified",
-        ExitStatus.FAILED: "an error, a dead shard, or a file that is wrong",
+        ExitStatus.FAILED: "an error, a dead shard, or a problem that the verification found",
         ExitStatus.QUARANTINE: ExitStatus.QUARANTINE.meaning,
     },
     "enqueue": {
@@ -57,7 +57,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.QUARANTINE: ExitStatus.QUARANTINE.meaning,
         ExitStatus.TIMED_OUT: "the time of --timeout is over",
     },
-    "verify": {ExitStatus.DONE: "every row is published once", ExitStatus.FAILED: "an error, or something is wrong"},
+    "verify": {ExitStatus.DONE: "every row is published once", ExitStatus.FAILED: "an error, or a problem was found"},
     "doctor": {ExitStatus.DONE: "a job could run", ExitStatus.FAILED: "an error, or a check failed"},
 }
 

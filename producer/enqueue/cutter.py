@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import time
 from typing import TYPE_CHECKING
 
 from producer.rows import BadRow, Row
 from unrolled.format.columns import vector_bytes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from unrolled.format.columns import VectorColumn
 
 #: Most rows in a shard, bad ones included: bounds memory where rows are short or all are bad.
 SHARD_ROWS = 2**16
+#: A part aims at this many bytes of float32 outputs: benchmarks/shard_size.py.
+FILE_BYTES = 64 * 2**20
+_SMALLEST_SHARD, _LARGEST_SHARD = 2**12, 2**18
+#: Where all vectors are pooled, a worker computes a shard some rows at a time; its token ids take 4 MiB.
+_LARGEST_POOLED_SHARD = 2**20
 
 Cut = list[Row | BadRow]
 
@@ -25,7 +31,7 @@ class Cutter:
 
     Args:
         shard_tokens: token ids (padding included) at which a shard is cut.
-        shard_rows: rows at which it is cut all the same.
+        shard_rows: rows at which a shard is cut, however few its token ids.
     """
 
     def __init__(self, shard_tokens: int, shard_rows: int = SHARD_ROWS) -> None:
@@ -40,7 +46,7 @@ class Cutter:
         return not self._rows
 
     def add(self, batch: Cut) -> Iterator[Cut]:
-        """Take rows in; the shards that they fill."""
+        """Take rows in; yield the shards that they fill."""
         for row in batch:
             size = row.tokens.size if isinstance(row, Row) else 0
             if self._rows and self._tokens + size > self._shard_tokens:
@@ -51,7 +57,7 @@ class Cutter:
                 yield self._take()
 
     def flush(self) -> Iterator[Cut]:
-        """What is left, if anything is."""
+        """Yield the rows that are left, if there are any."""
         if self._rows:
             yield self._take()
 
@@ -60,23 +66,35 @@ class Cutter:
         return rows
 
 
-#: A shard's file aims at this many bytes of float32 outputs: benchmarks/shard_size.py.
-FILE_BYTES = 64 * 2**20
-_SMALLEST_SHARD, _LARGEST_SHARD = 2**12, 2**18
-#: A worker computes such a shard some rows at a time; its token ids take 4 MiB.
-_LARGEST_POOLED_SHARD = 2**20
+def cuts(batches: Iterable[Cut], cutter: Cutter, flush_seconds: float | None) -> Iterator[Cut]:
+    """Cut a stream of rows.
 
-
-def default_shard_tokens(columns: tuple[VectorColumn, ...]) -> int:
-    """Token ids for a file of about `FILE_BYTES` of float32 vectors, within bounds.
-
-    Pooled vectors weigh nothing a token: `most_shard_rows` cuts where there are no others.
+    Args:
+        batches: of rows; a live input gives empty ones while nothing arrives.
+        cutter: decides where a shard is full.
+        flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere,
+            so that the cuts depend on the rows alone.
     """
-    size = vector_bytes(columns, rows=0, tokens=1)
-    return max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // size)) if size else _LARGEST_POOLED_SHARD
+    waiting_since = 0.0
+    for batch in batches:
+        if cutter.empty:
+            waiting_since = time.monotonic()
+        for cut in cutter.add(batch):
+            yield cut
+            waiting_since = time.monotonic()
+        if flush_seconds is not None and time.monotonic() - waiting_since >= flush_seconds:
+            yield from cutter.flush()
+    yield from cutter.flush()
 
 
-def most_shard_rows(columns: tuple[VectorColumn, ...]) -> int:
-    """Rows at which a shard is cut: where their pooled vectors reach `FILE_BYTES`, or all other memory counts."""
-    size = vector_bytes(columns, rows=1, tokens=0)
-    return max(1, min(SHARD_ROWS, FILE_BYTES // size)) if size else SHARD_ROWS
+def shard_limits(columns: tuple[VectorColumn, ...]) -> tuple[int, int]:
+    """Where shards are cut unless the user says otherwise: at parts of about `FILE_BYTES`, within bounds.
+
+    Returns:
+        Token ids and rows. Pooled vectors weigh nothing a token: where there are no others, the rows decide.
+    """
+    token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
+    tokens = _LARGEST_POOLED_SHARD
+    if token_bytes:
+        tokens = max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // token_bytes))
+    return tokens, max(1, min(SHARD_ROWS, FILE_BYTES // row_bytes)) if row_bytes else SHARD_ROWS

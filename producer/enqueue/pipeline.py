@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import time
+import os
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from producer.enqueue.cutter import Cutter
+from producer.enqueue.cutter import Cutter, cuts
 from producer.enqueue.runs import FileRun, LiveRun
-from producer.enqueue.seen_ids import IdentityLedger
+from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.sources.reading import read_batches
 from producer.tokenization.tokenize import tokenize
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from producer.enqueue.runs import Make
     from producer.enqueue.submission import Prepared
     from producer.queue.shard_queue import JobQueue
-    from producer.rows import RowBatch, SourceBatch
+    from producer.rows import SourceBatch
     from unrolled.job.segment import Entry
 
 
@@ -92,7 +94,7 @@ def submit(
         labels = [_label_of_run(label, run.number) for label in labels]
     else:
         run = FileRun(prepared.job.objects, queue, count)
-    with IdentityLedger(labels) as identities:
+    with TemporaryDirectory(prefix="unrolled-", dir=_disk()) as scratch, SeenIds(labels, Path(scratch) / "ids") as seen:
         rows = tokenize(
             batches,
             prepared.tokenizer,
@@ -101,30 +103,9 @@ def submit(
         )
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
-        run.run(shards_of(cuts(identities.unique(rows), cutter, flush_seconds), prepared.job.job.id))
+        run.run(shards_of(cuts(seen.unique(rows), cutter, flush_seconds), prepared.job.job.id))
     summary.sent = queue.sent
     return summary
-
-
-def cuts(batches: Iterable[RowBatch], cutter: Cutter, flush_seconds: float | None) -> Iterator[Cut]:
-    """Cut a stream of rows.
-
-    Args:
-        batches: of rows; a live input gives empty ones while nothing arrives.
-        cutter: decides where a shard is full.
-        flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere, so that the
-            cuts depend on the rows alone.
-    """
-    waiting_since = 0.0
-    for batch in batches:
-        if cutter.empty:
-            waiting_since = time.monotonic()
-        for cut in cutter.add(batch):
-            yield cut
-            waiting_since = time.monotonic()
-        if flush_seconds is not None and time.monotonic() - waiting_since >= flush_seconds:
-            yield from cutter.flush()
-    yield from cutter.flush()
 
 
 def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
@@ -146,3 +127,8 @@ def _numbered(
 
 def _label_of_run(label: str, run: int) -> str:
     return f"{label}#{run}"
+
+
+def _disk() -> str | None:
+    """Where large files of a run may be: a disk, because the system's temporary directory may be memory."""
+    return "/var/tmp" if os.access("/var/tmp", os.W_OK) and "TMPDIR" not in os.environ else None  # noqa: S108 - names are drawn

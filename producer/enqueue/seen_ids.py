@@ -1,7 +1,7 @@
 """Duplicate ids, found exactly in flat memory."""
 
+import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterable, Iterator
 from hashlib import blake2b
 from pathlib import Path
@@ -14,35 +14,33 @@ from unrolled.errors import TransientError
 # A place is one integer of 63 bits: the number of the file (below 2^27), and that of the row in it (below 2^36).
 _POSITION_BITS = 36
 _CACHE_KIB = 16 * 1024
+_RESERVED = "its id is the automatic id of another row; give it an id without the ending #<number>"
 
 
-class IdentityLedger:
-    """Remembers where every user-given id came first, on disk.
+class SeenIds:
+    """Remembers where every id that a user gave came first, on disk.
 
-    Ids are kept as 128-bit BLAKE2b hashes: among 10**9 ids, the chance that any two collide is about 10**-21.
-    The file lives as long as the ledger; a new run reads its input again and so fills a new one. A row that
-    comes again from the same file and position is no duplicate of itself.
+    Ids are kept as 128-bit BLAKE2b hashes: among 10**9 ids, the chance that any two collide is about 10**-21. The
+    file is removed at the end, because a new run reads its input again and so fills a new one. A row that comes again
+    from its own file and position is no duplicate.
+
+    Args:
+        files: labels of all inputs; automatic ids are made of them.
+        folder: for the file, about 50 bytes an id. It is emptied first, and removed at the end.
+
+    Raises:
+        TransientError: the folder can't be written to.
     """
 
-    def __init__(self, files: Iterable[str], directory: Path | None = None) -> None:
-        """Begin an empty ledger.
-
-        Args:
-            files: labels of all inputs; automatic ids are made of them.
-            directory: where its file is kept, about 50 bytes an id; the system's temporary directory by
-                default.
-
-        Raises:
-            TransientError: the directory can't be written to.
-        """
+    def __init__(self, files: Iterable[str], folder: Path) -> None:
         self._labels = list(files)
         self._numbers = {label: number for number, label in enumerate(self._labels)}
-        self._directory = directory
+        self._folder = folder
         try:
-            self._folder = tempfile.TemporaryDirectory(prefix="unrolled-ids-", dir=directory)
-            place = Path(self._folder.name) / "ids.sqlite3"
+            shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
+            folder.mkdir(exist_ok=True)
             # One user at a time, but it may read its rows in a thread of its own.
-            self._database = sqlite3.connect(place, isolation_level=None, check_same_thread=False)
+            self._database = sqlite3.connect(folder / "ids.sqlite3", isolation_level=None, check_same_thread=False)
             for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
@@ -56,15 +54,11 @@ class IdentityLedger:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Remove the file."""
         self._database.close()
-        self._folder.cleanup()
+        shutil.rmtree(self._folder, ignore_errors=True)
 
     def unique(self, batches: Iterable[RowBatch]) -> Iterator[RowBatch]:
-        """Yield the batches with each later row of an id already taken turned into a BadRow.
+        """Yield the batches, with each row whose id is taken turned into a BadRow.
 
         Raises:
             TransientError: the disk is full or failed.
@@ -86,7 +80,7 @@ class IdentityLedger:
         for row, place in zip(given, places, strict=True):
             if place != self._place(row):
                 number, position = divmod(place, 1 << _POSITION_BITS)
-                reasons[row.file, row.position] = f"duplicate id; it is that of {self._labels[number]} row {position}"
+                reasons[row.file, row.position] = f"duplicate id; {self._labels[number]} row {position} has it"
         if not reasons:
             return batch
         return [
@@ -107,19 +101,17 @@ class IdentityLedger:
         if self._database.total_changes - before == len(rows):
             return places
         find = "SELECT place FROM ids WHERE hash = ?"
-        return [int(self._database.execute(find, (hash,)).fetchone()[0]) for hash in hashes]  # noqa: A001
+        return [int(self._database.execute(find, (digest,)).fetchone()[0]) for digest in hashes]
 
     def _place(self, row: Row) -> int:
         return self._numbers[row.file] << _POSITION_BITS | row.position
 
-    def _is_automatic(self, id: str) -> bool:  # noqa: A002  (the field's own name)
-        """Whether some row without an id of its own may be called this."""
-        label, mark, position = id.rpartition("#")
+    def _is_automatic(self, row_id: str) -> bool:
+        """Whether a row without an id of its own may get this one."""
+        label, mark, position = row_id.rpartition("#")
         return bool(mark) and position.isdecimal() and position.isascii() and label in self._numbers
 
     def _unwritable(self, error: Exception) -> TransientError:
-        where = self._directory or tempfile.gettempdir()
-        return TransientError(f"ids can't be kept in {where} ({error}); make room there, or choose another directory")
-
-
-_RESERVED = "its id is the automatic id of another row; give it an id without the ending #<number>"
+        return TransientError(
+            f"ids can't be kept in {self._folder} ({error}); make room there, then give the same command again"
+        )

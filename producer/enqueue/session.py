@@ -1,4 +1,4 @@
-"""`enqueue` as a function: a submission goes to a broker, with its progress shown."""
+"""One run of `enqueue`: its progress, its signals, and its garbage collection."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue.pipeline import submit
-from producer.enqueue.submission import Prepared, Submission, prepare
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress, progress
 from unrolled.patience import Patience
@@ -19,28 +18,28 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from producer.enqueue.pipeline import Summary
-
+    from producer.enqueue.submission import Prepared
 
 #: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
 _OBJECTS_PER_COLLECTION = 50_000
 
 
-def enqueue_job(submission: Submission, broker: str, namespace: str, max_queued_tokens: int | None) -> Summary:
-    """Check, cut and queue a job's rows, and say on standard error how far it is.
+def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None) -> Summary:
+    """Cut and queue the rows of a job whose checks are done, and say on standard error how far it is.
+
+    Args:
+        prepared: what is asked for, checked.
+        broker: URL of the Redis server.
+        namespace: prefix of every key.
+        max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
 
     Raises:
-        UnrolledError: something can't be used, or broke off; the same call goes on from there.
+        UnrolledError: something can't be used, or broke off; the same call continues there.
     """
-    return enqueue_to(prepare(submission), broker, namespace, max_queued_tokens)
-
-
-def enqueue_to(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None) -> Summary:
-    """The same for a job whose checks are done."""
     with progress("queueing") as bar, _stop_signals(live=prepared.submission.source.follow) as stopped:
-        patience = Patience(bar.say)
         for notice in prepared.plan.notices:
             bar.say(notice)
-        shown = _Shown(bar, prepared.plan.size_bytes)
+        shown, patience = _Shown(bar, prepared.plan.size_bytes), Patience(bar.say)
         job = prepared.job.with_patience(patience.until_done)
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens)
         with closing(queue), _rare_collections():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
-from producer.enqueue.cutter import default_shard_tokens, most_shard_rows
+from producer.enqueue.cutter import shard_limits
 from producer.sources.reading import InputPlan, SourceOptions, check_inputs
 from producer.tokenization.tokenize import load_tokenizer
 from unrolled.errors import ModelError
@@ -112,7 +112,8 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
             f"{plan.text_file} holds text, but {submission.model} has no tokenizer.json; make one with "
             f"`unrolled tokenizer fit INPUTS --out {submission.model}`, or give token ids (--tokens-field)"
         )
-    shard_tokens, shard_rows = submission.shard_tokens or default_shard_tokens(columns), most_shard_rows(columns)
+    shard_tokens, shard_rows = shard_limits(columns)
+    shard_tokens = submission.shard_tokens or shard_tokens
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
     options |= spec.to_options()
     options |= {

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from producer.jobs.status import JobStatus, QueueStatus
 
 
-def hints(status: JobStatus) -> dict[str, str]:
+def diagnose(status: JobStatus) -> dict[str, str]:
     """Lines that say what stands in a job's way and which command helps, by kind; none where all is well.
 
     The kinds: "cancelled", "away" (the broker), "dead" (shards), "lost" (shards that Redis forgot), "worker"

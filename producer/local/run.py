@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from producer.enqueue.session import enqueue_to
+from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
@@ -81,7 +81,7 @@ def run_job(
         stack.enter_context(_interruptible())
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt))
         try:
-            summary = enqueue_to(prepared, url, namespace, max_queued_tokens)
+            summary = enqueue(prepared, url, namespace, max_queued_tokens)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:

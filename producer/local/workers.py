@@ -11,15 +11,16 @@ import threading
 import time
 from typing import TYPE_CHECKING, Self
 
+from producer.local.watchdog import Watchdog
 from unrolled.errors import UnrolledError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
-#: Exit statuses of a worker that can't start, for its settings, model or engine are no good: so will the next be.
-UNUSABLE = (1, 2)
-#: How long a start may take; later, such a status is a death like any other.
+#: Exit statuses of a worker whose settings, model or engine are unusable; starting another would fail in the same way.
+UNUSABLE = (1, 2, os.EX_TEMPFAIL)
+#: How long a start may take. After that, an exit status of `UNUSABLE` is a death like any other.
 START_SECONDS = 20.0
 #: A worker that ran at least this long before it died may be started again without counting.
 LONG_ENOUGH_SECONDS = 60.0
@@ -27,23 +28,8 @@ LONG_ENOUGH_SECONDS = 60.0
 MOST_DEATHS = 20
 TICK_SECONDS = 0.1
 STOP_SECONDS = 60
-#: Between two calls of `on_failure`, for the first may come while its hearer is in the midst of something.
+#: Seconds between repeated calls of `on_failure`; the main thread may be unable to act on the first.
 REMINDER_SECONDS = 5.0
-
-# Whatever ends the owner, kill -9 included, closes this script's standard input. Workers join its process group, so
-# one signal reaches them all and nobody else: a group keeps its number as long as its leader lives. Their process ids
-# come as lines and only say how long to wait, $1 seconds at most.
-_WATCH = """
-pids=
-while read -r pid; do pids="$pids $pid"; done
-trap '' TERM
-kill -TERM 0
-left=$1
-for pid in $pids; do
-    while [ "$left" -gt 0 ] && kill -0 "$pid"; do sleep 1; left=$((left - 1)); done
-done
-kill -KILL 0
-"""
 
 
 class Workers:
@@ -67,7 +53,7 @@ class Workers:
         self._deaths = 0
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
-        self._watch: subprocess.Popen[bytes] | None = None
+        self._watchdog: Watchdog | None = None
 
     def __enter__(self) -> Self:
         """Start them.
@@ -77,7 +63,7 @@ class Workers:
         """
         try:
             self._logs.mkdir(exist_ok=True)
-            self._watch = _start_watch()
+            self._watchdog = Watchdog(STOP_SECONDS)
             for number in range(len(self._processes)):
                 self._start(number)
             self._thread.start()
@@ -106,15 +92,13 @@ class Workers:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
-        if self._watch is not None:
-            # The whole group: a signal may have come between a worker's start and the note of it.
-            os.killpg(self._watch.pid, signal.SIGKILL)
-            self._watch.communicate()
+        if self._watchdog is not None:
+            # It ends the whole group: a signal may have come between a worker's start and the note of it.
+            self._watchdog.end()
 
     def _start(self, number: int) -> None:
-        watch = self._watch
-        if watch is None or watch.stdin is None:
-            raise OSError("nobody watches them")
+        if self._watchdog is None:
+            raise OSError("there is no watchdog")
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "producer", "worker"],
@@ -122,12 +106,11 @@ class Workers:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                process_group=watch.pid,  # Ctrl-C is this process's to hear, and to pass on
+                process_group=self._watchdog.group,
             )
         self._processes[number] = process
         self._started[number] = time.monotonic()
-        watch.stdin.write(b"%d\n" % process.pid)
-        watch.stdin.flush()
+        self._watchdog.watch(process.pid)
 
     def _supervise(self) -> None:
         while not self._stop.wait(TICK_SECONDS):
@@ -163,14 +146,3 @@ class Workers:
 
     def _log(self, number: int) -> Path:
         return self._logs / f"worker-{number}.log"
-
-
-def _start_watch() -> subprocess.Popen[bytes]:
-    return subprocess.Popen(
-        ["/bin/sh", "-c", _WATCH, "sh", str(STOP_SECONDS)],
-        cwd="/",
-        stdin=subprocess.PIPE,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        process_group=0,
-    )

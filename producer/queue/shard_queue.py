@@ -98,12 +98,7 @@ class ShardQueue:
         Raises:
             BrokerRefusesError: the broker doesn't let this user in or do this.
         """
-
-        def attempt() -> T:
-            with self.broker.asked():
-                return action()
-
-        return self._patience.until_done(what, attempt)
+        return self.broker.until_done(self._patience, what, action)
 
     def room(self) -> int:
         """Token ids that there is room for now; none below 1."""

@@ -18,8 +18,7 @@ if TYPE_CHECKING:
 
 #: How far back the speed looks.
 WINDOW_SECONDS = 30.0
-#: The shortest time that a speed is taken from.
-_SPEED_SECONDS = 1.0
+_SPEED_SECONDS = 1.0  # the shortest time that a speed is taken from
 PLAIN_EVERY_SECONDS = 5.0
 
 
@@ -43,10 +42,9 @@ class Progress:
         console: Console | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        # Imported late: many commands show no progress.
-        from rich.console import Console as RichConsole  # noqa: PLC0415
-        from rich.progress import BarColumn, TextColumn  # noqa: PLC0415
-        from rich.progress import Progress as RichProgress  # noqa: PLC0415
+        from rich.console import Console as RichConsole  # noqa: PLC0415 - many commands show no progress
+        from rich.progress import BarColumn, TextColumn  # noqa: PLC0415 - many commands show no progress
+        from rich.progress import Progress as RichProgress  # noqa: PLC0415 - many commands show no progress
 
         self._clock = clock
         self._drawn = console is not None or sys.stderr.isatty()

@@ -1,4 +1,4 @@
-"""SIGTERM as an orderly end: what a command has started ends with it, as with Ctrl-C."""
+"""SIGTERM ends a command in order, like Ctrl-C: what the command has started ends with it."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ if TYPE_CHECKING:
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM came. Whatever handles Ctrl-C handles it too; the exit status differs."""
+    """A SIGTERM, which is handled like Ctrl-C, but has another exit status."""
 
 
 @contextmanager
 def terminable() -> Iterator[None]:
-    """Raise `Terminated` in the main thread at the first SIGTERM, for `with` blocks to end what they began.
+    """Raise `Terminated` in the main thread at the first SIGTERM, so that `with` blocks end what they began.
 
-    Later ones change nothing, up to the process's end. Where SIGTERM has a handler or is ignored, that stays.
+    Later signals change nothing until the process ends. A handler that SIGTERM has already is kept.
     """
     main = threading.current_thread() is threading.main_thread()
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:

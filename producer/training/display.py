@@ -45,8 +45,8 @@ class FitDisplay:
 
     def _begin(self, facts: dict[str, Any]) -> None:
         self._progress.say(
-            f"{figure(facts['parameters'])} parameters on {facts['device']}; word frequencies alone have a perplexity "
-            f"of {perplexity_text(facts['unigram_perplexity'])} on the held-out rows"
+            f"{figure(facts['parameters'])} parameters on {facts['device']}; held-out perplexity of word frequencies "
+            f"alone: {perplexity_text(facts['unigram_perplexity'])}"
         )
         for epoch in facts["epochs"]:
             self._progress.say(f"{self._epoch_line(epoch)}   done before")

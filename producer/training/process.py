@@ -1,4 +1,4 @@
-"""A training from the corpus to the model directory: rows are made ready here, and learnt in another process."""
+"""A training from the corpus to the model directory: this process prepares the rows, another one trains."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from producer.terminal.text import figure
 from producer.training.corpus import prepare
 from producer.training.display import FitDisplay
 from unrolled.errors import JobError, RequestError, UnrolledError
-from unrolled.model.directory import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, open_model
+from unrolled.model.directory import open_model
+from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from unrolled.training.plan import RECORD_FILE, SCRATCH, FitPlan
 
 if TYPE_CHECKING:
@@ -24,29 +25,29 @@ if TYPE_CHECKING:
 
     from producer.training.request import FitRequest
 
-#: In the scratch directory: what TensorFlow says of the machine, and its last words.
+#: File in the scratch directory with the standard error of the training process, TensorFlow's messages above all.
 LOG_FILE = "log"
-#: How long a training that is told to stop may take to save its state.
+#: Time that a training has to save its state when it is stopped.
 _STOP_SECONDS = 60
 
 
 def fit_model(request: FitRequest, device: str, threads: int | None, say: Callable[[str], None]) -> dict[str, Any]:
-    """Train a model; the same call after an interruption goes on from there.
+    """Train a model; another call with the same arguments resumes after an interruption.
 
     Args:
-        request: what is asked for.
+        request: what the user asks for.
         device: "auto", "cpu" or "gpu".
-        threads: of the CPU; None for all.
-        say: told what the user should know.
+        threads: CPU threads; None for one on each core.
+        say: called with each line that the user should read.
 
     Returns:
-        What training.json holds.
+        The content of training.json.
 
     Raises:
         UnrolledError: something can't be used, or the training failed.
     """
     if (done := _done_before(request)) is not None:
-        say(f"{request.out} is trained already; to train it anew, remove it")
+        say(f"{request.out} is trained already; to train it again, remove it")
         return done
     if importlib.util.find_spec("tensorflow") is None:
         raise RequestError(
@@ -59,31 +60,31 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     )
     _train(request.out, plan, device, threads)
     record = read_record(request.out)
-    shutil.rmtree(request.out / SCRATCH, ignore_errors=True)  # the record is there: nothing needs it any more
+    shutil.rmtree(request.out / SCRATCH, ignore_errors=True)  # the training is complete, so nothing needs it
     return record
 
 
 def read_record(directory: Path) -> dict[str, Any]:
-    """What a model directory's training.json holds.
+    """The content of a model directory's training.json.
 
     Raises:
-        JobError: there is none, or it is not JSON.
+        JobError: the file doesn't exist, or isn't a JSON object.
     """
     path = directory / RECORD_FILE
     try:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError, RecursionError) as error:
-        raise JobError(f"{path}: can't be read ({error}); train the model anew") from error
+        raise JobError(f"{path}: can't be read ({error}); train the model again") from error
     if not isinstance(found, dict):
-        raise JobError(f"{path}: holds no training's record; train the model anew")
+        raise JobError(f"{path}: is not the record of a training; train the model again")
     return found
 
 
 def _done_before(request: FitRequest) -> dict[str, Any] | None:
-    """The record of the same training, where it is complete.
+    """The record of this training if it is complete.
 
     Raises:
-        JobError: the directory holds another model.
+        JobError: the directory contains another model.
     """
     out = request.out
     if (out / RECORD_FILE).exists():
@@ -91,10 +92,10 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
         if record.get("request") == request.words() and record.get("fingerprint") == open_model(out).fingerprint:
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
             return record
-    # A training that was killed while it wrote its model has its plan still, and writes the same once more.
+    # A training that was killed while it wrote its model still has its plan, and writes the same files again.
     there = [name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if (out / name).exists()]
     if there and FitPlan.read(out / SCRATCH) is None:
-        raise JobError(f"{out}: holds a {there[0]} of another model already; choose another --out, or remove it")
+        raise JobError(f"{out}: contains the {there[0]} of another model; choose another --out, or remove it")
     return None
 
 
@@ -124,7 +125,7 @@ def _train(out: Path, plan: FitPlan, device: str, threads: int | None) -> None:
     if process.returncode:
         raise UnrolledError(
             failure
-            or f"the training ended with status {process.returncode}, see {log}; the same command goes on from there"
+            or f"the training ended with status {process.returncode}, see {log}; run the same command again to resume"
         )
 
 
@@ -135,7 +136,7 @@ def _events(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, dict[str, A
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Let the training save its state and end. Its reports are read on, for a full pipe would hold it."""
+    """Let the training save its state and end. Its reports are still read, because a full pipe would block it."""
     process.send_signal(signal.SIGINT)
     try:
         process.communicate(timeout=_STOP_SECONDS)

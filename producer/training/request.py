@@ -1,4 +1,4 @@
-"""What a user asks of a training."""
+"""What a user asks for with `unrolled model fit`."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from producer.sources.reading import SourceOptions
 
 DEFAULT_VOCABULARY = 10_000
-#: Options that change how rows are read but not which rows there are.
+#: Options of the sources that change how rows are read, but not which rows there are.
 _NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field")
 
 
 @dataclass(frozen=True, slots=True)
 class FitRequest:
-    """What a user asks for.
+    """A training that a user asks for.
 
     Attributes:
         inputs: files, directories or patterns.
-        out: the model directory to be made.
+        out: the model directory to make.
         source: how the inputs are read.
-        vocab_size: words, at most; None for `DEFAULT_VOCABULARY`, or as many as the tokenizer has.
-        tokenizer: a tokenizer.json to take; None to make one of the corpus's words.
-        oov: what stands for other words; None drops them.
+        vocab_size: the largest token id; None for `DEFAULT_VOCABULARY`, or the tokenizer's largest id.
+        tokenizer: a tokenizer.json to use; None to make one of the corpus's words.
+        oov: the token that replaces other words; None drops them.
         training: the options of `FitOptions` besides vocab_size.
     """
 
@@ -41,7 +41,7 @@ class FitRequest:
     training: dict[str, Any]
 
     def words(self) -> dict[str, Any]:
-        """The request as it is recognised by, in terms of JSON."""
+        """What a resumed training must be equal in, as JSON values; the tokenizer by its hash."""
         source = {name: value for name, value in asdict(self.source).items() if name not in _NOT_THE_CORPUSES}
         return {
             "inputs": list(self.inputs),

@@ -13,47 +13,53 @@ import os
 import subprocess
 import sys
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent), str(HERE)]
+sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 
 def main() -> int:
     """Run; 0 where no seed failed, or where every mutation was found."""
+    from simulation import mutator  # noqa: PLC0415 - after the path
+
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, help="run this one")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--seeds", type=int, default=1000, help="how many")
-    parser.add_argument("--mutate", metavar="NAME", help="put this fault in, and stop at the first seed that finds it")
+    parser.add_argument("--mutate", choices=mutator.names(), metavar="NAME", help="put this fault in; stop where found")
     parser.add_argument("--all-mutations", action="store_true", help="each of them, in processes of their own")
     parser.add_argument("--trace", action="store_true", help="print each step")
+    parser.add_argument("--report", type=int, metavar="N", help="print how far it is after every N seeds")
     options = parser.parse_args()
-    from mutations import MUTATIONS, Mutator  # noqa: PLC0415 - after the path
-
     if options.all_mutations:
-        return all_mutations(list(MUTATIONS), options.seeds)
+        return find_all(mutator.names(), options.seeds)
     if options.mutate:
-        sys.meta_path.insert(0, Mutator(MUTATIONS[options.mutate]))
-    import world  # noqa: PLC0415 - after the mutation
+        sys.meta_path.insert(0, mutator.Mutator(mutator.Mutation.read(options.mutate)))
+    from simulation.world import World  # noqa: PLC0415 - after the mutation
 
     first, count = (options.first, options.seeds) if options.seed is None else (options.seed, 1)
     failed, began = 0, time.perf_counter()
     for seed in range(first, first + count):
         try:
-            world.World(seed, trace=options.trace).run()
-        except world.Violation as violation:
-            print(f"seed {seed}: {violation}", flush=True)
+            World(seed, print if options.trace else None).run()
+        except Exception as error:  # noqa: BLE001 - whatever the product raises is a finding
             failed += 1
+            print(f"seed {seed}: {type(error).__name__}: {error}", flush=True)
             if options.mutate:
                 return 0
+            if not isinstance(error, AssertionError) and options.seed is not None:
+                traceback.print_exc()
+        if options.report and (seed + 1 - first) % options.report == 0:
+            print(f"{seed + 1} is next, {failed} failed, {time.perf_counter() - began:.0f} s", flush=True)
     print(f"{count} seeds from {first}, {failed} failed, {time.perf_counter() - began:.0f} s")
     return int(bool(failed) or bool(options.mutate))
 
 
-def all_mutations(names: list[str], seeds: int) -> int:
-    """Each in a process of its own; 1 where one isn't found."""
+def find_all(names: list[str], seeds: int) -> int:
+    """Look for each mutation in a process of its own; 1 where one isn't found."""
 
     def run(name: str) -> tuple[str, subprocess.CompletedProcess[str]]:
         command = [sys.executable, str(HERE), "--mutate", name, "--seeds", str(seeds)]
@@ -63,10 +69,8 @@ def all_mutations(names: list[str], seeds: int) -> int:
     with ThreadPoolExecutor(os.cpu_count()) as threads:
         for name, done in threads.map(run, names):
             missed += done.returncode != 0
-            lines = (done.stdout + done.stderr).strip().splitlines()
-            print(
-                f"{name:20} {'found' if done.returncode == 0 else 'MISSED'}: {lines[-1] if lines else ''}", flush=True
-            )
+            last = (done.stdout + done.stderr).strip().rpartition("\n")[2]
+            print(f"{name:20} {'found' if done.returncode == 0 else 'MISSED'}: {last}", flush=True)
     return int(bool(missed))
 
 

@@ -1,4 +1,4 @@
-"""An engine that is cheap, exact and can be told to misbehave: what worker processes run in tests.
+"""An engine that is cheap and exact, and misbehaves on demand; worker processes run it in tests.
 
 A row's outputs are a checksum of its prefix, so a row that was computed in the wrong company, order or length shows
 as other numbers. Every call is noted in a file before it is answered, so that a test can count starts and deaths.
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
+from worker.engines.engine import PoolStats
 
 PLAN_VARIABLE = "COUNTING_PLAN"
 _MODULUS = 65_521  # every sum below stays far under 2**24, where float32 counts exactly
@@ -67,14 +68,14 @@ class CountingEngine:
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
-    ) -> None:
+    ) -> PoolStats:
         note(Path(self._plan.journal), shards)
         while self._plan.gate and not Path(self._plan.gate).exists():
             time.sleep(0.005)
         time.sleep(self._plan.seconds)
         for shard in shards:
             self._misbehave(set(shard.values.tolist()))
-        fill(shards, outputs, columns)
+        return fill(shards, outputs, columns)
 
     def _misbehave(self, tokens: set[int]) -> None:
         if tokens & set(self._plan.kills_on):
@@ -86,7 +87,7 @@ class CountingEngine:
 
 
 def fill(shards, outputs, columns):
-    """Do what an engine does: write each column's array in place."""
+    """Do what an engine does: write each column's array in place, and say what it took."""
     for shard, arrays in zip(shards, outputs, strict=True):
         for array, column in zip(arrays, columns, strict=True):
             assert array.shape == (column.vectors(shard.rows, shard.values.size), column.width)
@@ -97,6 +98,8 @@ def fill(shards, outputs, columns):
                     array[start:stop] = states
                 else:
                     array[row] = expected_pooled(states, column.pooling)
+    tokens = sum(shard.values.size for shard in shards)
+    return PoolStats(tokens, computed=tokens)
 
 
 def expected_pooled(states, pooling):

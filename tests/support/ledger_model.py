@@ -1,98 +1,147 @@
-"""A model of the ledger for one job, as the simulation needs it: the same calls, kept in dictionaries."""
+"""A model of the ledger, in dictionaries: all jobs of one model, as far as the protocol of a job relies on it.
+
+A call is atomic, as a script in Redis is. Whatever comes back after a loss is a state of the past, or nothing; whole
+keys may be lost one by one.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 if TYPE_CHECKING:
     from unrolled.job.names import Life
 
+#: Ticks of the ledger's clock for which a lease is good.
 LEASE = 14
 
 
+class Member(NamedTuple):
+    """One life of a shard of one job.
+
+    Attributes:
+        job: the job's key.
+        life: of one of its shards.
+    """
+
+    job: str
+    life: Life
+
+
+class Taken(NamedTuple):
+    """The answer to a claim.
+
+    Attributes:
+        state: "taken" (the caller holds the member now), "held" (by another), "gone" (nothing is left to do).
+        starts: how many workers have taken it up, the caller included.
+    """
+
+    state: Literal["taken", "held", "gone"]
+    starts: int = 0
+
+
 class LedgerModel:
-    """Who computes what now; the mark lies in one key with the members."""
+    """Which lives wait, who holds them, and how many segments of each job's log were told.
+
+    Attributes:
+        members: lives that wait or are computed. Redis keeps them and the marks in one sorted set.
+        marks: job → how many segments of its log the ledger was told.
+        places: job → where its store is.
+        leases: member → its holder, and the tick at which the lease ends.
+        starts: member → those who have taken it up.
+        queue: messages, first in, first out.
+        now: the ledger's clock, in ticks.
+    """
 
     def __init__(self) -> None:
-        self.members: dict[Life, bool] = {}
-        self.mark: int | None = None
-        self.leases: dict[Life, tuple[str, int]] = {}
-        self.starts: dict[Life, set[str]] = {}
-        self.queue: list[Life] = []
+        self.members: dict[Member, None] = {}
+        self.marks: dict[str, int] = {}
+        self.places: dict[str, str] = {}
+        self.leases: dict[Member, tuple[str, int]] = {}
+        self.starts: dict[Member, frozenset[str]] = {}
+        self.queue: list[Member] = []
         self.now = 0
 
-    def busy(self) -> bool:
-        """Whether anything is left to do."""
-        return bool(self.members) or bool(self.queue)
+    def told(self, job: str) -> int | None:
+        """How many segments of a job's log the ledger was told; negative during a telling of everything."""
+        return self.marks.get(job) if job in self.places else None
 
-    def told(self) -> int | None:
-        return self.mark
-
-    def enter(self, expected: int | None, lives: list[tuple[Life, int]], becomes: int) -> bool:
-        if self.mark != expected:
+    def enter(self, job: str, place: str, expected: int | None, lives: list[tuple[Life, int]], becomes: int) -> bool:
+        """Enter lives and move the mark, in one step; False where the mark isn't `expected`."""
+        if self.told(job) != expected:
             return False
         for life, _ in lives:
-            if life not in self.members:
-                self.members[life] = True
-                self.queue.append(life)
-        self.mark = becomes
+            member = Member(job, life)
+            if member not in self.members:
+                self.members[member] = None
+                self.queue.append(member)
+        self.marks[job], self.places[job] = becomes, place
         return True
 
-    def cancel(self) -> None:
-        self.members, self.leases, self.starts, self.mark = {}, {}, {}, None
+    def place_of(self, job: str) -> str | None:
+        """Where a job's store is; None where that was lost."""
+        return self.places.get(job)
 
-    def take(self) -> Life | None:
+    def cancel(self, job: str) -> None:
+        """Take a job out, its mark included."""
+        for member in [member for member in self.members if member.job == job]:
+            self.remove(member)
+        self.marks.pop(job, None)
+        self.places.pop(job, None)
+
+    def take(self) -> Member | None:
+        """The next message; it is gone from the queue, whatever becomes of it."""
         return self.queue.pop(0) if self.queue else None
 
-    def claim(self, life: Life, holder: str) -> tuple[str, int]:
-        if life not in self.members:
-            return "gone", 0
-        held, until = self.leases.get(life, (holder, 0))
-        if held != holder and until > self.now:
-            return "held", 0
-        self.leases[life] = holder, self.now + LEASE
-        self.starts.setdefault(life, set()).add(holder)
-        return "taken", len(self.starts[life])
+    def claim(self, member: Member, holder: str) -> Taken:
+        """Reach for a member; a start is counted with it."""
+        if member not in self.members:
+            return Taken("gone")
+        held_by, until = self.leases.get(member, (holder, 0))
+        if held_by != holder and until > self.now:
+            return Taken("held")
+        self.leases[member] = holder, self.now + LEASE
+        self.starts[member] = self.starts.get(member, frozenset()) | {holder}
+        return Taken("taken", len(self.starts[member]))
 
-    def renew(self, life: Life, holder: str) -> None:
-        if life in self.members and self.leases.get(life, (holder, 0))[0] == holder:
-            self.leases[life] = holder, self.now + LEASE
+    def renew(self, member: Member, holder: str) -> None:
+        """Make a lease good for its full time again, unless it is another's."""
+        if member in self.members and self.leases.get(member, (holder, 0))[0] == holder:
+            self.leases[member] = holder, self.now + LEASE
 
-    def remove(self, life: Life) -> None:
-        for table in (self.members, self.leases, self.starts):
-            table.pop(life, None)  # type: ignore[attr-defined]
+    def remove(self, member: Member) -> None:
+        """Take a member out: its outcome is there."""
+        self.members.pop(member, None)
+        self.leases.pop(member, None)
+        self.starts.pop(member, None)
 
-    def give_back(self, life: Life, holder: str) -> None:
-        if life in self.members and self.leases.get(life, ("", 0))[0] == holder:
-            del self.leases[life]
-            self.starts.get(life, set()).discard(holder)
+    def give_back(self, member: Member, holder: str) -> None:
+        """Give a member back, blameless; it is sent again by a sweep."""
+        if member in self.members and self.leases.get(member, ("", 0))[0] == holder:
+            del self.leases[member]
+            self.starts[member] = self.starts.get(member, frozenset()) - {holder}
 
     def sweep(self) -> None:
-        held = {life for life, (_, until) in self.leases.items() if until > self.now}
-        self.queue += [life for life in self.members if life not in held and life not in self.queue]
+        """Send again the messages of members that have no holder and no message."""
+        waiting = set(self.queue)
+        self.queue += [
+            member
+            for member in self.members
+            if member not in waiting and self.leases.get(member, ("", 0))[1] <= self.now
+        ]
 
-    def lose(self, what: str) -> None:
-        """Redis comes back empty, or has evicted a key."""
-        if what in ("all", "members"):
-            self.members, self.mark = {}, None
-        for name in ("leases", "starts", "queue"):
-            if what in ("all", name):
+    def lose(self, key: str) -> None:
+        """Lose a key, as an eviction does, or all of them."""
+        if key in ("all", "members"):
+            self.members, self.marks = {}, {}
+        for name in ("places", "leases", "starts", "queue"):
+            if key in ("all", name):
                 setattr(self, name, type(getattr(self, name))())
 
+    def snapshot(self) -> dict[str, Any]:
+        """The state that a server would find on its disk after a crash."""
+        return {name: value.copy() for name, value in vars(self).items() if name != "now"}
 
-class View:
-    """The ledger as one actor sees it: every call is an operation that the scheduler decides on."""
-
-    def __init__(self, world: Any, who: str) -> None:
-        self._world, self._who = world, who
-
-    def __getattr__(self, method: str) -> Any:
-        holder = method in ("claim", "give_back")
-        return lambda *a: self._world.ledger_op(method, (*a, self._who) if holder else a)
-
-    def wait_for_room(self) -> None:
-        """There is always room."""
-
-    def is_time(self) -> bool:
-        """A segment holds one to three shards."""
-        return bool(self._world.rng.random() < 0.6)
+    def restore(self, snapshot: dict[str, Any]) -> None:
+        """Go back to a state of the past; the clock goes on."""
+        for name, value in snapshot.items():
+            setattr(self, name, value.copy())

@@ -11,7 +11,9 @@ from pathlib import Path
 import psutil
 from support.processes import eventually
 
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 from worker.engines.fused.library import why_unavailable
 
 REPOSITORY = Path(__file__).parents[2]

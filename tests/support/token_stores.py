@@ -1,12 +1,12 @@
-"""Rows of token ids on disk, for the tests of whatever reads them."""
+"""Rows of token ids on disk, for the tests of everything that reads them."""
 
 import numpy as np
 
-from unrolled.training.token_store import TokenStoreWriter, open_token_store
+from unrolled.training.token_store import BLOCK_TOKENS, TokenStore, TokenStoreWriter
 
 
-def stored(directory, rows, vocab_size=60_000, at_once=4):
-    with TokenStoreWriter(directory, "rows", vocab_size) as writer:
+def stored(directory, rows, vocab_size=60_000, at_once=4, block_tokens=BLOCK_TOKENS):
+    with TokenStoreWriter(directory, "rows", vocab_size, block_tokens) as writer:
         for start in range(0, len(rows), at_once):
             writer.add([np.array(row, np.int32) for row in rows[start : start + at_once]])
-    return open_token_store(directory, "rows", vocab_size, writer.rows, writer.tokens)
+    return TokenStore(directory, "rows", vocab_size)

@@ -5,13 +5,13 @@ import time
 
 import numpy as np
 import pytest
+from support.broker import RestartableBroker
 from support.processes import eventually
 from support.shell import ENGINE, Crew, end, make_model, unrolled, write_rows
 from support.skips import long
+from unrolled.job.directory import open_job
 
 import unrolled as reader
-from producer.local.broker import EmbeddedBroker
-from unrolled.job.directory import open_job
 from unrolled.model.directory import open_model
 from unrolled.queue.broker import Broker
 from worker.engines.fused.library import why_unavailable
@@ -63,7 +63,7 @@ def two_workers_one_killed(folder, count, shard_tokens):
     write_rows(folder / "rows.jsonl", random_rows(count, 50, 20))
     out = folder / "out"
     began = time.monotonic()
-    with EmbeddedBroker(port=0) as server, Crew() as crew:
+    with RestartableBroker(port=0) as server, Crew() as crew:
         settings = {"broker": server.url, "model": folder / "model"}
         more = {"engine": ENGINE, "lease_seconds": 2, "concurrency": 2}
         workers = [crew.worker(folder / f"{name}.log", **settings, **more) for name in ("first", "second")]

@@ -31,7 +31,7 @@ def test_reading_loads_no_queue():
     """`import unrolled` needs numpy and pyarrow, and nothing else that takes time."""
     found = loaded("import unrolled; unrolled.open")
     assert found >= {"numpy", "pyarrow"}
-    assert not found & (QUEUE | TENSORFLOW | {"producer", "worker", "tokenizers", "safetensors"})
+    assert not found & (QUEUE | TENSORFLOW | {"producer", "worker", "tokenizers", "safetensors", "xxhash"})
 
 
 def test_the_command_line_loads_no_worker():

@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 import pytest
 
-from producer.cli.root import COMMANDS, load_command
+from producer.cli.catalogue import COMMANDS, load_command
 
 REPOSITORY = Path(__file__).parents[2]
 PAGES = [

@@ -4,12 +4,12 @@ from functools import partial
 
 import numpy as np
 import pytest
+from support.broker import RestartableBroker
 from support.processes import eventually
 from support.shell import Crew, make_model, unrolled, write_rows
-
-from producer.local.broker import EmbeddedBroker
 from unrolled.job.directory import open_job
 from unrolled.job.manifest import read_manifest
+
 from worker.engines.fused.library import why_unavailable
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
@@ -39,7 +39,7 @@ def test_files_of_jobs_with_other_pools_are_equal(arithmetic, tmp_path):
         "alone": [{"threads": 1, "pool_tokens": 1, "concurrency": 1}],
         "crowd": [{"threads": 2, "concurrency": 8}, {"threads": 3, "pool_tokens": 5000, "concurrency": 4}],
     }
-    with EmbeddedBroker(port=0) as server:
+    with RestartableBroker(port=0) as server:
         settings = {"broker": server.url, "model": tmp_path / "model"}
         for name, fleet in fleets.items():
             out = tmp_path / name

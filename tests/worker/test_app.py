@@ -7,6 +7,7 @@ import sys
 import psutil
 import pytest
 import redis
+from support.broker import RestartableBroker
 from support.processes import (
     REPOSITORY,
     WorkerProcess,
@@ -20,7 +21,6 @@ from support.processes import (
     worker_parts,
 )
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.queue.messages import TASK
 from worker.app import create_app
 from worker.runtime.outcome import Outcome
@@ -43,7 +43,7 @@ def model(tmp_path_factory):
 @pytest.fixture
 def locked_broker():
     """A server that asks for a password, and the URL with it."""
-    with EmbeddedBroker(port=0) as server:
+    with RestartableBroker(port=0) as server:
         redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
         yield server, server.url.replace("//", f"//:{SECRET}@")
 
@@ -112,7 +112,7 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
         worker = site.worker().wait_ready()
         assert SECRET not in " ".join(psutil.Process(worker.pid).cmdline())
         server.kill()
-        eventually(lambda: "broker away" in worker.log, "the worker to notice")
+        eventually(lambda: "can't send the heartbeat" in worker.log, "the worker to notice")
         server.start()
         redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
         rows = make_rows(6)
@@ -120,7 +120,7 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
         site.wait_done(job)
         check_outputs(job, rows)
         refused = site.worker(broker=url.replace(SECRET, f"wrong-{SECRET}"))
-        assert refused.wait() == 2
+        assert refused.wait() == 75
         assert refused.log.count("\n") == 2, refused.log
         assert "refuses: " in refused.log
         assert "Traceback" not in worker.log + refused.log
@@ -134,13 +134,13 @@ def test_the_log_of_a_worker_is_calm(site):
     assert worker.stop() == 0
     lines = [line for line in worker.log.splitlines() if line.strip()]
     assert len(lines) == 5, worker.log
-    told = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
-    for line, said in zip(lines, told, strict=True):
+    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
+    for line, said in zip(lines, expected, strict=True):
         assert said in line
 
 
 def test_a_message_asks_for_two_values(site):
-    """The task drops a message of another shape, for what it stands for is in the ledger."""
+    """The task drops a message of another shape; the shards are in the ledger."""
     app = create_app(Settings(broker=site.broker_url, model=site.model.path), lambda *_: None)
     with worker_parts(site) as app.assembly:
         assert app.tasks[TASK]() == Outcome.DROPPED
@@ -168,11 +168,11 @@ def test_importing_the_app_reads_nothing():
 
 
 def test_an_engine_that_can_not_start_ends_the_worker_with_one_line(site):
-    """Exit status 2 and the reason; no shard is touched."""
+    """Exit status 75 and the reason; no shard is touched."""
     job = site.enqueue(make_rows(2))
     worker = WorkerProcess(site.environ(), site.root / "log", [sys.executable, "-c", NO_ENGINE])
     site.workers.append(worker)
-    assert worker.wait() == 2
+    assert worker.wait() == 75
     assert "no engine here" in worker.log
     assert "Traceback" not in worker.log
     assert len(left(job)) == 1

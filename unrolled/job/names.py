@@ -96,10 +96,11 @@ def parts_in(names: Iterable[str]) -> Iterator[ShardId]:
 
 
 def shards_in(names: Iterable[str]) -> Iterator[ShardId]:
-    """The shards of those names that are `<folder>/<shard>.<ending>`; other names are left out."""
+    """The shards of those names that are `<folder>/<shard>.rows` or `<folder>/<shard>.jsonl`; others are left out."""
     for name in names:
-        with contextlib.suppress(PayloadError):
-            yield ShardId.parse(name.rpartition("/")[2].partition(".")[0])
+        if name.endswith((".rows", ".jsonl")):
+            with contextlib.suppress(PayloadError):
+                yield ShardId.parse(name.rpartition("/")[2].rpartition(".")[0])
 
 
 def lives_in(names: Iterable[str]) -> Iterator[Life]:

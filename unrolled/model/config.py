@@ -1,4 +1,7 @@
-"""What fixes the shape of every weight of a model: config.json, checked before memory is taken for anything."""
+"""A model's configuration, config.json: it determines the shapes of all weights.
+
+All sizes are checked before memory is taken. Over 150 lines, because the checks need all fields at once.
+"""
 
 import json
 import math
@@ -11,7 +14,7 @@ from unrolled.model.checks import LARGEST_WIDTH, check_names, check_number
 from unrolled.model.layer import LayerConfig
 
 FORMAT_VERSION = 1
-# Beyond these a number is a typing error, not a model: refuse it before memory is taken for it.
+# Larger numbers are typing errors, not models.
 LARGEST_VOCAB_SIZE = 2**31 - 2  # ids are int32, and the embedding has one row more
 LARGEST_LENGTH = 2**31 - 1
 MOST_LAYERS = 64
@@ -19,23 +22,23 @@ MOST_PARAMETERS = 2**32  # 16 GiB of float32
 
 
 def default_embedding_dim(vocab_size: int) -> int:
-    """Width of the embedding where none is asked for: the fourth root of the vocabulary, rounded down."""
+    """Width of the embedding if none is given: the fourth root of vocab_size, rounded down."""
     return int(vocab_size**0.25)
 
 
 @dataclass(frozen=True, slots=True)
 class ModelConfig:
-    """The sizes of a model.
+    """The configuration of a model.
 
     Attributes:
         vocab_size: the largest token id; ids are 1..vocab_size, and 0 is padding.
-        max_length: time steps that the model was made for, in tokens. Longer rows are computed all the same.
-        embedding_dim: width of the embedding, or None: ids enter as one-hot vectors, so that the first layer's
-            kernel has vocab_size rows, and id i takes row i - 1.
-        layers: from the first to the last.
+        max_length: number of tokens in a row that the model was made for. Longer rows are computed too.
+        embedding_dim: width of the embedding, or None if ids enter as one-hot vectors. The first layer's kernel then
+            has vocab_size rows, and id i reads row i - 1.
+        layers: first to last.
 
     Raises:
-        ModelError: a value is not a whole number in its range, widths don't fit, or the weights would pass 16 GiB.
+        ModelError: a value is not a whole number in its range, widths don't fit, or the weights would exceed 16 GiB.
     """
 
     vocab_size: int
@@ -55,7 +58,7 @@ class ModelConfig:
         self._check_residuals()
         if self.parameters > MOST_PARAMETERS:
             raise ModelError(
-                f"model: these sizes make {self.parameters:,} parameters, at most {MOST_PARAMETERS:,} are allowed; "
+                f"model: these sizes make {self.parameters:,} parameters, but at most {MOST_PARAMETERS:,} are allowed; "
                 "lower vocab_size, embedding_dim, the layers' units or their number"
             )
 
@@ -68,7 +71,10 @@ class ModelConfig:
         num_lstm_layers: int,
         embedding_dim: int | None = None,
     ) -> Self:
-        """The brief's model: forward LSTM layers of one width, on an embedding; see `default_embedding_dim`."""
+        """The configuration of the stacked LSTM language model: an embedding and forward LSTM layers of one width.
+
+        `default_embedding_dim` gives the width of the embedding if `embedding_dim` is None.
+        """
         check_number("model", "vocab_size", vocab_size, LARGEST_VOCAB_SIZE)
         check_number("model", "num_lstm_units", num_lstm_units, LARGEST_WIDTH)
         check_number("model", "num_lstm_layers", num_lstm_layers, MOST_LAYERS)
@@ -77,17 +83,17 @@ class ModelConfig:
 
     @property
     def is_stacked(self) -> bool:
-        """Whether it is the brief's model, as `stacked` makes it."""
+        """Whether `stacked` could have made it."""
         return self.embedding_dim is not None and set(self.layers) == {LayerConfig(self.layers[0].units)}
 
     @property
     def layer_dims(self) -> tuple[int, ...]:
-        """Width of every layer's output."""
+        """Width of each layer's output."""
         return tuple(layer.output_dim for layer in self.layers)
 
     @property
     def input_dims(self) -> tuple[int, ...]:
-        """Width of every layer's input (D)."""
+        """Width of each layer's input (D)."""
         first = self.vocab_size if self.embedding_dim is None else self.embedding_dim
         return (first, *self.layer_dims[:-1])
 
@@ -98,11 +104,11 @@ class ModelConfig:
 
     @property
     def parameters(self) -> int:
-        """How many numbers the weights hold."""
+        """Number of parameters."""
         return sum(math.prod(shape) for shape in self.shapes().values())
 
     def shapes(self) -> dict[str, tuple[int, ...]]:
-        """Every tensor's name and shape, in the order in which the layers use them."""
+        """Name and shape of each tensor, in the order in which the layers use them."""
         shapes: dict[str, tuple[int, ...]] = {}
         if self.embedding_dim is not None:
             shapes["embedding"] = (self.vocab_size + 1, self.embedding_dim)
@@ -112,7 +118,7 @@ class ModelConfig:
         return shapes
 
     def describe_layers(self) -> str:
-        """For people: "lstm 512, bidirectional gru 64 on an embedding of 10", "2 x lstm 512 on one-hot ids"."""
+        """The layers as text: "lstm 512, bidirectional gru 64 on an embedding of 10", "2 x lstm 512 on one-hot ids"."""
         on = "one-hot ids" if self.embedding_dim is None else f"an embedding of {self.embedding_dim}"
         runs = ((str(layer), len(list(run))) for layer, run in groupby(self.layers))
         layers = ", ".join(layer if count == 1 else f"{count} x {layer}" for layer, count in runs)
@@ -124,22 +130,23 @@ class ModelConfig:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
-        """Read what `to_json` wrote.
+        """The configuration from the text of config.json.
 
         Raises:
-            ModelError: not JSON, another format version, a field too few or too many, or a bad value.
+            ModelError: the text is not JSON, has another format version, lacks a field, has an unknown field, or a
+                value is not allowed.
         """
         try:
             found: Any = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise ModelError(f"model: config.json is not JSON ({error}); restore it from your copy") from error
         if not isinstance(found, dict):
-            raise ModelError(f"model: config.json holds a {type(found).__name__}, and must hold an object")
+            raise ModelError(f"model: config.json contains a {type(found).__name__}; it must contain an object")
         version = found.pop("format_version", None)
         if type(version) is not int or version != FORMAT_VERSION:
             raise ModelError(
-                f"model: config.json has format_version {version!r:.80}, this program reads "
-                f"{FORMAT_VERSION}; use the version of unrolled that wrote it, or make the directory anew"
+                f"model: config.json has format_version {version!r:.80}, but this program reads {FORMAT_VERSION}; use "
+                "the version of unrolled that wrote it, or make a new directory"
             )
         check_names(cls, found, "config.json")
         layers = found["layers"]
@@ -152,17 +159,17 @@ class ModelConfig:
             if not layer.residual:
                 continue
             if number == 0 and self.embedding_dim is None:
-                raise ModelError("model: layers[0] is residual, and one-hot ids can't be added to its output")
+                raise ModelError("model: layers[0] is residual, but one-hot ids can't be added to its output")
             if inputs != layer.output_dim:
                 raise ModelError(
-                    f"model: layers[{number}] is residual, its input {inputs} and its output {layer.output_dim} wide; "
-                    "make them equal, or residual false"
+                    f"model: layers[{number}] is residual, but its input has width {inputs} and its output width "
+                    f"{layer.output_dim}; make them equal, or set residual to false"
                 )
 
 
 def _layer_of(number: int, found: object) -> LayerConfig:
     if not isinstance(found, dict):
-        raise ModelError(f"model: layers[{number}] is {found!r:.80}, and must be an object")
+        raise ModelError(f"model: layers[{number}] is {found!r:.80}; it must be an object")
     check_names(LayerConfig, found, f"layers[{number}]")
     try:
         return LayerConfig(**found)

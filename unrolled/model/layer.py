@@ -1,4 +1,4 @@
-"""One recurrent layer of a model: what it is, and the shapes of its tensors.
+"""One recurrent layer of a model: its configuration, and the shapes of its tensors.
 
 Notation: D the layer's input width, U its units, S the width of its state.
 """
@@ -11,15 +11,15 @@ from unrolled.model.checks import LARGEST_WIDTH, check_choice, check_number
 KINDS = ("lstm", "gru")
 DIRECTIONS = ("forward", "backward", "bidirectional")
 RESETS = ("after", "before")
-#: Slopes of the gates that are a straight line, clip(slope x + 1/2, 0, 1): the hard_sigmoid of Keras 1 and 2 and of
-#: ONNX, and that of Keras 3, relu6(x + 3) / 6.
+#: Slopes of the hard sigmoids, clip(slope x + 1/2, 0, 1): that of Keras 1 and 2 and ONNX, and that of Keras 3, which is
+#: relu6(x + 3) / 6.
 HARD_SLOPES = {"hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
 GATES = ("sigmoid", *HARD_SLOPES)
 
 
 @dataclass(frozen=True, slots=True)
 class LayerConfig:
-    """One recurrent layer; all but its gates is tanh.
+    """One recurrent layer; all activations except those of its gates are tanh.
 
     Attributes:
         units: width of the cell.
@@ -27,14 +27,14 @@ class LayerConfig:
         direction: "forward", "backward" (a row's real tokens from last to first; output t is the state after
             tokens T-1..t) or "bidirectional" (both, concatenated in this order).
         projection: width that an LSTM's state is projected to (LSTMP), or None for no projection.
-        residual: whether the layer's input is added to its output; both must be equally wide.
+        residual: whether the layer's input is added to its output; both must have the same width.
         reset: where a GRU's reset gate acts: "after" the recurrent product (Keras, PyTorch, cuDNN) or "before"
-            it. None for an LSTM; becomes "after" for a GRU.
-        gates: what the gates are (Keras's recurrent_activation): "sigmoid", "hard_sigmoid" as Keras 1 and 2 and ONNX
-            have it, clip(x / 5 + 1/2, 0, 1), or "hard_sigmoid_keras3", clip(x / 6 + 1/2, 0, 1).
+            it. None for an LSTM; None becomes "after" for a GRU.
+        gates: activation of the gates, Keras's recurrent_activation: "sigmoid"; "hard_sigmoid", which is
+            clip(x / 5 + 1/2, 0, 1) as in Keras 1 and 2 and ONNX; or "hard_sigmoid_keras3", clip(x / 6 + 1/2, 0, 1).
 
     Raises:
-        ModelError: a value is not of these, or two of them contradict each other.
+        ModelError: a value is not allowed, or two of them contradict each other.
     """
 
     units: int
@@ -55,16 +55,16 @@ class LayerConfig:
         if self.projection is not None:
             check_number("layer", "projection", self.projection, LARGEST_WIDTH)
             if self.kind != "lstm":
-                raise ModelError(f"layer: projection is {self.projection}, and a {self.kind} has none; leave it out")
+                raise ModelError(f"layer: projection is {self.projection}, but a {self.kind} has none; leave it out")
         if self.kind == "gru":
             object.__setattr__(self, "reset", "after" if self.reset is None else self.reset)
             check_choice("reset", self.reset, RESETS)
         elif self.reset is not None:
-            raise ModelError(f"layer: reset is {self.reset!r:.80}, and only a gru has one; leave it out")
+            raise ModelError(f"layer: reset is {self.reset!r:.80}, but only a gru has one; leave it out")
 
     @property
     def state_dim(self) -> int:
-        """S, the width of what one direction hands to its next step."""
+        """S, the width of the state that one step passes to the next."""
         return self.units if self.projection is None else self.projection
 
     @property
@@ -73,12 +73,12 @@ class LayerConfig:
         return self.state_dim * (2 if self.direction == "bidirectional" else 1)
 
     def prefixes(self, number: int) -> tuple[str, ...]:
-        """What the names of the tensors of layer `number` begin with, for each direction, forward first."""
+        """How the names of the tensors of layer `number` begin, for each direction, forward first."""
         both = {"forward": f"{self.kind}.{number}", "backward": f"{self.kind}.{number}.backward"}
         return tuple(both.values()) if self.direction == "bidirectional" else (both[self.direction],)
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
-        """The tensors of one direction, by the last part of their names, for inputs of this width (D)."""
+        """The shapes of the tensors of one direction, by the last part of their names, for inputs of this width (D)."""
         gates = (4 if self.kind == "lstm" else 3) * self.units
         shapes: dict[str, tuple[int, ...]] = {
             "kernel": (inputs, gates),

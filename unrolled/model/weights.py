@@ -1,4 +1,4 @@
-"""A model's tensors: fresh ones, and the check that given ones fit a configuration."""
+"""The tensors of a model: new ones, and the check that tensors fit a configuration."""
 
 import math
 from collections.abc import Mapping
@@ -10,16 +10,16 @@ from numpy.typing import NDArray
 from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig
 
-#: Name → type and shape.
-Kinds = Mapping[str, tuple[str, tuple[int, ...]]]
+#: From a tensor's name to its type and shape.
+_Kinds = Mapping[str, tuple[str, tuple[int, ...]]]
 
 
 def new_weights(config: ModelConfig, seed: int) -> dict[str, NDArray[np.float32]]:
-    """Untrained weights by Keras's default initialisers.
+    """Untrained weights, by Keras's default initializers.
 
-    Embedding: uniform in ±0.05. Kernels and projections: Glorot uniform. Recurrent kernels: orthogonal. Biases:
-    0, and 1 for an LSTM's forget gate. The same seed gives the same numbers with the same NumPy and LAPACK; with
-    another, the orthogonal part may differ in the last bits.
+    The embedding is uniform in ±0.05, kernels and projections are Glorot uniform, recurrent kernels are orthogonal.
+    Biases are 0, and 1 for an LSTM's forget gate. A seed always gives the same numbers, except that the recurrent
+    kernels may differ in the last bits with another version of NumPy or LAPACK.
     """
     random = np.random.default_rng(seed)
     weights: dict[str, NDArray[np.float32]] = {}
@@ -41,27 +41,49 @@ def new_weights(config: ModelConfig, seed: int) -> dict[str, NDArray[np.float32]
 
 
 def check_arrays(weights: Mapping[str, NDArray[np.float32]], config: ModelConfig, place: Path) -> None:
-    """See that arrays are the configuration's, float32 and finite.
+    """Check that arrays fit a configuration and are float32 and finite.
+
+    Args:
+        weights: the arrays, by name.
+        config: the configuration.
+        place: the file for which they are meant, for the error.
 
     Raises:
-        ModelError: they are not; the text says that they were to be written to `place`.
+        ModelError: they don't fit, or aren't finite.
     """
     found = {name: (str(array.dtype), array.shape) for name, array in weights.items()}
-    compare_tensors(found, {name: ("float32", shape) for name, shape in config.shapes().items()}, place)
+    _compare(found, {name: ("float32", shape) for name, shape in config.shapes().items()}, place)
     check_finite(weights, place)
 
 
-def compare_tensors(found: Kinds, expected: Kinds, place: Path) -> None:
-    """See that there are exactly the expected tensors.
+def check_header(place: Path, config: ModelConfig) -> None:
+    """Check that a safetensors file fits a configuration, without reading the weights.
 
     Raises:
-        ModelError: one is missing, too much, or of another type or shape.
+        ModelError: it doesn't, or can't be read.
+    """
+    from safetensors import safe_open  # noqa: PLC0415 - in the extras; a reader of published files needs none
+
+    try:
+        with safe_open(place, framework="numpy") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is not a dict
+            found = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
+    except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
+        raise ModelError(f"{place}: is not a whole safetensors file ({error}); restore it from your copy") from error
+    _compare(found, {name: ("F32", shape) for name, shape in config.shapes().items()}, place)
+
+
+def _compare(found: _Kinds, expected: _Kinds, place: Path) -> None:
+    """Check that there are exactly the expected tensors.
+
+    Raises:
+        ModelError: a tensor is missing or unknown, or has another type or shape.
     """
     for name, wanted in expected.items():
         if found.get(name) != wanted:
             seen = "missing" if name not in found else f"{found[name][0]} {found[name][1]}"
             raise ModelError(
-                f"{place}: tensor {name} is {seen}, the configuration wants {wanted[0]} {wanted[1]}; "
+                f"{place}: tensor {name} is {seen}, but the configuration needs {wanted[0]} {wanted[1]}; "
                 "configuration and weights must come from the same model"
             )
     if unknown := sorted(found.keys() - expected.keys()):
@@ -69,20 +91,18 @@ def compare_tensors(found: Kinds, expected: Kinds, place: Path) -> None:
 
 
 def check_finite(weights: Mapping[str, NDArray[np.float32]], place: Path) -> None:
-    """See that there is neither NaN nor infinity: they would spread to every output.
+    """Check that there is no NaN and no infinity, because they would spread to all outputs.
 
     Raises:
-        ModelError: there is.
+        ModelError: there is one.
     """
     for name, array in weights.items():
         if not np.isfinite(array).all():
-            raise ModelError(
-                f"{place}: tensor {name} holds NaN or infinity; its training went wrong, use other weights"
-            )
+            raise ModelError(f"{place}: tensor {name} has NaN or infinity in it; use weights from before that happened")
 
 
 def _orthogonal(random: np.random.Generator, shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Orthogonal rows, or columns where they are fewer."""
+    """A matrix with orthogonal rows, or orthogonal columns if it has fewer of these."""
     q, r = np.linalg.qr(random.standard_normal((max(shape), min(shape))))
     q *= np.sign(np.diag(r))
     return (q.T if shape[0] < shape[1] else q).astype(np.float32)

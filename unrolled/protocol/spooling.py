@@ -96,7 +96,7 @@ def select_rows(content: bytes, rows: Sequence[int]) -> bytes:
             f"a row of {tokens.rows} is called failed that isn't among them; the part is not this shard's"
         )
     chosen = pa.array(rows, pa.int64())
-    lengths = tokens.lengths[rows] if rows else np.zeros(0, np.int64)
+    lengths = tokens.lengths[np.asarray(rows, np.int64)]
     values = [tokens.values[tokens.offsets[row] : tokens.offsets[row + 1]] for row in rows]
     taken = Ragged.from_lengths(np.concatenate(values) if values else np.zeros(0, np.int32), lengths)
     return payload.encode(payload.Payload(ids.take(chosen), taken, facts))

@@ -6,7 +6,7 @@ The only module of `unrolled` that imports redis and kombu; reading a job's file
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import kombu.exceptions
 import redis
@@ -17,9 +17,12 @@ from unrolled.queue.broker_url import check_broker_url, client_url, without_secr
 from unrolled.queue.ledger import Ledger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from unrolled.job.offer import Offer
+    from unrolled.patience import Patience
+
+T = TypeVar("T")
 
 #: What a broker raises that is away or can't take anything now. Redis answers errors that pass too: it loads its data,
 #: its memory or its disk is full, or it is read-only.
@@ -75,6 +78,24 @@ class Broker:
             way = "" if self._answered else advice(self._url, error) or "start it, or correct --broker"
             raise BrokerAwayError(f"broker {self.shown} is away ({error})", way) from error
         self._answered = True
+
+    def until_done(self, patience: Patience, what: str, action: Callable[[], T]) -> T:
+        """The result of an action that asks the server, tried again for as long as the server is away.
+
+        Args:
+            patience: waits, and says so.
+            what: names the action.
+            action: must be safe to run again.
+
+        Raises:
+            BrokerRefusesError: the server doesn't let this user in or do this.
+        """
+
+        def attempt() -> T:
+            with self.asked():
+                return action()
+
+        return patience.until_done(what, attempt)
 
     def close(self) -> None:
         """Close all connections."""

@@ -27,12 +27,10 @@ class Option:
     """What a field declares besides its type and its default.
 
     Attributes:
-        help: one or more sentences.
+        help: what the value is.
         choices: the allowed values; empty where there is no list.
-        least: the smallest allowed number.
-        most: the largest allowed number.
-        above: allowed numbers are larger than this.
-        below: allowed numbers are smaller than this.
+        least, most: the smallest and the largest allowed number.
+        above, below: bounds of a number that are not allowed themselves.
         metavar: the value's name in a help text, such as SECONDS; None for the type's.
         unset: what happens without a value, where the default is None.
         read: makes the value of a text; None for what the type does. Raises ValueError or RequestError.
@@ -126,22 +124,20 @@ def from_environ(options: type[Options], environ: Mapping[str, str]) -> Options:
     """
     values = {}
     for name, (each, about) in declared(options).items():
-        variable = variable_of(name)
-        text = environ.get(variable)
-        if text:
+        if text := environ.get(variable_of(name)):
             try:
                 values[name] = _read(text, kind_of(each), about)
             except (ValueError, RequestError) as error:
-                raise OptionError(f"{variable}: {error}") from error
+                raise OptionError(f"{variable_of(name)}: {error}") from error
         elif each.default is MISSING:
-            raise OptionError(f"{variable} is not set; it is needed: {about.help}")
+            raise OptionError(f"{variable_of(name)} is not set; it is needed: {about.help}")
     return options(**values)
 
 
 def to_environ(options: Any) -> dict[str, str]:
     """The variables from which `from_environ` reads equal options."""
-    found = {name: (getattr(options, name), about) for name, (_, about) in declared(type(options)).items()}
-    return {variable_of(name): about.write(value) for name, (value, about) in found.items() if value is not None}
+    given = {name: about for name, (_, about) in declared(type(options)).items() if getattr(options, name) is not None}
+    return {variable_of(name): about.write(getattr(options, name)) for name, about in given.items()}
 
 
 def _read(text: str, kind: type, about: Option) -> Any:

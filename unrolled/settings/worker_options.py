@@ -52,10 +52,12 @@ class WorkerOptions:
         "How the engine computes; how numbers are stored is `unrolled enqueue --precision`.",
         choices=("float32", "bfloat16"),
     )
-    threads: int | None = option(None, "Threads of the engine.", least=1, unset="as many as the process may use cores")
+    threads: int | None = option(
+        None, "Threads of the engine.", least=1, unset="one for each core that the process may use"
+    )
     memory_budget: int = option(
         2**30,
-        "Memory for outputs that are computed or written.",
+        "Memory for the outputs of the shards that the worker holds.",
         least=2**20,
         metavar="BYTES",
         read=parse_bytes,

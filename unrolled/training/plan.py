@@ -1,12 +1,13 @@
-"""What a training is asked for: agreed between the command that prepares it and the process that does it.
+"""The plan of a training, which the command `unrolled model fit` writes and the process of the training reads.
 
-A model directory that is being trained holds one directory more, `_fit`, which goes when the model is there:
+While a model is trained, its directory contains a directory `_fit`, which is removed at the end:
 
-    plan.json                a `FitPlan`; written last, so that the rest is complete where it is
-    train.*, validation.*    the rows, see `unrolled.training.token_store`
-    tokenizer.json           absent where the corpus holds token ids
-    checkpoint.safetensors   where the training stands, see `worker.training.checkpoint`
-    best-N.safetensors       the weights after epoch N, the best so far
+    plan.json                a `FitPlan`; written last, so that everything else is complete if it exists
+    train.arrow              the rows to learn from, see `unrolled.training.token_store`
+    validation.arrow         the held-out rows
+    tokenizer.json           absent if the corpus contains token ids
+    checkpoint.safetensors   the state of the training, see `worker.training.checkpoint`
+    best-N.safetensors       the weights after epoch N, the best epoch so far
 """
 
 import json
@@ -26,13 +27,13 @@ RECORD_FILE = "training.json"
 HEAD_FILE = "head.safetensors"
 FORMAT_VERSION = 1
 
-#: Rows longer than this many windows are trained as several: else one long row would be a batch of its own, and slow.
+#: Rows longer than this many windows are cut: a long row would be the only one in its batch, which is slow.
 SEGMENT_WINDOWS = 16
 
 
 @dataclass(frozen=True, slots=True)
 class FitOptions:
-    """How a model is made and trained; all fields but vocab_size are flags of `unrolled model fit`.
+    """The sizes of the model and the options of its training; each field except vocab_size is a flag of `model fit`.
 
     Raises:
         OptionError: a value isn't allowed.
@@ -66,10 +67,10 @@ class FitOptions:
         check(self)
 
     def config(self) -> ModelConfig:
-        """The model's sizes.
+        """The model's configuration.
 
         Raises:
-            ModelError: they make no model.
+            ModelError: the sizes make too large a model.
         """
         return ModelConfig.stacked(
             self.vocab_size, self.max_length, self.lstm_units, self.lstm_layers, self.embedding_dim
@@ -78,11 +79,11 @@ class FitOptions:
 
 @dataclass(frozen=True, slots=True)
 class RowCount:
-    """One side of the split.
+    """The size of the training rows or of the held-out rows.
 
     Attributes:
-        rows: rows, of at least two tokens each (long ones cut, see `SEGMENT_WINDOWS`).
-        tokens: ids in them.
+        rows: number of rows of at least two tokens; long ones are cut (see `SEGMENT_WINDOWS`).
+        tokens: number of ids in them.
     """
 
     rows: int
@@ -90,7 +91,7 @@ class RowCount:
 
     @property
     def targets(self) -> int:
-        """Tokens to be predicted: every one but a row's first."""
+        """Number of tokens to predict: all except the first of each row."""
         return self.tokens - self.rows
 
 
@@ -99,11 +100,12 @@ class FitPlan:
     """A training whose rows are ready.
 
     Attributes:
-        options: how the model is made and trained.
-        request: the command's own words, to recognise it by; with the inputs' sizes and times of change.
-        corpus: what was read: facts for the record.
-        train: the rows to learn from.
-        validation: the rows held out.
+        options: the sizes of the model and the options of the training.
+        request: the options of the command, with sizes and modification times of the inputs; a command resumes the
+            training only if its options are equal.
+        corpus: facts about the corpus for training.json.
+        train: the size of the rows to learn from.
+        validation: the size of the held-out rows.
     """
 
     options: FitOptions
@@ -118,10 +120,10 @@ class FitPlan:
 
     @classmethod
     def read(cls, scratch: Path) -> Self | None:
-        """The plan in a scratch directory; None where there is none.
+        """Read the plan in a directory `_fit`; None if there is none.
 
         Raises:
-            JobError: it can't be read, or is another version's.
+            JobError: it can't be read, or has the format of another version.
         """
         path = scratch / PLAN_FILE
         try:
@@ -129,14 +131,14 @@ class FitPlan:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError, TypeError, KeyError, AttributeError, RequestError) as error:
-            raise JobError(f"{path}: is no plan of a training ({error}); remove {scratch} and start again") from error
+            raise JobError(f"{path}: is not a training's plan ({error}); remove {scratch} and start again") from error
 
     @classmethod
     def _from_json(cls, text: bytes) -> Self:
         found = json.loads(text)
         version = found.pop("format_version")
         if version != FORMAT_VERSION:
-            raise ValueError(f"format_version {version!r:.80}, this program reads {FORMAT_VERSION}")
+            raise ValueError(f"format_version {version!r:.80}, but this program reads {FORMAT_VERSION}")
         options = FitOptions(**found.pop("options"))
         train, validation = (RowCount(**found.pop(name)) for name in ("train", "validation"))
         request, corpus = found.pop("request"), found.pop("corpus")

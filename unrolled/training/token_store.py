@@ -1,152 +1,151 @@
-"""Rows of token ids on disk, read through memory maps: as many as the disk holds, in memory that doesn't grow.
+"""Rows of token ids on disk, read a block at a time: memory doesn't grow with the number of rows.
 
-    NAME.tokens   the ids of all rows, end to end: little-endian uint16 where vocab_size fits, else int32
-    NAME.ends     little-endian int64 (rows,): where each row ends in NAME.tokens
-
-It is a training's scratch, made and read by one machine: `FitPlan` says how many ids and rows there must be.
+NAME.arrow   Arrow IPC file with one column, "tokens": large_list<uint16>, or large_list<int32> if vocab_size is
+             above 65,535. Each record batch is a block of about BLOCK_TOKENS ids.
 """
 
-import mmap
+from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, Self
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import JobError, TransientError
-from unrolled.ragged import runs
 
+#: Token ids in a block. A training reads blocks in random order, so that rows that are far from each other meet.
+BLOCK_TOKENS = 2**17
 _SMALL_VOCABULARY = 2**16 - 1
 
+Ids = NDArray[np.uint16] | NDArray[np.int32]
 
-def id_type(vocab_size: int) -> np.dtype[np.uint16] | np.dtype[np.int32]:
-    """What an id is stored as."""
-    return np.dtype("<u2") if vocab_size <= _SMALL_VOCABULARY else np.dtype("<i4")
+
+def _schema(vocab_size: int) -> Any:
+    return pa.schema([("tokens", pa.large_list(pa.uint16() if vocab_size <= _SMALL_VOCABULARY else pa.int32()))])
 
 
 class TokenStoreWriter:
-    """Adds rows to a store; it is complete when the block ends without an error.
+    """Writes a store; it is complete when the `with` block ends without an error.
 
     Args:
-        directory: where the two files go; what is there under their names is replaced.
-        name: of the store.
+        directory: the directory of the file; an existing file is replaced.
+        name: name of the store.
         vocab_size: the largest id.
+        block_tokens: ids in a block, at least.
 
     Attributes:
-        rows: added so far.
-        tokens: ids in them.
+        rows: number of rows added so far.
+        tokens: number of ids in them.
+
+    Raises:
+        TransientError: the file can't be written; `add` and the end of the block raise it too.
     """
 
-    def __init__(self, directory: Path, name: str, vocab_size: int) -> None:
-        self.rows = 0
-        self.tokens = 0
-        self._type = id_type(vocab_size)
-        self._directory = directory
+    def __init__(self, directory: Path, name: str, vocab_size: int, block_tokens: int = BLOCK_TOKENS) -> None:
+        self.rows = self.tokens = 0
+        self._directory, self._schema, self._block_tokens = directory, _schema(vocab_size), block_tokens
+        self._block: list[NDArray[np.int32]] = []
+        self._written = 0  # tokens
         try:
-            self._ids = (directory / f"{name}.tokens").open("wb")
-            self._ends = (directory / f"{name}.ends").open("wb")
+            self._file = pa.OSFile(str(directory / f"{name}.arrow"), "wb")
+            self._batches = pa.ipc.new_file(self._file, self._schema)
         except OSError as error:
             raise self._unwritable(error) from error
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Close the files.
-
-        Raises:
-            TransientError: what was still buffered can't be written.
-        """
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         try:
-            self._ids.close()
-            self._ends.close()
+            with self._file:
+                if error is None:
+                    self._write_block()
+                    self._batches.close()
         except OSError as failure:
             raise self._unwritable(failure) from failure
 
-    def add(self, rows: list[NDArray[np.int32]]) -> None:
-        """Add rows, each int32 (tokens,) of ids in 1..vocab_size.
-
-        Raises:
-            TransientError: the disk is full or failed.
-        """
-        if not rows:
-            return
-        ends = self.tokens + np.cumsum([len(row) for row in rows], dtype="<i8")
+    def add(self, rows: Iterable[NDArray[np.int32]]) -> None:
+        """Add rows, each int32 (tokens,) of ids in 1..vocab_size."""
         try:
-            self._ids.write(np.concatenate(rows).astype(self._type).tobytes())
-            self._ends.write(ends.tobytes())
+            for row in rows:
+                self._block.append(row)
+                self.rows += 1
+                self.tokens += len(row)
+                if self.tokens >= self._written + self._block_tokens:
+                    self._write_block()
         except OSError as error:
             raise self._unwritable(error) from error
-        self.rows += len(rows)
-        self.tokens = int(ends[-1])
+
+    def _write_block(self) -> None:
+        if self._block:
+            self._batches.write_batch(pa.record_batch([self._rows()], schema=self._schema))
+            self._block, self._written = [], self.tokens
+
+    def _rows(self) -> Any:
+        """The block as an array, from buffers because `pa.array` imports pandas if it is installed: half a second."""
+        rows = self._schema.field(0).type
+        ids = np.concatenate(self._block).astype(rows.value_type.to_pandas_dtype())
+        values = pa.Array.from_buffers(rows.value_type, len(ids), [None, pa.py_buffer(ids)])
+        ends = np.cumsum([0, *map(len, self._block)], dtype=np.int64)
+        return pa.Array.from_buffers(rows, len(self._block), [None, pa.py_buffer(ends)], children=[values])
 
     def _unwritable(self, error: OSError) -> TransientError:
         return TransientError(
-            f"{self._directory}: the corpus's token ids can't be kept there ({error.strerror or error}); make room "
-            "(2 bytes a token up to a vocabulary of 65,535, else 4) or choose another --out"
+            f"{self._directory}: the corpus's token ids can't be written there ({error.strerror or error}); make room "
+            "(2 bytes for each token with a vocabulary of at most 65,535, else 4) or choose another --out"
         )
 
 
-class TokenStore(NamedTuple):
-    """A store's rows.
+class TokenStore:
+    """Reads a store.
+
+    Args:
+        directory: the directory of the file.
+        name: name of the store.
+        vocab_size: the largest id.
 
     Attributes:
-        ids: unsigned or signed integers (tokens,), on disk.
-        ends: int64 (rows,), on disk.
-        maps: what both are read through.
-    """
-
-    ids: NDArray[np.uint16] | NDArray[np.int32]
-    ends: NDArray[np.int64]
-    maps: tuple[mmap.mmap, ...]
-
-    @property
-    def rows(self) -> int:
-        """How many rows there are."""
-        return len(self.ends)
-
-    def bounds(self, start: int, stop: int) -> NDArray[np.int64]:
-        """int64 (stop - start + 1,): where rows start..stop begin, and where the last of them ends."""
-        first = int(self.ends[start - 1]) if start else 0
-        return np.concatenate([np.array([first], np.int64), np.asarray(self.ends[start:stop], np.int64)])
-
-    def read(self, start: int, stop: int) -> tuple[NDArray[np.uint16] | NDArray[np.int32], NDArray[np.int64]]:
-        """Rows start..stop in memory: their ids, end to end, and their `bounds` among these."""
-        bounds = self.bounds(start, stop)
-        ids = self.ids[bounds[0] : bounds[-1]].copy()
-        # The pages stay in the system's cache; a process that kept them would grow with the corpus.
-        for mapped in self.maps:
-            mapped.madvise(mmap.MADV_DONTNEED)
-        return ids, bounds - bounds[0]
-
-    def blocks(self, block_tokens: int) -> list[tuple[int, int]]:
-        """(start, stop) of runs of rows with at most `block_tokens` ids; a longer row is a run of its own."""
-        # Finding them touches few pages of the map, whatever its size.
-        return runs(self.ends, block_tokens)
-
-
-def open_token_store(directory: Path, name: str, vocab_size: int, rows: int, tokens: int) -> TokenStore:
-    """Map a store into memory.
+        blocks: number of blocks.
 
     Raises:
-        JobError: the files are missing, or not as long as they must be.
+        JobError: the file is missing, damaged or empty, or not a store of this vocab_size.
     """
-    kinds = ((f"{name}.tokens", id_type(vocab_size), tokens), (f"{name}.ends", np.dtype("<i8"), rows))
-    arrays: list[NDArray[Any]] = []
-    maps: list[mmap.mmap] = []
-    for file, kind, count in kinds:
-        path = directory / file
+
+    def __init__(self, directory: Path, name: str, vocab_size: int) -> None:
+        self._path, self._vocab_size = directory / f"{name}.arrow", vocab_size
         try:
-            size = path.stat().st_size
-            if size != count * kind.itemsize:
-                raise JobError(f"{path}: has {size:,} bytes, not {count * kind.itemsize:,}; remove {directory} and fit")
-            if count:
-                with path.open("rb") as opened:
-                    maps.append(mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ))
-            arrays.append(np.frombuffer(maps[-1], kind) if count else np.empty(0, kind))
-        except OSError as error:
-            raise JobError(f"{path}: can't be read ({error.strerror or error}); remove {directory} and fit") from error
-    return TokenStore(arrays[0], arrays[1], tuple(maps))
+            # Not a memory map: the pages that it has read would stay in the process's memory.
+            self._file = pa.ipc.open_file(pa.OSFile(str(self._path)))
+        except (OSError, pa.ArrowException) as error:
+            raise self._unreadable(str(error)) from error
+        if self._file.schema != _schema(vocab_size):
+            raise self._unreadable(f"its columns are {self._file.schema.to_string()!r:.80}")
+        self.blocks: int = self._file.num_record_batches
+        if not self.blocks:
+            raise self._unreadable("it has no rows")
+
+    def read(self, blocks: Iterable[int]) -> tuple[Ids, NDArray[np.int64]]:
+        """Read blocks into memory.
+
+        Returns:
+            Their ids, end to end, and int64 (rows + 1,): where each row begins among them, and where the last one ends.
+
+        Raises:
+            JobError: the file is damaged.
+        """
+        try:
+            columns = [self._file.get_batch(block).column(0) for block in blocks]
+            for column in columns:
+                column.validate(full=True)  # the offsets of a damaged file point anywhere
+            ids: Ids = np.concatenate([column.flatten().to_numpy() for column in columns])
+        except (OSError, pa.ArrowException) as error:
+            raise self._unreadable(str(error)) from error
+        ends = np.cumsum(np.concatenate([[0], *(np.diff(column.offsets) for column in columns)]), dtype=np.int64)
+        if ends[-1] != len(ids) or not 1 <= ids.min(initial=1) <= ids.max(initial=1) <= self._vocab_size:
+            raise self._unreadable(f"it has null rows, or ids that are not in 1..{self._vocab_size}")
+        return ids, ends
+
+    def _unreadable(self, reason: str) -> JobError:
+        return JobError(f"{self._path}: can't be read ({reason[:200]}); remove {self._path.parent} and fit again")

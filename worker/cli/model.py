@@ -9,7 +9,8 @@ import click
 
 from unrolled.errors import ModelError, OptionError
 from unrolled.model.config import ModelConfig
-from unrolled.model.directory import WEIGHTS_FILE, ModelDirectory, open_model, save_model
+from unrolled.model.directory import ModelDirectory, open_model, save_model
+from unrolled.model.files import WEIGHTS_FILE
 from unrolled.model.weights import new_weights
 from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions

@@ -13,7 +13,7 @@ from unrolled.model.layer import GATES
 
 if TYPE_CHECKING:
     from worker.model_import.importer import Imported
-    from worker.model_import.parity.parity import Parity
+    from worker.model_import.parity.comparison import Parity
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 #: Names of what was left, in one line for people; JSON has them all.

@@ -1,4 +1,4 @@
-"""Which engine a worker takes."""
+"""Chooses the engine of a worker."""
 
 from __future__ import annotations
 
@@ -13,33 +13,35 @@ from worker.engines.fused.engine import FusedEngine
 from worker.engines.fused.library import why_unavailable
 
 if TYPE_CHECKING:
-    from unrolled.model.config import ModelConfig
     from unrolled.model.directory import ModelDirectory
     from worker.engines.engine import Engine
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
-#: Where Linux lists NVIDIA's GPUs; looked at so that no TensorFlow need be loaded to learn that there is none.
+#: Where Linux lists NVIDIA's GPUs; a look there shows that there is none without loading TensorFlow.
 GPUS = Path("/proc/driver/nvidia/gpus")
 
 
 def choose_engine(settings: Settings, model: ModelDirectory) -> Engine:
-    """The engine that the settings ask for; with "auto", TensorFlow's on a GPU and the fused one elsewhere.
+    """The engine that the settings ask for.
 
-    With "auto" the other engine serves where that one isn't here or can't compute the model, and a line in the log
-    says why.
+    With "auto" it is the TensorFlow engine if there is a GPU and the arithmetic is float32, and the fused engine
+    otherwise. If that one isn't installed but the other is, the other serves, and a warning in the log says why.
 
     Raises:
-        UnrolledError: an engine that is asked for, or each there is, isn't here or can't compute the model.
+        UnrolledError: the engine isn't installed; the text says how to install it.
+        BrokenWorkerError: the engine doesn't run on this machine.
+        ModelError: the model's weights can't be read.
     """
+    lacking = {"fused": why_unavailable(), "tensorflow": _why_no_tensorflow()}
     wanted = offer_of(settings, model).engine
-    lacking = _why_not(wanted, model.config)
-    if lacking:
-        raise UnrolledError(lacking)
+    if reason := lacking[wanted]:
+        raise UnrolledError(reason)
     if wanted == "fused":
         return FusedEngine(model, settings.arithmetic, settings.threads)
-    from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - seconds, and 500 MB, that others need not pay
+    # It takes seconds and 500 MB to load.
+    from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - only who needs it waits for it
 
     return TensorFlowEngine(model, threads=settings.threads)
 
@@ -49,31 +51,29 @@ def offer_of(settings: Settings, model: ModelDirectory) -> Offer:
 
     Raises:
         RequestError: the engine doesn't have the arithmetic.
-        UnrolledError: with "auto", no engine is here that can compute the model.
+        UnrolledError: with "auto", no engine is installed.
     """
-    wanted = _automatic(settings, model.config) if settings.engine == "auto" else settings.engine
+    wanted = settings.engine
+    if wanted == "auto":
+        wanted = _automatic(settings.arithmetic, {"fused": why_unavailable(), "tensorflow": _why_no_tensorflow()})
     return Offer(model.fingerprint, wanted, settings.arithmetic)  # type: ignore[arg-type]  # settings are checked
 
 
-def _automatic(settings: Settings, config: ModelConfig) -> str:
-    if settings.arithmetic != "float32":
-        return "fused"  # no other has it
-    without_tensorflow = _why_not("tensorflow", config)
-    if not without_tensorflow and GPUS.is_dir() and any(GPUS.iterdir()):
+def _automatic(arithmetic: str, lacking: dict[str, str | None]) -> str:
+    if arithmetic != "float32":
+        return "fused"  # the only engine that has another
+    if lacking["fused"] and lacking["tensorflow"]:
+        raise UnrolledError(f"{lacking['fused']}; {lacking['tensorflow']}")
+    if not lacking["tensorflow"] and GPUS.is_dir() and any(GPUS.iterdir()):
         return "tensorflow"
-    without_fused = _why_not("fused", config)
-    if not without_fused:
-        return "fused"
-    if without_tensorflow:
-        raise UnrolledError(f"{without_fused}; {without_tensorflow}")
-    log.warning("the tensorflow engine serves: %s", without_fused)
-    return "tensorflow"
+    if lacking["fused"]:
+        log.warning("the tensorflow engine serves: %s", lacking["fused"])
+        return "tensorflow"
+    return "fused"
 
 
-def _why_not(engine: str, config: ModelConfig) -> str | None:
-    """Why an engine can't serve, and how it could; None where it can."""
-    if engine == "fused":
-        return why_unavailable() or FusedEngine.why_not(config)
+def _why_no_tensorflow() -> str | None:
+    """Why the TensorFlow engine can't run here, or None if it can."""
     if find_spec("tensorflow") is None:
         return "the tensorflow engine needs TensorFlow: pip install 'unrolled[tensorflow]'"
     return None

@@ -1,4 +1,4 @@
-"""From a chain of layers to a model directory's configuration and tensors."""
+"""Conversion of a stack of layers to the configuration and the tensors of a model directory."""
 
 import zipfile
 import zlib
@@ -11,27 +11,28 @@ import numpy as np
 from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
-from worker.model_import.chain.chain import Chain
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Float32, Found, Layer, Table
+from worker.model_import.first_id import decide_first_id
+from worker.model_import.found import Float32, Found, Layer
 from worker.model_import.layouts import convert
+from worker.model_import.selection.stack import Stack
 
-#: Where neither the file nor its user says how long rows are.
+#: The model's max_length if neither the file nor the user says how long rows are, in tokens.
 DEFAULT_LENGTH = 512
 
 
 @dataclass(slots=True)
 class Assembled:
-    """A model, ready to be saved.
+    """A model that is ready to be saved.
 
     Attributes:
         config: its configuration.
-        weights: its tensors, as the configuration names them.
-        ids_from: 1: ids are the source's; 0: they are the source's plus one.
-        ids_reason: why, for people.
-        taken: what was taken over, one text each.
-        left: what wasn't.
-        notes: what people should know.
+        weights: its tensors, by the configuration's names.
+        ids_from: 1 if ids are the source's; 0 if they are the source's plus one.
+        ids_reason: why, for the user.
+        taken: what was imported, one text each.
+        left: what was left out, one text each.
+        notes: remarks for the user.
     """
 
     config: ModelConfig
@@ -43,27 +44,30 @@ class Assembled:
     notes: list[str] = field(default_factory=list)
 
 
-def assemble(found: Found, chain: Chain, ids_from: int | None, max_length: int | None) -> Assembled:
-    """Read the arrays of what was chosen and lay them out.
+def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int | None) -> Assembled:
+    """Read the arrays of the chosen layers and convert them.
 
     Args:
-        found: what the file has.
-        chain: what is taken of it.
-        ids_from: 0 or 1, or None: decide.
-        max_length: tokens a row is meant to have, or None: the file's, else 512.
+        found: the content of the file.
+        stack: the layers to import.
+        ids_from: 0 or 1, or None to decide.
+        max_length: tokens that a row is meant to have, or None for the file's length, or 512.
 
     Raises:
-        ImportRefusedError: directions don't fit together, or a layer has no place here.
+        ImportRefusedError: the directions don't fit together, an array can't be read, or the configuration isn't
+            allowed.
     """
-    layers, passes = _directions(chain)
+    layers, passes = _directions(stack)
     table = None
-    if chain.table is not None:
-        with _damage_named(chain.table.name):
-            table = chain.table.array.read()
-    start, reason = _ids_from(found, chain.table, table, ids_from)
-    rows = chain.layers[0].inputs if table is None else len(table)
+    if stack.table is not None:
+        with _damage_named(stack.table.name):
+            table = stack.table.array.read()
+    start, reason = decide_first_id(found, stack.table, table, ids_from)
+    rows = stack.layers[0].inputs if table is None else len(table)
     if rows - start < 1:
-        raise ImportRefusedError(f"with --ids-from {start} no id is left of {rows} rows; give the other")
+        raise ImportRefusedError(
+            f"with --ids-from {start} none of the {rows} rows is left for an id; try --ids-from {1 - start}"
+        )
     length = max_length or found.length or DEFAULT_LENGTH
     try:
         config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
@@ -75,37 +79,37 @@ def assemble(found: Found, chain: Chain, ids_from: int | None, max_length: int |
     else:
         weights["embedding"] = table if start else np.concatenate([np.zeros_like(table[:1]), table])
     made = Assembled(config, weights, start, reason, notes=[*found.notes])
-    _describe(made, found, chain)
+    _describe(made, found, stack)
     return made
 
 
 @contextmanager
 def _damage_named(name: str) -> Iterator[None]:
-    """What libraries raise when arrays are damaged or don't fit together, with the name of what was read."""
+    """Name the layer or table in the errors that libraries raise for damaged arrays."""
     try:
         yield
     except (OSError, ValueError, IndexError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise ImportRefusedError(f"{name}: its arrays can't be read ({error}); get a fresh copy") from error
 
 
-def _directions(chain: Chain) -> tuple[list[LayerConfig], list[Layer]]:
-    """Each layer's direction in the row's order.
+def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
+    """Each layer's configuration, and the layer with its passes in the row's order.
 
-    A layer that goes backwards hands its outputs on last token first, so the next one reads the row from its end.
+    A reversed layer returns the last token's output first, so the next layer reads the row from its end.
     """
     configs, layers = [], []
     turned = False
-    for layer, residual in zip(chain.layers, chain.residual, strict=True):
-        both = layer.forward is not None and layer.backward is not None
+    for layer, residual in zip(stack.layers, stack.residual, strict=True):
+        both = len(layer.passes) > 1
         if turned and (both or residual):
             raise ImportRefusedError(
-                f"{layer.name}: it reads a row from its end, after a layer that goes backwards, and is "
-                f"{'bidirectional' if both else 'added to its input'}; only plain layers can follow such a one"
+                f"{layer.name}: it follows a layer with go_backwards, so it reads a row from its end, and it is "
+                f"{'bidirectional' if both else 'added to its input'}; only a plain layer can follow such a layer"
             )
         if residual and layer.reversed:
             raise ImportRefusedError(
-                f"{layer.name}: it goes backwards and its input is added to its output in the opposite order; "
-                f"that can't be told here"
+                f"{layer.name}: with go_backwards its output is in the opposite order of its input, and the model adds "
+                "the two; such a sum can't be imported"
             )
         ahead, back = (layer.backward, layer.forward) if turned else (layer.forward, layer.backward)
         direction = "bidirectional" if both else "forward" if ahead is not None else "backward"
@@ -122,47 +126,32 @@ def _directions(chain: Chain) -> tuple[list[LayerConfig], list[Layer]]:
 
 def _tensors(config: ModelConfig, layers: list[Layer]) -> dict[str, Float32]:
     weights: dict[str, Float32] = {}
-    for number, layer in enumerate(layers):
-        prefix = f"{config.layers[number].kind}.{number}"
-        for one, place in ((layer.forward, prefix), (layer.backward, f"{prefix}.backward")):
-            if one is not None:
-                with _damage_named(layer.name):
-                    made = convert(one)
-                weights |= {f"{place}.{part}": array for part, array in made.items()}
+    for number, (layer, description) in enumerate(zip(layers, config.layers, strict=True)):
+        for one, prefix in zip(layer.passes, description.prefixes(number), strict=True):
+            with _damage_named(layer.name):
+                made = convert(one)
+            weights |= {f"{prefix}.{part}": array for part, array in made.items()}
     return weights
 
 
 def _drop_first_row(config: ModelConfig, weights: dict[str, Float32], start: int) -> None:
-    """One-hot ids from 1: the first kernel's row 0 is padding's."""
+    """Drop row 0 of the first kernels, if one-hot ids start at 1: that row belongs to padding."""
     if start:
         for name in (f"{prefix}.kernel" for prefix in config.layers[0].prefixes(0)):
             weights[name] = np.ascontiguousarray(weights[name][start:])
 
 
-def _ids_from(found: Found, table: Table | None, rows: Float32 | None, asked: int | None) -> tuple[int, str]:
-    if asked is not None:
-        return asked, f"--ids-from {asked}"
-    if table is None or rows is None:
-        return 0, "ids are one-hot vectors, and the first stands for the source's id 0"
-    if table.mask_zero:
-        return 1, "the embedding masks id 0"
-    if len(rows) and not rows[0].any():
-        return 1, "the embedding's row 0 is all zeros"
-    if found.zero_is_padding:
-        return 1, "row 0 is padding's by Keras's custom; --ids-from 0 if it is a token"
-    return 0, "row 0 holds a token's vector; --ids-from 1 if it is padding"
-
-
-def _describe(made: Assembled, found: Found, chain: Chain) -> None:
-    if chain.table is None:
-        made.taken.append(f"no embedding: ids are read as one-hot vectors of {chain.layers[0].inputs}")
+def _describe(made: Assembled, found: Found, stack: Stack) -> None:
+    """Fill in what was imported and what was left out."""
+    if stack.table is None:
+        made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
     else:
-        rows, width = chain.table.array.shape
-        made.taken.append(f"{chain.table.name}: embedding of {rows:,} rows, {width} wide")
-    for layer, config in zip(chain.layers, made.config.layers, strict=True):
+        rows, width = stack.table.array.shape
+        made.taken.append(f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
+    for layer, config in zip(stack.layers, made.config.layers, strict=True):
         made.taken.append(f"{layer.name}: {config}")
         made.notes += [f"{layer.name}: {note}" for note in layer.notes]
-    names = {layer.name for layer in chain.layers}
-    made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not chain.table]
+    names = {layer.name for layer in stack.layers}
+    made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left

@@ -1,12 +1,12 @@
-"""Why a file can't be imported."""
+"""The error of a file that can't be imported."""
 
 from unrolled.errors import ModelError
 
 
 class ImportRefusedError(ModelError):
-    """The file holds something that this program can't take over; the text says what, what it can, and what to do."""
+    """The file contains something that can't be imported; the text says what, what can be, and what to do."""
 
 
 def refuse_missing(package: str, extra: str) -> ImportRefusedError:
-    """The error that says which package a format needs."""
+    """The error for a format whose package isn't installed; `extra` says how to install it."""
     return ImportRefusedError(f"this format needs {package}, which isn't installed: {extra}")

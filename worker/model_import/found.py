@@ -1,6 +1,6 @@
-"""What the readers of all formats give: tables, recurrent layers and, where the file has one, the graph between them.
+"""What a reader returns: the embeddings, the recurrent layers and, if the file has one, the graph between them.
 
-Arrays stay in the file until a layer is taken: a head may be larger than all that is wanted.
+Arrays stay in the file until a layer is imported: a head may be larger than everything that is imported.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
-#: How one pass's arrays lie; see `worker.model_import.layouts`.
+#: How the arrays of a pass are laid out; see `worker.model_import.layouts`.
 Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1"]
 
 
@@ -20,9 +20,9 @@ class Array:
     """An array that is still in its file.
 
     Attributes:
-        name: where it is there.
-        shape: as the file says; checked against what is stored.
-        read: gives it, float32.
+        name: its name there.
+        shape: as the file says, checked against the stored bytes.
+        read: reads it, as float32.
     """
 
     name: str
@@ -32,19 +32,19 @@ class Array:
 
 @dataclass(frozen=True, slots=True)
 class Pass:
-    """One direction of one recurrent layer, in its source's layout.
+    """One direction of one recurrent layer, in the layout of its source.
 
     Attributes:
-        layout: which one.
+        layout: which layout.
         kind: "lstm" or "gru".
-        inputs: width of what it reads (D).
-        units: of its state (U).
-        parts: the layout's names to arrays.
+        inputs: width of its input (D).
+        units: width of its cell (U).
+        parts: the arrays by the layout's names.
         projection: width of the projected state, or None.
         reset: "after" or "before" for a GRU, else None.
-        gates: what its gates are, as `LayerConfig.gates`.
+        gates: the activation of the gates, one of `LayerConfig`'s.
         forget_bias: what the source's program adds to the forget gate at run time.
-        problem: why it can't be taken; raised only where it would be.
+        problem: why it can't be imported; raised only if it is chosen.
     """
 
     layout: Layout
@@ -64,12 +64,12 @@ class Layer:
     """A recurrent layer.
 
     Attributes:
-        name: what `--layer` calls it.
-        forward: the pass that reads from the first token to the last, if it has one.
-        backward: the one that reads from the last to the first.
-        reversed: the layer hands its outputs on in the order in which it read them, last token first.
-        problem: why it can't be taken; raised only where it would be.
-        notes: what people should know of it.
+        name: the name that `--layer` takes.
+        forward: the pass from the first token to the last, if it has one.
+        backward: the pass from the last token to the first, if it has one.
+        reversed: the layer returns its outputs in the order in which it reads: the last token's output first.
+        problem: why it can't be imported; raised only if it is chosen.
+        notes: remarks for the user.
     """
 
     name: str
@@ -80,23 +80,24 @@ class Layer:
     notes: list[str] = field(default_factory=list)
 
     @property
+    def passes(self) -> list[Pass]:
+        """Its one or two passes, forward first."""
+        return [one for one in (self.forward, self.backward) if one is not None]
+
+    @property
     def any_pass(self) -> Pass:
-        """One of its passes; sizes are the same in both."""
-        found = self.forward or self.backward
-        if found is None:
-            raise AssertionError(self.name)
-        return found
+        """One of its passes; both have the same sizes."""
+        return self.passes[0]
 
     @property
     def inputs(self) -> int:
-        """Width of what it reads."""
+        """Width of its input."""
         return self.any_pass.inputs
 
     @property
     def outputs(self) -> int:
-        """Width of what it gives."""
-        one = self.any_pass
-        return (one.projection or one.units) * (2 if self.forward and self.backward else 1)
+        """Width of its output."""
+        return (self.any_pass.projection or self.any_pass.units) * len(self.passes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +105,14 @@ class Table:
     """An embedding.
 
     Attributes:
-        name: what `--embedding` calls it.
+        name: the name that `--embedding` takes.
         array: (rows, width).
-        mask_zero: whether the source masks id 0; None where the file doesn't say.
-        problem: why it can't be taken; raised only where it would be.
+        mask_zero: whether the source masks id 0; None if the file doesn't say.
     """
 
     name: str
     array: Array
     mask_zero: bool | None = None
-    problem: str | None = None
 
 
 Role = Literal["input", "table", "layer", "through", "add", "other"]
@@ -125,10 +124,10 @@ class Node:
 
     Attributes:
         name: unique in the graph.
-        role: "through" gives what it gets, as dropout does when nothing is trained.
-        what: its class, for people.
+        role: "through" passes its input on unchanged, as dropout does after training.
+        what: its class, for messages.
         inputs: names of the nodes that it reads.
-        target: which table or layer it is; one that is called twice is two nodes.
+        target: name of its table or layer. One that is called twice has two nodes.
     """
 
     name: str
@@ -140,16 +139,16 @@ class Node:
 
 @dataclass(slots=True)
 class Found:
-    """All that a reader saw.
+    """The content of a file.
 
     Attributes:
-        format: for people: "Keras 3 file".
+        format: for messages: "Keras 3 file".
         tables: by name.
         layers: by name, in the file's order.
-        graph: nodes by name, or None where the file has weights alone.
-        left: what was neither, one text each.
-        length: tokens a row has in the source, where it is fixed.
-        zero_is_padding: whether this world's row 0 is padding unless told otherwise.
+        graph: nodes by name, or None if the file has only weights.
+        left: everything that is neither a table nor a layer, one text each.
+        length: tokens in a row of the source, if it is fixed.
+        zero_is_padding: whether row 0 of an embedding is padding by the custom of this format.
         notes: assumptions that had to be made.
     """
 
@@ -161,3 +160,22 @@ class Found:
     length: int | None = None
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
+
+    def add_weights(self, layers: list[Layer], stored: list[Array], is_table: Callable[[Array], str | None]) -> None:
+        """Sort the arrays of a file without a graph.
+
+        Args:
+            layers: the recurrent layers among the arrays.
+            stored: all arrays of the file.
+            is_table: returns the name of an embedding, or None if the array is none.
+        """
+        self.layers = {layer.name: layer for layer in layers}
+        used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
+        for array in stored:
+            if array.name in used:
+                continue
+            name = is_table(array) if len(array.shape) == 2 else None
+            if name is None:
+                self.left.append(array.name)
+            else:
+                self.tables[name] = Table(name, array)

@@ -1,35 +1,40 @@
-"""The whole import: read, choose, lay out, compare, and only then write."""
+"""The whole import: read, select, convert, compare, and only then write."""
 
 from __future__ import annotations
 
-import shutil
 import tempfile
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from unrolled.model.directory import ModelDirectory, save_model
 from worker.model_import.assembly import Assembled, assemble
-from worker.model_import.chain.choice import choose
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.formats import read_source
-from worker.model_import.parity.parity import Parity, check, compare
+from worker.model_import.parity.comparison import Parity, check, compare
+from worker.model_import.readers.formats import read_source
+from worker.model_import.selection.choice import choose
 from worker.model_import.tokenizer_file import read_tokenizer
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.model_import.selection.stack import Stack
 
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What a user can say where a file doesn't.
+    """What the user says where the file doesn't.
 
     Attributes:
-        embedding: name of the embedding; None: the one that there is.
-        layers: names of recurrent layers from the first to the last; none: the one stack that there is.
-        residual: names of layers whose input is added to their output, where weights alone don't show it.
-        ids_from: 1: ids are the source's, whose row 0 is padding's; 0: they are shifted by one; None: decide.
-        max_length: tokens that a row is meant to have; None: the file's, else 512.
-        gates: of `LayerConfig.gates`, where the user vouches for a recurrent activation that the file doesn't tell.
-        forget_bias: what a TensorFlow 1 program adds to the forget gate; None: 1.0.
-        tokenizer: a tokenizer.json to take in.
-        parity: the largest difference that is allowed, beyond float32's rounding; None: nothing is compared.
+        embedding: name of the embedding to import; None for the only one.
+        layers: names of the recurrent layers, first to last; empty for the only stack.
+        residual: names of layers whose input is added to their output, if the file has only weights.
+        ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
+            decide by the file.
+        max_length: tokens that a row is meant to have; None for the file's length, or 512.
+        gates: the activation of the gates, one of `LayerConfig`'s, if the file doesn't say it.
+        forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
+        tokenizer: a tokenizer.json to include.
+        parity: the largest difference allowed beyond float32's rounding; None to compare nothing.
     """
 
     embedding: str | None = None
@@ -45,13 +50,13 @@ class ImportOptions:
 
 @dataclass(frozen=True, slots=True)
 class Imported:
-    """What was done.
+    """A finished import.
 
     Attributes:
-        model: the directory.
-        format: of the source, for people.
-        made: what was taken and what was left.
-        parity: what was compared; None where nothing was to be.
+        model: the new model directory.
+        format: the source's format, for messages.
+        made: what was imported and what was left out.
+        parity: the results of the comparison; None if nothing was compared.
     """
 
     model: ModelDirectory
@@ -61,31 +66,32 @@ class Imported:
 
 
 def import_model(source: Path, directory: Path, options: ImportOptions) -> Imported:
-    """Take a model over into a model directory.
+    """Import a model into a model directory.
 
     Raises:
-        ModelError: the source can't be read or taken over, the tokenizer doesn't fit, the outputs differ from the
-            original's, or another model is in the directory. Nothing has been written then.
+        ModelError: the source can't be read or imported, the tokenizer doesn't fit, the outputs differ from the
+            original's, or the directory contains another model. In all cases nothing is written.
     """
     found = read_source(source, options.gates, options.forget_bias)
     try:
-        chain = choose(found, options.embedding, options.layers, options.residual)
-        made = assemble(found, chain, options.ids_from, options.max_length)
+        stack = choose(found, options.embedding, options.layers, options.residual)
+        made = assemble(found, stack, options.ids_from, options.max_length)
     except ImportRefusedError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     tokenizer = None if options.tokenizer is None else read_tokenizer(options.tokenizer, made.config.vocab_size)
-    try:
-        directory.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    except OSError as error:
-        raise ImportRefusedError(f"{directory.parent}: can't be written ({error.strerror or error})") from error
-    parity = None
-    try:
-        model = save_model(scratch / "model", made.config, made.weights, tokenizer)
-        if options.parity is not None:
-            parity = compare(model, chain, made.ids_from)
-            check(parity, options.parity)
-        model = save_model(directory, made.config, made.weights, tokenizer)
-    finally:
-        shutil.rmtree(scratch, ignore_errors=True)
+    parity = None if options.parity is None else _compared(stack, made, tokenizer, directory.parent, options.parity)
+    model = save_model(directory, made.config, made.weights, tokenizer)
     return Imported(model, found.format, made, parity)
+
+
+def _compared(stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
+    """Compare the model with the original, in a temporary directory below `parent`."""
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+        scratch = tempfile.TemporaryDirectory(prefix=".import-", dir=parent, ignore_cleanup_errors=True)
+    except OSError as error:
+        raise ImportRefusedError(f"{parent}: can't be written ({error.strerror or error})") from error
+    with scratch as path:
+        parity = compare(save_model(path, made.config, made.weights, tokenizer), stack, made.ids_from)
+        check(parity, bound)
+    return parity

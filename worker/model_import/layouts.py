@@ -1,4 +1,4 @@
-"""From each framework's layout of a recurrent pass to this program's: Keras's, gates i, f, c, o and z, r, h.
+"""Conversion of a recurrent pass from each framework's layout to Keras's: gates i, f, c, o and z, r, h.
 
 Sources: Keras's `LSTMCell`, `GRUCell` and Keras 2's `preprocess_weights_for_loading` (CuDNN, Keras 1),
 PyTorch's `nn.LSTM` and `nn.GRU`, the ONNX operators LSTM and GRU, TensorFlow 1's `rnn_cell_impl.py`.
@@ -6,8 +6,8 @@ D inputs, U units, P projection, S state (P or U).
 
     keras   kernel (D, 4U)   recurrent (S, 4U)   bias (4U,)         GRU: (D, 3U), (U, 3U), (2, 3U) or (3U,)
     cudnn   kernel (D, 4U)   recurrent (U, 4U)   bias (8U,)         each gate's block transposed; GRU: bias (6U,)
-    keras1  W_g (D, U)       U_g (U, U)          b_g (U,)           one of each for every gate
-    torch   w_ih (4U, D)     w_hh (4U, S)        b_ih, b_hh (4U,)   w_hr (P, U); GRU's gates stand r, z, n
+    keras1  W_g (D, U)       U_g (U, U)          b_g (U,)           one of each for every gate g
+    torch   w_ih (4U, D)     w_hh (4U, S)        b_ih, b_hh (4U,)   w_hr (P, U); GRU: gates r, z, n
     onnx    W (4U, D)        R (4U, U)           B (8U,)            gates i, o, f, c; GRU z, r, h
     tf1     kernel (D + S, 4U)                   bias (4U,)         gates i, c, f, o; projection (U, P); GRU: gates r, u
 """
@@ -22,7 +22,12 @@ Parts = Mapping[str, Float32]
 
 
 def convert(one: Pass) -> dict[str, Float32]:
-    """Read a pass's arrays: "kernel", "recurrent_kernel", "bias" and, where it has one, "projection"; float32."""
+    """Read the arrays of a pass and convert them.
+
+    Returns:
+        "kernel", "recurrent_kernel", "bias" and, if the pass has one, "projection": float32, with the shapes that
+        `LayerConfig.shapes` gives.
+    """
     arrays = {name: array.read() for name, array in one.parts.items()}
     made = _CONVERTERS[one.layout](one, arrays)
     if one.forget_bias:
@@ -32,7 +37,7 @@ def convert(one: Pass) -> dict[str, Float32]:
 
 
 def _gates(array: Float32, order: tuple[int, ...], axis: int) -> Float32:
-    """The gates' blocks along an axis, in another order."""
+    """Reorder the blocks of the gates along an axis."""
     blocks = np.split(array, len(order), axis=axis)
     return np.concatenate([blocks[gate] for gate in order], axis=axis)
 
@@ -50,7 +55,7 @@ def _keras(one: Pass, arrays: Parts) -> dict[str, Float32]:
 
 def _cudnn(one: Pass, arrays: Parts) -> dict[str, Float32]:
     gates = 4 if one.kind == "lstm" else 3
-    # Keras hands cuDNN each gate's kernel in Fortran order, and each recurrent kernel transposed.
+    # For cuDNN, Keras stores each gate's kernel in Fortran order, and each recurrent kernel transposed.
     kernels = [block.T.reshape(block.shape, order="F") for block in np.hsplit(arrays["kernel"], gates)]
     recurrent = [block.T for block in np.hsplit(arrays["recurrent_kernel"], gates)]
     halves = arrays["bias"].reshape(2, -1)

@@ -1,28 +1,35 @@
-"""What is too large or too deep to be a model: refused before memory is taken for it."""
+"""Limits on the sizes and counts in a file, checked before memory is taken."""
 
 import math
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
 
-#: Of one array, and of all that is read from a packed file; the largest model directory is as large.
+#: The largest array, and the most that is read from a packed file. A model directory has the same limit.
 MOST_BYTES = 2**34
-#: A model's configuration in JSON; large ones have some MB.
+#: The longest configuration in JSON; those of large models have a few MB.
 MOST_JSON_BYTES = 64 << 20
-#: Arrays in a file, layers in a configuration, operations in a graph.
+#: The most arrays in a file, or layers in a configuration.
 MOST_NAMES = 200_000
+#: The most operations in a graph.
 MOST_CALLS = 10_000
-#: deflate can't shrink anything further than this, so an array that claims to isn't stored.
+#: The highest ratio that deflate reaches: an array that claims a higher one isn't stored whole.
 LARGEST_RATIO = 1032
 
 
 def check_array(
     place: str, shape: tuple[Any, ...], item_bytes: int, stored_bytes: int | None = None
 ) -> tuple[int, ...]:
-    """See that an array may be read; its shape as whole numbers.
+    """Check that an array may be read, and return its shape as whole numbers.
+
+    Args:
+        place: the array's name, for the error.
+        shape: as the file claims it.
+        item_bytes: bytes of one number in memory.
+        stored_bytes: bytes that the file stores for the array; None if unknown.
 
     Raises:
-        ImportRefusedError: it is larger than any model's, or larger than what is stored can make.
+        ImportRefusedError: a size is negative, or the array is larger than the limit or than the stored bytes allow.
     """
     sizes = tuple(int(size) for size in shape)
     if any(size < 0 for size in sizes):
@@ -32,18 +39,28 @@ def check_array(
         raise ImportRefusedError(f"{place}: {sizes} takes {size_bytes:,} bytes; at most {MOST_BYTES:,} are allowed")
     if stored_bytes is not None and size_bytes > stored_bytes * LARGEST_RATIO:
         raise ImportRefusedError(
-            f"{place}: {sizes} takes {size_bytes:,} bytes, and the file stores {stored_bytes:,} for it; it is damaged"
+            f"{place}: {sizes} takes {size_bytes:,} bytes, but the file stores only {stored_bytes:,}; it is damaged"
         )
     return sizes
 
 
 def check_count(place: str, count: int) -> None:
-    """Raise ImportRefusedError if a file has more parts than any model."""
+    """Check the number of arrays or layers.
+
+    Raises:
+        ImportRefusedError: there are more than MOST_NAMES.
+    """
     if count > MOST_NAMES:
-        raise ImportRefusedError(f"{place}: has over {MOST_NAMES:,} parts, and no model's file has")
+        raise ImportRefusedError(f"{place}: has more than {MOST_NAMES:,} parts; no model has that many")
 
 
 def check_calls(count: int) -> None:
-    """Raise ImportRefusedError if a graph has more operations than any model that can be read."""
+    """Check the number of operations in a graph.
+
+    Raises:
+        ImportRefusedError: there are more than MOST_CALLS.
+    """
     if count > MOST_CALLS:
-        raise ImportRefusedError(f"the model's graph has over {MOST_CALLS:,} operations; save the recurrent part alone")
+        raise ImportRefusedError(
+            f"the model's graph has more than {MOST_CALLS:,} operations; save the recurrent part alone"
+        )

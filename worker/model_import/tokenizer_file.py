@@ -1,27 +1,29 @@
-"""A tokenizer.json that comes with a model."""
+"""A tokenizer.json that is imported together with a model."""
 
 from pathlib import Path
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.limits import MOST_JSON_BYTES
 
+_MOST_BYTES = 16 * MOST_JSON_BYTES
+
 
 def read_tokenizer(path: Path, vocab_size: int) -> str:
-    """The text of a tokenizer.json whose ids a model has.
+    """Read a tokenizer.json whose ids fit the model.
 
     Raises:
-        ModelError: it can't be read, or an id is not in 1..vocab_size.
+        ImportRefusedError: it can't be read, an id is above vocab_size, or id 0 is a token other than padding.
     """
     try:
-        from tokenizers import Tokenizer  # noqa: PLC0415 - only imports that bring a tokenizer need it
+        from tokenizers import Tokenizer  # noqa: PLC0415 - in the extra [import]; most imports bring no tokenizer
     except ModuleNotFoundError as error:
         raise refuse_missing("tokenizers", "pip install 'unrolled[import]'") from error
     try:
         size_bytes = path.stat().st_size
     except OSError as error:
         raise ImportRefusedError(f"{path}: can't be read ({error.strerror or error})") from error
-    if size_bytes > 16 * MOST_JSON_BYTES:
-        raise ImportRefusedError(f"{path}: is over {16 * MOST_JSON_BYTES:,} bytes, and no tokenizer.json is")
+    if size_bytes > _MOST_BYTES:
+        raise ImportRefusedError(f"{path}: has more than {_MOST_BYTES:,} bytes; no tokenizer.json is that large")
     try:
         text = path.read_text(encoding="utf-8")
         tokenizer = Tokenizer.from_str(text)
@@ -31,17 +33,15 @@ def read_tokenizer(path: Path, vocab_size: int) -> str:
     word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
     if largest > vocab_size:
         raise ImportRefusedError(
-            f"{path}: the id of {word!r} is {largest}, the model has ids 1..{vocab_size}; give the tokenizer "
-            f"that it was "
-            "trained with"
+            f"{path}: the id of {word!r} is {largest}, but the model has ids 1..{vocab_size}; give the tokenizer that "
+            "the model was trained with"
         )
     zero = [word for word, number in vocabulary.items() if number == 0]
     padding = tokenizer.padding
     allowed = padding is not None and padding["pad_id"] == 0 and padding["pad_token"] in zero
     if zero and not allowed and not all(word.strip("[]<>|").lower() in ("pad", "padding") for word in zero):
         raise ImportRefusedError(
-            f"{path}: id 0 is the token {zero[0]!r}, and 0 is padding here; with --ids-from 0 ids are the "
-            f"tokenizer's plus one, so "
-            "shift them in the file, or send token ids in place of text"
+            f"{path}: id 0 is the token {zero[0]!r}, but here 0 is padding. With --ids-from 0, ids are the "
+            "tokenizer's plus one: shift them in the file, or enqueue token ids instead of text"
         )
     return text

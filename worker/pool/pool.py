@@ -9,13 +9,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from unrolled.errors import BrokenWorkerError
 from unrolled.ragged import runs
+from worker.engines.engine import PoolStats
 from worker.errors import GivenBackError
 from worker.pool.isolation import compute_isolating, rows_of
 
@@ -169,12 +170,8 @@ class Pool:
             for arrays in outputs:  # those that were taken before it went wrong
                 self._buffers.give(arrays)
             raise
-        self._metrics.computed(
-            rows=sum(shard.rows for shard in shards),
-            tokens=sum(shard.values.size for shard in shards),
-            seconds=time.perf_counter() - began,
-            stats=stats,
-        )
+        rows = sum(shard.rows for shard in shards)
+        self._metrics.computed(rows=rows, seconds=time.perf_counter() - began, stats=stats)
         for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
             if not _settle(waiting.future, Computed(arrays, reasons, self._buffers)):
                 self._buffers.give(arrays)
@@ -184,13 +181,12 @@ class Pool:
         shards: list[Ragged],
         outputs: list[list[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
-    ) -> tuple[list[dict[int, str]], dict[str, float]]:
-        """Compute shards into their arrays; the rows that fail, shard by shard, and what the engine tells."""
+    ) -> tuple[list[dict[int, str]], PoolStats]:
+        """Compute shards into their arrays; returns each shard's failed rows with their reasons, and what it took."""
         try:
             if len(shards) == 1:
                 return [{}], self._compute_in_runs(shards[0], outputs[0], columns)
-            self._engine.compute(shards, outputs, columns)
-            return [{} for _ in shards], _stats(self._engine)
+            return [{} for _ in shards], self._engine.compute(shards, outputs, columns)
         except (BrokenWorkerError, GivenBackError):
             raise
         except Exception as error:
@@ -198,7 +194,9 @@ class Pool:
             log.debug("the engine's failure", exc_info=error)
         # Not in the handler: the error holds the frames it came through, and their arrays.
         all_runs = [self._runs(shard) for shard in shards]
-        return compute_isolating(self._engine, shards, outputs, columns, all_runs, self._pause), {}
+        failed = compute_isolating(self._engine, shards, outputs, columns, all_runs, self._pause)
+        tokens = sum(shard.values.size for shard in shards)
+        return failed, PoolStats(tokens, computed=tokens)
 
     def _pause(self, seconds: float) -> None:
         with self._changed:
@@ -207,25 +205,19 @@ class Pool:
 
     def _compute_in_runs(
         self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[VectorColumn, ...]
-    ) -> dict[str, float]:
-        """Compute a shard that goes alone; what its engine tells of all its runs."""
-        stats: Counter[str] = Counter()
+    ) -> PoolStats:
+        """Compute a shard that goes alone, a run of rows at a time."""
+        stats = PoolStats()
         for start, stop in self._runs(shard):
             if self._closed:
                 raise GivenBackError
             arrays = rows_of(shard, outputs, columns, start, stop)
-            self._engine.compute([shard.take(start, stop)], [arrays], columns)
-            stats.update(_stats(self._engine))
-        return dict(stats)
+            stats += self._engine.compute([shard.take(start, stop)], [arrays], columns)
+        return stats
 
     def _runs(self, shard: Ragged) -> list[tuple[int, int]]:
         """Runs of rows that are computed in one call, because an engine's own memory grows with the rows."""
         return runs(shard.offsets[1:], self._pool_tokens)
-
-
-def _stats(engine: Engine) -> dict[str, float]:
-    """What an engine that shares prefixes tells of its last pool; nothing of another."""
-    return getattr(engine, "stats", {})
 
 
 def _settle(future: Future[Computed], result: Computed) -> bool:

@@ -1,4 +1,4 @@
-"""What a worker has done, in numbers; sent with its heartbeat, shown by `unrolled status`, and logged now and then."""
+"""Figures on the work that a worker has done: sent with its heartbeat, shown by `unrolled status`, and logged."""
 
 from __future__ import annotations
 
@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-#: Shown of a span of time, in this order.
+    from worker.engines.engine import PoolStats
+
+#: The stages whose seconds are logged, in this order.
 STAGES = ("read", "plan", "compute", "write")
 
 
 class Metrics:
-    """Counters since the worker's start; seconds are wall time, summed over threads in read and write."""
+    """Counters since the worker's start. Seconds are wall time, and summed over threads in reading and writing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -31,25 +33,21 @@ class Metrics:
             "write_seconds": 0.0,
         }
 
-    def computed(self, *, rows: int, tokens: int, seconds: float, stats: Mapping[str, float] | None = None) -> None:
+    def computed(self, *, rows: int, seconds: float, stats: PoolStats) -> None:
         """Count one pool.
 
         Args:
-            rows: in it.
-            tokens: real ones.
-            seconds: of the engine.
-            stats: what an engine that shares prefixes tells of it: `nodes`, the tokens that it computed for all
-                of them, and `plan_seconds`; without it every token was computed, and nothing planned.
+            rows: the rows in the pool.
+            seconds: how long the engine was at work on it.
+            stats: what the engine reports of it.
         """
-        stats = stats or {}
-        plan = stats.get("plan_seconds", 0.0)
         self._add(
             pools=1,
             rows=rows,
-            tokens=tokens,
-            computed_tokens=stats.get("nodes", tokens),
-            plan_seconds=plan,
-            compute_seconds=seconds - plan,
+            tokens=stats.tokens,
+            computed_tokens=stats.computed,
+            plan_seconds=stats.plan_seconds,
+            compute_seconds=seconds - stats.plan_seconds,
         )
 
     def read(self, seconds: float) -> None:
@@ -57,14 +55,15 @@ class Metrics:
         self._add(read_seconds=seconds)
 
     def published(self, seconds: float) -> None:
-        """Count one published file."""
+        """Count one published part."""
         self._add(shards=1, write_seconds=seconds)
 
     def snapshot(self) -> dict[str, float]:
-        """All counters, and what follows from them.
+        """All counters, and the rates that follow from them.
 
         `busy_share` is the share of time that the engine was at work, `tokens_per_second` counts real tokens and the
-        engine's time, and `computed_share` is computed over real tokens: what is missing to 1 shared a prefix.
+        engine's time, and `computed_share` is computed steps over real tokens: below 1 by the share that
+        prefixes saved, above 1 if the TensorFlow engine padded its batches.
         """
         with self._lock:
             totals = dict(self._totals)
@@ -77,8 +76,8 @@ class Metrics:
                 self._totals[name] += amount
 
 
-def told(before: Mapping[str, float], now: Mapping[str, float]) -> str | None:
-    """One line for the log on the time between two snapshots; None where nothing was computed or published."""
+def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str | None:
+    """A line for the log about the time between two snapshots; None where nothing was computed or published."""
     span = {name: now[name] - before.get(name, 0.0) for name in now}
     if not span["pools"] and not span["shards"]:
         return None

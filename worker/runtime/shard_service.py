@@ -25,6 +25,7 @@ from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
 from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
+from worker.runtime.board import Board
 from worker.runtime.outcome import Outcome
 from worker.shards.part_content import part_content
 from worker.shards.publication import bury, look, publish
@@ -77,9 +78,8 @@ class ShardService:
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.jobs = jobs
-        self._reached_for: set[Member] = set()
-        self._on_board: dict[Member, float] = {}
-        self._changed = threading.Condition()
+        self.board = Board()
+        self._away_lock = threading.Lock()
         self._settings = settings
         self._ledger = ledger
         self._config = config
@@ -104,27 +104,8 @@ class ShardService:
         except RequestError as error:
             log.warning("message dropped: %s", error)
             return Outcome.DROPPED
-        with self._changed:
-            if member in self._reached_for:
-                return Outcome.HELD
-            self._reached_for.add(member)
-        try:
-            return self._claim(member)
-        finally:
-            with self._changed:
-                self._reached_for.discard(member)
-                self._on_board.pop(member, None)
-                self._changed.notify_all()
-
-    def on_board(self) -> dict[Member, float]:
-        """Shards that are held now: member → when it was taken, on the monotonic clock."""
-        with self._changed:
-            return dict(self._on_board)
-
-    def wait_until_empty(self) -> None:
-        """Wait until nothing is on board; `stop` makes that soon."""
-        with self._changed:
-            self._changed.wait_for(lambda: not self._on_board)
+        with self.board.reach(member) as first:
+            return self._claim(member) if first else Outcome.HELD
 
     def stop(self) -> None:
         """Give everything back, now."""
@@ -142,9 +123,8 @@ class ShardService:
             return Outcome.LEFT
         if lease.state in ("held", "gone"):
             return Outcome(lease.state)
-        # Taken now, or by a claim whose answer got lost. Not before it: what is on board has its lease renewed.
-        with self._changed:
-            self._on_board[member] = time.monotonic()
+        # Only now, because the leases of shards on board are renewed, and this one could have been another worker's.
+        self.board.take(member)
         return self._attempt(member, lease)
 
     def _attempt(self, member: Member, lease: Lease) -> Outcome:  # noqa: PLR0911 - one for each outcome
@@ -246,7 +226,7 @@ class ShardService:
 
     def _put_off(self, member: Member, start: Start, error: UnrolledError) -> Outcome:
         """Let it go without a message: it comes up again when the ledger is swept, a lease from now."""
-        with self._changed:
+        with self._away_lock:
             new = member.job_key not in self._away
             self._away.add(member.job_key)
         if new:
@@ -263,7 +243,7 @@ class ShardService:
         return Outcome.PUT_OFF
 
     def _tell_back(self, job_key: str) -> None:
-        with self._changed:
+        with self._away_lock:
             back = job_key in self._away
             self._away.discard(job_key)
         if back:

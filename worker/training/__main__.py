@@ -1,37 +1,49 @@
-"""`python -m worker.training DIRECTORY`: does the training that `unrolled model fit` prepared there.
+"""`python -m worker.training DIRECTORY` runs the training that `unrolled model fit` has prepared there.
 
-It says how far it is as JSON lines on standard output, each with an "event": begin, step, validation, epoch, done,
-error. When nobody reads them any more it ends: so it doesn't outlive the command that started it, kill -9
-included. SIGINT and SIGTERM have it save its state first.
+It reports its progress as JSON lines on standard output, each with an "event": begin, step, validation, epoch, done or
+error. It ends when standard output is closed, so it doesn't outlive the command that started it, even if that was
+killed. On SIGINT and SIGTERM it saves its state first.
+
+    session        epochs, early stopping, resuming
+    device         the device on which TensorFlow trains
+    network        the model, a softmax over the vocabulary, and one step of Adam
+    cross_entropy  the loss of the softmax and its gradients, in bounded memory
+    batches        padded batches of rows of similar length
+    unigrams       the perplexity of token frequencies alone, which the model must beat
+    progress       the numbers that a training resumes with
+    checkpoint     the state of a training in one file
+    record         the finished model directory and its training.json
 """
 
 from __future__ import annotations
 
 import argparse
-import fcntl
 import json
 import os
 import signal
 import sys
-import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import JobError, UnrolledError
+from unrolled.store.lock import lock_file
 from unrolled.training.plan import SCRATCH, FitPlan
-from unrolled.training.token_store import open_token_store
+from unrolled.training.token_store import TokenStore
+from worker.training.record import save_result
+from worker.training.session import Session, StoppedError
+from worker.training.unigrams import unigram_logits, unigram_perplexity
 
 if TYPE_CHECKING:
     from typing import BinaryIO
 
-#: How long the process of a command that was killed may take to notice it.
+#: How long to wait for the lock, in seconds: the process of a killed command takes a moment to end.
 _LOCK_SECONDS = 10.0
-#: Exit statuses: an error that was reported, and a stop that was asked for.
+#: Exit statuses: after a reported error, and after SIGINT or SIGTERM.
 FAILED, STOPPED = 1, 130
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Train; the exit status."""
+    """Train, and return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m worker.training")
     parser.add_argument("directory", type=Path)
     parser.add_argument("--device", choices=("auto", "cpu", "gpu"), default="auto")
@@ -48,31 +60,26 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def report(event: str, **facts: Any) -> None:
-    """One JSON line; ends the process when nobody hears it."""
+    """Write one JSON line, or end the process if standard output is closed."""
     try:
         sys.stdout.write(json.dumps({"event": event, **facts}) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
-        os._exit(FAILED)  # not even the buffer can be closed any more
+        os._exit(FAILED)  # a normal exit would fail to flush standard output
 
 
 def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) -> int:
     scratch = directory / SCRATCH
     plan = FitPlan.read(scratch)
     if plan is None:
-        raise JobError(f"{directory}: nothing is prepared there; use `unrolled model fit`")
+        raise JobError(f"{directory}: no training is prepared there; start one with `unrolled model fit`")
     with _locked(scratch):
-        # Here: an argument that is no good needs no ten seconds of loading.
-        from worker.training.network import Network, start_tensorflow  # noqa: PLC0415
-        from worker.training.record import leave_model  # noqa: PLC0415
-        from worker.training.session import Session, StoppedError  # noqa: PLC0415
-        from worker.training.unigrams import unigram_logits, unigram_perplexity  # noqa: PLC0415
+        # Imported late, so that a bad argument fails before TensorFlow's ten-second import.
+        from worker.training.device import start_tensorflow  # noqa: PLC0415 - see above
+        from worker.training.network import Network  # noqa: PLC0415 - see above
 
         size = plan.options.vocab_size
-        train, validation = (
-            open_token_store(scratch, name, size, count.rows, count.tokens)
-            for name, count in (("train", plan.train), ("validation", plan.validation))
-        )
+        train, validation = (TokenStore(scratch, name, size) for name in ("train", "validation"))
         logits = unigram_logits(train, size)
         unigrams = unigram_perplexity(logits, validation)
         where = start_tensorflow(device, threads)
@@ -87,28 +94,19 @@ def _fit(directory: Path, device: str, threads: int | None, asked: list[int]) ->
             progress = session.run()
         except StoppedError:
             return STOPPED
-        model = leave_model(directory, scratch, plan, progress, unigrams)
+        model = save_result(directory, scratch, plan, progress, unigrams)
         report("done", fingerprint=model.fingerprint)
     return 0
 
 
 def _locked(scratch: Path) -> BinaryIO:
-    """Be the only one that trains here, until the file is closed."""
-    file = (scratch / "lock").open("ab")
-    deadline = time.monotonic() + _LOCK_SECONDS
-    while True:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            if time.monotonic() > deadline:
-                file.close()
-                raise JobError(f"{scratch.parent}: another training is at work there; wait for it or stop it") from None
-            time.sleep(0.1)
-        except OSError as error:
-            file.close()
-            raise JobError(f"{scratch}: can't be locked ({error.strerror}); choose another --out") from error
-        else:
-            return file
+    """Take the lock of the directory, which one training at a time holds, until the file is closed."""
+    try:
+        return lock_file(scratch / "lock", _LOCK_SECONDS)
+    except BlockingIOError:
+        raise JobError(f"{scratch.parent}: another training is running there; wait for it or stop it") from None
+    except OSError as error:
+        raise JobError(f"{scratch}: can't be locked ({error.strerror}); choose another --out") from error
 
 
 if __name__ == "__main__":

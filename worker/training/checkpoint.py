@@ -1,6 +1,6 @@
-"""All of a training's state as one file, so that it is there whole or not at all.
+"""The state of a training in one file, which appears whole or not at all.
 
-The tensors are those of `Network.state`; what isn't a tensor is JSON in the safetensors file's own metadata.
+The tensors are those of `Network.state`. Everything else is JSON in the metadata of the safetensors file.
 """
 
 import json
@@ -20,18 +20,23 @@ _KEY = "progress"
 
 
 def save_state(path: Path, tensors: dict[str, NDArray[Any]], progress: dict[str, Any]) -> None:
-    """Write a file in place of the one that is there.
+    """Write a checkpoint; an existing file is replaced.
+
+    Args:
+        path: the file.
+        tensors: the state, by name.
+        progress: everything else, as JSON values.
 
     Raises:
         TransientError: the disk is full or failed.
     """
-    # Not ascontiguousarray, which makes an array of a scalar.
+    # Not ascontiguousarray, which turns a scalar into an array of one.
     arrays = {name: np.asarray(array, order="C") for name, array in tensors.items()}
     publish_bytes(path, save(arrays, metadata={_KEY: json.dumps(progress)}))
 
 
 def load_state(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | None:
-    """What `save_state` wrote; None where there is no file.
+    """Read the tensors and the progress that `save_state` wrote; None if there is no file.
 
     Raises:
         JobError: the file is damaged.
@@ -44,5 +49,5 @@ def load_state(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, Any]] | N
         return load_file(path), progress
     except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
         raise JobError(
-            f"{path}: is no whole checkpoint ({error}); remove it, and the training starts from the beginning"
+            f"{path}: is not a whole checkpoint ({error}); remove it, and the training starts from the beginning"
         ) from error

@@ -1,27 +1,24 @@
-"""The softmax's loss and all of its gradients, a slice of tokens at a time.
+"""The loss of the softmax and its gradients, computed for a slice of tokens at a time.
 
-Logits are the largest thing in a language model's training: tokens x vocabulary. A slice's are made, turned into
-their gradients and forgotten, so that memory is bounded whatever the vocabulary; nothing is sampled or approximated.
+The logits, tokens x vocabulary, are the largest array in the training of a language model. The logits of a slice are
+computed, turned into gradients and dropped. So memory is bounded for any vocabulary, and nothing is sampled or
+approximated.
 """
 
-import os
 from typing import Any
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+from worker.models.tensorflow import tf
 
-import tensorflow as tf
-
-#: Logits of a slice, at most, unless one token has more: 16 MiB. On a CPU 512 to 1,024 tokens of 5,000 words are
-#: as quick as all at once or quicker.
+#: The most logits in a slice (16 MiB), unless a single token has more. On a CPU, slices of 512 to 1,024 tokens with
+#: 5,000 words are at least as fast as all tokens at once.
 SLICE_LOGITS = 2**22
 
 
 @tf.custom_gradient  # type: ignore[untyped-decorator]  # TensorFlow has no types
 def cross_entropy(states: Any, kernel: Any, bias: Any, labels: Any) -> Any:
-    """Sum of the cross entropies of softmax(states @ kernel + bias).
+    """The sum of the cross entropies of softmax(states @ kernel + bias).
 
-    Gradients are made together with the loss: ask for the loss under a gradient tape only.
+    The gradients are computed together with the loss, so use this under a gradient tape only.
 
     Args:
         states: float32 (tokens, units).
@@ -61,7 +58,7 @@ def cross_entropy(states: Any, kernel: Any, bias: Any, labels: Any) -> Any:
 
 
 def loss_alone(states: Any, kernel: Any, bias: Any, labels: Any) -> Any:
-    """As `cross_entropy`, for its value only."""
+    """The value of `cross_entropy` without gradients."""
     size, count = _slices(states, kernel)
 
     def body(number: Any, loss: Any) -> Any:
@@ -76,6 +73,6 @@ def loss_alone(states: Any, kernel: Any, bias: Any, labels: Any) -> Any:
 
 
 def _slices(states: Any, kernel: Any) -> tuple[int, Any]:
-    """Tokens of a slice, and the number of slices."""
+    """The number of tokens in a slice, and the number of slices."""
     size = max(1, SLICE_LOGITS // int(kernel.shape[1]))
     return size, (tf.shape(states)[0] + size - 1) // size

@@ -1,20 +1,19 @@
-"""The brief's model with a softmax over its vocabulary, and what an epoch does with a window of tokens.
+"""The stacked LSTM language model with a softmax over its vocabulary, and its training steps.
 
-The weights are those of a `LanguageModel`. They run through `keras.layers.LSTM`, as in the TensorFlow engine: it takes
-cuDNN where there is a GPU, and states in and out, which `run_lstm` doesn't. No mask is needed: rows are right-padded,
-and a state after padding is never used.
+The weights are those of a `LanguageModel`. They are computed with `keras.layers.LSTM`, as in the TensorFlow engine,
+because it uses cuDNN on a GPU, and takes and returns states, unlike `run_lstm`. No mask is needed: rows are padded on
+the right, and a state after padding is never used.
 """
 
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
-from unrolled.errors import BrokenWorkerError
 from unrolled.model.weights import new_weights
 from unrolled.training.plan import FitOptions
 from worker.models.language_model import LanguageModel
+from worker.models.tensorflow import tf
 from worker.training.batches import Window
 from worker.training.cross_entropy import cross_entropy, loss_alone
 
@@ -24,14 +23,15 @@ _SEED = tf.TensorSpec((2,), tf.int32)
 
 
 class Network:
-    """Weights, optimiser and steps.
+    """The weights of the model and of the softmax, the optimizer, and its steps.
 
     Args:
-        options: the model's sizes and how it learns.
-        bias: float32 (vocab_size,), the softmax's at the start; with `unigram_logits`, frequencies need no learning.
+        options: the sizes of the model, and the options of the training.
+        bias: the initial bias of the softmax, float32 (vocab_size,). With `unigram_logits`, the model needn't learn
+            the frequencies of tokens.
 
     Attributes:
-        parameters: numbers in the model's weights and the softmax's.
+        parameters: number of parameters of the model and the softmax.
     """
 
     def __init__(self, options: FitOptions, bias: NDArray[np.float32]) -> None:
@@ -62,9 +62,9 @@ class Network:
         """Learn from a window.
 
         Args:
-            window: the next of its batch.
-            states: what the last window of the batch gave; None for the first.
-            learning_rate: of this step.
+            window: the batch's next window.
+            states: the states that the batch's last window returned; None for its first window.
+            learning_rate: the learning rate of this step.
 
         Returns:
             The sum of the losses over the real targets, in nats, with dropout; and the states after the window.
@@ -75,25 +75,28 @@ class Network:
         return float(loss), states
 
     def evaluate(self, window: Window, states: Any) -> tuple[float, Any]:
-        """As `train`, without dropout, and nothing is learnt."""
+        """The loss and the states of a window, as from `train`, but without dropout and without learning."""
         loss, states = self._evaluate(window.inputs, window.targets, self._begun(window, states))
         return float(loss), states
 
     def model_weights(self) -> State:
-        """A copy of the model's weights, by their names in a model directory."""
+        """A copy of the model's weights, by their names in the model directory."""
         return dict(self._model.weights())
 
     def head_weights(self) -> State:
-        """A copy of the softmax's: `head.kernel` (units, vocab_size), `head.bias` (vocab_size,); id i is at i - 1."""
+        """A copy of the weights of the softmax: `head.kernel` (units, vocab_size), `head.bias` (vocab_size,).
+
+        Token id i is at index i - 1.
+        """
         return {name: variable.numpy() for name, variable in self._head.items()}
 
     def state(self) -> State:
-        """Everything that a step changes, by name."""
+        """A copy of everything that a step changes, by name."""
         optimizer = {f"adam.{number}": variable.numpy() for number, variable in enumerate(self._optimizer.variables)}
         return {**self.model_weights(), **self.head_weights(), **optimizer}
 
     def restore(self, state: State) -> None:
-        """Take over what `state` gave."""
+        """Set everything that `state` returns."""
         optimizer = {f"adam.{number}": variable for number, variable in enumerate(self._optimizer.variables)}
         weights = dict(zip(self._model.config.shapes(), self._model.trainable_variables, strict=True))
         for name, variable in {**weights, **self._head, **optimizer}.items():
@@ -109,7 +112,7 @@ class Network:
             loss = cross_entropy(*self._asked(outputs, targets))
             mean = loss / tf.cast(tf.math.count_nonzero(targets), tf.float32)
         gradients = tape.gradient(mean, [_plain(variable) for variable in self._variables])
-        # The embedding's comes as the rows that were looked up.
+        # The embedding's gradient consists of the rows that were looked up; Adam needs a plain tensor.
         self._optimizer.apply([tf.convert_to_tensor(gradient) for gradient in gradients], self._variables)
         return loss, after
 
@@ -118,13 +121,13 @@ class Network:
         return loss_alone(*self._asked(outputs, targets)), after
 
     def _asked(self, outputs: Any, targets: Any) -> tuple[Any, Any, Any, Any]:
-        """What the loss is made of: the outputs at real targets alone, (tokens, units), and those targets' places."""
+        """The arguments of the loss: outputs at real targets (tokens, units), the softmax, and the targets' indexes."""
         real = targets > 0
         labels = tf.boolean_mask(targets, real) - 1
         return tf.boolean_mask(outputs, real), *(_plain(variable) for variable in self._head.values()), labels
 
     def _run(self, inputs: Any, states: Any, seed: Any) -> tuple[Any, Any]:
-        """Outputs (rows, time, units) and the states after, (layers, 2, rows, units); dropout where there is a seed."""
+        """Outputs (rows, time, units) and the states after them, (layers, 2, rows, units); a seed turns dropout on."""
         sequence = tf.gather(_plain(self._model.trainable_variables[0]), inputs)  # (rows, time, embedding_dim)
         after = []
         for number, layer in enumerate(self._layers):
@@ -135,15 +138,15 @@ class Network:
         return sequence, tf.stack(after)
 
     def _dropped(self, sequence: Any, seed: Any) -> Any:
-        # One mask for all of a row's steps, as Keras's cells make it; stateless, so that a run that goes on drops the
-        # same as one that was never interrupted.
+        # One mask for all steps of a row, as in Keras's cells. Stateless, so that a resumed training drops the same
+        # inputs as one without an interruption.
         shape = (tf.shape(sequence)[0], 1, sequence.shape[2])
         rate = 1 - self._options.keep_probability
         return tf.nn.experimental.stateless_dropout(sequence, rate, seed, noise_shape=shape)
 
 
 def _layer_of(cell: Any) -> Any:
-    """A `keras.layers.LSTM` that runs a cell's own weights."""
+    """A `keras.layers.LSTM` that uses the weights of a cell."""
     layer = tf.keras.layers.LSTM(cell.units, return_sequences=True, return_state=True)
     layer.cell = cell
     layer.built = True
@@ -151,38 +154,5 @@ def _layer_of(cell: Any) -> Any:
 
 
 def _plain(variable: Any) -> Any:
-    """TensorFlow's own variable of a Keras one."""
+    """The TensorFlow variable of a Keras variable."""
     return getattr(variable, "value", variable) if not isinstance(variable, tf.Variable) else variable
-
-
-def start_tensorflow(device: str, threads: int | None) -> str:
-    """Set TensorFlow up before its first operation, for the same results from the same seed.
-
-    Args:
-        device: "auto", "cpu" or "gpu".
-        threads: of the CPU; None for all.
-
-    Returns:
-        The device, for people.
-
-    Raises:
-        BrokenWorkerError: a GPU is asked for and there is none.
-    """
-    if threads is not None:
-        tf.config.threading.set_intra_op_parallelism_threads(threads)
-    gpus = [] if device == "cpu" else tf.config.list_physical_devices("GPU")
-    if device == "cpu":
-        tf.config.set_visible_devices([], "GPU")
-    elif device == "gpu" and not gpus:
-        raise BrokenWorkerError(
-            "a GPU is asked for and TensorFlow sees none; check the driver and CUDA_VISIBLE_DEVICES, install "
-            "tensorflow[and-cuda], or choose --device auto or cpu"
-        )
-    for gpu in gpus:
-        tf.config.experimental.set_memory_growth(gpu, enable=True)
-    if not gpus:
-        # On a GPU the softmax's operation has no deterministic form, and refuses.
-        tf.config.experimental.enable_op_determinism()
-        tf.keras.utils.set_random_seed(0)  # nothing of ours draws from it; with determinism on, Keras wants one
-        return "CPU"
-    return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))

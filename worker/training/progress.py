@@ -1,4 +1,4 @@
-"""Where a training stands."""
+"""The numbers that a training resumes with."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,15 +8,15 @@ _LARGEST_EXPONENT = 700.0
 
 @dataclass(slots=True)
 class Progress:
-    """Where a training stands, as its checkpoint says.
+    """How far a training is; it is part of its checkpoint.
 
     Attributes:
-        epoch: the one that runs, from 0.
-        batches: of it that are done.
-        loss: summed over its targets, in nats.
-        targets: of it that are done.
-        epochs: what the record says of each one that is done.
-        best_epoch: the one with the best validation perplexity, from 1; 0 before the first.
+        epoch: number of the current epoch, from 0.
+        batches: how many of its batches are done.
+        loss: the loss summed over its targets so far, in nats.
+        targets: number of its targets so far.
+        epochs: the entries of training.json for the epochs that are done.
+        best_epoch: number of the epoch with the best validation perplexity, from 1; 0 before the first.
     """
 
     epoch: int = 0
@@ -32,10 +32,10 @@ class Progress:
         return self.epochs[self.best_epoch - 1]["validation_perplexity"] if self.best_epoch else math.inf
 
     def ended(self, epochs: int, patience: int) -> bool:
-        """Whether no epoch is to come."""
+        """Whether the training is over: all epochs are done, or `patience` of them without a better result."""
         return self.epoch >= epochs or self.epoch - self.best_epoch >= patience
 
 
 def perplexity(loss: float, targets: int) -> float:
-    """That of a summed loss, in nats; no more than a float holds."""
+    """The perplexity of a loss summed over targets, in nats; at most what a float can represent."""
     return math.exp(min(loss / targets, _LARGEST_EXPONENT))

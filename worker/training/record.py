@@ -1,7 +1,7 @@
-"""What a training leaves behind: the model directory, the softmax's weights, and training.json.
+"""The result of a training: the model directory, the weights of the softmax, and training.json.
 
-training.json says what was trained on what and how well; no time, place or machine stands in it, and the model's
-fingerprint covers neither it nor head.safetensors: the workers read neither.
+training.json records the options, the corpus and the perplexities, but no time and no machine. Workers read neither
+training.json nor head.safetensors, so the model's fingerprint covers neither.
 """
 
 import json
@@ -14,32 +14,35 @@ from safetensors.numpy import save
 
 from unrolled.errors import JobError
 from unrolled.format.file_info import release
-from unrolled.model.directory import TOKENIZER_FILE, ModelDirectory, save_model
+from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.files import TOKENIZER_FILE
 from unrolled.store.publish import publish_bytes
 from unrolled.training.plan import FORMAT_VERSION, HEAD_FILE, RECORD_FILE, FitPlan
 from worker.training.checkpoint import load_state
 from worker.training.progress import Progress
 
 
-def leave_model(directory: Path, scratch: Path, plan: FitPlan, progress: Progress, unigrams: float) -> ModelDirectory:
-    """Write everything; once more with the same training it changes nothing.
+def save_result(directory: Path, scratch: Path, plan: FitPlan, progress: Progress, unigrams: float) -> ModelDirectory:
+    """Write the result; writing it again changes nothing.
 
     Args:
-        directory: the model's.
-        scratch: of the training.
-        plan: what was asked for.
-        progress: at the training's end.
-        unigrams: perplexity of the rows held out by frequencies alone.
+        directory: the model directory.
+        scratch: the directory of the training.
+        plan: the training.
+        progress: its state at the end.
+        unigrams: perplexity of the held-out rows by token frequencies alone.
 
     Raises:
-        ModelError: another model is there.
-        JobError: the best weights are gone.
+        ModelError: the directory contains another model.
+        JobError: the best weights are missing.
         TransientError: the disk is full or failed.
     """
     config = plan.options.config()
     best = load_state(scratch / f"best-{progress.best_epoch}.safetensors")
     if best is None:
-        raise JobError(f"{scratch}: lacks the weights of epoch {progress.best_epoch}; remove {scratch} and fit again")
+        raise JobError(
+            f"{scratch}: the weights of epoch {progress.best_epoch} are missing; remove {scratch} and fit again"
+        )
     tokenizer = scratch / TOKENIZER_FILE
     text = tokenizer.read_text(encoding="utf-8") if tokenizer.is_file() else None
     weights, head = ({name: best[0][name] for name in names} for names in _names(best[0], plan))

@@ -1,52 +1,41 @@
-"""A training from its plan to its best weights: epochs, early stopping, and going on where it was.
+"""A training from its plan to its best weights: epochs, early stopping, and resuming.
 
-Everything that decides the weights is in the plan: the same plan gives the same weights on the same kind of
-CPU, however often the process was killed meanwhile. On a GPU cuDNN may round otherwise from run to run.
+The plan determines the weights: on one kind of CPU, a plan always gives the same weights, even if the process was
+killed in between. On a GPU, cuDNN may round differently in each run.
+
+Over 150 lines, because epochs, checkpoints and early stopping all change the same state.
 """
+
+from __future__ import annotations
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict
-from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import JobError, RequestError
-from unrolled.training.plan import FitPlan
-from unrolled.training.token_store import TokenStore
-from worker.training.batches import Window, training_batches, validation_batches, windows
+from worker.training.batches import training_batches, validation_batches, windows
 from worker.training.checkpoint import CHECKPOINT_FILE, load_state, save_state
 from worker.training.progress import Progress, perplexity
 
-#: Between two checkpoints, at least; more where writing one takes long.
+if TYPE_CHECKING:
+    from worker.training.network import Network
+
+#: The shortest time between two checkpoints, in seconds.
 CHECKPOINT_SECONDS = 15.0
-#: Of the time, at most, goes into checkpoints: one in so many parts.
+#: The time between two checkpoints is at least this many times as long as writing one takes.
 _CHECKPOINT_SHARE = 20
 _REPORT_SECONDS = 0.25
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from unrolled.training.plan import FitPlan
+    from unrolled.training.token_store import TokenStore
+    from worker.training.network import Network
+
 Report = Callable[..., None]
-
-
-class Learner(Protocol):
-    """What learns: a `Network`."""
-
-    def train(self, window: Window, states: Any, learning_rate: float) -> tuple[float, Any]:
-        """See `Network.train`."""
-
-    def evaluate(self, window: Window, states: Any) -> tuple[float, Any]:
-        """See `Network.evaluate`."""
-
-    def state(self) -> dict[str, Any]:
-        """See `Network.state`."""
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """See `Network.restore`."""
-
-    def model_weights(self) -> dict[str, Any]:
-        """See `Network.model_weights`."""
-
-    def head_weights(self) -> dict[str, Any]:
-        """See `Network.head_weights`."""
 
 
 class StoppedError(Exception):
@@ -54,16 +43,19 @@ class StoppedError(Exception):
 
 
 class Session:
-    """Runs a training in its scratch directory.
+    """Runs a training, or resumes it from its checkpoint.
 
     Args:
-        plan: what is asked for.
+        plan: the training.
         scratch: the directory of the checkpoints.
         train: the rows to learn from.
-        validation: the rows held out.
-        network: what learns.
-        report: called with an event's name and facts.
-        stopped: asked after each batch; True saves the state and ends.
+        validation: the held-out rows.
+        network: the network that learns.
+        report: called with the name of an event and facts about it.
+        stopped: called after each batch; if it returns True, the state is saved and the training stops.
+
+    Raises:
+        JobError: the checkpoint is damaged or of another version.
     """
 
     def __init__(
@@ -72,7 +64,7 @@ class Session:
         scratch: Path,
         train: TokenStore,
         validation: TokenStore,
-        network: Learner,
+        network: Network,
         report: Report,
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
@@ -88,11 +80,11 @@ class Session:
             self._restore(*found)
 
     def run(self) -> Progress:
-        """Train until the epochs are done, or for `patience` of them nothing got better.
+        """Train until all epochs are done, or `patience` of them have brought no better result.
 
         Raises:
-            StoppedError: `stopped` said so.
-            RequestError: the loss is no number any more.
+            StoppedError: `stopped` returned True.
+            RequestError: the loss became infinite or NaN.
             TransientError: a checkpoint can't be written.
         """
         while not self.progress.ended(self._options.epochs, self._options.patience):
@@ -102,7 +94,7 @@ class Session:
         return self.progress
 
     def best_path(self, epoch: int) -> Path:
-        """Where the weights after an epoch are kept."""
+        """The file of the weights after an epoch."""
         return self._scratch / f"best-{epoch}.safetensors"
 
     def _restore(self, tensors: dict[str, Any], progress: dict[str, Any]) -> None:
@@ -112,8 +104,8 @@ class Session:
         except (KeyError, ValueError, TypeError) as error:
             path = self._scratch / CHECKPOINT_FILE
             raise JobError(
-                f"{path}: is of another version of unrolled or Keras ({error}); go on with that version, or remove the "
-                "file, and the training starts from the beginning"
+                f"{path}: is of another version of unrolled or Keras ({error}); continue with that version, or remove "
+                "the file, and the training starts from the beginning"
             ) from error
 
     def _learn(self) -> None:
@@ -126,8 +118,8 @@ class Session:
                 loss, states = self._network.train(window, states, self._learning_rate())
                 if not math.isfinite(loss):
                     raise RequestError(
-                        f"the training went astray: in epoch {at.epoch + 1} the loss became {loss}; start again with "
-                        f"a lower --learning-rate than {options.learning_rate:g}, or a lower --clip-norm"
+                        f"the training diverged: in epoch {at.epoch + 1} the loss became {loss}; start again with a "
+                        f"lower --learning-rate than {options.learning_rate:g}, or a lower --clip-norm"
                     )
                 at.loss += loss
                 at.targets += int((window.targets > 0).sum())
@@ -136,12 +128,12 @@ class Session:
             self._maybe_save()
 
     def _learning_rate(self) -> float:
-        """Along a cosine, from all of it to a tenth at the end of the last epoch."""
+        """The learning rate now: it falls along a cosine to a tenth at the end of the last epoch."""
         done = (self.progress.epoch + self.progress.targets / self._plan.train.targets) / self._options.epochs
         return self._options.learning_rate * (0.1 + 0.9 * (1 + math.cos(math.pi * min(done, 1))) / 2)
 
     def _evaluate(self) -> float:
-        """Perplexity of the rows held out."""
+        """The perplexity of the held-out rows."""
         total, targets = 0.0, 0
         for batch in validation_batches(self._validation, self._options.batch_tokens, self._options.max_length):
             states = None
@@ -160,7 +152,8 @@ class Session:
         better = found["validation_perplexity"] < at.best
         at.epochs.append(found)
         if better:
-            # Under its own name, and before the checkpoint that speaks of it: whatever is lost, one of them is whole.
+            # Before the checkpoint that names this epoch, and not over the last best weights: so a whole set of best
+            # weights exists at any moment.
             at.best_epoch = at.epoch + 1
             weights = {**self._network.model_weights(), **self._network.head_weights()}
             save_state(self.best_path(at.best_epoch), weights, {"epoch": at.best_epoch})

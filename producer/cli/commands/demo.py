@@ -14,7 +14,7 @@ from unrolled.job.offer import ENGINES
 if TYPE_CHECKING:
     from producer.demo.neighbours import Place
 
-#: About half a minute on two cores: `benchmarks/fitting.py`. A window holds nearly every sentence whole.
+#: Half a minute of training on two cores (`benchmarks/fitting.py`); nearly every sentence fits into a window.
 _MODEL = {
     "--vocab-size": "4000", "--max-length": "64", "--lstm-units": "128", "--embedding-dim": "128",
     "--batch-tokens": "1024", "--learning-rate": "0.01", "--keep-probability": "0.7",
@@ -25,14 +25,20 @@ _NEIGHBOURS = 4
 
 @click.command()
 @click.argument("directory", type=click.Path(path_type=Path), default=Path("demo-output"))
-@click.option("--engine", type=click.Choice(ENGINES), help="What computes; as in `unrolled run`.")
-@click.option("--epochs", type=click.IntRange(1), default=4, show_default=True, help="Of the training.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Engine that computes, as in `unrolled run`.")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    default=4,
+    show_default=True,
+    help="Largest number of passes over the text in training.",
+)
 def demo(directory: Path, engine: str | None, epochs: int) -> None:
     """Show the whole path on text that is already here.
 
-    Takes the docstrings of Python's standard library, cut into sentences; trains a model on them, runs the job through
-    broker, queue, worker and Parquet, and shows from the files which words have states like each other's. Each step is
-    a command that is printed first; the same command again does nothing twice.
+    The text is the docstrings of Python's standard library, cut into sentences. A model is trained on it, a job
+    computes the state of every word, and the files show which words have similar states. Each step is a command, which
+    is printed first. Everything is in DIRECTORY, by default demo-output. Run the command again and it resumes.
 
     \b
     Example:
@@ -58,11 +64,11 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
 
 
 def _write_corpus(path: Path) -> None:
-    """The sentences as JSON lines; written once, so that the same command again resumes the same job."""
+    """Write the sentences as JSON lines; only once, so that another run resumes the same job."""
     if path.exists():
         return
     from producer.demo.docstrings import sentences  # noqa: PLC0415 - only the demo needs it
-    from unrolled.store.publish import publish_bytes  # noqa: PLC0415 - likewise
+    from unrolled.store.publish import publish_bytes  # noqa: PLC0415 - only the demo needs it
 
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = [json.dumps({"id": name, "text": text}) for name, text in sentences()]
@@ -71,20 +77,22 @@ def _write_corpus(path: Path) -> None:
 
 
 def _show_neighbours(model: Path, out: Path) -> None:
-    from producer.demo.neighbours import nearest  # noqa: PLC0415
-    from producer.tokenization.tokenize import load_tokenizer  # noqa: PLC0415
+    from producer.demo.neighbours import nearest  # noqa: PLC0415 - --help needs no numpy
+    from producer.tokenization.tokenize import load_tokenizer  # noqa: PLC0415 - --help needs no numpy
     from producer.training.display import perplexity_text  # noqa: PLC0415 - --help needs no numpy
-    from producer.training.process import read_record  # noqa: PLC0415
-    from unrolled.model.directory import open_model  # noqa: PLC0415
-    from unrolled.reading.dataset import open_dataset  # noqa: PLC0415
+    from producer.training.process import read_record  # noqa: PLC0415 - --help needs no numpy
+    from unrolled.model.directory import open_model  # noqa: PLC0415 - --help needs no numpy
+    from unrolled.reading.dataset import open_dataset  # noqa: PLC0415 - --help needs no numpy
 
     dataset, record = open_dataset(out), read_record(model)
     directory = open_model(model)
     if directory.tokenizer_path is None:
         return
     tokenizer = load_tokenizer(directory.tokenizer_path, directory.config.vocab_size)
-    click.secho(f"\nWhich states are like each other, of {dataset.tokens:,} in {out}?", bold=True)
-    click.echo("Each word stands in its most typical place; below it are the nearest states of other words, by cosine.")
+    click.secho(f"\nWhich of the {dataset.tokens:,} states in {out} are similar?", bold=True)
+    click.echo(
+        "Each word is shown in its most typical place; below it are the nearest states of other words, by cosine."
+    )
     for place, others in nearest(dataset, tokenizer, _WORDS, _NEIGHBOURS):
         click.echo(f"\n{_line(place, '')}")
         for other in others:

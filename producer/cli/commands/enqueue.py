@@ -33,9 +33,9 @@ def enqueue(
 ) -> None:
     """Cut input into shards and queue them for workers.
 
-    INPUTS are files, directories, patterns, or - for standard input. The same command, given again, goes on where it
-    was: nothing that is published or queued is queued again. Rows that can't be used go to quarantine, with reasons,
-    and the rest goes on.
+    INPUTS are files, directories, patterns, or - for standard input. Run the same command again and it resumes: nothing
+    that is published or queued is queued again. Rows that can't be used go to quarantine, with reasons; the others are
+    queued.
 
     \b
     Examples:
@@ -45,16 +45,18 @@ def enqueue(
     """
     submission = submission_of(arguments)
     url = need_broker(broker, None)
-    # Here, for tokenizers and Celery take half a second that --help need not pay.
-    from producer.enqueue.session import enqueue_job  # noqa: PLC0415
+    # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
+    from producer.enqueue import session  # noqa: PLC0415
+    from producer.enqueue.submission import prepare  # noqa: PLC0415
 
-    summary = enqueue_job(submission, url, namespace, max_queued_tokens)
-    click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, str(submission.out)))
+    prepared = prepare(submission)
+    summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
+    click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 
 
 def as_text(summary: Summary, out: str) -> str:
-    """What was done, in a few lines."""
+    """The summary as text for people."""
     before = f"; {summary.known:,} were cut before" if summary.known else ""
     cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
     lines = [f"{cut}{before}; {summary.sent:,} are queued"]

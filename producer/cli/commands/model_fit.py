@@ -1,5 +1,7 @@
 """`unrolled model fit`."""
 
+# `fit` has over 40 lines, most of them its options and its help.
+
 from __future__ import annotations
 
 import json

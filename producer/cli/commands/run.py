@@ -55,9 +55,9 @@ def run(
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
-    from producer.cli.commands.status import as_line  # noqa: PLC0415
     from producer.cli.commands.verify import report  # noqa: PLC0415
     from producer.cli.commands.wait import exit_status, summary  # noqa: PLC0415
+    from producer.cli.status_report import as_line  # noqa: PLC0415
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
 

@@ -26,14 +26,15 @@ _MASK_SHOWN = 24
 
 @click.command()
 @out_argument
-@click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="How many rows.")
-@click.option("--numbers", type=click.IntRange(1), default=4, show_default=True, help="Numbers of each vector.")
+@click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="Number of rows.")
+@click.option("--numbers", type=click.IntRange(1), default=4, show_default=True, help="Numbers shown of each vector.")
 @json_option
 def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
     """Show a job's first published rows.
 
-    Of each row: its id, its length (real tokens), its mask, the first numbers of its first and last vector,
-    and the last one's norm; of pooled vectors the first numbers and the norm. JSON comes one row on a line.
+    A row is shown with its id, its length in real tokens, its mask, the first numbers of its first and of its last
+    vector, and the norm of the last. A pooled vector is shown with its first numbers and its norm. --json prints one
+    row on a line.
 
     \b
     Examples:

@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
-from producer.jobs.diagnosis import hints
+from producer.cli.status_report import as_line, report
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker
-from producer.terminal.text import duration, figure
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
-    from producer.jobs.status import JobStatus, WorkerStatus
-    from unrolled.job.offer import Offer
+    from producer.jobs.status import JobStatus
 
 
 @click.command()
@@ -69,76 +65,6 @@ def status(
         _watch_live(reader, every_seconds)
     else:
         _watch(reader, every_seconds, lambda found: click.echo(as_line(found) if as_json else report(found) + "\n"))
-
-
-def as_line(found: JobStatus) -> str:
-    """The status as JSON on one line."""
-    more = {"waiting": found.waiting, "seconds_left": found.seconds_left}
-    return json.dumps({**asdict(found), **more, "hints": list(hints(found).values())})
-
-
-def report(found: JobStatus, width: int | None = None) -> str:
-    """The status as text for people.
-
-    Args:
-        found: what to show.
-        width: of a line in cells; None for the terminal's.
-    """
-    more = "" if found.ended else ", and the input isn't at its end"
-    speed = f", {figure(found.tokens_per_second)} tokens/s" if found.tokens_per_second and found.waiting else ""
-    left = f", {duration(found.seconds_left)} left" if found.seconds_left is not None else ""
-    bad = found.quarantined + found.failed
-    split = f"{found.waiting:,} waiting"
-    if found.queue:
-        missing = f", {found.queue.missing:,} not in Redis" if found.queue.missing else ""
-        split = f"{found.queue.running:,} running, {found.queue.queued:,} queued{missing}"
-    lines = [
-        f"{found.out}: {_state(found)}; {found.offer.describe()}",
-        f"rows    {found.rows_done:,} of {found.rows:,}{more}; {bad:,} in quarantine",
-        f"tokens  {found.tokens_done:,} of {found.tokens:,}{speed}{left}",
-        f"shards  {found.done:,} done, {split}, {found.dead:,} dead, of {found.shards:,}",
-    ]
-    if found.queue and found.queue.workers:
-        lines += _tables(found.queue.workers, found.offer, width)
-    return "\n".join(lines + [f"→ {line}" for line in hints(found).values()])
-
-
-def _state(found: JobStatus) -> str:
-    if found.complete:
-        return "complete"
-    return "discarded" if found.discarded else "cancelled" if found.cancelled else "at work"
-
-
-def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) -> list[str]:
-    """What the workers are, and how the time of those that have computed was spent, summed over their threads."""
-    from producer.terminal.table import table  # noqa: PLC0415 - most reports need no rich
-
-    about = [
-        (
-            worker.name,
-            "this job's" if worker.offer == offer else worker.offer.describe() if worker.offer else "?",
-            figure(worker.tokens_per_second),
-            f"{100 * worker.busy_share:.0f} %",
-            worker.on_board,
-        )
-        for worker in workers
-    ]
-    lines = ["", table(("worker", "offers", "tokens/s", "busy", "shards"), about, width)]
-    times = [
-        (
-            worker.name,
-            duration(worker.read_seconds),
-            duration(worker.plan_seconds),
-            duration(worker.compute_seconds),
-            duration(worker.write_seconds),
-            f"{100 * worker.computed_share:.0f} % of tokens",
-        )
-        for worker in workers
-        if worker.computed_share
-    ]
-    if times:
-        lines += ["", table(("worker", "read", "plan", "compute", "write", "computed"), times, width)]
-    return lines
 
 
 def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus], None]) -> None:

@@ -1,5 +1,8 @@
 """`unrolled tokenizer`: make the file that turns text into a model's token ids."""
 
+# Over 150 lines: two commands that share their options, their target and their report; `fit_command` has over 40, most
+# of them its options and its help.
+
 import json
 from collections.abc import Iterator
 from pathlib import Path

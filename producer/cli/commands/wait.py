@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.commands.status import as_line
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.status_report import as_line
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.progress import progress
@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     "timeout_seconds",
     type=click.FloatRange(0),
     metavar="SECONDS",
-    help="Wait no longer than this.",
+    show_default="none",
+    help="Longest time to wait.",
 )
 @click.option(
     "--every-seconds",
+    metavar="SECONDS",
     type=click.FloatRange(0.05),
     default=0.5,
     show_default=True,
-    help="Between two looks at the job.",
+    help="Time between two looks at the job.",
 )
 @click.pass_context
 def wait(
@@ -52,9 +54,9 @@ def wait(
 ) -> None:
     """Wait until a job is complete.
 
-    A job is complete when its input was read to the end and every shard is published or dead. With a broker,
-    shards that Redis lost are entered again; a broker that is away is waited for. Without one, the directory
-    is watched.
+    A job is complete when its input was read to the end and every shard is published or dead. With a broker, `wait`
+    also enters shards again that Redis lost, and waits for a broker that is away. Without one, it watches the
+    directory.
 
     \b
     Examples:
@@ -86,7 +88,7 @@ def exit_status(found: JobStatus) -> ExitStatus:
 
 
 def summary(found: JobStatus) -> str:
-    """How a job ended, or how far it is."""
+    """How a job ended, or how far it is, as text for people."""
     lines = [f"{found.out}: {'complete' if found.complete else 'not complete yet'}"]
     if not found.complete:
         more = "" if found.ended else ", and the input isn't at its end"

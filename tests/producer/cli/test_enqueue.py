@@ -7,20 +7,21 @@ import os
 import random
 import re
 import shutil
+from contextlib import closing
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
+from support.jobs import log_of
 from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
-from producer.queue.shard_queue import ShardQueue
 from producer.tokenization.word_level import fit
-from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
+from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
-from unrolled.patience import Patience
+from unrolled.protocol.opening import open_job
+from unrolled.queue.broker import Broker
 from unrolled.queue.messages import queue_name
 
 NAMESPACE = "test"
@@ -58,11 +59,21 @@ def enqueue(broker, *inputs, out="out", model="model", stdin=None):
 
 def queued(broker, models, model="text"):
     """Shards in the ledger, and messages."""
-    queue = ShardQueue(broker.url, NAMESPACE, open_model(models / model).fingerprint, Patience(print))
-    count = queue.ledger.counts().shards
-    assert queue.ledger.client.llen(f"{NAMESPACE}:{queue_name(open_model(models / model).fingerprint)}") == count
-    queue.close()
+    offer = Offer(open_model(models / model).fingerprint, "fused", "float32")
+    with closing(Broker(broker.url)) as server:
+        count = server.ledger(NAMESPACE, offer).counts().shards
+        assert server.client.llen(f"{NAMESPACE}:{queue_name(offer)}") == count
     return count
+
+
+def entries(out):
+    """What a job was cut into, by its log."""
+    return list(log_of(open_job(out)).entries.values())
+
+
+def rows_in(out):
+    """Rows in all shards of a job, the bad ones left out."""
+    return sum(entry.rows for entry in entries(out))
 
 
 def refused(result, said, status=1):
@@ -98,7 +109,7 @@ def test_a_corrupt_parquet_file(place, broker, models):
     assert re.fullmatch(
         r"Error: input bad\.parquet: can't be opened as parquet: Parquet magic bytes .*\n", result.stderr
     )
-    refused(enqueue(broker, "other.parquet"), "input other.parquet: is no parquet file: it begins with 6f 6e 65 20")
+    refused(enqueue(broker, "other.parquet"), "input other.parquet: is not a parquet file: it begins with 6f 6e 65 20")
     assert not (place / "out").exists()
     assert queued(broker, models) == 0
 
@@ -182,7 +193,7 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
         f"{place}/old: holds part-000000-000000000000.parquet but no job.json; use an empty directory",
     )
     (place / "half").mkdir()
-    (place / "half" / "_pending").write_text("in the way")
+    (place / "half" / "_unrolled").write_text("in the way")
     refused(enqueue(broker, "rows.jsonl", out="half"), f"{place}/half: can't be written: File exists{mend}")
     assert queued(broker, models) == 0
 
@@ -217,7 +228,7 @@ def test_no_broker(place):
             ["--text-field", "x", "--tokens-field", "x"],
             "--text-field and --tokens-field are both x; give two different",
         ),
-        (["--follow"], "--follow reads standard input alone; found rows.jsonl, allowed: -"),
+        (["--follow"], "--follow reads only standard input; found rows.jsonl, allowed: -"),
     ],
 )
 def test_options_that_contradict_each_other(place, broker, more, said):
@@ -261,13 +272,13 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
         "rows.jsonl row 1 (negative): token -3 at place 1 (from 0): allowed: 0 (padding) and 1..50",
         "rows.jsonl row 2 (above): token 51 at place 0 (from 0): allowed: 0 (padding) and 1..50",
         "rows.jsonl row 3 (no integer): token 1.5 at place 0 (from 0): no integer; allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 8 (good): duplicate id; it is that of rows.jsonl row 0",
+        "rows.jsonl row 8 (good): duplicate id; rows.jsonl row 0 has it",
         "rows.jsonl row 9 (no field): has neither 'text' nor 'tokens'; fields found: 'id'",
         "rows.jsonl row 10: not UTF-8: byte 0xff at byte 8 of the row",
         "rows.jsonl row 11: not JSON: Expecting value at character 0",
         "rows.jsonl row 12: not JSON: the line is empty",
     ]
-    (entry,) = read_manifest(place / "out").entries
+    (entry,) = entries(place / "out")
     assert (entry.rows, entry.quarantined, entry.tokens) == (5, 8, 4)
     assert queued(broker, models) == 1
 
@@ -303,25 +314,27 @@ def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
     (place / "rows.jsonl.gz").write_bytes(whole[: len(whole) * 2 // 3])
     result = enqueue(broker, "rows.jsonl.gz")
     assert result.exit_code == 1
-    manifest = read_manifest(place / "out")
-    assert 2000 < manifest.rows < 8000
-    assert not manifest.ended
+    before = entries(place / "out")
+    read = rows_in(place / "out")
+    assert 2000 < read < 8000
+    assert not log_of(open_job(place / "out")).ended
     told = re.fullmatch(
         r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the file and "
-        r"run the same command again: it goes on from there",
+        r"run the same command again: it resumes there",
         result.stderr.splitlines()[-1],
     )
-    assert int(told[1]) >= manifest.rows  # a shard that isn't full is cut when its other rows are known
-    assert queued(broker, models) == len(manifest.entries)
+    assert int(told[1]) >= read  # a shard that isn't full is cut when its other rows are known
+    assert queued(broker, models) == len(before)
     assert "and the input isn't at its end" in run("status", "out").stdout
     assert run("verify", "out").exit_code == 1
     (place / "rows.jsonl.gz").write_bytes(whole)
     result = enqueue(broker, "rows.jsonl.gz")
     assert result.exit_code == 0, result.stderr
-    again = read_manifest(place / "out")
-    assert (again.ended, again.rows, again.tokens) == (True, 8000, 160_000)
-    assert again.entries[: len(manifest.entries)] == manifest.entries
-    assert queued(broker, models) == len(again.entries)
+    after = entries(place / "out")
+    assert log_of(open_job(place / "out")).ended
+    assert (rows_in(place / "out"), sum(entry.tokens for entry in after)) == (8000, 160_000)
+    assert after[: len(before)] == before
+    assert queued(broker, models) == len(after)
 
 
 def test_a_parquet_file_that_is_damaged_inside(place, broker):
@@ -337,10 +350,10 @@ def test_a_parquet_file_that_is_damaged_inside(place, broker):
     assert result.exit_code == 1
     assert re.search(r"Error: rows\.parquet: is damaged \(parquet\).*", result.stderr)
     assert "run the same command again" in result.stderr
-    assert 1000 <= read_manifest(place / "out").rows <= 2000
+    assert 1000 <= rows_in(place / "out") <= 2000
     (place / "rows.parquet").write_bytes(sink.getvalue())
     assert enqueue(broker, "rows.parquet").exit_code == 0
-    assert read_manifest(place / "out").rows == 4000
+    assert rows_in(place / "out") == 4000
 
 
 def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
@@ -384,14 +397,13 @@ def test_damaged_files_end_in_a_summary_or_in_one_line(place, broker):
             assert sum(line.startswith("Error: ") for line in result.stderr.splitlines()) == 1
             assert f"case-{seed}" in result.stderr
         else:
-            manifest = read_manifest(folder / "out")
+            cut = entries(folder / "out")
             rows = int(re.match(r"([\d,]+) rows", result.stdout)[1].replace(",", ""))
-            assert manifest.ended
-            assert rows == sum(entry.rows + entry.quarantined for entry in manifest.entries)
+            assert log_of(open_job(folder / "out")).ended
+            assert rows == sum(entry.rows + entry.quarantined for entry in cut)
             listed = run("quarantine", folder / "out").stdout.splitlines()
-            assert len(listed) == sum(entry.quarantined for entry in manifest.entries)
+            assert len(listed) == sum(entry.quarantined for entry in cut)
             assert (result.exit_code == 3) == bool(listed)
-            open_job(folder / "out")
         shutil.rmtree(folder)
     assert outcomes >= {1, 3}
     assert tree(place) == snapshot

@@ -3,8 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
+from producer.cli.catalogue import COMMANDS
 from producer.cli.exit_status import OF_COMMANDS, ExitStatus, exit_help
-from producer.cli.root import COMMANDS, cli
+from producer.cli.root import cli
 from worker.app import EXIT_BROKEN, EXIT_UNUSABLE
 
 

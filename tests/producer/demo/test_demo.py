@@ -49,7 +49,9 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
 
 def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):
     """With the step's own error and exit status."""
-    done = unrolled("demo", corpus.parent, "--engine", "abacus", "--epochs", 1, cwd=tmp_path)
+    corpus.write_text("nonsense\n")
+    done = unrolled("demo", corpus.parent, "--engine", ENGINE, "--epochs", 1, cwd=tmp_path)
     assert done.returncode == 1
-    assert "'abacus' is not one of" in done.stderr
-    assert "$ unrolled show" not in done.stdout
+    assert done.stderr.startswith("Error: ")
+    assert "$ unrolled model fit" in done.stdout
+    assert "$ unrolled run" not in done.stdout

@@ -1,11 +1,14 @@
 """Cuts: every row once, in order, within bounds, whatever the batches."""
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from support.columns import per_token
 
-from producer.enqueue.cutter import Cutter
+from producer.enqueue.cutter import FILE_BYTES, SHARD_ROWS, Cutter, cuts, shard_limits
 from producer.rows import BadRow, Row
+from unrolled.format.columns import POOLINGS, VectorColumn
 
 
 def rows_of(sizes):
@@ -38,10 +41,10 @@ def test_cuts(sizes, shard_tokens, shard_rows, data):
     """Put together, the cuts are the rows; none is over its bounds, nor could have held the next row."""
     rows = rows_of(sizes)
     ends = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=5)))
-    cuts = cut(rows, ends, shard_tokens, shard_rows)
-    assert [row for each in cuts for row in each] == rows
-    assert cuts == cut(rows, [], shard_tokens, shard_rows), "where batches end is nobody's business"
-    tokens = [[row.tokens.size if isinstance(row, Row) else 0 for row in each] for each in cuts]
+    found = cut(rows, ends, shard_tokens, shard_rows)
+    assert [row for each in found for row in each] == rows
+    assert found == cut(rows, [], shard_tokens, shard_rows), "where batches end is nobody's business"
+    tokens = [[row.tokens.size if isinstance(row, Row) else 0 for row in each] for each in found]
     for each, following in zip(tokens, [*tokens[1:], None], strict=False):
         assert 1 <= len(each) <= shard_rows
         assert sum(each) <= shard_tokens or len(each) == 1
@@ -61,3 +64,52 @@ def test_empty():
     assert not cutter.empty
     assert len(list(cutter.flush())) == 1
     assert cutter.empty
+
+
+def test_cuts_of_files():
+    """Where the input is no live one, only rows decide, and what is left comes last."""
+    batches = [rows_of([3]), [], rows_of([3, 3]), [], []]
+    assert [len(each) for each in cuts(batches, Cutter(6), None)] == [2, 1]
+    assert list(cuts([], Cutter(6), None)) == []
+
+
+def test_cuts_of_a_stream(monkeypatch):
+    """On a live input, a shard is cut once its first row has waited for so long, and not before."""
+    now = [1000.0]
+    monkeypatch.setattr("producer.enqueue.cutter.time.monotonic", lambda: now[0])
+
+    def batches():
+        for seconds, batch in [
+            (0, []),
+            (50, rows_of([1])),
+            (4, []),
+            (2, rows_of([1])),
+            (3, []),
+            (2, []),
+            (9, rows_of([1])),
+            (9, []),
+        ]:
+            now[0] += seconds
+            yield batch
+
+    found = [(now[0] - 1000, len(each)) for each in cuts(batches(), Cutter(100), 5.0)]
+    assert found == [(56, 2), (79, 1)]
+
+
+@pytest.mark.parametrize(("units", "tokens"), [(1, 2**18), (64, 2**18), (512, 2**15), (1024, 2**14), (10**6, 2**12)])
+def test_shards_aim_at_files_of_one_size(units, tokens):
+    """Within bounds: neither tiny files nor shards that take forever."""
+    assert shard_limits(per_token(units)) == (tokens, SHARD_ROWS)
+    if 2**12 < tokens < 2**18:
+        assert tokens * units * 4 == FILE_BYTES
+
+
+@pytest.mark.parametrize(("units", "pools", "rows"), [(1, 1, 2**16), (512, 1, 2**15), (512, 4, 2**13), (10**8, 1, 1)])
+def test_pooled_vectors_are_counted_by_the_row(units, pools, rows):
+    """Tokens weigh nothing then, and a shard holds many; but not more rows than a file's worth."""
+    columns = tuple(VectorColumn(pool, 0, units) for pool in POOLINGS[1 : pools + 1])
+    assert shard_limits(columns) == (2**20, rows)
+    if 1 < rows < SHARD_ROWS:
+        assert rows * units * pools * 4 == FILE_BYTES
+    both = (*per_token(512), *columns)
+    assert shard_limits(both) == (2**15, rows)

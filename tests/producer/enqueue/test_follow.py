@@ -9,14 +9,15 @@ import time
 
 import psutil
 import pytest
+from support.broker import RestartableBroker
+from support.jobs import log_of
 from support.processes import eventually
 from support.shell import ENGINE, Crew, end, make_model, unrolled, words
 
 from producer.jobs.verify import verify_job
-from producer.local.broker import EmbeddedBroker
 from producer.tokenization.word_level import fit
-from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
+from unrolled.job import names
+from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_dataset
 
 FLUSH_SECONDS = 0.5
@@ -59,13 +60,20 @@ def check(out):
     assert verify_job(open_job(out)).problems == ()
 
 
+def read_rows(out):
+    """How many rows the log says were read."""
+    entries = log_of(open_job(out)).entries.values() if (out / names.JOB).exists() else []
+    return sum(entry.rows for entry in entries)
+
+
 def write(process, text):
     process.stdin.write(text)
     process.stdin.flush()
 
 
-def numbered(first, last):
-    return [f"-#{number}" for number in range(first, last)]
+def numbered(rows, run=0):
+    """The ids of a run's rows; a run is named by its place in the job's log."""
+    return [f"-#{run}#{number}" for number in range(rows)]
 
 
 def test_one_line_of_a_pipe_is_published(live):
@@ -74,7 +82,7 @@ def test_one_line_of_a_pipe_is_published(live):
     assert done.returncode == 0, done.stderr
     assert "1 rows with 2 tokens in 1 shards; 1 are queued" in done.stdout
     published(live["out"], 1)
-    assert ids(live["out"]) == ["-#0"]
+    assert ids(live["out"]) == numbered(1)
     assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
     check(live["out"])
 
@@ -88,13 +96,13 @@ def test_an_open_pipe_is_published_as_it_comes(live, crew):
         write(producer, "one two\nthree\n")
         assert published(live["out"], 1 + 2 * part) < FLUSH_SECONDS + COMPUTE_SECONDS
         assert producer.poll() is None
-        assert not read_manifest(live["out"]).ended
+        assert not log_of(open_job(live["out"])).ended
     status = json.loads(unrolled("status", live["out"], "--json").stdout)
     assert (status["rows_published"], status["complete"]) == (7, False)
     _, said = producer.communicate()
     assert producer.returncode == 0, said
     assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0
-    assert ids(live["out"]) == numbered(0, 7)
+    assert ids(live["out"]) == numbered(7)
 
 
 def test_a_file_that_grows_is_followed(tmp_path, live, crew):
@@ -112,17 +120,17 @@ def test_a_file_that_grows_is_followed(tmp_path, live, crew):
     os.killpg(shell.pid, signal.SIGINT)  # Ctrl-C
     shell.wait(30)
     assert [row.length for row in open_dataset(live["out"])] == [1, 1, 1]
-    assert ids(live["out"]) == numbered(0, 3)
+    assert ids(live["out"]) == numbered(3)
 
 
-def test_a_stream_goes_on_with_its_numbers(live):
-    """Three runs of the same command: rows are numbered on, also past a bad one, and all are there in the end."""
+def test_a_stream_goes_on(live):
+    """Three runs of the same command: no id is given twice, and all rows are there in the end."""
     for part, more in enumerate(["one\ntwo\n", "three\n", "four\nfive\n"]):
         done = unrolled("enqueue", "--follow", "-", stdin=more, **live)
         assert done.returncode == 0, done.stderr
-        assert len(read_manifest(live["out"]).entries) == part + 1
+        assert len(log_of(open_job(live["out"])).entries) == part + 1
     published(live["out"], 5)
-    assert ids(live["out"]) == numbered(0, 5)
+    assert ids(live["out"]) == numbered(2) + numbered(1, run=3) + numbered(2, run=6)
     check(live["out"])
 
 
@@ -130,12 +138,12 @@ def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live, crew):
     """`kill -9` after a flush, with no worker having seen the shard; the next run of the stream enters it."""
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
     write(producer, "one\ntwo\n")
-    eventually(lambda: (live["out"] / "_manifest.jsonl").exists() and read_manifest(live["out"]).rows == 2, "a cut")
+    eventually(lambda: read_rows(live["out"]) == 2, "a cut")
     producer.kill()
     producer.communicate()
     assert unrolled("enqueue", "--follow", "-", stdin="three\n", **live).returncode == 0
     published(live["out"], 3)
-    assert ids(live["out"]) == numbered(0, 3)
+    assert ids(live["out"]) == numbered(2) + numbered(1, run=2)
     check(live["out"])
 
 
@@ -153,17 +161,17 @@ def test_a_signal_ends_the_input_in_order(live, number, crew):
         assert producer.returncode == 0, producer.stderr.read()
         pipe.close()
         left = len(rest.readlines())
-    taken = read_manifest(live["out"]).rows
+    taken = read_rows(live["out"])
     assert (taken + left, taken > 0) == (lines, True)
     published(live["out"], taken)
-    assert ids(live["out"]) == numbered(0, taken)
+    assert ids(live["out"]) == numbered(taken)
     check(live["out"])
 
 
 def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
     """The producer says so once, keeps what it has read, and goes on when the broker is back, with or without data."""
     out = tmp_path / "out"
-    with EmbeddedBroker(tmp_path / "broker") as server:
+    with RestartableBroker() as server:
         live = {"broker": server.url, "model": model, "out": out, "flush_seconds": FLUSH_SECONDS}
         worker = crew.worker(tmp_path / "worker.log", broker=server.url, model=model, engine=ENGINE, lease_seconds=2)
         producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
@@ -171,7 +179,7 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
         published(out, 1)
         server.kill()
         write(producer, "two\n")
-        eventually(lambda: len(list((out / "_pending").iterdir())) == 1, "the row on disk while the broker is away")
+        eventually(lambda: len(list((out / names.ROWS).iterdir())) == 1, "the row on disk while the broker is away")
         server.restart(keep_data=False)
         published(out, 2)
         write(producer, "three\n")
@@ -180,9 +188,9 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
         assert producer.returncode == 0, said
         assert end(worker) == 0
     assert said.count("is away") == 1
-    assert said.count("can queue shards again, after ") == 1
+    assert said.count("can reach the broker again, after ") == 1
     assert "Traceback" not in said
-    assert ids(out) == numbered(0, 3)
+    assert ids(out) == numbered(3)
     check(out)
 
 
@@ -190,8 +198,9 @@ def test_standard_input_alone_is_followed(live, tmp_path):
     """A file can't be: it has an end."""
     (tmp_path / "rows.txt").write_text("one\n")
     done = unrolled("enqueue", "--follow", tmp_path / "rows.txt", **live)
-    assert done.returncode == 1
-    assert done.stderr == f"Error: --follow reads standard input alone; found '{tmp_path}/rows.txt', allowed: -\n"
+    assert done.returncode == 2
+    text = f"Error: --follow reads only standard input; found {tmp_path}/rows.txt, allowed: -\n"
+    assert done.stderr.endswith(text)
     assert not live["out"].exists()
 
 

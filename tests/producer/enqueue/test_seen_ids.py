@@ -1,43 +1,51 @@
 """Duplicate ids."""
 
-# `id` is the rows' own word.
-# ruff: noqa: A001, A002
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.enqueue.seen_ids import IdentityLedger
+from producer.enqueue.seen_ids import SeenIds
 from producer.rows import BadRow, Row, automatic_id
 from unrolled.errors import TransientError
 
 NOTHING = np.zeros(0, np.int32)
 
 
-def row(file, position, id=None):
-    return Row(file, position, automatic_id(file, position) if id is None else id, NOTHING)
+def row(file, position, row_id=None):
+    return Row(file, position, automatic_id(file, position) if row_id is None else row_id, NOTHING)
+
+
+@contextmanager
+def seen_in(files):
+    """In a folder that no other test and no other example has."""
+    with tempfile.TemporaryDirectory() as folder, SeenIds(files, Path(folder) / "ids") as found:
+        yield found
 
 
 def test_first_wins():
     """The second row of an id is bad and names the first, within a batch and across batches."""
-    with IdentityLedger(["a", "b"]) as ledger:
-        first, second = ledger.unique([[row("a", 0, "x"), row("a", 1, "x")], [row("b", 7, "x"), row("b", 8, "y")]])
+    with seen_in(["a", "b"]) as seen:
+        first, second = seen.unique([[row("a", 0, "x"), row("a", 1, "x")], [row("b", 7, "x"), row("b", 8, "y")]])
     assert [type(found) for found in first + second] == [Row, BadRow, BadRow, Row]
-    assert first[1].reason == "duplicate id; it is that of a row 0"
+    assert first[1].reason == "duplicate id; a row 0 has it"
     assert (second[0].file, second[0].position, second[0].id) == ("b", 7, "x")
 
 
 def test_same_row_again():
     """A row that is read again is no duplicate of itself."""
-    with IdentityLedger(["a"]) as ledger:
+    with seen_in(["a"]) as seen:
         batch = [row("a", 0, "x"), row("a", 1, "y")]
-        assert [ledger.checked(batch), ledger.checked(batch)] == [batch, batch]
+        assert [seen.checked(batch), seen.checked(batch)] == [batch, batch]
 
 
 def test_id_like_an_automatic_one():
     """An id that another row could get by itself is refused; its own is its own, and look-alikes are free."""
-    with IdentityLedger(["a", "b#1"]) as ledger:
+    with seen_in(["a", "b#1"]) as seen:
         batch = [
             row("a", 0, "a#0"),
             row("a", 1, "a#7"),
@@ -45,7 +53,7 @@ def test_id_like_an_automatic_one():
             row("a", 3, "c#1"),
             row("a", 4, "a#x"),
         ]
-        found = ledger.checked(batch)
+        found = seen.checked(batch)
     assert [type(each) for each in found] == [Row, BadRow, BadRow, Row, Row]
     assert "automatic id" in found[1].reason
 
@@ -53,8 +61,8 @@ def test_id_like_an_automatic_one():
 def test_bad_rows_and_ticks_pass():
     """What is bad already doesn't take an id, and empty batches stay empty."""
     bad = BadRow("a", 0, "x", "reason")
-    with IdentityLedger(["a"]) as ledger:
-        assert list(ledger.unique([[bad], [], [row("a", 1, "x")]])) == [[bad], [], [row("a", 1, "x")]]
+    with seen_in(["a"]) as seen:
+        assert list(seen.unique([[bad], [], [row("a", 1, "x")]])) == [[bad], [], [row("a", 1, "x")]]
 
 
 @settings(deadline=None)
@@ -64,25 +72,28 @@ def test_published_ids_are_unique(batches):
     position = 0
     source = []
     for ids in batches:
-        source.append([row("a", position + at, id) for at, id in enumerate(ids)])
+        source.append([row("a", position + at, row_id) for at, row_id in enumerate(ids)])
         position += len(ids)
-    with IdentityLedger(["a"]) as ledger:
-        found = [each for batch in ledger.unique(source) for each in batch]
+    with seen_in(["a"]) as seen:
+        found = [each for batch in seen.unique(source) for each in batch]
     kept = [each.id for each in found if isinstance(each, Row)]
     assert len(set(kept)) == len(kept)
     assert [each.position for each in found] == list(range(position))
-    assert {id for ids in batches for id in ids} & {"p", "q", "é"} == set(kept) & {"p", "q", "é"}
+    assert {row_id for ids in batches for row_id in ids} & {"p", "q", "é"} == set(kept) & {"p", "q", "é"}
 
 
 def test_leaves_nothing(tmp_path):
-    """Its file is gone when it is closed."""
-    with IdentityLedger(["a"], tmp_path) as ledger:
-        ledger.checked([row("a", 0, "x")])
-        assert len(list(tmp_path.iterdir())) == 1
-    assert list(tmp_path.iterdir()) == []
+    """What a killed run left in the folder is removed first, and the folder at the end."""
+    folder = tmp_path / "ids"
+    folder.mkdir()
+    (folder / "ids.sqlite3").write_bytes(b"half")
+    with SeenIds(["a"], folder) as seen:
+        assert seen.checked([row("a", 0, "x")]) == [row("a", 0, "x")]
+        assert len(list(folder.iterdir())) == 1
+    assert not folder.exists()
 
 
 def test_directory_that_cannot_be_used(tmp_path):
     """A directory that can't be written to is an error that may pass."""
     with pytest.raises(TransientError, match="ids can't be kept"):
-        IdentityLedger(["a"], tmp_path / "missing")
+        SeenIds(["a"], tmp_path / "missing" / "ids")

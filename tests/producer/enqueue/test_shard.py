@@ -1,21 +1,18 @@
-"""Shards: a cut's rows, counted, hashed and made durable."""
+"""Shards: a cut's rows, counted and hashed."""
 
-import io
 import json
 
 import numpy as np
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.enqueue.shard import make_shard, spool
+from producer.enqueue.shard import make_shard
 from producer.rows import BadRow, Row
-from unrolled.errors import TransientError
 from unrolled.format.rows_digest import rows_digest
 from unrolled.job import payload
-from unrolled.job.directory import create_job
-from unrolled.job.job import Job
+from unrolled.protocol.spooling import entry_of
 
+JOB = "0" * 16
 GOOD = st.tuples(st.text(max_size=6), st.lists(st.integers(0, 100_000), max_size=5))
 CUTS = st.lists(GOOD | st.none(), min_size=1, max_size=10)
 
@@ -34,13 +31,13 @@ def cut_of(rows):
 @given(CUTS, st.integers(0, 10**9))
 def test_shard(rows, index):
     """A shard holds its good rows, counts all, and its id is their content's."""
-    shard = make_shard(index, cut_of(rows))
+    shard = make_shard(index, JOB, cut_of(rows))
     good = [row for row in rows if row is not None]
-    found = payload.read(io.BytesIO(shard.blob), len(shard.blob))
+    found = payload.decode(shard.rows)
     assert found.ids.to_pylist() == [row_id for row_id, _ in good]
     assert found.tokens.values.tolist() == [token for _, tokens in good for token in tokens]
-    assert str(shard.id) == f"{index:06d}-{payload.content_hash(shard.blob)}"
-    assert shard.size == sum(len(tokens) for _, tokens in good)
+    assert str(shard.entry.shard) == f"{index:06d}-{payload.content_hash(shard.rows)}"
+    assert shard.entry.size == sum(len(tokens) for _, tokens in good)
     assert (shard.entry.rows, shard.entry.quarantined) == (len(good), len(rows) - len(good))
     assert shard.entry.tokens == sum(token != 0 for _, tokens in good for token in tokens)
     assert (shard.entry.file, shard.entry.position) == ("in.txt", 100)
@@ -48,29 +45,21 @@ def test_shard(rows, index):
     bad = [json.loads(line) for line in shard.quarantine.splitlines()]
     assert [line["position"] for line in bad] == [100 + i for i, row in enumerate(rows) if row is None]
     assert all(line["reason"] == "no field 'text'" for line in bad)
-    assert make_shard(index, cut_of(rows)) == shard
+    assert entry_of(shard.rows) == shard.entry
+    assert make_shard(index, JOB, cut_of(rows)) == shard
 
 
-def test_spool(tmp_path):
-    """A shard's rows and its bad rows are there when the call returns; twice is the same as once."""
-    directory = create_job(tmp_path, Job("ab" * 32, ("in.txt",), {}))
-    shard = make_shard(3, cut_of([("a", [1, 2]), None]))
-    for _ in range(2):
-        spool(directory, shard)
-        assert directory.pending(shard.id).read_bytes() == shard.blob
-        assert directory.quarantine(shard.id).read_bytes() == shard.quarantine
-    clean = make_shard(4, cut_of([("a", [1, 2])]))
-    spool(directory, clean)
-    assert directory.waiting() == {shard.id, clean.id}
-    assert directory.quarantined() == {shard.id}
-
-
-def test_spool_refused(tmp_path):
-    """What the file system refuses is a passing trouble; the bad rows come first, so that none is lost."""
-    directory = create_job(tmp_path, Job("ab" * 32, ("in.txt",), {}))
-    (tmp_path / "_pending").rmdir()
-    shard = make_shard(0, cut_of([("a", [1]), None]))
-    with pytest.raises(TransientError, match="cannot write"):
-        spool(directory, shard)
-    assert directory.quarantined() == {shard.id}
-    assert directory.waiting() == set()
+def test_everything_in_a_shard_is_in_its_name():
+    """Rows, ids, bad rows, their reasons, the place and the job: another job's rows can't hit its name."""
+    rows = [("a", [1, 2]), None]
+    other_reason = [*cut_of(rows)[:1], BadRow("in.txt", 101, None, "empty")]
+    made = [
+        make_shard(0, JOB, cut_of(rows)),
+        make_shard(1, JOB, cut_of(rows)),
+        make_shard(0, "f" * 16, cut_of(rows)),
+        make_shard(0, JOB, cut_of([("b", [1, 2]), None])),
+        make_shard(0, JOB, cut_of([("a", [1, 3]), None])),
+        make_shard(0, JOB, cut_of([("a", [1, 2])])),
+        make_shard(0, JOB, other_reason),
+    ]
+    assert len({shard.entry.shard.hash for shard in made}) == len(made)

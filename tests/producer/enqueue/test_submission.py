@@ -6,20 +6,22 @@ import signal
 import threading
 from contextlib import closing
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 from support.columns import per_token
+from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
-from producer.enqueue.cutter import SHARD_ROWS, default_shard_tokens
+from producer.enqueue.cutter import SHARD_ROWS, shard_limits
+from producer.enqueue.pipeline import submit
 from producer.enqueue.session import _rare_collections, _stop_signals
-from producer.enqueue.submission import Submission, prepare, submit
+from producer.enqueue.submission import Submission, prepare
 from producer.queue.shard_queue import ShardQueue
 from producer.sources.reading import SourceOptions
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
-from unrolled.job.manifest import read_manifest
 from unrolled.patience import Patience
 
 
@@ -29,20 +31,25 @@ def submission(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     make_model(tmp_path / "model")
     write_rows(tmp_path / "rows.jsonl", {f"row-{number}": [1, 2, 0, 3] for number in range(100)})
-    return Submission(("rows.jsonl",), tmp_path / "out", tmp_path / "model", shard_tokens=40)
+    return Submission(("rows.jsonl",), str(tmp_path / "out"), tmp_path / "model", shard_tokens=40)
 
 
 @pytest.fixture
 def queue(submission, broker_url):
-    with closing(ShardQueue(broker_url, "test", prepare(submission).model.fingerprint, Patience(print))) as opened:
+    """The queue of the submission's job."""
+    with closing(ShardQueue(broker_url, "test", prepare(submission).job.job.offer, Patience(print))) as opened:
         yield opened
+
+
+def queued(prepared, queue, each=lambda _: None, *more, **options):
+    return submit(prepared, queue.of_job(prepared.job), each, *more, **options)
 
 
 def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
     """However many tokens it may hold."""
-    prepared = prepare(replace(submission, pooling=("mean",), shard_tokens=None, out=submission.out / "a"))
+    prepared = prepare(replace(submission, pooling=("mean",), shard_tokens=None, out=submission.out + "/a"))
     assert prepared.shard_rows == SHARD_ROWS
-    summary = submit(replace(prepared, shard_rows=30), queue, Patience(print), lambda _: None)
+    summary = queued(replace(prepared, shard_rows=30), queue)
     assert (summary.rows, summary.shards) == (100, 4)
 
 
@@ -59,15 +66,18 @@ def test_what_cannot_be_stored_is_told_before_a_directory_is_made(submission, ch
     """With what is allowed."""
     with pytest.raises(RequestError, match=text):
         prepare(replace(submission, **changes))
-    assert not submission.out.exists()
+    assert not Path(submission.out).exists()
 
 
 def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
     """A job is made, empty; its options are the ones that rows, cuts and files depend on."""
     prepared = prepare(submission)
-    assert {path.name for path in submission.out.iterdir()} == {"job.json", "_pending", "_quarantine", "_dead", "_lock"}
-    assert prepared.directory.job.inputs == ("rows.jsonl",)
-    assert prepared.directory.job.options == {
+    assert [str(path.relative_to(submission.out)) for path in Path(submission.out).rglob("*")] == [
+        "_unrolled", "_unrolled/job.json",
+    ]  # fmt: skip
+    job = prepared.job.job
+    assert (job.inputs.first, job.engine, job.arithmetic, job.live) == (("rows.jsonl",), "fused", "float32", False)
+    assert job.options == {
         "format": None, "kind": "auto", "text_field": "text", "tokens_field": "tokens", "id_field": None,
         "max_row_bytes": 2**24, "follow": False, "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
         "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32",
@@ -79,12 +89,12 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
 
 def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
     """What doesn't change any file doesn't make another job; what does, does."""
-    job = prepare(submission).directory.job
+    job = prepare(submission).job.job
     same = replace(submission, flush_seconds=60, source=SourceOptions(batch_rows=7, tick_seconds=1))
-    assert prepare(same).directory.job == job
+    assert prepare(same).job.job == job
     for changes in (
         {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"},
-        {"pooling": ("max",)}, {"precision": "float16"},
+        {"pooling": ("max",)}, {"precision": "float16"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"},
     ):  # fmt: skip
         with pytest.raises(JobError, match="other options"):
             prepare(replace(submission, **changes))
@@ -92,9 +102,9 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
 
 def test_the_default_is_the_same_job_as_its_value(submission):
     """A person who names the default resumes what was begun without."""
-    job = prepare(replace(submission, shard_tokens=None, out=submission.out / "a")).directory.job
-    named = replace(submission, shard_tokens=default_shard_tokens(per_token(UNITS)), out=submission.out / "a")
-    assert prepare(named).directory.job == job
+    job = prepare(replace(submission, shard_tokens=None, out=submission.out + "/a")).job.job
+    named = replace(submission, shard_tokens=shard_limits(per_token(UNITS))[0], out=submission.out + "/a")
+    assert prepare(named).job.job == job
 
 
 def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
@@ -111,39 +121,46 @@ def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
     )
     with pytest.raises(ModelError, match=r"the model's vocab_size allows 1\.\.40"):
         prepare(replace(submission, model=tmp_path / "large"))
-    assert not submission.out.exists()
+    assert not Path(submission.out).exists()
 
 
 def test_every_row_is_cut_once(submission, queue):
     """And the same submission again cuts nothing anew, whoever has seen to the shards meanwhile."""
     seen = []
-    summary = submit(prepare(submission), queue, Patience(print), lambda so_far: seen.append(so_far.shards))
+    summary = queued(prepare(submission), queue, lambda so_far: seen.append(so_far.shards))
     assert (summary.rows, summary.tokens, summary.shards, summary.sent) == (100, 300, 10, 10)
     assert seen == list(range(1, 11))
-    manifest = read_manifest(submission.out)
-    again = submit(prepare(submission), queue, Patience(print), lambda _: None)
-    assert (again.rows, again.shards, again.sent) == (100, 10, 0)
-    assert read_manifest(submission.out) == manifest
+    before = log_of(prepare(submission).job).length
+    again = queued(prepare(submission), queue)
+    assert (again.rows, again.shards, again.known, again.sent) == (100, 10, 10, 0)
+    assert log_of(prepare(submission).job).length == before
 
 
 def test_the_bytes_read_add_up_to_the_input(submission, queue):
     """So that a share of it can be shown."""
     told = []
     prepared = prepare(submission)
-    submit(prepared, queue, Patience(print), lambda _: None, told.append)
+    queued(prepared, queue, lambda _: None, told.append)
     assert sum(told) == prepared.plan.size_bytes
 
 
-def test_one_producer_at_a_time(submission, queue):
-    """The second one is told so; ids that a dead one left on disk are cleared away."""
-    prepared = prepare(submission)
-    with prepared.directory.lock(), pytest.raises(JobError, match="another `unrolled enqueue` is writing"):
-        submit(prepared, queue, Patience(print), lambda _: None)
-    stale = submission.out / "_ids" / "unrolled-ids-of-the-dead" / "ids.sqlite3"
-    stale.parent.mkdir(parents=True)
-    stale.write_bytes(b"")
-    submit(prepared, queue, Patience(print), lambda _: None)
-    assert list((submission.out / "_ids").iterdir()) == []
+def test_an_arithmetic_that_the_engine_lacks_is_refused(submission):
+    """Before a directory is made."""
+    with pytest.raises(RequestError, match="that engine has float32"):
+        prepare(replace(submission, engine="tensorflow", arithmetic="bfloat16"))
+    assert not Path(submission.out).exists()
+
+
+def test_nothing_is_left_of_the_ids(submission, queue, tmp_path, monkeypatch):
+    """They are scratch of this machine, which is removed; a job's store has nothing of them."""
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    seen = []
+    queued(prepare(submission), queue, lambda _: seen.append(list(scratch.iterdir())))
+    assert any(seen)
+    assert list(scratch.iterdir()) == []
 
 
 def handlers():
@@ -189,12 +206,16 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     lines = b'{"tokens": [1, 2, 3]}\n' * 10_000
     (tmp_path / "stream").write_bytes(lines)
     source = SourceOptions(format="jsonl", follow=True, batch_rows=10)
-    live = replace(submission, inputs=("-",), source=source, shard_tokens=300, flush_seconds=600, out=tmp_path / "live")
+    live = replace(
+        submission, inputs=("-",), source=source, shard_tokens=300, flush_seconds=600, out=str(tmp_path / "live")
+    )
     stopped = threading.Event()
     with (tmp_path / "stream").open("rb") as stream:
         monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
-        summary = submit(prepare(live), queue, Patience(print), lambda _: stopped.set(), stopped=stopped)
+        summary = queued(prepare(live), queue, lambda _: stopped.set(), stopped=stopped)
         taken = os.lseek(stream.fileno(), 0, os.SEEK_CUR)
     assert 0 < taken < len(lines)
     assert summary.rows == lines[:taken].count(b"\n") > 1000
-    assert read_manifest(live.out).rows == summary.rows
+    log = log_of(prepare(live).job)
+    assert sum(entry.rows for entry in log.entries.values()) == summary.rows
+    assert log.ended

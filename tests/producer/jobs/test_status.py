@@ -1,28 +1,37 @@
 """How far a job is, by its directory and by the broker."""
 
-import os
+from pathlib import Path
 
 import pytest
-from support.jobs import FINGERPRINT, bury, make_job, publish_shard
+from support.jobs import bury, cut, job_of, make_job, publish_shard, waiting
 
-from producer.jobs.diagnosis import hints
-from producer.jobs.status import worker_status
+from producer.enqueue.shard import make_shard
+from producer.jobs.decisions import retry
+from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
+from producer.jobs.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
+from unrolled.job import names
+from unrolled.job.names import Life
+from unrolled.protocol.spooling import spool
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
+from unrolled.reading.outcome import failed_rows
+from worker.engines.engine import PoolStats
 from worker.runtime.metrics import Metrics
+
+OFFER = job_of().offer
 
 
 @pytest.fixture
-def directory(tmp_path):
+def job(tmp_path):
     """A job of four shards, of which one is published, one dead, and one bad row is in the last."""
-    directory = make_job(tmp_path / "out", shards=4, bad=[3])
-    first, second, *_ = sorted(directory.waiting())
-    publish_shard(directory, first, failed={1: "ValueError: no"})
-    bury(directory, second)
-    return directory
+    job = make_job(tmp_path / "out", shards=4, bad=[3])
+    first, second, *_ = waiting(job)
+    publish_shard(job, first, failed={1: "ValueError: no"})
+    bury(job, second)
+    return job
 
 
 @pytest.fixture
@@ -33,18 +42,25 @@ def server(broker_url):
 
 @pytest.fixture
 def ledger(server):
-    """The ledger of the jobs' model."""
-    return server.ledger("test", FINGERPRINT)
+    """The ledger of what the jobs ask for."""
+    return server.ledger("test", OFFER)
 
 
-def enter(ledger, directory, shards):
-    for shard in shards:
-        ledger.enter(Member(directory.key, shard), 5, str(directory.path))
+def enter(ledger, job, shards):
+    mark = ledger.told(job.key)
+    members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards]
+    ledger.enter(job.key, job.place, mark, members, (mark or 0) + 1)
 
 
-def test_the_directory_alone_tells_rows_tokens_and_shards(directory):
+def left(job):
+    """Shards that wait and aren't dead."""
+    dead = {life.shard for life in names.lives_in(job.objects.list(names.DEAD))}
+    return [shard for shard in waiting(job) if shard not in dead]
+
+
+def test_the_directory_alone_tells_rows_tokens_and_shards(job):
     """Without a broker, everything but what runs is told."""
-    status = StatusReader(directory).read()
+    status = StatusReader(job).read()
     # Rows of a shard have 1, 1, 2 and 3 real tokens.
     assert (status.rows, status.tokens) == (16, 25)
     assert (status.rows_done, status.tokens_done, status.rows_published) == (4, 7, 3)
@@ -53,62 +69,99 @@ def test_the_directory_alone_tells_rows_tokens_and_shards(directory):
     assert (status.ended, status.complete, status.queue, status.away) == (True, False, None, None)
 
 
-def test_a_job_is_complete_when_every_shard_is_published_or_dead(directory):
+def test_a_job_is_complete_when_every_shard_is_published_or_dead(job):
     """Dead shards don't keep a job open; an input that is still read does."""
-    for shard in sorted(directory.waiting() - directory.given_up()):
-        publish_shard(directory, shard)
-    assert StatusReader(directory).read().complete
-    manifest = directory.path / "_manifest.jsonl"
-    manifest.write_bytes(b"".join(manifest.read_bytes().splitlines(keepends=True)[:-1]))
-    assert not StatusReader(directory).read().complete
+    for shard in left(job):
+        assert not StatusReader(job).read().complete
+        publish_shard(job, shard)
+    assert StatusReader(job).read().complete
+    unread = make_job(f"{job.place}-unread", shards=1, ended=False)
+    publish_shard(unread, *waiting(unread))
+    assert not StatusReader(unread).read().complete
 
 
-def test_a_job_without_a_manifest_has_nothing_yet(tmp_path):
-    """Between `job.json` and the first shard there is a job, but no manifest."""
-    directory = make_job(tmp_path, shards=0, ended=False)
-    (tmp_path / "_manifest.jsonl").unlink()
-    status = StatusReader(directory).read()
+def test_complete_needs_a_last_look(job):
+    """A shard that a retry adds while its parts are listed keeps a job open."""
+    for shard in left(job):
+        publish_shard(job, shard)
+    reader = StatusReader(job)
+    assert reader.read().complete
+    retry(job.objects, None, failed_rows, failed=True)
+    assert not reader.read().complete
+
+
+def test_failed_rows_that_were_retried_count_where_they_are_now(job):
+    """Rows in and rows out stay the same numbers, whoever computes them."""
+    for shard in left(job):
+        publish_shard(job, shard)
+    before = StatusReader(job).read()
+    assert (before.failed, before.rows_published) == (1, 10)
+    retry(job.objects, None, failed_rows, failed=True)
+    waits = StatusReader(job).read()
+    assert (waits.failed, waits.rows_published, waits.rows, waits.rows_done) == (0, 10, 16, before.rows_done)
+    (again,) = [shard for shard in waiting(job) if shard.retries]
+    publish_shard(job, again)
+    found = StatusReader(job).read()
+    assert (found.failed, found.rows_published, found.rows_done) == (0, 11, before.rows_done)
+
+
+def test_rows_of_a_dead_run_keep_a_live_job_open(tmp_path):
+    """They were read and not queued; the next run brings them."""
+    job = make_job(tmp_path, shards=1, live=True)
+    publish_shard(job, *waiting(job))
+    assert StatusReader(job).read().complete
+    stray = make_shard(1, job.job.id, cut(1))
+    spool(job.objects, stray)
+    status = StatusReader(job).read()
+    assert (status.complete, status.strays) == (False, 1)
+    assert list(diagnose(status)) == ["strays"]
+
+
+def test_a_job_without_a_log_has_nothing_yet(tmp_path):
+    """Between `job.json` and the first shard there is a job, but no log."""
+    job = make_job(tmp_path, shards=0, ended=False)
+    status = StatusReader(job).read()
     assert (status.shards, status.complete, status.tokens_per_second) == (0, False, None)
 
 
-def test_the_ledger_tells_running_from_queued_and_what_is_missing(directory, server, ledger):
+def test_the_ledger_tells_running_from_queued_and_what_is_missing(job, server, ledger):
     """A shard under a lease runs, one in the ledger is queued, one that is in neither is missing."""
-    third, fourth = sorted(directory.waiting() - directory.given_up())
-    reader = StatusReader(directory, server, "test")
+    third, fourth = left(job)
+    reader = StatusReader(job, server, "test")
     assert (reader.read().queue.missing, reader.read().lost) == (2, 2)
-    enter(ledger, directory, [third, fourth])
-    ledger.claim(Member(directory.key, third), "host-1")
+    enter(ledger, job, [third, fourth])
+    ledger.claim(Member(job.key, Life(third, 0)), "host-1")
     queue = reader.read().queue
     assert (queue.running, queue.queued, queue.missing) == (1, 1, 0)
 
 
-def test_one_missing_shard_is_on_its_way_while_the_input_is_read(tmp_path, server, ledger):
-    """The producer writes the manifest before the ledger, and may wait for room in between."""
-    directory = make_job(tmp_path, shards=2, ended=False)
-    first, _ = sorted(directory.waiting())
-    enter(ledger, directory, [first])
-    status = StatusReader(directory, server, "test").read()
+def test_missing_shards_are_on_their_way_while_the_input_is_read(tmp_path, server, ledger):
+    """The producer appends a segment before it tells the ledger."""
+    job = make_job(tmp_path, shards=2, ended=False)
+    first, _ = waiting(job)
+    enter(ledger, job, [first])
+    status = StatusReader(job, server, "test").read()
     assert (status.queue.missing, status.lost) == (1, 0)
 
 
-def test_workers_of_every_model_are_told(directory, server, ledger):
-    """A heartbeat's facts are shown, whichever model its worker serves."""
-    facts = {"engine": "fused", "arithmetic": "bfloat16", "on_board": 2, "longest_seconds": 1.5}
+def test_workers_of_every_offer_are_told(job, server, ledger):
+    """A heartbeat's facts are shown, whatever its worker offers."""
+    facts = {"on_board": 2, "longest_seconds": 1.5}
     ledger.beat("host-1", {**facts, "tokens_per_second": 80_000.0, "busy_share": 0.5, "lease_seconds": 30})
-    (worker,) = StatusReader(directory, server, "test").read().queue.workers
-    assert (worker.name, worker.model, worker.engine) == ("host-1", FINGERPRINT, "fused bfloat16")
+    (worker,) = StatusReader(job, server, "test").read().queue.workers
+    assert (worker.name, worker.offer) == ("host-1", OFFER)
     assert (worker.on_board, worker.longest_seconds, worker.lease_seconds) == (2, 1.5, 30)
     assert (worker.tokens_per_second, worker.busy_share) == (80_000, 0.5)
 
 
-def test_what_a_worker_counts_is_what_status_shows(directory, server, ledger):
+def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
     """Every figure of a heartbeat that status shows is one that the worker's metrics have."""
     metrics = Metrics()
     metrics.read(0.5)
-    metrics.computed(rows=2, tokens=10, seconds=3.0, stats={"nodes": 8, "plan_seconds": 1.0})
+    metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0))
     metrics.published(4.0)
     ledger.beat("host-1", metrics.snapshot())
-    (worker,) = StatusReader(directory, server, "test").read().queue.workers
+    (worker,) = StatusReader(job, server, "test").read().queue.workers
     assert (worker.read_seconds, worker.plan_seconds, worker.compute_seconds, worker.write_seconds) == (0.5, 1, 2, 4)
     assert worker.computed_share == 0.8
     assert worker.tokens_per_second == round(10 / 3, 1)
@@ -119,17 +172,16 @@ def test_what_a_worker_counts_is_what_status_shows(directory, server, ledger):
 def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     """Whoever may write to Redis may have written it."""
     stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share")
-    names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", "engine", *stages)
-    worker = worker_status("host", dict.fromkeys(names, value) | {"model": value})
+    names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", *stages)
+    worker = WorkerStatus.parse("host", dict.fromkeys(names, value) | {"offer": value})
     assert (worker.on_board, worker.tokens_per_second, worker.lease_seconds) == (0, 0, None)
     assert [getattr(worker, stage) for stage in stages] == [0] * len(stages)
-    assert len(worker.engine) <= 20
-    assert len(worker.model) <= 64
+    assert worker.offer is None
 
 
-def test_a_broker_that_is_away_leaves_what_the_directory_tells(directory, broker, server):
+def test_a_broker_that_is_away_leaves_what_the_directory_tells(job, broker, server):
     """The status says why there is nothing of the queue in it."""
-    reader = StatusReader(directory, server, "test")
+    reader = StatusReader(job, server, "test")
     broker.kill()
     status = reader.read()
     assert status.queue is None
@@ -137,84 +189,82 @@ def test_a_broker_that_is_away_leaves_what_the_directory_tells(directory, broker
     assert status.shards == 4
 
 
-def test_a_broker_that_refuses_the_login_is_not_away(directory, broker):
+def test_a_broker_that_refuses_the_login_is_not_away(job, broker):
     """Waiting wouldn't help, so the error goes through."""
     Broker(broker.url).client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
     place = broker.url.removeprefix("redis+socket://")
     for password in ("pw", "no"):
-        reader = StatusReader(directory, Broker(f"redis+socket://weak:{password}@{place}"), "test")
+        reader = StatusReader(job, Broker(f"redis+socket://weak:{password}@{place}"), "test")
         with pytest.raises(BrokerRefusesError):
             reader.read()
 
 
-def test_the_manifest_is_read_again_only_when_it_has_grown(directory):
-    """A long manifest costs nothing while nothing is added: other bytes of the same size go unseen."""
-    reader = StatusReader(directory)
+def test_a_segment_is_read_once(job):
+    """A long log costs nothing while nothing is added: what was read and then damaged goes unseen."""
+    reader = StatusReader(job)
     before = reader.read()
-    manifest = directory.path / "_manifest.jsonl"
-    whole = manifest.read_bytes()
-    manifest.write_bytes(b"x" * (len(whole) - 1) + b"\n")
+    (Path(job.place) / names.segment_name(0)).write_bytes(b"x")
     assert reader.read() == before
-    manifest.write_bytes(whole + whole[: whole.index(b"\n") + 1])
-    with pytest.raises(JobError, match=r"line 6: .*is at place 4"):
-        reader.read()
+    with pytest.raises(JobError, match="not a segment"):
+        StatusReader(job).read()
 
 
-def test_the_speed_is_that_of_the_last_files(tmp_path):
-    """Tokens of all files but the oldest, over the time since the oldest."""
-    directory = make_job(tmp_path, shards=3)
-    for number, shard in enumerate(sorted(directory.waiting())):
-        publish_shard(directory, shard)
-        os.utime(directory.part(shard), (1000 + 2 * number, 1000 + 2 * number))
-    assert StatusReader(directory).read().tokens_per_second == 14 / 4
+def test_the_speed_is_that_between_two_looks(tmp_path, monkeypatch):
+    """One look alone has none; while shards wait, a standstill shows."""
+    now = [1000.0]
+    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
+    job = make_job(tmp_path, shards=3)
+    first, second, _ = waiting(job)
+    reader = StatusReader(job)
+    assert reader.read().tokens_per_second is None
+    publish_shard(job, first)
+    now[0] += 2
+    assert reader.read().tokens_per_second == 7 / 2
+    publish_shard(job, second)
+    now[0] += 2
+    assert reader.read().tokens_per_second == 14 / 4
+    now[0] += 50
+    assert reader.read().tokens_per_second == 14 / 54
+    now[0] += 1000
+    assert reader.read().tokens_per_second is None
 
 
-def test_a_standstill_shows_in_the_speed(tmp_path):
-    """While shards wait, the time since the last file counts too."""
-    directory = make_job(tmp_path, shards=3)
-    for number, shard in enumerate(sorted(directory.waiting())[:2]):
-        publish_shard(directory, shard)
-        os.utime(directory.part(shard), (1000 + 2 * number, 1000 + 2 * number))
-    status = StatusReader(directory).read()
-    assert 0 < status.tokens_per_second < 1e-6
-    assert status.seconds_left > 1e6
-
-
-def test_a_directory_that_cannot_be_read_is_a_passing_trouble(directory):
-    """A quarantine list that isn't a file stands for a mount that fails."""
-    path = directory.quarantine(min(directory.published()), engine=True)
+def test_a_store_that_cannot_be_read_is_a_passing_trouble(job):
+    """A folder in place of a segment stands for a mount that fails."""
+    path = Path(job.place) / names.segment_name(0)
     path.unlink()
     path.mkdir()
-    with pytest.raises(TransientError, match="can't be read now"):
-        StatusReader(directory).read()
+    with pytest.raises(TransientError):
+        StatusReader(job).read()
 
 
-def test_hints_name_the_command_that_helps(directory, server, ledger):
+def test_hints_name_the_command_that_helps(job, server, ledger):
     """Dead shards, lost shards and a model that nobody serves are each told once, with the way out."""
-    other = Ledger(ledger.client, "test", "cd" * 32)
+    other = Ledger(ledger.client, "test", job_of(arithmetic="bfloat16").offer)
     other.beat("elsewhere", {})
-    found = hints(StatusReader(directory, server, "test").read())
-    out = directory.path
+    found = diagnose(StatusReader(job, server, "test").read())
+    out = job.place
     assert found == {
-        "dead": f"1 shard(s) were given up, the reasons are in {out}/_dead; "
+        "dead": f"1 shard(s) were given up, the reasons are in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
         "lost": "2 waiting shard(s) are not in Redis: it lost them, or is not the job's; "
         f"they are entered again by: unrolled wait {out}",
-        "worker": "no worker serves this job's model abababababab… (alive: 1 of model cdcdcdcdcdcd…); "
-        "start one: unrolled worker --model DIR",
+        "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
+        "(alive: 1 for model abababababab… in bfloat16 by fused); "
+        "start one: unrolled worker --model DIR --engine fused --arithmetic float32",
     }
 
 
 def test_no_hint_where_all_is_well(tmp_path, server, ledger):
     """A job at work with a worker of its model needs nobody."""
-    directory = make_job(tmp_path)
-    enter(ledger, directory, directory.waiting())
+    job = make_job(tmp_path)
+    enter(ledger, job, waiting(job))
     ledger.beat("host-1", {})
-    assert hints(StatusReader(directory, server, "test").read()) == {}
+    assert diagnose(StatusReader(job, server, "test").read()) == {}
 
 
 def test_an_input_that_broke_off_is_told(tmp_path):
     """All that was cut is published, but the input wasn't read to its end."""
-    directory = make_job(tmp_path, shards=1, ended=False)
-    publish_shard(directory, *directory.waiting())
-    assert list(hints(StatusReader(directory).read())) == ["input"]
+    job = make_job(tmp_path, shards=1, ended=False)
+    publish_shard(job, *waiting(job))
+    assert list(diagnose(StatusReader(job).read())) == ["input"]

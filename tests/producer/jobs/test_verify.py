@@ -1,7 +1,7 @@
 """Verifying a job, and finding out about everything that can be wrong with one."""
 
-import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -10,25 +10,37 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.columns import plain
-from support.jobs import bury, finished_job, make_job, publish_shard
+from support.jobs import bury, cut, decide, finished_job, log_of, make_job, publish_shard, waiting
 
+from producer.enqueue.shard import make_shard
+from producer.jobs.decisions import retry
 from producer.jobs.verify import Problem, verify_job
 from unrolled.errors import JobError
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
-from unrolled.job.manifest import read_manifest
-from unrolled.job.shard_id import ShardId
+from unrolled.job import names
+from unrolled.job.segment import Segment
+from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
+from unrolled.reading.outcome import failed_rows
 
 
 @pytest.fixture
-def directory(tmp_path):
+def job(tmp_path):
     """A complete job of three shards; a row of the second is in quarantine."""
     return finished_job(tmp_path / "out", bad=[1])
 
 
-def part(directory, index):
-    return directory.part(read_manifest(directory.path).entries[index].shard)
+def shard_of(job, index):
+    return log_of(job).inputs[index]
+
+
+def place(job, name):
+    return Path(job.place) / name
+
+
+def part(job, index):
+    return place(job, names.part_object(shard_of(job, index)))
 
 
 def rewrite(path, table, **changes):
@@ -52,133 +64,155 @@ def seal(path):
         sealing.finish()
 
 
-def problems(directory):
+def problems(job):
     """What is wrong, by where."""
-    return {problem.where: problem.what for problem in verify_job(directory).problems}
+    return {problem.where: problem.what for problem in verify_job(job).problems}
 
 
-def test_a_sound_job_has_no_problem(directory):
+def test_a_sound_job_has_no_problem(job):
     """Rows in = rows out + quarantine, and every file counts."""
-    found = verify_job(directory)
+    found = verify_job(job)
     assert (found.rows_in, found.rows_out, found.quarantined, found.failed) == (12, 11, 1, 0)
-    assert (found.tokens, found.files, found.kinds) == (18, 3, ("fused float32",))
-    assert (found.problems, found.notes) == ((), ())
+    assert (found.tokens, found.files, found.problems) == (18, 3, ())
 
 
-def test_each_shard_is_told_when_it_is_done(directory):
+def test_each_shard_is_told_when_it_is_done(job):
     """A progress bar can follow; tokens are those of the manifest."""
     told = []
-    verify_job(directory, told.append)
+    verify_job(job, told.append)
     assert told == [7, 4, 7]
 
 
 @pytest.mark.parametrize("failed", [[0], [3], [0, 1], [1, 2], [0, 3], [0, 1, 2, 3]])
 def test_rows_that_the_engine_failed_on_are_put_back_in_their_places(tmp_path, failed):
     """They count as quarantined, wherever they stood, and the digest still fits."""
-    directory = make_job(tmp_path, shards=1)
-    publish_shard(directory, *directory.waiting(), failed=dict.fromkeys(failed, "ValueError: no"))
-    found = verify_job(directory)
+    job = make_job(tmp_path, shards=1)
+    publish_shard(job, *waiting(job), failed=dict.fromkeys(failed, "ValueError: no"))
+    found = verify_job(job)
     assert found.problems == ()
     assert (found.rows_in, found.rows_out, found.failed) == (4, 4 - len(failed), len(failed))
 
 
+@pytest.mark.parametrize("kept", ["rows", "failed", "both"])
+def test_failed_rows_must_be_kept(tmp_path, kept):
+    """With their tokens, in an object of their own or in the shard's rows; where both are gone, they are lost."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    rows = job.objects.read(names.rows_object(shard))
+    publish_shard(job, shard, failed={1: "ValueError: no"})
+    job.objects.create(names.rows_object(shard), rows)
+    assert problems(job) == {}
+    gone = {
+        "rows": [names.failed_object],
+        "failed": [names.rows_object],
+        "both": [names.rows_object, names.failed_object],
+    }
+    for named in gone[kept]:
+        job.objects.delete(named(shard))
+    assert list(problems(job)) == ([names.failed_object(shard)] if kept == "both" else [])
+
+
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(failed=st.sets(st.integers(0, 3), min_size=1), other=st.integers(0, 3))
-def test_a_failed_row_under_another_number_is_found(tmp_path, failed, other):
-    """The digest is over the rows in order: one put back elsewhere doesn't fit."""
+@given(failed=st.sets(st.integers(0, 3), min_size=1), others=st.sets(st.integers(0, 3)))
+def test_other_rows_than_those_that_failed_are_found(tmp_path, failed, others):
+    """The digest is over the rows in order: others in their places don't fit."""
     out = tmp_path / "out"
     shutil.rmtree(out, ignore_errors=True)
-    directory = make_job(out, shards=1)
-    (shard,) = directory.waiting()
-    publish_shard(directory, shard, failed=dict.fromkeys(failed, "ValueError: no"))
-    path = directory.quarantine(shard, engine=True)
-    lines = [json.loads(line) for line in path.read_text().splitlines()]
-    moved = lines[0]["row"] != other
-    lines[0]["row"] = other
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    assert bool(verify_job(directory).problems) is moved
+    job = make_job(out, shards=1)
+    (shard,) = waiting(job)
+    rows = job.objects.read(names.rows_object(shard))
+    publish_shard(job, shard, failed=dict.fromkeys(failed, "ValueError: no"))
+    place(job, names.failed_object(shard)).write_bytes(select_rows(rows, sorted(others)))
+    assert bool(verify_job(job).problems) is (failed != others)
 
 
-def test_a_missing_file_is_a_problem(directory):
+def test_a_missing_file_is_a_problem(job):
     """Its shard is named, with the ways to get it."""
-    shard = read_manifest(directory.path).entries[2].shard
-    part(directory, 2).unlink()
-    assert problems(directory) == {
-        str(shard): f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` again"
+    path = part(job, 2)
+    path.unlink()
+    assert problems(job) == {
+        path.name: f"isn't there: unrolled wait {Path(job.place)}, or the same `unrolled enqueue` again"
     }
 
 
 def test_a_dead_shard_is_a_problem(tmp_path):
     """The rows are neither out nor in quarantine."""
-    directory = make_job(tmp_path, shards=1)
-    (shard,) = directory.waiting()
-    bury(directory, shard)
-    assert problems(directory) == {
-        str(shard): f"was given up, the reason is in _dead/{shard}.json: unrolled retry {directory.path}"
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    bury(job, shard)
+    assert problems(job) == {
+        names.part_object(shard): f"was given up, the reason is in _unrolled/dead/{shard}.0.json: "
+        f"unrolled retry {job.place}"
     }
 
 
-def test_a_flipped_byte_in_a_vector_is_a_problem(directory):
+def test_a_flipped_byte_in_a_vector_is_a_problem(job):
     """A checksum finds what no other check could: any number is a number."""
-    path = part(directory, 0)
+    path = part(job, 0)
     vector = next(open_dataset(path).rows()).outputs[0].tobytes()
     content = path.read_bytes()
     assert content.count(vector) == 1
     path.write_bytes(content.replace(vector, bytes([vector[0] ^ 1]) + vector[1:]))
-    assert "damaged, or no Parquet file" in problems(directory)[path.name]
+    assert "damaged, or no Parquet file" in problems(job)[path.name]
 
 
 @pytest.mark.parametrize("options", [{}, {"pooling": ["none", "mean"], "precision": "float16", "with_tokens": True}])
 def test_any_flipped_bit_is_a_problem(tmp_path, options):
     """In a page, a page's header, the footer, its metadata or a bound in it: one bit of each byte of a file."""
-    directory = finished_job(tmp_path, shards=1, options=options)
-    path = part(directory, 0)
+    job = finished_job(tmp_path, shards=1, options=options)
+    path = part(job, 0)
     whole = path.read_bytes()
     missed = []
     for place in range(len(whole)):
         content = bytearray(whole)
         content[place] ^= 1 << place % 8
         path.write_bytes(content)
-        if list(problems(directory)) != [path.name]:
+        if list(problems(job)) != [path.name]:
             missed.append(place)
     assert missed == []
 
 
 @pytest.mark.parametrize("size", [0, 1, 8, 100, 1_000])
-def test_a_truncated_file_is_a_problem(directory, size):
+def test_a_truncated_file_is_a_problem(job, size):
     """Be it empty or cut anywhere."""
-    path = part(directory, 0)
+    path = part(job, 0)
     path.write_bytes(path.read_bytes()[:size])
-    assert list(problems(directory)) == [path.name]
+    assert list(problems(job)) == [path.name]
 
 
-def test_a_directory_in_place_of_a_file_is_a_problem(directory):
+def test_a_directory_in_place_of_a_file_is_a_problem(job):
     """What can't be read now is named like what is damaged."""
-    path = part(directory, 0)
+    path = part(job, 0)
     path.unlink()
     path.mkdir()
-    assert list(problems(directory)) == [path.name]
+    assert list(problems(job)) == [path.name]
 
 
-def test_another_shards_file_under_the_name_is_a_problem(directory):
-    """A file is sound, but holds other rows."""
-    shutil.copy(part(directory, 0), part(directory, 2))
-    name = part(directory, 2).name
-    found = [problem.what for problem in verify_job(directory).problems if problem.where == name]
-    first, third = (read_manifest(directory.path).entries[index].shard for index in (0, 2))
-    again = "remove the file and give the same `unrolled enqueue` again"
+def test_another_shards_file_under_the_name_is_a_problem(job):
+    """A part is sound, but holds other rows."""
+    shutil.copy(part(job, 0), part(job, 2))
+    name = part(job, 2).name
+    found = [problem.what for problem in verify_job(job).problems if problem.where == name]
     assert found == [
-        f"shard: found {first}, the job says {third}; {again}",
-        f"holds other rows than were cut; {again}",
+        f"shard: found {shard_of(job, 0)}, the job says {shard_of(job, 2)}; restore the part from a copy",
+        "holds other rows than were cut; restore the part from a copy",
     ]
 
 
-def test_another_jobs_file_is_a_problem(directory, tmp_path):
+def test_a_part_in_another_arithmetic_is_a_problem(job, tmp_path):
+    """However sound: its numbers are others than those of the parts beside it."""
+    other = finished_job(tmp_path / "other", bad=[1], arithmetic="bfloat16")
+    shutil.copy(part(other, 0), part(job, 0))
+    found = [problem.what.partition(";")[0] for problem in verify_job(job).problems]
+    assert "arithmetic: found bfloat16, the job says float32" in found
+
+
+def test_another_jobs_file_is_a_problem(job, tmp_path):
     """The same rows by another job's options are not this job's."""
     other = finished_job(tmp_path / "other", bad=[1], options={"with_tokens": True})
-    shutil.copy(part(other, 0), part(directory, 0))
-    found = [problem.what.partition(":")[0] for problem in verify_job(directory).problems]
-    assert found == ["job", "tokens stored"]
+    shutil.copy(part(other, 0), part(job, 0))
+    found = [problem.what.partition(":")[0] for problem in verify_job(job).problems]
+    assert found[:1] + found[2:] == ["job", "tokens stored"]
 
 
 @pytest.mark.parametrize(
@@ -199,160 +233,147 @@ def test_whatever_a_job_stores_is_verified(tmp_path, options):
         ({"precision": "float16"}, "stored precision: found float16, the job says float32"),
     ],
 )
-def test_columns_that_the_job_does_not_store_are_a_problem(directory, tmp_path, options, wrong):
+def test_columns_that_the_job_does_not_store_are_a_problem(job, tmp_path, options, wrong):
     """A file of a job that stores other things, under this job's name."""
     other = finished_job(tmp_path / "other", bad=[1], options=options)
-    shutil.copy(part(other, 0), part(directory, 0))
-    found = [problem.what.partition(";")[0] for problem in verify_job(directory).problems]
-    assert len(found) == 2
-    assert found[1] == wrong
+    shutil.copy(part(other, 0), part(job, 0))
+    found = [problem.what.partition(";")[0] for problem in verify_job(job).problems]
+    assert found[2] == wrong
 
 
-def test_a_row_that_was_taken_out_is_a_problem(directory):
+def test_a_row_that_was_taken_out_is_a_problem(job):
     """Its metadata corrected, the file is sound in itself; the manifest knows better."""
-    path = part(directory, 0)
+    path = part(job, 0)
     table = pq.read_table(path)
     left = table.slice(1)
     rewrite(path, left, rows=left.num_rows, tokens=sum(left["length"].to_pylist()))
-    found = [problem.what for problem in verify_job(directory).problems]
+    found = [problem.what for problem in verify_job(job).problems]
     assert any(what.startswith("rows, with those the engine failed on: found 3") for what in found)
 
 
-def test_a_file_that_was_written_anew_is_a_problem(directory):
+def test_a_file_that_was_written_anew_is_a_problem(job):
     """The same rows by another program: they may be right, but nobody can tell by the vectors."""
-    path = part(directory, 0)
+    path = part(job, 0)
     metadata = pq.read_metadata(path).metadata
     table = pq.read_table(path)
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.add_key_value_metadata(metadata)
         writer.write_table(table)
-    assert problems(directory)[path.name].startswith(f"{path.name}: not the bytes that were published")
+    assert problems(job)[path.name].startswith(f"{path.name}: not the bytes that were published")
 
 
-def test_two_rows_that_changed_places_are_a_problem(directory):
+def test_two_rows_that_changed_places_are_a_problem(job):
     """Counts are right, order isn't."""
-    path = part(directory, 0)
+    path = part(job, 0)
     table = pq.read_table(path)
     swapped = table.take([1, 0, *range(2, table.num_rows)])
     rewrite(path, swapped)
-    assert problems(directory)[path.name].startswith("holds other rows than were cut")
+    assert problems(job)[path.name].startswith("holds other rows than were cut")
 
 
-def test_a_second_file_of_a_shard_is_a_problem(directory):
-    """Its rows would be read twice."""
-    shard = read_manifest(directory.path).entries[0].shard
-    name = "part-000000-ffffffffffff.parquet"
-    shutil.copy(part(directory, 0), directory.path / name)
-    assert problems(directory) == {
-        name: f"stray file: shard {shard} has that place, so its rows are here twice; move it away"
-    }
-
-
-@pytest.mark.parametrize("name", ["extra.parquet", "part-000007-ffffffffffff.parquet", "part-1.parquet"])
-def test_a_stray_parquet_file_is_a_problem(directory, name):
+@pytest.mark.parametrize(
+    "name", ["extra.parquet", "part-000007-ffffffffffff.parquet", "part-1.parquet", "part-000000-ffffffffffff.parquet"]
+)
+def test_a_stray_parquet_file_is_a_problem(job, name):
     """`OUT/*.parquet` must be exact."""
-    (directory.path / name).write_bytes(b"")
-    assert problems(directory) == {name: "stray file: no shard of this job is in it; move it away"}
+    place(job, name).write_bytes(b"")
+    assert problems(job) == {name: "is no part of this job; move it elsewhere"}
 
 
-def test_a_visible_temporary_file_is_a_problem(directory):
-    """Nothing of ours is ever visible before it is whole; a hidden one is only worth a note."""
-    (directory.path / "part-000000.tmp").touch()
-    (directory.path / ".part-000000-0123456789ab.parquet.host-1-ff.tmp").touch()
-    found = verify_job(directory)
-    assert found.problems == (Problem("part-000000.tmp", "visible temporary file; move it away"),)
-    assert found.notes == ("1 hidden temporary file(s) of workers that died or are at work; no reader sees them",)
+def test_a_visible_temporary_file_is_a_problem(job):
+    """Nothing of ours is ever visible before it is whole."""
+    place(job, "part-000000.tmp").touch()
+    place(job, ".part-000000-0123456789ab.parquet.host-1-ff.tmp").touch()
+    assert verify_job(job).problems == (Problem("part-000000.tmp", "is a visible temporary file; move it elsewhere"),)
 
 
-def test_what_is_merely_untidy_is_noted(directory):
-    """Rows that a worker hasn't removed yet, rows that were never cut for good, an old death record."""
-    shard = read_manifest(directory.path).entries[0].shard
-    directory.pending(shard).touch()
-    directory.pending(ShardId(9, "0123456789ab")).touch()
-    bury(directory, shard)
-    found = verify_job(directory)
-    assert found.problems == ()
-    assert found.notes == (
-        "1 published shard(s) still have their rows in _pending; a worker removes them",
-        "1 shard(s) in _pending are not in the manifest; `unrolled enqueue` sees to them",
-        "1 published shard(s) are recorded as dead; `unrolled retry` removes the records",
-    )
+def test_what_is_superfluous_is_no_problem(job):
+    """Rows that a worker hasn't deleted yet, an old record of death."""
+    shard = shard_of(job, 0)
+    place(job, names.rows_object(shard)).touch()
+    bury(job, shard)
+    assert verify_job(job).problems == ()
 
 
 def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
     """However sound what is there."""
-    directory = make_job(tmp_path, shards=1, ended=False)
-    publish_shard(directory, *directory.waiting())
-    assert problems(directory) == {
-        "_manifest.jsonl": "the input wasn't read to its end; give the same `unrolled enqueue` again"
-    }
+    job = make_job(tmp_path, shards=1, ended=False)
+    publish_shard(job, *waiting(job))
+    assert problems(job) == {names.LOG: "the input wasn't read to its end; give the same `unrolled enqueue` again"}
 
 
-def test_a_quarantine_list_that_lost_a_line_is_a_problem(directory):
+def test_a_discarded_job_is_a_problem(job):
+    """Whatever is still there."""
+    decide(job, Segment("discard"))
+    assert problems(job)[names.LOG] == "the job was discarded; nothing of it counts any more"
+
+
+def test_rows_that_no_run_has_queued_are_a_problem(tmp_path):
+    """A live input's rows that a dead run left: not lost, but not published either."""
+    job = make_job(tmp_path, shards=1, live=True)
+    publish_shard(job, *waiting(job))
+    stray = make_shard(1, job.job.id, cut(1))
+    spool(job.objects, stray)
+    name = names.rows_object(stray.entry.shard)
+    assert problems(job) == {name: "was read and never queued; `unrolled enqueue --follow` brings it"}
+
+
+def test_a_quarantine_list_that_lost_a_line_is_a_problem(job):
     """A quarantined row without its reason is a lost row."""
-    shard = read_manifest(directory.path).entries[1].shard
-    directory.quarantine(shard).write_text("")
-    assert problems(directory) == {f"_quarantine/{shard}.jsonl": "lists 0 row(s), the manifest says 1"}
+    name = names.quarantine_object(shard_of(job, 1))
+    place(job, name).write_text("")
+    assert problems(job) == {name: "lists 0 row(s), the log says 1"}
 
 
-@pytest.mark.parametrize(
-    "content",
-    [
-        "not json\n",
-        "[]\n",
-        '{"row": 4, "id": "a", "tokens": []}\n',
-        '{"row": -1, "id": "a", "tokens": []}\n',
-        '{"row": "0", "id": "a", "tokens": []}\n',
-        '{"row": 0, "id": null, "tokens": []}\n',
-        '{"row": 0, "id": "a", "tokens": 5}\n',
-        '{"row": 0, "id": "a", "tokens": ["x"]}\n',
-        '{"row": 1, "id": "a", "tokens": [1]}\n{"row": 1, "id": "a", "tokens": [1]}\n',
-        '{"row": 0, "id": "\\ud800", "tokens": [1]}\n',
-        b"\xff\xfe\n".decode("latin-1"),
-    ],
-)
-def test_a_damaged_engine_list_is_a_problem(directory, content):
-    """It is told with its file's shard, and no exception gets out."""
-    shard = read_manifest(directory.path).entries[0].shard
-    directory.quarantine(shard, engine=True).write_text(content, "latin-1")
-    assert list(problems(directory)) == [part(directory, 0).name]
+@pytest.mark.parametrize("content", [b"", b"\xff\xfe\n", b"UNROLLED", "cut", "flipped"])
+def test_damaged_failed_rows_are_a_problem(tmp_path, content):
+    """They are named, and no exception gets out."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    publish_shard(job, shard, failed={1: "ValueError: no"})
+    path = place(job, names.failed_object(shard))
+    whole = path.read_bytes()
+    damaged = {"cut": whole[:-1], "flipped": whole[:-1] + bytes([whole[-1] ^ 1])}
+    path.write_bytes(content if isinstance(content, bytes) else damaged[content])
+    assert list(problems(job)) == [names.failed_object(shard)]
 
 
-def test_a_row_both_published_and_in_quarantine_is_a_problem(directory):
-    """Exactly once means one place."""
-    shard = read_manifest(directory.path).entries[0].shard
-    line = {"row": 0, "id": "rows.txt#0", "reason": "x", "tokens": [1]}
-    directory.quarantine(shard, engine=True).write_text(json.dumps(line) + "\n")
-    assert problems(directory)[part(directory, 0).name].startswith(
-        ("rows, with those the engine failed on: found 5, the job says 4", "real tokens")
-    )
+def test_retried_rows_are_in_a_part_of_their_own(tmp_path):
+    """Nothing is left of the failure but what the first part says."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    publish_shard(job, shard, failed={1: "ValueError: no", 3: "ValueError: no"})
+    retry(job.objects, None, failed_rows, failed=True)
+    (again,) = waiting(job)
+    publish_shard(job, again)
+    found = verify_job(job)
+    assert (found.rows_in, found.rows_out, found.failed, found.files, found.problems) == (4, 4, 0, 2, ())
 
 
-def test_files_of_two_widths_are_a_problem(directory):
+def test_files_of_two_widths_are_a_problem(job):
     """A reader would refuse them together."""
-    path = part(directory, 0)
+    path = part(job, 0)
     table = pq.read_table(path)
     schema = arrow_schema(*plain(2))
     outputs = [[vector[:2] for vector in row] for row in table["outputs"].to_pylist()]
     columns = [pa.array(outputs, field.type) if field.name == "outputs" else table[field.name] for field in schema]
     rewrite(path, pa.table(columns, schema=schema))
-    shards = [entry.shard for entry in read_manifest(directory.path).entries]
-    assert problems(directory) == {"*.parquet": f"vectors are of different widths: 2 in {shards[0]}, 3 in {shards[1]}"}
+    shards = log_of(job).inputs
+    assert problems(job) == {"*.parquet": f"vectors are of different widths: 2 in {shards[0]}, 3 in {shards[1]}"}
 
 
-def test_a_damaged_manifest_is_an_error(directory):
+def test_a_damaged_log_is_an_error(job):
     """Without it nothing can be checked."""
-    manifest = directory.path / "_manifest.jsonl"
-    manifest.write_bytes(b"{}\n" + manifest.read_bytes())
-    with pytest.raises(JobError, match="line 1: not a manifest line"):
-        verify_job(directory)
+    place(job, names.segment_name(0)).write_bytes(b"{}\n")
+    with pytest.raises(JobError, match="not a segment of a job's log"):
+        verify_job(job)
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damage_is_named_or_changes_nothing_that_is_read(directory, data):
+def test_damage_is_named_or_changes_nothing_that_is_read(job, data):
     """Random bytes over random places of a file: named, or harmless; never an exception."""
-    path = part(directory, 0)
+    path = part(job, 0)
     whole, rows = path.read_bytes(), read_whole(path)
     content = bytearray(whole)
     start = data.draw(st.integers(0, len(content) - 1))
@@ -360,7 +381,7 @@ def test_damage_is_named_or_changes_nothing_that_is_read(directory, data):
     content[start : start + len(noise)] = noise[: len(content) - start]
     path.write_bytes(content)
     try:
-        assert problems(directory) or read_whole(path) == rows
+        assert problems(job) or read_whole(path) == rows
     finally:
         path.write_bytes(whole)
 

@@ -9,58 +9,62 @@ import numpy as np
 import pytest
 import redis
 from kombu import Connection, Queue
+from support.broker import RestartableBroker
+from support.jobs import job_of, log_of, waiting
 from support.processes import make_rows, open_site
 
-from producer.enqueue.shard import make_shard, spool
-from producer.local.broker import EmbeddedBroker
+from producer.enqueue.runs import FileRun
+from producer.enqueue.shard import make_shard
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import Row
 from unrolled.errors import RequestError, UnrolledError
-from unrolled.job.directory import create_job
-from unrolled.job.job import Job
-from unrolled.job.manifest import ManifestWriter
+from unrolled.job.names import Life
+from unrolled.job.offer import Offer
+from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
+from unrolled.protocol.log import append
+from unrolled.protocol.opening import create_job
+from unrolled.protocol.telling import tell
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK, queue_name, transport_options
 
-MODEL = "ab" * 32
+OFFER = Offer("ab" * 32, "fused", "float32")
+OTHER_OFFER = Offer("cd" * 32, "fused", "float32")
+JOB_ID = "ab" * 8
 TOKENS = 10
 
 
 @pytest.fixture
-def directory(tmp_path):
-    return create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
+def job(tmp_path):
+    return create_job(tmp_path / "out", job_of())
 
 
 @pytest.fixture
 def queue(broker):
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience([].append))) as found:
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience([].append))) as found:
         yield found
 
 
-def cut(directory, count, first=0):
-    """So many shards of ten tokens, spooled and in the manifest; their ids."""
-    manifest = ManifestWriter(directory.path)
-    found = []
-    for index in range(first, first + count):
-        shard = make_shard(index, [Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))])
-        spool(directory, shard)
-        manifest.append(shard.entry)
-        found.append(shard.id)
-    manifest.close()
-    return found
+def cuts(count):
+    """What an input is cut into: so many shards of ten tokens."""
+    for index in range(count):
+        row = Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))
+        yield lambda place, row=row: make_shard(place, JOB_ID, [row])
 
 
-def put_new(queue, directory, first, count):
-    """Cut so many shards more, and put each, as a producer does; their ids."""
-    found = []
-    for index in range(first, first + count):
-        found += cut(directory, 1, index)
-        queue.put(directory, found[-1], TOKENS)
-    return found
+def fill(queue, job, shards):
+    """Read an input of so many shards and bring them to the queue; how many were sent."""
+    ledger = queue.of_job(job)
+    FileRun(job.objects, ledger, lambda *_: None).run(cuts(shards) if isinstance(shards, int) else shards)
+    return ledger.sent
+
+
+def held(queue, job):
+    """The shards of a job that its ledger holds."""
+    return sorted(life.shard for life in queue.ledger.members(job.key)[0])
 
 
 def beside(action, *arguments):
@@ -70,15 +74,21 @@ def beside(action, *arguments):
     return thread
 
 
-def received(url, namespace="unrolled", model=MODEL):
+def received(url, namespace="unrolled", offer=OFFER):
     """The messages in the queue, taken and acknowledged, the oldest first: (task, arguments)."""
     found = []
     with Connection(url, transport_options=transport_options(namespace)) as connection:
-        queue = Queue(queue_name(model))(connection.default_channel)
+        queue = Queue(queue_name(offer))(connection.default_channel)
         while message := queue.get(accept=["json"]):
             found.append((message.headers["task"], message.payload[0]))
             message.ack()
     return found
+
+
+def first_life(job):
+    """The one shard of a job, as the queue names it."""
+    (shard,) = waiting(job)
+    return Member(job.key, Life(shard, 0))
 
 
 def eventually(holds):
@@ -88,30 +98,45 @@ def eventually(holds):
         time.sleep(0.01)
 
 
-def test_put(broker, queue, directory):
-    """A shard is in the ledger with its tokens and its job, and one message says so, with no path in it."""
-    (shard,) = cut(directory, 1)
-    assert queue.put(directory, shard, TOKENS)
-    assert not queue.put(directory, shard, TOKENS)
+def test_a_shard_is_entered_once(broker, queue, job):
+    """It is in the ledger with its tokens and its job's place, and one message says so, with no path in it."""
+    assert fill(queue, job, 1) == 1
+    assert fill(queue, job, 1) == 0
     assert queue.ledger.counts() == Counts(1, 0, TOKENS)
-    assert queue.ledger.job_directory(directory.key) == str(directory.path)
-    assert queue.ledger.knows(directory.key)
-    assert queue.ledger.client.llen(f"unrolled:{queue_name(MODEL)}") == 1
-    assert received(broker.url) == [(TASK, [directory.key, str(shard)])]
+    assert queue.ledger.place_of(job.key) == job.place
+    assert queue.ledger.told(job.key) == log_of(job).length
+    assert queue.ledger.client.llen(f"unrolled:{queue_name(OFFER)}") == 1
+    assert received(broker.url) == [(TASK, [job.key, f"{waiting(job)[0]}.0"])]
 
 
-def test_every_key_has_the_prefix(broker, directory):
+def test_two_producers_at_once(broker, job):
+    """Two that read the same input side by side bring every shard once."""
+    sent = []
+
+    def produce():
+        with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print))) as queue:
+            sent.append(fill(queue, job, 200))
+
+    threads = [beside(produce) for _ in range(2)]
+    for thread in threads:
+        thread.join(60)
+    assert sum(sent) == 200
+    assert log_of(job).inputs == waiting(job)
+    found = [tuple(arguments) for _, arguments in received(broker.url)]
+    assert sorted(found) == [(job.key, f"{shard}.0") for shard in waiting(job)]
+
+
+def test_every_key_has_the_prefix(broker, job):
     """Neither the ledger's keys nor kombu's own, unfinished messages included, are outside the prefix."""
-    (shard,) = cut(directory, 1)
     seen = set()
-    with closing(ShardQueue(broker.url, "mine", MODEL, Patience(print))) as queue:
-        queue.put(directory, shard, TOKENS)
-        queue.ledger.claim(Member(directory.key, shard), "one")
+    with closing(ShardQueue(broker.url, "mine", OFFER, Patience(print))) as queue:
+        fill(queue, job, 1)
+        queue.ledger.claim(first_life(job), "one")
         queue.ledger.beat("one", {})
         queue.ledger.sweep()
         options = transport_options("mine")
         with Connection(broker.url, transport_options=options) as connection:
-            bound = Queue(queue_name(MODEL))(connection.default_channel)
+            bound = Queue(queue_name(OFFER))(connection.default_channel)
             message = bound.get(accept=["json"])
             seen |= set(queue.ledger.client.keys("*"))
             message.ack()
@@ -123,12 +148,12 @@ def test_every_key_of_a_worker_has_the_prefix(broker_url, tmp_path):
     """A real worker's keys and channels, its remote control's included, are under the prefix, at work and after."""
     with open_site(tmp_path, broker_url) as site:
         worker = site.worker(site.with_plan(gate=str(site.gate))).wait_ready()
-        directory = site.enqueue(make_rows(4))
+        job = site.enqueue(make_rows(4))
         eventually(lambda: site.ledger.counts().running)
         client, prefix = site.ledger.client, site.ledger._namespace.encode() + b":"
         names = set(client.keys("*")) | set(client.pubsub_channels("*"))
         site.gate.touch()
-        site.wait_done(directory)
+        site.wait_done(job)
         worker.signal(signal.SIGTERM)
         worker.wait()
         names |= set(client.keys("*"))
@@ -136,112 +161,154 @@ def test_every_key_of_a_worker_has_the_prefix(broker_url, tmp_path):
     assert {name for name in names if not name.startswith(prefix)} == set()
 
 
-def test_namespaces_and_models_apart(broker, tmp_path):
-    """Two namespaces and two models on one server never see each other's shards or messages."""
-    spaces = [("one", MODEL), ("two", MODEL), ("one", "cd" * 32)]
+def test_namespaces_and_offers_apart(broker, tmp_path):
+    """Two namespaces, two models and two arithmetics on one server never see each other's shards or messages."""
+    rounded = Offer(OFFER.fingerprint, "fused", "bfloat16")
+    spaces = [("one", OFFER), ("two", OFFER), ("one", OTHER_OFFER), ("one", rounded)]
     expected = []
-    for number, (namespace, model) in enumerate(spaces):
-        directory = create_job(tmp_path / str(number), Job(model, ("in.txt",), {}))
-        (shard,) = cut(directory, 1)
-        with closing(ShardQueue(broker.url, namespace, model, Patience(print))) as queue:
-            queue.put(directory, shard, TOKENS)
+    for number, (namespace, offer) in enumerate(spaces):
+        job = create_job(tmp_path / str(number), job_of())
+        with closing(ShardQueue(broker.url, namespace, offer, Patience(print))) as queue:
+            fill(queue, job, 1)
             assert queue.ledger.counts() == Counts(1, 0, TOKENS)
-        expected.append([(TASK, [directory.key, str(shard)])])
+        expected.append([(TASK, first_life(job).encode())])
     assert [received(broker.url, *space) for space in spaces] == expected
 
 
-def test_backpressure(broker, directory):
-    """With the bound reached, a shard waits until tokens leave the ledger, and then goes at once."""
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print), max_queued_tokens=3 * TOKENS)) as queue:
-        shards = put_new(queue, directory, 0, 3)
-        producer = beside(put_new, queue, directory, 3, 2)
-        for shard in shards[:2]:
-            producer.join(0.4)
-            assert producer.is_alive()
-            assert queue.ledger.counts().tokens == 3 * TOKENS
-            queue.ledger.remove(Member(directory.key, shard))
-            eventually(lambda: queue.ledger.counts().shards == 3)
+def test_a_full_queue_is_waited_for(broker, job):
+    """Nothing of a job goes into a queue that another job has filled, until that has made room."""
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print), max_queued_tokens=2 * TOKENS)) as queue:
+        other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
+        queue.ledger.enter(other.job_key, "/other", None, [(other, 2 * TOKENS)], 1)
+        producer = beside(fill, queue, job, 5)
+        producer.join(0.4)
+        assert producer.is_alive()
+        assert held(queue, job) == []
+        queue.ledger.remove(other)
+        eventually(lambda: held(queue, job))
+        while producer.is_alive():
+            for shard in held(queue, job):
+                queue.ledger.remove(Member(job.key, Life(shard, 0)))
+    assert len(log_of(job).inputs) == 5
+
+
+def test_a_full_queue_says_why(broker, job, monkeypatch):
+    """After a while, it says what waits, and that there is no worker, as long as there is none."""
+    monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.1)
+    said = []
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append), max_queued_tokens=1)) as queue:
+        other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
+        queue.ledger.enter(other.job_key, "/other", None, [(other, 7)], 1)
+        producer = beside(fill, queue, job, 1)
+        eventually(lambda: said)
+        queue.ledger.remove(other)
         producer.join(20)
         assert not producer.is_alive()
-        ids = {shard.index for shard in queue.ledger.members(directory.key)[0]}
-        assert ids == {2, 3, 4}
-
-
-def test_a_new_job_enters_a_full_queue(broker, directory):
-    """A bound that an earlier job has reached, or that is below any shard, still lets a first shard in."""
-    shards = cut(directory, 1)
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print), max_queued_tokens=1)) as queue:
-        queue.ledger.enter(Member("0" * 16, ShardId(0, "0123456789ab")), 100, "/other")
-        assert queue.put(directory, shards[0], TOKENS)
+    assert len(said) == 1
+    assert said[0].startswith("the queue is full: 1 shards of 7 token ids wait or run, and no worker offers ")
 
 
 @pytest.mark.parametrize("keep_data", [True, False])
-def test_broker_away(broker, directory, keep_data):
+def test_broker_away(broker, job, keep_data):
     """A broker that is killed midway is waited for; when it comes back, even empty, no shard is missing."""
     said = []
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(said.append))) as queue:
-        put_new(queue, directory, 0, 10)
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append))) as queue:
+        queue.of_job(job).told()  # connected
         broker.kill()
-        producer = beside(put_new, queue, directory, 10, 20)
+        producer = beside(fill, queue, job, 30)
         producer.join(0.3)
         assert producer.is_alive()
         broker.restart(keep_data=keep_data)
         producer.join(30)
         assert not producer.is_alive()
-        assert queue.ledger.members(directory.key)[0] == directory.waiting()
+        assert held(queue, job) == waiting(job)
         assert queue.ledger.counts() == Counts(30, 0, 30 * TOKENS)
-        assert queue.ledger.knows(directory.key)
     assert any("is away" in line and line.endswith("trying again until it works") for line in said)
-    assert any(line.startswith("can queue shards again, after ") for line in said)
-    assert any(line.startswith("Redis lost 1") for line in said) is not keep_data
+    assert any(line.startswith("can reach the broker again, after ") for line in said)
 
 
-def test_killed_again_and_again(broker, directory):
+def test_killed_again_and_again(broker, job, monkeypatch):
     """Kills at any moment, data kept and lost in turn, leave every shard in the ledger, once."""
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
-        producer = beside(put_new, queue, directory, 0, 100)
+    monkeypatch.setattr("producer.queue.shard_queue.SEGMENT_SECONDS", 0.0)
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print))) as queue:
+        producer = beside(fill, queue, job, 100)
         for kill in range(4):
             goal = 20 * (kill + 1)
-            eventually(lambda goal=goal: len(directory.waiting()) > goal)
+            eventually(lambda goal=goal: len(waiting(job)) > goal)
             broker.kill()
             broker.restart(keep_data=kill % 2 == 0)
         producer.join(60)
         assert not producer.is_alive()
-        assert queue.ledger.members(directory.key)[0] == directory.waiting()
+        assert held(queue, job) == waiting(job)
         assert queue.ledger.counts() == Counts(100, 0, 100 * TOKENS)
 
 
-@pytest.mark.parametrize("seconds", [0.0, 60.0])
-def test_lost_between_two_puts(broker, queue, directory, monkeypatch, seconds):
-    """A server that was emptied between two shards gets the earlier ones back, with the next or at the end."""
-    monkeypatch.setattr("producer.queue.shard_queue.LOOK_PAUSE", seconds)
-    shards = put_new(queue, directory, 0, 2)
-    queue.ledger.client.flushall()
-    shards += put_new(queue, directory, 2, 1)
-    if seconds:
-        assert queue.ledger.members(directory.key)[0] == {shards[2]}
-        queue.mend(directory)
-    assert queue.ledger.members(directory.key)[0] == set(shards)
-    assert sorted(arguments[1] for _, arguments in received(broker.url)) == [str(shard) for shard in shards]
+def test_emptied_behind_the_back(broker, queue, job, monkeypatch):
+    """A server that was emptied between two segments gets the earlier shards back, too."""
+    monkeypatch.setattr("producer.queue.shard_queue.SEGMENT_SECONDS", 0.0)
+
+    def shards():
+        for index, make in enumerate(cuts(4)):
+            if index == 2:
+                assert len(held(queue, job)) == 2
+                queue.ledger.client.flushall()
+            yield make
+
+    assert fill(queue, job, shards()) == 6
+    assert held(queue, job) == waiting(job)
+    found = sorted(arguments for _, arguments in received(broker.url))
+    assert found == [[job.key, f"{shard}.0"] for shard in waiting(job)]
 
 
-def test_memory_stays_flat(broker, tmp_path):
+def test_a_server_that_went_back(queue, job):
+    """One that lost its last second, a shard and its mark with it, is told what it has lost."""
+    ledger = queue.ledger
+    fill(queue, job, 3)
+    mark, last = ledger.told(job.key), held(queue, job)[-1]
+    ledger.remove(Member(job.key, Life(last, 0)))
+    ledger.client.zadd(ledger.keys.ledger, {job.key: 0})  # as it was before the first segment
+    assert fill(queue, job, 3) == 1
+    assert held(queue, job) == waiting(job)
+    assert ledger.told(job.key) == mark
+
+
+def test_many_times_what_fits_in_a_segment(queue, job, monkeypatch):
+    """Segments are bounded, and the ledger gets every one of them."""
+    monkeypatch.setattr("producer.enqueue.runs.MOST_ENTRIES", 7)
+    assert fill(queue, job, 50) == 50
+    assert log_of(job).length >= 50 // 7
+    assert held(queue, job) == waiting(job)
+
+
+def test_told_by_another(queue, job):
+    """What another process has said in the log, this one tells, too."""
+    shard = make_shard(0, JOB_ID, [Row("in.txt", 0, "#0", np.full(TOKENS, 1, np.int32))])
+    left = [Segment("shards", (shard.entry,))]
+    append(log_of(job), job.objects, lambda _: left.pop() if left else None)
+    ledger = queue.of_job(job)
+    tell(log_of(job), job.objects, ledger)
+    assert ledger.sent == 1
+    assert held(queue, job) == [shard.entry.shard]
+
+
+def test_memory_stays_flat(broker, job):
     """However long the job, the server holds the shards that wait and nothing of those that are done."""
-    with closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print), max_queued_tokens=20 * TOKENS)) as queue:
+    with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print), 20 * TOKENS)) as queue:
         queue.ledger.client.config_set("appendfsync", "no")
-        directory = create_job(tmp_path / "out", Job(MODEL, ("in.txt",), {}))
-        (directory.path / "_manifest.jsonl").write_text("")
-        shards = [ShardId(index, "0123456789ab") for index in range(600)]
         used = []
-        producer = beside(lambda: [queue.put(directory, shard, TOKENS) for shard in shards])
-        while producer.is_alive() or queue.ledger.counts().shards:
-            for shard in queue.ledger.members(directory.key)[0]:
-                queue.ledger.client.brpop(f"unrolled:{queue_name(MODEL)}", 10)
-                queue.ledger.claim(Member(directory.key, shard), "one")
-                queue.ledger.remove(Member(directory.key, shard))
+        for first in range(0, 600, 20):
+            mark = queue.ledger.told(job.key)
+            members = [
+                (Member(job.key, Life(ShardId(index, "0123456789ab"), 0)), TOKENS) for index in range(first, first + 20)
+            ]
+            for member in queue.ledger.enter(job.key, job.place, mark, members, first + 1):
+                queue.send(member)
+            for member, _ in members:
+                queue.ledger.client.brpop(f"unrolled:{queue_name(OFFER)}", 10)
+                queue.ledger.claim(member, "one")
+                queue.ledger.remove(member)
                 used.append(queue.ledger.client.info("memory")["used_memory_dataset"])
-        producer.join()
-    assert len(used) == len(shards)
+    assert len(used) == 600
     assert max(used[-100:]) < max(used[:100]) + 50_000
 
 
@@ -258,13 +325,12 @@ def url_of(broker, user, password):
     return broker.url.replace("redis+socket://", f"redis+socket://{user}:{password}@")
 
 
-def assert_refused(broker, directory, user, password, what):
-    (shard,) = cut(directory, 1)
+def assert_refused(broker, job, user, password, what):
     said = []
-    with closing(ShardQueue(url_of(broker, user, password), "unrolled", MODEL, Patience(said.append))) as queue:
+    with closing(ShardQueue(url_of(broker, user, password), "unrolled", OFFER, Patience(said.append))) as queue:
         began = time.monotonic()
         with pytest.raises(UnrolledError) as caught:
-            queue.put(directory, shard, TOKENS)
+            fill(queue, job, 1)
     assert time.monotonic() - began < 5
     text = str(caught.value)
     assert what in text
@@ -276,50 +342,49 @@ def assert_refused(broker, directory, user, password, what):
 
 @pytest.mark.parametrize(("user", "password"), [("producer", "wr0ng"), ("", "wr0ng"), ("nobody", "s3cr3t")])
 @pytest.mark.usefixtures("guarded")
-def test_wrong_password(broker, directory, user, password):
+def test_wrong_password(broker, job, user, password):
     """A login that is refused is an error at once, and its text tells no password."""
-    assert_refused(broker, directory, user, password, "invalid username-password pair")
+    assert_refused(broker, job, user, password, "invalid username-password pair")
 
 
 @pytest.mark.parametrize(
     "denied",
-    [["-info"], ["-hget"], ["-evalsha", "-eval"], ["-zadd"], ["-lpush"], ["-@all", "+auth", "+hello"]],
+    [["-hget"], ["-evalsha", "-eval"], ["-zadd"], ["-lpush"], ["-@all", "+auth", "+hello"]],
     ids=" ".join,
 )
-def test_no_permission(broker, guarded, directory, denied):
+def test_no_permission(broker, guarded, job, denied):
     """A user who may not do what a producer must is told at once, wherever the server finds out."""
     guarded.execute_command("ACL", "SETUSER", "producer", *denied)
-    assert_refused(broker, directory, "producer", "s3cr3t", "permission")
+    assert_refused(broker, job, "producer", "s3cr3t", "permission")
 
 
-def test_keys_of_others(broker, guarded, directory):
+def test_keys_of_others(broker, guarded, job):
     """A user whose keys are another namespace's is told at once."""
     guarded.execute_command("ACL", "SETUSER", "producer", "resetkeys", "~other:*")
-    assert_refused(broker, directory, "producer", "s3cr3t", "permission")
+    assert_refused(broker, job, "producer", "s3cr3t", "permission")
 
 
-def test_no_such_database(directory):
+def test_no_such_database(job):
     """A database that the server doesn't have is an error at once."""
-    (shard,) = cut(directory, 1)
     with (
-        EmbeddedBroker(port=0) as broker,
-        closing(ShardQueue(broker.url.removesuffix("/0") + "/99", "unrolled", MODEL, Patience(print))) as queue,
+        RestartableBroker(port=0) as broker,
+        closing(ShardQueue(broker.url.removesuffix("/0") + "/99", "unrolled", OFFER, Patience(print))) as queue,
         pytest.raises(UnrolledError, match=r"refuses: .*DB index is out of range"),
     ):
-        queue.put(directory, shard, TOKENS)
+        fill(queue, job, 1)
 
 
-def test_tcp_and_socket(directory):
+def test_tcp_and_socket(tmp_path):
     """Both kinds of address work from end to end."""
-    (shard,) = cut(directory, 1)
-    for broker in (EmbeddedBroker(port=0), EmbeddedBroker()):
-        with broker, closing(ShardQueue(broker.url, "unrolled", MODEL, Patience(print))) as queue:
-            assert queue.put(directory, shard, TOKENS)
-            assert received(broker.url) == [(TASK, [directory.key, str(shard)])]
+    for number, broker in enumerate((RestartableBroker(port=0), RestartableBroker())):
+        job = create_job(tmp_path / str(number), job_of())
+        with broker, closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print))) as queue:
+            assert fill(queue, job, 1) == 1
+            assert received(broker.url) == [(TASK, first_life(job).encode())]
 
 
 def test_other_brokers():
     """A broker of another kind is refused before anything is connected, its password left out."""
     with pytest.raises(RequestError, match=r"amqp://guest:\*\*\*@localhost") as caught:
-        ShardQueue("amqp://guest:hunter2@localhost//", "unrolled", MODEL, Patience(print))
+        ShardQueue("amqp://guest:hunter2@localhost//", "unrolled", OFFER, Patience(print))
     assert "hunter2" not in str(caught.value)

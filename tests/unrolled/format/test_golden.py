@@ -1,6 +1,9 @@
 """Files of format version 1, as a release wrote them, are read for as long as that version is read.
 
-They were written once and stay as they are: a test that fails here has found a break of the format.
+They were written once and stay as they are: a test that fails here has found a break of the format. A new format
+version needs new ones, which this writes:
+
+    PYTHONPATH=.:tests python tests/unrolled/format/test_golden.py
 """
 
 import io
@@ -13,6 +16,7 @@ from support.columns import plain, stored
 
 import unrolled
 from unrolled.format.file_info import FileInfo
+from unrolled.format.seal import SEAL_BYTES, Sealing, check_seal
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
 from unrolled.reading.inspection import inspect_part
@@ -51,10 +55,8 @@ SHARDS = [shard(ROWS[:SPLIT], 0, 0, "0123456789ab"), shard(ROWS[SPLIT:], 5, 1, "
 @pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
 def test_todays_writer_gives_the_same_file(name, arguments):
     """Every byte of every page, the schema and our metadata, all but the versions of what wrote them."""
-    file = io.BytesIO()
     *rows, outputs = arguments
-    encode(file, *rows, [outputs], *plain(4, with_tokens=True))
-    now, then = file.getvalue(), (GOLDEN / name).read_bytes()
+    now, then = published(*rows, [outputs], *plain(4, with_tokens=True)), (GOLDEN / name).read_bytes()
     assert pages(now) == pages(then)
     ours, theirs = (pq.ParquetFile(io.BytesIO(data)) for data in (now, then))
     assert ours.schema_arrow.equals(theirs.schema_arrow, check_metadata=True)
@@ -62,9 +64,18 @@ def test_todays_writer_gives_the_same_file(name, arguments):
     assert versionless(ours.metadata.metadata) == versionless(theirs.metadata.metadata)
 
 
+def published(*arguments):
+    """The bytes of a file, sealed."""
+    file = io.BytesIO()
+    sealing = Sealing(file)
+    encode(sealing, *arguments)
+    sealing.finish()
+    return file.getvalue()
+
+
 def pages(data):
-    """What precedes the footer, whose length stands before the last four bytes."""
-    return data[: -8 - int.from_bytes(data[-8:-4], "little")]
+    """What precedes the seal; the footer's length is in the four bytes before the last four."""
+    return data[: -8 - int.from_bytes(data[-8:-4], "little") - SEAL_BYTES]
 
 
 def versionless(metadata):
@@ -75,7 +86,8 @@ def versionless(metadata):
 
 @pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
 def test_todays_inspection_passes(name, arguments):
-    """The counts, the metadata and the digest of a published file stay what they were."""
+    """The counts, the metadata, the digest and the seal of a published file stay what they were."""
+    check_seal(GOLDEN / name)
     contents = inspect_part(GOLDEN / name)
     assert contents.info == arguments[0]
     assert (
@@ -121,9 +133,8 @@ def pooled_shard():
 
 def test_todays_writer_gives_the_same_pooled_file():
     """Pooled vectors, layers and float16, every byte of every page."""
-    file = io.BytesIO()
-    encode(file, *pooled_shard(), POOLED_SPEC, POOLED_COLUMNS)
-    assert pages(file.getvalue()) == pages((POOLED / POOLED_FILE).read_bytes())
+    now = published(*pooled_shard(), POOLED_SPEC, POOLED_COLUMNS)
+    assert pages(now) == pages((POOLED / POOLED_FILE).read_bytes())
 
 
 def test_todays_reader_reads_pooled_files():
@@ -135,3 +146,9 @@ def test_todays_reader_reads_pooled_files():
     for name, array in zip(POOLED_SPEC.names(), arrays, strict=True):
         np.testing.assert_array_equal(batch[name], array.astype(np.float16))
     np.testing.assert_array_equal(batch.mask_values, tokens.values != 0)
+
+
+if __name__ == "__main__":
+    for name, (*rows, outputs) in zip(FILES, SHARDS, strict=True):
+        (GOLDEN / name).write_bytes(published(*rows, [outputs], *plain(4, with_tokens=True)))
+    (POOLED / POOLED_FILE).write_bytes(published(*pooled_shard(), POOLED_SPEC, POOLED_COLUMNS))

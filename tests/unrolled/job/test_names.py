@@ -40,6 +40,7 @@ def test_other_names_are_left_out():
     ]
     assert list(names.parts_in(strange)) == []
     assert list(names.shards_in(["_unrolled/rows/x.rows", "_unrolled/rows/", "_unrolled/rows/../000.rows"])) == []
+    assert list(names.shards_in([f"_unrolled/rows/{SHARD}", f"_unrolled/rows/{SHARD}.rows.bak"])) == []
     assert (
         list(names.lives_in(["_unrolled/dead/000007-0123456789ab.json", "_unrolled/dead/000007-0123456789ab.01.json"]))
         == []

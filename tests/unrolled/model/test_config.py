@@ -124,9 +124,9 @@ def test_bad_layers_are_refused(change, message):
 
 def test_residual_widths_must_fit():
     """An input is added to an output of its own width, and one-hot ids to none."""
-    with pytest.raises(ModelError, match=r"layers\[1\] is residual, its input 8 and its output 16 wide"):
+    with pytest.raises(ModelError, match=r"layers\[1\] is residual, but its input has width 8 and its output width 16"):
         replace(STACKED, layers=(LayerConfig(8), LayerConfig(8, direction="bidirectional", residual=True)))
-    with pytest.raises(ModelError, match=r"layers\[0\] is residual, and one-hot ids"):
+    with pytest.raises(ModelError, match=r"layers\[0\] is residual, but one-hot ids"):
         ModelConfig(8, 9, None, (LayerConfig(8, residual=True),))
 
 
@@ -154,7 +154,7 @@ def test_layers_must_be_layers(layers):
         ([], "layers is .*; give a list of 1..64"),
         ({}, "give a list"),
         ([{}] * 1000, "give a list of 1..64"),
-        ([3], r"layers\[0\] is 3, and must be an object"),
+        ([3], r"layers\[0\] is 3; it must be an object"),
         ([[]], r"layers\[0\] is \[\]"),
         ([{}], r"layers\[0\] lacks .*'units'"),
         ([{"units": 3}], r"layers\[0\] lacks"),

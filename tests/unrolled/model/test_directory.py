@@ -12,7 +12,9 @@ from safetensors.numpy import load_file, save_file
 from support.model_configs import STACKED, STACKED_JSON
 
 from unrolled.errors import ModelError
-from unrolled.model.directory import LayerConfig, new_weights, open_model, save_model
+from unrolled.model.directory import open_model, save_model
+from unrolled.model.layer import LayerConfig
+from unrolled.model.weights import new_weights
 
 
 @pytest.fixture
@@ -109,15 +111,15 @@ def test_seed_decides_the_weights():
         ("{", "not JSON"),
         ("[" * 100_000, "not JSON"),
         ("\x80", "not JSON"),
-        ("[]", "must hold an object"),
+        ("[]", "must contain an object"),
         ("{}", "format_version None"),
-        ('{"format_version": 2}', "format_version 2, this program reads 1"),
+        ('{"format_version": 2}', "format_version 2, but this program reads 1"),
         ('{"format_version": true}', "format_version True"),
         ('{"format_version": 1}', "lacks"),
-        (json.dumps({**json.loads(STACKED.to_json()), "units": 1}), "unknown .'units'"),
+        (json.dumps({**json.loads(STACKED.to_json()), "units": 1}), "unknown fields .'units'"),
         (STACKED.to_json().replace("100", "1e2"), "vocab_size is 100.0"),
         (STACKED.to_json().replace("100", "NaN"), "vocab_size is nan"),
-        (STACKED.to_json() + " " * (1 << 20), "over 1,048,576 bytes"),
+        (STACKED.to_json() + " " * (1 << 20), "more than 1,048,576 bytes"),
     ],
 )
 def test_hostile_config(model, text, message):
@@ -150,7 +152,7 @@ def test_foreign_weights(model):
     ("change", "message"),
     [
         ({"lstm.1.bias": None}, "lstm.1.bias is missing"),
-        ({"lstm.1.bias": np.zeros(31, np.float32)}, r"F32 \(31,\), the configuration wants F32 \(32,\)"),
+        ({"lstm.1.bias": np.zeros(31, np.float32)}, r"F32 \(31,\), but the configuration needs F32 \(32,\)"),
         ({"lstm.1.bias": np.zeros(32, np.float64)}, r"F64 \(32,\)"),
         ({"lstm.2.bias": np.zeros(32, np.float32)}, "no layer uses: .'lstm.2.bias'"),
     ],
@@ -171,9 +173,9 @@ def test_numbers_must_be_finite(model, tmp_path, bad):
     tensors = load_file(place)
     tensors["lstm.0.kernel"][1, 1] = bad
     save_file(tensors, place)
-    with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel has NaN or infinity"):
         open_model(model.path).weights()
-    with pytest.raises(ModelError, match=r"lstm\.0\.kernel holds NaN or infinity"):
+    with pytest.raises(ModelError, match=r"lstm\.0\.kernel has NaN or infinity"):
         save_model(tmp_path / "other", STACKED, tensors)
     assert not (tmp_path / "other").exists()
 
@@ -227,7 +229,7 @@ def test_another_model_is_never_overwritten(model):
     """Other weights, another tokenizer or other sizes leave the directory as it was."""
     wider = replace(STACKED, layers=(LayerConfig(9), LayerConfig(8)))
     for config, seed, tokenizer in ((STACKED, 2, None), (STACKED, 1, "{}"), (wider, 1, None)):
-        with pytest.raises(ModelError, match="holds another"):
+        with pytest.raises(ModelError, match="contains another"):
             save_model(model.path, config, new_weights(config, seed), tokenizer)
     assert open_model(model.path) == model
 

@@ -16,8 +16,8 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from support.broker import RestartableBroker
 
-from producer.local.broker import EmbeddedBroker
 from unrolled.job.names import Life
 from unrolled.job.offer import Offer
 from unrolled.job.shard_id import ShardId
@@ -44,7 +44,7 @@ LEASE = 30.0
 @pytest.fixture(scope="module")
 def client():
     """A client of a server for this whole file; each test has a namespace of its own."""
-    with EmbeddedBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
+    with RestartableBroker() as server, redis.Redis.from_url(client_url(server.url)) as found:
         found.config_set("appendfsync", "no")  # nothing here kills it
         yield found
 

@@ -65,7 +65,7 @@ def test_the_help_shows_what_is_declared():
     text = " ".join(run(WorkerOptions, "--help").output.split())
     assert "--memory-budget BYTES" in text
     assert "[default: 1G]" in text
-    assert "[default: (as many as the process may use cores); x>=1]" in text
+    assert "[default: (one for each core that the process may use); x>=1]" in text
     assert "[default: 8; 1<=x<=256]" in text
 
 

@@ -58,5 +58,5 @@ def test_a_plan_that_is_none_is_refused(tmp_path, change):
     change(found)
     for text in (json.dumps(found), "[]", "{"):
         (tmp_path / PLAN_FILE).write_text(text)
-        with pytest.raises(JobError, match=r"is no plan of a training \(.*start again"):
+        with pytest.raises(JobError, match=r"is not a training's plan \(.*start again"):
             FitPlan.read(tmp_path)

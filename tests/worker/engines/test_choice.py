@@ -4,7 +4,6 @@ import logging
 
 import numpy as np
 import pytest
-from support.model_configs import KINDS
 from support.shell import make_model
 
 from unrolled.errors import UnrolledError
@@ -14,7 +13,6 @@ from unrolled.ragged import Ragged
 from worker.engines import choice
 from worker.engines.choice import choose_engine, offer_of
 from worker.engines.fused import library
-from worker.engines.fused.engine import FusedEngine
 from worker.settings import Settings
 
 BUILT = pytest.mark.skipif(bool(library.why_unavailable()), reason=str(library.why_unavailable()))
@@ -99,21 +97,6 @@ def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
 
 
 @BUILT
-def test_the_other_engine_serves_where_one_cannot(model, tmp_path, monkeypatch, caplog):
-    """With a line that says why; for a wish, of an engine or of its arithmetic, there is no substitute."""
-    monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
-    monkeypatch.setattr(FusedEngine, "why_not", staticmethod(lambda config: f"no {config.describe_layers()} here"))
-    why = f"no {model.config.describe_layers()} here"
-    with caplog.at_level(logging.WARNING):
-        assert chosen(model).name == "tensorflow"
-    assert caplog.messages == [f"the tensorflow engine serves: {why}"]
-    for wish in ({"engine": "fused"}, {"arithmetic": "bfloat16"}):
-        with pytest.raises(UnrolledError) as caught:
-            chosen(model, **wish)
-        assert str(caught.value) == why
-
-
-@BUILT
 @pytest.mark.parametrize("has_gpu", [False, True])
 @pytest.mark.parametrize(
     "wish",
@@ -135,13 +118,6 @@ def test_a_worker_offers_what_its_engine_is(model, monkeypatch, tmp_path, wish, 
 def test_a_worker_without_a_kernel_offers_tensorflow(model):
     """As it will compute."""
     assert offer_of(settings(model), model) == Offer(model.fingerprint, "tensorflow", "float32")
-
-
-@BUILT
-@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
-def test_the_fused_engine_has_every_kind(config):
-    """So that no model of today needs TensorFlow."""
-    assert FusedEngine.why_not(config) is None
 
 
 @pytest.mark.parametrize("engine", [pytest.param("fused", marks=BUILT), "tensorflow"])

@@ -47,7 +47,7 @@ def expected(config, weights, columns, rows):
 def engines(directory):
     """All engines that can compute a model."""
     yield TensorFlowEngine(directory, device="cpu")
-    if not WITHOUT_KERNEL and not FusedEngine.why_not(directory.config):
+    if not WITHOUT_KERNEL:
         yield FusedEngine(directory, threads=1)
 
 

@@ -1,5 +1,6 @@
 """Files made to harm or to confuse: refused with one sentence, before memory is taken, and nothing of them is run."""
 
+import io
 import json
 import pickle
 import zipfile
@@ -14,12 +15,12 @@ from support.imported import imported
 
 from unrolled.errors import ModelError
 from worker.model_import.assembly import assemble
-from worker.model_import.chain.choice import choose
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.formats import read_source
 from worker.model_import.found import Array
-from worker.model_import.readers.keras.keras_graph import read_calls
-from worker.model_import.readers.keras.keras_layers import find_layers
+from worker.model_import.readers.formats import read_source
+from worker.model_import.readers.keras.graph import read_calls
+from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.selection.choice import choose
 
 MODELS = Path(__file__).parents[2] / "torch_models"
 KINDS = [".keras", ".h5", ".hdf5", ".safetensors", ".npz", ".onnx", ".index", ".bin", ""]
@@ -59,7 +60,7 @@ def keras_file(path, config, weights=b"\x89HDF\r\n\x1a\n"):
     ("config", "reason"),
     [
         ("[" * 100_000, r"config.json is not JSON"),
-        ("[]", r"config.json holds a list, and must hold an object"),
+        ("[]", r"config.json contains a list; it must contain an object"),
         ('{"class_name": "Mine"}', r"can't be read as HDF5|the model's class is 'Mine'"),
     ],
 )
@@ -88,7 +89,7 @@ def test_arrays_that_are_not_stored(tmp_path):
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.attrs["layer_names"] = [b"lstm"]
         file.create_group("lstm").create_dataset("kernel", shape=(2**10, 2**20), dtype="f4", chunks=(2**10, 2**10))
-    with pytest.raises(ImportRefusedError, match=r"the file stores 0 for it; it is damaged"):
+    with pytest.raises(ImportRefusedError, match=r"but the file stores only 0; it is damaged"):
         read_source(tmp_path / "model.h5")
 
 
@@ -104,8 +105,24 @@ def test_links_to_other_files_are_not_followed(tmp_path):
     assert not found.left
     with h5py.File(tmp_path / "model.h5", "w") as file:
         file.create_dataset("kernel", (4,), "f4", external=[(str(tmp_path / "secret.h5"), 0, 16)])
-    with pytest.raises(ImportRefusedError, match=r"kernel: its numbers lie in other files"):
+    with pytest.raises(ImportRefusedError, match=r"kernel: its numbers are in other files"):
         read_source(tmp_path / "model.h5")
+
+
+@pytest.mark.parametrize("place", ["lstm", "model_weights"])
+def test_a_link_in_the_place_of_a_group_is_not_followed(place, tmp_path):
+    """Nor are external links to whole groups, whichever attribute names them."""
+    with h5py.File(tmp_path / "secret.h5", "w") as file:
+        group = file.create_group("model_weights/lstm" if place == "model_weights" else "lstm")
+        for name, shape in {"kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,)}.items():
+            group[name] = np.ones(shape, np.float32)
+        file["model_weights" if place == "model_weights" else "/"].attrs["layer_names"] = [b"lstm"]
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.attrs["layer_names"] = [b"lstm"]
+        file[place] = h5py.ExternalLink(str(tmp_path / "secret.h5"), place)
+    found = read_source(tmp_path / "model.h5")
+    assert not found.layers
+    assert not found.left
 
 
 def test_groups_without_end(tmp_path):
@@ -113,14 +130,14 @@ def test_groups_without_end(tmp_path):
     with h5py.File(tmp_path / "model.h5", "w") as file:
         group = file.create_group("a")
         group["a"] = group
-    with pytest.raises(ImportRefusedError, match=r"groups stand over 32 deep"):
+    with pytest.raises(ImportRefusedError, match=r"groups are nested more than 32 deep"):
         read_source(tmp_path / "model.h5")
 
 
 def test_objects_in_npz(tmp_path):
     """NumPy archives of pickled objects: never loaded."""
     np.savez(tmp_path / "model.npz", rnn_w_ih=np.array([Bomb()], object), allow_pickle=True)
-    with pytest.raises(ImportRefusedError, match=r"holds no LSTM and no GRU"):
+    with pytest.raises(ImportRefusedError, match=r"contains no LSTM and no GRU"):
         imported(tmp_path / "model.npz", tmp_path / "made")
 
 
@@ -165,6 +182,33 @@ def test_any_configuration_gives_calls_or_a_reason(config, kind):
         return
     names = [call.name for call in calls]
     assert len(set(names)) == len(names)
+
+
+def test_models_that_multiply():
+    """Models within models, each called often: refused by the number of calls, though no layer is ever reached."""
+    model = {"class_name": "Functional", "config": {"layers": []}}
+    for depth in range(12):
+        calls = [[]] * 100
+        inner = {**model, "name": f"m{depth}", "inbound_nodes": calls}
+        model = {"class_name": "Functional", "config": {"layers": [inner]}}
+    with pytest.raises(ImportRefusedError, match=r"more than 10,000 operations"):
+        read_calls(model)
+
+
+def test_a_layer_without_a_group(tmp_path):
+    """A model and a layer of one name: the second has no place among the weights, and that is no crash."""
+    layer = {"class_name": "LSTM", "config": {"name": "a", "units": 2}}
+    inner = {"class_name": "Sequential", "config": {"name": "a", "layers": [layer]}}
+    keras_file(tmp_path / "model.keras", {"class_name": "Sequential", "config": {"layers": [layer, inner]}}, hdf5())
+    with pytest.raises(ImportRefusedError, match=r"the weights of 0 LSTM or GRU passes"):
+        read_source(tmp_path / "model.keras")
+
+
+def hdf5():
+    """An HDF5 file without arrays."""
+    content = io.BytesIO()
+    h5py.File(content, "w").close()
+    return content.getvalue()
 
 
 REAL = {

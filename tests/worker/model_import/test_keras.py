@@ -11,7 +11,7 @@ from support.imported import ROWS, assert_same, imported, padded, states_of
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Pass
 from worker.model_import.layouts import convert
-from worker.model_import.readers.keras.keras_layers import activation_problem
+from worker.model_import.readers.activations import activation_problem
 
 keras = pytest.importorskip("keras")
 layers = keras.layers
@@ -165,7 +165,7 @@ def test_part_of_a_stack(tmp_path):
     model.save(tmp_path / "model.keras")
     assert imported(tmp_path / "model.keras", tmp_path / "low", layers=("low",)).model.config.layer_dims == (5,)
     with pytest.raises(
-        ImportRefusedError, match=r"high stands on the recurrent layer low; add it before: --layer low --layer high"
+        ImportRefusedError, match=r"high reads the recurrent layer low; name that too: --layer low --layer high"
     ):
         imported(tmp_path / "model.keras", tmp_path / "high", layers=("high",))
     with pytest.raises(ImportRefusedError, match=r"--layer top: there is no such recurrent layer; it has low, high"):
@@ -184,7 +184,7 @@ def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
     done = imported(tmp_path / "model.keras", tmp_path / "model")
     encoder = keras.Model(source, encoded[0])
     assert_same(own_states(encoder, encoded[0]), states_of(done))
-    with pytest.raises(ImportRefusedError, match=r"decoder: it starts from a state that another layer gives"):
+    with pytest.raises(ImportRefusedError, match=r"decoder: it starts from another layer's state"):
         imported(tmp_path / "model.keras", tmp_path / "decoder", layers=("decoder",))
 
 
@@ -253,7 +253,7 @@ def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):
         ),
         (
             lambda: layers.Bidirectional(layers.LSTM(5), merge_mode="sum"),
-            r"its merge_mode is 'sum'; 'concat' can be imported",
+            r"its merge_mode is 'sum'; only 'concat' can be imported",
         ),
     ],
 )
@@ -278,6 +278,16 @@ def test_layers_between_are_refused(tmp_path):
         ImportRefusedError, match=r"states reads convolution \(Conv1D\); a recurrent layer can be imported if"
     ):
         imported(tmp_path / "model.keras", tmp_path / "model")
+
+
+def test_dropout_within_timedistributed_passes_through(tmp_path):
+    """TimeDistributed(Dropout) does nothing after training, like Dropout itself."""
+    ids = keras.Input((None,), dtype="int32")
+    embedded = layers.Embedding(10, 4)(ids)
+    states = layers.LSTM(5, return_sequences=True)(layers.TimeDistributed(layers.Dropout(0.5))(embedded))
+    model = randomize(keras.Model(ids, states))
+    model.save(tmp_path / "model.keras")
+    assert_same(own_states(model, states), states_of(imported(tmp_path / "model.keras", tmp_path / "model")))
 
 
 def test_lambdas_are_never_run(tmp_path):

@@ -120,7 +120,7 @@ def test_arrays_in_other_files(tmp_path):
 @pytest.mark.parametrize(
     ("settings", "reason"),
     [
-        ({"clip": 3.0}, r"layer0: it clips its cells at 3; only cells without can be imported"),
+        ({"clip": 3.0}, r"layer0: it clips its cells at 3; only cells without clip can be imported"),
         ({"input_forget": 1}, r"layer0: its input and forget gates are coupled"),
         (
             {"activations": ["HardSigmoid", "Tanh", "Tanh"], "activation_alpha": [0.25]},
@@ -183,3 +183,42 @@ def test_what_stands_between_is_refused(tmp_path):
     onnx.save(model, tmp_path / "model.onnx")
     with pytest.raises(ImportRefusedError, match=r"layer0 reads squashed \(Tanh\)"):
         imported(tmp_path / "model.onnx", tmp_path / "model")
+
+
+def save_graph(path, nodes, **tensors):
+    """A graph that no ONNX program would accept."""
+    stored = [numpy_helper.from_array(array, name) for name, array in tensors.items()]
+    onnx.save(helper.make_model(helper.make_graph(nodes, "hostile", [], [], stored)), path)
+
+
+def test_constants_are_computed_once(tmp_path):
+    """A Concat of the last Concat with itself, sixty times over, has 2^60 ways back to its beginning."""
+    nodes = [helper.make_node("Concat", [f"c{k}", f"c{k}"], [f"c{k + 1}"], axis=0) for k in range(60)]
+    lstm = helper.make_node("LSTM", ["c60", "W", "R", "", "", "c60"], ["y"], hidden_size=1)
+    arrays = {"c0": np.zeros(0, np.float32), "W": np.ones((1, 4, 1), np.float32), "R": np.ones((1, 4, 1), np.float32)}
+    save_graph(tmp_path / "model.onnx", [*nodes, lstm], **arrays)
+    with pytest.raises(ImportRefusedError, match=r"LSTM_60 reads c60 \(Concat\)"):
+        imported(tmp_path / "model.onnx", tmp_path / "model")
+
+
+def test_constants_that_grow_are_refused(tmp_path):
+    """Forty doublings of 4 KiB would fill any memory: refused at eight times what the file stores."""
+    nodes = [helper.make_node("Concat", [f"c{k}", f"c{k}"], [f"c{k + 1}"], axis=0) for k in range(40)]
+    save_graph(
+        tmp_path / "model.onnx", [*nodes, helper.make_node("Relu", ["c40"], ["y"])], c0=np.zeros(1024, np.float32)
+    )
+    with pytest.raises(
+        ImportRefusedError, match=r"the graph makes constants of .* more than 8 times their size; no model does"
+    ):
+        imported(tmp_path / "model.onnx", tmp_path / "model")
+
+
+@pytest.mark.parametrize("operator", ["LSTM", "GRU", "Gather", "Concat", "Add", "DynamicQuantizeLSTM", "Squeeze"])
+@pytest.mark.parametrize(("inputs", "outputs"), [([], []), ([], ["y"]), (["W"], []), (["W", "W", "W"], ["y"])])
+def test_nodes_without_inputs_or_outputs(operator, inputs, outputs, tmp_path):
+    """Any number of inputs and outputs, and constants of any shape: a refusal, never a crash."""
+    node = helper.make_node(operator, inputs, outputs)
+    for shape in ((), (3,), (2, 2), (0, 4, 1), (5, 4, 1), (1, 4, 1), (1, 3, 1)):
+        save_graph(tmp_path / "model.onnx", [node], W=np.ones(shape, np.float32))
+        with pytest.raises(ImportRefusedError):
+            imported(tmp_path / "model.onnx", tmp_path / "model")

@@ -157,7 +157,7 @@ def test_a_plain_rnn_is_refused(tmp_path):
     """nn.RNN has one gate."""
     rnn = {"rnn.weight_ih_l0": np.ones((5, 4), np.float32), "rnn.weight_hh_l0": np.ones((5, 5), np.float32)}
     save_file(rnn, tmp_path / "rnn.safetensors")
-    with pytest.raises(ImportRefusedError, match=r"rnn: it is a plain nn.RNN; LSTM and GRU can be imported"):
+    with pytest.raises(ImportRefusedError, match=r"rnn: it is a plain nn.RNN; only LSTM and GRU can be imported"):
         imported(tmp_path / "rnn.safetensors", tmp_path / "model")
 
 
@@ -166,7 +166,9 @@ def test_a_layer_between_is_refused(tmp_path):
     tensors = load_file(MODELS / "lstm1.safetensors")
     tensors["embedding.weight"] = np.ones((11, 9), np.float32)
     save_file(tensors, tmp_path / "between.safetensors")
-    with pytest.raises(ImportRefusedError, match=r"rnn reads vectors 4 wide, the embeddings are embedding \(9 wide\)"):
+    with pytest.raises(
+        ImportRefusedError, match=r"rnn reads vectors 4 wide, but the embeddings are embedding \(9 wide\)"
+    ):
         imported(tmp_path / "between.safetensors", tmp_path / "model")
 
 

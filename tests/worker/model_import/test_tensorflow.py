@@ -87,7 +87,7 @@ def test_checkpoints(suffix, model, own, tmp_path):
     tf.train.Checkpoint(model=model).write(str(tmp_path / "checkpoint"))
     done = imported(tmp_path / f"checkpoint{suffix}", tmp_path / "model", layers=NAMES)
     assert_same(own, states_of(done))
-    assert "a checkpoint doesn't tell them" in done.made.notes[0]
+    assert "a checkpoint doesn't show them" in done.made.notes[0]
 
 
 def test_other_activations_show_in_the_graph(tmp_path):
@@ -199,7 +199,7 @@ def test_peepholes_are_refused(tmp_path):
     name = "rnn/lstm_cell/"
     arrays = {f"{name}kernel": (9, 20), f"{name}bias": (20,), **{f"{name}w_{gate}_diag": (5,) for gate in "fio"}}
     save_variables(tmp_path / "peep", {key: np.ones(shape, np.float32) for key, shape in arrays.items()})
-    with pytest.raises(ImportRefusedError, match=r"peepholes .*; LSTMs without them can be imported"):
+    with pytest.raises(ImportRefusedError, match=r"peepholes .*; only LSTMs without them can be imported"):
         imported(tmp_path / "peep", tmp_path / "model")
 
 

@@ -34,7 +34,7 @@ class Fragile:
             found = self.bad & set(shard.values.tolist())
             if found or self.on_any:
                 raise self.error(f"token {found}")
-        fill(shards, outputs, columns)
+        return fill(shards, outputs, columns)
 
 
 def isolating(engine, shard, outputs=None, columns=COLUMNS, runs=None, pause=pytest.fail):
@@ -92,8 +92,8 @@ class Short(Fragile):
         if found:
             self.left[found[0]] -= shard.rows == 1
             raise self.error
-        super().compute(shards, outputs, columns)
         self.computed += shard.values[shard.offsets[:-1]].tolist()
+        return super().compute(shards, outputs, columns)
 
 
 @pytest.mark.parametrize("error", [MemoryError, TransientError("no memory on the device")])

@@ -3,7 +3,8 @@
 import json
 import threading
 
-from worker.runtime.metrics import Metrics, told
+from worker.engines.engine import PoolStats
+from worker.runtime.metrics import Metrics, progress_line
 
 
 def test_what_is_counted_adds_up():
@@ -12,7 +13,7 @@ def test_what_is_counted_adds_up():
 
     def work():
         for _ in range(1000):
-            metrics.computed(rows=2, tokens=10, seconds=0.001)
+            metrics.computed(rows=2, seconds=0.001, stats=PoolStats(10, 10))
             metrics.read(0.5)
             metrics.published(0.25)
 
@@ -40,9 +41,8 @@ def test_a_fresh_worker_has_done_nothing():
 def test_shared_prefixes_and_planning_are_told_apart():
     """An engine that tells of them has its plan's seconds counted once, and its computed tokens over the real ones."""
     metrics = Metrics()
-    stats = {"tokens": 100, "nodes": 80, "plan_seconds": 0.5, "compute_seconds": 1.5}
-    metrics.computed(rows=3, tokens=100, seconds=2.0, stats=stats)
-    metrics.computed(rows=1, tokens=100, seconds=2.0)
+    metrics.computed(rows=3, seconds=2.0, stats=PoolStats(100, 80, 0.5))
+    metrics.computed(rows=1, seconds=2.0, stats=PoolStats(100, 100))
     found = metrics.snapshot()
     assert (found["plan_seconds"], found["compute_seconds"]) == (0.5, 3.5)
     assert found["computed_share"] == 0.9
@@ -52,14 +52,14 @@ def test_shared_prefixes_and_planning_are_told_apart():
 def test_a_line_for_the_log_tells_of_the_time_between():
     """Rates and seconds are those since the last line; where nothing was done there is none."""
     metrics = Metrics()
-    metrics.computed(rows=9, tokens=900, seconds=9.0)
+    metrics.computed(rows=9, seconds=9.0, stats=PoolStats(900, 900))
     before = metrics.snapshot()
-    assert told(before, metrics.snapshot()) is None
+    assert progress_line(before, metrics.snapshot()) is None
     metrics.read(0.25)
-    metrics.computed(rows=1, tokens=2000, seconds=2.0, stats={"nodes": 1500, "plan_seconds": 0.1})
+    metrics.computed(rows=1, seconds=2.0, stats=PoolStats(2000, 1500, 0.1))
     metrics.published(0.75)
     now = metrics.snapshot() | {"up_seconds": before["up_seconds"] + 4}
-    assert told(before, now) == (
+    assert progress_line(before, now) == (
         "1 shard(s), 2,000 tokens in 4 s: engine busy 50%, 1,000 tokens/s, 75% of them computed; "
         "seconds in read 0.2, plan 0.1, compute 1.9, write 0.8"
     )

@@ -146,7 +146,7 @@ def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
     site.ledger.claim(member_of(job, shard), "another")
     assert handle(parts, job, shard) == Outcome.HELD
     assert site.calls() == []
-    assert parts.service.on_board() == {}
+    assert parts.service.board.held() == {}
 
 
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
@@ -351,7 +351,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
             for shards in zip(sorted(left(plain)), sorted(left(pooled)), strict=True)
             for job, shard in zip((plain, pooled), shards, strict=True)
         ]
-        eventually(lambda: len(parts.service.on_board()) == 8, "all on board")
+        eventually(lambda: len(parts.service.board.held()) == 8, "all on board")
         site.gate.touch()
         assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
     check_outputs(plain, rows)
@@ -388,7 +388,7 @@ def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(2) as threads, worker_parts(site, plan, memory_budget=2**20) as parts:
         futures = [in_background(threads, parts, job, shard) for shard in sorted(left(job))]
-        eventually(lambda: len(parts.service.on_board()) == 2, "both claimed")
+        eventually(lambda: len(parts.service.board.held()) == 2, "both claimed")
         eventually(lambda: site.calls() and parts.service._admission._on_board == together, "those that fit admitted")
         assert parts.service._admission._on_board == together
         site.gate.touch()
@@ -523,10 +523,10 @@ def test_stopping_gives_back_what_is_on_board(site):
     with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, sent.append) as parts:
         future = in_background(threads, parts, job, shard)
         eventually(site.calls, "the engine at work")
-        assert parts.service.on_board().keys() == {member_of(job, shard)}
+        assert parts.service.board.held().keys() == {member_of(job, shard)}
         parts.service.stop()
         assert future.result(10) == Outcome.GIVEN_BACK
-        parts.service.wait_until_empty()
+        parts.service.board.wait_until_empty()
     assert sent == [member_of(job, shard)]
     assert entered(site, job) == ({shard}, set())
     assert not site.ledger.claim(member_of(job, shard), "next").suspect
@@ -597,7 +597,7 @@ def test_a_suspect_runs_alone(site):
         first = in_background(threads, parts, job, suspect)
         eventually(site.calls, "the suspect in the engine")
         rest = [in_background(threads, parts, job, shard) for shard in others]
-        eventually(lambda: len(parts.service.on_board()) == 3, "the others on board")
+        eventually(lambda: len(parts.service.board.held()) == 3, "the others on board")
         assert [shards for _, shards in site.calls()] == [[[1, 2]]]
         site.gate.touch()
         assert {future.result(10) for future in [first, *rest]} == {Outcome.PUBLISHED}

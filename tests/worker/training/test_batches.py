@@ -56,10 +56,10 @@ def test_windows_hold_each_target_once(tmp_path_factory, rows, window):
 
 def test_the_order_is_the_seeds_and_goes_on_anywhere(tmp_path, monkeypatch):
     """Over several blocks: the same seed gives the same batches, also from the middle; another gives others."""
-    monkeypatch.setattr(module, "BLOCK_TOKENS", 64)
-    monkeypatch.setattr(module, "MIXED_TOKENS", 256)
+    monkeypatch.setattr(module, "MIXED_BLOCKS", 4)
     random = np.random.default_rng(0)
-    store = stored(tmp_path, [random.integers(1, 999, random.integers(2, 20)).tolist() for _ in range(300)])
+    rows = [random.integers(1, 999, random.integers(2, 20)).tolist() for _ in range(300)]
+    store = stored(tmp_path, rows, block_tokens=64)
     made = [batch.tolist() for batch in training_batches(store, 50, 16, (1, 0))]
     for first in (0, 1, 7, 30, len(made)):
         assert [batch.tolist() for batch in training_batches(store, 50, 16, (1, 0), first)] == made[first:]
@@ -69,6 +69,6 @@ def test_the_order_is_the_seeds_and_goes_on_anywhere(tmp_path, monkeypatch):
 def test_rows_of_like_length_meet(tmp_path):
     """Padding stays a small share."""
     random = np.random.default_rng(0)
-    store = stored(tmp_path, [random.integers(1, 999, random.integers(2, 60)).tolist() for _ in range(3000)])
-    cells = sum(batch.size for batch in training_batches(store, 1024, 64, (0, 0)))
-    assert store.ends[-1] / cells == pytest.approx(1, abs=0.08)
+    rows = [random.integers(1, 999, random.integers(2, 60)).tolist() for _ in range(3000)]
+    cells = sum(batch.size for batch in training_batches(stored(tmp_path, rows), 1024, 64, (0, 0)))
+    assert sum(map(len, rows)) / cells == pytest.approx(1, abs=0.08)

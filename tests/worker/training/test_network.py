@@ -1,4 +1,4 @@
-"""The network that is trained: the brief's model, and a loss over its real tokens alone."""
+"""The network that is trained: the stacked LSTM language model, and a loss over its real tokens alone."""
 
 import numpy as np
 import pytest
@@ -10,7 +10,8 @@ from worker.models.language_model import LanguageModel
 from worker.training import cross_entropy as module
 from worker.training.batches import Window, windows
 from worker.training.cross_entropy import cross_entropy, loss_alone
-from worker.training.network import Network, start_tensorflow
+from worker.training.device import start_tensorflow
+from worker.training.network import Network
 
 VOCABULARY, UNITS = 30, 8
 OPTIONS = {"lstm_units": UNITS, "embedding_dim": 5}
@@ -156,5 +157,5 @@ def test_a_gpu_that_is_not_there():
     """Is an error, not a slow training."""
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("machine: there is a GPU")
-    with pytest.raises(BrokenWorkerError, match="a GPU is asked for and TensorFlow sees none"):
+    with pytest.raises(BrokenWorkerError, match="--device is gpu, but TensorFlow sees no GPU"):
         start_tensorflow("gpu", None)

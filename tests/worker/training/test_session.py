@@ -23,8 +23,9 @@ def session(tmp_path):
     rows = [[word + 1 for word in words] for words in sentences(300)]
     (tmp_path / "train").mkdir()
     (tmp_path / "held out").mkdir()
-    stores = stored(tmp_path / "train", rows[30:], WORDS), stored(tmp_path / "held out", rows[:30], WORDS)
-    counts = [RowCount(store.rows, int(store.ends[-1])) for store in stores]
+    sides = {"train": rows[30:], "held out": rows[:30]}
+    stores = [stored(tmp_path / name, side, WORDS) for name, side in sides.items()]
+    counts = [RowCount(len(side), sum(map(len, side))) for side in sides.values()]
 
     def make(name, report=lambda *_, **__: None, stopped=lambda: False, **options):
         (tmp_path / name).mkdir(exist_ok=True)
@@ -85,7 +86,7 @@ def test_a_checkpoint_comes_back(tmp_path):
         np.testing.assert_array_equal(found[name], array)
         assert (found[name].dtype, found[name].shape) == (array.dtype, array.shape)
     path.write_bytes(path.read_bytes()[:-3])
-    with pytest.raises(JobError, match="is no whole checkpoint"):
+    with pytest.raises(JobError, match="is not a whole checkpoint"):
         load_state(path)
 
 

@@ -11,11 +11,11 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import BrokenWorkerError, ModelError, RequestError
+from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.format.columns import VectorColumn
-from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory
 from unrolled.ragged import Ragged
+from worker.engines.engine import PoolStats
 from worker.engines.fused import library
 from worker.engines.fused.arrays import PoolArrays
 from worker.engines.fused.cpus import usable_cpus
@@ -40,9 +40,6 @@ class FusedEngine:
         isa: the instruction set taken.
         threads: how many work on a pool.
         description: one line that tells which path was taken and why.
-        stats: of the last pool: `tokens` in it, `nodes` computed for them (distinct prefixes; where layers or
-            directions differ in what they share, their mean), `plan_seconds`, `compute_seconds`. Empty before
-            the first.
     """
 
     name = "fused"
@@ -57,19 +54,16 @@ class FusedEngine:
 
         Raises:
             BrokenWorkerError: the kernel was not built, or this machine can't run what UNROLLED_ISA forces.
-            ModelError: the weights don't fit the configuration, or `why_not` has a reason.
+            ModelError: the weights don't fit the configuration.
             MemoryError: the packed weights don't fit into memory.
         """
         if arithmetic not in ("float32", "bfloat16"):
             raise RequestError(f"arithmetic is {arithmetic!r}; the fused engine has float32 and bfloat16")
         if threads is not None and threads < 1:
             raise RequestError(f"threads is {threads}; at least 1 is needed, or leave it out for all processors")
-        if reason := self.why_not(model.config):
-            raise ModelError(reason)
         self._library = library.load()
         self.arithmetic = arithmetic
         self.threads = usable_cpus() if threads is None else threads
-        self.stats: dict[str, float] = {}
         self._layer_dims = model.config.layer_dims
         self._engine, has_table = self._pack(model)
         self._release = weakref.finalize(self, self._library.unrolled_engine_free, self._engine)
@@ -80,18 +74,12 @@ class FusedEngine:
             f"first layer's input {'from a table' if has_table else 'computed'}"
         )
 
-    @staticmethod
-    def why_not(config: ModelConfig, columns: Sequence[VectorColumn] | None = None) -> str | None:
-        """Why this engine can't compute a model, or these columns of it; None where it can."""
-        del config, columns  # it has all that there are
-        return None
-
     def compute(
         self,
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
-    ) -> None:
+    ) -> PoolStats:
         """Fill outputs[i][j] with column j of shard i; see `worker.engines.engine.Engine`.
 
         The interpreter lock is free meanwhile. One pool runs at a time; a second caller waits. A mean is the sum of
@@ -114,12 +102,7 @@ class FusedEngine:
             ctypes.byref(problem),
         )
         _raise_for(status, problem)
-        self.stats = {
-            "tokens": stats.tokens,
-            "nodes": stats.nodes,
-            "plan_seconds": stats.plan_seconds,
-            "compute_seconds": stats.compute_seconds,
-        }
+        return PoolStats(stats.tokens, stats.nodes, stats.plan_seconds)
 
     def _kernel(self) -> tuple[str, bool]:
         """The instruction set taken, and whether it has the arithmetic's own arithmetic."""

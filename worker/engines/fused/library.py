@@ -16,13 +16,13 @@ FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("avx512", "avx2", "portable")
 
-# Statuses of src/api.cpp.
+# The statuses in src/pool/api.cpp.
 OK, OUT_OF_MEMORY, NO_KERNEL, BAD_OFFSETS, BAD_TOKEN, TOO_MANY_ROWS, ROW_TOO_LONG = range(7)
 BAD_MODEL, BAD_COLUMNS, FAILED = range(7, 10)
 
 
 class PassWeights(Structure):
-    """Addresses of one direction's tensors, in Keras's layout (src/model.h)."""
+    """Addresses of one direction's tensors, in Keras's layout (src/model/model.h)."""
 
     _fields_ = (
         ("kernel", c_void_p),
@@ -33,7 +33,7 @@ class PassWeights(Structure):
 
 
 class LayerWeights(Structure):
-    """One layer: cell, direction, gates and sizes as src/model.h numbers them, and one or two directions' tensors."""
+    """One layer: its kind as src/model/model.h numbers it, its sizes, and the tensors of one or two directions."""
 
     _fields_ = (
         ("cell", c_int32),
@@ -48,7 +48,7 @@ class LayerWeights(Structure):
 
 
 class Column(Structure):
-    """Which layer's outputs are stored, and how a row's are pooled (src/outputs.h)."""
+    """Which layer's outputs are stored, and how a row's are pooled (src/pool/outputs.h)."""
 
     _fields_ = (("layer", c_int32), ("pooling", c_int32))
 

@@ -2,9 +2,8 @@
 
 from typing import Literal
 
-import tensorflow as tf
-
 from unrolled.errors import BrokenWorkerError
+from worker.models.tensorflow import tf
 
 Device = Literal["auto", "cpu", "gpu"]
 

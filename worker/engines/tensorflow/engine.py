@@ -12,15 +12,10 @@ not hold on a GPU, where cuDNN may choose by time steps too, nor after an out-of
 numbers of rows.
 """
 
-import os
 from collections.abc import Sequence
 from typing import Any
 
-# 2: start-up chatter about the CPU and absent GPUs says nothing to a user; errors still come as exceptions.
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError, TransientError
@@ -28,6 +23,7 @@ from unrolled.format.columns import VectorColumn
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelDirectory
 from unrolled.ragged import Ragged
+from worker.engines.engine import PoolStats
 from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
 from worker.engines.tensorflow.carrying import Carried
 from worker.engines.tensorflow.device import Device, find_gpu, set_threads
@@ -35,6 +31,7 @@ from worker.engines.tensorflow.layer_by_layer import LayerByLayer
 from worker.engines.tensorflow.row_counts import agreeing_row_counts
 from worker.engines.tensorflow.row_store import RowStore
 from worker.engines.tensorflow.stack import Stack
+from worker.models.tensorflow import tf
 
 __all__ = ["TensorFlowEngine"]
 
@@ -52,8 +49,6 @@ class TensorFlowEngine:
         name: "tensorflow".
         arithmetic: "float32"; TF32 is off, on a GPU too.
         description: the path taken, and why.
-        real_steps: tokens computed so far.
-        padded_steps: the same with padding and fillers; 1 - real_steps / padded_steps is padding's share.
 
     Args:
         model: the weights.
@@ -88,8 +83,7 @@ class TensorFlowEngine:
                 f"batch_tokens is {batch_tokens}, and must be at least {CHUNK}, one row's chunk; raise it"
             )
         config, weights = model.config, model.weights()
-        self.real_steps = 0
-        self.padded_steps = 0
+        self._computed_steps = 0  # of the present pool
         self._config = config
         self._limits = limits
         self._reads_backward = any(layer.direction != "forward" for layer in config.layers)
@@ -121,18 +115,20 @@ class TensorFlowEngine:
         shards: Sequence[Ragged],
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
-    ) -> None:
+    ) -> PoolStats:
         """Fill in what the columns hold; see `worker.engines.engine.Engine`.
 
         Raises:
             TransientError: memory runs out even for a single row.
             RequestError: a row is too long for a model that reads backward; see `layer_by_layer.MOST_BYTES`.
         """
+        self._computed_steps = 0
         store = RowStore(shards, outputs, columns)
         order = np.argsort(-store.lengths, kind="stable")
         if self._reads_backward:
             long = np.count_nonzero(store.lengths[order] > self._longest)
-            self._compute_long(store, order[:long])
+            with tf.device(self._device):
+                self._computed_steps += self._long_rows.compute(store, order[:long])
             order = order[long:]
         begun = 0
         carried = Carried(columns, self._stack.state_dims)
@@ -140,13 +136,7 @@ class TensorFlowEngine:
         while len(order := order[: np.count_nonzero(store.lengths[order] > begun)]):
             carried = self._compute_chunk(store, order, begun, carried)
             begun += self._longest
-
-    def _compute_long(self, store: RowStore, rows: NDArray[np.int64]) -> None:
-        before = self._long_rows.padded_steps
-        with tf.device(self._device):
-            self._long_rows.compute(store, rows)
-        self.real_steps += int(store.lengths[rows].sum())
-        self.padded_steps += self._long_rows.padded_steps - before
+        return PoolStats(int(store.lengths.sum()), self._computed_steps)
 
     def _compute_chunk(self, store: RowStore, order: NDArray[np.int64], begun: int, carried: Carried) -> Carried:
         """Compute the next tokens, `_longest` or what is left, of rows sorted by falling length.
@@ -155,7 +145,6 @@ class TensorFlowEngine:
             store: the pool.
             order: int64 (rows,), the rows that have tokens left.
             begun: how many tokens of each are done.
-            longest: how many tokens are computed at most.
             carried: what is known of these rows from the tokens before.
 
         Returns:
@@ -183,8 +172,7 @@ class TensorFlowEngine:
             pooled = carried.pooled(start, stop, results)
             after.keep(start, stop, states, pooled)
             carried.finish(store, rows[max(0, going_on - start) :], pooled)
-            self.real_steps += int(lengths[start:stop].sum())
-            self.padded_steps += tokens.size
+            self._computed_steps += tokens.size
         return after
 
     def _run(

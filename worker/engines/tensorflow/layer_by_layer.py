@@ -7,7 +7,6 @@ both directions. One layer's inputs and outputs are kept for a few rows at a tim
 from typing import Any
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.errors import RequestError, TransientError
@@ -16,6 +15,7 @@ from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.partial_pooling import pool_row
 from worker.engines.tensorflow.row_store import RowStore
 from worker.engines.tensorflow.stack import Stack
+from worker.models.tensorflow import tf
 
 #: Most bytes of one layer's inputs and outputs: 262,144 tokens of 512 units in both directions.
 MOST_BYTES = 2 << 30
@@ -29,9 +29,6 @@ class LayerByLayer:
         stack: the layers.
         embedding: (vocab_size + 1, embedding_dim), or None for one-hot ids.
         batch_rows: how many rows a batch has, fillers among them.
-
-    Attributes:
-        padded_steps: tokens computed so far, with padding and fillers.
     """
 
     def __init__(
@@ -41,15 +38,14 @@ class LayerByLayer:
         self._stack = stack
         self._embedding = embedding
         self._batch_rows = batch_rows
-        self.padded_steps = 0
         # The first layer's inputs are looked up chunk by chunk.
         self._token_bytes = 4 * max(
             outputs + (inputs if number else 0)
             for number, (inputs, outputs) in enumerate(zip(config.input_dims, config.layer_dims, strict=True))
         )
 
-    def compute(self, store: RowStore, rows: NDArray[np.int64]) -> None:
-        """Fill in all columns of some rows, sorted by falling length.
+    def compute(self, store: RowStore, rows: NDArray[np.int64]) -> int:
+        """Fill in all columns of some rows, sorted by falling length; gives the steps of one pass, with padding.
 
         Raises:
             RequestError: a row is too long for the memory that it may take; none has been computed.
@@ -62,18 +58,19 @@ class LayerByLayer:
                 f"{most:,} tokens of {self._config.describe_layers()} fit into {MOST_BYTES >> 20:,} MiB; cut the row"
             )
         group: list[int] = []
-        tokens = 0
+        tokens = steps = 0
         for row in rows.tolist():
             length = int(store.lengths[row])
             if len(group) == self._batch_rows or tokens + length > most:
-                self._compute_group(store, group)
+                steps += self._compute_group(store, group)
                 group, tokens = [], 0
             group.append(row)
             tokens += length
         if group:
-            self._compute_group(store, group)
+            steps += self._compute_group(store, group)
+        return steps
 
-    def _compute_group(self, store: RowStore, rows: list[int]) -> None:
+    def _compute_group(self, store: RowStore, rows: list[int]) -> int:
         ids = [store.row(row) for row in rows]
         edges = np.cumsum([0, *map(len, ids)])
         inputs: list[NDArray[Any]] = list(ids)
@@ -91,6 +88,8 @@ class LayerByLayer:
                     np.add(part, each if number or self._embedding is None else self._embedding[each], out=part)
             self._store(store, number, rows, parts)
             inputs = parts
+        steps: int = len(range(0, len(ids[0]), CHUNK)) * CHUNK * self._batch_rows
+        return steps
 
     def _run_pass(
         self, number: int, direction: int, inputs: list[NDArray[Any]], outputs: list[NDArray[np.float32]]
@@ -113,8 +112,6 @@ class LayerByLayer:
                 ) from error
             for output, chunk, result in zip(outputs, chunks, results.numpy(), strict=False):
                 output[begun : begun + len(chunk)] = result[: len(chunk)]
-            if number == direction == 0:
-                self.padded_steps += self._batch_rows * CHUNK
 
     def _store(self, store: RowStore, number: int, rows: list[int], parts: list[NDArray[np.float32]]) -> None:
         numbers = np.array(rows)

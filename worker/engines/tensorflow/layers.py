@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from worker.models.gates import gate_function
 from worker.models.projected_lstm_cell import ProjectedLSTMCell
+from worker.models.tensorflow import tf
 
 Weights = Mapping[str, NDArray[np.float32]]
 

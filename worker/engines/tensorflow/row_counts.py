@@ -3,10 +3,10 @@
 from collections.abc import Callable
 
 import numpy as np
-import tensorflow as tf
 from numpy.typing import NDArray
 
 from worker.engines.tensorflow.buckets import CHUNK, FEWEST_ROWS, Limits, plan, total_cost
+from worker.models.tensorflow import tf
 
 
 def agreeing_row_counts(

@@ -7,11 +7,10 @@ padding still to their right: there is no mask, and so no masked row that cuDNN 
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow as tf
-
 from unrolled.format.columns import VectorColumn
 from unrolled.model.config import ModelConfig
 from worker.engines.tensorflow.layers import Pass, Weights, build_passes
+from worker.models.tensorflow import tf
 
 
 class Stack:

@@ -1,7 +1,7 @@
-"""A model's recurrent layers in the frameworks they come from: what an import is held against.
+"""The outputs of the imported layers in the framework that they come from.
 
-Nothing of the file's code or graph runs: each layer is made here, by the framework's own class, and given the arrays as
-they lie in the file. So gate orders, transposes and biases are the framework's, not this program's.
+No code and no graph of the file runs: each layer is an object of the framework's own class and gets the arrays exactly
+as they are in the file. So the order of gates, the transposes and the biases are the framework's interpretation.
 """
 
 from __future__ import annotations
@@ -16,51 +16,58 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from worker.model_import.chain.chain import Chain
     from worker.model_import.found import Float32, Layer
+    from worker.model_import.selection.stack import Stack
 
-    #: (time, inputs) to (time, outputs), in the framework's own order of time.
+    #: From (time, inputs) to (time, outputs), in the framework's order of time.
     Run = Callable[[Layer, Float32], Float32]
 
-#: Layouts, what computes them, and the package that is needed.
-_FRAMEWORKS = {"keras": ("Keras", "keras"), "torch": ("PyTorch", "torch"), "onnx": ("ONNX Runtime", "onnxruntime")}
+#: For each layout, the framework that computes it, and the package that must be installed.
+_FRAMEWORKS = {"keras": ("Keras", "tensorflow"), "torch": ("PyTorch", "torch"), "onnx": ("ONNX Runtime", "onnxruntime")}
 
 
-def find_original(chain: Chain) -> tuple[str, Run | None, str]:
-    """The framework's name and what runs one of its layers; None and the reason where nothing can."""
-    layouts = {one.layout for layer in chain.layers for one in (layer.forward, layer.backward) if one is not None}
+def find_original(stack: Stack) -> tuple[str, Run | None, str]:
+    """Find the framework of a stack.
+
+    Returns:
+        The framework's name, and the function that runs one layer; or None and the reason why there is no function.
+    """
+    layouts = {one.layout for layer in stack.layers for one in layer.passes}
     layout = layouts.pop()
     if layouts or layout not in _FRAMEWORKS:
-        return layout, None, "no framework that runs today reads this layout"
+        return layout, None, "no current framework reads this layout"
     name, package = _FRAMEWORKS[layout]
     if find_spec(package) is None:
         return name, None, f"{package} isn't installed"
     if layout == "keras":
-        from worker.model_import.parity.originals.keras_layers import run  # noqa: PLC0415 - only the framework that is used is loaded
+        from worker.model_import.parity.frameworks.keras import run  # noqa: PLC0415 - only one framework is imported
     elif layout == "torch":
-        from worker.model_import.parity.originals.torch_modules import run  # noqa: PLC0415 - as above
+        from worker.model_import.parity.frameworks.torch import run  # noqa: PLC0415 - only one framework is imported
     else:
-        from worker.model_import.parity.originals.onnx_nodes import run  # noqa: PLC0415 - as above
+        from worker.model_import.parity.frameworks.onnx_runtime import run  # noqa: PLC0415 - only one framework is imported
     return name, run, ""
 
 
-def run_chain(chain: Chain, run: Run, rows: Sequence[NDArray[np.int32]], ids_from: int) -> list[Float32]:
-    """The last layer's outputs of each row, float32 (time, outputs), in the order of the row's tokens.
+def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int32]], ids_from: int) -> list[Float32]:
+    """Compute the last layer's outputs of each row.
 
     Args:
-        chain: what was taken.
+        stack: the imported layers.
         run: from `find_original`.
-        rows: our ids, each in 1..vocab_size.
-        ids_from: what turns them into the source's.
+        rows: token ids of the model directory, each in 1..vocab_size.
+        ids_from: see `Assembled`; converts them to the source's ids.
+
+    Returns:
+        For each row float32 (time, outputs), in the order of the row's tokens.
     """
-    table = None if chain.table is None else chain.table.array.read()
-    width = chain.layers[0].inputs
+    table = None if stack.table is None else stack.table.array.read()
+    width = stack.layers[0].inputs
     outputs = []
     for row in rows:
         ids = row.astype(np.int64) - (1 - ids_from)
         state = np.eye(width, dtype=np.float32)[ids] if table is None else table[ids]
         turned = False
-        for layer, residual in zip(chain.layers, chain.residual, strict=True):
+        for layer, residual in zip(stack.layers, stack.residual, strict=True):
             made = run(layer, state)
             state = made + state if residual else made
             turned ^= layer.reversed

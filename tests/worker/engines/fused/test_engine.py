@@ -4,6 +4,7 @@ import os
 import resource
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 
@@ -16,7 +17,8 @@ from support.ragged_rows import ragged
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.format.columns import VectorColumn
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
 from unrolled.ragged import Ragged
 from worker.engines.fused import engine as fused
 from worker.engines.fused import library
@@ -129,23 +131,22 @@ def test_threads_share_one_large_pool(model_of):
 
 
 def test_stats_count_what_was_shared(model_of):
-    """`tokens` counts real tokens, `nodes` distinct prefixes; duplicated rows add none."""
-    rows = [[1, 2, 3], [1, 2, 4], [1, 2, 3], [], [5]]
-    engine = FusedEngine(model_of(), threads=2)
-    assert engine.stats == {}
-    compute(engine, rows)
-    assert (engine.stats["tokens"], engine.stats["nodes"]) == (10, 5)
-    assert engine.stats["plan_seconds"] >= 0
-    assert engine.stats["compute_seconds"] > 0
+    """`tokens` counts real tokens, `computed` distinct prefixes; duplicated rows add none."""
+    shard = ragged([[1, 2, 3], [1, 2, 4], [1, 2, 3], [], [5]])
+    outputs = np.empty((10, UNITS), np.float32)
+    began = time.perf_counter()
+    stats = FusedEngine(model_of(), threads=2).compute([shard], [[outputs]], COLUMNS)
+    assert (stats.tokens, stats.computed) == (10, 5)
+    assert 0 < stats.plan_seconds < time.perf_counter() - began
 
 
 def test_pools_without_tokens(model_of):
     """No shard, a shard without rows, rows without tokens: nothing to do, no error."""
     engine = FusedEngine(model_of())
-    engine.compute([], [], COLUMNS)
+    nothing = np.empty((0, UNITS), np.float32)
+    assert engine.compute([], [], COLUMNS).computed == 0
     for rows in ([], [[]], [[], []]):
-        compute(engine, rows)
-        assert engine.stats["nodes"] == 0
+        assert engine.compute([ragged(rows)], [[nothing]], COLUMNS).computed == 0
 
 
 def test_several_shards_and_unaligned_outputs(model_of):

@@ -196,7 +196,7 @@ def test_threads_share_one_large_pool(name, monkeypatch):
 def test_stats_count_what_was_shared():
     """Duplicates cost nothing anywhere; suffixes are shared by a backward layer, and nothing above both ways."""
     rows = [[1, 2, 3], [4, 2, 3], [1, 2, 3], [], [5]]
-    nodes = {}
+    computed = {}
     for name, layers in {
         "forward": [LayerConfig(3)],
         "backward": [LayerConfig(3, direction="backward")],
@@ -205,10 +205,12 @@ def test_stats_count_what_was_shared():
     }.items():
         config = ModelConfig(VOCAB, 9, 2, tuple(layers))
         engine = FusedEngine(model(config)[0], threads=2)
-        compute(engine, rows, OutputSpec().columns(config))
-        assert engine.stats["tokens"] == 10
-        nodes[name] = engine.stats["nodes"]
-    assert nodes == {"forward": 7, "backward": 5, "both": 6, "above": (7 + 5 + 7) // 3}
+        stats = engine.compute(
+            [ragged(rows)], [[np.empty((10, config.output_dim), np.float32)]], OutputSpec().columns(config)
+        )
+        assert stats.tokens == 10
+        computed[name] = stats.computed
+    assert computed == {"forward": 7, "backward": 5, "both": 6, "above": (7 + 5 + 7) // 3}
 
 
 def test_layers_that_nobody_asks_for_are_not_computed():
@@ -218,7 +220,6 @@ def test_layers_that_nobody_asks_for_are_not_computed():
     columns = OutputSpec((0,), ("none", "mean")).columns(config)
     engine = FusedEngine(directory)
     found = compute(engine, [[1, 2], [1, 3]], columns)
-    assert engine.stats["nodes"] == 3
     assert largest_error(config, weights, [[1, 2], [1, 3]], columns, found) < 1e-5
 
 
@@ -242,10 +243,3 @@ def test_row_of_a_million_tokens_in_bounded_memory(layers, pooling, mebibytes):
     each = OutputSpec().columns(config)
     [[states]] = compute(engine, [tokens], each)
     assert np.abs(states.mean(0, dtype=np.float64) - outputs[0][0]).max() < 1e-7
-
-
-def test_it_has_every_kind():
-    """No model is left to the other engine."""
-    config = ModelConfig(VOCAB, 9, None, (LayerConfig(3), LayerConfig(4, "gru", reset="before")))
-    assert FusedEngine.why_not(config) is None
-    assert FusedEngine.why_not(config, OutputSpec(pooling=POOLINGS).columns(config)) is None

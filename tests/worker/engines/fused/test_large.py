@@ -12,7 +12,9 @@ from support.ragged_rows import ragged
 from support.skips import long
 
 from unrolled.format.columns import VectorColumn
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 from unrolled.ragged import Ragged
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine

@@ -8,7 +8,9 @@ import pytest
 from support.ragged_rows import ragged
 
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, new_weights, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 

@@ -11,7 +11,8 @@ from support.ragged_rows import ragged
 
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.output_spec import OutputSpec
-from unrolled.model.directory import ModelConfig, save_model
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
 from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.engine import TensorFlowEngine
 from worker.models.language_model import LanguageModel
@@ -121,14 +122,13 @@ def test_nothing_to_do(engine):
 
 
 def test_padding_is_accounted_for(directory):
-    """Real and padded steps tell the share of padding."""
+    """Computed steps beyond the tokens are padding."""
     engine = TensorFlowEngine(directory, device="cpu")
-    assert (engine.real_steps, engine.padded_steps) == (0, 0)
-    rows = engine._limits.row_counts[0]
-    compute(engine, ragged([np.ones(9, np.int32)] * rows))
-    assert (engine.real_steps, engine.padded_steps) == (9 * rows, 9 * rows)
-    compute(engine, ragged([np.ones(9, np.int32)]))
-    assert (engine.real_steps, engine.padded_steps) == (9 * rows + 9, 2 * 9 * rows)
+    batch_rows = engine._limits.row_counts[0]
+    for rows in (batch_rows, 1):
+        outputs = np.empty((9 * rows, CONFIG.output_dim), np.float32)
+        stats = engine.compute([ragged([np.ones(9, np.int32)] * rows)], [[outputs]], COLUMNS)
+        assert (stats.tokens, stats.computed) == (9 * rows, 9 * batch_rows)
 
 
 class FickleDevice(TensorFlowEngine):

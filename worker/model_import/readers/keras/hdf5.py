@@ -1,131 +1,121 @@
-"""HDF5 as a tree of float arrays: hard links only, sizes checked before anything is read.
-
-HDF5 can name other files (external links, external storage, virtual datasets): none is followed.
-"""
+"""Keras's HDF5 files: whole models, and weights alone, of Keras 1 to 3."""
 
 from __future__ import annotations
 
-import json
-from typing import TYPE_CHECKING, Any
+import re
+from functools import cache
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Array, Float32
-from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count
+from worker.model_import.found import Array, Found
+from worker.model_import.readers.activations import hard_gates, set_gates
+from worker.model_import.readers.cells import find_cells, layers_of
+from worker.model_import.readers.keras.graph import read_calls
+from worker.model_import.readers.keras.hdf5_tree import (
+    arrays,
+    group_at,
+    json_attribute,
+    names_attribute,
+    open_file,
+    text_attribute,
+)
+from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.readers.order import natural
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
-    from typing import BinaryIO
 
     import h5py
 
-_DEPTH = 32
+#: Names of an embedding's array: Keras 2's, Keras 1's, and Keras 3's numbered variables.
+_TABLE = re.compile(r"(^|/)(embeddings(:\d+)?|[^/]*_W)$|embedding(_\d+)?/vars/0$")
 
 
-def open_file(source: Path | BinaryIO) -> h5py.File:
-    """Open for reading.
+def read_keras_hdf5(path: Path, gates: str | None) -> Found:
+    """Read a `.h5`, `.hdf5` or `.weights.h5` file.
 
-    Raises:
-        ImportRefusedError: h5py isn't installed, or it isn't HDF5.
-    """
-    try:
-        import h5py  # noqa: PLC0415 - of the extra [import]
-    except ModuleNotFoundError as error:
-        raise refuse_missing("h5py", "pip install 'unrolled[import]'") from error
-    try:
-        return h5py.File(source, "r")
-    except OSError as error:
-        raise ImportRefusedError(f"it can't be read as HDF5 ({error}); get a fresh copy") from error
-
-
-def members(group: h5py.Group) -> Iterator[tuple[str, Any]]:
-    """A group's own members in the file's order, without links that could lead elsewhere."""
-    import h5py  # noqa: PLC0415 - `open_file` said where it is missing
-
-    check_count(group.name, len(group))
-    for name in group:
-        if isinstance(group.get(name, getlink=True), h5py.HardLink):
-            yield name, group[name]
-
-
-def arrays(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[Array]:
-    """Every float array under a group, named by its path from there."""
-    import h5py  # noqa: PLC0415 - `open_file` said where it is missing
-
-    if depth > _DEPTH:
-        raise ImportRefusedError(f"{group.name}: groups stand over {_DEPTH} deep, and no model's do")
-    for name, member in members(group):
-        if isinstance(member, h5py.Group):
-            yield from arrays(member, f"{prefix}{name}/", depth + 1)
-        elif isinstance(member, h5py.Dataset) and member.dtype.kind == "f":
-            yield array_of(member, prefix + name)
-
-
-def array_of(dataset: h5py.Dataset, name: str) -> Array:
-    """A dataset as an Array.
+    Args:
+        path: the file.
+        gates: the activation of the gates that the user says, if the file has only weights.
 
     Raises:
-        ImportRefusedError: it lies in other files, or claims more than is stored.
+        ImportRefusedError: it isn't such a file, or contains something that can't be imported.
     """
-    if dataset.is_virtual or dataset.external:
-        raise ImportRefusedError(
-            f"{name}: its numbers lie in other files, which are not read; save the model as one file"
+    # The file stays open: the arrays are read from it later.
+    root = open_file(path)
+    model = json_attribute(root, "model_config")
+    weights = group_at(root, "model_weights") or root
+    version = _version(root, weights)
+    if model is None:
+        return _weights_alone(weights, version, gates)
+    in_order = cache(lambda name: _in_order(group_at(weights, name)))
+
+    def weights_of(layer: tuple[str, ...]) -> list[Array]:
+        return _of_layer(in_order(layer[0]), layer)
+
+    return find_layers(read_calls(model), weights_of, f"Keras {version} model in HDF5", version)
+
+
+def _in_order(group: h5py.Group | None) -> list[Array]:
+    """The arrays of a group, in the order in which Keras sets them; none if there is no such group."""
+    if group is None:
+        return []
+    names = names_attribute(group, "weight_names")
+    stored = {array.name: array for array in arrays(group)}
+    return [stored[name] for name in names if name in stored] if names else list(stored.values())
+
+
+def _of_layer(stored: list[Array], layer: tuple[str, ...]) -> list[Array]:
+    """The arrays of one layer; a model within the model has one group for all its layers."""
+    if len(layer) == 1:
+        return stored
+    named = [array for array in stored if layer[-1] in array.name.split("/")]
+    return named or [array for array in stored if re.search(rf"(^|/){re.escape(layer[-1])}_[A-Za-z]+", array.name)]
+
+
+def _version(root: h5py.File, weights: h5py.Group) -> str:
+    version = text_attribute(root, "keras_version") or text_attribute(weights, "keras_version") or "1"
+    return version.removesuffix("-tf")
+
+
+def _weights_alone(weights: h5py.Group, version: str, gates: str | None) -> Found:
+    names = names_attribute(weights, "layer_names")
+    if names:
+        stored = [
+            Array(f"{name}/{array.name}", array.shape, array.read)
+            for name in names
+            for array in _in_order(group_at(weights, name))
+        ]
+    else:  # Keras 3's .weights.h5
+        version = "3"
+        stored = sorted(arrays(weights), key=lambda array: natural(array.name))
+    found = Found(f"Keras {version} weights in HDF5", zero_is_padding=True)
+    found.add_weights(layers_of(find_cells(stored)), stored, _table_name)
+    _set_activations(found, version, gates)
+    return found
+
+
+def _table_name(array: Array) -> str | None:
+    if not _TABLE.search(array.name):
+        return None
+    return array.name.rpartition("/")[0].removesuffix("/vars").split("/")[-1] or array.name
+
+
+def _set_activations(found: Found, version: str, gates: str | None) -> None:
+    """Set the activations of the gates, or say why they aren't known: weights alone don't show them."""
+    numbers = [int(part) for part in re.findall(r"\d+", version)[:2]]
+    unknown = [layer for layer in found.layers.values() if layer.any_pass.layout != "cudnn"]
+    if not unknown:
+        found.notes.append("activations tanh and sigmoid (as CuDNN layers have)")
+    elif gates is not None:
+        found.notes.append(set_gates(unknown, hard_gates(version) if gates == "hard_sigmoid" else gates))
+    elif numbers < [2, 3]:
+        for layer in unknown:
+            layer.problem = layer.problem or (
+                f"the file has weights alone, and Keras {version}'s default for recurrent_activation was "
+                "hard_sigmoid; if the model's code doesn't set it, add --recurrent-activation hard_sigmoid, and if it "
+                "says recurrent_activation='sigmoid', add --recurrent-activation sigmoid"
+            )
+    else:
+        found.notes.append(
+            "the file has weights alone: activations tanh and sigmoid are assumed, Keras's defaults since 2.3"
         )
-    shape = check_array(name, dataset.shape or (), dataset.dtype.itemsize, dataset.id.get_storage_size())
-
-    def read() -> Float32:
-        return np.asarray(dataset[()], np.float32)
-
-    return Array(name, shape, read)
-
-
-def text_attribute(group: h5py.Group, name: str) -> str | None:
-    """An attribute that is one text, or None where there is none."""
-    if name not in group.attrs or group.attrs.get_id(name).get_storage_size() > MOST_JSON_BYTES:
-        return None
-    value = group.attrs[name]
-    if isinstance(value, bytes):
-        return value.decode("utf-8", "replace")
-    return value if isinstance(value, str) else None
-
-
-def names_attribute(group: h5py.Group, name: str) -> list[str]:
-    """An attribute that is a list of texts, which Keras cuts into name0, name1, … where it is long."""
-    found: list[str] = []
-    parts = [name] if name in group.attrs else []
-    while f"{name}{len(parts)}" in group.attrs:
-        parts.append(f"{name}{len(parts)}")
-        check_count(name, len(parts))
-    for part in parts:
-        values = np.asarray(group.attrs[part]).ravel()
-        found += [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
-    return found
-
-
-def json_attribute(group: h5py.Group, name: str) -> dict[str, Any] | None:
-    """An attribute that is a JSON object, or None where there is none.
-
-    Raises:
-        ImportRefusedError: it isn't one.
-    """
-    text = text_attribute(group, name)
-    if text is None:
-        return None
-    return json_object(text, name)
-
-
-def json_object(text: str | bytes, place: str) -> dict[str, Any]:
-    """A JSON object from its text.
-
-    Raises:
-        ImportRefusedError: it isn't one.
-    """
-    try:
-        found = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise ImportRefusedError(f"{place} is not JSON ({error}); get a fresh copy of the file") from error
-    if not isinstance(found, dict):
-        raise ImportRefusedError(f"{place} holds a {type(found).__name__}, and must hold an object")
-    return found

@@ -1,11 +1,11 @@
-"""The recurrent modules and embeddings among a state dict's names."""
+"""The recurrent modules and embeddings in a state dict, by the names of its tensors."""
 
 import re
 from collections.abc import Iterable
 
 from worker.model_import.found import Array, Found, Layer, Pass, Table
 
-#: Of nn.LSTM, nn.GRU and their cells; fastai's AWD-LSTM keeps the weights before dropout as …_raw.
+#: Names in nn.LSTM, nn.GRU and their cells. fastai's AWD-LSTM stores the weights before dropout as …_raw.
 _PART = re.compile(
     r"^(?P<module>.*?)[._]?(?P<what>weight|bias|w|b)_(?P<side>ih|hh|hr)(_l(?P<number>\d+))?(?P<back>_reverse)?(?P<raw>_raw)?$"
 )
@@ -13,7 +13,12 @@ _EMBEDDING = re.compile(r"emb|wte|lookup|token|word|char|vocab", re.IGNORECASE)
 
 
 def find_modules(stored: Iterable[Array], format_: str) -> Found:
-    """The recurrent modules and the embeddings of a state dict."""
+    """The recurrent modules and the embeddings of a state dict.
+
+    Args:
+        stored: all tensors of the state dict.
+        format_: the file's format, for messages.
+    """
     found = Found(format_)
     modules: dict[str, dict[tuple[int, bool], dict[str, Array]]] = {}
     raw: set[str] = set()
@@ -51,17 +56,19 @@ def _add_module(found: Found, module: str, passes: dict[tuple[int, bool], dict[s
 
 
 def _pass(parts: dict[str, Array]) -> Pass | str:
-    """A pass, or what is wrong with it."""
+    """A pass, or the reason why these arrays are none."""
     ih, hh = parts.get("w_ih"), parts.get("w_hh")
     matrices = [array for name, array in parts.items() if name.startswith("w_")]
     if ih is None or hh is None or any(len(array.shape) != 2 for array in matrices) or ih.shape[0] != hh.shape[0]:
-        return f"its weights {[(part.name, part.shape) for part in parts.values()]!s:.200} are no LSTM's or GRU's"
+        return (
+            f"its weights {[(part.name, part.shape) for part in parts.values()]!s:.200} are not those of an LSTM or GRU"
+        )
     projection = parts["w_hr"].shape[0] if "w_hr" in parts else None
     units = parts["w_hr"].shape[-1] if "w_hr" in parts else hh.shape[1]
     gates, over = divmod(hh.shape[0], max(units, 1))
     if over or gates not in (3, 4) or (projection is not None and hh.shape[1] != projection):
-        plain = "it is a plain nn.RNN; LSTM and GRU can be imported" if gates == 1 and not over else ""
-        return plain or f"its weights {ih.shape} and {hh.shape} are no LSTM's or GRU's"
+        plain = "it is a plain nn.RNN; only LSTM and GRU can be imported" if gates == 1 and not over else ""
+        return plain or f"its weights {ih.shape} and {hh.shape} are not those of an LSTM or GRU"
     width = gates * units
     if any(parts[bias].shape != (width,) for bias in ("b_ih", "b_hh") if bias in parts):
         return f"its biases are not {width} long"
@@ -71,7 +78,7 @@ def _pass(parts: dict[str, Array]) -> Pass | str:
 
 
 def _add_tables(found: Found, rest: list[Array]) -> None:
-    """Embeddings: matrices without a bias beside them; by their names, if some are named so."""
+    """Add the embeddings: matrices without a bias beside them, and only those with telling names if there are any."""
     names = {array.name for array in rest}
     matrices = {}
     for array in rest:

@@ -8,6 +8,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from safetensors import safe_open
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import Array, Found
@@ -22,13 +23,13 @@ if TYPE_CHECKING:
 
 
 def read_torch(path: Path) -> Found:
-    """Read a `.pt` or `.pth` that holds a state dict, plain or one or two levels deep (a checkpoint).
+    """Read a `.pt` or `.pth` file with a state dict, also within the dictionaries of a checkpoint.
 
     Raises:
-        ImportRefusedError: torch isn't here, or the file holds more than tensors.
+        ImportRefusedError: PyTorch isn't installed, or the file contains more than tensors.
     """
     try:
-        import torch  # noqa: PLC0415 - large; whoever has such a file has it
+        import torch  # noqa: PLC0415 - large, and in no extra
     except ModuleNotFoundError as error:
         raise refuse_missing(
             "PyTorch", "pip install torch, or save the weights with safetensors.torch.save_file(model.state_dict(), …)"
@@ -37,9 +38,8 @@ def read_torch(path: Path) -> Found:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # torch raises pickle's, zipfile's and its own errors
         raise ImportRefusedError(
-            f"torch.load(weights_only=True) refuses it ({_first_line(error)}). A file that holds a "
-            f"whole model runs "
-            "code when it is loaded; where you trust it, save torch.save(model.state_dict(), …) and import that"
+            f"torch.load(weights_only=True) refuses it ({_first_line(error)}). A file with a whole model runs code "
+            "when it is loaded; if you trust it, save torch.save(model.state_dict(), …) and import that"
         ) from error
 
     def of(name: str, tensor: Any) -> Array:
@@ -53,7 +53,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _tensors(loaded: Any, kind: type, of: Any) -> list[Array]:
-    """The tensors of a state dict, wherever in a checkpoint it stands; the largest if there are several."""
+    """The tensors of the state dict in a checkpoint; of the largest one if there are several."""
     best: list[Array] = []
     waiting = [(loaded, 0)]
     while waiting:
@@ -70,13 +70,11 @@ def read_safetensors(path: Path) -> Found:
     """Read a `.safetensors` file.
 
     Raises:
-        ImportRefusedError: it isn't one.
+        ImportRefusedError: it isn't such a file, or a tensor is too large.
     """
-    from safetensors import safe_open  # noqa: PLC0415 - of the extra [worker], as saving is
-
     try:
         with safe_open(path, "numpy") as file:
-            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - it is no dict
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118 - the file is not a dict
             kinds = {name: (part.get_dtype(), tuple(part.get_shape())) for name, part in slices.items()}
     except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
         raise ImportRefusedError(f"it can't be read as safetensors ({error}); get a fresh copy") from error
@@ -90,8 +88,6 @@ def read_safetensors(path: Path) -> Found:
 
 
 def _safetensor(path: Path, name: str, kind: str, shape: tuple[int, ...]) -> Float32:
-    from safetensors import safe_open  # noqa: PLC0415 - as above
-
     if kind != "BF16":
         with safe_open(path, "numpy") as file:
             return np.asarray(file.get_tensor(name), np.float32)
@@ -105,10 +101,10 @@ def _safetensor(path: Path, name: str, kind: str, shape: tuple[int, ...]) -> Flo
 
 
 def read_npz(path: Path) -> Found:
-    """Read a NumPy archive whose arrays have PyTorch's names (weight_ih_l0, or w_ih).
+    """Read a NumPy archive whose arrays have PyTorch's names (weight_ih_l0, or w_ih). Objects in it are skipped.
 
     Raises:
-        ImportRefusedError: it isn't one, or holds objects.
+        ImportRefusedError: it isn't one, or an array is too large.
     """
     stored = []
     try:

@@ -1,5 +1,5 @@
-// Random pools through the engine, for the sanitizers: every path that touches memory or another thread, and
-// a check that rows come out as they do alone. Usage: pools ISA
+// Computes random pools under the sanitizers: every path that touches memory or another thread, and a check that rows
+// have the results that they have alone. Usage: pools ISA
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -101,10 +101,10 @@ void run_pools(Engine& engine, Engine& alone, std::int64_t vocab) {
   for (int round = 0; round < 4; ++round) {
     Pool pool;
     std::vector<std::vector<std::int32_t>> rows;
-    // The last pool is of more rows than a block has: its states go round in the workspace.
+    // The last pool has more rows than a block, so its states wrap around in the ring of slots.
     const bool wide = round == 3;
     for (std::int64_t r = wide ? 900 : pick(0, 120); r > 0; --r) rows.push_back(random_row(vocab, wide ? 8 : 30));
-    rows.push_back(random_row(vocab, 600));  // one long row: the others' threads run out of work
+    rows.push_back(random_row(vocab, 600));  // one long row: all threads but one run out of work
     const auto any_row = [&] { return static_cast<std::size_t>(pick(0, static_cast<std::int64_t>(rows.size()) - 1)); };
     for (std::int64_t r = pick(0, 20); r > 0; --r) rows.push_back(rows[any_row()]);
     for (const auto& row : rows) pool.add(row);
@@ -116,7 +116,7 @@ void run_pools(Engine& engine, Engine& alone, std::int64_t vocab) {
   }
 }
 
-// Sizes around that from which on memory is mapped; the sanitizers see what isn't given back.
+// Sizes around the one from which on memory is mapped; the sanitizers see what isn't freed.
 void grow_buffers() {
   constexpr std::size_t kMapped = std::size_t{2} << 20;
   for (std::size_t size = kMapped - 130; size < kMapped + 3; ++size) {
@@ -125,7 +125,7 @@ void grow_buffers() {
   }
 }
 
-// Random weights of a stack of layers.
+// Random weights for a stack of layers.
 struct Sample {
   std::int64_t vocab = 5, embedding_dim;
   std::vector<float> embedding;

@@ -1,4 +1,4 @@
-// The products of a tile, on registers.
+// The products of one tile, summed in registers.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,8 @@ struct To {
   static constexpr int weights = sizeof...(Gates);
 };
 
-// sums[r][Gates...] += weights[step][0, 1, ...] * x[r][step], steps [begin, end). Returns where the weights go on.
+// sums[r][Gates...] += weights[step][0, 1, ...] * x[r][step] for the steps [begin, end). Returns the address of the
+// weights after these.
 template <class P, int R, int... Gates>
 UNROLLED_INLINE const typename P::Element* accumulate(Sums<P, R>& sums, To<Gates...>, const typename P::Element* weights,
                                                       const void* const* rows, std::int64_t begin, std::int64_t end) {

@@ -1,4 +1,4 @@
-// How one step of a sum is done: the element types and the multiply-add of each arithmetic.
+// The arithmetics: the element types and the multiply-add of each.
 #pragma once
 
 #include <cstdint>
@@ -28,8 +28,7 @@ struct Float32 {
   static UNROLLED_INLINE void store_hidden(Element* p, typename Isa::Vec h) { Isa::store(p, h); }
 };
 
-// What bfloat16 hardware computes, on hardware that has none: weights and states are rounded to bfloat16 and
-// kept as float32. No faster than float32.
+// Emulates bfloat16 hardware: weights and states are rounded to bfloat16 and kept as float32. No faster than float32.
 template <class Isa_>
 struct RoundedFloat32 : Float32<Isa_> {
   using Isa = Isa_;

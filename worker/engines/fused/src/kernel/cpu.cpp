@@ -1,4 +1,4 @@
-// Which kernels this processor can run.
+// Chooses a kernel that this processor can run.
 #include <cstring>
 #include <initializer_list>
 

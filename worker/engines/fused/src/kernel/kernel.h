@@ -1,13 +1,14 @@
-// What a kernel is to the rest of the engine: a table of functions for one instruction set and arithmetic.
+// The interface of a kernel: a table of functions for one instruction set and one arithmetic.
 //
-// A layer's weights lie in panels. A panel is `lanes` units wide and all four gates of those units lie side
-// by side in it, so one pass over its depth ends with everything that the cell update of those units needs:
+// A layer's weights are packed into panels. A panel is `lanes` units wide and contains all four gates of these units
+// side by side, so one pass over its depth ends with everything that the cell update of the units needs:
 //
 //   panel p:  step 0: [i: lanes][f: lanes][g: lanes][o: lanes]   step 1: ...   up to steps_a + steps_b
 //
-// A step is one input (float32) or a pair of them (bfloat16 dot products). The first steps_a steps multiply
-// the layer's input, the other steps_b the state before. Weights are scaled when they are packed, so that
-// the sums are exponents of two: i, f, o by -log2(e), g by -2 log2(e). See gates.h, and hard_gates.h for others.
+// A step is one input (float32) or a pair of inputs (bfloat16 dot products). The first steps_a steps multiply the
+// layer's input, the other steps_b the previous state. Weights are scaled when they are packed, so that the sums are
+// exponents of two: i, f, o by -log2(e), g by -2 log2(e). See gates.h; for gates that are a straight line,
+// hard_gates.h.
 #pragma once
 
 #include <cstdint>
@@ -19,29 +20,29 @@ constexpr int kGates = 4;
 struct PackedLayer {
   const void* panels;         // [panel_count][steps_a + steps_b][kGates * lanes] of steps
   std::int64_t panel_count;   // ceil(units / lanes)
-  std::int64_t steps_a;       // depth of the input; 0 where a table holds its product already
+  std::int64_t steps_a;       // depth of the input; 0 if a table has its product
   std::int64_t steps_b;       // depth of the recurrent state
   std::int64_t units;
-  std::int64_t panel_bytes;   // from one panel to the next
+  std::int64_t panel_bytes;   // distance from one panel to the next
 };
 
-// One layer over one block of nodes. Every array has one entry per node of the block.
+// One layer over one block of nodes. Every array has one entry for each node of the block.
 struct LayerBlock {
   std::int64_t nodes;
   const float* const* start;      // added to the products: bias or table row, panel p at + p * kGates * lanes
-  const void* const* input;       // the layer's input (null where steps_a is 0)
+  const void* const* input;       // the layer's input (null if steps_a is 0)
   const void* const* recurrent;   // the parent's hidden state
   const float* const* cell_in;    // the parent's cell state, panel p at + p * lanes
   float* cell_out;                // [nodes], `cell_stride` floats apart
   void* hidden_out;               // [nodes], `hidden_stride` elements apart
   std::int64_t cell_stride;
   std::int64_t hidden_stride;
-  float* const* outputs;          // float32 (units) per node in the caller's array, or null
-  bool outputs_read;              // by this thread, soon: they should stay in the cache
+  float* const* outputs;          // for each node float32 (units) in the caller's array; or null
+  bool outputs_read;              // whether this thread reads them soon: then they should stay in the cache
   float* sums;                    // scratch: [nodes][kGates * lanes]
-  bool first_level;               // nodes without a parent: their state before is zero
-  // Of a GRU that resets before the recurrent product, from its first pass to its second, `cell_stride` floats apart:
-  // the sums of z, and the input's part of the candidate.
+  bool first_level;               // nodes without a parent: their previous state is zero
+  // What a GRU that resets before the recurrent product keeps from its first pass to its second, `cell_stride` floats
+  // apart: the sums of z, and the input's part of the candidate.
   float* updates;
   float* candidates;
 };
@@ -50,25 +51,25 @@ struct Kernel {
   const char* isa;
   const char* arithmetic;
   int lanes;             // units in a panel
-  int tile_rows;         // nodes that one tile accumulates at once
-  int step_inputs;       // inputs that one step consumes
-  int element_bytes;     // of an input or hidden element
-  int weight_bits;       // significant bits kept of a weight: 24 or 8
-  // One pass over a block for each kind of layer (kinds.h); where there are two, of layers whose gates are sigmoid and
-  // of such that are a straight line.
+  int tile_rows;         // the most nodes in a tile
+  int step_inputs;       // inputs in one step
+  int element_bytes;     // bytes of one number of an input or a hidden state
+  int weight_bits;       // significant bits of a weight: 24 or 8
+  // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for
+  // gates that are a straight line.
   using RunLayer = void (*)(const PackedLayer&, const LayerBlock&);
   RunLayer lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection;
-  // The sums alone, sums[node][panel_count][kGates * lanes], `sums_stride` floats apart: makes the table.
+  // Only the sums: sums[node][panel_count][kGates * lanes], `sums_stride` floats apart. It makes the table.
   void (*project)(const PackedLayer&, std::int64_t nodes, const float* start, const void* const* input,
                   float* sums, std::int64_t sums_stride);
   // Cell updates over plain arrays of unscaled sums, for the tests of the approximations.
   void (*cell_update)(std::int64_t count, const float* i, const float* f, const float* g, const float* o,
                       const float* cell_in, float* cell_out, float* hidden_out);
-  // `rounds` rounds of a tile's multiplications on registers alone; returns the operations done.
+  // `rounds` rounds of a tile's multiplications, in registers only; returns the number of operations.
   double (*spin)(std::int64_t rounds);
 };
 
-// Null where the compiler could not build it for this machine's architecture.
+// Null if the compiler could not build it for this machine's architecture.
 const Kernel* avx512_float32();
 const Kernel* avx512_bfloat16();
 const Kernel* avx2_float32();
@@ -76,8 +77,8 @@ const Kernel* avx2_bfloat16();
 const Kernel* portable_float32();
 const Kernel* portable_bfloat16();
 
-// The kernel for an instruction set ("avx512", "avx2", "portable", or null for the best one here) and a
-// arithmetic; null where this machine can't run it.
+// The kernel of an instruction set ("avx512", "avx2", "portable", or null for the best one here) for an arithmetic;
+// null if this machine can't run it.
 const Kernel* choose_kernel(const char* isa, bool bfloat16);
 
 }  // namespace unrolled

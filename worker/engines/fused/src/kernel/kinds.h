@@ -1,4 +1,6 @@
-// What each kind of layer makes of a node's sums; see tile.h.
+// The kinds of layers: how each begins a node's sums and what it computes from them; see tile.h.
+//
+// One file, because the kinds share their parts: beginnings, prefetches and stores.
 #pragma once
 
 #include <cstdint>
@@ -9,7 +11,7 @@
 namespace unrolled {
 namespace {
 
-// Where a node's result at `unit` goes to.
+// Prefetches the memory that a node's result at `unit` is written to.
 template <class P>
 UNROLLED_INLINE void fetch_result(const LayerBlock& block, std::int64_t node, std::int64_t unit) {
   const auto* const hidden = static_cast<const typename P::Element*>(block.hidden_out);
@@ -17,8 +19,8 @@ UNROLLED_INLINE void fetch_result(const LayerBlock& block, std::int64_t node, st
   if (block.outputs && (block.outputs_read || P::Isa::away_reads)) __builtin_prefetch(block.outputs[node] + unit, 1);
 }
 
-// Of a kind whose sums begin with a row of a table, or a bias: fetched a line at a time, and with the first line the
-// vectors beside it.
+// A kind whose sums begin with a row of a table, or with a bias. Prefetches it a line at a time, and with the first
+// line the node's other vectors.
 template <class P>
 struct Started {
   using Isa = typename P::Isa;
@@ -45,7 +47,7 @@ struct Started {
   }
 };
 
-// A node's result at `unit`: for the next step and layer, and for the caller.
+// Stores a node's result at `unit`, for the next step, the next layer and the caller.
 template <class P>
 UNROLLED_INLINE void store_result(const PackedLayer& layer, const LayerBlock& block, std::int64_t node,
                                   std::int64_t unit, typename P::Isa::Vec result) {
@@ -63,7 +65,7 @@ UNROLLED_INLINE void store_result(const PackedLayer& layer, const LayerBlock& bl
   }
 }
 
-// Of a kind whose gates are applied to all four sums at once, with a vector that goes from step to step in float32:
+// A kind whose gates are applied to all four sums at once, with a vector that is carried from step to step in float32:
 // an LSTM's cell state, or a GRU's state.
 template <class P, class Update>
 struct Recurrent : Started<P> {
@@ -110,15 +112,15 @@ struct GruUpdate {
   }
 };
 
-// The sums of a unit are z, r, hx, hs: three quarters of an LSTM's products.
+// A unit's sums are z, r, hx and hs, from three quarters of an LSTM's products.
 template <class P, class Gate>
 struct Gru : Recurrent<P, GruUpdate<P, Gate>> {
   using Input = To<0, 1, 2>;
   using State = To<0, 1, 3>;
 };
 
-// A GRU that resets before the recurrent product: its candidate needs r * state of all units, so a block is passed
-// twice. First for z, r and the input's part of the candidate.
+// A GRU that resets before the recurrent product needs r * state of all units for its candidates, so there are two
+// passes over a block. The first computes z, r and the input's part of the candidate.
 template <class P, class Gate>
 struct ResetGates : Started<P> {
   using Isa = typename P::Isa;
@@ -141,7 +143,7 @@ struct ResetGates : Started<P> {
   }
 };
 
-// Of a kind whose panels are kGates * lanes units wide: the four sums of a panel are units side by side.
+// A kind whose panels are kGates * lanes units wide: the four sums of a panel belong to neighbouring units.
 template <class P>
 struct Wide {
   using Isa = typename P::Isa;
@@ -157,7 +159,7 @@ struct Wide {
   }
 };
 
-// Then for the candidate's recurrent part, and the new state.
+// The second pass computes the candidate's recurrent part and the new state.
 template <class P, class Gate>
 struct ResetCandidate : Wide<P> {
   using Isa = typename P::Isa;

@@ -1,4 +1,4 @@
-// A kernel's table of functions for one arithmetic of one instruction set.
+// Makes the table of functions of a kernel, for one instruction set and one arithmetic.
 #pragma once
 
 #include "kernel/kinds.h"

@@ -1,4 +1,4 @@
-// What tests and benchmarks ask of a kernel: its gates alone, and its products alone.
+// Parts of a kernel for tests and benchmarks: only the gates, and only the products.
 #pragma once
 
 #include <cstdint>
@@ -40,7 +40,7 @@ __attribute__((noinline)) double spin(std::int64_t rounds) {
   Element weights[kGates * kStep] = {};
   Element inputs[2 * Isa::rows] = {};
   float starts[Isa::rows * kGates * Isa::lanes] = {};
-  // The compiler must not know that all is zero, or it would do the same sum once.
+  // The compiler must not see that everything is zero, or it would compute one sum instead of all.
   asm volatile("" : : "r"(weights), "r"(inputs), "r"(starts) : "memory");
   Sums<P, Isa::rows> sums;
   const typename P::Weight w[2] = {P::weight(weights), P::weight(weights + kStep)};

@@ -1,4 +1,4 @@
-// The sums of a layer's input alone: what a table of the first layer is made of.
+// The sums of a layer's input, without the recurrent part: they make the first layer's table.
 #pragma once
 
 #include "kernel/accumulate.h"

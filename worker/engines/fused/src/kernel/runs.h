@@ -1,4 +1,4 @@
-// A panel's depth, cut into runs.
+// Cuts the depth of a panel into runs.
 #pragma once
 
 #include <cstdint>
@@ -7,11 +7,11 @@
 
 namespace unrolled {
 
-// A deeper panel is passed in several runs, with the sums kept in memory in between: so a run's weights and the
-// next one's stay in the second-level cache, and a block may have many nodes to use them.
+// A deeper panel is computed in several runs, and the sums wait in memory between them. So the weights of a run and of
+// the next one stay in the second-level cache, and a block may have many nodes that use them.
 constexpr std::int64_t kRunSteps = 512;
 
-// Part of a panel's depth: steps [a, a_end) of the input, then [b, b_end) of the recurrent state.
+// A part of a panel's depth: steps [a, a_end) of the input, then [b, b_end) of the recurrent state.
 struct Run {
   std::int64_t a, a_end, b, b_end;
   bool first, last;
@@ -19,7 +19,7 @@ struct Run {
   std::int64_t steps() const { return a_end - a + b_end - b; }
 };
 
-// The run after `run`, whose ends are where it begins.
+// The run that begins where `run` ends.
 inline Run next_run(const Run& run, std::int64_t steps_a, std::int64_t steps_b) {
   Run next{run.a_end, run.a_end, run.b_end, run.b_end, false, false};
   const std::int64_t left = steps_a + steps_b - next.a - next.b;

@@ -1,15 +1,16 @@
 // The kernel: one layer over one block of nodes, written once for every kind of layer and compiled for each
-// instruction set.
+// instruction set. It is one file because a tile's products, prefetches and runs are one loop, and their order is what
+// makes it fast.
 //
 // A tile is up to Isa::rows nodes by one panel (lanes units x 4 sums). Its sums stay in registers over the whole
-// depth. Each takes its products in the order of the depth, whatever the tile's height and wherever the depth is
-// cut: that is what makes a node's result depend on the node alone.
+// depth. Each sum takes its products in the order of the depth, whatever the tile's height and wherever the depth is
+// cut. This is why a node's result depends on that node alone.
 //
-// A kind of layer says
-//   Input, State       the sums to which a step of the input and one of the state before add
-//   begin              what a tile's sums begin with
-//   finish             what is made of a tile's sums
-//   fetch, kFetches    the memory that both will want of a node, asked for in so many pieces
+// A kind of layer has these members:
+//   Input, State       the sums to which a step of the input and a step of the previous state add
+//   begin              sets the first values of a tile's sums
+//   finish             turns a tile's sums into results
+//   fetch, kFetches    prefetches the memory that `begin` and `finish` need of a node, in kFetches pieces
 #pragma once
 
 #include <cstdint>
@@ -20,38 +21,38 @@
 namespace unrolled {
 namespace {
 
-constexpr std::int64_t kLine = 64;         // bytes that memory gives at once
-constexpr std::int64_t kChunkSteps = 16;   // a line of a node's inputs: a step takes 4 bytes in every arithmetic
+constexpr std::int64_t kLine = 64;         // bytes in a cache line
+constexpr std::int64_t kChunkSteps = 16;   // a cache line of a node's inputs: a step takes 4 bytes in every arithmetic
 constexpr std::int64_t kShortSteps = 128;
 
 struct Place {
-  std::int64_t node;  // the first of the tile
+  std::int64_t node;  // the tile's first node
   std::int64_t panel;
 };
 
-// What is fetched at each chunk of a tile's products.
+// How much is prefetched at each chunk of a tile's products.
 struct Pace {
-  std::int64_t pieces;        // of a later tile
-  std::int64_t weight_bytes;  // of the next pass's weights, for each weight of a step
+  std::int64_t pieces;        // pieces of a later tile's memory
+  std::int64_t weight_bytes;  // bytes of the next pass's weights, for each weight of a step
 };
 
-// What is fetched while a tile is computed, a little before each chunk of its products. Memory is asked for in small
-// portions: many at once would take every slot for misses, and the weights behind them would wait.
+// Prefetches memory while a tile is computed, a little before each chunk of its products. Many prefetches at once would
+// occupy every slot for cache misses, and the tile's own weights would have to wait.
 template <class Kind, int R>
 struct Fetching {
   const LayerBlock& block;
-  const Place& next;      // a later tile, which no hardware foresees: its nodes lie anywhere
+  const Place& next;      // a later tile; the hardware can't predict where its nodes are
   const Pace& pace;
-  std::int64_t fetched;   // pieces of it
-  const char* weights;    // of the next pass over the block: each tile of this one fetches its share
-  const char* due;        // how far they should be fetched by now
+  std::int64_t fetched;   // pieces of `next` that were prefetched
+  const char* weights;    // the next pass's weights: each tile of this pass prefetches its share of them
+  const char* due;        // where prefetching of `weights` should be by now
   bool cold;              // the block's inputs have not been read yet
 
   UNROLLED_INLINE void operator()(const void* const* rows, std::int64_t step, std::int64_t step_weights) {
     for (std::int64_t k = 0; k < pace.pieces && fetched < R * Kind::kFetches; ++k, ++fetched) fetch_next();
     for (due += pace.weight_bytes * step_weights; weights < due; weights += kLine) __builtin_prefetch(weights);
     if (!cold) return;
-    // The next tile's: the arrays of a block have room for a whole tile behind the last node.
+    // The inputs of the next tile. The arrays of a block have room for a whole tile after the last node.
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) __builtin_prefetch(static_cast<const char*>(rows[R + r]) + step * 4);
   }
@@ -60,7 +61,7 @@ struct Fetching {
   }
 };
 
-// The products of steps [begin, end) of `rows` with the weights from `at` on.
+// Adds the products of steps [begin, end) of `rows` with the weights that begin at `at`.
 template <class P, class Kind, int R, class To>
 UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const void* const* rows, std::int64_t begin,
                               std::int64_t end, Fetching<Kind, R>& fetching) {
@@ -68,7 +69,8 @@ UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const voi
   const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
   std::int64_t step = begin;
   for (; step + kSteps <= end; step += kSteps) {
-    // With several loops in a tile GCC gives registers of the sums to `fetching`, unless it must keep that in memory.
+    // If a tile has several loops, GCC takes registers from the sums for `fetching` unless `fetching` must be in
+    // memory.
     if constexpr (To::weights < kGates) asm volatile("" : : "r"(&fetching) : "memory");
     for (std::int64_t line = 0; line < kSteps; line += kChunkSteps) fetching(rows, step + line, To::weights);
     if constexpr (To::weights < kGates) asm volatile("" : : "r"(&fetching) : "memory");
@@ -77,7 +79,7 @@ UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const voi
   if (step < end) accumulate<P, R>(sums, to, weights, rows, step, end);
 }
 
-// A function of its own, its loops over rows unrolled: inlined into a larger one the sums spill to memory.
+// Not inlined, and with its loops over rows unrolled: in a larger function the sums would spill to memory.
 template <class P, class Kind, int R>
 __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
                                     const Place& next, const Run& run, const Pace& pace) {
@@ -123,7 +125,7 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
   }
 }
 
-// A tile of as many rows as there are, at most R.
+// A tile of `rows` rows, at most R.
 template <class P, class Kind, int R>
 UNROLLED_INLINE void tile_of(std::int64_t rows, const PackedLayer& layer, const LayerBlock& block, const Place& place,
                              const Place& next, const Run& run, const Pace& pace) {
@@ -142,13 +144,13 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   const std::int64_t steps_b = block.first_level ? 0 : layer.steps_b;
   const std::int64_t tiles = (block.nodes + kRows - 1) / kRows;
   constexpr std::int64_t kChunkBytes = kChunkSteps * P::Isa::lanes * P::step_inputs * sizeof(typename P::Element);
-  // A tile of few steps is over before memory answers: then nodes are fetched two tiles early.
+  // A tile of few steps ends before memory answers, so its nodes are prefetched two tiles early.
   const std::int64_t early = (tiles > 1 && layer.steps_a + steps_b < kShortSteps ? 2 : 1) * kRows;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     for (Run run = first_run(layer.steps_a, steps_b);; run = next_run(run, layer.steps_a, steps_b)) {
       const Pace pace{kRows * Kind::kFetches * kChunkSteps / (run.steps() + 1) + 1, kChunkBytes / tiles};
       for (std::int64_t node = 0; node < block.nodes; node += kRows) {
-        // Panels have room for one more.
+        // `next` may be in the panel after the last one: the arrays have room for one more.
         const std::int64_t after = node + early, end = tiles * kRows;
         const Place next = after < end ? Place{after, panel} : Place{after - end, panel + 1};
         tile_of<P, Kind, kRows>(block.nodes - node, layer, block, {node, panel}, next, run, pace);

@@ -1,4 +1,4 @@
-// What enters a product: float32, float32 rounded to bfloat16, or bfloat16, as the kernel says.
+// The numbers that enter a product: float32, float32 rounded to bfloat16, or bfloat16, depending on the kernel.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +20,7 @@ inline float float_of(std::uint32_t bits) {
   return x;
 }
 
-// The upper half of x rounded to nearest even; a NaN stays one.
+// x rounded to bfloat16, to nearest even: the upper half of its bits. NaN stays NaN.
 inline std::uint16_t to_bfloat16(float x) {
   const std::uint32_t bits = bits_of(x);
   if (x != x) return static_cast<std::uint16_t>(bits >> 16 | 0x40);

@@ -1,4 +1,4 @@
-// Memory that a kernel likes: aligned to cache lines, on huge pages where it is large.
+// Buffers that are aligned to cache lines and, if they are large, in huge pages.
 #pragma once
 
 #include <cstddef>
@@ -13,8 +13,8 @@
 
 namespace unrolled {
 
-// An uninitialised run of bytes that only ever grows, so that a workspace kept between calls is touched
-// for the first time once. Growing loses the contents.
+// Uninitialised bytes. A buffer never shrinks, so that a workspace that is kept between calls causes page faults only
+// once. Growing loses the contents.
 class Buffer {
  public:
   Buffer() = default;
@@ -31,7 +31,7 @@ class Buffer {
   void* reserve(std::size_t bytes) {
     if (bytes <= capacity_) return data_;
     if (bytes > SIZE_MAX - 2 * kHugePage) throw std::bad_alloc();
-    // By what is taken, not by what was asked for, so that `release` knows too.
+    // Decided by the rounded size, which `release` knows too.
     const std::size_t alignment = bytes > kHugePage - kLine ? kHugePage : kLine;
     const std::size_t rounded = (bytes + alignment - 1) / alignment * alignment;
     void* const fresh = take(rounded, alignment);
@@ -63,8 +63,9 @@ class Buffer {
   static constexpr std::size_t kLine = 64, kHugePage = std::size_t{2} << 20;
 
 #ifdef __linux__
-  // What is large comes from the system and goes back to it: the allocator would keep it, in pieces, once it has seen
-  // such sizes freed. A huge page saves the walk through 512 small ones: weights and states are read in long runs.
+  // Large buffers are mapped from the system and unmapped: the allocator would keep them, in pieces, after it has seen
+  // a buffer of their size freed. A huge page replaces 512 small ones, and weights and states are read in long
+  // stretches.
   static void* take(std::size_t bytes, std::size_t alignment) {
     if (alignment < kHugePage) return aligned(bytes, alignment);
     void* const mapped =

@@ -16,7 +16,7 @@ void check(const LayerWeights& layer, std::int64_t inputs) {
                      layer.gates == GateKind::hard_sixth;
   const bool sized = layer.units > 0 && layer.projection >= 0 && layer.inputs == inputs;
   if (!known || !gated || !directed || !sized || (layer.projection && layer.cell != Cell::lstm)) {
-    throw std::invalid_argument("a layer that there is not");
+    throw std::invalid_argument("no such layer");
   }
 }
 

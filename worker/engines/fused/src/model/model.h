@@ -11,15 +11,16 @@ namespace unrolled {
 
 // Mirrored in library.py.
 enum class Cell : std::int32_t { lstm = 0, gru = 1, gru_reset_before = 2 };
-// What a layer's gates are: sigmoid, or clamp(slope x + 1/2, 0, 1) with a slope of 1/5 or 1/6.
+// The function of a layer's gates: sigmoid, or clamp(slope x + 1/2, 0, 1) with a slope of 1/5 or 1/6.
 enum class GateKind : std::int32_t { sigmoid = 0, hard_fifth = 1, hard_sixth = 2 };
 enum class Direction : std::int32_t { forward = 0, backward = 1, bidirectional = 2 };
 
-// One direction of a layer as Keras keeps it; G gates side by side: i, f, c, o of an LSTM, z, r, h of a GRU.
+// The weights of one direction of a layer in Keras's layout, with G gates side by side: i, f, c, o of an LSTM, z, r, h
+// of a GRU.
 struct PassWeights {
   const float* kernel;            // (inputs, G * units)
   const float* recurrent_kernel;  // (state, G * units)
-  const float* bias;              // (G * units); (2, G * units) of a GRU that resets after the product
+  const float* bias;              // (G * units); for a GRU that resets after the product (2, G * units)
   const float* projection;        // (units, projection), or null
 };
 
@@ -31,26 +32,26 @@ struct LayerWeights {
   std::int64_t inputs;
   std::int64_t units;
   std::int64_t projection;  // width of the projected state, or 0
-  PassWeights passes[2];    // one, or forward and backward
+  PassWeights passes[2];    // the only one, or forward and backward
 };
 
-// One direction of a layer.
+// One direction of a layer, packed.
 struct Pass {
   Cell cell = Cell::lstm;
-  bool hard = false;              // its gates are no exponentials: hard_gates.h
+  bool hard = false;              // whether its gates are a straight line, as in hard_gates.h
   PackedLayer packed{};
   std::int64_t padded_units = 0;  // whole panels
   Buffer panels;
   Buffer bias;                    // float [panel_count][kGates * lanes], scaled: added to the products
 
-  // The second product of a layer that has two: an LSTM's projection, or the candidate's recurrent kernel of a GRU
-  // that resets before it; of depth 0 without one.
+  // The second product, if the layer has one: an LSTM's projection, or the candidate's recurrent kernel of a GRU that
+  // resets before it. Its depth is 0 otherwise.
   PackedLayer projection{};
   Buffer projection_panels;
-  std::int64_t state_dim = 0;     // of what goes to the next step
+  std::int64_t state_dim = 0;     // width of the state that the next step reads
   std::int64_t padded_state = 0;
 
-  // The first layer's input product for each token, where it is kept.
+  // The first layer's input product for each token, if it is kept.
   bool has_table = false;
   Buffer table;
   std::int64_t table_stride = 0;  // floats
@@ -65,15 +66,15 @@ struct Layer {
   bool residual;
   std::int64_t inputs;
   std::int64_t output_dim;
-  std::vector<Pass> passes;  // two of a bidirectional one, forward first
+  std::vector<Pass> passes;  // two if it is bidirectional, forward first
 
   const Pass& pass(bool backward) const { return passes[passes.size() == 2 && backward ? 1 : 0]; }
-  // Where a direction's state lies in the layer's output.
+  // Where a direction's state begins in the layer's output.
   std::int64_t offset(bool backward) const { return passes.size() == 2 && backward ? passes[0].state_dim : 0; }
 };
 
-// Layers that one walk computes together: each reads the one below it at the same token. A stage above the
-// first reads vectors of the stage below, for every token of a row.
+// Layers that one walk computes together: each reads the output of the layer below for the same token. A stage above
+// the first one reads the vectors of the stage below, one for every token of a row.
 struct Stage {
   std::size_t first, end;   // layers
   Direction direction;
@@ -83,10 +84,10 @@ struct Stage {
 
 class Model {
  public:
-  // `embedding` is (vocab_size + 1, embedding_dim), row 0 for padding; with an embedding_dim of 0 tokens enter
-  // as one-hot vectors. Layer 0's input product is kept as a table of one row per token where that takes at
-  // most `table_bytes`, and always of one-hot ones; `table_kernel` is the float32 kernel with which it is made.
-  // Throws std::bad_alloc, and std::invalid_argument where the sizes of layers don't fit.
+  // `embedding` is (vocab_size + 1, embedding_dim), with row 0 for padding; if embedding_dim is 0, tokens enter as
+  // one-hot vectors. Layer 0's input product is kept as a table with one row for each token if that takes at most
+  // `table_bytes` or the vectors are one-hot; `table_kernel` is the float32 kernel that makes it. Throws
+  // std::bad_alloc, and std::invalid_argument if the sizes of layers don't fit together.
   Model(const Kernel& kernel, const Kernel& table_kernel, std::int64_t vocab_size, std::int64_t embedding_dim,
         const float* embedding, const std::vector<LayerWeights>& layers, std::int64_t table_bytes);
 
@@ -95,7 +96,7 @@ class Model {
   const std::vector<Layer>& layers() const { return layers_; }
   bool has_table() const { return layers_[0].passes[0].has_table; }
 
-  // A token's row of the embedding; null where no layer reads it.
+  // A token's row of the embedding; null if no layer reads it.
   const void* input(std::int32_t token) const {
     return embedding_bytes_ ? embedding_.as<char>() + token * embedding_bytes_ : nullptr;
   }
@@ -112,7 +113,7 @@ class Model {
   std::int64_t vocab_size_;
   std::vector<Layer> layers_;
   Buffer embedding_;
-  std::int64_t embedding_bytes_ = 0;  // of one row, whole steps
+  std::int64_t embedding_bytes_ = 0;  // size of one row, in whole steps
 };
 
 }  // namespace unrolled

@@ -1,3 +1,4 @@
+// One file, because every function here knows the layout of a panel and of its sums.
 #include "model/pack.h"
 
 #include <cstring>
@@ -13,28 +14,28 @@ namespace {
 
 std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-// Of the gates of an LSTM and a GRU that are a straight line; see hard_gates.h.
+// The factors of gates that are a straight line, of an LSTM and of a GRU; see hard_gates.h.
 constexpr double kFifth = 1.0 / 5, kSixth = 1.0 / 6;
 constexpr double kFifths[4] = {kFifth, kFifth, kGateScale[2], kFifth};
 constexpr double kSixths[4] = {kSixth, kSixth, kGateScale[2], kSixth};
 constexpr double kGruFifths[4] = {kFifth, kFifth, kGruScale[2], kGruScale[3]};
 constexpr double kGruSixths[4] = {kSixth, kSixth, kGruScale[2], kGruScale[3]};
 
-// Which of Keras's gates a step of a panel holds. A panel's order is Keras's: i, f, g, o (g is Keras's c), and
-// z, r, h of a GRU, whose fourth sum has no weights of its own (see gru_gates.h).
+// The gates in one step of a panel. They are in Keras's order: i, f, g, o for an LSTM (Keras calls g c), z, r, h for a
+// GRU, whose fourth sum has no weights of its own (see gru_gates.h).
 struct Gates {
   const double* scale;
-  int columns;          // gates side by side in the matrix
-  int filled;           // the first so many are taken
-  int width;            // in a step
+  int columns;          // gates in the matrix
+  int filled;           // how many of these are packed, from the first on
+  int width;            // gates in a step
 };
 
 float scaled(const float* gates, std::int64_t units, int gate, std::int64_t unit, const Gates& kind) {
   return static_cast<float>(gates[gate * units + unit] * kind.scale[gate]);
 }
 
-// One matrix (depth, columns * units) into its part of every panel, which begins at `part` in the first. Memory is
-// zero already.
+// Packs one matrix (depth, columns * units) into its part of every panel, which begins at `part` in the first panel.
+// The memory is zero before.
 void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const float* matrix, std::int64_t depth,
           const Gates& kind) {
   const std::int64_t lanes = kernel.lanes, inputs = kernel.step_inputs;
@@ -54,7 +55,7 @@ void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const floa
   }
 }
 
-// Scaled gates (filled * units) where a panel's sums have them: [panel_count][kGates * lanes].
+// Adds scaled gates (filled * units) in the layout of the panels' sums: [panel_count][kGates * lanes].
 void add_to_sums(const Kernel& kernel, float* sums, const float* gates, std::int64_t units, const Gates& kind) {
   for (int gate = 0; gate < kind.filled; ++gate) {
     for (std::int64_t unit = 0; unit < units; ++unit) {
@@ -71,7 +72,7 @@ Gates gates_of(const LayerWeights& layer) {
   return {kScales[gru][static_cast<int>(layer.gates)], width, width, width};
 }
 
-// The half of a straight line, for every gate but the candidate.
+// Adds the half of a straight line to every gate but the candidate.
 void add_halves(const Kernel& kernel, const Pass& pass, float* sums) {
   for (int gate = 0; gate < kGates; ++gate) {
     if (gate == 2 || (gate == 3 && pass.cell != Cell::lstm)) continue;
@@ -89,7 +90,7 @@ void pack_bias(const Kernel& kernel, Pass& pass, const float* bias, const Gates&
   add_to_sums(kernel, out, bias, units, kind);
   if (pass.hard) add_halves(kernel, pass, out);
   if (pass.cell != Cell::gru) return;
-  // The recurrent side's bias: z and r have one sum for both sides, h has two.
+  // The bias of the recurrent side: z and r have one sum for both sides, h has two.
   const float* const recurrent = bias + 3 * units;
   add_to_sums(kernel, out, recurrent, units, {kind.scale, 3, 2, 2});
   for (std::int64_t unit = 0; unit < units; ++unit) {
@@ -98,7 +99,7 @@ void pack_bias(const Kernel& kernel, Pass& pass, const float* bias, const Gates&
   }
 }
 
-// Room for panels of its steps, which have weights of `gates` gates in all.
+// Reserves memory for the panels, whose steps have the weights of `gates` gates in all.
 char* reserve_panels(const Kernel& kernel, PackedLayer& packed, Buffer& panels, std::int64_t units_of_panel,
                      std::int64_t gates) {
   packed.panel_count = ceil_div(packed.units, units_of_panel);
@@ -110,7 +111,7 @@ char* reserve_panels(const Kernel& kernel, PackedLayer& packed, Buffer& panels, 
   return out;
 }
 
-// A matrix of `width` columns, `stride` in memory, kGates * lanes of them to a panel.
+// A matrix of `width` columns, with rows `stride` floats apart; a panel takes kGates * lanes columns.
 struct Columns {
   const float* matrix;
   std::int64_t width, stride;
@@ -166,7 +167,8 @@ Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeigh
   if (parts.state && before) {
     const float* const candidate = weights.recurrent_kernel + 2 * layer.units;
     pack_columns(kernel, pass, {candidate, layer.units, 3 * layer.units, kGruScale[2]});
-    std::swap(pass.projection.steps_a, pass.projection.steps_b);  // of the state: a row's first token has none
+    // It multiplies the state, which a row's first token doesn't have.
+    std::swap(pass.projection.steps_a, pass.projection.steps_b);
   }
   return pass;
 }
@@ -198,7 +200,7 @@ void make_table(const Kernel& kernel, Pass& pass, const LayerWeights& layer, con
     }
     return;
   }
-  kind.width = kGates;  // as `project` reads them
+  kind.width = kGates;  // the width that `project` reads
   const Pass input = pack_parts(kernel, layer, weights, {true, false}, kind);
   std::vector<const void*> inputs(rows);
   for (std::size_t r = 0; r < rows; ++r) inputs[r] = embedding + static_cast<std::int64_t>(r) * layer.inputs;

@@ -1,4 +1,4 @@
-// How far apart the states of a level's nodes lie.
+// The distances between the states of a level's nodes.
 #pragma once
 
 #include <cstddef>
@@ -8,8 +8,8 @@
 
 namespace unrolled {
 
-// Rows of states lie a cache line further apart than their width, so that a width of a power of two does not
-// put them all into the same few cache sets.
+// The distance is a cache line more than the width of a state: with a power of two, all states would share a few cache
+// sets.
 constexpr std::int64_t kApart = 64;
 
 inline std::int64_t elements_apart(const Kernel& kernel, std::int64_t padded) {

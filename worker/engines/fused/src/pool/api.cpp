@@ -1,4 +1,4 @@
-// The C interface that library.py calls. No C++ type or exception leaves it.
+// The C interface that library.py calls. No C++ exception leaves it.
 #include <cstdint>
 #include <cstring>
 #include <memory>
@@ -13,7 +13,7 @@
 
 namespace {
 
-// Codes of unrolled_compute and unrolled_engine_new, mirrored in library.py.
+// The results of unrolled_engine_new and unrolled_engine_compute, mirrored in library.py.
 enum Status : std::int32_t {
   kOk = 0,
   kOutOfMemory = 1,
@@ -42,7 +42,7 @@ Status status_of(unrolled::Fault fault) {
   return kFailed;
 }
 
-// Runs `action` and turns what it throws into a status; `unfit` is what an argument was that doesn't fit.
+// Runs `action` and turns what it throws into a status; `unfit` is the status for std::invalid_argument.
 template <class Action>
 std::int32_t guarded(Problem* problem, Status unfit, Action action) {
   try {
@@ -64,7 +64,7 @@ std::int32_t guarded(Problem* problem, Status unfit, Action action) {
 // Raised whenever a signature or structure here changes.
 UNROLLED_API std::int32_t unrolled_abi_version() { return 3; }
 
-// Whether this machine can run an instruction set with a arithmetic; null stands for any.
+// Whether this machine can run an instruction set with an arithmetic; null is any instruction set.
 UNROLLED_API std::int32_t unrolled_has_kernel(const char* isa, std::int32_t bfloat16) {
   return unrolled::choose_kernel(isa, bfloat16 != 0) != nullptr;
 }
@@ -107,7 +107,7 @@ UNROLLED_API std::int32_t unrolled_engine_compute(void* engine, const unrolled::
   });
 }
 
-// The plan alone, for its tests: for each sorted row which input row it is, and what it shares.
+// Only the plan, for its tests: for each sorted row where it begins in the shard's values, and what it shares.
 UNROLLED_API std::int32_t unrolled_plan(const unrolled::Shard* shard, std::int64_t vocab_size,
                                         std::int32_t backward, std::int64_t* order, std::int32_t* shared,
                                         std::int64_t* count, Problem* problem) {
@@ -134,7 +134,7 @@ UNROLLED_API std::int32_t unrolled_cell_update(const char* isa, std::int32_t bfl
   return kOk;
 }
 
-// Multiply-adds on registers alone, for benchmarks: the rate that a kernel can't beat. Returns operations done.
+// Multiply-adds in registers only, for benchmarks: no kernel can be faster. Returns the number of operations.
 UNROLLED_API double unrolled_spin(const char* isa, std::int32_t bfloat16, std::int64_t rounds) {
   const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
   return kernel ? kernel->spin(rounds) : 0.0;

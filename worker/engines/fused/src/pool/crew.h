@@ -1,6 +1,6 @@
-// Hands walks to threads. A thread without work says so, and a busy one then gives it half of its own walk
-// at the next level: so the work is balanced whatever else the machine does, and no thread waits for
-// another before the end.
+// Hands walks to threads. A thread without work raises a flag, and a busy one then gives away half of its own walk at
+// the next level. So the work is balanced whatever else the machine does, and no thread waits for another before the
+// end.
 #pragma once
 
 #include <atomic>
@@ -16,7 +16,7 @@
 
 namespace unrolled {
 
-// A walk at some level, with the states of that level where it was begun by another thread.
+// A walk at some level, with the states of that level if another thread began it.
 struct Task {
   const Course* course;
   Walk walk;
@@ -33,7 +33,7 @@ class Crew {
   bool take(Task& task);
   bool hungry() const { return hungry_.load(std::memory_order_relaxed) > 0; }
 
-  // The first failure ends the work of all.
+  // The first failure ends the work of all threads.
   void fail(std::exception_ptr failure);
   bool failed() const { return failed_.load(std::memory_order_relaxed); }
   std::exception_ptr failure() const { return failure_; }

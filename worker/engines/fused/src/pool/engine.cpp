@@ -1,3 +1,4 @@
+// One file, because it is the path of one pool: threads, stages, pieces and duplicates, from rows to arrays.
 #include "pool/engine.h"
 
 #include <algorithm>
@@ -12,17 +13,17 @@
 namespace unrolled {
 namespace {
 
-// States of a walk's rows, in each thread: a walk of more rows is cut. Fewer rows make narrower levels, and each level
-// fetches all the weights.
+// The most memory for the states of a walk's rows, in each thread: a walk that needs more is cut. It can't be small,
+// because fewer rows make narrower levels, and each level fetches all the weights.
 constexpr std::size_t kStateBytes = std::size_t{28} << 20;
-// Fewer nodes than this are not worth a thread, or a handing over.
+// Fewer nodes than this are not worth a thread, nor giving away.
 constexpr std::int64_t kLeastNodes = 64;
 
 double seconds_since(std::chrono::steady_clock::time_point start) {
   return std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
 }
 
-// One thread's work: walks, each handing half of itself to a thread that has none.
+// The work of one thread: it computes walks, and gives half of one away when another thread has none.
 void work(Crew& crew, States& states) {
   try {
     Task task{nullptr, Walk({}), {}, 0};
@@ -31,7 +32,7 @@ void work(Crew& crew, States& states) {
       states.prepare(course, task.most_rows);
       if (task.states.nodes > 0) states.restore(course, task.states);
       task.states = StateCopy();
-      // After a failed attempt to share, wait for a good part of the work to pass before the next.
+      // After an attempt to share that failed, the next one waits until a sixteenth of what is left is done.
       std::int64_t share_below = task.walk.remaining() + 1;
       while (!crew.failed() && task.walk.advance()) {
         states.compute(course, task.walk);
@@ -51,7 +52,8 @@ void work(Crew& crew, States& states) {
   }
 }
 
-// Runs action(k) for each k below `threads`, on a thread of its own; `fail` takes what goes wrong in starting them.
+// Runs action(k) for each k below `threads`, each on its own thread; `fail` gets the exception of a thread that can't
+// be started.
 template <class Action, class Fail>
 void on_threads(std::size_t threads, Action action, Fail fail) {
   std::vector<std::thread> helpers;
@@ -102,7 +104,7 @@ void Engine::run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages,
       reversed = rows;
       sort_rows(reversed, true, model_.vocab_size());
     }
-    if (s == 1) share_nothing(rows);  // what tokens in common read may differ from here on
+    if (s == 1) share_nothing(rows);  // from here on, shared tokens may read different vectors
     const Vectors* const below = s > 0 ? &vectors_[(s + 1) % 2] : nullptr;
     Vectors* above = nullptr;
     if (s + 1 < stages.size()) {

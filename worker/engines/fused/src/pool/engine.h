@@ -1,4 +1,4 @@
-// A pool, from the caller's arrays to the caller's arrays.
+// Computes pools: from the caller's rows to the caller's arrays.
 #pragma once
 
 #include <cstdint>
@@ -22,7 +22,7 @@ struct PoolStats {
 
 class Engine {
  public:
-  // `vector_bytes`: what stages hand to each other may take so much memory; more for one row that needs it.
+  // `vector_bytes` is the most memory for the vectors that stages hand to each other; a single row may take more.
   Engine(Model model, int threads, std::int64_t vector_bytes);
 
   // One pool at a time; a second caller waits. Throws InputError, std::invalid_argument, std::bad_alloc.
@@ -32,7 +32,7 @@ class Engine {
 
  private:
   struct Counts {
-    std::int64_t done = 0, passes = 0;  // nodes times layers; layers and directions of a token
+    std::int64_t done = 0, passes = 0;  // nodes computed in all passes; passes, one for each layer and direction
   };
   void run_piece(std::vector<Row>& rows, const std::vector<Stage>& stages, const Outputs& outputs, Counts& counts);
   void run(const std::vector<Course>& courses);
@@ -42,8 +42,8 @@ class Engine {
   const std::size_t threads_;
   const std::int64_t vector_bytes_;
   std::mutex busy_;
-  std::vector<States> states_;  // one per thread
-  Vectors vectors_[2];          // what stages hand on: one is read and the other written
+  std::vector<States> states_;  // one for each thread
+  Vectors vectors_[2];          // what stages hand to each other: a stage reads one and writes the other
 };
 
 }  // namespace unrolled

@@ -16,7 +16,7 @@ Outputs::Outputs(const Model& model, const Shard* shards, const Column* columns,
     });
     const bool known = column.pooling >= Pooling::none && column.pooling <= Pooling::first;
     if (again || !known || column.layer < 0 || column.layer >= layers) {
-      throw std::invalid_argument("a column that there is not");
+      throw std::invalid_argument("no such column");
     }
     columns_.push_back(column);
     widths_.push_back(model.layers()[static_cast<std::size_t>(column.layer)].output_dim);

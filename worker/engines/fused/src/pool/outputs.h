@@ -1,4 +1,4 @@
-// The caller's arrays: one for each column of each shard.
+// The caller's output arrays: one for each column of each shard.
 #pragma once
 
 #include <cstddef>
@@ -10,7 +10,7 @@
 
 namespace unrolled {
 
-// What becomes of a row's vectors: all are kept, or one is made of them. Mirrored in library.py.
+// How a row's vectors are pooled: all are kept, or they make one. Mirrored in library.py.
 enum class Pooling : std::int32_t { none = 0, mean = 1, max = 2, last = 3, first = 4 };
 
 struct Column {
@@ -20,16 +20,16 @@ struct Column {
 
 class Outputs {
  public:
-  // Throws std::invalid_argument where a column is of no layer or no known pooling, or comes twice, or there is none.
+  // Throws std::invalid_argument if a column's layer or pooling doesn't exist, if one comes twice, or if there is none.
   Outputs(const Model& model, const Shard* shards, const Column* columns, std::int64_t count);
 
   std::size_t size() const { return columns_.size(); }
   const Column& column(std::size_t c) const { return columns_[c]; }
-  // Layers that have to be computed for them.
+  // How many layers must be computed for the columns.
   std::size_t layers() const { return layers_; }
 
   std::int64_t width(std::size_t c) const { return widths_[c]; }
-  // The vector of a row's token.
+  // The vector of a token.
   float* of_token(std::size_t c, const Row& row, std::int64_t position) const {
     const Shard& shard = shards_[row.shard];
     return shard.outputs[c] + (row.tokens - shard.values + position) * widths_[c];
@@ -39,9 +39,9 @@ class Outputs {
     return shards_[row.shard].outputs[c] + static_cast<std::int64_t>(row.index) * widths_[c];
   }
 
-  // What a duplicate is due, from the row that was computed.
+  // Copies a duplicate's results from the row that was computed.
   void copy(const Duplicate& duplicate) const;
-  // Rows without tokens have nothing to pool: zeros.
+  // Sets the pooled vectors of rows without tokens to zero.
   void clear_empty_rows(std::int64_t shard_count) const;
 
  private:

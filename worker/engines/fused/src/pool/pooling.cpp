@@ -4,7 +4,7 @@
 
 namespace unrolled {
 
-// A mean's sum is kept in double: in float32 a million tokens of a unit near 1 would be summed 1 % wrong.
+// A mean's sum is a double: in float32, the sum of a million numbers near 1 would be wrong by 1 %.
 std::size_t PoolingStates::node_bytes(Pooling pooling, std::int64_t width) {
   const std::size_t one = pooling == Pooling::mean ? sizeof(double) : pooling == Pooling::max ? sizeof(float) : 0;
   return (static_cast<std::size_t>(width) * one + 63) / 64 * 64;

@@ -1,3 +1,5 @@
+// The ring of states: its memory, its levels, and copies of it. One block's way through the layers is in
+// states_block.cpp. It is one file because all of it depends on the order of the arrays in the ring.
 #include "pool/states.h"
 
 #include <algorithm>
@@ -10,7 +12,8 @@ namespace {
 
 constexpr std::size_t kLine = 64;
 
-// Widest of the layers of a course, in whole panels; whether one needs room for a second product's sums.
+// The largest widths of a course's layers, in whole panels; and whether a layer needs memory for a second product's
+// sums.
 struct Widest {
   std::int64_t units = 0, state = 0;
   bool resets = false;
@@ -24,9 +27,9 @@ struct Widest {
   }
 };
 
-// Nodes that pass all panels together: the more there are, the less often the weights are fetched. Shallow
-// layers' inputs should stay in the second-level cache beside a panel. Where too few nodes would fit, their
-// inputs are read from the third level, for a panel from memory costs more.
+// How many nodes pass all panels together: the more there are, the less often the weights are fetched. The inputs of
+// shallow layers should stay in the second-level cache beside a panel. If too few nodes would fit, their inputs are
+// read from the third level, because fetching a panel from memory costs more.
 std::size_t block_nodes(const Course& course) {
   constexpr std::int64_t kMost = 384, kFew = 96, kCached = std::int64_t{300} << 10;
   const Kernel& kernel = course.model().kernel();
@@ -38,8 +41,8 @@ std::size_t block_nodes(const Course& course) {
   return static_cast<std::size_t>(fitting < kFew ? kMost : std::min(fitting, kMost));
 }
 
-// Slots besides those that hold what is still needed: for the block being computed, and for those at the ring's end
-// that a block did not fit into.
+// Slots in addition to those that are still needed: for the block that is being computed, and for those at the ring's
+// end that a block did not fit into.
 std::size_t spare_slots(const Course& course) { return 2 * block_nodes(course); }
 
 }  // namespace
@@ -86,7 +89,7 @@ void States::prepare(const Course& course, std::size_t rows) {
   if (widest.resets) between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats_apart(widest.units)));
   floats_.reserve<float>(block * static_cast<std::size_t>(floats_apart(widest.state)));
   mixed_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.state)));
-  // The kernel prefetches for a whole tile behind the last one; what it finds there is never read.
+  // The kernel prefetches for a whole tile after the last one; what these entries point to is never read.
   const std::size_t entries = block + static_cast<std::size_t>(kernel.tile_rows);
   start_.resize(entries);
   cell_in_.resize(entries);
@@ -98,7 +101,7 @@ void States::prepare(const Course& course, std::size_t rows) {
 
 void States::compute(const Course& course, const Walk& walk) {
   for (const Walk::Branch& branch : walk.branches()) course.copy_shared(branch, walk.level());
-  // Even blocks: a small one at the end would fetch all the weights for a few nodes.
+  // Blocks of about equal size: a small one at the end would fetch all the weights for a few nodes.
   const std::size_t most = block_nodes(course), nodes = walk.size();
   const std::size_t blocks = (nodes + most - 1) / most;
   const std::size_t rows = static_cast<std::size_t>(course.model().kernel().tile_rows);
@@ -116,7 +119,7 @@ void States::compute(const Course& course, const Walk& walk) {
   level_ = next;
 }
 
-// Calls action(states of slot 0, bytes of a node) for everything that goes from level to level.
+// Calls action(address in slot 0, bytes of a node) for every state that is carried from level to level.
 template <class Action>
 void States::for_each_state(const Course& course, Action action) const {
   for (std::size_t l = course.first(); l < course.end(); ++l) {
@@ -124,7 +127,7 @@ void States::for_each_state(const Course& course, Action action) const {
     action(states.hidden, hidden_bytes(course.model().kernel(), course.pass(l)));
     action(states.cell, cell_bytes(course.pass(l)));
   }
-  for (const PoolingStates& pool : poolings_) action(pool.at(0), pool.node_bytes());
+  for (const PoolingStates& pooling : poolings_) action(pooling.at(0), pooling.node_bytes());
 }
 
 StateCopy States::copy(const Course& course, std::size_t first, std::size_t count) const {

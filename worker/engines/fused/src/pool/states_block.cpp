@@ -1,4 +1,5 @@
-// One block of nodes through the layers of a course.
+// Takes one block of nodes through the layers of a course. It is one file because each function fills in the arrays
+// that the next one reads.
 #include <cstring>
 
 #include "model/elements.h"
@@ -28,7 +29,7 @@ void States::compute_block(const Block& block) {
       results = mixed_.as<char>();
       stride = static_cast<std::size_t>(elements_apart(kernel, course.pass(l).padded_state) * kernel.element_bytes);
     }
-    if (wants_floats) pool(block, l);
+    if (wants_floats) add_to_poolings(block, l);
     if (l + 1 == course.end()) {
       if (course.above()) hand_over(block, results, stride);
       continue;
@@ -63,7 +64,7 @@ void States::read_vectors(const Block& block) {
   }
 }
 
-// Where a layer's states go in float32: to the caller's array, or into the workspace to be pooled.
+// Sets where a layer's states are written in float32: in the caller's array, or in the workspace to be pooled.
 void States::aim_outputs(const Block& block, std::size_t l) {
   const Course& course = block.course;
   const std::size_t column = course.per_token(l);
@@ -89,6 +90,7 @@ void States::read_parents(const Block& block, std::size_t l) {
   }
 }
 
+// Runs a layer's kernel. It is one function because it fills in one LayerBlock, and from that the second product's.
 void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   const Kernel& kernel = at.course.model().kernel();
   const Pass& pass = at.course.pass(l);
@@ -121,7 +123,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
     block.candidates = block.updates + block.nodes * block.cell_stride;
     kernel.reset_gates[pass.hard](pass.packed, block);
   }
-  // The second product's input is what the first pass left.
+  // The input of the second product is the result of the first pass.
   for (std::size_t k = 0; k < at.count; ++k) {
     between_rows_[k] =
         between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * kernel.element_bytes;
@@ -134,7 +136,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   (projected ? kernel.projection : kernel.reset_candidate[pass.hard])(pass.projection, second);
 }
 
-// A residual layer's results: its states and its input. The states go on without it.
+// The results of a residual layer are its states plus its input. The next step reads the states without the input.
 void States::add_input(const Block& block, std::size_t l) {
   const Kernel& kernel = block.course.model().kernel();
   const Pass& pass = block.course.pass(l);
@@ -151,7 +153,7 @@ void States::add_input(const Block& block, std::size_t l) {
   }
 }
 
-void States::pool(const Block& block, std::size_t l) {
+void States::add_to_poolings(const Block& block, std::size_t l) {
   const Course& course = block.course;
   const std::int32_t level = block.walk.level();
   for (std::size_t p = 0; p < course.pooled().size(); ++p) {

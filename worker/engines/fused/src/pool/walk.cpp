@@ -29,7 +29,7 @@ bool Walk::advance() {
   next_nodes_.clear();
   parents_.clear();
   branches_.clear();
-  std::size_t above = 0;  // nodes of the level before that are passed
+  std::size_t above = 0;  // how many nodes of the level before have been merged
   const auto pass = [&](std::size_t until) {
     for (; above < until; ++above) {
       if (rows_[nodes_[above]].length > level) {
@@ -64,7 +64,7 @@ bool Walk::advance() {
 
 bool Walk::split(std::int64_t least, Walk& other, std::size_t& from) {
   if (nodes_.size() < 2 || remaining_ < 2 * least) return false;
-  // work[k]: what is left below node k of this level, and of the rows that branch off it later.
+  // work[k]: the nodes that are left below node k of this level, with those of rows that branch off it later.
   std::vector<std::int64_t> work(nodes_.size());
   for (std::size_t k = 0; k < nodes_.size(); ++k) work[k] = rows_[nodes_[k]].length - (level_ + 1);
   const auto under = [&](std::uint32_t r) {

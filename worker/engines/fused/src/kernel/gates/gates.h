@@ -1,4 +1,4 @@
-// The LSTM cell on accumulators: five exponentials and two divisions.
+// The LSTM cell, computed from a tile's sums: five exponentials and two divisions.
 //
 // With E(x) = 2^x of the scaled sums (i, f, o by -log2 e; g by -2 log2 e):
 //   sigmoid(x) = 1 / (1 + E)         tanh(x) = (1 - E) / (1 + E)
@@ -6,21 +6,22 @@
 //          = (cell * (1 + Ei)(1 + Eg) + (1 - Eg)(1 + Ef)) / ((1 + Ei)(1 + Eg)(1 + Ef))
 //   hidden = sigmoid(o) * tanh(cell) = (1 - Ec) / ((1 + Eo)(1 + Ec))
 //
-// Exponents are capped at 40 and -40, so that no product of three leaves float32 and 2^x needs no care on any
-// processor: there a sigmoid is within 1e-12 of 0 or 1.
+// Exponents are capped at 40 and -40, where a sigmoid is within 1e-12 of 0 or 1. So no product of three factors leaves
+// the range of float32, and 2^x has no special cases.
 //
-// Every operation is one that IEEE 754 rounds, none an approximation that processors have each their own of: wherever
-// multiply-adds are fused, the same sums give the same bits.
+// IEEE 754 defines the result of every operation here. There are no approximate instructions, whose results differ
+// between processors, so the same sums give the same bits wherever multiply-adds are fused.
 #pragma once
 
 namespace unrolled {
 
 constexpr double kLog2E = 1.4426950408889634074;
-// Gate order in a panel, against Keras's i, f, c, o.
+// In the order of a panel's gates: i, f, g, o, which Keras calls i, f, c, o.
 constexpr double kGateScale[4] = {-kLog2E, -kLog2E, -2 * kLog2E, -kLog2E};
 
-// 2^x for x in -0.5..0.5: minimax polynomials in the relative error with p(0) = 1, so that a gate of 0 is
-// exact. Degree 5: 9.1e-8, about float32's own rounding. Degree 3: 1.0e-4, a fortieth of bfloat16's.
+// 2^x for x in -0.5..0.5, by the polynomial with the smallest relative error among those with p(0) = 1, which makes a
+// gate of 0 exact. Error with degree 5: 9.1e-8, about float32's own rounding. With degree 3: 1.0e-4, a fortieth of
+// bfloat16's.
 template <class Isa, bool Fine>
 inline __attribute__((always_inline)) typename Isa::Vec exp2_fraction(typename Isa::Vec x) {
   typename Isa::Vec p;
@@ -43,17 +44,17 @@ inline __attribute__((always_inline)) typename Isa::Vec exp2_capped(typename Isa
   return Isa::scale(exp2_fraction<Isa, Fine>(Isa::sub(capped, whole)), whole);
 }
 
-// Which function a kernel's gates are; the other is in hard_gates.h.
+// Selects sigmoid gates; hard_gates.h has the other kind.
 struct Sigmoid {};
 
-// A gate of its scaled sum.
+// The value of a gate, from its scaled sum.
 template <class Isa, bool Fine>
 inline __attribute__((always_inline)) typename Isa::Vec gate_value(Sigmoid, typename Isa::Vec sum) {
   return Isa::div(Isa::set1(1.0f), Isa::add(Isa::set1(1.0f), exp2_capped<Isa, Fine>(sum)));
 }
 
-// Updates the cells of `Rows` rows and gives their hidden states; sums are overwritten. A row's operations are
-// one long chain, so each step is done for all rows before the next: the processor finds independent work.
+// Updates the cells of `Rows` rows and computes their hidden states; overwrites the sums. A row's operations depend on
+// each other, so each operation is done for all rows before the next one: the processor always has independent work.
 template <class Isa, bool Fine, int Rows>
 inline __attribute__((always_inline)) void update_cells(Sigmoid, typename Isa::Vec (&sums)[Rows][4],
                                                         typename Isa::Vec (&cells)[Rows],

@@ -1,6 +1,7 @@
-// The GRU cell that resets after the recurrent product, on accumulators: three exponentials, two divisions.
+// The GRU cell that resets after the recurrent product, computed from a tile's sums: three exponentials and two
+// divisions.
 //
-// Four sums a unit: z and r over input and state, hx over the input alone, hs over the state alone. With E(x) = 2^x
+// A unit has four sums: z and r over input and state, hx over the input only, hs over the state only. With E(x) = 2^x
 // of the scaled sums (z, r by -log2 e; hx, hs by -2 log2 e):
 //   r = 1 / (1 + Er)      Ec = E(hx + r hs)      candidate = (1 - Ec) / (1 + Ec)
 //   state = z * state + (1 - z) * candidate
@@ -11,10 +12,11 @@
 
 namespace unrolled {
 
-// Of z, r, hx and hs; Keras's gates z, r, h.
+// The factors of z, r, hx and hs; Keras's gates are z, r, h.
 constexpr double kGruScale[4] = {-kLog2E, -kLog2E, -2 * kLog2E, -2 * kLog2E};
 
-// states = z * states + (1 - z) * candidates, of the scaled sums of both. Step by step for all rows, as update_cells.
+// states = z * states + (1 - z) * candidates, where z and candidates are given as scaled sums. Each operation is done
+// for all rows before the next one, as in update_cells.
 template <class Isa, bool Fine, int Rows>
 inline __attribute__((always_inline)) void blend_gru(Sigmoid, const typename Isa::Vec (&updates)[Rows],
                                                      const typename Isa::Vec (&candidates)[Rows],

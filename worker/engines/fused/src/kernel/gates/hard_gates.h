@@ -1,13 +1,13 @@
-// Gates that are a straight line between 0 and 1, Keras's hard_sigmoid: clamp(slope x + 1/2). The slope is in the packed
-// weights and the half in the packed bias, so that a gate is a clamp of its sum, and two exponentials of an LSTM's five
-// and one of a GRU's three are left: those of tanh.
+// Gates that are a straight line between 0 and 1, which Keras calls hard_sigmoid: clamp(slope x + 1/2). The slope is in
+// the packed weights and the half in the packed bias, so a gate is its sum, clamped. Only tanh needs exponentials: two
+// instead of an LSTM's five, one instead of a GRU's three.
 #pragma once
 
 #include "kernel/gates/gates.h"
 
 namespace unrolled {
 
-// Stands where Sigmoid stands in a kernel.
+// Selects these gates, as Sigmoid does those of gates.h.
 struct HardSigmoid {};
 
 template <class Isa, bool Fine>
@@ -15,7 +15,7 @@ inline __attribute__((always_inline)) typename Isa::Vec gate_value(HardSigmoid, 
   return Isa::clamp(sum);
 }
 
-// tanh of a sum that is scaled by -2 log2 e.
+// tanh, from a sum that is scaled by -2 log2 e.
 template <class Isa, bool Fine>
 inline __attribute__((always_inline)) typename Isa::Vec tanh_value(typename Isa::Vec sum) {
   const typename Isa::Vec one = Isa::set1(1.0f), e = exp2_capped<Isa, Fine>(sum);

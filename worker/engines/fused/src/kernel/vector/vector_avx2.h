@@ -9,12 +9,12 @@ namespace {
 struct Avx2 {
   using Vec = __m256;
   static constexpr int lanes = 8;
-  static constexpr int rows = 3;  // 12 accumulators; weights come from memory operands as they must
+  static constexpr int rows = 3;  // 12 sums; the weights don't fit beside them and are memory operands
   static constexpr bool away_reads = true;  // whether memory is read before `store_away` writes it
 
   static Vec load(const float* p) { return _mm256_loadu_ps(p); }
   static void store(float* p, Vec v) { _mm256_storeu_ps(p, v); }
-  static void store_away(float* p, Vec v) { store(p, v); }  // half a line past the caches costs more than it saves
+  static void store_away(float* p, Vec v) { store(p, v); }  // half a cache line past the caches is slower
   static void settle() {}
   static void store_first(float* p, Vec v, int count) {
     const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
@@ -26,13 +26,14 @@ struct Avx2 {
   static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
-  // To -40..40, as integers: the bits of a float below it are below its own, and those of a negative one are negative;
-  // as unsigned ones, negative floats order backwards. Integer minima leave the multipliers alone.
+  // Clamps to -40..40 with integer minima, which don't occupy the multipliers. As signed integers the bits of positive
+  // floats have the floats' order, and those of negative floats are negative; as unsigned integers, the bits of
+  // negative floats have the opposite order and are above all others.
   static Vec cap(Vec x) {
     const __m256i top = _mm256_min_epi32(_mm256_castps_si256(x), _mm256_castps_si256(set1(40.0f)));
     return _mm256_castsi256_ps(_mm256_min_epu32(top, _mm256_castps_si256(set1(-40.0f))));
   }
-  // To 0..1; what is no number stays none.
+  // Clamps to 0..1; NaN stays NaN.
   static Vec clamp(Vec x) { return _mm256_min_ps(set1(1.0f), _mm256_max_ps(_mm256_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm256_round_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Vec scale(Vec x, Vec n) {  // x * 2^n, n in -40..40, x near 1

@@ -11,12 +11,12 @@ namespace {
 struct Avx512 {
   using Vec = __m512;
   static constexpr int lanes = 16;
-  static constexpr int rows = 6;  // 24 accumulators, 4 weights, the rest for inputs
+  static constexpr int rows = 6;  // 24 sums, 4 weights, the rest for inputs
   static constexpr bool away_reads = false;  // whether memory is read before `store_away` writes it
 
   static Vec load(const float* p) { return _mm512_loadu_ps(p); }
   static void store(float* p, Vec v) { _mm512_storeu_ps(p, v); }
-  // Of what is not read again soon: a whole line goes past the caches. Weakly ordered, see `settle`.
+  // Stores what is not read again soon: a whole cache line bypasses the caches. Weakly ordered, see `settle`.
   static void store_away(float* p, Vec v) {
     if (reinterpret_cast<std::uintptr_t>(p) % sizeof v == 0) {
       _mm512_stream_ps(p, v);
@@ -24,7 +24,7 @@ struct Avx512 {
       store(p, v);
     }
   }
-  // Makes what was stored away visible in order.
+  // Orders all earlier `store_away` before later stores.
   static void settle() { _mm_sfence(); }
   static void store_first(float* p, Vec v, int count) {
     _mm512_mask_storeu_ps(p, static_cast<__mmask16>((1u << count) - 1), v);
@@ -35,13 +35,13 @@ struct Avx512 {
   static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
-  // To -40..40: the smaller magnitude, with the sign of x.
+  // Clamps to -40..40: the smaller magnitude, with the sign of x.
   static Vec cap(Vec x) { return _mm512_range_ps(x, set1(40.0f), 0b0010); }
-  // To 0..1; what is no number stays none.
+  // Clamps to 0..1; NaN stays NaN.
   static Vec clamp(Vec x) { return _mm512_min_ps(set1(1.0f), _mm512_max_ps(_mm512_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }  // x * 2^n
-  // To bfloat16 and back, to nearest even; the values of a gate are finite and small.
+  // Rounds to bfloat16 and back, to nearest even; the values of a gate are finite and small.
   static Vec round_to_bfloat16(Vec v) {
     const __m512i bits = _mm512_castps_si512(v);
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));

@@ -1,4 +1,4 @@
-// Four floats through the compilers' vector extensions: NEON on ARM, SSE2 on x86, scalars where neither is.
+// Four floats, with the compilers' vector extensions: NEON on ARM, SSE2 on x86, scalars elsewhere.
 #pragma once
 
 #include <cstdint>
@@ -12,16 +12,16 @@ namespace unrolled {
 namespace {
 
 typedef float Float4 __attribute__((vector_size(16)));
-typedef std::int32_t Int4 __attribute__((vector_size(16)));   // what a comparison gives
+typedef std::int32_t Int4 __attribute__((vector_size(16)));   // the type of a comparison's result
 typedef std::uint32_t Bits4 __attribute__((vector_size(16)));
 
 struct Portable {
   using Vec = Float4;
   static constexpr int lanes = 4;
 #if defined(__aarch64__)
-  static constexpr int rows = 6;  // 32 registers: 24 accumulators
+  static constexpr int rows = 6;  // 24 sums in 32 registers
 #else
-  static constexpr int rows = 3;  // 16 registers: 12 accumulators
+  static constexpr int rows = 3;  // 12 sums in 16 registers
 #endif
   static constexpr bool away_reads = true;  // whether memory is read before `store_away` writes it
 
@@ -46,14 +46,14 @@ struct Portable {
     return reinterpret_cast<Vec>(vfmaq_f32(reinterpret_cast<float32x4_t>(c), reinterpret_cast<float32x4_t>(a),
                                            reinterpret_cast<float32x4_t>(b)));
 #else
-    return a * b + c;  // two roundings: built with -ffp-contract=off, so everywhere alike
+    return a * b + c;  // rounds twice everywhere, because it is built with -ffp-contract=off
 #endif
   }
-  static Vec cap(Vec x) {  // to -40..40
+  static Vec cap(Vec x) {  // clamps to -40..40
     const Vec top = pick(x < set1(40.0f), x, set1(40.0f));
     return pick(top > set1(-40.0f), top, set1(-40.0f));
   }
-  // To 0..1; what is no number stays none.
+  // Clamps to 0..1; NaN stays NaN.
   static Vec clamp(Vec x) {
     const Vec bottom = pick(x < set1(0.0f), set1(0.0f), x);
     return pick(bottom > set1(1.0f), set1(1.0f), bottom);

@@ -6,7 +6,8 @@
 namespace unrolled {
 namespace {
 
-// `count` vectors that lie `stride` apart at both places; where they are parts of wider ones, their gaps stay.
+// Copies `count` vectors that are `stride` bytes apart at both places; if they are parts of wider vectors, the bytes
+// between them stay as they are.
 void copy_vectors(char* to, const char* from, std::int64_t count, std::int64_t stride, std::int64_t bytes) {
   if (stride == bytes) {
     std::memcpy(to, from, static_cast<std::size_t>(count * stride));
@@ -29,7 +30,8 @@ void Vectors::prepare(const Kernel& kernel, std::int64_t width, std::int64_t tok
   char* const vectors = bytes_.reserve<char>(static_cast<std::size_t>(tokens * stride_));
   const std::int64_t written = width * kernel.element_bytes;
   if (written == stride_) return;
-  for (std::int64_t k = 0; k < tokens; ++k) {  // half a step is left: its weights are 0, so it must be a number
+  // The second half of the last step has weights of 0, but must not be NaN.
+  for (std::int64_t k = 0; k < tokens; ++k) {
     std::memset(vectors + k * stride_ + written, 0, static_cast<std::size_t>(stride_ - written));
   }
 }
@@ -66,7 +68,7 @@ bool Course::reads_floats(std::size_t l) const {
 
 void Course::copy_shared(const Walk::Branch& branch, std::int32_t level) const {
   const Row &owner = *branch.owner, &row = *branch.row;
-  // Read backward, the tokens in common are the last ones, and end where the rows do.
+  // If rows are read backward, the shared tokens are their last ones.
   const std::int64_t from = backward_ ? owner.length - level : 0, to = backward_ ? row.length - level : 0;
   constexpr std::int64_t kFloat = sizeof(float);
   for (std::size_t l = stage_.first; l < stage_.end; ++l) {

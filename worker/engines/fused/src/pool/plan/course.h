@@ -1,4 +1,4 @@
-// One direction of a stage over some rows: what its walks read and where their results go.
+// One direction of a stage over some rows: what its walks read and where they write their results.
 #pragma once
 
 #include <cstddef>
@@ -12,12 +12,12 @@
 
 namespace unrolled {
 
-// What a stage hands to the next: a vector of elements for every token of the rows.
+// The vectors that a stage hands to the next: one for every token of the rows.
 class Vectors {
  public:
   // Throws std::bad_alloc.
   void prepare(const Kernel& kernel, std::int64_t width, std::int64_t tokens);
-  // Gives memory back where more than `bytes` are held.
+  // Frees the memory if it is more than `bytes`.
   void shrink(std::size_t bytes);
 
   char* at(const Row& row, std::int64_t position) const {
@@ -34,14 +34,14 @@ class Vectors {
 
 class Course {
  public:
-  // A row's vector that is made of all of its tokens' ones.
+  // A column with one vector for each row, made of the vectors of all of its tokens.
   struct Pooled {
     std::size_t column, layer;
     Pooling pooling;
   };
   static constexpr std::size_t kNone = ~std::size_t{0};
 
-  // `below` is null where tokens are read, `above` where no stage follows.
+  // `below` is null if the stage reads tokens, `above` if no stage follows.
   Course(const Model& model, const Stage& stage, bool backward, const std::vector<Row>& rows, const Vectors* below,
          Vectors* above, const Outputs& outputs);
 
@@ -62,14 +62,14 @@ class Course {
   // The column that keeps every token's vector of a layer, or kNone.
   std::size_t per_token(std::size_t l) const { return per_token_[l - stage_.first]; }
   const std::vector<Pooled>& pooled() const { return pooled_; }
-  // Whether a layer's states are wanted in float32.
+  // Whether a layer's states are needed in float32.
   bool wants_floats(std::size_t l) const { return per_token(l) != kNone || reads_floats(l); }
-  // Whether something more is made of them: a pooled vector, or a residual layer's result.
+  // Whether they are read again: for a pooled vector, or for a residual layer's result.
   bool reads_floats(std::size_t l) const;
-  // Whether a pooling takes the vector of the first level; the other end of a row is the last one.
+  // Whether a pooling takes the vector of a row's first level rather than that of its last level.
   bool takes_first_level(Pooling pooling) const { return pooling == (backward_ ? Pooling::last : Pooling::first); }
 
-  // A row that begins at `level` gets what the row that it branches off has stored up to there.
+  // Copies to a row that begins at `level` what the row that it branches off has stored up to there.
   void copy_shared(const Walk::Branch& branch, std::int32_t level) const;
 
  private:

@@ -8,7 +8,7 @@
 namespace unrolled {
 
 std::int64_t piece_tokens(const Model& model, const std::vector<Stage>& stages, std::int64_t bytes) {
-  std::int64_t below = 0, most = 0;  // bytes a token
+  std::int64_t below = 0, most = 0;  // bytes for each token
   for (std::size_t s = 0; s < stages.size(); ++s) {
     const bool last = s + 1 == stages.size();
     const std::int64_t width = model.layers()[stages[s].end - 1].output_dim;

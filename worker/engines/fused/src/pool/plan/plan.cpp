@@ -1,3 +1,4 @@
+// One file, because checking, sorting and cutting have no other caller and share what they know of a row's tokens.
 #include "pool/plan/plan.h"
 
 #include <algorithm>
@@ -7,7 +8,7 @@
 namespace unrolled {
 namespace {
 
-// Rows this few are compared token by token; more are sorted by keys of several tokens.
+// Up to this number of rows are compared token by token; more are sorted by keys of several tokens.
 constexpr std::size_t kFew = 6;
 
 void check_offsets(const Shard& shard, std::int64_t index) {
@@ -39,15 +40,15 @@ void check_tokens(const Shard& shard, std::int64_t index, std::int64_t vocab_siz
   }
 }
 
-// The token that a level reads; 0 behind the end.
+// The token that a level reads; 0 after a row's end.
 std::int32_t token_at(const Row& row, std::int32_t level, bool backward) {
   return level < row.length ? row.tokens[row.position(level, backward)] : 0;
 }
 
-// The next tokens of a row as one number that orders as they do. No id is 0, so a row that ends sorts first,
-// and equal keys with a 0 at the end mean equal rows.
+// The next tokens of a row as one number that has the order of the tokens. No id is 0, so a row that ends sorts first,
+// and if equal keys end with a 0, the rows are equal.
 struct Keys {
-  int bits;           // of one token
+  int bits;           // bits of one token
   int tokens_in_key;
   bool backward;
 
@@ -87,7 +88,7 @@ bool row_before(const std::vector<Row>& rows, const Keyed& a, const Keyed& b, st
   return tx != ty ? tx < ty : a.row < b.row;
 }
 
-// Orders by key, then each run of equal keys by the tokens after it.
+// Sorts by key, then each group of equal keys by the tokens after these.
 void sort_keyed(const std::vector<Row>& rows, std::vector<Keyed>& keyed, const Keys& keys) {
   struct Group {
     std::size_t begin, end;
@@ -124,11 +125,11 @@ void sort_keyed(const std::vector<Row>& rows, std::vector<Keyed>& keyed, const K
 
 struct Cut {
   std::size_t at;      // the row that begins the next span
-  std::int64_t nodes;  // in front of it
+  std::int64_t nodes;  // nodes of the span before it
 };
 
-// Where a span from `first` on should end. What counts against a cut is the states it makes twice, and its
-// distance from the target beyond a sixteenth of it.
+// Where a span that begins at `first` should end. A cut costs the states that are computed twice, and its distance from
+// the target as far as that is more than a sixteenth of the target.
 Cut best_cut(const std::vector<Row>& rows, std::size_t first, std::size_t max_rows, std::int64_t target) {
   const std::int64_t slack = target / 16;
   const std::size_t furthest = first + std::min(max_rows, rows.size() - first);

@@ -1,0 +1,107 @@
+"""All commands: what the list of commands says of each, and how it is loaded when it is used.
+
+Nothing heavy is imported here, so that `unrolled --help` is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import NamedTuple
+
+import click
+
+from producer.cli.exit_status import ExitStatus, exit_help
+from unrolled.settings.declaration import variable_of
+
+
+class Lazy(NamedTuple):
+    """A subcommand that isn't loaded yet.
+
+    Attributes:
+        place: module:attribute.
+        help: its line in the list of commands; the first sentence of its own help.
+        extra: the extra of this package that it needs.
+    """
+
+    place: str
+    help: str
+    extra: str = "producer"
+
+
+COMMANDS = {
+    "run": Lazy("producer.cli.commands.run:run", "Do a whole job on this machine."),
+    "demo": Lazy("producer.cli.commands.demo:demo", "Show the whole path on text that is already here."),
+    "enqueue": Lazy("producer.cli.commands.enqueue:enqueue", "Cut input into shards and queue them for workers."),
+    "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
+    "status": Lazy("producer.cli.commands.status:status", "Show how far a job is."),
+    "wait": Lazy("producer.cli.commands.wait:wait", "Wait until a job is complete."),
+    "verify": Lazy("producer.cli.commands.verify:verify", "Check that every input row is published exactly once."),
+    "retry": Lazy("producer.cli.commands.retry:retry", "Put dead shards and failed rows back in the queue."),
+    "cancel": Lazy("producer.cli.commands.cancel:cancel", "Take a job's waiting shards out of the queue."),
+    "discard": Lazy("producer.cli.commands.discard:discard", "Delete a job: its parts, and all that waits."),
+    "quarantine": Lazy(
+        "producer.cli.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."
+    ),
+    "show": Lazy("producer.cli.commands.show:show", "Show a job's first published rows."),
+    "doctor": Lazy("producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory."),
+    "model": Lazy("worker.cli.model:model", "Train, import, make and show models."),
+    "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
+    "completion": Lazy(
+        "producer.cli.commands.completion:completion", "Print the script that completes commands in a shell."
+    ),
+}
+#: Commands of a group that are in the other package than the group itself.
+MEMBERS = {"model": ("producer.cli.commands.model_fit:fit",)}
+
+
+class CommandFailedError(click.ClickException):
+    """An error as one line on standard error, and exit status 1."""
+
+    exit_code = ExitStatus.FAILED
+
+
+def load_command(name: str) -> click.Command:
+    """A subcommand, with its exit statuses, and an environment variable `UNROLLED_<OPTION>` for each option.
+
+    Raises:
+        CommandFailedError: a package that it needs isn't installed.
+    """
+    lazy = COMMANDS[name]
+    try:
+        command = _imported(lazy.place)
+        for place in MEMBERS.get(name, ()):
+            if isinstance(command, click.Group):
+                command.add_command(_imported(place))
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] in ("unrolled", "producer", "worker"):
+            raise
+        raise CommandFailedError(
+            f"`unrolled {name}` needs {error.name}, which is missing: pip install 'unrolled[{lazy.extra}]'"
+        ) from error
+    command.epilog = exit_help(name)
+    return completed(command)
+
+
+def _imported(place: str) -> click.Command:
+    module, _, attribute = place.partition(":")
+    command: click.Command = getattr(import_module(module), attribute)
+    return command
+
+
+def completed(command: click.Command) -> click.Command:
+    """Complete the options of a command and of its subcommands.
+
+    Each gets an environment variable named after its flag, which the help shows. Numbers are INTEGER or NUMBER there,
+    in place of click's INTEGER RANGE.
+    """
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.is_eager:
+            flag = next((name for name in option.opts if name.startswith("--")), None)
+            if flag and option.envvar is None:
+                option.envvar = variable_of(flag.removeprefix("--").replace("-", "_"))
+            option.show_envvar = True
+            if option.metavar is None and option.type.name.startswith(("integer", "float")):
+                option.metavar = "INTEGER" if option.type.name.startswith("integer") else "NUMBER"
+    for child in command.commands.values() if isinstance(command, click.Group) else ():
+        completed(child)
+    return command

@@ -1,0 +1,87 @@
+"""The rows of a training: what of a corpus can be learnt from, on which side of the split, in which pieces."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from producer.rows import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from producer.rows import RowBatch
+
+#: A shorter row has nothing to predict.
+FEWEST_TOKENS = 2
+
+
+@dataclass(slots=True)
+class Seen:
+    """What is counted while a corpus is read.
+
+    Attributes:
+        rows: usable rows, those without targets too.
+        bad: rows that can't be used.
+        short: rows without targets: they have fewer than `FEWEST_TOKENS` real tokens.
+        tokens: real tokens in the usable rows.
+        reason: what is wrong with the first bad row; empty without one.
+        digest: SHA-256 of the usable rows' lengths and ids.
+    """
+
+    rows: int = 0
+    bad: int = 0
+    short: int = 0
+    tokens: int = 0
+    reason: str = ""
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def facts(self) -> dict[str, Any]:
+        """The counts as training.json contains them."""
+        return {
+            "rows": self.rows, "tokens": self.tokens, "bad_rows": self.bad, "rows_without_targets": self.short,
+            "sha256": self.digest.hexdigest(),
+        }  # fmt: skip
+
+
+def rows_with_targets(batch: RowBatch, seen: Seen) -> Iterator[NDArray[np.int32]]:
+    """The real tokens, int32 (length,), of each row that has something to predict; all rows are counted."""
+    for row in batch:
+        if not isinstance(row, Row):
+            seen.bad += 1
+            seen.reason = seen.reason or f"; first: row {row.position} of {row.file} {row.reason}"
+            continue
+        ids = row.tokens[row.tokens > 0]
+        seen.rows += 1
+        seen.tokens += len(ids)
+        seen.digest.update(len(ids).to_bytes(8, "little") + ids.astype("<i4").tobytes())
+        if len(ids) < FEWEST_TOKENS:
+            seen.short += 1
+        else:
+            yield ids
+
+
+def held_out(ids: NDArray[np.int32], bound: int) -> bool:
+    """Whether a row is held out for validation. Its content alone decides, so equal rows are always on one side.
+
+    Args:
+        ids: int32 (tokens,).
+        bound: the share that is held out, times 2**64.
+    """
+    digest = hashlib.blake2b(ids.astype("<i4").tobytes(), digest_size=8).digest()
+    return int.from_bytes(digest, "little") < bound
+
+
+def segments(ids: NDArray[np.int32], targets: int) -> Iterator[NDArray[np.int32]]:
+    """Cut a long row so that each token but the first is a target once: a segment begins with the last one's end.
+
+    Args:
+        ids: int32 (tokens,).
+        targets: the largest number of targets in a segment, which has one token more.
+    """
+    for start in range(0, len(ids) - 1, targets):
+        yield ids[start : start + targets + 1]

@@ -1,0 +1,308 @@
+"""From cuts to queued shards, again and again to the same effect, whatever crashes between."""
+
+import threading
+import uuid
+from contextlib import closing
+
+import numpy as np
+import pytest
+from support.jobs import decide, job_of, log_of, waiting
+from support.processes import eventually
+
+from producer.enqueue.pipeline import shards_of
+from producer.enqueue.runs import FileRun, LiveRun
+from producer.enqueue.shard import make_shard
+from producer.jobs.decisions import cancel
+from producer.local.broker import EmbeddedBroker
+from producer.queue.shard_queue import ShardQueue
+from producer.rows import BadRow, Row
+from unrolled.errors import JobError
+from unrolled.job import names
+from unrolled.job.segment import Segment
+from unrolled.patience import Patience
+from unrolled.protocol.objects import Objects, at_once
+from unrolled.protocol.opening import OpenJob, create_job
+from unrolled.queue.ledger import Counts
+from unrolled.queue.member import Member
+from unrolled.store.memory import Crash, Fault, MemoryStore
+
+SHARDS, ROWS_PER_SHARD = 5, 4
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One server for all that don't kill it; each test has a namespace of its own."""
+    with EmbeddedBroker() as found:
+        yield found
+
+
+@pytest.fixture
+def job(tmp_path):
+    return create_job(tmp_path / "out", job_of())
+
+
+@pytest.fixture
+def live_job(tmp_path):
+    return create_job(tmp_path / "live", job_of(live=True))
+
+
+@pytest.fixture
+def queue(server, job):
+    with closing(ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", job.job.offer, Patience(print))) as found:
+        yield found
+
+
+def cuts(shards=SHARDS, first=0, word=1, file="in.txt"):
+    """Cuts of three rows and a bad one."""
+    for index in range(first, first + shards):
+        start = index * ROWS_PER_SHARD
+        rows = [
+            Row(file, place, f"{file}#{place}", np.array([word, 0, place + 1], np.int32))
+            for place in range(start, start + 3)
+        ]
+        yield [*rows, BadRow(file, start + 3, None, "empty line")]
+
+
+def spooled(job, shards=SHARDS):
+    return [make_shard(index, job.job.id, cut) for index, cut in enumerate(cuts(shards))]
+
+
+def enqueue(job, queue, stream=None):
+    """One run of `enqueue`; the shards that were new to the log."""
+    new = []
+    run = FileRun(job.objects, queue.of_job(job), lambda entry, is_new: new.extend([entry.shard] * is_new))
+    run.run(shards_of(cuts() if stream is None else stream, job.job.id))
+    return new
+
+
+def follow(job, queue, stream):
+    """One run of `enqueue --follow`."""
+    run = LiveRun(job.objects, queue.of_job(job), lambda *_: None)
+    run.begin()
+    run.run(shards_of(stream(run.number), job.job.id))
+
+
+def messages(queue):
+    return queue.ledger.client.llen(queue.ledger.keys.queue)
+
+
+def in_ledger(queue, job):
+    return {life.shard for life in queue.ledger.members(job.key)[0]}
+
+
+def check_enqueued(job, queue, shards=SHARDS):
+    """Every shard has its rows and its bad rows, and is in the log, in order, and in the ledger, once."""
+    whole = spooled(job, shards)
+    log = log_of(job)
+    assert [log.entries[shard] for shard in log.inputs] == [one.entry for one in whole]
+    assert log.ended
+    for one in whole:
+        assert job.objects.read(names.rows_object(one.entry.shard)) == one.rows
+        assert job.objects.read(names.quarantine_object(one.entry.shard)) == one.quarantine
+    assert in_ledger(queue, job) == {one.entry.shard for one in whole}
+    assert queue.ledger.counts() == Counts(shards, 0, sum(one.entry.size for one in whole))
+    assert queue.ledger.told(job.key) == log.length
+
+
+def test_enqueued(job, queue):
+    """Every cut is spooled, in the log, in the ledger and sent."""
+    assert enqueue(job, queue) == [one.entry.shard for one in spooled(job)]
+    check_enqueued(job, queue)
+    assert messages(queue) == SHARDS
+
+
+def test_twice(job, queue):
+    """The same again writes nothing and sends nothing."""
+    enqueue(job, queue)
+    before = log_of(job).length
+    assert enqueue(job, queue) == []
+    check_enqueued(job, queue)
+    assert (log_of(job).length, messages(queue)) == (before, SHARDS)
+
+
+def test_many_shards_are_few_segments(job, queue):
+    """A segment is a round trip and a file: a second's shards share one."""
+    enqueue(job, queue, cuts(shards=300))
+    assert log_of(job).length < 20
+
+
+def test_what_is_published_is_left_alone(job, queue):
+    """Neither its rows nor its life come back, even where the ledger was lost."""
+    enqueue(job, queue)
+    first, second, *_ = log_of(job).inputs
+    job.objects.create(names.part_object(first), b"")
+    job.objects.delete(names.rows_object(first))
+    job.objects.create(names.dead_object(names.Life(second, 0)), b"{}")
+    queue.ledger.cancel(job.key)
+    assert enqueue(job, queue) == []
+    assert in_ledger(queue, job) == set(log_of(job).inputs) - {first, second}
+    assert first not in waiting(job)
+
+
+@pytest.mark.parametrize(
+    ("stream", "reason"),
+    [
+        (lambda: cuts(word=2), "has changed since this job began: shard 0 began at in.txt row 0 with content"),
+        (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard\(s\) earlier"),
+        (lambda: cuts(shards=SHARDS + 1), r"it ended after 5 shard\(s\), now it goes on at in.txt row 20"),
+    ],
+    ids=["another", "shorter", "longer"],
+)
+def test_a_changed_input_is_refused(job, queue, stream, reason):
+    """Before anything of it is written."""
+    enqueue(job, queue)
+    before = log_of(job).length
+    with pytest.raises(JobError, match=reason):
+        enqueue(job, queue, stream())
+    assert log_of(job).length == before
+    check_enqueued(job, queue)
+
+
+def test_a_cancelled_job_goes_on(job, queue):
+    """The same command resumes it; one that was running meanwhile stops."""
+    enqueue(job, queue, cuts(shards=2))
+    decide(job, Segment("cancel"))
+
+    def stream():
+        yield from cuts()
+
+    with pytest.raises(JobError, match="ended after 2"):
+        enqueue(job, queue, stream())
+    assert not log_of(job).cancelled
+
+
+def test_a_running_producer_stops_at_a_cancel(job, queue):
+    """What it had cut before stays, and waits for the command to be given again."""
+
+    def stream():
+        for number, cut in enumerate(cuts()):
+            if number == 3:
+                cancel(job.objects, queue.of_job(job))
+            yield cut
+
+    with pytest.raises(JobError, match="was cancelled while its input was read"):
+        enqueue(job, queue, stream())
+    assert in_ledger(queue, job) == set()
+
+
+def test_two_producers_at_once(job, queue):
+    """No lock is needed: both cut the same, and the log has every shard once."""
+    threads = [threading.Thread(target=enqueue, args=(job, queue, cuts(shards=40))) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    check_enqueued(job, queue, 40)
+
+
+def test_a_lost_ledger_is_told_again(job, queue):
+    """Redis came back empty, or has evicted a key: the next run tells it all that waits."""
+    enqueue(job, queue)
+    for key in queue.ledger.client.scan_iter(f"{queue.ledger.keys.ledger.rsplit(':', 1)[0]}*"):
+        queue.ledger.client.delete(key)
+    enqueue(job, queue)
+    check_enqueued(job, queue)
+
+
+def crashing(count):
+    """A store that dies before its `count`-th operation from now on, and one that goes on without."""
+    left = [count]
+
+    def hook(_):
+        left[0] -= 1
+        return Fault.CRASH_BEFORE if left[0] == 0 else None
+
+    return MemoryStore(hook), lambda: left.__setitem__(0, -1)
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_crash_before_any_operation(server, live):
+    """The next run of the same command comes to what an undisturbed run gives; nothing that was read is lost."""
+    made = job_of(live=live)
+    for count in range(1, 200):
+        store, mend = crashing(count)
+        job = OpenJob(made, uuid.uuid4().hex[:16], Objects(store, at_once))
+        rows = list(cuts(shards=2))
+        queue = ShardQueue(server.url, f"c{uuid.uuid4().hex[:8]}", made.offer, Patience(print))
+        read = []
+
+        def pipe(_, rows=rows, read=read):
+            while rows:
+                read.append(rows[0])
+                yield rows.pop(0)
+
+        with closing(queue):
+            try:
+                follow(job, queue, pipe) if live else enqueue(job, queue, cuts(shards=2))
+            except Crash:
+                mend()
+            else:
+                assert count > 10
+                return
+            follow(job, queue, pipe) if live else enqueue(job, queue, cuts(shards=2))
+            log = log_of(job)
+            assert log.ended
+            if not live:
+                check_enqueued(job, queue, 2)
+            # A row that was read and not yet durable when its process died is all that may be missing.
+            assert SHARDS > len(log.inputs) >= 1
+            assert in_ledger(queue, job) == set(log.inputs)
+    pytest.fail("the run never came to its end")
+
+
+def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
+    """Rows that were durable and in no segment are brought, never deleted."""
+    stray = make_shard(0, live_job.job.id, next(cuts(file="-#0")))
+    decide(live_job, Segment("begin", run="0" * 16))
+    live_job.objects.create(names.quarantine_object(stray.entry.shard), stray.quarantine)
+    live_job.objects.create(names.rows_object(stray.entry.shard), stray.rows)
+    follow(live_job, queue, lambda _: cuts(shards=1, first=7, file="-#1"))
+    log = log_of(live_job)
+    assert log.inputs[0] == stray.entry.shard
+    assert len(log.inputs) == 2
+    assert live_job.objects.read(names.rows_object(stray.entry.shard)) == stray.rows
+
+
+def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
+    """Another run begins: what the first had read is queued, then it stops with an error."""
+
+    def stream(_):
+        yield next(cuts(file="-#0"))
+        decide(live_job, Segment("begin", run="f" * 16))
+        yield next(cuts(first=1, file="-#0"))
+        raise AssertionError("it reads on")
+
+    with pytest.raises(JobError, match="another `unrolled enqueue --follow` has begun to read"):
+        follow(live_job, queue, stream)
+    log = log_of(live_job)
+    assert len(log.inputs) == 2
+    assert not log.ended
+
+
+def test_live_runs_have_numbers_of_their_own(live_job, queue):
+    """The number of the segment that begins a run is in its rows' ids, so that no two runs give one id."""
+    numbers = []
+    for first in range(2):
+        follow(
+            live_job, queue, lambda number, first=first: numbers.append(number) or cuts(1, first, file=f"-#{number}")
+        )
+    assert len(set(numbers)) == 2
+    assert len(log_of(live_job).inputs) == 2
+
+
+def test_a_full_queue_is_waited_for_and_said(server, job, monkeypatch):
+    """Where nobody makes room, it is said why."""
+    said = []
+    monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.0)
+    queue = ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", job.job.offer, Patience(said.append), 1)
+    another = Member("f" * 16, names.Life(spooled(job)[0].entry.shard, 0))
+    with closing(queue):
+        queue.ledger.enter(another.job_key, "/other", None, [(another, 7)], 1)
+        thread = threading.Thread(target=enqueue, args=(job, queue, cuts(shards=1)))
+        thread.start()
+        eventually(lambda: said, "a word about the full queue")
+        assert log_of(job).inputs == []
+        queue.ledger.remove(another)
+        thread.join()
+    assert len(log_of(job).inputs) == 1
+    assert any("the queue is full" in line and "no worker offers model abababababab…" in line for line in said)

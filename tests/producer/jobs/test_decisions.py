@@ -1,0 +1,200 @@
+"""Retry, cancel and discard: what each decides, twice, and by two at once."""
+
+import threading
+import uuid
+from contextlib import closing
+
+import pytest
+from support.jobs import (
+    bury,
+    cut,
+    dead,
+    decide,
+    finished_job,
+    log_of,
+    make_job,
+    publish_shard,
+    published,
+    waiting,
+)
+
+from producer.enqueue.shard import make_shard
+from producer.jobs.decisions import Retried, cancel, discard, retry
+from producer.jobs.removal import remove_key
+from producer.jobs.verify import verify_job
+from producer.local.broker import EmbeddedBroker
+from producer.queue.shard_queue import ShardQueue
+from unrolled.errors import JobError, RequestError
+from unrolled.job import names
+from unrolled.job.names import Life
+from unrolled.job.segment import Segment
+from unrolled.patience import Patience
+from unrolled.protocol.spooling import spool
+from unrolled.reading.dataset import open_dataset
+from unrolled.reading.outcome import failed_rows
+
+
+@pytest.fixture(scope="module")
+def server():
+    """One server; each test has a namespace of its own."""
+    with EmbeddedBroker() as found:
+        yield found
+
+
+@pytest.fixture
+def make_queue(server):
+    """Makes the queue of a job, told all of its log."""
+    opened = []
+
+    def make(job):
+        queue = ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", job.job.offer, Patience(print))
+        opened.append(queue)
+        return queue
+
+    yield make
+    for queue in opened:
+        queue.close()
+
+
+def again(job, queue=None, *, failed=True):
+    return retry(job.objects, queue and queue.of_job(job), failed_rows, failed=failed)
+
+
+def lives(job, queue):
+    return queue.ledger.members(job.key)[0]
+
+
+@pytest.fixture
+def failing(tmp_path):
+    """A job of two shards, both published; two rows of the first failed."""
+    job = make_job(tmp_path / "out", shards=2)
+    first, second = waiting(job)
+    publish_shard(job, first, failed={1: "ValueError: no", 3: "MemoryError"})
+    publish_shard(job, second)
+    return job
+
+
+def test_failed_rows_get_a_shard_of_their_own(failing, make_queue):
+    """The first part stays as it is, byte for byte, while they wait, and afterwards."""
+    queue = make_queue(failing)
+    source = log_of(failing).inputs[0]
+    before = failing.objects.read(names.part_object(source))
+    assert again(failing, queue) == Retried(rows=2, shards=1, dead=0)
+    (shard,) = waiting(failing)
+    assert (shard.index, shard.retries) == (source.index, 1)
+    assert lives(failing, queue) == {Life(shard, 0)}
+    publish_shard(failing, shard)
+    assert failing.objects.read(names.part_object(source)) == before
+    assert sorted(row.id for row in open_dataset(failing.place)) == [f"rows.txt#{n}" for n in range(8)]
+    assert verify_job(failing).problems == ()
+
+
+def test_rows_that_fail_again_are_retried_again(failing):
+    """Each time in a shard that says how often; what didn't fail is not touched."""
+    again(failing)
+    (first,) = waiting(failing)
+    publish_shard(failing, first, failed={0: "ValueError: no"})
+    assert again(failing) == Retried(rows=1, shards=1, dead=0)
+    (second,) = waiting(failing)
+    assert (second.retries, log_of(failing).entries[second].source) == (2, first)
+    publish_shard(failing, second)
+    assert verify_job(failing).rows_out == 8
+
+
+def test_a_retry_without_the_option_brings_no_failed_row(failing):
+    """They wait for somebody to say that the cause is gone."""
+    assert again(failing, failed=False) == Retried(0, 0, 0)
+    assert waiting(failing) == []
+
+
+def test_a_dead_shard_gets_its_next_life(tmp_path, make_queue):
+    """A record of an earlier life buries nothing any more."""
+    job = make_job(tmp_path, shards=2)
+    queue = make_queue(job)
+    shard, _ = waiting(job)
+    bury(job, shard)
+    assert again(job, queue) == Retried(rows=0, shards=0, dead=1)
+    assert Life(shard, 1) in lives(job, queue)
+    bury(job, shard)  # a slow grave-digger of the first life
+    assert log_of(job).life(shard) == Life(shard, 1)
+    bury(job, shard, 1)
+    assert again(job, queue).dead == 1
+    assert log_of(job).life(shard) == Life(shard, 2)
+
+
+def test_a_dead_shard_with_a_part_needs_no_life(tmp_path):
+    """A part came after all."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    bury(job, shard)
+    publish_shard(job, shard)
+    assert again(job) == Retried(0, 0, 0)
+
+
+def test_two_retries_at_once_bring_each_row_once(failing):
+    """Both make the same shard; one segment names it. No rows of a shard can be deleted by the other."""
+    threads = [threading.Thread(target=again, args=(failing,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    (shard,) = waiting(failing)
+    assert list(log_of(failing).retried.values()) == [shard]
+    publish_shard(failing, shard)
+    assert verify_job(failing).problems == ()
+
+
+def test_a_retry_beside_a_worker_that_has_not_finished(tmp_path):
+    """A part with its rows still there, because its worker stands between the two, is finished by the retry."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    rows = job.objects.read(names.rows_object(shard))
+    publish_shard(job, shard, failed={1: "ValueError: no"})
+    job.objects.create(names.rows_object(shard), rows)
+    job.objects.delete(names.failed_object(shard))
+    assert again(job).rows == 1
+    assert [one.retries for one in waiting(job)] == [1]
+    assert verify_job(job).problems[0].where == names.part_object(waiting(job)[0])
+
+
+def test_cancel_takes_what_waits_out(tmp_path, make_queue):
+    """And enqueueing brings it back; a second cancel decides nothing."""
+    job = make_job(tmp_path, shards=3)
+    queue = make_queue(job)
+    assert cancel(job.objects, queue.of_job(job))
+    assert (lives(job, queue), queue.ledger.told(job.key)) == (set(), None)
+    assert not cancel(job.objects, queue.of_job(job))
+    with pytest.raises(JobError, match="cancelled; `unrolled enqueue` with the same options resumes it"):
+        again(job, queue)
+
+
+def test_discard_deletes_all_but_the_log(tmp_path, make_queue):
+    """The log keeps other jobs out, and tells late workers that nothing counts any more."""
+    job = finished_job(tmp_path / "out", bad=[1])
+    again(job)
+    queue = make_queue(job)
+    discard(job.objects, queue.of_job(job))
+    assert published(job) == waiting(job) == dead(job) == []
+    assert log_of(job).discarded
+    late = make_shard(0, job.job.id, cut(0))
+    spool(job.objects, late)
+    decide(job, Segment("resume"))
+    assert log_of(job).discarded
+    discard(job.objects, None)
+    assert waiting(job) == []
+    with pytest.raises(JobError, match="discarded"):
+        again(job)
+
+
+def test_a_key_is_taken_out_of_every_ledger(tmp_path, server):
+    """Where a job's store is gone for good, its key in the worker's log is enough."""
+    job = make_job(tmp_path, shards=2)
+    namespace = f"n{uuid.uuid4().hex[:8]}"
+    with closing(ShardQueue(server.url, namespace, job.job.offer, Patience(print))) as queue:
+        members = [(life, 1) for life in map(log_of(job).life, log_of(job).inputs)]
+        queue.of_job(job).enter(None, members, 1)
+        assert remove_key(job.key, server.url, namespace) == 2
+        assert remove_key(job.key, server.url, namespace) == 0
+        assert queue.ledger.counts().shards == 0
+    with pytest.raises(RequestError, match="16 hexadecimal digits"):
+        remove_key("out", server.url, namespace)

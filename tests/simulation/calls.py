@@ -1,0 +1,76 @@
+"""What an actor is about to do when it stops, and what may become of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from unrolled.store.memory import Fault, Lag, Operation
+
+if TYPE_CHECKING:
+    import random
+
+    from simulation.job import SimulatedJob
+    from simulation.nature import Nature
+
+_LOOKS = [Fault.REFUSED]
+_DELETES = [Fault.REFUSED, Fault.LOST_REQUEST, Fault.LOST_ANSWER, Fault.LATE]
+_CREATES = [*_DELETES, Fault.EXISTS]
+_LOSSES = ["request", "answer"]
+
+
+class StoreCall(NamedTuple):
+    """An operation of a job's store."""
+
+    job: SimulatedJob
+    operation: Operation
+
+    def fate(self, rng: random.Random, nature: Nature) -> Fault | Lag | None:
+        """What becomes of it: it happens (None), fails, or shows the past."""
+        if rng.random() < nature.faults:
+            faults = _FAULTS[self.job.kind.is_disk, self.operation.kind]
+            return faults[int(rng.random() * len(faults))]
+        if self.job.kind.lag and not nature.is_calm and self.operation.kind in ("read", "list"):
+            return Lag(rng.randint(0, self.job.kind.lag)) if rng.random() < 0.5 else None
+        return None
+
+    def __str__(self) -> str:
+        return f"{self.operation.kind} {self.job.place}/{self.operation.name}"
+
+
+class LedgerCall(NamedTuple):
+    """An operation of the ledger."""
+
+    method: str
+    arguments: tuple[object, ...]
+
+    def fate(self, rng: random.Random, nature: Nature) -> str | None:
+        """What is lost of it: nothing (None), the request or the answer."""
+        return rng.choice(_LOSSES) if rng.random() < nature.faults else None
+
+    def __str__(self) -> str:
+        return f"{self.method} {', '.join(map(str, self.arguments))}"
+
+
+class Moment(NamedTuple):
+    """Anything else that takes time."""
+
+    def fate(self, rng: random.Random, nature: Nature) -> None:
+        """It passes."""
+        del rng, nature
+
+    def __str__(self) -> str:
+        return "…"
+
+
+Call = StoreCall | LedgerCall | Moment
+_FAULTS = {
+    (is_disk, kind): faults
+    for is_disk in (False, True)
+    for kind, faults in {
+        "read": _LOOKS,
+        "list": _LOOKS,
+        "sync": [Fault.REFUSED, Fault.LOST_ANSWER],
+        "delete": _DELETES,
+        "create": [*_CREATES, Fault.FULL if is_disk else Fault.CONFLICT],
+    }.items()
+}

@@ -1,0 +1,106 @@
+"""The objects of a simulated job as the checks read them: cached, since a run looks at each of them again and again.
+
+Segments are read without the product's code, so that a fault in that code can't hide itself. Parts are JSON in place of
+Parquet: which rows were computed, and which failed. Rows are the product's own payloads.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from unrolled.job import names, payload
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.objects import Objects
+
+#: Contents kept decoded: those of several runs.
+_KEPT = 4096
+
+
+class Row(NamedTuple):
+    """One row of one token.
+
+    Attributes:
+        id: what the row is called.
+        token: what was read; no two rows of an input have the same.
+    """
+
+    id: str
+    token: int
+
+
+class Rows(NamedTuple):
+    """A shard's rows.
+
+    Attributes:
+        rows: in order.
+        quarantined: how many more rows of the same cut could not be read.
+        job: whose they are.
+    """
+
+    rows: tuple[Row, ...]
+    quarantined: int
+    job: str
+
+
+class Part(NamedTuple):
+    """A part.
+
+    Attributes:
+        rows: computed.
+        failed: not computed.
+        numbers: of the failed rows in their shard.
+    """
+
+    rows: tuple[Row, ...]
+    failed: tuple[Row, ...]
+    numbers: tuple[int, ...]
+
+
+def encode_part(rows: Sequence[Row], failed: Sequence[int]) -> bytes:
+    """A part of these rows, in which those with these numbers have failed."""
+    kept = [row for number, row in enumerate(rows) if number not in failed]
+    return json.dumps([kept, [rows[number] for number in failed], failed]).encode()
+
+
+@functools.lru_cache(_KEPT)
+def decode_part(content: bytes) -> Part:
+    """What a part contains."""
+    rows, failed, numbers = json.loads(content)
+    return Part(tuple(Row(*row) for row in rows), tuple(Row(*row) for row in failed), tuple(numbers))
+
+
+def failed_numbers(objects: Objects, shard: ShardId) -> Sequence[int] | None:
+    """The numbers of the rows that a shard's part calls failed, as the product asks for them; None without a part."""
+    content = objects.read(names.part_object(shard))
+    return None if content is None else decode_part(content).numbers
+
+
+@functools.lru_cache(_KEPT)
+def decode_rows(content: bytes) -> Rows:
+    """What a shard's rows are."""
+    found = payload.decode(content)
+    ids, tokens = found.ids.to_pylist(), found.tokens.values.tolist()
+    return Rows(tuple(map(Row, ids, tokens)), found.facts["quarantined"], found.facts["job"])
+
+
+def encode_bad(rows: Sequence[Row]) -> list[bytes]:
+    """Lines of a list of bad rows."""
+    return [json.dumps(row).encode() + b"\n" for row in rows]
+
+
+@functools.lru_cache(_KEPT)
+def decode_bad(content: bytes) -> tuple[Row, ...]:
+    """The rows in a list of bad rows."""
+    return tuple(Row(*json.loads(line)) for line in content.splitlines())
+
+
+@functools.lru_cache(_KEPT)
+def decode_segment(content: bytes) -> tuple[dict[str, Any], ...]:
+    """The lines of a segment: its head, then its entries."""
+    return tuple(json.loads(line) for line in content.splitlines())

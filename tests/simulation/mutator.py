@@ -1,0 +1,91 @@
+"""Faults put into the product's source when it is loaded, so that a seed has to find them.
+
+Each is a file in `mutations`: what goes wrong, then the lines that change, as a diff without line numbers. Lines that
+aren't in the source exactly once are an error: a mutation never tests nothing.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+_FOLDER = Path(__file__).parent / "mutations"
+
+
+class Hunk(NamedTuple):
+    """Lines of a module, and those that replace them."""
+
+    before: str
+    after: str
+
+
+class Mutation(NamedTuple):
+    """One fault.
+
+    Attributes:
+        says: what goes wrong.
+        hunks: module → the lines that change.
+    """
+
+    says: str
+    hunks: dict[str, list[Hunk]]
+
+    @classmethod
+    def read(cls, name: str) -> Mutation:
+        """Read a mutation by its name."""
+        says, *files = (_FOLDER / f"{name}.diff").read_text().split("\n--- ")
+        hunks = {}
+        for file in files:
+            path, *texts = file.split("\n@@\n")
+            module = path.removeprefix("tests/").removesuffix(".py").replace("/", ".")
+            hunks[module] = [Hunk(_side(text, "-"), _side(text, "+")) for text in texts]
+        return cls(says.strip(), hunks)
+
+
+def _side(text: str, mark: str) -> str:
+    return "".join(line[1:] + "\n" for line in text.splitlines() if line[:1] in (" ", mark))
+
+
+def names() -> list[str]:
+    """All mutations."""
+    return sorted(path.stem for path in _FOLDER.glob("*.diff"))
+
+
+class _Loader(importlib.machinery.SourceFileLoader):
+    """Loads a module with some of its lines replaced."""
+
+    hunks: list[Hunk]
+
+    def exec_module(self, module: ModuleType) -> None:
+        source = Path(self.path).read_text()
+        for before, after in self.hunks:
+            if source.count(before) != 1:
+                raise ImportError(f"{module.__name__} has {source.count(before)} times, mend the mutation:\n{before}")
+            source = source.replace(before, after)
+        exec(compile(source, self.path, "exec"), module.__dict__)
+
+
+class Mutator(importlib.abc.MetaPathFinder):
+    """Makes the product wrong, once it is in `sys.meta_path`; before the product is loaded."""
+
+    def __init__(self, mutation: Mutation) -> None:
+        self._hunks = mutation.hunks
+        if loaded := [name for name in self._hunks if name in sys.modules]:
+            raise ImportError(f"{', '.join(loaded)} is loaded already")
+
+    def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
+        """The module's own place, with another loader."""
+        del target
+        if fullname not in self._hunks:
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path)
+        loader = _Loader(fullname, spec.origin)
+        loader.hunks = self._hunks[fullname]
+        return importlib.util.spec_from_file_location(fullname, spec.origin, loader=loader)

@@ -1,0 +1,74 @@
+"""What there is to read for a simulated job: a file, which may change between two readings, or a pipe."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from simulation.content import Row, encode_bad
+
+from unrolled.protocol.spooling import Place, make_rows
+from unrolled.ragged import Ragged
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Sequence
+
+    from unrolled.protocol.spooling import Spooled
+
+    Make = Callable[[int], Spooled]
+
+#: Added to the token of the row that has changed in another version of a file.
+CHANGED = 1000
+_SPOOLED: dict[tuple[str, int, tuple[Row, ...], frozenset[int]], Spooled] = {}
+
+
+class Reading:
+    """An input of a few rows. Row number n has the token n + 1.
+
+    Attributes:
+        versions: of the file, by name; all the same in most runs.
+        pipe: rows that were not read from the pipe yet, by number.
+    """
+
+    def __init__(self, rng: random.Random, *, is_live: bool) -> None:
+        size = rng.randint(3, 12)
+        self.bad = frozenset(number for number in range(size) if rng.random() < 0.1)
+        before = [Row(f"file#{number}", number + 1) for number in range(size)]
+        self.versions = {"before": before, "after": _changed(before, rng)}
+        self.pipe = list(range(size)) if is_live else []
+
+    def cuts(self, job: str, version: str) -> Iterator[Make]:
+        """The cuts of the file for a job, which are the same at each reading of the same version."""
+        rows = self.versions[version]
+        for start in range(0, len(rows), 2):
+            yield self.cut(job, rows[start : start + 2])
+
+    def cut(self, job: str, rows: Sequence[Row]) -> Make:
+        """What makes a shard of these rows, some of which may be bad."""
+        return lambda index: self._spooled(job, index, tuple(rows))
+
+    def _spooled(self, job: str, index: int, rows: tuple[Row, ...]) -> Spooled:
+        numbers = [(row.token - 1) % CHANGED for row in rows]
+        bad = self.bad.intersection(numbers)
+        key = job, index, rows, bad
+        if key not in _SPOOLED:
+            good = [row for row, number in zip(rows, numbers, strict=True) if number not in bad]
+            lines = encode_bad([row for row, number in zip(rows, numbers, strict=True) if number in bad])
+            tokens = Ragged(np.array([row.token for row in good], np.int32), np.arange(len(good) + 1, dtype=np.int64))
+            place = Place(index, "file", numbers[0])
+            if len(_SPOOLED) > 4096:
+                _SPOOLED.clear()
+            _SPOOLED[key] = make_rows(job, place, [row.id for row in good], tokens, lines)
+        return _SPOOLED[key]
+
+
+def _changed(rows: list[Row], rng: random.Random) -> list[Row]:
+    """What another reading of the file gives: mostly the same rows; else two have changed, one is new, or one is gone."""
+    chance, size = rng.random(), len(rows)
+    if chance < 0.2:
+        changed = {rng.randrange(size), rng.randrange(size)}
+        return [row._replace(token=row.token + CHANGED * (number in changed)) for number, row in enumerate(rows)]
+    if chance < 0.25:
+        return [*rows, Row(f"file#{size}", size + 1)]
+    return rows[:-1] if chance < 0.3 else rows

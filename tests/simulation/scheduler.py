@@ -1,0 +1,222 @@
+"""Actors that stop before each operation of a store or of the ledger, and a seed that decides who goes on, and how.
+
+Each actor runs the product's code in a greenlet. A step is: choose an actor, let its operation happen, fail or lie, and
+run the actor to its next operation.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import greenlet
+from simulation.calls import LedgerCall, Moment, StoreCall
+
+from unrolled.errors import UnrolledError
+from unrolled.store.memory import Crash, Fault, Lag, Operation
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+    from simulation.calls import Call
+    from simulation.job import SimulatedJob
+    from simulation.nature import Nature
+    from support.ledger_model import LedgerModel, Member
+
+#: Steps for which a process stops, at least; and those in which an actor has nothing to do.
+_SHORTEST_PAUSE, _RESTS = 5, (4, 16)
+#: Looks that an actor takes in a row, at most.
+_MOST_LOOKS = 15
+_MOMENT = Moment()
+
+
+class Actor:
+    """One thread of one process.
+
+    Attributes:
+        kind: what it does.
+        process: what dies and stops with it; the name by which the ledger knows it.
+        job: that it is concerned with; for a worker, one of them.
+        call: the operation that it has stopped before.
+        sleeps_until: it does nothing before this step.
+        has_ended: of itself, rather than by a death.
+        holding: the member that it computes; its lease is renewed.
+        read: numbers of the rows that it has read from a pipe.
+    """
+
+    def __init__(self, scheduler: Scheduler, kind: str, process: str, job: SimulatedJob) -> None:
+        self.kind, self.process, self.job = kind, process, job
+        self.call: Call = _MOMENT
+        self.sleeps_until = 0
+        self.has_ended = False
+        self.holding: Member | None = None
+        self.read: set[int] = set()
+        self.rng, self.nature = scheduler.rng, scheduler.nature
+        self.thread: greenlet.greenlet = None
+        self._scheduler = scheduler
+
+    def __str__(self) -> str:
+        return self.process
+
+    def ask(self, method: str, *arguments: object) -> Any:
+        """Call the ledger until it answers."""
+        call = LedgerCall(method, arguments)
+        while True:
+            lost = self._scheduler.stop(call)
+            if lost != "request":
+                answer = getattr(self._scheduler.ledger, method)(*arguments)
+                if lost is None:
+                    return answer
+
+    def pass_time(self) -> None:
+        """Let others go on."""
+        self._scheduler.stop(_MOMENT)
+
+    def rest(self) -> None:
+        """Have nothing to do for some steps."""
+        self.sleeps_until = self._scheduler.step + self.rng.randint(*_RESTS)
+        self.pass_time()
+
+
+class Scheduler:
+    """Who goes on, and what becomes of its operation.
+
+    Args:
+        rng: decides.
+        nature: how often things fail.
+        ledger: of all jobs.
+        trace: is given each step as a line; None where it isn't wanted.
+
+    Attributes:
+        actors: those that have neither ended nor died.
+        step: how many steps there were.
+    """
+
+    def __init__(
+        self, rng: random.Random, nature: Nature, ledger: LedgerModel, trace: Callable[[str], object] | None
+    ) -> None:
+        self.rng, self.nature, self.ledger = rng, nature, ledger
+        self.actors: list[Actor] = []
+        self.step = 0
+        self._trace = trace
+        self._hub = greenlet.getcurrent()
+        self._moving: Actor | None = None
+        self._looks_left = 0
+
+    def tell(self, line: str) -> None:
+        """Add a line to the trace."""
+        if self._trace:
+            self._trace(f"{self.step:5} {line}")
+
+    def start(self, actor: Actor, body: Callable[[Actor], None]) -> None:
+        """Let an actor begin, and stop before its first operation."""
+        self.actors.append(actor)
+        actor.thread = greenlet.greenlet(lambda _: self._live(actor, body), self._hub)
+        self._go_on(actor, None)
+
+    def stop(self, call: Call) -> Any:
+        """Stop the running actor before an operation; what the scheduler says of it."""
+        if self._moving is None:
+            raise Crash  # an actor that was killed does nothing more, whatever the code does to clean up
+        return self._hub.switch(call)
+
+    def hook(self, job: SimulatedJob, operation: Operation) -> Fault | Lag | None:
+        """Stop before an operation of a job's store, or only look."""
+        call = StoreCall(job, operation)
+        if self._looks_left > 0 and self._moving and operation.kind in ("read", "list"):
+            self._looks_left -= 1
+            return self._fate(self._moving, call)  # type: ignore[return-value]
+        return self.stop(call)
+
+    def move(self) -> None:
+        """Let one actor take one step."""
+        rng, nature = self.rng, self.nature
+        self.step += 1
+        self.ledger.now += rng.random() < 0.5
+        actor = self._chosen()
+        if actor is None:
+            return
+        dies = rng.random() < nature.deaths
+        if dies and rng.random() < 0.5:
+            self.kill(actor.process)
+        elif rng.random() < nature.pauses:
+            self._pause(actor.process)
+        else:
+            self._step(actor)
+            if dies:
+                self.kill(actor.process)
+
+    def kill(self, process: str) -> None:
+        """End a process where it is; nothing of it runs any more."""
+        for actor in [actor for actor in self.actors if actor.process == process]:
+            self.tell(f"{actor} dies")
+            self.actors.remove(actor)
+            actor.thread.throw(Crash)
+
+    def kill_all(self) -> None:
+        """End every process."""
+        for actor in [*self.actors]:
+            self.kill(actor.process)
+
+    def wake_all(self) -> None:
+        """End every pause."""
+        for actor in self.actors:
+            actor.sleeps_until = 0
+
+    def _chosen(self) -> Actor | None:
+        """One of the actors that don't sleep."""
+        count = len(self.actors)
+        for _ in range(2 * count):
+            actor = self.actors[int(self.rng.random() * count)]
+            if actor.sleeps_until < self.step:
+                return actor
+        return None
+
+    def _pause(self, process: str) -> None:
+        until = self.step + self.rng.randint(_SHORTEST_PAUSE, self.nature.longest_pause)
+        for actor in self.actors:
+            if actor.process == process:
+                actor.sleeps_until = until
+
+    def _step(self, actor: Actor) -> None:
+        call = actor.call
+        fate = self._fate(actor, call)
+        if actor.holding and self.rng.random() < 0.7:
+            self.ledger.renew(actor.holding, actor.process)
+        if isinstance(call, StoreCall):
+            call.job.let_happen(call.operation, fate)  # type: ignore[arg-type]
+            self._go_on(actor, fate)
+            call.job.notice()
+        else:
+            self._go_on(actor, fate)
+        if actor.has_ended and actor.read:
+            actor.job.promises.hear_end(actor.read)
+
+    def _fate(self, actor: Actor, call: Call) -> Fault | Lag | str | None:
+        fate = call.fate(self.rng, self.nature)
+        if self._trace:
+            self.tell(f"{actor.process:12} {call}{'' if fate is None else f' -> {fate}'}")
+        return fate
+
+    def _go_on(self, actor: Actor, fate: object) -> None:
+        """Run an actor from its operation to the next one."""
+        self._moving = actor
+        # Now and then it takes several looks in a row: most are at what never changes.
+        self._looks_left = int(self.rng.random() * 2 * _MOST_LOOKS) - _MOST_LOOKS
+        try:
+            actor.call = actor.thread.switch(fate)
+        finally:
+            self._moving = None
+            if actor.thread.dead:
+                self.actors.remove(actor)
+
+    def _live(self, actor: Actor, body: Callable[[Actor], None]) -> None:
+        try:
+            body(actor)
+        except Crash:
+            return
+        except UnrolledError as error:
+            self.tell(f"{actor} ends: {error}")
+        else:
+            self.tell(f"{actor} ends")
+        actor.has_ended = True

@@ -1,0 +1,80 @@
+"""The product's own settings and chance as a run needs them, put back afterwards."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from typing import TYPE_CHECKING, Any
+
+from producer.enqueue import runs
+from unrolled.job.segment import Segment
+from unrolled.job.shard_id import ShardId
+from unrolled.protocol import opening, spooling, telling
+from unrolled.store import memory
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable, Iterator, Mapping
+
+    from unrolled.store.store import Store
+
+#: Results kept of each function that is a pure function of its arguments, and is called thousands of times in a run.
+_KEPT = 4096
+
+
+def _kept(function: Callable[..., Any]) -> Any:
+    return functools.lru_cache(_KEPT)(function)
+
+
+class _Secrets:
+    """What the product's modules use of `secrets`; other libraries draw from the real one, whenever they like."""
+
+    def __init__(self, rng: random.Random) -> None:
+        self.randbits = rng.getrandbits
+        self._rng = rng
+
+    def token_hex(self, size: int) -> str:
+        return self._rng.randbytes(size).hex()
+
+
+_PURE = [
+    (Segment, "decode", _kept(Segment.decode)),
+    (ShardId, "parse", _kept(ShardId.parse)),
+    (memory, "check_name", _kept(memory.check_name)),
+    (memory, "check_own_name", _kept(memory.check_own_name)),
+    (memory, "check_folder", _kept(memory.check_folder)),
+]
+
+
+@contextlib.contextmanager
+def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
+    """Let a few rows need several segments and several chunks, draw names by the seed, and find stores by their place.
+
+    Args:
+        rng: of the run.
+        stores: by place.
+    """
+
+    def open_store(place: str, *, make: bool = False) -> Store:
+        del make
+        return stores[place]
+
+    wanted = [
+        (opening, "open_store", open_store),
+        *_PURE,
+        (telling, "CHUNK", rng.choice((1, 3))),
+        (runs, "MOST_ENTRIES", rng.choice((1, 2, 1000))),
+        *(
+            (module, "secrets", _Secrets(rng))
+            for module in (opening, runs, spooling, telling)
+            if hasattr(module, "secrets")
+        ),
+    ]
+    before = [(owner, name, vars(owner)[name]) for owner, name, _ in wanted]
+    for owner, name, value in wanted:
+        setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        for owner, name, value in before:
+            setattr(owner, name, value)

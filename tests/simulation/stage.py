@@ -1,0 +1,75 @@
+"""The jobs of a run, and the actors that come and go."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from simulation.account import Violation
+from simulation.actors import COMMANDS, producer
+from simulation.job import SimulatedJob
+from simulation.nature import Nature
+from simulation.scheduler import Actor, Scheduler
+from simulation.workers import Worker
+from support.ledger_model import LedgerModel
+
+if TYPE_CHECKING:
+    import random
+    from collections.abc import Callable
+
+#: Steps in which commands must come to an end.
+_LAST_STEPS = 20_000
+
+
+class Stage:
+    """One or two jobs, one ledger, and the actors.
+
+    Args:
+        rng: decides everything.
+        trace: is given each step as a line; None where it isn't wanted.
+
+    Attributes:
+        jobs: each in its own store.
+        is_over: there is nothing more to do for workers.
+    """
+
+    def __init__(self, rng: random.Random, trace: Callable[[str], object] | None) -> None:
+        self.rng = rng
+        self.nature = Nature.drawn(rng)
+        self.ledger = LedgerModel()
+        self.scheduler = Scheduler(rng, self.nature, self.ledger, trace)
+        self.jobs = [SimulatedJob(f"job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
+        self.is_over = False
+        self._born = 0
+
+    def start(self, kind: str, job: SimulatedJob, version: str = "") -> None:
+        """Start a producer, of some version of the job's file, or another command."""
+        self._born += 1
+        actor = Actor(self.scheduler, kind, f"{kind}{self._born}", job)
+        if kind == "producer":
+            version = version or self.rng.choice([*job.reading.versions])
+            self.scheduler.start(actor, lambda actor: producer(actor, job, version))
+        else:
+            self.scheduler.start(actor, lambda actor: COMMANDS[kind](actor, job))
+
+    def start_worker(self) -> None:
+        """Start one process that has one shard or two on board."""
+        self._born += 1
+        for _ in range(self.rng.choice((1, 1, 2))):
+            actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0])
+            self.scheduler.start(actor, lambda actor: Worker(actor, lambda: self.is_over).run())
+
+    def drain(self, *kinds: str) -> None:
+        """Let all go on until the commands have ended, and actors of these kinds.
+
+        Raises:
+            Violation: a promise was broken, or they don't end.
+        """
+        actors = self.scheduler.actors
+        for _ in range(_LAST_STEPS):
+            for actor in actors:
+                if actor.kind != "worker" or actor.kind in kinds:
+                    break
+            else:
+                return
+            self.scheduler.move()
+        raise Violation(f"never ends: {[f'{actor}: {actor.call}' for actor in actors]}")

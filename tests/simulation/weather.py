@@ -1,0 +1,78 @@
+"""What happens beside the actors: late requests arrive, the ledger is lost, the power fails, people give commands."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from simulation.stage import Stage
+
+#: What people do to a job, each as often as it is named here. A producer resumes a cancelled job, too.
+_DONE = [*["producer"] * 6, *["retry", "wait"] * 3, "sweep", "reader", "cancel", "stranger"]
+#: What the ledger loses: everything, a key, or all that is new since its last snapshot.
+_LOST = "all", "members", "places", "leases", "leases", "starts", "queue", "back"
+#: Steps before a job may be discarded; workers that are replaced when they have died.
+_EARLIEST_DISCARD, _WORKERS = 300, 3
+#: At most steps nothing happens at all; at the others, everything is so many times as likely.
+_RARELY = 4
+
+
+class Weather:
+    """Makes things happen between two steps."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage, self._rng = stage, stage.rng
+        self._snapshot: dict[str, Any] | None = None
+
+    def let_happen(self) -> None:
+        """Let something happen, or nothing."""
+        rng, nature = self._rng, self._stage.nature
+        if rng.random() > 1 / _RARELY:
+            return
+        self._deliver()
+        if rng.random() < _RARELY * nature.losses:
+            self._lose(rng.choice(_LOST))
+        if rng.random() < _RARELY * nature.cuts:
+            self._cut_power()
+        if rng.random() < _RARELY * 0.02:
+            self._snapshot = self._stage.ledger.snapshot()
+        self._command()
+
+    def _deliver(self) -> None:
+        for job in self._stage.jobs:
+            if job.store.late and self._rng.random() < _RARELY * 0.05:
+                job.deliver(self._rng.randrange(len(job.store.late)))
+
+    def _command(self) -> None:
+        """Start actors: workers for those that died, one who waits once a job may be complete, and any command."""
+        rng, stage = self._rng, self._stage
+        if rng.random() < _RARELY * 0.1:
+            if sum(actor.kind == "worker" for actor in stage.scheduler.actors) < _WORKERS:
+                stage.start_worker()
+        for job in stage.jobs:
+            if job.promises.log.ended and rng.random() < _RARELY * 0.04:
+                stage.start("wait", job)
+        if rng.random() < _RARELY * 0.04:
+            job = rng.choice(stage.jobs)
+            may_discard = job.kind.may_be_discarded and stage.scheduler.step > _EARLIEST_DISCARD
+            kind = rng.choice([*_DONE, *["discard"] * may_discard])
+            for _ in range(1 + (rng.random() < 0.3)):  # two at once
+                stage.start(kind, job)
+
+    def _lose(self, key: str) -> None:
+        self._stage.scheduler.tell(f"the ledger loses {key}")
+        if key != "back":
+            self._stage.ledger.lose(key)
+        elif self._snapshot:
+            self._stage.ledger.restore(self._snapshot)
+
+    def _cut_power(self) -> None:
+        """End all processes, undo some of what was not synced; the ledger may be on another machine."""
+        scheduler = self._stage.scheduler
+        scheduler.tell("power cut")
+        scheduler.kill_all()
+        for job in self._stage.jobs:
+            for name in job.cut_power(self._rng):
+                scheduler.tell(f"undone: {name}")
+        if (key := self._rng.choice(("nothing", "back", "all"))) != "nothing":
+            self._lose(key)

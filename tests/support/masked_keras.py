@@ -1,0 +1,85 @@
+"""Any stack of recurrent layers as Keras computes it: on padded batches, with masks.
+
+A masked step carries the state over, in a backward pass too, so the states at real tokens are those of a row without
+padding. This is what engines promise for rows with zeros anywhere.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from unrolled.model.config import ModelConfig
+from unrolled.model.layer import LayerConfig
+from worker.models.gates import gate_function
+from worker.models.projected_lstm_cell import ProjectedLSTMCell
+from worker.models.tensorflow import tf
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def make_cell(layer: LayerConfig) -> Any:
+    """A new Keras cell for one direction of a layer."""
+    gates = {"recurrent_activation": gate_function(layer)}
+    if layer.kind == "gru":
+        return tf.keras.layers.GRUCell(layer.units, reset_after=layer.reset == "after", **gates)
+    if layer.projection is not None:
+        return ProjectedLSTMCell(layer.units, layer.projection, **gates)
+    return tf.keras.layers.LSTMCell(layer.units, **gates)
+
+
+class MaskedKeras:
+    """An embedding, or one-hot ids, and recurrent layers of any kind.
+
+    Args:
+        config: the sizes.
+        weights: the model's tensors, with the names and shapes of `config.shapes()`.
+    """
+
+    def __init__(self, config: ModelConfig, weights: dict[str, NDArray[np.float32]]) -> None:
+        self.config = config
+        self._embed: Callable[[Any], Any]
+        if config.embedding_dim is None:
+            self._embed = lambda ids: tf.one_hot(ids - 1, config.vocab_size)
+        else:
+            self._embed = tf.keras.layers.Embedding(
+                config.vocab_size + 1, config.embedding_dim, weights=[weights["embedding"]]
+            )
+        self._passes: list[list[Any]] = []  # of each layer, one or two
+        for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
+            passes = []
+            for prefix in layer.prefixes(number):
+                rnn = tf.keras.layers.RNN(
+                    make_cell(layer), return_sequences=True, go_backwards=prefix.endswith("backward"), dtype=tf.float32
+                )
+                rnn.build((None, None, inputs))
+                rnn.set_weights([weights[f"{prefix}.{part}"] for part in layer.shapes(inputs)])
+                passes.append(rnn)
+            self._passes.append(passes)
+
+    def run(self, input_sequences: Any) -> tuple[tuple[Any, ...], Any]:
+        """Run the stack over a padded batch.
+
+        Args:
+            input_sequences: int (batch, time) ids in 0..vocab_size; 0 is masked, wherever it is.
+
+        Returns:
+            layer_outputs: for each layer float32 (batch, time, its output_dim); undefined at masked steps.
+            binary_sequences: shape of input_sequences, 1 where a step is real and 0 where it is padding.
+        """
+        input_sequences = tf.convert_to_tensor(input_sequences)
+        binary_sequences = tf.math.sign(input_sequences)
+        mask = tf.cast(binary_sequences, tf.bool)  # (batch, time)
+        sequence = self._embed(input_sequences)  # (batch, time, D)
+        layer_outputs = []
+        for layer, passes in zip(self.config.layers, self._passes, strict=True):
+            # A backward pass returns its outputs in the order in which it computed them.
+            directions = [
+                tf.reverse(rnn(sequence, mask=mask), [1]) if rnn.go_backwards else rnn(sequence, mask=mask)
+                for rnn in passes
+            ]
+            outputs = tf.concat(directions, axis=2)  # (batch, time, output_dim)
+            sequence = outputs + sequence if layer.residual else outputs
+            layer_outputs.append(sequence)
+        return tuple(layer_outputs), binary_sequences

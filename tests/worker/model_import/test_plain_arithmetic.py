@@ -1,0 +1,27 @@
+"""Plain arithmetic, which imported models are compared with."""
+
+import numpy as np
+import pytest
+from support.model_configs import KINDS
+
+from unrolled.model.weights import new_weights
+from worker.model_import.parity import plain_arithmetic
+from worker.model_import.parity.plain_arithmetic import last_states
+
+
+@pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
+def test_float32_is_float64_but_for_its_rounding(config):
+    """Whatever the layers, the two differ by some last bits, and float32 stays float32."""
+    weights = new_weights(config, 3)
+    row = np.random.default_rng(1).integers(1, config.vocab_size + 1, 9, dtype=np.int32)
+    exact, found = (last_states(config, weights, row, kind) for kind in (np.float64, np.float32))
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, exact, rtol=0, atol=1e-6)
+
+
+def test_a_float32_sum_takes_one_product_after_another():
+    """As an engine does, beginning with the bias: what is below a large one's last bit is lost each time."""
+    start, ones = np.array([2.0**24, 0.0]), np.ones((10, 2))
+    found = plain_arithmetic._sums(*(array.astype(np.float32) for array in (start, ones[:, 0], ones)))
+    assert found.tolist() == [2**24, 10]
+    assert plain_arithmetic._sums(start, ones[:, 0], ones).tolist() == [2**24 + 10, 10]

@@ -1,0 +1,47 @@
+"""Errors of the operating system, as errors that say what to do."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from typing import TYPE_CHECKING
+
+from unrolled.errors import MisplacedError, TransientError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_ADVICE = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some space or raise the quota",
+    errno.EACCES: "let this user write there",
+    errno.EPERM: "let this user write there",
+    errno.EROFS: "mount it writable",
+    errno.ENOENT: "bring the directory back",
+    errno.EEXIST: "put a directory in place of the file",
+    errno.ENOTDIR: "each folder in it must be a directory and no symbolic link",
+    errno.ELOOP: "each folder in it must be a directory and no symbolic link",
+    errno.EISDIR: "remove the directory",
+    errno.ESTALE: "mount the directory again",
+    errno.EIO: "check the disk",
+}
+#: What is there is of another kind than it must be, which no waiting changes.
+_MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
+
+
+@contextlib.contextmanager
+def explained(action: str) -> Iterator[None]:
+    """Turn what the operating system refuses into an error that names the action, the reason and the remedy.
+
+    Args:
+        action: with the path, such as "write /data/out/part".
+
+    Raises:
+        TransientError: in place of an OSError; a MisplacedError where something of another kind is in the way.
+    """
+    try:
+        yield
+    except OSError as error:
+        advice = _ADVICE.get(error.errno or 0, "check the directory")
+        kind = MisplacedError if error.errno in _MISPLACED else TransientError
+        raise kind(f"cannot {action}: {error.strerror or error}; {advice}") from error

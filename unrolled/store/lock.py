@@ -1,0 +1,44 @@
+"""An exclusive lock on a file, which ends with the process that holds it."""
+
+import errno
+import fcntl
+import os
+import time
+from pathlib import Path
+from typing import BinaryIO
+
+#: Error numbers of file systems without locks.
+NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
+_POLL_SECONDS = 0.05
+
+
+def lock_file(path: Path, wait_seconds: float = 0.0, mode: int = 0o666) -> BinaryIO:
+    """Lock a file, which is created if it doesn't exist.
+
+    Args:
+        path: the file; its content doesn't matter.
+        wait_seconds: how long to wait for another holder.
+        mode: permissions of a new file.
+
+    Returns:
+        The open file. The lock ends when it is closed here and in every process that inherited it.
+
+    Raises:
+        BlockingIOError: another process holds the lock.
+        OSError: the file can't be opened, or its file system has no locks.
+    """
+    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, mode), "rb")
+    deadline = time.monotonic() + wait_seconds
+    try:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    raise
+                time.sleep(_POLL_SECONDS)
+            else:
+                return file
+    except BaseException:
+        file.close()
+        raise

@@ -1,0 +1,28 @@
+"""Whether row 0 of a source's embedding is padding, as id 0 is here, or a token."""
+
+from worker.model_import.found import Float32, Found, Table
+
+
+def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, asked: int | None) -> tuple[int, str]:
+    """Decide which of the source's ids is the first that is a token.
+
+    Args:
+        found: the content of the file.
+        table: the embedding to import, or None if ids are one-hot vectors.
+        rows: the numbers of the embedding, (rows, width).
+        asked: what the user says, or None.
+
+    Returns:
+        1 if ids are the source's; 0 if they become the source's plus one. And the reason, for the user.
+    """
+    if asked is not None:
+        return asked, f"--ids-from {asked}"
+    if table is None or rows is None:
+        return 0, "ids are one-hot vectors, and the first stands for the source's id 0"
+    if table.mask_zero:
+        return 1, "the embedding masks id 0"
+    if len(rows) and not rows[0].any():
+        return 1, "the embedding's row 0 is all zeros"
+    if found.zero_is_padding:
+        return 1, "in Keras row 0 is usually padding; --ids-from 0 if it is a token"
+    return 0, "row 0 holds a token's vector; --ids-from 1 if it is padding"

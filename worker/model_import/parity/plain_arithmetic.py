@@ -1,0 +1,104 @@
+"""The states of a model in plain NumPy, one token at a time: independent of the engines, in float64 or float32.
+
+A float32 sum begins with the bias and adds one product after another, as the engines do. BLAS keeps several sums side
+by side and adds the bias last, and so rounds less: half as much for hard gates and large biases.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unrolled.model.layer import HARD_SLOPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import DTypeLike, NDArray
+
+    from unrolled.model.config import ModelConfig
+    from unrolled.model.layer import LayerConfig
+    from worker.model_import.found import Float32
+
+    Floats = NDArray[Any]
+    Gate = Callable[[Floats], Floats]
+
+
+def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
+    """The last layer's state after each token of a row, (time, outputs).
+
+    Args:
+        config: the model's configuration.
+        weights: its tensors.
+        row: token ids, each in 1..vocab_size.
+        kind: dtype of the arithmetic, float32 or float64.
+    """
+    if config.embedding_dim is None:
+        inputs = np.eye(config.vocab_size, dtype=kind)[row - 1]
+    else:
+        inputs = weights["embedding"][row].astype(kind)
+    for number, layer in enumerate(config.layers):
+        passes = []
+        for prefix in layer.prefixes(number):
+            parts = {part: weights[f"{prefix}.{part}"].astype(kind) for part in layer.shapes(1)}
+            step = -1 if prefix.endswith("backward") else 1
+            passes.append(_run(layer, inputs[::step], parts)[::step])
+        made = np.concatenate(passes, axis=1)
+        inputs = made + inputs if layer.residual else made
+    return inputs
+
+
+def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:
+    """One direction of a layer over one row, from (time, D) to (time, S)."""
+    kernel, recurrent, bias = parts["kernel"], parts["recurrent_kernel"], parts["bias"]
+    first = bias[0] if layer.reset == "after" else bias
+    given = np.array([_sums(first, row, kernel) for row in inputs])  # (time, gates)
+    states = np.zeros((len(inputs) + 1, layer.state_dim), inputs.dtype)
+    cell = np.zeros(layer.units, inputs.dtype)
+    gate = _gate(layer)
+    for time, gates in enumerate(given):
+        state = states[time]
+        if layer.kind == "lstm":
+            i, f, candidate, o = np.split(_sums(gates, state, recurrent), 4)
+            cell = gate(f) * cell + gate(i) * np.tanh(candidate)
+            out = gate(o) * np.tanh(cell)
+            if layer.projection is not None:
+                out = _sums(np.zeros(layer.projection, out.dtype), out, parts["projection"])
+            states[time + 1] = out
+        else:
+            states[time + 1] = _gru_step(layer, gates, state, recurrent, bias)
+    return states[1:]
+
+
+def _gru_step(layer: LayerConfig, gates: Floats, state: Floats, recurrent: Floats, bias: Floats) -> Floats:
+    units = layer.units
+    start = gates[: 2 * units] + bias[1, : 2 * units] if layer.reset == "after" else gates[: 2 * units]
+    z, r = np.split(_gate(layer)(_sums(start, state, recurrent[:, : 2 * units])), 2)
+    to_candidate = recurrent[:, 2 * units :]
+    if layer.reset == "after":
+        candidate = np.tanh(gates[2 * units :] + r * _sums(bias[1, 2 * units :], state, to_candidate))
+    else:
+        candidate = np.tanh(_sums(gates[2 * units :], r * state, to_candidate))
+    return np.asarray(z * state + (1 - z) * candidate)
+
+
+def _sums(start: Floats, values: Floats, matrix: Floats) -> Floats:
+    """The sum (gates,) of start (gates,) and the product of values (K,) and matrix (K, gates)."""
+    if matrix.dtype != np.float32:
+        return np.asarray(start + values @ matrix)
+    products = np.concatenate([start[None], values[:, None] * matrix])
+    return np.asarray(np.add.reduce(products, axis=0))  # NumPy adds whole rows one by one
+
+
+def _gate(layer: LayerConfig) -> Gate:
+    """The activation of a layer's gates."""
+    if layer.gates == "sigmoid":
+        return _sigmoid
+    slope = HARD_SLOPES[layer.gates]
+    return lambda x: np.clip(slope * x + 0.5, 0, 1)
+
+
+def _sigmoid(x: Floats) -> Floats:
+    # By tanh, because exponentials overflow.
+    return np.asarray((1 + np.tanh(x / 2)) / 2)

@@ -1,0 +1,83 @@
+"""The recurrent layers among the named variables of Keras and TensorFlow."""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from worker.model_import.found import Array, Layer, Pass
+from worker.model_import.readers.passes import pass_of
+
+#: TensorFlow adds these to the names of variables.
+_SUFFIX = re.compile(r":\d+$")
+_KERAS1 = re.compile(r"^(?P<cell>.*?)_?(?P<part>[WUb](_[ifcozrh])?)$")
+_FORWARD, _BACKWARD = re.compile(r"^(forward|fw)(?=_|$)"), re.compile(r"^(backward|bw)(?=_|$)")
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """A pass and its place in the file.
+
+    Attributes:
+        path: the common beginning of its arrays' names.
+        one: the pass.
+    """
+
+    path: str
+    one: Pass
+
+
+def find_cells(arrays: Iterable[Array]) -> list[Cell]:
+    """The recurrent passes among variables, in the order of their first arrays."""
+    groups: dict[str, dict[str, Array]] = {}
+    for array in arrays:
+        path, _, part = _SUFFIX.sub("", array.name).rpartition("/")
+        old = _KERAS1.match(part)
+        if old:
+            path, part = f"{path}/{old['cell']}".strip("/"), old["part"]
+        elif part == "projection" or path.endswith(("/projection", "/gates", "/candidate")):
+            path, _, middle = path.rpartition("/")  # TensorFlow 1: CELL/projection/kernel, CELL/gates/bias
+            part = f"{middle}/{part}"
+        groups.setdefault(path, {})[part] = array
+    return [Cell(path, one) for path, parts in groups.items() if (one := pass_of(parts)) is not None]
+
+
+def layers_of(cells: Iterable[Cell]) -> list[Layer]:
+    """The layers of a file with only weights. A single pass named backward makes a layer that reads backward."""
+    layers: dict[str, Layer] = {}
+    for cell in cells:
+        path, backward = _direction(cell.path)
+        layer = layers.setdefault(path, Layer(_short(path), None))
+        if backward:
+            layer.backward = cell.one
+        else:
+            layer.forward = cell.one
+    for layer in layers.values():
+        layer.problem = next((one.problem for one in layer.passes if one.problem), None)
+    return list(layers.values())
+
+
+def _direction(path: str) -> tuple[str, bool]:
+    """The path of a pass's layer, and whether the pass reads backward.
+
+    Two passes of a layer are siblings: …/forward_lstm/lstm_cell and …/backward_lstm/lstm_cell_1.
+    """
+    parts = path.split("/")
+    for number, part in enumerate(parts):
+        for pattern, backward in ((_FORWARD, False), (_BACKWARD, True)):
+            if pattern.match(part):
+                rest = pattern.sub("", part).strip("_")
+                return "/".join([*parts[:number], *([rest] if number == 0 and rest else [])]), backward
+    return path, False
+
+
+def _short(path: str) -> str:
+    """A layer's name: its cell's path without the parts that Keras and TensorFlow add."""
+    parts = [part for part in path.split("/") if part not in ("cell", "vars", "layers", "cells", "stacked_rnn_cells")]
+    if (
+        len(parts) > 1
+        and re.fullmatch(r"(lstm|gru)_cell(_\d+)?", parts[-1])
+        and not re.fullmatch(r"rnn(_\d+)?", parts[-2])
+    ):
+        parts.pop()
+    distinct = [part for number, part in enumerate(parts) if number == 0 or part != parts[number - 1]]
+    return "/".join(distinct) or path

@@ -1,0 +1,91 @@
+"""The format of a source, by its content, and its reader."""
+
+from pathlib import Path
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Found
+
+_ALLOWED = (
+    "a Keras file (.keras, .h5, .hdf5), a TensorFlow SavedModel directory or checkpoint (.index), a PyTorch state "
+    "dict (.pt, .pth, .safetensors), arrays with PyTorch's names (.npz), or ONNX (.onnx)"
+)
+_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
+#: Formats of zip files; any other extension is PyTorch's.
+_ZIPPED = {".keras": "keras", ".npz": "npz"}
+#: Formats that no first bytes show.
+_BY_NAME = {
+    ".safetensors": "safetensors", ".onnx": "onnx",
+    ".pt": "torch", ".pth": "torch", ".bin": "torch", ".ckpt": "torch",
+}  # fmt: skip
+
+
+def read_source(source: Path, gates: str | None = None, forget_bias: float | None = None) -> Found:
+    """Read a model from any of the formats.
+
+    Args:
+        source: a file or a directory.
+        gates: the activation of the gates, one of `LayerConfig`'s, if the user says it and the file doesn't.
+        forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
+
+    Raises:
+        ImportRefusedError: it has none of the formats, or contains something that can't be imported; the text names
+            the source.
+    """
+    try:
+        return _read(source, gates, forget_bias)
+    except ImportRefusedError as error:
+        raise ImportRefusedError(f"{source}: {error}") from error
+    except OSError as error:
+        raise ImportRefusedError(f"{source}: can't be read ({error.strerror or error})") from error
+
+
+def _read(source: Path, gates: str | None, forget_bias: float | None) -> Found:
+    # Each reader imports a library of its own, so only the one that is needed is imported.
+    match _format_of(source):
+        case "saved model":
+            from worker.model_import.readers.tensorflow.saved_model import read_saved_model  # noqa: PLC0415 - see above
+
+            return read_saved_model(source, gates, forget_bias)
+        case "checkpoint":
+            from worker.model_import.readers.tensorflow.checkpoint import read_checkpoint  # noqa: PLC0415 - see above
+
+            return read_checkpoint(source, gates, forget_bias)
+        case "keras":
+            from worker.model_import.readers.keras.file import read_keras_file  # noqa: PLC0415 - see above
+
+            return read_keras_file(source)
+        case "hdf5":
+            from worker.model_import.readers.keras.hdf5 import read_keras_hdf5  # noqa: PLC0415 - see above
+
+            return read_keras_hdf5(source, gates)
+        case "onnx":
+            from worker.model_import.readers.onnx.file import read_onnx  # noqa: PLC0415 - see above
+
+            return read_onnx(source)
+        case kind:
+            from worker.model_import.readers.torch import state_dict  # noqa: PLC0415 - see above
+
+            return {
+                "torch": state_dict.read_torch,
+                "safetensors": state_dict.read_safetensors,
+                "npz": state_dict.read_npz,
+            }[kind](source)
+
+
+def _format_of(source: Path) -> str:
+    if source.is_dir():
+        if (source / "saved_model.pb").is_file():
+            return "saved model"
+        raise ImportRefusedError(f"is a directory without saved_model.pb; give {_ALLOWED}")
+    if source.suffix == ".index" or (not source.exists() and source.with_name(f"{source.name}.index").is_file()):
+        return "checkpoint"
+    with source.open("rb") as file:
+        head = file.read(8)
+    suffix = source.suffix.lower()
+    if head == _HDF5:
+        return "hdf5"
+    if head.startswith(_ZIP):
+        return _ZIPPED.get(suffix, "torch")
+    if suffix not in _BY_NAME:
+        raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
+    return _BY_NAME[suffix]

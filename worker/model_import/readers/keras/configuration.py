@@ -1,0 +1,56 @@
+"""Keras's JSON configurations of models and layers, of any version."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.limits import check_count
+
+MODELS = ("Sequential", "Functional", "Model")
+
+
+def json_object(text: str | bytes, place: str) -> dict[str, Any]:
+    """Parse a JSON object.
+
+    Raises:
+        ImportRefusedError: the text is not JSON, or not an object; the error names the place.
+    """
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ImportRefusedError(f"{place} is not JSON ({error}); get a fresh copy of the file") from error
+    if not isinstance(found, dict):
+        raise ImportRefusedError(f"{place} contains a {type(found).__name__}; it must contain an object")
+    return found
+
+
+def config_of(layer: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The arguments of a layer's class; empty if the file has something else there."""
+    config = layer.get("config")
+    return config if isinstance(config, dict) else {}
+
+
+def inner_of(config: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    """The configuration of a layer or cell within a layer's arguments; empty if there is none."""
+    inner = config.get(name)
+    return inner if isinstance(inner, dict) else {}
+
+
+def layer_configs(model: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The configurations of a model's layers, in the model's order.
+
+    Raises:
+        ImportRefusedError: there are too many.
+    """
+    config = model.get("config")
+    layers = config.get("layers") if isinstance(config, dict) else config  # Keras 1, 2: a Sequential's is a list
+    if not isinstance(layers, list):
+        return []
+    check_count("the model's configuration", len(layers))
+    return [layer for layer in layers if isinstance(layer, dict)]
+
+
+def name_of(layer: Mapping[str, Any]) -> str:
+    """A layer's name."""
+    return str(layer.get("name") or config_of(layer).get("name") or layer.get("class_name"))

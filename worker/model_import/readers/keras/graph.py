@@ -1,0 +1,148 @@
+"""The calls of layers in a Keras model's configuration, as one flat graph; no layer is built or run."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.limits import check_calls
+from worker.model_import.readers.keras.configuration import MODELS, config_of, layer_configs, name_of
+from worker.model_import.readers.keras.tensors import Tensor, keywords_of, tensors_in, tensors_read
+
+_DEPTH = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of one layer.
+
+    Attributes:
+        name: unique: the layer's path, with #1, #2, … from its second call on.
+        layer: the layer's path: its name, after those of the models that contain it.
+        kind: the name of its class.
+        config: the arguments of its class.
+        inputs: names of the calls whose outputs it reads.
+        has_state: whether it starts from another layer's state.
+    """
+
+    name: str
+    layer: tuple[str, ...]
+    kind: str
+    config: Mapping[str, Any]
+    inputs: tuple[str, ...]
+    has_state: bool = False
+
+
+def read_calls(model: Mapping[str, Any]) -> list[Call]:
+    """All calls of layers, also in models within the model; each follows the calls that it reads.
+
+    Args:
+        model: {"class_name": …, "config": …}, as Keras 1 to 3 write it.
+
+    Raises:
+        ImportRefusedError: it is neither a Sequential nor a functional model, or its graph is incomplete or too large.
+    """
+    reader = _Reader()
+    reader.read(model, (), [], 0)
+    return reader.calls
+
+
+class _Reader:
+    """Collects calls.
+
+    Attributes:
+        calls: the calls so far.
+    """
+
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+        self._times: dict[tuple[str, ...], int] = {}  # how often each layer was called before its last call
+        self._count = 0  # calls of models too: they can multiply without any layer in them
+
+    def read(self, model: Mapping[str, Any], path: tuple[str, ...], given: list[str], depth: int) -> list[str]:
+        """Append the calls of a model; returns the names of the calls that are its outputs."""
+        kind = str(model.get("class_name"))
+        if kind not in MODELS:
+            raise ImportRefusedError(
+                f"the model's class is {kind!r:.80}; Sequential and functional models can be read. For a class of "
+                "your own, save only the weights (model.save_weights) and import those"
+            )
+        if depth > _DEPTH:
+            raise ImportRefusedError(f"models are nested more than {_DEPTH} deep; save the recurrent part alone")
+        if kind == "Sequential":
+            return self._sequential(model, path, given, depth)
+        return self._functional(model, path, given, depth)
+
+    def _sequential(self, model: Mapping[str, Any], path: tuple[str, ...], given: list[str], depth: int) -> list[str]:
+        before = given
+        for layer in layer_configs(model):
+            if not (given and layer.get("class_name") == "InputLayer"):
+                before = self._call(layer, (*path, name_of(layer)), before, depth, has_state=False)
+        return before
+
+    def _functional(self, model: Mapping[str, Any], path: tuple[str, ...], given: list[str], depth: int) -> list[str]:
+        outputs: dict[tuple[str, int], list[str]] = {}
+        if given:
+            inputs = tensors_in(config_of(model).get("input_layers"))
+            outputs |= {(tensor.layer, 0): [source] for tensor, source in zip(inputs, given, strict=False)}
+        waiting = [
+            (layer, number, node, list(tensors_read(node)))
+            for layer in layer_configs(model)
+            for number, node in enumerate(_nodes(layer))
+        ]
+        check_calls(self._count + len(waiting))
+        while waiting:
+            left = []
+            for layer, number, node, read in waiting:
+                name = name_of(layer)
+                if (name, number) in outputs:
+                    continue
+                if not all((tensor.layer, tensor.call) in outputs for tensor in read):
+                    left.append((layer, number, node, read))
+                    continue
+                sources = [_output(outputs, tensor) for tensor in read]
+                given_state = any(True for _ in tensors_in(keywords_of(node).get("initial_state")))
+                has_state = given_state or (len(sources) > 1 and _is_recurrent(layer))
+                outputs[name, number] = self._call(layer, (*path, name), sources, depth, has_state=has_state)
+            if len(left) == len(waiting):
+                raise ImportRefusedError(
+                    "the model's graph reads layers that it doesn't have; get a fresh copy of the file"
+                )
+            waiting = left
+        ends = list(tensors_in(config_of(model).get("output_layers")))
+        return [_output(outputs, tensor) for tensor in ends if (tensor.layer, tensor.call) in outputs]
+
+    def _call(
+        self, layer: Mapping[str, Any], path: tuple[str, ...], sources: list[str], depth: int, *, has_state: bool
+    ) -> list[str]:
+        self._count += 1
+        check_calls(self._count)
+        if layer.get("class_name") in MODELS:
+            return self.read(layer, path, sources, depth + 1)
+        again = self._times[path] = self._times.get(path, -1) + 1
+        name = "/".join(path) + (f"#{again}" if again else "")
+        kind = str(layer.get("class_name"))
+        self.calls.append(Call(name, path, kind, config_of(layer), tuple(sources), has_state))
+        return [name]
+
+
+def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor) -> str:
+    """The name of the call that computes a tensor. A second output is a state, and no call has its name."""
+    if tensor.output < 0:
+        raise ImportRefusedError(
+            f"the model's graph reads output {tensor.output} of layer {tensor.layer!r}, but outputs count from 0; "
+            "get a fresh copy of the file"
+        )
+    made = outputs[tensor.layer, tensor.call]
+    return made[tensor.output] if tensor.output < len(made) else f"state {tensor.output} of {tensor.layer}"
+
+
+def _is_recurrent(layer: Mapping[str, Any]) -> bool:
+    kind = str(layer.get("class_name"))
+    return kind == "Bidirectional" or kind.endswith(("LSTM", "GRU", "RNN"))
+
+
+def _nodes(layer: Mapping[str, Any]) -> list[Any]:
+    """A layer's calls; an InputLayer has one that reads nothing."""
+    nodes = layer.get("inbound_nodes")
+    return nodes if isinstance(nodes, list) and nodes else [[]]

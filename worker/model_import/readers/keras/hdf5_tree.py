@@ -1,0 +1,135 @@
+"""HDF5 as a tree of float arrays: only hard links are followed, and sizes are checked before anything is read.
+
+HDF5 can refer to other files (external links, external storage, virtual datasets); none of them is opened.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from worker.model_import.errors import ImportRefusedError, refuse_missing
+from worker.model_import.found import Array, Float32
+from worker.model_import.limits import MOST_JSON_BYTES, check_array, check_count
+from worker.model_import.readers.keras.configuration import json_object
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+    from typing import BinaryIO
+
+    import h5py
+
+_DEPTH = 32
+
+
+def open_file(source: Path | BinaryIO) -> h5py.File:
+    """Open an HDF5 file for reading.
+
+    Raises:
+        ImportRefusedError: h5py isn't installed, or the file isn't HDF5.
+    """
+    try:
+        import h5py  # noqa: PLC0415 - in the extra [import]
+    except ModuleNotFoundError as error:
+        raise refuse_missing("h5py", "pip install 'unrolled[import]'") from error
+    try:
+        return h5py.File(source, "r")
+    except OSError as error:
+        raise ImportRefusedError(f"it can't be read as HDF5 ({error}); get a fresh copy") from error
+
+
+def members(group: h5py.Group) -> Iterator[tuple[str, Any]]:
+    """The members of a group in the file's order, without links that could lead elsewhere.
+
+    Raises:
+        ImportRefusedError: there are too many.
+    """
+    import h5py  # noqa: PLC0415 - `open_file` has imported it
+
+    check_count(group.name, len(group))
+    for name in group:
+        if isinstance(group.get(name, getlink=True), h5py.HardLink):
+            yield name, group[name]
+
+
+def group_at(group: h5py.Group, path: str) -> h5py.Group | None:
+    """The group at a path below a group; None if there is none, or a link on the way could lead elsewhere."""
+    import h5py  # noqa: PLC0415 - `open_file` has imported it
+
+    for name in path.split("/"):
+        if name in ("", ".") or not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            return None
+        group = group[name]
+        if not isinstance(group, h5py.Group):
+            return None
+    return group
+
+
+def arrays(group: h5py.Group, prefix: str = "", depth: int = 0) -> Iterator[Array]:
+    """All float arrays below a group, each named by its path from there.
+
+    Raises:
+        ImportRefusedError: groups are nested too deep, or `array_of` refuses an array.
+    """
+    import h5py  # noqa: PLC0415 - `open_file` has imported it
+
+    if depth > _DEPTH:
+        raise ImportRefusedError(f"{group.name}: groups are nested more than {_DEPTH} deep; no model's are")
+    for name, member in members(group):
+        if isinstance(member, h5py.Group):
+            yield from arrays(member, f"{prefix}{name}/", depth + 1)
+        elif isinstance(member, h5py.Dataset) and member.dtype.kind == "f":
+            yield array_of(member, prefix + name)
+
+
+def array_of(dataset: h5py.Dataset, name: str) -> Array:
+    """A dataset as an Array.
+
+    Raises:
+        ImportRefusedError: its numbers are in other files, or it claims more of them than are stored.
+    """
+    if dataset.is_virtual or dataset.external:
+        raise ImportRefusedError(
+            f"{name}: its numbers are in other files, which are not read; save the model as one file"
+        )
+    shape = check_array(name, dataset.shape or (), dataset.dtype.itemsize, dataset.id.get_storage_size())
+
+    def read() -> Float32:
+        return np.asarray(dataset[()], np.float32)
+
+    return Array(name, shape, read)
+
+
+def text_attribute(group: h5py.Group, name: str) -> str | None:
+    """An attribute that is one text, or None if there is none."""
+    if name not in group.attrs or group.attrs.get_id(name).get_storage_size() > MOST_JSON_BYTES:
+        return None
+    value = group.attrs[name]
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "replace")
+    return value if isinstance(value, str) else None
+
+
+def names_attribute(group: h5py.Group, name: str) -> list[str]:
+    """An attribute that is a list of texts. Keras splits a long one into name0, name1, …."""
+    found: list[str] = []
+    pieces = [name] if name in group.attrs else []
+    while f"{name}{len(pieces)}" in group.attrs:
+        pieces.append(f"{name}{len(pieces)}")
+        check_count(name, len(pieces))
+    for piece in pieces:
+        values = np.asarray(group.attrs[piece]).ravel()
+        found += [value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values]
+    return found
+
+
+def json_attribute(group: h5py.Group, name: str) -> dict[str, Any] | None:
+    """An attribute that is a JSON object, or None if there is no such attribute.
+
+    Raises:
+        ImportRefusedError: it is something else.
+    """
+    text = text_attribute(group, name)
+    return None if text is None else json_object(text, name)

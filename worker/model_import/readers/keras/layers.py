@@ -1,0 +1,103 @@
+"""The calls of a Keras model and their weights, as tables, recurrent layers and a graph."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Array, Found, Layer, Node, Role, Table
+from worker.model_import.readers.activations import hard_gates
+from worker.model_import.readers.keras.configuration import inner_of
+from worker.model_import.readers.keras.graph import Call
+from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
+
+#: Layers that pass their input on unchanged after training.
+THROUGH = {
+    "ActivityRegularization",
+    "AlphaDropout",
+    "Dropout",
+    "GaussianDropout",
+    "GaussianNoise",
+    "Identity",
+    "Masking",
+    "SpatialDropout1D",
+}
+_SUMS = ("__operators__.add", "math.add", "add")
+
+#: Returns the arrays of a layer, given its path, in Keras's order.
+Weights = Callable[[tuple[str, ...]], list[Array]]
+
+
+def find_layers(calls: list[Call], weights: Weights, format_: str, version: str) -> Found:
+    """Classify the calls of a model, and join layers with their weights.
+
+    Args:
+        calls: from the file's configuration.
+        weights: returns the arrays of a layer.
+        format_: the file's format, for messages.
+        version: version of the Keras that wrote the file; the meaning of hard_sigmoid depends on it.
+
+    Raises:
+        ImportRefusedError: the weights of a recurrent layer or embedding don't fit its configuration.
+    """
+    graph: dict[str, Node] = {}
+    found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
+    made: dict[str, list[Layer]] = {}
+    for call in calls:
+        name = "/".join(call.layer)
+        if call.kind == "Embedding":
+            if name not in found.tables:
+                found.tables[name] = _table(name, call.config, weights(call.layer))
+            graph[call.name] = Node(call.name, "table", call.kind, call.inputs, name)
+        elif is_recurrent(call.kind):
+            if name not in made:
+                made[name] = recurrent_layers(call, weights(call.layer), hard_gates(version))
+                found.layers |= {layer.name: layer for layer in made[name]}
+            _add_nodes(graph, call, made[name])
+        else:
+            role = _role(call)
+            graph[call.name] = Node(call.name, role, call.kind, call.inputs)
+            if role == "other":
+                found.left.append(f"{call.name} ({call.kind})")
+    return found
+
+
+def _add_nodes(graph: dict[str, Node], call: Call, layers: list[Layer]) -> None:
+    """One node for each layer; the last has the call's name, which other calls read."""
+    source = call.inputs[:1]
+    for number, layer in enumerate(layers):
+        name = call.name if number == len(layers) - 1 else f"{call.name} cell {number}"
+        graph[name] = Node(name, "layer", call.kind, source, layer.name)
+        source = (name,)
+
+
+def _role(call: Call) -> Role:
+    if call.kind == "InputLayer":
+        return "input"
+    if call.kind in THROUGH or (call.kind == "Activation" and call.config.get("activation") == "linear"):
+        return "through"
+    if call.kind == "TimeDistributed" and str(inner_of(call.config, "layer").get("class_name")) in THROUGH:
+        return "through"
+    sums = call.kind == "Add" or (call.kind == "TFOpLambda" and call.config.get("function") in _SUMS)
+    return "add" if sums and len(call.inputs) == 2 else "other"
+
+
+def _length(calls: list[Call]) -> int | None:
+    """The number of tokens in a row, if the model's input or its embedding fixes it."""
+    for call in calls:
+        shape = call.config.get("batch_shape") or call.config.get("batch_input_shape") or ()
+        fixed = call.config.get("input_length") if call.kind == "Embedding" else None
+        if not fixed and isinstance(shape, list) and len(shape) in (2, 3):
+            fixed = shape[1]
+        if type(fixed) is int and fixed > 0:
+            return fixed
+    return None
+
+
+def _table(name: str, config: Mapping[str, Any], arrays: list[Array]) -> Table:
+    tables = [array for array in arrays if len(array.shape) == 2]
+    if len(tables) != 1:
+        raise ImportRefusedError(
+            f"{name}: an Embedding has one table, but the file has {[array.shape for array in arrays]} for it; "
+            "quantized or adapted embeddings can't be read, save it as plain float32"
+        )
+    return Table(name, tables[0], bool(config.get("mask_zero")))

@@ -1,0 +1,134 @@
+"""A recurrent layer of a Keras model, from its configuration and its weights."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Array, Layer, Pass
+from worker.model_import.readers.activations import activation_problem
+from worker.model_import.readers.cells import find_cells
+from worker.model_import.readers.keras.configuration import config_of, inner_of
+from worker.model_import.readers.keras.graph import Call
+
+_SIMPLE = {"LSTM": "lstm", "GRU": "gru", "CuDNNLSTM": "lstm", "CuDNNGRU": "gru", "LSTMV1": "lstm", "GRUV1": "gru"}
+_CELLS = {"LSTMCell": "lstm", "GRUCell": "gru", "LSTMCellV1": "lstm", "GRUCellV1": "gru"}
+
+
+def is_recurrent(kind: str) -> bool:
+    """Whether a class reads a sequence step by step."""
+    return kind in _SIMPLE or kind in ("Bidirectional", "RNN")
+
+
+def recurrent_layers(call: Call, arrays: list[Array], hard: str) -> list[Layer]:
+    """The layers of a call: one, or one for each cell of an RNN over cells.
+
+    Args:
+        call: of a class that `is_recurrent`.
+        arrays: its weights.
+        hard: the function that this file calls hard_sigmoid, one of `LayerConfig`'s gates.
+
+    Raises:
+        ImportRefusedError: weights and configuration don't fit together.
+    """
+    name, passes = "/".join(call.layer), [cell.one for cell in find_cells(arrays)]
+    if call.kind == "Bidirectional":
+        layers = [_bidirectional(name, call.config, passes, hard)]
+    elif call.kind == "RNN":
+        layers = _from_cells(name, call.config, passes, hard)
+    else:
+        layers = [_one(name, call.kind, call.config, passes, hard)]
+    if call.has_state:
+        layers[0].problem = layers[0].problem or (
+            "it starts from another layer's state, but here every row starts from zero; import the layers before it"
+        )
+    return layers
+
+
+def _one(name: str, kind: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> Layer:
+    if len(passes) != 1:
+        raise _mismatch(name, 1, passes)
+    one, problem = _checked(passes[0], _SIMPLE[kind], config, hard, cudnn=kind.startswith("CuDNN"))
+    if config.get("go_backwards"):
+        note = "reads from the last token; its outputs are stored beside their tokens, in the row's order"
+        return Layer(name, None, one, reversed=True, problem=problem, notes=[note])
+    return Layer(name, one, problem=problem)
+
+
+def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> Layer:
+    inner = inner_of(config, "layer")
+    kind = str(inner.get("class_name"))
+    if kind == "RNN":
+        inner = inner_of(config_of(inner), "cell")
+        kind = {"LSTMCell": "LSTM", "GRUCell": "GRU"}.get(str(inner.get("class_name")), str(inner.get("class_name")))
+    if kind not in _SIMPLE:
+        return _unknown(name, f"Bidirectional({kind})", passes)
+    if len(passes) != 2:
+        raise _mismatch(name, 2, passes)
+    cudnn = kind.startswith("CuDNN")
+    (ahead, problem), (back, back_problem) = (
+        _checked(one, _SIMPLE[kind], config_of(inner), hard, cudnn=cudnn) for one in passes
+    )
+    problem = problem or back_problem
+    if config.get("merge_mode", "concat") != "concat":
+        problem = (
+            f"its merge_mode is {config.get('merge_mode')!r:.20}; only 'concat' can be imported (forward, then "
+            "backward): change the model to concat, or import another layer"
+        )
+    if config_of(inner).get("go_backwards"):
+        problem = problem or "its forward layer has go_backwards; swap the two layers"
+    return Layer(name, ahead, back, problem=problem)
+
+
+def _from_cells(name: str, config: Mapping[str, Any], passes: list[Pass], hard: str) -> list[Layer]:
+    cell = inner_of(config, "cell")
+    cells = [cell]
+    if cell.get("class_name") == "StackedRNNCells":
+        stacked = config_of(cell).get("cells")
+        cells = [one for one in stacked if isinstance(one, dict)] if isinstance(stacked, list) else []
+    kinds = [str(one.get("class_name")) for one in cells]
+    if not cells or not all(kind in _CELLS for kind in kinds):
+        return [_unknown(name, f"RNN of {', '.join(kinds)}"[:100], passes)]
+    if len(passes) != len(cells):
+        raise _mismatch(name, len(cells), passes)
+    layers = []
+    for number, (one, kind, inner) in enumerate(zip(passes, kinds, cells, strict=True)):
+        checked, problem = _checked(one, _CELLS[kind], config_of(inner), hard)
+        layer = Layer(f"{name}.{number}" if len(cells) > 1 else name, checked, problem=problem)
+        if config.get("go_backwards"):
+            layer = replace(layer, forward=None, backward=checked, reversed=number == 0)
+        layers.append(layer)
+    if config.get("go_backwards") and len(layers) > 1:
+        layers[0].problem = "it is a stack of cells with go_backwards; make each cell a layer"
+    return layers
+
+
+def _checked(
+    one: Pass, kind: str, config: Mapping[str, Any], hard: str, *, cudnn: bool = False
+) -> tuple[Pass, str | None]:
+    """A pass, completed from its configuration, and the reason why it can't be imported, or None."""
+    units = config.get("units", config.get("output_dim"))
+    if one.kind != kind or (type(units) is int and units != one.units):
+        raise ImportRefusedError(
+            f"the configuration says {kind} with {units} units, but the weights are those of {one.kind} with "
+            f"{one.units}; configuration and weights must come from the same model"
+        )
+    if kind == "gru":
+        after = cudnn or bool(config.get("reset_after")) or one.reset == "after"
+        one = replace(one, reset="after" if after else "before")
+    gates = config.get("recurrent_activation", config.get("inner_activation", "sigmoid"))
+    if gates == "hard_sigmoid":
+        one, gates = replace(one, gates=hard), "sigmoid"
+    return one, one.problem or activation_problem(config.get("activation", "tanh"), gates)
+
+
+def _unknown(name: str, what: str, passes: list[Pass]) -> Layer:
+    stand_in = passes[0] if passes else Pass("keras", "lstm", 1, 1, {})
+    return Layer(name, stand_in, problem=f"it is {what}; only LSTM and GRU can be imported")
+
+
+def _mismatch(name: str, wanted: int, passes: list[Pass]) -> ImportRefusedError:
+    return ImportRefusedError(
+        f"{name}: the file has the weights of {len(passes)} LSTM or GRU passes for it, but its configuration says "
+        f"{wanted}; quantized or adapted weights can't be read, save it as plain float32"
+    )

@@ -1,0 +1,130 @@
+"""The constant arrays of an ONNX graph: initializers, constants, and arrays that exporters compute from them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.limits import check_array
+from worker.model_import.readers.onnx.folds import FOLDS
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+_DEPTH = 64
+#: How many times the stored bytes the computed arrays may have: exporters reorder each weight two or three times.
+_MOST_GROWTH = 8
+#: Operations whose output is zero if their first input is zero.
+_MOVES = {"Cast", "Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
+
+
+class Constants:
+    """The constant arrays of a graph by name; each is computed when it is first needed.
+
+    Args:
+        graph: an onnx.GraphProto.
+        directory: the directory of the file: large models keep arrays in files beside it.
+    """
+
+    def __init__(self, graph: Any, directory: Path) -> None:
+        self._directory = directory
+        self._stored = {tensor.name: tensor for tensor in graph.initializer}
+        self._made = {name: node for node in graph.node for name in node.output if name}
+        # Results are kept: a graph in which every node reads the last one twice has 2^n ways to its beginning.
+        self._computed: dict[str, NDArray[Any] | None] = {}
+        self._read_bytes: dict[str, int] = {}
+        self._computed_bytes = 0
+        self._zeros: dict[str, bool] = {}
+
+    def get(self, name: str, depth: int = 0) -> NDArray[Any] | None:
+        """The array, or None if it isn't constant.
+
+        Raises:
+            ImportRefusedError: it is too large, or is stored outside the model's directory.
+        """
+        if name in self._stored:
+            return self._counted(name, self._stored[name])
+        if name not in self._computed:
+            self._computed[name] = None  # if a graph is a cycle
+            self._computed[name] = self._compute(name, depth)
+        return self._computed[name]
+
+    def shape(self, name: str) -> tuple[int, ...] | None:
+        """The shape of an array, without reading it if it is an initializer; None as in `get`."""
+        if name in self._stored:
+            return tuple(self._stored[name].dims)
+        found = self.get(name)
+        return None if found is None else found.shape
+
+    def is_zero(self, name: str, depth: int = 0) -> bool:
+        """Whether an initial state is zero, or an input of the model, which its user then sets.
+
+        Exporters make zeros of the batch's size from a zero with ConstantOfShape, Expand and others.
+        """
+        if name not in self._zeros:
+            self._zeros[name] = False  # if a graph is a cycle
+            self._zeros[name] = self._is_zero(name, depth)
+        return self._zeros[name]
+
+    def _compute(self, name: str, depth: int) -> NDArray[Any] | None:
+        node = self._made.get(name)
+        if node is None or depth > _DEPTH:
+            return None
+        settings = {one.name: one for one in node.attribute}
+        if node.op_type == "Constant" and "value" in settings:
+            return self._counted(name, settings["value"].t)
+        if node.op_type not in FOLDS:
+            return None
+        inputs = [self.get(source, depth + 1) if source else None for source in node.input]
+        if any(value is None and source for value, source in zip(inputs, node.input, strict=True)):
+            return None
+        if node.op_type == "Concat":  # the only one whose output is larger than an input
+            self._computed_bytes += sum(array.nbytes for array in inputs if array is not None)
+            if self._computed_bytes > _MOST_GROWTH * sum(self._read_bytes.values()):
+                raise ImportRefusedError(
+                    f"{node.name}: the graph makes constants of {self._computed_bytes:,} bytes from those that the "
+                    f"file stores, more than {_MOST_GROWTH} times their size; no model does"
+                )
+        try:
+            return np.asarray(FOLDS[node.op_type](inputs, settings))
+        except (ValueError, IndexError, KeyError, TypeError, AttributeError):
+            return None
+
+    def _is_zero(self, name: str, depth: int) -> bool:
+        node = None if name in self._stored else self._made.get(name)
+        if name in self._stored or depth > _DEPTH or (node is not None and node.op_type == "Constant"):
+            found = self.get(name)
+            return found is not None and not found.any()
+        if node is None:
+            return True
+        if node.op_type == "ConstantOfShape":
+            values = [self._tensor(one.t) for one in node.attribute if one.name == "value"]
+            return not any(value.any() for value in values)
+        if node.op_type == "Concat":
+            return all(self.is_zero(source, depth + 1) for source in node.input)
+        return node.op_type in _MOVES and bool(node.input) and self.is_zero(node.input[0], depth + 1)
+
+    def _counted(self, name: str, tensor: Any) -> NDArray[Any]:
+        found = self._tensor(tensor)
+        self._read_bytes[name] = found.nbytes
+        return found
+
+    def _tensor(self, tensor: Any) -> NDArray[Any]:
+        import onnx  # noqa: PLC0415 - in the extra [import]
+        from onnx.external_data_helper import load_external_data_for_tensor  # noqa: PLC0415 - in the extra [import]
+
+        check_array(tensor.name, tuple(tensor.dims), 8)
+        try:
+            if tensor.data_location == onnx.TensorProto.EXTERNAL:
+                copy = onnx.TensorProto()
+                copy.CopyFrom(tensor)
+                # onnx refuses links, and places outside the directory.
+                load_external_data_for_tensor(copy, str(self._directory))
+                tensor = copy
+            return np.asarray(onnx.numpy_helper.to_array(tensor))
+        except Exception as error:  # onnx raises ValueError, TypeError and errors of its own checker
+            raise ImportRefusedError(f"{tensor.name}: can't be read ({str(error)[:200]}); get a fresh copy") from error

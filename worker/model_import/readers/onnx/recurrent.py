@@ -1,0 +1,138 @@
+"""The ONNX operators LSTM and GRU as recurrent layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from unrolled.model.layer import HARD_SLOPES
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Array, Layer, Pass
+from worker.model_import.readers.activations import PEEPHOLES, activation_problem
+
+if TYPE_CHECKING:
+    from worker.model_import.found import Float32
+    from worker.model_import.readers.onnx.constants import Constants
+
+#: How many gates an operator has.
+GATES = {"LSTM": 4, "GRU": 3}
+_INPUTS = ("X", "W", "R", "B", "lengths", "h", "c", "P")
+
+
+def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
+    """The layer of a node.
+
+    Args:
+        name: the layer's.
+        node: an onnx.NodeProto of the operator LSTM or GRU.
+        constants: of the node's graph.
+
+    Raises:
+        ImportRefusedError: a constant is too large or can't be read.
+    """
+    kind, gates = node.op_type.lower(), GATES[node.op_type]
+    given = dict(zip(_INPUTS, node.input, strict=False))
+    settings = {one.name: one for one in node.attribute}
+    shapes = {part: constants.shape(given[part]) for part in ("W", "R") if given.get(part)}
+    wide, square = shapes.get("W"), shapes.get("R")
+    if wide is None or square is None or len(wide) != 3 or len(square) != 3 or wide[1] != gates * square[2]:
+        stand_in = Pass("onnx", kind, 1, 1, {})
+        return Layer(name, stand_in, problem="its weights are not constants of the file; export it with its weights")
+    activation, problem = _gates(node.op_type, settings)
+    after = "linear_before_reset" in settings and settings["linear_before_reset"].i == 1
+    reset = None if kind == "lstm" else "after" if after else "before"
+    passes = []
+    for side in range(min(wide[0], 2)):
+        parts = {part: _part(constants, given[part], side) for part in ("W", "R", "B") if given.get(part)}
+        passes.append(Pass("onnx", kind, wide[2], square[2], parts, reset=reset, gates=activation))
+    layer = _directed(name, passes, wide[0], settings)
+    layer.problem = layer.problem or problem or _problem(settings, given, constants)
+    return layer
+
+
+def read_float(constants: Constants, name: str) -> Float32:
+    """A constant as float32.
+
+    Raises:
+        ImportRefusedError: its numbers aren't floats, or it can't be read.
+    """
+    found = constants.get(name)
+    if found is None or found.dtype.kind != "f":
+        raise ImportRefusedError(
+            f"{name}: has {'nothing' if found is None else found.dtype} where float32 should be; it is quantized"
+        )
+    return np.asarray(found, np.float32)
+
+
+def _part(constants: Constants, name: str, side: int) -> Array:
+    """One direction of an array whose first axis is directions."""
+    shape = constants.shape(name) or ()
+
+    def read() -> Float32:
+        return np.asarray(read_float(constants, name)[side])
+
+    return Array(name, shape[1:], read)
+
+
+def _directed(name: str, passes: list[Pass], count: int, settings: dict[str, Any]) -> Layer:
+    direction = settings["direction"].s.decode("ascii", "replace") if "direction" in settings else "forward"
+    if direction == "bidirectional" and count == 2:
+        return Layer(name, passes[0], passes[1])
+    if direction == "reverse" and count == 1:
+        return Layer(name, None, passes[0])  # ONNX returns the outputs in the row's order
+    if direction == "forward" and count == 1:
+        return Layer(name, passes[0])
+    stand_in = passes[0] if passes else Pass("onnx", "lstm", 1, 1, {})
+    problem = f"its direction is {direction!r:.30} with weights for {count}; the file is damaged"
+    return Layer(name, stand_in, problem=problem)
+
+
+def _gates(kind: str, settings: dict[str, Any]) -> tuple[str, str | None]:
+    """The activation of a node's gates, and the reason why its activations can't be imported, or None.
+
+    HardSigmoid takes its two numbers from lists, in the order of the functions that have such numbers; no function
+    that can be imported is another of these.
+    """
+    named = settings["activations"].strings if "activations" in settings else []
+    names = [text.decode("ascii", "replace").lower() for text in named]
+    alphas, betas = (
+        iter(settings[name].floats if name in settings else []) for name in ("activation_alpha", "activation_beta")
+    )
+    found = set()
+    # f for the gates, g for the candidate, and in an LSTM h for the state; then those of the other direction.
+    step = 3 if kind == "LSTM" else 2
+    for start in range(0, len(names), step):
+        gates, *states = names[start : start + step]
+        if gates == "hardsigmoid":
+            slope, height = next(alphas, 0.2), next(betas, 0.5)
+            known = [name for name, own in HARD_SLOPES.items() if np.isclose(slope, own, rtol=1e-6, atol=0)]
+            if not known or height != 0.5:
+                return "sigmoid", (
+                    f"its gates are HardSigmoid with alpha {slope:g} and beta {height:g}; alpha 0.2 or 1/6 and beta "
+                    "0.5 can be imported"
+                )
+            found.add(known[0])
+            gates = "sigmoid"
+        else:
+            found.add("sigmoid")
+        for state in states:
+            if problem := activation_problem(state, gates):
+                return "sigmoid", problem
+    if len(found) > 1:
+        return "sigmoid", f"its directions have different gates, {' and '.join(sorted(found))}; they must be the same"
+    return found.pop() if found else "sigmoid", None
+
+
+def _problem(settings: dict[str, Any], given: dict[str, str], constants: Constants) -> str | None:
+    """The reason why a node can't be imported, or None."""
+    if given.get("P"):
+        return PEEPHOLES
+    if "clip" in settings and settings["clip"].f:
+        return f"it clips its cells at {settings['clip'].f:g}; only cells without clip can be imported: export it so"
+    if "input_forget" in settings and settings["input_forget"].i:
+        return "its input and forget gates are coupled; only cells with separate gates can be imported"
+    starts = [given[state] for state in ("h", "c") if given.get(state)]
+    if not all(constants.is_zero(start) for start in starts):
+        return "it starts from a state that is not zero; here every row starts from zero"
+    return None

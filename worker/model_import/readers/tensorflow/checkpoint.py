@@ -1,0 +1,144 @@
+"""TensorFlow's checkpoints: recurrent layers and embeddings by the names of the variables."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from itertools import takewhile
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from worker.model_import.errors import ImportRefusedError, refuse_missing
+from worker.model_import.found import Array, Found, Pass
+from worker.model_import.limits import check_array, check_count
+from worker.model_import.readers.activations import set_gates
+from worker.model_import.readers.cells import find_cells, layers_of
+from worker.model_import.readers.order import natural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from worker.model_import.found import Float32
+
+_OBJECT_GRAPH = "_CHECKPOINTABLE_OBJECT_GRAPH"
+_VALUE = "/.ATTRIBUTES/VARIABLE_VALUE"
+_TABLE = re.compile(r"(^|/)[^/]*embedding[^/]*$|(^|/)embeddings?(/|$)", re.IGNORECASE)
+#: Optimizers keep copies of variables under the variables' names.
+_COPIES = re.compile(
+    r"optimizer|OPTIMIZER_SLOT|/Adam|/Momentum|/RMSProp|/ExponentialMovingAverage|^_all_variables/|/Adagrad|/Ftrl"
+)
+
+
+def read_checkpoint(path: Path, gates: str | None, forget_bias: float | None) -> Found:
+    """Read a checkpoint.
+
+    Args:
+        path: its `.index` file, or its prefix.
+        gates: the activation of the gates that the user says, or None.
+        forget_bias: what the program adds to a TensorFlow 1 LSTM's forget gate; None for 1.0, its default.
+
+    Raises:
+        ImportRefusedError: TensorFlow isn't installed, or the file isn't a checkpoint.
+    """
+    stored = read_variables(path.with_suffix("") if path.suffix == ".index" else path)
+    found = find_by_names(stored, "TensorFlow checkpoint", forget_bias)
+    if gates is None:
+        found.notes.append(
+            "activations tanh and sigmoid (a checkpoint doesn't show them; these are TensorFlow's defaults)"
+        )
+    else:
+        found.notes.append(set_gates(found.layers.values(), gates))
+    return found
+
+
+def read_variables(prefix: Path) -> list[Array]:
+    """The float variables of a checkpoint without optimizers' copies, in the order of the numbers in their keys.
+
+    Raises:
+        ImportRefusedError: TensorFlow isn't installed, or the file isn't a checkpoint.
+    """
+    try:
+        from worker.models.tensorflow import tf  # noqa: PLC0415 - TensorFlow takes seconds to import
+    except ModuleNotFoundError as error:
+        raise refuse_missing("TensorFlow", "pip install 'unrolled[tensorflow]'") from error
+    try:
+        reader = tf.train.load_checkpoint(str(prefix))
+        shapes, kinds = reader.get_variable_to_shape_map(), reader.get_variable_to_dtype_map()
+        names = _full_names(reader) if _OBJECT_GRAPH in shapes else {}
+    except Exception as error:  # TensorFlow's own errors, by version
+        raise ImportRefusedError(
+            f"{prefix} can't be read as a checkpoint ({str(error)[:200]}); get a fresh copy"
+        ) from error
+    check_count(str(prefix), len(shapes))
+    stored_bytes = sum(piece.stat().st_size for piece in prefix.parent.glob(f"{prefix.name}.data-*"))
+    stored: dict[str, Array] = {}
+    for key in sorted(shapes, key=natural):
+        name = names.get(key, key.removesuffix(_VALUE))
+        if kinds[key].is_floating and not _COPIES.search(key) and name not in stored:
+            shape = check_array(key, tuple(shapes[key]), 4, stored_bytes)
+            stored[name] = Array(name, shape, _reading(reader, key))
+    return list(stored.values())
+
+
+def find_by_names(stored: list[Array], format_: str, forget_bias: float | None) -> Found:
+    """The layers and embeddings among variables.
+
+    Args:
+        stored: from `read_variables`.
+        format_: the file's format, for messages.
+        forget_bias: as in `read_checkpoint`.
+    """
+    layers = layers_of(find_cells(stored))
+    above = _common_length([layer.name for layer in layers])
+    for layer in layers:
+        layer.name = layer.name[above:]
+        layer.forward = layer.forward and _with_forget_bias(layer.forward, forget_bias)
+        layer.backward = layer.backward and _with_forget_bias(layer.backward, forget_bias)
+        layer.notes += [
+            f"{one.forget_bias:g} is added to the forget gate's bias, as TensorFlow 1's cells do (--forget-bias)"
+            for one in layer.passes
+            if _adds_forget_bias(one)
+        ]
+    found = Found(format_, zero_is_padding=True)
+    found.add_weights(layers, stored, lambda array: array.name if _TABLE.search(array.name) else None)
+    return found
+
+
+def _adds_forget_bias(one: Pass) -> bool:
+    return one.layout == "tf1" and one.kind == "lstm"
+
+
+def _with_forget_bias(one: Pass, added: float | None) -> Pass:
+    return one if added is None or not _adds_forget_bias(one) else replace(one, forget_bias=added)
+
+
+def _reading(reader: Any, key: str) -> Callable[[], Float32]:
+    def read() -> Float32:
+        return np.asarray(reader.get_tensor(key), np.float32)
+
+    return read
+
+
+def _full_names(reader: Any) -> dict[str, str]:
+    """The names of variables (lstm/lstm_cell/kernel) by their keys, without names that two variables share."""
+    from tensorflow.core.protobuf import trackable_object_graph_pb2 as graphs  # noqa: PLC0415 - as in `read_variables`
+
+    graph = graphs.TrackableObjectGraph()
+    graph.ParseFromString(reader.get_tensor(_OBJECT_GRAPH))
+    named = {one.checkpoint_key: one.full_name for node in graph.nodes for one in node.attributes if one.full_name}
+    counted: dict[str, int] = {}
+    for key, name in named.items():
+        if not _COPIES.search(key):
+            counted[name] = counted.get(name, 0) + 1
+    return {key: name for key, name in named.items() if counted.get(name) == 1}
+
+
+def _common_length(names: list[str]) -> int:
+    """The number of characters of the scopes that all names begin with."""
+    if len(names) < 2:
+        return 0
+    scopes = [name.split("/")[:-1] for name in names]
+    shared = list(takewhile(lambda parts: len(set(parts)) == 1, zip(*scopes, strict=False)))
+    return sum(len(parts[0]) + 1 for parts in shared)

@@ -1,0 +1,92 @@
+"""TensorFlow's SavedModels: their variables; the graph is read, never run."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.limits import MOST_JSON_BYTES
+from worker.model_import.readers.activations import set_gates
+from worker.model_import.readers.keras.graph import read_calls
+from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.readers.keras.saved_metadata import read_metadata
+from worker.model_import.readers.tensorflow.checkpoint import find_by_names, read_variables
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from worker.model_import.found import Array, Found
+
+_MOST_GRAPH_BYTES = 32 * MOST_JSON_BYTES
+#: Operations in a step of a cell with activations other than tanh and sigmoid.
+_OTHER_ACTIVATIONS = {"Elu", "HardSigmoid", "LeakyRelu", "Minimum", "Relu", "Relu6", "Selu", "Softplus", "Softsign"}
+
+
+def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -> Found:
+    """Read a SavedModel directory.
+
+    Args:
+        path: the directory.
+        gates: the activation of the gates that the user says, or None.
+        forget_bias: what the program adds to a TensorFlow 1 LSTM's forget gate; None for 1.0, its default.
+
+    Raises:
+        ImportRefusedError: TensorFlow isn't installed, the directory isn't a SavedModel, or its cells have other
+            activations.
+    """
+    stored = read_variables(path / "variables" / "variables")
+    model = read_metadata(path / "keras_metadata.pb")
+    if model is not None:
+
+        def weights_of(layer: tuple[str, ...]) -> list[Array]:
+            return [array for array in stored if layer[-1] in array.name.split("/")[:-1]]
+
+        return find_layers(read_calls(model), weights_of, "Keras 2 SavedModel", "2")
+    found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
+    if gates is None:
+        _check_graph(path / "saved_model.pb", found)
+    else:
+        found.notes.append(set_gates(found.layers.values(), gates))
+    return found
+
+
+def _check_graph(path: Path, found: Found) -> None:
+    """Check in the graph's functions that cells compute tanh and sigmoid and nothing else.
+
+    Raises:
+        ImportRefusedError: the file isn't the graph of a SavedModel.
+    """
+    from google.protobuf.message import DecodeError  # noqa: PLC0415 - comes with TensorFlow
+    from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415 - TensorFlow takes seconds to import
+
+    model = saved_model_pb2.SavedModel()
+    try:
+        if path.stat().st_size > _MOST_GRAPH_BYTES:
+            raise ImportRefusedError(
+                f"{path} has more than {_MOST_GRAPH_BYTES:,} bytes; a graph without constants is smaller"
+            )
+        model.ParseFromString(path.read_bytes())
+    except (OSError, DecodeError) as error:
+        raise ImportRefusedError(f"{path} can't be read as a SavedModel's graph ({error}); get a fresh copy") from error
+    steps = [
+        {node.op for node in function.node_def}
+        for graph in model.meta_graphs
+        for function in graph.graph_def.library.function
+        if re.search(r"while.*body", function.signature.name)
+    ]
+    cells = [ops for ops in steps if "MatMul" in ops]
+    others = sorted({op for ops in cells for op in ops & _OTHER_ACTIVATIONS})
+    if others:
+        for layer in found.layers.values():
+            layer.problem = layer.problem or (
+                f"the graph's steps compute {', '.join(others)}; only cells with tanh and sigmoid or hard_sigmoid can "
+                "be imported. Say which one it is: add --recurrent-activation hard_sigmoid (Keras 2), "
+                "hard_sigmoid_keras3, or sigmoid if these operations are in another part of the model"
+            )
+    elif cells and all({"Tanh", "Sigmoid"} <= ops for ops in cells):
+        found.notes.append("activations tanh and sigmoid, as the graph's steps compute")
+    else:
+        found.notes.append(
+            "activations tanh and sigmoid are assumed, TensorFlow's defaults: the graph doesn't show its steps"
+        )

@@ -1,0 +1,80 @@
+"""The choice of an embedding and of the recurrent layers on top of it, from the ids to the last state."""
+
+from collections.abc import Sequence
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Found
+from worker.model_import.selection.by_graph import choose_by_graph
+from worker.model_import.selection.by_widths import choose_by_widths
+from worker.model_import.selection.names import names_of
+from worker.model_import.selection.stack import Stack
+
+
+def choose(found: Found, embedding: str | None, layers: Sequence[str], residual: Sequence[str] = ()) -> Stack:
+    """Choose what to import.
+
+    Args:
+        found: the content of the file.
+        embedding: name of the embedding, or None to decide.
+        layers: names of the recurrent layers, first to last, or empty to decide.
+        residual: names of layers whose input is added to their output, if the file has only weights.
+
+    Raises:
+        ImportRefusedError: there is nothing to choose, there are several possibilities, or the named layers don't
+            read each other.
+    """
+    if not found.layers:
+        raise ImportRefusedError("it contains no LSTM and no GRU; other kinds of models can't be imported")
+    if embedding is not None and embedding not in found.tables:
+        raise ImportRefusedError(
+            f"--embedding {embedding}: there is no such embedding; it has {names_of(found.tables)}"
+        )
+    named = [name for given in layers for name in _expand(found, given)]
+    by = choose_by_widths if found.graph is None else choose_by_graph
+    stack = by(found, embedding, named)
+    _mark_residual(found, stack, [name for given in residual for name in _expand(found, given)])
+    for layer in stack.layers:
+        if layer.problem:
+            raise ImportRefusedError(f"{layer.name}: {layer.problem}")
+    _check_widths(stack)
+    return stack
+
+
+def _expand(found: Found, given: str) -> list[str]:
+    """The layers that a name means: one, or all layers of a stack (lstm means lstm.0, lstm.1)."""
+    if given in found.layers:
+        return [given]
+    stack = [name for name in found.layers if name.startswith(f"{given}.") and name[len(given) + 1 :].isdecimal()]
+    if not stack:
+        raise ImportRefusedError(f"--layer {given}: there is no such recurrent layer; it has {names_of(found.layers)}")
+    return stack
+
+
+def _mark_residual(found: Found, stack: Stack, residual: list[str]) -> None:
+    """Mark the layers that the user names as residual; weights alone don't show it."""
+    names = [layer.name for layer in stack.layers]
+    if residual and found.graph is not None:
+        raise ImportRefusedError(f"--residual {residual[0]}: this file's graph shows the sums itself; leave it out")
+    for name in residual:
+        if name not in names:
+            raise ImportRefusedError(
+                f"--residual {name}: that layer is not imported; the imported ones are {names_of(names)}"
+            )
+        stack.residual[names.index(name)] = True
+    if found.graph is None and any(layer.inputs == layer.outputs for layer in stack.layers) and not residual:
+        found.notes.append("weights alone don't show whether a layer's input is added to its output: --residual NAME")
+
+
+def _check_widths(stack: Stack) -> None:
+    before = None if stack.table is None else (stack.table.name, stack.table.array.shape[1])
+    for layer, residual in zip(stack.layers, stack.residual, strict=True):
+        if before is not None and before[1] != layer.inputs:
+            raise ImportRefusedError(
+                f"{layer.name} reads vectors of width {layer.inputs}, but the output of {before[0]} has width "
+                f"{before[1]}; name the layers that read each other with --layer, first to last"
+            )
+        if residual and layer.inputs != layer.outputs:
+            raise ImportRefusedError(
+                f"{layer.name}: its input is added to its output, and their widths differ; import it alone"
+            )
+        before = (layer.name, layer.outputs)

@@ -1,0 +1,52 @@
+"""The shards that a worker has on board."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unrolled.queue.member import Member
+
+
+class Board:
+    """The shards that the threads of a worker reach for, and those whose lease it has."""
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._reached_for: set[Member] = set()
+        self._held: dict[Member, float] = {}
+
+    @contextlib.contextmanager
+    def reach(self, member: Member) -> Iterator[bool]:
+        """Give True to one thread at a time for each shard. At the end of its block the shard is off board."""
+        with self._changed:
+            first = member not in self._reached_for
+            self._reached_for.add(member)
+        try:
+            yield first
+        finally:
+            if first:
+                with self._changed:
+                    self._reached_for.discard(member)
+                    self._held.pop(member, None)
+                    self._changed.notify_all()
+
+    def take(self, member: Member) -> None:
+        """Note that this worker has the lease of a shard that it reached for; from now on it is renewed."""
+        with self._changed:
+            self._held[member] = time.monotonic()
+
+    def held(self) -> dict[Member, float]:
+        """The shards on board: member → when it was taken, on the monotonic clock."""
+        with self._changed:
+            return dict(self._held)
+
+    def wait_until_empty(self) -> None:
+        """Wait until nothing is on board."""
+        with self._changed:
+            self._changed.wait_for(lambda: not self._held)
