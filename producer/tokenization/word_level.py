@@ -30,9 +30,9 @@ FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 PADDING = "[PAD]"
 _SPACE = " "
 
-# Python, and so Keras, lower-cases a capital sigma at the end of a word to ς; the library ignores the other letters. The
-# conditions are Unicode's Final_Sigma, with Python's interpretation of the one letter (U+0345) that is both cased and
-# ignorable.
+# Python, and so Keras, lower-cases a capital sigma at the end of a word to ς; the library ignores the other letters.
+# The conditions are Unicode's Final_Sigma, with Python's reading of the one letter that is both cased and ignorable,
+# U+0345.
 _CASED = r"[\p{Cased}&&\P{Case_Ignorable}]"
 _FINAL_SIGMA = rf"(?<={_CASED}\p{{Case_Ignorable}}*)Σ(?!\p{{Case_Ignorable}}*{_CASED})"
 
