@@ -31,7 +31,7 @@ def open_enqueuer(
     Args:
         directory: of the job.
         patience: waits for a disk that is full or away, and says so.
-        live: whether the input goes on where the last run ended, rather than being read from its start.
+        live: whether the input continues where the last run ended, rather than being read from its start.
         each: called after each shard with the summary so far.
 
     Raises:
@@ -140,7 +140,7 @@ class Enqueuer:
             )
         if index >= len(before) and self._known.ended and not self._live:
             raise self._changed(
-                f"it ended after {len(before)} shard(s), now it goes on at {entry.file} row {entry.position}"
+                f"it ended after {len(before)} shard(s), now it continues at {entry.file} row {entry.position}"
             )
         return shard
 

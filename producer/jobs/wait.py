@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from producer.terminal.progress import Progress
     from unrolled.job.directory import JobDirectory
 
-#: How long something must be in the way before a person is told.
+#: How long something must be in the way before `wait` says so.
 PATIENCE_SECONDS = 10.0
 #: A look at a directory of 100,000 files takes a while: rest at least this many times longer.
 _REST = 4
@@ -58,16 +58,16 @@ def wait_for_job(
     patience = Patience(bar.say)
     queue = ShardQueue(directory, broker, namespace, patience) if broker else None
     reader = StatusReader(directory, queue.broker if queue else None, namespace)
-    teller = _Teller(patience)
+    obstacles = _Obstacles(patience)
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
         for status in _looks(reader, patience, directory, until, every_seconds):
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
             if _is_over(status, until):
                 _tidy_up(queue, directory, status)
                 break
-            teller.tell(status)
+            obstacles.look(status)
             if queue and status.lost:
-                _enter_again(queue, directory, status.lost, teller)
+                _enter_again(queue, directory, status.lost, obstacles)
     return status
 
 
@@ -109,14 +109,14 @@ def _tidy_up(queue: ShardQueue | None, directory: JobDirectory, status: JobStatu
     if not status.complete:
         return
     with contextlib.suppress(TransientError):
-        sweep_leftovers(directory.path, 0)  # nobody publishes here any more
+        sweep_leftovers(directory.path, 0)  # the job is complete, so no worker publishes here
     if queue:
         with contextlib.suppress(TransientError), queue.broker.asked():
             if not queue.ledger.members(directory.key)[0]:  # else a worker has yet to take its last shard out
                 queue.ledger.forget(directory.key)
 
 
-def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, teller: _Teller) -> None:
+def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, obstacles: _Obstacles) -> None:
     """Enter again what Redis lost: all of the job, or what its last second before a crash held."""
     try:
         with queue.broker.asked():
@@ -125,16 +125,16 @@ def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, teller: 
     except TransientError:
         return  # the next look says so
     if count:
-        teller.say(f"Redis lost {count:,} waiting shard(s); they are entered again")
+        obstacles.say(f"Redis lost {count:,} waiting shard(s); they are entered again")
     elif without_rows:
-        teller.say_once(
+        obstacles.say_once(
             "rows",
             f"the rows of {lost:,} waiting shard(s) are not in _pending any more; "
             "run the same `unrolled enqueue` command again, which cuts them again",
         )
 
 
-class _Teller:
+class _Obstacles:
     """Says each thing that is in the way once, when it has been for a while."""
 
     def __init__(self, patience: Patience) -> None:
@@ -143,7 +143,7 @@ class _Teller:
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
 
-    def tell(self, status: JobStatus) -> None:
+    def look(self, status: JobStatus) -> None:
         """Say what is new in a status."""
         if status.away:
             self._patience.fails("see the queue", status.away)

@@ -250,7 +250,7 @@ def test_killed_by_refusal(directory, queue):
         ),
         (lambda: list(stream())[1:], "now at in.txt row 4 with 000000-"),
         (lambda: stream(3), "it ends 2 shard(s) earlier"),
-        (lambda: stream(6), "it ended after 5 shard(s), now it goes on at in.txt row 20"),
+        (lambda: stream(6), "it ended after 5 shard(s), now it continues at in.txt row 20"),
     ],
 )
 def test_changed_input(directory, queue, changed, what):
