@@ -34,7 +34,7 @@ def _check_version(info: Mapping[str, Any]) -> Check:
     text = str(info.get("valkey_version", info.get("redis_version", "")))
     numbers = tuple(map(int, re.findall(r"\d+", text)[:2]))
     if len(numbers) != 2:  # noqa: PLR2004 - major and minor
-        return Check("broker's version", "unknown", text or "not told")
+        return Check("broker's version", "unknown", text or "it doesn't say")
     found = f"{name} {text}"
     if name == "Redis" and numbers < _OLDEST:
         return Check("broker's version", "fail", found, "Redis 6.2 or later is needed, or any Valkey")
@@ -47,13 +47,15 @@ def _check_role(info: Mapping[str, Any]) -> Check:
     role = str(info.get("role", ""))
     if role in ("slave", "replica"):
         return Check("broker's role", "fail", "a replica, which can't be written to", "name the primary in --broker")
-    return Check("broker's role", "ok" if role else "unknown", "primary" if role == "master" else role or "not told")
+    return Check(
+        "broker's role", "ok" if role else "unknown", "primary" if role == "master" else role or "it doesn't say"
+    )
 
 
 def _check_eviction(info: Mapping[str, Any]) -> Check:
     policy = str(info.get("maxmemory_policy", ""))
     if not policy:
-        return Check("eviction", "unknown", "not told", "make sure that maxmemory-policy is noeviction")
+        return Check("eviction", "unknown", "it doesn't say", "make sure that maxmemory-policy is noeviction")
     if policy.startswith("allkeys"):
         advice = "set maxmemory-policy noeviction: a full broker would throw queued shards away"
         return Check("eviction", "fail" if info.get("maxmemory") else "warn", policy, advice)
@@ -64,7 +66,7 @@ def _check_persistence(info: Mapping[str, Any]) -> Check:
     aof = info.get("aof_enabled")
     failing = [key for key in ("aof_last_write_status", "rdb_last_bgsave_status") if info.get(key, "ok") != "ok"]
     if aof is None:
-        return Check("persistence", "unknown", "not told", "make sure that appendonly is yes")
+        return Check("persistence", "unknown", "it doesn't say", "make sure that appendonly is yes")
     if failing:
         advice = "make the broker's disk writable, with room: until then it refuses writes"
         return Check("persistence", "fail", ", ".join(f"{key} is {info[key]}" for key in failing), advice)
@@ -77,7 +79,7 @@ def _check_persistence(info: Mapping[str, Any]) -> Check:
 def _check_memory(info: Mapping[str, Any]) -> Check:
     used, limit = info.get("used_memory"), info.get("maxmemory")
     if not isinstance(used, int) or not isinstance(limit, int):
-        return Check("broker's memory", "unknown", "not told")
+        return Check("broker's memory", "unknown", "it doesn't say")
     if not limit:
         return Check("broker's memory", "ok", f"{used / _MIB:,.0f} MiB used, no limit but the machine's")
     share = used / limit

@@ -79,12 +79,9 @@ def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check
     found += f", the job needs about {needed / _GIB:,.1f} GiB more"
     if free < needed:
         return Check("disk", "fail", found, "make room; the job waits while the disk is full, and continues by itself")
-    return Check(
-        "disk",
-        "ok" if free > 1.2 * needed else "warn",
-        found,
-        "" if free > 1.2 * needed else "it may not be enough; make room",
-    )
+    if free < 1.2 * needed:
+        return Check("disk", "warn", found, "it may not be enough; make room")
+    return Check("disk", "ok", found)
 
 
 def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
