@@ -40,7 +40,7 @@ def model_configs(draw, widest=5, deepest=3, largest_vocabulary=6):
     return ModelConfig(vocab_size, draw(st.integers(1, 50)), embedding_dim, tuple(stack))
 
 
-#: The brief's model at its smallest, and its config.json. Others read this format: what is written here is the format.
+#: The stacked LSTM language model at its smallest, and its config.json. Others read this format, so it must not change.
 STACKED = ModelConfig.stacked(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
 STACKED_JSON = {
     "format_version": 1,

@@ -73,4 +73,6 @@ def shard_of_part(name: str) -> ShardId:
         PayloadError: the name is not one that `part_name` gives.
     """
     found = _PART.fullmatch(name)
-    return ShardId.parse(found[1] if found else name)
+    if not found:
+        raise PayloadError(f"file name {name[:80]!r}: part-<shard id>.parquet is expected")
+    return ShardId.parse(found[1])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 
+from unrolled.errors import FileFormatError
 from unrolled.format.file_info import FileInfo
 from unrolled.job.names import part_object
 from unrolled.reading.part_file import explained
@@ -29,7 +30,12 @@ def read_outcome(objects: Objects, shard: ShardId) -> FileInfo | None:
         if file is None:
             return None
         with file, explained(f"{objects.store}/{name}"):
-            return FileInfo.decode(pq.read_metadata(file).metadata)
+            info = FileInfo.decode(pq.read_metadata(file).metadata)
+            if info.shard != shard:
+                raise FileFormatError(
+                    f"holds shard {info.shard}; it was renamed or copied: restore the part of {shard}"
+                )
+            return info
 
     return objects.steadily(f"read from {objects.store}", attempt)
 

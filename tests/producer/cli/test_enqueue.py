@@ -109,7 +109,7 @@ def test_a_corrupt_parquet_file(place, broker, models):
     assert re.fullmatch(
         r"Error: input bad\.parquet: can't be opened as parquet: Parquet magic bytes .*\n", result.stderr
     )
-    refused(enqueue(broker, "other.parquet"), "input other.parquet: is no parquet file: it begins with 6f 6e 65 20")
+    refused(enqueue(broker, "other.parquet"), "input other.parquet: is not a parquet file: it begins with 6f 6e 65 20")
     assert not (place / "out").exists()
     assert queued(broker, models) == 0
 
@@ -228,7 +228,7 @@ def test_no_broker(place):
             ["--text-field", "x", "--tokens-field", "x"],
             "--text-field and --tokens-field are both x; give two different",
         ),
-        (["--follow"], "--follow reads standard input alone; found rows.jsonl, allowed: -"),
+        (["--follow"], "--follow reads only standard input; found rows.jsonl, allowed: -"),
     ],
 )
 def test_options_that_contradict_each_other(place, broker, more, said):
@@ -249,7 +249,7 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
         b'{"id": "good", "tokens": [1, 0, 50]}',
         b'{"id": "negative", "tokens": [1, -3]}',
         b'{"id": "above", "tokens": [51]}',
-        b'{"id": "no integer", "tokens": [1.5]}',
+        b'{"id": "float", "tokens": [1.5]}',
         b'{"id": "text", "text": "one two"}',
         b'{"id": "empty text", "text": ""}',
         b'{"id": "all padding", "tokens": [0, 0]}',
@@ -269,9 +269,9 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
     )
     found = reasons("out")
     assert found == [
-        "rows.jsonl row 1 (negative): token -3 at place 1 (from 0): allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 2 (above): token 51 at place 0 (from 0): allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 3 (no integer): token 1.5 at place 0 (from 0): no integer; allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 1 (negative): token -3 at position 1 (from 0): allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 2 (above): token 51 at position 0 (from 0): allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 3 (float): token 1.5 at position 0 (from 0): not an integer; allowed: 0 (padding) and 1..50",
         "rows.jsonl row 8 (good): duplicate id; rows.jsonl row 0 has it",
         "rows.jsonl row 9 (no field): has neither 'text' nor 'tokens'; fields found: 'id'",
         "rows.jsonl row 10: not UTF-8: byte 0xff at byte 8 of the row",
@@ -320,7 +320,7 @@ def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
     assert not log_of(open_job(place / "out")).ended
     told = re.fullmatch(
         r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the file and "
-        r"run the same command again: it goes on from there",
+        r"run the same command again: it resumes there",
         result.stderr.splitlines()[-1],
     )
     assert int(told[1]) >= read  # a shard that isn't full is cut when its other rows are known

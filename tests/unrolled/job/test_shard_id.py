@@ -5,9 +5,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import PayloadError
-from unrolled.job.shard_id import ShardId, part_name, shard_of_part
+from unrolled.job.shard_id import MOST_RETRIES, ShardId, part_name, shard_of_part
 
-shards = st.builds(ShardId, st.integers(0, 10**12 - 1), st.from_regex(r"[0-9a-f]{12}", fullmatch=True))
+shards = st.builds(
+    ShardId,
+    st.integers(0, 10**12 - 1),
+    st.from_regex(r"[0-9a-f]{12}", fullmatch=True),
+    st.integers(0, MOST_RETRIES),
+)
 
 
 @given(shards)
@@ -36,6 +41,8 @@ def test_shards_are_ordered_by_their_index(pair):
         "1000000000000-0123456789ab",
         "\u0660\u0660\u0660\u0660\u0660\u0661-0123456789ab",  # Arabic digits
         "000001-0123456789ab\n",
+        "000001R-0123456789ab",
+        f"000001{'r' * (MOST_RETRIES + 1)}-0123456789ab",
         "../../etc/passwd",
         "000001-0123456789ab/../x",
         "-00001-0123456789ab",
@@ -61,10 +68,18 @@ def test_other_file_names_are_refused(name):
 
 
 @pytest.mark.parametrize(
-    ("index", "digits"),
-    [(-1, "0123456789ab"), (10**12, "0123456789ab"), (0, "../../../../"), (0, "0123456789AB"), (0, "0123456789ab\n")],
+    ("index", "digits", "retries"),
+    [
+        (-1, "0123456789ab", 0),
+        (10**12, "0123456789ab", 0),
+        (0, "../../../../", 0),
+        (0, "0123456789AB", 0),
+        (0, "0123456789ab\n", 0),
+        (0, "0123456789ab", -1),
+        (0, "0123456789ab", MOST_RETRIES + 1),
+    ],
 )
-def test_an_impossible_shard_cannot_be_made(index, digits):
+def test_an_impossible_shard_cannot_be_made(index, digits, retries):
     """So whatever is a ShardId is safe in a file name, however it came about."""
     with pytest.raises(PayloadError, match="12 hexadecimal digits"):
-        ShardId(index, digits)
+        ShardId(index, digits, retries)

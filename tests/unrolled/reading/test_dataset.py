@@ -4,6 +4,7 @@ import itertools
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -26,12 +27,12 @@ ROWS = [[1, 0, 2], [], [0, 0], [3, 1, 2, 0], [5], [0, 1], [2, 2], [4]]
 token_lists = st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=1, max_size=12)
 
 
-def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 32, first=0, **options):
+def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 32, first=0, computed=None, **options):
     """Publish rows as a shard of their own; outputs differ from vector to vector and have both signs."""
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     outputs = np.random.default_rng(index).uniform(-1, 1, (real, units)).astype(np.float32)
-    info = info_of(tokens, index=index, fingerprint=fingerprint)
+    info = replace(info_of(tokens, index=index, fingerprint=fingerprint), **computed or {})
     ids = [f"row#{first + number}" for number in range(len(lists))]
     path = publish(
         directory,
@@ -52,8 +53,10 @@ def out(tmp_path):
     """A job's directory with two files and what else lies in one."""
     publish_rows(tmp_path, ROWS, index=0, first=0)
     publish_rows(tmp_path, ROWS, index=1, first=len(ROWS))
-    (tmp_path / "job.json").write_text("{}")
-    for hidden in ("_quarantine", ".parquet", "_dead.parquet"):
+    (tmp_path / "_unrolled").mkdir()
+    (tmp_path / "_unrolled" / "job.json").write_text("{}")
+    (tmp_path / "_unrolled" / "part-000002-0123456789ab.parquet").write_text("half")
+    for hidden in (".parquet", "_dead.parquet"):
         (tmp_path / hidden).mkdir()
     (tmp_path / ".part-x.parquet").write_text("half")
     return tmp_path
@@ -87,8 +90,8 @@ def test_what_a_dataset_tells(out):
     """Counts, width and model come from the footers."""
     dataset = unrolled.open(str(out))
     assert (len(dataset), dataset.tokens, dataset.units) == (16, 20, UNITS)
-    assert dataset.model_fingerprint == "ab" * 32
-    assert [path.name[:11] for path in dataset.files] == ["part-000000", "part-000001"]
+    assert (dataset.model_fingerprint, dataset.engine, dataset.arithmetic) == ("ab" * 32, "fused", "float32")
+    assert dataset.files == sorted(map(str, out.glob("part-*")))
     assert repr(dataset) == "<16 rows, 20 tokens, 3 units in 2 files>"
     assert [row.id for row in dataset] == [f"row#{number}" for number in range(16)]
 
@@ -314,6 +317,20 @@ def test_mixed_models_are_refused(out):
         unrolled.open(out)
 
 
+@pytest.mark.parametrize(
+    ("different", "text"),
+    [
+        ({"arithmetic": "bfloat16"}, r"arithmetic float32, .*part-000002.* of arithmetic bfloat16"),
+        ({"engine": "tensorflow"}, r"engine fused, .*part-000002.* of engine tensorflow"),
+    ],
+)
+def test_mixed_ways_of_computing_are_refused(out, different, text):
+    """Vectors that were rounded in different ways don't mix, though the model is one."""
+    publish_rows(out, ROWS, index=2, computed=different)
+    with pytest.raises(FileFormatError, match=text):
+        unrolled.open(out)
+
+
 def test_mixed_widths_are_refused(out):
     """Vectors of different widths never stand in one array."""
     publish_rows(out, ROWS, index=2, units=5)
@@ -338,7 +355,7 @@ def test_another_format_version_is_refused(out):
     with pq.ParquetWriter(path, table.schema) as rewriter:
         rewriter.write_table(table)
         rewriter.add_key_value_metadata({b"unrolled.format_version": b"9"})
-    with pytest.raises(FileFormatError, match=r"part-000002.*version 9.*reads version 1"):
+    with pytest.raises(FileFormatError, match=r"part-000002.*version 9.*reads version 2"):
         unrolled.open(out)
 
 

@@ -1,5 +1,7 @@
 """A published file, read whole and held against itself."""
 
+import io
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,13 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.columns import plain, stored
 
-from unrolled.errors import FileFormatError, TransientError
+from unrolled.errors import FileFormatError
 from unrolled.format.file_info import FileInfo
 from unrolled.format.rows_digest import rows_digest
 from unrolled.format.schema import arrow_schema
+from unrolled.format.seal import Sealing
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import Ragged
 from unrolled.reading.inspection import PartContents, inspect_part
+from unrolled.store.place import open_store
 from worker.parquet import shard_file
 
 TOKENS = Ragged(np.array([1, 0, 2, 3, 0, 0, 1, 1], np.int32), np.array([0, 3, 3, 4, 6, 8]))
@@ -35,29 +39,43 @@ def part(tmp_path):
     """A sound file."""
     path = tmp_path / "part.parquet"
     with path.open("wb") as file:
-        shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], *plain(2, with_tokens=True))
+        sealing = Sealing(file)
+        shard_file.encode(sealing, INFO, IDS, TOKENS, [OUTPUTS], *plain(2, with_tokens=True))
+        sealing.finish()
     return path
 
 
 def write(path, columns, of=None, **metadata):
-    """A file that the writer would never make: any columns, under the metadata of a sound one."""
+    """A file that the writer would never make: any columns, under the metadata of a sound one, and sealed."""
     schema = arrow_schema(*(of or plain(2, with_tokens="tokens" in columns)))
     table = pa.table(columns, schema=schema)
-    with pq.ParquetWriter(path, schema) as file:
+    unsealed = io.BytesIO()
+    with pq.ParquetWriter(unsealed, schema) as file:
         file.write_table(table, row_group_size=2)
         file.add_key_value_metadata(INFO.encode() | metadata)
+    content = unsealed.getvalue()
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    with path.open("wb") as file:
+        sealing = Sealing(file)
+        for portion in (content[:footer], content[footer:]):
+            sealing.write(portion)
+        sealing.finish()
+
+
+def inspect(path):
+    return inspect_part(open_store(path.parent), path.name)
 
 
 def test_a_sound_file_is_counted(part):
     """Counts and digest are those of the rows that were cut, whoever computed them."""
     expected = PartContents(INFO, *plain(2, with_tokens=True), 5, 5, rows_digest(IDS, TOKENS))
-    assert inspect_part(part) == expected
+    assert inspect(part) == expected
 
 
 def test_row_groups_do_not_change_the_outcome(part, tmp_path):
     """The same rows in groups of two."""
     write(tmp_path / "grouped.parquet", COLUMNS)
-    assert inspect_part(tmp_path / "grouped.parquet") == inspect_part(part)
+    assert inspect(tmp_path / "grouped.parquet") == inspect(part)
 
 
 @pytest.mark.parametrize(
@@ -78,7 +96,16 @@ def test_contradictions_are_named(tmp_path, change, text):
     path = tmp_path / "part.parquet"
     write(path, COLUMNS | change)
     with pytest.raises(FileFormatError, match=rf"part\.parquet.*{text}"):
-        inspect_part(path)
+        inspect(path)
+
+
+def test_a_file_without_its_seal_is_refused(tmp_path):
+    """Its rows fit together, and still it isn't the file that was published."""
+    path = tmp_path / "part.parquet"
+    with path.open("wb") as file:
+        shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], *plain(2, with_tokens=True))
+    with pytest.raises(FileFormatError, match=r"part\.parquet: not the bytes that were published"):
+        inspect(path)
 
 
 @pytest.mark.parametrize(
@@ -93,7 +120,7 @@ def test_counts_against_the_metadata(tmp_path, metadata, text):
     path = tmp_path / "part.parquet"
     write(path, COLUMNS, **metadata)
     with pytest.raises(FileFormatError, match=text):
-        inspect_part(path)
+        inspect(path)
 
 
 def test_an_id_that_is_no_text(tmp_path):
@@ -102,31 +129,32 @@ def test_an_id_that_is_no_text(tmp_path):
     ids = pa.array([b"a", b"b", b"\xff", b"d", b"e"]).view(pa.string())
     write(path, COLUMNS | {"id": ids})
     with pytest.raises(FileFormatError, match=r"part\.parquet: damaged"):
-        inspect_part(path)
+        inspect(path)
 
 
 def test_a_missing_file(tmp_path):
-    """The system's own reason is told."""
-    with pytest.raises(TransientError, match="No such file"):
-        inspect_part(tmp_path / "gone.parquet")
+    """It was deleted since somebody listed it; the text names it."""
+    with pytest.raises(FileFormatError, match=r"gone\.parquet: is not there any more"):
+        inspect(tmp_path / "gone.parquet")
 
 
 @settings(deadline=None, max_examples=300)  # opening a file takes its time
 @given(data=st.data())
 def test_damage_is_an_error_of_ours(tmp_path_factory, data):
-    """Whatever bits flip, wherever a file ends: the same contents, or an error that names the file."""
+    """Whatever bits flip, wherever a file ends: an error that names the file, and contents where nothing changed."""
     path = tmp_path_factory.mktemp("out") / "part.parquet"
-    with path.open("wb") as file:
-        shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], *plain(2, with_tokens=True))
-    content = bytearray(path.read_bytes())
+    write(path, COLUMNS)
+    sound = path.read_bytes()
+    content = bytearray(sound)
     for place in data.draw(st.lists(st.integers(0, len(content) - 1), max_size=3), label="places"):
         content[place] ^= 1 << data.draw(st.integers(0, 7), label="bit")
     path.write_bytes(content[: data.draw(st.integers(0, len(content)) | st.just(len(content)), label="bytes kept")])
     try:
-        contents = inspect_part(path)
+        contents = inspect(path)
     except FileFormatError as error:
-        assert str(path) in str(error)  # noqa: PT017 - most damage is told, some bits mean nothing
+        assert str(path) in str(error)  # noqa: PT017 - two flips of one bit are none
     else:
+        assert path.read_bytes() == sound
         assert (contents.rows, contents.tokens, contents.digest) == (5, 5, rows_digest(IDS, TOKENS))
         table = pq.read_table(path)
         assert table["outputs"].to_pylist() == COLUMNS["outputs"]
@@ -145,17 +173,17 @@ def test_every_column_of_vectors_is_looked_at(tmp_path):
     """Each layer's vectors fit the lengths; files without a vector for each token are counted by lengths and masks."""
     path = tmp_path / "part.parquet"
     write(path, SPREAD_ROWS, SPREAD)
-    contents = inspect_part(path)
+    contents = inspect(path)
     assert (contents.spec, contents.columns) == SPREAD
     write(path, SPREAD_ROWS | {"outputs_1": [[[0], [1]], [], [[2], [2]], [], [[4]]]}, SPREAD)
     with pytest.raises(FileFormatError, match=r"row 2 \('c'\) is of length 1, its outputs_1 of 2"):
-        inspect_part(path)
+        inspect(path)
     pooled = stored(1, 1, layers=(0, 1), pooling=("mean",), precision="float16")
     rows = {name: values for name, values in SPREAD_ROWS.items() if not name.startswith("outputs")}
     write(path, rows, pooled)
-    contents = inspect_part(path)
+    contents = inspect(path)
     assert (contents.spec, contents.columns) == pooled
     assert (contents.tokens, contents.digest) == (5, rows_digest(IDS, TOKENS))
     write(path, rows | {"length": [2, 0, 1, 0, 1]}, pooled)
     with pytest.raises(FileFormatError, match=r"row 4 \('ä'\) is of length 1, its mask of 2"):
-        inspect_part(path)
+        inspect(path)

@@ -16,7 +16,7 @@ SNIPPETS = dict(re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", 
 
 @pytest.fixture
 def out(tmp_path, monkeypatch):
-    """The golden files, where the snippets look for them, among what else lies in a job's directory."""
+    """The golden files, where the snippets look for them, among what else is in a job's directory."""
     shutil.copytree(Path(__file__).parents[2] / "golden", tmp_path / "OUT")
     surround(tmp_path / "OUT")
     monkeypatch.chdir(tmp_path)
@@ -24,11 +24,11 @@ def out(tmp_path, monkeypatch):
 
 
 def surround(out):
-    """What else lies in a job's directory."""
-    (out / "_pending").mkdir(exist_ok=True)
-    (out / "_pending" / "000002-0123456789ab.rows").write_bytes(b"half")
-    for name in ("job.json", "_manifest.jsonl", "_lock"):
-        (out / name).write_text("{}\n")
+    """What else is in a job's directory."""
+    (out / "_unrolled" / "rows").mkdir(parents=True, exist_ok=True)
+    (out / "_unrolled" / "rows" / "000002-0123456789ab.rows").write_bytes(b"half")
+    for name in ("job.json", "broker"):
+        (out / "_unrolled" / name).write_text("{}\n")
 
 
 def test_the_page_shows_all_readers():
