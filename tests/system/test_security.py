@@ -417,7 +417,7 @@ def test_rights_that_come_and_go(tmp_path, guarded):
         rights = next(line for line in admin.acl_list() if f" {NAMESPACE}-worker " in line).split(" -@all ")[1]
         admin.acl_setuser(f"{NAMESPACE}-worker", enabled=True, commands=["-@all", "+ping"])
         site.gate.touch()
-        eventually(lambda: "broker away" in worker.log, f"the worker says it: {worker.log}")
+        eventually(lambda: "can't send the heartbeat" in worker.log, f"the worker says it: {worker.log}")
         eventually(lambda: "can't remove" in worker.log or worker.log.count("permissions") > 1, worker.log)
         time.sleep(2)  # the time in which it would fill the log
         assert len(worker.log) < 10_000
