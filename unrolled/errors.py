@@ -6,7 +6,7 @@ UnrolledError
 │   ├── RowError          one row can't be used; it goes to quarantine
 │   ├── PayloadError      a shard's payload is not what its header claims
 │   ├── ModelError        a model directory can't be used
-│   ├── JobError          an output directory or its manifest doesn't fit the job
+│   ├── JobError          an output directory or its log doesn't fit the job
 │   └── FileFormatError   a published file can't be read by this version
 ├── TransientError    something is in the way (a full disk): try again later
 │   ├── MisplacedError    something else is where a file or a directory of a job must be
@@ -44,7 +44,7 @@ class ModelError(RequestError):
 
 
 class JobError(RequestError):
-    """An output directory, or the manifest in it, doesn't fit the requested job."""
+    """An output directory, or the log in it, doesn't fit the requested job."""
 
 
 class FileFormatError(RequestError):

@@ -180,7 +180,7 @@ def check_hint(message: Any) -> None:
         case [[_, _] as values, {} as options, {} as extras] if not options and not any(extras.values()):
             Member.decode(values)
         case _:
-            raise PayloadError("the body is not [[job key, shard id], {}, {}]; callbacks are refused too")
+            raise PayloadError("the body is not [[job key, life of a shard], {}, {}]; callbacks are refused too")
 
 
 def _put_aside(message: Any, error: Exception) -> None:

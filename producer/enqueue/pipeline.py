@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,6 +12,7 @@ from producer.enqueue.cutter import Cutter, cuts
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
+from producer.enqueue.summary import Summary
 from producer.sources.reading import read_batches
 from producer.tokenization.tokenize import tokenize
 
@@ -26,35 +26,6 @@ if TYPE_CHECKING:
     from producer.queue.shard_queue import JobQueue
     from producer.rows import SourceBatch
     from unrolled.job.segment import Entry
-
-
-@dataclass(slots=True)
-class Summary:
-    """What a run did.
-
-    Attributes:
-        rows: input rows read, the bad ones included.
-        tokens: real tokens in them.
-        quarantined: bad rows.
-        shards: cut from the input.
-        known: of these, those that an earlier run had brought.
-        sent: lives that this run has entered in the ledger, those of earlier runs included.
-    """
-
-    rows: int = 0
-    tokens: int = 0
-    quarantined: int = 0
-    shards: int = 0
-    known: int = 0
-    sent: int = 0
-
-    def add(self, entry: Entry, new: bool) -> None:
-        """Count a shard."""
-        self.shards += 1
-        self.known += not new
-        self.rows += entry.rows + entry.quarantined
-        self.tokens += entry.tokens
-        self.quarantined += entry.quarantined
 
 
 def submit(

@@ -17,8 +17,8 @@ from unrolled.patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.enqueue.pipeline import Summary
     from producer.enqueue.submission import Prepared
+    from producer.enqueue.summary import Summary
 
 #: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
 _OBJECTS_PER_COLLECTION = 50_000

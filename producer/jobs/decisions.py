@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.names import Life, failed_object, part_object
-from unrolled.job.segment import Segment
+from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.finishing import finish_published, sweep_discarded
 from unrolled.protocol.log import Log, append, catch_up
 from unrolled.protocol.spooling import make_retry, spool
@@ -61,17 +61,13 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         for life in names.lives_in(objects.list(names.DEAD))
         if life.shard in log.entries and log.life(life.shard) == life and not objects.exists(part_object(life.shard))
     ]
-    chosen: Segment | None = None
 
     def decide(log: Log) -> Segment | None:
-        nonlocal chosen
         _refuse_stopped(log, objects)
-        new = tuple(entry for entry in cut if entry.source not in log.retried)
+        new = tuple(entry for entry in cut if entry.source not in log.retried)[:MOST_ENTRIES]
         lives = tuple(Life(life.shard, life.number + 1) for life in dead if log.life(life.shard) == life)
-        if not new and not lives:
-            return None
-        chosen = Segment("retry", new, lives)
-        return chosen
+        lives = lives[: MOST_ENTRIES - len(new)]
+        return Segment("retry", new, lives) if new or lives else None
 
     append(log, objects, decide)
     _tell(log, objects, ledger)
@@ -79,8 +75,8 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         for shard in names.shards_in(objects.list(names.FAILED)):
             if shard in log.retried:  # its segment is there, so the tokens are in rows of their own
                 objects.delete(failed_object(shard))
-    done = chosen or Segment("retry")
-    return Retried(sum(entry.rows for entry in done.entries), len(done.entries), len(done.lives))
+    brought = [entry.rows for entry in cut if entry.shard in log.entries]
+    return Retried(sum(brought), len(brought), sum(log.life(life.shard) != life for life in dead))
 
 
 def cancel(objects: Objects, ledger: JobLedger | None) -> bool:

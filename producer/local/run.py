@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
     from types import FrameType
 
-    from producer.enqueue.pipeline import Summary
+    from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
     from unrolled.protocol.opening import OpenJob
 

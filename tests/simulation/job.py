@@ -103,14 +103,13 @@ class SimulatedJob:
         self.promises.hear_complete(asked)
 
     def check_strange(self) -> None:
-        """Check that what is nothing of the job is left alone, unless the job was discarded.
+        """Check that what is nothing of the job is left alone.
 
         Raises:
             Violation: it was deleted.
         """
         if gone := self.strange - self.store.contents().keys():
-            if not self.promises.log.discarded:
-                raise Violation(f"{sorted(gone)} are nothing of the job, and were deleted")
+            raise Violation(f"{sorted(gone)} are nothing of the job, and were deleted")
 
     def _compare(self, name: str) -> None:
         content = self.store.contents().get(name)

@@ -21,7 +21,9 @@ if TYPE_CHECKING:
     from simulation.calls import Call
     from simulation.job import SimulatedJob
     from simulation.nature import Nature
-    from support.ledger_model import LedgerModel, Member
+    from support.ledger_model import LedgerModel
+
+    from unrolled.queue.member import Member
 
 #: Steps for which a process stops, at least; and those in which an actor has nothing to do.
 _SHORTEST_PAUSE, _RESTS = 5, (4, 16)
@@ -202,7 +204,7 @@ class Scheduler:
         """Run an actor from its operation to the next one."""
         self._moving = actor
         # Now and then it takes several looks in a row: most are at what never changes.
-        self._looks_left = int(self.rng.random() * 2 * _MOST_LOOKS) - _MOST_LOOKS
+        self._looks_left = _MOST_LOOKS if self.nature.is_calm else int((2 * self.rng.random() - 1) * _MOST_LOOKS)
         try:
             actor.call = actor.thread.switch(fate)
         finally:

@@ -7,6 +7,8 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue import runs
+from producer.jobs import decisions
+from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol import opening, spooling, telling
@@ -38,6 +40,7 @@ class _Secrets:
 
 
 _PURE = [
+    (Job, "decode", _kept(Job.decode)),
     (Segment, "decode", _kept(Segment.decode)),
     (ShardId, "parse", _kept(ShardId.parse)),
     (memory, "check_name", _kept(memory.check_name)),
@@ -59,11 +62,12 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
         del make
         return stores[place]
 
+    most_entries = rng.choice((1, 2, 1000))
     wanted = [
         (opening, "open_store", open_store),
         *_PURE,
         (telling, "CHUNK", rng.choice((1, 3))),
-        (runs, "MOST_ENTRIES", rng.choice((1, 2, 1000))),
+        *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(
             (module, "secrets", _Secrets(rng))
             for module in (opening, runs, spooling, telling)

@@ -46,9 +46,9 @@ class Weather:
     def _command(self) -> None:
         """Start actors: workers for those that died, one who waits once a job may be complete, and any command."""
         rng, stage = self._rng, self._stage
-        if rng.random() < _RARELY * 0.1:
-            if sum(actor.kind == "worker" for actor in stage.scheduler.actors) < _WORKERS:
-                stage.start_worker()
+        workers = sum(actor.kind == "worker" for actor in stage.scheduler.actors)
+        if workers < _WORKERS and rng.random() < _RARELY * 0.1:
+            stage.start_worker()
         for job in stage.jobs:
             if job.promises.log.ended and rng.random() < _RARELY * 0.04:
                 stage.start("wait", job)

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from simulation.scheduler import Actor
-    from support.ledger_model import Member
 
     from unrolled.protocol.opening import OpenJob
+    from unrolled.queue.member import Member
 
 #: Workers that may have taken up a shard before it is buried.
 MOST_STARTS = 3
@@ -70,11 +70,11 @@ class Worker:
         if claim.state != "taken":
             return
         actor.holding = member
-        opened = self._find(member.job)
+        opened = self._find(member.job_key)
         if opened is None:
             self._give_back(member)
             return
-        objects, shard = opened.objects, member.life.shard
+        objects, shard = opened.objects, member.shard
         if claim.starts > MOST_STARTS:
             self._bury(opened, member)
             return
@@ -83,7 +83,7 @@ class Worker:
             finish(objects, shard, found.failed)
         elif found.rows is None:  # no death for what can't be seen; the job may have been discarded
             self._give_back(member)
-            self._tell(member.job)
+            self._tell(member.job_key)
             return
         elif not self._compute(opened, member, found.rows):
             return
@@ -103,7 +103,7 @@ class Worker:
             return False
         rows = decode_rows(content).rows
         failed = [number for number in range(len(rows)) if rng.random() < failing]
-        publish(opened.objects, member.life.shard, encode_part(rows, failed), failed, content, failed_numbers)
+        publish(opened.objects, member.shard, encode_part(rows, failed), failed, content, failed_numbers)
         return True
 
     def _find(self, key: str) -> OpenJob | None:

@@ -116,4 +116,4 @@ class World:
 
     def _waits(self, job: SimulatedJob) -> bool:
         places = self.stage.ledger.places
-        return any(places.get(member.job) == job.place for member in self.stage.ledger.members)
+        return any(places.get(member.job_key) == job.place for member in self.stage.ledger.members)

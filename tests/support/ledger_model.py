@@ -8,23 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
+from unrolled.queue.member import Member
+
 if TYPE_CHECKING:
     from unrolled.job.names import Life
 
 #: Ticks of the ledger's clock for which a lease is good.
 LEASE = 14
-
-
-class Member(NamedTuple):
-    """One life of a shard of one job.
-
-    Attributes:
-        job: the job's key.
-        life: of one of its shards.
-    """
-
-    job: str
-    life: Life
 
 
 class Taken(NamedTuple):
@@ -83,7 +73,7 @@ class LedgerModel:
 
     def cancel(self, job: str) -> None:
         """Take a job out, its mark included."""
-        for member in [member for member in self.members if member.job == job]:
+        for member in [member for member in self.members if member.job_key == job]:
             self.remove(member)
         self.marks.pop(job, None)
         self.places.pop(job, None)

@@ -6,13 +6,16 @@ import time
 import numpy as np
 import pytest
 from support.broker import RestartableBroker
+from support.jobs import log_of, published
 from support.processes import eventually
 from support.shell import ENGINE, Crew, end, make_model, unrolled, write_rows
 from support.skips import long
-from unrolled.job.directory import open_job
 
 import unrolled as reader
+from unrolled.job import names
+from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from worker.engines.fused.library import why_unavailable
 
@@ -67,10 +70,21 @@ def two_workers_one_killed(folder, count, shard_tokens):
         settings = {"broker": server.url, "model": folder / "model"}
         more = {"engine": ENGINE, "lease_seconds": 2, "concurrency": 2}
         workers = [crew.worker(folder / f"{name}.log", **settings, **more) for name in ("first", "second")]
-        ledger = Broker(server.url).ledger("unrolled", open_model(folder / "model").fingerprint)
-        enqueue = crew.start("enqueue", folder / "rows.jsonl", "--out", out, "--shard-tokens", shard_tokens, **settings)
-        eventually(lambda: (out / "job.json").exists() or enqueue.poll() is not None, "the job")
-        directory = open_job(out)
+        offer = Offer(open_model(folder / "model").fingerprint, ENGINE, "float32")
+        ledger = Broker(server.url).ledger("unrolled", offer)
+        enqueue = crew.start(
+            "enqueue",
+            folder / "rows.jsonl",
+            "--out",
+            out,
+            "--shard-tokens",
+            shard_tokens,
+            "--engine",
+            ENGINE,
+            **settings,
+        )
+        eventually(lambda: (out / names.JOB).exists() or enqueue.poll() is not None, "the job")
+        job = open_job(out)
         rows_of = {}
 
         def both_worked():
@@ -78,12 +92,12 @@ def two_workers_one_killed(folder, count, shard_tokens):
             return len(rows_of) == len(workers) or enqueue.poll() not in (None, 0)
 
         eventually(both_worked, "both workers to compute something", 60)
-        published = len(directory.published())
+        before = len(published(job))
         workers[0].kill()
         _, said = enqueue.communicate(timeout=600)
         assert enqueue.returncode == 0, said
-        shards = len(directory.published() | directory.waiting())
-        assert published < shards, "the kill came too late"
+        shards = len(log_of(job).entries)
+        assert before < shards, "the kill came too late"
         wait = unrolled("wait", out, "--timeout", "500", broker=server.url, timeout=510)
         seconds = time.monotonic() - began
         assert wait.returncode == 0, wait.stderr
@@ -95,7 +109,7 @@ def two_workers_one_killed(folder, count, shard_tokens):
     assert verify.returncode == 0
     found = json.loads(verify.stdout)
     assert (found["rows_in"], found["rows_out"], found["problems"]) == (count, count, [])
-    print(f"{count:,} rows, {shards} shards, {published} published before the kill: {seconds:.1f} s")  # noqa: T201 - figures of the long form
+    print(f"{count:,} rows, {shards} shards, {before} published before the kill: {seconds:.1f} s")  # noqa: T201 - figures of the long form
 
 
 def test_two_workers_one_of_which_is_killed(tmp_path):

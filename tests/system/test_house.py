@@ -86,7 +86,9 @@ def test_contracts_hold(copy):
     assert " 0 broken" in done.stdout
 
 
-@pytest.mark.parametrize(("file", "line", "contract"), BROKEN, ids=[file for file, *_ in BROKEN])
+@pytest.mark.parametrize(
+    ("file", "line", "contract"), BROKEN, ids=[f"{contract}: {file}" for file, _, contract in BROKEN]
+)
 def test_contracts_can_be_broken(copy, file, line, contract):
     """A forbidden import in any room is found by its contract."""
     path = copy / file

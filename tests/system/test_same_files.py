@@ -5,11 +5,11 @@ from functools import partial
 import numpy as np
 import pytest
 from support.broker import RestartableBroker
+from support.jobs import log_of, published
 from support.processes import eventually
 from support.shell import Crew, make_model, unrolled, write_rows
-from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
 
+from unrolled.protocol.opening import open_job
 from worker.engines.fused.library import why_unavailable
 
 pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_unavailable()))
@@ -27,7 +27,8 @@ def rows_that_share(count):
 
 
 def complete(out):
-    return len(open_job(out).published()) == len(read_manifest(out).entries)
+    job = open_job(out)
+    return len(published(job)) == len(log_of(job).entries)
 
 
 @pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
@@ -43,7 +44,18 @@ def test_files_of_jobs_with_other_pools_are_equal(arithmetic, tmp_path):
         settings = {"broker": server.url, "model": tmp_path / "model"}
         for name, fleet in fleets.items():
             out = tmp_path / name
-            done = unrolled("enqueue", "rows.jsonl", "--out", out, "--shard-tokens", 2500, cwd=tmp_path, **settings)
+            done = unrolled(
+                "enqueue",
+                "rows.jsonl",
+                "--out",
+                out,
+                "--shard-tokens",
+                2500,
+                "--arithmetic",
+                arithmetic,
+                cwd=tmp_path,
+                **settings,
+            )
             assert done.returncode == 0, done.stderr
             with Crew() as crew:
                 for number, facts in enumerate(fleet):

@@ -13,6 +13,7 @@ from support.processes import (
     WorkerProcess,
     check_outputs,
     eventually,
+    left,
     make_model,
     make_rows,
     open_site,
@@ -97,9 +98,9 @@ def test_stock_celery_runs_the_worker(site):
     worker = WorkerProcess(site.environ(), site.root / "log", command)
     site.workers.append(worker)
     rows = make_rows(6)
-    directory = site.enqueue(rows)
-    site.wait_done(directory, seconds=60)
-    assert published_rows(directory).keys() == {row.id for row in rows}
+    job = site.enqueue(rows)
+    site.wait_done(job, seconds=60)
+    assert published_rows(job).keys() == {row.id for row in rows}
     assert worker.stop() == 0
     assert "Traceback" not in worker.log
 
@@ -115,9 +116,9 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
         server.start()
         redis.Redis.from_url(server.url).config_set("requirepass", SECRET)
         rows = make_rows(6)
-        directory = site.enqueue(rows)
-        site.wait_done(directory)
-        check_outputs(directory, rows)
+        job = site.enqueue(rows)
+        site.wait_done(job)
+        check_outputs(job, rows)
         refused = site.worker(broker=url.replace(SECRET, f"wrong-{SECRET}"))
         assert refused.wait() == 75
         assert refused.log.count("\n") == 2, refused.log
@@ -168,13 +169,13 @@ def test_importing_the_app_reads_nothing():
 
 def test_an_engine_that_can_not_start_ends_the_worker_with_one_line(site):
     """Exit status 75 and the reason; no shard is touched."""
-    directory = site.enqueue(make_rows(2))
+    job = site.enqueue(make_rows(2))
     worker = WorkerProcess(site.environ(), site.root / "log", [sys.executable, "-c", NO_ENGINE])
     site.workers.append(worker)
     assert worker.wait() == 75
     assert "no engine here" in worker.log
     assert "Traceback" not in worker.log
-    assert len(directory.waiting()) == 1
+    assert len(left(job)) == 1
 
 
 NO_ENGINE = """

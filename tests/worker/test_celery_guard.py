@@ -17,7 +17,7 @@ from unrolled.errors import PayloadError
 from unrolled.queue.messages import TASK
 from worker.celery_guard import KEPT_MESSAGES, MAX_BODY_BYTES, REFUSED, check_hint
 
-JOB, SHARD = "0123456789abcdef", "000000-0123456789ab"
+JOB, LIFE = "0123456789abcdef", "000000-0123456789ab.0"
 EMBED = {"callbacks": None, "errbacks": None, "chain": None, "chord": None}
 
 
@@ -49,7 +49,7 @@ def envelope(body, *, headers=None, content_type="application/json", properties=
 
 
 def hint(**changes):
-    return envelope([[JOB, SHARD], {}, EMBED], **changes)
+    return envelope([[JOB, LIFE], {}, EMBED], **changes)
 
 
 class Bomb:
@@ -86,7 +86,7 @@ HOSTILE = {
     "unknown task": hint(headers={"task": "os.system"}),
     "task is a list": hint(headers={"task": [TASK]}),
     "task is missing": {**hint(), "headers": {}},
-    "old protocol": envelope({"task": TASK, "id": "i", "args": [JOB, SHARD], "kwargs": {}}) | {"headers": {}},
+    "old protocol": envelope({"task": TASK, "id": "i", "args": [JOB, LIFE], "kwargs": {}}) | {"headers": {}},
     "message id is a list": hint(headers={"id": ["x"]}),
     "message id is missing": hint(headers={"id": None}),
     "deep entry": b"[" * 100_000,
@@ -94,15 +94,18 @@ HOSTILE = {
     "small deep body": envelope(b"[" * 2_000 + b"]" * 2_000),
     "args are an object": envelope({"x": 1}),
     "args are a string": envelope("abc"),
-    "no embed": envelope([[JOB, SHARD], {}]),
-    "three args": envelope([[JOB, SHARD, "x"], {}, EMBED]),
+    "no embed": envelope([[JOB, LIFE], {}]),
+    "a shard without a life": envelope([[JOB, LIFE.removesuffix(".0")], {}, EMBED]),
+    "a life without an end": envelope([[JOB, LIFE + "0" * 3_000], {}, EMBED]),
+    "a job alone": envelope([[JOB], {}, EMBED]),
+    "three args": envelope([[JOB, LIFE, "x"], {}, EMBED]),
     "numbers": envelope([[1e300, -5], {}, EMBED]),
     "a path": envelope([["../../../../etc", "../passwd"], {}, EMBED]),
     "a path in place of the shard": envelope([[JOB, "../../../etc/passwd"], {}, EMBED]),
-    "keyword arguments": envelope([[JOB, SHARD], {"x": 1}, EMBED]),
-    "a callback": envelope([[JOB, SHARD], {}, {**EMBED, "callbacks": [{"task": "x", "args": [], "kwargs": {}}]}]),
-    "a chain": envelope([[JOB, SHARD], {}, {**EMBED, "chain": [{"task": "x", "args": [], "kwargs": {}}]}]),
-    "a chord": envelope([[JOB, SHARD], {}, {**EMBED, "chord": {"task": "x"}}]),
+    "keyword arguments": envelope([[JOB, LIFE], {"x": 1}, EMBED]),
+    "a callback": envelope([[JOB, LIFE], {}, {**EMBED, "callbacks": [{"task": "x", "args": [], "kwargs": {}}]}]),
+    "a chain": envelope([[JOB, LIFE], {}, {**EMBED, "chain": [{"task": "x", "args": [], "kwargs": {}}]}]),
+    "a chord": envelope([[JOB, LIFE], {}, {**EMBED, "chord": {"task": "x"}}]),
     "bad eta": hint(headers={"eta": "yesterday"}),
     "eta in a million years": hint(headers={"eta": "9999-12-31T23:59:59"}),
     "eta is an object": hint(headers={"eta": {}, "expires": {}, "id": {}}),
@@ -122,7 +125,7 @@ HOSTILE = {
             "celery.backend_cleanup",
         )
     },
-    "celery.map of ours": envelope([[{"task": TASK}, [[JOB, SHARD]]], {}, EMBED], headers={"task": "celery.map"}),
+    "celery.map of ours": envelope([[{"task": TASK}, [[JOB, LIFE]]], {}, EMBED], headers={"task": "celery.map"}),
 }
 
 
@@ -141,9 +144,9 @@ def test_a_worker_survives_every_hostile_entry(site):
     for entry in HOSTILE.values():
         client.lpush(site.queue_key, entry if isinstance(entry, bytes) else json.dumps(entry))
     rows = make_rows(10)
-    directory = site.enqueue(rows, name="after")
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    job = site.enqueue(rows, name="after")
+    site.wait_done(job)
+    check_outputs(job, rows)
     assert worker.alive
     assert worker.resident_bytes < resident + 60 * 2**20
     assert worker.log.count(" ready.") == 1
@@ -181,7 +184,7 @@ def test_what_celery_sends_is_let_through(broker_url):
     """The producer's own message passes, as Celery writes it."""
     app = Celery("probe", broker=broker_url, set_as_current=False)
     app.conf.update(task_default_queue="q", task_queues=[Queue("q")], task_serializer="json")
-    app.send_task(TASK, [JOB, SHARD])
+    app.send_task(TASK, [JOB, LIFE])
     with app.connection_for_read() as connection:
         received = connection.SimpleQueue("q").get(timeout=5)
         received.accept = {"application/json"}

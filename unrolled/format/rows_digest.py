@@ -1,6 +1,6 @@
 """One number for which rows a shard holds: their ids and masks, in order.
 
-The producer writes it into the job's manifest when it cuts a shard; `verify` computes it again from the
+The producer writes it into the job's log when it cuts a shard; `verify` computes it again from the
 published file. Equal digests mean that the file holds those rows, each once, in that order.
 """
 

@@ -93,6 +93,12 @@ def sweep_discarded(objects: Objects) -> None:
     """Delete all of a discarded job but its log and its identity, which keep other jobs out."""
     for shard in names.parts_in(objects.list(names.PARTS)):
         objects.delete(names.part_object(shard))
-    for folder in (names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD):
-        for name in objects.list(folder):
-            objects.delete(name)
+    for folder, named in (
+        (names.ROWS, rows_object),
+        (names.QUARANTINE, quarantine_object),
+        (names.FAILED, failed_object),
+    ):
+        for shard in names.shards_in(objects.list(folder)):
+            objects.delete(named(shard))
+    for life in names.lives_in(objects.list(names.DEAD)):
+        objects.delete(names.dead_object(life))

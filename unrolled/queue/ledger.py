@@ -109,7 +109,7 @@ class Ledger:
         client: as given.
         offer: as given.
         lease_seconds: as given.
-        keys: in Redis.
+        keys: its keys in Redis.
     """
 
     def __init__(self, client: redis.Redis, namespace: str, offer: Offer, lease_seconds: float = 30.0) -> None:
@@ -124,7 +124,7 @@ class Ledger:
         """How many segments of a job's log it was told; below zero while somebody tells it everything; None for none.
 
         Raises:
-            redis.RedisError: see the class; so for every method.
+            redis.RedisError: see the class. Every method raises it.
         """
         return self.known([job_key])[0].told
 

@@ -256,7 +256,7 @@ class MemoryStore:
         return True
 
     def _last_changes(self, number: int) -> Sequence[tuple[str, bytes | None]]:
-        return [*self._changes][max(0, len(self._changes) - number) :]
+        return [*self._changes][max(0, len(self._changes) - number) :] if number else ()
 
     def _listed(self, folder: str, unseen: int) -> Sequence[Listed]:
         sizes = {name: len(content) for name, content in self._objects.items() if folder_of(name) == folder}

@@ -14,7 +14,7 @@ from worker.engines.choice import choose_engine
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.heartbeat import Watch
+from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.job_registry import Jobs
 from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
@@ -75,13 +75,13 @@ class Assembly:
             "concurrency": settings.concurrency,
             "lease_seconds": settings.lease_seconds,
         }
-        self._watch = Watch(settings, ledger, self.service, self._pool, metrics, about, send)
+        self._heartbeat = Heartbeat(settings, ledger, self.service, self._pool, metrics, self._patience, about, send)
         self._check_broker(broker)
 
     def start(self) -> None:
-        """Start the engine's thread and the watch."""
+        """Start the engine's thread and the heartbeat."""
         self._pool.start()
-        self._watch.start()
+        self._heartbeat.start()
 
     def begin_stopping(self, **_: object) -> None:
         """Give shards on board the grace to finish; at the second call give them back at once.
@@ -103,7 +103,7 @@ class Assembly:
         if self._stopping:
             self._stopping.cancel()
         self.service.stop()
-        self._watch.stop()
+        self._heartbeat.stop()
 
     @property
     def computing(self) -> bool:

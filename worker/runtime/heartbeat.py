@@ -1,8 +1,10 @@
-"""The worker's own pulse: leases kept, lost shards sent again, lost jobs entered again, and a sign of life.
+"""What a worker does every second or two: renew its leases, send lost shards again, and report that it is alive.
 
-One thread has the pulse, apart from the ones that compute, so that a long shard under a live worker is never taken
-twice. Another one looks after jobs, because their stores may be slow.
+One thread beats, apart from those that compute, so that a worker which is alive keeps a shard however long it takes.
+Another one looks after jobs, because their stores may be slow.
 """
+
+# Over 150 lines: everything that is done at each beat, in its order.
 
 from __future__ import annotations
 
@@ -17,6 +19,7 @@ from worker.runtime.metrics import progress_line
 
 if TYPE_CHECKING:
     from unrolled.job.offer import Offer
+    from unrolled.patience import Patience
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
     from unrolled.queue.member import Member
@@ -27,26 +30,27 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Seconds between two sweeps for shards that nobody holds, at most.
-LONGEST_SWEEP_PAUSE = 2.0
-#: A pool that takes longer than this is no sign of health any more.
+#: The longest pause between two beats; it is shorter where leases are short.
+LONGEST_PAUSE_SECONDS = 2.0
+#: A worker whose engine takes longer for one pool is not healthy any more.
 LONGEST_POOL_SECONDS = 3600.0
+#: Seconds between two lines in the log about what was done.
+PROGRESS_SECONDS = 60.0
 #: Seconds that the threads have to end.
 STOP_SECONDS = 5.0
-#: Seconds between two lines in the log on what was done.
-PROGRESS_PAUSE = 60.0
 
 
-class Watch:
-    """Runs beside the service from start to stop.
+class Heartbeat:
+    """Beats beside the service, from start to stop.
 
     Args:
         settings: of this worker.
-        ledger: of its model.
-        service: whose shards are kept.
-        pool: whose progress is watched.
-        metrics: sent with the heartbeat.
-        about: facts of this worker that its heartbeat carries.
+        ledger: of its offer.
+        service: has the shards whose leases are renewed, and the jobs.
+        pool: shows whether the engine is stuck.
+        metrics: are sent with each beat, and logged.
+        patience: says when something is in the way.
+        about: facts about this worker that are sent with each beat.
         send: sends one shard's message.
     """
 
@@ -57,6 +61,7 @@ class Watch:
         service: ShardService,
         pool: Pool,
         metrics: Metrics,
+        patience: Patience,
         about: dict[str, object],
         send: Send,
     ) -> None:
@@ -65,21 +70,20 @@ class Watch:
         self._service = service
         self._pool = pool
         self._metrics = metrics
+        self._patience = patience
         self._about = about
         self._send = send
-        self._pause = min(LONGEST_SWEEP_PAUSE, settings.lease_seconds / 4)
+        self._pause = min(LONGEST_PAUSE_SECONDS, settings.lease_seconds / 4)
         self._stopped = threading.Event()
         self._threads = [
-            threading.Thread(target=self._run, name="watch", daemon=True),
+            threading.Thread(target=self._run, name="heartbeat", daemon=True),
             threading.Thread(target=self._look_after_jobs, name="jobs", daemon=True),
         ]
-        self._away_since: float | None = None
         self._renewed = 0.0
         self._failures: dict[str, str] = {}
-        self._unhealthy = False
-        self._strangers: set[Offer] = set()
-        self._told = metrics.snapshot()
-        self._tell_next = time.monotonic() + PROGRESS_PAUSE
+        self._other_offers: set[Offer] = set()
+        self._logged = metrics.snapshot()
+        self._log_next = time.monotonic() + PROGRESS_SECONDS
 
     def start(self) -> None:
         """Start the threads."""
@@ -87,98 +91,82 @@ class Watch:
             thread.start()
 
     def stop(self) -> None:
-        """Stop the threads; leases are kept no longer."""
+        """Stop the threads. Leases are not renewed any more."""
         self._stopped.set()
         until = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
             thread.join(max(0.0, until - time.monotonic()))
-        self._tell_progress()
+        self._log_progress()
         try:
             self._ledger.leave(self._service.holder)
         except AWAY as error:
-            log.info("couldn't sign off: %s; the heartbeat runs out by itself", error)
+            log.info("couldn't sign off: %s; the last heartbeat runs out by itself", error)
 
     def _run(self) -> None:
         while True:
             try:
                 self._beat()
             except AWAY as error:
-                if self._away_since is None:
-                    self._away_since = time.monotonic()
-                    log.warning("broker away: %s; going on with what is on board and trying again", error)
-            except Exception as error:  # noqa: BLE001 - leases must be kept, whatever else goes wrong
-                self._tell_of_failure("watch", error)
+                self._patience.fails("send the heartbeat", error)
+            except Exception as error:  # noqa: BLE001 - leases must be renewed, whatever else goes wrong
+                self._log_failure("heartbeat", error)
             else:
-                if self._away_since is not None:
-                    log.warning("broker back after %.0f s", time.monotonic() - self._away_since)
-                    self._away_since = None
+                self._patience.works("send the heartbeat")
             self._touch_health_file()
-            if time.monotonic() >= self._tell_next:
-                self._tell_progress()
+            if time.monotonic() >= self._log_next:
+                self._log_progress()
             if self._stopped.wait(self._pause):
                 return
 
     def _beat(self) -> None:
-        on_board = self._service.board.held()
-        longest = max((time.monotonic() - since for since in on_board.values()), default=0.0)
-        self._ledger.beat(
-            self._service.holder,
-            {
-                **self._about,
-                **self._metrics.snapshot(),
-                "on_board": len(on_board),
-                "longest_seconds": round(longest, 1),
-            },
-        )
+        held = self._service.board.held()
+        longest = max((time.monotonic() - since for since in held.values()), default=0.0)
+        on_board = {"on_board": len(held), "longest_seconds": round(longest, 1)}
+        self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board})
         self._renew()
         again = self._ledger.sweep()
         for member in again:
             self._send_keeping_leases(member)
         if again:
-            log.warning("sent %d shard(s) again that nobody held: %s", len(again), ", ".join(map(str, again[:3])))
-        self._tell_of_strangers()
+            log.warning("sent %d shard(s) again that no worker held: %s", len(again), ", ".join(map(str, again[:3])))
+        self._warn_of_other_offers()
 
     def _look_after_jobs(self) -> None:
         while not self._stopped.wait(self._pause):
             try:
                 self._service.jobs.look_after(self._send_keeping_leases)
             except AWAY as error:
-                log.debug("jobs are looked after when the broker is back: %s", error)  # the pulse reports it
-            except Exception as error:  # noqa: BLE001 - one job must not stop the others
-                self._tell_of_failure("jobs", error)
+                log.debug("jobs are looked after when the broker is back: %s", error)  # the heartbeat reports it
+            except Exception as error:  # noqa: BLE001 - the next look may be one without it
+                self._log_failure("jobs", error)
 
-    def _tell_of_failure(self, thread: str, error: Exception) -> None:
-        """Report a failure once, however often it comes back."""
+    def _log_failure(self, thread: str, error: Exception) -> None:
+        """Log a failure once, however often it happens."""
         if self._failures.get(thread) != repr(error):
             self._failures[thread] = repr(error)
-            log.error("unexpected failure in the thread %s; it goes on", thread, exc_info=error)
+            log.error("unexpected failure in the thread %s; it continues", thread, exc_info=error)
 
     def _renew(self) -> None:
         self._ledger.renew(self._service.board.held(), self._service.holder)
         self._renewed = time.monotonic()
 
     def _send_keeping_leases(self, member: Member) -> None:
-        """Send a message. Thousands take longer than a lease, and what is on board must not be taken by others."""
-        if member in self._service.board.held():
+        """Send a message. Thousands take longer than a lease, and other workers must not take what is on board."""
+        if time.monotonic() - self._renewed > self._pause or member in self._service.board.held():
             self._renew()
-        self._renew_if_due()
         self._send(member)
 
-    def _renew_if_due(self) -> None:
-        if time.monotonic() - self._renewed > self._pause:
-            self._renew()
-
-    def _tell_progress(self) -> None:
+    def _log_progress(self) -> None:
         now = self._metrics.snapshot()
-        if line := progress_line(self._told, now):
+        if line := progress_line(self._logged, now):
             log.info("%s", line)
-        self._told = now
-        self._tell_next = time.monotonic() + PROGRESS_PAUSE
+        self._logged = now
+        self._log_next = time.monotonic() + PROGRESS_SECONDS
 
-    def _tell_of_strangers(self) -> None:
+    def _warn_of_other_offers(self) -> None:
         """Say once that shards wait for something that this worker doesn't offer."""
-        for offer in self._ledger.other_offers() - self._strangers:
-            self._strangers.add(offer)
+        for offer in self._ledger.other_offers() - self._other_offers:
+            self._other_offers.add(offer)
             log.warning(
                 "shards wait for %s; this worker offers %s and leaves them alone: start a worker with their --model, "
                 "--engine and --arithmetic",
@@ -187,12 +175,11 @@ class Watch:
             )
 
     def _touch_health_file(self) -> None:
-        if self._settings.health_file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
+        file = self._settings.health_file
+        if file and self._pool.busy_seconds() < LONGEST_POOL_SECONDS:
             try:
-                self._settings.health_file.write_text(json.dumps({"on_board": len(self._service.board.held())}))
+                file.write_text(json.dumps({"on_board": len(self._service.board.held())}))
             except OSError as error:
-                if not self._unhealthy:
-                    log.warning("health file %s can't be written: %s", self._settings.health_file, error)
-                self._unhealthy = True
+                self._patience.fails(f"write health file {file}", error)
             else:
-                self._unhealthy = False
+                self._patience.works(f"write health file {file}")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard
+from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard, waiting
 
 from producer.doctor.broker import check_broker
 from producer.doctor.model import check_model
@@ -14,6 +14,8 @@ from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
 from producer.jobs.worker_status import WorkerStatus
+from unrolled.job import names
+from unrolled.job.offer import Offer
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
@@ -152,12 +154,13 @@ def test_a_place_that_cannot_be_written_fails(tmp_path):
     """A file stands where the directory should be."""
     (tmp_path / "file").touch()
     (check,) = check_output(tmp_path / "file" / "out", None)
-    assert (check.outcome, check.advice) == ("fail", "choose another, or mend it")
+    assert (check.outcome, check.advice) == ("fail", "choose another directory, or make this one writable")
 
 
 def test_the_disk_must_hold_what_is_to_come(tmp_path, monkeypatch, model):
     """Told from the model's width, or else from the files that are there."""
-    directory = make_job(tmp_path / "out", shards=2)
+    out = tmp_path / "out"
+    job = make_job(out, shards=2)
     usage = shutil.disk_usage(tmp_path)
 
     def disk(checks):
@@ -166,19 +169,20 @@ def test_the_disk_must_hold_what_is_to_come(tmp_path, monkeypatch, model):
     # 14 tokens of 4 units: 224 bytes.
     for free, outcome in ((223, "fail"), (225, "warn"), (300, "ok")):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
-        assert disk(check_output(directory.path, model)).outcome == outcome
-    assert "the job needs about" not in disk(check_output(directory.path, None)).found
-    first = min(directory.waiting())
-    publish_shard(directory, first)
-    size = directory.part(first).stat().st_size
+        assert disk(check_output(out, model)).outcome == outcome
+    assert "the job needs about" not in disk(check_output(out, None)).found
+    first, _ = waiting(job)
+    publish_shard(job, first)
+    size = (out / names.part_object(first)).stat().st_size
     for free, outcome in ((size - 1, "fail"), (2 * size, "ok")):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
-        assert disk(check_output(directory.path, None)).outcome == outcome
+        assert disk(check_output(out, None)).outcome == outcome
 
 
 def test_a_finished_job_needs_no_room(tmp_path):
     """Whatever is free is enough."""
-    checks = {check.name: check for check in check_output(finished_job(tmp_path).path, None)}
+    finished_job(tmp_path)
+    checks = {check.name: check for check in check_output(tmp_path, None)}
     assert checks["disk"].found.endswith("the job needs about 0.0 GiB more")
     assert checks["disk"].outcome == "ok"
 
@@ -210,11 +214,12 @@ def test_memory_that_looks_like_a_disk_is_warned_of(tmp_path):
     assert outcomes(check_output(tmp_path, None, mounts))["file system"] == "warn"
 
 
-def worker(**facts):
-    return WorkerStatus.parse("host-1", {"model": FINGERPRINT, "lease_seconds": 30, **facts})
-
-
+OFFER = Offer(FINGERPRINT, "fused", "float32")
 THREADS = {"w@host": {"pool": {"implementation": "celery.concurrency.thread:TaskPool"}}}
+
+
+def worker(offer=OFFER, **facts):
+    return WorkerStatus.parse("host-1", {"offer": str(offer), "lease_seconds": 30, **facts})
 
 
 @pytest.mark.parametrize(
@@ -222,7 +227,8 @@ THREADS = {"w@host": {"pool": {"implementation": "celery.concurrency.thread:Task
     [
         ([], None, {"workers": "warn"}),
         ([worker()], THREADS, {"workers": "ok", "leases": "ok", "worker pool": "ok"}),
-        ([worker(model="cd" * 32)], THREADS, {"workers": "warn", "worker pool": "ok"}),
+        ([worker(Offer("cd" * 32, "fused", "float32"))], THREADS, {"workers": "warn", "worker pool": "ok"}),
+        ([worker("nonsense")], THREADS, {"workers": "warn", "worker pool": "ok"}),
         ([worker(lease_seconds=2)], THREADS, {"workers": "ok", "leases": "warn", "worker pool": "ok"}),
         ([worker(longest_seconds=700)], THREADS, {"workers": "ok", "leases": "warn", "worker pool": "ok"}),
         ([worker()], None, {"workers": "ok", "leases": "ok", "worker pool": "unknown"}),
@@ -231,9 +237,21 @@ THREADS = {"w@host": {"pool": {"implementation": "celery.concurrency.thread:Task
         ([worker()], {"w": None}, {"workers": "ok", "leases": "ok", "worker pool": "unknown"}),
     ],
 )  # fmt: skip
-def test_workers_must_serve_the_model_in_threads(workers, stats, expected):
+def test_workers_must_offer_what_is_asked_for_in_threads(workers, stats, expected):
     """A pool of processes hangs in TensorFlow, a short lease loses shards to a pause."""
-    assert outcomes(check_workers(workers, FINGERPRINT, stats)) == expected
+    assert outcomes(check_workers(workers, OFFER, stats)) == expected
+
+
+@pytest.mark.parametrize(
+    "other", [Offer(FINGERPRINT, "tensorflow", "float32"), Offer(FINGERPRINT, "fused", "bfloat16")]
+)
+def test_a_worker_of_another_engine_or_arithmetic_computes_another_result(other):
+    """It serves the model, but not the job; the line says what the job asks for."""
+    check, *_ = check_workers([worker(other)], OFFER, THREADS)
+    assert check.outcome == "warn"
+    assert check.found == "none offers model abababababab… in float32 by fused, 1 for other jobs"
+    assert outcomes(check_workers([worker(other)], FINGERPRINT, THREADS))["workers"] == "ok"
+    assert outcomes(check_workers([worker(other)], None, THREADS))["workers"] == "ok"
 
 
 def test_the_software_is_listed():

@@ -8,9 +8,10 @@ from support.shell import make_model
 
 from unrolled.errors import UnrolledError
 from unrolled.format.output_spec import OutputSpec
+from unrolled.job.offer import Offer
 from unrolled.ragged import Ragged
 from worker.engines import choice
-from worker.engines.choice import choose_engine
+from worker.engines.choice import choose_engine, offer_of
 from worker.engines.fused import library
 from worker.settings import Settings
 
@@ -62,7 +63,7 @@ def test_tensorflow_serves_on_a_gpu(model):
 @BUILT
 @pytest.mark.usefixtures("gpu")
 def test_a_wish_goes_before_the_gpu(model):
-    """By engine, or by a arithmetic that TensorFlow's engine hasn't."""
+    """By engine, or by an arithmetic that TensorFlow's engine hasn't."""
     assert chosen(model, engine="fused").name == "fused"
     assert chosen(model, arithmetic="bfloat16").name == "fused"
 
@@ -93,6 +94,30 @@ def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
     monkeypatch.setattr(choice, "why_unavailable", lambda: "the kernel is missing: build it")
     with pytest.raises(UnrolledError, match=r"the kernel is missing: build it; the tensorflow engine needs TensorFlow"):
         chosen(model)
+
+
+@BUILT
+@pytest.mark.parametrize("has_gpu", [False, True])
+@pytest.mark.parametrize(
+    "wish",
+    [{}, {"engine": "fused"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"}],
+    ids=str,
+)
+def test_a_worker_offers_what_its_engine_is(model, monkeypatch, tmp_path, wish, has_gpu):
+    """The offer names the queue before the engine is made: were they to differ, jobs would be computed otherwise."""
+    (tmp_path / "gpus").mkdir()
+    if has_gpu:
+        (tmp_path / "gpus" / "0000:01:00.0").mkdir()
+    monkeypatch.setattr(choice, "GPUS", tmp_path / "gpus")
+    offer = offer_of(settings(model, **wish), model)
+    made = chosen(model, **wish)
+    assert offer == Offer(model.fingerprint, made.name, made.arithmetic)
+
+
+@pytest.mark.usefixtures("no_kernel")
+def test_a_worker_without_a_kernel_offers_tensorflow(model):
+    """As it will compute."""
+    assert offer_of(settings(model), model) == Offer(model.fingerprint, "tensorflow", "float32")
 
 
 @pytest.mark.parametrize("engine", [pytest.param("fused", marks=BUILT), "tensorflow"])

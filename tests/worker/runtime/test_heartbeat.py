@@ -152,11 +152,11 @@ def test_an_outage_is_told_in_two_lines(site, broker, caplog):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         eventually(site.ledger.workers, "a heartbeat")
         broker.kill()
-        eventually(lambda: texts(caplog, "broker away"), "the first line")
+        eventually(lambda: texts(caplog, "can't send the heartbeat"), "the first line")
         broker.start()
-        eventually(lambda: texts(caplog, "broker back"), "the second line")
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the second line")
         assert parts.service.holder in site.ledger.workers()
-    assert len(texts(caplog, "broker away")) == len(texts(caplog, "broker back")) == 1
+    assert len(texts(caplog, "can't send the heartbeat")) == len(texts(caplog, "can send the heartbeat again")) == 1
 
 
 @pytest.mark.parametrize(
@@ -218,5 +218,5 @@ def test_a_strange_failure_is_told_once(site, caplog):
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")
         site.ledger.client.delete(site.ledger.keys.leases)
-        eventually(lambda: texts(caplog, "broker back"), "the end of it")
+        eventually(lambda: texts(caplog, "can send the heartbeat again"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2

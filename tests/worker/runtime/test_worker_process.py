@@ -4,21 +4,34 @@ import os
 import resource
 import signal
 import time
+from contextlib import closing
 
 import pytest
-from producer.jobs.retry import retry
+from support.jobs import dead, published, waiting
 from support.processes import (
     LEASE_SECONDS,
     NAMESPACE,
     check_outputs,
     eventually,
     failed_ids,
+    left,
     leftovers,
     make_rows,
     open_site,
 )
 
+from producer.enqueue.cutter import Cutter
+from producer.enqueue.pipeline import cuts, shards_of
+from producer.enqueue.runs import FileRun
+from producer.jobs.decisions import Retried, retry
+from producer.queue.shard_queue import ShardQueue
+from unrolled.job.job import Inputs, Job
+from unrolled.job.names import Life, dead_object, part_object
+from unrolled.job.offer import Offer
+from unrolled.patience import Patience
+from unrolled.protocol.opening import create_job
 from unrolled.queue.member import Member
+from unrolled.reading.outcome import failed_rows
 
 
 @pytest.fixture
@@ -48,9 +61,9 @@ def test_two_workers_share_a_job_and_end_at_once_when_idle(site):
     for worker in workers:
         worker.wait_ready()
     rows = make_rows(60)
-    directory = site.enqueue(rows)
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    job = site.enqueue(rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
     assert {pid for pid, _ in site.calls()} == {worker.pid for worker in workers}
     assert set(site.starts().values()) == {1}
     began = time.monotonic()
@@ -65,14 +78,14 @@ def test_a_killed_workers_shards_are_taken_up_soon(site):
     """After `kill -9` of the only worker in mid-shard, another has the shards within a lease and 5 seconds."""
     rows = make_rows(4)
     first = held(site, concurrency=2)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     busy(site, 2)
     running(site, 2)
     second = held(site)
     first.kill()
     site.gate.touch()
-    assert site.wait_done(directory) < LEASE_SECONDS + 5
-    check_outputs(directory, rows)
+    assert site.wait_done(job) < LEASE_SECONDS + 5
+    check_outputs(job, rows)
     assert second.alive
 
 
@@ -80,13 +93,13 @@ def test_a_slow_shard_is_computed_once(site):
     """A shard that takes more than three leases under a live worker is never taken by the other."""
     rows = make_rows(2)
     workers = [held(site) for _ in range(2)]
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     busy(site, 2)
     began = time.monotonic()
     eventually(lambda: time.monotonic() - began > 3.2 * LEASE_SECONDS, "three leases")
     site.gate.touch()
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
     assert set(site.starts().values()) == {1}
     assert all(worker.alive for worker in workers)
 
@@ -96,14 +109,14 @@ def test_sigterm_keeps_the_grace_then_gives_back(site):
     lease_seconds = 600
     rows = make_rows(4)
     first = held(site, lease_seconds=lease_seconds, grace_seconds=1)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     running(site, 2)
     second = site.worker(lease_seconds=lease_seconds).wait_ready()
     began = time.monotonic()
     assert first.stop() == 0
     assert time.monotonic() - began > 1
-    assert site.wait_done(directory) < 3
-    check_outputs(directory, rows)
+    assert site.wait_done(job) < 3
+    check_outputs(job, rows)
     assert second.alive
     assert "died" not in second.log  # no shard is a suspect
 
@@ -112,13 +125,13 @@ def test_sigterm_lets_shards_finish_within_the_grace(site):
     """What ends within the grace is published by the worker that had it."""
     rows = make_rows(2)
     worker = held(site, grace_seconds=60)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     busy(site, 2)
     worker.signal(signal.SIGTERM)
     eventually(lambda: "Warm shutdown" in worker.log, "the signal to arrive")
     site.gate.touch()
     assert worker.wait() == 0
-    check_outputs(directory, rows)
+    check_outputs(job, rows)
     assert site.ledger.counts().shards == 0
 
 
@@ -126,7 +139,7 @@ def test_a_second_sigterm_gives_back_at_once(site):
     """The grace is cut short, and the exit status is still 0."""
     rows = make_rows(2)
     worker = held(site, grace_seconds=600, lease_seconds=600)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     busy(site, 2)
     worker.signal(signal.SIGTERM)
     eventually(lambda: "Warm shutdown" in worker.log, "the signal to arrive")
@@ -135,18 +148,18 @@ def test_a_second_sigterm_gives_back_at_once(site):
     assert worker.wait(10) == 0
     assert site.ledger.counts().running == 0
     site.worker(lease_seconds=600).wait_ready()
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
 
 
 def test_a_lost_message_is_sent_again(site):
     """The queue's list is deleted without a word to anybody, and the job completes."""
     rows = make_rows(20)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     site.ledger.client.delete(site.queue_key)
     site.worker().wait_ready()
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
 
 
 @pytest.mark.parametrize("keep_data", [True, False], ids=["with its data", "empty"])
@@ -154,14 +167,14 @@ def test_the_broker_is_killed_and_comes_back(site, broker, keep_data):
     """The job completes with no command given, and the log says in a line that the broker went and came."""
     rows = make_rows(40)
     worker = held(site, concurrency=2)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     busy(site, 2)
     broker.kill()
     site.gate.touch()
     eventually(lambda: "can't send the heartbeat" in worker.log, "the worker to notice")
     broker.restart(keep_data=keep_data)
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
     assert "Traceback" not in worker.log
     assert worker.log.count("can't send the heartbeat") == 1
     assert worker.alive
@@ -172,76 +185,109 @@ def test_a_row_that_kills_its_worker_ends_as_a_dead_shard(site):
     rows = make_rows(12)
     poison = 5
     plan = site.with_plan(kills_on=[poison + 1])
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     deaths = 0
-    while directory.waiting() - directory.given_up():
+    while left(job):
         worker = site.worker(plan, max_attempts=2)
         eventually(lambda worker=worker: not worker.alive or not site.ledger.counts().shards, site.tail())
         deaths += not worker.alive
         if worker.alive:
-            site.wait_done(directory)
+            site.wait_done(job)
     assert deaths == 3
-    check_outputs(directory, rows, without={4, 5})
-    (dead,) = directory.given_up()
-    assert "died 2 times" in directory.dead(dead).read_text()
-    assert directory.waiting() == {dead}
+    check_outputs(job, rows, without={4, 5})
+    (life,) = dead(job)
+    assert "died 2 times" in job.objects.read(dead_object(life)).decode()
+    assert waiting(job) == [life.shard]
 
 
-def test_a_row_that_the_engine_fails_on_goes_to_quarantine_alone(site):
-    """It is listed with its reason; its neighbours in the same shard and pool are published."""
+def test_a_row_that_the_engine_fails_on_fails_alone(site):
+    """The part names it with its reason; its neighbours in the same shard and pool are published."""
     rows = make_rows(30)
     worker = site.worker(site.with_plan(fails_on=[8])).wait_ready()
-    directory = site.enqueue(rows, rows_per_shard=5)
-    site.wait_done(directory)
-    check_outputs(directory, rows, without={7})
-    assert failed_ids(directory) == ["rows#7"]
+    job = site.enqueue(rows, rows_per_shard=5)
+    site.wait_done(job)
+    check_outputs(job, rows, without={7})
+    assert failed_ids(job) == ["rows#7"]
     assert "Traceback" not in worker.log
 
 
 def test_failed_rows_are_computed_when_the_cause_is_gone(site):
-    """Another worker computes them when `retry` asks for it. Only the part that they belong to is replaced."""
+    """By another worker, once they are asked for, in a part of their own; all other parts stay as they are."""
     rows = make_rows(30)
     first = site.worker(site.with_plan(fails_on=[8])).wait_ready()
-    directory = site.enqueue(rows, rows_per_shard=5)
-    site.wait_done(directory)
+    job = site.enqueue(rows, rows_per_shard=5)
+    site.wait_done(job)
     first.stop()
-    before = {path.name: path.read_bytes() for path in directory.path.glob("*.parquet")}
-    assert retry(directory, site.broker_url, NAMESPACE, print, failed_rows=True).recomputed == 1
+    before = contents(job)
+    done = retry(job.objects, site.queue.of_job(job), failed_rows, failed=True)
+    assert done == Retried(rows=1, shards=1, dead=0)
     site.worker().wait_ready()
-    site.wait_done(directory)
-    check_outputs(directory, rows)
-    assert failed_ids(directory) == []
-    (changed,) = (name for name, content in before.items() if (directory.path / name).read_bytes() != content)
-    assert changed.startswith("part-000001-")
+    site.wait_done(job)
+    check_outputs(job, rows)
+    after = contents(job)
+    assert {name: after[name] for name in before} == before
+    (new,) = after.keys() - before.keys()
+    assert new.startswith("part-000001r-")
+
+
+def contents(job):
+    return {path.name: path.read_bytes() for path in (job.objects.store.path).glob("*.parquet")}
+
+
+def enqueue_for(site, offer, rows):
+    """A job of two shards that asks for another offer than the site's."""
+    asked = Job(offer.fingerprint, Inputs.named(["x"]), offer.engine, offer.arithmetic, live=False, options={})
+    job = create_job(site.root / offer.short, asked)
+    with closing(ShardQueue(site.broker_url, NAMESPACE, offer, Patience(print))) as queue:
+        run = FileRun(job.objects, queue.of_job(job), lambda *_: None)
+        run.run(shards_of(cuts([rows], Cutter(2**30, shard_rows=2), None), job.job.id))
+        assert queue.ledger.counts().shards == site.ledger.client.llen(queue.ledger.keys.queue) == 2
+    return job
+
+
+def test_a_worker_computes_no_other_arithmetic_and_no_other_engine(site):
+    """Jobs of one model that ask for other offers wait, untouched, while this worker computes its own."""
+    rows = make_rows(4)
+    worker = site.worker().wait_ready()
+    strangers = []
+    for engine, arithmetic in (("fused", "bfloat16"), ("tensorflow", "float32")):
+        strangers.append(enqueue_for(site, Offer(site.model.fingerprint, engine, arithmetic), rows))
+    job = site.enqueue(rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
+    eventually(lambda: worker.log.count("leaves them alone") == 2, "both reported")
+    for stranger in strangers:
+        assert len(left(stranger)) == 2
+        assert contents(stranger) == {}
+    assert set(site.starts().values()) == {1}
 
 
 def test_a_broken_engine_ends_its_worker(site):
     """It says so, gives everything back, blames no row, and exits with status 70."""
     rows = make_rows(6)
     worker = site.worker(site.with_plan(breaks_on=[1])).wait_ready()
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     assert worker.wait() == 70
-    assert worker.log.count("can't continue") == 1
+    assert worker.log.count("can't go on") == 1
     assert site.ledger.counts().running == 0
     site.worker().wait_ready()
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
 
 
 def test_a_shard_delivered_many_times_is_computed_once(site):
     """Duplicates find it held, or gone."""
     rows = make_rows(2)
     worker = held(site)
-    directory = site.enqueue(rows)
-    (shard,) = directory.waiting()
-    with site.queue(directory) as queue:
-        for _ in range(20):
-            queue.send(Member(directory.key, shard))
+    job = site.enqueue(rows)
+    (shard,) = left(job)
+    for _ in range(20):
+        site.queue.send(Member(job.key, Life(shard, 0)))
     busy(site, 2)
     eventually(lambda: site.ledger.client.llen(site.queue_key) == 0, "all messages taken")
     site.gate.touch()
-    site.wait_done(directory)
-    check_outputs(directory, rows)
+    site.wait_done(job)
+    check_outputs(job, rows)
     assert site.starts() == {0: 1, 1: 1}
     assert worker.alive
 
@@ -252,16 +298,16 @@ def test_a_disk_that_takes_no_more_is_waited_for(site):
     worker = site.worker().wait_ready()
     limits = resource.prlimit(worker.pid, resource.RLIMIT_FSIZE)
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, (2**14, limits[1]))
-    directory = site.enqueue(rows, rows_per_shard=200)
-    eventually(lambda: "can't publish to" in worker.log, "the worker to notice")
+    job = site.enqueue(rows, rows_per_shard=200)
+    eventually(lambda: "can't write to" in worker.log, "the worker to notice")
     eventually(lambda: len(site.starts()) == 600, "all rows in the engine")
-    assert directory.published() == set()
+    assert published(job) == []
     resource.prlimit(worker.pid, resource.RLIMIT_FSIZE, limits)
-    site.wait_done(directory)
-    check_outputs(directory, rows)
-    assert leftovers(directory) == []
-    assert worker.log.count("can't publish to") == 1
-    assert worker.log.count("can publish to") == 1
+    site.wait_done(job)
+    check_outputs(job, rows)
+    assert leftovers(job) == []
+    assert worker.log.count("can't write to") == 1
+    assert worker.log.count("can write to") == 1
     assert set(site.starts().values()) == {1}
     assert worker.alive
 
@@ -270,14 +316,15 @@ def test_the_leftovers_of_a_killed_worker_are_hidden_and_swept(site):
     """A worker is killed while it writes: no reader takes the half for a part, and it is removed when it is old."""
     rows = make_rows(2)
     worker = held(site)
-    directory = site.enqueue(rows)
+    job = site.enqueue(rows)
     busy(site, 2)
-    (shard,) = directory.waiting()
-    half = directory.path / f".{directory.part(shard).name}.host-1-00.tmp"
+    (shard,) = left(job)
+    half = job.objects.store.path / f".{part_object(shard)}.host-1-00.tmp"
     half.write_bytes(b"PAR1 half")
     worker.kill()
     os.utime(half, times=(0, 0))
+    site.ledger.end_turn(f"{job.key}:leftovers")  # as its time would
     site.worker().wait_ready()
-    site.wait_done(directory)
-    check_outputs(directory, rows)
-    assert leftovers(directory) == []
+    site.wait_done(job)
+    check_outputs(job, rows)
+    assert leftovers(job) == []
