@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unrolled.errors import ModelError
 from unrolled.model.directory import ModelDirectory, save_model
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
@@ -76,7 +77,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     try:
         stack = choose(found, options.embedding, options.layers, options.residual)
         made = assemble(found, stack, options.ids_from, options.max_length)
-    except ImportRefusedError as error:
+    except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     tokenizer = None if options.tokenizer is None else read_tokenizer(options.tokenizer, made.config.vocab_size)
     parity = None if options.parity is None else _compared(stack, made, tokenizer, directory.parent, options.parity)

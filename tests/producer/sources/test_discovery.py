@@ -11,7 +11,9 @@ import pytest
 import zstandard
 from support.inputs import rows_of, table_bytes, write
 
-from producer.sources.reading import SourceError, SourceOptions, check_inputs
+from producer.sources.errors import SourceError
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs
 from unrolled.errors import RequestError
 
 

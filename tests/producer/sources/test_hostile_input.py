@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from support.inputs import COMPRESS, content_of, count_lines, outcome, plain, rows_of, write
 
 from producer.rows import BadRow, SourceRow
-from producer.sources.reading import SourceError, SourceOptions, check_inputs, read_batches
+from producer.sources.errors import SourceError
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import RequestError
 
 HOSTILE = Path(__file__).parents[2] / "hostile" / "input"
