@@ -1,4 +1,4 @@
-"""What Keras documents of its Tokenizer, written down afresh to compare with."""
+"""Keras's Tokenizer, written after its documentation, for comparison."""
 
 import json
 from collections import OrderedDict

@@ -32,7 +32,7 @@ def test_fit_equals_keras(oov, corpus, others, size):
 
 
 def test_rank_and_ties():
-    """Frequent words come first, and equals in the order they appeared; 0 stays free."""
+    """Frequent words come first, then earlier ones; id 0 is padding."""
     found = fit(["b a", "a c", "d"], 3)
     assert found.tokenizer.encode("a b c d").ids == [1, 2, 3]
     assert (found.texts, found.words, found.distinct, found.kept, found.covered) == (3, 5, 4, 3, 4)
@@ -40,7 +40,7 @@ def test_rank_and_ties():
 
 
 def test_unknown_token_takes_id_1():
-    """With an out-of-vocabulary token, words start at 2 and one fewer fits."""
+    """With an out-of-vocabulary token, words start at 2, and there is room for one fewer."""
     found = fit(["a a b"], 2, "<OOV>")
     assert found.tokenizer.encode("a b zzz").ids == [2, 1, 1]
     with pytest.raises(RequestError, match="allowed: 2 or more"):

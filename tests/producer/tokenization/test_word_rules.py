@@ -16,10 +16,10 @@ def test_a_tokenizer_from_ids(oov, ids):
 
 
 def test_letters_of_unknown_words():
-    """An unknown word is dropped whole, even where its letters are words."""
+    """An unknown word is dropped whole, even if its letters are words."""
     assert fit(["a i"], 5).tokenizer.encode("ai ia aaa a [PAD]").ids == [1]
 
 
 def test_decode():
-    """Ids turn back into their words."""
+    """Ids are decoded to their words."""
     assert fit(["the cat sat"], 5).tokenizer.decode([2, 1]) == "cat the"
