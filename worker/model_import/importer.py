@@ -72,6 +72,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     Raises:
         ModelError: the source can't be read or imported, the tokenizer doesn't fit, the outputs differ from the
             original's, or the directory contains another model. In all cases nothing is written.
+        TransientError: a file can't be written.
     """
     found = read_source(source, options.gates, options.forget_bias)
     try:
