@@ -36,7 +36,7 @@ from unrolled.model.directory import ModelDirectory
 from unrolled.ragged import Ragged
 
 EMBEDDING, WIDE = int(VOCAB**0.25), 256
-# Short rows and few: exact states cost some seconds at 1,024 units.
+# Few rows, and short ones: exact states take half a minute at 1,024 units.
 CHECKED_ROWS, CHECKED_LENGTH = 16, 48
 
 

@@ -1,4 +1,4 @@
-"""A stacked LSTM with weights of a trained one's size, and its exact states."""
+"""A stacked LSTM whose weights are as large as those of a trained one, and its exact states."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,13 +9,14 @@ from numpy.typing import NDArray
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, save_model
 from unrolled.ragged import Ragged
+from worker.model_import.parity.plain_arithmetic import last_states
 
 Weights = Mapping[str, NDArray[np.float32]]
 LAYERS = 2
 
 
 def make_model(directory: str, vocab_size: int, max_length: int, units: int, embedding: int) -> ModelDirectory:
-    """A model of random weights in a directory; values don't change the time, but errors are told from them."""
+    """A model with random weights. Their values don't change the time, but the errors depend on them."""
     config = ModelConfig.stacked(vocab_size, max_length, units, LAYERS, embedding)
     random = np.random.default_rng(units)
     weights = {
@@ -28,26 +29,14 @@ def make_model(directory: str, vocab_size: int, max_length: int, units: int, emb
 
 
 def exact_states(model: ModelDirectory, rows: Ragged) -> NDArray[np.float64]:
-    """The last layer's states (tokens, units), computed with NumPy in float64, a step of all rows at a time."""
-    weights = {name: array.astype(np.float64) for name, array in model.weights().items()}
-    ids = padded(rows, np.arange(rows.rows))
-    real = np.arange(ids.shape[1]) < rows.lengths[:, None]  # (rows, time)
-    inputs = weights["embedding"][ids]
-    for layer in range(LAYERS):
-        kernel, recurrent, bias = (weights[f"lstm.{layer}.{part}"] for part in ("kernel", "recurrent_kernel", "bias"))
-        hidden = cell = np.zeros((len(ids), len(recurrent)))
-        states = []
-        for step in range(ids.shape[1]):
-            i, f, c, o = np.split(inputs[:, step] @ kernel + hidden @ recurrent + bias, 4, axis=1)
-            cell = _sigmoid(f) * cell + _sigmoid(i) * np.tanh(c)
-            hidden = _sigmoid(o) * np.tanh(cell)
-            states.append(hidden)
-        inputs = np.stack(states, axis=1)
-    return inputs[real]
+    """The last layer's states (tokens, units), computed with NumPy in float64."""
+    config, weights = model.config, model.weights()
+    each = [rows.take(row, row + 1).values for row in range(rows.rows)]
+    return np.concatenate([last_states(config, weights, row, np.float64) for row in each])
 
 
 def padded(rows: Ragged, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Ids (len(chosen), time) of some rows, zeros on their right."""
+    """Ids (len(chosen), time) of some rows, with zeros on the right."""
     lengths = rows.lengths[chosen]
     ids = np.zeros((len(chosen), lengths.max()), np.int64)
     for k, row in enumerate(chosen):
@@ -59,7 +48,3 @@ def take(rows: Ragged, chosen: NDArray[np.int64]) -> Ragged:
     """Some of the rows, in the order given."""
     values = np.concatenate([rows.values[rows.offsets[row] : rows.offsets[row + 1]] for row in chosen])
     return Ragged.from_lengths(values, rows.lengths[chosen])
-
-
-def _sigmoid(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1 / (1 + np.exp(-x))

@@ -135,7 +135,7 @@ def openvino_lstm(model: ModelDirectory, threads: int, *, arithmetic: str) -> Pe
 
 
 def keras_rnn(model: ModelDirectory, threads: int) -> Peer:
-    """The brief's own way: `LanguageModel.run_lstm` on padded rows, in one traced function."""
+    """Keras's padded RNN: `LanguageModel.run_lstm` on padded rows, in one traced function."""
     import tensorflow as tf  # noqa: PLC0415 - as above
 
     from worker.models.language_model import LanguageModel  # noqa: PLC0415 - as above

@@ -19,7 +19,7 @@ def layers(draw, widest):
 
 
 def with_residual(layer, inputs):
-    """The layer with the width of its input and a residual connection; unchanged if that is impossible."""
+    """The layer, made as wide as its input and residual; unchanged where that can't be."""
     directions = layer.output_dim // layer.state_dim
     if inputs % directions:
         return layer
@@ -30,7 +30,7 @@ def with_residual(layer, inputs):
 
 @st.composite
 def model_configs(draw, widest=5, deepest=3, largest_vocabulary=6):
-    """Models of all kinds of layers, on an embedding or on one-hot ids."""
+    """Models of any kind of layers, on an embedding or on one-hot ids."""
     vocab_size = draw(st.integers(1, largest_vocabulary))
     embedding_dim = draw(st.none() | st.integers(1, widest))
     stack, inputs = [], embedding_dim
@@ -40,7 +40,7 @@ def model_configs(draw, widest=5, deepest=3, largest_vocabulary=6):
     return ModelConfig(vocab_size, draw(st.integers(1, 50)), embedding_dim, tuple(stack))
 
 
-#: A small stacked LSTM language model, and its config.json, whose format other programs read.
+#: The stacked LSTM language model at its smallest, and its config.json. Others read this format, so it must not change.
 STACKED = ModelConfig.stacked(vocab_size=100, max_length=12, num_lstm_units=8, num_lstm_layers=2, embedding_dim=3)
 STACKED_JSON = {
     "format_version": 1,

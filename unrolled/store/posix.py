@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from unrolled.errors import TransientError
-from unrolled.store.folders import Folders, make_directory
+from unrolled.store.disk.folders import Folders, make_directory
+from unrolled.store.disk.name_once import name_once
+from unrolled.store.disk.refusals import explained
 from unrolled.store.hidden_file import fill, hidden_file, sweep_leftovers, sync_directory
-from unrolled.store.name_once import name_once
 from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
-from unrolled.store.refusals import explained
 from unrolled.store.store import Content, Creation, Listed
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ def _open_file(path: str | Path, _: int = 0) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # O_NONBLOCK has no effect on a file
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise TransientError(f"cannot read {path}: it is not a file; remove it, then it is tried again")
+        raise TransientError(f"cannot read {path}: it is not a file; remove it")
     return descriptor
 
 

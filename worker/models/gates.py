@@ -1,4 +1,4 @@
-"""What the gates of a layer are, as Keras's layers take it."""
+"""The activation of a layer's gates, as Keras's layers take it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -11,8 +11,8 @@ from worker.models.tensorflow import tf
 def gate_function(layer: LayerConfig) -> str | Callable[[Any], Any]:
     """A layer's `recurrent_activation`.
 
-    A name where it is sigmoid: only by that name Keras knows what cuDNN can do. The straight lines are spelled out, for
-    what Keras itself calls hard_sigmoid changed with its version 3.
+    Sigmoid is given by name, because Keras lets cuDNN compute a layer only if its activation has that name. The
+    straight lines are functions, because Keras's hard_sigmoid changed with version 3.
     """
     if layer.gates == "sigmoid":
         return "sigmoid"

@@ -1,8 +1,8 @@
-"""The stacked-LSTM language model, on Keras.
+"""The stacked LSTM language model, on Keras.
 
-This is the reference for the brief's model, and `recurrent_model` for others: it takes padded batches as they
-are, zeros anywhere, and every engine's result is held against it. References: Hochreiter & Schmidhuber 1997
-(LSTM), Keras's `RNN`, `StackedRNNCells`, `LSTMCell`.
+It is the reference for what the engines compute: it takes padded batches, with zeros anywhere, and tests compare the
+engines' results with its own. `unrolled model fit` trains it. It is one file because it is one class, which people read
+as a whole. References: Hochreiter & Schmidhuber 1997 (LSTM), Keras's `RNN`, `StackedRNNCells` and `LSTMCell`.
 """
 
 import os
@@ -19,20 +19,22 @@ from worker.models.tensorflow import tf
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEEP_PROBABILITY = 0.5  # of each of a cell's inputs, in training
+#: The probability with which training keeps each input of a cell.
+KEEP_PROBABILITY = 0.5
 
 
 class LanguageModel:
-    """An embedding and a stack of LSTM layers; the weights are the object's own, and every call shares them.
+    """An embedding and a stack of LSTM layers. All methods share the model's weights.
+
+    Keras initialises the weights; `set_weights` and `from_directory` set others.
 
     Args:
         vocab_size: the largest token id; 0 is padding.
-        max_length: time steps the model was made for. `run_lstm` takes any number, and cuts nothing off.
+        max_length: the number of time steps that the model was made for. `run_lstm` takes any number and cuts nothing
+            off.
         num_lstm_units: width of each layer's state.
-        num_lstm_layers: how many layers.
-        embedding_dim: width of the embedding; the fourth root of vocab_size where it is None.
-
-    The weights are Keras's fresh ones until `set_weights`, or come with `from_directory`.
+        num_lstm_layers: number of layers.
+        embedding_dim: width of the embedding; if None, the fourth root of vocab_size, rounded down.
 
     Raises:
         ModelError: a size is out of range.
@@ -63,16 +65,16 @@ class LanguageModel:
 
     @classmethod
     def from_directory(cls, model: ModelDirectory) -> Self:
-        """The model that a directory holds, with its weights.
+        """The model in a directory, with its weights.
 
         Raises:
-            ModelError: it isn't the brief's; `worker.models.recurrent_model.RecurrentModel` runs it.
+            ModelError: its layers are of another kind, which only the engines compute.
         """
         config = model.config
         if not config.is_stacked:
             raise ModelError(
                 f"{model.path}: a LanguageModel is forward LSTM layers of one width on an embedding, this model has "
-                f"{config.describe_layers()}; run it with worker.models.recurrent_model.RecurrentModel"
+                f"{config.describe_layers()}; compute it with an engine, see worker.engines.choice"
             )
         language_model = cls(
             config.vocab_size,
@@ -89,7 +91,7 @@ class LanguageModel:
     def tokenizer(self) -> Any:
         """The `tokenizers.Tokenizer` of the model's directory: `model.tokenizer.encode(text).ids`.
 
-        It stands where a Keras 2 `Tokenizer(num_words=vocab_size)` stood, which Keras 3 has no more.
+        It takes the place of Keras 2's `Tokenizer(num_words=vocab_size)`, which Keras 3 doesn't have.
 
         Raises:
             ModelError: the model has no tokenizer.json, or it can't be read.
@@ -99,35 +101,51 @@ class LanguageModel:
                 "model: it has no tokenizer.json; open it from a directory that has one, or make one with: "
                 "unrolled tokenizer fit"
             )
-        # Token ids need no tokenizer, and a worker needs not have the package.
-        from tokenizers import Tokenizer  # noqa: PLC0415
+        from tokenizers import Tokenizer  # noqa: PLC0415 - a worker gets token ids, and may not have the package
 
         try:
             return Tokenizer.from_file(str(self._tokenizer_path))
         except Exception as error:  # the package raises bare Exception
-            raise ModelError(f"{self._tokenizer_path}: is no tokenizer ({error}); make it anew") from error
+            raise ModelError(
+                f"{self._tokenizer_path}: is no tokenizer ({error}); make it again: unrolled tokenizer fit"
+            ) from error
 
     def make_lstm_cell(self, dropout_keep_prob: float) -> Any:
-        """A fresh `LSTMCell`. Keras wants the rate to *drop*; this takes the probability to *keep*."""
+        """Make a cell with weights of its own.
+
+        Args:
+            dropout_keep_prob: the probability with which training keeps an input of the cell; Keras's `dropout` is the
+                rate at which it drops them.
+
+        Returns:
+            A `keras.layers.LSTMCell` of `num_lstm_units` units. It is not built, and not part of the model's stack.
+        """
         return tf.keras.layers.LSTMCell(self.num_lstm_units, dropout=1.0 - dropout_keep_prob)
 
     def stacked_lstm_cells(self, is_training: bool) -> Any:
-        """The model's cells as one `StackedRNNCells`, with dropout of each cell's inputs in training only."""
+        """The model's cells as one `keras.layers.StackedRNNCells`.
+
+        The cells are the model's own, so this changes them: a stack that was returned earlier, too, now has the dropout
+        of this call. Don't call it from two threads at once.
+
+        Args:
+            is_training: whether the cells drop inputs at the rate 1 - KEEP_PROBABILITY.
+        """
         dropout_keep_prob = KEEP_PROBABILITY if is_training else 1.0
         for cell in self._cells:
-            # The rate alone changes: new cells would have new weights.
+            # New cells would have new weights, so only the rate changes.
             cell.dropout = 1.0 - dropout_keep_prob
         return tf.keras.layers.StackedRNNCells(self._cells)
 
     def get_input_embeddings(self, input_sequences: Any) -> Any:
-        """Look up int (batch, time) ids: float32 (batch, time, embedding_dim)."""
+        """The embeddings, float32 (batch, time, embedding_dim), of int ids (batch, time) in 0..vocab_size."""
         return self._embedding(input_sequences)
 
     def run_lstm(self, input_sequences: Any, is_training: bool) -> tuple[Any, Any]:
         """Run the stack over a padded batch.
 
-        A step of id 0 is masked, wherever it stands: it carries the state over to the next step. What comes
-        out at such a step is Keras's affair and differs between its kernels; use outputs where the mask is 1.
+        A step with id 0 is masked, wherever it is: the state stays as it was. The output at a masked step differs
+        between Keras's kernels, so use only the outputs where binary_sequences is 1.
 
         Args:
             input_sequences: int (batch, time) ids in 0..vocab_size.
@@ -135,41 +153,41 @@ class LanguageModel:
 
         Returns:
             lstm_outputs: float32 (batch, time, units), the last layer's state after each step.
-            binary_sequences: like input_sequences, 1 where a step is real and 0 where it is padding.
+            binary_sequences: shape and dtype of input_sequences, 1 where a step is real and 0 where it is padding.
         """
         cell = self.stacked_lstm_cells(is_training)
         input_sequences = tf.convert_to_tensor(input_sequences)
         input_embeddings = self.get_input_embeddings(input_sequences)
         binary_sequences = tf.math.sign(input_sequences)
-        # Lengths could not say where the zeros are: the mask comes along with the embeddings (mask_zero). It does
-        # the work that input_length was to do, which Keras 3's RNN doesn't have.
+        # The embeddings carry the mask (mask_zero). It takes the place of an `input_length`, which Keras 3's RNN
+        # doesn't have, and which could not say where zeros are inside a row.
         rnn = tf.keras.layers.RNN(cell, return_sequences=True, dtype=tf.float32)
         lstm_outputs = rnn(input_embeddings, training=is_training)
         return lstm_outputs, binary_sequences
 
     @property
     def trainable_variables(self) -> list[Any]:
-        """Every variable, in the order of `ModelConfig.shapes`, for an optimiser."""
+        """All variables, in the order of `ModelConfig.shapes`, for an optimiser."""
         cells = [(cell.kernel, cell.recurrent_kernel, cell.bias) for cell in self._cells]
         return [self._embedding.embeddings, *(variable for cell in cells for variable in cell)]
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
-        """A copy of every weight, by its name in a model directory."""
+        """Copies of the weights, by their names in a model directory."""
         variables = zip(self.config.shapes(), self.trainable_variables, strict=True)
         return {name: np.array(variable.numpy()) for name, variable in variables}
 
     def set_weights(self, weights: dict[str, NDArray[np.float32]]) -> None:
-        """Take over weights, named and shaped as `ModelConfig.shapes` tells.
+        """Set the weights, with the names and shapes of `ModelConfig.shapes`.
 
         Raises:
             ModelError: a name or a shape is not the model's.
         """
         found = {name: array.shape for name, array in weights.items()}
         if found != self.config.shapes():
-            raise ModelError(f"model: the weights are {found}, and must be {self.config.shapes()}")
+            raise ModelError(f"model: the weights are {found}; they must be {self.config.shapes()}")
         for name, variable in zip(self.config.shapes(), self.trainable_variables, strict=True):
             variable.assign(weights[name])
 
     def save(self, path: str | os.PathLike[str], tokenizer_json: str | None = None) -> ModelDirectory:
-        """Write the model directory that the workers use; see `unrolled.model.directory.save_model`."""
+        """Write a model directory for workers and `from_directory`; see `unrolled.model.directory.save_model`."""
         return save_model(path, self.config, self.weights(), tokenizer_json)

@@ -12,7 +12,7 @@ from support.bucket_server import Answer, BucketProcess
 from unrolled.errors import RequestError, TransientError
 from unrolled.store import settle
 from unrolled.store.bucket import TAIL_BYTES, BucketStore
-from unrolled.store.bucket_listing import PAGE
+from unrolled.store.cloud.listing import PAGE
 from unrolled.store.place import check_creates_once
 from unrolled.store.store import Creation
 

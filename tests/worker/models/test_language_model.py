@@ -1,8 +1,9 @@
-"""The reference model: the brief's interface, Keras's mask semantics, NumPy's arithmetic."""
+"""The stacked LSTM language model: its methods, Keras's mask, and the arithmetic of NumPy."""
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from support.model_configs import KINDS
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -116,7 +117,7 @@ def test_a_training_step_moves_every_weight():
 
 
 def test_fresh_model_has_the_fourth_root_embedding():
-    """Without embedding_dim the width is the brief's int(vocab_size ** 0.25), over vocab_size + 1 rows."""
+    """Without embedding_dim the width is int(vocab_size ** 0.25), over vocab_size + 1 rows."""
     model = LanguageModel(vocab_size=100, max_length=5, num_lstm_units=4, num_lstm_layers=1)
     assert model.weights()["embedding"].shape == (101, 3)
     assert model.get_input_embeddings(np.array([[100]], np.int32)).shape == (1, 1, 3)
@@ -128,6 +129,14 @@ def test_round_trip_through_a_directory(model, tmp_path):
     again = LanguageModel.from_directory(open_model(saved.path))
     for name, array in model.weights().items():
         np.testing.assert_array_equal(again.weights()[name], array)
+
+
+def test_other_kinds_are_refused(tmp_path):
+    """The text says what the model has, and that engines compute it."""
+    config = KINDS["gru"]
+    directory = save_model(tmp_path / "gru", config, new_weights(config, 1))
+    with pytest.raises(ModelError, match=r"has 2 x gru 5 on an embedding of 4; compute it with an engine"):
+        LanguageModel.from_directory(directory)
 
 
 def test_foreign_weights_are_refused(model):

@@ -33,7 +33,7 @@ class PassWeights(Structure):
 
 
 class LayerWeights(Structure):
-    """One layer: cell, direction, gates and sizes as src/model/model.h numbers them, and one or two directions' tensors."""
+    """One layer: its kind as src/model/model.h numbers it, its sizes, and the tensors of one or two directions."""
 
     _fields_ = (
         ("cell", c_int32),

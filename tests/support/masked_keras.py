@@ -1,16 +1,15 @@
-"""Any stack of recurrent layers, on Keras: the reference for models that are not the brief's.
+"""Any stack of recurrent layers as Keras computes it: on padded batches, with masks.
 
-It takes padded batches as they are, zeros anywhere. What it takes from Keras is `RNN`, with its mask: a masked
-step carries the state over, in a backward pass too, so each pass runs over the real tokens alone.
+A masked step carries the state over, in a backward pass too, so the states at real tokens are those of a row without
+padding. This is what engines promise for rows with zeros anywhere.
 """
 
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.model.config import ModelConfig
-from unrolled.model.directory import ModelDirectory
 from unrolled.model.layer import LayerConfig
 from worker.models.gates import gate_function
 from worker.models.projected_lstm_cell import ProjectedLSTMCell
@@ -21,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def make_cell(layer: LayerConfig) -> Any:
-    """A fresh Keras cell for one direction of a layer."""
+    """A new Keras cell for one direction of a layer."""
     gates = {"recurrent_activation": gate_function(layer)}
     if layer.kind == "gru":
         return tf.keras.layers.GRUCell(layer.units, reset_after=layer.reset == "after", **gates)
@@ -30,12 +29,12 @@ def make_cell(layer: LayerConfig) -> Any:
     return tf.keras.layers.LSTMCell(layer.units, **gates)
 
 
-class RecurrentModel:
+class MaskedKeras:
     """An embedding, or one-hot ids, and recurrent layers of any kind.
 
     Args:
         config: the sizes.
-        weights: named and shaped as `config.shapes()` tells.
+        weights: the model's tensors, with the names and shapes of `config.shapes()`.
     """
 
     def __init__(self, config: ModelConfig, weights: dict[str, NDArray[np.float32]]) -> None:
@@ -59,20 +58,15 @@ class RecurrentModel:
                 passes.append(rnn)
             self._passes.append(passes)
 
-    @classmethod
-    def from_directory(cls, model: ModelDirectory) -> Self:
-        """The model that a directory holds."""
-        return cls(model.config, model.weights())
-
     def run(self, input_sequences: Any) -> tuple[tuple[Any, ...], Any]:
         """Run the stack over a padded batch.
 
         Args:
-            input_sequences: int (batch, time) ids in 0..vocab_size; 0, wherever it stands, is masked.
+            input_sequences: int (batch, time) ids in 0..vocab_size; 0 is masked, wherever it is.
 
         Returns:
-            layer_outputs: of each layer float32 (batch, time, its output_dim); at masked steps whatever Keras gives.
-            binary_sequences: like input_sequences, 1 where a step is real and 0 where it is padding.
+            layer_outputs: for each layer float32 (batch, time, its output_dim); undefined at masked steps.
+            binary_sequences: shape of input_sequences, 1 where a step is real and 0 where it is padding.
         """
         input_sequences = tf.convert_to_tensor(input_sequences)
         binary_sequences = tf.math.sign(input_sequences)
@@ -80,7 +74,7 @@ class RecurrentModel:
         sequence = self._embed(input_sequences)  # (batch, time, D)
         layer_outputs = []
         for layer, passes in zip(self.config.layers, self._passes, strict=True):
-            # A backward pass gives its outputs in the order in which it made them.
+            # A backward pass returns its outputs in the order in which it computed them.
             directions = [
                 tf.reverse(rnn(sequence, mask=mask), [1]) if rnn.go_backwards else rnn(sequence, mask=mask)
                 for rnn in passes

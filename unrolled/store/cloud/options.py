@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from unrolled.errors import BrokenWorkerError, RequestError
-from unrolled.store.aws_profile import read_profile
+from unrolled.store.cloud.aws_profile import read_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
