@@ -1,7 +1,7 @@
-"""What flows through the producer: rows as they were read, rows that can't be used, rows of token ids.
+"""The rows that flow through the producer: rows as they were read, bad rows, and rows of token ids.
 
-Named tuples, for there is one or two of them for each row of a corpus: a frozen data class takes twice as long to
-make.
+They are named tuples, because there are one or two for each row of a corpus, and creating a frozen dataclass takes
+twice as long.
 """
 
 from typing import NamedTuple
@@ -14,11 +14,11 @@ class SourceRow(NamedTuple):
     """One row as it was read; either `text` or `tokens` is given, never both.
 
     Attributes:
-        file: the input's name as the user gave it, "-" for standard input.
-        position: row number within that file, from 0.
-        id: the user's own id, None where the input has none.
-        text: the text to be tokenized.
-        tokens: token ids as they came in (a list or an integer array), not checked yet.
+        file: the label of the input, "-" for standard input.
+        position: number of the row in that input, from 0.
+        id: the user's id; None if the input has none.
+        text: the text to tokenize.
+        tokens: token ids as they were read (a list or an integer array), not checked yet.
     """
 
     file: str
@@ -34,7 +34,7 @@ class BadRow(NamedTuple):
     Attributes:
         file: as in `SourceRow`.
         position: as in `SourceRow`.
-        id: the user's own id where one could be read.
+        id: the user's id; None if it couldn't be read.
         reason: what was found and what is allowed.
     """
 
@@ -50,7 +50,7 @@ class Row(NamedTuple):
     Attributes:
         file: as in `SourceRow`.
         position: as in `SourceRow`.
-        id: the user's own id, else `automatic_id(file, position)`.
+        id: the user's id, or `automatic_id(file, position)`.
         tokens: int32 (steps,), each in 0..vocab_size, 0 (padding) anywhere; may be empty.
     """
 
@@ -61,7 +61,7 @@ class Row(NamedTuple):
 
 
 def automatic_id(file: str, position: int) -> str:
-    """The id of a row that came without one."""
+    """The id of a row whose input has none."""
     return f"{file}#{position}"
 
 

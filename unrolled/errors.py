@@ -1,20 +1,20 @@
 """The errors of this product.
 
 UnrolledError
-├── RequestError      this request is bad: record it, never try it again
+├── RequestError      this request is bad: it is recorded, and never tried again
 │   ├── OptionError       an option's value isn't allowed, or two options contradict each other
 │   ├── RowError          one row can't be used; it goes to quarantine
 │   ├── PayloadError      a shard's payload is not what its header claims
 │   ├── ModelError        a model directory can't be used
 │   ├── JobError          an output directory or its manifest doesn't fit the job
 │   └── FileFormatError   a published file can't be read by this version
-├── TransientError    the world is in the way (disk full): try again, bounded
+├── TransientError    something is in the way (a full disk): try again later
 │   └── BrokerAwayError   the broker gives no answer, or can't take anything now
 ├── BrokerRefusesError the broker answers, but doesn't let this user in or do what is needed
-└── BrokenWorkerError this process can't go on: give everything back and stop
+└── BrokenWorkerError this process can't continue: it gives everything back and stops
 
-The text of each says what was found, what is allowed, and what to do. Only the command line turns
-an error into an exit status, only the tasks turn one into an acknowledgement.
+The text of each says what was found, what is allowed, and what to do. Only the command line turns an error into an exit
+status, and only the Celery task turns one into an acknowledgement.
 """
 
 
@@ -43,7 +43,7 @@ class ModelError(RequestError):
 
 
 class JobError(RequestError):
-    """An output directory, or the manifest in it, doesn't fit the job that is asked for."""
+    """An output directory, or the manifest in it, doesn't fit the requested job."""
 
 
 class FileFormatError(RequestError):
@@ -51,7 +51,7 @@ class FileFormatError(RequestError):
 
 
 class TransientError(UnrolledError):
-    """The world is in the way, not the request: hold, back off, try again."""
+    """Something other than the request is in the way: keep the work and try again, less and less often."""
 
 
 class BrokerError(UnrolledError):
@@ -80,7 +80,7 @@ class BrokerRefusesError(BrokerError):
 
 
 class BrokenWorkerError(UnrolledError):
-    """This worker process can't go on: it says so, gives everything back and stops."""
+    """This worker process can't continue: it says so, gives everything back and stops."""
 
 
 def reason_of(error: BaseException) -> str:

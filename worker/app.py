@@ -1,7 +1,9 @@
 """The Celery application of a worker: `celery -A worker.app worker` takes its settings from `UNROLLED_*` variables.
 
-Only glue: what is done with a shard stands in `worker.runtime.shard_service`.
+It is only glue: what is done with a shard is in `worker.runtime.shard_service`.
 """
+
+# Over 150 lines: half of it is the configuration, in one table with its reasons.
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from kombu import Queue  # type: ignore[attr-defined]  # kombu is untyped
 
 from unrolled.errors import BrokenWorkerError, UnrolledError
 from unrolled.model.directory import open_model
-from unrolled.queue.broker_url import celery_url, check_broker_url
+from unrolled.queue.broker_url import celery_url
 from unrolled.queue.messages import TASK, queue_name, transport_options
 from worker.celery_guard import guard_transport
 from worker.engines.choice import choose_engine
@@ -41,12 +43,12 @@ EXIT_UNUSABLE, EXIT_BROKEN = os.EX_TEMPFAIL, os.EX_SOFTWARE
 
 
 class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
-    """Celery with the worker's parts beside it.
+    """Celery, and the parts of the worker.
 
     Attributes:
         settings: of this worker.
-        make_engine: gives what computes.
-        assembly: its parts, from the worker's start on.
+        make_engine: makes the engine.
+        assembly: the parts of the worker; None before it starts.
     """
 
     settings: Settings
@@ -63,12 +65,11 @@ def create_app(settings: Settings, make_engine: MakeEngine = choose_engine) -> W
 
     Args:
         settings: of this worker.
-        make_engine: gives what computes, when the worker starts.
+        make_engine: makes the engine, when the worker starts.
 
     Raises:
-        UnrolledError: the model directory can't be used, or the broker's URL is none of Redis.
+        ModelError: the model can't be used.
     """
-    check_broker_url(settings.broker)
     queue = queue_name(open_model(settings.model).fingerprint)
     app = WorkerApp("unrolled", broker=celery_url(settings.broker), set_as_current=False)
     app.settings = settings
@@ -91,7 +92,7 @@ def _configuration(settings: Settings, queue: str) -> dict[str, Any]:
         "task_serializer": "json",
         "accept_content": ["json"],
         "task_default_queue": queue,
-        "task_queues": [Queue(queue)],  # type: ignore[no-untyped-call]  # as above
+        "task_queues": [Queue(queue)],  # type: ignore[no-untyped-call]  # kombu is untyped
         "task_create_missing_queues": False,
         "task_ignore_result": True,
         "task_publish_retry": True,
@@ -100,14 +101,14 @@ def _configuration(settings: Settings, queue: str) -> dict[str, Any]:
         "worker_concurrency": settings.concurrency,
         "worker_prefetch_multiplier": 1,
         "worker_consumer": "worker.celery_guard:GuardedConsumer",
-        # Threads can't be cancelled, and what they do is safe to repeat.
+        # Threads can't be cancelled, and their work is safe to repeat.
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "worker_eta_task_limit": 10,
         "worker_hijack_root_logger": False,
         "worker_redirect_stdouts": False,
         "broker_connection_retry_on_startup": True,
         "broker_connection_max_retries": None,
-        # Redis that is out of memory, or can't write its log, answers errors: outlive them.
+        # A Redis that has no memory, or can't write its log, answers with errors that pass.
         "broker_channel_error_retry": True,
         "broker_transport_options": {
             **transport_options(settings.namespace),
@@ -121,13 +122,13 @@ def _configuration(settings: Settings, queue: str) -> dict[str, Any]:
 
 
 class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is untyped
-    """Starts the parts before the consumer asks for messages, and ends them after it."""
+    """Starts the parts before the consumer asks for messages, and stops them after it."""
 
-    # Stopped before the pool of threads, which would wait for the shards on board without an end.
+    # Celery's pool of threads is stopped later: it would wait without limit for the shards on board.
     requires = ("celery.worker.components:Pool",)
 
     def start(self, parent: Any) -> None:
-        """Build and start everything, or end the process with one clear line."""
+        """Make and start the parts, or end the process with one clear line."""
         app: WorkerApp = parent.app
         share_arenas()
         try:
@@ -142,14 +143,14 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
         signals.worker_shutting_down.connect(app.assembly.begin_stopping, weak=False)
 
     def stop(self, parent: Any) -> None:
-        """Let what is on board finish, or give it back, and end the parts."""
+        """Let the shards on board finish, or give them back, and stop the parts."""
         app: WorkerApp = parent.app
         if app.assembly:
             app.assembly.stop()
 
 
 def __getattr__(name: str) -> object:
-    """`app`, made when `celery -A worker.app` asks for it: settings are read at this entry point, not at import."""
+    """Make `app` when `celery -A worker.app` asks for it, so that an import reads no settings."""
     if name != "app":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:

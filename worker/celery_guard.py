@@ -1,11 +1,22 @@
 """A Celery consumer that no message can kill.
 
-Stock Celery lets an exception of its own message handler end the worker; the message then goes back to the queue
-and ends the next one. It also runs its built-in tasks, and sends messages of the sender's choice to any queue
-(callbacks), for whoever may write to ours. Here whatever isn't a plain hint is acknowledged and put aside, and
-nothing is lost by it: a message is only a hint. Compressed bodies are refused before they are opened: nothing of
-ours is compressed, and a small one can decompress to gigabytes.
+In stock Celery 5.7, one message of the wrong form ends a worker, returns to the queue, and ends the next one:
+
+- An exception in Celery's own message handler ends the worker (https://github.com/celery/celery/issues/7975,
+  https://github.com/celery/celery/issues/4308, both open).
+- An entry of the queue that isn't JSON ends it earlier, in the transport, where no setting reaches. This is reported
+  for another transport (https://github.com/celery/kombu/issues/2421, open); Redis's does the same.
+- Anybody who can write to the queue can also make it run built-in tasks, send messages of their choice (callbacks), or
+  open a small compressed body that decompresses to gigabytes.
+
+Here a message that isn't a plain hint is acknowledged and put aside. Nothing is lost by that, because shards are in the
+ledger. Compressed bodies are refused unopened, because this product sends none.
+
+The guard overrides a private method of kombu and changes two of its registries, so celery and kombu are pinned to the
+versions that it is tested with. Remove it piece by piece as releases fix the issues above.
 """
+
+# Over 150 lines: everything that touches the inside of celery and kombu is in this file.
 
 from __future__ import annotations
 
@@ -32,33 +43,33 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The list, under the namespace, in which refused messages are kept for a look; the oldest go first.
+#: The list, under the namespace, that keeps refused messages for people to look at; the oldest are removed first.
 REFUSED = "refused"
 KEPT_MESSAGES = 1000
 KEPT_CHARACTERS = 4096
-#: A hint takes about a hundred.
+#: Largest message body that is accepted; a hint has about 100 bytes.
 MAX_BODY_BYTES = 4096
-#: Between two tries to reach the broker; `worker.runtime.heartbeat` tells of the trouble, once.
+#: Pause between two tries to reach the broker. `worker.runtime.heartbeat` logs the trouble, once.
 RECONNECT_SECONDS = 1.0
-#: Headers by which a sender has Celery wait, expire, time out, or do more than the task.
+#: Headers that make Celery wait, expire a message, or do more than the task.
 _UNUSED_HEADERS = ("eta", "expires", "group", "shadow", "stamped_headers", "compression")
 
 
 class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
-    """Celery's consumer, with refused messages put aside, and quick to reconnect."""
+    """Celery's consumer, which puts refused messages aside and reconnects quickly."""
 
-    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # as above
+    class Blueprint(Consumer.Blueprint):  # type: ignore[misc]  # Celery is untyped
         """Celery's list of a consumer's parts."""
 
         def info(self, parent: Any) -> dict[str, Any]:
-            """What remote control tells of it, without the secret that a socket's URL may hold."""
+            """What remote control shows of it, without the secret that a socket's URL may contain."""
             facts: dict[str, Any] = super().info(parent)
-            if isinstance(facts.get("broker"), dict):  # else it isn't connected
+            if isinstance(facts.get("broker"), dict):  # otherwise it isn't connected
                 facts["broker"]["hostname"] = without_secret(facts["broker"].get("hostname") or "")
             return facts
 
     def ensure_connected(self, conn: Any) -> Any:
-        """Connect however long it takes. Celery's own way waits longer each time, and tells of every try."""
+        """Connect, however long it takes. Celery's own method waits longer each time, and logs each try."""
         conn = conn.ensure_connection(
             lambda *_: None, interval_start=RECONNECT_SECONDS, interval_step=0, callback=maybe_shutdown
         )
@@ -66,7 +77,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
         return conn
 
     def on_connection_error_before_connected(self, exc: Exception) -> None:
-        """Rest before the next try. Celery doesn't where the broker answers, but with an error, and tells of each."""
+        """Pause before the next try. Celery doesn't pause if the broker answers with an error, and logs each one."""
         log.debug("the broker refuses: %s", exc)
         time.sleep(RECONNECT_SECONDS)
 
@@ -78,15 +89,15 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
             try:
                 check_hint(message)
                 handler(message)
-            except (redis.RedisError, OSError):  # kombu counts KeyError among the connection's errors: not here
+            except (redis.RedisError, OSError):  # not kombu's own list of connection errors: it contains KeyError
                 raise
-            except Exception as error:  # noqa: BLE001 - any kind must not reach the consumer's loop
+            except Exception as error:  # noqa: BLE001 - none may reach the consumer's loop
                 self.on_decode_error(message, error)
 
         return guarded
 
     def on_decode_error(self, message: Any, exc: Exception) -> None:
-        """Say why a message is refused, and put it aside."""
+        """Log why a message is refused, and put it aside."""
         log.error("message refused: %s: %s", type(exc).__name__, str(exc)[:200])
         if not message.acknowledged:
             _put_aside(message, exc)
@@ -94,10 +105,11 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
 
 
 class GuardedQoS(QoS):
-    """Kombu's list of what isn't acknowledged yet, for a connection that may be gone.
+    """Kombu's list of messages that aren't acknowledged yet, for a connection that may be gone.
 
-    When a server dies, Celery closes the connection twice, and acknowledges later what it took over it. Kombu fails
-    in both with an error of its own, and the worker would end. Nothing need be done: the messages are still in Redis.
+    When a server dies, Celery closes the connection twice, and later acknowledges the messages that it received through
+    it. Both raise an AttributeError in kombu that would end the worker. Nothing needs to be done instead: the messages
+    are still in Redis.
     """
 
     def ack(self, delivery_tag: str) -> None:
@@ -108,12 +120,12 @@ class GuardedQoS(QoS):
     def reject(self, delivery_tag: str, requeue: bool = False) -> None:
         """Refuse a message, or give it back."""
         if self._connected:
-            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]  # as above
+            super().reject(delivery_tag, requeue)  # type: ignore[no-untyped-call]  # kombu is untyped
 
     def restore_unacked(self, client: Any = None) -> None:
-        """Give back all that isn't acknowledged."""
+        """Give back all messages that aren't acknowledged."""
         if self._connected:
-            super().restore_unacked(client)  # type: ignore[no-untyped-call]  # as above
+            super().restore_unacked(client)  # type: ignore[no-untyped-call]  # kombu is untyped
 
     @property
     def _connected(self) -> bool:
@@ -122,14 +134,14 @@ class GuardedQoS(QoS):
 
 
 class GuardedChannel(Channel):
-    """Kombu's channel, with list entries dropped that are no message at all, or none that it can open."""
+    """Kombu's channel, which drops entries of the queue that it can't read as a message."""
 
     QoS = GuardedQoS
 
     def _brpop_read(self, **options: Any) -> Any:
         try:
             return super()._brpop_read(**options)  # type: ignore[no-untyped-call]  # kombu is untyped
-        except redis.DataError as error:  # the entry's doing, not the broker's: its delivery tag is null
+        except redis.DataError as error:  # caused by the entry, not by the broker: its delivery tag is null
             log.error("an entry of the queue is no message; dropped: %s", repr(error)[:200])  # noqa: TRY400 - one line
             raise Empty from error
         except (redis.RedisError, OSError, Empty):
@@ -146,11 +158,11 @@ class GuardedTransport(Transport):
 
 
 def check_hint(message: Any) -> None:
-    """Let a message through that asks for one shard and nothing else.
+    """Let a message pass if it names one shard and asks for nothing else.
 
     Raises:
         PayloadError: it is of another kind, or asks for more.
-        Exception: whatever kombu makes of a body that it can't decode.
+        Exception: any kind, raised by kombu for a body that it can't decode.
     """
     headers = message.headers
     if not isinstance(headers, dict) or headers.get("task") != TASK:
@@ -175,18 +187,18 @@ def _put_aside(message: Any, error: Exception) -> None:
     raw = repr(getattr(message, "_raw", None))[:KEPT_CHARACTERS]
     text = json.dumps({"why": repr(error)[:200], "message": raw})
     with message.channel.conn_or_acquire() as client:
-        # LTRIM would do, but kombu doesn't put the namespace before its key.
+        # Not LTRIM, because kombu doesn't put the namespace before its key.
         if client.lpush(REFUSED, text) > KEPT_MESSAGES:
             client.rpop(REFUSED)
 
 
 def guard_transport() -> None:
-    """Make this process's kombu use the guarded transport, and refuse compression."""
+    """Make kombu use the guarded transport in this process, and refuse compressed messages."""
 
     def refuse(*_: object) -> bytes:
         raise ValueError("compressed messages are refused; nothing of this product is compressed")
 
-    for content_type in list(compression.encoders()):  # type: ignore[no-untyped-call]  # as above
-        compression.register(refuse, refuse, content_type)  # type: ignore[no-untyped-call]  # as above
+    for content_type in list(compression.encoders()):  # type: ignore[no-untyped-call]  # kombu is untyped
+        compression.register(refuse, refuse, content_type)  # type: ignore[no-untyped-call]  # kombu is untyped
     for scheme in ("redis", "rediss"):
         TRANSPORT_ALIASES[scheme] = f"{__name__}:GuardedTransport"

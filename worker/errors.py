@@ -1,19 +1,19 @@
-"""What only a worker meets."""
+"""Errors that only a worker raises."""
 
 from unrolled.errors import TransientError, UnrolledError
 
 
 class GivenBackError(TransientError):
-    """The worker is stopping: the shard goes back, unfinished and blameless."""
+    """The worker is stopping, so the shard goes back to the queue, unfinished and through no fault of its own."""
 
     def __str__(self) -> str:
-        """Said in full, for it carries no facts of its own."""
+        """Always the same text, because the error has no facts of its own."""
         return "the worker is stopping; the shard goes back to the queue"
 
 
-#: What stops a computation, but may let the same one through a little later: memory that others hold just now.
+#: Errors after which a computation may succeed a little later, such as one for lack of memory that others hold now.
 PASSING = (MemoryError, TransientError)
 
 
 class AwayError(UnrolledError):
-    """A job's directory isn't there just now: its shards wait for it, and hold nothing else up meanwhile."""
+    """A job's directory isn't available now. Its shards wait for it, and other jobs continue."""

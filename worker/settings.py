@@ -14,7 +14,7 @@ from unrolled.settings.worker_options import WorkerOptions
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings(WorkerOptions):
-    """Everything that a worker can be told: how it computes, and whom it serves.
+    """All settings of a worker: how it computes, and whom it serves.
 
     Raises:
         OptionError: a value isn't allowed, or two contradict each other.

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import click
 
 from producer.cli.exit_status import ExitStatus, exit_help
+from unrolled.settings.declaration import variable_of
 
 
 class Lazy(NamedTuple):
@@ -96,7 +97,7 @@ def completed(command: click.Command) -> click.Command:
         if isinstance(option, click.Option) and not option.is_eager:
             flag = next((name for name in option.opts if name.startswith("--")), None)
             if flag and option.envvar is None:
-                option.envvar = "UNROLLED_" + flag.removeprefix("--").replace("-", "_").upper()
+                option.envvar = variable_of(flag.removeprefix("--").replace("-", "_"))
             option.show_envvar = True
             if option.metavar is None and option.type.name.startswith(("integer", "float")):
                 option.metavar = "INTEGER" if option.type.name.startswith("integer") else "NUMBER"

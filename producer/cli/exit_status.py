@@ -37,7 +37,7 @@ class ExitStatus(IntEnum):
 OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
     "run": {
         ExitStatus.DONE: "every row is published and verified",
-        ExitStatus.FAILED: "an error, a dead shard, or a file that is wrong",
+        ExitStatus.FAILED: "an error, a dead shard, or a problem that the verification found",
         ExitStatus.QUARANTINE: ExitStatus.QUARANTINE.meaning,
     },
     "enqueue": {
@@ -57,7 +57,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.QUARANTINE: ExitStatus.QUARANTINE.meaning,
         ExitStatus.TIMED_OUT: "the time of --timeout is over",
     },
-    "verify": {ExitStatus.DONE: "every row is published once", ExitStatus.FAILED: "an error, or something is wrong"},
+    "verify": {ExitStatus.DONE: "every row is published once", ExitStatus.FAILED: "an error, or a problem was found"},
     "doctor": {ExitStatus.DONE: "a job could run", ExitStatus.FAILED: "an error, or a check failed"},
 }
 

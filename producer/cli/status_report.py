@@ -6,20 +6,21 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from producer.jobs.diagnosis import hints
+from producer.jobs.diagnosis import diagnose
 from producer.terminal.text import duration, figure
 from unrolled.queue.messages import SHORT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from producer.jobs.status import JobStatus, WorkerStatus
+    from producer.jobs.status import JobStatus
+    from producer.jobs.worker_status import WorkerStatus
 
 
 def as_line(found: JobStatus) -> str:
     """The status as JSON on one line."""
     more = {"waiting": found.waiting, "complete": found.complete, "seconds_left": found.seconds_left}
-    return json.dumps({**asdict(found), **more, "hints": list(hints(found).values())})
+    return json.dumps({**asdict(found), **more, "diagnosis": list(diagnose(found).values())})
 
 
 def report(found: JobStatus, width: int | None = None) -> str:
@@ -45,7 +46,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
     ]
     if found.queue and found.queue.workers:
         lines += _tables(found.queue.workers, found.fingerprint, width)
-    return "\n".join(lines + [f"→ {line}" for line in hints(found).values()])
+    return "\n".join(lines + [f"→ {line}" for line in diagnose(found).values()])
 
 
 def _tables(workers: Sequence[WorkerStatus], fingerprint: str, width: int | None) -> list[str]:

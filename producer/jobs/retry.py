@@ -1,4 +1,4 @@
-"""What was given up, back to work: dead shards, and shards with rows that the engine failed on."""
+"""Retrying what was given up: dead shards, and shards with rows that the engine failed on."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Retried:
-    """What became of a job's shards.
+    """What `retry` did with a job's shards.
 
     Attributes:
         retried: dead shards that wait again.
-        to_cut_anew: dead ones without sound rows; the next `unrolled enqueue` cuts them again.
-        recomputed: shards that wait again for the rows that the engine failed on.
-        without_rows: such shards whose rows are gone or damaged; their files stay.
+        to_cut_again: dead shards whose rows are gone or damaged; the next `unrolled enqueue` cuts them again.
+        recomputed: shards that wait again because the engine failed on some of their rows.
+        without_rows: shards with failed rows whose rows are gone or damaged; their parts stay.
     """
 
     retried: int = 0
-    to_cut_anew: int = 0
+    to_cut_again: int = 0
     recomputed: int = 0
     without_rows: int = 0
 
@@ -40,22 +40,23 @@ class Retried:
 def retry(
     directory: JobDirectory, broker: str | None, namespace: str, say: Callable[[str], None], *, failed_rows: bool
 ) -> Retried:
-    """Let every dead shard of a job wait again and enter it; a broker that is away is waited for.
+    """Let every dead shard of a job wait again and enter it. A broker that is away is waited for.
 
     Args:
         directory: of the job.
-        broker: Redis URL; None to leave the entering to whatever command comes next.
+        broker: URL of the Redis server; None to leave the entering to the next command that has one.
         namespace: prefix of every key.
-        say: told when the broker goes away and comes back.
-        failed_rows: whether shards with rows that the engine failed on are computed anew, too; until they are, their
-            files are gone.
+        say: called with a line when the broker goes away and when it is back.
+        failed_rows: whether shards with rows that the engine failed on are computed again too; until then, their
+            parts are missing.
 
     Raises:
         JobError: the job was cancelled.
-        UnrolledError: the directory can't be written, or the broker refuses this user.
+        TransientError: the directory can't be written.
+        BrokerRefusesError: the broker doesn't let this user in or do this.
     """
     if directory.cancelled.exists():
-        raise JobError(f"{directory.path}: was cancelled; bring it back first, by its `unrolled enqueue` command")
+        raise JobError(f"{directory.path}: was cancelled; run its `unrolled enqueue` command first, which continues it")
     queue = None if broker is None else ShardQueue(directory, broker, namespace, Patience(say))
     found = Retried()
     try:
@@ -74,20 +75,20 @@ def _retry_dead(queue: ShardQueue | None, directory: JobDirectory, found: Retrie
     published = directory.published()
     for shard in sorted(directory.given_up()):
         if shard in published:
-            directory.dead(shard).unlink(missing_ok=True)  # a crash came between its file and this
+            directory.dead(shard).unlink(missing_ok=True)  # a crash came between its part and this
         elif _is_sound(directory.pending(shard), shard):
             _enter(queue, directory, shard)
             found.retried += 1
         else:
             directory.pending(shard).unlink(missing_ok=True)
             directory.dead(shard).unlink(missing_ok=True)
-            found.to_cut_anew += 1
+            found.to_cut_again += 1
 
 
 def _retry_failing(queue: ShardQueue | None, directory: JobDirectory, found: Retried) -> None:
-    """Rows, file, ledger, in this order: a crash leaves the shard published, or waiting with its rows."""
-    at_work = queue.steadily(lambda: queue.ledger.members(directory.key)[0]) if queue else set()
-    for shard in sorted((directory.failing() & directory.published()) - at_work):
+    """Change rows, part and ledger, in this order: a crash leaves the shard published, or waiting with its rows."""
+    held = queue.steadily(lambda: queue.ledger.members(directory.key)[0]) if queue else set()
+    for shard in sorted((directory.failing() & directory.published()) - held):
         kept = directory.kept(shard)
         if _is_sound(kept, shard):
             publish_bytes(directory.pending(shard), kept.read_bytes())
@@ -99,10 +100,10 @@ def _retry_failing(queue: ShardQueue | None, directory: JobDirectory, found: Ret
 
 
 def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: ShardId) -> None:
-    """Ledger, record, message, in this order: a crash leaves the shard dead or in the ledger, never neither.
+    """Change ledger, record and queue, in this order: after a crash the shard is dead or in the ledger, or both.
 
-    The message comes last, so that no worker can bury the shard anew before the old record is gone. Without a queue
-    the shard waits in the directory, for whoever enters what waits there.
+    The message is sent last, so that no worker can bury the shard again before the old record is gone. Without a queue
+    the shard waits in the directory until a command enters what waits there.
     """
     if queue is None:
         directory.dead(shard).unlink(missing_ok=True)
@@ -115,7 +116,7 @@ def _enter(queue: ShardQueue | None, directory: JobDirectory, shard: ShardId) ->
 
 
 def _is_sound(path: Path, shard: ShardId) -> bool:
-    """Whether the shard's rows are there, whole, and its own."""
+    """Whether a file holds the shard's rows, undamaged."""
     try:
         with path.open("rb") as file:
             header = file.read(payload.HEADER_BYTES)

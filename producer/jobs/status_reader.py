@@ -1,4 +1,4 @@
-"""Reading how far a job is: from its directory, and beside it from the broker."""
+"""Reading how far a job is: from its directory, and from its broker."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from producer.jobs.status import JobStatus, QueueStatus, WorkerStatus, worker_status
+from producer.jobs.status import JobStatus, QueueStatus
+from producer.jobs.worker_status import WorkerStatus
 from unrolled.errors import BrokerAwayError, TransientError
 from unrolled.job.manifest import NAME, Manifest, read_manifest
 
@@ -19,12 +20,12 @@ if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
     from unrolled.queue.broker import Broker
 
-#: The speed is that of so many files, those with the highest numbers.
+#: The speed is that of this many parts, those with the highest numbers.
 RECENT_FILES = 32
 
 
 class StatusReader:
-    """Reads a job's status again and again at little cost: the manifest only when it has grown.
+    """Reads a job's status again and again at little cost: it reads the manifest only when that has grown.
 
     Args:
         directory: of the job.
@@ -42,14 +43,14 @@ class StatusReader:
         self._failed: dict[ShardId, tuple[int, int]] = {}  # shard: when its list was written, and its length
 
     def read(self) -> JobStatus:
-        """The status now; where the broker is away, what the directory tells.
+        """The status now; where the broker is away, what the directory shows.
 
         Raises:
             JobError: the manifest is damaged.
             TransientError: the directory can't be read now.
             BrokerRefusesError: the broker doesn't let this user in or do this.
         """
-        # In this order: what the manifest names and the ledger lacks is published or dead by then.
+        # In this order: a shard that the manifest names and the ledger lacks is published or dead by then.
         try:
             self._read_manifest()
             members, away = self._ask()
@@ -80,11 +81,11 @@ class StatusReader:
                 workers = self._ledger.workers()
         except BrokerAwayError as error:
             return None, str(error)
-        found = tuple(worker_status(name, facts) for name, facts in sorted(workers.items()))
+        found = tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items()))
         return (ledger, leases, found), None
 
     def _count(self) -> tuple[JobStatus, set[ShardId]]:
-        """The status by the directory, and the shards that wait."""
+        """The status as the directory shows it, and the shards that wait."""
         directory, manifest, entries = self._directory, self._manifest, self._entries
         given_up = directory.given_up() & entries.keys()
         done = directory.published() & entries.keys()
@@ -112,7 +113,7 @@ class StatusReader:
         return status, entries.keys() - done - dead
 
     def _count_failed(self, done: set[ShardId]) -> int:
-        """Rows on the engine's lists; each is read once, and again when there is a new one in its place."""
+        """Rows on the engine's lists. A list is read once, and again when it was replaced."""
         counted = 0
         for shard in self._directory.failing() & done:
             path = self._directory.quarantine(shard, engine=True)
@@ -121,17 +122,17 @@ class StatusReader:
                 if shard not in self._failed or self._failed[shard][0] != written:
                     self._failed[shard] = written, path.read_bytes().count(b"\n")
             except FileNotFoundError:
-                continue  # the shard is computed anew, without a failure
+                continue  # the shard was computed again, without a failure
             counted += self._failed[shard][1]
         return counted
 
     def _speed(self, done: set[ShardId]) -> float | None:
-        """Real tokens per second since the oldest of the last files."""
+        """Real tokens per second since the oldest of the last parts."""
         last = heapq.nlargest(RECENT_FILES, done)
         times = sorted((_modified(self._directory.part(shard)), shard) for shard in last)
         if len(times) < 2:  # noqa: PLR2004 - the two ends of a span
             return None
-        # While files still come, the time since the last one counts too, so that a standstill shows.
+        # While shards wait, the time since the last part counts too, so that a standstill shows.
         end = times[-1][0] if len(done) == len(self._entries) else max(time.time(), times[-1][0])
         seconds = end - times[0][0]
         return sum(self._entries[shard].tokens for _, shard in times[1:]) / seconds if seconds > 0 else None

@@ -1,4 +1,4 @@
-"""What lies in a job's directory without belonging there."""
+"""Files in a job's directory that are not the job's."""
 
 from __future__ import annotations
 
@@ -14,11 +14,14 @@ if TYPE_CHECKING:
 
 
 def find_strays(directory: JobDirectory, shards: set[ShardId]) -> list[tuple[str, str]]:
-    """Visible files that a reader would take for results, or that were never finished: (name, what).
+    """Visible files that a reader would take for parts, or that were never finished.
 
     Args:
         directory: of the job.
-        shards: ids of those in the manifest.
+        shards: those in the manifest.
+
+    Returns:
+        The name of each file, and what it is.
 
     Raises:
         TransientError: the directory can't be read now.
@@ -43,17 +46,17 @@ def find_strays(directory: JobDirectory, shards: set[ShardId]) -> list[tuple[str
 
 
 def find_leftovers(directory: JobDirectory, shards: set[ShardId]) -> Iterator[str]:
-    """What is untidy but harms nobody, a line for each kind."""
+    """Lines on what is untidy and harmless, one for each kind."""
     published = directory.published()
     waiting = directory.waiting()
     if count := len(waiting & published):
         yield f"{count:,} published shard(s) still have their rows in _pending; a worker removes them"
     if count := len(waiting - shards):
-        yield f"{count:,} shard(s) in _pending are not in the manifest; `unrolled enqueue` sees to them"
+        yield f"{count:,} shard(s) in _pending are not in the manifest; the next `unrolled enqueue` removes them"
     if count := len(directory.given_up() & published):
         yield f"{count:,} published shard(s) are recorded as dead; `unrolled retry` removes the records"
     if count := sum(name.startswith(".part-") for name in _names(directory)):
-        yield f"{count:,} hidden temporary file(s) of workers that died or are at work; no reader sees them"
+        yield f"{count:,} hidden temporary file(s) of workers that died or are still writing; readers skip them"
 
 
 def _shard_of(name: str) -> ShardId | None:

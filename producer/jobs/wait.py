@@ -7,7 +7,7 @@ import math
 import time
 from typing import TYPE_CHECKING
 
-from producer.jobs.diagnosis import hints
+from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import JobError, TransientError
@@ -71,7 +71,7 @@ def wait_for_job(
             if status.complete:
                 _tidy_up(queue, directory)
             elif status.cancelled:
-                raise JobError(f"{directory.path}: {hints(status)['cancelled']}")
+                raise JobError(f"{directory.path}: {diagnose(status)['cancelled']}")
             if status.complete or time.monotonic() >= until:
                 return status
             teller.tell(status)
@@ -105,7 +105,7 @@ def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, teller: 
         teller.say_once(
             "rows",
             f"the rows of {lost:,} waiting shard(s) are not in _pending any more; "
-            "give the same `unrolled enqueue` command again: it cuts them again",
+            "run the same `unrolled enqueue` command again, which cuts them again",
         )
 
 
@@ -125,8 +125,8 @@ class _Teller:
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
-        # `wait` itself enters again what Redis lost, so nobody needs to be told how.
-        ways = {kind: text for kind, text in hints(status).items() if kind in ("dead", "worker", "input")}
+        # `wait` itself enters again what Redis lost, so a person needn't.
+        ways = {kind: text for kind, text in diagnose(status).items() if kind in ("dead", "worker", "input")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
             if now - since >= PATIENCE_SECONDS:

@@ -1,4 +1,4 @@
-"""Byte chunks of an input, decompressed as they are read; memory stays bounded whatever the ratio."""
+"""Byte chunks of an input, decompressed as they are read; memory is bounded for any compression ratio."""
 
 import zlib
 from collections.abc import Callable, Iterator
@@ -9,17 +9,17 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.options import Compression
 
 CHUNK_BYTES = 256 * 1024
-# Zstandard packs at most 128 KiB into 4 bytes: this much input can't become more than 16 MiB at a time.
+# Zstandard compresses at most 128 KiB into 4 bytes, so this many bytes become at most 16 MiB.
 _ZSTD_INPUT_BYTES = 512
 _GZIP_WBITS = 16 + zlib.MAX_WBITS
 
 MAGIC: dict[Compression, bytes] = {"gzip": b"\x1f\x8b", "zstd": b"\x28\xb5\x2f\xfd"}
-# Frames that Zstandard readers skip, as parallel compressors write in front: 0x184D2A50 to 0x184D2A5F.
+# First bytes of frames that Zstandard readers skip, 0x184D2A50 to 0x184D2A5F; parallel compressors write them.
 _ZSTD_SKIPPABLE = tuple(bytes([low]) + b"\x2a\x4d\x18" for low in range(0x50, 0x60))
 
 
 def sniff(head: bytes) -> Compression:
-    """Tell the compression by an input's first bytes; neither magic can begin UTF-8 text."""
+    """Recognize the compression by an input's first bytes; UTF-8 text can't begin with any of them."""
     if head.startswith(MAGIC["gzip"]):
         return "gzip"
     if head.startswith((MAGIC["zstd"], *_ZSTD_SKIPPABLE)):
@@ -30,16 +30,16 @@ def sniff(head: bytes) -> Compression:
 def read_chunks(
     file: BinaryIO, compression: Compression | None, on_bytes: Callable[[int], None] | None = None
 ) -> Iterator[bytes]:
-    """Yield the content in non-empty chunks, of about CHUNK_BYTES (16 MiB at the very most).
+    """Yield the content in non-empty chunks of about CHUNK_BYTES, at most 16 MiB.
 
     Args:
         file: opened for binary reading.
-        compression: what is to be undone; None goes by the first bytes.
-        on_bytes: told how many bytes of the file itself have been read since the last call.
+        compression: the compression of the file; None to recognize it by the first bytes.
+        on_bytes: called with the number of bytes of the file that have been read since the last call.
 
     Raises:
-        DamagedInputError: reading failed, or the compressed data is truncated or corrupt; raised after all
-            that was intact has been yielded.
+        DamagedInputError: the file can't be read, or the compressed data is truncated or corrupt. It is raised after
+            all intact content has been yielded.
     """
     raw = _raw_chunks(file, on_bytes)
     first = next(raw, b"")
@@ -65,23 +65,23 @@ def _raw_chunks(file: BinaryIO, on_bytes: Callable[[int], None] | None) -> Itera
 
 
 def _gathered(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """Join small chunks, so that what follows works on batches worth their overhead."""
-    parts: list[bytes] = []
+    """Join small chunks into ones of at least CHUNK_BYTES, because each chunk has a fixed cost."""
+    pieces: list[bytes] = []
     size = 0
     try:
         for chunk in chunks:
-            parts.append(chunk)
+            pieces.append(chunk)
             size += len(chunk)
             if size >= CHUNK_BYTES:
-                yield b"".join(parts)
-                parts, size = [], 0
+                yield b"".join(pieces)
+                pieces, size = [], 0
     except DamagedInputError:
-        # What came out before the damage is intact.
-        if parts:
-            yield b"".join(parts)
+        # The content before the damage is intact.
+        if pieces:
+            yield b"".join(pieces)
         raise
-    if parts:
-        yield b"".join(parts)
+    if pieces:
+        yield b"".join(pieces)
 
 
 def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
@@ -91,7 +91,7 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
             rest = chunk
             while rest:
                 if member.eof:
-                    # Members may be padded with zeros (tape blocks), as gzip itself allows.
+                    # gzip allows zeros between members; files from tapes have them.
                     rest = rest.lstrip(b"\0")
                     if not rest:
                         break
@@ -100,7 +100,7 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
                 rest = member.unused_data if member.eof else member.unconsumed_tail
                 if piece:
                     yield piece
-        # A full buffer may have left output behind in zlib.
+        # zlib keeps output that didn't fit into a full chunk.
         while not member.eof and (piece := member.decompress(b"", CHUNK_BYTES)):
             yield piece
     except zlib.error as error:
@@ -110,11 +110,11 @@ def _gunzip(raw: Iterator[bytes]) -> Iterator[bytes]:
 
 
 def _unzstd(raw: Iterator[bytes]) -> Iterator[bytes]:
-    import zstandard  # noqa: PLC0415  (only where an input needs it)
+    import zstandard  # noqa: PLC0415 - imported only if an input needs it
 
     decompressor = zstandard.ZstdDecompressor()
     frame = decompressor.decompressobj()
-    begun = False  # a frame that has no byte yet is not a truncated one
+    begun = False  # whether the frame has a byte: an empty one isn't truncated
     try:
         for chunk in raw:
             for start in range(0, len(chunk), _ZSTD_INPUT_BYTES):

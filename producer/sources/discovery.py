@@ -1,4 +1,4 @@
-"""From what the user named to the files that are read, in a fixed order."""
+"""The files that the user's names stand for, in a fixed order."""
 
 import glob
 import os
@@ -26,12 +26,12 @@ class SourceFile:
     """One input.
 
     Attributes:
-        label: the name that its rows carry: the path as given (as found, below a directory or a pattern),
-            bytes that are no UTF-8 written as escapes; "-" for standard input.
-        path: what is opened.
-        format: how its content is read.
-        compression: by its extension; standard input goes by its first bytes.
-        size_bytes: on disk, None for a pipe.
+        label: the name in its rows: the path as given, or as found below a directory or by a pattern, with escapes for
+            bytes that are not UTF-8; "-" for standard input.
+        path: the path to open.
+        format: the format of its content.
+        compression: by its extension; that of standard input is recognized by the first bytes.
+        size_bytes: size on disk; None for a pipe.
     """
 
     label: str
@@ -43,7 +43,7 @@ class SourceFile:
 
 @dataclass(slots=True)
 class Discovery:
-    """Files in reading order, and what the user should be told about them."""
+    """Files in the order in which they are read, and notices for the user."""
 
     files: list[SourceFile] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
@@ -52,27 +52,27 @@ class Discovery:
 def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
     """Find the files.
 
-    Directories are walked in sorted order, without names that begin with "." or "_"; patterns know `**`. A
-    file that is reached twice, by whatever name, is read once.
+    Directories are walked in sorted order, without names that begin with "." or "_"; patterns may contain `**`. A file
+    with several names is read once.
 
     Args:
         inputs: files, directories, glob patterns, and "-".
-        options: `format` and `follow` count here.
+        options: only `format` and `follow` matter here.
 
     Raises:
-        RequestError: nothing is found for one of the inputs, or it can't be read.
+        RequestError: nothing is found for an input, or it can't be read.
     """
     if not inputs:
         raise RequestError("no input given; name files, directories or patterns, or - for standard input")
     if options.follow and list(inputs) != [STANDARD_INPUT]:
-        raise OptionError(f"--follow reads standard input alone; found {' '.join(inputs)}, allowed: -")
+        raise OptionError(f"--follow reads only standard input; found {' '.join(inputs)}, allowed: -")
     found = Discovery()
     seen: dict[tuple[int, int], str] = {}
     labels: set[str] = set()
     for given in inputs:
         for path in _paths(given, found.notices):
             try:
-                status = None if path == STANDARD_INPUT else os.stat(path)  # noqa: PTH116  (labels stay as given)
+                status = None if path == STANDARD_INPUT else os.stat(path)  # noqa: PTH116 - labels stay as given
             except OSError as error:
                 raise RequestError(f"input {_label(path)}: {error.strerror}") from error
             source = _source(path, status, options)
@@ -101,8 +101,8 @@ def _source(path: str, status: os.stat_result | None, options: SourceOptions) ->
 
 
 def by_extension(path: str) -> tuple[Format, Compression]:
-    """Tell format and compression by the name; an unknown extension is text."""
-    stem, extension = os.path.splitext(path)  # noqa: PTH122  (labels stay as given)
+    """Recognize format and compression by the name; a file with an unknown extension is text."""
+    stem, extension = os.path.splitext(path)  # noqa: PTH122 - labels stay as given
     compression = _COMPRESSIONS.get(extension.lower(), "none")
     if compression != "none":
         extension = PurePath(stem).suffix
@@ -116,22 +116,22 @@ def _label(path: str) -> str:
 def _paths(given: str, notices: list[str]) -> Iterator[str]:
     if given == STANDARD_INPUT:
         yield given
-    elif os.path.isdir(given):  # noqa: PTH112  (as above)
+    elif os.path.isdir(given):  # noqa: PTH112 - labels stay as given
         yield from _walk(given, notices)
     elif os.path.lexists(given):
         yield given
     elif "\0" not in given and glob.has_magic(given):
-        matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207  (as above)
+        matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - labels stay as given
         if not matches:
             raise RequestError(f"input {_label(given)}: no file matches this pattern")
         for match in matches:
-            yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112
+            yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - labels stay as given
     else:
         raise RequestError(f"input {_label(given)!r}: no such file or directory")
 
 
 def _walk(top: str, notices: list[str]) -> Iterator[str]:
-    """Yield a directory's regular files, following links but no loop of them."""
+    """Yield a directory's regular files; links are followed, but not in circles."""
 
     def failed(error: OSError) -> NoReturn:
         raise RequestError(f"input {_label(str(error.filename))}: {error.strerror}") from error
@@ -140,7 +140,7 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
     count = 0
     for folder, folders, names in os.walk(top, onerror=failed, followlinks=True):
         try:
-            status = os.stat(folder)  # noqa: PTH116
+            status = os.stat(folder)  # noqa: PTH116 - os.walk gives text
         except OSError as error:
             failed(error)
         if (status.st_dev, status.st_ino) in visited:
@@ -149,14 +149,14 @@ def _walk(top: str, notices: list[str]) -> Iterator[str]:
         visited.add((status.st_dev, status.st_ino))
         folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
         for name in sorted(names):
-            path = os.path.join(folder, name)  # noqa: PTH118
+            path = os.path.join(folder, name)  # noqa: PTH118 - os.walk gives text
             if name.startswith((".", "_")):
                 continue
-            if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113
-                # A pipe in a directory would wait for a writer forever.
-                notices.append(f"{_label(path)} is no regular file: left out")
+            if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - os.walk gives text
+                # Opening a pipe would wait for a writer forever.
+                notices.append(f"{_label(path)} is not a regular file: left out")
                 continue
             count += 1
             yield path
     if not count:
-        raise RequestError(f"input {_label(top)}: the directory holds no file to read")
+        raise RequestError(f"input {_label(top)}: the directory has no file to read")

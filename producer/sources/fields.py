@@ -1,4 +1,4 @@
-"""Single values of a row: ids, texts, and token ids written as text."""
+"""Values of a row: ids, texts, and token ids written as text."""
 
 import re
 
@@ -12,13 +12,13 @@ _INTEGER = re.compile(r"-?[0-9]{1,20}").fullmatch
 
 
 def checked_id(value: object) -> str:
-    """Turn a user's id into the text that names the row.
+    """Convert a user's id to the text that names the row.
 
     Raises:
         RowError: neither text nor an integer, empty, not valid Unicode, or over MAX_ID_BYTES in UTF-8.
     """
-    if type(value) is int:  # a bool is no id
-        # Above 2**4096 it is over the limit below, and `str` may refuse it.
+    if type(value) is int:  # not a bool
+        # An integer above 2**4096 exceeds the limit below, and `str` may refuse it.
         value = str(value) if value.bit_length() <= 4 * MAX_ID_BYTES else "9" * (MAX_ID_BYTES + 1)
     if not isinstance(value, str):
         raise RowError(f"id is {_kind(value)}; allowed: text or an integer")
@@ -27,21 +27,21 @@ def checked_id(value: object) -> str:
     try:
         size = len(value) if value.isascii() else len(value.encode())
     except UnicodeEncodeError as error:
-        raise RowError("id holds a lone surrogate, which is not valid Unicode") from error
+        raise RowError("id contains a lone surrogate, which is not valid Unicode") from error
     if size > MAX_ID_BYTES:
         raise RowError(f"id of {size} or more bytes; allowed: {MAX_ID_BYTES}")
     return value
 
 
 def found_id(value: object, options: SourceOptions) -> str | None:
-    """Give a row's id, None where it has none of its own.
+    """A row's id, or None if it has none.
 
     Args:
-        value: as it was found, None where it is null or missing.
-        options: an `id_field` that was named must be there.
+        value: the value in the input; None if it is null or missing.
+        options: if they name an `id_field`, the row must have an id.
 
     Raises:
-        RowError: it can't be used.
+        RowError: the id can't be used, or is missing.
     """
     if value is not None:
         return checked_id(value)
@@ -51,10 +51,10 @@ def found_id(value: object, options: SourceOptions) -> str | None:
 
 
 def checked_text(value: object, field: str) -> str:
-    """Give the text back.
+    """Check that a value is text, and return it.
 
     Raises:
-        RowError: it is no text, or not valid Unicode.
+        RowError: it is not text, or not valid Unicode.
     """
     if not isinstance(value, str):
         raise RowError(f"{field!r} is {_kind(value)}; allowed: text")
@@ -62,7 +62,7 @@ def checked_text(value: object, field: str) -> str:
         try:
             value.encode()
         except UnicodeEncodeError as error:
-            raise RowError(f"{field!r} holds a lone surrogate, which is not valid Unicode") from error
+            raise RowError(f"{field!r} contains a lone surrogate, which is not valid Unicode") from error
     return value
 
 
@@ -70,7 +70,7 @@ def decoded(data: bytes) -> str:
     """Decode UTF-8.
 
     Raises:
-        RowError: with the place of the first wrong byte.
+        RowError: it is not UTF-8; the text names the first wrong byte.
     """
     try:
         return data.decode()
@@ -80,21 +80,22 @@ def decoded(data: bytes) -> str:
 
 
 def spaced_tokens(text: str) -> list[int | str]:
-    """Read token ids separated by spaces or tabs.
+    """Parse token ids separated by spaces or tabs.
 
-    What is no integer of up to 20 digits stays text, so that the check of the ids can name it and its place.
+    Everything that isn't an integer of at most 20 digits stays text, so that the check of the ids can name it and its
+    position.
     """
     parts = text.split()
     if len(text) < 20 * len(parts) and _SPACED(text):
         try:
             return list(map(int, parts))
-        except ValueError:  # "1-2", or digits without end
+        except ValueError:  # "1-2", or too many digits
             pass
     return [int(part) if _INTEGER(part) else part for part in parts]
 
 
 def _kind(value: object) -> str:
-    """Name a value's type in the words of the input formats."""
+    """The type of a value, in the words of the input formats."""
     if value is None:
         return "null"
     names = {

@@ -1,4 +1,4 @@
-"""What an input's first bytes tell, before anything is queued."""
+"""The check of an input's first bytes, before anything is queued."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from producer.sources.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
 
-# First bytes of what people also call data. None of them is read as text by accident.
+# First bytes of files that are refused, so that they are never read as text by accident.
 _FOREIGN = {
     b"PK\x03\x04": "a zip archive",
     b"\xfd7zXZ": "xz-compressed",
@@ -24,17 +24,17 @@ _TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 
 
 def check_head(source: SourceFile, options: SourceOptions) -> bool:
-    """Check what can be seen without reading on.
+    """Check the beginning of an input.
 
     Args:
         source: a regular file; a pipe's first bytes can't be put back.
-        options: fields, and whether the user named the format.
+        options: the names of the fields, and whether the user named the format.
 
     Returns:
-        True where the rows hold text, as far as the head shows.
+        Whether the rows contain text, as far as the beginning shows.
 
     Raises:
-        DamagedInputError: the content is not what the name or the format says, or lacks what is asked for.
+        DamagedInputError: the content doesn't match the name or the format, or lacks a field.
     """
     try:
         with Path(source.path).open("rb") as file:
@@ -47,9 +47,9 @@ def check_head(source: SourceFile, options: SourceOptions) -> bool:
     _check_content(head, source, options)
     if source.format in ("parquet", "arrow"):
         if source.compression != "none":
-            # Their schema may be at the end: it is checked when the file has been decompressed.
+            # The schema may be at the end; it is checked after the file has been decompressed.
             return options.kind == "text"
-        from producer.sources.tables import check_table  # noqa: PLC0415  (pyarrow takes its time to load)
+        from producer.sources.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
 
         return check_table(Path(source.path), source.format, options).is_text
     return _lines_hold_text(head, source, options)
@@ -69,14 +69,17 @@ def _check_content(head: bytes, source: SourceFile, options: SourceOptions) -> N
     if source.format in ("parquet", "arrow"):
         magic = b"PAR1" if source.format == "parquet" else b""
         if not head.startswith(magic) or not head:
-            raise DamagedInputError(f"is no {source.format} file: it begins with {head[:4].hex(' ') or 'nothing'}")
+            article = "an" if source.format == "arrow" else "a"
+            raise DamagedInputError(
+                f"is not {article} {source.format} file: it begins with {head[:4].hex(' ') or 'nothing'}"
+            )
         return
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
             raise DamagedInputError(f"is {what}; allowed: plain, .gz or .zst")
     for magic, what in _TABLES.items():
         if options.format is None and head.startswith(magic):
-            raise DamagedInputError(f"is {what} by its content, but not by its name; say --format {what}")
+            raise DamagedInputError(f"is {what} by its content, but not by its name; add --format {what}")
 
 
 def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
@@ -104,8 +107,8 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
             Path(source.path).suffix,
             Path(Path(source.path).stem).suffix,
         ):
-            # The extension alone doesn't say that each line is an object.
+            # With this extension, the file may be one JSON value instead of lines.
             raise DamagedInputError(
-                f"is not JSON lines (first line: {error}); write one object a line, or say --format"
+                f"is not JSON lines (first line: {error}); write one object on each line, or give --format"
             ) from error
         return options.kind == "text"

@@ -1,4 +1,4 @@
-"""JSON lines: one object a line."""
+"""JSON lines: one object on each line."""
 
 import json
 from typing import NoReturn
@@ -13,7 +13,7 @@ from unrolled.errors import RowError
 def _object_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     fields = dict(pairs)
     if len(fields) != len(pairs):
-        # Readers disagree on which of two equal keys counts.
+        # Programs disagree about which of two equal keys to use.
         names = [name for name, _ in pairs]
         twice = next(name for name in fields if names.count(name) > 1)
         raise RowError(f"not usable JSON: the key {twice[:80]!r} appears twice in one object")
@@ -28,11 +28,11 @@ _decode = json.JSONDecoder(object_pairs_hook=_object_once, parse_constant=_no_co
 
 
 def json_object(line: bytes) -> dict[str, object]:
-    """Read one line.
+    """Parse one line.
 
     Raises:
-        RowError: not UTF-8, not JSON (NaN and Infinity are not), an object with a key twice, nested too
-            deeply, an integer of thousands of digits, or anything but an object.
+        RowError: the line is not UTF-8, not JSON (NaN and Infinity are not JSON), has a key twice, is nested too
+            deeply, has an integer of thousands of digits, or is not an object.
     """
     text = decoded(line)
     try:
@@ -50,11 +50,11 @@ def json_object(line: bytes) -> dict[str, object]:
 
 
 def json_parser(file: str, options: SourceOptions) -> ParseLine:
-    """Give what makes a row of a line."""
+    """A function that makes a row from a line."""
     text_field, tokens_field = options.text_field, options.tokens_field
 
     def parse(line: bytes, position: int) -> SourceRow | BadRow:
-        id: str | None = None  # noqa: A001  (the field's own name)
+        id: str | None = None  # noqa: A001 - the field's name
         try:
             fields = json_object(line)
             id = found_id(fields.get(options.id_column), options)  # noqa: A001
@@ -69,10 +69,10 @@ def json_parser(file: str, options: SourceOptions) -> ParseLine:
 
 
 def row_field(fields: dict[str, object], options: SourceOptions) -> str:
-    """Tell which field holds the row; a null counts as missing where the other is there.
+    """The name of the field with the row's content; a null is missing if the other field exists.
 
     Raises:
-        RowError: none does, or both do.
+        RowError: neither field exists, or both do.
     """
     text, tokens = options.text_field, options.tokens_field
     if options.kind != "auto":
@@ -80,11 +80,11 @@ def row_field(fields: dict[str, object], options: SourceOptions) -> str:
         if wanted in fields:
             return wanted
         raise RowError(f"has no {wanted!r}; fields found: {_listed(fields)}")
-    there = [name for name in (text, tokens) if fields.get(name) is not None]
-    if len(there) == 1:
-        return there[0]
-    if there:
-        raise RowError(f"has both {text!r} and {tokens!r}; say which one counts (--kind)")
+    present = [name for name in (text, tokens) if fields.get(name) is not None]
+    if len(present) == 1:
+        return present[0]
+    if present:
+        raise RowError(f"has both {text!r} and {tokens!r}; choose one (--kind)")
     null = next((name for name in (text, tokens) if name in fields), None)
     if null is not None:
         return null
@@ -92,6 +92,6 @@ def row_field(fields: dict[str, object], options: SourceOptions) -> str:
 
 
 def _listed(fields: dict[str, object]) -> str:
-    """The names found, as many as help."""
+    """Up to eight of the names."""
     shown = [repr(name[:40]) for name in list(fields)[:8]]
     return ", ".join(shown) + (", …" if len(fields) > len(shown) else "") if shown else "none"

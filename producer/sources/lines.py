@@ -1,4 +1,4 @@
-"""Lines out of chunks, and rows out of lines."""
+"""Lines from chunks, and rows from lines."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -15,32 +15,32 @@ ParseLine = Callable[[bytes, int], SourceRow | BadRow]
 
 @dataclass(frozen=True, slots=True)
 class LongLine:
-    """Stands for a line over the limit, whose bytes were let go."""
+    """Represents a line that is longer than allowed; its bytes were dropped."""
 
     size_bytes: int
     max_row_bytes: int
 
     @property
     def reason(self) -> str:
-        """Why its row is bad."""
+        """The reason why its row is bad."""
         return f"line of {self.size_bytes} bytes; allowed: {self.max_row_bytes} (--max-row-bytes)"
 
 
 def split_lines(
     chunks: Iterable[bytes], max_row_bytes: int, *, keep_returns: bool = False
 ) -> Iterator[list[bytes | LongLine]]:
-    r"""Yield, for each chunk, the lines that it completes, without their ends ("\n", or "\r\n").
+    r"""Yield, for each chunk, the lines that it completes, without their ends ("\n" or "\r\n").
 
-    Only "\n" ends a line. The last line counts without one. A UTF-8 byte-order mark in front of the first
-    line is dropped. At most one chunk and `max_row_bytes` are held.
+    Only "\n" ends a line; the last line may lack it. A UTF-8 byte-order mark before the first line is dropped. At most
+    one chunk and `max_row_bytes` are in memory.
 
     Args:
-        chunks: content; an empty chunk (a tick) gives an empty list.
+        chunks: the content; an empty chunk gives an empty list.
         max_row_bytes: longer lines become a LongLine.
-        keep_returns: leave a "\r" before the "\n" in the line.
+        keep_returns: keep a "\r" before the "\n" as part of the line.
     """
-    held: list[bytes] = []  # the beginning of a line whose end has not come yet
-    held_bytes = 0  # counts on where the bytes themselves have been let go
+    held: list[bytes] = []  # the beginning of a line whose end hasn't been read yet
+    held_bytes = 0  # keeps counting after the bytes were dropped
     first = True
 
     def finished(line: bytes) -> bytes | LongLine:
@@ -66,7 +66,7 @@ def split_lines(
             held, held_bytes = [], 0
         if rest:
             held_bytes += len(rest)
-            # Room for what `finished` takes off.
+            # `finished` removes a byte-order mark and a "\r".
             if held_bytes <= max_row_bytes + len(BYTE_ORDER_MARK) + 1:
                 held.append(rest)
             else:
@@ -78,27 +78,27 @@ def split_lines(
 
 
 def read_lines(chunks: Iterable[bytes], file: str, options: SourceOptions, parse: ParseLine) -> Iterator[SourceBatch]:
-    """Yield one row a line, in batches; an empty chunk gives an empty batch.
+    """Yield a row for each line, in batches; an empty chunk gives an empty batch.
 
     Args:
-        chunks: content.
-        file: the label that rows carry.
-        options: `max_row_bytes` and `batch_rows` count here.
-        parse: makes a row of a line and its position.
+        chunks: the content.
+        file: the label for the rows.
+        options: only `max_row_bytes` and `batch_rows` matter here.
+        parse: makes a row from a line and its position.
     """
     position = 0
     for lines in split_lines(chunks, options.max_row_bytes):
         for start in range(0, len(lines) or 1, options.batch_rows):
-            part = lines[start : start + options.batch_rows]
+            some = lines[start : start + options.batch_rows]
             yield [
                 BadRow(file, at, None, line.reason) if isinstance(line, LongLine) else parse(line, at)
-                for at, line in enumerate(part, position)
+                for at, line in enumerate(some, position)
             ]
-            position += len(part)
+            position += len(some)
 
 
 def text_parser(file: str, options: SourceOptions) -> ParseLine:
-    """Give what makes a row of a line of text, or of token ids where `options.kind` is "tokens"."""
+    """A function that makes a row from a line of text, or of token ids if `options.kind` is "tokens"."""
 
     def parse_text(line: bytes, position: int) -> SourceRow | BadRow:
         try:

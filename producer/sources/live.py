@@ -1,4 +1,4 @@
-"""Chunks of an input that is still being written."""
+"""Chunks of an input that another program is still writing."""
 
 import os
 import select
@@ -11,17 +11,17 @@ _READ_BYTES = 64 * 1024
 
 
 def follow_chunks(file: BinaryIO, tick_seconds: float) -> Iterator[bytes]:
-    """Yield what arrives, as soon as it arrives, until the other side closes.
+    """Yield data as soon as it arrives, until the other side closes the input.
 
-    Waiting in `select` needs no thread: nothing is taken from the pipe before it is asked for, so nothing
-    is lost when the reader stops.
+    Waiting in `select` needs no thread: data stays in the pipe until a chunk is requested, so none is lost when the
+    reader stops.
 
     Args:
-        file: a pipe, terminal or socket; nothing may have been read from its buffer.
-        tick_seconds: an empty chunk is yielded when nothing arrived for this long.
+        file: a pipe, terminal or socket, from whose buffer nothing has been read.
+        tick_seconds: an empty chunk is yielded when nothing has arrived for this long.
 
     Raises:
-        DamagedInputError: reading failed.
+        DamagedInputError: the input can't be read.
     """
     descriptor = file.fileno()
     while True:

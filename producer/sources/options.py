@@ -1,4 +1,4 @@
-"""What the user may say about the inputs."""
+"""How inputs are read."""
 
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -18,15 +18,15 @@ class SourceOptions:
     """How inputs are read.
 
     Attributes:
-        format: one of FORMATS for every input; None goes by each name's extension ("-" is then text).
-        kind: what a row holds. "auto": the text field where there is one, else the tokens field.
-        text_field: field or column with the text.
-        tokens_field: field or column with the token ids (in CSV: separated by spaces).
-        id_field: field or column with the row's id; None takes "id" where there is one.
-        max_row_bytes: a longer row is quarantined without being held whole.
-        batch_rows: rows in a batch, at most.
+        format: one of FORMATS for all inputs; None to recognize each by its extension (standard input is then text).
+        kind: the content of a row. "auto": the text field if it exists, else the tokens field.
+        text_field: name of the field or column with the text.
+        tokens_field: name of the field or column with the token ids (in CSV, separated by spaces).
+        id_field: name of the field or column with the row's id; None for "id", if that exists.
+        max_row_bytes: longer rows are quarantined, and never completely in memory.
+        batch_rows: the most rows in a batch.
         follow: read standard input as it arrives.
-        tick_seconds: with `follow`, a batch (maybe an empty one) comes at least this often.
+        tick_seconds: with `follow`, the longest time between two batches, which may be empty.
     """
 
     format: Format | None = None
@@ -40,7 +40,7 @@ class SourceOptions:
     tick_seconds: float = 0.1
 
     def __post_init__(self) -> None:
-        """Refuse what can't be.
+        """Check the values.
 
         Raises:
             OptionError: a value is not allowed, or two contradict each other.
@@ -61,5 +61,5 @@ class SourceOptions:
 
     @property
     def id_column(self) -> str:
-        """The field that ids are looked for in."""
+        """The name of the field with the ids."""
         return "id" if self.id_field is None else self.id_field

@@ -1,9 +1,9 @@
-"""Rows out of files, directories, patterns and standard input, at flat memory whatever their size.
+"""Rows from files, directories, patterns and standard input; memory doesn't grow with their size.
 
-    plan = check_inputs(["corpus/", "more.jsonl.gz"], options)   # everything that can be checked beforehand
+    plan = check_inputs(["corpus/", "more.jsonl.gz"], options)   # checks everything that can be checked in advance
     for batch in read_batches(plan, options):                    # lists of SourceRow and BadRow
 
-One input row gives exactly one SourceRow or BadRow, in a fixed order: inputs as named, rows as they lie.
+Each input row gives exactly one SourceRow or BadRow, in a fixed order: that of the inputs, and of the rows in each.
 """
 
 import sys
@@ -23,6 +23,7 @@ from producer.sources.jsonl import json_parser
 from producer.sources.lines import read_lines, text_parser
 from producer.sources.live import follow_chunks
 from producer.sources.options import FORMATS, KINDS, SourceOptions
+from producer.sources.spool import spooled
 from unrolled.errors import RequestError
 
 __all__ = [
@@ -42,11 +43,11 @@ class InputPlan:
     """Inputs that passed their check.
 
     Attributes:
-        files: in reading order.
-        notices: what the user should be told: inputs named twice, names left out.
-        text_file: label of the first input that holds text, so that a tokenizer is needed; None where none
-            does as far as the first bytes tell.
-        size_bytes: of all files on disk together; None where one of them is a pipe.
+        files: in the order in which they are read.
+        notices: messages for the user: inputs named twice, names left out.
+        text_file: label of the first input with text, which needs a tokenizer; None if the first bytes of no input
+            show text.
+        size_bytes: size of all files on disk; None if one of them is a pipe.
     """
 
     files: tuple[SourceFile, ...]
@@ -56,7 +57,7 @@ class InputPlan:
 
 
 def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
-    """Find the inputs and check all that shows without reading them through.
+    """Find the inputs, and check everything that can be checked without reading them completely.
 
     Args:
         inputs: files, directories (walked in sorted order, without names that begin with "." or "_"), glob
@@ -64,7 +65,7 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
         options: how they are read.
 
     Raises:
-        RequestError: an input is missing, unreadable, not what its name says, or lacks a field.
+        RequestError: an input is missing or unreadable, has another format than its name says, or lacks a field.
     """
     found = discover(inputs, options)
     text_file = None
@@ -89,16 +90,17 @@ def read_batches(
     stdin: BinaryIO | None = None,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Iterator[SourceBatch]:
-    """Yield the rows in batches of up to `options.batch_rows`, and of bounded bytes; batches may be empty.
+    """Yield the rows in batches of at most `options.batch_rows`, and of bounded size; batches may be empty.
 
     Args:
         plan: from `check_inputs`.
-        options: the same as there.
-        stdin: read for "-"; `sys.stdin.buffer` unless given.
-        on_bytes: told how many bytes on disk have been read since the last call (`plan.size_bytes` in all).
+        options: the options given to `check_inputs`.
+        stdin: the input for "-"; None for `sys.stdin.buffer`.
+        on_bytes: called with the number of bytes on disk that have been read since the last call; they add up to
+            `plan.size_bytes`.
 
     Raises:
-        SourceError: an input broke off; raised after every row before the damage was yielded.
+        SourceError: an input can't be read to its end; raised after all rows before the damage have been yielded.
     """
     for source in plan.files:
         position = 0
@@ -117,7 +119,7 @@ def _read(
     on_bytes: Callable[[int], None] | None,
 ) -> Iterator[SourceBatch]:
     if source.format in ("parquet", "arrow") and source.compression == "none" and source.size_bytes is not None:
-        from producer.sources.tables import read_table  # noqa: PLC0415  (pyarrow takes its time to load)
+        from producer.sources.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
         yield from read_table(Path(source.path), source.format, source.label, options, on_bytes)
         return
@@ -130,7 +132,7 @@ def _read(
         elif source.format in ("csv", "tsv"):
             yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options)
         else:
-            from producer.sources.tables import read_table, spooled  # noqa: PLC0415  (as above)
+            from producer.sources.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
             with spooled(chunks) as path:
                 yield from read_table(path, source.format, source.label, options)

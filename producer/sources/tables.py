@@ -1,7 +1,6 @@
 """Parquet and Arrow IPC (file and stream), read a batch at a time."""
 
-import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -10,48 +9,28 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from producer.rows import BadRow, SourceBatch, SourceRow
-from producer.sources.columns import Columns, pick_columns
+from producer.sources.arrow_values import check_types, row_values, validated
 from producer.sources.errors import DamagedInputError
+from producer.sources.input_columns import InputColumns, find_columns
 from producer.sources.options import Format, SourceOptions
-from producer.sources.table_columns import check_types, row_values, validated
 
 ARROW_MAGIC = b"ARROW1"
 
-# Arrays of the rows' content and ids (None without), and the share of the file read with them, 0 to 1.
-_Part = tuple[Any, Any, float]
+# Arrays of the rows' content and ids (None if there are none), and the share of the file read so far, 0 to 1.
+_Piece = tuple[Any, Any, float]
 
-# Wide rows come fewer at a time: about this much uncompressed content in a batch.
+# About this much uncompressed content is in a batch: the larger rows are, the fewer of them.
 _BATCH_BYTES = 8 * 1024 * 1024
 _READ_BYTES = 1024 * 1024
-# pyarrow raises more than its own errors on damaged files.
+# Errors that pyarrow raises for damaged files.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
 
 
-@contextmanager
-def spooled(chunks: Iterable[bytes]) -> Iterator[Path]:
-    """Write chunks to a temporary file (these formats need to seek), and remove it in the end.
+def check_table(path: Path, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - the option's name
+    """Read the file's schema and find the columns.
 
     Raises:
-        DamagedInputError: the chunks do, or there is no room for them.
-    """
-    with tempfile.NamedTemporaryFile(prefix="unrolled-input-") as file:
-        try:
-            for chunk in chunks:
-                file.write(chunk)
-            file.flush()
-        except OSError as error:
-            where = tempfile.gettempdir()
-            raise DamagedInputError(
-                f"can't be unpacked into {where} ({error.strerror}); make room there, or set TMPDIR"
-            ) from error
-        yield Path(file.name)
-
-
-def check_table(path: Path, format: Format, options: SourceOptions) -> Columns:  # noqa: A002  (the option's name)
-    """Open the file's schema and find the columns that are asked for.
-
-    Raises:
-        DamagedInputError: the file can't be opened, lacks a column, or one has a type that can't be used.
+        DamagedInputError: the file can't be opened, lacks a column, or a column has a type that can't be used.
     """
     with _damage("can't be opened as " + format):
         if format == "parquet":
@@ -61,14 +40,14 @@ def check_table(path: Path, format: Format, options: SourceOptions) -> Columns: 
             with pa.memory_map(str(path)) as source:
                 schema = _open_ipc(source, None).schema
         names = list(schema.names)
-    columns = pick_columns(names, options)
+    columns = find_columns(names, options)
     check_types(schema, columns)
     return columns
 
 
 def read_table(
     path: Path,
-    format: Format,  # noqa: A002  (the option's name)
+    format: Format,  # noqa: A002 - the option's name
     file: str,
     options: SourceOptions,
     on_bytes: Callable[[int], None] | None = None,
@@ -76,30 +55,30 @@ def read_table(
     """Yield the rows in batches.
 
     Args:
-        path: a file that can be sought in.
+        path: a file with random access.
         format: "parquet" or "arrow".
-        file: the label that rows carry.
-        options: columns, `max_row_bytes` and `batch_rows` count here.
-        on_bytes: told how much of the file's size has been passed since the last call.
+        file: the label for the rows.
+        options: only the names of the columns, `max_row_bytes` and `batch_rows` matter here.
+        on_bytes: called with the number of bytes of the file that have been read since the last call.
 
     Raises:
-        DamagedInputError: the file can't be opened, or breaks off; raised after the rows before.
+        DamagedInputError: the file can't be opened, or is damaged; raised after the rows before the damage.
     """
     columns = check_table(path, format, options)
-    parts = (_parquet_parts if format == "parquet" else _ipc_parts)(path, columns, options.batch_rows)
+    pieces = (_parquet_pieces if format == "parquet" else _ipc_pieces)(path, columns, options.batch_rows)
     size = path.stat().st_size
-    position = told = 0
+    position = reported = 0
     while True:
         with _damage(f"is damaged ({format})"):
-            content, ids, share = next(parts, (None, None, 1.0))
+            content, ids, share = next(pieces, (None, None, 1.0))
             values = [] if content is None else row_values(content, ids, columns.is_text, options)
             batch: SourceBatch = [
                 BadRow(file, at, id, value) if isinstance(value, str) else SourceRow(file, at, id, *value)
-                for at, (id, value) in enumerate(values, position)  # noqa: A001  (the field's own name)
+                for at, (id, value) in enumerate(values, position)  # noqa: A001 - the field's name
             ]
         if on_bytes is not None:
-            on_bytes(int(size * share) - told)
-            told = int(size * share)
+            on_bytes(int(size * share) - reported)
+            reported = int(size * share)
         if content is None:
             return
         yield batch
@@ -118,14 +97,14 @@ def _damage(doing: str) -> Iterator[None]:
 
 
 def _open_ipc(source: Any, options: Any) -> Any:
-    """Open either of the two IPC formats; the file format begins with its magic."""
+    """Open a file in either of the two IPC formats; only the file format begins with ARROW_MAGIC."""
     is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
     source.seek(0)
     return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source, options=options)
 
 
-def _ipc_parts(path: Path, columns: Columns, batch_rows: int) -> Iterator[_Part]:
-    # Mapped: a batch as large as the file is paged in as it is passed, not read whole.
+def _ipc_pieces(path: Path, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:
+    # Mapped, because a batch may be as large as the file: its pages are read one by one.
     with pa.memory_map(str(path)) as source:
         names = _open_ipc(source, None).schema.names
         wanted = [at for at in (columns.content, columns.id) if at is not None]
@@ -149,8 +128,8 @@ def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
         yield reader.get_batch(at), (at + 1) / reader.num_record_batches
 
 
-def _parquet_parts(path: Path, columns: Columns, batch_rows: int) -> Iterator[_Part]:
-    # Streamed a column chunk at a time: row groups may be larger than memory.
+def _parquet_pieces(path: Path, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:
+    # Without buffers for whole row groups, which may be larger than memory.
     with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True) as file:
         names = file.schema_arrow.names
         wanted = [names[at] for at in (columns.content, columns.id) if at is not None]
@@ -163,9 +142,9 @@ def _parquet_parts(path: Path, columns: Columns, batch_rows: int) -> Iterator[_P
             content, *ids = (batch.column(name) for name in wanted)
             yield content, ids[0] if ids else None, rows / max(metadata.num_rows, rows)
         if rows != metadata.num_rows:
-            raise DamagedInputError(f"holds {rows} rows where its footer says {metadata.num_rows}")
+            raise DamagedInputError(f"has {rows} rows, but its footer says {metadata.num_rows}")
 
 
 def _step(size_bytes: int, rows: int, batch_rows: int) -> int:
-    """Rows to take at a time, so that a batch weighs about _BATCH_BYTES."""
+    """The number of rows in a batch of about _BATCH_BYTES."""
     return max(1, min(batch_rows, _BATCH_BYTES * max(rows, 1) // max(size_bytes, 1)))

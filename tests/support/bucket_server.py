@@ -14,8 +14,6 @@ from typing import NamedTuple
 
 import localbucket
 
-BUCKET = "bucket"
-
 
 class Answer(enum.Enum):
     """What becomes of one request."""
@@ -51,6 +49,7 @@ class BucketServer:
     Attributes:
         url: of the server.
         directory: of its buckets.
+        bucket: the name of the newest one.
         faults: for each method, what becomes of the next requests; nothing goes wrong where the list is empty.
         requests: of all requests so far.
         ignores_conditions: whether it replaces objects, as old servers do.
@@ -64,10 +63,18 @@ class BucketServer:
         self.ignores_conditions = False
         self.late = threading.Event()
         self.late_done = threading.Event()
-        (directory / BUCKET).mkdir(parents=True, exist_ok=True)
+        self.bucket = ""
+        self.new_bucket("bucket")
         self._server = ThreadingHTTPServer(("127.0.0.1", port), type("Handler", (_Handler,), {"control": self}))
         self._server.daemon_threads = True
         self.url = f"http://127.0.0.1:{self._server.server_port}"
+
+    def new_bucket(self, name: str) -> None:
+        """Make a bucket, with nothing to go wrong. A listing costs what is in its bucket."""
+        self.bucket = name
+        (self.directory / name).mkdir(parents=True, exist_ok=True)
+        self.faults = {}
+        self.requests.clear()
 
     def environment(self) -> dict[str, str]:
         """Variables with which the AWS command line would use the server."""

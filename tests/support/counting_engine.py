@@ -1,4 +1,4 @@
-"""An engine that is cheap, exact and can be told to misbehave: what worker processes run in tests.
+"""An engine that is cheap and exact, and misbehaves on demand; worker processes run it in tests.
 
 A row's outputs are a checksum of its prefix, so a row that was computed in the wrong company, order or length shows
 as other numbers. Every call is noted in a file before it is answered, so that a test can count starts and deaths.

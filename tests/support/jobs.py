@@ -39,7 +39,7 @@ def make_job(path, shards=3, *, bad=(), ended=True, options=None):
 
 
 def cut(index, *, bad=False):
-    """Rows of 1 to 4 steps, the second of them padding; token ids tell the rows apart."""
+    """Rows of 1 to 4 steps, the second of them padding; no two rows have equal token ids."""
     rows = []
     for number in range(ROWS_PER_SHARD):
         position = index * ROWS_PER_SHARD + number

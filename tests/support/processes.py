@@ -83,7 +83,7 @@ class WorkerProcess:
     Args:
         environ: settings, as `UNROLLED_*`.
         log: file to which it writes; it is added to.
-        command: what is run; the counting worker unless told otherwise.
+        command: what is run; the counting worker by default.
     """
 
     def __init__(self, environ: dict[str, str], log: Path, command: list[str] | None = None) -> None:
@@ -270,8 +270,8 @@ def worker_parts(
     Args:
         site: whose broker and model.
         plan: of the engine.
-        send: told of each message instead of the queue.
-        settings: of the worker; its lease is long unless told otherwise.
+        send: gets each message in place of the queue.
+        settings: of the worker; its lease is long by default.
     """
     made = Settings.from_environ(site.environ(**{"lease_seconds": 600, "grace_seconds": 0, **settings}))
     engine = CountingEngine(plan or site.plan)

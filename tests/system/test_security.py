@@ -541,7 +541,7 @@ def test_a_strange_certificate(tmp_path, guarded, proxy):
     for status, text in finish_all(commands):
         assert status in (1, 75), text
         assert "CERTIFICATE_VERIFY_FAILED" in text
-        assert "see to ssl_ca_certs in --broker" in text
+        assert "check ssl_ca_certs in --broker" in text
         check_silent(PASSWORDS["WORKER"], text)
 
 

@@ -133,13 +133,13 @@ def test_the_log_of_a_worker_is_calm(site):
     assert worker.stop() == 0
     lines = [line for line in worker.log.splitlines() if line.strip()]
     assert len(lines) == 5, worker.log
-    told = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
-    for line, said in zip(lines, told, strict=True):
+    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
+    for line, said in zip(lines, expected, strict=True):
         assert said in line
 
 
 def test_a_message_asks_for_two_values(site):
-    """The task drops a message of another shape, for what it stands for is in the ledger."""
+    """The task drops a message of another shape; the shards are in the ledger."""
     app = create_app(Settings(broker=site.broker_url, model=site.model.path), lambda *_: None)
     with worker_parts(site) as app.assembly:
         assert app.tasks[TASK]() == Outcome.DROPPED

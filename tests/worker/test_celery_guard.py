@@ -1,4 +1,4 @@
-"""Messages that nobody of ours sent: every worker survives every one of them."""
+"""Messages that this product doesn't send: every worker survives each of them."""
 
 import base64
 import json

@@ -1,19 +1,19 @@
-"""A job: one input set, one model and one set of options, into one output directory.
-
-What is published, what waits and what is dead is told by the directory's files alone:
+"""The output directory of a job. Its files alone say what is published, what waits and what is dead.
 
 | path | written by | what |
 |---|---|---|
 | `job.json` | producer, once | the job |
 | `_manifest.jsonl` | producer, a line a shard | every shard that was cut, then a line `{"end": …}` |
-| `_pending/<shard>.rows` | producer; removed by the worker | the rows of a shard without a file yet |
+| `_pending/<shard>.rows` | producer; removed by the worker | the rows of a shard without a part |
 | `_quarantine/<shard>.jsonl` | producer | rows that can't be computed, with reasons |
 | `_quarantine/<shard>.engine.jsonl` | worker | rows that the engine failed on, with reasons |
 | `_quarantine/<shard>.rows` | worker | the rows of a published shard in which the engine failed on some |
-| `_dead/<shard>.json` | worker | a shard given up, with its reason |
-| `_cancelled` | producer; removed by the next `enqueue` | empty: nothing that waits is to be computed |
-| `part-<shard>.parquet` | worker | the outputs |
+| `_dead/<shard>.json` | worker | why a shard was given up |
+| `_cancelled` | producer; removed by the next `enqueue` | nothing: while it exists, nothing that waits is computed |
+| `part-<shard>.parquet` | worker | the vectors |
 """
+
+# Over 150 lines: the only place that knows the names of the files in the table above.
 
 from __future__ import annotations
 
@@ -53,36 +53,36 @@ class JobDirectory:
 
     @property
     def key(self) -> str:
-        """Names the job in Redis: the same job in another directory is another key."""
+        """The name of this job in this directory, for Redis: 16 hexadecimal digits."""
         return hashlib.sha256(self.job.id.encode() + b"\0" + os.fsencode(self.path)).hexdigest()[:16]
 
     def part(self, shard: ShardId) -> Path:
-        """Where the shard's file is published."""
+        """The path of the shard's part."""
         return self.path / part_name(shard)
 
     def pending(self, shard: ShardId) -> Path:
-        """Where the shard's rows wait for a worker."""
+        """The path of the rows that wait for a worker."""
         return self.path / "_pending" / f"{shard}.rows"
 
     def dead(self, shard: ShardId) -> Path:
-        """Where a shard that was given up is recorded."""
+        """The path of the record that the shard was given up."""
         return self.path / "_dead" / f"{shard}.json"
 
     def quarantine(self, shard: ShardId, *, engine: bool = False) -> Path:
-        """Where the shard's bad rows are listed: the producer's, or those that the engine failed on."""
+        """The path of the list of bad rows: those that the producer found, or those that the engine failed on."""
         return self.path / "_quarantine" / f"{shard}{'.engine' if engine else ''}.jsonl"
 
     def kept(self, shard: ShardId) -> Path:
-        """Where a published shard's rows stay while the engine has failed on some of them."""
+        """The path of a published shard's rows, which are kept because the engine failed on some of them."""
         return self.path / "_quarantine" / f"{shard}.rows"
 
     @property
     def cancelled(self) -> Path:
-        """There while what waits is not to be computed."""
+        """The path of the file that exists while the job is cancelled."""
         return self.path / "_cancelled"
 
     def resume(self) -> None:
-        """Let what waits be computed again.
+        """Let the waiting shards of a cancelled job be computed.
 
         Raises:
             TransientError: the file system refused.
@@ -90,17 +90,17 @@ class JobDirectory:
         _remove(self.cancelled)
 
     def spool(self, shard: ShardId, rows: bytes, bad_rows: bytes) -> None:
-        """Make a shard durable that has neither rows nor a part: the list of bad rows first, so that none is lost.
+        """Make a shard's rows durable, unless it has rows or a part. Bad rows come first, so that none is lost.
 
         Args:
             shard: its id.
             rows: its payload.
-            bad_rows: lines of JSON; may be empty.
+            bad_rows: lines of JSON, or nothing.
 
         Raises:
             TransientError: the file system refused.
         """
-        # Rows before part: a worker publishes before it removes the rows.
+        # Rows are looked at before the part, because a worker publishes the part before it removes the rows.
         if self.pending(shard).exists() or self.part(shard).exists():
             return
         if bad_rows:
@@ -108,20 +108,20 @@ class JobDirectory:
         publish_bytes(self.pending(shard), rows)
 
     def discard_pending(self, shard: ShardId) -> None:
-        """Remove the spooled rows of a shard whose file is durable; they are kept where the engine failed on some.
+        """Remove the rows of a shard whose part is durable. They are kept if the engine failed on some of them.
 
         Raises:
             TransientError: the file system refused.
         """
         pending, kept, failed = self.pending(shard), self.kept(shard), self.quarantine(shard, engine=True)
         try:
-            failed.stat()  # `exists` says no, too, of some places that can't be looked at
+            failed.stat()  # `exists` is also False for paths that can't be inspected
         except FileNotFoundError:
             _remove(pending)
             _remove(kept)
             return
         except OSError as error:
-            raise TransientError(f"{failed} can't be looked at: {error.strerror}") from error
+            raise TransientError(f"{failed} can't be inspected: {error.strerror}") from error
         try:
             pending.replace(kept)
         except FileNotFoundError:
@@ -130,10 +130,10 @@ class JobDirectory:
             raise TransientError(f"{pending} can't be moved to {kept}: {error.strerror}") from error
 
     def discard_strays(self, shards: Container[ShardId]) -> None:
-        """Remove rows, bad and good, that a producer spooled and died before they were in the manifest.
+        """Remove the rows that a producer spooled before it died, and that are not in the manifest.
 
         Args:
-            shards: those in the manifest.
+            shards: the shards in the manifest.
 
         Raises:
             TransientError: the file system refused.
@@ -146,27 +146,27 @@ class JobDirectory:
                 _remove(self.quarantine(shard))
 
     def published(self) -> set[ShardId]:
-        """Shard ids with a file.
+        """The shards with a part.
 
         Raises:
-            TransientError: the directory can't be listed now; so for the other sets.
+            TransientError: the directory can't be listed now. The other sets below raise it too.
         """
         return _shards_in(self.path, "part-", ".parquet")
 
     def waiting(self) -> set[ShardId]:
-        """Shard ids whose rows are spooled: not published, or dead."""
+        """The shards whose rows are spooled: they are not published yet, or dead."""
         return _shards_in(self.path / "_pending", "", ".rows")
 
     def quarantined(self) -> set[ShardId]:
-        """Shard ids with a list of bad rows by the producer."""
+        """The shards with a list of bad rows that the producer found."""
         return _shards_in(self.path / "_quarantine", "", ".jsonl")
 
     def failing(self) -> set[ShardId]:
-        """Shard ids with a list of rows that the engine failed on."""
+        """The shards with a list of rows that the engine failed on."""
         return _shards_in(self.path / "_quarantine", "", ".engine.jsonl")
 
     def given_up(self) -> set[ShardId]:
-        """Shard ids of dead shards."""
+        """The dead shards."""
         return _shards_in(self.path / "_dead", "", ".json")
 
     @contextlib.contextmanager
@@ -197,7 +197,8 @@ def open_job(path: Path | str) -> JobDirectory:
     """The job in a directory.
 
     Raises:
-        JobError: there is none, or one that this version can't read.
+        JobError: there is no job, or one that this version can't read.
+        TransientError: it can't be read now.
     """
     directory = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: other machines know these names
     file = directory / "job.json"
@@ -221,18 +222,18 @@ def open_job(path: Path | str) -> JobDirectory:
 
 
 def create_job(path: Path | str, job: Job) -> JobDirectory:
-    """The job's directory, made or found again.
+    """The directory of a job, new or found again.
 
     Raises:
-        JobError: the directory is another job's, holds other things, or can't be written.
-        TransientError: it can't be written or read just now.
+        JobError: the directory has another job or other files in it, or can't be written.
+        TransientError: it can't be written or read now.
     """
     directory = Path(os.path.abspath(path))  # noqa: PTH100 - links stay: other machines know these names
     made = JobDirectory(directory, job)
     try:
         directory.mkdir(parents=True, exist_ok=True)
         if not (directory / "job.json").exists():
-            with made.lock():  # two at once can't both take it for theirs
+            with made.lock():  # so that two producers don't both write job.json
                 _publish_job(made)
         found = _same_job(open_job(directory), job)
         for name in ("_pending", "_quarantine", "_dead"):

@@ -10,12 +10,12 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What makes a job this job and no other; the same on every machine and in every directory.
+    """What distinguishes a job from others; it doesn't depend on the machine or the directory.
 
     Attributes:
         fingerprint: of the model.
         inputs: as the user named them.
-        options: every option that changes rows, cuts or files.
+        options: every option that changes rows, shards or parts.
     """
 
     fingerprint: str
@@ -24,6 +24,6 @@ class Job:
 
     @property
     def id(self) -> str:
-        """Sixteen hex digits over all of it; stored in every file."""
+        """Sixteen hexadecimal digits of a hash over all attributes; stored in every part."""
         text = json.dumps([self.fingerprint, self.inputs, self.options], sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -1,5 +1,7 @@
 """The manifest: a line for each shard that the producer cut, in order, then one that says "that was all"."""
 
+# Over 150 lines: reading and writing a line belong together.
+
 from __future__ import annotations
 
 import contextlib
@@ -29,8 +31,8 @@ class Entry:
         tokens: real tokens in them.
         quarantined: rows that the producer put into quarantine instead.
         digest: over the ids and masks of the payload's rows, in order (`unrolled.format.rows_digest`).
-        file: of the shard's first input row.
-        position: of that row in its file.
+        file: the input file of the shard's first row.
+        position: the number of that row in its file, from 0.
     """
 
     shard: ShardId
@@ -69,10 +71,10 @@ class Manifest:
 
 
 def read_manifest(directory: Path) -> Manifest:
-    """The manifest of a job's directory; a last line that a crash cut short doesn't count.
+    """The manifest of a job's directory. A last line that a crash cut short doesn't count.
 
     Raises:
-        JobError: a line is no manifest line, or out of order.
+        JobError: a line is not a manifest line, or out of order.
         TransientError: the file can't be read now.
     """
     path = directory / NAME
@@ -171,4 +173,4 @@ class ManifestWriter:
         try:
             yield
         except OSError as error:
-            raise TransientError(f"cannot write {self._path}: {error.strerror}; see to the disk") from error
+            raise TransientError(f"cannot write {self._path}: {error.strerror}; check the disk") from error

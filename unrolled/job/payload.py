@@ -1,6 +1,6 @@
-"""A shard's rows as bytes: what the producer spools and a worker computes.
+"""A shard's rows as bytes, which the producer spools and a worker reads.
 
-Layout, little-endian; every claim of the header is checked before memory is taken:
+The layout, little-endian. Everything that the header says is checked before memory is taken:
 
 | byte | what |
 |---|---|
@@ -13,6 +13,8 @@ Layout, little-endian; every claim of the header is checked before memory is tak
 | 32 | SHA-256 of bytes 0 to 31 and of all that follows |
 | 64 | uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
 """
+
+# Over 150 lines: encoding, and decoding with every check, of one format.
 
 import hashlib
 import struct
@@ -32,7 +34,7 @@ MAGIC = b"UNROLLED"
 VERSION = 1
 _HEADER = struct.Struct("<8sHHIQQ32s")
 HEADER_BYTES = _HEADER.size
-#: Bytes of the header that its digest covers: all before the digest itself.
+#: Bytes of the header that its digest covers: all those before the digest.
 _HASHED = HEADER_BYTES - 32
 #: Arrow's list offsets are int32, so a file can't hold more tokens than this.
 MAX_TOKENS = 2**31 - 1
@@ -46,7 +48,7 @@ class Payload:
 
     Attributes:
         ids: one string per row.
-        tokens: ids as the rows came in, padding zeros included.
+        tokens: token ids as the rows came in, with their zeros (padding).
     """
 
     ids: pa.StringArray
@@ -54,7 +56,7 @@ class Payload:
 
 
 def strings(texts: Sequence[str]) -> pa.StringArray:
-    """Texts as an array; `pa.array` does the same, and loads pandas to do it where that is installed: 0.2 s.
+    """Texts as an array. `pa.array` would load pandas, where that is installed, which takes 0.2 s.
 
     Raises:
         UnicodeEncodeError: one holds a lone surrogate.
@@ -65,7 +67,7 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
 
 
 def encode(payload: Payload) -> bytes:
-    """The payload's bytes, the same for the same rows; token ids take 2 bytes each where all fit.
+    """The payload's bytes, which depend on its rows alone. Token ids take 2 bytes each if all of them fit.
 
     Raises:
         PayloadError: a token id is negative.
@@ -88,7 +90,7 @@ def encode(payload: Payload) -> bytes:
 
 
 def content_hash(blob: bytes) -> str:
-    """Twelve hex digits that name this content; part of the shard's id and of its file's name."""
+    """Twelve hexadecimal digits that name this content: `ShardId.hash`."""
     return blob[_HASHED : _HASHED + 6].hex()
 
 
@@ -122,7 +124,7 @@ def read(file: BinaryIO, size: int) -> Payload:
     """Read a payload from an open file of `size` bytes.
 
     Raises:
-        PayloadError: the header claims something else than the file holds, or the content is damaged.
+        PayloadError: the header doesn't fit the file, or the content is damaged.
     """
     header = file.read(HEADER_BYTES)
     width, rows, tokens, id_bytes, digest = _checked_header(header, size)

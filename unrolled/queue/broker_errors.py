@@ -1,4 +1,4 @@
-"""Errors of a broker: which are final, and what to do about them."""
+"""Errors of a broker: which of them are final, and what to do about them."""
 
 from __future__ import annotations
 
@@ -7,35 +7,35 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: What Redis answers at once, and always. By name, for this package doesn't import redis; scripts and kombu hide the
-#: types, and redis-py the codes.
+#: Errors that mean "access denied", so that trying again is useless. Matched by the name of the class, and by the text,
+#: because Lua scripts and kombu wrap the class, and redis-py drops the code.
 _DENIAL_TYPES = {"AuthenticationError", "AuthorizationError", "NoPermissionError"}
 _DENIALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure", "DB index is out of range")
-#: A certificate that isn't trusted, and a server that speaks no TLS.
+#: The certificate isn't trusted, or the server speaks no TLS.
 _NO_TLS = ("CERTIFICATE_VERIFY", "WRONG_VERSION_NUMBER")
-#: What a connection comes to where one side waits for TLS and the other doesn't speak it.
+#: How a connection ends if one side expects TLS and the other doesn't speak it.
 _UNHEARD = ("closed by server", "reset by peer", "Timeout connecting", "WRONG_VERSION_NUMBER", "RECORD_LAYER")
 
 
 def refuses(error: BaseException) -> bool:
-    """Whether trying again is no use: the broker turns this user away, or its certificate isn't trusted.
+    """Whether trying again is useless, because the broker rejects this user or its certificate isn't trusted.
 
     Args:
-        error: of redis-py or kombu; what caused it is looked at too.
+        error: of redis-py or kombu. The errors that caused it count too.
     """
     return any(_denies(cause) or any(text in str(cause) for text in _NO_TLS) for cause in _causes(error))
 
 
 def advice(url: str, error: BaseException) -> str:
-    """What to look at where a broker can't be reached over TLS, or may be expected to speak it; else empty.
+    """What to check if the error may come from TLS, on one side or missing on one side; otherwise empty.
 
     Args:
         url: of the broker.
-        error: of redis-py or kombu, while the broker hasn't answered yet.
+        error: of redis-py or kombu, raised before the broker has answered.
     """
     text = str(error)
     if "CERTIFICATE_VERIFY" in text:
-        return "see to ssl_ca_certs in --broker, or to the server's certificate"
+        return "check ssl_ca_certs in --broker, and the server's certificate"
     if any(sign in text for sign in _UNHEARD):
         other = "no TLS, write redis://" if url.startswith("rediss://") else "TLS, write rediss://"
         return f"if that port speaks {other}"

@@ -1,4 +1,4 @@
-"""Redis URLs, in the two spellings that Celery and redis-py know, and without their secrets."""
+"""URLs of a Redis server, as Celery and redis-py spell them, and without their secrets."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ from unrolled.errors import RequestError
 #: URL schemes of a broker: TCP, TLS, Unix socket.
 SCHEMES = ("redis", "rediss", "redis+socket")
 _DATABASE = re.compile(r"/?[0-9]*")
-#: What may follow the ? of a URL, so that Celery and redis-py make the same of it.
+#: Query options that Celery and redis-py interpret alike.
 _TLS_OPTIONS = ("ssl_cert_reqs", "ssl_ca_certs", "ssl_certfile", "ssl_keyfile", "ssl_password", "ssl_check_hostname")
 _OPTIONS = {"redis": (), "rediss": _TLS_OPTIONS, "redis+socket": ("virtual_host",)}
 _CERT_REQS = ("required", "optional", "none")
-#: Options of a URL that redis-py takes a secret from.
+#: Query options with a secret for redis-py.
 _SECRET_OPTION = re.compile(r"((?:^|[?&])[^=&]*(?:password|secret|token)[^=&]*=)[^&]*", re.IGNORECASE)
 
 
@@ -22,12 +22,12 @@ def check_broker_url(url: str) -> str:
     """The URL, if it names a Redis server.
 
     Raises:
-        RequestError: it is of another kind; the text doesn't repeat a password in it.
+        RequestError: it doesn't. The text doesn't repeat a password in the URL.
     """
     try:
         parts = urlsplit(url)
         tcp = parts.scheme != "redis+socket"
-        # Reading the port checks it.
+        # Reading `port` raises ValueError where it is not a port number.
         fits = parts.scheme in SCHEMES and (parts.port != 0 and _DATABASE.fullmatch(parts.path) if tcp else parts.path)
     except ValueError:
         fits = False
@@ -41,7 +41,7 @@ def check_broker_url(url: str) -> str:
 
 
 def celery_url(url: str) -> str:
-    """The URL as Celery takes it: kombu would trust any certificate where nothing is said of it, redis-py none."""
+    """The URL for Celery, with ssl_cert_reqs=required: without it kombu accepts any certificate."""
     parts = urlsplit(url)
     if parts.scheme == "rediss" and "ssl_cert_reqs=" not in parts.query:
         return f"{url}{'&' if parts.query else '?'}ssl_cert_reqs=required"
@@ -49,14 +49,14 @@ def celery_url(url: str) -> str:
 
 
 def client_url(url: str) -> str:
-    """The URL as redis-py takes it: Celery's `redis+socket://` is its `unix://`, `virtual_host` its `db`."""
+    """The URL for redis-py: Celery's `redis+socket://` is its `unix://`, and `virtual_host` is its `db`."""
     if url.startswith("redis+socket://"):
         return "unix://" + url.removeprefix("redis+socket://").replace("virtual_host=", "db=")
     return url
 
 
 def without_secret(url: str) -> str:
-    """The URL as it may be shown: what stands before its last @ is left out, but for the user's name."""
+    """The URL for people to see: everything before the last @ is left out, except the user's name."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         scheme, rest = "", url
@@ -70,7 +70,7 @@ def _check_options(url: str, scheme: str, query: str) -> None:
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in allowed:
             ways = ", ".join(allowed) if allowed else "no option; for TLS, write rediss://"
-            # A password with an unescaped ? in it lands here: only what is no part of one is shown.
+            # The name may be a part of a password with an unescaped ? in it, so it is shown only if it can't be.
             shown = repr(name) if name.isidentifier() and "@" not in query else "(not shown)"
             raise RequestError(f"broker {without_secret(url)!r}: option {shown}; allowed with {scheme}://: {ways}")
         if name == "ssl_cert_reqs" and value not in _CERT_REQS:

@@ -1,4 +1,4 @@
-"""From a job's directory into Redis: what waits there is entered in the ledger, and its message is sent."""
+"""From a job's directory into Redis: waiting shards are entered in the ledger, and their messages are sent."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Send = Callable[[Member], None]
 
 
 def enter(ledger: Ledger, directory: JobDirectory, shard: ShardId, tokens: int, send: Send) -> bool:
-    """Enter one spooled shard and send its message; False where it is in the ledger, dead, or cancelled.
+    """Enter one spooled shard and send its message.
 
     Args:
         ledger: of the job's model.
@@ -29,12 +29,18 @@ def enter(ledger: Ledger, directory: JobDirectory, shard: ShardId, tokens: int, 
         shard: its id.
         tokens: token ids in it.
         send: sends one shard's message.
+
+    Returns:
+        False where nothing was sent, because the shard is in the ledger already, or dead, or its job is cancelled.
+
+    Raises:
+        redis.RedisError: the server can't be asked now; `send` may raise other errors.
     """
     member = Member(directory.key, shard)
     if not ledger.enter(member, tokens, str(directory.path)):
         return False
     if directory.dead(shard).exists() or directory.cancelled.exists():
-        # It may have come to that since the caller looked; its record came before it left the ledger.
+        # It died or was cancelled after the caller looked; that is recorded before the shard leaves the ledger.
         ledger.remove(member)
         return False
     send(member)
@@ -42,12 +48,11 @@ def enter(ledger: Ledger, directory: JobDirectory, shard: ShardId, tokens: int, 
 
 
 def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send, manifest: Manifest | None = None) -> int:
-    """Enter every shard of a job that has rows spooled, no file, and isn't dead; how many there were.
+    """Enter every waiting shard of a job: its rows are spooled, it is not published, and it is not dead.
 
-    A job that was cancelled is left alone.
-
-    Safe at any time and from several processes at once: a shard in the ledger stays as it is. Rows that
-    were spooled by a producer that died before it wrote their manifest line are no shard yet, and left alone.
+    This is safe at any time, and from several processes at once, because a shard that is in the ledger stays as it is.
+    Nothing is entered of a job that is cancelled. Rows that are not in the manifest, because their producer died before
+    it wrote their line, are not a shard yet.
 
     Args:
         ledger: of the job's model.
@@ -55,15 +60,19 @@ def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send, manifest:
         send: sends one shard's message.
         manifest: of the job; None to read it.
 
+    Returns:
+        How many shards were entered.
+
     Raises:
         JobError: the manifest is damaged.
         TransientError: the directory can't be read now.
+        redis.RedisError: the server can't be asked now; `send` may raise other errors.
     """
     if directory.cancelled.exists():
         return 0
     run = ledger.server_run()
     cut = {entry.shard for entry in (manifest or read_manifest(directory.path)).entries}
-    # In this order: a shard that is published between the two looks is found by the second.
+    # In this order, so that the second look finds a shard that is published between the two.
     waiting = directory.waiting() & cut
     done = directory.published() | directory.given_up()
     entered = 0
@@ -71,7 +80,7 @@ def enter_waiting(ledger: Ledger, directory: JobDirectory, send: Send, manifest:
         try:
             tokens = payload.read_header(directory.pending(shard)).tokens
         except FileNotFoundError:
-            continue  # published a moment ago
+            continue  # it was published a moment ago
         except OSError as error:
             raise TransientError(f"{directory.path}: spooled rows can't be read: {error}") from error
         entered += enter(ledger, directory, shard, tokens, send)

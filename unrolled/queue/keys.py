@@ -20,8 +20,7 @@ class Keys:
         tokens: hash: member → its token ids. The field `total` has their sum.
         leases: sorted set: member → when its lease runs out.
         holders: hash: member → the worker that has the lease; empty where the worker gave the shard back.
-        started: hash: member → the worker that made its first start. While another worker holds the shard, the shard is
-            a suspect.
+        started: hash: member → the worker that made its first start. For any other worker, the shard is a suspect.
         lonely: hash: member → how many workers have started it with nothing else on board, a space, and the last one.
         resent: set of the members whose message was sent more than once.
         watermark: string: the latest sending time of a shard that was taken up by its only message.

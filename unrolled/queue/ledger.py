@@ -286,7 +286,7 @@ class Ledger:
         return alive
 
     def _throw_out(self, raw: bytes | str) -> None:
-        """Remove what is no shard: whoever wrote it had access to Redis, and no sense of the format."""
+        """Remove what is no shard: anybody with access to Redis may have written it."""
         pipe = self.client.pipeline(transaction=True)
         for sorted_set in (self.keys.ledger, self.keys.leases):
             pipe.zrem(sorted_set, raw)

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
 import obstore
 
-from unrolled.store.bucket_error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, is_whole, reason_of
-from unrolled.store.bucket_listing import PAGE, Jump
-from unrolled.store.bucket_options import check_process, connected
 from unrolled.store.bucket_url import BucketUrl
+from unrolled.store.cloud.error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, is_whole, reason_of
+from unrolled.store.cloud.listing import PAGE, Jump
+from unrolled.store.cloud.options import check_process, connected
 from unrolled.store.names import check_folder, check_name, check_own_name
 from unrolled.store.object_file import ObjectFile, native_file
 from unrolled.store.settle import UnknownOutcomeError, settle
@@ -67,6 +67,10 @@ class BucketStore:
 
     def __repr__(self) -> str:
         return f"BucketStore({str(self.url)!r})"
+
+    def __reduce__(self) -> tuple[type[BucketStore], tuple[str]]:
+        """Another process connects by itself, with the credentials that it finds."""
+        return BucketStore, (str(self.url),)
 
     def create(self, name: str, content: Content) -> Creation:
         """See `Store.create`. The whole content is in memory, once."""

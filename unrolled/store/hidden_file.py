@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from unrolled.store.direct_file import direct_file
-from unrolled.store.refusals import explained
+from unrolled.store.disk.refusals import explained
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -4,6 +4,8 @@ It can act as a disk, where a new name is durable only when its folder has been 
 bucket, where both are immediate but each request may be refused, lost or late.
 """
 
+# One file, though long: what may go wrong and the store that does so are read together.
+
 from __future__ import annotations
 
 import enum
@@ -109,7 +111,12 @@ class MemoryStore:
             self.sync(folder_of(name))
             return creation
         return settle(
-            f"{self}/{name}", lambda: self._attempt(name, body), lambda: self.read(name, 0, 1) is not None, _no_wait
+            f"{self}/{name}",
+            lambda: self._attempt(name, body),
+            lambda: self.read(name, 0, 1) is not None,
+            # Simulated time costs nothing.
+            sleep=lambda _: None,
+            clock=lambda: 0.0,
         )
 
     def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
@@ -259,7 +266,3 @@ class MemoryStore:
                 if before is not None:
                     sizes[name] = len(before)
         return [Listed(name, size) for name, size in sorted(sizes.items())]
-
-
-def _no_wait(_: float) -> None:
-    """Simulated time costs nothing."""

@@ -1,29 +1,26 @@
 """A store in a directory of a POSIX file system, local or on a network.
 
 An object is a file. It is written under a hidden name in its folder, made durable, and linked to its own name, which
-the file system (on NFS the server) does only where there is no file of that name. Folders are made as they are needed.
-They are opened step by step and symbolic links in place of one are refused, so no write leaves the store's directory.
+the file system (on NFS the server) does only where there is no file of that name.
 """
 
 from __future__ import annotations
 
-import contextlib
 import os
 import stat
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, cast
 
 from unrolled.errors import TransientError
+from unrolled.store.disk.folders import Folders, make_directory
+from unrolled.store.disk.name_once import name_once
+from unrolled.store.disk.refusals import explained
 from unrolled.store.hidden_file import fill, hidden_file, sweep_leftovers, sync_directory
-from unrolled.store.name_once import name_once
 from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
-from unrolled.store.refusals import explained
 from unrolled.store.store import Content, Creation, Listed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class PosixStore:
@@ -43,10 +40,10 @@ class PosixStore:
 
     def __init__(self, path: str | Path, *, make: bool = False) -> None:
         self.path = Path(path)
-        self._durable: set[str] = set()  # folders whose names this process has made durable
+        self._folders = Folders(self.path)
         if make:
             with explained(f"make {self.path}"):
-                _make_directory(self.path)
+                make_directory(self.path)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -58,7 +55,7 @@ class PosixStore:
         """See `Store.create`. What a `Writer` gives is written past the page cache."""
         check_own_name(name)
         last = name.rpartition("/")[2]
-        with explained(f"create {self}/{name}"), self._opened(folder_of(name), make=True) as folder:
+        with explained(f"create {self}/{name}"), self._folders.opened(folder_of(name), make=True) as folder:
             creation = Creation.EXISTS
             if not _is_there(folder, last):  # which saves writing a large object in vain, and decides nothing
                 with hidden_file(folder, last) as (temporary, file):
@@ -115,7 +112,7 @@ class PosixStore:
         check_own_name(name)
         with explained(f"delete {self}/{name}"):
             try:
-                with self._opened(folder_of(name)) as folder:
+                with self._folders.opened(folder_of(name)) as folder:
                     os.unlink(name.rpartition("/")[2], dir_fd=folder)
             except FileNotFoundError:
                 self._check_directory()
@@ -125,7 +122,7 @@ class PosixStore:
         check_folder(folder)
         with explained(f"sync {self}/{folder}"):
             try:
-                with self._opened(folder, sync=True) as descriptor:
+                with self._folders.opened(folder, sync=True) as descriptor:
                     sync_directory(descriptor)
             except FileNotFoundError:
                 self._check_directory()
@@ -137,39 +134,13 @@ class PosixStore:
             TransientError: the folder can't be read or written.
         """
         check_folder(folder)
-        path = self.path / folder
-        return sweep_leftovers(path, older_than_seconds) if not folder or path.is_dir() else []
-
-    @contextlib.contextmanager
-    def _opened(self, folder: str, *, make: bool = False, sync: bool = False) -> Iterator[int]:
-        """The descriptor of a folder, whose own name is durable if it was asked to make or to sync it."""
-        descriptor = os.open(self.path, _DIRECTORY)
-        try:
-            so_far = ""
-            for step in folder.split("/") if folder else ():
-                so_far += f"/{step}"
-                inner = self._step(descriptor, step, so_far, make=make, sync=sync)
-                os.close(descriptor)
-                descriptor = inner
-            yield descriptor
-        finally:
-            os.close(descriptor)
-
-    def _step(self, descriptor: int, step: str, so_far: str, *, make: bool, sync: bool) -> int:
-        try:
-            inner = os.open(step, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-        except FileNotFoundError:
-            if not make:
-                raise
-            with contextlib.suppress(FileExistsError):
-                os.mkdir(step, dir_fd=descriptor)
-            self._durable.discard(so_far)
-            inner = os.open(step, _DIRECTORY | os.O_NOFOLLOW, dir_fd=descriptor)
-        if (make or sync) and so_far not in self._durable:
-            # Whoever made the folder may have died before this.
-            sync_directory(descriptor)
-            self._durable.add(so_far)
-        return inner
+        with explained(f"sweep {self}/{folder}"):
+            try:
+                with self._folders.opened(folder):  # which refuses one that leads elsewhere
+                    return sweep_leftovers(self.path / folder, older_than_seconds)
+            except FileNotFoundError:
+                self._check_directory()
+                return []
 
     def _check_directory(self) -> None:
         """Nothing can be known about names while the store itself is missing."""
@@ -181,22 +152,8 @@ def _open_file(path: str | Path, _: int = 0) -> int:
     descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # O_NONBLOCK has no effect on a file
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise TransientError(f"cannot read {path}: it is not a file; remove it, then it is tried again")
+        raise TransientError(f"cannot read {path}: it is not a file; remove it")
     return descriptor
-
-
-def _make_directory(path: Path) -> None:
-    """Make a directory and those it is in, durably."""
-    if not path.parent.is_dir():
-        _make_directory(path.parent)
-    path.mkdir(exist_ok=True)
-    # Its name in a directory that this user may not read is somebody else's concern.
-    with contextlib.suppress(PermissionError):
-        descriptor = os.open(path.parent, _DIRECTORY)
-        try:
-            sync_directory(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def _is_there(folder: int, name: str) -> bool:

@@ -32,6 +32,7 @@ def settle(
     attempt: Callable[[], Creation],
     is_there: Callable[[], bool],
     sleep: Callable[[float], object] = time.sleep,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Creation:
     """Attempt to create an object until it is known to exist, for a bounded time.
 
@@ -39,13 +40,14 @@ def settle(
         where: the object's place, for the error's text.
         attempt: sends one request; raises UnknownOutcomeError for an answer that doesn't settle it.
         is_there: looks for the object.
-        sleep: waits so many seconds.
+        sleep: waits for a number of seconds.
+        clock: gives seconds from any beginning.
 
     Raises:
         TransientError: it still is not known. What else `attempt` raises goes through.
     """
     reason = "no answer"
-    begin = time.monotonic()
+    begin = clock()
     for pause in (*PAUSES_SECONDS, None):
         try:
             if attempt() is Creation.CREATED:
@@ -58,7 +60,7 @@ def settle(
                 return Creation.EXISTS
         except TransientError as error:
             reason = f"{reason}; and looking for it: {error}"
-        if pause is None or time.monotonic() - begin > LONGEST_SECONDS:
+        if pause is None or clock() - begin > LONGEST_SECONDS:
             break
         sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, guards nothing
     raise TransientError(

@@ -1,4 +1,4 @@
-"""Which shards may be on board together: a budget of bytes, and suspects alone."""
+"""Which shards may be on board together: as many as fit into a budget of bytes, and a suspect alone."""
 
 from __future__ import annotations
 
@@ -12,31 +12,31 @@ from worker.errors import GivenBackError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Shards that are computed in parts are on board at most so many together: one is read, one computed, one written, and
-#: one waits. Each keeps the engine busy for long, and holds the ids of all of its rows meanwhile.
+#: Most shards on board together if they are too large for one pool: one is read, one computed, one written, and one
+#: waits. Each keeps the engine busy for long, and takes memory for the ids of all its rows meanwhile.
 LARGE_ON_BOARD = 4
 
 
 def size_on_board(vector_bytes: int, tokens: int, pool_tokens: int, budget_bytes: int) -> int:
-    """Bytes of the budget that a shard is counted as.
+    """Bytes of the budget that a shard takes.
 
     Args:
-        vector_bytes: of its outputs.
-        tokens: in it.
-        pool_tokens: most tokens that are computed in one go.
-        budget_bytes: of outputs in flight.
+        vector_bytes: bytes of its outputs.
+        tokens: tokens in it.
+        pool_tokens: most tokens in one pool.
+        budget_bytes: the budget.
     """
     return max(vector_bytes, budget_bytes // LARGE_ON_BOARD) if tokens > pool_tokens else vector_bytes
 
 
 class Admission:
-    """Lets shards on board in the order in which they came.
+    """Admits shards in the order in which they came.
 
-    A shard whose outputs alone are over the budget is let on board with nothing beside it, for there is no other way
-    to compute it.
+    A shard whose outputs alone exceed the budget is admitted when nothing else is on board: it can't be computed
+    otherwise.
 
     Args:
-        budget_bytes: of outputs in flight.
+        budget_bytes: bytes of outputs that may be in flight: being read, computed or written.
     """
 
     def __init__(self, budget_bytes: int) -> None:
@@ -50,7 +50,11 @@ class Admission:
 
     @contextlib.contextmanager
     def admit(self, size_bytes: int, *, alone: bool = False) -> Iterator[None]:
-        """Wait for room, hold it, give it back.
+        """Wait for room, and take it until the block ends.
+
+        Args:
+            size_bytes: `size_on_board`.
+            alone: whether nothing else may be on board.
 
         Raises:
             GivenBackError: the worker is stopping.
@@ -74,11 +78,11 @@ class Admission:
             with self._changed:
                 self._used -= size_bytes
                 self._on_board -= 1
-                self._suspect_on_board = False  # one that is on board is the only one
+                self._suspect_on_board = False  # a suspect on board is the only shard there
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Let nobody in any more, and send those away who wait."""
+        """Admit no more shards, and end all waiting."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,18 +1,20 @@
-"""How the C library's allocator keeps memory for this process's threads."""
+"""How the C library's allocator divides memory among the threads of this process."""
 
 import ctypes
 
-# Of <malloc.h>; glibc's alone.
+# From glibc's <malloc.h>.
 _M_ARENA_MAX = -8
-#: Threads that hold the interpreter lock while they allocate don't wait for each other in the allocator.
+#: Few are enough: Python's threads hold the interpreter lock while they allocate, so they don't wait for each other.
 ARENAS = 2
 
 
 def share_arenas() -> bool:
-    """Let threads share what they free; False where the C library isn't glibc.
+    """Let threads share the memory that they free. Call it before they start.
 
-    To be called before the threads are there. Each would keep a shard's rows after it is done with them, for itself:
-    6 MiB of a pooled shard.
+    Otherwise each thread keeps the memory of a shard's rows after it is done with them: 6 MiB for a pooled shard.
+
+    Returns:
+        False where the C library isn't glibc.
     """
     try:
         return bool(ctypes.CDLL(None).mallopt(_M_ARENA_MAX, ARENAS))

@@ -1,4 +1,4 @@
-"""How the parts of a worker fit together; knows nothing of Celery."""
+"""The parts of a worker, put together; knows nothing of Celery."""
 
 from __future__ import annotations
 
@@ -34,10 +34,14 @@ class Assembly:
     """A worker's parts from start to stop.
 
     Args:
-        settings: checked.
+        settings: of the worker.
         send: sends one shard's message.
-        stop_worker: asks the process to stop; called when it can't go on.
-        make_engine: gives what computes.
+        stop_worker: asks the process to stop; called when the engine is broken.
+        make_engine: makes the engine.
+
+    Attributes:
+        service: computes and publishes shards.
+        broken: why this worker can't continue; None while it can.
 
     Raises:
         UnrolledError: the model or the engine can't be used, or the broker refuses this worker.
@@ -77,14 +81,14 @@ class Assembly:
         self._check_broker(broker)
 
     def start(self) -> None:
-        """Start the engine's thread and the watch."""
+        """Start the engine's thread and the heartbeat."""
         self._pool.start()
         self._heartbeat.start()
 
     def begin_stopping(self, **_: object) -> None:
-        """Give shards on board the grace to finish; at the second call give them back at once.
+        """Let the shards on board finish within the grace; at the second call give them back at once.
 
-        Called in a signal handler, so it takes no lock: a timer's thread does the work.
+        It is called in a signal handler, so it takes no lock: the thread of a timer does the work.
         """
         grace = 0.0 if self._stopping else self._settings.grace_seconds
         if self._stopping:
@@ -94,7 +98,7 @@ class Assembly:
         self._stopping.start()
 
     def stop(self) -> None:
-        """Wait until nothing is on board, within the grace, and end all threads."""
+        """Wait until nothing is on board, within the grace, and stop all threads."""
         if not self._stopping:
             self.begin_stopping()
         self.service.board.wait_until_empty()
@@ -105,7 +109,7 @@ class Assembly:
 
     @property
     def computing(self) -> bool:
-        """Whether the engine is still at a pool whose shards were given back."""
+        """Whether the engine is still computing a pool whose shards were given back."""
         return self._pool.busy_seconds() > 0
 
     def _on_broken(self, error: BrokenWorkerError) -> None:
@@ -113,12 +117,12 @@ class Assembly:
             if self.broken is not None:
                 return
             self.broken = error
-        log.critical("this worker can't go on: %s; giving everything back", error)
+        log.critical("this worker can't continue: %s; giving everything back", error)
         self.service.stop()
         self._stop_worker()
 
     def _check_broker(self, broker: Broker) -> None:
-        """Check that this user may come in, and take messages; a producer's user may not."""
+        """Check that this user may log in and take messages, which a producer's user may not."""
         try:
             with broker.asked():
                 broker.client.rpop(f"{self._settings.namespace}:nothing")

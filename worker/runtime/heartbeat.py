@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import UnrolledError
 from unrolled.queue.broker import AWAY
 from unrolled.queue.entering import enter_waiting
-from worker.runtime.metrics import told
+from worker.runtime.metrics import progress_line
 
 if TYPE_CHECKING:
     from unrolled.job.directory import JobDirectory
@@ -48,7 +48,7 @@ class Heartbeat:
         settings: of this worker.
         ledger: of the model that it serves.
         service: has the shards whose leases are renewed, and the jobs.
-        pool: tells whether the engine is stuck.
+        pool: shows whether the engine is stuck.
         metrics: are sent with each beat, and logged.
         patience: says when something is in the way.
         about: facts about this worker that are sent with each beat.
@@ -160,7 +160,7 @@ class Heartbeat:
 
     def _log_progress(self) -> None:
         now = self._metrics.snapshot()
-        if line := told(self._logged, now):
+        if line := progress_line(self._logged, now):
             log.info("%s", line)
         self._logged = now
         self._log_next = time.monotonic() + PROGRESS_SECONDS

@@ -1,4 +1,4 @@
-"""The jobs that a worker has met, and where they lie."""
+"""The jobs that a worker has met, and their directories."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Leases, and seconds at least, after which a hidden file that nobody wrote to is a dead publisher's.
+#: A hidden file that wasn't written to for this many leases, and this many seconds at least, is a dead process's.
 LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
-#: Linux takes no longer one.
+#: Linux's PATH_MAX.
 MAX_PATH_BYTES = 4096
 
 
 class JobRegistry:
-    """Finds a job's directory and checks that it is what the queue says.
+    """Finds a job's directory, and checks that it is the one whose key the queue names.
 
-    The queue is not trusted with a path: the directory must hold a `job.json` whose own content and place give the
-    job's key, so only who can write there can name it.
+    A path in Redis is not trusted: the directory must contain a `job.json` whose content and place give the job's key.
+    So a path only works if its author can also write to the directory.
 
     Args:
         ledger: of the model that this worker serves.
-        root: where directories must lie; None for anywhere.
+        root: all job directories must be below it; None allows any.
     """
 
     def __init__(self, ledger: Ledger, root: Path | None) -> None:
@@ -48,8 +48,8 @@ class JobRegistry:
         """The job's directory.
 
         Raises:
-            JobError: it isn't the job's, lies outside of the root, or asks for another model.
-            AwayError: it isn't there, or can't be read now.
+            JobError: the directory isn't the job's, isn't below the root, or asks for another model.
+            AwayError: the directory isn't available, or can't be read now.
         """
         with self._lock:
             known = self._known.get(job_key)
@@ -71,8 +71,8 @@ class JobRegistry:
         path = _checked_path(job_key, text)
         if self._root and not path.resolve().is_relative_to(self._root):
             raise JobError(f"job {job_key} asks for {path}; this worker writes below {self._root} only (--output-root)")
-        if not os.path.exists(path / "job.json"):  # noqa: PTH110 - False, too, where the place can't be looked at
-            raise AwayError(f"{path} holds no job.json; mount or restore the job's directory")
+        if not os.path.exists(path / "job.json"):  # noqa: PTH110 - also False where the place can't be looked at
+            raise AwayError(f"{path} contains no job.json; mount or restore the job's directory")
         try:
             directory = open_job(path)
         except TransientError as error:
@@ -89,20 +89,17 @@ class JobRegistry:
         return directory
 
     def _sweep_leftovers(self, directory: JobDirectory) -> None:
-        """Remove what dead publishers left, when a job is met and now and then while it runs."""
+        """Remove what dead processes left behind, when a job is met and regularly while it runs."""
         now = time.monotonic()
         with self._lock:
             if now < self._next_sweep.get(directory.key, 0.0):
                 return
             self._next_sweep[directory.key] = now + self._leftover_seconds
-        for place in (
-            directory.path,
-            *(directory.path / name for name in ("_pending", "_quarantine", "_dead")),
-        ):
+        for place in (directory.path, *(directory.path / name for name in ("_pending", "_quarantine", "_dead"))):
             try:
                 removed = sweep_leftovers(place, self._leftover_seconds)
             except TransientError as error:
-                log.info("%s; left for later", error)
+                log.info("%s; trying again later", error)
             else:
                 if removed:
                     log.info("removed %d unfinished file(s) of dead processes from %s", len(removed), place)
@@ -115,4 +112,4 @@ def _checked_path(job_key: str, text: str) -> Path:
         fits = False
     if not fits:
         raise JobError(f"job {job_key} names {text[:80]!r}; a path of up to {MAX_PATH_BYTES:,} bytes is expected")
-    return Path(os.path.abspath(text))  # noqa: PTH100 - as the producer named it: symbolic links stay
+    return Path(os.path.abspath(text))  # noqa: PTH100 - links stay: the key is made of the producer's path

@@ -1,4 +1,4 @@
-"""What a worker has done, in numbers; sent with its heartbeat, shown by `unrolled status`, and logged now and then."""
+"""Figures on the work that a worker has done: sent with its heartbeat, shown by `unrolled status`, and logged."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from worker.engines.engine import PoolStats
 
-#: Shown of a span of time, in this order.
+#: The stages whose seconds are logged, in this order.
 STAGES = ("read", "plan", "compute", "write")
 
 
 class Metrics:
-    """Counters since the worker's start; seconds are wall time, summed over threads in read and write."""
+    """Counters since the worker's start. Seconds are wall time, and summed over threads in reading and writing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -55,11 +55,11 @@ class Metrics:
         self._add(read_seconds=seconds)
 
     def published(self, seconds: float) -> None:
-        """Count one published file."""
+        """Count one published part."""
         self._add(shards=1, write_seconds=seconds)
 
     def snapshot(self) -> dict[str, float]:
-        """All counters, and what follows from them.
+        """All counters, and the rates that follow from them.
 
         `busy_share` is the share of time that the engine was at work, `tokens_per_second` counts real tokens and the
         engine's time, and `computed_share` is computed steps over real tokens: below 1 by the share that
@@ -76,8 +76,8 @@ class Metrics:
                 self._totals[name] += amount
 
 
-def told(before: Mapping[str, float], now: Mapping[str, float]) -> str | None:
-    """One line for the log on the time between two snapshots; None where nothing was computed or published."""
+def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str | None:
+    """A line for the log about the time between two snapshots; None where nothing was computed or published."""
     span = {name: now[name] - before.get(name, 0.0) for name in now}
     if not span["pools"] and not span["shards"]:
         return None

@@ -216,7 +216,7 @@ class ShardService:
 
 
 def _use_of(member: Member) -> str:
-    """What can't be done while a job's directory is away, for the log."""
+    """The action that fails while a job's directory is away, as the log names it."""
     return f"use job {member.job_key}"
 
 

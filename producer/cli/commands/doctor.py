@@ -18,7 +18,7 @@ from producer.doctor.model import check_model
 from producer.doctor.output import check_output
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
-from producer.jobs.status import worker_status
+from producer.jobs.worker_status import WorkerStatus
 from producer.local.broker_record import find_broker
 from producer.terminal.text import printable
 from unrolled.errors import BrokerError
@@ -115,7 +115,7 @@ def _examine_workers(broker: str, server: Broker, namespace: str, fingerprint: s
     except BrokerError as error:
         yield Check("workers", "unknown", f"the list of workers can't be read: {error.found}", error.advice)
         return
-    workers = [worker_status(name, fact) for name, fact in sorted(facts.items())]
+    workers = [WorkerStatus.parse(name, fact) for name, fact in sorted(facts.items())]
     yield from check_workers(workers, fingerprint, _celery_stats(broker, namespace) if workers else None)
 
 

@@ -57,9 +57,9 @@ def retry(*, out: Path, failed_rows: bool, broker: str | None, namespace: str, a
 def report(found: Retried, out: Path, *, failed_rows: bool, queued: bool) -> str:
     """What was done with the shards, as text for people."""
     lines = [f"{out}: {found.retried:,} dead shard(s) {'are in the queue' if queued else 'wait'} again"]
-    if found.to_cut_anew:
+    if found.to_cut_again:
         lines.append(
-            f"{found.to_cut_anew:,} more have no rows any more, or damaged ones: "
+            f"{found.to_cut_again:,} more have no rows any more, or damaged ones: "
             "run the same `unrolled enqueue` command again, which cuts them again"
         )
     if failed_rows:

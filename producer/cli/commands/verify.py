@@ -14,7 +14,6 @@ from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
 from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -39,16 +38,8 @@ def verify(context: click.Context, *, out: Path, as_json: bool) -> None:
       unrolled verify out --json | jq '.problems[].where'
     """
     directory = open_job(out)
-    total = read_manifest(directory.path).tokens
-    done = 0
-    with progress("verifying", total) as bar:
-
-        def each(tokens: int) -> None:
-            nonlocal done
-            done += tokens
-            bar.update(done_tokens=done)
-
-        found = verify_job(directory, each)
+    with progress("verifying") as bar:
+        found = verify_job(directory, lambda done, total: bar.update(done_tokens=done, total_tokens=total))
     if as_json:
         click.echo(json.dumps({"ok": not found.problems, **asdict(found)}))
     else:

@@ -43,7 +43,7 @@ def ledger(broker):
 
 
 class Working(threading.Thread):
-    """Does what a worker does with whatever is in the ledger, until it is told to stop."""
+    """Does what a worker does with the shards in the ledger, until it is stopped."""
 
     def __init__(self, ledger, directory):
         super().__init__(daemon=True)
@@ -66,7 +66,7 @@ class Working(threading.Thread):
 
 
 class Lines(Progress):
-    """Keeps what is said, and does something when something is."""
+    """Keeps the lines that are said, and calls a function at the first line with a certain word."""
 
     def __init__(self, reactions=()):
         super().__init__("waiting")
@@ -83,7 +83,7 @@ class Lines(Progress):
 
 
 def test_status_tells_how_far_a_job_is(tmp_path):
-    """Elsewhere than on a terminal once, and by the directory alone where no broker is named."""
+    """Without a terminal the status is printed once; without a broker it is what the directory shows."""
     directory = make_job(tmp_path, shards=4, bad=[3])
     publish_shard(directory, min(directory.waiting()))
     result = run("status", tmp_path)
@@ -97,7 +97,7 @@ def test_status_tells_how_far_a_job_is(tmp_path):
 
 
 def test_status_of_a_complete_job(tmp_path):
-    """No speed, no time left, no hint."""
+    """The report of a complete job has no speed, no time left and no hint."""
     finished_job(tmp_path, shards=2)
     assert run("status", tmp_path).output == (
         f"{tmp_path}: complete; model abababababab…\n"
@@ -107,8 +107,8 @@ def test_status_of_a_complete_job(tmp_path):
     )
 
 
-def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
-    """What runs, who works, and what to do about the dead."""
+def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, ledger):
+    """The report shows running shards, workers, and what to do about dead shards."""
     directory = make_job(tmp_path, shards=3)
     first, second, third = sorted(directory.waiting())
     for shard in (first, second):
@@ -129,23 +129,23 @@ def test_status_with_a_broker_shows_workers_and_hints(tmp_path, broker, ledger):
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
         (
-            f"→ 1 shard(s) were given up, the reasons are in {tmp_path}/_dead; when the cause is gone: "
+            f"→ 1 shard(s) were given up; the reasons are in {tmp_path}/_dead; when the cause is gone: "
             f"unrolled retry {tmp_path}"
         ),
     ]
 
 
 def test_status_as_json_is_one_object(tmp_path, broker):
-    """Everything a script would ask for, with what follows from it."""
+    """The object has every figure of the report, and the hints."""
     make_job(tmp_path)
     found = json.loads(run_with(broker, "status", tmp_path, "--json").output)
     assert (found["shards"], found["waiting"], found["complete"]) == (3, 3, False)
     assert found["queue"] == {"running": 0, "queued": 0, "missing": 3, "workers": []}
-    assert len(found["hints"]) == 2
+    assert len(found["diagnosis"]) == 2
 
 
 def test_status_watches_until_the_job_is_complete(tmp_path):
-    """With --json, a line for each look."""
+    """--watch --json prints one line for each look at the job."""
     directory = make_job(tmp_path, shards=1)
     timer = threading.Timer(0.3, publish_shard, (directory, *directory.waiting()))
     timer.start()
@@ -178,7 +178,7 @@ def test_status_on_a_terminal_is_live(tmp_path):
 
 
 def test_status_of_a_broker_that_is_away_falls_back_on_the_directory(tmp_path, broker):
-    """The report says so; exit status 0, for it is a report."""
+    """The report says that the broker is away; the exit status is 0."""
     make_job(tmp_path)
     url = broker.url
     broker.kill()
@@ -189,7 +189,7 @@ def test_status_of_a_broker_that_is_away_falls_back_on_the_directory(tmp_path, b
 
 
 def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
-    """`unrolled run` records it in the output directory."""
+    """`unrolled run` records its broker in the output directory."""
     make_job(tmp_path)
     (tmp_path / "_broker").write_text(f"{broker.url}\n")
     assert json.loads(run("status", tmp_path, "--json").output)["queue"] is not None
@@ -205,7 +205,7 @@ def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
 
 @pytest.mark.parametrize("command", ["status", "wait", "verify", "retry", "quarantine", "show"])
 def test_a_directory_without_a_job_is_an_error(tmp_path, command):
-    """With what makes one."""
+    """The error names the command that makes a job."""
     result = run(command, tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (f"Error: {tmp_path}: no job here (job.json is missing); `unrolled enqueue` makes one\n")
@@ -215,7 +215,7 @@ def test_a_directory_without_a_job_is_an_error(tmp_path, command):
 
 
 def test_wait_ends_with_0_where_every_row_is_published(tmp_path):
-    """And says how many."""
+    """`wait` prints how many rows are published."""
     finished_job(tmp_path, shards=2)
     result = run("wait", tmp_path)
     assert result.exit_code == 0
@@ -225,7 +225,7 @@ def test_wait_ends_with_0_where_every_row_is_published(tmp_path):
 
 @pytest.mark.parametrize(("bad", "failed"), [([0], {}), ([], {0: "ValueError: no"})])
 def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
-    """Be it the producer that refused them or the engine."""
+    """The status is 3 for rows that the producer refused and for rows that the engine failed on."""
     directory = make_job(tmp_path, shards=2, bad=bad)
     first, second = sorted(directory.waiting())
     publish_shard(directory, first)
@@ -244,7 +244,7 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
 
 
 def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
-    """Whatever else there is."""
+    """Dead shards count more than rows in quarantine."""
     directory = make_job(tmp_path, shards=1, bad=[0])
     bury(directory, *directory.waiting())
     result = run("wait", tmp_path, "--json")
@@ -256,7 +256,7 @@ def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
 
 
 def test_wait_ends_with_124_when_time_is_up(tmp_path):
-    """As `timeout` has it; an input that isn't at its end is told."""
+    """The status is that of `timeout`; an input that isn't at its end is mentioned."""
     make_job(tmp_path, shards=2, ended=False)
     began = time.monotonic()
     result = run("wait", tmp_path, "--timeout", "0.3")
@@ -268,7 +268,7 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
 
 
 def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
-    """The job completes with no other command, and the line says why."""
+    """The job completes without another command, and a line says why shards were entered."""
     directory = make_job(tmp_path, shards=5)
     with Working(ledger, directory):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
@@ -278,7 +278,7 @@ def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
 
 
 def test_wait_removes_what_dead_workers_left(tmp_path):
-    """Hidden files of workers that were killed are gone when the job is complete; a living one's is not touched."""
+    """When the job is complete, hidden files of killed workers are removed; those of a running worker stay."""
     directory = finished_job(tmp_path)
     left = directory.path / ".part-000000-0123456789ab.parquet.host-1-00.tmp"
     left.write_bytes(b"half")
@@ -290,7 +290,7 @@ def test_wait_removes_what_dead_workers_left(tmp_path):
 
 
 def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
-    """Nothing of it stays behind, but not before its last shard has left the ledger."""
+    """Redis forgets the job, but not before its last shard has left the ledger."""
     directory = finished_job(tmp_path)
     (shard, *_) = directory.published()
     member = Member(directory.key, shard)
@@ -303,7 +303,7 @@ def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
 
 
 def test_wait_enters_the_part_that_a_crash_of_redis_took(tmp_path, broker, ledger):
-    """Redis still knows the job, but its last second is gone."""
+    """Redis still knows the job, but has lost its last second."""
     directory = make_job(tmp_path, shards=3)
     first = min(directory.waiting())
     ledger.enter(Member(directory.key, first), 5, str(tmp_path))
@@ -314,7 +314,7 @@ def test_wait_enters_the_part_that_a_crash_of_redis_took(tmp_path, broker, ledge
 
 
 def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
-    """It says so once, and goes on by itself when the broker is back, empty."""
+    """`wait` says once that the broker is away, and continues when it is back, empty."""
     directory = make_job(tmp_path, shards=3)
     broker.kill()
     working = Working(ledger, directory)
@@ -347,7 +347,7 @@ def failing(monkeypatch, name, times):
 
 
 def test_wait_rides_over_a_directory_that_is_away(tmp_path, monkeypatch):
-    """It says so once and looks again; what can't be swept at the end harms nobody."""
+    """`wait` says it once and looks again; files that can't be swept at the end do no harm."""
     directory = finished_job(tmp_path)
     failing(monkeypatch, "scandir", 2)
     failing(monkeypatch, "listdir", 1)
@@ -374,7 +374,7 @@ def test_wait_gives_up_on_a_directory_that_stays_away(tmp_path, monkeypatch):
 
 
 def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
-    """Nobody serves the model; the line comes after a while, and not again."""
+    """A worker for the model is missing; the line comes after a while, and once only."""
     monkeypatch.setattr(wait, "PATIENCE_SECONDS", 0.1)
     directory = make_job(tmp_path, shards=1)
     until = time.monotonic() + 0.6
@@ -383,12 +383,12 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
     assert not status.complete
     assert lines.lines == [
         "Redis lost 1 waiting shard(s); they are entered again",
-        ("no worker serves this job's model abababababab… (none is alive); start one: unrolled worker --model DIR"),
+        ("no worker serves this job's model abababababab… (none is running); start one: unrolled worker --model DIR"),
     ]
 
 
 def test_wait_says_when_rows_are_not_spooled_any_more(tmp_path, broker):
-    """They can't be entered; the way out is told, once."""
+    """Shards whose rows are lost can't be entered; what to do is said once."""
     directory = make_job(tmp_path, shards=2)
     for shard in directory.waiting():
         directory.pending(shard).unlink()
@@ -398,14 +398,14 @@ def test_wait_says_when_rows_are_not_spooled_any_more(tmp_path, broker):
     assert lines.lines == [
         (
             "the rows of 2 waiting shard(s) are not in _pending any more; "
-            "give the same `unrolled enqueue` command again: it cuts them again"
+            "run the same `unrolled enqueue` command again, which cuts them again"
         )
     ]
 
 
 @pytest.mark.parametrize("login", ["weak:pw", "nobody:wrong"])
 def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, login):
-    """Nothing would change by itself; the password isn't shown."""
+    """A refused login stays refused; the error doesn't show the password."""
     ledger.client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
     directory = make_job(tmp_path, shards=1)
     url = broker.url.replace("redis+socket://", f"redis+socket://{login}@")
@@ -417,7 +417,7 @@ def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, 
 
 
 def test_verify_passes_on_a_sound_job(tmp_path):
-    """One line, exit status 0."""
+    """A sound job is one line and exit status 0."""
     finished_job(tmp_path, shards=2, bad=[0])
     result = run("verify", tmp_path)
     assert result.exit_code == 0
@@ -425,7 +425,7 @@ def test_verify_passes_on_a_sound_job(tmp_path):
 
 
 def test_verify_lists_what_is_wrong(tmp_path):
-    """Exit status 1, a line for each thing."""
+    """Each problem is a line, and the exit status is 1."""
     directory = finished_job(tmp_path, shards=2)
     shard = sorted(directory.published())[1]
     directory.part(shard).unlink()
@@ -433,14 +433,14 @@ def test_verify_lists_what_is_wrong(tmp_path):
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert result.stdout == (
-        f"✗ {shard}: isn't published: unrolled wait {tmp_path}, or the same `unrolled enqueue` again\n"
+        f"✗ {shard}: isn't published: unrolled wait {tmp_path}, or the same `unrolled enqueue` command again\n"
         "✗ more.parquet: stray file: no shard of this job is in it; move it away\n"
         f"{tmp_path}: 2 problem(s); 8 rows in, 4 out in 1 whole files (7 tokens), 0 in quarantine\n"
     )
 
 
 def test_verify_as_json_has_the_list(tmp_path):
-    """For scripts, with the same exit status."""
+    """JSON has the problems too, with exit status 1."""
     finished_job(tmp_path, shards=1)
     assert json.loads(run("verify", tmp_path, "--json").stdout)["ok"] is True
     (tmp_path / "more.parquet").touch()
@@ -455,7 +455,7 @@ def test_verify_as_json_has_the_list(tmp_path):
 
 
 def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
-    """They are in the ledger, not dead, and their message is in the queue."""
+    """The shards are in the ledger and no longer dead, and their messages are in the queue."""
     directory = make_job(tmp_path, shards=3)
     first, second, _ = sorted(directory.waiting())
     bury(directory, first)
@@ -469,13 +469,13 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
 
 
 def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
-    """And says so."""
+    """`retry` says that it did nothing."""
     finished_job(tmp_path)
     assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are in the queue again\n"
 
 
 def test_retry_removes_the_record_of_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
-    """A crash came between its file and its record."""
+    """A crash came between the file and the removal of the record."""
     directory = finished_job(tmp_path, shards=1)
     bury(directory, *directory.published())
     assert json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)["retried"] == 0
@@ -484,7 +484,7 @@ def test_retry_removes_the_record_of_a_shard_that_was_published_after_all(tmp_pa
 
 
 def test_retry_sends_shards_without_sound_rows_back_to_the_producer(tmp_path, broker):
-    """They would only die again: spooled rows that are damaged, or gone, are cut anew."""
+    """Rows that are damaged or lost would fail again, so the shards are cut again."""
     directory = make_job(tmp_path, shards=2)
     first, second = sorted(directory.waiting())
     bury(directory, first)
@@ -501,7 +501,7 @@ def test_retry_sends_shards_without_sound_rows_back_to_the_producer(tmp_path, br
 
 
 def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path, broker, ledger):
-    """As after `unrolled run`, whose broker ended with it."""
+    """After `unrolled run`, its broker has ended; the shards wait in the directory."""
     directory = make_job(tmp_path, shards=2)
     first, second = sorted(directory.waiting())
     bury(directory, first)
@@ -524,7 +524,7 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
 
 
 def test_quarantine_lists_rows_with_reasons(tmp_path):
-    """The producer's by file and position, the engine's by shard and row."""
+    """The producer's rows are named by file and position, the engine's by shard and row."""
     directory = make_job(tmp_path, shards=2, bad=[0])
     first, second = sorted(directory.waiting())
     publish_shard(directory, first)
@@ -548,7 +548,7 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
 
 
 def test_quarantine_names_a_list_that_is_damaged(tmp_path):
-    """With the line."""
+    """The error has the file and the line."""
     directory = make_job(tmp_path, shards=1, bad=[0])
     path = directory.quarantine(*directory.waiting())
     path.write_text(path.read_text() + "half a li")
@@ -558,7 +558,7 @@ def test_quarantine_names_a_list_that_is_damaged(tmp_path):
 
 
 def test_show_prints_the_first_rows_as_a_table(tmp_path):
-    """Within the terminal's width."""
+    """The table fits the terminal's width."""
     finished_job(tmp_path, shards=2)
     lines = run("show", tmp_path, "-n", "5", "--numbers", "2").stdout.splitlines()
     assert lines[0].split() == ["id", "length", "mask", "first", "vector", "last", "vector", "norm"]
@@ -573,7 +573,7 @@ def test_show_prints_the_first_rows_as_a_table(tmp_path):
 
 
 def test_show_as_json_has_the_numbers_of_the_files(tmp_path):
-    """A row on a line."""
+    """JSON has one row on a line."""
     directory = finished_job(tmp_path, shards=1)
     rows = list(open_dataset(directory.path))
     found = [json.loads(line) for line in run("show", tmp_path, "-n", "9", "--json").stdout.splitlines()]
@@ -585,7 +585,7 @@ def test_show_as_json_has_the_numbers_of_the_files(tmp_path):
 
 
 def test_show_has_whatever_is_stored(tmp_path):
-    """Each column under its name: pooled vectors, and layers' first and last."""
+    """Each column is under its name: pooled vectors, and the first and last vectors of layers."""
     directory = finished_job(tmp_path, shards=1, options={"layers": [0, 1], "pooling": ["none", "mean"]})
     rows = list(open_dataset(directory.path))
     found = [json.loads(line) for line in run("show", tmp_path, "--json").stdout.splitlines()]
@@ -600,7 +600,7 @@ def test_show_has_whatever_is_stored(tmp_path):
 
 
 def test_show_before_the_first_file_says_so(tmp_path):
-    """With the command that tells how far it is."""
+    """The error names the command that shows how far the job is."""
     make_job(tmp_path)
     result = run("show", tmp_path)
     assert result.exit_code == 1
@@ -611,7 +611,7 @@ def test_show_before_the_first_file_says_so(tmp_path):
 
 
 def test_doctor_passes_where_all_is_well(tmp_path, broker):
-    """A line for each check; warnings are no failure."""
+    """Each check is a line; a warning is not a failure."""
     result = run_with(broker, "doctor", "--out", tmp_path / "new")
     assert result.exit_code == 0
     assert "✓ eviction: noeviction\n" in result.stdout
@@ -619,7 +619,7 @@ def test_doctor_passes_where_all_is_well(tmp_path, broker):
 
 
 def test_doctor_fails_where_a_job_could_not_run(tmp_path):
-    """Exit status 1, with what to do."""
+    """The exit status is 1, and each failed check says what to do."""
     result = run("doctor", "--broker", "redis://localhost:1/0", "--model", tmp_path / "none")
     assert result.exit_code == 1
     assert "✗ broker: redis://localhost:1/0 is away (" in result.stdout
@@ -627,7 +627,7 @@ def test_doctor_fails_where_a_job_could_not_run(tmp_path):
 
 
 def test_doctor_as_json():
-    """One object; what isn't named is unknown, not wrong."""
+    """JSON is one object; what isn't named is unknown, not wrong."""
     result = run("doctor", "--json")
     assert result.exit_code == 0
     found = json.loads(result.stdout)
@@ -638,7 +638,7 @@ def test_doctor_as_json():
 
 
 def test_doctor_looks_for_workers_of_the_jobs_model(tmp_path, broker, ledger):
-    """The output directory tells the model where none is named."""
+    """The model is that of the output directory if no model is named."""
     make_job(tmp_path)
     ledger.beat("host-1", {"lease_seconds": 30})
     result = run_with(broker, "doctor", "--out", tmp_path)

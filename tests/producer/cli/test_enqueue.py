@@ -37,14 +37,14 @@ def models(tmp_path_factory):
 
 @pytest.fixture
 def place(tmp_path, monkeypatch, models):
-    """A directory to be in, as a person is; `model` is one with a tokenizer."""
+    """The current directory, with a model that has a tokenizer."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").symlink_to(models / "text")
     return tmp_path
 
 
 def run(*arguments, stdin=None):
-    """What a person sees; never a traceback."""
+    """What a person sees, which is never a traceback."""
     result = CliRunner().invoke(cli, list(map(str, arguments)), input=stdin, prog_name="unrolled")
     assert result.exception is None or isinstance(result.exception, SystemExit), result.exception
     assert "Traceback" not in result.output
@@ -57,7 +57,7 @@ def enqueue(broker, *inputs, out="out", model="model", stdin=None):
 
 
 def queued(broker, models, model="text"):
-    """Shards in the ledger, and messages."""
+    """The number of shards in the ledger, and of messages."""
     fingerprint = open_model(models / model).fingerprint
     with closing(Broker(broker.url)) as server:
         count = server.ledger(NAMESPACE, fingerprint).counts().shards
@@ -73,7 +73,7 @@ def refused(result, said, status=1):
 
 
 def reasons(out):
-    """Of the rows in quarantine, as `unrolled quarantine` tells them."""
+    """The lines of `unrolled quarantine`."""
     return run("quarantine", out).stdout.splitlines()
 
 
@@ -81,7 +81,7 @@ def reasons(out):
 
 
 def test_a_missing_input(place, broker, models):
-    """No directory is made for it either."""
+    """A missing file or pattern is an error, and no output directory is made."""
     refused(enqueue(broker, "none.txt"), "input 'none.txt': no such file or directory")
     refused(enqueue(broker, "none/*.txt"), "input none/*.txt: no file matches this pattern")
     assert not (place / "out").exists()
@@ -89,7 +89,7 @@ def test_a_missing_input(place, broker, models):
 
 
 def test_a_corrupt_parquet_file(place, broker, models):
-    """Seen at its head or its foot, together with good files: nothing is queued, none of them either."""
+    """A file that is corrupt at its head or its foot is refused, and the good files with it: nothing is queued."""
     (place / "good.txt").write_text("one\n")
     (place / "bad.parquet").write_bytes(b"PAR1 and then nothing of the kind")
     (place / "other.parquet").write_bytes(b"one line of text\n")
@@ -98,13 +98,13 @@ def test_a_corrupt_parquet_file(place, broker, models):
     assert re.fullmatch(
         r"Error: input bad\.parquet: can't be opened as parquet: Parquet magic bytes .*\n", result.stderr
     )
-    refused(enqueue(broker, "other.parquet"), "input other.parquet: is no parquet file: it begins with 6f 6e 65 20")
+    refused(enqueue(broker, "other.parquet"), "input other.parquet: is not a parquet file: it begins with 6f 6e 65 20")
     assert not (place / "out").exists()
     assert queued(broker, models) == 0
 
 
 def test_a_missing_field(place, broker, models):
-    """The columns that are there are named."""
+    """The error names the columns of the file."""
     pq.write_table(pa.table({"body": ["one"], "key": ["a"]}), "rows.parquet")
     refused(
         enqueue(broker, "rows.parquet"),
@@ -116,7 +116,7 @@ def test_a_missing_field(place, broker, models):
 
 
 def test_a_model_that_is_missing_or_damaged(place, broker, models):
-    """Each text says which file, and what to do."""
+    """Each error says which file, and what to do."""
     (place / "rows.txt").write_text("one\n")
     refused(
         enqueue(broker, "rows.txt", model="none"),
@@ -135,7 +135,7 @@ def test_a_model_that_is_missing_or_damaged(place, broker, models):
 
 
 def test_text_for_a_model_without_a_tokenizer(place, broker, models):
-    """Both ways out are named."""
+    """The error names both ways out."""
     (place / "rows.txt").write_text("one\n")
     ids = models / "ids"
     refused(
@@ -148,7 +148,7 @@ def test_text_for_a_model_without_a_tokenizer(place, broker, models):
 
 
 def test_a_directory_of_another_job(place, broker, models):
-    """Another model, other inputs, other options: each is named, and what is there stays as it is."""
+    """Another model, other inputs and other options are each named, and the job there is not changed."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     write_rows(place / "more.jsonl", {"b": [1]})
     assert enqueue(broker, "rows.jsonl").exit_code == 0
@@ -169,7 +169,7 @@ def test_a_directory_of_another_job(place, broker, models):
 
 
 def test_a_directory_that_can_not_be_one(place, broker, models):
-    """A file stands where the directory, or one of those above it, should be made."""
+    """A file is where the output directory, or one above it, should be made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     (place / "file").write_text("in the way")
     mend = "; choose another --out, or mend it"
@@ -189,7 +189,7 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="machine: root may write anywhere")
 def test_a_directory_without_permission(place, broker, models):
-    """What the operating system says, and what to do."""
+    """The error has the words of the operating system, and what to do."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     (place / "locked").mkdir(mode=0o500)
     result = enqueue(broker, "rows.jsonl", out="locked/out")
@@ -198,7 +198,7 @@ def test_a_directory_without_permission(place, broker, models):
 
 
 def test_no_broker(place):
-    """Both ways to name one."""
+    """The error names both ways to name a broker."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out")
     refused(
@@ -217,11 +217,11 @@ def test_no_broker(place):
             ["--text-field", "x", "--tokens-field", "x"],
             "--text-field and --tokens-field are both x; give two different",
         ),
-        (["--follow"], "--follow reads standard input alone; found rows.jsonl, allowed: -"),
+        (["--follow"], "--follow reads only standard input; found rows.jsonl, allowed: -"),
     ],
 )
 def test_options_that_contradict_each_other(place, broker, more, said):
-    """Wrong usage, before anything is made."""
+    """Contradicting options are wrong usage, before anything is made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *more)
     assert result.exit_code == 2
@@ -233,7 +233,7 @@ def test_options_that_contradict_each_other(place, broker, more, said):
 
 
 def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, models):
-    """All kinds at once: file, position, id and reason of each; the rest is queued; exit status 3 and the count."""
+    """Bad rows of all kinds are listed with file, position, id and reason; the others are queued, with status 3."""
     lines = [
         b'{"id": "good", "tokens": [1, 0, 50]}',
         b'{"id": "negative", "tokens": [1, -3]}',
@@ -273,7 +273,7 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
 
 
 def test_lines_of_text_that_can_not_be_decoded(place, broker):
-    """The line alone is bad; empty lines are rows without a token."""
+    """Only the line itself is bad; empty lines are rows without a token."""
     (place / "rows.txt").write_bytes(b"one\n\nb\xffd\ntwo two\n")
     result = enqueue(broker, "rows.txt")
     assert result.exit_code == 3
@@ -282,7 +282,7 @@ def test_lines_of_text_that_can_not_be_decoded(place, broker):
 
 
 def test_the_summary_as_json(place, broker):
-    """One object, the same exit status."""
+    """JSON is one object, with the same exit status."""
     (place / "rows.jsonl").write_text('{"tokens": [1]}\n{"tokens": [99]}\n')
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--json")
     assert result.exit_code == 3
@@ -295,7 +295,7 @@ def test_the_summary_as_json(place, broker):
 
 
 def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
-    """What came before the cut is queued; the job says that its input isn't at its end; the whole file completes it."""
+    """Rows before the cut are queued, the job says that its input isn't at its end, and the whole file completes it."""
     chance = random.Random(1)
     rows = {f"row-{number}": [chance.randrange(1, 51) for _ in range(20)] for number in range(8000)}
     write_rows(place / "plain.jsonl", rows)
@@ -308,7 +308,7 @@ def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
     assert not manifest.ended
     told = re.fullmatch(
         r"Error: rows\.jsonl\.gz: the gzip data is truncated; (\d+) rows before that were read\. Repair the file and "
-        r"run the same command again: it goes on from there",
+        r"run the same command again: it resumes there",
         result.stderr.splitlines()[-1],
     )
     assert int(told[1]) >= manifest.rows  # a shard that isn't full is cut when its other rows are known
@@ -344,7 +344,7 @@ def test_a_parquet_file_that_is_damaged_inside(place, broker):
 
 
 def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
-    """The text says where it differs; restored, the same command goes on."""
+    """The error says where the input differs; when it is restored, the command resumes."""
     rows = {f"row-{number}": [1] * 100 for number in range(30)}
     write_rows(place / "rows.jsonl", rows)
     assert enqueue(broker, "rows.jsonl").exit_code == 0
@@ -357,7 +357,7 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
 
 
 def test_damaged_files_end_in_a_summary_or_in_one_line(place, broker):
-    """50 mutated files of several formats, as one input each: every row is accounted for, whatever became of it."""
+    """Every row of 50 mutated files of several formats, each an input of its own, is accounted for."""
     contents = {
         "rows.jsonl": write_rows(place / "rows.jsonl", {f"r{at}": [at % 50, 1, 0] for at in range(200)}).read_bytes(),
         "rows.csv": b"id,tokens\n" + b"".join(b"r%d,%d 1 0\n" % (at, at % 50) for at in range(200)),

@@ -33,14 +33,14 @@ def parsed(*words):
 
 
 def test_a_command_line_without_options_is_a_submission_without_options():
-    """The defaults stand in one place only: those of the command line equal those of the library."""
+    """The defaults of the command line equal those of the library."""
     submission, left = parsed()
     assert submission == Submission(("-",), Path("out"), Path("model"))
     assert left == {"max_queued_tokens": 20_000_000}
 
 
 def test_every_option_arrives():
-    """Each one, with a value that isn't its default."""
+    """Each option arrives with a value that isn't its default."""
     submission, left = parsed(
         "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--id-field", "c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
@@ -69,6 +69,6 @@ def test_what_can_not_be_is_refused():
 
 
 def test_run_takes_whatever_enqueue_and_worker_take():
-    """A job can move from one machine to many, and back; only the log of a worker has a place of its own."""
+    """A job can move from one machine to many and back; only a worker's log level isn't an option of `run`."""
     names = {option.name for option in [*enqueue.params, *worker.params]}
     assert names - {option.name for option in run.params} == {"log_level"}

@@ -28,7 +28,7 @@ FILES = ["config.json", HEAD_FILE, "model.safetensors", "tokenizer.json", RECORD
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
-    """A directory with a corpus, and a model that was trained on it in one go."""
+    """A directory with a corpus, and a model that was trained on it without an interruption."""
     path = tmp_path_factory.mktemp("fit")
     write_corpus(path / "corpus.jsonl", 3000)
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, cwd=path)
@@ -57,7 +57,7 @@ def contents(model):
 
 
 def test_a_language_is_learnt(place):
-    """From the frequencies' perplexity to nearly that of the language itself, on rows it never saw."""
+    """On held-out rows the perplexity falls from that of frequencies nearly to that of the language itself."""
     record = record_of(place / "model")
     assert record["unigram_perplexity"] > 10 * CHOICES
     assert record["validation_perplexity"] < 1.25 * CHOICES
@@ -70,7 +70,7 @@ def test_a_language_is_learnt(place):
 
 
 def test_each_epoch_is_said(place):
-    """Lines where there is no terminal, none of TensorFlow's, and what was reached at the end."""
+    """Without a terminal each epoch is a line, TensorFlow prints nothing, and the last line has the result."""
     lines = (place / "said").read_text().splitlines()
     # On a slow machine there are others between them, on how far an epoch is.
     assert [line.split(":")[0] for line in lines if " in training, " in line] == [
@@ -81,7 +81,7 @@ def test_each_epoch_is_said(place):
 
 
 def test_the_record_names_no_time_and_no_place(place):
-    """Nothing in it would differ in another run on another day."""
+    """The record would be equal after another run on another day."""
     record = record_of(place / "model")
     assert record["request"]["inputs"] == ["corpus.jsonl"]
     assert str(place) not in json.dumps(record)
@@ -90,7 +90,7 @@ def test_the_record_names_no_time_and_no_place(place):
 
 
 def test_the_states_in_the_files_are_the_trained_models(place, vectors):
-    """Whole path: from the Parquet files and the softmax's weights, the held-out perplexity comes out again."""
+    """The states in the Parquet files and the softmax's weights give the held-out perplexity again."""
     record, head = record_of(place / "model"), load_file(place / "model" / HEAD_FILE)
     total, targets = 0.0, 0
     for row in vectors:
@@ -105,7 +105,7 @@ def test_the_states_in_the_files_are_the_trained_models(place, vectors):
 
 
 def test_neighbours_are_the_nearest_of_all(place, vectors):
-    """Against all states at once: one place for each other word, the most similar first."""
+    """The neighbours are those of a search over all states: one place for each word, the most similar first."""
     tokenizer = Tokenizer.from_file(str(place / "model" / "tokenizer.json"))
     ((typical, others),) = nearest(vectors, tokenizer, ["w4", "nowhere"], 5)
     rows = list(vectors)
@@ -125,7 +125,7 @@ def test_neighbours_are_the_nearest_of_all(place, vectors):
 
 
 def test_the_same_command_again_trains_nothing(place):
-    """Another one into the same directory is refused."""
+    """Another training into the directory of a model is refused."""
     before = contents(place / "model")
     done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--json", cwd=place)
     assert done.returncode == 0
@@ -143,7 +143,7 @@ def trainer(pid):
 
 
 def test_kill_at_any_moment_costs_nothing(place):
-    """SIGKILL of the command or of its process, and Ctrl-C: in the end the bytes are those of a run in one go."""
+    """After SIGKILL of the command or of its process, and after Ctrl-C, the bytes are those of an uninterrupted run."""
     scratch = place / "killed" / SCRATCH
     command = ["model", "fit", "corpus.jsonl", "--out", "killed", *OPTIONS]
     with Crew() as crew:
@@ -183,14 +183,14 @@ def test_kill_at_any_moment_costs_nothing(place):
     ],
 )
 def test_what_can_not_be_trained(place, arguments, status, text):
-    """Is a line, before TensorFlow is loaded."""
+    """An error is one line, before TensorFlow is loaded."""
     done = unrolled("model", "fit", *arguments, cwd=place)
     assert done.returncode == status
     assert text in done.stderr
 
 
 def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
-    """It comes from the other process, as a line; the rows that were made ready stay for the next try."""
+    """The error comes from the other process, as one line; the prepared rows stay for the next try."""
     import tensorflow as tf  # noqa: PLC0415 - the other tests of this file do without
 
     if tf.config.list_physical_devices("GPU"):

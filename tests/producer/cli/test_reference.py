@@ -11,12 +11,12 @@ PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
 def test_the_page_is_made_from_the_code():
-    """A help text that was changed is changed there by `make reference`."""
+    """A help text that was changed needs `make reference`."""
     assert PAGE.read_text() == page()
 
 
 def test_every_option_is_on_the_page():
-    """By its flag, in its command's part."""
+    """Each flag is in the part of its command."""
     parts = page().split("\n## ")
     for name in COMMANDS:
         (part,) = (part for part in parts if part.startswith(f"unrolled {name}\n"))

@@ -49,7 +49,7 @@ def run(*arguments, **kwargs):
 
 @pytest.fixture
 def boom(monkeypatch):
-    """A subcommand `boom` that does what it is told."""
+    """A subcommand `boom` that calls a function of the test."""
 
     def set_up(callback):
         commands = types.ModuleType("commands_of_a_test")
@@ -71,7 +71,7 @@ EVERY_COMMAND = [found for name in COMMANDS for found in all_commands(load_comma
 
 
 def test_help_lists_every_command_and_loads_none():
-    """Neither TensorFlow nor the worker nor anything else that takes time."""
+    """Neither TensorFlow nor the worker nor any other slow package is loaded."""
     code = f"""
 import sys
 from producer.cli.root import cli
@@ -89,7 +89,7 @@ finally:
 
 
 def test_help_takes_less_than_half_a_second():
-    """From the start of the process to its end; the best of some, for the machine may be busy."""
+    """The time is that of the whole process; the best of some, because the machine may be busy."""
     times = []
     for _ in range(5):
         began = time.perf_counter()
@@ -102,7 +102,7 @@ def test_help_takes_less_than_half_a_second():
 
 @pytest.mark.parametrize("name", COMMANDS)
 def test_the_list_of_commands_says_what_each_says_of_itself(name):
-    """The lines in the lazy table are no second truth."""
+    """The lines in the catalogue equal those in the help texts."""
     assert load_command(name).get_short_help_str(limit=200) == COMMANDS[name].help
 
 
@@ -131,7 +131,7 @@ def test_options_of_one_name_mean_one_thing():
 
 
 def test_an_option_is_taken_from_its_variable(tmp_path):
-    """And the command line goes before it."""
+    """The command line goes before the variable."""
     result = run("doctor", env={"UNROLLED_JSON": "1", "UNROLLED_MODEL": str(tmp_path / "none")})
     checks = {check["name"]: check for check in json.loads(result.output)["checks"]}
     assert checks["model"]["outcome"] == "fail"
@@ -140,7 +140,7 @@ def test_an_option_is_taken_from_its_variable(tmp_path):
 
 
 def test_the_version_is_that_of_the_package():
-    """As installed."""
+    """The version is that of the installed package."""
     assert run("--version").output == f"unrolled {release()}\n"
 
 
@@ -152,7 +152,7 @@ def test_completion_is_printed_for_each_shell(shell):
 
 
 def test_the_shell_completes_commands_without_loading_them():
-    """A TAB answers at once; options are the command's own."""
+    """TAB completes the names of commands, and then the options of the command."""
     environ = {"_UNROLLED_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
     code = "from producer.cli.root import cli; cli.main(prog_name='unrolled')"
     names = python(code, env={**environ, "COMP_WORDS": "unrolled "}).stdout
@@ -162,7 +162,7 @@ def test_the_shell_completes_commands_without_loading_them():
 
 
 def test_an_expected_error_is_a_line(boom):
-    """Exit status 1, and nothing else."""
+    """The line is all that is printed, with exit status 1."""
 
     def fail():
         raise JobError("/out: holds another job; use another --out")
@@ -175,7 +175,7 @@ def test_an_expected_error_is_a_line(boom):
 
 
 def test_options_that_can_not_be_are_wrong_usage(boom):
-    """Wherever the library finds it out."""
+    """The exit status is 2, wherever the library finds the error."""
 
     def fail():
         raise OptionError("--threads is 0; allowed: 1 or more")
@@ -187,7 +187,7 @@ def test_options_that_can_not_be_are_wrong_usage(boom):
 
 
 def test_an_unexpected_error_is_a_line_that_says_how_to_see_more(boom):
-    """Its type, its text, and the way to the traceback."""
+    """The line has the error's type, its text, and how to get the traceback."""
 
     def fail():
         raise ZeroDivisionError("no such number")
@@ -200,7 +200,7 @@ def test_an_unexpected_error_is_a_line_that_says_how_to_see_more(boom):
 
 @pytest.mark.parametrize("how", [{"args": ["--debug"]}, {"env": {"UNROLLED_DEBUG": "1"}}])
 def test_debug_shows_where_an_error_comes_from(boom, how):
-    """By flag or by variable."""
+    """The flag and the variable both print the traceback."""
 
     def fail():
         raise ZeroDivisionError("no such number")
@@ -213,7 +213,7 @@ def test_debug_shows_where_an_error_comes_from(boom, how):
 
 
 def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom):
-    """As the shell has it for Ctrl-C."""
+    """The status is the shell's for Ctrl-C."""
 
     def interrupt():
         os.kill(os.getpid(), signal.SIGINT)
@@ -225,7 +225,7 @@ def test_an_interrupt_ends_with_130_and_says_how_to_go_on(boom):
 
 
 def test_a_missing_package_is_named_with_its_extra(monkeypatch):
-    """The base install reads files only."""
+    """The base install only reads files."""
     monkeypatch.setitem(COMMANDS, "worker", Lazy("no_such_package.cli:worker", "", "worker"))
     result = run("worker")
     assert result.exit_code == 1
@@ -235,7 +235,7 @@ def test_a_missing_package_is_named_with_its_extra(monkeypatch):
 
 
 def test_without_click_the_command_says_what_to_install():
-    """`unrolled` is on the path of whoever installed the reader alone."""
+    """The base install has the command `unrolled` too."""
     code = "import sys; sys.modules['click'] = None; import producer.cli.root"
     done = python(code)
     assert done.returncode == 1
@@ -243,7 +243,7 @@ def test_without_click_the_command_says_what_to_install():
 
 
 def test_wrong_usage_ends_with_2():
-    """Click's own convention; a name that is nearly right is answered with the right one."""
+    """The status is click's; a name that is nearly right is answered with the right one."""
     assert run("status").exit_code == 2
     assert run("no-such-command").exit_code == 2
     assert "No such command 'quarantin'. Did you mean 'quarantine'?" in run("quarantin").stderr
@@ -252,7 +252,7 @@ def test_wrong_usage_ends_with_2():
 
 
 def test_a_secret_in_a_wrong_url_is_not_repeated():
-    """Wherever it came from."""
+    """The password is hidden, on the command line and in the variable."""
     for result in (
         run("status", "out", "--broker", "http://me:geheim@host/"),
         run("status", "out", env={"UNROLLED_BROKER": "amqp://me:geheim@host/"}),
@@ -263,7 +263,7 @@ def test_a_secret_in_a_wrong_url_is_not_repeated():
 
 
 def test_a_closed_pipe_is_quiet(tmp_path):
-    """`unrolled quarantine OUT | head` ends without a word."""
+    """`unrolled quarantine OUT | head` prints no error."""
     directory = make_job(tmp_path, shards=1, bad=[0])
     path = directory.quarantine(*directory.waiting())
     path.write_bytes(path.read_bytes() * 20_000)

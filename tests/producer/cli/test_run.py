@@ -43,7 +43,7 @@ def command(*more, out="out"):
 
 
 def check_complete(out):
-    """Every row is there once, in order, by the files alone."""
+    """Every row is in the files once, in order."""
     assert [row.id for row in open_dataset(out)] == list(ROWS)
     assert verify_job(open_job(out)).problems == ()
 
@@ -57,7 +57,7 @@ def published(path):
 
 
 def test_a_whole_job_leaves_files_and_nothing_else(place):
-    """A summary, status 3 for the bad rows; no record, no process, no list of ids. Again, it writes nothing anew."""
+    """A run prints a summary, ends with 3 for bad rows, and leaves no process; a second run writes nothing."""
     with (place / "rows.jsonl").open("a") as file:
         file.write('{"id": "bad", "tokens": [51]}\nnonsense\n')
     before = psutil.Process().children(recursive=True)
@@ -84,7 +84,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
 
 
 def test_what_is_asked_for_is_stored(place):
-    """Layers, pooled vectors and float16, from the command line to the reader; and what it means."""
+    """Layers, pooled vectors and float16 go from the command line to the reader, with the right values."""
     chosen = ("--layers", "all", "--pooling", "max,none", "--pooling", "mean", "--with-tokens")
     done = unrolled(*command(*chosen, "--precision", "float16"), cwd=place)
     assert done.returncode == 0, done.stderr
@@ -105,7 +105,7 @@ def test_what_is_asked_for_is_stored(place):
 
 
 def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
-    """The broker ends with `run`, so `retry` does without one, and the same command goes on."""
+    """The broker ends with `run`, so `retry` works without one, and the same `run` completes the job."""
     options = ("--model", "model", "--out", "out", "--shard-tokens", "60", "--broker", broker_url)
     assert unrolled("enqueue", "rows.jsonl", *options, cwd=place).returncode == 0
     job = open_job(place / "out")
@@ -125,7 +125,7 @@ def pool(vectors, how):
 
 
 def test_another_choice_of_columns_is_another_job(place):
-    """A directory's files agree: the same command with another --pooling says what differs, and touches nothing."""
+    """Another --pooling in a job's directory is refused with what differs, and changes nothing."""
     assert unrolled(*command("--pooling", "mean"), cwd=place).returncode == 0
     again = unrolled(*command("--pooling", "max"), cwd=place)
     assert again.returncode == 1
@@ -146,7 +146,7 @@ def test_another_choice_of_columns_is_another_job(place):
     ],
 )
 def test_what_can_not_be_is_refused_at_once(place, options, text):
-    """The job's options and the workers', before a broker or a worker is started."""
+    """Wrong options of the job and of the workers are refused before a broker or a worker is started."""
     done = unrolled(*command(*options), cwd=place)
     assert done.returncode == 2
     assert text in done.stderr
@@ -154,7 +154,7 @@ def test_what_can_not_be_is_refused_at_once(place, options, text):
 
 
 def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
-    """Broker and workers of a run that was killed end by themselves; the same command completes the job."""
+    """Broker and workers of a killed run end by themselves, and the same command completes the job."""
     run = crew.start(*command("--workers", "2"), cwd=place, grace_seconds=1)
     eventually(lambda: published(place) > 3 or run.poll() is not None, "some files")
     below = psutil.Process(run.pid).children(recursive=True)
@@ -172,7 +172,7 @@ def test_it_goes_on_after_kill_9_and_leaves_no_process(place, crew):
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_all_in_order(place, crew, number, status):
-    """Ctrl-C, or `kill`: one line, and nothing runs on, no record and no broker's data are left; it can go on."""
+    """Ctrl-C and SIGTERM print one line and leave no process, no record and no broker's data; the job can resume."""
     run = crew.start(*command("--workers", "2"), cwd=place)
     eventually(lambda: published(place) > 3, "some files")
     socket = Path(unquote(record_of(place).read_text().removeprefix("redis+socket://")))
@@ -193,7 +193,7 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
 
 
 def test_a_second_sigterm_changes_nothing(place, crew):
-    """An impatient supervisor's second signal comes while all is being ended: that goes on."""
+    """A second signal while the run is ending doesn't stop it from ending in order."""
     run = crew.start(*command("--workers", "2"), cwd=place)
     eventually(lambda: record_of(place).exists(), "the broker")
     below = psutil.Process(run.pid).children(recursive=True)
@@ -208,7 +208,7 @@ def test_a_second_sigterm_changes_nothing(place, crew):
 
 
 def test_status_finds_the_broker_of_a_run(place, crew):
-    """Another terminal sees workers and queue without being told where they are, while the run is at work."""
+    """While a run works, `status` in another terminal finds its broker by itself."""
     follow = ("--follow", "--flush-seconds", "0.1", "--format", "jsonl")
     run = crew.start("run", "-", *follow, *command()[2:], cwd=place, stdin=subprocess.PIPE)
     run.stdin.write((place / "rows.jsonl").read_text())
@@ -235,7 +235,7 @@ def spoilt(place):
 
 
 def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, spoilt):
-    """Exit status 1, the worker's own last line and where its log is; soon, with nothing left running."""
+    """The run ends soon with status 1, the worker's last line and the path of its log, and leaves no process."""
     before = psutil.Process().children(recursive=True)
     done = unrolled(*command(), cwd=place, timeout=20)
     assert done.returncode == 1
@@ -248,7 +248,7 @@ def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, spoilt)
 
 @pytest.mark.parametrize("follow", [True, False])
 def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew, spoilt):
-    """A pipe that stays open, in a shell that has its background jobs ignore Ctrl-C, doesn't keep the run."""
+    """A pipe that stays open doesn't keep the run alive, even where the shell makes it ignore Ctrl-C."""
     more = ["--follow"] if follow else []
     line = words("run", "-", "--format", "jsonl", *more, *command()[2:])
     run = crew.shell(f"trap '' INT; exec {shlex.join(line)}", cwd=place, stdin=subprocess.PIPE)
@@ -257,7 +257,7 @@ def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew, s
 
 
 def test_a_broker_that_is_named_is_used_and_left_alone(place, broker, crew):
-    """Its own worker and one that was there share the work; no record is made."""
+    """The run's worker and one that was there share the work; no record is made."""
     helper = crew.worker(place / "helper.log", broker=broker.url, model=place / "model", engine=ENGINE)
     done = unrolled(*command("--broker", broker.url), cwd=place)
     assert done.returncode == 0, done.stderr

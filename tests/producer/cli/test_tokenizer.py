@@ -95,7 +95,7 @@ def test_standard_input(tmp_path):
 
 
 def test_existing_file(tmp_path, corpus):
-    """A file that is there is kept, unless it is said otherwise."""
+    """An existing file is kept, unless --overwrite is given."""
     out = tmp_path / "made.json"
     out.write_text("mine")
     result = run("fit", corpus, "--out", out, "--vocab-size", 2)
@@ -131,7 +131,7 @@ def test_vocabulary_larger_than_the_model(tmp_path, corpus, model):
     ],
 )
 def test_errors_are_one_line(tmp_path, corpus, arguments, status, message):
-    """With exit status 2 for options that can't be, 1 for all else, and never a traceback."""
+    """The exit status is 2 for options that can't be and 1 for all else; a traceback is never printed."""
     places = {"CORPUS": str(corpus), "OUT": str(tmp_path / "made.json")}
     result = run(*(places.get(each, each) for each in arguments))
     assert (result.exit_code, type(result.exception)) == (status, SystemExit)

@@ -13,7 +13,7 @@ from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
-from producer.jobs.status import worker_status
+from producer.jobs.worker_status import WorkerStatus
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
@@ -74,6 +74,7 @@ def test_a_broker_that_forgets_is_warned_of(broker):
 def test_memory_that_runs_out_shows(broker, share, outcome):
     """Before the broker refuses to take more."""
     client = Broker(broker.url).client
+    look(broker.url)  # the server allocates once what these questions need
     client.config_set("maxmemory", int(client.info("memory")["used_memory"] / share))
     assert look(broker.url)["broker's memory"].outcome == outcome
 
@@ -210,7 +211,7 @@ def test_memory_that_looks_like_a_disk_is_warned_of(tmp_path):
 
 
 def worker(**facts):
-    return worker_status("host-1", {"model": FINGERPRINT, "lease_seconds": 30, **facts})
+    return WorkerStatus.parse("host-1", {"model": FINGERPRINT, "lease_seconds": 30, **facts})
 
 
 THREADS = {"w@host": {"pool": {"implementation": "celery.concurrency.thread:TaskPool"}}}

@@ -191,7 +191,7 @@ def test_standard_input_alone_is_followed(live, tmp_path):
     (tmp_path / "rows.txt").write_text("one\n")
     done = unrolled("enqueue", "--follow", tmp_path / "rows.txt", **live)
     assert done.returncode == 2
-    text = f"Error: --follow reads standard input alone; found {tmp_path}/rows.txt, allowed: -\n"
+    text = f"Error: --follow reads only standard input; found {tmp_path}/rows.txt, allowed: -\n"
     assert done.stderr.endswith(text)
     assert not live["out"].exists()
 

@@ -47,11 +47,11 @@ def test_nothing_enters_it_again_but_enqueue(site, broker):
     assert enter_waiting(site.ledger, directory, lambda *_: pytest.fail("sent")) == 0
     result = run(broker, "wait", directory.path)
     assert (result.exit_code, site.ledger.counts().shards) == (1, 0)
-    assert "was cancelled, and 2 shard(s) wait; the same `unrolled enqueue` command goes on" in result.output
+    assert "was cancelled, and 2 shard(s) wait; the same `unrolled enqueue` command continues" in result.output
     status = json.loads(run(broker, "status", directory.path, "--json").output)
     assert status["cancelled"]
-    assert len(status["hints"]) == 1
-    assert "bring it back first" in run(broker, "retry", directory.path).output
+    assert len(status["diagnosis"]) == 1
+    assert "run its `unrolled enqueue` command first" in run(broker, "retry", directory.path).output
     directory.resume()
     assert enter_waiting(site.ledger, directory, lambda *_: None) == 2
     assert json.loads(run(broker, "status", directory.path, "--json").output)["cancelled"] is False

@@ -5,9 +5,9 @@ import os
 import pytest
 from support.jobs import FINGERPRINT, bury, make_job, publish_shard
 
-from producer.jobs.diagnosis import hints
-from producer.jobs.status import worker_status
+from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
+from producer.jobs.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.queue.broker import Broker
 from unrolled.queue.ledger import Ledger
@@ -121,7 +121,7 @@ def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     """Whoever may write to Redis may have written it."""
     stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share")
     names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", "engine", *stages)
-    worker = worker_status("host", dict.fromkeys(names, value) | {"model": value})
+    worker = WorkerStatus.parse("host", dict.fromkeys(names, value) | {"model": value})
     assert (worker.on_board, worker.tokens_per_second, worker.lease_seconds) == (0, 0, None)
     assert [getattr(worker, stage) for stage in stages] == [0] * len(stages)
     assert len(worker.engine) <= 20
@@ -190,32 +190,32 @@ def test_a_directory_that_cannot_be_read_is_a_passing_trouble(directory):
         StatusReader(directory).read()
 
 
-def test_hints_name_the_command_that_helps(directory, server, ledger):
+def test_the_diagnosis_names_the_command_that_helps(directory, server, ledger):
     """Dead shards, lost shards and a model that nobody serves are each told once, with the way out."""
     other = Ledger(ledger.client, "test", "cd" * 32)
     other.beat("elsewhere", {})
-    found = hints(StatusReader(directory, server, "test").read())
+    found = diagnose(StatusReader(directory, server, "test").read())
     out = directory.path
     assert found == {
-        "dead": f"1 shard(s) were given up, the reasons are in {out}/_dead; "
+        "dead": f"1 shard(s) were given up; the reasons are in {out}/_dead; "
         f"when the cause is gone: unrolled retry {out}",
-        "lost": "2 waiting shard(s) are not in Redis: it lost them, or is not the job's; "
-        f"they are entered again by: unrolled wait {out}",
-        "worker": "no worker serves this job's model abababababab… (alive: 1 of model cdcdcdcdcdcd…); "
+        "lost": "2 waiting shard(s) are not in Redis: it lost them, or it isn't the job's; "
+        f"to enter them again: unrolled wait {out}",
+        "worker": "no worker serves this job's model abababababab… (running: 1 of model cdcdcdcdcdcd…); "
         "start one: unrolled worker --model DIR",
     }
 
 
-def test_no_hint_where_all_is_well(tmp_path, server, ledger):
+def test_no_diagnosis_where_all_is_well(tmp_path, server, ledger):
     """A job at work with a worker of its model needs nobody."""
     directory = make_job(tmp_path)
     enter(ledger, directory, directory.waiting())
     ledger.beat("host-1", {})
-    assert hints(StatusReader(directory, server, "test").read()) == {}
+    assert diagnose(StatusReader(directory, server, "test").read()) == {}
 
 
 def test_an_input_that_broke_off_is_told(tmp_path):
     """All that was cut is published, but the input wasn't read to its end."""
     directory = make_job(tmp_path, shards=1, ended=False)
     publish_shard(directory, *directory.waiting())
-    assert list(hints(StatusReader(directory).read())) == ["input"]
+    assert list(diagnose(StatusReader(directory).read())) == ["input"]

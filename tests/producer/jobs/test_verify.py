@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from support.columns import plain
 from support.jobs import bury, finished_job, make_job, publish_shard
 
-from producer.jobs.verify import Problem, verify_job
+from producer.jobs.shard_check import Problem
+from producer.jobs.verify import verify_job
 from unrolled.errors import JobError
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
@@ -68,8 +69,8 @@ def test_a_sound_job_has_no_problem(directory):
 def test_each_shard_is_told_when_it_is_done(directory):
     """A progress bar can follow; tokens are those of the manifest."""
     told = []
-    verify_job(directory, told.append)
-    assert told == [7, 4, 7]
+    verify_job(directory, lambda done, total: told.append((done, total)))
+    assert told == [(7, 18), (11, 18), (18, 18)]
 
 
 @pytest.mark.parametrize("failed", [[0], [3], [0, 1], [1, 2], [0, 3], [0, 1, 2, 3]])
@@ -104,7 +105,7 @@ def test_a_missing_file_is_a_problem(directory):
     shard = read_manifest(directory.path).entries[2].shard
     part(directory, 2).unlink()
     assert problems(directory) == {
-        str(shard): f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` again"
+        str(shard): f"isn't published: unrolled wait {directory.path}, or the same `unrolled enqueue` command again"
     }
 
 
@@ -166,7 +167,7 @@ def test_another_shards_file_under_the_name_is_a_problem(directory):
     name = part(directory, 2).name
     found = [problem.what for problem in verify_job(directory).problems if problem.where == name]
     first, third = (read_manifest(directory.path).entries[index].shard for index in (0, 2))
-    again = "remove the file and give the same `unrolled enqueue` again"
+    again = "remove the file and run the same `unrolled enqueue` command again"
     assert found == [
         f"shard: found {first}, the job says {third}; {again}",
         f"holds other rows than were cut; {again}",
@@ -261,7 +262,7 @@ def test_a_visible_temporary_file_is_a_problem(directory):
     (directory.path / ".part-000000-0123456789ab.parquet.host-1-ff.tmp").touch()
     found = verify_job(directory)
     assert found.problems == (Problem("part-000000.tmp", "visible temporary file; move it away"),)
-    assert found.notes == ("1 hidden temporary file(s) of workers that died or are at work; no reader sees them",)
+    assert found.notes == ("1 hidden temporary file(s) of workers that died or are still writing; readers skip them",)
 
 
 def test_what_is_merely_untidy_is_noted(directory):
@@ -274,7 +275,7 @@ def test_what_is_merely_untidy_is_noted(directory):
     assert found.problems == ()
     assert found.notes == (
         "1 published shard(s) still have their rows in _pending; a worker removes them",
-        "1 shard(s) in _pending are not in the manifest; `unrolled enqueue` sees to them",
+        "1 shard(s) in _pending are not in the manifest; the next `unrolled enqueue` removes them",
         "1 published shard(s) are recorded as dead; `unrolled retry` removes the records",
     )
 
@@ -284,7 +285,7 @@ def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
     directory = make_job(tmp_path, shards=1, ended=False)
     publish_shard(directory, *directory.waiting())
     assert problems(directory) == {
-        "_manifest.jsonl": "the input wasn't read to its end; give the same `unrolled enqueue` again"
+        "_manifest.jsonl": "the input wasn't read to its end; run the same `unrolled enqueue` command again"
     }
 
 

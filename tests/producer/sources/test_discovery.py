@@ -65,7 +65,7 @@ def test_pipes(tmp_path):
     write(tmp_path / "a.txt", "a")
     plan = check_inputs([str(tmp_path)], SourceOptions())
     assert [len(plan.files), plan.size_bytes] == [1, 1]
-    assert "is no regular file: left out" in plan.notices[0]
+    assert "is not a regular file: left out" in plan.notices[0]
     writer = subprocess.Popen(
         [sys.executable, "-c", f"open({str(tmp_path / 'p.jsonl')!r}, 'w').write('{{\"text\": \"b\"}}')"]
     )
@@ -91,14 +91,14 @@ REFUSED = [
     ("a.txt.gz", b"\x1f\x8bgarbage and more", "the gzip data is corrupt"),
     ("a.txt", "x\n".encode("utf-16"), "is UTF-16 text; convert it"),
     ("a.txt", b"PK\x03\x04....", "is a zip archive"),
-    ("a.txt", b"PAR1....", "is parquet by its content, but not by its name; say --format parquet"),
-    ("a.parquet", b"", "is no parquet file"),
+    ("a.txt", b"PAR1....", "is parquet by its content, but not by its name; add --format parquet"),
+    ("a.parquet", b"", "is not a parquet file"),
     ("a.parquet", b"PAR1 and nothing else PAR1", "can't be opened as parquet"),
-    ("a.parquet", b"ORC", "is no parquet file: it begins with 4f 52 43"),
+    ("a.parquet", b"ORC", "is not a parquet file: it begins with 4f 52 43"),
     ("a.arrow", b"ARROW1\0\0nothing", "can't be opened as arrow"),
     ("a.csv", b"", "is empty; the first line must name the columns"),
     ("a.csv", b"a,b\n1,2\n", "has no column 'text' or 'tokens'; columns found: 'a', 'b'"),
-    ("a.csv", b"text,tokens\n", "has both columns 'text' and 'tokens'; say which one counts"),
+    ("a.csv", b"text,tokens\n", "has both columns 'text' and 'tokens'; choose one"),
     ("a.csv", b"text,text\n", "has the column 'text' 2 times"),
     ("a.csv", b"\xff,text\n", "its header can't be read: not UTF-8"),
     ("a.json", b"[\n", "is not JSON lines"),
@@ -131,7 +131,7 @@ def test_inputs_that_are_not_there(tmp_path):
         ([f"{tmp_path}/no"], "no such file or directory"),
         (["with\0nul"], "no such file"),
         ([f"{tmp_path}/*.no"], "no file matches this pattern"),
-        ([f"{tmp_path}/empty"], "holds no file"),
+        ([f"{tmp_path}/empty"], "has no file"),
         ([f"{tmp_path}/broken.txt"], "No such file"),
     ]:
         with pytest.raises(RequestError) as caught:
@@ -155,5 +155,5 @@ def test_options_that_cannot_be(options):
 
 def test_follow_takes_standard_input_alone(tmp_path):
     """Only standard input can be followed."""
-    with pytest.raises(RequestError, match="--follow reads standard input alone"):
+    with pytest.raises(RequestError, match="--follow reads only standard input"):
         check_inputs([str(tmp_path)], SourceOptions(follow=True))

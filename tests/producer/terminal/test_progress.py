@@ -11,7 +11,7 @@ from producer.terminal.progress import Progress, facts_of, progress
 
 
 class Clock:
-    """A clock that goes when it is told to."""
+    """A clock that the test sets."""
 
     def __init__(self):
         self.now = 100.0
@@ -34,7 +34,7 @@ class Clock:
     ],
 )
 def test_facts_read_as_a_line(facts, text):
-    """What isn't known isn't said."""
+    """Facts that aren't known are left out."""
     assert facts_of(*facts) == text
 
 
@@ -79,7 +79,7 @@ def test_a_speed_lies_between_the_slowest_and_the_fastest_step(steps):
 
 
 def test_plain_lines_come_at_most_every_five_seconds(capsys):
-    """And the last state is always printed, once."""
+    """The last state is always printed, and once."""
     clock = Clock()
     shown = Progress("waiting", 1_000, clock=clock)
     shown.update(done_tokens=1)
@@ -98,7 +98,7 @@ def test_plain_lines_come_at_most_every_five_seconds(capsys):
 
 
 def test_elsewhere_than_on_a_terminal_there_is_no_bar(capsys):
-    """A log gets lines; a line that is said comes at once."""
+    """A log gets lines; a line that is said is printed at once."""
     with progress("queueing") as shown:
         shown.say("broker away")
         shown.update(done_tokens=5)
@@ -106,7 +106,7 @@ def test_elsewhere_than_on_a_terminal_there_is_no_bar(capsys):
 
 
 def test_on_a_terminal_there_is_a_bar():
-    """It shows the same facts, and lines that are said are above it, uncut."""
+    """The bar shows the facts, and lines that are said are above it, uncut."""
     screen = io.StringIO()
     bar = Progress("waiting", console=Console(file=screen, force_terminal=True, width=100))
     bar.update(done_tokens=500, done_rows=3, total_tokens=1_000)

@@ -7,21 +7,21 @@ from producer.terminal.table import table
 
 
 def test_a_table_fits_its_width():
-    """The widest column is cut, numbers stand to the right."""
+    """The widest column is cut, and numbers are right-aligned."""
     text = table(("id", "length"), [("a-very-long-identifier", 7), ("b", 12)], width=20)
     assert text.splitlines() == ["id            length", "a-very-long…       7", "b                 12"]
 
 
 @given(st.lists(st.tuples(st.text(), st.integers(), st.text()), max_size=6), st.integers(30, 120))
 def test_a_table_has_a_line_for_each_row_whatever_is_in_it(rows, width):
-    """Control characters, which could break the lines or steer the terminal, are spelled out."""
+    """Control characters, which could break the lines or control the terminal, are escaped."""
     lines = table(("one", "two", "three"), rows, width).split("\n")
     assert len(lines) == len(rows) + 1
     assert all(line.isprintable() for line in lines)
 
 
 def test_wide_characters_take_two_cells():
-    """Columns after them stay in line."""
+    """The columns after wide characters are aligned."""
     text = table(("id", "n"), [("日本語", 1), ("abcdef", 2)], width=40)
     assert text.splitlines()[1:] == ["日本語  1", "abcdef  2"]
 
@@ -33,7 +33,7 @@ def test_numbers_are_cut_last():
 
 
 def test_headings_are_bold_on_a_terminal_alone(monkeypatch):
-    """What is piped is plain."""
+    """Piped output is plain."""
     assert table(("id",), [("a",)], width=20) == "id\na"
     monkeypatch.setattr("sys.stdout.isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")

@@ -22,7 +22,7 @@ from producer.terminal.text import duration, figure, printable
     ],
 )
 def test_figures_have_three_digits(number, text):
-    """Small ones are exact, and none says 1000k for a million."""
+    """Small numbers are exact, and a million is never 1000k."""
     assert figure(number) == text
 
 
@@ -39,7 +39,7 @@ def test_figures_have_three_digits(number, text):
     ],
 )
 def test_durations_have_two_units(seconds, text):
-    """The larger the time, the coarser."""
+    """Longer times have larger units."""
     assert duration(seconds) == text
 
 
@@ -48,5 +48,5 @@ def test_durations_have_two_units(seconds, text):
     [("a\nb", r"a\nb"), ("\x1b[31mred", r"\x1b[31mred"), ("日本 é", "日本 é"), ("\u202eabc", r"\u202eabc")],
 )
 def test_what_could_steer_a_terminal_is_spelled_out(text, shown):
-    """Letters of any script stay."""
+    """Letters of all scripts are kept."""
     assert printable(text) == shown

@@ -44,7 +44,7 @@ def prepared(tmp_path, name, rows, field="tokens", **options):
 
 
 def test_the_split_is_by_content(tmp_path):
-    """Order, duplicates and other rows move none of them: a row is on the same side always, and on one only."""
+    """A row is always on the same side, and on one only, whatever the order, the duplicates and the other rows."""
     plan, train, held_out = prepared(tmp_path, "a", IDS)
     assert sorted(train + held_out) == sorted(map(tuple, IDS))
     assert 5 <= len(held_out) <= 45  # 20 of 400
@@ -59,7 +59,7 @@ def test_the_split_is_by_content(tmp_path):
 
 
 def test_text_gets_a_tokenizer_of_its_own_words(tmp_path):
-    """No larger than the corpus's vocabulary, whatever was asked for; and it is said what it covers."""
+    """The vocabulary is no larger than the corpus's, and a line says how much it covers."""
     said = []
     corpus = write(tmp_path / "c.jsonl", [f"word{at % 30} and word{at % 7}" for at in range(200)], "text")
     plan = prepare(asked([corpus], tmp_path / "out", vocab_size=100), said.append)
@@ -69,7 +69,7 @@ def test_text_gets_a_tokenizer_of_its_own_words(tmp_path):
 
 
 def test_a_tokenizer_may_be_given(tmp_path):
-    """Its largest id is then the model's."""
+    """The model's vocabulary ends at the tokenizer's largest id."""
     made = fit(["one two three two"], 10).tokenizer
     made.save(str(tmp_path / "t.json"))
     rows = [f"two three {'two ' * (at % 9)}" for at in range(200)]
@@ -83,7 +83,7 @@ def test_a_tokenizer_may_be_given(tmp_path):
 
 
 def test_padding_bad_rows_and_rows_of_one_token(tmp_path):
-    """Zeros go, as for the workers; what can't be used or has nothing to predict is counted."""
+    """Zeros are removed; bad rows and rows without targets are counted."""
     plan, train, held_out = prepared(tmp_path, "a", [*IDS, [7], [], [0, 8, 0], [99], [0, 48, 0, 49, 0], "text"])
     assert (48, 49) in train + held_out
     counts = {name: plan.corpus[name] for name in ("rows", "bad_rows", "rows_without_targets")}
@@ -102,7 +102,7 @@ def test_long_rows_are_cut(tmp_path):
 
 
 def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
-    """By the same command on the same files; another one is refused, with what differs."""
+    """The same command on the same files uses the prepared rows; another command is refused with what differs."""
     corpus = write(tmp_path / "c.jsonl", IDS)
     request = asked([corpus], tmp_path / "out")
     plan = prepare(request, lambda _: None)
@@ -133,7 +133,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
     ],
 )
 def test_what_makes_no_training(tmp_path, rows, options, text):
-    """Is told before anything is trained, and leaves no plan."""
+    """The error comes before anything is trained, and no plan is left."""
     from pathlib import Path  # noqa: PLC0415
 
     if "tokenizer" in options:
@@ -144,6 +144,6 @@ def test_what_makes_no_training(tmp_path, rows, options, text):
 
 
 def test_a_pipe_is_refused(tmp_path):
-    """For it can be read once only."""
+    """A pipe can be read only once."""
     with pytest.raises(RequestError, match="a pipe can be read once: give files"):
         prepare(asked(["-"], tmp_path / "out"), lambda _: None)

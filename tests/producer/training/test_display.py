@@ -24,7 +24,7 @@ LINES = [
 
 
 def test_lines_without_a_terminal(capsys, monkeypatch):
-    """Facts, epochs, and now and then how far it is."""
+    """The facts, the epochs, and now and then the progress are lines."""
     monkeypatch.setattr(module, "PLAIN_EVERY_SECONDS", 0.0)
     progress = Progress("starting TensorFlow", transient=True)
     display = FitDisplay(4, progress)
@@ -40,7 +40,7 @@ def test_lines_without_a_terminal(capsys, monkeypatch):
 
 
 def test_a_bar_on_a_terminal():
-    """The same lines above it; it is gone at the end."""
+    """The lines are above the bar, which is gone at the end."""
     screen = io.StringIO()
     progress = Progress(
         "starting TensorFlow", transient=True, console=Console(file=screen, force_terminal=True, width=120)
@@ -59,5 +59,5 @@ def test_a_bar_on_a_terminal():
 
 @pytest.mark.parametrize(("value", "text"), [(1.5, "1.5"), (630.75, "630.8"), (1204.4, "1,204"), (1e300, "1e+300")])
 def test_perplexities_are_short(value, text):
-    """Three digits or so, whatever they are."""
+    """A perplexity has about three digits."""
     assert perplexity_text(value) == text

@@ -47,7 +47,7 @@ def test_round_trip(tmp_path):
 
 
 def test_goes_on_after_its_end(tmp_path):
-    """A live input's manifest goes on after an end; the last line tells."""
+    """A live input's manifest continues after an end; only the last line says whether it has ended."""
     write(tmp_path, *ENTRIES[:2], end=(2, 22))
     write(tmp_path, ENTRIES[2])
     assert read_manifest(tmp_path) == Manifest(ENTRIES, ended=False)

@@ -175,7 +175,7 @@ HOSTILE_PAYLOADS = {
 
 
 def test_hostile_files_are_as_stated():
-    """The folder of hostile payloads holds exactly the bytes that are told here; missing ones are written."""
+    """The folder of hostile payloads has exactly the bytes that are made here; missing files are written."""
     HOSTILE.mkdir(parents=True, exist_ok=True)
     for name, (blob, _) in HOSTILE_PAYLOADS.items():
         path = HOSTILE / f"{name}.rows"

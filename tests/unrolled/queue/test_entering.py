@@ -34,7 +34,7 @@ class Sent(list):
 
 
 def make_job(path, count, *, cut=None):
-    """A job with so many spooled shards of 2 tokens, of which `cut` are in the manifest."""
+    """A job with `count` spooled shards of 2 tokens, of which `cut` are in the manifest."""
     directory = create_job(path, Job(MODEL, ("in.txt",), {}))
     shards = [
         make_shard(index, [Row("in.txt", index, f"in.txt#{index}", np.array([index + 1, 0], np.int32))])
@@ -135,7 +135,7 @@ def test_interrupted(tmp_path, broker, ledger):
 
 
 def test_damaged(tmp_path, ledger):
-    """A damaged manifest, or a directory that can't be read, is told; the job stays unknown."""
+    """A damaged manifest, or a directory that can't be read, is an error; the job stays unknown."""
     directory, (shard,) = make_job(tmp_path, 1)
     directory.pending(shard).unlink()
     directory.pending(shard).mkdir()

@@ -54,7 +54,7 @@ def keys_of(ledger):
 
 
 def let_pass(ledger, seconds, *, swept=True):
-    """Make everything in the ledger so many seconds older, which is what waiting would do.
+    """Make everything in the ledger older, as if this many seconds had passed.
 
     With `swept`, as if workers had swept all the while.
     """
@@ -172,7 +172,7 @@ def test_lease_runs_out(ledger):
 
 
 def test_renew(ledger):
-    """A lease is kept as long as its worker lives, and told to be lost once another has it."""
+    """A lease is kept as long as its worker lives, and reported as lost once another worker has it."""
     enter(ledger, A)
     ledger.claim(A, "one")
     for _ in range(5):
@@ -212,7 +212,7 @@ def test_give_back(ledger):
 
 
 def test_renew_after_give_back(ledger):
-    """A renewal that comes too late for a shard given back doesn't take it again, for nobody works on it."""
+    """A renewal that comes too late doesn't take a shard again that was given back: no one works on it."""
     enter(ledger, A)
     ledger.claim(A, "one")
     ledger.give_back(A, "one", "first")
@@ -341,7 +341,7 @@ def test_two_sweepers(ledger):
 
 
 def test_sweep_after_silence(ledger):
-    """When nobody could sweep for a while, holders get the time to renew before they lose their leases."""
+    """If no worker could sweep for a while, holders get time to renew before they lose their leases."""
     enter(ledger, A, B)
     ledger.claim(A, "alive")
     ledger.claim(B, "dead")
@@ -409,7 +409,7 @@ def test_hostile_members(ledger, member):
     ],
 )
 def test_hostile_heartbeats(ledger, raw):
-    """What is no heartbeat is struck off; the workers beside it are still told of."""
+    """What is no heartbeat is removed; the other workers are still listed."""
     ledger.beat("well", {"engine": "fused"})
     ledger.client.hset(ledger.keys.workers, "hostile", raw)
     ledger.client.hset(ledger.keys.workers, b"\xfe", raw)
@@ -438,7 +438,7 @@ def test_hostile_registration(ledger, raw):
 
 
 def test_models_and_namespaces_apart(client, ledger):
-    """Two models, and two namespaces, share a server and never meet; one is told that another waits."""
+    """Two models, and two namespaces, share a server and never meet; each sees that shards of the other model wait."""
     other_model = Ledger(client, ledger._namespace, OTHER_MODEL, LEASE)
     other_space = Ledger(client, f"{ledger._namespace}-2", MODEL, LEASE)
     enter(ledger, A)
@@ -457,7 +457,7 @@ def test_models_and_namespaces_apart(client, ledger):
 
 
 def test_members_of_a_job(ledger):
-    """A job's shards are told apart from another job's."""
+    """A job's shards are not mixed up with another job's."""
     enter(ledger, A, B)
     other = Member(OTHER_JOB, A.shard)
     ledger.enter(other, 1, "/other")

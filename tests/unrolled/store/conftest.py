@@ -1,37 +1,38 @@
 """A store of each kind, and a server for the buckets."""
 
+import itertools
+
 import pytest
-from support.bucket_server import BUCKET, bucket_server
+from support.bucket_server import bucket_server
 
 from unrolled.store.bucket import BucketStore
 from unrolled.store.memory import MemoryStore
 from unrolled.store.posix import PosixStore
 
+NUMBERS = itertools.count()
 KINDS = ["posix", "bucket", "memory", "memory disk"]
 
 
 @pytest.fixture(scope="session")
 def shared_server(tmp_path_factory):
-    """One server for all tests, since each of them has a prefix of its own."""
+    """One server for all tests, each of which has a bucket of its own."""
     with bucket_server(tmp_path_factory.mktemp("buckets")) as server:
         yield server
 
 
 @pytest.fixture
 def server(shared_server, monkeypatch):
-    """The server, with nothing to go wrong yet, and an environment in which its bucket is found."""
+    """The server with an empty bucket, and an environment in which it is found."""
     for name, value in shared_server.environment().items():
         monkeypatch.setenv(name, value)
-    shared_server.faults = {}
-    shared_server.requests.clear()
+    shared_server.new_bucket(f"bucket-{next(NUMBERS)}")
     return shared_server
 
 
 @pytest.fixture
-def bucket(server, tmp_path):
+def bucket(server):
     """An empty store in the server's bucket."""
-    assert server.url
-    return BucketStore(f"s3://{BUCKET}/{tmp_path.name}")
+    return BucketStore(f"s3://{server.bucket}/out")
 
 
 @pytest.fixture(params=KINDS)

@@ -1,17 +1,18 @@
 """A store in a bucket: answers that are lost, late or wrong, servers that die, and what is shown of secrets."""
 
 import os
+import pickle
 import subprocess
 import sys
 import threading
 
 import pytest
-from support.bucket_server import BUCKET, Answer, BucketProcess
+from support.bucket_server import Answer, BucketProcess
 
 from unrolled.errors import RequestError, TransientError
 from unrolled.store import settle
 from unrolled.store.bucket import TAIL_BYTES, BucketStore
-from unrolled.store.bucket_listing import PAGE
+from unrolled.store.cloud.listing import PAGE
 from unrolled.store.place import check_creates_once
 from unrolled.store.store import Creation
 
@@ -35,9 +36,9 @@ def put_directly(bucket, name, content):
 
 
 @pytest.fixture
-def objects(server, tmp_path):
+def objects(server):
     """Where the server keeps the store's objects."""
-    return server.directory / BUCKET / tmp_path.name
+    return server.directory / server.bucket / "out"
 
 
 def test_an_object_is_one_request_with_a_condition(bucket, server):
@@ -112,6 +113,7 @@ def test_what_a_person_has_to_change_is_told_at_once(bucket, server, answer, tex
             operation()
         assert f"{bucket}/f" in str(caught.value)
         assert not any(secret in str(caught.value) for secret in [*SECRETS, "Signature"])
+        assert caught.value.__cause__ is None
         assert caught.value.__suppress_context__
         assert methods(server) == [method]
 
@@ -239,7 +241,7 @@ def test_a_server_that_dies_and_comes_back(tmp_path, monkeypatch, server):
     monkeypatch.setattr(settle, "PAUSES_SECONDS", (0.1,) * 100)
     process = BucketProcess(tmp_path)
     monkeypatch.setenv("AWS_ENDPOINT_URL", process.url)
-    store = BucketStore(f"s3://{BUCKET}/out")
+    store = BucketStore("s3://bucket/out")
     content = os.urandom(2_000_000)
     answers, some = [], threading.Semaphore(0)
 
@@ -273,6 +275,10 @@ from unrolled.errors import BrokenWorkerError
 from unrolled.store.bucket import BucketStore
 
 store = BucketStore(sys.argv[1])
+if os.fork() == 0:
+    print(store.read("a"), flush=True)
+    os._exit(0)
+os.wait()
 store.read("a")
 if os.fork() == 0:
     try:
@@ -284,13 +290,33 @@ print(os.wait()[1], store.read("a"))
 """
 
 
-def test_a_forked_process_says_so_rather_than_waiting_for_ever(server, tmp_path):
-    """The client's threads are not in it."""
-    assert server.url
-    command = [sys.executable, "-c", FORKER, f"s3://{BUCKET}/{tmp_path.name}"]
+def test_a_forked_process_says_so_rather_than_waiting_for_ever(bucket):
+    """The client's threads are not in it, unless they begin there."""
+    command = [sys.executable, "-c", FORKER, str(bucket)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=30)
-    assert done.stdout.splitlines()[0].startswith("this process was forked")
-    assert done.stdout.splitlines()[1] == "0 None"
+    first, second, third = done.stdout.splitlines()
+    assert first == "None"
+    assert second.startswith("this process was forked from one that had used a bucket")
+    assert third == "0 None"
+
+
+def test_another_process_connects_by_itself(bucket):
+    """A store is sent to it as its URL: no connection, no credential."""
+    sent = pickle.dumps(bucket)
+    assert not any(secret.encode() in sent for secret in SECRETS)
+    bucket.create("a", b"1")
+    assert pickle.loads(sent).read("a") == b"1"
+
+
+def test_a_program_that_gives_no_credentials_is_named(server, tmp_path, monkeypatch):
+    """What it said is not repeated."""
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    (tmp_path / "config").write_text("[default]\ncredential_process = echo secret-of-a-test\n")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    store = BucketStore(f"s3://{server.bucket}/out")
+    with pytest.raises(TransientError, match=r"credential_process gives no credentials \(JSON\w+\); run it by hand"):
+        store.create("a", b"1")
+    assert server.requests == []
 
 
 def test_no_secret_is_shown(bucket):

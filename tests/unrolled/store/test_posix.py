@@ -218,6 +218,7 @@ def test_a_missing_directory_has_to_come_back(tmp_path):
         lambda: list(store.list("f")),
         lambda: store.delete("f/a"),
         lambda: store.sync("f"),
+        lambda: store.sweep_leftovers("f", older_than_seconds=0),
     ):
         with pytest.raises(TransientError, match=r"gone.*bring the directory back"):
             operation()
@@ -228,13 +229,19 @@ def test_no_write_follows_a_symbolic_link_out_of_the_directory(tmp_path):
     """A folder that is one is refused."""
     (tmp_path / "elsewhere").mkdir()
     (tmp_path / "elsewhere/a").write_bytes(b"theirs")
+    (tmp_path / "elsewhere/.a.tmp").write_bytes(b"theirs")
     (tmp_path / "store").mkdir()
     (tmp_path / "store/f").symlink_to(tmp_path / "elsewhere")
     store = PosixStore(tmp_path / "store")
-    for operation in (lambda: store.create("f/b", b"1"), lambda: store.delete("f/a"), lambda: store.sync("f")):
+    for operation in (
+        lambda: store.create("f/b", b"1"),
+        lambda: store.delete("f/a"),
+        lambda: store.sync("f"),
+        lambda: store.sweep_leftovers("f", older_than_seconds=0),
+    ):
         with pytest.raises(TransientError, match="must be a directory and no symbolic link"):
             operation()
-    assert files(tmp_path / "elsewhere") == {"a": b"theirs"}
+    assert files(tmp_path / "elsewhere") == {"a": b"theirs", ".a.tmp": b"theirs"}
 
 
 def test_a_link_in_place_of_an_object_is_one(tmp_path):

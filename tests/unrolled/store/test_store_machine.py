@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
-from support.bucket_server import BUCKET, Answer
+from support.bucket_server import Answer
 
 from unrolled.errors import TransientError
 from unrolled.store import settle
@@ -71,8 +71,7 @@ class Machine(RuleBasedStateMachine):
 @pytest.mark.parametrize("kind", ["posix", "bucket", "memory", "memory disk"])
 def test_a_store_is_a_dictionary_that_replaces_nothing(kind, tmp_path_factory, request):
     """Whatever is done in whatever order, through two stores on one place."""
-    if kind == "bucket":
-        request.getfixturevalue("server")
+    server = request.getfixturevalue("server") if kind == "bucket" else None
 
     def make_stores(_):
         if kind.startswith("memory"):
@@ -80,10 +79,10 @@ def test_a_store_is_a_dictionary_that_replaces_nothing(kind, tmp_path_factory, r
         place = tmp_path_factory.mktemp("place")
         if kind == "posix":
             return [PosixStore(place), PosixStore(place)]
-        return [BucketStore(f"s3://{BUCKET}/{place.name}")] * 2
+        return [BucketStore(f"s3://{server.bucket}/{place.name}")] * 2
 
     machine = type("Machine", (Machine,), {"make_stores": make_stores})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=25, deadline=None))
+    run_state_machine_as_test(machine, settings=settings(max_examples=15, stateful_step_count=25, deadline=None))
 
 
 class FaultyMachine(RuleBasedStateMachine):
@@ -125,7 +124,7 @@ def test_a_bucket_whose_server_goes_wrong_never_replaces(tmp_path_factory, serve
     monkeypatch.setattr(settle, "PAUSES_SECONDS", (0.001,) * 6)
 
     def make_stores(_):
-        return [BucketStore(f"s3://{BUCKET}/{tmp_path_factory.mktemp('place').name}")]
+        return [BucketStore(f"s3://{server.bucket}/{tmp_path_factory.mktemp('place').name}")]
 
     def plan(_, data):
         fault = st.none() | st.sampled_from(FAULTS)
@@ -136,7 +135,7 @@ def test_a_bucket_whose_server_goes_wrong_never_replaces(tmp_path_factory, serve
     machine = type("FaultyMachine", (FaultyMachine,), {"make_stores": make_stores, "plan": plan})
     run_state_machine_as_test(
         machine,
-        settings=settings(max_examples=25, stateful_step_count=10, deadline=None,
+        settings=settings(max_examples=15, stateful_step_count=10, deadline=None,
                           suppress_health_check=[HealthCheck.too_slow]),
     )  # fmt: skip
 
@@ -162,7 +161,7 @@ def test_a_memory_store_that_goes_wrong_never_replaces(is_disk):
             for _ in self.stores[0].late:
                 self.stores[0].deliver(0)
 
-    run_state_machine_as_test(Faulty, settings=settings(max_examples=200, stateful_step_count=10, deadline=None))
+    run_state_machine_as_test(Faulty, settings=settings(max_examples=100, stateful_step_count=10, deadline=None))
 
 
 CREATOR = """
@@ -184,8 +183,7 @@ def test_processes_that_create_the_same_names(kind, tmp_path, request):
     """Each name has one winner, and is the winner's content, whole."""
     place = str(tmp_path)
     if kind == "bucket":
-        request.getfixturevalue("server")
-        place = f"s3://{BUCKET}/{tmp_path.name}"
+        place = str(request.getfixturevalue("bucket"))
     store = PosixStore(tmp_path) if kind == "posix" else BucketStore(place)
     command = [sys.executable, "-c", CREATOR, place]
     processes = [

@@ -29,7 +29,7 @@ def test_new_makes_a_model(tmp_path):
 
 
 def test_seed_and_embedding_dim(tmp_path):
-    """The same seed makes the same model; the embedding may be any width."""
+    """Equal seeds make equal models; the embedding may have any width."""
     for name, seed in (("a", 5), ("b", 5), ("c", 6)):
         assert run("new", tmp_path / name, *SIZES, "--seed", seed, "--embedding-dim", 20).exit_code == 0
     a, b, c = (open_model(tmp_path / name) for name in "abc")
@@ -38,7 +38,7 @@ def test_seed_and_embedding_dim(tmp_path):
 
 
 def test_options_come_from_the_environment_too(tmp_path):
-    """Every option has a variable of its own name."""
+    """Every option has a variable."""
     sizes = {"VOCAB_SIZE": "9", "MAX_LENGTH": "4", "LSTM_UNITS": "3", "LSTM_LAYERS": "1", "SEED": "2"}
     result = run("new", tmp_path / "m", **{f"UNROLLED_{name}": value for name, value in sizes.items()})
     assert result.exit_code == 0, result.output
@@ -58,7 +58,7 @@ def test_options_come_from_the_environment_too(tmp_path):
     ],
 )
 def test_bad_sizes(tmp_path, option, value, message):
-    """A size that can't be is wrong usage, in one sentence; nothing is on the disk."""
+    """A size that isn't allowed is wrong usage, in one sentence; nothing is written."""
     result = run("new", tmp_path / "m", *SIZES, option, value)
     assert result.exit_code == 2
     assert message in result.output
@@ -66,7 +66,7 @@ def test_bad_sizes(tmp_path, option, value, message):
 
 
 def test_new_never_overwrites(tmp_path):
-    """A second model in the same place is refused; the same one again is not."""
+    """Another model in a model's directory is refused; the same model again is not."""
     run("new", tmp_path / "m", *SIZES)
     before = open_model(tmp_path / "m")
     assert run("new", tmp_path / "m", *SIZES).exit_code == 0
@@ -77,7 +77,7 @@ def test_new_never_overwrites(tmp_path):
 
 
 def test_show(tmp_path):
-    """People read a table, scripts read JSON, and both hold the same facts."""
+    """The table for people and the JSON for scripts contain the same facts."""
     run("new", tmp_path / "m", *SIZES)
     made = open_model(tmp_path / "m")
     facts = json.loads(run("show", tmp_path / "m", "--json").output)
@@ -98,7 +98,7 @@ def test_show(tmp_path):
 
 
 def test_show_of_what_is_no_model(tmp_path):
-    """An empty directory, or none, is told in a sentence without a traceback."""
+    """An empty or missing directory is an error of one sentence, without a traceback."""
     for place in (tmp_path, tmp_path / "none"):
         result = run("show", place)
         assert result.exit_code == 1
@@ -106,7 +106,7 @@ def test_show_of_what_is_no_model(tmp_path):
 
 
 def test_help_has_examples():
-    """Each command shows how it is called."""
+    """Each command shows an example."""
     for command in ("new", "show"):
         assert f"unrolled model {command} model/" in run(command, "--help").output
 

@@ -22,7 +22,7 @@ def run(*arguments):
 
 
 def test_it_says_what_it_took(tmp_path):
-    """One line for each thing taken, one for what was left, one for the ids."""
+    """Each thing that was taken is a line, and so are what was left and how ids change."""
     result = run(MODELS / "lstm2.safetensors", tmp_path / "model", "--no-parity")
     assert result.exit_code == 0, result.output
     made = open_model(tmp_path / "model")
@@ -41,7 +41,7 @@ def test_it_says_what_it_took(tmp_path):
 
 @pytest.mark.parametrize("case", ["lstm2", "lstm2_projected_bidirectional", "gru2"])
 def test_engines_are_compared(case, tmp_path):
-    """Whatever can compute the model does, and the largest difference is printed."""
+    """All that can compute the model are compared, and the largest difference is printed."""
     result = run(MODELS / f"{case}.safetensors", tmp_path / "model", "--json")
     assert result.exit_code == 0, result.output
     facts = json.loads(result.output)
@@ -53,7 +53,7 @@ def test_engines_are_compared(case, tmp_path):
 
 
 def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
-    """A gate in the wrong place fails, with both names and what is allowed, and leaves no directory."""
+    """A gate in the wrong place is an error with both names and the bound, and leaves no directory."""
     convert = assembly.convert
 
     def swapped(one):
@@ -72,7 +72,7 @@ def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
 
 
 def test_a_tokenizer_comes_along(tmp_path):
-    """--tokenizer is checked against the model's ids, and becomes part of it."""
+    """--tokenizer is checked against the model's ids, and becomes part of the model."""
     tokenizer = pytest.importorskip("tokenizers")
     good = tokenizer.Tokenizer(tokenizer.models.WordLevel({"a": 1, "b": 11}, unk_token="a"))
     bad = tokenizer.Tokenizer(tokenizer.models.WordLevel({"a": 1, "b": 12}, unk_token="a"))
@@ -93,7 +93,7 @@ def test_a_tokenizer_comes_along(tmp_path):
 
 
 def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
-    """The same import again is the same; another model isn't written over one that is there."""
+    """A second import of the model changes nothing; another model is not written over it."""
     first = run(MODELS / "lstm1.safetensors", tmp_path / "model", "--no-parity")
     again = run(MODELS / "lstm1.safetensors", tmp_path / "model", "--no-parity")
     assert first.output == again.output
@@ -103,7 +103,7 @@ def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
 
 
 def test_the_command_line_stays_light():
-    """Help of everything, this command too, without a framework."""
+    """The help of all commands needs no framework."""
     code = (
         "import sys, runpy; sys.argv = ['unrolled', 'model', 'import', '--help']\n"
         "try:\n  runpy.run_module('producer', run_name='__main__')\n"

@@ -16,7 +16,7 @@ BUDGET = 100
 
 
 class Passenger:
-    """A thread that asks to be let on board, tells when it is, and stays until told to leave."""
+    """A thread that asks to be admitted, shows when it is, and stays until it is released."""
 
     def __init__(self, admission, size, *, alone=False):
         self.size, self.alone = size, alone
@@ -74,7 +74,7 @@ def test_whoever_is_aboard_may_be_together(wishes, random):
 
 
 def advance(admission, passengers):
-    """Wait until nobody who may come aboard is still on the way."""
+    """Wait until every thread that fits on board is there."""
 
     def still():
         with admission._changed:
@@ -90,7 +90,7 @@ def advance(admission, passengers):
         fits = not here or not (head.alone or here[0].alone or sum(p.size for p in here) + head.size > BUDGET)
         return not fits
 
-    eventually(still, "whoever fits aboard")
+    eventually(still, "all that fit on board")
 
 
 def test_an_empty_shard_is_no_company_for_a_suspect():

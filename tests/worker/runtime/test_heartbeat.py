@@ -105,7 +105,7 @@ def test_a_job_with_nothing_to_enter_is_not_told(site, caplog):
 
 
 def test_one_damaged_job_does_not_stop_the_others(site, caplog):
-    """It is told; shards of other jobs are sent again all the same."""
+    """It is logged, and shards of other jobs are sent again."""
     damaged = site.enqueue(make_rows(2), name="damaged")
     good = site.enqueue(make_rows(2), name="good")
     sent = []
@@ -161,7 +161,7 @@ def test_the_heartbeat_says_what_the_worker_does(site):
 
 
 def test_the_health_file_is_touched(site, caplog):
-    """While the worker is well; where it can't be written, that is told once."""
+    """While the worker is well; if it can't be written, that is logged once."""
     file = site.root / "health"
     with worker_parts(site, lease_seconds=LEASE, health_file=file):
         eventually(file.exists, "the file")
@@ -176,7 +176,7 @@ def test_the_health_file_is_touched(site, caplog):
 
 
 def test_a_strange_failure_is_told_once(site, caplog):
-    """Whoever may write to Redis may put another kind of thing under our keys: the watch lives on."""
+    """Anybody with access to Redis can put another kind of value under a key: the heartbeat continues."""
     site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")

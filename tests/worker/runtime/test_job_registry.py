@@ -22,7 +22,7 @@ def site(tmp_path, broker_url):
 
 
 def register(site, job_key, raw):
-    """Write a job's entry as whoever may write to Redis can."""
+    """Write a job's entry, as anybody with access to Redis can."""
     site.ledger.client.hset(site.ledger.keys.jobs, job_key, raw)
 
 
@@ -106,7 +106,7 @@ def test_an_entry_that_names_another_job_is_refused(site):
 
 @pytest.mark.parametrize("manifest", [None, "{", "a directory"])
 def test_a_directory_without_a_job_is_away_or_refused(site, manifest):
-    """None may come back; a damaged one is told."""
+    """A missing one may come back; a damaged one is an error."""
     directory = site.enqueue(make_rows(2))
     file = directory.path / "job.json"
     file.unlink()

@@ -4,7 +4,7 @@ import json
 import threading
 
 from worker.engines.engine import PoolStats
-from worker.runtime.metrics import Metrics, told
+from worker.runtime.metrics import Metrics, progress_line
 
 
 def test_what_is_counted_adds_up():
@@ -54,12 +54,12 @@ def test_a_line_for_the_log_tells_of_the_time_between():
     metrics = Metrics()
     metrics.computed(rows=9, seconds=9.0, stats=PoolStats(900, 900))
     before = metrics.snapshot()
-    assert told(before, metrics.snapshot()) is None
+    assert progress_line(before, metrics.snapshot()) is None
     metrics.read(0.25)
     metrics.computed(rows=1, seconds=2.0, stats=PoolStats(2000, 1500, 0.1))
     metrics.published(0.75)
     now = metrics.snapshot() | {"up_seconds": before["up_seconds"] + 4}
-    assert told(before, now) == (
+    assert progress_line(before, now) == (
         "1 shard(s), 2,000 tokens in 4 s: engine busy 50%, 1,000 tokens/s, 75% of them computed; "
         "seconds in read 0.2, plan 0.1, compute 1.9, write 0.8"
     )

@@ -123,7 +123,7 @@ def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
 
 
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
-    """After a worker that died with the file published but the ledger not told, or with the file lost."""
+    """After a worker that died between its part and the ledger, or whose part was lost."""
     directory = site.enqueue(make_rows(2))
     shard = only_shard(directory)
     blob = directory.pending(shard).read_bytes()
@@ -282,7 +282,7 @@ def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
 
 
 def test_a_job_of_another_model_is_refused(site, parts, caplog):
-    """Both fingerprints are told, nothing is computed, nothing is written into the stranger's directory."""
+    """Both fingerprints are logged; nothing is computed, and nothing is written into that job's directory."""
     directory = create_job(site.root / "theirs", Job(FOREIGN, ("x",), {}))
     shard = ShardId(0, "0123456789ab")
     site.ledger.enter(Member(directory.key, shard), 10, str(directory.path))
@@ -322,7 +322,7 @@ def test_a_hostile_job_entry_stops_nobody(site, parts):
 
 @pytest.mark.parametrize("tokens", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])
 def test_a_lie_about_a_shards_size_costs_nothing(site, tokens):
-    """Memory is taken for what will be read, not for what the ledger says."""
+    """Memory is taken for the rows that will be read, not for the ledger's count."""
     rows = make_rows(2)
     directory = site.enqueue(rows)
     shard = only_shard(directory)
@@ -503,7 +503,7 @@ def parts_that_fail(site):
 
 
 class Short(Buffers):
-    """Has no memory, so many times."""
+    """Has no memory the first `times` times."""
 
     def __init__(self, times):
         super().__init__(2**20)

@@ -33,12 +33,12 @@ def held(site, **settings):
 
 
 def busy(site, rows):
-    """Wait until an engine is in the midst of so many rows."""
+    """Wait until engines have started this many rows."""
     eventually(lambda: sum(site.starts().values()) >= rows, f"{rows} rows in the engine")
 
 
 def running(site, shards):
-    """Wait until so many shards are under a lease."""
+    """Wait until this many shards are under a lease."""
     eventually(lambda: site.ledger.counts().running == shards, f"{shards} shards on board")
 
 
@@ -105,7 +105,7 @@ def test_sigterm_keeps_the_grace_then_gives_back(site):
     assert site.wait_done(directory) < 3
     check_outputs(directory, rows)
     assert second.alive
-    assert "died" not in second.log  # nobody is a suspect
+    assert "died" not in second.log  # no shard is a suspect
 
 
 def test_sigterm_lets_shards_finish_within_the_grace(site):
@@ -140,7 +140,7 @@ def test_a_second_sigterm_gives_back_at_once(site):
 
 
 def test_a_lost_message_is_sent_again(site):
-    """The queue's list is deleted under the workers' nose; nobody is told, and the job completes."""
+    """The queue's list is deleted without a word to anybody, and the job completes."""
     rows = make_rows(20)
     directory = site.enqueue(rows)
     site.ledger.client.delete(site.queue_key)
@@ -168,7 +168,7 @@ def test_the_broker_is_killed_and_comes_back(site, broker, keep_data):
 
 
 def test_a_row_that_kills_its_worker_ends_as_a_dead_shard(site):
-    """Neighbours are published, nobody else is blamed, and it takes no more than max_attempts + 1 deaths."""
+    """Other shards are published and not blamed, and it takes no more than max_attempts + 1 deaths."""
     rows = make_rows(12)
     poison = 5
     plan = site.with_plan(kills_on=[poison + 1])
@@ -199,7 +199,7 @@ def test_a_row_that_the_engine_fails_on_goes_to_quarantine_alone(site):
 
 
 def test_failed_rows_are_computed_when_the_cause_is_gone(site):
-    """By another worker, once they are asked for; the other files stay as they are, the one with them comes anew."""
+    """Another worker computes them when `retry` asks for it. Only the part that they belong to is replaced."""
     rows = make_rows(30)
     first = site.worker(site.with_plan(fails_on=[8])).wait_ready()
     directory = site.enqueue(rows, rows_per_shard=5)
@@ -221,7 +221,7 @@ def test_a_broken_engine_ends_its_worker(site):
     worker = site.worker(site.with_plan(breaks_on=[1])).wait_ready()
     directory = site.enqueue(rows)
     assert worker.wait() == 70
-    assert worker.log.count("can't go on") == 1
+    assert worker.log.count("can't continue") == 1
     assert site.ledger.counts().running == 0
     site.worker().wait_ready()
     site.wait_done(directory)
@@ -267,7 +267,7 @@ def test_a_disk_that_takes_no_more_is_waited_for(site):
 
 
 def test_the_leftovers_of_a_killed_worker_are_hidden_and_swept(site):
-    """A worker is killed while it writes; nobody takes its half for a file, and it goes when it is old."""
+    """A worker is killed while it writes: no reader takes the half for a part, and it is removed when it is old."""
     rows = make_rows(2)
     worker = held(site)
     directory = site.enqueue(rows)

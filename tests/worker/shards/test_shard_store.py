@@ -74,7 +74,7 @@ def test_pooled_vectors_of_failed_rows_are_left_out(shard):
 
 
 def test_a_shard_whose_rows_all_failed_has_an_empty_file(shard):
-    """It is published all the same: nothing of it waits any more."""
+    """It is published, so that nothing of it waits any more."""
     store, directory, name, rows, outputs = shard
     store.publish(directory, name, rows, [outputs], dict.fromkeys(range(4), "x"), *plain(UNITS))
     assert pq.read_table(directory.part(name)).num_rows == 0

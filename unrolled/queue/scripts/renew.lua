@@ -1,6 +1,7 @@
--- Extend the leases of a worker, and take again those that a sweep took from it while nobody else wanted the shard.
+-- Extend the leases of a worker. One that ran out is taken again, unless another worker holds the shard, or it was
+-- given back.
 -- The third argument and all after it are the members.
--- Return the members whose shard another worker has, was given back, or is not in the ledger.
+-- Return the members that another worker holds, that were given back, or that are not in the ledger.
 local ledger, leases, holders = unpack(KEYS)
 local holder, lease_seconds = unpack(ARGV)
 local time = redis.call('TIME')

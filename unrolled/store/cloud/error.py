@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import re
 
-from obstore.exceptions import AlreadyExistsError, BaseError, InvalidPathError, NotSupportedError
+from obstore.exceptions import (
+    AlreadyExistsError,
+    BaseError,
+    InvalidPathError,
+    NotSupportedError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 
 from unrolled.errors import RequestError, TransientError, UnrolledError
 
@@ -21,6 +28,8 @@ _KIND = re.compile(r"kind: (Connect|Timeout|Request|Interrupted|Decode)\b")
 _NO_BUCKET = re.compile(r"<Code>NoSuchBucket<|<Code>ContainerNotFound<|specified bucket does not exist", re.IGNORECASE)
 #: Where a virtual machine's own credentials are asked for, the last place that is tried.
 _MACHINE_CREDENTIALS = re.compile(r"169\.254\.169\.254|metadata\.google\.internal")
+#: What `aws_profile` says of a program that gives no credentials.
+_PROGRAM = re.compile(r"credential provider: TransientError: (the AWS profile's credential_process [^\n]{1,100})")
 _KINDS = {
     "Connect": "no connection",
     "Timeout": "no answer in time",
@@ -56,7 +65,7 @@ def is_final(error: Exception) -> bool:
     """Whether a request was refused for certain, and will be refused again until a person has changed something."""
     text = str(error)
     return (
-        isinstance(error, NotSupportedError | FileNotFoundError)
+        isinstance(error, NotSupportedError | FileNotFoundError | PermissionDeniedError | UnauthenticatedError)
         or status_of(error) in {*_NOT_ALLOWED, _NOT_IMPLEMENTED}
         or _MACHINE_CREDENTIALS.search(text) is not None
         or "configured region" in text
@@ -88,12 +97,15 @@ def explained(action: str, error: Exception) -> UnrolledError:
             " they don't exist (`If-None-Match: *`), as Amazon S3, Google Cloud Storage and Azure Blob Storage do"
         )
     reason = reason_of(error)
-    if _MACHINE_CREDENTIALS.search(text):
+    program = _PROGRAM.search(text)
+    if program:
+        reason, advice = program.group(1), "run it by hand"
+    elif _MACHINE_CREDENTIALS.search(text):
         reason = "no credentials were found"
         advice = "log in with the cloud's own tool, or set its environment variables"
     elif is_no_bucket(error):
         advice = "make the bucket, or correct its name"
-    elif status_of(error) in _NOT_ALLOWED:
+    elif status_of(error) in _NOT_ALLOWED or isinstance(error, PermissionDeniedError | UnauthenticatedError):
         advice = "let these credentials list, read, write and delete there, or use others"
     elif "configured region" in text:
         advice = "set AWS_REGION to the bucket's region"
@@ -101,4 +113,4 @@ def explained(action: str, error: Exception) -> UnrolledError:
         advice = "rename or remove the object whose name has an empty step, `.` or `..` in it"
     else:
         advice = "check that the bucket can be reached"
-    return TransientError(f"cannot {action}: {reason}; {advice}, then it is tried again")
+    return TransientError(f"cannot {action}: {reason}; {advice}")

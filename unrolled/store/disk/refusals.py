@@ -41,4 +41,4 @@ def explained(action: str) -> Iterator[None]:
         yield
     except OSError as error:
         advice = _ADVICE.get(error.errno or 0, "check the directory")
-        raise TransientError(f"cannot {action}: {error.strerror or error}; {advice}, then it is tried again") from error
+        raise TransientError(f"cannot {action}: {error.strerror or error}; {advice}") from error

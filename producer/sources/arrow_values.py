@@ -1,4 +1,4 @@
-"""Values out of Arrow columns: which types can be used, and each row's id, text or token ids."""
+"""Values from Arrow columns: the types that can be used, and each row's id, text or token ids."""
 
 from collections.abc import Iterator
 from itertools import repeat
@@ -8,14 +8,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from producer.sources.columns import Columns
 from producer.sources.errors import DamagedInputError
 from producer.sources.fields import decoded, found_id
+from producer.sources.input_columns import InputColumns
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
 from unrolled.ragged import offsets_of
 
-# An id, with a text and tokens (one of them None) or the reason why the row is bad.
+# An id, and either text and tokens (one of them None) or the reason why the row is bad.
 Found = tuple[str | None, tuple[str | None, object] | str]
 
 
@@ -34,12 +34,11 @@ def _is_list(type_: Any) -> bool:
     return any(check(type_) for check in (of.is_list, of.is_large_list, of.is_fixed_size_list))
 
 
-def check_types(schema: Any, columns: Columns) -> None:
-    """Check that the columns picked hold what they should.
+def check_types(schema: Any, columns: InputColumns) -> None:
+    """Check the types of the columns.
 
     Raises:
-        DamagedInputError: text that is no text, ids that are neither text nor integers, or tokens that are no
-            lists of integers.
+        DamagedInputError: texts are not text, ids are neither text nor integers, or tokens are not lists of integers.
     """
     content = schema.field(columns.content)
     type_ = _value_type(content.type)
@@ -58,13 +57,13 @@ def check_types(schema: Any, columns: Columns) -> None:
 
 
 def validated(column: Any) -> Any:
-    """Check that offsets and indices, which a hostile file points anywhere, lie within the column.
+    """Check that all offsets and indices, which can be anything in a hostile file, are within the column.
 
     Raises:
-        pyarrow.ArrowInvalid: they don't.
+        pyarrow.ArrowInvalid: one is not.
     """
     column.validate()
-    # As bytes: text that is no UTF-8 is one bad row, not the end of the file.
+    # As bytes, because invalid UTF-8 makes one row bad, not the whole file.
     if pa.types.is_string(column.type):
         column = column.cast(pa.binary())
     elif pa.types.is_large_string(column.type):
@@ -74,16 +73,16 @@ def validated(column: Any) -> Any:
 
 
 def row_values(content: Any, ids: Any, is_text: bool, options: SourceOptions) -> Iterator[Found]:
-    """Give each row's id with its text and tokens, or with what is wrong with it.
+    """Yield each row's id with its text and tokens, or with the reason why it is bad.
 
     Args:
         content: array of texts or of lists of integers.
-        ids: array of ids, as long; None where rows have none of their own.
-        is_text: which of the two `content` is.
-        options: names of the fields, and `max_row_bytes`.
+        ids: array of ids, one for each row; None if rows have none.
+        is_text: whether `content` contains texts.
+        options: the names of the fields, and `max_row_bytes`.
     """
     contents = _texts(content) if is_text else _token_lists(content)
-    id: str | None = None  # noqa: A001  (the field's own name)
+    id: str | None = None  # noqa: A001 - the field's name
     for value, given in zip(contents, repeat(None) if ids is None else _plain(ids), strict=ids is not None):
         try:
             id = None  # noqa: A001
@@ -103,7 +102,7 @@ def _content(value: Any, is_text: bool, options: SourceOptions) -> tuple[str | N
 
 
 def _plain(column: Any) -> list[Any]:
-    """Values of a column of text or integers; text as bytes, for it may be invalid."""
+    """Values of a column of text or integers; text as bytes, because it may be invalid UTF-8."""
     return _texts(column) if _is_text(_value_type(column.type)) else _decoded_dictionary(column).to_pylist()
 
 
@@ -117,8 +116,8 @@ def _decoded_dictionary(column: Any) -> Any:
 
 
 def _token_lists(column: Any) -> list[Any]:
-    """A NumPy view for each list; a list with a null in it comes as a Python list."""
-    values = column.flatten()  # without what null lists hide
+    """A NumPy view for each list; Python lists if there is a null in one of them."""
+    values = column.flatten()  # without values below null lists
     if values.null_count:
         return column.to_pylist()  # type: ignore[no-any-return]
     lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
@@ -126,6 +125,6 @@ def _token_lists(column: Any) -> list[Any]:
     valid = column.is_valid().to_pylist()
     ids = values.to_numpy()
     return [
-        ids[start:end] if there else None
-        for start, end, there in zip(offsets[:-1].tolist(), offsets[1:].tolist(), valid, strict=True)
+        ids[start:end] if is_valid else None
+        for start, end, is_valid in zip(offsets[:-1].tolist(), offsets[1:].tolist(), valid, strict=True)
     ]

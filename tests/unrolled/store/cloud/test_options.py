@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from unrolled.errors import RequestError, TransientError
-from unrolled.store.aws_profile import read_profile
-from unrolled.store.bucket_options import azure_options, connected, gcs_options, s3_options
 from unrolled.store.bucket_url import BucketUrl
+from unrolled.store.cloud.aws_profile import read_profile
+from unrolled.store.cloud.options import azure_options, connected, gcs_options, s3_options
 
 CREDENTIALS = """
 [default]

@@ -15,7 +15,7 @@ from obstore.exceptions import BaseError
 from obstore.store import AzureStore, GCSStore, S3Store
 
 from unrolled.errors import BrokenWorkerError, RequestError
-from unrolled.store.aws_profile import read_profile
+from unrolled.store.cloud.aws_profile import read_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -134,26 +134,28 @@ _KINDS: dict[Scheme, tuple[str, Callable[..., _Bucket], Callable[[Mapping[str, s
     "az": ("AZURE_*", AzureStore, azure_options),
 }
 
-_forked = False
+_used = _forked = False
 
 
 def check_process() -> None:
     """Refuse to wait for threads that are not in this process.
 
     Raises:
-        BrokenWorkerError: it was forked from a process that may have used a bucket.
+        BrokenWorkerError: it was forked from a process that had used a bucket.
     """
+    global _used  # noqa: PLW0603 - a fact about the process
     if _forked:
         raise BrokenWorkerError(
-            "this process was forked from one that had loaded the bucket's client, whose threads are not in it; start"
-            ' processes by "spawn" or "forkserver" (`multiprocessing.set_start_method`, in PyTorch'
+            "this process was forked from one that had used a bucket, and the threads which do that are not in it;"
+            ' start processes by "spawn" or "forkserver" (`multiprocessing.set_start_method`, in PyTorch'
             " `DataLoader(multiprocessing_context=...)`)"
         )
+    _used = True
 
 
 def _note_fork() -> None:
     global _forked  # noqa: PLW0603 - a fact about the process
-    _forked = True
+    _forked = _used
 
 
 os.register_at_fork(after_in_child=_note_fork)

@@ -113,7 +113,7 @@ def _program_of(command: str) -> Credentials:
             }
         except (OSError, ValueError, KeyError, subprocess.SubprocessError) as error:
             raise TransientError(
-                f"the AWS profile's credential_process gives no credentials ({type(error).__name__}); run it by hand"
+                f"the AWS profile's credential_process gives no credentials ({type(error).__name__})"
             ) from None
 
     return credentials
