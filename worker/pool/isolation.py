@@ -78,6 +78,7 @@ def compute_isolating(
     Raises:
         BrokenWorkerError: the engine fails on every row, so no row is to blame.
     """
+    # One function, because it is one series of tries over the same rows.
     pool = _Pool(engine, shards, outputs, columns)
     failed: list[dict[int, str]] = [{} for _ in shards]
     left = [_Run(number, *run) for number, shard in enumerate(shards) for run in runs(shard.offsets[1:], pool_tokens)]
