@@ -1,6 +1,5 @@
 """Texts that every machine has or can make, as rows of word ids."""
 
-import ast
 import collections
 import datetime as dt
 import re
@@ -10,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from producer.demo.docstrings import docstrings
 from unrolled.ragged import Ragged
 
 VOCAB = 10_000
@@ -24,16 +24,7 @@ def _sources() -> Iterator[str]:
 
 def prose() -> list[str]:
     """Paragraphs of the standard library's docstrings."""
-    paragraphs = []
-    for source in _sources():
-        try:
-            tree = ast.parse(source)
-        except (SyntaxError, ValueError):  # files of the library's own tests that are wrong on purpose
-            continue
-        for node in ast.walk(tree):
-            if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                paragraphs += re.split(r"\n\s*\n", ast.get_docstring(node) or "")
-    return paragraphs
+    return [paragraph for _, docstring in docstrings() for paragraph in re.split(r"\n\s*\n", docstring)]
 
 
 def code() -> list[str]:

@@ -1,6 +1,6 @@
-"""What the states of a job mean, from its files alone: words whose states point the same way.
+"""Words with similar states, found in the files of a job.
 
-The files are read twice, a batch at a time, so it needs no more memory for more rows.
+The files are read three times, a batch at a time, so memory doesn't grow with the number of rows.
 """
 
 from __future__ import annotations
@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
     from unrolled.reading.dataset import Dataset
 
-#: Words shown before and after one.
+#: How many words are shown before and after a word.
 _BEFORE, _AFTER = 6, 3
-#: A word is looked up where at least so many stand before it: a state without a past says little.
+#: A word's place must have at least this many words before it: without them its state says little.
 _LEAST_BEFORE = 3
 
 
 class Place(NamedTuple):
-    """A word where it stands, and how near its state is to another's.
+    """A word in its row, and the similarity of its state to another.
 
     Attributes:
-        cosine: of the angle between the two states.
+        cosine: cosine of the angle between the two states.
         before: the words before it.
-        word: itself.
+        word: the word.
         after: the words after it.
     """
 
@@ -39,8 +39,8 @@ class Place(NamedTuple):
     after: str
 
 
-class _Part(NamedTuple):
-    """Some rows' tokens, end to end: states of length 1, ids, and where each token's row begins and ends."""
+class _Tokens(NamedTuple):
+    """The tokens of some rows, end to end: normalized states, ids, and where each token's row begins and ends."""
 
     states: NDArray[np.float32]  # (tokens, units)
     ids: NDArray[np.int64]
@@ -51,16 +51,16 @@ class _Part(NamedTuple):
 def nearest(
     dataset: Dataset, tokenizer: Tokenizer, words: Sequence[str], count: int
 ) -> list[tuple[Place, list[Place]]]:
-    """For each word that occurs: its most typical place, and the places of other words whose states are nearest.
+    """Find the most typical place of each word, and the places of other words with the most similar states.
 
     Args:
-        dataset: of a job with the token ids stored.
-        tokenizer: the model's.
-        words: to be looked up.
-        count: places for each, one of a word.
+        dataset: of a job that stored its token ids.
+        tokenizer: the tokenizer of its model.
+        words: the words; those that don't occur are skipped.
+        count: number of other words for each.
 
     Returns:
-        For each word its place (the cosine is that with the mean of all of the word's states), and the others.
+        For each word its place, whose cosine is that with the mean of all states of the word; and the other places.
     """
     vocabulary = tokenizer.get_vocab()
     ids = [number for word in words if (number := vocabulary.get(word, vocabulary.get(f" {word}"))) is not None]
@@ -72,29 +72,29 @@ def nearest(
         return []
     queries = np.stack([state for state, _ in found])  # (queries, units)
     best: list[list[Place]] = [[] for _ in found]
-    for part in _parts(dataset):
-        candidates = np.flatnonzero(plain[part.ids])
-        cosines = part.states[candidates] @ queries.T  # (candidates, queries)
+    for tokens in _batches(dataset):
+        candidates = np.flatnonzero(plain[tokens.ids])
+        cosines = tokens.states[candidates] @ queries.T  # (candidates, queries)
         for query, column in enumerate(cosines.T):
             places = [
-                _place(part, int(candidates[at]), float(column[at]), names)
-                for at in _nearest_of_each(column, part.ids[candidates], count + 1)
+                _place(tokens, int(candidates[at]), float(column[at]), names)
+                for at in _nearest_of_each(column, tokens.ids[candidates], count + 1)
             ]
             best[query] = _best([*best[query], *places], found[query][1].word, count)
     return [(place, others) for (_, place), others in zip(found, best, strict=True)]
 
 
 def _nearest_of_each(cosines: NDArray[np.float32], ids: NDArray[np.int64], count: int) -> list[int]:
-    """Where the most similar token of each of the `count` most similar words stands."""
+    """The positions of the most similar token of each of the `count` most similar words."""
     order = np.argsort(cosines, kind="stable")
     last = np.full(int(ids.max(initial=0)) + 1, -1)
-    last[ids[order]] = order  # of several values for one place, the last one stays: the most similar
+    last[ids[order]] = order  # NumPy keeps the last of several values: the most similar
     places = last[last >= 0]
     return [int(at) for at in places[np.argsort(-cosines[places], kind="stable")][:count]]
 
 
 def _best(places: list[Place], word: str, count: int) -> list[Place]:
-    """One place for each word but one, the most similar first."""
+    """The most similar place of each word except `word`, the most similar first."""
     best: dict[str, Place] = {}
     for place in sorted(places, key=lambda each: -each.cosine):
         best.setdefault(place.word, place)
@@ -103,26 +103,26 @@ def _best(places: list[Place], word: str, count: int) -> list[Place]:
 
 
 def _typical(dataset: Dataset, ids: list[int], names: dict[int, str]) -> Iterator[tuple[NDArray[np.float32], Place]]:
-    """Each word's state, of length 1, that is nearest to the mean of all of them, and its place."""
+    """For each word that occurs, the normalized state that is nearest to the mean of its states, and its place."""
     means = {number: np.zeros(dataset.units) for number in ids}
-    for part in _parts(dataset):
+    for tokens in _batches(dataset):
         for number in ids:
-            means[number] += part.states[part.ids == number].sum(axis=0)
+            means[number] += tokens.states[tokens.ids == number].sum(axis=0)
     best: dict[int, tuple[NDArray[np.float32], Place]] = {}
-    for part in _parts(dataset):
-        deep = np.arange(len(part.ids)) - part.starts >= _LEAST_BEFORE
+    for tokens in _batches(dataset):
+        deep = np.arange(len(tokens.ids)) - tokens.starts >= _LEAST_BEFORE
         for number in ids:
-            places = np.flatnonzero((part.ids == number) & deep)
+            places = np.flatnonzero((tokens.ids == number) & deep)
             if not len(places):
                 continue
-            cosines = part.states[places] @ means[number] / np.linalg.norm(means[number])
+            cosines = tokens.states[places] @ means[number] / np.linalg.norm(means[number])
             at, cosine = int(places[cosines.argmax()]), float(cosines.max())
             if number not in best or cosine > best[number][1].cosine:
-                best[number] = (part.states[at].copy(), _place(part, at, cosine, names))
+                best[number] = (tokens.states[at].copy(), _place(tokens, at, cosine, names))
     yield from (best[number] for number in ids if number in best)
 
 
-def _parts(dataset: Dataset) -> Iterator[_Part]:
+def _batches(dataset: Dataset) -> Iterator[_Tokens]:
     for batch in dataset.batches():
         if batch.tokens is None:
             raise ValueError("the job didn't store its tokens: run it with --with-tokens")
@@ -131,11 +131,11 @@ def _parts(dataset: Dataset) -> Iterator[_Part]:
         norms = np.linalg.norm(batch.values, axis=1, keepdims=True)
         starts, ends = (np.repeat(bound, lengths) for bound in (batch.offsets[:-1], batch.offsets[1:]))
         states = (batch.values / np.maximum(norms, 1e-12)).astype(np.float32, copy=False)
-        yield _Part(states, ids, starts, ends)
+        yield _Tokens(states, ids, starts, ends)
 
 
-def _place(part: _Part, at: int, cosine: float, names: dict[int, str]) -> Place:
-    first, last = max(int(part.starts[at]), at - _BEFORE), min(int(part.ends[at]), at + 1 + _AFTER)
-    words = [names[number] for number in part.ids[first:last].tolist()]
+def _place(tokens: _Tokens, at: int, cosine: float, names: dict[int, str]) -> Place:
+    first, last = max(int(tokens.starts[at]), at - _BEFORE), min(int(tokens.ends[at]), at + 1 + _AFTER)
+    words = [names[number] for number in tokens.ids[first:last].tolist()]
     middle = at - first
     return Place(cosine, " ".join(words[:middle]), words[middle], " ".join(words[middle + 1 :]))

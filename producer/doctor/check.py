@@ -1,4 +1,4 @@
-"""The checks of `unrolled doctor`: one module for each thing that is looked at."""
+"""One check of `unrolled doctor`. Each thing that it looks at has a module of its own."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -11,10 +11,10 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        name: of the thing.
-        outcome: "fail" is what a job can't run with; "unknown" is what couldn't be looked at.
+        name: what was looked at.
+        outcome: "fail" where a job can't run; "unknown" where the thing couldn't be looked at.
         found: what was seen.
-        advice: what to do, empty where nothing is to be done.
+        advice: what to do; empty where there is nothing to do.
     """
 
     name: str

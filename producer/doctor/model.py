@@ -16,7 +16,11 @@ if TYPE_CHECKING:
 
 
 def check_model(path: Path) -> tuple[ModelDirectory | None, list[Check]]:
-    """Whether a model directory can be read whole; the model where it can."""
+    """Read a model directory whole.
+
+    Returns:
+        The model, None where it can't be used; and the checks.
+    """
     try:
         model = open_model(path)
         model.weights()
@@ -31,7 +35,7 @@ def _check_tokenizer(model: ModelDirectory) -> Check:
     if model.tokenizer_path is None:
         advice = "rows of token ids work; for text: unrolled tokenizer fit"
         return Check("tokenizer", "ok", "the model has none", advice)
-    from tokenizers import Tokenizer  # noqa: PLC0415 - a run without a model need not load it
+    from tokenizers import Tokenizer  # noqa: PLC0415 - 0.1 s that a run without a model doesn't need
 
     try:
         largest = max(Tokenizer.from_file(str(model.tokenizer_path)).get_vocab().values(), default=0)

@@ -1,4 +1,4 @@
-"""Can a job publish into the directory?"""
+"""Can a job publish into the output directory?"""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from unrolled.model.directory import ModelDirectory
 
 _GIB = 2**30
-#: Published files that the size of the coming ones is told from.
+#: Parts sampled to estimate the size of those to come.
 _SAMPLE_FILES = 32
-#: What is worth knowing of a type of file system.
+#: What is worth knowing about a type of file system.
 _PLACES: dict[str, tuple[Outcome, str]] = {
     "nfs": ("ok", "NFS: renames hold, and readers on other machines may see a new file some seconds late"),
     "nfs4": ("ok", "NFS 4: renames hold, and readers on other machines may see a new file some seconds late"),
@@ -33,19 +33,19 @@ _PLACES: dict[str, tuple[Outcome, str]] = {
     "ramfs": ("warn", "ramfs: files are in memory and gone when the machine restarts; choose a disk"),
     "overlay": (
         "warn",
-        "overlay: in a container, files go with it unless the directory is a volume; mount one",
+        "overlay: the files are removed with the container unless the directory is a volume; mount one",
     ),
     "cifs": ("warn", "SMB: a rename over a file that is open elsewhere can fail; prefer a local disk or NFS"),
 }
 
 
 def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("/proc/mounts")) -> Iterator[Check]:
-    """Whether a job can publish into a directory, which need not be there yet.
+    """Look at a directory into which a job is to publish.
 
     Args:
-        path: the directory.
-        model: tells how large the files become; None where it isn't known.
-        mounts: the operating system's list of what is mounted where.
+        path: the directory; it may not exist yet.
+        model: the job's, from which the size of the parts follows; None where it isn't known.
+        mounts: lists what is mounted where, as Linux does.
     """
     place = next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
     try:
@@ -58,7 +58,7 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
             "output directory",
             "fail",
             f"{place}: can't be written: {error.strerror}",
-            "choose another, or mend it",
+            "choose another directory, or make this one writable",
         )
         return
     yield Check("output directory", "ok", f"{place}: can be written")
@@ -77,12 +77,14 @@ def _check_space(path: Path, place: Path, model: ModelDirectory | None) -> Check
         return Check("disk", outcome, found, "" if free > _GIB else "make room; a vector takes 4 bytes a unit")
     found += f", the job needs about {needed / _GIB:,.1f} GiB more"
     if free < needed:
-        return Check("disk", "fail", found, "make room; the job holds while the disk is full, and goes on by itself")
-    return Check("disk", "ok" if free > 1.2 * needed else "warn", found, "" if free > 1.2 * needed else "this is tight")
+        return Check("disk", "fail", found, "make room; the job waits while the disk is full, and continues by itself")
+    if free < 1.2 * needed:
+        return Check("disk", "warn", found, "it may not be enough; make room")
+    return Check("disk", "ok", found)
 
 
 def _bytes_to_come(path: Path, model: ModelDirectory | None) -> float | None:
-    """What the rest of this directory's job will weigh, by what it stores or by the files so far."""
+    """How many bytes the parts to come have: by what the job stores, or by its parts so far. None where unknown."""
     try:
         directory = open_job(path)
         status = StatusReader(directory).read()
@@ -101,17 +103,17 @@ def _bytes_left(job: Job, model: ModelDirectory, status: JobStatus) -> float | N
         spec = OutputSpec.from_options(job.options)
         columns = spec.columns(model.config)
     except UnrolledError:
-        return None  # of another model
+        return None  # the job is of another model
     size = vector_bytes(columns, status.rows - status.rows_done, status.tokens - status.tokens_done)
     return size / 2 if spec.precision == "float16" else float(size)
 
 
 def file_system(place: Path, mounts: Path) -> str:
-    """The type of the file system that a place is on, empty where the operating system doesn't tell.
+    """The type of the file system that a place is on; empty where the operating system doesn't say.
 
     Args:
         place: absolute, without symbolic links.
-        mounts: lines of device, mount point and type, as Linux has them in /proc/mounts.
+        mounts: lines of device, mount point and type, as in Linux's /proc/mounts.
     """
     best = ("", "")
     try:

@@ -1,4 +1,4 @@
-"""What this program is made of."""
+"""Which software runs here?"""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ if TYPE_CHECKING:
 
 
 def check_software() -> Iterator[Check]:
-    """Versions of what this program is made of, and whether it can start a broker of its own."""
+    """Look at the versions of the packages, and whether a broker of its own can be started."""
     names = ("unrolled", "numpy", "pyarrow", "celery", "kombu", "redis")
     found = [f"Python {platform.python_version()}", *(f"{name} {_version(name)}" for name in names)]
     yield Check("software", "ok", ", ".join(found))
     try:
         yield Check("embedded broker", "ok", str(server_program()))
     except UnrolledError as error:
-        yield Check("embedded broker", "warn", str(error), "needed by `unrolled run` and `demo` without --broker only")
+        yield Check("embedded broker", "warn", str(error), "only `unrolled run` and `demo` without --broker need it")
 
 
 def _version(name: str) -> str:

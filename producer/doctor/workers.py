@@ -1,4 +1,4 @@
-"""Can those alive do the work?"""
+"""Can the running workers do the work?"""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _THREADS = "celery.concurrency.thread:TaskPool"
 def check_workers(
     workers: Sequence[WorkerStatus], fingerprint: str | None, stats: Mapping[str, Any] | None
 ) -> Iterator[Check]:
-    """Whether those alive can do the work.
+    """Look at the running workers.
 
     Args:
-        workers: all that are alive.
-        fingerprint: of the model that must be served; None for any.
-        stats: what Celery's remote control answered, by worker; None where it couldn't be asked.
+        workers: all that run.
+        fingerprint: of the model that they must serve; None for any.
+        stats: the answers to Celery's remote control, by worker; None where it couldn't be asked.
     """
     serving = [worker for worker in workers if fingerprint in (None, worker.model)]
     what = f"model {fingerprint[:SHORT]}…" if fingerprint else "any model"
@@ -58,7 +58,7 @@ def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
             "leases",
             "warn",
             found,
-            "a worker that dies costs as much again; cut smaller shards: --shard-tokens",
+            "if its worker dies, it takes as long again; cut smaller shards with --shard-tokens",
         )
     return Check("leases", "ok", found)
 
@@ -72,7 +72,7 @@ def _check_pools(stats: Mapping[str, Any] | None) -> Check:
             "worker pool",
             "unknown",
             "no worker answered Celery's remote control",
-            "it may be forbidden by ACL",
+            "the broker's ACL may forbid it",
         )
     if wrong := pools - {_THREADS}:
         found = printable(", ".join(sorted(wrong)))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
 from producer.enqueue.shard import make_shard
+from producer.enqueue.summary import Summary
 from unrolled.errors import JobError
 from unrolled.job.manifest import Manifest, ManifestWriter, read_manifest
 
@@ -22,29 +22,6 @@ if TYPE_CHECKING:
     from unrolled.patience import Patience
 
 
-@dataclass(slots=True)
-class Summary:
-    """What `enqueue` did.
-
-    Attributes:
-        rows: input rows read, the bad ones included.
-        tokens: real tokens in them.
-        quarantined: bad rows.
-        shards: cut from the input.
-        sent: shards entered by this run.
-        published: shards that had their part already.
-        dead: shards that were given up before; `retry` brings them back.
-    """
-
-    rows: int = 0
-    tokens: int = 0
-    quarantined: int = 0
-    shards: int = 0
-    sent: int = 0
-    published: int = 0
-    dead: int = 0
-
-
 @contextmanager
 def open_enqueuer(
     directory: JobDirectory, patience: Patience, *, live: bool, each: Callable[[Summary], None]
@@ -54,7 +31,7 @@ def open_enqueuer(
     Args:
         directory: of the job.
         patience: waits for a disk that is full or away, and says so.
-        live: whether the input goes on where the last run ended, rather than being read from its start.
+        live: whether the input continues where the last run ended, rather than being read from its start.
         each: called after each shard with the summary so far.
 
     Raises:
@@ -132,7 +109,7 @@ class Enqueuer:
             elif known and directory.dead(shard.id).exists():
                 self._summary.dead += 1
             else:
-                steadily("spool shards", partial(directory.spool, shard.id, shard.blob, shard.quarantine))
+                steadily("spool shards", partial(directory.spool, shard.id, shard.blob, shard.bad_rows))
                 if not known:
                     steadily("write the manifest", partial(self._manifest.append, shard.entry))
                 yield shard.id, shard.size
@@ -163,7 +140,7 @@ class Enqueuer:
             )
         if index >= len(before) and self._known.ended and not self._live:
             raise self._changed(
-                f"it ended after {len(before)} shard(s), now it goes on at {entry.file} row {entry.position}"
+                f"it ended after {len(before)} shard(s), now it continues at {entry.file} row {entry.position}"
             )
         return shard
 

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
 
-    from producer.enqueue.enqueuer import Summary
     from producer.enqueue.submission import Prepared
+    from producer.enqueue.summary import Summary
     from producer.queue.shard_queue import ShardQueue
     from producer.rows import SourceBatch
     from unrolled.patience import Patience
@@ -29,7 +29,7 @@ def submit(
     on_bytes: Callable[[int], None] | None = None,
     stopped: threading.Event | None = None,
 ) -> Summary:
-    """Bring every row to the queue; what earlier runs of the same command did isn't done again.
+    """Bring every row to the queue. What earlier runs of the same command did isn't done again.
 
     Args:
         prepared: from `prepare`.
@@ -41,8 +41,8 @@ def submit(
 
     Raises:
         JobError: another producer is running, or an input has changed since the job began.
-        UnrolledError: an input broke off, or the broker refuses this user. What was queued stays queued; the same
-            command continues there.
+        UnrolledError: an input broke off, or the broker refuses this user. What was queued stays queued, and the same
+            command continues from there.
     """
     submission, directory, source = prepared.submission, prepared.directory, prepared.submission.source
     labels = [file.label for file in prepared.plan.files]
@@ -53,12 +53,8 @@ def submit(
         batches = read_batches(prepared.plan, source, on_bytes=on_bytes)
         if source.follow:
             batches = continued(batches, enqueuer.rows_before, stopped, source.batch_rows)
-        rows = tokenize(
-            batches,
-            prepared.tokenizer,
-            prepared.model.config.vocab_size,
-            add_special_tokens=submission.special_tokens,
-        )
+        vocab_size, special = prepared.model.config.vocab_size, submission.special_tokens
+        rows = tokenize(batches, prepared.tokenizer, vocab_size, add_special_tokens=special)
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
         shards = cuts(seen.unique(rows), cutter, submission.flush_seconds if source.follow else None)
         return enqueuer.run(shards, queue)
@@ -67,7 +63,7 @@ def submit(
 def continued(
     batches: Iterator[SourceBatch], first: int, stopped: threading.Event | None, batch_rows: int
 ) -> Iterator[SourceBatch]:
-    """A live input's rows, numbered on from where the last run ended, so that no two have one id.
+    """A live input's rows, numbered from where the last run ended, so that no two have one id.
 
     Args:
         batches: numbered from 0.
@@ -77,6 +73,6 @@ def continued(
     """
     for batch in batches:
         yield [row._replace(position=row.position + first) for row in batch] if first else batch
-        # What is off the pipe can't be read again. A batch that isn't full is the last one of what was read.
+        # What was read from the pipe can't be read again. A batch that isn't full is the last one of what was read.
         if stopped and stopped.is_set() and len(batch) < batch_rows:
             return

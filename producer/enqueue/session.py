@@ -16,24 +16,25 @@ from unrolled.patience import Patience
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.enqueue.enqueuer import Summary
     from producer.enqueue.submission import Prepared
+    from producer.enqueue.summary import Summary
 
-#: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
+#: New objects after which the garbage collector looks for cycles; a shard has a few thousand rows.
 _OBJECTS_PER_COLLECTION = 50_000
 
 
 def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int) -> Summary:
-    """Cut and queue the rows of a job whose checks are done, and say on standard error how far it is.
+    """Cut and queue the rows of a job, and show on standard error how far it is.
 
     Args:
-        prepared: what is asked for, checked.
+        prepared: the job, whose checks are done.
         broker: URL of the Redis server.
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once.
 
     Raises:
-        UnrolledError: something can't be used, or broke off; the same call continues there.
+        UnrolledError: an input broke off or can't be used, or the broker refuses this user; the same call continues
+            where this one ended.
     """
     with progress("queueing") as bar, _stop_signals(live=prepared.submission.source.follow) as stopped:
         for notice in prepared.plan.notices:
@@ -45,7 +46,7 @@ def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: 
 
 
 class _Shown:
-    """Shows the tokens queued so far, and guesses their total by the share of bytes read."""
+    """Shows the tokens queued so far, and guesses their total from the share of bytes read."""
 
     def __init__(self, bar: Progress, size_bytes: int | None) -> None:
         self._bar = bar
@@ -64,7 +65,7 @@ class _Shown:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for cycles seldom, and not among what is there already: rows are in none, and there are many of them."""
+    """Collect garbage seldom, and not among existing objects: there are many rows, and none of them is in a cycle."""
     threshold, *others = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *others)
@@ -77,7 +78,10 @@ def _rare_collections() -> Iterator[None]:
 
 @contextmanager
 def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
-    """On a live input, Ctrl-C and SIGTERM end the input: what was read is still queued. A second one interrupts."""
+    """On a live input, let the first Ctrl-C or SIGTERM end the input, and what was read still be queued.
+
+    The second one interrupts.
+    """
     stopped = threading.Event()
     if not live or threading.current_thread() is not threading.main_thread():
         yield stopped

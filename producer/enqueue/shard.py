@@ -1,4 +1,4 @@
-"""A cut becomes a shard: its payload, its id, its manifest entry and its list of bad rows."""
+"""Making a shard of a cut: payload, id, manifest entry and list of bad rows."""
 
 from __future__ import annotations
 
@@ -24,25 +24,25 @@ class Shard:
     """A run of consecutive input rows on its way to the queue.
 
     Attributes:
-        entry: its line in the manifest.
-        blob: its payload.
-        size: token ids in it, padding included.
-        quarantine: lines of JSON, one for each bad row.
+        entry: the shard's line in the manifest.
+        blob: the shard's payload.
+        size: token ids in the payload, padding included.
+        bad_rows: lines of JSON, one for each bad row.
     """
 
     entry: Entry
     blob: bytes
     size: int
-    quarantine: bytes
+    bad_rows: bytes
 
     @property
     def id(self) -> ShardId:
-        """Its id."""
+        """The shard's id."""
         return self.entry.shard
 
 
 def make_shard(index: int, cut: Cut) -> Shard:
-    """The shard of a cut; the same rows always give the same one.
+    """The shard of a cut. The same rows always give the same shard.
 
     Args:
         index: position of the shard in its job, from 0.

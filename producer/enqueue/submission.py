@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-#: Options that change how rows are read but not which rows there are.
+#: Options that change how rows are read, but not which rows there are.
 _NOT_THE_JOBS = ("batch_rows", "tick_seconds")
 
 
@@ -32,13 +32,13 @@ class Submission:
         out: output directory.
         model: model directory.
         source: how the inputs are read.
-        shard_tokens: token ids at which a shard is cut; None for what `producer.enqueue.cutter` makes of it.
+        shard_tokens: token ids at which a shard is cut; None for what `shard_limits` gives.
         flush_seconds: on a live input, how long a row may wait for its shard to fill.
         with_tokens: store the token ids beside the vectors.
         special_tokens: let the tokenizer add its special tokens.
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
-        pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
-        precision: of what is stored.
+        pooling: how a row's vectors are pooled; each text names one or several of `unrolled.format.columns.POOLINGS`.
+        precision: of the stored numbers, "float32" or "float16".
     """
 
     inputs: tuple[str, ...]
@@ -59,12 +59,13 @@ class Prepared:
     """A submission whose inputs, model and output directory passed every check; nothing is queued yet.
 
     Attributes:
-        directory: of the job, made or found again.
-        model: its model.
-        plan: its inputs.
-        tokenizer: None where no input holds text.
-        shard_tokens: as decided.
-        shard_rows: most rows of a shard.
+        submission: what the user asks for.
+        directory: the job's directory, new or found again.
+        model: the job's model.
+        plan: the job's inputs.
+        tokenizer: the model's; None where it has none.
+        shard_tokens: token ids at which a shard is cut.
+        shard_rows: rows at which a shard is cut.
     """
 
     submission: Submission
@@ -80,8 +81,8 @@ def prepare(submission: Submission) -> Prepared:
     """Check everything that can be checked before anything is queued, and make the output directory.
 
     Raises:
-        UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
-            text says which and why.
+        UnrolledError: an input, the model, the tokenizer, an option or the directory can't be used; the text says
+            which and why.
     """
     model = open_model(submission.model)
     spec = OutputSpec(

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 THREADS = 2
 #: Entries handed to the threads at a time, so that memory stays flat whatever the number of shards.
 _AT_A_TIME = 256
+_NOT_ENDED = "the input wasn't read to its end; run the same `unrolled enqueue` command again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,32 +71,18 @@ def verify_job(directory: JobDirectory, each: Callable[[int, int], None] = lambd
     all_tokens, checked_tokens = manifest.tokens, 0
     totals = _Totals()
     if not manifest.ended:
-        again = "run the same `unrolled enqueue` command again"
-        totals.problems.append(Problem(MANIFEST, f"the input wasn't read to its end; {again}"))
+        totals.problems.append(Problem(MANIFEST, _NOT_ENDED))
     for entry, checked in _check_all(directory, manifest.entries):
         totals.add(entry, checked)
         checked_tokens += entry.tokens
         each(checked_tokens, all_tokens)
-    if len(totals.widths) > 1:
-        widths = sorted(totals.widths.items())
-        found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in widths)
-        totals.problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
+    totals.problems += totals.mixed_widths()
     shards = {entry.shard for entry in manifest.entries}
     totals.problems += [Problem(name, what) for name, what in find_strays(directory, shards)]
     rows_out = totals.rows + totals.quarantined + totals.failed
     if not totals.problems and rows_out != manifest.rows:
         totals.problems.append(Problem(MANIFEST, f"{manifest.rows:,} rows went in, {rows_out:,} came out"))
-    return Verification(
-        rows_in=manifest.rows,
-        rows_out=totals.rows,
-        quarantined=totals.quarantined,
-        failed=totals.failed,
-        tokens=totals.tokens,
-        files=totals.files,
-        kinds=tuple(sorted(totals.kinds)),
-        problems=tuple(totals.problems),
-        notes=tuple(find_leftovers(directory, shards)),
-    )
+    return totals.verification(manifest.rows, tuple(find_leftovers(directory, shards)))
 
 
 @dataclass(slots=True)
@@ -121,6 +108,24 @@ class _Totals:
             self.files += 1
             self.kinds.add(f"{contents.info.engine} {contents.info.arithmetic}")
             self.widths.setdefault(tuple(column.width for column in contents.columns), entry.shard)
+
+    def verification(self, rows_in: int, notes: tuple[str, ...]) -> Verification:
+        return Verification(
+            rows_in=rows_in,
+            rows_out=self.rows,
+            quarantined=self.quarantined,
+            failed=self.failed,
+            tokens=self.tokens,
+            files=self.files,
+            kinds=tuple(sorted(self.kinds)),
+            problems=tuple(self.problems),
+            notes=notes,
+        )
+
+    def mixed_widths(self) -> Iterator[Problem]:
+        if len(self.widths) > 1:
+            found = (f"{', '.join(map(str, widths))} in {shard}" for widths, shard in sorted(self.widths.items()))
+            yield Problem("*.parquet", f"vectors are of different widths: {', '.join(found)}")
 
 
 def _check_all(directory: JobDirectory, entries: tuple[Entry, ...]) -> Iterator[tuple[Entry, ShardCheck]]:

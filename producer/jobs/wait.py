@@ -16,11 +16,13 @@ from unrolled.queue.entering import enter_waiting
 from unrolled.store.hidden_file import sweep_leftovers
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from producer.jobs.status import JobStatus
     from producer.terminal.progress import Progress
     from unrolled.job.directory import JobDirectory
 
-#: How long something must be in the way before a person is told.
+#: How long something must be in the way before `wait` says so.
 PATIENCE_SECONDS = 10.0
 #: A look at a directory of 100,000 files takes a while: rest at least this many times longer.
 _REST = 4
@@ -56,42 +58,65 @@ def wait_for_job(
     patience = Patience(bar.say)
     queue = ShardQueue(directory, broker, namespace, patience) if broker else None
     reader = StatusReader(directory, queue.broker if queue else None, namespace)
-    teller = _Teller(patience)
-    status = None
+    obstacles = _Obstacles(patience)
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
-        while True:
-            began = time.monotonic()
-            try:
-                status = patience.until_done(f"look at {directory.path}", reader.read, until)
-            except TransientError:
-                if status is None:
-                    raise
-                return status
+        for status in _looks(reader, patience, directory, until, every_seconds):
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
-            if status.complete:
-                _tidy_up(queue, directory)
-            elif status.cancelled:
-                raise JobError(f"{directory.path}: {diagnose(status)['cancelled']}")
-            if status.complete or time.monotonic() >= until:
-                return status
-            teller.tell(status)
+            if _is_over(status, until):
+                _tidy_up(queue, directory, status)
+                break
+            obstacles.look(status)
             if queue and status.lost:
-                _enter_again(queue, directory, status.lost, teller)
-            pause = max(every_seconds, _REST * (time.monotonic() - began))
-            time.sleep(max(0.0, min(pause, until - time.monotonic())))
+                _enter_again(queue, directory, status.lost, obstacles)
+    return status
 
 
-def _tidy_up(queue: ShardQueue | None, directory: JobDirectory) -> None:
-    """Remove what workers that died left behind, and let Redis forget the job; either may stay, and harms nobody."""
+def _looks(
+    reader: StatusReader, patience: Patience, directory: JobDirectory, until: float, every_seconds: float
+) -> Iterator[JobStatus]:
+    """Look at the job again and again, until `until` if the directory is away then.
+
+    Raises:
+        TransientError: it was away all the time.
+    """
+    found = False
+    while True:
+        began = time.monotonic()
+        try:
+            yield patience.until_done(f"look at {directory.path}", reader.read, until)
+        except TransientError:
+            if found:
+                return
+            raise
+        found = True
+        pause = max(every_seconds, _REST * (time.monotonic() - began))
+        time.sleep(max(0.0, min(pause, until - time.monotonic())))
+
+
+def _is_over(status: JobStatus, until: float) -> bool:
+    """Whether the waiting is over.
+
+    Raises:
+        JobError: the job was cancelled.
+    """
+    if status.cancelled and not status.complete:
+        raise JobError(f"{status.out}: {diagnose(status)['cancelled']}")
+    return status.complete or time.monotonic() >= until
+
+
+def _tidy_up(queue: ShardQueue | None, directory: JobDirectory, status: JobStatus) -> None:
+    """Remove what workers that died left of a complete job, and let Redis forget it. Either may stay without harm."""
+    if not status.complete:
+        return
     with contextlib.suppress(TransientError):
-        sweep_leftovers(directory.path, 0)  # nobody publishes here any more
+        sweep_leftovers(directory.path, 0)  # the job is complete, so no worker publishes here
     if queue:
         with contextlib.suppress(TransientError), queue.broker.asked():
             if not queue.ledger.members(directory.key)[0]:  # else a worker has yet to take its last shard out
                 queue.ledger.forget(directory.key)
 
 
-def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, teller: _Teller) -> None:
+def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, obstacles: _Obstacles) -> None:
     """Enter again what Redis lost: all of the job, or what its last second before a crash held."""
     try:
         with queue.broker.asked():
@@ -100,16 +125,16 @@ def _enter_again(queue: ShardQueue, directory: JobDirectory, lost: int, teller: 
     except TransientError:
         return  # the next look says so
     if count:
-        teller.say(f"Redis lost {count:,} waiting shard(s); they are entered again")
+        obstacles.say(f"Redis lost {count:,} waiting shard(s); they are entered again")
     elif without_rows:
-        teller.say_once(
+        obstacles.say_once(
             "rows",
             f"the rows of {lost:,} waiting shard(s) are not in _pending any more; "
             "run the same `unrolled enqueue` command again, which cuts them again",
         )
 
 
-class _Teller:
+class _Obstacles:
     """Says each thing that is in the way once, when it has been for a while."""
 
     def __init__(self, patience: Patience) -> None:
@@ -118,7 +143,7 @@ class _Teller:
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
 
-    def tell(self, status: JobStatus) -> None:
+    def look(self, status: JobStatus) -> None:
         """Say what is new in a status."""
         if status.away:
             self._patience.fails("see the queue", status.away)

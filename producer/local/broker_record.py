@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from unrolled.errors import JobError, RequestError
 from unrolled.queue.broker_url import check_broker_url
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Decorator = Callable[[Callable[..., Any]], Callable[..., Any]]
 
 #: Written by `unrolled run` while its own broker lives: the broker's URL, one line.
 BROKER_FILE = "_broker"
@@ -24,7 +18,7 @@ def find_broker(given: str | None, out: Path) -> str | None:
     """The broker that was named, else the one that `unrolled run` recorded; None where there is neither.
 
     Raises:
-        JobError: what is recorded is no URL.
+        JobError: the record holds no broker's URL.
     """
     if given:
         return given
@@ -38,6 +32,6 @@ def find_broker(given: str | None, out: Path) -> str | None:
         url = check_broker_url(recorded)
     except (RequestError, ValueError):
         raise JobError(f"{path}: holds no broker's URL; remove it, or name the broker with --broker") from None
-    # A run that was killed leaves its record, but its server takes the socket away.
+    # A run that was killed leaves its record, but its watchdog removes the socket.
     gone = url.startswith(_SOCKET) and not Path(unquote(url.removeprefix(_SOCKET))).exists()
     return None if gone else url

@@ -1,4 +1,4 @@
-"""A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
+"""A whole job on one machine: broker, workers, queueing, waiting, and an orderly end of them all."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
-    from producer.enqueue.enqueuer import Summary
+    from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
 
 #: Directory for the workers' logs, in the output directory.
@@ -37,43 +37,38 @@ def run_job(
     workers: int,
     environment: Mapping[str, str],
 ) -> tuple[Summary, JobStatus]:
-    """Do a job from its inputs to its last published file.
+    """Do a job from its inputs to its last published part.
 
     Args:
         submission: what is asked for.
-        broker: Redis URL; None for a server of our own that ends with the job.
+        broker: URL of the Redis server; None for a server of its own that ends with the job.
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once.
-        workers: worker processes to start.
-        environment: their settings, as `UNROLLED_*` variables.
+        workers: how many worker processes to start.
+        environment: the workers' settings, as `UNROLLED_*` variables.
 
     Returns:
-        What was queued, and how the job stands at the end.
+        What was queued, and the job's last status.
 
     Raises:
-        UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
+        UnrolledError: something can't be used, or the workers don't run; the same call continues where this one ended.
     """
+    # In one piece, over 40 lines: all that is started ends in the reverse order, whatever happens in between.
     prepared = prepare(submission)
-    directory = prepared.directory
+    out = prepared.directory.path
     with ExitStack() as stack:
         stack.enter_context(terminable())
-        url = broker or stack.enter_context(EmbeddedBroker()).url
-        if broker is None:
-            stack.enter_context(_recorded(url, directory.path))
-        settings = {
-            **environment,
-            "UNROLLED_BROKER": url,
-            "UNROLLED_NAMESPACE": namespace,
-            "UNROLLED_MODEL": str(submission.model),
-        }
+        url = broker or stack.enter_context(_own_broker(out))
+        places = {"BROKER": url, "NAMESPACE": namespace, "MODEL": str(submission.model)}
+        settings = {**environment, **{f"UNROLLED_{name}": value for name, value in places.items()}}
         stack.enter_context(_interruptible())
-        crew = stack.enter_context(Workers(workers, settings, directory.path / LOGS, _interrupt))
+        crew = stack.enter_context(Workers(workers, settings, out / LOGS, _interrupt))
         try:
             summary = enqueue(prepared, url, namespace, max_queued_tokens)
-            if crew.failure:  # a live input was ended by it, in order
+            if crew.failure:  # it ended a live input in order
                 raise crew.failure
             with progress("computing") as bar:
-                return summary, wait_for_job(directory, url, namespace, bar)
+                return summary, wait_for_job(prepared.directory, url, namespace, bar)
         except KeyboardInterrupt:
             if crew.failure:
                 raise crew.failure from None
@@ -96,16 +91,17 @@ def _interruptible() -> Iterator[None]:
 
 
 def _interrupt() -> None:
-    # A real signal: it wakes the main thread from a read that no input may ever end.
+    # A real signal wakes the main thread from reading an input that may never end.
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
 
 
 @contextmanager
-def _recorded(url: str, out: Path) -> Iterator[None]:
-    """Let `status` and `wait` in other terminals find a broker that lives only as long as this process."""
-    path = out / BROKER_FILE
-    try:
-        publish_bytes(path, url.encode())
-        yield
-    finally:
-        path.unlink(missing_ok=True)
+def _own_broker(out: Path) -> Iterator[str]:
+    """A broker that ends with the block; its URL. A record lets `status` and `wait` in other terminals find it."""
+    record = out / BROKER_FILE
+    with EmbeddedBroker() as broker:
+        try:
+            publish_bytes(record, broker.url.encode())
+            yield broker.url
+        finally:
+            record.unlink(missing_ok=True)

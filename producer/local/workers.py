@@ -37,10 +37,12 @@ class Workers:
 
     Args:
         count: how many.
-        environment: `UNROLLED_*` variables: settings travel this way, so that no secret is in a command line.
+        environment: the workers' settings, as `UNROLLED_*` variables, so that no secret is on a command line.
         logs: directory for `worker-<n>.log`.
-        on_failure: called in another thread when going on is pointless, and again until the block ends; the
-            reason is `failure`.
+        on_failure: called in another thread when the workers can't go on, and again until the block ends.
+
+    Attributes:
+        failure: why the workers can't go on; None while they can.
     """
 
     def __init__(self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None]) -> None:
@@ -56,7 +58,7 @@ class Workers:
         self._watchdog: Watchdog | None = None
 
     def __enter__(self) -> Self:
-        """Start them.
+        """Start the workers.
 
         Raises:
             UnrolledError: the logs can't be written, or no process can be started.
@@ -67,7 +69,7 @@ class Workers:
             for number in range(len(self._processes)):
                 self._start(number)
             self._thread.start()
-        except BaseException as error:  # a signal's too: nobody else ends what has been started
+        except BaseException as error:  # also one from a signal: nothing else ends what was started
             self._end()
             if isinstance(error, OSError):
                 raise UnrolledError(f"the workers can't be started: {error}") from error
@@ -75,7 +77,7 @@ class Workers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Stop them: what is on board is finished or given back."""
+        """Stop the workers; they finish the shards that they hold, or give them back."""
         self._end()
 
     def _end(self) -> None:
@@ -93,7 +95,7 @@ class Workers:
                 process.kill()
                 process.wait()
         if self._watchdog is not None:
-            # It ends the whole group: a signal may have come between a worker's start and the note of it.
+            # It kills the whole group: a signal may have come between a worker's start and its entry in the list.
             self._watchdog.end()
 
     def _start(self, number: int) -> None:

@@ -1,6 +1,6 @@
-"""Keras tokenizers, taken over from what their own `to_json()` wrote.
+"""Keras tokenizers, read from the JSON that their `to_json()` writes.
 
-Source: keras.preprocessing.text.Tokenizer; its config nests `word_index` as JSON in a string.
+Source: keras.preprocessing.text.Tokenizer; its config contains `word_index` as JSON in a string.
 """
 
 import json
@@ -14,11 +14,13 @@ if TYPE_CHECKING:
 
 
 def from_keras(text: str) -> "Tokenizer":
-    """Make a tokenizer of what Keras's `tokenizer.to_json()` wrote; it gives the same ids.
+    """Make a tokenizer that gives the ids of a Keras tokenizer.
+
+    Args:
+        text: the output of Keras's `tokenizer.to_json()`.
 
     Raises:
-        RequestError: the text is no such JSON, or the tokenizer does what can't be kept (characters as
-            tokens).
+        RequestError: the text is something else, or the tokenizer can't be imported, because its tokens are characters.
     """
     config = _keras_config(text)
     index = _word_index(config)
@@ -55,11 +57,11 @@ def _keras_config(text: str) -> dict[str, Any]:
 def _word_index(config: dict[str, Any]) -> dict[str, int]:
     index = config["word_index"]
     try:
-        index = json.loads(index) if isinstance(index, str) else index  # Keras nests it as text
+        index = json.loads(index) if isinstance(index, str) else index  # Keras writes it as text
     except (ValueError, RecursionError) as error:
         raise RequestError(f"word_index is not JSON ({error})") from error
     if not isinstance(index, dict) or not index:
-        raise RequestError("word_index holds no word; fit the tokenizer before saving it")
+        raise RequestError("word_index has no words; fit the tokenizer before saving it")
     for word, number in index.items():
         if type(number) is not int or number < 1:
             raise RequestError(f"word_index: {word!r} has the id {number!r}; allowed: integers from 1")

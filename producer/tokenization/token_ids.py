@@ -1,4 +1,4 @@
-"""The check of token ids, whatever came in their place."""
+"""The check of token ids, which may be anything in an input."""
 
 from collections.abc import Sequence, Sized
 from itertools import chain
@@ -8,21 +8,21 @@ from numpy.typing import NDArray
 
 from unrolled.errors import RowError
 
-# A bad value is shown up to this.
+# Longer values are cut in messages.
 _SHOWN_BITS = 128
 _SHOWN_CHARACTERS = 60
 
 
 def checked_ids(rows: Sequence[object], vocab_size: int) -> list[NDArray[np.int32] | RowError]:
-    """Check rows of token ids, all at once where all are good.
+    """Check rows of token ids; if all are good, they are checked at once.
 
     Args:
-        rows: for each row a list of what should be integers, or an integer array of any width; a
-            RowError passes through.
+        rows: for each row a list that should contain integers, or an integer array of any width, or a RowError,
+            which is returned.
         vocab_size: ids 0..vocab_size are allowed.
 
     Returns:
-        For each row its ids as int32 (steps,), or what is wrong with the first bad one.
+        For each row its ids as int32 (steps,), or an error that describes its first bad id.
     """
     together = _integers(rows)
     if together is None or not _in_range(together, vocab_size):
@@ -37,11 +37,11 @@ def _integers(rows: Sequence[object]) -> NDArray[np.integer] | None:
     """Join rows into one integer array; None unless every row is a sequence of integers of 64 bits."""
     if rows and all(isinstance(row, np.ndarray) and row.dtype.kind in "iu" for row in rows):
         arrays = [np.asarray(row) for row in rows]
-        # Joined, uint64 and int64 would become float64.
+        # NumPy joins uint64 and int64 to float64.
         return np.concatenate(arrays) if len({array.dtype for array in arrays}) == 1 else None
     lists = [row for row in rows if isinstance(row, list)]
     flat = list(chain.from_iterable(lists))
-    if len(lists) < len(rows) or set(map(type, flat)) - {int}:  # a bool is an int for NumPy, not for us
+    if len(lists) < len(rows) or set(map(type, flat)) - {int}:  # NumPy would take a bool for an integer
         return None
     try:
         return np.fromiter(flat, np.int64, len(flat))
@@ -64,13 +64,15 @@ def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
     if not isinstance(row, list):
         return RowError(f"its tokens are {_shown(row)}; allowed: a list of integers")
     at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
-    what = "" if type(row[at]) is int else "no integer; "
-    return RowError(f"token {_shown(row[at])} at place {at} (from 0): {what}allowed: 0 (padding) and 1..{vocab_size}")
+    what = "" if type(row[at]) is int else "not an integer; "
+    return RowError(
+        f"token {_shown(row[at])} at position {at} (from 0): {what}allowed: 0 (padding) and 1..{vocab_size}"
+    )
 
 
 def _shown(value: object) -> str:
-    """A value as JSON writes it, short."""
-    if type(value) is int and value.bit_length() > _SHOWN_BITS:  # Python itself may refuse to write it
+    """A value as in JSON, at most 60 characters."""
+    if type(value) is int and value.bit_length() > _SHOWN_BITS:  # Python may refuse to convert it to text
         return f"of {value.bit_length()} bits"
     words = {"None": "null", "True": "true", "False": "false"}
     text = repr(value)

@@ -1,4 +1,4 @@
-"""Rows of text or of unchecked ids become rows of checked token ids, a batch at a time."""
+"""Tokenization of rows: text or unchecked ids become checked token ids, a batch at a time."""
 
 import os
 import re
@@ -18,33 +18,33 @@ from unrolled.errors import ModelError, RowError
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
-# Characters given to the tokenizer at once: it takes about a hundred bytes for each while it works.
+# Characters that the tokenizer gets at once; it needs about a hundred bytes of memory for each.
 _ENCODE_CHARACTERS = 1024 * 1024
-# "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but no plain word.
+# "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but not a plain word.
 _PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
 
 
 def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
     """Load a Hugging Face tokenizer file for a model.
 
-    Truncation and padding that the file may ask for are switched off: no token is dropped, none made up.
+    Truncation and padding are switched off, even if the file asks for them: tokens are neither dropped nor added.
 
     Args:
         path: tokenizer.json.
-        vocab_size: the model's; ids 1..vocab_size are words, 0 is padding.
+        vocab_size: the model's vocab_size; ids 1..vocab_size are words, 0 is padding.
 
     Raises:
         ModelError: the file can't be read, or its ids don't fit the model.
     """
-    # Its own threads are wanted; unset, a fork elsewhere in the process would switch them off with a warning.
+    # Allow the library's threads; otherwise it prints a warning and stops using them when the process forks.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    from tokenizers import Tokenizer  # noqa: PLC0415  (the command line starts without it)
+    from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
 
     try:
         tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
-    except Exception as error:  # the library raises nothing more precise
+    except Exception as error:  # tokenizers raises plain Exception
         raise ModelError(
-            f"{path} is no tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "
+            f"{path} is not a tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "
             "Hugging Face tokenizers format"
         ) from error
     check_vocabulary(tokenizer, vocab_size, str(path))
@@ -54,10 +54,15 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
 
 
 def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None:
-    """Check that a tokenizer's ids are those of a model.
+    """Check that a tokenizer's ids fit a model.
+
+    Args:
+        tokenizer: the tokenizer.
+        vocab_size: the model's vocab_size.
+        name: the tokenizer's name, for the error.
 
     Raises:
-        ModelError: an id is above `vocab_size`, or 0 stands for something else than padding.
+        ModelError: an id is above `vocab_size`, or id 0 is a token other than padding.
     """
     vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
     word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
@@ -83,14 +88,14 @@ def tokenize(
     *,
     add_special_tokens: bool = True,
 ) -> Iterator[RowBatch]:
-    """Yield a batch of the same length and order for each batch, with token ids; BadRows pass through.
+    """Yield, for each batch, its rows in their order with checked token ids; BadRows stay as they are.
 
     Args:
-        batches: from the sources; an empty one gives an empty one.
-        tokenizer: from `load_tokenizer`; None where the model has none, and text then is a bad row.
+        batches: from the sources; an empty batch gives an empty batch.
+        tokenizer: from `load_tokenizer`; None if the model has none, which makes rows with text bad.
         vocab_size: ids 0..vocab_size are allowed.
-        add_special_tokens: apply the tokenizer's own post-processor, as its file says and as Hugging Face
-            does by default; one made by `unrolled tokenizer` has none.
+        add_special_tokens: whether to apply the tokenizer's post-processor, as Hugging Face does by default. Tokenizers
+            that `unrolled tokenizer` makes have none.
     """
     lookup = word_lookup(tokenizer) if tokenizer else None
     for batch in batches:
@@ -109,14 +114,14 @@ def tokenize(
 def _row(row: SourceRow, found: NDArray[np.int32] | RowError) -> Row | BadRow:
     if isinstance(found, RowError):
         return BadRow(row.file, row.position, row.id, str(found))
-    id = automatic_id(row.file, row.position) if row.id is None else row.id  # noqa: A001  (the field's own name)
+    id = automatic_id(row.file, row.position) if row.id is None else row.id  # noqa: A001 - the field's name
     return Row(row.file, row.position, id, found)
 
 
 def _looked_up(
     texts: Sequence[str], lookup: WordLookup | None, others: Iterator[list[int] | RowError]
 ) -> Iterator[list[int] | RowError]:
-    """Ids of all texts in order, given those of the texts that can't be looked up."""
+    """The ids of all texts in their order, given the ids of those that can't be looked up."""
     for text in texts:
         yield lookup.ids(text) if lookup and text.isascii() else next(others)
 
@@ -125,7 +130,7 @@ def _encoded(
     texts: Sequence[str], tokenizer: "Tokenizer | None", add_special_tokens: bool
 ) -> Iterator[list[int] | RowError]:
     if tokenizer is None:
-        missing = RowError("holds text, but the model has no tokenizer; add a tokenizer.json, or give token ids")
+        missing = RowError("has text, but the model has no tokenizer; add a tokenizer.json, or give token ids")
         yield from repeat(missing, len(texts))
         return
     start = 0
@@ -141,9 +146,9 @@ def _encoded(
 def _encoded_part(texts: Sequence[str], tokenizer: "Tokenizer", add_special_tokens: bool) -> list[list[int] | RowError]:
     try:
         encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
-    except Exception as error:  # noqa: BLE001  (the library raises nothing more precise)
+    except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception
         if len(texts) == 1:
             return [RowError(f"the tokenizer refuses this text: {error}")]
-        # One text of the batch: the others must not suffer for it.
+        # Only one of the texts is bad.
         return [ids for text in texts for ids in _encoded_part([text], tokenizer, add_special_tokens)]
     return [encoding.ids for encoding in encodings]

@@ -1,14 +1,14 @@
-"""Word-level tokenizers with the semantics of Keras's `Tokenizer`, as Hugging Face tokenizer files.
+"""Word-level tokenizers that give the ids of Keras's `Tokenizer`, as Hugging Face tokenizer files.
 
-Keras lower-cases a text, turns every character of `filters` into `split`, splits there, and drops empty
-words. Words are ranked by how often they occurred, equals by which came first, and numbered from
-1; 0 is kept for padding. The file made here gives the same ids by itself. Two things to know:
+Keras lower-cases a text, replaces every character of `filters` by `split`, splits there, and drops empty words. Words
+are ranked by frequency, and words of one frequency by their first occurrence. They are numbered from 1; 0 is padding.
+There are two differences:
 
-- Keras's `num_words` keeps the ids *below* it, so one word fewer than it says. `fit` keeps 1..vocab_size, all
-  that the model has rows for: the ids of `Tokenizer(num_words=vocab_size + 1)`. `import` keeps what
-  Keras kept.
-- Lower-casing follows the Unicode version of the tokenizers library, Keras's that of its Python; capital
-  letters that Unicode added between the two may differ.
+- Keras's `num_words` keeps only ids *below* it, so one word fewer than the number. `fit` keeps 1..vocab_size, because
+  the model has a row for each: these are the ids of `Tokenizer(num_words=vocab_size + 1)`. `unrolled tokenizer import`
+  keeps the ids that Keras keeps.
+- Keras lower-cases by Python's version of Unicode, and the tokenizers library by its own. Capital letters that Unicode
+  added between the two may differ.
 
 Source: the documented behaviour of keras.preprocessing.text.Tokenizer.
 """
@@ -30,16 +30,16 @@ FILTERS = '!"#$%&()*+,-./:;<=>?@[\\]^_`{|}~\t\n'
 PADDING = "[PAD]"
 _SPACE = " "
 
-# Python (and so Keras) writes a capital sigma that ends a word as ς; the library lower-cases letter by
-# letter. The conditions are Unicode's Final_Sigma, with Python's reading of the one letter (U+0345) that is
-# cased and to be ignored at once.
+# Python, and so Keras, lower-cases a capital sigma at the end of a word to ς; the library ignores the other letters.
+# The conditions are Unicode's Final_Sigma, with Python's reading of the one letter that is both cased and ignorable,
+# U+0345.
 _CASED = r"[\p{Cased}&&\P{Case_Ignorable}]"
 _FINAL_SIGMA = rf"(?<={_CASED}\p{{Case_Ignorable}}*)Σ(?!\p{{Case_Ignorable}}*{_CASED})"
 
 
 @dataclass(frozen=True, slots=True)
 class WordRules:
-    """How a text falls into words.
+    """How a text is split into words.
 
     Attributes:
         filters: characters that separate words, besides `split`.
@@ -52,7 +52,7 @@ class WordRules:
     split: str = " "
 
     def words(self, text: str) -> list[str]:
-        """The words of a text, in order, as Keras's `text_to_word_sequence` gives them."""
+        """The words of a text in their order, as from Keras's `text_to_word_sequence`."""
         if self.lower:
             text = text.lower()
         separated = text.translate(_separators(self.filters, self.split))
@@ -66,15 +66,15 @@ def _separators(filters: str, split: str) -> dict[int, str]:
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What `fit` found.
+    """The result of `fit`.
 
     Attributes:
-        tokenizer: ready to be saved.
-        texts: number of texts read.
+        tokenizer: the tokenizer.
+        texts: number of texts.
         words: number of words in them.
         distinct: number of different words.
         kept: number of words in the vocabulary.
-        covered: number of words in the texts that the vocabulary holds.
+        covered: number of words in the texts that are in the vocabulary.
     """
 
     tokenizer: "Tokenizer"
@@ -86,12 +86,12 @@ class Fit:
 
 
 def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> Fit:
-    """Count words and keep the most frequent.
+    """Make a tokenizer from the most frequent words of texts.
 
     Args:
-        texts: read once; only the counts are held.
-        vocab_size: highest id; the out-of-vocabulary token takes one of them.
-        oov_token: stands at id 1 for every word outside the vocabulary; None drops such words, as Keras does.
+        texts: the texts; they are read once, and only the counts of words are in memory.
+        vocab_size: the highest id; the out-of-vocabulary token takes one of the ids.
+        oov_token: the token with id 1 for all words outside the vocabulary; None to drop them, as Keras does.
 
     Raises:
         OptionError: `vocab_size` has no room for a word.
@@ -111,9 +111,9 @@ def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> 
     if not counts:
         raise RequestError(f"no word was found in {number} texts; there is nothing to make a vocabulary of")
     if oov_token is not None:
-        counts.pop(oov_token, None)  # it has its place already
-    # As stable as sorting, and a Counter keeps the order of first appearance: so ties fall as in Keras. Sorting would
-    # double the memory of a corpus whose words never end.
+        counts.pop(oov_token, None)  # it has an id already
+    # nlargest keeps the order of equals, and a Counter has the order of first occurrence, as Keras has. Sorting would
+    # need twice the memory for a corpus with very many different words.
     kept = nlargest(room, counts.items(), key=itemgetter(1))
     index = {word: rank for rank, (word, _) in enumerate(kept, first)}
     if oov_token is not None:
@@ -123,14 +123,21 @@ def fit(texts: Iterable[str], vocab_size: int, oov_token: str | None = None) -> 
 
 
 def build(index: Mapping[str, int], rules: WordRules, oov_token: str | None) -> "Tokenizer":
-    """Make a tokenizer of word ids.
+    """Make a tokenizer from word ids.
+
+    Id 0 becomes [PAD]. With `oov_token` the tokenizer has a word-level model. That can't drop words, so without
+    `oov_token` it has a byte-pair model without merges: it looks up the whole word, then its letters, and skips the
+    ones that it doesn't know. Every word in its vocabulary begins with the separator, so no letter is found.
+
+        >>> build({"the": 1, "cat": 2}, WordRules(), None).encode("The dog, the CAT!").ids
+        [1, 1, 2]
 
     Args:
-        index: id of each word, from 1; with `oov_token`, that too.
-        rules: how a text falls into words.
-        oov_token: given for every other word; None drops them.
+        index: id of each word, from 1, and of `oov_token` if there is one.
+        rules: how a text is split into words.
+        oov_token: the token for all other words; None to drop them.
     """
-    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415  (slow)
+    from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers  # noqa: PLC0415 - slow to import
 
     steps: list[Any] = []
     if rules.lower:
@@ -139,9 +146,6 @@ def build(index: Mapping[str, int], rules: WordRules, oov_token: str | None) -> 
         padding = {} if PADDING in index else {PADDING: 0}
         tokenizer = Tokenizer(models.WordLevel({**padding, **index}, unk_token=oov_token))
     else:
-        # A word-level model must have an unknown token, and so can't drop words. A byte-pair model without
-        # merges can: it looks the whole word up, then its letters, and skips what it doesn't know. Each word
-        # is led by the separator, so that no letter alone is ever in the vocabulary.
         led = {rules.split + word: number for word, number in index.items()}
         tokenizer = Tokenizer(models.BPE({PADDING: 0, **led}, [], ignore_merges=True))
     drop = oov_token is None
@@ -152,7 +156,7 @@ def build(index: Mapping[str, int], rules: WordRules, oov_token: str | None) -> 
         if drop:
             tokenizer.decoder = decoders.Metaspace(_SPACE, "always", split=False)
     else:
-        # Metaspace would touch the spaces within words: slower, but right for any separator.
+        # Slower, but right for any separator: Metaspace would change the spaces within words.
         if rules.filters:
             steps.append(normalizers.Replace(Regex(_one_of(rules.filters)), rules.split))
         if drop:
@@ -163,5 +167,5 @@ def build(index: Mapping[str, int], rules: WordRules, oov_token: str | None) -> 
 
 
 def _one_of(characters: str) -> str:
-    """A pattern for any one of these, none of which means anything else in it."""
+    """A pattern that matches any one of these characters."""
     return "[" + "".join(f"\\x{{{ord(character):X}}}" for character in characters) + "]"

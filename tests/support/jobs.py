@@ -30,7 +30,7 @@ def make_job(path, shards=3, *, bad=(), ended=True, options=None):
     manifest = ManifestWriter(directory.path)
     for index in range(shards):
         shard = make_shard(index, cut(index, bad=index in bad))
-        directory.spool(shard.id, shard.blob, shard.quarantine)
+        directory.spool(shard.id, shard.blob, shard.bad_rows)
         manifest.append(shard.entry)
     if ended:
         manifest.end(shards=shards, rows=shards * ROWS_PER_SHARD)

@@ -88,7 +88,7 @@ class Ledger:
         client: as given.
         fingerprint: as given.
         lease_seconds: as given.
-        keys: in Redis.
+        keys: its keys in Redis.
     """
 
     def __init__(self, client: redis.Redis, namespace: str, fingerprint: str, lease_seconds: float = 30.0) -> None:
@@ -111,7 +111,7 @@ class Ledger:
             False where the shard was in the ledger already; it stays as it was.
 
         Raises:
-            redis.RedisError: see the class; so for every method.
+            redis.RedisError: see the class. Every method raises it.
         """
         job = json.dumps({"directory": directory})
         entered = self._scripts.run(

@@ -63,7 +63,4 @@ def settle(
         if pause is None or clock() - begin > LONGEST_SECONDS:
             break
         sleep(pause * random.uniform(0.5, 1.0))  # noqa: S311 - spreads callers, guards nothing
-    raise TransientError(
-        f"cannot create {where}: {reason}; check that the store can be reached and is not overloaded, then it is tried"
-        " again"
-    )
+    raise TransientError(f"cannot create {where}: {reason}; check that the store can be reached and is not overloaded")

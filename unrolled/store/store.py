@@ -40,7 +40,8 @@ class Listed(NamedTuple):
 class Store(Protocol):
     """Objects by name. `str()` of a store is its path or URL, without credentials, for texts that people read.
 
-    All methods may be called by several threads at once. Each of them raises:
+    No object has the name of another's folder, since a disk can't have both. All methods may be called by several
+    threads at once. Each of them raises:
         RequestError: the name is refused.
         TransientError: the store can't be reached, is full, or refuses; the text says which object, why, and what to
             do. An object may or may not have been created or deleted then, now or later: call again.

@@ -13,7 +13,7 @@ from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
 
 if TYPE_CHECKING:
-    from producer.enqueue.enqueuer import Summary
+    from producer.enqueue.summary import Summary
 
 
 @click.command()

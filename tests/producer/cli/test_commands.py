@@ -377,13 +377,21 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
     """A worker for the model is missing; the line comes after a while, and once only."""
     monkeypatch.setattr(wait, "PATIENCE_SECONDS", 0.1)
     directory = make_job(tmp_path, shards=1)
-    until = time.monotonic() + 0.6
-    lines = Lines()
-    status = wait.wait_for_job(directory, broker.url, NAMESPACE, lines, until=until, every_seconds=0.05)
-    assert not status.complete
+    (shard,) = directory.waiting()
+
+    class PublishedAfterThreeMoreLooks(Lines):
+        looks = 0
+
+        def update(self, **_):
+            self.looks += any("no worker" in line for line in self.lines)
+            if self.looks == 3:
+                publish_shard(directory, shard)
+
+    lines = PublishedAfterThreeMoreLooks()
+    assert wait.wait_for_job(directory, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
     assert lines.lines == [
         "Redis lost 1 waiting shard(s); they are entered again",
-        ("no worker serves this job's model abababababab… (none is running); start one: unrolled worker --model DIR"),
+        "no worker serves this job's model abababababab… (none is running); start one: unrolled worker --model DIR",
     ]
 
 

@@ -231,7 +231,7 @@ def spoilt(place):
     """The last number of the model is not a number, which a worker sees when it reads the weights."""
     weights = place / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-4] + np.float32(np.nan).tobytes())
-    return "holds NaN or infinity"
+    return "has NaN or infinity in it"
 
 
 def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, spoilt):

@@ -152,7 +152,7 @@ def test_a_place_that_cannot_be_written_fails(tmp_path):
     """A file stands where the directory should be."""
     (tmp_path / "file").touch()
     (check,) = check_output(tmp_path / "file" / "out", None)
-    assert (check.outcome, check.advice) == ("fail", "choose another, or mend it")
+    assert (check.outcome, check.advice) == ("fail", "choose another directory, or make this one writable")
 
 
 def test_the_disk_must_hold_what_is_to_come(tmp_path, monkeypatch, model):

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from support.broker import RestartableBroker
 
-from producer.enqueue.enqueuer import Summary, open_enqueuer
+from producer.enqueue.enqueuer import open_enqueuer
 from producer.enqueue.shard import make_shard
+from producer.enqueue.summary import Summary
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import BadRow, Row
 from unrolled.errors import JobError, TransientError
@@ -95,7 +96,7 @@ def assert_complete(directory, queue, shards=SHARDS):
     assert directory.waiting() == directory.quarantined() == ids
     for shard in whole:
         assert directory.pending(shard.id).read_bytes() == shard.blob
-        assert directory.quarantine(shard.id).read_bytes() == shard.quarantine
+        assert directory.quarantine(shard.id).read_bytes() == shard.bad_rows
 
 
 def test_enqueued(directory, queue):
@@ -249,7 +250,7 @@ def test_killed_by_refusal(directory, queue):
         ),
         (lambda: list(stream())[1:], "now at in.txt row 4 with 000000-"),
         (lambda: stream(3), "it ends 2 shard(s) earlier"),
-        (lambda: stream(6), "it ended after 5 shard(s), now it goes on at in.txt row 20"),
+        (lambda: stream(6), "it ended after 5 shard(s), now it continues at in.txt row 20"),
     ],
 )
 def test_changed_input(directory, queue, changed, what):
@@ -306,7 +307,7 @@ def test_strays(directory, queue):
     enqueue(directory, queue)
     stray = make_shard(7, next(stream(1, first=7)))
     directory.pending(stray.id).write_bytes(stray.blob)
-    directory.quarantine(stray.id).write_bytes(stray.quarantine)
+    directory.quarantine(stray.id).write_bytes(stray.bad_rows)
     (directory.path / "_pending" / "notes.txt").write_text("mine")
     kept = directory.quarantine(expected()[0].id, engine=True)
     kept.write_text("{}")

@@ -47,7 +47,7 @@ def cut(directory, count, first=0):
     found = []
     for index in range(first, first + count):
         shard = make_shard(index, [Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))])
-        directory.spool(shard.id, shard.blob, shard.quarantine)
+        directory.spool(shard.id, shard.blob, shard.bad_rows)
         manifest.append(shard.entry)
         found.append(shard.id)
     manifest.close()

@@ -53,7 +53,7 @@ def keras_json(**changes):
         ("[" * 100_000, "is not what Keras"),
         ('{"config": {}}', "no config with a word_index"),
         (keras_json(word_index="{"), "word_index is not JSON"),
-        (keras_json(word_index="{}"), "holds no word"),
+        (keras_json(word_index="{}"), "has no words"),
         (keras_json(word_index='{"a": 0}'), "'a' has the id 0"),
         (keras_json(word_index='{"a": true}'), "'a' has the id True"),
         (keras_json(word_index='{"a": 1, "b": 1}'), "the same id"),

@@ -9,22 +9,22 @@ from producer.tokenization.token_ids import checked_ids
 from unrolled.errors import RowError
 
 BAD_TOKENS = [
-    ([1, -1], "token -1 at place 1 (from 0): allowed: 0 (padding) and 1..9"),
-    ([10], "token 10 at place 0"),
-    ([1, True], "token true at place 1 (from 0): no integer"),
-    ([1.0], "token 1.0 at place 0 (from 0): no integer"),
-    ([1, None], "token null at place 1"),
-    (["1"], "token '1' at place 0"),
-    ([[1]], "token [1] at place 0"),
-    ([2**63], "token 9223372036854775808 at place 0"),
-    ([1, 10**5000], "at place 1"),
+    ([1, -1], "token -1 at position 1 (from 0): allowed: 0 (padding) and 1..9"),
+    ([10], "token 10 at position 0"),
+    ([1, True], "token true at position 1 (from 0): not an integer"),
+    ([1.0], "token 1.0 at position 0 (from 0): not an integer"),
+    ([1, None], "token null at position 1"),
+    (["1"], "token '1' at position 0"),
+    ([[1]], "token [1] at position 0"),
+    ([2**63], "token 9223372036854775808 at position 0"),
+    ([1, 10**5000], "at position 1"),
     ("1 2", "its tokens are '1 2'; allowed: a list of integers"),
     (None, "its tokens are null"),
     (3, "its tokens are 3"),
     ({"a": 1}, "allowed: a list of integers"),
-    (np.array([1, -2]), "token -2 at place 1"),
-    (np.array([2**64 - 1], np.uint64), "token 18446744073709551615 at place 0"),
-    (np.array([1.5]), "token 1.5 at place 0"),
+    (np.array([1, -2]), "token -2 at position 1"),
+    (np.array([2**64 - 1], np.uint64), "token 18446744073709551615 at position 0"),
+    (np.array([1.5]), "token 1.5 at position 0"),
 ]
 
 

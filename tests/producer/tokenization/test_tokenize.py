@@ -56,7 +56,7 @@ def test_text_and_ids_side_by_side(tmp_path):
 def test_bad_ids_are_bad_rows():
     """A row of ids that can't be used keeps its place and its own id; its neighbours are kept."""
     first, bad, last = rows_of([token_row([1]), token_row([2, 10], 1, "mine"), token_row([], 2)])
-    assert bad == BadRow("f", 1, "mine", "token 10 at place 1 (from 0): allowed: 0 (padding) and 1..9")
+    assert bad == BadRow("f", 1, "mine", "token 10 at position 1 (from 0): allowed: 0 (padding) and 1..9")
     assert [first.tokens.tolist(), last.tokens.tolist()] == [[1], []]
 
 
@@ -144,7 +144,7 @@ def test_no_tokenizer_file(tmp_path, content):
     path = tmp_path / "tokenizer.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ModelError, match="is no tokenizer file"):
+    with pytest.raises(ModelError, match="is not a tokenizer file"):
         load_tokenizer(path, 9)
 
 

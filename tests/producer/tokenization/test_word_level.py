@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.keras_like import ALPHABET, KerasLike
 from tokenizers import Tokenizer
 
-from producer.tokenization.word_level import fit
+from producer.tokenization.word_level import WordRules, build, fit
 from unrolled.errors import RequestError
 
 texts = st.lists(st.text(st.sampled_from(ALPHABET), max_size=30), min_size=1, max_size=6)
@@ -42,6 +42,15 @@ def test_rank_and_ties():
 def test_letters_of_unknown_words():
     """An unknown word is dropped whole, even where its letters are words."""
     assert fit(["a i"], 5).tokenizer.encode("ai ia aaa a [PAD]").ids == [1]
+
+
+@pytest.mark.parametrize(("oov", "ids"), [(None, [1, 1, 2]), ("<OOV>", [1, 3, 1, 2])])
+def test_a_tokenizer_from_ids(oov, ids):
+    """Words have their ids, other words are dropped or get the id of the token, and 0 is [PAD]."""
+    index = {"the": 1, "cat": 2} | ({} if oov is None else {oov: 3})
+    made = build(index, WordRules(), oov)
+    assert made.encode("The dog, the CAT!").ids == ids
+    assert made.token_to_id("[PAD]") == 0
 
 
 def test_decode():

@@ -42,7 +42,7 @@ def make_job(path, count, *, cut=None):
     ]
     manifest = ManifestWriter(directory.path)
     for shard in shards:
-        directory.spool(shard.id, shard.blob, shard.quarantine)
+        directory.spool(shard.id, shard.blob, shard.bad_rows)
     for shard in shards[:cut]:
         manifest.append(shard.entry)
     manifest.close()

@@ -1,6 +1,11 @@
-"""A store of each kind, and a server for the buckets."""
+"""A store of each kind, and a server for the buckets.
+
+`UNROLLED_TEST_BUCKET=s3://BUCKET/PREFIX pytest tests/unrolled/store/test_store.py` also tests a bucket of any server or
+cloud, with the credentials of the environment; what is created there stays.
+"""
 
 import itertools
+import os
 
 import pytest
 from support.bucket_server import bucket_server
@@ -10,7 +15,8 @@ from unrolled.store.memory import MemoryStore
 from unrolled.store.posix import PosixStore
 
 NUMBERS = itertools.count()
-KINDS = ["posix", "bucket", "memory", "memory disk"]
+OTHER_BUCKET = os.environ.get("UNROLLED_TEST_BUCKET")
+KINDS = ["posix", "bucket", "memory", "memory disk", *(["other bucket"] if OTHER_BUCKET else [])]
 
 
 @pytest.fixture(scope="session")
@@ -42,4 +48,6 @@ def store(request, tmp_path):
         return PosixStore(tmp_path)
     if request.param == "bucket":
         return request.getfixturevalue("bucket")
+    if request.param == "other bucket":
+        return BucketStore(f"{OTHER_BUCKET}/{os.urandom(8).hex()}")
     return MemoryStore(is_disk=request.param == "memory disk")

@@ -1,7 +1,8 @@
 """What obstore raises, as errors that say what to do and show nothing that is secret.
 
 The text of an obstore error has the whole request and answer in it, tokens in URLs included. So only the status, the
-cloud's own code for the error and the kind of a failed connection are taken from it.
+cloud's own code for the error and the kind of a failed connection are taken from it: from whole lines of its last part,
+where names and answers are quoted and can't be mistaken for them.
 """
 
 from __future__ import annotations
@@ -22,12 +23,15 @@ from unrolled.errors import RequestError, TransientError, UnrolledError
 #: What obstore raises while it talks to a bucket. Names are checked before, so ValueError is about a broken answer.
 ERRORS = (BaseError, OSError, ValueError)
 
-_STATUS = re.compile(r"status code: ([1-5]\d\d)")
-_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>|\"(?:reason|code)\": ?\"([A-Za-z]{1,60})\"")
-_KIND = re.compile(r"kind: (Connect|Timeout|Request|Interrupted|Decode)\b")
-_NO_BUCKET = re.compile(r"<Code>NoSuchBucket<|<Code>ContainerNotFound<|specified bucket does not exist", re.IGNORECASE)
+_STATUS = re.compile(r"^ +status: ([1-5]\d\d),$", re.MULTILINE)
+_KIND = re.compile(r"^ +kind: (Connect|Timeout|Request|Interrupted|Decode),$", re.MULTILINE)
+_OUT_OF_RANGE = re.compile(r"^ +source: StartTooLarge \{$", re.MULTILINE)
+_WHOLE = re.compile(r"^ +source: NotPartial,$", re.MULTILINE)
+_REDIRECT = re.compile(r"^ +inner: BareRedirect,$", re.MULTILINE)
 #: Where a virtual machine's own credentials are asked for, the last place that is tried.
-_MACHINE_CREDENTIALS = re.compile(r"169\.254\.169\.254|metadata\.google\.internal")
+_MACHINE_CREDENTIALS = re.compile(r"^ +http://(169\.254\.169\.254|metadata\.google\.internal)\b", re.MULTILINE)
+_CODE = re.compile(r"<Code>([A-Za-z]{1,60})</Code>|\\\"(?:reason|code)\\\": ?\\\"([A-Za-z]{1,60})\\\"")
+_NO_BUCKET = re.compile(r"<Code>NoSuchBucket<|<Code>ContainerNotFound<|specified bucket does not exist", re.IGNORECASE)
 #: What `aws_profile` says of a program that gives no credentials.
 _PROGRAM = re.compile(r"credential provider: TransientError: (the AWS profile's credential_process [^\n]{1,100})")
 _KINDS = {
@@ -37,46 +41,46 @@ _KINDS = {
     "Interrupted": "the connection was lost",
     "Decode": "an answer that can't be read",
 }
-_NOT_IMPLEMENTED, _OUT_OF_RANGE, _NOT_ALLOWED = "501", "416", {"401", "403"}
+_NOT_IMPLEMENTED, _NO_RANGE, _NOT_ALLOWED = "501", "416", {"401", "403"}
 
 
 def status_of(error: Exception) -> str:
     """The HTTP status of the answer; "" where there was none."""
-    found = _STATUS.search(str(error))
+    found = _STATUS.search(_details(error))
     return found.group(1) if found else ""
 
 
 def is_out_of_range(error: Exception) -> bool:
     """Whether a range begins at or after the object's end, which says that there is an object."""
-    return status_of(error) == _OUT_OF_RANGE or "StartTooLarge" in str(error)
+    return status_of(error) == _NO_RANGE or _OUT_OF_RANGE.search(_details(error)) is not None
 
 
 def is_whole(error: Exception) -> bool:
     """Whether the server gave the whole object for a range, as some do for an empty one."""
-    return "NotPartial" in str(error)
+    return _WHOLE.search(_details(error)) is not None
 
 
 def is_no_bucket(error: Exception) -> bool:
     """Whether the bucket itself is missing, rather than an object in it."""
-    return _NO_BUCKET.search(str(error)) is not None
+    return _NO_BUCKET.search(_details(error)) is not None
 
 
 def is_final(error: Exception) -> bool:
     """Whether a request was refused for certain, and will be refused again until a person has changed something."""
-    text = str(error)
+    details = _details(error)
     return (
         isinstance(error, NotSupportedError | FileNotFoundError | PermissionDeniedError | UnauthenticatedError)
         or status_of(error) in {*_NOT_ALLOWED, _NOT_IMPLEMENTED}
-        or _MACHINE_CREDENTIALS.search(text) is not None
-        or "configured region" in text
+        or _MACHINE_CREDENTIALS.search(details) is not None
+        or _REDIRECT.search(details) is not None
     )
 
 
 def reason_of(error: Exception) -> str:
     """The status, the code and the kind of an error, which are safe to show."""
-    text = str(error)
-    code = _CODE.search(text)
-    kind = _KIND.search(text)
+    details = _details(error)
+    code = _CODE.search(details)
+    kind = _KIND.search(details)
     said = [status_of(error), *(code.groups("") if code else ()), _KINDS[kind.group(1)] if kind else ""]
     if isinstance(error, AlreadyExistsError) and not any(said):
         said = ["it is said to exist"]
@@ -90,27 +94,31 @@ def explained(action: str, error: Exception) -> UnrolledError:
         action: with the URL, such as "read s3://bucket/out/part".
         error: what obstore raised.
     """
-    text = str(error)
+    details = _details(error)
     if isinstance(error, NotSupportedError) or status_of(error) == _NOT_IMPLEMENTED:
         return RequestError(
             f"cannot {action}: this bucket can't do that ({reason_of(error)}); use one that creates objects only if"
             " they don't exist (`If-None-Match: *`), as Amazon S3, Google Cloud Storage and Azure Blob Storage do"
         )
     reason = reason_of(error)
-    program = _PROGRAM.search(text)
+    program = _PROGRAM.search(str(error))
     if program:
         reason, advice = program.group(1), "run it by hand"
-    elif _MACHINE_CREDENTIALS.search(text):
+    elif _MACHINE_CREDENTIALS.search(details):
         reason = "no credentials were found"
         advice = "log in with the cloud's own tool, or set its environment variables"
     elif is_no_bucket(error):
         advice = "make the bucket, or correct its name"
     elif status_of(error) in _NOT_ALLOWED or isinstance(error, PermissionDeniedError | UnauthenticatedError):
         advice = "let these credentials list, read, write and delete there, or use others"
-    elif "configured region" in text:
+    elif _REDIRECT.search(details):
         advice = "set AWS_REGION to the bucket's region"
     elif isinstance(error, InvalidPathError):
         advice = "rename or remove the object whose name has an empty step, `.` or `..` in it"
     else:
         advice = "check that the bucket can be reached"
     return TransientError(f"cannot {action}: {reason}; {advice}")
+
+
+def _details(error: Exception) -> str:
+    return str(error).partition("Debug source:")[2]
