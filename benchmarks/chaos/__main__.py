@@ -25,9 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from dataset import DATASETS, prepare
 from rounds import COLUMNS, Result, run_round
-
-from producer.local.engine import local_engine
-from unrolled.job.offer import ENGINES
+from workplace import add_engine
 
 
 def main() -> int:
@@ -36,7 +34,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next ones count up")
     parser.add_argument("--at-once", type=int, default=3, help="rounds side by side")
-    parser.add_argument("--engine", choices=ENGINES, default=local_engine())
+    add_engine(parser)
     parser.add_argument("--table", type=Path, help="write the lines there too")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))

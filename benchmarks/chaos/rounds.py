@@ -140,7 +140,7 @@ def _compare(dataset: Dataset, job: OpenJob, watcher: Watcher, result: Result) -
     if (left := set(names.shards_in(job.objects.list(names.ROWS)))) != given_up:
         result.failures.append(f"rows left: {sorted(map(str, left ^ given_up))}")
     _compare_rows(dataset, place, dead, result)
-    problems = [problem for problem in verify_job(job).problems if "dead" not in problem.what]
+    problems = [problem for problem in verify_job(job).problems if problem.where not in dead]
     result.failures += [f"verify: {problem.where}: {problem.what}" for problem in problems]
     for folder in (names.PARTS, names.FOLDER, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD):
         if (place / folder).is_dir():
