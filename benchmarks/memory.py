@@ -15,7 +15,7 @@ import random
 import tempfile
 from pathlib import Path
 
-from workplace import workplace
+from workplace import add_engine, workplace
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
@@ -29,7 +29,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=200_000)
     parser.add_argument("--factor", type=int, default=10)
-    parser.add_argument("--engine", default="auto")
+    add_engine(parser)
     parser.add_argument("--units", type=int, default=32)
     parser.add_argument("--memory-budget", default="1G", help="the worker's --memory-budget")
     arguments = parser.parse_args()

@@ -1,18 +1,17 @@
-"""Compares two places for the rows of waiting shards: a file, which Unrolled uses, and a Redis key.
+"""Where a shard's rows wait for their worker: a spooled file against a Redis key, and what each costs.
 
     python benchmarks/payload.py [--shards 200] [--directory DIR]
 
-A shard is 512 rows, 65,536 tokens of two bytes each. "File" writes under a hidden name, fsyncs, renames and fsyncs the
-directory; then it opens, reads, checks and decodes. "Key" is SET with the same bytes on a server of its own (with an
-append-only file and an fsync at every write, as Unrolled runs it), and GET with the same checks. Both are on the file
-system of DIR. Times are the median, and in brackets the 5th and the 95th percentile. Bytes are those that Redis holds
-for one waiting shard.
+One shard is 512 rows, 65,536 tokens of two bytes each. "File" is what the product does: write under a
+hidden name, fsync, rename, fsync of the directory; then open, read, check, decode. "Key" is SET with the same
+bytes on a server of its own (append-only file, fsync at every write, as the product runs it) and GET with the
+same check. Both lie on the file system of DIR. Times are the median, then what 90 of 100 lie between. Bytes
+are what Redis holds for one waiting shard.
 """
 
 from __future__ import annotations
 
 import argparse
-import io
 import statistics
 import tempfile
 import time
@@ -23,20 +22,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import redis
-from unrolled.job.directory import create_job
-from unrolled.job.manifest import NAME
-from unrolled.queue.entering import enter
 from workplace import RestartableBroker
 
 from producer.queue.shard_queue import ShardQueue
-from unrolled.job import payload
-from unrolled.job.job import Job
+from unrolled.job import names, payload
+from unrolled.job.job import Inputs, Job
+from unrolled.job.names import Life
 from unrolled.job.payload import Payload
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
+from unrolled.protocol.opening import create_job
 from unrolled.queue.broker_url import client_url
 from unrolled.ragged import Ragged
-from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -54,7 +51,7 @@ def make_payload(seed: int) -> Payload:
 
 
 def timed(action: Callable[[int], object], arguments: Iterable[int]) -> list[float]:
-    """The milliseconds that the action takes for each argument."""
+    """Milliseconds of the action for each argument."""
     took = []
     for argument in arguments:
         began = time.perf_counter()
@@ -64,7 +61,7 @@ def timed(action: Callable[[int], object], arguments: Iterable[int]) -> list[flo
 
 
 def spread(took: list[float]) -> str:
-    """The median, and the 5th and the 95th percentile."""
+    """Median, and the fifth and ninety-fifth of a hundred."""
     low, *_, high = statistics.quantiles(took, n=20)
     return f"{statistics.median(took):6.2f} ({low:.2f} to {high:.2f})"
 
@@ -73,9 +70,8 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=200)
-    parser.add_argument("--directory", type=Path, help="default: the system's temporary directory")
+    parser.add_argument("--directory", type=Path, help="the system's temporary directory by default")
     options = parser.parse_args()
-    # One function, because everything that is timed shares one broker and one job.
     shards = range(options.shards)
     payloads = [make_payload(seed) for seed in range(8)]
     with (
@@ -84,28 +80,26 @@ def main() -> None:
         RestartableBroker(Path(folder) / "broker") as broker,
         redis.Redis.from_url(client_url(broker.url)) as client,
     ):
-        directory = create_job(Path(folder) / "out", Job(MODEL, ("corpus.txt",), {}))
-        (directory.path / NAME).write_text("")
-        queue = stack.enter_context(closing(ShardQueue(directory, broker.url, "bench", Patience(print))))
-        names = [ShardId(index, "0123456789ab") for index in shards]
+        made = Job(MODEL, Inputs.named(["corpus.txt"]), "fused", "float32", live=False, options={})
+        job = create_job(Path(folder) / "out", made)
+        queue = stack.enter_context(closing(ShardQueue(broker.url, "bench", made.offer, Patience(print))))
+        ledger = queue.of_job(job)
+        ids = [ShardId(index, "0123456789ab") for index in range(options.shards + 1)]
 
         def write_file(index: int) -> None:
-            publish_bytes(directory.pending(names[index]), payload.encode(payloads[index % 8]))
+            job.objects.create(names.rows_object(ids[index]), payload.encode(payloads[index % 8]))
 
         def read_file(index: int) -> None:
-            path = directory.pending(names[index])
-            with path.open("rb") as file:
-                payload.read(file, path.stat().st_size)
+            payload.decode(job.objects.read(names.rows_object(ids[index])))
 
         def write_key(index: int) -> None:
             client.set(f"payload:{index}", payload.encode(payloads[index % 8]))
 
         def read_key(index: int) -> None:
-            blob = client.get(f"payload:{index}")
-            payload.read(io.BytesIO(blob), len(blob))
+            payload.decode(client.get(f"payload:{index}"))
 
         def enter_one(index: int) -> None:
-            enter(queue.ledger, directory, names[index], TOKENS, queue.send)
+            ledger.enter(ledger.told(), [(Life(ids[index], 0), TOKENS)], index + 1)
 
         def held(
             action: Callable[[int], object], read: Callable[[int], object] | None = None
@@ -115,7 +109,7 @@ def main() -> None:
             bytes_each = (client.info("memory")["used_memory_dataset"] - before) / options.shards
             return spread(wrote), spread(timed(read, shards)) if read else "", bytes_each
 
-        write_file(0), enter_one(0)  # the first call connects, loads scripts and touches memory
+        write_file(options.shards), enter_one(options.shards)  # connections, scripts, first touch
         encoded = timed(lambda index: payload.encode(payloads[index % 8]), shards)
         results = {
             "spooled file": held(write_file, read_file),
@@ -124,7 +118,7 @@ def main() -> None:
         }
     print(
         f"{options.shards} shards of {ROWS} rows, {TOKENS:,} tokens; a payload has "
-        f"{len(payload.encode(payloads[0])):,} bytes; {spread(encoded)} ms of each write are encoding\n"
+        f"{len(payload.encode(payloads[0])):,} bytes; encoding takes {spread(encoded)} ms of each write\n"
     )
     print(f"{'':32}{'write, ms':26}{'read, ms':26}{'Redis bytes':>12}")
     for name, (wrote, read, bytes_each) in results.items():

@@ -19,8 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from unrolled.job.manifest import read_manifest
-from workplace import Workplace, workplace
+from workplace import Workplace, add_engine, real_tokens, workplace
 
 import unrolled
 from unrolled.model.config import ModelConfig
@@ -35,7 +34,7 @@ def main() -> None:
     """Measure, and print a line for each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=512)
-    parser.add_argument("--engine", default="auto")
+    add_engine(parser)
     parser.add_argument("--tokens", type=int, default=1_500_000)
     parser.add_argument("--repeats", type=int, default=2)
     arguments = parser.parse_args()
@@ -76,7 +75,7 @@ def measure(place: Workplace, mib: int, number: int, units: int) -> tuple[float,
     read = size / 1e6 / (time.perf_counter() - began)
     for path in Path(out).glob("*.parquet"):
         path.unlink()
-    return read_manifest(Path(out)).tokens / seconds, read
+    return real_tokens(out) / seconds, read
 
 
 if __name__ == "__main__":

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
-from unrolled.job.directory import open_job
-from workplace import RestartableBroker
+from workplace import RestartableBroker, add_engine
 
 from producer.jobs.verify import verify_job
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
+from unrolled.protocol.opening import open_job
 
 SAMPLE_SECONDS, RESTART_SECONDS = 5.0, 60.0
 VOCABULARY = 5_000
@@ -40,7 +40,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rows-per-second", type=int, default=200)
-    parser.add_argument("--engine", default="auto")
+    add_engine(parser)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unrolled-soak-") as folder:
         os.chdir(folder)

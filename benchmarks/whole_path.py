@@ -35,8 +35,7 @@ from pathlib import Path
 
 import numpy as np
 import psutil
-from unrolled.job.manifest import read_manifest
-from workplace import Workplace, workplace
+from workplace import Workplace, add_engine, real_tokens, workplace
 
 from producer.demo.docstrings import sentences
 from producer.tokenization.tokenize import load_tokenizer
@@ -51,7 +50,7 @@ def main() -> None:
     """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=512)
-    parser.add_argument("--engine", default="auto")
+    add_engine(parser)
     parser.add_argument("--rows", type=int, default=0, help="0 for all sentences")
     parser.add_argument("--copies", type=int, default=12)
     parser.add_argument("--padded-rows", type=int, default=1280)
@@ -142,7 +141,7 @@ def whole_path(place: Workplace, name: str) -> tuple[float, dict[str, float]]:
     before, cpu_before = place.counted(), cpu_seconds(place)
     queued, seconds = place.do("text.jsonl", out=name)
     cpu, after = cpu_seconds(place), place.counted()
-    tokens = read_manifest(Path(name)).tokens
+    tokens = real_tokens(name)
     shutil.rmtree(name)
     stages = {
         f"seconds in {stage}": after[f"{stage}_seconds"] - before[f"{stage}_seconds"]
