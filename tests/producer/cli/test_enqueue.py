@@ -17,6 +17,7 @@ from support.jobs import log_of
 from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
+from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
 from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
@@ -231,6 +232,20 @@ def test_no_broker(place):
         status=2,
     )
     assert not (place / "out").exists()
+
+
+def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
+    """It is found as by the other commands; where no run is working, both ways to name one are said."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    command = ["enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--shard-tokens", "1000",
+               "--namespace", NAMESPACE]  # fmt: skip
+    result = run(*command)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
+    (place / "out" / BROKER_FILE).write_text(broker.url)
+    assert run(*command).stdout.endswith("1 were cut before; 0 are queued\n")
+    assert queued(broker, models) == 1
 
 
 @pytest.mark.parametrize(
