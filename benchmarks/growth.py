@@ -23,8 +23,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from unrolled.job.manifest import read_manifest
-from workplace import workplace
+from workplace import add_engine, real_tokens, workplace
 
 from producer.demo.docstrings import sentences
 
@@ -54,7 +53,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--units", type=int, default=256)
-    parser.add_argument("--engine", default="auto")
+    add_engine(parser)
     # Both sizes must fill it: with 1 GiB a small job never has so much to hold.
     parser.add_argument("--memory-budget", default="256M", help="of the worker")
     parser.add_argument("--results", type=Path, help="add the figures to this file")
@@ -108,7 +107,7 @@ def measure(tokens: int, arguments: argparse.Namespace) -> dict[str, object]:
         before = place.counted()
         _, seconds = place.do("text.jsonl", *bound, out="out", each=look)
         after = place.counted()
-    real = read_manifest(Path("out")).tokens
+    real = real_tokens("out")
     shutil.rmtree("out")
     shutil.rmtree("warm-up")
     engine = sum(after[name] - before[name] for name in ("plan_seconds", "compute_seconds"))

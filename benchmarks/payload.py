@@ -12,7 +12,6 @@ are what Redis holds for one waiting shard.
 from __future__ import annotations
 
 import argparse
-import io
 import statistics
 import tempfile
 import time
@@ -23,20 +22,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 import redis
-from unrolled.job.directory import create_job
-from unrolled.job.manifest import NAME
-from unrolled.queue.entering import enter
 from workplace import RestartableBroker
 
 from producer.queue.shard_queue import ShardQueue
-from unrolled.job import payload
-from unrolled.job.job import Job
+from unrolled.job import names, payload
+from unrolled.job.job import Inputs, Job
+from unrolled.job.names import Life
 from unrolled.job.payload import Payload
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
+from unrolled.protocol.opening import create_job
 from unrolled.queue.broker_url import client_url
 from unrolled.ragged import Ragged
-from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -83,28 +80,26 @@ def main() -> None:
         RestartableBroker(Path(folder) / "broker") as broker,
         redis.Redis.from_url(client_url(broker.url)) as client,
     ):
-        directory = create_job(Path(folder) / "out", Job(MODEL, ("corpus.txt",), {}))
-        (directory.path / NAME).write_text("")
-        queue = stack.enter_context(closing(ShardQueue(directory, broker.url, "bench", Patience(print))))
-        names = [ShardId(index, "0123456789ab") for index in shards]
+        made = Job(MODEL, Inputs.named(["corpus.txt"]), "fused", "float32", live=False, options={})
+        job = create_job(Path(folder) / "out", made)
+        queue = stack.enter_context(closing(ShardQueue(broker.url, "bench", made.offer, Patience(print))))
+        ledger = queue.of_job(job)
+        ids = [ShardId(index, "0123456789ab") for index in range(options.shards + 1)]
 
         def write_file(index: int) -> None:
-            publish_bytes(directory.pending(names[index]), payload.encode(payloads[index % 8]))
+            job.objects.create(names.rows_object(ids[index]), payload.encode(payloads[index % 8]))
 
         def read_file(index: int) -> None:
-            path = directory.pending(names[index])
-            with path.open("rb") as file:
-                payload.read(file, path.stat().st_size)
+            payload.decode(job.objects.read(names.rows_object(ids[index])))
 
         def write_key(index: int) -> None:
             client.set(f"payload:{index}", payload.encode(payloads[index % 8]))
 
         def read_key(index: int) -> None:
-            blob = client.get(f"payload:{index}")
-            payload.read(io.BytesIO(blob), len(blob))
+            payload.decode(client.get(f"payload:{index}"))
 
         def enter_one(index: int) -> None:
-            enter(queue.ledger, directory, names[index], TOKENS, queue.send)
+            ledger.enter(ledger.told(), [(Life(ids[index], 0), TOKENS)], index + 1)
 
         def held(
             action: Callable[[int], object], read: Callable[[int], object] | None = None
@@ -114,7 +109,7 @@ def main() -> None:
             bytes_each = (client.info("memory")["used_memory_dataset"] - before) / options.shards
             return spread(wrote), spread(timed(read, shards)) if read else "", bytes_each
 
-        write_file(0), enter_one(0)  # connections, scripts, first touch
+        write_file(options.shards), enter_one(options.shards)  # connections, scripts, first touch
         encoded = timed(lambda index: payload.encode(payloads[index % 8]), shards)
         results = {
             "spooled file": held(write_file, read_file),

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from workplace import peak_mib, workplace
+from workplace import add_engine, peak_mib, workplace
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
@@ -36,7 +36,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--pooling", default="mean")
-    parser.add_argument("--engine", default="auto")
+    add_engine(parser)
     parser.add_argument("--memory-budget", default="1G", help="of the worker")
     parser.add_argument("--shard-tokens", type=int, help="of all jobs; for a short run, which has few shards else")
     parser.add_argument("--repeats", type=int, default=1, help="of each job, in turns")

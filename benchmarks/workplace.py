@@ -5,6 +5,7 @@ All in the working directory, where `model` is.
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import subprocess
@@ -13,16 +14,19 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import redis
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.broker import RestartableBroker
-from unrolled.job.manifest import read_manifest
 
-from unrolled.model.directory import open_model
+from producer.local.engine import local_engine
+from unrolled.job.offer import ENGINES
+from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import client_url
-from unrolled.queue.ledger import Ledger
+from unrolled.queue.ledger import alive_workers
 
 #: Between two looks; a job's seconds are known no better.
 LOOK_SECONDS = 0.02
@@ -44,11 +48,10 @@ class Workplace:
     worker: subprocess.Popen[bytes]
     environment: dict[str, str]
 
-    @property
-    def ledger(self) -> Ledger:
-        """Of the model."""
-        client = redis.Redis.from_url(client_url(self.broker.url))
-        return Ledger(client, "unrolled", open_model("model").fingerprint)
+    def workers(self) -> dict[str, dict[str, Any]]:
+        """The workers that are alive: name → facts."""
+        with contextlib.closing(redis.Redis.from_url(client_url(self.broker.url))) as client:
+            return alive_workers(client, "unrolled")
 
     def do(self, *words: object, out: str, each: Callable[[int], None] | None = None) -> tuple[float, float]:
         """A whole job by `unrolled enqueue`, until its last file is published.
@@ -73,7 +76,7 @@ class Workplace:
                 raise SystemExit("".join(Path(f"{name}.log").read_text()[-2000:] for name in ("worker", "producer")))
             if queued is None and producer.poll() is not None:
                 queued = time.perf_counter() - began
-                files = len(read_manifest(Path(out)).entries)
+                files = len(log_of(out).entries)
             # Names alone, for whatever looks on takes processors from the worker.
             if queued is not None and sum(1 for _ in Path(out).glob("part-*")) >= files:
                 return queued, time.perf_counter() - began
@@ -84,12 +87,29 @@ class Workplace:
     def counted(self) -> dict[str, float]:
         """The worker's counters, of a heartbeat from now on."""
         time.sleep(HEARTBEAT_SECONDS)
-        return next(iter(self.ledger.workers().values()))
+        return next(iter(self.workers().values()))
 
     def peaks_mib(self, producer: int) -> dict[str, float]:
         """Peak resident memory so far, of a producer, the worker and the broker."""
         pids = {"producer": producer, "worker": self.worker.pid, "broker": self.broker.process_id}
         return {name: peak_mib(pid) for name, pid in pids.items()}
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """Add `--engine`: of the jobs and of their workers."""
+    parser.add_argument("--engine", choices=ENGINES, default=local_engine())
+
+
+def log_of(out: str) -> Log:
+    """The log of a job, read to its end."""
+    log = Log()
+    catch_up(log, open_job(out).objects)
+    return log
+
+
+def real_tokens(out: str) -> int:
+    """Real tokens in all shards of a job."""
+    return sum(entry.tokens for entry in log_of(out).entries.values())
 
 
 @contextlib.contextmanager
@@ -105,7 +125,7 @@ def workplace(**settings: object) -> Iterator[Workplace]:
         worker = subprocess.Popen([sys.executable, "-m", "producer", "worker"], env=environment, stdout=log, stderr=log)
         place = Workplace(broker, worker, environment)
         try:
-            while not place.ledger.workers():
+            while not place.workers():
                 if worker.poll() is not None:
                     raise SystemExit(Path("worker.log").read_text()[-2000:])
                 time.sleep(LOOK_SECONDS)

@@ -1,10 +1,11 @@
 """Real jobs under fire: kills, restarts, a full disk, poison, lost and repeated messages; then every byte is compared.
 
-    python benchmarks/chaos [--rounds 200] [--seed 1] [--at-once 3] [--engine auto] [--table FILE]
+    python benchmarks/chaos [--rounds 200] [--seed 1] [--at-once 3] [--engine fused] [--table FILE]
 
 A round is one job with a real broker, two real workers and the real `enqueue` command, disturbed at random from the
 round's seed, which is printed. It passes if the job completes by itself and
-- every input row is in exactly one file or in quarantine (or in the shard that was made to kill its worker),
+- every input row is in exactly one part, or named by one as failed, or in quarantine (or in the shard that was made to
+  kill its worker),
 - every file equals, byte for byte, the one of an undisturbed run, and never looked otherwise from its first moment on,
 - no partial, stray or temporary file is left,
 - and no worker ended that wasn't killed or told to.
@@ -24,6 +25,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from dataset import DATASETS, prepare
 from rounds import COLUMNS, Result, run_round
+from workplace import add_engine
 
 
 def main() -> int:
@@ -32,7 +34,7 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1, help="of the first round; the next ones count up")
     parser.add_argument("--at-once", type=int, default=3, help="rounds side by side")
-    parser.add_argument("--engine", default="auto")
+    add_engine(parser)
     parser.add_argument("--table", type=Path, help="write the lines there too")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))

@@ -10,12 +10,15 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from unrolled.job.directory import open_job
 from workplace import RestartableBroker
 
+from unrolled.job.offer import EngineName, Offer
 from unrolled.model.config import ModelConfig
-from unrolled.model.directory import save_model
+from unrolled.model.directory import open_model, save_model
 from unrolled.model.weights import new_weights
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
+from unrolled.protocol.opening import open_job
 
 HERE = Path(__file__).parent
 #: Different inputs; a round takes the one of its seed.
@@ -45,15 +48,20 @@ class Dataset:
     bad: frozenset[str]
     failing: frozenset[str]
     killing: frozenset[str]
-    engine: str
+    engine: EngineName
 
     @property
     def parts(self) -> dict[str, bytes]:
         """The undisturbed files: name → content."""
         return {path.name: path.read_bytes() for path in (self.folder / "out").glob("*.parquet")}
 
+    @property
+    def offer(self) -> Offer:
+        """What the job asks workers for."""
+        return Offer(open_model(self.folder / "model").fingerprint, self.engine, "float32")
 
-def prepare(root: Path, number: int, engine: str) -> Dataset:
+
+def prepare(root: Path, number: int, engine: EngineName) -> Dataset:
     """Write an input and compute it undisturbed."""
     rng = random.Random(number)
     folder = root / f"dataset-{number}"
@@ -100,8 +108,9 @@ def _compute(dataset: Dataset) -> None:
         finally:
             worker.terminate()
             worker.wait()
-    directory = open_job(dataset.folder / "out")
-    if directory.waiting() or directory.given_up():
+    job = open_job(dataset.folder / "out")
+    found = standing(Log(), job.objects, live=False)
+    if not found.complete or found.dead:
         raise SystemExit(f"the undisturbed run of dataset {dataset.number} isn't complete: {dataset.folder}")
 
 
@@ -113,6 +122,7 @@ def _quietly(command: list[str], dataset: Dataset, environment: dict[str, str]) 
 def enqueue_command(dataset: Dataset) -> list[str]:
     """The command that a round gives; the same words in every directory, so that it is the same job."""
     return [sys.executable, "-m", "producer", "enqueue", "rows.jsonl", "--out", "out", "--with-tokens",
+            "--engine", dataset.engine,
             "--model", str(dataset.folder / "model"), "--shard-tokens", str(SHARD_TOKENS),
             "--max-queued-tokens", str(12 * SHARD_TOKENS)]  # fmt: skip
 

@@ -9,9 +9,11 @@ import signal
 import uuid
 
 from stage import Stage
-from unrolled.job.directory import open_job
 
 from unrolled.errors import UnrolledError
+from unrolled.job import names
+from unrolled.job.names import Life
+from unrolled.protocol.opening import open_job
 from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK
 
@@ -86,9 +88,9 @@ def repeat_messages(stage: Stage) -> None:
     for raw in client.lrange(stage.queue_key, 0, -1):
         client.lpush(stage.queue_key, raw, raw)
     with contextlib.suppress(UnrolledError):  # the job may not have begun
-        directory = open_job(stage.out)
-        for shard in sorted(directory.published())[:5]:
-            client.lpush(stage.queue_key, message(Member(directory.key, shard).encode()))
+        job = open_job(stage.out)
+        for shard in sorted(names.parts_in(job.objects.list(names.PARTS)))[:5]:
+            client.lpush(stage.queue_key, message(Member(job.key, Life(shard, 0)).encode()))
 
 
 def send_rubbish(stage: Stage) -> None:
@@ -100,6 +102,7 @@ def send_rubbish(stage: Stage) -> None:
         message({"x": 1}, whole=True),
         message(["../../etc", "passwd"]),
         message(["0" * 16, "000000-" + "0" * 12]),
+        message(["0" * 16, "000000-" + "0" * 12 + ".0"]),
         message([10**30, None]),
         message([], task="os.system"),
     ]

@@ -14,11 +14,16 @@ import pyarrow.parquet as pq
 from dataset import Dataset
 from faults import FAULTS
 from stage import Stage
-from unrolled.job.directory import JobDirectory, open_job
 from watcher import Watcher
 from workplace import RestartableBroker
 
 from producer.jobs.verify import verify_job
+from unrolled.job import names
+from unrolled.protocol.completion import standing
+from unrolled.protocol.finishing import sweep
+from unrolled.protocol.log import Log
+from unrolled.protocol.opening import OpenJob, open_job
+from unrolled.reading.outcome import failed_rows
 from unrolled.store.hidden_file import sweep_leftovers
 
 COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
@@ -113,10 +118,12 @@ def _wait(stage: Stage, seconds: float) -> None:
         threading.Event().wait(min(0.1, left))
 
 
-def _compare(dataset: Dataset, directory: JobDirectory, watcher: Watcher, result: Result) -> None:
+def _compare(dataset: Dataset, job: OpenJob, watcher: Watcher, result: Result) -> None:
+    log, place = Log(), Path(job.place)
+    given_up = standing(log, job.objects, live=False).dead
     expected = dataset.parts
-    found = {path.name: path.read_bytes() for path in directory.path.glob("*.parquet")}
-    dead = {f"part-{shard}.parquet" for shard in directory.given_up()}
+    found = {path.name: path.read_bytes() for path in place.glob("*.parquet")}
+    dead = set(map(names.part_object, given_up))
     result.files, result.dead = len(found), len(dead)
     allowed_dead = {name for name in expected if _ids(dataset.folder / "out" / name) & dataset.killing}
     if dead != allowed_dead:
@@ -129,29 +136,41 @@ def _compare(dataset: Dataset, directory: JobDirectory, watcher: Watcher, result
         result.failures.append(f"other bytes than undisturbed: {sorted(wrong)}")
     if changed := [name for name, content in watcher.first_seen.items() if found.get(name) != content]:
         result.failures.append(f"changed after they were first seen: {sorted(changed)}")
-    _compare_rows(dataset, directory, dead, result)
-    problems = [problem for problem in verify_job(directory).problems if "dead" not in problem.what]
+    sweep(log, job.objects, failed_rows, live=False)  # what workers do for a job that is complete
+    if (left := set(names.shards_in(job.objects.list(names.ROWS)))) != given_up:
+        result.failures.append(f"rows left: {sorted(map(str, left ^ given_up))}")
+    _compare_rows(dataset, place, dead, result)
+    problems = [problem for problem in verify_job(job).problems if problem.where not in dead]
     result.failures += [f"verify: {problem.where}: {problem.what}" for problem in problems]
-    sweep_leftovers(directory.path, 0)  # what `unrolled wait` does when a job is complete
-    result.failures += [f"left over: {path}" for path in directory.path.rglob(".*.tmp")]
+    for folder in (names.PARTS, names.FOLDER, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD):
+        if (place / folder).is_dir():
+            sweep_leftovers(place / folder, 0)
+    result.failures += [f"left over: {path}" for path in place.rglob(".*") if path.is_file()]
 
 
-def _compare_rows(dataset: Dataset, directory: JobDirectory, dead: set[str], result: Result) -> None:
+def _compare_rows(dataset: Dataset, place: Path, dead: set[str], result: Result) -> None:
     """By the ids alone, and without any of the product's own reading: each row once."""
     published: list[str] = []
-    for path in directory.path.glob("*.parquet"):
+    failed: list[str] = []
+    for path in place.glob("*.parquet"):
         published += pq.read_table(path, columns=["id"])["id"].to_pylist()
-    listed = [
-        json.loads(line)["id"] for path in (directory.path / "_quarantine").glob("*.jsonl") for line in path.open()
-    ]
-    gone: set[str] = set().union(*(_ids(dataset.folder / "out" / name) for name in dead))
-    there = sorted([*published, *listed, *gone])
+        failed += _failed(path)
+    listed = [json.loads(line)["id"] for path in (place / names.QUARANTINE).glob("*.jsonl") for line in path.open()]
+    gone: set[str] = set()
+    for name in dead:
+        gone |= _ids(dataset.folder / "out" / name) | {*_failed(dataset.folder / "out" / name)}
+    there = sorted([*published, *failed, *listed, *gone])
     if there != sorted(dataset.ids):
         lost, twice = set(dataset.ids) - set(there), len(there) - len(set(there))
         result.failures.append(f"{len(lost)} rows lost, {twice} twice")
-    quarantined = {*listed} - gone
-    if quarantined != (dataset.bad | dataset.failing) - gone:
-        result.failures.append(f"quarantine holds {sorted(quarantined)}")
+    if {*listed} != dataset.bad:
+        result.failures.append(f"quarantine holds {sorted(listed)}")
+    if {*failed} != dataset.failing - gone:
+        result.failures.append(f"parts call {sorted(failed)} failed")
+
+
+def _failed(path: Path) -> list[str]:
+    return [row_id for _, row_id, _ in json.loads(pq.read_metadata(path).metadata[b"unrolled.failed"])]
 
 
 def _ids(path: Path) -> set[str]:

@@ -14,12 +14,12 @@ from typing import Self
 
 import redis
 from dataset import HERE, Dataset, enqueue_command, worker_environment
-from unrolled.job.directory import open_job
-from unrolled.job.manifest import read_manifest
 from workplace import RestartableBroker
 
 from unrolled.errors import UnrolledError
-from unrolled.model.directory import open_model
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.messages import queue_name
 
@@ -53,7 +53,7 @@ class Stage:
         self._workers: list[subprocess.Popen[bytes] | None] = [None] * WORKERS
         self._producer: subprocess.Popen[bytes] | None = None
         self._queued = False
-        self.queue_key = f"unrolled:{queue_name(open_model(dataset.folder / 'model').fingerprint)}"
+        self.queue_key = f"unrolled:{queue_name(dataset.offer)}"
 
     def __enter__(self) -> Self:
         self.disk.mkdir()
@@ -116,18 +116,18 @@ class Stage:
     def complete(self) -> bool:
         """Whether the job is done, by its directory alone."""
         try:
-            directory = open_job(self.out)
-            manifest = read_manifest(directory.path)
+            job = open_job(self.out)
+            return self._queued and standing(Log(), job.objects, live=False).complete
         except UnrolledError:
             return False
-        shards = {entry.shard for entry in manifest.entries}
-        return manifest.ended and not shards - directory.published() - directory.given_up() and self._queued
 
     def describe(self) -> str:
         """Where it stands, for a failure."""
         try:
-            directory = open_job(self.out)
-            return f"queued {self._queued}, waiting {sorted(directory.waiting())}, dead {sorted(directory.given_up())}"
+            job, log = open_job(self.out), Log()
+            found = standing(log, job.objects, live=False)
+            waiting = log.entries.keys() - found.published - found.dead
+            return f"queued {self._queued}, waiting {sorted(map(str, waiting))}, dead {sorted(map(str, found.dead))}"
         except UnrolledError as error:
             return str(error)
 

@@ -156,15 +156,17 @@ class Site:
     Args:
         root: where all files go.
         broker_url: a server of one's own.
+        namespace: of its keys.
     """
 
-    def __init__(self, root: Path, broker_url: str) -> None:
+    def __init__(self, root: Path, broker_url: str, namespace: str = NAMESPACE) -> None:
         self.root = root
         self.broker_url = broker_url
+        self.namespace = namespace
         self.model = make_model(root / "model")
         self.plan = Plan(journal=str(root / "journal"))
         self.offer = Offer(self.model.fingerprint, "fused", "float32")
-        self.queue = ShardQueue(broker_url, NAMESPACE, self.offer, Patience(print))
+        self.queue = ShardQueue(broker_url, namespace, self.offer, Patience(print))
         self.workers: list[WorkerProcess] = []
         self.gate = root / "gate"
         Path(self.plan.journal).touch()
@@ -176,7 +178,7 @@ class Site:
     @property
     def queue_key(self) -> str:
         """The list in Redis that messages go through."""
-        return f"{NAMESPACE}:{queue_name(self.offer)}"
+        return f"{self.namespace}:{queue_name(self.offer)}"
 
     def close(self) -> None:
         """End every worker that still runs."""
@@ -190,7 +192,7 @@ class Site:
         values = {
             "broker": self.broker_url,
             "model": self.model.path,
-            "namespace": NAMESPACE,
+            "namespace": self.namespace,
             "lease_seconds": LEASE_SECONDS,
             "engine": "fused",
             **settings,

@@ -18,7 +18,7 @@ PAGES = [
 ]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
 _IN_LINE = re.compile(r"`([^`\n]+)`")
-_FILE = re.compile(r"(?:benchmarks|docs|tests|unrolled|producer|worker|brief|\.ci)/[\w./-]*\w/?")
+_FILE = re.compile(r"(?<!\w)(?:benchmarks|docs|tests|unrolled|producer|worker|brief|\.ci)/[\w./-]*\w/?")
 
 
 def shell_lines(text):

@@ -20,17 +20,18 @@ import redis
 from celery import Celery
 from click.testing import CliRunner
 from support.broker import RestartableBroker
-from support.jobs import bury
+from support.jobs import bury, waiting
 from support.processes import NAMESPACE, PATIENCE_SECONDS, Site, check_outputs, eventually, make_model, make_rows
 from support.tls_proxy import TlsProxy, authority
-from unrolled.job.directory import open_job
 
 from producer.cli.root import cli
 from unrolled.errors import RequestError
+from unrolled.job.names import Life
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url, check_broker_url, client_url
 from unrolled.queue.member import Member
-from unrolled.queue.messages import SHORT, transport_options
+from unrolled.queue.messages import transport_options
 
 REPOSITORY = Path(__file__).parents[2]
 USERS = REPOSITORY / "docs" / "redis-acl.conf"
@@ -207,29 +208,29 @@ def test_a_whole_job(tmp_path, guarded):
         made = ["--model", product.site.model.path, "--out", tmp_path / "out", "--shard-tokens", 6]
         status, text = run(product.producer, "enqueue", write_input(tmp_path / "rows.jsonl"), *made)
         assert status == 0, text
-        directory = open_job(tmp_path / "out")
-        dead = min(directory.waiting())
+        job = open_job(tmp_path / "out")
+        dead = min(waiting(job))
         with contextlib.closing(Broker(product.worker)) as server:
-            server.ledger(NAMESPACE, directory.job.fingerprint).remove(Member(directory.key, dead))
-        bury(directory, dead)
+            server.ledger(NAMESPACE, job.job.offer).remove(Member(job.key, Life(dead, 0)))
+        bury(job, dead)
         product.start_worker()
-        assert run(product.producer, "wait", directory.path)[0] == 1
-        assert run(product.producer, "retry", directory.path)[0] == 0
-        assert run(product.producer, "wait", directory.path)[0] == 0
+        assert run(product.producer, "wait", job.place)[0] == 1
+        assert run(product.producer, "retry", job.place)[0] == 0
+        assert run(product.producer, "wait", job.place)[0] == 0
         (shown, _), (verified, _), (checked, report) = ended = finish_all(
             [
-                Command(product.producer, "status", directory.path),
-                Command(product.producer, "verify", directory.path),
-                Command(product.worker, "doctor", "--out", directory.path),
+                Command(product.producer, "status", job.place),
+                Command(product.producer, "verify", job.place),
+                Command(product.worker, "doctor", "--out", job.place),
             ]
         )
         assert (shown, verified, checked) == (0, 0, 0), ended
         assert "12 of 12" in ended[0][1]
-        assert "counting" in ended[0][1]  # the worker's heartbeat
+        assert "this job's" in ended[0][1]  # the worker's heartbeat
         assert "✓ worker pool: threads" in report
         assert guarded.denials() == []
         # What a producer may not, it is told.
-        status, text = run(product.producer, "doctor", "--out", directory.path)
+        status, text = run(product.producer, "doctor", "--out", job.place)
         assert status == 0, text
         assert "? worker pool" in text
         assert "✓ scripts: allowed" in text
@@ -240,24 +241,24 @@ def test_a_whole_job(tmp_path, guarded):
         assert holders_of(password, tmp_path) == []
 
 
-#: Each with {ns} for the namespace, {model} for a model's part of a key; a blank separates.
+#: Each with {ns} for the namespace, {offer} for the part of a key that names an offer; a blank separates.
 FORBIDDEN = """
 FLUSHALL | FLUSHDB | SHUTDOWN | SAVE | BGREWRITEAOF | REPLICAOF h 1 | MODULE LIST | MONITOR | SCRIPT FLUSH | EVAL x 0
 CONFIG GET * | CONFIG SET appendonly no | ACL LIST | ACL SETUSER me | ACL LOG | CLIENT LIST | CLIENT KILL TYPE normal
-KEYS * | SCAN 0 | RANDOMKEY | DUMP {ns}:{model}:ledger | RENAME {ns}:{model}:ledger {ns}:models | MIGRATE h 1 k 0 1
-GET key | SET other:models 1 | LPUSH other:shards.x 1 | ZRANGE ledger 0 1 | HSET {ns}2:workers a 1 | LLEN {ns}
+KEYS * | SCAN 0 | RANDOMKEY | DUMP {ns}:{offer}:ledger | RENAME {ns}:{offer}:ledger {ns}:offers | MIGRATE h 1 k 0 1
+GET key | SET other:offers 1 | LPUSH other:shards.x 1 | ZRANGE ledger 0 1 | HSET {ns}2:workers a 1 | LLEN {ns}
 PUBLISH x x | PUBLISH other:/0.celery.pidbox x | SUBSCRIBE {ns}:/0.celery.pidbox.x | PSUBSCRIBE *
 """
 FORBIDDEN_TO_PRODUCERS = """
-BRPOP {ns}:shards.{model} 1 | RPOP {ns}:shards.{model} | DEL {ns}:shards.{model} | LTRIM {ns}:shards.{model} 1 0
-DEL {ns}:{model}:ledger | SET {ns}:{model}:ledger x | EXPIRE {ns}:{model}:ledger 1
+BRPOP {ns}:shards.{offer} 1 | RPOP {ns}:shards.{offer} | DEL {ns}:shards.{offer} | LTRIM {ns}:shards.{offer} 1 0
+DEL {ns}:{offer}:ledger | SET {ns}:{offer}:ledger x | EXPIRE {ns}:{offer}:ledger 1
 PUBLISH {ns}:/0.celery.pidbox {} | PSUBSCRIBE {ns}:/0.celery.pidbox | LPUSH {ns}:unrolled-1@host.celery.pidbox {}
 HSET {ns}:unacked a 1 | ZADD {ns}:unacked_index 1 a | SADD {ns}:_kombu.binding.celery.pidbox a | LPUSH {ns}:refused x
 """
 
 
 def commands_of(text: str, site: Site) -> list[list[str]]:
-    text = text.replace("{ns}", NAMESPACE).replace("{model}", site.model.fingerprint[:SHORT])
+    text = text.replace("{ns}", NAMESPACE).replace("{offer}", site.offer.short)
     return [command.split() for line in text.strip().splitlines() for command in line.split(" | ")]
 
 
@@ -309,7 +310,7 @@ def test_recovery(tmp_path, guarded):
         rows = make_rows(20)
         gate = str(site.gate)
         first = product.start_worker(gate=gate)
-        directory = site.enqueue(rows)
+        job = site.enqueue(rows)
         eventually(lambda: sum(site.starts().values()) >= 2, "rows in the engine")
         second = product.start_worker(gate=gate)
         first.kill()
@@ -318,8 +319,8 @@ def test_recovery(tmp_path, guarded):
         guarded.kill()
         guarded.start()
         site.gate.touch()
-        site.wait_done(directory)
-        check_outputs(directory, rows)
+        site.wait_done(job)
+        check_outputs(job, rows)
         assert guarded.denials() == []
         assert second.stop() == 0
 
@@ -334,17 +335,17 @@ def test_two_products_on_one_server(tmp_path, guarded):
         for product in (one, two):
             product.start_worker(seconds=0.02)
         rows = make_rows(30)
-        directories = [product.site.enqueue(rows) for product in (one, two)]
+        jobs = [product.site.enqueue(rows) for product in (one, two)]
         assert {key.partition(":")[0] for key in admin.scan_iter()} == {NAMESPACE, OTHER}
-        for product, directory in zip((one, two), directories, strict=True):
-            product.site.wait_done(directory)
-            check_outputs(directory, rows)
+        for product, job in zip((one, two), jobs, strict=True):
+            product.site.wait_done(job)
+            check_outputs(job, rows)
             assert set(product.site.starts().values()) == {1}
         assert guarded.denials() == []
         assert {key.partition(":")[0] for key in admin.scan_iter()} == {NAMESPACE, OTHER}
         crossing = [
             ["LLEN", f"{OTHER}:shards.x"],
-            ["ZCARD", f"{OTHER}:0123456789ab:ledger"],
+            ["ZCARD", f"{OTHER}:0123456789ab-fused-float32:ledger"],
             ["HGETALL", f"{OTHER}:workers"],
         ]
         assert try_out(two.producer, crossing) == [str(command) for command in crossing]
@@ -358,20 +359,20 @@ def test_two_products_on_one_server(tmp_path, guarded):
 def test_a_wrong_password(tmp_path, guarded):
     """Every command ends at once with one clear line, and nobody writes the password anywhere."""
     with open_product(tmp_path, guarded) as product:
-        directory = product.site.enqueue(make_rows(4))
+        job = product.site.enqueue(make_rows(4))
         model = product.site.model.path
-    bury(directory, min(directory.waiting()))
+    bury(job, min(waiting(job)))
     url = guarded.url_of(f"{NAMESPACE}-producer", WRONG)
     rows = write_input(tmp_path / "rows.jsonl")
     began = time.monotonic()
     commands = {
         "enqueue": Command(url, "enqueue", rows, "--model", model, "--out", tmp_path / "new"),
         "run": Command(url, "run", rows, "--model", model, "--out", tmp_path / "run"),
-        "status": Command(url, "status", directory.path),
-        "wait": Command(url, "wait", directory.path),
-        "retry": Command(url, "retry", directory.path),
+        "status": Command(url, "status", job.place),
+        "wait": Command(url, "wait", job.place),
+        "retry": Command(url, "retry", job.place),
         "worker": Command(url, "worker", "--model", model, "--log-level", "DEBUG"),
-        "doctor": Command(url, "doctor", "--out", directory.path),
+        "doctor": Command(url, "doctor", "--out", job.place),
     }
     ended = dict(zip(commands, finish_all([*commands.values()]), strict=True))
     assert time.monotonic() - began < 20
@@ -388,7 +389,7 @@ def test_a_wrong_password(tmp_path, guarded):
 def test_the_wrong_rights(tmp_path, guarded):
     """Whoever comes in but may not do its work says so, and ends."""
     with open_product(tmp_path, guarded) as product:
-        directory = product.site.enqueue(make_rows(4))
+        job = product.site.enqueue(make_rows(4))
         model = product.site.model.path
     producer = guarded.url_of(f"{NAMESPACE}-producer")
     health = guarded.url_of(f"{NAMESPACE}-health", WRONG)
@@ -396,8 +397,8 @@ def test_the_wrong_rights(tmp_path, guarded):
     commands = [
         Command(producer, "worker", "--model", model),
         Command(health, "enqueue", rows, "--model", model, "--out", tmp_path / "new"),
-        Command(health, "wait", directory.path),
-        Command(health, "doctor", "--out", directory.path),
+        Command(health, "wait", job.place),
+        Command(health, "doctor", "--out", job.place),
     ]
     for status, text in finish_all(commands):
         assert status in (1, 75), text
@@ -411,18 +412,18 @@ def test_rights_that_come_and_go(tmp_path, guarded):
         site = product.site
         rows = make_rows(20)
         worker = product.start_worker(gate=str(site.gate))
-        directory = site.enqueue(rows)
+        job = site.enqueue(rows)
         eventually(lambda: sum(site.starts().values()) >= 2, "rows in the engine")
         rights = next(line for line in admin.acl_list() if f" {NAMESPACE}-worker " in line).split(" -@all ")[1]
         admin.acl_setuser(f"{NAMESPACE}-worker", enabled=True, commands=["-@all", "+ping"])
         site.gate.touch()
-        eventually(lambda: "can't send the heartbeat" in worker.log, "the worker says it")
+        eventually(lambda: "can't send the heartbeat" in worker.log, f"the worker says it: {worker.log}")
         eventually(lambda: "can't remove" in worker.log or worker.log.count("permissions") > 1, worker.log)
         time.sleep(2)  # the time in which it would fill the log
         assert len(worker.log) < 10_000
         admin.acl_setuser(f"{NAMESPACE}-worker", enabled=True, commands=rights.split())
-        site.wait_done(directory)
-        check_outputs(directory, rows)
+        site.wait_done(job)
+        check_outputs(job, rows)
         assert worker.stop() == 0
 
 
@@ -449,7 +450,7 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
     assert any("-m producer worker" in line for line in lines)
     check_silent(PASSWORDS["WORKER"], text + "\n".join(lines))
     assert holders_of(PASSWORDS["WORKER"], tmp_path) == []
-    log = (tmp_path / "out" / "_logs" / "worker-0.log").read_text()
+    log = (tmp_path / "out" / "_unrolled" / "logs" / "worker-0.log").read_text()
     assert "DEBUG" in log
 
 
@@ -526,16 +527,16 @@ def test_a_strange_certificate(tmp_path, guarded, proxy):
     """A certificate that isn't trusted ends every command at once, with what to look at."""
     authority(tmp_path / "stranger.pem")
     with open_product(tmp_path, guarded) as product:
-        directory = product.site.enqueue(make_rows(4))
+        job = product.site.enqueue(make_rows(4))
         model = product.site.model.path
     rows = write_input(tmp_path / "rows.jsonl")
     url = over_tls(proxy, guarded.url_of(f"{NAMESPACE}-worker"), tmp_path / "stranger.pem")
     commands = [
         Command(url, "enqueue", rows, "--model", model, "--out", tmp_path / "new"),
-        Command(url, "status", directory.path),
-        Command(url, "wait", directory.path),
+        Command(url, "status", job.place),
+        Command(url, "wait", job.place),
         Command(url, "worker", "--model", model),
-        Command(url, "doctor", "--out", directory.path),
+        Command(url, "doctor", "--out", job.place),
         Command(url.partition("?")[0], "worker", "--model", model),  # the machine's own authorities don't know it
     ]
     for status, text in finish_all(commands):

@@ -1,0 +1,71 @@
+"""A job's store, made once and found again by everybody."""
+
+import pytest
+from support.jobs import job_of
+
+from unrolled.errors import JobError
+from unrolled.job import names
+from unrolled.protocol.opening import create_job, open_job
+
+
+def test_a_job_is_found_again(tmp_path):
+    """With the key that was drawn when it was made, by any spelling of its path, so that it is one job in Redis."""
+    made = create_job(tmp_path / "out", job_of())
+    (tmp_path / "link").symlink_to(tmp_path / "out")
+    (tmp_path / "x").mkdir()
+    for path in (tmp_path / "out", str(tmp_path / "out"), tmp_path / "link", tmp_path / "x" / ".." / "out"):
+        found = open_job(path)
+        assert (found.job, found.key) == (made.job, made.key)
+    assert create_job(tmp_path / "out", job_of()).key == made.key
+    assert create_job(tmp_path / "other", job_of()).key != made.key
+
+
+def test_a_place_is_told_as_it_was_given(tmp_path, monkeypatch):
+    """To people as they gave it, to other processes as an absolute path."""
+    monkeypatch.chdir(tmp_path)
+    job = create_job("out", job_of())
+    assert (job.place, job.address) == ("out", str(tmp_path / "out"))
+
+
+def test_another_job_is_refused(tmp_path):
+    """What differs is named, and nothing is changed."""
+    made = create_job(tmp_path / "out", job_of())
+    with pytest.raises(JobError, match=r"other inputs \(rows.txt; asked for are more.txt\).*another --out"):
+        create_job(tmp_path / "out", job_of(inputs=["more.txt"]))
+    assert open_job(tmp_path / "out").job == made.job
+
+
+def test_other_files_are_not_taken_for_parts(tmp_path):
+    """A directory with Parquet files and no job is somebody's data."""
+    (tmp_path / "theirs.parquet").touch()
+    with pytest.raises(JobError, match=r"holds theirs\.parquet and no job; use an empty directory"):
+        create_job(tmp_path, job_of())
+    assert not (tmp_path / names.FOLDER).exists()
+
+
+def test_no_job_is_told(tmp_path):
+    """With the command that makes one."""
+    with pytest.raises(JobError, match=r"no job here \(_unrolled/job\.json is missing\); `unrolled enqueue` makes one"):
+        open_job(tmp_path)
+
+
+def test_a_longer_command_line_than_the_object_may_be(tmp_path):
+    """Names of two megabytes make a job that can be opened again."""
+    inputs = [f"corpus/{number:060d}.txt" for number in range(30_000)]
+    made = create_job(tmp_path, job_of(inputs=inputs))
+    assert open_job(tmp_path).job == made.job
+
+
+def test_another_way_of_trying(tmp_path):
+    """The job with other patience is the same job in the same store."""
+    tried = []
+
+    def steadily(what, action):
+        tried.append(what)
+        return action()
+
+    job = create_job(tmp_path, job_of())
+    patient = job.with_patience(steadily)
+    assert (patient.job, patient.key, patient.place) == (job.job, job.key, job.place)
+    assert patient.objects.read(names.JOB)
+    assert tried == [f"read from {tmp_path}"]
