@@ -10,6 +10,7 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Protocol
 
+from producer.sources.errors import SourceError
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.names import rows_object
@@ -72,23 +73,28 @@ class FileRun(Run):
 
         Raises:
             JobError: the input isn't what it was when this job began, or the job was cancelled meanwhile.
+            SourceError: the input can't be read any further; what it gave before that is queued.
         """
         append(self.log, self._objects, _resumed)
         if self.log.discarded:
             raise self._stopped()
         count, new = 0, []
-        for make in cuts:
-            spooled = make(count)
-            known = self._is_known(count, spooled.entry)
-            if not known:
-                spool(self._objects, spooled)
-                self._ledger.wait_for_room()
-                new.append(spooled.entry)
-            self._each(spooled.entry, not known)
-            count += 1
-            if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
-                self._add(count - len(new), new)
-                new = []
+        try:
+            for make in cuts:
+                spooled = make(count)
+                known = self._is_known(count, spooled.entry)
+                if not known:
+                    spool(self._objects, spooled)
+                    self._ledger.wait_for_room()
+                    new.append(spooled.entry)
+                self._each(spooled.entry, not known)
+                count += 1
+                if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
+                    self._add(count - len(new), new)
+                    new = []
+        except SourceError:
+            self._add(count - len(new), new)  # the rows before the damage need not wait until a person has repaired it
+            raise
         self._add(count - len(new), new)
         append(self.log, self._objects, lambda log: self._ended(log, count))
         self._tell()

@@ -2,91 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from simulation.content import Row, decode_bad, decode_part, decode_rows, decode_segment
+from simulation.content import Row, decode_bad, decode_part, decode_rows
+from simulation.segments import DEAD, FAILED, QUARANTINE, ROWS, BrokenPromiseError, Decisions, is_retry, shard_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-
-LOG, ROWS, QUARANTINE, FAILED, DEAD = (
-    f"_unrolled/{folder}/" for folder in ("log", "rows", "quarantine", "failed", "dead")
-)
-
-JOB = "_unrolled/job.json"
-
-
-class Violation(AssertionError):
-    """A promise was broken."""
-
-
-def shard_in(name: str) -> str:
-    """The shard in an object's name."""
-    return name.rpartition("/")[2].removeprefix("part-").partition(".")[0]
-
-
-def is_retry(shard: str) -> bool:
-    """Whether a shard brings failed rows again."""
-    return "r" in shard
-
-
-class Logged(NamedTuple):
-    """What the log says of a shard.
-
-    Attributes:
-        rows: how many it has.
-        quarantined: how many rows of the same cut are bad.
-        source: the shard whose failed rows these are; empty for rows of the input.
-    """
-
-    rows: int
-    quarantined: int
-    source: str
-
-
-class Decisions:
-    """What the segments of a log say, read without the product's code.
-
-    Attributes:
-        length: how many segments there are.
-        shards: by name, in the order of the log.
-        retried: shards whose failed rows have another shard.
-        lives: the present life of each shard that was dead.
-        ended: the input was read to its end.
-    """
-
-    def __init__(self, objects: Mapping[str, bytes]) -> None:
-        self.length = 0
-        self.shards: dict[str, Logged] = {}
-        self.retried: set[str] = set()
-        self.lives: dict[str, int] = {}
-        self.ended = self.cancelled = self.discarded = False
-        while (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
-            self._apply(content)
-        if self.shards and JOB not in objects:
-            raise Violation("the log has shards, and nothing says whose")
-        if self.length < sum(name.startswith(LOG) for name in objects):
-            raise Violation(f"the log has a hole: segment {self.length} isn't there, and a later one is")
-
-    def _apply(self, content: bytes) -> None:
-        self.length += 1
-        head, *entries = decode_segment(content)
-        for entry in entries:
-            source = entry["source"] or ""
-            self.shards.setdefault(entry["shard"], Logged(entry["rows"], entry["quarantined"], source))
-            if source:
-                self.retried.add(source)
-        self.lives.update(head.get("lives", {}))
-        kind = head["segment"]
-        if kind in ("begin", "resume", "cancel"):
-            self.cancelled = kind == "cancel"
-        if kind in ("begin", "end"):
-            self.ended = kind == "end"
-        self.discarded |= kind == "discard"
-
-    def life(self, shard: str) -> int:
-        """The present life of a shard."""
-        return self.lives.get(shard, 0)
 
 
 class Account:
@@ -98,7 +20,7 @@ class Account:
             in a file's, which may change between two readings.
 
     Raises:
-        Violation: a row's tokens are nowhere.
+        BrokenPromiseError: a row's tokens are nowhere.
     """
 
     def __init__(self, objects: Mapping[str, bytes], *, is_live: bool) -> None:
@@ -128,6 +50,10 @@ class Account:
         self._found[shard] = [(self.key(row), place) for row, place in found]
         for key, place in self._found[shard]:
             self.places.setdefault(key, []).append(place)
+
+    def summary(self) -> dict[str | int, list[str]]:
+        """The places of each row, in one order."""
+        return {key: sorted(places) for key, places in self.places.items() if places}
 
     def input_rows(self) -> frozenset[Row]:
         """The rows of all shards that were cut from the input, the bad ones included."""
@@ -161,13 +87,13 @@ class Account:
             if failed and shard not in self.log.retried and not self.log.discarded:
                 saved = self._objects.get(f"{FAILED}{shard}.rows", rows)
                 if saved is None or not set(failed) <= set(decode_rows(saved).rows):
-                    raise Violation(f"the tokens of failed rows of {shard} are gone")
+                    raise BrokenPromiseError(f"the tokens of failed rows of {shard} are gone")
                 found += _each(failed, "failed")
         elif rows is not None:
             is_dead = f"{DEAD}{shard}.{self.log.life(shard)}.json" in self._objects
             found += _each(decode_rows(rows).rows, "dead" if is_dead else "waiting")
         elif not self.log.discarded:
-            raise Violation(f"{shard} is in the log, and has neither part nor rows")
+            raise BrokenPromiseError(f"{shard} is in the log, and has neither part nor rows")
         return found + self._bad(shard, self.log.shards[shard].quarantined)
 
     def _stray(self, shard: str) -> list[tuple[Row, str]]:
@@ -182,7 +108,7 @@ class Account:
             return []
         content = self._objects.get(f"{QUARANTINE}{shard}.jsonl", b"")
         if len(decode_bad(content)) != quarantined:
-            raise Violation(f"bad rows of {shard} are gone: {quarantined} are counted")
+            raise BrokenPromiseError(f"bad rows of {shard} are gone: {quarantined} are counted")
         return _each(decode_bad(content), "bad")
 
 

@@ -6,10 +6,10 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from simulation.account import JOB, Violation
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
+from simulation.segments import JOB, BrokenPromiseError
 
 from unrolled.job.job import Inputs, Job
 from unrolled.store.memory import Fault, MemoryStore
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import random
 
     from simulation.scheduler import Scheduler
+    from support.ledger_model import LedgerModel
 
     from unrolled.store.memory import Hook, Lag, Operation
 
@@ -75,14 +76,14 @@ class SimulatedJob:
         """Take in what has become of the operation that was about to happen.
 
         Raises:
-            Violation: a promise was broken.
+            BrokenPromiseError: a promise was broken.
         """
         if self._happening is None:
             return
         (kind, name), fate = self._happening
         self._happening = None
         if kind == "sync" and fate in _HAS_EFFECT:
-            self.promises.sync(name)
+            self.promises.history.sync(name)
         elif kind in ("create", "delete"):
             self._compare(name)
 
@@ -102,14 +103,24 @@ class SimulatedJob:
         self.notice()
         self.promises.hear_complete(asked)
 
+    def check_told(self, ledger: LedgerModel) -> None:
+        """Check that the ledger has every life that it was told and that waits.
+
+        Raises:
+            BrokenPromiseError: it hasn't.
+        """
+        if content := self.promises.objects.get(JOB):
+            _, key = Job.decode(JOB, content)
+            self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.members if m.job_key == key})
+
     def check_strange(self) -> None:
         """Check that what is nothing of the job is left alone.
 
         Raises:
-            Violation: it was deleted.
+            BrokenPromiseError: it was deleted.
         """
         if gone := self.strange - self.store.contents().keys():
-            raise Violation(f"{sorted(gone)} are nothing of the job, and were deleted")
+            raise BrokenPromiseError(f"{sorted(gone)} are nothing of the job, and were deleted")
 
     def _compare(self, name: str) -> None:
         content = self.store.contents().get(name)

@@ -58,14 +58,16 @@ def names() -> list[str]:
     return sorted(path.stem for path in _FOLDER.glob("*.diff"))
 
 
-class _Loader(importlib.machinery.SourceFileLoader):
+class Loader(importlib.machinery.SourceFileLoader):
     """Loads a module with some of its lines replaced."""
 
-    hunks: list[Hunk]
+    def __init__(self, name: str, path: str, hunks: list[Hunk]) -> None:
+        super().__init__(name, path)
+        self._hunks = hunks
 
     def exec_module(self, module: ModuleType) -> None:
         source = Path(self.path).read_text()
-        for before, after in self.hunks:
+        for before, after in self._hunks:
             if source.count(before) != 1:
                 raise ImportError(f"{module.__name__} has {source.count(before)} times, mend the mutation:\n{before}")
             source = source.replace(before, after)
@@ -86,6 +88,5 @@ class Mutator(importlib.abc.MetaPathFinder):
         if fullname not in self._hunks:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path)
-        loader = _Loader(fullname, spec.origin)
-        loader.hunks = self._hunks[fullname]
+        loader = Loader(fullname, spec.origin, self._hunks[fullname])
         return importlib.util.spec_from_file_location(fullname, spec.origin, loader=loader)

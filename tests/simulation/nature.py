@@ -21,6 +21,7 @@ class Nature:
         cuts: the power fails, at one step.
         failing: a row can't be computed, at one attempt.
         giving_up: an actor ends with an error at the first operation that fails, rather than to try again.
+        slow_syncs: a sync takes many steps, in which what it is to make durable isn't.
         longest_pause: in steps; two steps are about one tick of the ledger's clock.
         is_calm: nothing fails any more, and no look-up lags: everything must come to its end.
     """
@@ -32,6 +33,7 @@ class Nature:
     cuts: float
     failing: float
     giving_up: float
+    slow_syncs: float
     longest_pause: int
     is_calm: bool = False
 
@@ -46,12 +48,13 @@ class Nature:
             cuts=rng.choice((0, 0.004)),
             failing=rng.choice((0.1, 0.3)),
             giving_up=rng.choice((0, 0.2)),
+            slow_syncs=rng.choice((0, 0.2)),
             longest_pause=rng.choice((120, 120, 400)),
         )
 
     def calm_down(self) -> None:
         """Let nothing fail any more but rows."""
-        self.faults = self.deaths = self.pauses = self.losses = self.cuts = self.giving_up = 0
+        self.faults = self.deaths = self.pauses = self.losses = self.cuts = self.giving_up = self.slow_syncs = 0
         self.is_calm = True
 
 
@@ -79,7 +82,7 @@ class Kind:
         is_disk = rng.random() < 0.5
         return cls(
             is_disk=is_disk,
-            lag=rng.choice((0, 0, 12, 36)) if is_disk else 0,
+            lag=rng.choice((0, 12, 36)) if is_disk else 0,
             is_live=rng.random() < 0.5,
             may_be_discarded=rng.random() < 0.12,
             page=rng.choice((2, 1000)),

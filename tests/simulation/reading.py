@@ -64,11 +64,11 @@ class Reading:
 
 
 def _changed(rows: list[Row], rng: random.Random) -> list[Row]:
-    """What another reading of the file gives: mostly the same rows; else two have changed, one is new, or one is gone."""
+    """What another reading of the file gives: mostly the same rows; or two have changed, or some are new, or gone."""
     chance, size = rng.random(), len(rows)
     if chance < 0.2:
         changed = {rng.randrange(size), rng.randrange(size)}
         return [row._replace(token=row.token + CHANGED * (number in changed)) for number, row in enumerate(rows)]
-    if chance < 0.25:
-        return [*rows, Row(f"file#{size}", size + 1)]
-    return rows[:-1] if chance < 0.3 else rows
+    if chance < 0.3:
+        return rows + [Row(f"file#{number}", number + 1) for number in range(size, size + rng.randint(1, 6))]
+    return rows[: rng.randrange(1, size)] if chance < 0.4 else rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import greenlet
-from simulation.calls import LedgerCall, Moment, StoreCall
+from simulation.calls import StoreCall
 
 from unrolled.errors import UnrolledError
 from unrolled.store.memory import Crash, Fault, Lag, Operation
@@ -18,66 +18,18 @@ if TYPE_CHECKING:
     import random
     from collections.abc import Callable
 
+    from simulation.actor import Actor
     from simulation.calls import Call
     from simulation.job import SimulatedJob
     from simulation.nature import Nature
     from support.ledger_model import LedgerModel
 
-    from unrolled.queue.member import Member
-
-#: Steps for which a process stops, at least; and those in which an actor has nothing to do.
-_SHORTEST_PAUSE, _RESTS = 5, (4, 16)
+#: Steps for which a process stops, at least.
+_SHORTEST_PAUSE = 5
+#: Steps that a slow sync takes.
+_LONGEST_SYNC = 60
 #: Looks that an actor takes in a row, at most.
 _MOST_LOOKS = 15
-_MOMENT = Moment()
-
-
-class Actor:
-    """One thread of one process.
-
-    Attributes:
-        kind: what it does.
-        process: what dies and stops with it; the name by which the ledger knows it.
-        job: that it is concerned with; for a worker, one of them.
-        call: the operation that it has stopped before.
-        sleeps_until: it does nothing before this step.
-        has_ended: of itself, rather than by a death.
-        holding: the member that it computes; its lease is renewed.
-        read: numbers of the rows that it has read from a pipe.
-    """
-
-    def __init__(self, scheduler: Scheduler, kind: str, process: str, job: SimulatedJob) -> None:
-        self.kind, self.process, self.job = kind, process, job
-        self.call: Call = _MOMENT
-        self.sleeps_until = 0
-        self.has_ended = False
-        self.holding: Member | None = None
-        self.read: set[int] = set()
-        self.rng, self.nature = scheduler.rng, scheduler.nature
-        self.thread: greenlet.greenlet = None
-        self._scheduler = scheduler
-
-    def __str__(self) -> str:
-        return self.process
-
-    def ask(self, method: str, *arguments: object) -> Any:
-        """Call the ledger until it answers."""
-        call = LedgerCall(method, arguments)
-        while True:
-            lost = self._scheduler.stop(call)
-            if lost != "request":
-                answer = getattr(self._scheduler.ledger, method)(*arguments)
-                if lost is None:
-                    return answer
-
-    def pass_time(self) -> None:
-        """Let others go on."""
-        self._scheduler.stop(_MOMENT)
-
-    def rest(self) -> None:
-        """Have nothing to do for some steps."""
-        self.sleeps_until = self._scheduler.step + self.rng.randint(*_RESTS)
-        self.pass_time()
 
 
 class Scheduler:
@@ -87,6 +39,7 @@ class Scheduler:
         rng: decides.
         nature: how often things fail.
         ledger: of all jobs.
+        after: is called after each operation.
         trace: is given each step as a line; None where it isn't wanted.
 
     Attributes:
@@ -95,12 +48,17 @@ class Scheduler:
     """
 
     def __init__(
-        self, rng: random.Random, nature: Nature, ledger: LedgerModel, trace: Callable[[str], object] | None
+        self,
+        rng: random.Random,
+        nature: Nature,
+        ledger: LedgerModel,
+        after: Callable[[Call], None],
+        trace: Callable[[str], object] | None,
     ) -> None:
         self.rng, self.nature, self.ledger = rng, nature, ledger
         self.actors: list[Actor] = []
         self.step = 0
-        self._trace = trace
+        self._trace, self._after = trace, after
         self._hub = greenlet.getcurrent()
         self._moving: Actor | None = None
         self._looks_left = 0
@@ -191,6 +149,7 @@ class Scheduler:
             call.job.notice()
         else:
             self._go_on(actor, fate)
+        self._after(call)
         if actor.has_ended and actor.read:
             actor.job.promises.hear_end(actor.read)
 
@@ -206,11 +165,13 @@ class Scheduler:
         # Now and then it takes several looks in a row: most are at what never changes.
         self._looks_left = _MOST_LOOKS if self.nature.is_calm else int((2 * self.rng.random() - 1) * _MOST_LOOKS)
         try:
-            actor.call = actor.thread.switch(fate)
+            call = actor.call = actor.thread.switch(fate)
         finally:
             self._moving = None
             if actor.thread.dead:
                 self.actors.remove(actor)
+        if isinstance(call, StoreCall) and call.operation.kind == "sync" and self.rng.random() < self.nature.slow_syncs:
+            actor.sleeps_until = self.step + self.rng.randint(1, _LONGEST_SYNC)
 
     def _live(self, actor: Actor, body: Callable[[Actor], None]) -> None:
         try:

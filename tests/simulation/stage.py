@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulation.account import Violation
-from simulation.actors import COMMANDS, producer
+from simulation.actor import Actor
+from simulation.calls import LedgerCall, StoreCall
+from simulation.commands import COMMANDS
 from simulation.job import SimulatedJob
 from simulation.nature import Nature
-from simulation.scheduler import Actor, Scheduler
+from simulation.producers import producer
+from simulation.scheduler import Scheduler
+from simulation.segments import BrokenPromiseError
 from simulation.workers import Worker
 from support.ledger_model import LedgerModel
 
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
+
+    from simulation.calls import Call
 
 #: Steps in which commands must come to an end.
 _LAST_STEPS = 20_000
@@ -36,7 +41,7 @@ class Stage:
         self.rng = rng
         self.nature = Nature.drawn(rng)
         self.ledger = LedgerModel()
-        self.scheduler = Scheduler(rng, self.nature, self.ledger, trace)
+        self.scheduler = Scheduler(rng, self.nature, self.ledger, self._check, trace)
         self.jobs = [SimulatedJob(f"job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
         self.is_over = False
         self._born = 0
@@ -58,11 +63,20 @@ class Stage:
             actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0])
             self.scheduler.start(actor, lambda actor: Worker(actor, lambda: self.is_over).run())
 
+    def check_told(self) -> None:
+        """Check that the ledger has every life that it was told and that waits.
+
+        Raises:
+            BrokenPromiseError: it hasn't.
+        """
+        for job in self.jobs:
+            job.check_told(self.ledger)
+
     def drain(self, *kinds: str) -> None:
         """Let all go on until the commands have ended, and actors of these kinds.
 
         Raises:
-            Violation: a promise was broken, or they don't end.
+            BrokenPromiseError: a promise was broken, or they don't end.
         """
         actors = self.scheduler.actors
         for _ in range(_LAST_STEPS):
@@ -72,4 +86,10 @@ class Stage:
             else:
                 return
             self.scheduler.move()
-        raise Violation(f"never ends: {[f'{actor}: {actor.call}' for actor in actors]}")
+        raise BrokenPromiseError(f"never ends: {[f'{actor}: {actor.call}' for actor in actors]}")
+
+    def _check(self, call: Call) -> None:
+        """Check what an operation can have broken of the ledger's knowledge; the jobs check themselves."""
+        is_told = isinstance(call, LedgerCall) and call.method in ("enter", "remove")
+        if is_told or (isinstance(call, StoreCall) and call.operation.kind == "delete"):
+            self.check_told()

@@ -76,3 +76,4 @@ class Weather:
                 scheduler.tell(f"undone: {name}")
         if (key := self._rng.choice(("nothing", "back", "all"))) != "nothing":
             self._lose(key)
+        self._stage.check_told()

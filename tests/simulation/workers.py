@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulation.actors import JobLedger, patience
+from simulation.access import JobLedger, patience
 from simulation.content import decode_rows, encode_part, failed_numbers
 
 from unrolled.protocol.finishing import finish
@@ -16,7 +16,7 @@ from worker.shards.publication import bury, look, publish
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from simulation.scheduler import Actor
+    from simulation.actor import Actor
 
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.member import Member

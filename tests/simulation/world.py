@@ -8,7 +8,7 @@ from __future__ import annotations
 import random
 from typing import TYPE_CHECKING
 
-from simulation.account import Violation
+from simulation.segments import BrokenPromiseError
 from simulation.settings import settings
 from simulation.stage import Stage
 from simulation.weather import Weather
@@ -40,7 +40,7 @@ class World:
         """Run the whole world.
 
         Raises:
-            Violation: a promise was broken.
+            BrokenPromiseError: a promise was broken.
         """
         with settings(self._rng, {job.place: job.store for job in self.stage.jobs}):
             try:
@@ -103,7 +103,7 @@ class World:
                     return
                 self.stage.scheduler.move()
         ledger = self.stage.ledger
-        raise Violation(f"never complete; in the ledger: {[*map(str, ledger.members)]}, marks {ledger.marks}")
+        raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.members)]}, marks {ledger.marks}")
 
     def _until_perfect(self, job: SimulatedJob) -> None:
         for _ in range(_RETRIES):
@@ -112,7 +112,7 @@ class World:
             self.stage.start("retry", job)
             self.stage.drain()
             self._until_complete(job)
-        raise Violation("at the end, a row is neither in a part nor bad")
+        raise BrokenPromiseError("at the end, a row is neither in a part nor bad")
 
     def _waits(self, job: SimulatedJob) -> bool:
         places = self.stage.ledger.places

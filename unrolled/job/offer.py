@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal, Self, get_args
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError
 
 EngineName = Literal["fused", "tensorflow"]
 Arithmetic = Literal["float32", "bfloat16"]
@@ -27,7 +27,7 @@ class Offer:
         arithmetic: how it is computed.
 
     Raises:
-        RequestError: an arithmetic that the engine doesn't have.
+        OptionError: an arithmetic that the engine doesn't have.
     """
 
     fingerprint: str
@@ -36,7 +36,7 @@ class Offer:
 
     def __post_init__(self) -> None:
         if self.engine == "tensorflow" and self.arithmetic != "float32":
-            raise RequestError(
+            raise OptionError(
                 f"arithmetic {self.arithmetic} with engine tensorflow; that engine has float32, fused has "
                 f"{' and '.join(ARITHMETICS)}: choose another engine or arithmetic"
             )
@@ -47,7 +47,7 @@ class Offer:
         found = _TEXT.fullmatch(text)
         try:
             return cls(found[1], found[2], found[3]) if found else None  # type: ignore[arg-type]  # the pattern's own
-        except RequestError:
+        except OptionError:
             return None
 
     def __str__(self) -> str:

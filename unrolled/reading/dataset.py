@@ -13,7 +13,7 @@ from unrolled.format.schema import show_columns
 from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import runs
-from unrolled.reading.batch import Batch, Row
+from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.place import open_store
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from unrolled.reading.row import Row
     from unrolled.store.store import Store
 
 StrPath = str | os.PathLike[str]
@@ -186,5 +187,7 @@ def _refuse_mixed(parts: Sequence[Part]) -> None:
                 )
         shard = (part.info.job, part.info.shard)
         if shard in seen:
-            raise FileFormatError(f"{seen[shard]} and {part.where} both hold shard {shard[1]}: leave one of them out")
+            raise FileFormatError(
+                f"{seen[shard]} and {part.where} both contain shard {shard[1]}: leave one of them out"
+            )
         seen[shard] = part.where

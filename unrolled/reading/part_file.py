@@ -84,4 +84,4 @@ def explained(path: str) -> Iterator[None]:
         if isinstance(error, OSError) and error.errno is not None:
             raise TransientError(f"cannot read {path}: {error.strerror or error}") from error
         reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise FileFormatError(f"{path}: damaged, or no Parquet file ({reason}); restore it from a copy") from error
+        raise FileFormatError(f"{path}: damaged, or not a Parquet file ({reason}); restore it from a copy") from error

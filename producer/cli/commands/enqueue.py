@@ -11,9 +11,12 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from unrolled.errors import UnrolledError
+from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.enqueue.summary import Summary
+    from unrolled.protocol.opening import OpenJob
 
 
 @click.command()
@@ -44,7 +47,7 @@ def enqueue(
       tail -F app.log | unrolled enqueue --follow - --model my-model --out live
     """
     submission = submission_of(arguments)
-    url = need_broker(broker, None)
+    url = broker or need_broker(None, _job_in(submission.out))
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.enqueue import session  # noqa: PLC0415
     from producer.enqueue.submission import prepare  # noqa: PLC0415
@@ -53,6 +56,14 @@ def enqueue(
     summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
+
+
+def _job_in(out: str) -> OpenJob | None:
+    """The job that an earlier command made; None where there is none that can be used, which `prepare` explains."""
+    try:
+        return open_job(out)
+    except UnrolledError:
+        return None
 
 
 def as_text(summary: Summary, out: str) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unrolled.protocol.opening import OpenJob
-    from unrolled.reading.batch import Row, Vectors
+    from unrolled.reading.row import Row, Vectors
 
 _MASK_SHOWN = 24
 

@@ -1,7 +1,6 @@
 """The commands that look at a job and mend it, as a person types them."""
 
 import errno
-import fcntl
 import json
 import os
 import pty
@@ -14,17 +13,23 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.jobs import FINGERPRINT, bury, finished_job, make_job, publish_shard
+from support.jobs import bury, finished_job, job_of, log_of, make_job, publish_shard, published, waiting
 
 from producer.cli.root import cli
-from producer.jobs import wait
+from producer.jobs import decisions, wait
+from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
-from unrolled.errors import TransientError, UnrolledError
+from unrolled.errors import JobError, TransientError, UnrolledError
+from unrolled.job import names
+from unrolled.job.names import Life, part_object, quarantine_object
+from unrolled.job.offer import Offer
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
+from unrolled.queue.messages import queue_name
 from unrolled.reading.dataset import open_dataset
 
 NAMESPACE = "test"
+OFFER = job_of().offer
 REPOSITORY = Path(__file__).parents[3]
 
 
@@ -39,22 +44,22 @@ def run_with(broker, *arguments):
 
 @pytest.fixture
 def ledger(broker):
-    return Broker(broker.url).ledger(NAMESPACE, FINGERPRINT)
+    return Broker(broker.url).ledger(NAMESPACE, OFFER)
 
 
 class Working(threading.Thread):
     """Does what a worker does with the shards in the ledger, until it is stopped."""
 
-    def __init__(self, ledger, directory):
+    def __init__(self, ledger, job):
         super().__init__(daemon=True)
-        self.ledger, self.directory = ledger, directory
+        self.ledger, self.job = ledger, job
         self.stopped = threading.Event()
 
     def run(self):
         while not self.stopped.wait(0.02):
-            for shard in sorted(self.ledger.members(self.directory.key)[0]):
-                publish_shard(self.directory, shard)
-                self.ledger.remove(Member(self.directory.key, shard))
+            for life in sorted(self.ledger.members(self.job.key)[0]):
+                publish_shard(self.job, life.shard)
+                self.ledger.remove(Member(self.job.key, life))
 
     def __enter__(self):
         self.start()
@@ -63,6 +68,12 @@ class Working(threading.Thread):
     def __exit__(self, *_):
         self.stopped.set()
         self.join()
+
+
+def enter(ledger, job, *shards):
+    """Enter the first lives of some shards, as one who knows no others, with the whole log told."""
+    members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards]
+    ledger.enter(job.key, job.place, ledger.told(job.key), members, log_of(job).length)
 
 
 class Lines(Progress):
@@ -84,12 +95,12 @@ class Lines(Progress):
 
 def test_status_tells_how_far_a_job_is(tmp_path):
     """Without a terminal the status is printed once; without a broker it is what the directory shows."""
-    directory = make_job(tmp_path, shards=4, bad=[3])
-    publish_shard(directory, min(directory.waiting()))
+    job = make_job(tmp_path, shards=4, bad=[3])
+    publish_shard(job, min(waiting(job)))
     result = run("status", tmp_path)
     assert result.exit_code == 0
     assert result.output == (
-        f"{tmp_path}: at work; model abababababab…\n"
+        f"{tmp_path}: at work; model abababababab… in float32 by fused\n"
         "rows    4 of 16; 1 in quarantine\n"
         "tokens  7 of 25\n"
         "shards  1 done, 3 waiting, 0 dead, of 4\n"
@@ -100,7 +111,7 @@ def test_status_of_a_complete_job(tmp_path):
     """The report of a complete job has no speed, no time left and no hint."""
     finished_job(tmp_path, shards=2)
     assert run("status", tmp_path).output == (
-        f"{tmp_path}: complete; model abababababab…\n"
+        f"{tmp_path}: complete; model abababababab… in float32 by fused\n"
         "rows    8 of 8; 0 in quarantine\n"
         "tokens  14 of 14\n"
         "shards  2 done, 0 waiting, 0 dead, of 2\n"
@@ -109,30 +120,43 @@ def test_status_of_a_complete_job(tmp_path):
 
 def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, ledger):
     """The report shows running shards, workers, and what to do about dead shards."""
-    directory = make_job(tmp_path, shards=3)
-    first, second, third = sorted(directory.waiting())
-    for shard in (first, second):
-        ledger.enter(Member(directory.key, shard), 5, str(tmp_path))
-    ledger.claim(Member(directory.key, first), "host-1")
-    ledger.beat("host-1", {"engine": "fused", "tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
+    job = make_job(tmp_path, shards=3)
+    first, second, third = waiting(job)
+    enter(ledger, job, first, second)
+    ledger.claim(Member(job.key, Life(first, 0)), "host-1")
+    ledger.beat("host-1", {"tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
     seconds = {"read_seconds": 1.2, "plan_seconds": 0.7, "compute_seconds": 340, "write_seconds": 95}
-    ledger.beat("host-2", {"engine": "fused", "computed_share": 0.924, **seconds})
-    bury(directory, third)
+    ledger.beat("host-2", {"computed_share": 0.924, **seconds})
+    bury(job, third)
     result = run_with(broker, "status", tmp_path)
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
         "",
-        "worker  model  engine  tokens/s  busy  shards",
-        "host-1  this   fused   79.2k     97 %       1",
-        "host-2  this   fused   0         0 %        0",
+        "worker  offers      tokens/s  busy  shards",
+        "host-1  this job's  79.2k     97 %       1",
+        "host-2  this job's  0         0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
         (
-            f"→ 1 shard(s) were given up; the reasons are in {tmp_path}/_dead; when the cause is gone: "
+            f"→ 1 shard(s) were given up, the reasons are in {tmp_path}/_unrolled/dead; when the cause is gone: "
             f"unrolled retry {tmp_path}"
         ),
     ]
+
+
+def test_status_says_that_only_workers_of_another_arithmetic_are_alive(tmp_path, broker):
+    """They have the model, but would compute another result; the line says which worker to start."""
+    make_job(tmp_path)
+    other = Offer(OFFER.fingerprint, "fused", "bfloat16")
+    Broker(broker.url).ledger(NAMESPACE, other).beat("host-1", {})
+    lines = run_with(broker, "status", tmp_path).output.splitlines()
+    assert [line.split()[0] for line in lines if "by fused" in line] == [f"{tmp_path}:", "host-1", "→"]
+    assert lines[-1] == (
+        "→ no worker offers what this job asks for, model abababababab… in float32 by fused (alive: 1 for model "
+        "abababababab… in bfloat16 by fused); start one: unrolled worker --model DIR --engine fused "
+        "--arithmetic float32"
+    )
 
 
 def test_status_as_json_is_one_object(tmp_path, broker):
@@ -146,8 +170,8 @@ def test_status_as_json_is_one_object(tmp_path, broker):
 
 def test_status_watches_until_the_job_is_complete(tmp_path):
     """--watch --json prints one line for each look at the job."""
-    directory = make_job(tmp_path, shards=1)
-    timer = threading.Timer(0.3, publish_shard, (directory, *directory.waiting()))
+    job = make_job(tmp_path, shards=1)
+    timer = threading.Timer(0.3, publish_shard, (job, *waiting(job)))
     timer.start()
     result = run("status", tmp_path, "--watch", "--json", "--every-seconds", "0.1")
     timer.join()
@@ -191,24 +215,26 @@ def test_status_of_a_broker_that_is_away_falls_back_on_the_directory(tmp_path, b
 def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
     """`unrolled run` records its broker in the output directory."""
     make_job(tmp_path)
-    (tmp_path / "_broker").write_text(f"{broker.url}\n")
+    (tmp_path / BROKER_FILE).write_text(f"{broker.url}\n")
     assert json.loads(run("status", tmp_path, "--json").output)["queue"] is not None
     broker.stop()
     assert json.loads(run("status", tmp_path, "--json").output)["away"] is None
-    (tmp_path / "_broker").write_text("nonsense")
+    (tmp_path / BROKER_FILE).write_text("nonsense")
     result = run("status", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {tmp_path}/_broker: holds no broker's URL; remove it, or name the broker with --broker\n"
+        f"Error: {tmp_path}/{BROKER_FILE}: holds no broker's URL; remove it, or name the broker with --broker\n"
     )
 
 
-@pytest.mark.parametrize("command", ["status", "wait", "verify", "retry", "quarantine", "show"])
+@pytest.mark.parametrize("command", ["status", "wait", "verify", "retry", "quarantine", "show", "discard"])
 def test_a_directory_without_a_job_is_an_error(tmp_path, command):
     """The error names the command that makes a job."""
     result = run(command, tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == (f"Error: {tmp_path}: no job here (job.json is missing); `unrolled enqueue` makes one\n")
+    assert result.stderr == (
+        f"Error: {tmp_path}: no job here (_unrolled/job.json is missing); `unrolled enqueue` makes one\n"
+    )
 
 
 # ---------------------------------------------------------------- wait
@@ -226,10 +252,10 @@ def test_wait_ends_with_0_where_every_row_is_published(tmp_path):
 @pytest.mark.parametrize(("bad", "failed"), [([0], {}), ([], {0: "ValueError: no"})])
 def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
     """The status is 3 for rows that the producer refused and for rows that the engine failed on."""
-    directory = make_job(tmp_path, shards=2, bad=bad)
-    first, second = sorted(directory.waiting())
-    publish_shard(directory, first)
-    publish_shard(directory, second, failed=failed)
+    job = make_job(tmp_path, shards=2, bad=bad)
+    first, second = waiting(job)
+    publish_shard(job, first)
+    publish_shard(job, second, failed=failed)
     result = run("wait", tmp_path)
     assert result.exit_code == 3
     assert result.stdout == (
@@ -245,8 +271,8 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
 
 def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
     """Dead shards count more than rows in quarantine."""
-    directory = make_job(tmp_path, shards=1, bad=[0])
-    bury(directory, *directory.waiting())
+    job = make_job(tmp_path, shards=1, bad=[0])
+    bury(job, *waiting(job))
     result = run("wait", tmp_path, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["dead"] == 1
@@ -269,55 +295,64 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
 
 def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
     """The job completes without another command, and a line says why shards were entered."""
-    directory = make_job(tmp_path, shards=5)
-    with Working(ledger, directory):
+    job = make_job(tmp_path, shards=5)
+    with Working(ledger, job):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
     assert result.exit_code == 0
     assert "Redis lost 5 waiting shard(s); they are entered again\n" in result.stderr
-    assert (len(directory.published()), directory.waiting()) == (5, set())
+    assert (len(published(job)), waiting(job)) == (5, [])
 
 
-def test_wait_removes_what_dead_workers_left(tmp_path):
-    """When the job is complete, hidden files of killed workers are removed; those of a running worker stay."""
-    directory = finished_job(tmp_path)
-    left = directory.path / ".part-000000-0123456789ab.parquet.host-1-00.tmp"
-    left.write_bytes(b"half")
-    alive = directory.path / ".part-000001-0123456789ab.parquet.host-2-00.tmp"
-    with alive.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        assert run("wait", tmp_path).exit_code == 0
-        assert (left.exists(), alive.exists()) == (False, True)
+def test_wait_deletes_what_a_complete_job_needs_no_more(tmp_path):
+    """A worker that died before its last step leaves rows beside their part, with a row that failed in them."""
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    rows = job.objects.read(names.rows_object(first))
+    publish_shard(job, first, failed={1: "ValueError: no"})
+    publish_shard(job, second)
+    job.objects.delete(names.failed_object(first))
+    job.objects.create(names.rows_object(first), rows)
+    assert run("wait", tmp_path).exit_code == 3
+    assert waiting(job) == []
+    assert list(names.shards_in(job.objects.list(names.FAILED))) == [first]
 
 
 def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
     """Redis forgets the job, but not before its last shard has left the ledger."""
-    directory = finished_job(tmp_path)
-    (shard, *_) = directory.published()
-    member = Member(directory.key, shard)
-    ledger.enter(member, 5, str(tmp_path))
+    job = finished_job(tmp_path)
+    shard, *_ = published(job)
+    enter(ledger, job, shard)
     assert run_with(broker, "wait", tmp_path).exit_code == 0
-    assert ledger.job_directory(directory.key) == str(tmp_path)
-    ledger.remove(member)
+    assert ledger.place_of(job.key) == str(tmp_path)
+    ledger.remove(Member(job.key, Life(shard, 0)))
     assert run_with(broker, "wait", tmp_path).exit_code == 0
-    assert ledger.job_directory(directory.key) is None
+    assert (ledger.place_of(job.key), ledger.told(job.key)) == (None, None)
 
 
-def test_wait_enters_the_part_that_a_crash_of_redis_took(tmp_path, broker, ledger):
-    """Redis still knows the job, but has lost its last second."""
-    directory = make_job(tmp_path, shards=3)
-    first = min(directory.waiting())
-    ledger.enter(Member(directory.key, first), 5, str(tmp_path))
-    with Working(ledger, directory):
+def test_wait_tells_a_ledger_that_is_behind_the_log(tmp_path, broker, ledger):
+    """A crash of Redis took its last second, and with it the mark and the shards of the last segments."""
+    job = make_job(tmp_path, shards=3)
+    ledger.enter(job.key, job.place, None, [], 0)
+    with Working(ledger, job):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
     assert result.exit_code == 0
-    assert directory.waiting() == set()
+    assert waiting(job) == []
+
+
+@pytest.mark.parametrize("decide", [decisions.cancel, decisions.discard])
+def test_wait_does_not_wait_for_a_job_that_was_stopped(tmp_path, decide):
+    """Nothing more will come of it; the error says how to go on."""
+    job = make_job(tmp_path)
+    decide(job.objects, None)
+    with pytest.raises(JobError, match=r"it was (cancelled, and 3 shard\(s\) wait; the same|discarded: nothing)"):
+        wait.wait_for_job(job, None, NAMESPACE, Lines())
 
 
 def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     """`wait` says once that the broker is away, and continues when it is back, empty."""
-    directory = make_job(tmp_path, shards=3)
+    job = make_job(tmp_path, shards=3)
     broker.kill()
-    working = Working(ledger, directory)
+    working = Working(ledger, job)
 
     def come_back():
         broker.restart(keep_data=False)
@@ -325,7 +360,7 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
 
     lines = Lines({"is away": come_back})
     until = time.monotonic() + 60
-    status = wait.wait_for_job(directory, broker.url, NAMESPACE, lines, until=until, every_seconds=0.05)
+    status = wait.wait_for_job(job, broker.url, NAMESPACE, lines, until=until, every_seconds=0.05)
     working.stopped.set()
     working.join()
     assert status.complete
@@ -348,36 +383,37 @@ def failing(monkeypatch, name, times):
 
 def test_wait_rides_over_a_directory_that_is_away(tmp_path, monkeypatch):
     """`wait` says it once and looks again; files that can't be swept at the end do no harm."""
-    directory = finished_job(tmp_path)
+    job = finished_job(tmp_path)
     failing(monkeypatch, "scandir", 2)
-    failing(monkeypatch, "listdir", 1)
     lines = Lines()
-    assert wait.wait_for_job(directory, None, NAMESPACE, lines).complete
+    assert wait.wait_for_job(job, None, NAMESPACE, lines).complete
     first, second = lines.lines
-    assert re.fullmatch(rf"can't look at {tmp_path}: .*Stale file handle; trying again until it works", first)
+    assert re.fullmatch(
+        rf"can't look at {tmp_path}: .*Stale file handle; mount the directory again; trying again until it works", first
+    )
     assert second.startswith(f"can look at {tmp_path} again, after ")
 
 
 def test_wait_gives_up_on_a_directory_that_stays_away(tmp_path, monkeypatch):
     """Where it never could be read, with the reason; else with its last status."""
-    directory = make_job(tmp_path)
+    job = make_job(tmp_path)
 
     class AwayAfterALook(Lines):
         def update(self, **_):
             failing(monkeypatch, "scandir", 10_000)
 
     until = time.monotonic() + 0.3
-    status = wait.wait_for_job(directory, None, NAMESPACE, AwayAfterALook(), until=until, every_seconds=0.05)
+    status = wait.wait_for_job(job, None, NAMESPACE, AwayAfterALook(), until=until, every_seconds=0.05)
     assert (status.complete, status.shards) == (False, 3)
-    with pytest.raises(TransientError, match="can't be listed now: Stale file handle"):
-        wait.wait_for_job(directory, None, NAMESPACE, Lines(), until=time.monotonic())
+    with pytest.raises(TransientError, match=r"cannot list .*: Stale file handle; mount the directory again"):
+        wait.wait_for_job(job, None, NAMESPACE, Lines(), until=time.monotonic())
 
 
 def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
     """A worker for the model is missing; the line comes after a while, and once only."""
     monkeypatch.setattr(wait, "PATIENCE_SECONDS", 0.1)
-    directory = make_job(tmp_path, shards=1)
-    (shard,) = directory.waiting()
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
 
     class PublishedAfterThreeMoreLooks(Lines):
         looks = 0
@@ -385,29 +421,16 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
         def update(self, **_):
             self.looks += any("no worker" in line for line in self.lines)
             if self.looks == 3:
-                publish_shard(directory, shard)
+                publish_shard(job, shard)
 
     lines = PublishedAfterThreeMoreLooks()
-    assert wait.wait_for_job(directory, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
+    assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
     assert lines.lines == [
         "Redis lost 1 waiting shard(s); they are entered again",
-        "no worker serves this job's model abababababab… (none is running); start one: unrolled worker --model DIR",
-    ]
-
-
-def test_wait_says_when_rows_are_not_spooled_any_more(tmp_path, broker):
-    """Shards whose rows are lost can't be entered; what to do is said once."""
-    directory = make_job(tmp_path, shards=2)
-    for shard in directory.waiting():
-        directory.pending(shard).unlink()
-    lines = Lines()
-    until = time.monotonic() + 0.4
-    wait.wait_for_job(directory, broker.url, NAMESPACE, lines, until=until, every_seconds=0.05)
-    assert lines.lines == [
         (
-            "the rows of 2 waiting shard(s) are not in _pending any more; "
-            "run the same `unrolled enqueue` command again, which cuts them again"
-        )
+            "no worker offers what this job asks for, model abababababab… in float32 by fused (none is alive); "
+            "start one: unrolled worker --model DIR --engine fused --arithmetic float32"
+        ),
     ]
 
 
@@ -415,10 +438,10 @@ def test_wait_says_when_rows_are_not_spooled_any_more(tmp_path, broker):
 def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, login):
     """A refused login stays refused; the error doesn't show the password."""
     ledger.client.execute_command("ACL", "SETUSER", "weak", "on", ">pw", "~*", "+ping")
-    directory = make_job(tmp_path, shards=1)
+    job = make_job(tmp_path, shards=1)
     url = broker.url.replace("redis+socket://", f"redis+socket://{login}@")
     with pytest.raises(UnrolledError, match=r"\*\*\*@.* refuses: .*; check the user and password in --broker"):
-        wait.wait_for_job(directory, url, NAMESPACE, Lines())
+        wait.wait_for_job(job, url, NAMESPACE, Lines())
 
 
 # ---------------------------------------------------------------- verify
@@ -434,15 +457,15 @@ def test_verify_passes_on_a_sound_job(tmp_path):
 
 def test_verify_lists_what_is_wrong(tmp_path):
     """Each problem is a line, and the exit status is 1."""
-    directory = finished_job(tmp_path, shards=2)
-    shard = sorted(directory.published())[1]
-    directory.part(shard).unlink()
+    job = finished_job(tmp_path, shards=2)
+    _, shard = published(job)
+    (tmp_path / part_object(shard)).unlink()
     (tmp_path / "more.parquet").touch()
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert result.stdout == (
-        f"✗ {shard}: isn't published: unrolled wait {tmp_path}, or the same `unrolled enqueue` command again\n"
-        "✗ more.parquet: stray file: no shard of this job is in it; move it away\n"
+        f"✗ {part_object(shard)}: isn't there: unrolled wait {tmp_path}, or the same `unrolled enqueue` again\n"
+        "✗ more.parquet: is no part of this job; move it elsewhere\n"
         f"{tmp_path}: 2 problem(s); 8 rows in, 4 out in 1 whole files (7 tokens), 0 in quarantine\n"
     )
 
@@ -462,70 +485,138 @@ def test_verify_as_json_has_the_list(tmp_path):
 # ---------------------------------------------------------------- retry
 
 
+def messages(ledger):
+    return ledger.client.llen(f"{NAMESPACE}:{queue_name(OFFER)}")
+
+
 def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
-    """The shards are in the ledger and no longer dead, and their messages are in the queue."""
-    directory = make_job(tmp_path, shards=3)
-    first, second, _ = sorted(directory.waiting())
-    bury(directory, first)
-    bury(directory, second)
+    """Each gets another life, which is in the ledger and whose message is in the queue."""
+    job = make_job(tmp_path, shards=3)
+    first, second, third = waiting(job)
+    enter(ledger, job, third)
+    bury(job, first)
+    bury(job, second)
     result = run_with(broker, "retry", tmp_path)
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shard(s) are in the queue again\n")
-    assert directory.given_up() == set()
-    assert ledger.members(directory.key)[0] == {first, second}
-    messages = ledger.client.lrange(f"{NAMESPACE}:shards.{FINGERPRINT[:12]}", 0, -1)
-    assert len(messages) == 2
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shard(s) are back in the queue\n")
+    assert ledger.members(job.key)[0] == {Life(first, 1), Life(second, 1), Life(third, 0)}
+    assert messages(ledger) == 2
+    assert json.loads(run("status", tmp_path, "--json").stdout)["dead"] == 0
 
 
 def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
-    """`retry` says that it did nothing."""
-    finished_job(tmp_path)
-    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are in the queue again\n"
+    """`retry` says that it did nothing, and the log stays as it is."""
+    job = finished_job(tmp_path)
+    before = log_of(job).length
+    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are back in the queue\n"
+    assert log_of(job).length == before
 
 
-def test_retry_removes_the_record_of_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
-    """A crash came between the file and the removal of the record."""
-    directory = finished_job(tmp_path, shards=1)
-    bury(directory, *directory.published())
-    assert json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)["retried"] == 0
-    assert directory.given_up() == set()
-    assert ledger.members(directory.key)[0] == set()
-
-
-def test_retry_sends_shards_without_sound_rows_back_to_the_producer(tmp_path, broker):
-    """Rows that are damaged or lost would fail again, so the shards are cut again."""
-    directory = make_job(tmp_path, shards=2)
-    first, second = sorted(directory.waiting())
-    bury(directory, first)
-    bury(directory, second)
-    directory.pending(first).write_bytes(directory.pending(first).read_bytes()[:-1])
-    directory.pending(second).unlink()
-    result = run_with(broker, "retry", tmp_path)
-    assert result.stdout == (
-        f"{tmp_path}: 0 dead shard(s) are in the queue again\n"
-        "2 more have no rows any more, or damaged ones: "
-        "run the same `unrolled enqueue` command again, which cuts them again\n"
-    )
-    assert directory.given_up() == directory.waiting() == set()
+def test_retry_leaves_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
+    """Of two workers, one gave the shard up and the other one published it: the part counts."""
+    job = finished_job(tmp_path, shards=1)
+    bury(job, *published(job))
+    found = json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)
+    assert found == {"rows": 0, "shards": 0, "dead": 0}
+    assert ledger.members(job.key)[0] == set()
 
 
 def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path, broker, ledger):
     """After `unrolled run`, its broker has ended; the shards wait in the directory."""
-    directory = make_job(tmp_path, shards=2)
-    first, second = sorted(directory.waiting())
-    bury(directory, first)
-    publish_shard(directory, second, failed={0: "MemoryError: no"})
+    job = make_job(tmp_path, shards=2)
+    first, second = waiting(job)
+    bury(job, first)
+    publish_shard(job, second, failed={0: "MemoryError: no"})
+    part = (tmp_path / part_object(second)).read_bytes()
     result = run("retry", tmp_path, "--failed-rows")
     assert result.exit_code == 0
     assert result.stdout == (
         f"{tmp_path}: 1 dead shard(s) wait again\n"
-        "1 shard(s) with rows that the engine failed on wait to be computed again\n"
-        "no broker is named, so nothing is queued: run the same `unrolled run` command again, or "
-        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are running\n"
+        "1 failed row(s) wait again, in 1 new shard(s)\n"
+        "no broker is named, so none is queued: the same `unrolled run` goes on with them, and so does "
+        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
     )
-    assert (directory.waiting(), directory.published()) == ({first, second}, set())
-    with Working(ledger, directory):
+    first_waiting, again = waiting(job)
+    assert (first_waiting, again.retries, published(job)) == (first, 1, [second])
+    with Working(ledger, job):
         assert run_with(broker, "wait", tmp_path, "--timeout", "60").exit_code == 0
-    assert directory.published() == {first, second}
+    assert published(job) == sorted([first, second, again])
+    assert (tmp_path / part_object(second)).read_bytes() == part
+    assert run("verify", tmp_path).exit_code == 0
+
+
+@pytest.mark.parametrize("command", ["cancel", "discard"])
+def test_retry_of_a_job_that_was_stopped_is_refused(tmp_path, broker, command):
+    """The error says which decision is in the way."""
+    job = make_job(tmp_path)
+    bury(job, min(waiting(job)))
+    assert run_with(broker, command, tmp_path, *["--yes"] * (command == "discard")).exit_code == 0
+    result = run("retry", tmp_path)
+    assert result.exit_code == 1
+    assert result.stderr.startswith(f"Error: {tmp_path}: the job is {command.rstrip('l')}")
+    assert result.stderr.endswith("; nothing can be retried\n")
+
+
+# ---------------------------------------------------------------- cancel and discard
+
+
+def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
+    """Parts stay, and rows wait for the command that resumes the job."""
+    job = make_job(tmp_path, shards=3)
+    first, *others = waiting(job)
+    enter(ledger, job, *others)
+    publish_shard(job, first)
+    result = run_with(broker, "cancel", tmp_path)
+    assert (result.exit_code, result.stdout) == (
+        0,
+        f"{tmp_path}: 2 shard(s) are taken out of the queue\nthe same `unrolled enqueue` command resumes the job\n",
+    )
+    assert (ledger.members(job.key)[0], ledger.told(job.key)) == (set(), None)
+    assert (published(job), waiting(job)) == ([first], others)
+    assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: cancelled; ")
+    assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
+
+
+def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledger):
+    """The key is in the workers' logs."""
+    job = make_job(tmp_path, shards=2)
+    enter(ledger, job, *waiting(job))
+    result = run_with(broker, "cancel", "--key", job.key)
+    assert (result.exit_code, result.stdout) == (0, f"{job.key}: 2 shard(s) are taken out of the queue\n")
+    assert ledger.counts().shards == 0
+    result = run_with(broker, "cancel", "--key", "nonsense")
+    assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (1, True)
+    assert run_with(broker, "cancel").exit_code == run_with(broker, "cancel", tmp_path, "--key", job.key).exit_code == 2
+
+
+def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
+    """A paused worker can't bring the job back, and no other job takes the directory."""
+    job = make_job(tmp_path, shards=4, bad=[1])
+    first, second, third, fourth = waiting(job)
+    enter(ledger, job, fourth)
+    publish_shard(job, first, failed={1: "ValueError: no"})
+    bury(job, third)
+    rows = job.objects.read(names.rows_object(second))
+    result = run_with(broker, "discard", tmp_path, "--yes")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part(s) deleted\n")
+    kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+    assert kept == {names.JOB, *(names.segment_name(number) for number in range(3))}
+    assert ledger.counts().shards == 0
+    publish_shard(job, second, content=rows)
+    assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: discarded; ")
+    assert json.loads(run_with(broker, "discard", tmp_path, "--yes", "--json").stdout) == {"discarded": 1}
+    assert published(job) == []
+
+
+@pytest.mark.parametrize("answer", ["n\n", "\n", ""])
+def test_discard_asks_first(tmp_path, answer):
+    """Whatever isn't a yes keeps the job."""
+    job = finished_job(tmp_path, shards=1)
+    result = run("discard", tmp_path, input=answer)
+    assert result.exit_code == 1
+    assert f"Delete the job in {tmp_path}, 1 part(s) included?" in result.stderr
+    assert (len(published(job)), log_of(job).discarded) == (1, False)
+    assert run("discard", tmp_path, input="y\n").exit_code == 0
+    assert (published(job), log_of(job).discarded) == ([], True)
 
 
 # ---------------------------------------------------------------- quarantine and show
@@ -533,10 +624,10 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
 
 def test_quarantine_lists_rows_with_reasons(tmp_path):
     """The producer's rows are named by file and position, the engine's by shard and row."""
-    directory = make_job(tmp_path, shards=2, bad=[0])
-    first, second = sorted(directory.waiting())
-    publish_shard(directory, first)
-    publish_shard(directory, second, failed={2: "ValueError: \x1b[31mno"})
+    job = make_job(tmp_path, shards=2, bad=[0])
+    first, second = waiting(job)
+    publish_shard(job, first)
+    publish_shard(job, second, failed={2: "ValueError: \x1b[31mno"})
     result = run("quarantine", tmp_path)
     assert result.exit_code == 0
     assert result.stdout == (
@@ -557,8 +648,8 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
 
 def test_quarantine_names_a_list_that_is_damaged(tmp_path):
     """The error has the file and the line."""
-    directory = make_job(tmp_path, shards=1, bad=[0])
-    path = directory.quarantine(*directory.waiting())
+    job = make_job(tmp_path, shards=1, bad=[0])
+    path = tmp_path / quarantine_object(*waiting(job))
     path.write_text(path.read_text() + "half a li")
     result = run("quarantine", tmp_path)
     assert result.exit_code == 1
@@ -582,8 +673,8 @@ def test_show_prints_the_first_rows_as_a_table(tmp_path):
 
 def test_show_as_json_has_the_numbers_of_the_files(tmp_path):
     """JSON has one row on a line."""
-    directory = finished_job(tmp_path, shards=1)
-    rows = list(open_dataset(directory.path))
+    finished_job(tmp_path, shards=1)
+    rows = list(open_dataset(tmp_path))
     found = [json.loads(line) for line in run("show", tmp_path, "-n", "9", "--json").stdout.splitlines()]
     assert [row["id"] for row in found] == [row.id for row in rows]
     assert found[3]["mask"] == [1, 0, 1, 1]
@@ -594,8 +685,8 @@ def test_show_as_json_has_the_numbers_of_the_files(tmp_path):
 
 def test_show_has_whatever_is_stored(tmp_path):
     """Each column is under its name: pooled vectors, and the first and last vectors of layers."""
-    directory = finished_job(tmp_path, shards=1, options={"layers": [0, 1], "pooling": ["none", "mean"]})
-    rows = list(open_dataset(directory.path))
+    finished_job(tmp_path, shards=1, options={"layers": [0, 1], "pooling": ["none", "mean"]})
+    rows = list(open_dataset(tmp_path))
     found = [json.loads(line) for line in run("show", tmp_path, "--json").stdout.splitlines()]
     assert found[0].keys() == {"id", "length", "mask", "outputs_0", "mean_0", "outputs_1", "mean_1"}
     assert found[3]["outputs_0"]["last"] == rows[3]["outputs_0"][2].tolist()
@@ -612,7 +703,7 @@ def test_show_before_the_first_file_says_so(tmp_path):
     make_job(tmp_path)
     result = run("show", tmp_path)
     assert result.exit_code == 1
-    assert result.stderr == (f"Error: {tmp_path}: no file is published yet; see `unrolled status {tmp_path}`\n")
+    assert result.stderr == (f"Error: {tmp_path}: no part is published yet; see `unrolled status {tmp_path}`\n")
 
 
 # ---------------------------------------------------------------- doctor
@@ -623,7 +714,7 @@ def test_doctor_passes_where_all_is_well(tmp_path, broker):
     result = run_with(broker, "doctor", "--out", tmp_path / "new")
     assert result.exit_code == 0
     assert "✓ eviction: noeviction\n" in result.stdout
-    assert "! workers: none serves any model\n    → start one: unrolled worker --model DIR\n" in result.stdout
+    assert "! workers: none offers any model\n    → start one: unrolled worker --model DIR\n" in result.stdout
 
 
 def test_doctor_fails_where_a_job_could_not_run(tmp_path):
@@ -650,5 +741,5 @@ def test_doctor_looks_for_workers_of_the_jobs_model(tmp_path, broker, ledger):
     make_job(tmp_path)
     ledger.beat("host-1", {"lease_seconds": 30})
     result = run_with(broker, "doctor", "--out", tmp_path)
-    assert "✓ workers: 1 serve model abababababab…: host-1\n" in result.stdout
+    assert "✓ workers: 1 offer model abababababab… in float32 by fused: host-1\n" in result.stdout
     assert "? worker pool: no worker answered Celery's remote control\n" in result.stdout

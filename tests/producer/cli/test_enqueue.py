@@ -17,6 +17,7 @@ from support.jobs import log_of
 from support.shell import make_model, write_rows
 
 from producer.cli.root import cli
+from producer.local.broker_record import BROKER_FILE
 from producer.tokenization.word_level import fit
 from unrolled.job.offer import Offer
 from unrolled.model.directory import open_model
@@ -164,16 +165,21 @@ def test_a_directory_of_another_job(place, broker, models):
     write_rows(place / "more.jsonl", {"b": [1]})
     assert enqueue(broker, "rows.jsonl").exit_code == 0
     before = {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()}
-    what = f"Error: {place}/out: holds a job with "
-    end = ". Use another --out, or the same command to resume\n"
+    what = "Error: out: holds a job with "
+    end = ". Use another --out, or the options of that job to resume it\n"
     result = enqueue(broker, "rows.jsonl", model=models / "ids")
     assert result.stderr.startswith(what + "another model (fingerprint ")
     assert result.stderr.endswith(end)
     result = enqueue(broker, "more.jsonl")
     assert result.stderr == what + "other inputs (rows.jsonl; asked for are more.jsonl)" + end
-    result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--with-tokens",
-                 "--shard-tokens", "1000", "--namespace", NAMESPACE)  # fmt: skip
-    assert result.stderr == what + "other options (with_tokens: False, asked for is True)" + end
+    for flags, differs in (
+        (["--with-tokens"], "with_tokens: false; asked for is true"),
+        (["--arithmetic", "bfloat16"], 'arithmetic: "float32"; asked for is "bfloat16"'),
+        (["--engine", "tensorflow"], 'engine: "fused"; asked for is "tensorflow"'),
+    ):
+        result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *flags,
+                     "--shard-tokens", "1000", "--namespace", NAMESPACE)  # fmt: skip
+        assert result.stderr == what + f"other options ({differs})" + end
     assert result.exit_code == 1
     assert {path: path.read_bytes() for path in (place / "out").rglob("*") if path.is_file()} == before
     assert queued(broker, models) == 1
@@ -183,18 +189,26 @@ def test_a_directory_that_can_not_be_one(place, broker, models):
     """A file stands where the directory, or one of those above it, should be made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     (place / "file").write_text("in the way")
-    mend = "; choose another --out, or mend it"
-    refused(enqueue(broker, "rows.jsonl", out="file"), f"{place}/file: can't be written: File exists{mend}")
-    refused(enqueue(broker, "rows.jsonl", out="file/out"), f"{place}/file/out: can't be written: Not a directory{mend}")
+    refused(
+        enqueue(broker, "rows.jsonl", out="file"), "cannot make file: File exists; put a directory in place of the file"
+    )
+    refused(
+        enqueue(broker, "rows.jsonl", out="file/out"),
+        "cannot make file/out: File exists; put a directory in place of the file",
+    )
     (place / "old").mkdir()
     (place / "old" / "part-000000-000000000000.parquet").write_bytes(b"")
     refused(
         enqueue(broker, "rows.jsonl", out="old"),
-        f"{place}/old: holds part-000000-000000000000.parquet but no job.json; use an empty directory",
+        "old: holds part-000000-000000000000.parquet and no job; use an empty directory for --out",
     )
     (place / "half").mkdir()
     (place / "half" / "_unrolled").write_text("in the way")
-    refused(enqueue(broker, "rows.jsonl", out="half"), f"{place}/half: can't be written: File exists{mend}")
+    refused(
+        enqueue(broker, "rows.jsonl", out="half"),
+        "cannot read half/_unrolled/job.json: Not a directory; each folder in it must be a directory and no symbolic "
+        "link",
+    )
     assert queued(broker, models) == 0
 
 
@@ -204,7 +218,7 @@ def test_a_directory_without_permission(place, broker, models):
     write_rows(place / "rows.jsonl", {"a": [1]})
     (place / "locked").mkdir(mode=0o500)
     result = enqueue(broker, "rows.jsonl", out="locked/out")
-    refused(result, f"{place}/locked/out: can't be written: Permission denied; choose another --out, or mend it")
+    refused(result, "cannot make locked/out: Permission denied; let this user write there")
     assert queued(broker, models) == 0
 
 
@@ -214,11 +228,24 @@ def test_no_broker(place):
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out")
     refused(
         result,
-        "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER "
-        "(no `unrolled run` is working on out)",
+        "no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER",
         status=2,
     )
     assert not (place / "out").exists()
+
+
+def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
+    """It is found as by the other commands; where no run is working, both ways to name one are said."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    assert enqueue(broker, "rows.jsonl").exit_code == 0
+    command = ["enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--shard-tokens", "1000",
+               "--namespace", NAMESPACE]  # fmt: skip
+    result = run(*command)
+    assert result.exit_code == 2
+    assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
+    (place / "out" / BROKER_FILE).write_text(broker.url)
+    assert run(*command).stdout.endswith("1 were cut before; 0 are queued\n")
+    assert queued(broker, models) == 1
 
 
 @pytest.mark.parametrize(
@@ -298,8 +325,53 @@ def test_the_summary_as_json(place, broker):
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout) == {
-        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "published": 0, "dead": 0,
+        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0,
     }  # fmt: skip
+
+
+# ---------------------------------------------------------------- the same command again
+
+
+def test_an_output_directory_below_the_input_is_no_input(place, broker):
+    """The job's own parts and rows aren't read, so the same command, given again, finds the same input."""
+    (place / "corpus").mkdir()
+    write_rows(place / "corpus" / "rows.jsonl", {"a": [1], "b": [2]})
+    assert enqueue(broker, "corpus", out="corpus/out").exit_code == 0
+    (entry,) = entries(place / "corpus" / "out")
+    pq.write_table(pa.table({"tokens": [[1]]}), place / "corpus" / "out" / f"part-{entry.shard}.parquet")
+    again = enqueue(broker, "corpus", out="corpus/out")
+    assert (again.exit_code, again.stdout) == (0, "2 rows with 2 tokens in 1 shards; 1 were cut before; 0 are queued\n")
+    assert enqueue(broker, "corpus", out="other").exit_code == 0
+    assert rows_in("other") == 2
+
+
+def test_a_command_line_of_many_long_names_resumes(place, broker):
+    """A job keeps a digest of its inputs' names, not a megabyte of them."""
+    (place / ("a" * 200)).mkdir()
+    names = [f"{'a' * 200}/{'b' * 200}-{number}.txt" for number in range(3000)]
+    for name in names:
+        (place / name).write_text("one\n")
+    assert len(" ".join(names)) > 2**20
+    assert enqueue(broker, *names).exit_code == 0
+    assert (place / "out" / "_unrolled" / "job.json").stat().st_size < 10_000
+    assert enqueue(broker, *names).stdout.endswith("; 0 are queued\n")
+    assert enqueue(broker, *names[:-1]).stderr.startswith("Error: out: holds a job with other inputs (")
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--engine", "tensorflow", "--arithmetic", "bfloat16"], "arithmetic bfloat16 with engine tensorflow"),
+        (["--engine", "other"], "'other' is not one of 'fused', 'tensorflow'"),
+    ],
+)
+def test_an_arithmetic_that_an_engine_does_not_have(place, broker, flags, said):
+    """Wrong usage; nothing is made."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *flags)
+    assert result.exit_code == 2
+    assert said in result.stderr
+    assert not (place / "out").exists()
 
 
 # ---------------------------------------------------------------- damage that shows midway
@@ -364,7 +436,7 @@ def test_an_input_that_changed_is_not_mixed_with_what_it_was(place, broker):
     write_rows(place / "rows.jsonl", rows | {"row-15": [2] * 100})
     result = enqueue(broker, "rows.jsonl")
     assert result.exit_code == 1
-    assert f"Error: {place}/out: the input has changed since this job began: shard 1 began" in result.stderr
+    assert "Error: out: the input has changed since this job began: shard 1 began" in result.stderr
     write_rows(place / "rows.jsonl", rows)
     assert enqueue(broker, "rows.jsonl").exit_code == 0
 

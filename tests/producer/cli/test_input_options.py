@@ -35,8 +35,8 @@ def parsed(*words):
 def test_a_command_line_without_options_is_a_submission_without_options():
     """The defaults of the command line equal those of the library."""
     submission, left = parsed()
-    assert submission == Submission(("-",), Path("out"), Path("model"))
-    assert left == {"max_queued_tokens": 20_000_000}
+    assert submission == Submission(("-",), "out", Path("model"))
+    assert left == {"max_queued_tokens": None}
 
 
 def test_every_option_arrives():
@@ -45,13 +45,15 @@ def test_every_option_arrives():
         "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--id-field", "c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
         "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max",
-        "--precision", "float16", "--max-queued-tokens", "11",
+        "--precision", "float16", "--max-queued-tokens", "11", "--engine", "tensorflow",
+        "--arithmetic", "bfloat16",
     )  # fmt: skip
     source = SourceOptions("csv", "tokens", "a", "b", "c", 7, follow=True)
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
-    assert submission == Submission(("-",), Path("out"), Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
+    chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16"}
+    assert submission == Submission(("-",), "out", Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
     assert left == {"max_queued_tokens": 11}
-    plain = Submission(("-",), Path("out"), Path("model"))
+    plain = Submission(("-",), "out", Path("model"))
     changed = [
         field.name for field in fields(Submission) if getattr(submission, field.name) != getattr(plain, field.name)
     ]

@@ -12,13 +12,14 @@ from pathlib import Path
 import click
 import pytest
 from click.testing import CliRunner
-from support.jobs import make_job
+from support.jobs import make_job, waiting
 
 from producer.cli import root as module
 from producer.cli.catalogue import COMMANDS, Lazy, load_command
 from producer.cli.root import cli
 from unrolled.errors import JobError, OptionError
 from unrolled.format.file_info import release
+from unrolled.job.names import quarantine_object
 
 REPOSITORY = Path(__file__).parents[3]
 HEAVY = {
@@ -264,8 +265,8 @@ def test_a_secret_in_a_wrong_url_is_not_repeated():
 
 def test_a_closed_pipe_is_quiet(tmp_path):
     """`unrolled quarantine OUT | head` prints no error."""
-    directory = make_job(tmp_path, shards=1, bad=[0])
-    path = directory.quarantine(*directory.waiting())
+    job = make_job(tmp_path, shards=1, bad=[0])
+    path = tmp_path / quarantine_object(*waiting(job))
     path.write_bytes(path.read_bytes() * 20_000)
     command = (
         f"from producer.cli.root import main; import sys; sys.argv[1:] = ['quarantine', {str(tmp_path)!r}]; main()"

@@ -16,6 +16,7 @@ from producer.jobs.decisions import cancel
 from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import BadRow, Row
+from producer.sources.errors import SourceError
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.segment import Segment
@@ -124,6 +125,22 @@ def test_many_shards_are_few_segments(job, queue):
     """A segment is a round trip and a file: a second's shards share one."""
     enqueue(job, queue, cuts(shards=300))
     assert log_of(job).length < 20
+
+
+def test_what_came_before_damage_is_queued(job, queue):
+    """The rows before it need not wait for the repair, though their segment isn't due; the input isn't at its end."""
+
+    def broken():
+        yield from cuts(3)
+        raise SourceError("in.txt", 12, "is damaged")
+
+    with pytest.raises(SourceError, match="is damaged"):
+        enqueue(job, queue, broken())
+    log = log_of(job)
+    assert (log.inputs, log.ended) == ([one.entry.shard for one in spooled(job, 3)], False)
+    assert in_ledger(queue, job) == set(log.inputs)
+    assert len(enqueue(job, queue)) == SHARDS - 3
+    check_enqueued(job, queue)
 
 
 def test_what_is_published_is_left_alone(job, queue):

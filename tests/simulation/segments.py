@@ -1,0 +1,91 @@
+"""The names of a job's objects, and what its log says, both read without the product's code."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from simulation.content import decode_segment
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+LOG, ROWS, QUARANTINE, FAILED, DEAD = (
+    f"_unrolled/{folder}/" for folder in ("log", "rows", "quarantine", "failed", "dead")
+)
+
+JOB = "_unrolled/job.json"
+
+
+class BrokenPromiseError(AssertionError):
+    """A promise was broken."""
+
+
+def shard_in(name: str) -> str:
+    """The shard in an object's name."""
+    return name.rpartition("/")[2].removeprefix("part-").partition(".")[0]
+
+
+def is_retry(shard: str) -> bool:
+    """Whether a shard brings failed rows again."""
+    return "r" in shard
+
+
+class Logged(NamedTuple):
+    """What the log says of a shard.
+
+    Attributes:
+        rows: how many it has.
+        quarantined: how many rows of the same cut are bad.
+        source: the shard whose failed rows these are; empty for rows of the input.
+    """
+
+    rows: int
+    quarantined: int
+    source: str
+
+
+class Decisions:
+    """What the segments of a log say, read without the product's code.
+
+    Attributes:
+        length: how many segments there are.
+        shards: by name, in the order of the log.
+        retried: shards whose failed rows have another shard.
+        lives: the present life of each shard, and the number of the segment that began it.
+        ended: the input was read to its end.
+    """
+
+    def __init__(self, objects: Mapping[str, bytes]) -> None:
+        self.length = 0
+        self.shards: dict[str, Logged] = {}
+        self.retried: set[str] = set()
+        self.lives: dict[str, tuple[int, int]] = {}
+        self.ended = self.cancelled = self.discarded = False
+        while (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
+            self._apply(content)
+        if self.shards and JOB not in objects:
+            raise BrokenPromiseError("the log has shards, and nothing says whose")
+        if self.length < sum(name.startswith(LOG) for name in objects):
+            raise BrokenPromiseError(f"the log has a hole: segment {self.length} isn't there, and a later one is")
+
+    def _apply(self, content: bytes) -> None:
+        head, *entries = decode_segment(content)
+        for entry in entries:
+            source = entry["source"] or ""
+            self.shards.setdefault(entry["shard"], Logged(entry["rows"], entry["quarantined"], source))
+            self.lives.setdefault(entry["shard"], (0, self.length))
+            if source:
+                self.retried.add(source)
+        for shard, number in head.get("lives", {}).items():
+            self.lives[shard] = number, self.length
+        self.length += 1
+        kind = head["segment"]
+        if kind in ("begin", "resume", "cancel"):
+            self.cancelled = kind == "cancel"
+        if kind in ("begin", "end"):
+            self.ended = kind == "end"
+        self.discarded |= kind == "discard"
+
+    def life(self, shard: str) -> int:
+        """The present life of a shard."""
+        return self.lives[shard][0]

@@ -1,0 +1,99 @@
+"""The product's protocol, simulated: no seed breaks a promise, and every fault that is put in is found by a seed."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from simulation import mutator
+from simulation.mutator import Hunk, Loader
+from simulation.segments import BrokenPromiseError
+from simulation.world import World
+from support import skips
+
+from unrolled.protocol import completion
+
+HERE = Path(__file__).parent
+#: Seeds that every run of the tests tries, and those of one test.
+SEEDS, AT_ONCE = 2_000, 100
+#: Seeds that the long runs try: new ones each time.
+MANY = 100_000
+#: Seeds in which a mutation is found at the latest, where it takes more than the usual number of them.
+USUAL = 400
+RARE = {}
+
+
+def run(seed, trace=None):
+    """Run a seed; where it fails, say how to see it."""
+    try:
+        World(seed, trace).run()
+    except BrokenPromiseError as violation:
+        pytest.fail(f"{violation}\nStep by step: python tests/simulation --seed {seed} --trace", pytrace=False)
+
+
+@pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
+def test_no_seed_breaks_a_promise(first):
+    """Whoever is killed, paused, or told something false: nothing is lost, nothing twice, and "complete" is right."""
+    for seed in range(first, first + AT_ONCE):
+        run(seed)
+
+
+@skips.long(f"{MANY:,} new seeds")
+@pytest.mark.timeout(0)
+def test_no_new_seed_breaks_a_promise():
+    """Seeds that nobody has tried yet."""
+    first = int.from_bytes(os.urandom(5), "big")
+    for seed in range(first, first + MANY):
+        run(seed)
+
+
+def simulate(*arguments, **environment):
+    """What `python tests/simulation` says."""
+    command = [sys.executable, HERE, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
+
+
+@pytest.mark.parametrize("seed", [3, 14])
+def test_a_seed_replays(seed):
+    """The same seed takes the same steps: in another process, with another order of sets, after other seeds."""
+    steps = []
+    run(seed + 1)
+    run(seed, steps.append)
+    for hash_seed in "1", "2":
+        told = simulate("--seed", seed, "--trace", PYTHONHASHSEED=hash_seed).stdout.splitlines()
+        assert told[: len(steps)] == steps
+    assert len(steps) > 300
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[skips.long(f"{RARE[name]:,} seeds"), pytest.mark.timeout(0)] if name in RARE else [])
+        for name in mutator.names()
+    ],
+)
+def test_every_mutation_is_found(name):
+    """A fault that is put into the product breaks a promise in some seed."""
+    done = simulate("--mutate", name, "--seeds", RARE.get(name, USUAL))
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("seed ")
+
+
+def test_a_seed_that_fails_says_how_to_see_it(monkeypatch):
+    """A failure names the command that replays it."""
+
+    def fail(_):
+        raise BrokenPromiseError("a row is gone")
+
+    monkeypatch.setattr(World, "run", fail)
+    with pytest.raises(pytest.fail.Exception, match=r"a row is gone\n.*python tests/simulation --seed 7 --trace"):
+        run(7)
+
+
+def test_a_mutation_without_its_lines_is_an_error():
+    """Where the product has changed, a mutation fails rather than to test nothing."""
+    loader = Loader("completion", completion.__file__, [Hunk("no such line\n", "")])
+    with pytest.raises(ImportError, match="no such line"):
+        loader.exec_module(ModuleType("completion"))
