@@ -37,6 +37,13 @@ class Account:
         """By what a row is known."""
         return row.token if self._is_live else row.id
 
+    def append(self, content: bytes) -> set[str]:
+        """Take in the next segment of the log; the shards that it says something of."""
+        touched = self.log.apply(content)
+        for shard in touched:
+            self.update(shard)
+        return touched
+
     def update(self, shard: str) -> None:
         """Look again for the rows of a shard, of which an object was created or deleted."""
         for key, place in self._found.pop(shard, ()):

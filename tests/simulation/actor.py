@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from unrolled.queue.member import Member
 
 #: Steps in which an actor has nothing to do.
-_RESTS = 4, 16
+_RESTS = 8, 40
 _MOMENT = Moment()
 
 

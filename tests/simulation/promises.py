@@ -80,8 +80,9 @@ class Promises:
     def change(self, name: str, content: bytes | None) -> None:
         """Take in that an object was created, or deleted where `content` is None; check what that touches."""
         before, shard = self.history.change(name, content), shard_in(name)
+        shards = {shard}
         if name.startswith(LOG):
-            self._read_log(name, before)
+            shards = self._read_segment(name, before, content)
         else:
             self._account.update(shard)
         if self.log.discarded:
@@ -91,7 +92,7 @@ class Promises:
         elif name.startswith(ROWS) and content is not None:
             bad, rows = decode_bad(self.objects.get(f"{QUARANTINE}{shard}.jsonl", b"")), decode_rows(content)
             self._spooled[shard] = Spooled(rows.rows, bad, rows.job)
-        self._check_rows(self._account, self._spooled if name.startswith(LOG) else [shard])
+        self._check_rows(self._account, shards)
         if len(self.history.changes) % _COMPARED == 0:
             self.check_all()
         if self.history.unsynced and self._rng.random() < _TRIED:
@@ -113,9 +114,10 @@ class Promises:
 
     def check_all(self) -> None:
         """Check all rows, from scratch."""
+        if self.log.discarded:
+            return
         account = self._counted(self.objects)
-        if not self.log.discarded:
-            self._check_rows(account, self._spooled)
+        self._check_rows(account, self._spooled)
         if account.summary() != self._account.summary():
             raise BrokenPromiseError("the simulation is wrong: what it kept up to date isn't what it finds")
 
@@ -170,12 +172,18 @@ class Promises:
     def _is_complete(self, account: Account) -> bool:
         return account.is_settled and (self._kind.is_live or account.input_rows() in self._inputs)
 
-    def _read_log(self, name: str, before: bytes | None) -> None:
-        if before is not None:
+    def _read_segment(self, name: str, before: bytes | None, content: bytes | None) -> set[str]:
+        """Take in a new segment; the shards that it says something of."""
+        if before is not None or content is None:
             raise BrokenPromiseError(f"{name} was replaced or removed")
-        self._account = self._counted(self.objects)
+        if name != f"{LOG}{self.log.length:06d}.jsonl":
+            raise BrokenPromiseError(f"the log has a hole: {name} is there, and segment {self.log.length} isn't")
+        if JOB not in self.objects:
+            raise BrokenPromiseError(f"{name} is there, and nothing says of which job")
+        shards = self._account.append(content)
         if len({self._spooled[shard].job for shard in self.log.shards if shard in self._spooled}) > 1:
             raise BrokenPromiseError("the log has shards of two jobs")
+        return shards
 
     def _check_part(self, name: str, shard: str, content: bytes | None) -> None:
         if content is None or self._parts.setdefault(name, content) != content:

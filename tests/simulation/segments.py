@@ -62,29 +62,35 @@ class Decisions:
         self.lives: dict[str, tuple[int, int]] = {}
         self.ended = self.cancelled = self.discarded = False
         while (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
-            self._apply(content)
+            self.apply(content)
         if self.shards and JOB not in objects:
             raise BrokenPromiseError("the log has shards, and nothing says whose")
         if self.length < sum(name.startswith(LOG) for name in objects):
             raise BrokenPromiseError(f"the log has a hole: segment {self.length} isn't there, and a later one is")
 
-    def _apply(self, content: bytes) -> None:
+    def apply(self, content: bytes) -> set[str]:
+        """Take in the next segment; the shards that it says something of."""
         head, *entries = decode_segment(content)
+        touched = set()
         for entry in entries:
             source = entry["source"] or ""
             self.shards.setdefault(entry["shard"], Logged(entry["rows"], entry["quarantined"], source))
             self.lives.setdefault(entry["shard"], (0, self.length))
+            touched.add(entry["shard"])
             if source:
                 self.retried.add(source)
+                touched.add(source)
         for shard, number in head.get("lives", {}).items():
             self.lives[shard] = number, self.length
-        self.length += 1
+            touched.add(shard)
         kind = head["segment"]
         if kind in ("begin", "resume", "cancel"):
             self.cancelled = kind == "cancel"
         if kind in ("begin", "end"):
             self.ended = kind == "end"
         self.discarded |= kind == "discard"
+        self.length += 1
+        return touched
 
     def life(self, shard: str) -> int:
         """The present life of a shard."""

@@ -165,7 +165,7 @@ def test_log_of_two_jobs(site):
         site.bring(site.cut(1, "f" * 16))
     site = Site(FILE)
     site.delete(names.JOB)
-    with pytest.raises(BrokenPromiseError, match="whose"):
+    with pytest.raises(BrokenPromiseError, match="nothing says of which job"):
         site.bring(site.first)
 
 

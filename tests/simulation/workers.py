@@ -48,7 +48,8 @@ class Worker:
                 return
             else:
                 self._actor.rest()
-                self._look_after()
+                if self._actor.rng.random() < 0.5:
+                    self._look_after()
 
     def _look_after(self) -> None:
         """Send again what nobody holds, or bring an empty ledger up to the log of a job that was met."""

@@ -81,9 +81,15 @@ def sweep(log: Log, objects: Objects, failed_rows: FailedRows, *, live: bool) ->
             for shard in names.shards_in(objects.list(folder)):
                 if shard not in log.entries and not shard.retries:
                     objects.delete(named(shard))
-    for life in names.lives_in(objects.list(names.DEAD)):
-        if life.number < log.life(life.shard).number or objects.exists(names.part_object(life.shard)):
-            objects.delete(names.dead_object(life))
+    over = [
+        life
+        for life in names.lives_in(objects.list(names.DEAD))
+        if life.number < log.life(life.shard).number or objects.exists(names.part_object(life.shard))
+    ]
+    if over:
+        objects.sync(names.PARTS)  # a part must outlast the record that it makes superfluous
+    for life in over:
+        objects.delete(names.dead_object(life))
     for shard in names.shards_in(objects.list(names.FAILED)):
         if shard in log.retried:
             objects.delete(failed_object(shard))

@@ -9,8 +9,11 @@ from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol.finishing import finish, finish_published, sweep, sweep_discarded
+from unrolled.protocol.log import Log, catch_up
+from unrolled.protocol.objects import Objects, at_once
 from unrolled.protocol.spooling import make_retry, select_rows
 from unrolled.reading.outcome import failed_rows
+from unrolled.store.memory import Crash, Fault, MemoryStore
 
 
 @pytest.fixture
@@ -161,3 +164,32 @@ def test_a_discarded_job_loses_all_but_its_log(job):
     assert job.objects.exists(names.JOB)
     assert log_of(job).discarded
     assert three in log_of(job).entries
+
+
+def test_a_discard_leaves_what_is_nothing_of_the_job(job):
+    """Other names in the job's folders stay, and don't end the discard."""
+    shard = waiting(job)[0]
+    others = [f"{names.ROWS}/notes.txt", f"{names.ROWS}/{shard}.rows.bak", f"{names.DEAD}/{shard}.json"]
+    for name in others:
+        job.objects.create(name, b"nothing of the job")
+    sweep_discarded(job.objects)
+    assert [name for name in others if job.objects.exists(name)] == others
+    assert waiting(job) == []
+
+
+def test_a_record_of_death_outlives_a_part_that_is_not_durable(job):
+    """A dead shard's late attempt dies before it has synced its part; a sweep follows, and then the power fails."""
+    fates = {}
+    store = MemoryStore(lambda operation: fates.pop(operation.kind, None), is_disk=True)
+    objects, shard = Objects(store, at_once), waiting(job)[0]
+    store.create(names.segment_name(0), job.objects.read(names.segment_name(0)))
+    store.create(names.dead_object(Life(shard, 0)), b"{}")
+    fates["sync"] = Fault.CRASH_BEFORE
+    with pytest.raises(Crash):
+        store.create(names.part_object(shard), b"part")
+    log = Log()
+    catch_up(log, objects)
+    sweep(log, objects, lambda objects, shard: [] if objects.exists(names.part_object(shard)) else None, live=False)
+    assert [*objects.list(names.DEAD)] == []
+    store.power_cut(lambda name: name == names.part_object(shard))
+    assert objects.exists(names.part_object(shard))
