@@ -1,4 +1,4 @@
-"""What a published file may hold, and what a reader refuses."""
+"""The metadata of a published file: what it may contain, and what is refused."""
 
 import re
 from dataclasses import replace
@@ -17,12 +17,12 @@ def stored(info: FileInfo) -> dict[bytes, bytes]:
 
 
 def test_metadata_round_trip():
-    """What is encoded is decoded, among keys of others."""
+    """Metadata that is encoded can be decoded, also among other programs' keys."""
     assert FileInfo.decode({**stored(INFO), b"ARROW:schema": b"\xff"}) == INFO
 
 
 def test_metadata_tells_nothing_of_the_attempt():
-    """The keys are these and no others: no time, no host, no attempt."""
+    """There are these keys and no others: no time, no host, no number of attempts."""
     assert sorted(INFO.encode()) == [
         "unrolled.arithmetic",
         "unrolled.engine",
@@ -39,7 +39,7 @@ def test_metadata_tells_nothing_of_the_attempt():
 
 @pytest.mark.parametrize("key", sorted(set(INFO.encode()) - {"unrolled.version", "unrolled.libraries"}))
 def test_missing_metadata_is_named(key):
-    """A file without one of our keys is not ours, and the text says which."""
+    """A file without one of our keys was not written by Unrolled, and the text says which key is missing."""
     metadata = stored(INFO)
     del metadata[key.encode()]
     with pytest.raises(FileFormatError, match=re.escape(key)):
@@ -47,13 +47,13 @@ def test_missing_metadata_is_named(key):
 
 
 def test_no_metadata_is_refused():
-    """A Parquet file of somebody else's has none at all."""
+    """A Parquet file of another program may have no metadata at all."""
     with pytest.raises(FileFormatError, match="not written by unrolled"):
         FileInfo.decode(None)
 
 
 def test_unknown_format_version_names_both():
-    """A file of a later release says which version it is of and which one is read here."""
+    """The text says which version the file has and which one this release reads."""
     with pytest.raises(FileFormatError, match=r"version 2; this release reads version 1"):
         FileInfo.decode({**stored(INFO), b"unrolled.format_version": b"2"})
 
@@ -70,6 +70,6 @@ def test_unknown_format_version_names_both():
     ],
 )
 def test_malformed_metadata_is_refused_at_both_ends(change):
-    """What could not be read again is not written."""
+    """A value that `decode` would refuse is not written."""
     with pytest.raises(FileFormatError, match=next(iter(change))):
         replace(INFO, **change).encode()

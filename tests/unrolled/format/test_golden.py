@@ -25,7 +25,7 @@ from worker.parquet.shard_file import encode
 GOLDEN = Path(__file__).parents[2] / "golden"
 FILES = ["part-000000-0123456789ab.parquet", "part-000001-ba9876543210.parquet"]
 
-# What the files hold, in order: (id, tokens).
+# The rows in the files, in order: (id, tokens).
 ROWS = [
     ("docs.txt#0", [5, 3]),
     ("docs.txt#1", [0, 7, 0, 1, 9, 0]),
@@ -43,7 +43,7 @@ def shard(rows, first_vector, index, content_hash):
     values = np.array([token for _, tokens in rows for token in tokens], np.int32)
     tokens = Ragged(values, np.cumsum([0, *(len(tokens) for _, tokens in rows)], dtype=np.int64))
     real = int((values != 0).sum())
-    # Eighths from -2 on: exact, of both signs, each but once.
+    # Eighths from -2 on: exact, with both signs, and each only once.
     outputs = np.arange(first_vector * 4, (first_vector + real) * 4, dtype=np.float32).reshape(real, 4) / 8 - 2
     info = FileInfo("ab" * 32, "fused", "float32", "golden", ShardId(index, content_hash), len(rows), real)
     return info, [row_id for row_id, _ in rows], tokens, outputs
@@ -54,7 +54,7 @@ SHARDS = [shard(ROWS[:SPLIT], 0, 0, "0123456789ab"), shard(ROWS[SPLIT:], 5, 1, "
 
 @pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
 def test_todays_writer_gives_the_same_file(name, arguments):
-    """Every byte of every page, the schema and our metadata, all but the versions of what wrote them."""
+    """Today's file equals the golden one, except for the versions of the libraries that wrote it."""
     *rows, outputs = arguments
     now, then = published(*rows, [outputs], *plain(4, with_tokens=True)), (GOLDEN / name).read_bytes()
     assert pages(now) == pages(then)
@@ -74,7 +74,7 @@ def published(*arguments):
 
 
 def pages(data):
-    """What precedes the seal; the footer's length is in the four bytes before the last four."""
+    """The bytes before the seal; the footer's length is in the four bytes before the last four."""
     return data[: -8 - int.from_bytes(data[-8:-4], "little") - SEAL_BYTES]
 
 
@@ -86,7 +86,7 @@ def versionless(metadata):
 
 @pytest.mark.parametrize(("name", "arguments"), list(zip(FILES, SHARDS, strict=True)))
 def test_todays_inspection_passes(name, arguments):
-    """The counts, the metadata, the digest and the seal of a published file stay what they were."""
+    """The counts, the metadata, the digest and the seal of a published file don't change."""
     check_seal(GOLDEN / name)
     contents = inspect_part(GOLDEN / name)
     assert contents.info == arguments[0]
@@ -100,7 +100,7 @@ def test_todays_inspection_passes(name, arguments):
 
 
 def test_todays_reader_reads_them():
-    """Every value of every row, to the last bit."""
+    """Every value of every row comes back, to the last bit."""
     outputs = np.concatenate([arguments[3] for arguments in SHARDS])
     dataset = unrolled.open(GOLDEN)
     assert (len(dataset), dataset.tokens, dataset.units) == (7, 12, 4)
@@ -120,7 +120,7 @@ POOLED_SPEC, POOLED_COLUMNS = stored(2, 2, 2, 2, layers=(0, 3), pooling=("none",
 
 
 def pooled_shard():
-    """Layers 0 and 3 of the first rows, each with its means: the numbers count up, in quarters."""
+    """Layers 0 and 3 of the first rows, each with its means; the numbers count up in quarters."""
     info, ids, tokens, _ = shard(ROWS[:SPLIT], 0, 2, "0123456789ab")
     counts = [info.tokens if column.per_token else info.rows for column in POOLED_COLUMNS]
     starts = np.cumsum([0, *counts])
@@ -132,13 +132,13 @@ def pooled_shard():
 
 
 def test_todays_writer_gives_the_same_pooled_file():
-    """Pooled vectors, layers and float16, every byte of every page."""
+    """Every page with pooled vectors, layers and float16 equals the golden one."""
     now = published(*pooled_shard(), POOLED_SPEC, POOLED_COLUMNS)
     assert pages(now) == pages((POOLED / POOLED_FILE).read_bytes())
 
 
 def test_todays_reader_reads_pooled_files():
-    """Every value, by column and row."""
+    """Every value comes back, by column and row."""
     _, _, tokens, arrays = pooled_shard()
     dataset = unrolled.open(POOLED)
     assert dataset.columns == inspect_part(POOLED / POOLED_FILE).columns == POOLED_COLUMNS

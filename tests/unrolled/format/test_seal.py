@@ -29,14 +29,14 @@ def sealed(portions):
 
 @given(st.lists(st.binary(max_size=30)))
 def test_portions_make_no_difference(portions):
-    """Only the bytes count; memoryviews are as good as bytes."""
+    """The seal depends on the bytes only, whether they come as bytes or as memoryviews, and in which portions."""
     whole = b"".join(portions)
     assert sealed([memoryview(np.frombuffer(portion, np.uint8)) for portion in portions]) == sealed([whole])
     assert sealed([whole]) == whole + b"unrolled" + xxh3_128(whole + FOOTER).digest() + FOOTER
 
 
 def test_the_digest_is_xxh3_as_it_is_published():
-    """Not another hash, seed or byte order of this library's: the test vectors of xxHash itself."""
+    """Test vectors of xxHash: no other hash, seed or byte order is used."""
     assert xxh3_128(b"").hexdigest() == "99aa06d3014798d86001c324468d497f"
     assert xxh3_128(b"abc").digest().hex() == "06b05ab6733a618578af5f94892f3950"
 
@@ -44,7 +44,7 @@ def test_the_digest_is_xxh3_as_it_is_published():
 @settings(max_examples=50)
 @given(st.binary(max_size=3_000_000 // 1000).map(lambda some: some * 1000))
 def test_a_sealed_file_is_sound(tmp_path_factory, body):
-    """However large; the body and the footer stand in it as they were written, one before and one after the seal."""
+    """The seal is between body and footer, which are as they were written, whatever their size."""
     path = tmp_path_factory.mktemp("seal") / "file"
     content = sealed([body])
     path.write_bytes(content)
@@ -55,7 +55,7 @@ def test_a_sealed_file_is_sound(tmp_path_factory, body):
 
 @pytest.mark.parametrize("size", [0, 1, 7, 8, 9, 40])
 def test_any_flipped_bit_and_any_cut_is_noticed(tmp_path, size):
-    """In the body, the seal, the footer or its length."""
+    """A change anywhere is found: in the body, the seal, the footer or its length."""
     path = tmp_path / "file"
     content = sealed([bytes(range(size))])
     for bit in range(8 * len(content)):
@@ -87,7 +87,7 @@ def test_no_reader_minds_the_seal(tmp_path, golden):
 
 
 def test_a_file_without_a_seal_is_told(tmp_path):
-    """Another program wrote it."""
+    """A file that another program wrote has no seal, and is refused."""
     path = tmp_path / "file"
     path.write_bytes(b"PAR1" + bytes(100) + FOOTER)
     with pytest.raises(FileFormatError, match="another program"):

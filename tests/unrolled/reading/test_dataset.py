@@ -1,4 +1,4 @@
-"""Reading what a job published."""
+"""Reading the files that a job published."""
 
 import itertools
 import shutil
@@ -27,7 +27,7 @@ token_lists = st.lists(st.lists(st.integers(0, 3), max_size=12), min_size=1, max
 
 
 def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 32, first=0, **options):
-    """Publish rows as a shard of their own; outputs differ from vector to vector and have both signs."""
+    """Publish rows as a shard of their own; all vectors differ, and they have both signs."""
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     outputs = np.random.default_rng(index).uniform(-1, 1, (real, units)).astype(np.float32)
@@ -42,14 +42,14 @@ def publish_rows(directory, lists, *, index=0, units=UNITS, fingerprint="ab" * 3
 
 
 def vectors_of(lists, outputs):
-    """Each row's own part of the flat outputs."""
+    """For each row its part of the flat outputs."""
     ends = np.cumsum([sum(token != 0 for token in row) for row in lists])
     return np.split(outputs, ends[:-1])
 
 
 @pytest.fixture
 def out(tmp_path):
-    """A job's directory with two files and what else lies in one."""
+    """A job's directory with two files and the other things that are in one."""
     publish_rows(tmp_path, ROWS, index=0, first=0)
     publish_rows(tmp_path, ROWS, index=1, first=len(ROWS))
     (tmp_path / "job.json").write_text("{}")
@@ -59,10 +59,10 @@ def out(tmp_path):
     return tmp_path
 
 
-@settings(deadline=None)  # a shared disk takes its time
+@settings(deadline=None)  # a shared disk may be slow
 @given(lists=token_lists, with_tokens=st.booleans(), group_bytes=st.sampled_from([1, 300, 1 << 20]))
 def test_rows_come_back(tmp_path_factory, lists, with_tokens, group_bytes):
-    """Every row as it was written, however the file is cut into row groups."""
+    """Every row comes back as it was written, however the file is divided into row groups."""
     directory = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
@@ -77,7 +77,7 @@ def test_rows_come_back(tmp_path_factory, lists, with_tokens, group_bytes):
 
 
 def test_a_directory_is_read_in_the_order_of_shards(tmp_path):
-    """Seven digits come after six, and nothing but *.parquet is looked at."""
+    """Seven digits come after six, and only *.parquet files are read."""
     for place, index in enumerate([7, 999_999, 1_000_000]):
         publish_rows(tmp_path, [[1]], index=index, first=place)
     assert [row.id for row in unrolled.open(tmp_path)] == ["row#0", "row#1", "row#2"]
@@ -94,13 +94,13 @@ def test_what_a_dataset_tells(out):
 
 
 def test_files_are_read_in_the_order_given(out):
-    """A list of files, or one file, is taken as it is."""
+    """A list of files, or one file, is read as it is given."""
     first, second = sorted(out.glob("part-*"))
     assert [row.id for row in unrolled.open([second, first])][:1] == ["row#8"]
     assert len(unrolled.open(second)) == 8
 
 
-@settings(deadline=None)  # a shared disk takes its time
+@settings(deadline=None)  # a shared disk may be slow
 @given(
     lists=token_lists,
     max_rows=st.none() | st.integers(1, 5),
@@ -108,7 +108,7 @@ def test_files_are_read_in_the_order_given(out):
     group_bytes=st.sampled_from([200, 1 << 20]),
 )
 def test_batches_keep_within_their_limits(tmp_path_factory, lists, max_rows, max_tokens, group_bytes):
-    """No row is lost between batches, only a long row breaks the limit, and the arrays fit together."""
+    """No row is lost between batches, only a long row exceeds the limit, and the arrays fit together."""
     directory = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
@@ -128,7 +128,7 @@ def test_batches_keep_within_their_limits(tmp_path_factory, lists, max_rows, max
 
 
 def test_batches_are_as_large_as_allowed(out):
-    """Limits are met, not only kept."""
+    """Batches are not smaller than the limits require."""
     dataset = unrolled.open(out)
     assert [len(batch) for batch in dataset.batches()] == [8, 8]
     assert [len(batch) for batch in dataset.batches(max_rows=3)] == [3, 3, 2, 3, 3, 2]
@@ -138,7 +138,7 @@ def test_batches_are_as_large_as_allowed(out):
 
 
 def test_batches_share_memory(out):
-    """Batches of one row group are views of one block, read-only since Arrow owns it."""
+    """Batches of one row group are views of one block, which is read-only because Arrow owns it."""
     batches = list(unrolled.open(out).batches(max_rows=4))
     first, second = batches[:2]
     step = second.values.ctypes.data - first.values.ctypes.data
@@ -151,13 +151,13 @@ def test_batches_share_memory(out):
 
 @pytest.mark.parametrize("limits", [{"max_rows": 0}, {"max_tokens": -1}])
 def test_impossible_limits_are_refused_at_once(out, limits):
-    """Before the first batch is asked for."""
+    """The error comes before the first batch is asked for."""
     with pytest.raises(ValueError, match="at least 1"):
         unrolled.open(out).batches(**limits)
 
 
 def test_padded_pair(tmp_path):
-    """Vectors stand at the set bits of the mask, zeros elsewhere; time is the longest row's as it came in."""
+    """Vectors are at the set bits of the mask, zeros elsewhere; time is the length of the longest row as it came in."""
     _, outputs = publish_rows(tmp_path, ROWS)
     padded, masks = unrolled.to_padded(next(unrolled.open(tmp_path).batches()))
     assert padded.shape == (8, 4, UNITS)
@@ -171,10 +171,10 @@ def test_padded_pair(tmp_path):
     assert not padded[~masks].any()
 
 
-@settings(deadline=None)  # a shared disk takes its time
+@settings(deadline=None)  # a shared disk may be slow
 @given(lists=token_lists, how=st.sampled_from(["mean", "max", "last", "first"]))
 def test_pooled_vectors(tmp_path_factory, lists, how):
-    """The definition row by row; rows without real tokens give zeros."""
+    """Each pooling follows its definition, and rows without real tokens give zeros."""
     directory = tmp_path_factory.mktemp("out")
     _, outputs = publish_rows(directory, lists)
     ids, vectors = unrolled.open(directory).pooled(how)
@@ -193,7 +193,7 @@ def test_pooled_vectors(tmp_path_factory, lists, how):
 
 
 def test_a_row_is_pooled_alike_in_any_company(out):
-    """Its vector depends on the row alone, to the last bit."""
+    """A row's vector depends on the row alone, to the last bit."""
     _, together = unrolled.open(out).pooled("mean")
     alone = np.concatenate([unrolled.pooled(b, "mean") for b in unrolled.open(out).batches(max_rows=1)])
     np.testing.assert_array_equal(together, alone)
@@ -204,7 +204,7 @@ LAYERS = stored(2, UNITS, layers=(0, 1), pooling=("none", "mean"))
 
 
 def publish_columns(directory, lists, spec, columns):
-    """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly."""
+    """Publish rows with these columns; returns the arrays, whose numbers float16 represents exactly."""
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     arrays = [
@@ -221,7 +221,7 @@ def publish_columns(directory, lists, spec, columns):
     return dict(zip(spec.names(), arrays, strict=True))
 
 
-@settings(deadline=None)  # a shared disk takes its time
+@settings(deadline=None)  # a shared disk may be slow
 @given(
     lists=token_lists,
     chosen=st.sampled_from([POOLED, LAYERS]),
@@ -229,7 +229,7 @@ def publish_columns(directory, lists, spec, columns):
     group_bytes=st.sampled_from([1, 300, 1 << 20]),
 )
 def test_every_column_comes_back(tmp_path_factory, lists, chosen, max_rows, group_bytes):
-    """By name, of a row and of a batch, in the precision that is stored, whatever the row groups."""
+    """Each column comes back by name, for a row and for a batch, in the stored precision, whatever the row groups."""
     directory = tmp_path_factory.mktemp("out")
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_file, "ROW_GROUP_BYTES", group_bytes)
@@ -252,7 +252,7 @@ def test_every_column_comes_back(tmp_path_factory, lists, chosen, max_rows, grou
 
 
 def test_a_column_that_is_not_there_is_told(tmp_path):
-    """With those that are; `outputs` is no other word for a pooled vector or for one of several layers."""
+    """The text lists the columns that there are; `outputs` never means a pooled vector or one of several layers."""
     publish_columns(tmp_path, ROWS, *POOLED)
     batch = next(unrolled.open(tmp_path).batches())
     row = next(batch.rows())
@@ -269,7 +269,7 @@ def test_a_column_that_is_not_there_is_told(tmp_path):
 
 
 def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
-    """In float32; what isn't stored is made of the tokens' vectors, where those are."""
+    """A stored pooling is returned in float32; another one is computed if the tokens' vectors are stored."""
     arrays = publish_columns(tmp_path, ROWS, *POOLED)
     dataset = unrolled.open(tmp_path)
     _, vectors = dataset.pooled("max")
@@ -280,7 +280,7 @@ def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
 
 
 def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
-    """The stored pooling of a layer, or one made of its tokens' vectors."""
+    """A layer's stored pooling is used, or one computed from its tokens' vectors."""
     arrays = publish_columns(tmp_path, ROWS, *LAYERS)
     dataset = unrolled.open(tmp_path)
     np.testing.assert_array_equal(dataset.pooled("mean", layer=0)[1], arrays["mean_0"])
@@ -294,7 +294,7 @@ def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
 
 
 def test_files_of_one_directory_agree_in_their_columns(tmp_path):
-    """Layers, pooling, precision and tokens: another choice is another job."""
+    """Files with other layers, poolings, precision or tokens belong to another job and are refused."""
     publish_columns(tmp_path, ROWS, *POOLED)
     publish_rows(tmp_path, ROWS, index=1)
     with pytest.raises(FileFormatError, match=r"mean of 2, max of 2 float16,.*part-000001.*outputs of 3 float32"):
@@ -315,14 +315,14 @@ def test_mixed_models_are_refused(out):
 
 
 def test_mixed_widths_are_refused(out):
-    """Vectors of different widths never stand in one array."""
+    """Vectors of different widths never share an array."""
     publish_rows(out, ROWS, index=2, units=5)
     with pytest.raises(FileFormatError, match=r"outputs of 3 float32.*part-000002.*outputs of 5"):
         unrolled.open(out)
 
 
 def test_the_same_shard_twice_is_refused(out):
-    """A copy beside its original would make every row of it count twice."""
+    """A copy beside its original would make each of its rows count twice."""
     original = next(out.glob("part-000001*"))
     shutil.copy(original, out / "part-copy.parquet")
     with pytest.raises(FileFormatError, match="both contain shard 000001-0123456789ab"):
@@ -343,7 +343,7 @@ def test_another_format_version_is_refused(out):
 
 
 def test_files_of_others_are_refused(out):
-    """A Parquet file that this product did not write is named."""
+    """A Parquet file that Unrolled did not write is named."""
     pq.write_table(pa.table({"id": ["a"]}), out / "theirs.parquet")
     with pytest.raises(FileFormatError, match=r"theirs\.parquet.*not written by unrolled"):
         unrolled.open(out)
@@ -351,14 +351,14 @@ def test_files_of_others_are_refused(out):
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"not parquet at all"])
 def test_no_parquet_file_is_refused(tmp_path, content):
-    """Never with Arrow's own error."""
+    """The error is ours, never Arrow's."""
     (tmp_path / "part.parquet").write_bytes(content)
     with pytest.raises(FileFormatError, match=r"part\.parquet: damaged, or not a Parquet file"):
         unrolled.open(tmp_path)
 
 
 def test_damage_behind_the_footer_shows_while_reading(out):
-    """Opening reads footers alone; a broken page is told, by file name, when its rows are asked for."""
+    """Opening reads only footers; a broken page is reported, with the file's name, when its rows are read."""
     path, outputs = publish_rows(out, [[1] * 30], index=2)
     data = bytearray(path.read_bytes())
     data[data.index(outputs.tobytes())] ^= 1
@@ -370,7 +370,7 @@ def test_damage_behind_the_footer_shows_while_reading(out):
 
 
 def test_an_empty_directory_and_a_missing_one(tmp_path):
-    """Each says what to give instead."""
+    """Each error says what to give instead."""
     with pytest.raises(FileFormatError, match="give the output directory"):
         unrolled.open(tmp_path)
     with pytest.raises(TransientError, match=r"gone.*No such file"):
@@ -378,7 +378,7 @@ def test_an_empty_directory_and_a_missing_one(tmp_path):
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    """The command line imports it and must start at once."""
+    """The command line imports the package and must start at once."""
     code = (
         "import sys, unrolled, unrolled.format.file_info, unrolled.store.publish;"
         "print([name for name in ('numpy', 'pyarrow') if name in sys.modules])"
@@ -388,7 +388,7 @@ def test_importing_the_package_loads_nothing_heavy():
 
 
 def test_every_public_name_is_there():
-    """What `__all__` promises can be had, and nothing else."""
+    """All names in `__all__` exist, and no others do."""
     for name in unrolled.__all__:
         assert getattr(unrolled, name)
     with pytest.raises(AttributeError, match="no attribute 'closed'"):

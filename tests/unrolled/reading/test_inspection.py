@@ -1,4 +1,4 @@
-"""A published file, read whole and held against itself."""
+"""Reading a whole published file and checking that it doesn't contradict itself."""
 
 import numpy as np
 import pyarrow as pa
@@ -40,7 +40,7 @@ def part(tmp_path):
 
 
 def write(path, columns, of=None, **metadata):
-    """A file that the writer would never make: any columns, under the metadata of a sound one."""
+    """A file that the writer would never make: any columns, with the metadata of a sound file."""
     schema = arrow_schema(*(of or plain(2, with_tokens="tokens" in columns)))
     table = pa.table(columns, schema=schema)
     with pq.ParquetWriter(path, schema) as file:
@@ -49,13 +49,13 @@ def write(path, columns, of=None, **metadata):
 
 
 def test_a_sound_file_is_counted(part):
-    """Counts and digest are those of the rows that were cut, whoever computed them."""
+    """Counts and digest are those of the rows that were cut."""
     expected = PartContents(INFO, *plain(2, with_tokens=True), 5, 5, rows_digest(IDS, TOKENS))
     assert inspect_part(part) == expected
 
 
 def test_row_groups_do_not_change_the_outcome(part, tmp_path):
-    """The same rows in groups of two."""
+    """Rows in row groups of two give the same contents."""
     write(tmp_path / "grouped.parquet", COLUMNS)
     assert inspect_part(tmp_path / "grouped.parquet") == inspect_part(part)
 
@@ -74,7 +74,7 @@ def test_row_groups_do_not_change_the_outcome(part, tmp_path):
     ],
 )
 def test_contradictions_are_named(tmp_path, change, text):
-    """The text says which row and what about it."""
+    """The text says which row is wrong, and how."""
     path = tmp_path / "part.parquet"
     write(path, COLUMNS | change)
     with pytest.raises(FileFormatError, match=rf"part\.parquet.*{text}"):
@@ -89,7 +89,7 @@ def test_contradictions_are_named(tmp_path, change, text):
     ],
 )
 def test_counts_against_the_metadata(tmp_path, metadata, text):
-    """A file that holds more or fewer than it says is refused."""
+    """A file with more or fewer rows or tokens than its metadata says is refused."""
     path = tmp_path / "part.parquet"
     write(path, COLUMNS, **metadata)
     with pytest.raises(FileFormatError, match=text):
@@ -97,7 +97,7 @@ def test_counts_against_the_metadata(tmp_path, metadata, text):
 
 
 def test_an_id_that_is_no_text(tmp_path):
-    """Parquet does not check that strings are UTF-8; this does."""
+    """Parquet doesn't check that strings are UTF-8, so inspection does."""
     path = tmp_path / "part.parquet"
     ids = pa.array([b"a", b"b", b"\xff", b"d", b"e"]).view(pa.string())
     write(path, COLUMNS | {"id": ids})
@@ -106,15 +106,15 @@ def test_an_id_that_is_no_text(tmp_path):
 
 
 def test_a_missing_file(tmp_path):
-    """The system's own reason is told."""
+    """The error has the operating system's reason."""
     with pytest.raises(TransientError, match="No such file"):
         inspect_part(tmp_path / "gone.parquet")
 
 
-@settings(deadline=None, max_examples=300)  # opening a file takes its time
+@settings(deadline=None, max_examples=300)  # opening a file is slow
 @given(data=st.data())
 def test_damage_is_an_error_of_ours(tmp_path_factory, data):
-    """Whatever bits flip, wherever a file ends: the same contents, or an error that names the file."""
+    """Whatever bits flip and wherever a file ends, the contents are unchanged, or an error names the file."""
     path = tmp_path_factory.mktemp("out") / "part.parquet"
     with path.open("wb") as file:
         shard_file.encode(file, INFO, IDS, TOKENS, [OUTPUTS], *plain(2, with_tokens=True))
@@ -142,7 +142,7 @@ SPREAD_ROWS = {name: COLUMNS[name] for name in ("id", "length", "mask")} | {
 
 
 def test_every_column_of_vectors_is_looked_at(tmp_path):
-    """Each layer's vectors fit the lengths; files without a vector for each token are counted by lengths and masks."""
+    """Each layer's vectors must fit the lengths; without tokens' vectors, lengths and masks are compared."""
     path = tmp_path / "part.parquet"
     write(path, SPREAD_ROWS, SPREAD)
     contents = inspect_part(path)

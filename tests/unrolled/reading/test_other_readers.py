@@ -16,7 +16,7 @@ SNIPPETS = dict(re.findall(r"^#+ (?:With )?(\w+)\n[^#]*?^```python\n(.*?)^```", 
 
 @pytest.fixture
 def out(tmp_path, monkeypatch):
-    """The golden files, where the snippets look for them, among what else lies in a job's directory."""
+    """The golden files in a directory that the snippets name, with the other things in a job's directory."""
     shutil.copytree(Path(__file__).parents[2] / "golden", tmp_path / "OUT")
     surround(tmp_path / "OUT")
     monkeypatch.chdir(tmp_path)
@@ -24,7 +24,7 @@ def out(tmp_path, monkeypatch):
 
 
 def surround(out):
-    """What else lies in a job's directory."""
+    """Add the other things that are in a job's directory."""
     (out / "_pending").mkdir(exist_ok=True)
     (out / "_pending" / "000002-0123456789ab.rows").write_bytes(b"half")
     for name in ("job.json", "_manifest.jsonl", "_lock"):
@@ -38,7 +38,7 @@ def test_the_page_shows_all_readers():
 
 @pytest.mark.parametrize("reader", ["pyarrow", "DuckDB", "Polars", "pandas"])
 def test_reader(out, reader):
-    """Each gives one row's (length, units) matrix as this product's own reader does."""
+    """Each snippet gives a row's (length, units) matrix, equal to that of our own reader."""
     names = {}
     exec(SNIPPETS[reader], names)
     expected = next(row for row in unrolled.open(out) if row.id == "docs.txt#1")
@@ -49,7 +49,7 @@ def test_reader(out, reader):
 
 @pytest.mark.usefixtures("out")
 def test_own_reader(capsys):
-    """What the page shows of this product's reader runs and gives what its comments say."""
+    """The page's snippets for our own reader run, and give what their comments say."""
     names = {}
     exec(SNIPPETS["unrolled"], names)
     assert capsys.readouterr().out.startswith("7 rows of 4 units by model abab")
@@ -60,7 +60,7 @@ def test_own_reader(capsys):
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_pooled_vectors_are_read_by_all(tmp_path, monkeypatch, precision):
-    """The page's snippet: one matrix, whoever reads it, of either precision."""
+    """The page's snippets give one matrix with every reader, in either precision."""
     finished_job(tmp_path / "OUT", options={"pooling": ["mean"], "precision": precision})
     surround(tmp_path / "OUT")
     monkeypatch.chdir(tmp_path)

@@ -1,4 +1,4 @@
-"""Which engine a worker takes, and what it says where that can't be."""
+"""The choice of a worker's engine, and the errors if there is none."""
 
 import logging
 
@@ -24,7 +24,7 @@ def model(tmp_path_factory):
 
 @pytest.fixture
 def no_kernel(monkeypatch):
-    """An installation whose kernel wasn't built."""
+    """An installation without the compiled kernel."""
     monkeypatch.setattr(choice, "why_unavailable", lambda: "the kernel is missing: build it")
 
 
@@ -45,7 +45,7 @@ def chosen(model, **changes):
 
 @BUILT
 def test_the_fused_engine_serves_where_there_is_no_gpu(model, monkeypatch, tmp_path):
-    """At either arithmetic, with the threads that were asked for."""
+    """It has either arithmetic, and as many threads as were asked for."""
     monkeypatch.setattr(choice, "GPUS", tmp_path / "none")
     assert (chosen(model).name, chosen(model).arithmetic) == ("fused", "float32")
     half = chosen(model, arithmetic="bfloat16", threads=1)
@@ -55,28 +55,28 @@ def test_the_fused_engine_serves_where_there_is_no_gpu(model, monkeypatch, tmp_p
 
 @pytest.mark.usefixtures("gpu")
 def test_tensorflow_serves_on_a_gpu(model):
-    """Unless another engine, or what it alone can do, is asked for."""
+    """With a GPU and float32, the TensorFlow engine is chosen."""
     assert chosen(model).name == "tensorflow"
 
 
 @BUILT
 @pytest.mark.usefixtures("gpu")
 def test_a_wish_goes_before_the_gpu(model):
-    """By engine, or by a arithmetic that TensorFlow's engine hasn't."""
+    """An engine that is asked for is used; so is the only one that has the arithmetic."""
     assert chosen(model, engine="fused").name == "fused"
     assert chosen(model, arithmetic="bfloat16").name == "fused"
 
 
 @BUILT
 def test_a_driver_without_a_gpu_is_none(model, monkeypatch, tmp_path):
-    """The directory is there, and empty."""
+    """The driver's directory exists and is empty."""
     monkeypatch.setattr(choice, "GPUS", tmp_path)
     assert chosen(model).name == "fused"
 
 
 @pytest.mark.usefixtures("no_kernel")
 def test_tensorflow_serves_where_the_kernel_is_missing(model, caplog):
-    """With a warning that says what is missing; for a wish there is no substitute."""
+    """A warning says what is missing. An engine that is asked for has no substitute."""
     with caplog.at_level(logging.WARNING):
         assert chosen(model).name == "tensorflow"
     assert caplog.messages == ["the tensorflow engine serves: the kernel is missing: build it"]
@@ -86,7 +86,7 @@ def test_tensorflow_serves_where_the_kernel_is_missing(model, caplog):
 
 
 def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
-    """Where it is asked for; else the fused engine serves, or says what it lacks."""
+    """If neither engine is installed, the text says what both lack."""
     monkeypatch.setattr(choice, "find_spec", lambda _: None)
     with pytest.raises(UnrolledError, match=r"needs TensorFlow: pip install 'unrolled\[tensorflow\]'"):
         chosen(model, engine="tensorflow")
@@ -97,7 +97,7 @@ def test_without_tensorflow_the_text_says_how_to_get_it(model, monkeypatch):
 
 @pytest.mark.parametrize("engine", [pytest.param("fused", marks=BUILT), "tensorflow"])
 def test_each_engine_computes_the_model(model, engine):
-    """Whichever it is, all outputs are written."""
+    """Each engine writes all outputs."""
     columns = OutputSpec(pooling=("none", "mean")).columns(model.config)
     outputs = [np.full((rows, model.config.output_dim), np.nan, np.float32) for rows in (3, 1)]
     chosen(model, engine=engine).compute([Ragged(np.ones(3, np.int32), np.array([0, 3]))], [outputs], columns)
