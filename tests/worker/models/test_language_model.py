@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.model_configs import KINDS
+from support.reference import layer_states, random_weights
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -16,43 +17,15 @@ from worker.models.language_model import LanguageModel
 CONFIG = ModelConfig.stacked(vocab_size=50, max_length=10, num_lstm_units=7, num_lstm_layers=3, embedding_dim=4)
 
 
-def large_weights(seed):
-    """Weights so large that a wrong order of gates or a lost state changes the first digit."""
-    random = np.random.default_rng(seed)
-    return {name: random.normal(0, 0.7, shape).astype(np.float32) for name, shape in CONFIG.shapes().items()}
-
-
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "one": 1, "two": 2}, unk_token="[PAD]"))
-    return save_model(tmp_path_factory.mktemp("model"), CONFIG, large_weights(3), tokenizer.to_str())
+    return save_model(tmp_path_factory.mktemp("model"), CONFIG, random_weights(CONFIG, 3), tokenizer.to_str())
 
 
 @pytest.fixture(scope="module")
 def model(directory):
     return LanguageModel.from_directory(directory)
-
-
-def numpy_lstm(weights, tokens):
-    """The textbook's equations in float64 for one row without padding: from (time,) to (time, units)."""
-
-    def sigmoid(x):
-        return 1 / (1 + np.exp(-x))
-
-    sequence = weights["embedding"][tokens].astype(np.float64)
-    for layer in range(len(CONFIG.layers)):
-        kernel, recurrent, bias = (
-            weights[f"lstm.{layer}.{part}"].astype(np.float64) for part in ("kernel", "recurrent_kernel", "bias")
-        )
-        h = c = np.zeros(CONFIG.output_dim)
-        states = []
-        for x in sequence:
-            i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
-            states.append(h)
-        sequence = np.array(states)
-    return sequence
 
 
 def test_zeros_anywhere(model):
@@ -65,7 +38,8 @@ def test_zeros_anywhere(model):
     assert outputs.dtype == tf.float32
     np.testing.assert_array_equal(masks, np.sign(batch))
     for row, output in zip(batch, outputs.numpy(), strict=True):
-        np.testing.assert_allclose(output[row > 0], numpy_lstm(model.weights(), row[row > 0]).reshape(-1, 7), atol=1e-5)
+        expected = layer_states(CONFIG, model.weights(), row[row > 0])[-1]
+        np.testing.assert_allclose(output[row > 0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
@@ -73,7 +47,7 @@ def test_sequences_longer_than_max_length(model, dtype):
     """Nothing is cut off at max_length, with any integer type."""
     batch = np.arange(1, 31, dtype=dtype)[None]
     outputs, masks = model.run_lstm(batch, is_training=False)
-    np.testing.assert_allclose(outputs[0], numpy_lstm(model.weights(), batch[0]), atol=1e-5)
+    np.testing.assert_allclose(outputs[0], layer_states(CONFIG, model.weights(), batch[0])[-1], atol=1e-5)
     assert masks.numpy().sum() == 30
 
 
