@@ -1,14 +1,14 @@
-"""Real jobs under fire: kills, restarts, a full disk, poison, lost and repeated messages; then every byte is compared.
+"""Disturbs real jobs with kills, restarts, a full disk, bad rows, lost and repeated messages, and compares every byte.
 
     python benchmarks/chaos [--rounds 200] [--seed 1] [--at-once 3] [--engine auto] [--table FILE]
 
-A round is one job with a real broker, two real workers and the real `enqueue` command, disturbed at random from the
-round's seed, which is printed. It passes if the job completes by itself and
-- every input row is in exactly one file or in quarantine (or in the shard that was made to kill its worker),
-- every file equals, byte for byte, the one of an undisturbed run, and never looked otherwise from its first moment on,
+A round is one job with a real broker, two real workers and the real `enqueue` command. The disturbances are random; the
+round's seed, which is printed, decides them. A round passes if the job completes by itself and
+- every input row is in exactly one file or in quarantine (or in the shard with the row that kills its worker),
+- every file equals, byte for byte, that of an undisturbed run, from the moment in which it becomes visible,
 - no partial, stray or temporary file is left,
-- and no worker ended that wasn't killed or told to.
-Exit status 1 if a round fails; its directory is kept and named.
+- and no worker ended that wasn't killed or terminated.
+The exit status is 1 if a round fails; its directory is kept, and its name is printed.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from rounds import COLUMNS, Result, run_round
 
 
 def main() -> int:
-    """Run the rounds and print a line each."""
+    """Run the rounds, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=200)
-    parser.add_argument("--seed", type=int, default=1, help="of the first round; the next ones count up")
-    parser.add_argument("--at-once", type=int, default=3, help="rounds side by side")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the first round; each further round adds 1")
+    parser.add_argument("--at-once", type=int, default=3, help="rounds that run at the same time")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--table", type=Path, help="write the lines there too")
+    parser.add_argument("--table", type=Path, help="also write the lines to this file")
     arguments = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))
     seeds = range(arguments.seed, arguments.seed + arguments.rounds)

@@ -1,4 +1,4 @@
-"""Inputs for the rounds, each with the files of an undisturbed run."""
+"""The inputs of the rounds, each with the files of an undisturbed run."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
 
 HERE = Path(__file__).parent
-#: Different inputs; a round takes the one of its seed.
+#: The number of different inputs; a round's seed decides which one it has.
 DATASETS = 4
 ROWS, SHARD_TOKENS, VOCABULARY = 2_000, 1_200, 500
-#: Token ids that make the engine raise, or kill its process; no other row holds them.
+#: Token ids with which the engine raises an error, or kills its process; no other row has them.
 FAILING, KILLING = VOCABULARY - 1, VOCABULARY
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """One input and what must come of it.
+    """One input, and what must become of its rows.
 
     Attributes:
-        number: which one.
-        folder: holds `rows.jsonl`, `model` and the undisturbed `out`.
-        ids: of all rows, in order.
-        bad: ids that the producer must put into quarantine.
-        failing: ids that the engine fails on.
+        number: the number of the input.
+        folder: has `rows.jsonl`, `model` and the undisturbed `out`.
+        ids: the ids of all rows, in order.
+        bad: ids of rows that the producer must put into quarantine.
+        failing: ids of rows that the engine fails on.
         killing: ids of rows that kill their worker.
-        engine: what computes.
+        engine: the engine's name.
     """
 
     number: int
@@ -49,12 +49,12 @@ class Dataset:
 
     @property
     def parts(self) -> dict[str, bytes]:
-        """The undisturbed files: name → content."""
+        """The contents of the undisturbed files, by name."""
         return {path.name: path.read_bytes() for path in (self.folder / "out").glob("*.parquet")}
 
 
 def prepare(root: Path, number: int, engine: str) -> Dataset:
-    """Write an input and compute it undisturbed."""
+    """Write an input, and compute it undisturbed."""
     rng = random.Random(number)
     folder = root / f"dataset-{number}"
     folder.mkdir()
@@ -106,19 +106,19 @@ def _compute(dataset: Dataset) -> None:
 
 
 def _quietly(command: list[str], dataset: Dataset, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    """Run a command beside the input, for two minutes at most."""
+    """Run a command in the input's folder, for two minutes at most."""
     return subprocess.run(command, env=environment, cwd=dataset.folder, check=False, capture_output=True, timeout=120)
 
 
 def enqueue_command(dataset: Dataset) -> list[str]:
-    """The command that a round gives; the same words in every directory, so that it is the same job."""
+    """The command of a round. It has the same arguments in every directory, so that it is the same job."""
     return [sys.executable, "-m", "producer", "enqueue", "rows.jsonl", "--out", "out", "--with-tokens",
             "--model", str(dataset.folder / "model"), "--shard-tokens", str(SHARD_TOKENS),
             "--max-queued-tokens", str(12 * SHARD_TOKENS)]  # fmt: skip
 
 
 def worker_environment(dataset: Dataset, broker: str, *, kills: bool, seconds: float) -> dict[str, str]:
-    """Settings of a worker in a round."""
+    """The settings of a worker in a round."""
     repository = HERE.parent.parent
     return {
         **os.environ,

@@ -1,4 +1,7 @@
-"""One round: a job, its disturbances, and the comparison afterwards."""
+"""One round: a job, its disturbances, and the comparison afterwards.
+
+It is one file because it is the course of one round.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +25,13 @@ from unrolled.job.directory import JobDirectory, open_job
 from unrolled.store.hidden_file import sweep_leftovers
 
 COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
-#: Disturbances happen within this time; then the job must complete within the other.
+#: How long disturbances may begin, and how long the job may take to complete after them.
 FIRE_SECONDS, COMPLETION_SECONDS = 8.0, 120.0
 
 
 @dataclass
 class Result:
-    """What came of one round."""
+    """The result of one round."""
 
     seed: int
     directory: Path
@@ -50,7 +53,7 @@ class Result:
 
 
 def run_round(root: Path, dataset: Dataset, seed: int) -> Result:
-    """Run one round; its directory goes unless it failed."""
+    """Run one round; its directory is removed unless the round failed."""
     folder = root / f"round-{seed}"
     folder.mkdir()
     result = Result(seed, folder, rows=len(dataset.ids))
@@ -103,7 +106,7 @@ def _await_completion(stage: Stage, result: Result) -> None:
 
 
 def _wait(stage: Stage, seconds: float) -> None:
-    """Let time pass, with whoever died started again, as a supervisor would."""
+    """Wait, and start every process again that ended, like a supervisor."""
     until = time.monotonic() + seconds
     while True:
         stage.supervise()
@@ -137,7 +140,7 @@ def _compare(dataset: Dataset, directory: JobDirectory, watcher: Watcher, result
 
 
 def _compare_rows(dataset: Dataset, directory: JobDirectory, dead: set[str], result: Result) -> None:
-    """By the ids alone, and without any of the product's own reading: each row once."""
+    """Check by the ids, without Unrolled's own reader, that each row is in one file."""
     published: list[str] = []
     for path in directory.path.glob("*.parquet"):
         published += pq.read_table(path, columns=["id"])["id"].to_pylist()
