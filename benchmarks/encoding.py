@@ -1,11 +1,11 @@
-"""What writing a shard costs: this product's writer beside pyarrow's, with its encodings and compressions.
+"""Measures how fast a shard's file is written, by Unrolled and by pyarrow with several encodings and compressions.
 
-Usage: python benchmarks/encoding.py [--units 512] [--megabytes 64] [--repeats 5] [--directory /dev/shm]
+    python benchmarks/encoding.py [--units 512] [--megabytes 64] [--repeats 5] [--directory /dev/shm]
 
-The values are states of a real LSTM (Keras's initial weights, or four times those, which saturates as
-training does), float32, rows of about 29 tokens. Times are CPU seconds of the one thread, so neighbours and
-disks count for little; files lie in memory. A rate is megabytes of vectors per second: the median, then the
-slowest and the fastest run.
+The values are float32 states of a real LSTM, with Keras's initial weights and with weights four times as large, which
+saturate as trained ones do; rows have about 29 tokens. Times are processor seconds of the only thread, and files are in
+memory, so neighbours and disks hardly matter. A rate is megabytes of vectors per second: the median, and in brackets
+the slowest and the fastest run. It is one file because it is one table.
 """
 
 import argparse
@@ -48,9 +48,9 @@ PYARROW: dict[str, dict[str, Any]] = {
 
 
 def lstm_states(tokens: int, units: int, scale: float) -> NDArray[np.float32]:
-    """float32 (tokens, units): states of one LSTM layer over random inputs, 64 rows side by side."""
+    """States of one LSTM layer over random inputs, float32 (tokens, units), computed for 64 rows at once."""
     random = np.random.default_rng(0)
-    limit = scale * np.sqrt(6 / (6 * units))  # Glorot's, of a (2 units, 4 units) kernel
+    limit = scale * np.sqrt(6 / (6 * units))  # Glorot's limit for a (2 units, 4 units) kernel
     kernel = random.uniform(-limit, limit, (2 * units, 4 * units)).astype(np.float32)
     rows, states = 64, []
     hidden, cell = np.zeros((2, rows, units), np.float32)
@@ -75,7 +75,7 @@ def shard(outputs: NDArray[np.float32]) -> tuple[FileInfo, list[str], Ragged]:
 
 
 def as_table(ids: list[str], tokens: Ragged, outputs: NDArray[np.float32]) -> pa.Table:
-    """The same rows as Arrow arrays over the same memory."""
+    """Rows as an Arrow table, which shares the vectors' memory."""
     schema = arrow_schema(OutputSpec(), [VectorColumn("none", None, outputs.shape[1])])
     ends = pa.array(tokens.offsets.astype(np.int32))
     kind = schema.field("outputs").type
@@ -87,20 +87,20 @@ def as_table(ids: list[str], tokens: Ragged, outputs: NDArray[np.float32]) -> pa
 
 
 def float16_error(outputs: NDArray[np.float32]) -> str:
-    """What rounding to float16 changes: of one number, and of a vector against its length and its direction."""
+    """The error of rounding to float16: of a number, and of a vector's length and direction."""
     exact, rounded = outputs.astype(np.float64), outputs.astype(np.float16).astype(np.float64)
     lengths = np.linalg.norm(exact, axis=1)
     relative = np.linalg.norm(rounded - exact, axis=1) / lengths
     cosines = (rounded * exact).sum(axis=1) / lengths / np.linalg.norm(rounded, axis=1)
     return (
-        f"float16: numbers up to {np.abs(exact).max():.3f}, off by {np.abs(rounded - exact).max():.2e} at most; "
+        f"float16: numbers up to {np.abs(exact).max():.3f}, error at most {np.abs(rounded - exact).max():.2e}; "
         f"vectors by {np.median(relative):.2e} of their length (at most {relative.max():.2e}); 1 - cosine up to "
         f"{1 - cosines.min():.1e}"
     )
 
 
 def seconds(work: Callable[[], object], repeats: int) -> list[float]:
-    """CPU seconds of this thread for each repetition."""
+    """The processor seconds of this thread for each repetition, sorted."""
     times = []
     for _ in range(repeats):
         begin = time.thread_time()
@@ -110,7 +110,7 @@ def seconds(work: Callable[[], object], repeats: int) -> list[float]:
 
 
 def measure(name: str, path: Path, write: Callable[[BinaryIO], object], size: int, repeats: int) -> None:
-    """Print a line of the table: rates of writing and of reading back, and the size beside the vectors'."""
+    """Print a line of the table: the rates of writing and reading, and the file's size over that of the vectors."""
 
     def write_file() -> None:
         with path.open("wb") as file:
@@ -150,10 +150,10 @@ def main() -> None:
         print("| writer | writing, MB/s | reading, MB/s | size |\n|---|---|---|---|")
         for precision in ("float32", "float16"):
             spec, columns = OutputSpec(precision=precision), [VectorColumn("none", None, options.units)]
-            ours = lambda file: shard_file.encode(file, info, ids, tokens, [outputs], spec, columns)  # noqa: B023, E731 - at once
-            measure(f"this product, {precision}", path, ours, outputs.nbytes, options.repeats)
+            ours = lambda file: shard_file.encode(file, info, ids, tokens, [outputs], spec, columns)  # noqa: B023, E731 - called at once
+            measure(f"Unrolled, {precision}", path, ours, outputs.nbytes, options.repeats)
         for name, settings in PYARROW.items():
-            theirs = lambda file: pq.write_table(table, file, row_group_size=rows, **settings)  # noqa: B023, E731
+            theirs = lambda file: pq.write_table(table, file, row_group_size=rows, **settings)  # noqa: B023, E731 - called at once
             measure(f"pyarrow, {name}", path, theirs, outputs.nbytes, options.repeats)
 
 

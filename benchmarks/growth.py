@@ -1,15 +1,16 @@
-"""What a token costs in a job of 10 million tokens against one of 1 million, and the memory that both take.
+"""Compares a job of 10 million tokens with one of 1 million: the time for each token, and peak memory.
 
     python benchmarks/growth.py [--tokens 1000000 10000000] [--units 256] [--engine auto] [--results growth.tsv]
 
-Each size is a job through everything: a broker and a worker of its own, and the `enqueue` command. The text is the
-standard library's docstrings, sentence by sentence, over and over; one round is larger than a pool, so that a longer
-job shares no more prefixes. A first small job warms the worker up. "whole" runs from the start of `enqueue` to the
-last published file, "engine" is the worker's plan and compute; both are microseconds a real token. Peaks are of
-resident memory (VmHWM). Ratios are those of the largest size to the smallest.
+Each size is a whole job with its own broker and worker and the `enqueue` command. The text is the standard library's
+docstrings, one sentence a row, repeated; one repetition is larger than a pool, so a longer job doesn't share more
+prefixes. A small job first warms the worker up. Times are microseconds for each real token: "whole job" is from the
+start of `enqueue` to the last published file, "engine" is the worker's planning and computing. Peaks are of resident
+memory (VmHWM). Ratios are those of the largest size to the smallest.
 
-With --results, sizes may be run one at a time: figures are added to the file, and ratios formed over all that it has
-for the same settings. A job needs tokens x units x 4 bytes of disk (10 GB by default), which are freed after it.
+With --results, sizes can be run one at a time: figures are added to the file, and ratios are computed from all of its
+figures with the same settings. A job needs tokens x units x 4 bytes of disk (10 GB by default), which are freed after
+it. It is one file because it is one measurement.
 """
 
 import argparse
@@ -41,7 +42,7 @@ FIELDS = (
     "broker_mib",
 )
 MEASURED = {
-    "whole": "microseconds a token, whole path",
+    "whole": "microseconds a token, whole job",
     "engine_part": "microseconds a token, engine",
     "producer_mib": "MiB, producer",
     "worker_mib": "MiB, worker",
@@ -50,13 +51,13 @@ MEASURED = {
 
 
 def main() -> None:
-    """Measure each size and print how the largest stands to the smallest."""
+    """Measure each size, and print the ratios of the largest to the smallest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--engine", default="auto")
-    # Both sizes must fill it: with 1 GiB a small job never has so much to hold.
-    parser.add_argument("--memory-budget", default="256M", help="of the worker")
+    # Jobs of both sizes must fill the budget, and a small one never fills 1 GiB.
+    parser.add_argument("--memory-budget", default="256M", help="the worker's --memory-budget")
     parser.add_argument("--results", type=Path, help="add the figures to this file")
     arguments = parser.parse_args()
     results = arguments.results.absolute() if arguments.results else None
@@ -94,7 +95,7 @@ def unrolled(*words: object) -> None:
 
 
 def measure(tokens: int, arguments: argparse.Namespace) -> dict[str, object]:
-    """One job with a broker and a worker of its own."""
+    """Run one job with its own broker and worker."""
     write_text(Path("text.jsonl"), tokens)
     peak: dict[str, float] = {}
     with workplace(engine=arguments.engine, memory_budget=arguments.memory_budget) as place:
@@ -124,7 +125,7 @@ def measure(tokens: int, arguments: argparse.Namespace) -> dict[str, object]:
 
 
 def add(path: Path, line: dict[str, object]) -> None:
-    """Append a line to the table, with a heading where it is new."""
+    """Append a line to the table, after a heading if the file is new."""
     new = not path.exists()
     with path.open("a", newline="") as file:
         writer = csv.DictWriter(file, FIELDS, delimiter="\t", lineterminator="\n")
@@ -145,19 +146,19 @@ def same_settings(line: dict[str, object], other: dict[str, object]) -> bool:
 
 
 def report(lines: list[dict[str, object]]) -> None:
-    """Medians of the largest size over those of the smallest."""
+    """Print the medians of the largest size over those of the smallest."""
     sizes = sorted({int(str(line["tokens"])) for line in lines})
     if len(sizes) < 2:
-        print("one size alone; run another to see what growth costs")
+        print("only one size; run another for a comparison")
         return
 
     def median(tokens: int, name: str) -> float:
         return statistics.median(float(str(line[name])) for line in lines if int(str(line["tokens"])) == tokens)
 
-    print(f"{sizes[-1]:,} tokens against {sizes[0]:,}:")
+    print(f"{sizes[-1]:,} tokens / {sizes[0]:,} tokens:")
     for name, label in MEASURED.items():
         small, large = median(sizes[0], name), median(sizes[-1], name)
-        print(f"  {label:34} {large:9,.2f} against {small:9,.2f}: {large / small:.2f}")
+        print(f"  {label:34} {large:9,.2f} / {small:9,.2f} = {large / small:.2f}")
 
 
 if __name__ == "__main__":

@@ -1,13 +1,12 @@
-"""The fused kernel against the machine: arithmetic rate over that of multiply-adds on registers alone.
-
-Every row differs from its first token on, so nothing is shared and every token costs its full arithmetic.
-The registers' rate is measured before and after each run and on as many threads, and their mean taken: a
-processor's clock wanders by a tenth within seconds. Ratios are medians of `--repeats` interleaved runs, with
-the lowest and highest. "of CPU time" is the same ratio with processor
-seconds in place of wall-clock ones: on a machine that others use too it tells more. Counted are the products
-that the engine does: the first layer's input comes from a table and is not among them.
+"""Measures the fused kernel's share of the machine's peak, the rate of multiply-adds on registers.
 
     python benchmarks/kernel.py [--units 256 512 1024] [--arithmetics float32 bfloat16]
+
+Rows have different first tokens, so nothing is shared and every token is computed. The peak is measured before and
+after each run, on the same number of threads, and the mean of both is used, because a processor's clock varies by a
+tenth within seconds. Ratios are medians of `--repeats` interleaved runs, with the lowest and the highest. "of CPU time"
+is the ratio with processor seconds instead of time, which is more reliable on a machine that does other work. Only the
+products that the engine computes are counted: the first layer's input comes from a table.
 """
 
 import argparse
@@ -32,7 +31,7 @@ VOCAB, LAYERS, EMBEDDING = 10_000, 2, 10
 
 
 def random_model(units: int, directory: str) -> ModelDirectory:
-    """A model of `units` with weights of a trained one's size; values don't change the time."""
+    """A model with weights about as large as those of a trained one; their values don't change the time."""
     config = ModelConfig.stacked(VOCAB, 1000, units, LAYERS, EMBEDDING)
     random = np.random.default_rng(units)
     weights = {
@@ -43,7 +42,7 @@ def random_model(units: int, directory: str) -> ModelDirectory:
 
 
 def distinct_rows(rows: int, length: int) -> Ragged:
-    """Rows of random tokens, no two with the same first one."""
+    """Rows of random tokens, with different first tokens."""
     random = np.random.default_rng(0)
     values = random.integers(1, VOCAB + 1, (rows, length)).astype(np.int32)
     values[:, 0] = random.permutation(VOCAB)[:rows] + 1
@@ -51,18 +50,18 @@ def distinct_rows(rows: int, length: int) -> Ragged:
 
 
 def operations(units: int, rows: int, length: int) -> float:
-    """Floating-point operations of the products done, two per multiply-add."""
+    """Floating-point operations of the products that are computed, two for each multiply-add."""
     per_product = 2.0 * units * 4 * units
-    states_before = rows * (length - 1) * LAYERS  # a row's first token has no state before it
+    states_before = rows * (length - 1) * LAYERS  # a row's first token has no previous state
     return per_product * (states_before + rows * length * (LAYERS - 1))
 
 
 def register_rate(arithmetic: str, threads: int) -> tuple[float, float]:
-    """Operations a second of multiply-adds on registers: of all threads at once, and of processor time."""
+    """Multiply-adds on registers, in operations: per second with all threads, and per processor second of one."""
     kernel, isa = library.load(), library.forced_isa()
 
     def spin(_: int) -> float:
-        """In calls of a millisecond: threads that came back more often would wait for the interpreter."""
+        """Call the kernel for about a millisecond at a time; shorter calls would wait for the interpreter lock."""
         start = time.perf_counter()
         done = 0.0
         while time.perf_counter() < start + 0.05:
@@ -77,7 +76,7 @@ def register_rate(arithmetic: str, threads: int) -> tuple[float, float]:
 
 
 def main() -> None:
-    """Measure and print one line per combination."""
+    """Measure, and print one line for each combination."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512, 1024])
     parser.add_argument("--arithmetics", nargs="+", default=["float32", "bfloat16"])
@@ -105,7 +104,7 @@ def main() -> None:
 def measure(
     engines: list[FusedEngine], shard: Ragged, output: np.ndarray, columns: tuple[VectorColumn, ...], repeats: int
 ) -> None:
-    """Interleave the engines' runs and print each one's medians, then how the threads scale."""
+    """Interleave the engines' runs, and print each engine's medians and how many times faster more threads are."""
     work = operations(output.shape[1], shard.rows, len(shard.values) // shard.rows)
     seconds: list[list[float]] = [[] for _ in engines]
     ratios: list[list[float]] = [[] for _ in engines]
@@ -119,7 +118,7 @@ def measure(
             took, cpu_took = time.perf_counter() - start, time.process_time() - cpu_start
             after = register_rate(engine.arithmetic, engine.threads)
             peak, cpu_peak = map(statistics.mean, zip(before, after, strict=True))
-            if repeat:  # the first touches the memory
+            if repeat:  # the first run touches the memory for the first time
                 seconds[k].append(took)
                 ratios[k].append(work / took / peak)
                 cpu_ratios[k].append(work / cpu_took / cpu_peak)
@@ -135,7 +134,7 @@ def measure(
         )
     for k, engine in enumerate(engines[1:], 1):
         speedups = [one / many for one, many in zip(seconds[0], seconds[k], strict=True)]
-        print(f"{'':9} {engine.threads} threads against {engines[0].threads}: {statistics.median(speedups):.2f}")
+        print(f"{'':9} {engine.threads} threads / {engines[0].threads}: {statistics.median(speedups):.2f}")
 
 
 if __name__ == "__main__":

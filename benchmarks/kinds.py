@@ -1,10 +1,10 @@
-"""The fused engine's arithmetic rate on every kind of layer, over that of forward LSTM layers of the same width.
-
-Every row differs from its first and its last token on, so nothing is shared in either direction. Counted are the
-products that a kind needs: a GRU's three gates, a bidirectional layer's two passes; the first layer's input comes
-from a table and is not among them. Medians of `--repeats` runs in turns, of the ratios with lowest and highest.
+"""Compares the fused engine's arithmetic rate on each kind of layer with that on forward LSTM layers of that width.
 
     python benchmarks/kinds.py [--units 128 256 512] [--arithmetics float32 bfloat16] [--pooling mean]
+
+Rows have different first and different last tokens, so nothing is shared in either direction. Only the products that a
+kind needs are counted: a GRU has three gates, a bidirectional layer two passes, and the first layer's input comes from
+a table. Rates and ratios are medians of `--repeats` interleaved runs; of ratios also the lowest and the highest.
 """
 
 import argparse
@@ -26,7 +26,7 @@ VOCAB, EMBEDDING, LENGTH = 10_000, 10, 24
 
 
 def kinds(units: int) -> dict[str, ModelConfig]:
-    """Models of two layers each; the first is what the others are measured against."""
+    """Models of two layers each; the others are compared with the first."""
     layers = {
         "lstm": LayerConfig(units),
         "bidirectional": LayerConfig(units, direction="bidirectional"),
@@ -39,11 +39,11 @@ def kinds(units: int) -> dict[str, ModelConfig]:
 
 
 def operations(config: ModelConfig, rows: int) -> float:
-    """Floating-point operations of the products needed, two per multiply-add."""
+    """Floating-point operations of the products that are needed, two for each multiply-add."""
     total, steps = 0.0, rows * LENGTH
     for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
         gates = 4 if layer.kind == "lstm" else 3
-        states = layer.state_dim * rows * (LENGTH - 1)  # a row's first token has no state before it
+        states = layer.state_dim * rows * (LENGTH - 1)  # a row's first token has no previous state
         products = gates * layer.units * (states + (inputs * steps if number else 0))
         products += layer.units * (layer.projection or 0) * steps
         total += 2.0 * products * (layer.output_dim // layer.state_dim)
@@ -51,7 +51,7 @@ def operations(config: ModelConfig, rows: int) -> float:
 
 
 def distinct_rows(rows: int) -> Ragged:
-    """Rows of random tokens, no two with the same first or the same last one."""
+    """Rows of random tokens, with different first and different last tokens."""
     random = np.random.default_rng(0)
     values = random.integers(1, VOCAB + 1, (rows, LENGTH)).astype(np.int32)
     for end in (0, -1):
@@ -60,7 +60,7 @@ def distinct_rows(rows: int) -> Ragged:
 
 
 def engine_of(config: ModelConfig, arithmetic: str, threads: int | None) -> FusedEngine:
-    """An engine with weights of a trained one's size; values don't change the time."""
+    """An engine with weights about as large as those of a trained model; their values don't change the time."""
     random = np.random.default_rng(1)
     weights = {
         name: (random.uniform(-1, 1, shape) / np.sqrt(shape[0])).astype(np.float32)
@@ -73,20 +73,20 @@ def engine_of(config: ModelConfig, arithmetic: str, threads: int | None) -> Fuse
 def measure(units: int, arithmetic: str, options: argparse.Namespace) -> None:
     """Print one line for each kind."""
     shard = distinct_rows(min(options.tokens * 128 // units // LENGTH, VOCAB))
-    runs = []
+    contestants = []
     for name, config in kinds(units).items():
         columns = OutputSpec(pooling=tuple(options.pooling)).columns(config)
-        sizes = [(len(shard.values) if column.per_token else shard.rows, column.width) for column in columns]
+        sizes = [(column.vectors(shard.rows, len(shard.values)), column.width) for column in columns]
         outputs = [np.zeros(size, np.float32) for size in sizes]
-        runs.append(
+        contestants.append(
             (name, engine_of(config, arithmetic, options.threads), columns, outputs, operations(config, shard.rows))
         )
-    rates: dict[str, list[float]] = {name: [] for name, *_ in runs}
+    rates: dict[str, list[float]] = {name: [] for name, *_ in contestants}
     for repeat in range(options.repeats + 1):
-        for name, engine, columns, outputs, work in runs:
+        for name, engine, columns, outputs, work in contestants:
             start = time.perf_counter()
             engine.compute([shard], [outputs], columns)
-            if repeat:  # the first touches the memory
+            if repeat:  # the first run touches the memory for the first time
                 rates[name].append(work / (time.perf_counter() - start) / 1e9)
     for name, found in rates.items():
         ratios = [rate / base for rate, base in zip(found, rates["lstm"], strict=True)]
@@ -103,7 +103,7 @@ def main() -> None:
     parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512])
     parser.add_argument("--arithmetics", nargs="+", default=["float32", "bfloat16"])
     parser.add_argument("--pooling", nargs="+", choices=POOLINGS, default=["none"])
-    parser.add_argument("--tokens", type=int, default=72_000, help="at 128 units; fewer at more")
+    parser.add_argument("--tokens", type=int, default=72_000, help="tokens at 128 units; with more units fewer")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--repeats", type=int, default=5)
     options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""Peak memory of producer and worker, on 200,000 rows and on ten times as many.
+"""Measures the peak memory of producer and worker for 200,000 rows and for ten times as many.
 
     python benchmarks/memory.py [--rows 200000] [--factor 10] [--engine auto] [--units 32]
 
-Each size is a job of its own: a real broker, a real worker and the `enqueue` command on a file of JSON lines with ids
-(so that duplicates are looked for). Prints each process's peak resident memory (VmHWM) and the ratio.
+Each size is a job with a real broker, a real worker and the `enqueue` command. The input is a file of JSON lines with
+ids, so duplicates are searched for. It prints each process's peak resident memory (VmHWM) and the ratios.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--factor", type=int, default=10)
     parser.add_argument("--engine", default="auto")
     parser.add_argument("--units", type=int, default=32)
-    parser.add_argument("--memory-budget", default="1G", help="of the worker")
+    parser.add_argument("--memory-budget", default="1G", help="the worker's --memory-budget")
     arguments = parser.parse_args()
     peaks = []
     with tempfile.TemporaryDirectory(prefix="unrolled-memory-") as folder:
@@ -46,11 +46,11 @@ def main() -> None:
             facts = ", ".join(f"{name} {mib:,.0f} MiB" for name, mib in peak.items())
             print(f"{rows:>10,} rows in {seconds:6.1f} s: {facts}", flush=True)
     for name in peaks[0]:
-        print(f"{name}: {peaks[1][name] / peaks[0][name]:.2f} times as much for {arguments.factor} times the rows")
+        print(f"{name}: {peaks[1][name] / peaks[0][name]:.2f} times the memory for {arguments.factor} times the rows")
 
 
 def measure(rows: int, arguments: argparse.Namespace) -> tuple[float, dict[str, float]]:
-    """One job; its seconds, and peaks in MiB."""
+    """Run one job; returns its seconds, and each process's peak in MiB."""
     text, out = Path(f"rows-{rows}.jsonl"), f"out-{rows}"
     rng = random.Random(rows)
     with text.open("w") as file:

@@ -1,12 +1,12 @@
-"""Where a shard's rows wait for their worker: a spooled file against a Redis key, and what each costs.
+"""Compares two places for the rows of waiting shards: a file, which Unrolled uses, and a Redis key.
 
     python benchmarks/payload.py [--shards 200] [--directory DIR]
 
-One shard is 512 rows, 65,536 tokens of two bytes each. "File" is what the product does: write under a
-hidden name, fsync, rename, fsync of the directory; then open, read, check, decode. "Key" is SET with the same
-bytes on a server of its own (append-only file, fsync at every write, as the product runs it) and GET with the
-same check. Both lie on the file system of DIR. Times are the median, then what 90 of 100 lie between. Bytes
-are what Redis holds for one waiting shard.
+A shard is 512 rows, 65,536 tokens of two bytes each. "File" writes under a hidden name, fsyncs, renames and fsyncs the
+directory; then it opens, reads, checks and decodes. "Key" is SET with the same bytes on a server of its own (with an
+append-only file and an fsync at every write, as Unrolled runs it), and GET with the same checks. Both are on the file
+system of DIR. Times are the median, and in brackets the 5th and the 95th percentile. Bytes are those that Redis holds
+for one waiting shard.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def make_payload(seed: int) -> Payload:
 
 
 def timed(action: Callable[[int], object], arguments: Iterable[int]) -> list[float]:
-    """Milliseconds of the action for each argument."""
+    """The milliseconds that the action takes for each argument."""
     took = []
     for argument in arguments:
         began = time.perf_counter()
@@ -64,7 +64,7 @@ def timed(action: Callable[[int], object], arguments: Iterable[int]) -> list[flo
 
 
 def spread(took: list[float]) -> str:
-    """Median, and the fifth and ninety-fifth of a hundred."""
+    """The median, and the 5th and the 95th percentile."""
     low, *_, high = statistics.quantiles(took, n=20)
     return f"{statistics.median(took):6.2f} ({low:.2f} to {high:.2f})"
 
@@ -73,8 +73,9 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=200)
-    parser.add_argument("--directory", type=Path, help="the system's temporary directory by default")
+    parser.add_argument("--directory", type=Path, help="default: the system's temporary directory")
     options = parser.parse_args()
+    # One function, because everything that is timed shares one broker and one job.
     shards = range(options.shards)
     payloads = [make_payload(seed) for seed in range(8)]
     with (
@@ -114,7 +115,7 @@ def main() -> None:
             bytes_each = (client.info("memory")["used_memory_dataset"] - before) / options.shards
             return spread(wrote), spread(timed(read, shards)) if read else "", bytes_each
 
-        write_file(0), enter_one(0)  # connections, scripts, first touch
+        write_file(0), enter_one(0)  # the first call connects, loads scripts and touches memory
         encoded = timed(lambda index: payload.encode(payloads[index % 8]), shards)
         results = {
             "spooled file": held(write_file, read_file),
@@ -123,7 +124,7 @@ def main() -> None:
         }
     print(
         f"{options.shards} shards of {ROWS} rows, {TOKENS:,} tokens; a payload has "
-        f"{len(payload.encode(payloads[0])):,} bytes; encoding takes {spread(encoded)} ms of each write\n"
+        f"{len(payload.encode(payloads[0])):,} bytes; {spread(encoded)} ms of each write are encoding\n"
     )
     print(f"{'':32}{'write, ms':26}{'read, ms':26}{'Redis bytes':>12}")
     for name, (wrote, read, bytes_each) in results.items():

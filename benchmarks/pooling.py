@@ -1,11 +1,11 @@
-"""What a job costs that stores one mean for each row, against one that stores a vector for each token.
+"""Compares a job that stores one mean for each row with jobs that store a vector for each token.
 
     python benchmarks/pooling.py [--rows 1000000] [--units 512] [--layers 2] [--pooling mean] [--engine auto]
 
-Three jobs, each with a broker, a worker and the `enqueue` command of its own: pooled rows; the same rows with a vector
-for each token (fewer of them, for they take tens of gigabytes); and the rows' first tokens alone, a vector for each:
-what one vector a row costs where nothing is pooled. Prints seconds, tokens a second, the files' bytes beside those of
-one float32 vector a row, and the worker's peak resident memory (VmHWM).
+There are three jobs, each with its own broker, worker and `enqueue` command: rows that are pooled; fewer rows with a
+vector for each token, because as many would take tens of gigabytes; and as many rows of one token with a vector for
+each, which is what one vector a row costs without pooling. It prints seconds, tokens per second, the size of the files,
+their size over that of one float32 vector a row, and the worker's peak resident memory (VmHWM).
 """
 
 from __future__ import annotations
@@ -29,17 +29,23 @@ MEAN_LENGTH = 24
 
 
 def main() -> None:
-    """Measure the three jobs and print the table."""
+    """Measure the three jobs, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=1_000_000)
-    parser.add_argument("--rows-per-token", type=int, help="of the job with a vector for each token; a tenth")
+    parser.add_argument(
+        "--rows-per-token", type=int, help="rows of the job with a vector for each token; default: a tenth"
+    )
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--pooling", default="mean")
     parser.add_argument("--engine", default="auto")
-    parser.add_argument("--memory-budget", default="1G", help="of the worker")
-    parser.add_argument("--shard-tokens", type=int, help="of all jobs; for a short run, which has few shards else")
-    parser.add_argument("--repeats", type=int, default=1, help="of each job, in turns")
+    parser.add_argument("--memory-budget", default="1G", help="the worker's --memory-budget")
+    parser.add_argument(
+        "--shard-tokens",
+        type=int,
+        help="--shard-tokens of all jobs; smaller for a short run, which would have few shards",
+    )
+    parser.add_argument("--repeats", type=int, default=1, help="how many times all jobs are run")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="unrolled-pooling-") as folder:
         os.chdir(folder)
@@ -50,7 +56,7 @@ def main() -> None:
         write_rows(Path("rows.parquet"), arguments.rows, MEAN_LENGTH)
         write_rows(Path("some.parquet"), rows, MEAN_LENGTH)
         write_rows(Path("firsts.parquet"), arguments.rows, 1)
-        headings = ("job", "rows", "seconds", "tokens/s", "files", "of one vector a row", "worker's peak")
+        headings = ("job", "rows", "seconds", "tokens/s", "files", "files / one vector a row", "worker's peak")
         print("| " + " | ".join(headings) + " |\n" + "|---" * len(headings) + "|")
         for repeat in range(arguments.repeats):
             for name, source, pooling in (
@@ -62,7 +68,7 @@ def main() -> None:
 
 
 def write_rows(path: Path, rows: int, mean_length: int) -> None:
-    """Rows of ids whose frequencies fall as words' do, of lognormal lengths."""
+    """Write rows of ids with the frequencies of words, and with lognormal lengths."""
     random = np.random.default_rng(rows)
     lengths = np.ones(rows, np.int64)
     if mean_length > 1:
@@ -75,7 +81,7 @@ def write_rows(path: Path, rows: int, mean_length: int) -> None:
 
 
 def report(name: str, rows: Path, pooling: str, out: Path, arguments: argparse.Namespace) -> None:
-    """Do one job with a worker that is warm, and print its line of the table."""
+    """Run one job with a worker that is warm, and print its line of the table."""
     settings = {"engine": arguments.engine, "memory_budget": arguments.memory_budget}
     if arguments.shard_tokens:
         settings["shard_tokens"] = arguments.shard_tokens

@@ -1,10 +1,11 @@
-"""What a shard's size costs: real tokens per second of the whole path, and the reader's, for several sizes.
+"""Compares sizes of shards: the real tokens per second of a whole job, and MB/s of reading its files again.
 
     python benchmarks/shard_size.py [--units 512] [--engine auto] [--tokens 1500000] [--repeats 2]
 
-Each size is a job of its own over the same rows of token ids, with a real broker and one real worker that was started
-before. Small shards pay for files and fsyncs; large ones leave the engine idle at the job's ends, hold more memory,
-and lose more work when a worker dies. The sizes take turns; printed are medians, a line for each size of the files.
+Each size is a job over the same rows of token ids, with a real broker and a real worker that is running already. With
+small shards, files and fsyncs cost time; with large ones, the engine is idle at the start and the end of the job, more
+memory is needed, and more work is lost when a worker dies. The sizes take turns. It prints the medians, one line for
+each size of the files.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ MIB = (2, 8, 32, 64, 128, 256)
 
 
 def main() -> None:
-    """Measure and print a line for each size."""
+    """Measure, and print a line for each size."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--engine", default="auto")
@@ -57,7 +58,7 @@ def main() -> None:
 
 
 def write_rows(tokens: int) -> None:
-    """Rows of about 25 tokens, some words far more frequent than others."""
+    """Write rows of about 25 tokens, with some words far more frequent than others."""
     rng = random.Random(1)
     with Path("rows.jsonl").open("w") as file:
         while tokens > 0:
@@ -67,7 +68,7 @@ def write_rows(tokens: int) -> None:
 
 
 def measure(place: Workplace, mib: int, number: int, units: int) -> tuple[float, float]:
-    """One job of that size: real tokens per second, and MB/s of reading its files again."""
+    """Run one job with shards of this size; returns real tokens per second, and MB/s of reading its files again."""
     out = f"out-{mib}-{number}"
     _, seconds = place.do("rows.jsonl", "--shard-tokens", mib * 2**20 // (4 * units), out=out)
     began = time.perf_counter()

@@ -1,10 +1,10 @@
-"""A live input for a long time, with a rolling restart of the workers: exact output, flat memory.
+"""Runs a job with a live input for a long time while workers are restarted; checks its rows and its memory.
 
     python benchmarks/soak.py [--minutes 30] [--rows-per-second 200] [--engine auto]
 
-Rows of token ids are written into `unrolled enqueue --follow -`; each minute one of two workers gets SIGTERM and is
-started again. At the end every row must be in exactly one file. Prints each process's resident memory, the median over
-the second and over the last tenth of the time, and exits with status 1 if a row is lost or twice.
+Rows of token ids are written to `unrolled enqueue --follow -`. Every minute one of two workers gets SIGTERM and is
+started again. At the end every row must be in exactly one file. It prints each process's resident memory, the median
+over the second and over the last tenth of the time, and exits with status 1 if a row is lost or is in two files.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ VOCABULARY = 5_000
 
 
 def main() -> int:
-    """Run it and print the table."""
+    """Run it, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--minutes", type=float, default=30)
     parser.add_argument("--rows-per-second", type=int, default=200)
@@ -53,7 +53,7 @@ def main() -> int:
 
 
 def soak(arguments: argparse.Namespace, broker: RestartableBroker) -> int:
-    """Feed, restart, sample; then count."""
+    """Write rows, restart workers and sample memory; then count the rows."""
     environment = {**os.environ, "UNROLLED_BROKER": broker.url, "UNROLLED_MODEL": "model", "UNROLLED_OUT": "out",
                    "UNROLLED_ENGINE": arguments.engine, "UNROLLED_LEASE_SECONDS": "5"}  # fmt: skip
     workers = [start_worker(number, environment) for number in range(2)]
@@ -95,7 +95,7 @@ def soak(arguments: argparse.Namespace, broker: RestartableBroker) -> int:
 
 
 def feed(producer: subprocess.Popen[bytes], seconds: float, rows_per_second: int, written: list[int]) -> None:
-    """Write rows at an even rate, and close."""
+    """Write rows at an even rate, then close the input."""
     rng = random.Random(1)
     until = time.monotonic() + seconds
     assert producer.stdin
@@ -112,13 +112,13 @@ def feed(producer: subprocess.Popen[bytes], seconds: float, rows_per_second: int
 
 
 def start_worker(number: int, environment: dict[str, str]) -> subprocess.Popen[bytes]:
-    """A worker, its log beside the output."""
+    """Start a worker, with its log beside the output."""
     with Path(f"worker-{number}.log").open("ab") as log:
         return subprocess.Popen([sys.executable, "-m", "producer", "worker"], env=environment, stdout=log, stderr=log)
 
 
 def resident_mib(pid: int) -> float:
-    """Resident memory of a process; 0 where it has just ended."""
+    """The resident memory of a process; 0 if it has just ended."""
     try:
         return psutil.Process(pid).memory_info().rss / 2**20
     except psutil.NoSuchProcess:

@@ -1,17 +1,21 @@
-"""The brief's padded way, the engine alone, and the whole path from `enqueue` to published files, on the same text.
+"""Compares, on the same text, a padded Keras RNN, the engine alone, and a whole job.
 
     python benchmarks/whole_path.py [--units 512] [--engine auto] [--rows 20000] [--copies 12] [--repeats 3]
 
-The text is the standard library's docstrings, cut into sentences, `--copies` times one after the other: a copy is
-larger than a pool, so no prefix is shared with the next. Twelve make a job of 40 seconds on two cores; in a short one
-its start and end, when a part of the machine waits, show. All rates are real tokens per second. The padded way
-runs `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input order, padded
-to `max_length`; a share of the rows is enough to time it. The whole path has a real broker, a real worker process and
-the `enqueue` command; its clock runs from the start of `enqueue` to the last published file. Broker and worker stay
-from job to job, and the first job, which touches the worker's memory for the first time, isn't counted; nor is it for
-the engine alone. The three take turns, so that a change of the machine's speed meets all of them. Processor seconds
-are told of everything that took part: whatever isn't the worker's own engine is missing to it on a machine with no
-processor to spare. Printed are medians with lowest and highest, their ratios, and where the seconds of a job go.
+All rates are real tokens per second. The three take turns, so that a change of the machine's speed affects all of them.
+
+- The text is the standard library's docstrings, one sentence a row, repeated `--copies` times. A copy is larger than a
+  pool, so no prefix is shared with the next copy. Twelve copies make a job of 40 seconds on two cores; in a shorter one
+  the start and the end, when part of the machine is idle, would count for more.
+- "padded RNN" is `LanguageModel.run_lstm` (an RNN over cells, in one traced function) on batches of 64 rows in input
+  order, padded to `max_length`. Some of the rows are enough to measure it.
+- "whole job" has a real broker, a real worker process and the `enqueue` command. The clock runs from the start of
+  `enqueue` to the last published file. Broker and worker run all the time. A first job, in which the worker touches its
+  memory for the first time, isn't counted; nor is the engine's first run.
+
+It prints medians with the lowest and the highest, the ratios, and where the seconds of a job go. Processor seconds are
+those of each process; on a machine without idle processors, whatever the others use is missing to the engine.
+It is one file because the three measurements share their rows.
 """
 
 from __future__ import annotations
@@ -38,13 +42,13 @@ from producer.tokenization.tokenize import load_tokenizer
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.manifest import read_manifest
 from unrolled.model.directory import open_model
-from unrolled.ragged import Ragged
+from unrolled.ragged import Ragged, runs
 
 MAX_LENGTH, BATCH = 128, 64
 
 
 def main() -> None:
-    """Measure and print."""
+    """Measure, and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=512)
     parser.add_argument("--engine", default="auto")
@@ -56,22 +60,22 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="unrolled-bench-") as folder:
         os.chdir(folder)
         rows = prepare(arguments)
-        padded, engine = padded_way(rows, arguments), engine_alone(rows, arguments)
-        figures: dict[str, list[float]] = {"padded way": [], "engine alone": [], "whole path": []}
+        padded, engine = padded_rnn(rows, arguments), engine_alone(rows, arguments)
+        figures: dict[str, list[float]] = {"padded RNN": [], "engine alone": [], "whole job": []}
         stages: list[dict[str, float]] = []
         with workplace(engine=arguments.engine) as place:
             whole_path(place, "warm-up")
             for number in range(arguments.repeats):
-                figures["padded way"].append(padded())
+                figures["padded RNN"].append(padded())
                 figures["engine alone"].append(engine())
                 rate, stage = whole_path(place, f"out-{number}")
-                figures["whole path"].append(rate)
+                figures["whole job"].append(rate)
                 stages.append(stage)
         report(figures, stages, rows)
 
 
 def prepare(arguments: argparse.Namespace) -> list[np.ndarray]:
-    """Write the corpus, a model and its tokenizer; the rows as token ids."""
+    """Write the corpus, a model and its tokenizer; returns the rows as token ids."""
     once = list(sentences())[: arguments.rows or None]
     corpus = [(f"{copy}:{i}", text) for copy in range(arguments.copies) for i, text in once]
     Path("text.jsonl").write_text("".join(json.dumps({"id": i, "text": t}) + "\n" for i, t in corpus))
@@ -87,11 +91,10 @@ def unrolled(*words: object) -> None:
     subprocess.run([sys.executable, "-m", "producer", *map(str, words)], check=True, stdout=subprocess.DEVNULL)
 
 
-def padded_way(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: ANN201 - a closure that times itself
-    """The brief's own way on the first rows."""
-    import tensorflow as tf  # noqa: PLC0415 - after the environment is set
-
-    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - likewise
+def padded_rnn(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: ANN201 - a closure that times itself
+    """A padded Keras RNN on the first rows."""
+    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - after the environment is set
+    from worker.models.tensorflow import tf  # noqa: PLC0415 - after the environment is set
 
     model = LanguageModel.from_directory(open_model("model"))
     run = tf.function(lambda ids: model.run_lstm(ids, is_training=False)[0], reduce_retracing=True)
@@ -111,37 +114,31 @@ def padded_way(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: 
 
 
 def engine_alone(rows: list[np.ndarray], arguments: argparse.Namespace):  # noqa: ANN201 - a closure that times itself
-    """The engine of a worker, on pools of the worker's size, into memory that is there already."""
-    from worker.engines.choice import choose_engine  # noqa: PLC0415 - as above
-    from worker.settings import Settings  # noqa: PLC0415 - as above
+    """A worker's engine, on pools of a worker's size, with output arrays that have been touched."""
+    from worker.engines.choice import choose_engine  # noqa: PLC0415 - after the environment is set
+    from worker.settings import Settings  # noqa: PLC0415 - after the environment is set
 
     settings = Settings(broker="redis://unused", model=Path("model"), engine=arguments.engine)
     model = open_model("model")
     engine, columns = choose_engine(settings, model), OutputSpec().columns(model.config)
     print(engine.description)
-    pools, tokens = [[]], 0
-    for row in rows:
-        if tokens + len(row) > settings.pool_tokens:
-            pools.append([])
-            tokens = 0
-        pools[-1].append(row)
-        tokens += len(row)
-    ragged = [Ragged.from_lengths(np.concatenate(p), list(map(len, p))) for p in pools]
-    # Written to, for memory that is only promised is made where it is first touched: in the first turn.
-    outputs = [np.ones((r.values.size, arguments.units), np.float32) for r in ragged]
-    engine.compute(ragged[-1:], [outputs[-1:]], columns)
+    everything = Ragged.from_lengths(np.concatenate(rows), [len(row) for row in rows])
+    pools = [everything.take(*run) for run in runs(everything.offsets[1:], settings.pool_tokens)]
+    # Ones rather than empty arrays: the system provides memory when it is first written.
+    outputs = [np.ones((pool.values.size, arguments.units), np.float32) for pool in pools]
+    engine.compute(pools[-1:], [outputs[-1:]], columns)
 
     def measure() -> float:
         began = time.perf_counter()
-        for pool, output in zip(ragged, outputs, strict=True):
+        for pool, output in zip(pools, outputs, strict=True):
             engine.compute([pool], [[output]], columns)
-        return sum(r.values.size for r in ragged) / (time.perf_counter() - began)
+        return everything.values.size / (time.perf_counter() - began)
 
     return measure
 
 
 def whole_path(place: Workplace, name: str) -> tuple[float, dict[str, float]]:
-    """One job through everything: real tokens per second, and the seconds of each stage."""
+    """Run one job; returns real tokens per second, and the seconds of each stage."""
     before, cpu_before = place.counted(), cpu_seconds(place)
     queued, seconds = place.do("text.jsonl", out=name)
     cpu, after = cpu_seconds(place), place.counted()
@@ -151,35 +148,33 @@ def whole_path(place: Workplace, name: str) -> tuple[float, dict[str, float]]:
         f"seconds in {stage}": after[f"{stage}_seconds"] - before[f"{stage}_seconds"]
         for stage in ("read", "plan", "compute", "write")
     }
-    stages |= {f"processor seconds of the {part}": cpu[part] - cpu_before[part] for part in cpu}
+    stages |= {f"processor seconds of the {name}": cpu[name] - cpu_before[name] for name in cpu}
     return tokens / seconds, {"seconds in enqueue": queued, **stages, "seconds in all": seconds}
 
 
 def cpu_seconds(place: Workplace) -> dict[str, float]:
-    """Of user and system, since the start of each; the producer's are those of all that have ended."""
+    """User and system time of each process since its start; the producer's is that of all that have ended."""
     processes = {"worker": place.worker.pid, "broker": place.broker.process_id}
-    times = {part: psutil.Process(pid).cpu_times() for part, pid in processes.items()}
+    times = {name: psutil.Process(pid).cpu_times() for name, pid in processes.items()}
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     return {
         "producer": ended.ru_utime + ended.ru_stime,
-        **{part: found.user + found.system for part, found in times.items()},
+        **{name: found.user + found.system for name, found in times.items()},
     }
 
 
 def report(figures: dict[str, list[float]], stages: list[dict[str, float]], rows: list[np.ndarray]) -> None:
-    """Print a table."""
+    """Print the table."""
     lengths = np.array([len(row) for row in rows])
     print(f"{platform.machine()}, {os.cpu_count()} cores; {len(rows):,} rows, {lengths.sum():,} tokens")
     share = 1 - np.minimum(lengths, MAX_LENGTH).sum() / (len(rows) * MAX_LENGTH)
-    print(f"padding of the padded way: {share:.1%}")
+    print(f"share of padding in the padded RNN: {share:.1%}")
     middle = {name: statistics.median(values) for name, values in figures.items()}
     for name, values in figures.items():
         print(f"{name:13} {middle[name]:12,.0f} tokens/s   ({min(values):,.0f} to {max(values):,.0f})")
-    print(f"engine / padded way: {middle['engine alone'] / middle['padded way']:.2f}")
-    shares = [whole / alone for whole, alone in zip(figures["whole path"], figures["engine alone"], strict=True)]
-    print(
-        f"whole path / engine, turn by turn: {statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})"
-    )
+    print(f"engine / padded RNN: {middle['engine alone'] / middle['padded RNN']:.2f}")
+    shares = [whole / alone for whole, alone in zip(figures["whole job"], figures["engine alone"], strict=True)]
+    print(f"whole job / engine, turn by turn: {statistics.median(shares):.2f} ({min(shares):.2f} to {max(shares):.2f})")
     for name in stages[0]:
         print(f"{name:32} {statistics.median(stage[name] for stage in stages):8.2f}")
 

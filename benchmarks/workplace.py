@@ -1,6 +1,6 @@
-"""A broker and one worker of their own, and jobs done with them: what the scripts of whole jobs have in common.
+"""Starts a broker and a worker, and runs jobs with them; the scripts that measure whole jobs use it.
 
-All in the working directory, where `model` is.
+Everything is in the working directory, which contains the model `model`.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from unrolled.model.directory import open_model
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Ledger
 
-#: Between two looks; a job's seconds are known no better.
+#: Seconds between two looks at a job; its time is measured no more exactly.
 LOOK_SECONDS = 0.02
-#: A heartbeat comes at least every two seconds.
+#: Seconds after which the next heartbeat has arrived; they are at most two seconds apart.
 HEARTBEAT_SECONDS = 2.5
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """What `workplace` started.
+    """A broker and a worker that are running.
 
     Attributes:
-        broker: a server.
-        worker: a process that takes shards.
-        environment: of commands: the broker, the model, and the worker's settings.
+        broker: the server.
+        worker: the process that takes shards.
+        environment: environment variables for commands: the broker, the model, and the worker's settings.
     """
 
     broker: RestartableBroker
@@ -46,26 +46,26 @@ class Workplace:
 
     @property
     def ledger(self) -> Ledger:
-        """Of the model."""
+        """The model's ledger."""
         client = redis.Redis.from_url(client_url(self.broker.url))
         return Ledger(client, "unrolled", open_model("model").fingerprint)
 
     def do(self, *words: object, out: str, each: Callable[[int], None] | None = None) -> tuple[float, float]:
-        """A whole job by `unrolled enqueue`, until its last file is published.
+        """Run a whole job with `unrolled enqueue`, until its last file is published.
 
         Args:
-            words: of the command, besides --out.
+            words: the command's arguments, without --out.
             out: the output directory.
-            each: called at every look with the producer's process id, also while it is at work.
+            each: called at every look with the producer's process id, also while the producer is running.
 
         Returns:
-            Seconds until everything was queued, and in all.
+            Seconds until everything was queued, and seconds in all.
         """
         command = [sys.executable, "-m", "producer", "enqueue", *map(str, words), "--out", out]
         began = time.perf_counter()
         with Path("producer.log").open("ab") as log:
             producer = subprocess.Popen(command, env=self.environment, stdout=log, stderr=log)
-        if each is None:  # looking takes processor time, which the job may want
+        if each is None:  # a look takes processor time that the job may need
             producer.wait()
         queued, files = None, 0
         while True:
@@ -74,7 +74,7 @@ class Workplace:
             if queued is None and producer.poll() is not None:
                 queued = time.perf_counter() - began
                 files = len(read_manifest(Path(out)).entries)
-            # Names alone, for whatever looks on takes processors from the worker.
+            # Only names, because a look takes processor time from the worker.
             if queued is not None and sum(1 for _ in Path(out).glob("part-*")) >= files:
                 return queued, time.perf_counter() - began
             if each:
@@ -82,22 +82,22 @@ class Workplace:
             time.sleep(LOOK_SECONDS)
 
     def counted(self) -> dict[str, float]:
-        """The worker's counters, of a heartbeat from now on."""
+        """The worker's counters in the next heartbeat."""
         time.sleep(HEARTBEAT_SECONDS)
         return next(iter(self.ledger.workers().values()))
 
     def peaks_mib(self, producer: int) -> dict[str, float]:
-        """Peak resident memory so far, of a producer, the worker and the broker."""
+        """The peak resident memory so far of a producer, the worker and the broker."""
         pids = {"producer": producer, "worker": self.worker.pid, "broker": self.broker.process_id}
         return {name: peak_mib(pid) for name, pid in pids.items()}
 
 
 @contextlib.contextmanager
 def workplace(**settings: object) -> Iterator[Workplace]:
-    """A broker and a worker that takes shards; both end with the block.
+    """Start a broker and a worker; both end with the `with` block.
 
     Args:
-        settings: of the worker and of commands: `engine` is UNROLLED_ENGINE.
+        settings: settings of the worker and of commands: `engine` sets UNROLLED_ENGINE.
     """
     given = {f"UNROLLED_{name.upper()}": str(value) for name, value in settings.items()}
     with RestartableBroker() as broker, Path("worker.log").open("ab") as log:
@@ -116,7 +116,7 @@ def workplace(**settings: object) -> Iterator[Workplace]:
 
 
 def peak_mib(pid: int) -> float:
-    """Peak resident memory (VmHWM) so far; 0 where the process has ended."""
+    """The peak resident memory (VmHWM) so far; 0 if the process has ended."""
     try:
         status = Path(f"/proc/{pid}/status").read_text()
     except OSError:

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unrolled.errors import UnrolledError
-    from unrolled.reading.batch import Batch, Row
+    from unrolled.reading.batch import Batch
     from unrolled.reading.dataset import Dataset
     from unrolled.reading.dataset import open_dataset as open  # noqa: A004 - `unrolled.open` is the name people look for
+    from unrolled.reading.row import Row
     from unrolled.reading.transforms import pooled, to_padded
 
     __version__: str
@@ -25,7 +26,7 @@ __all__ = ["Batch", "Dataset", "Row", "UnrolledError", "__version__", "open", "p
 _HOMES = {
     "Batch": ("reading.batch", "Batch"),
     "Dataset": ("reading.dataset", "Dataset"),
-    "Row": ("reading.batch", "Row"),
+    "Row": ("reading.row", "Row"),
     "UnrolledError": ("errors", "UnrolledError"),
     "open": ("reading.dataset", "open_dataset"),
     "pooled": ("reading.transforms", "pooled"),

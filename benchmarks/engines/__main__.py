@@ -1,17 +1,17 @@
-"""The fused engine against other libraries' LSTMs and the brief's padded way, on the same rows in one run.
+"""Compares the fused engine with other libraries' LSTMs and with a padded Keras RNN, on the same rows in one run.
 
     pip install -r benchmarks/requirements-peers.txt
     python benchmarks/engines --results benchmarks/results/engines.tsv
     python benchmarks/engines/chart.py benchmarks/results/engines.tsv docs/engines.svg
 
-Rates are real tokens a second. Other libraries get the rows of the whole text sorted by length, each in batches of the
-size at which it is quickest, and are timed on batches spread evenly over that order, `--seconds` long. The fused engine
-gets whole pools in the order of the text, a pool a turn. So does the tensorflow engine, with one pool of about
-`--seconds`. All take turns, `--repeats` times, and ratios are those of turns; a first turn isn't counted. Every
-contestant's states are held against exact ones. A library that isn't installed is listed as absent.
+Rates are real tokens per second. Other libraries get the rows of the whole text sorted by length, in batches of the
+size with which each is fastest, and are measured for `--seconds` on batches that are spread evenly over that order. The
+fused engine gets pools in the order of the text, one for each turn. The tensorflow engine gets one pool, for about
+`--seconds`. All take turns, `--repeats` times, and ratios are those of turns; the first turn isn't counted. Every
+contestant's states are compared with exact ones. A library that isn't installed is listed as absent.
 
-All takes about three hours on two cores; `--texts`, `--units`, `--threads` and so on run parts of it, and the file of
-results takes up what each has found.
+The whole run takes about three hours on two cores. `--texts`, `--units`, `--threads` and other options run parts of it,
+and the file of results collects their figures. It is one file because it is the course of one comparison.
 """
 
 import argparse
@@ -42,7 +42,7 @@ CHECKED_ROWS, CHECKED_LENGTH = 16, 48
 
 @dataclasses.dataclass(frozen=True)
 class Group:
-    """What contestants have in common."""
+    """What all contestants of one comparison share."""
 
     text: str
     units: int
@@ -51,7 +51,7 @@ class Group:
 
 
 def contestants(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
-    """All that were asked for and are here."""
+    """The chosen contestants that are installed."""
     for name in options.contestants:
         try:
             if name == "fused":
@@ -65,12 +65,12 @@ def contestants(model: ModelDirectory, rows: Ragged, group: Group, options: argp
 
 
 def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Iterator[Contestant]:
-    """Our engine in both precisions.
+    """The fused engine in both arithmetics.
 
     Raises:
         ImportError: its kernel isn't built, or this machine can't run it.
     """
-    from worker.engines.fused import library  # noqa: PLC0415 - as above
+    from worker.engines.fused import library  # noqa: PLC0415 - the kernel may not be built
     from worker.engines.fused.engine import FusedEngine  # noqa: PLC0415 - the kernel may not be built
 
     if reason := library.why_unavailable():
@@ -81,7 +81,7 @@ def fused(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.N
 
 
 def tensorflow(model: ModelDirectory, rows: Ragged, group: Group, options: argparse.Namespace) -> Contestant:
-    """Our other engine, on as many of the rows as it computes in a turn.
+    """The tensorflow engine, on as many of the rows as it computes in a turn.
 
     Raises:
         ImportError: TensorFlow isn't installed.
@@ -101,7 +101,7 @@ def tensorflow(model: ModelDirectory, rows: Ragged, group: Group, options: argpa
 
 
 def run(group: Group, options: argparse.Namespace) -> list[Figure]:
-    """Let everybody take turns on one text with one model; prints what comes of it."""
+    """Let all contestants take turns on one text with one model, and print the results."""
     text = rows_of(group.text)
     rows = text.take(0, min(text.rows, options.rows or text.rows))
     print(f"{group.text} ({rows.rows:,} rows, {len(rows.values):,} tokens), {group.units} units,", end=" ")
@@ -117,14 +117,14 @@ def run(group: Group, options: argparse.Namespace) -> list[Figure]:
 
     with tempfile.TemporaryDirectory() as directory:
         model = make_model(directory, VOCAB, int(rows.lengths.max()), group.units, group.embedding)
-        everybody = list(contestants(model, rows, group, options))
+        everyone = list(contestants(model, rows, group, options))
         few = checked_rows(rows)
         exact = exact_states(model, few)
-        differences = [float(f"{np.abs(one.states(few) - exact).max():.1e}") for one in everybody]
-        rates = take_turns(everybody, options.repeats)
+        differences = [float(f"{np.abs(one.states(few) - exact).max():.1e}") for one in everyone]
+        rates = take_turns(everyone, options.repeats)
     figures = [
         figure(one.name, one.arithmetic, one.detail, difference, "tokens/s", found)
-        for one, difference, found in zip(everybody, differences, rates, strict=True)
+        for one, difference, found in zip(everyone, differences, rates, strict=True)
     ]
     top = peaks(group.threads)
     figures += [figure(name, kind, "", 0.0, "operations/s", [rate]) for (name, kind), rate in top.items()]
@@ -133,19 +133,19 @@ def run(group: Group, options: argparse.Namespace) -> list[Figure]:
 
 
 def checked_rows(rows: Ragged) -> Ragged:
-    """A few rows of all lengths up to a bound."""
+    """A few rows, with lengths up to CHECKED_LENGTH."""
     order = np.argsort(rows.lengths, kind="stable")
     order = order[: max(1, np.searchsorted(rows.lengths[order], CHECKED_LENGTH, side="right"))]
     return take(rows, order[np.linspace(0, len(order) - 1, min(CHECKED_ROWS, len(order))).astype(int)])
 
 
 def report(figures: list[Figure]) -> None:
-    """Print a table, and the fused engine's rate over the best peer's."""
+    """Print a table, and the fused engine's rate divided by that of the fastest other library."""
     for arithmetic in ("float32", "bfloat16"):
         some = [figure for figure in figures if figure.arithmetic == arithmetic]
         for f in sorted((f for f in some if f.unit == "tokens/s"), key=lambda f: -f.rate):
             print(f"  {arithmetic:9} {f.contestant:18} {f.rate:12,.0f} tokens/s ({min(f.rates):,.0f}-", end="")
-            print(f"{max(f.rates):,.0f}), {f.detail}, off by {f.difference:.1e} at most")
+            print(f"{max(f.rates):,.0f}), {f.detail}, error at most {f.difference:.1e}")
         ours, peer = next((f for f in some if f.contestant == OURS), None), best_peer(some, arithmetic)
         if ours and peer:
             found = ratios(ours, peer)
@@ -157,7 +157,7 @@ def report(figures: list[Figure]) -> None:
 
 
 def processor() -> str:
-    """Its name, as Linux tells it."""
+    """The processor's name."""
     information = Path("/proc/cpuinfo")
     lines = information.read_text().splitlines() if information.exists() else []
     named = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
@@ -165,7 +165,7 @@ def processor() -> str:
 
 
 def main() -> None:
-    """Run every group asked for, each in a process of its own: TensorFlow takes its threads once."""
+    """Run the chosen groups, each in a new process, because TensorFlow's threads can be set only once."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--texts", nargs="+", choices=TEXTS, default=list(TEXTS))
     parser.add_argument("--units", type=int, nargs="+", default=[128, 256, 512, 1024])
@@ -175,14 +175,16 @@ def main() -> None:
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     names = ["fused", "tensorflow", *PEERS]
     parser.add_argument("--contestants", nargs="+", choices=names, default=names)
-    parser.add_argument("--seconds", type=float, default=2.0, help="of a turn; the fused engine's last a pool")
+    parser.add_argument(
+        "--seconds", type=float, default=2.0, help="length of a turn; the fused engine computes one pool"
+    )
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--batch-sizes", type=int, nargs="+", default=[16, 32, 64, 128, 256])
-    parser.add_argument("--pool-tokens", type=int, default=2**19, help="most in one pool of the fused engine")
-    parser.add_argument("--rows", type=int, help="only the first of each text, for a quick look")
-    parser.add_argument("--results", type=Path, help="put the figures into this file")
+    parser.add_argument("--pool-tokens", type=int, default=2**19, help="the most tokens in a pool of the fused engine")
+    parser.add_argument("--rows", type=int, help="use only the first rows of each text, for a quick look")
+    parser.add_argument("--results", type=Path, help="write the figures to this file")
     options = parser.parse_args()
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # of the processes that follow
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # for the processes that it starts
     spawn = multiprocessing.get_context("spawn")
     for group in groups_of(options):
         with spawn.Pool(1) as process:
@@ -192,7 +194,7 @@ def main() -> None:
 
 
 def groups_of(options: argparse.Namespace) -> Iterator[Group]:
-    """Every combination."""
+    """Every combination of the chosen options."""
     for threads in options.threads:
         for text in options.texts:
             for units in options.units:

@@ -1,4 +1,4 @@
-"""Contestants, and the turns that they take."""
+"""The contestants, and the turns that they take."""
 
 import itertools
 import math
@@ -14,7 +14,7 @@ from peers import Peer
 from unrolled.format.columns import VectorColumn
 from unrolled.ragged import Ragged
 
-#: Seconds between two turns, in which threads that still spin for more work go to sleep.
+#: Seconds between two turns, so that threads that are waiting for work in a loop go to sleep.
 PAUSE = 0.05
 
 
@@ -26,7 +26,7 @@ class Contestant(Protocol):
     detail: str
 
     def turn(self, number: int) -> int:
-        """Compute; how many real tokens they were."""
+        """Compute something; returns the number of real tokens."""
         ...
 
     def states(self, rows: Ragged) -> NDArray[np.float32]:
@@ -35,12 +35,12 @@ class Contestant(Protocol):
 
 
 class Pooled:
-    """An engine of ours: each turn takes the next pool.
+    """An engine of Unrolled: each turn computes the next pool.
 
     Args:
-        name: of the contestant.
-        engine: what computes.
-        units: of its outputs.
+        name: name of the contestant.
+        engine: the engine.
+        units: width of its outputs.
         pools: rows in the order of the text, as a worker gets them.
     """
 
@@ -55,13 +55,13 @@ class Pooled:
         self._outputs = np.zeros((max(len(pool.values) for pool in pools), units), np.float32)
 
     def turn(self, number: int) -> int:
-        """Compute one pool, the next each time; how many tokens it has."""
+        """Compute the next pool; returns the number of its tokens."""
         pool = self._pools[number % len(self._pools)]
         self._compute(pool, self._outputs[: len(pool.values)])
         return len(pool.values)
 
     def states(self, rows: Ragged) -> NDArray[np.float32]:
-        """The states of rows' tokens, (tokens, units), to compare contestants by."""
+        """The states of the rows' tokens, (tokens, units)."""
         outputs = np.zeros((len(rows.values), self._outputs.shape[1]), np.float32)
         self._compute(rows, outputs)
         return outputs
@@ -71,13 +71,13 @@ class Pooled:
 
 
 class Batched:
-    """Another library: each turn takes the same batches of rows of about one length, from all lengths alike.
+    """Another library: each turn computes the same batches. The rows of a batch have about one length.
 
     Args:
-        peer: what computes.
-        rows: of the text.
-        seconds: of a turn, about.
-        sizes: of batches to try; the quickest is kept.
+        peer: the library.
+        rows: the text's rows.
+        seconds: length of a turn, about.
+        sizes: sizes of batches to try; the fastest is used.
     """
 
     def __init__(self, peer: Peer, rows: Ragged, seconds: float, sizes: Sequence[int]) -> None:
@@ -88,20 +88,20 @@ class Batched:
         trials = {}
         for size in sizes:
             self._batches = self._spread_batches(size, rate * seconds / 4)
-            self.turn(0)  # shapes that are new cost compilation
+            self.turn(0)  # new shapes may be compiled
             trials[size] = timed(self.turn, 0)
         best = max(trials, key=lambda size: trials[size])
         self.detail = f"batches of {best}"
         self._batches = self._spread_batches(best, trials[best] * seconds)
 
-    def turn(self, number: int) -> int:  # noqa: ARG002 - all turns are alike
-        """Compute the chosen batches; how many real tokens they have."""
+    def turn(self, number: int) -> int:  # noqa: ARG002 - all turns compute the same
+        """Compute the chosen batches; returns the number of their real tokens."""
         for ids, lengths in self._batches:
             self._peer.run(ids, lengths)
         return int(sum(lengths.sum() for _, lengths in self._batches))
 
     def states(self, rows: Ragged) -> NDArray[np.float32]:
-        """The states of rows' tokens, (tokens, units), in the rows' own order."""
+        """The states of the rows' tokens, (tokens, units), in the order of the rows."""
         order = np.argsort(-rows.lengths, kind="stable")
         found = self._peer.states(padded(rows, order), rows.lengths[order])[np.argsort(order)]
         return found[np.arange(found.shape[1]) < rows.lengths[:, None]]
@@ -114,7 +114,7 @@ class Batched:
         return timed(self.turn, 0)
 
     def _spread_batches(self, size: int, tokens: float) -> list[tuple[NDArray[np.int64], NDArray[np.int64]]]:
-        """Batches of rows sorted by length, longest first, at even distances until about so many tokens are there."""
+        """Batches with this many tokens in all, spread evenly over the rows sorted by length, longest first."""
         groups = math.ceil(len(self._order) / size)
         count = min(groups, max(1, round(tokens / len(self._rows.values) * groups)))
         chosen = ((np.arange(count) + 0.5) * groups / count).astype(int)
@@ -123,14 +123,14 @@ class Batched:
 
 
 def timed(turn: Callable[[int], int], number: int) -> float:
-    """Real tokens a second of one turn."""
+    """The real tokens per second of one turn."""
     began = time.perf_counter()
     tokens = turn(number)
     return tokens / (time.perf_counter() - began)
 
 
 def take_turns(contestants: Sequence[Contestant], repeats: int) -> list[list[float]]:
-    """Rates of each, in tokens a second; a first turn, which touches the memory, isn't counted."""
+    """The rates of each contestant, in tokens per second, without the first turn, which touches the memory."""
     rates: list[list[float]] = [[] for _ in contestants]
     for number in range(repeats + 1):
         for contestant, found in zip(contestants, rates, strict=True):
@@ -142,7 +142,7 @@ def take_turns(contestants: Sequence[Contestant], repeats: int) -> list[list[flo
 
 
 def pools_of(rows: Ragged, tokens: int) -> list[Ragged]:
-    """The rows in their order, in as few pools of about one size as have at most so many tokens."""
+    """The rows in order, in as few pools of about equal size as possible with about this many tokens at most."""
     count = math.ceil(len(rows.values) / tokens)
     cuts = np.searchsorted(rows.offsets, np.linspace(0, len(rows.values), count + 1))
     return [rows.take(int(a), int(b)) for a, b in itertools.pairwise(cuts) if a < b]

@@ -1,4 +1,4 @@
-"""What the machine can do at most: the largest matrix product of any library here, and multiply-adds on registers."""
+"""The machine's peak rates: the fastest matrix product of each library, and multiply-adds on registers."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +11,7 @@ SIZE, REPEATS = 2048, 5
 
 
 def peaks(threads: int) -> dict[tuple[str, str], float]:
-    """(name, arithmetic) → operations a second, two for each multiply-add, on so many threads."""
+    """The operations per second on this many threads, by name and arithmetic; a multiply-add is two operations."""
     found = {}
     for name, make in (("PyTorch", _torch), ("TensorFlow", _tensorflow), ("OpenVINO", _openvino)):
         try:
@@ -42,7 +42,7 @@ def _torch(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def _tensorflow(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    import tensorflow as tf  # noqa: PLC0415 - as above
+    import tensorflow as tf  # noqa: PLC0415 - each library is optional
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     for arithmetic in ("float32", "bfloat16"):
@@ -51,8 +51,8 @@ def _tensorflow(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def _openvino(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
-    import openvino  # noqa: PLC0415 - as above
-    from openvino import opset13  # noqa: PLC0415 - as above
+    import openvino  # noqa: PLC0415 - each library is optional
+    from openvino import opset13  # noqa: PLC0415 - each library is optional
 
     a = np.random.default_rng(0).random((SIZE, SIZE), np.float32)
     for arithmetic, hint in (("float32", "f32"), ("bfloat16", "bf16")):
@@ -66,7 +66,7 @@ def _openvino(threads: int) -> Iterator[tuple[str, Callable[[], Any]]]:
 
 
 def _registers(threads: int) -> Iterator[tuple[str, float]]:
-    """Of the fused engine's own loop, which touches no memory."""
+    """The rate of the fused engine's loop of multiply-adds, which touches no memory."""
     from worker.engines.fused import library  # noqa: PLC0415 - the kernel may not be built
 
     if library.why_unavailable():

@@ -1,7 +1,7 @@
-"""Other libraries' LSTMs: a batch of padded ids in, the last layer's states out.
+"""Other libraries' LSTMs: from a batch of padded ids to the last layer's states.
 
-Rows are padded on their right, where padding can't reach a real token's state, so none of them needs a mask;
-what they compute there is thrown away.
+Rows are padded on the right, where padding doesn't affect the state of a real token, so no library needs a mask. The
+states at padding are dropped. It is one file because all libraries get the same weights in the same way.
 """
 
 from collections.abc import Callable, Mapping
@@ -21,10 +21,10 @@ class Peer(NamedTuple):
     """A library's LSTM.
 
     Attributes:
-        name: of the library, and of its way.
+        name: name of the library, and of the way in which it is used.
         arithmetic: "float32" or "bfloat16".
-        run: (ids (batch, time), lengths (batch,), falling) → states, in the library's own array.
-        states: the same, as float32 (batch, time, units).
+        run: from ids (batch, time) and lengths (batch,), descending, to states in the library's own array.
+        states: from ids and lengths to float32 (batch, time, units).
     """
 
     name: str
@@ -35,7 +35,7 @@ class Peer(NamedTuple):
 
 def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: bool) -> Peer:
     """`torch.nn.LSTM`, on padded or on packed rows."""
-    import torch  # noqa: PLC0415 - each peer is optional
+    import torch  # noqa: PLC0415 - each library is optional
 
     torch.set_num_threads(threads)
     weights = {name: torch.from_numpy(array.copy()) for name, array in model.weights().items()}
@@ -68,9 +68,9 @@ def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: 
 
 
 def _onnx_model(weights: Weights) -> bytes:
-    """A graph of Gather and LSTM nodes: ids (time, batch) → states (time, batch, units)."""
-    import onnx  # noqa: PLC0415 - as above
-    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - as above
+    """A graph of Gather and LSTM nodes, from ids (time, batch) to states (time, batch, units)."""
+    import onnx  # noqa: PLC0415 - each library is optional
+    from onnx import TensorProto, helper, numpy_helper  # noqa: PLC0415 - each library is optional
 
     units = len(weights["lstm.0.recurrent_kernel"])
 
@@ -103,7 +103,7 @@ def _onnx_model(weights: Weights) -> bytes:
 
 def onnxruntime_lstm(model: ModelDirectory, threads: int) -> Peer:
     """ONNX Runtime's CPU provider."""
-    import onnxruntime  # noqa: PLC0415 - as above
+    import onnxruntime  # noqa: PLC0415 - each library is optional
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
@@ -116,8 +116,8 @@ def onnxruntime_lstm(model: ModelDirectory, threads: int) -> Peer:
 
 
 def openvino_lstm(model: ModelDirectory, threads: int, *, arithmetic: str) -> Peer:
-    """OpenVINO's CPU plugin, of the same graph."""
-    import openvino  # noqa: PLC0415 - as above
+    """OpenVINO's CPU plugin, with the graph that ONNX Runtime gets."""
+    import openvino  # noqa: PLC0415 - each library is optional
 
     core = openvino.Core()
     settings = {
@@ -136,9 +136,9 @@ def openvino_lstm(model: ModelDirectory, threads: int, *, arithmetic: str) -> Pe
 
 def keras_rnn(model: ModelDirectory, threads: int) -> Peer:
     """Keras's padded RNN: `LanguageModel.run_lstm` on padded rows, in one traced function."""
-    import tensorflow as tf  # noqa: PLC0415 - as above
+    import tensorflow as tf  # noqa: PLC0415 - each library is optional
 
-    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - as above
+    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - each library is optional
 
     tf.config.threading.set_intra_op_parallelism_threads(threads)
     language_model = LanguageModel.from_directory(model)
@@ -153,8 +153,8 @@ def keras_rnn(model: ModelDirectory, threads: int) -> Peer:
     return Peer("padded RNN", "float32", run, run)
 
 
-#: Names on the command line → ways of a library, each made with (model, threads); they raise ImportError
-#: where the library isn't installed.
+#: For each name on the command line the ways in which a library is used, as functions of (model, threads), which raise
+#: ImportError if the library isn't installed.
 PEERS: Mapping[str, tuple[Callable[[ModelDirectory, int], Peer], ...]] = {
     "padded": (keras_rnn,),
     "pytorch": tuple(

@@ -1,12 +1,11 @@
-"""Figures of benchmarks/engines in a table of tab-separated values, from which its chart is made.
-
-Every contestant of one group (machine, text, units, embedding, threads) ran in turn with the others, so rates may be
-set against each other within a group, and nowhere else. A group that is run again replaces its earlier figures.
+"""The figures of benchmarks/engines, in a file of tab-separated values.
 
     python benchmarks/engines/results.py benchmarks/results/engines.tsv
 
-prints them as a table in Markdown: for every group and arithmetic the fused engine, the quickest other library, and the
-ratio's median, lowest and highest.
+prints them as a table in Markdown: for every group and arithmetic the fused engine, the fastest other library, and the
+median, lowest and highest ratio. All contestants of a group (machine, text, units, embedding, threads) took turns in
+one run, so their rates can be compared; rates of different groups can't. A group that is run again replaces its earlier
+figures.
 """
 
 import csv
@@ -24,13 +23,13 @@ class Figure:
     """One contestant in one group.
 
     Attributes:
-        machine: processor and number of cores in use by the operating system.
-        text, rows, tokens, units, embedding, threads: of the group.
-        arithmetic, contestant: who ran.
-        detail: its batch size, or its pools.
-        difference: largest from the exact states.
-        unit: of the rates: real "tokens/s", or "operations/s" for what the machine can do.
-        rates: of its turns, in order.
+        machine: the processor, and the number of cores that the operating system uses.
+        text, rows, tokens, units, embedding, threads: those of the group.
+        arithmetic, contestant: what ran.
+        detail: its batch size, or the number of its pools.
+        difference: the largest difference from the exact states.
+        unit: unit of the rates: "tokens/s" of real tokens, or "operations/s" for the machine's peak rates.
+        rates: the rates of its turns, in order.
     """
 
     machine: str
@@ -49,33 +48,33 @@ class Figure:
 
     @property
     def group(self) -> tuple[object, ...]:
-        """What figures must have in common to be compared."""
+        """Figures with the same group can be compared."""
         return self.machine, self.text, self.units, self.embedding, self.threads
 
     @property
     def rate(self) -> float:
-        """The median turn's."""
+        """The median of the turns."""
         return statistics.median(self.rates)
 
 
 def ratios(ours: Figure, theirs: Figure) -> list[float]:
-    """How many times quicker ours was, turn by turn."""
+    """The ratios of two contestants' rates, turn by turn, sorted."""
     return sorted(a / b for a, b in zip(ours.rates, theirs.rates, strict=True))
 
 
 def best_peer(figures: Iterable[Figure], arithmetic: str) -> Figure | None:
-    """The quickest of other libraries' in one group."""
+    """The fastest other library in one group."""
     peers = [f for f in figures if f.arithmetic == arithmetic and f.unit == "tokens/s" and not is_ours(f.contestant)]
     return max(peers, key=lambda f: f.rate, default=None)
 
 
 def is_ours(contestant: str) -> bool:
-    """Whether it is one of our engines, by its name."""
+    """Whether a contestant is one of Unrolled's engines."""
     return contestant in (OURS, "tensorflow engine")
 
 
 def groups(figures: Iterable[Figure]) -> dict[tuple[object, ...], list[Figure]]:
-    """Figures by their group, in the order in which groups were first met."""
+    """The figures of each group, in the order of the groups' first figures."""
     found: dict[tuple[object, ...], list[Figure]] = {}
     for figure in figures:
         found.setdefault(figure.group, []).append(figure)
@@ -83,7 +82,7 @@ def groups(figures: Iterable[Figure]) -> dict[tuple[object, ...], list[Figure]]:
 
 
 def read(path: Path) -> list[Figure]:
-    """The figures of a file; none where there is no file."""
+    """The figures in a file; none if there is no file."""
     if not path.exists():
         return []
     kinds = {field.name: field.type for field in dataclasses.fields(Figure)}
@@ -96,7 +95,7 @@ def read(path: Path) -> list[Figure]:
 
 
 def merge(path: Path, new: Sequence[Figure]) -> None:
-    """Put figures into a file, in place of those of the same groups."""
+    """Write figures to a file, where they replace those of the same groups."""
     fresh = {figure.group for figure in new}
     kept = [figure for figure in read(path) if figure.group not in fresh]
     with path.open("w", newline="") as file:
@@ -116,9 +115,9 @@ _KINDS = {
 
 
 def table(figures: Iterable[Figure]) -> str:
-    """Markdown: a line for each group and arithmetic."""
+    """A table in Markdown, with a line for each group and arithmetic."""
     lines = [
-        "| text | units | embedding | threads | arithmetic | fused, tokens/s | quickest other | tokens/s | ratio |",
+        "| text | units | embedding | threads | arithmetic | fused, tokens/s | fastest other | tokens/s | ratio |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for found in groups(sorted(figures, key=lambda f: (f.threads, f.text, f.embedding, f.units))).values():

@@ -34,7 +34,7 @@ def code() -> list[str]:
 
 
 def logs() -> list[str]:
-    """50,000 lines as a web service writes them."""
+    """50,000 lines of a made-up web service's log."""
     random = np.random.default_rng(0)
     start = dt.datetime(2024, 1, 1, tzinfo=dt.UTC)
     levels, paths = ("INFO", "INFO", "INFO", "WARNING", "ERROR"), ("/", "/login", "/api/items", "/api/users")
@@ -50,7 +50,7 @@ TEXTS = {"prose": prose, "code": code, "logs": logs}
 
 
 def rows_of(text: str) -> Ragged:
-    """The rows of one of TEXTS, by the ids of their most frequent words; other words are left out."""
+    """The rows of one of TEXTS, as ids of its VOCAB most frequent words; other words are left out."""
     words = [_WORD.findall(line.lower()) for line in TEXTS[text]()]
     counts = collections.Counter(word for line in words for word in line)
     ids = {word: k for k, (word, _) in enumerate(counts.most_common(VOCAB), 1)}

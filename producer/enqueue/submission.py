@@ -6,7 +6,8 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import shard_limits
-from producer.sources.reading import InputPlan, SourceOptions, check_inputs
+from producer.sources.options import SourceOptions
+from producer.sources.reading import InputPlan, check_inputs
 from producer.tokenization.tokenize import load_tokenizer
 from unrolled.errors import ModelError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling

@@ -85,8 +85,8 @@ def row_values(content: Any, ids: Any, is_text: bool, options: SourceOptions) ->
     id: str | None = None  # noqa: A001 - the field's name
     for value, given in zip(contents, repeat(None) if ids is None else _plain(ids), strict=ids is not None):
         try:
-            id = None  # noqa: A001
-            id = found_id(decoded(given) if isinstance(given, bytes) else given, options)  # noqa: A001
+            id = None  # noqa: A001 - the field's name
+            id = found_id(decoded(given) if isinstance(given, bytes) else given, options)  # noqa: A001 - the field's name
             yield id, _content(value, is_text, options)
         except RowError as error:
             yield id, str(error)

@@ -105,12 +105,6 @@ class Records:
 def read_delimited(chunks: Iterable[bytes], file: str, delimiter: str, options: SourceOptions) -> Iterator[SourceBatch]:
     """Yield a row for each record after the header, in batches; an empty chunk gives an empty batch.
 
-    Args:
-        chunks: the content.
-        file: the label for the rows.
-        delimiter: between fields.
-        options: `max_row_bytes`, `batch_rows` and the names of the columns.
-
     Raises:
         DamagedInputError: there is no header, or it lacks a column.
     """

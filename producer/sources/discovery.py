@@ -5,20 +5,13 @@ import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import NoReturn
 
+from producer.sources.formats import by_extension
 from producer.sources.options import Compression, Format, SourceOptions
 from unrolled.errors import OptionError, RequestError
 
 STANDARD_INPUT = "-"
-
-_COMPRESSIONS: dict[str, Compression] = {".gz": "gzip", ".zst": "zstd", ".zstd": "zstd"}
-_FORMATS: dict[str, Format] = {
-    ".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", ".csv": "csv", ".tsv": "tsv",
-    ".parquet": "parquet", ".pq": "parquet",
-    ".arrow": "arrow", ".arrows": "arrow", ".ipc": "arrow", ".feather": "arrow",
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,15 +91,6 @@ def _source(path: str, status: os.stat_result | None, options: SourceOptions) ->
     format_, compression = by_extension(path)
     size = status.st_size if stat.S_ISREG(status.st_mode) else None
     return SourceFile(_label(path), path, options.format or format_, compression, size)
-
-
-def by_extension(path: str) -> tuple[Format, Compression]:
-    """Recognize format and compression by the name; a file with an unknown extension is text."""
-    stem, extension = os.path.splitext(path)  # noqa: PTH122 - labels stay as given
-    compression = _COMPRESSIONS.get(extension.lower(), "none")
-    if compression != "none":
-        extension = PurePath(stem).suffix
-    return _FORMATS.get(extension.lower(), "text"), compression
 
 
 def _label(path: str) -> str:

@@ -57,7 +57,7 @@ def json_parser(file: str, options: SourceOptions) -> ParseLine:
         id: str | None = None  # noqa: A001 - the field's name
         try:
             fields = json_object(line)
-            id = found_id(fields.get(options.id_column), options)  # noqa: A001
+            id = found_id(fields.get(options.id_column), options)  # noqa: A001 - the field's name
             field = row_field(fields, options)
             if field == tokens_field:
                 return SourceRow(file, position, id, None, fields[field])

@@ -39,6 +39,7 @@ def split_lines(
         max_row_bytes: longer lines become a LongLine.
         keep_returns: keep a "\r" before the "\n" as part of the line.
     """
+    # One function of over 40 lines, because all of it reads and changes the line that has begun.
     held: list[bytes] = []  # the beginning of a line whose end hasn't been read yet
     held_bytes = 0  # keeps counting after the bytes were dropped
     first = True

@@ -22,20 +22,9 @@ from producer.sources.heads import check_head
 from producer.sources.jsonl import json_parser
 from producer.sources.lines import read_lines, text_parser
 from producer.sources.live import follow_chunks
-from producer.sources.options import FORMATS, KINDS, SourceOptions
+from producer.sources.options import SourceOptions
 from producer.sources.spool import spooled
 from unrolled.errors import RequestError
-
-__all__ = [
-    "FORMATS",
-    "KINDS",
-    "InputPlan",
-    "SourceError",
-    "SourceFile",
-    "SourceOptions",
-    "check_inputs",
-    "read_batches",
-]
 
 
 @dataclass(frozen=True, slots=True)

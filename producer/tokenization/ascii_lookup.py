@@ -1,4 +1,4 @@
-"""A fast way to the token ids of ASCII texts, for tokenizers that `word_level` made.
+"""A fast way to the token ids of ASCII texts, for tokenizers that `word_rules.build` made.
 
 The tokenizers library records the origin of each word through all steps, which takes a third of a producer's time. For
 an ASCII text it is enough to lower-case, filter and split its bytes, and to look up each word.
@@ -10,7 +10,7 @@ import json
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from producer.tokenization.word_level import FILTERS, PADDING, WordRules, build
+from producer.tokenization.word_rules import FILTERS, PADDING, WordRules, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

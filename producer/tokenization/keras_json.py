@@ -6,7 +6,7 @@ Source: keras.preprocessing.text.Tokenizer; its config contains `word_index` as 
 import json
 from typing import TYPE_CHECKING, Any
 
-from producer.tokenization.word_level import FILTERS, WordRules, build
+from producer.tokenization.word_rules import FILTERS, WordRules, build
 from unrolled.errors import RequestError
 
 if TYPE_CHECKING:

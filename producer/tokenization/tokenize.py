@@ -54,12 +54,7 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
 
 
 def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None:
-    """Check that a tokenizer's ids fit a model.
-
-    Args:
-        tokenizer: the tokenizer.
-        vocab_size: the model's vocab_size.
-        name: the tokenizer's name, for the error.
+    """Check that a tokenizer's ids fit a model; `name` is the tokenizer's in the error.
 
     Raises:
         ModelError: an id is above `vocab_size`, or id 0 is a token other than padding.

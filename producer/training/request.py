@@ -11,7 +11,7 @@ from unrolled.errors import RequestError
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from producer.sources.reading import SourceOptions
+    from producer.sources.options import SourceOptions
 
 DEFAULT_VOCABULARY = 10_000
 #: Options of the sources that change how rows are read, but not which rows there are.

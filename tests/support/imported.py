@@ -1,4 +1,4 @@
-"""What an imported model computes, by the plain NumPy reference."""
+"""The outputs of an imported model, by the plain NumPy reference."""
 
 import numpy as np
 from support.reference import layer_states

@@ -12,7 +12,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import zstandard
 
-from producer.sources.reading import SourceOptions, check_inputs, read_batches
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import RequestError
 
 COMPRESS = {"": bytes, ".gz": gzip.compress, ".zst": zstandard.compress}

@@ -1,9 +1,9 @@
-"""What Keras documents of its Tokenizer, written down afresh to compare with."""
+"""Keras's Tokenizer, written after its documentation, for comparison."""
 
 import json
 from collections import OrderedDict
 
-from producer.tokenization.word_level import FILTERS
+from producer.tokenization.word_rules import FILTERS
 
 
 class KerasLike:

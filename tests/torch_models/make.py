@@ -28,7 +28,7 @@ CASES = {
 
 
 class Tagger(torch.nn.Module):
-    """An embedding, a recurrent module, and a head that isn't wanted."""
+    """An embedding, a recurrent module, and a head that an import leaves out."""
 
     def __init__(self, kind: str, settings: dict) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Tagger(torch.nn.Module):
         return [one[:length].numpy() for one, length in zip(outputs, lengths, strict=True)]
 
     def forward(self, ids: torch.Tensor) -> torch.Tensor:
-        """What torch.onnx.export follows."""
+        """The method that torch.onnx.export traces."""
         return self.head(self.rnn(self.embedding(ids))[0])
 
 

@@ -1,11 +1,7 @@
-"""What a published file is called, and what its metadata says; its columns are told in `unrolled.format.schema`.
+"""The metadata of a published file: which model, engine, job and shard it comes from, and how much is in it.
 
-One file per shard, `part-{shard}.parquet`.
-
-The metadata says where the file comes from. It holds nothing that differs between two attempts (no time, no
-host, no attempt number): the same rows give the same bytes.
-
-What lies in a format version is fixed: another column, or another meaning of one, is another version.
+The metadata contains nothing that differs between two attempts (no time, no host, no attempt number), so the same rows
+give the same bytes. A format version is fixed: another key or column, or another meaning of one, is another version.
 """
 
 import re
@@ -26,14 +22,13 @@ _COUNT = re.compile(r"0|[1-9][0-9]{0,17}")
 
 
 def release() -> str:
-    """The installed version of this product, "unknown" where it runs from sources that nobody installed."""
+    """The installed version of Unrolled; "unknown" if it runs from sources that are not installed."""
     return _installed("unrolled") or "unknown"
 
 
 @cache
 def _installed(distribution: str) -> str | None:
-    # Here, for it takes 0.05 s that a command line which only names shards need not pay.
-    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 - 0.05 s that most commands don't need
 
     try:
         return version(distribution)
@@ -42,7 +37,7 @@ def _installed(distribution: str) -> str | None:
 
 
 def _libraries(engine: str) -> str:
-    """What else had a part in the bytes: numpy 2.4.0, pyarrow 26.0.0."""
+    """The libraries that computed and wrote the bytes: "numpy 2.4.0, pyarrow 26.0.0"."""
     names = ["numpy", "pyarrow", *(["tensorflow"] if engine == "tensorflow" else [])]
     return ", ".join(f"{name} {_installed(name)}" for name in names if _installed(name))
 
@@ -53,12 +48,12 @@ class FileInfo:
 
     Attributes:
         model_fingerprint: SHA-256 of the model directory, 64 hexadecimal digits.
-        engine: what computed the outputs, "fused" or "tensorflow".
-        arithmetic: of the arithmetic, "float32" or "bfloat16".
+        engine: the engine that computed the vectors, "fused" or "tensorflow".
+        arithmetic: how it computed them, "float32" or "bfloat16".
         job: id of the job.
         shard: which shard of the job.
         rows: number of rows.
-        tokens: number of real tokens, which is the sum of `length`.
+        tokens: number of real tokens, the sum of `length`.
     """
 
     model_fingerprint: str
@@ -73,7 +68,7 @@ class FileInfo:
         """The file's key-value metadata.
 
         Raises:
-            FileFormatError: a value is one that `decode` would refuse.
+            FileFormatError: `decode` would refuse a value.
         """
         fields = {
             "format_version": FORMAT_VERSION,
@@ -93,10 +88,10 @@ class FileInfo:
 
     @classmethod
     def decode(cls, metadata: Mapping[bytes, bytes] | None) -> Self:
-        """Read the key-value metadata of a file; keys of others are left alone.
+        """Read the key-value metadata of a file; keys of other programs are ignored.
 
         Raises:
-            FileFormatError: the file is not ours, of another format version, or a value is malformed.
+            FileFormatError: Unrolled did not write the file, it has another format version, or a value is malformed.
         """
         found = metadata or {}
 

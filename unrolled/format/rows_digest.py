@@ -1,7 +1,7 @@
-"""One number for which rows a shard holds: their ids and masks, in order.
+"""The digest of a shard's rows: of their ids and masks, in order.
 
-The producer writes it into the job's manifest when it cuts a shard; `verify` computes it again from the
-published file. Equal digests mean that the file holds those rows, each once, in that order.
+The producer writes it into the job's manifest when it cuts a shard, and `verify` computes it again from the published
+file. If both are equal, the file contains these rows, each once, in this order.
 """
 
 from collections.abc import Sequence
@@ -16,10 +16,10 @@ _DIGEST_BYTES = 16
 
 
 class RowsDigest:
-    """A digest that takes rows in any portions: only their order counts, not where the portions end.
+    """A digest to which rows are added in portions of any size; it depends on the rows and their order only.
 
-    It is BLAKE2b (16 bytes) over four BLAKE2b digests: of the ids' lengths in bytes (little-endian int64), of
-    their UTF-8 bytes, of the masks' lengths (little-endian int64), and of the masks, a byte 0 or 1 a token.
+    It is BLAKE2b (16 bytes) over four BLAKE2b digests: of the ids' lengths in bytes (little-endian int64), of the ids'
+    UTF-8 bytes, of the masks' lengths (little-endian int64), and of the masks, with a byte 0 or 1 for each token.
     """
 
     def __init__(self) -> None:
@@ -32,11 +32,11 @@ class RowsDigest:
 
         Args:
             ids: one for each row.
-            mask_lengths: integers (rows,), each row's number of tokens, padding included.
+            mask_lengths: integers (rows,), the number of tokens in each row, padding included.
             mask_values: bool (sum of mask_lengths,), the rows' masks end to end.
 
         Raises:
-            UnicodeEncodeError: an id holds a lone surrogate, which no file can store.
+            UnicodeEncodeError: an id contains a lone surrogate, which no file can store.
         """
         encoded = [row_id.encode() for row_id in ids]
         self._id_lengths.update(np.fromiter(map(len, encoded), "<i8", len(encoded)).tobytes())
@@ -46,12 +46,12 @@ class RowsDigest:
 
     def hexdigest(self) -> str:
         """The digest of all rows so far, 32 hexadecimal digits."""
-        parts = (self._id_lengths, self._ids, self._mask_lengths, self._masks)
-        return blake2b(b"".join(part.digest() for part in parts), digest_size=_DIGEST_BYTES).hexdigest()
+        each = (self._id_lengths, self._ids, self._mask_lengths, self._masks)
+        return blake2b(b"".join(digest.digest() for digest in each), digest_size=_DIGEST_BYTES).hexdigest()
 
 
 def rows_digest(ids: Sequence[str], tokens: Ragged) -> str:
-    """The digest of a shard's rows as they came in, zeros included: 32 hexadecimal digits."""
+    """The digest of a shard's rows as they came in, zeros included; 32 hexadecimal digits."""
     digest = RowsDigest()
     digest.update(ids, tokens.lengths, tokens.values != 0)
     return digest.hexdigest()

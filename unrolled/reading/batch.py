@@ -1,8 +1,8 @@
-"""Rows as flat NumPy arrays."""
+"""Some rows, end to end in NumPy arrays."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 import pyarrow as pa
@@ -10,62 +10,25 @@ from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
 from unrolled.ragged import offsets_of
-
-#: float32, or float16 where the job stored that.
-Vectors = NDArray[np.floating[Any]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Row:
-    """One input sequence and its vectors; the arrays are read-only views.
-
-    `row["mean"]` is one of its vectors by column name, and `row.outputs` is short for `row["outputs"]`.
-
-    Attributes:
-        id: the user's own id, else "<file>#<row>".
-        length: number of real tokens.
-        mask: bool (tokens as the row came in,), True where a token is real.
-        vectors: by column name, float32 or float16 as the job stored them: "outputs" (length, units) has one vector
-            for each True of the mask, in order; "mean", "max", "last" and "first" are single ones, (units,).
-        tokens: int32 (len(mask),), or None where the job did not store them.
-    """
-
-    id: str
-    length: int
-    mask: NDArray[np.bool_]
-    vectors: Mapping[str, Vectors]
-    tokens: NDArray[np.int32] | None
-
-    @property
-    def outputs(self) -> Vectors:
-        """The vectors of its tokens, (length, units).
-
-        Raises:
-            AttributeError: the job stored none, or those of named layers: `row["outputs_0"]`.
-        """
-        return _outputs(self.vectors)
-
-    def __getitem__(self, column: str) -> Vectors:
-        return _column(self.vectors, column)
+from unrolled.reading.row import Row, Vectors, column_of, outputs_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Batch:
-    """Some rows, end to end in flat read-only arrays.
+    """Some rows, end to end in read-only arrays.
 
-    `batch["mean"]` is a column of vectors by name, and `batch.values` is short for `batch["outputs"]`. Vectors,
-    `lengths` and `tokens` are the memory that Parquet was decoded into; masks are stored as bits and unpacked once.
-    Offsets begin at 0.
+    `batch["mean"]` is the column "mean"; `batch.values` is short for `batch["outputs"]`. Vectors, `lengths` and
+    `tokens` are the memory that Parquet was decoded into; masks are stored as bits and unpacked. Offsets begin at 0.
 
     Attributes:
         ids: one for each row.
-        lengths: int32 (rows,), number of real tokens of each row.
+        lengths: int32 (rows,), the number of real tokens in each row.
         vectors: by column name, float32 or float16 as the job stored them: "outputs" is (real tokens, units),
             "mean", "max", "last" and "first" are (rows, units).
         offsets: int64 (rows + 1,); the outputs of row r are values[offsets[r]:offsets[r + 1]].
         mask_values: bool (tokens as they came in,).
-        mask_offsets: int64 (rows + 1,); row r's mask is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
-        tokens: int32 (tokens as they came in,), cut as the masks are; None if the job did not store them.
+        mask_offsets: int64 (rows + 1,); the mask of row r is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
+        tokens: int32 (tokens as they came in,), with the offsets of the masks; None if the job did not store them.
         columns: the columns of vectors, in the files' order.
     """
 
@@ -93,7 +56,7 @@ class Batch:
             ids=rows.column("id").to_pylist(),
             lengths=lengths,
             vectors={column.name: _flat(rows.column(column.name), column) for column in columns},
-            # All columns of tokens' vectors fall alike into rows: `unrolled.reading.inspection` checks it.
+            # All columns with a vector for each token have these offsets: `unrolled.reading.inspection` checks it.
             offsets=_offsets(rows.column(per_token[0])) if per_token else offsets_of(lengths),
             mask_values=mask.flatten().to_numpy(zero_copy_only=False),
             mask_offsets=_offsets(mask),
@@ -106,12 +69,12 @@ class Batch:
         """The vectors of all tokens, (real tokens, units).
 
         Raises:
-            AttributeError: the job stored none, or those of named layers: `batch["outputs_0"]`.
+            AttributeError: the job stored no such column; for named layers, use `batch["outputs_0"]`.
         """
-        return _outputs(self.vectors)
+        return outputs_of(self.vectors)
 
     def __getitem__(self, column: str) -> Vectors:
-        return _column(self.vectors, column)
+        return column_of(self.vectors, column)
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -128,22 +91,9 @@ class Batch:
             yield Row(row_id, last - first, self.mask_values[begin:end], vectors, tokens)
 
 
-def _column(vectors: Mapping[str, Vectors], name: str) -> Vectors:
-    if name not in vectors:
-        raise KeyError(f"no column {name!r}; this job stored {', '.join(vectors)}")
-    return vectors[name]
-
-
-def _outputs(vectors: Mapping[str, Vectors]) -> Vectors:
-    if "outputs" not in vectors:
-        example = next(iter(vectors))
-        raise AttributeError(f"no column 'outputs'; this job stored {', '.join(vectors)}: take [{example!r}]")
-    return vectors["outputs"]
-
-
 def _flat(array: pa.Array, column: VectorColumn) -> Vectors:
     """The vectors of a column: (vectors, width)."""
-    # flatten() heeds the slice, at every level, and copies nothing: no list here is null.
+    # flatten() respects the slice at every level. It copies nothing, because no list here is null.
     vectors = array.flatten() if column.per_token else array
     values: Vectors = vectors.flatten().to_numpy()
     return values.reshape(-1, column.width)

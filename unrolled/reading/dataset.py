@@ -1,4 +1,4 @@
-"""Reading what a job published: `unrolled.open(OUT)`."""
+"""Reads the files that a job published: `unrolled.open(OUT)`."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -9,11 +9,10 @@ from numpy.typing import NDArray
 
 from unrolled.errors import FileFormatError
 from unrolled.format.columns import column_name
-from unrolled.format.schema import show_columns
-from unrolled.job.shard_id import ShardId
 from unrolled.ragged import runs
-from unrolled.reading.batch import Batch, Row
-from unrolled.reading.part_file import Part, explained
+from unrolled.reading.batch import Batch
+from unrolled.reading.part_file import Part, explained, refuse_mixed
+from unrolled.reading.row import Row
 from unrolled.reading.transforms import Pooling, pooled
 
 StrPath = str | os.PathLike[str]
@@ -22,16 +21,16 @@ StrPath = str | os.PathLike[str]
 def open_dataset(source: StrPath | Iterable[StrPath]) -> "Dataset":
     """Open the rows that a job published.
 
-    Only the files' footers are read now; the rows come when they are asked for, a row group at a time.
+    Only the files' footers are read now. Rows are read when they are asked for, a row group at a time.
 
     Args:
-        source: a job's output directory, or one of its files, or several. Of a directory, `*.parquet` in the
-            order of the shards; names that begin with "_" or "." are not looked at.
+        source: a job's output directory, or one of its files, or several. In a directory, all `*.parquet` files are
+            opened, in the order of the shards; names that begin with "_" or "." are ignored.
 
     Raises:
-        FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
-            are of different models, have other columns, or are of the same shard. The text names the files.
-        TransientError: the operating system would not let one be read.
+        FileFormatError: there is no file; or a file is damaged, was not written by Unrolled, or has another format
+            version; or two files have different models or columns, or contain the same shard. The text names the files.
+        TransientError: the operating system refused to read a file.
 
     Example:
         >>> for row in unrolled.open("out"):
@@ -58,16 +57,16 @@ class Dataset:
     """The rows of one or more published files, in order.
 
     Attributes:
-        files: their paths.
-        columns: of vectors, each with its name and its width, in the files' order.
-        units: width of the first of them.
-        precision: of the stored vectors: "float32" or "float16".
+        files: the paths of the files.
+        columns: the columns of vectors, each with `name` and `width`, in the files' order.
+        units: width of the first column of vectors.
+        precision: how the vectors are stored, "float32" or "float16".
         model_fingerprint: SHA-256 of the model directory that computed every row, 64 hexadecimal digits.
         tokens: number of real tokens.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        _refuse_mixed(parts)
+        refuse_mixed(parts)
         self._parts = parts
         self.files = [part.path for part in parts]
         self.columns = parts[0].columns
@@ -86,23 +85,29 @@ class Dataset:
         return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self.files)} files>"
 
     def rows(self) -> Iterator[Row]:
-        """All rows, one by one."""
+        """All rows, one by one.
+
+        Raises:
+            FileFormatError: a file is damaged.
+            TransientError: the operating system refused to read a file.
+        """
         for batch in self.batches():
             yield from batch.rows()
 
     def batches(self, *, max_rows: int | None = None, max_tokens: int | None = None) -> Iterator[Batch]:
-        """All rows, many at a time, as views of what was decoded.
+        """All rows, many at a time, as views of the decoded data.
 
-        A batch ends where its row group (about 16 MB) ends, since going on would mean copying: some are
-        smaller than the limits allow. A batch keeps its row group in memory.
+        A batch ends where its row group (about 16 MB) ends, so that nothing is copied: some batches are smaller than
+        the limits. A batch keeps its row group in memory.
 
         Args:
             max_rows: the most rows in a batch, at least 1.
-            max_tokens: the most real tokens in a batch, at least 1; a longer row comes alone.
+            max_tokens: the most real tokens in a batch, at least 1; a longer row is a batch of its own.
 
         Raises:
             ValueError: a limit is below 1.
-            FileFormatError: a file turns out to be damaged.
+            FileFormatError: a file is damaged.
+            TransientError: the operating system refused to read a file.
         """
         for name, limit in (("max_rows", max_rows), ("max_tokens", max_tokens)):
             if limit is not None and limit < 1:
@@ -119,11 +124,11 @@ class Dataset:
                     yield batch
 
     def pooled(self, how: Pooling, layer: int | None = None) -> tuple[list[str], NDArray[np.float32]]:
-        """One vector for each row: the stored one, else made of the tokens' vectors.
+        """One vector for each row: the stored one, or else one computed from the tokens' vectors.
 
         Args:
             how: "mean", "max", "last" or "first", over the row's real tokens.
-            layer: which, from 0, where the job named layers.
+            layer: the number of the layer, from 0, if the job named layers.
 
         Returns:
             ids: one for each row.
@@ -131,8 +136,9 @@ class Dataset:
 
         Raises:
             ValueError: `how` is none of the four.
-            KeyError: the job stored neither this pooling nor the tokens' vectors of that layer.
-            FileFormatError: a file turns out to be damaged.
+            KeyError: the job stored neither this pooling nor the tokens' vectors of this layer.
+            FileFormatError: a file is damaged.
+            TransientError: the operating system refused to read a file.
         """
         names = (column_name(how, layer), column_name("none", layer))
         width = next((column.width for name in names for column in self.columns if column.name == name), self.units)
@@ -142,21 +148,3 @@ class Dataset:
             vectors[len(ids) : len(ids) + len(batch)] = pooled(batch, how, layer)
             ids += batch.ids
         return ids, vectors
-
-
-def _refuse_mixed(parts: Sequence[Part]) -> None:
-    first, seen = parts[0], dict[tuple[str, ShardId], Path]()
-    for part in parts:
-        for what, expected, found in (
-            ("model", first.info.model_fingerprint, part.info.model_fingerprint),
-            ("columns", show_columns(first.spec, first.columns), show_columns(part.spec, part.columns)),
-        ):
-            if found != expected:
-                raise FileFormatError(
-                    f"vectors of different models or jobs don't mix: {first.path} is of {what} {expected},"
-                    f" {part.path} of {what} {found}; open them apart"
-                )
-        shard = (part.info.job, part.info.shard)
-        if shard in seen:
-            raise FileFormatError(f"{seen[shard]} and {part.path} both hold shard {shard[1]}: leave one of them out")
-        seen[shard] = part.path

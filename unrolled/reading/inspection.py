@@ -1,4 +1,4 @@
-"""A published file, read whole and held against itself."""
+"""Reads a whole published file and checks that it doesn't contradict itself."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,15 +18,15 @@ from unrolled.reading.part_file import Part, explained
 
 @dataclass(frozen=True, slots=True)
 class PartContents:
-    """What a file holds, counted, not taken from its metadata.
+    """What a file contains.
 
     Attributes:
-        info: its metadata.
-        spec: what its job stores.
-        columns: its columns of vectors, in order.
-        rows: number of rows.
-        tokens: number of real tokens.
-        digest: over the ids and masks in order, as `unrolled.format.rows_digest.rows_digest` gives it for the shard.
+        info: the metadata.
+        spec: what the job stores.
+        columns: the columns of vectors, in order.
+        rows: number of rows, counted.
+        tokens: number of real tokens, counted.
+        digest: the digest of the rows, which `unrolled.format.rows_digest.rows_digest` gives for the shard.
     """
 
     info: FileInfo
@@ -38,15 +38,15 @@ class PartContents:
 
 
 def inspect_part(path: Path) -> PartContents:
-    """Read every page of a file, a row group in memory at a time, and check that it fits together.
+    """Read every page of a file, a row group at a time, and check that the file doesn't contradict itself.
 
-    Checked: the pages' checksums; the columns; ids are UTF-8; each row's length against its mask and its
-    vectors; where tokens are stored, that the mask is their sign; the counts against the metadata. Not
-    checked: the vectors' values beyond their checksums.
+    Checked are the pages' checksums; the columns; that ids are UTF-8; each row's length against its mask and its
+    vectors; if tokens are stored, that the mask is their sign; the counts against the metadata. The vectors' values are
+    not checked beyond their checksums.
 
     Raises:
         FileFormatError: the file is damaged or contradicts itself; the text says where.
-        TransientError: the operating system would not let it be read.
+        TransientError: the operating system refused to read it.
     """
     part = Part(path)
     digest = RowsDigest()
@@ -60,7 +60,7 @@ def inspect_part(path: Path) -> PartContents:
         tokens += int(batch.lengths.sum(dtype=np.int64))
     for what, counted, stored in (("rows", rows, part.info.rows), ("real tokens", tokens, part.info.tokens)):
         if counted != stored:
-            raise FileFormatError(f"{path}: holds {counted} {what}, its metadata says {stored}; write it again")
+            raise FileFormatError(f"{path}: has {counted} {what}, its metadata says {stored}; write it again")
     return PartContents(part.info, part.spec, part.columns, rows, tokens, digest.hexdigest())
 
 
@@ -74,8 +74,8 @@ def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None
         if len(wrong := np.flatnonzero(lengths != batch.lengths)):
             row = int(wrong[0])
             raise FileFormatError(
-                f"row {rows_before + row} ({batch.ids[row]!r}) is of length {batch.lengths[row]},"
-                f" its {name} of {lengths[row]}; write the file again"
+                f"row {rows_before + row} ({batch.ids[row]!r}) has length {batch.lengths[row]},"
+                f" its {name} has {lengths[row]}; write the file again"
             )
     if batch.tokens is not None and not np.array_equal(batch.tokens != 0, batch.mask_values):
         raise FileFormatError(f"masks are not the sign of the tokens from row {rows_before} on; write the file again")

@@ -1,4 +1,4 @@
-"""What can be made of a batch: the model's own padded pair, or one vector for each row."""
+"""Turns a batch into the model's own padded outputs and masks, or into one vector for each row."""
 
 from typing import Literal, get_args
 
@@ -12,19 +12,19 @@ Pooling = Literal["mean", "max", "last", "first"]
 
 
 def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """The pair that the model itself gives for a padded batch.
+    """The outputs and masks that the model itself gives for a padded batch.
 
     Args:
         batch: the rows.
-        column: of tokens' vectors.
+        column: the name of a column that has a vector for each token.
 
     Returns:
-        outputs: float32 (rows, time, units), each vector at its token's position, zero where there is none.
-        masks: bool (rows, time), True where a token is real. Time is that of the longest row as it came in.
+        outputs: float32 (rows, time, units), each vector at the position of its token, zeros elsewhere.
+        masks: bool (rows, time), True where a token is real; time is the length of the longest row as it came in.
 
     Raises:
         ValueError: the column has one vector for each row.
-        KeyError: the job did not store it.
+        KeyError: the job did not store the column.
     """
     vectors = batch[column]
     if not all(each.per_token for each in batch.columns if each.name == column):
@@ -40,19 +40,19 @@ def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32
 
 
 def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.float32]:
-    """One vector for each row, of its real tokens alone: the stored one, else made of the tokens' vectors.
+    """One vector for each row, of its real tokens: the stored one, or else one computed from the tokens' vectors.
 
     Args:
         batch: the rows.
         how: "mean" (in float64, then rounded), "max", "last" or "first".
-        layer: which, from 0, where the job named layers.
+        layer: the number of the layer, from 0, if the job named layers.
 
     Returns:
-        float32 (rows, units). A row without real tokens gives zeros, the state that the LSTM begins with.
+        float32 (rows, units). A row without real tokens gives zeros, the state that an LSTM begins with.
 
     Raises:
         ValueError: `how` is none of the four.
-        KeyError: the job stored neither this pooling nor the tokens' vectors of that layer.
+        KeyError: the job stored neither this pooling nor the tokens' vectors of this layer.
     """
     if how not in get_args(Pooling):
         raise ValueError(f"pooling {how!r} is unknown; allowed: {', '.join(get_args(Pooling))}")
@@ -61,11 +61,11 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
     values = batch[column_name("none", layer)]
     vectors = np.zeros((len(batch), values.shape[1]), np.float32)
     ends = batch.offsets.tolist()
-    # Row by row: several times faster than NumPy's reduceat, which goes through the values one by one.
+    # A loop over rows is several times faster than NumPy's reduceat, which goes through the values one by one.
     for row in np.flatnonzero(batch.lengths).tolist():
-        part = values[ends[row] : ends[row + 1]]
+        states = values[ends[row] : ends[row + 1]]
         if how == "mean":
-            vectors[row] = part.mean(axis=0, dtype=np.float64)
+            vectors[row] = states.mean(axis=0, dtype=np.float64)
         else:
-            vectors[row] = part.max(axis=0) if how == "max" else part[-1 if how == "last" else 0]
+            vectors[row] = states.max(axis=0) if how == "max" else states[-1 if how == "last" else 0]
     return vectors

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from unrolled.errors import ModelError
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from worker.model_import.errors import ImportRefusedError
@@ -54,8 +53,8 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         max_length: tokens that a row is meant to have, or None for the file's length, or 512.
 
     Raises:
-        ImportRefusedError: the directions don't fit together, an array can't be read, or the configuration isn't
-            allowed.
+        ImportRefusedError: the directions don't fit together, or an array can't be read.
+        ModelError: the configuration isn't allowed.
     """
     layers, passes = _directions(stack)
     table = None
@@ -69,10 +68,7 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
             f"with --ids-from {start} none of the {rows} rows is left for an id; try --ids-from {1 - start}"
         )
     length = max_length or found.length or DEFAULT_LENGTH
-    try:
-        config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
-    except ModelError as error:
-        raise ImportRefusedError(str(error)) from error
+    config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
     weights = _tensors(config, passes)
     if table is None:
         _drop_first_row(config, weights, start)

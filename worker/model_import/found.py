@@ -1,6 +1,7 @@
 """What a reader returns: the embeddings, the recurrent layers and, if the file has one, the graph between them.
 
 Arrays stay in the file until a layer is imported: a head may be larger than everything that is imported.
+Over 150 lines, because readers, selection and assembly share all these classes.
 """
 
 from collections.abc import Callable
@@ -160,22 +161,3 @@ class Found:
     length: int | None = None
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
-
-    def add_weights(self, layers: list[Layer], stored: list[Array], is_table: Callable[[Array], str | None]) -> None:
-        """Sort the arrays of a file without a graph.
-
-        Args:
-            layers: the recurrent layers among the arrays.
-            stored: all arrays of the file.
-            is_table: returns the name of an embedding, or None if the array is none.
-        """
-        self.layers = {layer.name: layer for layer in layers}
-        used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
-        for array in stored:
-            if array.name in used:
-                continue
-            name = is_table(array) if len(array.shape) == 2 else None
-            if name is None:
-                self.left.append(array.name)
-            else:
-                self.tables[name] = Table(name, array)

@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unrolled.errors import ModelError
 from unrolled.model.directory import ModelDirectory, save_model
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
@@ -71,12 +72,13 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     Raises:
         ModelError: the source can't be read or imported, the tokenizer doesn't fit, the outputs differ from the
             original's, or the directory contains another model. In all cases nothing is written.
+        TransientError: a file can't be written.
     """
     found = read_source(source, options.gates, options.forget_bias)
     try:
         stack = choose(found, options.embedding, options.layers, options.residual)
         made = assemble(found, stack, options.ids_from, options.max_length)
-    except ImportRefusedError as error:
+    except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     tokenizer = None if options.tokenizer is None else read_tokenizer(options.tokenizer, made.config.vocab_size)
     parity = None if options.parity is None else _compared(stack, made, tokenizer, directory.parent, options.parity)

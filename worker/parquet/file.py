@@ -1,8 +1,8 @@
-"""Pages, column chunks, row groups and the footer of a Parquet file.
+"""Writes the pages, column chunks, row groups and footer of a Parquet file.
 
-Every page is a version 1 data page, PLAIN, uncompressed, with a checksum; no value is ever null.
-
-Source: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
+Every page is a version 1 data page, PLAIN, uncompressed, with a checksum; no value is ever null. It is one file because
+the numbers of all structures come from one specification:
+https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
 import base64
@@ -29,10 +29,10 @@ _FLOAT16_BYTES = 2
 
 
 class Page(NamedTuple):
-    """A part of a column, in the format's own bytes.
+    """Some values of a column, in the format's own bytes.
 
     Attributes:
-        entries: number of values, an empty list counting as one.
+        entries: number of values; an empty list counts as one.
         levels: repetition and definition levels; empty for a column without lists.
         values: the values, end to end; C-contiguous.
     """
@@ -43,11 +43,11 @@ class Page(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """A column's part of a row group.
+    """The values of one column in a row group.
 
     Attributes:
-        pages: its pages, made as they are written; at least one.
-        bounds: the least and the greatest value as PLAIN bytes, by which readers may pass over the row group.
+        pages: at least one; each is made just before it is written.
+        bounds: the least and the greatest value as PLAIN bytes, by which readers may skip the row group.
     """
 
     pages: Iterable[Page]
@@ -55,18 +55,18 @@ class Chunk(NamedTuple):
 
 
 class _Leaf(NamedTuple):
-    """A column of the file: its place in the schema and its physical type."""
+    """A column of the file: its path in the schema, and its physical type."""
 
     path: tuple[str, ...]
     kind: int
 
 
 class Writer:
-    """One file, from its first byte to its last.
+    """Writes one file.
 
     Args:
-        file: where to; binary, open for writing, at its beginning.
-        schema: of fields that can't be null, of strings, booleans, int32, float32, float16 and lists of them.
+        file: the file; binary, open for writing, at its beginning.
+        schema: fields that can't be null, of strings, booleans, int32, float32, float16 and lists of these.
         created_by: the program and its version.
     """
 
@@ -78,7 +78,7 @@ class Writer:
         self._rows = 0
         self._row_groups: list[Value] = []
         self._leaves: list[_Leaf] = []
-        # The root comes first, then every field before what it holds.
+        # The root comes first, and every field before the fields in it.
         root = struct({3: i32(_REQUIRED), 4: binary("schema"), 5: i32(len(schema))})
         self._elements = [root, *(element for field in schema for element in self._describe(field, ()))]
         self._write(_MAGIC)
@@ -104,10 +104,10 @@ class Writer:
         yield from self._describe(field.type.value_field, (*path, "list"))
 
     def write_row_group(self, rows: int, chunks: Sequence[Chunk]) -> None:
-        """Write rows: a chunk for each column of the schema, in its order.
+        """Write rows: a chunk for each column of the schema, in the schema's order.
 
         Raises:
-            PayloadError: a page would reach 2 GiB, which the format can't say.
+            PayloadError: a page would reach 2 GiB, and the format stores its size in 31 bits.
             OSError: the file can't be written.
         """
         begin = self._position
@@ -151,19 +151,19 @@ class Writer:
         self._write(values.data)
 
     def finish(self, metadata: Mapping[str, str]) -> None:
-        """Write the footer, without which the file is none.
+        """Write the footer, which completes the file.
 
         Args:
             metadata: key-value pairs that describe the file.
         """
-        # Arrow's own schema tells its readers what Parquet has no word for: that a list's size is fixed.
+        # Parquet has no lists of a fixed size. Arrow's schema in the metadata tells Arrow's readers of them.
         arrow = base64.b64encode(self._schema.serialize())
         pairs = [struct({1: binary("ARROW:schema"), 2: binary(arrow)})]
         pairs += [struct({1: binary(key), 2: binary(value)}) for key, value in metadata.items()]
         fields = {1: i32(2), 2: sequence(self._elements), 3: i64(self._rows)}
         fields[4] = sequence(self._row_groups)
         fields |= {5: sequence(pairs), 6: binary(self._created_by)}
-        # Bounds count only where it is said that they follow the type's own order.
+        # Readers use bounds only if the file says that they have the type's own order.
         fields[7] = sequence([struct({1: struct({})})] * len(self._leaves))
         footer = struct(fields).data
         self._write(footer + len(footer).to_bytes(4, "little") + _MAGIC)

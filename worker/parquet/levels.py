@@ -1,8 +1,8 @@
-"""Parquet's levels: how a flat run of values falls into rows.
+"""Parquet's levels, which say how a flat sequence of values is divided into rows and lists.
 
-A list that holds lists is stored flat. Beside each value stand a repetition level (0: a new row, 1: a new
-element of the row's list, 2: a new element of that element) and a definition level (the full depth: there is
-a value; 0: the row's list is empty). Both are written as runs, of one level repeated or of packed bits.
+Each value has a repetition level (0: it begins a row, 1: it begins an element of the row's list, 2: it goes on with
+that element) and a definition level (the full depth if there is a value, 0 if the row's list is empty). Both are
+written as stretches of one repeated level or of packed bits.
 
 Source: https://parquet.apache.org/docs/file-format/data-pages/encodings/#RLE
 """
@@ -17,11 +17,11 @@ from worker.parquet.thrift import varint
 
 
 class Entries(NamedTuple):
-    """What a page holds of a list column: an entry for each token, and one for each row that has none.
+    """The entries of a list column in a page: one for each token, and one for each row without tokens.
 
     Attributes:
         begins: bool (entries,), True where a row begins.
-        empty: bool (entries,), True where that row has no token.
+        empty: bool (entries,), True where the row has no token.
     """
 
     begins: NDArray[np.bool_]
@@ -29,7 +29,7 @@ class Entries(NamedTuple):
 
     @classmethod
     def of_rows(cls, ends: NDArray[np.int64]) -> "Entries":
-        """The entries of whole rows, from the number of tokens before each: int64 (rows + 1,)."""
+        """The entries of whole rows, from the numbers of tokens before each row: int64 (rows + 1,)."""
         counts = np.diff(ends)
         places = offsets_of(np.maximum(counts, 1))
         begins, empty = np.zeros((2, int(places[-1])), np.bool_)
@@ -38,37 +38,37 @@ class Entries(NamedTuple):
         return cls(begins, empty)
 
     @classmethod
-    def of_part(cls, tokens: int, *, begins: bool) -> "Entries":
-        """The entries of some tokens of one row, its first ones or further ones."""
+    def of_tokens(cls, tokens: int, *, begins: bool) -> "Entries":
+        """The entries of some tokens of one row; `begins` if these are its first ones."""
         entries = cls(*np.zeros((2, tokens), np.bool_))
         entries.begins[0] = begins
         return entries
 
 
 def token_levels(entries: Entries) -> bytes:
-    """Repetition and definition levels, each up to 1, where an entry's token is one value."""
+    """Repetition and definition levels, each up to 1, for tokens that are one value each."""
     some_empty = entries.empty.any()
     definition = _packed(~entries.empty) if some_empty else _repeated(1, len(entries.empty))
     return _sized(_packed(~entries.begins)) + _sized(definition)
 
 
 def row_vector_levels(rows: int, units: int) -> bytes:
-    """Repetition and definition levels, each up to 1, where a row is a vector of values, never an empty one."""
-    # A run for a vector's first value and one for its others, so that each row takes the same few bytes.
+    """Repetition and definition levels, each up to 1, for rows that are one vector of `units` values each."""
+    # One stretch for a vector's first value and one for its other values: every row has the same few bytes.
     row = _repeated(0, 1) + (_repeated(1, units - 1) if units > 1 else b"")
     return _sized(row * rows) + _sized(_repeated(1, units * rows))
 
 
 def vector_levels(entries: Entries, units: int) -> bytes:
-    """Repetition and definition levels, each up to 2, where an entry's token is a vector of values."""
-    # A run for a vector's first value and one for its others, so that each token takes the same few bytes.
+    """Repetition and definition levels, each up to 2, for tokens that are one vector of `units` values each."""
+    # One stretch for a vector's first value and one for its other values: every token has the same few bytes.
     token = _repeated(1, 1) + (_repeated(2, units - 1) if units > 1 else b"")
     repetition = np.tile(np.frombuffer(token, np.uint8), (len(entries.empty), 1))
     repetition[entries.begins, 1] = 0
     defined = _repeated(2, units)
     if entries.empty.any():
         definition = np.tile(np.frombuffer(defined, np.uint8), (len(entries.empty), 1))
-        # A row without tokens is a single level 0: the first two bytes of either pattern, the rest left out.
+        # A row without tokens is a single level 0: the first two bytes of either pattern, without the rest.
         definition[entries.empty, :2] = np.frombuffer(_repeated(0, 1), np.uint8)
         kept = ~entries.empty[:, None]
         in_repetition = kept | (np.arange(len(token)) < len(_repeated(0, 1)))

@@ -1,7 +1,8 @@
-"""A computed shard becomes the bytes of a Parquet file.
+"""Writes a computed shard as a Parquet file.
 
-Vectors are written from the engine's buffer without a copy, and stored as they are: benchmarks/encoding.py
-shows what compression and other encodings would cost and save.
+Vectors are written from the engine's buffer without a copy or compression: benchmarks/encoding.py measures what
+compression and other encodings would cost and save. It is one file because the columns of a row group share their
+offsets.
 """
 
 from collections.abc import Iterator, Sequence
@@ -19,11 +20,11 @@ from unrolled.ragged import Ragged, offsets_of, runs
 from worker.parquet.file import Chunk, Page, Writer
 from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
 
-# A reader holds one row group at a time; a row that weighs more has one to itself.
+# Readers hold one row group in memory at a time; a larger row has a row group to itself.
 ROW_GROUP_BYTES = 16 << 20
-# What a row costs a reader besides its vectors and its mask.
+# What a row costs a reader in addition to its vectors, its mask and its id.
 _ROW_BYTES = 64
-# What a reader decodes at once should stay in its cache. A row that weighs more is cut into several pages.
+# Readers decode a page at a time, which should fit into their cache. A larger row is cut into several pages.
 PAGE_BYTES = 1 << 20
 # A bound longer than this costs more than it saves.
 _LONGEST_BOUND = 256
@@ -41,23 +42,24 @@ def encode(
     """Write a shard's file. The same arguments give the same bytes.
 
     Args:
-        file: where to; binary, open for writing, empty.
-        info: the file's metadata; its counts must be those of the rows.
+        file: the file; binary, open for writing, empty.
+        info: the file's metadata, with the counts of these rows.
         ids: one for each row.
         tokens: the rows as they came in, zeros included.
         vectors: for each column of vectors float32, C-contiguous: (real tokens, width), a vector for each token that
-            is not 0, in order, or (rows, width). Where float16 is stored, they are rounded a page at a time.
+            is not 0, in order, or (rows, width). If float16 is stored, they are rounded a page at a time.
         spec: what the job stores.
         columns: the file's columns of vectors, in the order of `vectors`.
 
     Raises:
-        PayloadError: the arguments contradict each other, an id holds a lone surrogate, a row's id, mask or token ids
-            reach 2 GiB, or a number is beyond what float16 holds.
+        PayloadError: the arguments contradict each other, an id contains a lone surrogate, a row's id, mask or token
+            ids reach 2 GiB, or a number is too large for float16.
         OSError: the file can't be written.
     """
+    # One function, because every line needs the offsets of the lines before it.
     mask = tokens.values != 0
     # int64 (rows + 1,): the real tokens before each row.
-    # A pooled shard may have a million tokens: sixteen bytes for each are only taken where there is padding.
+    # Computing them takes 16 bytes for each token, and a pooled shard may have a million, so only if there is padding.
     ends = tokens.offsets
     if not mask.all():
         ends = offsets_of(mask)[tokens.offsets]
@@ -102,7 +104,7 @@ def _encoded(ids: Sequence[str]) -> list[bytes]:
     try:
         return [row_id.encode() for row_id in ids]
     except UnicodeEncodeError as error:
-        raise PayloadError(f"id {error.object[:80]!r} is no Unicode text: {error.reason}") from error
+        raise PayloadError(f"id {error.object[:80]!r} is not Unicode text: {error.reason}") from error
 
 
 def _row_groups(
@@ -124,7 +126,7 @@ def _row_groups(
     size = np.dtype(spec.precision).itemsize
     of_token = size * sum(column.width for column in columns if column.per_token)
     of_row = size * sum(column.width for column in columns if not column.per_token) + _ROW_BYTES
-    # Each token costs a byte of mask when read and four if it is stored; each real one its vectors.
+    # Each token counts as five bytes, one for its mask and four for its id; each real token also as its vectors.
     return runs(np.cumsum(id_bytes + of_row) + padded * 5 + real * of_token, ROW_GROUP_BYTES)
 
 
@@ -142,13 +144,13 @@ def _length_chunk(lengths: NDArray[np.int32]) -> Chunk:
 
 
 def _token_chunk(ends: NDArray[np.int64], values: NDArray[Any]) -> Chunk:
-    """A list column with one value for each token."""
+    """A list column that has one value for each token."""
     entries = Entries.of_rows(ends)
     return Chunk([Page(len(entries.empty), token_levels(entries), values)])
 
 
 def _vector_pages(outputs: NDArray[np.float32], ends: NDArray[np.int64]) -> Iterator[Page]:
-    """The vectors of whole rows at a time; a row that is longer than a page goes into several."""
+    """Pages of the vectors of whole rows; a row that is longer than a page has several."""
     units = outputs.shape[1]
     page_tokens = max(PAGE_BYTES // (units * 4), 1)
     for start, stop in runs(ends[1:], page_tokens, begin=int(ends[0])):
@@ -157,8 +159,8 @@ def _vector_pages(outputs: NDArray[np.float32], ends: NDArray[np.int64]) -> Iter
             yield _vector_page(Entries.of_rows(ends[start : stop + 1]), outputs[first:last])
             continue
         for begin in range(first, last, page_tokens):
-            part = outputs[begin : min(begin + page_tokens, last)]
-            yield _vector_page(Entries.of_part(len(part), begins=begin == first), part)
+            some = outputs[begin : min(begin + page_tokens, last)]
+            yield _vector_page(Entries.of_tokens(len(some), begins=begin == first), some)
 
 
 def _vector_page(entries: Entries, vectors: NDArray[np.float32]) -> Page:
@@ -168,22 +170,22 @@ def _vector_page(entries: Entries, vectors: NDArray[np.float32]) -> Page:
 
 
 def _row_vector_pages(vectors: NDArray[np.float32]) -> Iterator[Page]:
-    """One vector for each row."""
+    """Pages with one vector for each row."""
     rows, units = vectors.shape
     page_rows = max(PAGE_BYTES // (units * 4), 1)
     for begin in range(0, rows, page_rows):
-        part = vectors[begin : begin + page_rows]
-        yield Page(part.size, row_vector_levels(len(part), units), part)
+        some = vectors[begin : begin + page_rows]
+        yield Page(some.size, row_vector_levels(len(some), units), some)
 
 
 def _rounded(pages: Iterator[Page]) -> Iterator[Page]:
-    """The pages in float16, to the nearest and ties to even; no more than one is held at a time."""
+    """The pages in float16, rounded to nearest, ties to even. One page at a time is in memory."""
     for page in pages:
         with np.errstate(over="raise", under="ignore"):
             try:
                 yield page._replace(values=page.values.astype("<f2"))
             except FloatingPointError:
                 raise PayloadError(
-                    f"a vector holds {np.abs(page.values).max():g}, and float16 ends at {np.finfo(np.float16).max}; "
-                    "store float32: `unrolled enqueue --precision float32` into another --out"
+                    f"a vector has the number {np.abs(page.values).max():g}; float16 ends at "
+                    f"{np.finfo(np.float16).max}; use `unrolled enqueue --precision float32` with another --out"
                 ) from None

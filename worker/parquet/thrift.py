@@ -1,4 +1,4 @@
-"""Thrift's compact protocol, as far as Parquet's headers and footer need it; writing only.
+"""The part of Thrift's compact protocol that writes Parquet's headers and footer.
 
 Source: https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md
 """
@@ -7,14 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 _I16, _I32, _I64, _BINARY, _LIST, _STRUCT = 4, 5, 6, 8, 9, 12
-_SHORT = 15  # field steps and list sizes below this fit the type's byte
+_SHORT = 15  # steps between fields, and list sizes, that fit into the byte of the type
 
 
 class Value(NamedTuple):
     """An encoded value.
 
     Attributes:
-        kind: the protocol's number for its type.
+        kind: the protocol's number of its type.
         data: its bytes.
     """
 
@@ -23,7 +23,7 @@ class Value(NamedTuple):
 
 
 def varint(number: int) -> bytes:
-    """A number from 0 up, seven bits a byte, the lowest first (ULEB128)."""
+    """A number from 0 up, with seven bits in each byte, the lowest first (ULEB128)."""
     data = bytearray()
     while number > 0x7F:  # noqa: PLR2004 - seven bits
         data.append(number & 0x7F | 0x80)
@@ -58,19 +58,19 @@ def binary(content: str | bytes) -> Value:
 
 
 def struct(fields: Mapping[int, Value]) -> Value:
-    """A structure of numbered fields, given in rising order from 1 on."""
-    parts: list[bytes] = []
+    """A structure of fields, numbered from 1 on and given in ascending order."""
+    encoded: list[bytes] = []
     last = 0
     for number, value in fields.items():
         if number - last > _SHORT:
             raise ValueError(f"field {number} is more than {_SHORT} after {last}")
-        parts += [bytes([(number - last) << 4 | value.kind]), value.data]
+        encoded += [bytes([(number - last) << 4 | value.kind]), value.data]
         last = number
-    return Value(_STRUCT, b"".join((*parts, b"\0")))
+    return Value(_STRUCT, b"".join((*encoded, b"\0")))
 
 
 def sequence(values: Sequence[Value]) -> Value:
-    """A list of values of one type; an empty one is of structures."""
+    """A list of values of one type; an empty list has the type of structures."""
     kind, size = values[0].kind if values else _STRUCT, len(values)
     head = bytes([size << 4 | kind]) if size < _SHORT else bytes([0xF0 | kind]) + varint(size)
     return Value(_LIST, head + b"".join(value.data for value in values))

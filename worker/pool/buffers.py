@@ -1,4 +1,4 @@
-"""Output arrays, kept for the next shard: fresh memory costs a page fault every 4 KiB."""
+"""Output arrays, which are kept for the next shard because new memory costs a page fault every 4 KiB."""
 
 from __future__ import annotations
 
@@ -15,23 +15,23 @@ if TYPE_CHECKING:
 
     from unrolled.format.columns import VectorColumn
 
-#: A kept block serves a shard of at least this share of its size, so that little of it lies idle.
+#: A kept block is used for a shard that fills at least this share of it, so that little memory is wasted.
 SMALLEST_SHARE = 0.75
-#: A fresh block has room for a shard this much longer: shards are cut alike, but not to the token, and one that is a
-#: row longer than the last must find the last one's block fitting. Pages that nobody writes to take no memory.
+#: A new block is larger than its shard by this share. Shards are about as long as each other, and one that is a row
+#: longer than the last one should fit into that one's block. Pages that are never written take no memory.
 SPARE_SHARE = 1 / 16
 #: Numbers in a cache line.
 _LINE = 16
 
 
 class Buffers:
-    """Float32 arrays for the vectors of shards, used again whatever their columns.
+    """Float32 arrays for the vectors of shards, which are used again for shards with any columns.
 
-    A shard's arrays lie in one block of memory, and each begins on a cache line: a vector of 16 units is a line then,
-    and the fused engine needs not read it before it writes it.
+    A shard's arrays are in one block of memory, and each begins on a cache line. So 16 numbers are one line, which the
+    fused engine can write without reading it first.
 
     Args:
-        budget_bytes: most bytes of blocks, used and kept; those in use alone may exceed it, and then none is kept.
+        budget_bytes: the most bytes of all blocks, used and kept. If those in use are more, none is kept.
     """
 
     def __init__(self, budget_bytes: int) -> None:
@@ -41,7 +41,7 @@ class Buffers:
         self._used = 0
 
     def take(self, columns: Sequence[VectorColumn], rows: int, tokens: int) -> list[NDArray[np.float32]]:
-        """An array of float32 (tokens or rows, width) for each column, its content undefined."""
+        """For each column an array, float32 (tokens or rows, width), with undefined contents."""
         shapes = [(column.vectors(rows, tokens), column.width) for column in columns]
         sizes = [_aligned(count * width) for count, width in shapes]
         block = self._take_block(sum(sizes) + _LINE)
@@ -52,7 +52,12 @@ class Buffers:
         ]
 
     def give(self, arrays: Sequence[NDArray[np.float32]]) -> None:
-        """Take a shard's arrays back, once; the giver must not touch them again."""
+        """Take a shard's arrays back. The caller must not use them again.
+
+        Raises:
+            TypeError: these are not arrays that `take` gave.
+            ValueError: they were given back before.
+        """
         block = arrays[0].base
         if not isinstance(block, np.ndarray) or any(array.base is not block for array in arrays):
             raise TypeError("give back what `take` gave, not a copy of it")
@@ -82,11 +87,11 @@ class Buffers:
             return self._used + sum(block.nbytes for block in self._free)
 
     def _make_room(self, size_bytes: int) -> None:
-        """Let go of the blocks that were kept longest until so many bytes fit beside the others."""
+        """Free the blocks that were kept longest, until this many bytes fit into the budget."""
         while self._free and self._used + sum(block.nbytes for block in self._free) + size_bytes > self._budget:
             self._free.pop(0)
 
 
 def _aligned(size: int) -> int:
-    """Numbers up to the next cache line, so that no two columns share one."""
+    """The size rounded up to whole cache lines, so that no two columns share one."""
     return -(-size // _LINE) * _LINE

@@ -1,7 +1,9 @@
-"""Finding the rows that an engine fails on, by halving, so that their neighbours are kept.
+"""Finds the rows that an engine fails on, by halving, so that all other rows are computed.
 
-A lone row that stops for what may pass (memory, above all) is tried again, with longer and longer pauses, before it
-is blamed. The pauses are the same however many rows there are, for the engine stands still meanwhile.
+A single row that fails because something is missing for now (above all, memory) is tried again, with longer and longer
+pauses, before it is blamed. All such rows wait together, because the engine is idle during a pause.
+
+It is one file because search, retries and probe are one algorithm.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import numpy as np
 
 from unrolled.errors import BrokenWorkerError, reason_of
 from unrolled.patience import ATTEMPTS, pauses
-from unrolled.ragged import Ragged
+from unrolled.ragged import Ragged, runs
 from worker.errors import PASSING
 
 if TYPE_CHECKING:
@@ -30,7 +32,7 @@ log = logging.getLogger(__name__)
 REASON_CHARACTERS = 500
 
 
-class _Span(NamedTuple):
+class _Run(NamedTuple):
     """Rows start..stop of one shard."""
 
     shard: int
@@ -38,84 +40,88 @@ class _Span(NamedTuple):
     stop: int
 
 
+class _Pool(NamedTuple):
+    """What is computed, by which engine, and into which arrays; see `compute_isolating`."""
+
+    engine: Engine
+    shards: Sequence[Ragged]
+    outputs: Sequence[Sequence[NDArray[np.float32]]]
+    columns: tuple[VectorColumn, ...]
+
+    def compute(self, run: _Run) -> None:
+        shard = self.shards[run.shard]
+        arrays = rows_of(shard, self.outputs[run.shard], self.columns, run.start, run.stop)
+        self.engine.compute([shard.take(run.start, run.stop)], [arrays], self.columns)
+
+
 def compute_isolating(
     engine: Engine,
     shards: Sequence[Ragged],
     outputs: Sequence[Sequence[NDArray[np.float32]]],
     columns: tuple[VectorColumn, ...],
-    runs: Sequence[Sequence[tuple[int, int]]],
+    pool_tokens: int,
     pause: Callable[[float], None],
 ) -> list[dict[int, str]]:
-    """Compute shards; for each of them the rows that the engine fails on, each with the reason.
+    """Compute shards, and find the rows that the engine fails on.
 
     Args:
-        engine: what computes.
+        engine: the engine.
         shards: rows of real tokens.
-        outputs: for each shard an array for each column, filled but for the failed rows.
+        outputs: for each shard an array for each column; all rows are filled in but those that fail.
         columns: what is computed.
-        runs: for each shard the (start, stop) of runs of rows that may be computed in one call; every row is in one.
-        pause: waits so many seconds; what it raises ends the work.
+        pool_tokens: the most tokens in one call of the engine; a longer row is computed alone.
+        pause: waits for this many seconds; an exception from it ends the work.
+
+    Returns:
+        For each shard the rows that fail: their indices, each with its reason.
 
     Raises:
-        BrokenWorkerError: the engine fails on anything, so no row is to blame.
+        BrokenWorkerError: the engine fails on every row, so no row is to blame.
     """
+    # One function, because it is one series of tries over the same rows.
+    pool = _Pool(engine, shards, outputs, columns)
     failed: list[dict[int, str]] = [{} for _ in shards]
-    spans = [_Span(number, *run) for number, some in enumerate(runs) for run in some]
+    left = [_Run(number, *run) for number, shard in enumerate(shards) for run in runs(shard.offsets[1:], pool_tokens)]
     waits = pauses()
     for attempt in range(1, ATTEMPTS + 1):
-        stopped: dict[_Span, Exception] = {}
-        for row, error in _failures(engine, shards, outputs, columns, spans):
+        stopped: dict[_Run, Exception] = {}
+        for row, error in _failures(pool, left):
             if isinstance(error, PASSING):
-                # Without its frames, for they hold arrays, and it may be memory that is short.
+                # Without its frames, because they hold arrays, and memory may be short.
                 stopped[row] = error.with_traceback(None)
             else:
                 _probe(engine, columns, error)
                 failed[row.shard][row.start] = _reason(error)
         if not stopped:
-            return failed
-        if attempt < ATTEMPTS:
-            seconds = next(waits)
-            log.warning(
-                "%d row(s) can't be computed just now (%s); again in %g s",
-                len(stopped),
-                _reason(next(iter(stopped.values()))),
-                seconds,
-            )
-            pause(seconds)
-            spans = list(stopped)
-    _probe(engine, columns, next(iter(stopped.values())))
-    for row, error in stopped.items():
-        failed[row.shard][row.start] = f"{_reason(error)} ({ATTEMPTS} times)"
+            break
+        first = next(iter(stopped.values()))
+        if attempt == ATTEMPTS:
+            _probe(engine, columns, first)
+            for row, error in stopped.items():
+                failed[row.shard][row.start] = f"{_reason(error)} ({ATTEMPTS} times)"
+            break
+        seconds = next(waits)
+        log.warning("%d row(s) can't be computed now (%s); again in %g s", len(stopped), _reason(first), seconds)
+        pause(seconds)
+        left = list(stopped)
     return failed
 
 
-def _failures(
-    engine: Engine,
-    shards: Sequence[Ragged],
-    outputs: Sequence[Sequence[NDArray[np.float32]]],
-    columns: tuple[VectorColumn, ...],
-    spans: Sequence[_Span],
-) -> Iterator[tuple[_Span, Exception]]:
-    """Compute spans of rows, halved where the engine fails; the single rows on which it still does."""
-    left = list(reversed(spans))
-    while left:
-        span = left.pop()
-        number, start, stop = span
-        shard = shards[number]
+def _failures(pool: _Pool, left: Sequence[_Run]) -> Iterator[tuple[_Run, Exception]]:
+    """Compute runs of rows, halving those that the engine fails on; yields the single rows on which it still fails."""
+    todo = list(reversed(left))
+    while todo:
+        run = todo.pop()
         try:
-            engine.compute([shard.take(start, stop)], [rows_of(shard, outputs[number], columns, start, stop)], columns)
+            pool.compute(run)
         except BrokenWorkerError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, the row that causes it is looked for
-            if stop - start == 1:
-                yield span, error
+        except Exception as error:  # noqa: BLE001 - whatever the error is, it has a row that causes it
+            if run.stop - run.start == 1:
+                yield run, error
             else:
-                middle = (start + stop) // 2
-                left += [_Span(number, middle, stop), _Span(number, start, middle)]
-
-
-def _reason(error: Exception) -> str:
-    return reason_of(error)[:REASON_CHARACTERS]
+                middle = (run.start + run.stop) // 2
+                todo += [run._replace(start=middle), run._replace(stop=middle)]
 
 
 def rows_of(
@@ -125,7 +131,18 @@ def rows_of(
     start: int,
     stop: int,
 ) -> list[NDArray[np.float32]]:
-    """The part of a shard's arrays that belongs to rows start..stop, as views."""
+    """The parts of a shard's arrays that belong to a run of its rows.
+
+    Args:
+        shard: the shard's rows.
+        outputs: for each column float32 (tokens or rows, width), of all the shard's rows.
+        columns: the columns.
+        start: the first row.
+        stop: the end of the run.
+
+    Returns:
+        For each column a view of its array.
+    """
     first, last = int(shard.offsets[start]), int(shard.offsets[stop])
     return [
         array[first:last] if column.per_token else array[start:stop]
@@ -133,12 +150,16 @@ def rows_of(
     ]
 
 
+def _reason(error: Exception) -> str:
+    return reason_of(error)[:REASON_CHARACTERS]
+
+
 def _probe(engine: Engine, columns: tuple[VectorColumn, ...], cause: Exception) -> None:
-    """Blame a row only while the engine still computes the simplest one there is."""
+    """Compute the simplest row that there is, because a row is to blame only while the engine works for others."""
     simplest = Ragged(np.ones(1, np.int32), np.array([0, 1]))
     try:
         engine.compute([simplest], [[np.empty((1, column.width), np.float32) for column in columns]], columns)
-    except Exception as error:  # noqa: BLE001 - as above
+    except Exception as error:  # noqa: BLE001 - whatever the error is, the engine is broken
         raise BrokenWorkerError(
             f"the {engine.name} engine fails on any row ({reason_of(error)}); the data isn't to blame"
         ) from cause

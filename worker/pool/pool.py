@@ -1,7 +1,9 @@
-"""The pool: the rows of all the shards that wait while the engine is busy, computed together.
+"""The pool: the rows of all shards that a worker holds, which are computed together.
 
-The engine starts whenever it is idle and takes everything that waits for the same columns, up to a budget of tokens:
-under load the pools grow, and an idle worker answers as fast as one shard allows. There is no timer.
+Whenever the engine is idle, it takes all waiting shards that store the same columns, up to a budget of tokens. So pools
+grow under load, and an idle worker starts at once on the first shard that comes. There is no timer.
+
+It is one file because the queue, the engine's thread and the shutdown share one lock.
 """
 
 from __future__ import annotations
@@ -35,11 +37,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Computed:
-    """What comes out of the pool for one shard, lent to a `with` block: after it the pool uses the arrays again.
+    """The outputs of one shard, for use in a `with` block. After the block the pool uses the arrays for other shards.
 
     Attributes:
         outputs: for each column float32 (tokens or rows, width).
-        failed: row index → reason, for rows that the engine can't compute.
+        failed: the indices of rows that the engine can't compute, each with its reason.
     """
 
     outputs: list[NDArray[np.float32]]
@@ -55,7 +57,7 @@ class Computed:
 
 
 class _Waiting(NamedTuple):
-    """A shard that waits for the engine."""
+    """A shard that is waiting for the engine."""
 
     shard: Ragged
     columns: tuple[VectorColumn, ...]
@@ -63,13 +65,14 @@ class _Waiting(NamedTuple):
 
 
 class Pool:
-    """One engine and the shards that wait for it; `compute` may be called from many threads.
+    """One engine and the shards that are waiting for it. Many threads may call `compute` at once.
 
     Args:
-        engine: what computes.
-        buffers: where outputs are put.
-        metrics: told of every pool.
-        pool_tokens: most tokens in one go. A larger shard goes alone, some of its rows at a time; a larger row alone.
+        engine: the engine.
+        buffers: the memory for outputs.
+        metrics: counts every pool.
+        pool_tokens: the most tokens in one call of the engine. A larger shard is computed alone, some of its rows at a
+            time, and a longer row alone.
     """
 
     def __init__(self, engine: Engine, buffers: Buffers, metrics: Metrics, pool_tokens: int) -> None:
@@ -96,7 +99,7 @@ class Pool:
             columns: what is computed of them.
 
         Raises:
-            GivenBackError: the pool was closed before the outputs were there.
+            GivenBackError: the pool was closed before the outputs were computed.
             BrokenWorkerError: the engine can't compute anything any more.
         """
         future: Future[Computed] = Future()
@@ -108,7 +111,7 @@ class Pool:
         return future.result()
 
     def close(self) -> None:
-        """Send every waiting shard back; what the engine is computing just now is dropped when it is done."""
+        """Give every shard back, also those that the engine is computing: it goes on, and its results are dropped."""
         with self._changed:
             self._closed = True
             futures = [waiting.future for waiting in self._waiting] + self._computing
@@ -118,7 +121,7 @@ class Pool:
             _fail(future, GivenBackError())
 
     def busy_seconds(self) -> float:
-        """How long the engine has been at its present pool; 0 when it is idle."""
+        """How long the engine has been computing its present pool; 0 if it is idle."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
@@ -127,7 +130,7 @@ class Pool:
             self._busy_since = time.monotonic()
             try:
                 self._compute(batch)
-            except BaseException as error:  # noqa: BLE001 - every waiting thread must be told
+            except BaseException as error:  # noqa: BLE001 - every waiting thread must get it
                 for waiting in batch:
                     _fail(waiting.future, error)
             finally:
@@ -136,7 +139,7 @@ class Pool:
                     self._computing = []
 
     def _next(self) -> list[_Waiting]:
-        """What is computed next: the shard that waits longest, and those that go with it; empty at the end."""
+        """Wait for shards; returns the one that has waited longest and those that join it, or nothing after `close`."""
         with self._changed:
             self._changed.wait_for(lambda: self._closed or bool(self._waiting))
             batch: list[_Waiting] = []
@@ -144,7 +147,7 @@ class Pool:
             tokens = 0
             while self._waiting:
                 waiting = self._waiting.popleft()
-                # Shards of jobs that store other things stay where they are: their turn comes when they are first.
+                # A shard with other columns keeps its place, and is computed when it is the first.
                 if batch and waiting.columns != batch[0].columns:
                     others.append(waiting)
                     continue
@@ -167,7 +170,7 @@ class Pool:
                 outputs.append(self._buffers.take(columns, shard.rows, shard.values.size))  # noqa: PERF401 - one may fail
             failed, stats = self._fill(shards, outputs, columns)
         except BaseException:
-            for arrays in outputs:  # those that were taken before it went wrong
+            for arrays in outputs:  # the arrays that were taken before the failure
                 self._buffers.give(arrays)
             raise
         rows = sum(shard.rows for shard in shards)
@@ -182,7 +185,11 @@ class Pool:
         outputs: list[list[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
     ) -> tuple[list[dict[int, str]], PoolStats]:
-        """Compute shards into their arrays; returns each shard's failed rows with their reasons, and what it took."""
+        """Compute shards into their arrays.
+
+        Returns:
+            For each shard the indices of the rows that failed, with their reasons; and what it took.
+        """
         try:
             if len(shards) == 1:
                 return [{}], self._compute_in_runs(shards[0], outputs[0], columns)
@@ -192,9 +199,8 @@ class Pool:
         except Exception as error:
             log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
             log.debug("the engine's failure", exc_info=error)
-        # Not in the handler: the error holds the frames it came through, and their arrays.
-        all_runs = [self._runs(shard) for shard in shards]
-        failed = compute_isolating(self._engine, shards, outputs, columns, all_runs, self._pause)
+        # Not in the handler, where the error still holds the frames that it came through, and their arrays.
+        failed = compute_isolating(self._engine, shards, outputs, columns, self._pool_tokens, self._pause)
         tokens = sum(shard.values.size for shard in shards)
         return failed, PoolStats(tokens, computed=tokens)
 
@@ -206,25 +212,21 @@ class Pool:
     def _compute_in_runs(
         self, shard: Ragged, outputs: list[NDArray[np.float32]], columns: tuple[VectorColumn, ...]
     ) -> PoolStats:
-        """Compute a shard that goes alone, a run of rows at a time."""
+        """Compute a shard alone, a run of rows at a time, because an engine's own memory grows with the rows."""
         stats = PoolStats()
-        for start, stop in self._runs(shard):
+        for start, stop in runs(shard.offsets[1:], self._pool_tokens):
             if self._closed:
                 raise GivenBackError
             arrays = rows_of(shard, outputs, columns, start, stop)
             stats += self._engine.compute([shard.take(start, stop)], [arrays], columns)
         return stats
 
-    def _runs(self, shard: Ragged) -> list[tuple[int, int]]:
-        """Runs of rows that are computed in one call, because an engine's own memory grows with the rows."""
-        return runs(shard.offsets[1:], self._pool_tokens)
-
 
 def _settle(future: Future[Computed], result: Computed) -> bool:
-    """Hand the result over, unless the future was given back meanwhile."""
+    """Hand the result over; False if the shard was given back meanwhile."""
     try:
         future.set_result(result)
-    except Exception:  # noqa: BLE001 - InvalidStateError: nobody waits any more
+    except Exception:  # noqa: BLE001 - InvalidStateError: no thread is waiting for it
         return False
     return True
 
@@ -232,5 +234,5 @@ def _settle(future: Future[Computed], result: Computed) -> bool:
 def _fail(future: Future[Computed], error: BaseException) -> None:
     try:
         future.set_exception(error)
-    except Exception:  # noqa: BLE001 - InvalidStateError: it has its result
+    except Exception:  # noqa: BLE001 - InvalidStateError: the shard has its result
         log.debug("a shard had its result before the pool was closed")

@@ -27,8 +27,7 @@ class Network:
 
     Args:
         options: the sizes of the model, and the options of the training.
-        bias: the initial bias of the softmax, float32 (vocab_size,). With `unigram_logits`, the model needn't learn
-            the frequencies of tokens.
+        bias: the initial bias of the softmax, float32 (vocab_size,); `unigram_logits` are the frequencies of tokens.
 
     Attributes:
         parameters: number of parameters of the model and the softmax.
@@ -84,10 +83,7 @@ class Network:
         return dict(self._model.weights())
 
     def head_weights(self) -> State:
-        """A copy of the weights of the softmax: `head.kernel` (units, vocab_size), `head.bias` (vocab_size,).
-
-        Token id i is at index i - 1.
-        """
+        """A copy of the softmax: `head.kernel` (units, vocab_size), `head.bias` (vocab_size,); id i is at i - 1."""
         return {name: variable.numpy() for name, variable in self._head.items()}
 
     def state(self) -> State:
@@ -138,8 +134,7 @@ class Network:
         return sequence, tf.stack(after)
 
     def _dropped(self, sequence: Any, seed: Any) -> Any:
-        # One mask for all steps of a row, as in Keras's cells. Stateless, so that a resumed training drops the same
-        # inputs as one without an interruption.
+        # One mask for all steps of a row, as in Keras's cells; stateless, so that a resumed training drops the same.
         shape = (tf.shape(sequence)[0], 1, sequence.shape[2])
         rate = 1 - self._options.keep_probability
         return tf.nn.experimental.stateless_dropout(sequence, rate, seed, noise_shape=shape)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from unrolled.job.directory import JobDirectory
-    from unrolled.reading.batch import Row, Vectors
+    from unrolled.reading.row import Row, Vectors
 
 _MASK_SHOWN = 24
 

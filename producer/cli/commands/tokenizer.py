@@ -13,7 +13,8 @@ import click
 from producer.cli.input_options import source_options
 from producer.cli.options import json_option
 from producer.rows import SourceRow
-from producer.sources.reading import SourceOptions, check_inputs, read_batches
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.store.publish import publish_bytes
 

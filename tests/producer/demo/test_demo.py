@@ -1,4 +1,4 @@
-"""`unrolled demo`: the whole path on text that is already here."""
+"""`unrolled demo`: the whole path on text that every machine has."""
 
 import json
 import re
@@ -13,7 +13,7 @@ TEXTS = [f"Sentence number {number} of this small corpus says something else." f
 
 @pytest.fixture
 def corpus(tmp_path):
-    """Text where the demo keeps its own: it takes what is there, as after an interruption."""
+    """Text in the file of the demo's corpus: the demo uses an existing file, as after an interruption."""
     path = tmp_path / "demo" / "docstrings.jsonl"
     path.parent.mkdir()
     lines = [json.dumps({"id": f"s{number}", "text": text}) for number, text in enumerate(TEXTS)]
@@ -22,7 +22,7 @@ def corpus(tmp_path):
 
 
 def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
-    """Each step is printed as a command before it runs; the same command again does nothing twice."""
+    """Each step is printed as a command before it runs; running the demo again repeats nothing."""
     done = unrolled("demo", "demo", "--engine", ENGINE, "--epochs", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
@@ -48,7 +48,7 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
 
 
 def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):
-    """With the step's own error and exit status."""
+    """The demo ends with the step's error and exit status."""
     corpus.write_text("nonsense\n")
     done = unrolled("demo", corpus.parent, "--engine", ENGINE, "--epochs", 1, cwd=tmp_path)
     assert done.returncode == 1

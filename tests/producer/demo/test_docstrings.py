@@ -1,4 +1,4 @@
-"""The demo's text: sentences out of docstrings, in a fixed order, whatever lies in the directory."""
+"""The demo's text: the sentences of docstrings, in a fixed order."""
 
 from itertools import islice
 
@@ -39,7 +39,7 @@ if True:
 
 
 def test_sentences_of_a_module(tmp_path):
-    """Each with its place and its number there; short ones are left out; nothing is run."""
+    """Each sentence has its place and its number; short ones are left out; no module is run."""
     (tmp_path / "shapes.py").write_text(MODULE + "\nraise SystemExit('this module was run')\n")
     assert list(sentences(tmp_path)) == [
         ("shapes.py:-/0", "A module that says something."),
@@ -56,7 +56,7 @@ def test_sentences_of_a_module(tmp_path):
 
 
 def test_files_come_in_order_and_tests_are_left_out(tmp_path):
-    """So are installed packages and what can't be parsed."""
+    """Installed packages and files that can't be parsed are left out too."""
     for name in ("b.py", "a/z.py", "test/x.py", "site-packages/y.py", "a.txt"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(f'"""The file {name} says this."""\n')
@@ -67,7 +67,7 @@ def test_files_come_in_order_and_tests_are_left_out(tmp_path):
 
 
 def test_the_standard_library_is_enough_for_the_demo():
-    """Ids are unique, no sentence is short or has a line end, and two runs give the same."""
+    """Ids are unique, no sentence is short or has a line end, and a second run gives the same sentences."""
     found = list(islice(sentences(), 5000))
     assert len(found) == 5000
     assert len({name for name, _ in found}) == 5000

@@ -17,7 +17,7 @@ from producer.enqueue.pipeline import submit
 from producer.enqueue.session import _rare_collections, _stop_signals
 from producer.enqueue.submission import Submission, prepare
 from producer.queue.shard_queue import ShardQueue
-from producer.sources.reading import SourceOptions
+from producer.sources.options import SourceOptions
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.job.manifest import read_manifest

@@ -126,7 +126,7 @@ def test_a_flipped_byte_in_a_vector_is_a_problem(directory):
     content = path.read_bytes()
     assert content.count(vector) == 1
     path.write_bytes(content.replace(vector, bytes([vector[0] ^ 1]) + vector[1:]))
-    assert "damaged, or no Parquet file" in problems(directory)[path.name]
+    assert "damaged, or not a Parquet file" in problems(directory)[path.name]
 
 
 @pytest.mark.parametrize("options", [{}, {"pooling": ["none", "mean"], "precision": "float16", "with_tokens": True}])

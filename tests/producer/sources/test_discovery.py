@@ -11,12 +11,14 @@ import pytest
 import zstandard
 from support.inputs import rows_of, table_bytes, write
 
-from producer.sources.reading import SourceError, SourceOptions, check_inputs
+from producer.sources.errors import SourceError
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs
 from unrolled.errors import RequestError
 
 
 def test_order_of_inputs(tmp_path, monkeypatch):
-    """Inputs come as named; directories sorted, without hidden and private names; patterns sorted."""
+    """Inputs are in the order of their names; directories and patterns are sorted, without hidden and private names."""
     for name in [
         "d/b.txt",
         "d/a.txt",
@@ -51,7 +53,7 @@ def test_same_file_twice(tmp_path):
 
 
 def test_names_that_are_no_pattern(tmp_path):
-    """A name with the signs of a pattern, or with bytes that are no UTF-8, is that file."""
+    """A file may have the characters of a pattern in its name, or bytes that are not UTF-8."""
     write(tmp_path / "[a]*.txt", "1")
     write(Path(os.fsdecode(os.fsencode(tmp_path) + b"/\xff.txt")), "2")
     assert [row.text for row in rows_of(tmp_path / "[a]*.txt")] == ["1"]
@@ -60,7 +62,7 @@ def test_names_that_are_no_pattern(tmp_path):
 
 
 def test_pipes(tmp_path):
-    """A pipe named as input is read; one that lies in a directory would block for ever and is left out."""
+    """A pipe that is named is read; a pipe in a directory, which would block forever, is left out."""
     os.mkfifo(tmp_path / "p.jsonl")
     write(tmp_path / "a.txt", "a")
     plan = check_inputs([str(tmp_path)], SourceOptions())
@@ -74,7 +76,7 @@ def test_pipes(tmp_path):
 
 
 def test_which_input_needs_a_tokenizer(tmp_path):
-    """The plan names the first input that holds text, as far as its head shows."""
+    """The plan names the first input whose beginning shows text."""
     write(tmp_path / "a.jsonl", '{"tokens": [1]}\n{"text": "x"}\n')
     write(tmp_path / "b.csv", "id,text\n1,x\n")
     write(tmp_path / "c.txt", "x")
@@ -113,7 +115,7 @@ REFUSED = [
 
 @pytest.mark.parametrize(("name", "content", "message"), REFUSED, ids=[message for _, _, message in REFUSED])
 def test_refused_before_anything_is_read(tmp_path, name, content, message):
-    """What shows at the head of a file is refused by the check, with the file's name and what to do."""
+    """The check of a file's beginning names the file, and says what is wrong and what to do."""
     path = write(tmp_path / name, content)
     with pytest.raises(RequestError) as caught:
         check_inputs([str(path)], SourceOptions())
@@ -123,7 +125,7 @@ def test_refused_before_anything_is_read(tmp_path, name, content, message):
 
 
 def test_inputs_that_are_not_there(tmp_path):
-    """A missing name, a pattern without a match, an empty directory, no input at all: each says so."""
+    """A missing file, a pattern without a match, an empty directory, or no input: the error says which."""
     (tmp_path / "broken.txt").symlink_to(tmp_path / "gone")
     (tmp_path / "empty").mkdir()
     for given_inputs, message in [

@@ -1,4 +1,4 @@
-"""Broken and hostile inputs: every row is accounted for, memory stays flat, and errors name the file."""
+"""Damaged and hostile inputs: every row is accounted for, memory is bounded, and errors name the file."""
 
 # `format` is the inputs' own word.
 # ruff: noqa: A001, A002
@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 from support.inputs import COMPRESS, content_of, count_lines, outcome, plain, rows_of, write
 
 from producer.rows import BadRow, SourceRow
-from producer.sources.reading import SourceError, SourceOptions, check_inputs, read_batches
+from producer.sources.errors import SourceError
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import RequestError
 
 HOSTILE = Path(__file__).parents[2] / "hostile" / "input"
@@ -35,7 +37,7 @@ def read_until_damage(path, **options):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_truncated_compression(tmp_path, suffix):
-    """A file cut short gives every whole row before the cut, then says where it broke off."""
+    """A truncated file gives all whole rows before its end, and then an error that says where it ended."""
     texts = [f"{random.Random(at).random()} {at}" for at in range(60_000)]
     content = COMPRESS[suffix]("\n".join(texts).encode())
     path = write(tmp_path / f"a.txt{suffix}", content[: len(content) * 3 // 4])
@@ -46,7 +48,7 @@ def test_truncated_compression(tmp_path, suffix):
 
 
 def test_damage_within_compression(tmp_path):
-    """A wrong byte in the middle, or a wrong checksum at the end, is told after the rows before it."""
+    """A wrong byte in the middle, or a wrong checksum at the end, is an error after the rows before it."""
     content = bytearray(gzip.compress("\n".join(map(str, range(200_000))).encode(), 0))
     content[-6] ^= 1  # the checksum
     rows, message = read_until_damage(write(tmp_path / "a.gz", bytes(content)))
@@ -57,7 +59,7 @@ def test_damage_within_compression(tmp_path):
 
 
 def test_damaged_row_group(tmp_path):
-    """A Parquet file whose second half is damaged gives the rows of its first, then says so."""
+    """A Parquet file whose second half is damaged gives the rows of its first half, and then an error."""
     table = pa.table({"text": [f"{at:08}" * 20 for at in range(400)]})
     sink = io.BytesIO()
     pq.write_table(table, sink, row_group_size=100, compression="zstd", use_dictionary=False)
@@ -100,7 +102,7 @@ BAD_JSON = [
 
 @pytest.mark.parametrize(("line", "reason"), BAD_JSON)
 def test_bad_json_lines(tmp_path, line, reason):
-    """A line that can't be used is a bad row with its reason; those around it are rows."""
+    """A line that can't be used is a bad row with its reason; the lines around it are rows."""
     content = b'{"text": "a", "id": "i"}\n' + line + b'\n{"tokens": [1], "id": 7}\n'
     limit = 6000 if b"x" * 7000 in line else 10**6
     first, bad, last = rows_of(write(tmp_path / "a.jsonl", content), max_row_bytes=limit)
@@ -139,7 +141,7 @@ def test_csv_quote_without_end(tmp_path):
 @settings(deadline=None)
 @given(st.binary(max_size=200), st.sampled_from(["text", "jsonl"]), st.sampled_from(["auto", "text", "tokens"]))
 def test_any_bytes_as_lines(tmp_path_factory, content, format, kind):
-    """Whatever the bytes, each line is exactly one row or one bad row, or the file is refused."""
+    """For any bytes, each line is exactly one row or one bad row, or the file is refused."""
     path = write(tmp_path_factory.getbasetemp() / "any.bin", content)
     try:
         rows = rows_of(path, format=format, kind=kind, batch_rows=3)
@@ -175,7 +177,7 @@ def mutated(content, chance):
 
 @pytest.mark.parametrize("name", list(MUTABLE))
 def test_mutated_files(tmp_path, name):
-    """A valid file with random damage is read, or refused with its name; nothing else ever happens."""
+    """A valid file with random damage is read, or refused with its name."""
     format, encode = MUTABLE[name]
     tokens = [[at, 2, 3] for at in range(300)] if "arrow" in name else None
     texts = None if tokens else [f"héllo {at % 50}" for at in range(300)]
@@ -194,7 +196,7 @@ def test_mutated_files(tmp_path, name):
 
 @pytest.mark.parametrize("path", sorted(HOSTILE.iterdir()), ids=lambda path: path.name)
 def test_hostile_folder(path):
-    """Every file of the hostile folder is refused, or comes out as rows that are all accounted for."""
+    """Every file of the hostile folder is refused, or gives rows that are all accounted for."""
     rows, error = outcome(path, max_row_bytes=4096)
     assert [row.position for row in rows] == list(range(len(rows)))
     if error is None and path.suffix in (".txt", ".jsonl"):
@@ -202,7 +204,7 @@ def test_hostile_folder(path):
 
 
 class Endless(io.RawIOBase):
-    """Pieces without end, up to a size, none of which lies in memory."""
+    """A file that repeats a piece up to a size, without being in memory."""
 
     def __init__(self, piece, size):
         self._piece, self._left = piece, size
@@ -226,7 +228,7 @@ class Endless(io.RawIOBase):
     ],
 )
 def test_flat_memory(piece, format):
-    """Reading 16 MB takes no more memory than a few chunks, be it lines or one line without an end."""
+    """Reading 16 MB takes no more memory than a few chunks, as lines and as one endless line."""
     options = SourceOptions(format=format, max_row_bytes=100_000)
     plan = check_inputs(["-"], options)
     tracemalloc.start()
@@ -239,7 +241,7 @@ def test_flat_memory(piece, format):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_decompression_bomb(tmp_path, suffix):
-    """A small file that unpacks to 160 MB in one line becomes one bad row, at bounded memory."""
+    """A small file that unpacks to one line of 160 MB becomes one bad row, in bounded memory."""
     packer = zstandard.ZstdCompressor().compressobj()
     if suffix == ".gz":
         packer = zlib.compressobj(wbits=31)

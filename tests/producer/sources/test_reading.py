@@ -1,4 +1,4 @@
-"""Rows out of every format, in every compression, from files and from standard input."""
+"""Rows from all formats and compressions, from files and from standard input."""
 
 # `id` and `format` are the rows' own words.
 # ruff: noqa: A001, A002
@@ -32,7 +32,8 @@ from support.inputs import (
 from producer.rows import BadRow, SourceRow
 from producer.sources.delimited import Records, Unreadable
 from producer.sources.lines import LongLine, split_lines
-from producer.sources.reading import SourceOptions, check_inputs, read_batches
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import RequestError
 
 
@@ -40,7 +41,7 @@ from unrolled.errors import RequestError
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("kind", ["text", "tokens"])
 def test_round_trip(tmp_path, format, compression, kind):
-    """Each format gives its rows back, in order, plain and compressed, with text and with ids."""
+    """Each format gives the rows that were written, in order, plain and compressed, with text and with ids."""
     ids = None if format == "txt" else [f"id {at}" for at in range(5)]
     texts, tokens = (TEXTS, None) if kind == "text" else (None, TOKENS)
     content = content_of(format, texts, tokens, ids)
@@ -56,14 +57,14 @@ def test_round_trip(tmp_path, format, compression, kind):
 @pytest.mark.parametrize("compression", list(COMPRESS))
 @pytest.mark.parametrize("format", ["text", "jsonl", "csv", "parquet", "arrow"])
 def test_standard_input(format, compression):
-    """Standard input takes each format by option, and finds out by itself whether it is compressed."""
+    """An option names the format of standard input; its compression is recognized."""
     content = COMPRESS[compression](content_of({"text": "txt"}.get(format, format), TEXTS, None, None))
     rows = rows_of("-", stdin=io.BufferedReader(io.BytesIO(content)), format=format)
     assert [(row.file, row.text) for row in rows] == [("-", text) for text in TEXTS]
 
 
 def test_members_one_after_another(tmp_path):
-    """Files put together with `cat` are read to the end, with the zero padding that gzip allows."""
+    """Files joined with `cat` are read to the end, with the zeros that gzip allows between them."""
     write(tmp_path / "a.txt.gz", gzip.compress(b"1\n2\n") + b"\0" * 600 + gzip.compress(b"3\n"))
     write(
         tmp_path / "b.txt.zst",
@@ -73,7 +74,7 @@ def test_members_one_after_another(tmp_path):
 
 
 def test_bytes_are_counted(tmp_path):
-    """What was read adds up to the plan's size, so that progress can be told."""
+    """The bytes read add up to the plan's size, so that progress can be shown."""
     for format in FORMATS:
         write(tmp_path / f"a.{format}", content_of(format, TEXTS, None, None))
     write(tmp_path / "b.txt.gz", gzip.compress(b"x\n" * 1000))
@@ -86,7 +87,7 @@ def test_bytes_are_counted(tmp_path):
 
 
 def test_named_fields(tmp_path):
-    """Fields go by the names that the user gives; a named id must be there."""
+    """Fields have the names that the user gives; a named id must exist."""
     options = {"text_field": "body", "id_field": "key", "kind": "text"}
     lines = '{"body": "b", "key": 1, "tokens": [1]}\n{"body": "b"}\n{"body": "b", "key": null}\n{"text": "a", "key": 2}'
     good, *bad = rows_of(write(tmp_path / "a.jsonl", lines), **options)
@@ -101,7 +102,7 @@ def test_named_fields(tmp_path):
 
 
 def test_empty_and_odd_lines(tmp_path):
-    """Empty lines are rows, only a line feed ends one, one carriage return before it goes, so does a BOM."""
+    """Empty lines are rows; only a line feed ends a line; a carriage return before it and a BOM are dropped."""
     content = "\ufeffa\n\n b \r\n\r\r\nc\x0bd\u2028e\x85f\x00\nlast".encode()
     texts = ["a", "", " b ", "\r", "c\x0bd\u2028e\x85f\x00", "last"]
     assert [row.text for row in rows_of(write(tmp_path / "a.txt", content))] == texts
@@ -109,7 +110,7 @@ def test_empty_and_odd_lines(tmp_path):
 
 
 def test_spaced_tokens(tmp_path):
-    """Ids as text are read strictly; what is no integer stays for the check of ids to name."""
+    """Ids as text are parsed strictly; everything but integers stays text, which the check of ids names."""
     lines = ["1  2\t-3", "", "4 x 1_0 1-2 +5", "1_0", "\u0661", "9" * 5000]  # an underscore, an Arabic 1
     rows = rows_of(write(tmp_path / "a.txt", "\n".join(lines)), kind="tokens")
     assert [row.tokens for row in rows] == [
@@ -120,7 +121,7 @@ def test_spaced_tokens(tmp_path):
 @settings(deadline=None)
 @given(st.lists(st.binary(max_size=20)), st.integers(1, 30))
 def test_lines_are_those_of_the_whole(chunks, limit):
-    """However the content is cut into chunks, the lines are those of the content in one piece."""
+    """For any division into chunks, the lines are those of the whole content."""
     content = b"".join(chunks)
     lines = content.removeprefix(b"\xef\xbb\xbf").split(b"\n")
     lines = [line[:-1] if line.endswith(b"\r") else line for line in (lines if lines[-1] else lines[:-1])]
@@ -135,7 +136,7 @@ def test_lines_are_those_of_the_whole(chunks, limit):
 @settings(deadline=None)
 @given(st.text(st.sampled_from('ab,"\n\r'), max_size=60), st.lists(st.integers(0, 60)))
 def test_records_are_those_of_the_whole(text, cuts):
-    """However the lines arrive, the records are those that Python's csv module finds in one piece."""
+    """For any division into lines, the records are those that Python's csv module finds in the whole content."""
     lines = [line + "\n" for line in text.split("\n")]
     expected, open_lines = [], None
     reader = csv.reader(lines)
@@ -154,14 +155,14 @@ def test_records_are_those_of_the_whole(text, cuts):
     for start, end in pairwise(edges):
         found.extend(records.push([line[:-1].encode() for line in lines[start:end]]))
     open_lines = list(records.end())
-    if open_lines:  # the module takes an open record as if its quote were there; here it is bad
+    if open_lines:  # the csv module closes an open record; here it is bad
         expected.pop()
     assert [None if isinstance(record, Unreadable) else record for record in found] == expected
 
 
 @pytest.mark.parametrize("format", ["text", "jsonl", "csv"])
 def test_follow(format):
-    """Rows come as their lines do, ticks come while nothing does, and the end is the end."""
+    """Rows arrive with their lines, empty batches while nothing arrives, and the end of the input ends them."""
     lines = {
         "text": [b"one\n", b"tw", b"o\nthree"],
         "jsonl": [b'{"text": "one"}\n', b'{"text":', b'"two"}\n{"text": "three"}'],
@@ -184,7 +185,7 @@ def test_follow(format):
 
 
 def test_arrow_types(tmp_path):
-    """Text, ids and tokens of every usable width are read, nulls and invalid UTF-8 are bad rows."""
+    """Text, ids and tokens of all usable types are read; nulls and invalid UTF-8 are bad rows."""
     invalid = pa.array([b"ok", b"\xff", None]).cast(pa.binary())
     for at, (text, id) in enumerate(
         [

@@ -1,4 +1,4 @@
-"""Token ids of plain texts from a word-level tokenizer, by its rules alone."""
+"""The fast way to the token ids of ASCII texts."""
 
 import pytest
 from hypothesis import given, settings
@@ -8,10 +8,11 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 from producer.rows import SourceRow
 from producer.tokenization.ascii_lookup import word_lookup
 from producer.tokenization.tokenize import tokenize
-from producer.tokenization.word_level import WordRules, build, fit
+from producer.tokenization.word_level import fit
+from producer.tokenization.word_rules import WordRules, build
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=40)
-# Few letters, so that words come again, and many separators.
+# Few letters, so that words repeat, and many separators.
 PLAIN = st.text(st.sampled_from("abAB .,\t\n\r\x0b\x00'[]"), max_size=40)
 INDEX = {"a": 1, "the": 2, "cat's": 3}
 
@@ -19,7 +20,7 @@ INDEX = {"a": 1, "the": 2, "cat's": 3}
 @settings(deadline=None)
 @given(corpus=st.lists(PLAIN | ASCII, min_size=1), others=st.lists(PLAIN | ASCII), oov=st.sampled_from([None, "<unk>"]))
 def test_the_ids_are_the_librarys(corpus, others, oov):
-    """For any ASCII text, words of the vocabulary and others, dropped or not."""
+    """For any ASCII text, with words of the vocabulary and others, which may be dropped."""
     tokenizer = fit([*corpus, "word"], 9, oov).tokenizer
     lookup = word_lookup(tokenizer)
     for text in [*corpus, *others]:
@@ -27,7 +28,7 @@ def test_the_ids_are_the_librarys(corpus, others, oov):
 
 
 def test_it_is_found_in_a_file_again():
-    """Saved and loaded, the tokenizer is the same."""
+    """A tokenizer is recognized after it was saved and loaded."""
     for oov in (None, "a"):
         tokenizer = Tokenizer.from_str(build(INDEX, WordRules(), oov).to_str())
         assert word_lookup(tokenizer).ids("The cat's") == [2, 3]
@@ -66,12 +67,12 @@ def with_added():
     ],
 )
 def test_other_tokenizers_are_left_to_the_library(tokenizer):
-    """Whatever does more or less than these rules say."""
+    """Tokenizers that do more or less than the rules are not looked up."""
     assert word_lookup(tokenizer) is None
 
 
 def test_texts_that_cannot_be_looked_up_stay_in_their_place():
-    """A batch of both kinds comes out in its order, with the library's ids."""
+    """A batch of both kinds of texts keeps its order, and has the library's ids."""
     tokenizer = fit(["the café cat ΑΣ sat"], 9).tokenizer
     texts = ["The cat", "café ΑΣ", "", "sat.", "ÉTÉ"]
     batch = [SourceRow("f", at, None, text, None) for at, text in enumerate(texts)]

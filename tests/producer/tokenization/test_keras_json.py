@@ -1,4 +1,4 @@
-"""Keras tokenizers taken over from their JSON."""
+"""Keras tokenizers from their JSON."""
 
 import json
 
@@ -9,7 +9,7 @@ from support.keras_like import ALPHABET, KerasLike
 from tokenizers import Tokenizer
 
 from producer.tokenization.keras_json import from_keras
-from producer.tokenization.word_level import FILTERS
+from producer.tokenization.word_rules import FILTERS
 from unrolled.errors import RequestError
 
 texts = st.lists(st.text(st.sampled_from(ALPHABET), max_size=30), min_size=1, max_size=6)
@@ -30,7 +30,7 @@ def reloaded(tokenizer):
     split=st.sampled_from([" ", "a", "\t", "▁", "aa", " a"]),
 )
 def test_import_equals_keras(*, corpus, others, num_words, oov, filters, lower, split):
-    """A Keras tokenizer's own JSON gives the same ids here as there, whatever its settings."""
+    """For any settings, an imported tokenizer gives the ids of the Keras tokenizer."""
     keras = KerasLike(corpus, num_words, oov, filters=filters, lower=lower, split=split)
     if not keras.index:
         return
@@ -65,7 +65,7 @@ def keras_json(**changes):
     ],
 )
 def test_what_cannot_be_imported(content, message):
-    """Anything else than a fitted Keras tokenizer of words says what it is."""
+    """For anything but a fitted Keras tokenizer of words, the error says what was found."""
     with pytest.raises(RequestError) as caught:
         from_keras(content)
     assert message in str(caught.value)

@@ -30,7 +30,7 @@ BAD_TOKENS = [
 
 @pytest.mark.parametrize(("tokens", "reason"), BAD_TOKENS)
 def test_bad_ids(tokens, reason):
-    """The reason names the first bad value and its place; rows before and after are kept."""
+    """The reason names the first bad value and its position; rows before and after are good."""
     first, bad, last = checked_ids([[1], tokens, []], 9)
     assert reason in str(bad)
     assert [first.tolist(), last.tolist()] == [[1], []]
@@ -49,7 +49,7 @@ def test_bad_ids(tokens, reason):
     )
 )
 def test_together_as_alone(rows):
-    """A row's ids don't depend on what it is checked with, and equal a plain check of each value."""
+    """A row's ids don't depend on the other rows, and equal a plain check of each value."""
     together = checked_ids(rows, 9)
     assert len(together) == len(rows)
     for row, found in zip(rows, together, strict=True):

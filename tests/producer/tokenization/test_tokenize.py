@@ -1,4 +1,4 @@
-"""Token ids out of text and out of what claims to be token ids."""
+"""Token ids from text, and from values that should be token ids."""
 
 # `id` is the rows' own word.
 # ruff: noqa: A002
@@ -43,7 +43,7 @@ def rows_of(batch, tokenizer=None, vocab_size=9, **options):
 
 
 def test_text_and_ids_side_by_side(tmp_path):
-    """Rows of both kinds and bad rows come back in the order they came in, each with its id."""
+    """Rows of both kinds and bad rows keep their order and their ids."""
     bad = BadRow("f", 1, None, "was bad before")
     batch = [text_row("b a zzz"), bad, token_row([0, 9, 0], 2, "own"), text_row("", 3)]
     found = rows_of(batch, load_tokenizer(saved(words(), tmp_path), 9))
@@ -54,7 +54,7 @@ def test_text_and_ids_side_by_side(tmp_path):
 
 
 def test_bad_ids_are_bad_rows():
-    """A row of ids that can't be used keeps its place and its own id; its neighbours are kept."""
+    """A row of bad ids becomes a bad row with its position and id; the rows around it are good."""
     first, bad, last = rows_of([token_row([1]), token_row([2, 10], 1, "mine"), token_row([], 2)])
     assert bad == BadRow("f", 1, "mine", "token 10 at position 1 (from 0): allowed: 0 (padding) and 1..9")
     assert [first.tokens.tolist(), last.tokens.tolist()] == [[1], []]
@@ -66,14 +66,14 @@ def test_ticks_pass():
 
 
 def test_text_without_tokenizer():
-    """Text is a bad row where the model has no tokenizer; rows of ids beside it are not harmed."""
+    """If the model has no tokenizer, rows with text are bad; rows of ids are good."""
     bad, good = rows_of([text_row("a"), token_row([1])])
     assert "no tokenizer" in bad.reason
     assert good.tokens.tolist() == [1]
 
 
 def test_text_longer_than_a_call_allows(tmp_path, monkeypatch):
-    """Batches are given to the tokenizer in parts by their characters, and nothing gets lost between them."""
+    """Batches with many characters go to the tokenizer in several calls, without losing a row."""
     monkeypatch.setattr("producer.tokenization.tokenize._ENCODE_CHARACTERS", 8)
     texts = ["a b", "a b a b a b a b a b", "", "b", "a", "b b b b"]
     found = rows_of([text_row(text, at) for at, text in enumerate(texts)], load_tokenizer(saved(words(), tmp_path), 9))
@@ -81,7 +81,7 @@ def test_text_longer_than_a_call_allows(tmp_path, monkeypatch):
 
 
 def test_no_truncation_no_padding(tmp_path):
-    """What the file says about truncation and padding is not obeyed: every token counts, none is made up."""
+    """Truncation and padding in the file are ignored: tokens are neither dropped nor added."""
     made = words()
     made.enable_truncation(2)
     made.enable_padding(length=4)
@@ -90,7 +90,7 @@ def test_no_truncation_no_padding(tmp_path):
 
 
 def test_special_tokens(tmp_path):
-    """The tokenizer's own post-processor is applied, unless it is switched off."""
+    """The tokenizer's post-processor is applied, unless it is switched off."""
     made = words(vocabulary={"[S]": 4})
     made.post_processor = processors.TemplateProcessing(single="[S] $A", special_tokens=[("[S]", 4)])
     tokenizer = load_tokenizer(saved(made, tmp_path), 9)
@@ -99,7 +99,7 @@ def test_special_tokens(tmp_path):
 
 
 def test_refused_text_is_alone(tmp_path):
-    """A text that the tokenizer raises on is a bad row; its neighbours are encoded."""
+    """A text for which the tokenizer raises is a bad row; the texts around it are encoded."""
     made = Tokenizer(models.WordLevel({"[PAD]": 0, "a": 1}, unk_token="missing"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     first, bad, last = rows_of(
@@ -118,7 +118,7 @@ def test_refused_text_is_alone(tmp_path):
     ],
 )
 def test_vocabulary_of_another_model(tmp_path, vocabulary, message):
-    """A tokenizer whose ids the model has no rows for, or that uses 0 for a word, is refused at load."""
+    """A tokenizer with ids above the model's, or with a word at id 0, is refused when it is loaded."""
     with pytest.raises(ModelError) as caught:
         load_tokenizer(saved(words(vocabulary=vocabulary), tmp_path), 9)
     assert message in str(caught.value)
@@ -126,13 +126,13 @@ def test_vocabulary_of_another_model(tmp_path, vocabulary, message):
 
 @pytest.mark.parametrize("name", ["<pad>", "[PAD]", "<|padding|>", "__pad__"])
 def test_padding_by_any_name(tmp_path, name):
-    """Id 0 may be a padding token, whatever its dialect."""
+    """Id 0 may be a padding token in any common spelling."""
     made = words(vocabulary={"[PAD]": 5, name: 0})
     assert load_tokenizer(saved(made, tmp_path), 9).token_to_id(name) == 0
 
 
 def test_padding_that_the_file_names(tmp_path):
-    """Id 0 may be any token that the file itself calls its padding."""
+    """Id 0 may be any token that the file names as its padding."""
     made = words(vocabulary={"[PAD]": 5, "nothing": 0})
     made.enable_padding(pad_id=0, pad_token="nothing")
     assert load_tokenizer(saved(made, tmp_path), 9).token_to_id("nothing") == 0
@@ -140,7 +140,7 @@ def test_padding_that_the_file_names(tmp_path):
 
 @pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[" * 10000, b'{"model": {"type": "Nothing"}}', None])
 def test_no_tokenizer_file(tmp_path, content):
-    """Anything but a tokenizer file is a clear error."""
+    """For anything but a tokenizer file there is a clear error."""
     path = tmp_path / "tokenizer.json"
     if content is not None:
         path.write_bytes(content)

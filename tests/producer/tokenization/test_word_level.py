@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from support.keras_like import ALPHABET, KerasLike
 from tokenizers import Tokenizer
 
-from producer.tokenization.word_level import WordRules, build, fit
+from producer.tokenization.word_level import fit
 from unrolled.errors import RequestError
 
 texts = st.lists(st.text(st.sampled_from(ALPHABET), max_size=30), min_size=1, max_size=6)
@@ -32,34 +32,15 @@ def test_fit_equals_keras(oov, corpus, others, size):
 
 
 def test_rank_and_ties():
-    """Frequent words come first, and equals in the order they appeared; 0 stays free."""
+    """Frequent words come first, then earlier ones; id 0 is padding."""
     found = fit(["b a", "a c", "d"], 3)
     assert found.tokenizer.encode("a b c d").ids == [1, 2, 3]
     assert (found.texts, found.words, found.distinct, found.kept, found.covered) == (3, 5, 4, 3, 4)
     assert found.tokenizer.id_to_token(0) == "[PAD]"
 
 
-def test_letters_of_unknown_words():
-    """An unknown word is dropped whole, even where its letters are words."""
-    assert fit(["a i"], 5).tokenizer.encode("ai ia aaa a [PAD]").ids == [1]
-
-
-@pytest.mark.parametrize(("oov", "ids"), [(None, [1, 1, 2]), ("<OOV>", [1, 3, 1, 2])])
-def test_a_tokenizer_from_ids(oov, ids):
-    """Words have their ids, other words are dropped or get the id of the token, and 0 is [PAD]."""
-    index = {"the": 1, "cat": 2} | ({} if oov is None else {oov: 3})
-    made = build(index, WordRules(), oov)
-    assert made.encode("The dog, the CAT!").ids == ids
-    assert made.token_to_id("[PAD]") == 0
-
-
-def test_decode():
-    """Ids turn back into their words."""
-    assert fit(["the cat sat"], 5).tokenizer.decode([2, 1]) == "cat the"
-
-
 def test_unknown_token_takes_id_1():
-    """With an out-of-vocabulary token, words start at 2 and one fewer fits."""
+    """With an out-of-vocabulary token, words start at 2, and there is room for one fewer."""
     found = fit(["a a b"], 2, "<OOV>")
     assert found.tokenizer.encode("a b zzz").ids == [2, 1, 1]
     with pytest.raises(RequestError, match="allowed: 2 or more"):

@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from producer.sources.reading import SourceOptions
+from producer.sources.options import SourceOptions
 from producer.tokenization.word_level import fit
 from producer.training.corpus import prepare
 from producer.training.request import FitRequest

@@ -1,4 +1,4 @@
-"""Configurations of models: the shapes that they fix, and what they refuse."""
+"""Configurations of models: the shapes of their tensors, and the values that they refuse."""
 
 import json
 from dataclasses import replace
@@ -66,7 +66,7 @@ def test_one_hot_has_no_embedding():
 
 
 def test_layers_for_people():
-    """A line that names every layer's kind."""
+    """The text names the kind of every layer."""
     assert STACKED.describe_layers() == "2 x lstm 8 on an embedding of 3"
     assert MIXED.describe_layers() == (
         "bidirectional lstm 6 projected to 5, lstm 10 + its input, backward gru 7, "
@@ -89,7 +89,7 @@ def test_json_round_trip(config):
 @pytest.mark.parametrize("name", ["vocab_size", "max_length", "num_lstm_units", "num_lstm_layers", "embedding_dim"])
 @pytest.mark.parametrize("value", NOT_NUMBERS)
 def test_bad_sizes_are_named(name, value):
-    """A size that can't be is refused with its name, what was found, and what is allowed."""
+    """An impossible size is refused; the error names it, what was found, and what is allowed."""
     sizes = {"vocab_size": 9, "max_length": 9, "num_lstm_units": 9, "num_lstm_layers": 2, "embedding_dim": 9}
     with pytest.raises(ModelError, match=rf"{name} is .*whole number in 1\.\."):
         ModelConfig.stacked(**{**sizes, name: value})
@@ -123,7 +123,7 @@ def test_bad_layers_are_refused(change, message):
 
 
 def test_residual_widths_must_fit():
-    """An input is added to an output of its own width, and one-hot ids to none."""
+    """An input can only be added to an output of its width, and one-hot ids to no output."""
     with pytest.raises(ModelError, match=r"layers\[1\] is residual, but its input has width 8 and its output width 16"):
         replace(STACKED, layers=(LayerConfig(8), LayerConfig(8, direction="bidirectional", residual=True)))
     with pytest.raises(ModelError, match=r"layers\[0\] is residual, but one-hot ids"):
@@ -131,7 +131,7 @@ def test_residual_widths_must_fit():
 
 
 def test_absurd_sizes_are_refused_before_memory_is_taken():
-    """Each size is allowed, and together they would be terabytes; so would a list of a million layers."""
+    """Each size is allowed, but the weights would take terabytes; so would those of a million layers."""
     with pytest.raises(ModelError, match="parameters"):
         ModelConfig.stacked(2**31 - 2, 128, 2**16, 64, 2**16)
     with pytest.raises(ModelError, match="parameters"):
@@ -142,7 +142,7 @@ def test_absurd_sizes_are_refused_before_memory_is_taken():
 
 @pytest.mark.parametrize("layers", [(), [LayerConfig(8)], None, ("lstm",), 3])
 def test_layers_must_be_layers(layers):
-    """A stack of nothing, or of something else, is none."""
+    """An empty list of layers, or a list of something else, is refused."""
     with pytest.raises(ModelError, match="layers"):
         ModelConfig(9, 9, 9, layers)
 
@@ -161,7 +161,7 @@ def test_layers_must_be_layers(layers):
     ],
 )
 def test_hostile_layers(layers, message):
-    """What is no list of layers is refused with what is wrong, and shown no longer than a line."""
+    """Anything but a list of layers is refused; the error says what is wrong, in one line."""
     text = json.dumps({**json.loads(STACKED.to_json()), "layers": layers})
     with pytest.raises(ModelError, match=message) as caught:
         ModelConfig.from_json(text)

@@ -1,4 +1,4 @@
-"""The model directory: what is written comes back, and nothing else gets in."""
+"""The model directory: what was saved is read, and everything else is refused."""
 
 import json
 import os
@@ -23,7 +23,7 @@ def model(tmp_path):
 
 
 def test_round_trip(model):
-    """What was saved is what opens: configuration, weights bit for bit, tokenizer."""
+    """An opened directory has the configuration, the exact weights, and the tokenizer that were saved."""
     opened = open_model(model.path)
     assert opened == model
     assert opened.config == STACKED
@@ -79,7 +79,7 @@ def test_fingerprint_covers_every_file(model, name):
 
 
 def test_tokenizer_is_optional(tmp_path, model):
-    """Where ids come in no tokenizer is needed, and with and without one are two models."""
+    """Models whose rows are ids need no tokenizer; with and without one, the fingerprints differ."""
     bare = save_model(tmp_path / "bare", STACKED, new_weights(STACKED, seed=1))
     assert bare.tokenizer_path is None
     assert bare.fingerprint != model.fingerprint
@@ -98,7 +98,7 @@ def test_new_weights_follow_keras():
 
 
 def test_seed_decides_the_weights():
-    """The same seed gives the same model, another one another."""
+    """A seed always gives the same model, and another seed gives another."""
     first, same, other = (new_weights(STACKED, seed)["embedding"] for seed in (1, 1, 2))
     np.testing.assert_array_equal(first, same)
     assert not np.array_equal(first, other)
@@ -123,7 +123,7 @@ def test_seed_decides_the_weights():
     ],
 )
 def test_hostile_config(model, text, message):
-    """A config.json that is not one is refused with what is wrong, and where."""
+    """A bad config.json is refused; the error says what is wrong, and in which directory."""
     (model.path / "config.json").write_bytes(text.encode("latin-1"))
     with pytest.raises(ModelError, match=message) as caught:
         open_model(model.path)
@@ -140,7 +140,7 @@ def test_truncated_weights(model, keep):
 
 
 def test_foreign_weights(model):
-    """Bytes of another format, or a header that claims the moon, are refused."""
+    """Bytes of another format are refused, and a header with absurd sizes."""
     place = model.path / "model.safetensors"
     for content in (b"\x89HDF\r\n\x1a\n" + bytes(1000), b"\xff" * 8 + b"{}", bytes(8)):
         place.write_bytes(content)
@@ -168,7 +168,7 @@ def test_tensors_must_fit_the_configuration(model, change, message):
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
 def test_numbers_must_be_finite(model, tmp_path, bad):
-    """NaN and infinity would spread to every output: they are refused on loading and on saving."""
+    """NaN and infinity would spread to all outputs, so they are refused on loading and on saving."""
     place = model.path / "model.safetensors"
     tensors = load_file(place)
     tensors["lstm.0.kernel"][1, 1] = bad
@@ -211,7 +211,7 @@ def test_not_a_directory(tmp_path, model):
 
 
 def test_links_are_fine(tmp_path, model):
-    """A model of symbolic links, as model stores keep them, is the same model."""
+    """A directory of symbolic links, as in model caches, has the fingerprint of the files."""
     linked = tmp_path / "linked"
     linked.mkdir()
     for place in model.path.iterdir():
@@ -220,7 +220,7 @@ def test_links_are_fine(tmp_path, model):
 
 
 def test_saving_again_changes_nothing(model):
-    """The same model may be saved over itself."""
+    """A model can be saved again in its own directory."""
     again = save_model(model.path, STACKED, new_weights(STACKED, seed=1), '{"version": "1.0"}')
     assert again.fingerprint == model.fingerprint
 
@@ -250,7 +250,7 @@ def test_saving_where_nothing_can_be_written(tmp_path):
 
 
 def test_a_tokenizer_may_be_there_first(tmp_path):
-    """A directory that holds only the user's tokenizer becomes a model that has it."""
+    """A directory with only a tokenizer becomes a model with that tokenizer."""
     (tmp_path / "tokenizer.json").write_text("{}")
     assert save_model(tmp_path, STACKED, new_weights(STACKED, seed=1)).tokenizer_path is not None
 

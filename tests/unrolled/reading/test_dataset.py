@@ -325,7 +325,7 @@ def test_the_same_shard_twice_is_refused(out):
     """A copy beside its original would make every row of it count twice."""
     original = next(out.glob("part-000001*"))
     shutil.copy(original, out / "part-copy.parquet")
-    with pytest.raises(FileFormatError, match="both hold shard 000001-0123456789ab"):
+    with pytest.raises(FileFormatError, match="both contain shard 000001-0123456789ab"):
         unrolled.open(out)
 
 
@@ -353,7 +353,7 @@ def test_files_of_others_are_refused(out):
 def test_no_parquet_file_is_refused(tmp_path, content):
     """Never with Arrow's own error."""
     (tmp_path / "part.parquet").write_bytes(content)
-    with pytest.raises(FileFormatError, match=r"part\.parquet: damaged, or no Parquet file"):
+    with pytest.raises(FileFormatError, match=r"part\.parquet: damaged, or not a Parquet file"):
         unrolled.open(tmp_path)
 
 

@@ -63,11 +63,11 @@ def test_row_groups_do_not_change_the_outcome(part, tmp_path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        ({"length": [2, 0, 2, 0, 2]}, r"row 2 \('c'\) is of length 2, its mask of 1"),
-        ({"mask": [*COLUMNS["mask"][:4], [True]]}, r"row 4 \('ä'\) is of length 2, its mask of 1"),
+        ({"length": [2, 0, 2, 0, 2]}, r"row 2 \('c'\) has length 2, its mask has 1"),
+        ({"mask": [*COLUMNS["mask"][:4], [True]]}, r"row 4 \('ä'\) has length 2, its mask has 1"),
         (
             {"outputs": [*COLUMNS["outputs"][:3], [[1, 1]], []]},
-            r"row 3 \('d'\) is of length 0, its outputs of 1",
+            r"row 3 \('d'\) has length 0, its outputs has 1",
         ),
         ({"tokens": [*COLUMNS["tokens"][:2], [0], [1, 0], [1, 1]]}, "not the sign of the tokens from row 2"),
         ({"tokens": [*COLUMNS["tokens"][:4], [1]]}, "not the sign of the tokens from row 4"),
@@ -148,7 +148,7 @@ def test_every_column_of_vectors_is_looked_at(tmp_path):
     contents = inspect_part(path)
     assert (contents.spec, contents.columns) == SPREAD
     write(path, SPREAD_ROWS | {"outputs_1": [[[0], [1]], [], [[2], [2]], [], [[4]]]}, SPREAD)
-    with pytest.raises(FileFormatError, match=r"row 2 \('c'\) is of length 1, its outputs_1 of 2"):
+    with pytest.raises(FileFormatError, match=r"row 2 \('c'\) has length 1, its outputs_1 has 2"):
         inspect_part(path)
     pooled = stored(1, 1, layers=(0, 1), pooling=("mean",), precision="float16")
     rows = {name: values for name, values in SPREAD_ROWS.items() if not name.startswith("outputs")}
@@ -157,5 +157,5 @@ def test_every_column_of_vectors_is_looked_at(tmp_path):
     assert (contents.spec, contents.columns) == pooled
     assert (contents.tokens, contents.digest) == (5, rows_digest(IDS, TOKENS))
     write(path, rows | {"length": [2, 0, 1, 0, 1]}, pooled)
-    with pytest.raises(FileFormatError, match=r"row 4 \('ä'\) is of length 1, its mask of 2"):
+    with pytest.raises(FileFormatError, match=r"row 4 \('ä'\) has length 1, its mask has 2"):
         inspect_part(path)

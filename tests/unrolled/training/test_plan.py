@@ -1,4 +1,4 @@
-"""What a training is asked for, and plan.json."""
+"""The options of a training, and plan.json."""
 
 import json
 
@@ -21,7 +21,7 @@ from unrolled.training.plan import PLAN_FILE, FitOptions, FitPlan, RowCount
     ],
 )
 def test_options_out_of_range(option, value, text):
-    """Each is told with what is allowed."""
+    """The error says what is allowed."""
     with pytest.raises(RequestError, match=text):
         FitOptions(10, **{option: value})
 
@@ -33,7 +33,7 @@ def test_sizes_that_make_no_model():
 
 
 def test_a_plan_comes_back(tmp_path):
-    """As it was written; where there is none, None."""
+    """A plan is read as it was written; without a file there is None."""
     plan = FitPlan(FitOptions(10), {"inputs": ["a"]}, {"rows": 3}, RowCount(2, 9), RowCount(1, 4))
     assert FitPlan.read(tmp_path) is None
     (tmp_path / PLAN_FILE).write_text(plan.to_json())
@@ -52,7 +52,7 @@ def test_a_plan_comes_back(tmp_path):
     ],
 )
 def test_a_plan_that_is_none_is_refused(tmp_path, change):
-    """With its place and the way out."""
+    """The error names the file and says what to do."""
     plan = FitPlan(FitOptions(10), {}, {}, RowCount(2, 9), RowCount(1, 4))
     found = json.loads(plan.to_json())
     change(found)

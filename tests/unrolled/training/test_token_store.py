@@ -19,7 +19,7 @@ ROWS = st.lists(st.lists(st.integers(1, 60_000), min_size=1, max_size=9), min_si
 @settings(deadline=None)  # the first call imports pandas
 @given(rows=ROWS, vocab_size=st.sampled_from([60_000, 70_000]), block=st.integers(1, 40))
 def test_rows_come_back_and_blocks_hold_each_once(tmp_path_factory, rows, vocab_size, block):
-    """Whatever their lengths, and whether ids take two bytes or four; a block has no row more than it needs."""
+    """For any lengths, and for ids of two or four bytes; a block ends with the row that fills it."""
     store = stored(tmp_path_factory.mktemp("store"), rows, vocab_size, block_tokens=block)
     found = []
     for number in range(store.blocks):
@@ -32,7 +32,7 @@ def test_rows_come_back_and_blocks_hold_each_once(tmp_path_factory, rows, vocab_
 
 
 def resident_bytes():
-    """What this process has in memory."""
+    """The memory of this process."""
     (line,) = (line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmRSS"))
     return int(line.split()[1]) * 1024
 
@@ -77,7 +77,7 @@ def test_another_vocabulary_and_no_file_are_refused(tmp_path):
 
 
 def test_a_file_cut_anywhere_is_refused(tmp_path):
-    """At any length, before a training begins."""
+    """A file that is cut at any length is refused when it is opened."""
     stored(tmp_path, [[1, 2, 3], [4, 5]])
     whole = (tmp_path / "rows.arrow").read_bytes()
     for size in range(0, len(whole), 7):
@@ -87,7 +87,7 @@ def test_a_file_cut_anywhere_is_refused(tmp_path):
 
 
 def test_a_file_with_any_byte_changed_is_read_or_refused(tmp_path):
-    """No damage leads to anything but rows or the one error."""
+    """A damaged file gives rows or a JobError, never another error."""
     stored(tmp_path, [[1, 2, 3], [4, 5]])
     whole = (tmp_path / "rows.arrow").read_bytes()
     for at, bits in product(range(len(whole)), (0x01, 0x80, 0xFF)):
@@ -102,7 +102,7 @@ def test_a_file_with_any_byte_changed_is_read_or_refused(tmp_path):
 
 @pytest.mark.parametrize("offsets", [[0, 2, 3, 9], [0, 2, 1, 5], [-1, 2, 3, 5], [0, 2, 2**40, 5], [1, 2, 3, 5]])
 def test_offsets_that_point_elsewhere(offsets, tmp_path):
-    """They are refused, or cut the ids that are there; pyarrow itself wouldn't write them."""
+    """They are refused, unless they stay within the ids; pyarrow itself wouldn't write them."""
     stored(tmp_path, [[1, 2], [3], [4, 5]])
     good, bad = (np.array(numbers, "<i8").tobytes() for numbers in ([0, 2, 3, 5], offsets))
     whole = (tmp_path / "rows.arrow").read_bytes()
@@ -122,7 +122,7 @@ def test_offsets_that_point_elsewhere(offsets, tmp_path):
     [([[1, 60_001]], r"not in 1..60000"), ([[0, 1]], r"not in 1..60000"), ([[1, None]], r"can't be read")],
 )
 def test_ids_that_no_embedding_has_are_refused(rows, reason, tmp_path):
-    """Above the vocabulary, padding, and null; a null row is an empty one."""
+    """Ids above the vocabulary, 0 and null are refused; a null row is an empty one."""
     schema = pa.schema([("tokens", pa.large_list(pa.uint16()))])
     for number, content in enumerate(([[1, 2], None, [3]], rows)):
         with pa.OSFile(str(tmp_path / f"{number}.arrow"), "wb") as file, pa.ipc.new_file(file, schema) as writer:

@@ -1,4 +1,4 @@
-"""Files made to harm or to confuse: refused with one sentence, before memory is taken, and nothing of them is run."""
+"""Hostile files are refused with one sentence, before memory is taken, and no code in them is run."""
 
 import io
 import json
@@ -36,7 +36,7 @@ class Bomb:
     "content", [b"", b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x08\x07\x12\x04", b"{}", bytes(64), pickle.dumps(Bomb())]
 )
 def test_noise_is_refused(content, suffix, tmp_path):
-    """Whatever a file is called and begins with: an error that names it, no traceback, no code run."""
+    """For any name and any first bytes there is an error that names the file, and no code is run."""
     source = tmp_path / f"model{suffix}"
     source.write_bytes(content)
     with pytest.raises(ModelError, match="model"):
@@ -45,7 +45,7 @@ def test_noise_is_refused(content, suffix, tmp_path):
 
 
 def test_nothing_there(tmp_path):
-    """A path that isn't there."""
+    """A path that doesn't exist."""
     with pytest.raises(ImportRefusedError, match=r"nowhere.keras: can't be read \(No such file"):
         imported(tmp_path / "nowhere.keras", tmp_path / "made")
 
@@ -65,14 +65,14 @@ def keras_file(path, config, weights=b"\x89HDF\r\n\x1a\n"):
     ],
 )
 def test_configurations_of_noise(config, reason, tmp_path):
-    """JSON too deep, of another type, or of a class of one's own."""
+    """JSON that is nested too deeply, has another type, or names a custom class."""
     keras_file(tmp_path / "model.keras", config)
     with pytest.raises(ImportRefusedError, match=reason):
         read_source(tmp_path / "model.keras")
 
 
 def test_packed_bombs(tmp_path):
-    """A zip member that would unpack to more than deflate can pack is refused by its own numbers."""
+    """A zip member that claims a higher ratio than deflate can reach is refused by its header."""
     keras_file(tmp_path / "model.keras", " " * (70 << 20))
     with pytest.raises(ImportRefusedError, match=r"its config.json claims 73,400,320 bytes"):
         read_source(tmp_path / "model.keras")
@@ -111,7 +111,7 @@ def test_links_to_other_files_are_not_followed(tmp_path):
 
 @pytest.mark.parametrize("place", ["lstm", "model_weights"])
 def test_a_link_in_the_place_of_a_group_is_not_followed(place, tmp_path):
-    """Nor are external links to whole groups, whichever attribute names them."""
+    """External links to groups aren't followed either, even if an attribute names them."""
     with h5py.File(tmp_path / "secret.h5", "w") as file:
         group = file.create_group("model_weights/lstm" if place == "model_weights" else "lstm")
         for name, shape in {"kernel": (4, 20), "recurrent_kernel": (5, 20), "bias": (20,)}.items():
@@ -126,7 +126,7 @@ def test_a_link_in_the_place_of_a_group_is_not_followed(place, tmp_path):
 
 
 def test_groups_without_end(tmp_path):
-    """A group that holds itself."""
+    """A group that contains itself."""
     with h5py.File(tmp_path / "model.h5", "w") as file:
         group = file.create_group("a")
         group["a"] = group
@@ -135,14 +135,14 @@ def test_groups_without_end(tmp_path):
 
 
 def test_objects_in_npz(tmp_path):
-    """NumPy archives of pickled objects: never loaded."""
+    """Pickled objects in NumPy archives are never loaded."""
     np.savez(tmp_path / "model.npz", rnn_w_ih=np.array([Bomb()], object), allow_pickle=True)
     with pytest.raises(ImportRefusedError, match=r"contains no LSTM and no GRU"):
         imported(tmp_path / "model.npz", tmp_path / "made")
 
 
 def test_weights_that_are_not_numbers(tmp_path):
-    """NaN would spread to every output."""
+    """NaN would spread to all outputs."""
     from safetensors.numpy import load_file, save_file  # noqa: PLC0415
 
     tensors = load_file(MODELS / "lstm1.safetensors")
@@ -175,7 +175,7 @@ JSON = st.recursive(
 @settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(JSON, st.sampled_from(["Sequential", "Functional"]))
 def test_any_configuration_gives_calls_or_a_reason(config, kind):
-    """No shape of JSON leads to anything but calls or a refusal."""
+    """Any JSON gives calls or a refusal, never another error."""
     try:
         calls = read_calls({"class_name": kind, "config": config})
     except ImportRefusedError:
@@ -185,7 +185,7 @@ def test_any_configuration_gives_calls_or_a_reason(config, kind):
 
 
 def test_models_that_multiply():
-    """Models within models, each called often: refused by the number of calls, though no layer is ever reached."""
+    """Models within models, each called 100 times, are refused by the number of calls, though they have no layer."""
     model = {"class_name": "Functional", "config": {"layers": []}}
     for depth in range(12):
         calls = [[]] * 100
@@ -196,7 +196,7 @@ def test_models_that_multiply():
 
 
 def test_a_layer_without_a_group(tmp_path):
-    """A model and a layer of one name: the second has no place among the weights, and that is no crash."""
+    """If a model and a layer have one name, the second has no weights; that is refused, without a crash."""
     layer = {"class_name": "LSTM", "config": {"name": "a", "units": 2}}
     inner = {"class_name": "Sequential", "config": {"name": "a", "layers": [layer]}}
     keras_file(tmp_path / "model.keras", {"class_name": "Sequential", "config": {"layers": [layer, inner]}}, hdf5())
@@ -256,7 +256,7 @@ REAL = {
 
 
 def stored(layer):
-    """Arrays as the configuration above wants them."""
+    """Arrays that fit the configuration above."""
     shapes = {
         "words": {"words/embeddings": (10, 4)},
         "both": {
@@ -287,7 +287,7 @@ def replaced(value, path, new):
 
 
 def test_the_real_configuration_is_taken():
-    """Else the next test would show nothing."""
+    """Otherwise the next test would prove nothing."""
     chain = choose(find_layers(read_calls(REAL), stored, "Keras", "3"), None, ())
     assert [layer.name for layer in chain.layers] == ["both", "cells"]
     assert chain.residual == [False, True]
@@ -295,7 +295,7 @@ def test_the_real_configuration_is_taken():
 
 @pytest.mark.parametrize("output", [-1, -2])
 def test_a_negative_output_is_refused(output):
-    """Python would count it from the end, and take one layer's output for another's."""
+    """Python would count it from the end, and use the output of another layer."""
     changed = replaced(REAL, ("config", "layers", 2, "inbound_nodes", 0, 0, 2), output)
     with pytest.raises(ImportRefusedError, match=f"output {output} of layer 'words'"):
         read_calls(changed)
@@ -304,7 +304,7 @@ def test_a_negative_output_is_refused(output):
 @settings(max_examples=400, deadline=None)
 @given(st.sampled_from([path for path in places(REAL) if path]), JSON)
 def test_a_configuration_with_one_thing_wrong(path, new):
-    """Any value in any place of a real configuration: it is taken, or refused with a reason."""
+    """A real configuration with any value in any place is imported, or refused with a reason."""
     try:
         found = find_layers(read_calls(replaced(REAL, path, new)), stored, "Keras", "3")
         assemble(found, choose(found, None, ()), None, None)

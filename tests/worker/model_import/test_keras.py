@@ -1,4 +1,4 @@
-"""Keras's files, of every version: outputs are those of the model that was saved."""
+"""Files of all versions of Keras: the outputs are those of the saved model."""
 
 import json
 import zipfile
@@ -16,7 +16,7 @@ from worker.model_import.readers.activations import activation_problem
 keras = pytest.importorskip("keras")
 layers = keras.layers
 
-# Keras's variables and NumPy 2: not ours.
+# Keras's variables warn with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
@@ -26,14 +26,14 @@ def _seed():
 
 
 def randomize(model):
-    """Biases too, and so large that a wrong gate shows in the first digit."""
+    """Random weights and biases, large enough that a wrong gate changes the first digit."""
     random = np.random.default_rng(2)
     model.set_weights([random.normal(0, 0.6, array.shape) for array in model.get_weights()])
     return model
 
 
 def own_states(model, tensor, rows=ROWS):
-    """What the framework computes at a tensor of the model, at real tokens."""
+    """The framework's values of a tensor of the model, at real tokens."""
     states = np.asarray(keras.Model(model.inputs[0], tensor)(padded(rows)))
     return [one[: len(row)] for one, row in zip(states, rows, strict=True)]
 
@@ -52,7 +52,7 @@ def functional():
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 def test_functional_models(name, tmp_path):
-    """A functional model in both formats of today: every kind of layer, a residual sum, skip connections and a head."""
+    """A functional model in both current formats: all kinds of layers, a residual sum, skip connections and a head."""
     model, end = functional()
     model.save(tmp_path / name)
     done = imported(tmp_path / name, tmp_path / "model")
@@ -71,7 +71,7 @@ def test_functional_models(name, tmp_path):
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 def test_sequential_models_whose_last_layer_gives_one_vector(name, tmp_path):
-    """return_sequences=False is a matter of the head: the states are the same, and the last is Keras's output."""
+    """return_sequences=False concerns the head only: the last state is Keras's output."""
     model = keras.Sequential(
         [
             layers.Input((9,)),
@@ -88,7 +88,7 @@ def test_sequential_models_whose_last_layer_gives_one_vector(name, tmp_path):
 
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 def test_layers_that_go_backwards(kind, tmp_path):
-    """Keras hands outputs on last token first, so the next layer reads the row from its end."""
+    """Keras returns the last token's output first, so the next layer reads the row from its end."""
     make = getattr(layers, kind)
     ids = keras.Input((None,), dtype="int32")
     embedded = layers.Embedding(10, 4)(ids)
@@ -116,7 +116,7 @@ def test_grus_that_reset_before(tmp_path):
 
 @pytest.mark.parametrize("name", ["model.keras", "model.h5"])
 def test_models_in_models(name, tmp_path):
-    """A Siamese model: the encoder is a model inside, called twice, and is found once."""
+    """In a Siamese model, the encoder is an inner model that is called twice; it is found once."""
     inner_ids = keras.Input((None,), dtype="int32")
     embedded = layers.Embedding(10, 4, mask_zero=True)(inner_ids)
     inner_end = layers.LSTM(5, return_sequences=True)(layers.LSTM(6, return_sequences=True)(embedded))
@@ -130,7 +130,7 @@ def test_models_in_models(name, tmp_path):
 
 
 def test_weights_alone(tmp_path):
-    """.weights.h5 has no graph; a stack of one family is in its numbers' order."""
+    """.weights.h5 has no graph; layers of one family are ordered by the numbers in their names."""
     model = keras.Sequential([layers.Embedding(10, 4), *(layers.LSTM(5, return_sequences=True) for _ in range(3))])
     model.build((None, None))
     randomize(model).save_weights(tmp_path / "model.weights.h5")
@@ -141,7 +141,7 @@ def test_weights_alone(tmp_path):
 
 
 def test_two_stacks_have_to_be_named(tmp_path):
-    """An encoder and a decoder side by side: the error lists both, and --layer picks one."""
+    """With an encoder beside a decoder, the error lists both, and --layer chooses one."""
     ids = keras.Input((None,), dtype="int32")
     embedded = layers.Embedding(10, 4, mask_zero=True)(ids)
     one, two = layers.LSTM(5, return_sequences=True, name="one")(embedded), layers.GRU(3, name="two")(embedded)
@@ -157,7 +157,7 @@ def test_two_stacks_have_to_be_named(tmp_path):
 
 
 def test_part_of_a_stack(tmp_path):
-    """--layer takes the first layers alone; without those below it none can be taken."""
+    """--layer can import the first layers alone, but no layer without those before it."""
     model = keras.Sequential(
         [layers.Embedding(10, 4), layers.LSTM(5, return_sequences=True, name="low"), layers.LSTM(6, name="high")]
     )
@@ -173,7 +173,7 @@ def test_part_of_a_stack(tmp_path):
 
 
 def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
-    """Of a translator the encoder is taken: every row starts from zero here."""
+    """Only the encoder of a translator is imported, because every row starts from zero."""
     source, target = keras.Input((None,), dtype="int32"), keras.Input((None,), dtype="int32")
     encoded = layers.LSTM(5, return_state=True, return_sequences=True, name="encoder")(
         layers.Embedding(10, 4, mask_zero=True)(source)
@@ -189,12 +189,12 @@ def test_a_decoder_that_starts_from_a_state_is_left(tmp_path):
 
 
 def hard_sigmoid(x):
-    """What Keras 1 and 2 called so."""
+    """The function with this name in Keras 1 and 2."""
     return keras.ops.clip(0.2 * x + 0.5, 0.0, 1.0)
 
 
 def half_sigmoid(x):
-    """A function of a program's own."""
+    """A custom function."""
     return 0.5 * keras.ops.sigmoid(x)
 
 
@@ -211,7 +211,7 @@ def half_sigmoid(x):
     ],
 )
 def test_hard_gates_of_keras_3(layer, suffix, tmp_path):
-    """Its hard_sigmoid has slope 1/6, in both kinds of its files."""
+    """Its hard_sigmoid has slope 1/6, in both of its formats."""
     model = randomize(keras.Sequential([layers.Input((None,)), layers.Embedding(10, 4, mask_zero=True), layer()]))
     model.save(tmp_path / f"model.{suffix}")
     done = imported(tmp_path / f"model.{suffix}", tmp_path / "model")
@@ -220,13 +220,13 @@ def test_hard_gates_of_keras_3(layer, suffix, tmp_path):
 
 
 def test_own_functions_of_that_name_are_refused():
-    """Where the file says that it is one."""
+    """They are refused if the file shows that they are custom functions."""
     function = {"class_name": "function", "config": "hard_sigmoid", "registered_name": "function"}
     assert "'hard_sigmoid' (a function of the model's own); sigmoid and" in activation_problem("tanh", function)
 
 
 def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):
-    """Keras 2.12 to 2.15 wrote .keras too, and its metadata tell."""
+    """Keras 2.12 to 2.15 also wrote .keras files, which their metadata shows."""
     model = keras.Sequential(
         [layers.Input((None,)), layers.Embedding(10, 4), layers.LSTM(5, recurrent_activation="hard_sigmoid")]
     )
@@ -258,7 +258,7 @@ def test_hard_gates_of_keras_2_in_a_keras_file(tmp_path):
     ],
 )
 def test_what_is_refused(layer, reason, tmp_path):
-    """Another activation or another way to put directions together: the text says what was found and what to do."""
+    """For another activation or another merge mode, the error says what was found and what to do."""
     model = keras.Sequential([layers.Embedding(10, 4), layer()])
     model.build((None, None))
     model.save(tmp_path / "model.keras")
@@ -268,7 +268,7 @@ def test_what_is_refused(layer, reason, tmp_path):
 
 
 def test_layers_between_are_refused(tmp_path):
-    """Between embedding and LSTM only what passes numbers through may stand."""
+    """Only layers that pass numbers on unchanged may be between embedding and LSTM."""
     model = keras.Sequential(
         [layers.Embedding(10, 4), layers.Conv1D(6, 3, name="convolution"), layers.LSTM(5, name="states")]
     )
@@ -291,7 +291,7 @@ def test_dropout_within_timedistributed_passes_through(tmp_path):
 
 
 def test_lambdas_are_never_run(tmp_path):
-    """A Lambda's code stays in the file: beside the stack it is left, in the stack it is refused."""
+    """A Lambda's code is never run: beside the stack it is left out, within the stack it is refused."""
     model = keras.Sequential([layers.Embedding(10, 4, name="words"), layers.LSTM(5, name="states")])
     model.build((None, None))
     model.save(tmp_path / "model.keras")
@@ -303,7 +303,7 @@ def test_lambdas_are_never_run(tmp_path):
 
 
 def add_lambda(source, target, at):
-    """A Lambda at a place, with code that is no code: whatever tried to load it would fail."""
+    """Insert a Lambda whose code is invalid, so that loading it would fail."""
     code = {"class_name": "__lambda__", "config": {"code": "4wAAAA=="}}
     bomb = {"class_name": "Lambda", "module": "keras.layers", "config": {"name": "bomb", "function": code}}
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
@@ -317,7 +317,7 @@ def add_lambda(source, target, at):
 
 
 def keras1_file(path, *, gates="sigmoid"):
-    """A file as Keras 1 wrote it: twelve arrays for an LSTM, gates i, c, f, o, and inner_activation."""
+    """Write a file as Keras 1 did: twelve arrays for an LSTM, gates i, c, f, o, and inner_activation."""
     random = np.random.default_rng(3)
     config = [
         {
@@ -352,7 +352,7 @@ def keras1_file(path, *, gates="sigmoid"):
 
 
 def test_keras_1(tmp_path):
-    """Twelve arrays become three, each gate in its place; also where there are three already (consume_less="gpu")."""
+    """Twelve arrays become three, each gate in its place; with consume_less="gpu" there are three already."""
     table, arrays = keras1_file(tmp_path / "old.h5")
     done = imported(tmp_path / "old.h5", tmp_path / "model")
     lstm = layers.LSTM(5, return_sequences=True)
@@ -371,7 +371,7 @@ def test_keras_1(tmp_path):
 
 
 def test_hard_gates_of_keras_1(tmp_path):
-    """The default of Keras before 2.3, with a slope of 1/5: another function than Keras 3's of this name."""
+    """The default of Keras before 2.3 has slope 1/5; in Keras 3 this name means another function."""
     table, arrays = keras1_file(tmp_path / "old.h5", gates="hard_sigmoid")
     done = imported(tmp_path / "old.h5", tmp_path / "model")
     assert str(done.model.config.layers[0]) == "lstm 5 (hard sigmoid)"
@@ -383,7 +383,7 @@ def test_hard_gates_of_keras_1(tmp_path):
 
 
 def old_weights(path, version, bias):
-    """Weights alone, as Keras 2 wrote them."""
+    """Write weights alone, as Keras 2 did."""
     random = np.random.default_rng(4)
     arrays = {"kernel:0": (4, 20), "recurrent_kernel:0": (5, 20), "bias:0": (bias,)}
     with h5py.File(path, "w") as file:
@@ -397,7 +397,7 @@ def old_weights(path, version, bias):
 
 
 def test_weights_alone_of_old_keras(tmp_path):
-    """They don't tell hard_sigmoid from sigmoid: their user must; CuDNN's layers only have sigmoid."""
+    """They don't show hard_sigmoid or sigmoid, so the user must say it; CuDNN layers always have sigmoid."""
     old_weights(tmp_path / "old.h5", "2.2.4", 20)
     with pytest.raises(
         ImportRefusedError,
@@ -420,7 +420,7 @@ def test_weights_alone_of_old_keras(tmp_path):
 
 @pytest.mark.parametrize(("kind", "gates"), [("lstm", 4), ("gru", 3)])
 def test_cudnn_layouts(kind, gates):
-    """CuDNNLSTM's variables hold each gate's (units, inputs) matrix end to end; recurrent ones stand transposed."""
+    """CuDNNLSTM's variables contain each gate's (units, inputs) matrix end to end; recurrent ones are transposed."""
     random = np.random.default_rng(5)
     own = [random.normal(size=(5, 3)).astype(np.float32) for _ in range(gates)]
     square = [random.normal(size=(5, 5)).astype(np.float32) for _ in range(gates)]

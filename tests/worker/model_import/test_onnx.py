@@ -1,4 +1,4 @@
-"""ONNX models: outputs are ONNX Runtime's own, for the whole file."""
+"""ONNX models: the outputs are those of ONNX Runtime for the whole file."""
 
 from pathlib import Path
 
@@ -16,7 +16,7 @@ MODELS = Path(__file__).parents[2] / "torch_models"
 
 
 def build(path, kinds, **settings):
-    """Gather, recurrent nodes with what exporters put between them, and a head; the states are an output too."""
+    """Gather, recurrent nodes with the operators that exporters add, and a head; the states are an output."""
     random = np.random.default_rng(7)
     tensors = {"table": random.normal(0, 0.8, (10, 4)).astype(np.float32)}
     nodes = [
@@ -83,7 +83,7 @@ CASES = [
 
 @pytest.mark.parametrize(("kinds", "settings"), CASES)
 def test_outputs_are_onnx_runtimes(kinds, settings, tmp_path):
-    """Every direction and both places of a GRU's reset, for ragged rows."""
+    """All directions, and both resets of a GRU, for ragged rows."""
     build(tmp_path / "model.onnx", kinds, **settings)
     done = imported(tmp_path / "model.onnx", tmp_path / "model", ids_from=1)
     assert_same(own_states(tmp_path / "model.onnx"), states_of(done))
@@ -91,7 +91,7 @@ def test_outputs_are_onnx_runtimes(kinds, settings, tmp_path):
 
 
 def test_what_pytorch_exports(tmp_path):
-    """torch.onnx.export's graph: states of zeros made from the batch's size, Squeeze and Reshape between layers."""
+    """torch.onnx.export computes initial states from the batch size, and joins layers by Squeeze and Reshape."""
     done = imported(MODELS / "exported.onnx", tmp_path / "model")
     rows = [[3], [1, 2], [10, 4, 4, 0, 7], [5, 6, 7, 8, 9, 10, 1, 2, 3]]
     stored = np.load(MODELS / "expected.npz")
@@ -100,7 +100,7 @@ def test_what_pytorch_exports(tmp_path):
 
 
 def test_arrays_in_other_files(tmp_path):
-    """Large models keep arrays in a file beside them; one elsewhere isn't read."""
+    """Large models have arrays in a file beside them; a file in another directory isn't read."""
     model = build(tmp_path / "plain.onnx", [("LSTM", 5, "forward")])
     onnx.save(model, tmp_path / "model.onnx", save_as_external_data=True, location="model.data", size_threshold=0)
     done = imported(tmp_path / "model.onnx", tmp_path / "model", ids_from=1)
@@ -137,7 +137,7 @@ def test_arrays_in_other_files(tmp_path):
     ],
 )
 def test_what_is_refused(settings, reason, tmp_path):
-    """What ONNX's LSTM can do and ours can't is named."""
+    """The error names each feature of ONNX's LSTM that can't be imported."""
     build(tmp_path / "model.onnx", [("LSTM", 5, "forward")], **settings)
     with pytest.raises(ImportRefusedError, match=reason):
         imported(tmp_path / "model.onnx", tmp_path / "model")
@@ -158,7 +158,7 @@ def test_what_is_refused(settings, reason, tmp_path):
     ],
 )
 def test_hard_gates(kind, direction, settings, gates, tmp_path):
-    """HardSigmoid with Keras's numbers, given or ONNX's own, for both directions."""
+    """HardSigmoid with Keras's numbers or ONNX's defaults, for both directions."""
     sides = 2 if direction == "bidirectional" else 1
     names = ["HardSigmoid", "Tanh", "Tanh"] if kind == "LSTM" else ["HardSigmoid", "Tanh"]
     build(tmp_path / "model.onnx", [(kind, 5, direction)], activations=names * sides, **settings)
@@ -168,7 +168,7 @@ def test_hard_gates(kind, direction, settings, gates, tmp_path):
 
 
 def test_directions_with_different_gates_are_refused(tmp_path):
-    """A layer here has one kind of gates."""
+    """In this product, both directions of a layer have the same gates."""
     names = ["HardSigmoid", "Tanh", "Sigmoid", "Tanh"]
     build(tmp_path / "model.onnx", [("GRU", 5, "bidirectional")], activations=names)
     with pytest.raises(ImportRefusedError, match=r"different gates, hard_sigmoid and sigmoid; they must be the same"):
@@ -176,7 +176,7 @@ def test_directions_with_different_gates_are_refused(tmp_path):
 
 
 def test_what_stands_between_is_refused(tmp_path):
-    """An addition before the LSTM (positions, say) can't be told by an embedding alone."""
+    """An operator between embedding and LSTM can't be imported."""
     model = build(tmp_path / "model.onnx", [("LSTM", 5, "forward")])
     model.graph.node.insert(2, helper.make_node("Tanh", ["x0"], ["squashed"], name="squash"))
     next(node for node in model.graph.node if node.op_type == "LSTM").input[0] = "squashed"
@@ -192,7 +192,7 @@ def save_graph(path, nodes, **tensors):
 
 
 def test_constants_are_computed_once(tmp_path):
-    """A Concat of the last Concat with itself, sixty times over, has 2^60 ways back to its beginning."""
+    """Sixty times, a Concat joins the last Concat with itself: there are 2^60 ways back to the beginning."""
     nodes = [helper.make_node("Concat", [f"c{k}", f"c{k}"], [f"c{k + 1}"], axis=0) for k in range(60)]
     lstm = helper.make_node("LSTM", ["c60", "W", "R", "", "", "c60"], ["y"], hidden_size=1)
     arrays = {"c0": np.zeros(0, np.float32), "W": np.ones((1, 4, 1), np.float32), "R": np.ones((1, 4, 1), np.float32)}
@@ -202,7 +202,7 @@ def test_constants_are_computed_once(tmp_path):
 
 
 def test_constants_that_grow_are_refused(tmp_path):
-    """Forty doublings of 4 KiB would fill any memory: refused at eight times what the file stores."""
+    """Forty doublings of 4 KiB would fill any memory; they are refused at eight times the stored bytes."""
     nodes = [helper.make_node("Concat", [f"c{k}", f"c{k}"], [f"c{k + 1}"], axis=0) for k in range(40)]
     save_graph(
         tmp_path / "model.onnx", [*nodes, helper.make_node("Relu", ["c40"], ["y"])], c0=np.zeros(1024, np.float32)
@@ -216,7 +216,7 @@ def test_constants_that_grow_are_refused(tmp_path):
 @pytest.mark.parametrize("operator", ["LSTM", "GRU", "Gather", "Concat", "Add", "DynamicQuantizeLSTM", "Squeeze"])
 @pytest.mark.parametrize(("inputs", "outputs"), [([], []), ([], ["y"]), (["W"], []), (["W", "W", "W"], ["y"])])
 def test_nodes_without_inputs_or_outputs(operator, inputs, outputs, tmp_path):
-    """Any number of inputs and outputs, and constants of any shape: a refusal, never a crash."""
+    """With any number of inputs and outputs, and constants of any shape, there is a refusal, never a crash."""
     node = helper.make_node(operator, inputs, outputs)
     for shape in ((), (3,), (2, 2), (0, 4, 1), (5, 4, 1), (1, 4, 1), (1, 3, 1)):
         save_graph(tmp_path / "model.onnx", [node], W=np.ones(shape, np.float32))

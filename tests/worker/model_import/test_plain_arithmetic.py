@@ -1,4 +1,4 @@
-"""Plain arithmetic, which imported models are compared with."""
+"""The plain arithmetic with which imported models are compared."""
 
 import numpy as np
 import pytest
@@ -11,7 +11,7 @@ from worker.model_import.parity.plain_arithmetic import last_states
 
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 def test_float32_is_float64_but_for_its_rounding(config):
-    """Whatever the layers, the two differ by some last bits, and float32 stays float32."""
+    """For all kinds of layers, the two differ only by some last bits, and float32 stays float32."""
     weights = new_weights(config, 3)
     row = np.random.default_rng(1).integers(1, config.vocab_size + 1, 9, dtype=np.int32)
     exact, found = (last_states(config, weights, row, kind) for kind in (np.float64, np.float32))
@@ -20,7 +20,7 @@ def test_float32_is_float64_but_for_its_rounding(config):
 
 
 def test_a_float32_sum_takes_one_product_after_another():
-    """As an engine does, beginning with the bias: what is below a large one's last bit is lost each time."""
+    """It begins with the bias, as in an engine: an addend below the last bit of a large sum is lost each time."""
     start, ones = np.array([2.0**24, 0.0]), np.ones((10, 2))
     found = plain_arithmetic._sums(*(array.astype(np.float32) for array in (start, ones[:, 0], ones)))
     assert found.tolist() == [2**24, 10]

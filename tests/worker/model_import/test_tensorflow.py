@@ -1,4 +1,4 @@
-"""TensorFlow's SavedModels and checkpoints, of today's Keras and of TensorFlow 1's cells."""
+"""TensorFlow's SavedModels and checkpoints, of current Keras and of TensorFlow 1's cells."""
 
 import numpy as np
 import pytest
@@ -9,13 +9,13 @@ from worker.model_import.errors import ImportRefusedError
 tf = pytest.importorskip("tensorflow")
 keras = pytest.importorskip("keras")
 layers = keras.layers
-# Keras's variables and NumPy 2: not ours.
+# Keras's variables warn with NumPy 2.
 pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
 
 
 @pytest.fixture(scope="module")
 def model():
-    """Two kinds of layers, one of them in both directions, and a head."""
+    """Two kinds of layers, one of them bidirectional, and a head."""
     keras.utils.set_random_seed(1)
     made = keras.Sequential(
         [
@@ -41,7 +41,7 @@ NAMES = ("lstm_a", "lstm_b")
 
 
 def test_exported_saved_models(model, own, tmp_path):
-    """Keras's model.export; the graph's own steps show the activations."""
+    """Keras's model.export; the steps of the graph show the activations."""
     model.export(tmp_path / "saved", verbose=False)
     done = imported(tmp_path / "saved", tmp_path / "model", layers=NAMES)
     assert_same(own, states_of(done))
@@ -55,7 +55,7 @@ def test_saved_models(model, own, tmp_path):
 
 
 def test_keras_2s_saved_models(tmp_path):
-    """keras_metadata.pb has the configuration: the graph shows a residual sum that weights alone don't."""
+    """keras_metadata.pb has the configuration, which shows a residual sum."""
     ids = keras.Input((None,), dtype="int32")
     below = layers.LSTM(5, return_sequences=True)(layers.Embedding(10, 4, mask_zero=True)(ids))
     added = layers.Add()([below, layers.LSTM(5, return_sequences=True)(below)])
@@ -91,7 +91,7 @@ def test_checkpoints(suffix, model, own, tmp_path):
 
 
 def test_other_activations_show_in_the_graph(tmp_path):
-    """A SavedModel's steps say what its cells compute."""
+    """The steps in a SavedModel's graph show other activations."""
     made = keras.Sequential(
         [
             layers.Input((None,), dtype="int32"),
@@ -114,14 +114,14 @@ def test_other_activations_show_in_the_graph(tmp_path):
 
 
 def save_variables(path, arrays):
-    """A checkpoint of plain names, as TensorFlow 1's Saver wrote it."""
+    """Write a checkpoint with plain names, as TensorFlow 1's Saver did."""
     tf.raw_ops.SaveV2(
         prefix=str(path), tensor_names=list(arrays), shape_and_slices=[""] * len(arrays), tensors=list(arrays.values())
     )
 
 
 def tf1_lstm(inputs, kernel, bias, projection=None):
-    """TensorFlow 1's LSTMCell, written down from its source: gates i, j, f, o, and 1 added to the forget gate."""
+    """TensorFlow 1's LSTMCell, after its source: gates i, j, f, o, and 1 is added to the forget gate."""
     sigmoid = lambda x: 1 / (1 + np.exp(-x))  # noqa: E731
     units = kernel.shape[1] // 4
     cell, state, states = np.zeros(units), np.zeros(units if projection is None else projection.shape[1]), []
@@ -184,7 +184,7 @@ def test_tensorflow_1_grus(tmp_path):
 
 
 def tf1_gru(inputs, gates, gates_bias, candidate, candidate_bias):
-    """TensorFlow 1's GRUCell, written down from its source."""
+    """TensorFlow 1's GRUCell, after its source."""
     state, states = np.zeros(len(candidate_bias)), []
     for x in inputs:
         r, u = np.split(1 / (1 + np.exp(-(np.concatenate([x, state]) @ gates + gates_bias))), 2)
@@ -204,7 +204,7 @@ def test_peepholes_are_refused(tmp_path):
 
 
 def test_what_is_no_checkpoint_is_refused(tmp_path):
-    """An index of noise, and a directory that is no SavedModel."""
+    """An index of noise, and a directory that isn't a SavedModel."""
     (tmp_path / "noise.index").write_bytes(bytes(range(256)) * 4)
     with pytest.raises(ImportRefusedError, match=r"can't be read as a checkpoint"):
         imported(tmp_path / "noise.index", tmp_path / "model")

@@ -80,6 +80,6 @@ def test_row_vector_levels(rows, units):
 def test_part_of_a_row(tokens, begins):
     """Only the first part of a row begins it."""
     first = 0 if begins else 1
-    entries = Entries.of_part(tokens, begins=begins)
+    entries = Entries.of_tokens(tokens, begins=begins)
     levels = decoded(vector_levels(entries, 2), 2, 2 * tokens)
     assert levels == [[first, 2, *[1, 2] * (tokens - 1)], [2] * 2 * tokens]

@@ -122,7 +122,7 @@ def test_a_row_longer_than_many_pages():
         (3, np.zeros((5, 3), np.float32), r"outputs is \(5, 3\); \(4, 3\) is needed for 4 real tokens"),
         (3, np.zeros((4, 3), np.float64), "float64"),
         (3, np.zeros((3, 4), np.float32).T, "strides"),
-        (1, ["a", "b\ud800", "c"], "no Unicode text"),
+        (1, ["a", "b\ud800", "c"], "not Unicode text"),
     ],
 )
 def test_contradictions_are_refused(position, value, text):
@@ -172,7 +172,7 @@ def test_float16_is_the_nearest(values, pooling):
 def test_what_float16_cannot_hold_is_refused():
     """An infinity in place of a number would be a silent loss; the text says what to do. Infinities stay."""
     chosen = stored(1, pooling=("mean",), precision="float16")
-    with pytest.raises(PayloadError, match=r"holds 65520, and float16 ends at 65504.*--precision float32"):
+    with pytest.raises(PayloadError, match=r"has the number 65520; float16 ends at 65504.*--precision float32"):
         file_of(chosen, [np.array([[1], [65_520], [2]], np.float32)])
     kept = np.array([[np.inf], [np.nan], [1e-30]], np.float32)
     found = pq.read_table(io.BytesIO(file_of(chosen, [kept])))["mean"].combine_chunks().flatten().to_numpy()

@@ -37,11 +37,11 @@ class Fragile:
         return fill(shards, outputs, columns)
 
 
-def isolating(engine, shard, outputs=None, columns=COLUMNS, runs=None, pause=pytest.fail):
+def isolating(engine, shard, outputs=None, columns=COLUMNS, pool_tokens=10**6, pause=pytest.fail):
     arrays = outputs or [
         np.empty((column.vectors(shard.rows, shard.values.size), column.width), np.float32) for column in columns
     ]
-    (failed,) = compute_isolating(engine, [shard], [arrays], columns, [runs or [(0, shard.rows)]], pause)
+    (failed,) = compute_isolating(engine, [shard], [arrays], columns, pool_tokens, pause)
     return failed
 
 
@@ -125,7 +125,7 @@ def test_shards_of_a_pool_wait_together():
     shards = [shard_of(3), shard_of(2)]
     outputs = [[np.empty((shard.values.size, UNITS), np.float32)] for shard in shards]
     pauses, engine = [], Short({3: 4, 4: 99})
-    failed = compute_isolating(engine, shards, outputs, COLUMNS, [[(0, 3)], [(0, 2)]], pauses.append)
+    failed = compute_isolating(engine, shards, outputs, COLUMNS, 10**6, pauses.append)
     assert failed == [{2: f"MemoryError ({ATTEMPTS} times)"}, {}]
     assert len(pauses) == ATTEMPTS - 1
 
@@ -181,7 +181,7 @@ def test_pooled_vectors_of_good_rows_are_their_own():
     columns = (*COLUMNS, VectorColumn("mean", 0, 2), VectorColumn("first", 1, 5))
     shard, engine = shard_of(9), Fragile({4, 9})
     arrays = [np.zeros((column.vectors(9, 27), column.width), np.float32) for column in columns]
-    assert set(isolating(engine, shard, arrays, columns, [(0, 4), (4, 9)])) == {2, 7}
+    assert set(isolating(engine, shard, arrays, columns, pool_tokens=12)) == {2, 7}
     expected = [np.zeros_like(array) for array in arrays]
     fill([shard], [expected], columns)
     for row in set(range(9)) - {2, 7}:

@@ -1,4 +1,4 @@
-"""Rows become padded batches and windows: everything once, in an order that the seed decides."""
+"""Padded batches and windows of rows: each token once, in an order that depends on the seed."""
 
 from itertools import pairwise
 
@@ -38,7 +38,7 @@ def test_every_row_once_longest_first_within_the_budget(tmp_path_factory, rows, 
 @settings(max_examples=60)
 @given(rows=ROWS, window=st.integers(1, 50))
 def test_windows_hold_each_target_once(tmp_path_factory, rows, window):
-    """Every token but a row's first, behind the one that stands before it; rows that go on are the first ones."""
+    """Each token except a row's first is the target of the one before it; the first rows continue."""
     store = stored(tmp_path_factory.mktemp("store"), rows)
     pairs = []
     for batch in validation_batches(store, 100, window):
@@ -55,7 +55,7 @@ def test_windows_hold_each_target_once(tmp_path_factory, rows, window):
 
 
 def test_the_order_is_the_seeds_and_goes_on_anywhere(tmp_path, monkeypatch):
-    """Over several blocks: the same seed gives the same batches, also from the middle; another gives others."""
+    """Over several blocks, a seed always gives the same batches, also from the middle on; another seed gives others."""
     monkeypatch.setattr(module, "MIXED_BLOCKS", 4)
     random = np.random.default_rng(0)
     rows = [random.integers(1, 999, random.integers(2, 20)).tolist() for _ in range(300)]

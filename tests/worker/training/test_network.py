@@ -1,4 +1,4 @@
-"""The network that is trained: the stacked LSTM language model, and a loss over its real tokens alone."""
+"""The network that is trained: the stacked LSTM language model with a loss over real tokens only."""
 
 import numpy as np
 import pytest
@@ -24,7 +24,7 @@ def network(**options):
 
 @pytest.fixture(scope="module")
 def shared():
-    """One that drops nothing, one that drops half, and the state that both begin with: tracing them takes time."""
+    """A network that drops nothing, one that drops half, and the initial state of both: tracing them takes time."""
     plain = network(keep_probability=1.0)
     return plain, network(keep_probability=0.5), plain.state()
 
@@ -55,7 +55,7 @@ def whole(batch):
 
 
 def reference_loss(net, batch, is_training=False):
-    """By `run_lstm` and plain TensorFlow, a token at a time."""
+    """The loss by `run_lstm` and plain TensorFlow, a token at a time."""
     model = LanguageModel(VOCABULARY, 128, UNITS, 2, 5)
     model.set_weights(net.model_weights())
     head = net.head_weights()
@@ -70,7 +70,7 @@ def reference_loss(net, batch, is_training=False):
 
 
 def test_the_loss_is_that_of_run_lstm_over_real_tokens(net):
-    """With and without more padding beside them, in validation and, where nothing is dropped, in training."""
+    """With and without more padding, in validation and, without dropout, in training."""
     batch = padded([9, 6, 2])
     expected = reference_loss(net, batch)
     for width in (9, 14):
@@ -81,7 +81,7 @@ def test_the_loss_is_that_of_run_lstm_over_real_tokens(net):
 
 
 def test_padding_changes_no_step(net, shared):
-    """The weights after it are the same, but for rounding."""
+    """The weights after a step differ only by rounding."""
     batch = padded([9, 6, 2])
     wide = np.zeros((3, 14), np.int32)
     wide[:, :9] = batch
@@ -96,7 +96,7 @@ def test_padding_changes_no_step(net, shared):
 
 
 def test_states_go_on_from_window_to_window(net):
-    """So that cutting changes a held-out loss in nothing but rounding."""
+    """Cutting into windows changes a held-out loss only by rounding."""
     batch = padded([23, 17, 9, 8, 2])
     expected = reference_loss(net, batch)
     for width in (3, 7, 8, 40):
@@ -108,7 +108,7 @@ def test_states_go_on_from_window_to_window(net):
 
 
 def test_gradients_in_slices_are_the_whole_ones(monkeypatch):
-    """Of states, kernel and bias, for slices that divide the tokens and that don't."""
+    """The gradients of states, kernel and bias, whether or not slices divide the tokens evenly."""
     states, kernel = RANDOM.normal(size=(13, UNITS)), RANDOM.normal(size=(UNITS, VOCABULARY))
     arguments = [tf.constant(array, tf.float32) for array in (states, kernel, RANDOM.normal(size=VOCABULARY))]
     labels = tf.constant(RANDOM.integers(0, VOCABULARY, 13), tf.int32)
@@ -140,7 +140,7 @@ def test_dropout_is_on_in_training_only(net, dropping, shared):
 
 
 def test_a_state_that_is_restored_learns_on_alike(net):
-    """Weights, the softmax and Adam's memory: the next step gives the same numbers."""
+    """The state includes the weights, the softmax and Adam's moments: the next step gives the same numbers."""
     batch = padded([12] * 6)
     net.train(whole(batch), None, 0.01)
     begun = net.state()
@@ -154,7 +154,7 @@ def test_a_state_that_is_restored_learns_on_alike(net):
 
 
 def test_a_gpu_that_is_not_there():
-    """Is an error, not a slow training."""
+    """This is an error, not a slow training."""
     if tf.config.list_physical_devices("GPU"):
         pytest.skip("machine: there is a GPU")
     with pytest.raises(BrokenWorkerError, match="--device is gpu, but TensorFlow sees no GPU"):

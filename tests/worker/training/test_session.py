@@ -1,4 +1,4 @@
-"""Epochs, early stopping, and going on where a training was."""
+"""Epochs, early stopping, and resuming a training."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ OPTIONS = {"lstm_units": 8, "lstm_layers": 1, "embedding_dim": 8, "batch_tokens"
 
 @pytest.fixture
 def session(tmp_path):
-    """Makes a session in a directory of a name; rows are those of the small language."""
+    """A function that makes a session in a directory; the rows are those of the small language."""
     rows = [[word + 1 for word in words] for words in sentences(300)]
     (tmp_path / "train").mkdir()
     (tmp_path / "held out").mkdir()
@@ -39,7 +39,7 @@ def session(tmp_path):
 
 
 def test_a_training_that_is_stopped_anywhere_ends_with_the_same_bytes(session):
-    """Again and again, in the midst of epochs and between them."""
+    """Stopped many times, within epochs and between them."""
     undisturbed = session("undisturbed").run()
     starts = 0
     while True:
@@ -58,7 +58,7 @@ def test_a_training_that_is_stopped_anywhere_ends_with_the_same_bytes(session):
 
 
 def test_it_ends_when_nothing_gets_better(session):
-    """After `patience` epochs; the best weights stay, the others go."""
+    """It ends after `patience` epochs; only the best weights stay."""
     events = []
     made = session("a", lambda event, **facts: events.append((event, facts)), learning_rate=5.0, epochs=30, patience=2)
     progress = made.run()
@@ -69,13 +69,13 @@ def test_it_ends_when_nothing_gets_better(session):
 
 
 def test_a_loss_that_is_no_number_ends_it(session):
-    """And says what to change."""
+    """The error says what to change."""
     with pytest.raises(RequestError, match=r"in epoch 1 the loss became nan; .* a lower --learning-rate than 1e\+38"):
         session("a", learning_rate=1e38).run()
 
 
 def test_a_checkpoint_comes_back(tmp_path):
-    """Tensors of every type, and what is no tensor; a damaged one is refused."""
+    """Tensors of all types and other values are read as they were saved; a damaged file is refused."""
     path = tmp_path / CHECKPOINT_FILE
     assert load_state(path) is None
     tensors = {"a": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.array(7, np.int64)}
@@ -91,7 +91,7 @@ def test_a_checkpoint_comes_back(tmp_path):
 
 
 def test_a_checkpoint_of_another_version_is_refused(session, tmp_path):
-    """With the way out."""
+    """The error says what to do."""
     (tmp_path / "a").mkdir()
     save_state(tmp_path / "a" / CHECKPOINT_FILE, {"other": np.zeros(3)}, {"epoch": 1})
     with pytest.raises(JobError, match=r"is of another version of unrolled or Keras .* starts from the beginning"):
@@ -102,5 +102,5 @@ def test_a_checkpoint_of_another_version_is_refused(session, tmp_path):
     ("epoch", "best", "ended"), [(0, 0, False), (1, 0, False), (2, 0, True), (4, 3, False), (9, 8, True)]
 )
 def test_when_it_ends(epoch, best, ended):
-    """At the last epoch, or two after the best."""
+    """It ends after the last epoch, or two epochs after the best."""
     assert Progress(epoch=epoch, best_epoch=best).ended(9, 2) == ended

@@ -1,4 +1,4 @@
-"""The perplexity of frequencies alone."""
+"""The perplexity of token frequencies alone."""
 
 import math
 
@@ -10,7 +10,7 @@ from worker.training.unigrams import unigram_logits, unigram_perplexity
 
 
 def test_it_is_what_one_counts_by_hand(tmp_path):
-    """A row's first token is no target; every count has one added."""
+    """The first token of a row isn't a target, and one is added to every count."""
     (tmp_path / "a").mkdir()
     (tmp_path / "b").mkdir()
     train = stored(tmp_path / "a", [[3, 1, 1], [3, 2]], 3)  # targets 1, 1, 2

@@ -1,4 +1,4 @@
-"""The caller's arrays as the kernel takes them: addresses, after a check of everything that it takes on trust."""
+"""Checks the caller's arrays and passes their addresses to the kernel, which trusts them."""
 
 import ctypes
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from worker.engines.fused import library
 
 
 class PoolArrays:
-    """Addresses of a pool's rows and of the arrays that its results go to.
+    """The addresses of a pool's rows and of the arrays for its results.
 
     Attributes:
         shards: one structure for each shard.
@@ -27,21 +27,21 @@ class PoolArrays:
         columns: Sequence[VectorColumn],
         layer_dims: tuple[int, ...],
     ) -> None:
-        """Describe arrays that must outlive this.
+        """Check arrays and take their addresses. The caller must keep the arrays alive.
 
         Args:
             shards: rows.
             outputs: for each shard and column an array, see `worker.engines.engine.Engine.compute`.
-            columns: of a model whose layers are so wide.
+            columns: the columns.
             layer_dims: width of each layer's output.
 
         Raises:
-            RequestError: there are too many or too few arrays, or one has another type, shape or layout than it
-                must; or a column is none of this model's.
+            RequestError: there are too many or too few arrays, an array has the wrong type, shape or layout, or the
+                model doesn't have a column.
         """
         _check_columns(columns, layer_dims)
         if len(shards) != len(outputs):
-            raise RequestError(f"{len(shards)} shards have {len(outputs)} outputs; one each is needed")
+            raise RequestError(f"{len(shards)} shards have {len(outputs)} lists of outputs; each needs one")
         self.columns = (library.Column * len(columns))(
             *(library.Column(column.layer_of(len(layer_dims)), POOLINGS.index(column.pooling)) for column in columns)
         )
@@ -72,14 +72,14 @@ def _describe(
 ) -> library.Shard:
     values, offsets = shard
     if len(outputs) != len(columns):
-        raise RequestError(f"shard {index} has {len(outputs)} arrays for {len(columns)} columns; one each is needed")
+        raise RequestError(f"shard {index} has {len(outputs)} arrays for {len(columns)} columns; each needs one")
     _check(index, "values", values, np.int32, (len(values),))
     _check(index, "offsets", offsets, np.int64, (max(len(offsets), 1),))
     for place, (array, column) in enumerate(zip(outputs, columns, strict=True)):
         rows = len(values) if column.per_token else len(offsets) - 1
         _check(index, column.name, array, np.float32, (rows, column.width))
         if not array.flags.writeable:
-            raise RequestError(f"shard {index}: {column.name} is read-only; pass an array that can be written")
+            raise RequestError(f"shard {index}: {column.name} is read-only; pass a writeable array")
         addresses[place] = array.ctypes.data
     return library.Shard(
         values.ctypes.data, offsets.ctypes.data, len(offsets) - 1, len(values), ctypes.addressof(addresses)

@@ -1,9 +1,9 @@
-"""Compiles the fused engine's kernel: `python -m worker.engines.fused.build`, and hatch_build.py on install.
+"""Compiles the fused engine's kernel: `python -m worker.engines.fused.build`; hatch_build.py runs it on installation.
 
-Every instruction set has a file of its own with its own flags and is chosen at run time, so the library runs
-on every processor of its architecture. CXX names the compiler, CXXFLAGS and LDFLAGS add to its options.
+Every instruction set has its own file and its own compiler flags, and is chosen when the library is loaded. So the
+library runs on every processor of its architecture. CXX names the compiler; CXXFLAGS and LDFLAGS add to its options.
 
-This file stands alone: it is loaded before the package's dependencies are there.
+This file imports only the standard library, because it runs before the package's dependencies are installed.
 """
 
 import os
@@ -20,8 +20,8 @@ SOURCES = Path(__file__).with_name("src")
 LIBRARY = Path(__file__).with_name("_kernel.so")
 COMPILERS = ("c++", "g++", "clang++")
 
-# Contraction into fused multiply-adds is the compiler's whim and may differ from one loop to the next; a
-# row's result may not, so every one of them is spelled out.
+# Compilers may contract multiplications and additions in one loop and not in another, and then equal rows would have
+# different results. So contraction is off, and fused multiply-adds are spelled out.
 FLAGS = ("-std=c++17", "-O3", "-fPIC", "-pthread", "-fvisibility=hidden", "-ffp-contract=off")
 _AVX512 = ("-mavx512f", "-mavx512dq", "-mavx512bw", "-mavx512vl", "-mfma")
 X86_FLAGS = {
@@ -32,20 +32,20 @@ X86_FLAGS = {
 
 
 class CannotBuildError(Exception):
-    """There is no compiler, or it failed; the text is one line and says what to do."""
+    """There is no compiler, or it failed. The text is one line."""
 
 
 def find_compiler() -> list[str]:
-    """The C++ compiler's command: $CXX, or the first known one on the path.
+    """The command of the C++ compiler: $CXX, or the first known compiler on the path.
 
     Raises:
-        CannotBuildError: there is none.
+        CannotBuildError: there is no compiler.
     """
     named = os.environ.get("CXX")
     for command in [shlex.split(named)] if named else [[name] for name in COMPILERS]:
         if command and shutil.which(command[0]):
             return command
-    raise CannotBuildError(f"no C++ compiler found ({named or ', '.join(COMPILERS)})")
+    raise CannotBuildError(f"no C++ compiler found ({named or ', '.join(COMPILERS)}); install one, or name it in CXX")
 
 
 def compile_kernel(
@@ -55,13 +55,13 @@ def compile_kernel(
     flags: Sequence[str] = (),
     link: Sequence[str] = ("-shared",),
 ) -> None:
-    """Compile the kernel's sources, and `sources` with them, in parallel, and link them into `output`.
+    """Compile the kernel's sources and `sources`, in parallel, and link them into `output`.
 
     Args:
-        output: the library; replaced in one step, so a process that has it open keeps the old one.
-        sources: more files, for a test program.
+        output: the library; it is replaced in one step, so a process that has loaded it keeps the old one.
+        sources: more source files, for a test program.
         flags: more options for the compiler and the linker, after the usual ones.
-        link: what kind of file to link.
+        link: the linker's option for the kind of file.
 
     Raises:
         CannotBuildError: there is no compiler, or it failed.
@@ -90,7 +90,7 @@ def _words(variable: str) -> list[str]:
 
 def _targets_x86(compiler: list[str]) -> bool:
     architectures = [word for word in _words("ARCHFLAGS") if word != "-arch"]
-    if architectures:  # macOS; a universal build gets the portable kernel alone
+    if architectures:  # macOS; a universal build has only the portable kernel
         return architectures == ["x86_64"]
     return _run([*compiler, "-dumpmachine"]).startswith(("x86_64", "amd64"))
 

@@ -1,4 +1,4 @@
-"""How many processors this process may use."""
+"""The number of processors that this process may use."""
 
 import math
 import os
@@ -8,7 +8,7 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def usable_cpus(cgroup: Path = _CGROUP) -> int:
-    """Processors of the affinity mask, or fewer where a container's CPU quota is lower; at least 1."""
+    """The processors in the affinity mask, or fewer if a container's CPU quota is lower; at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     cpus = len(affinity(0)) if affinity else os.cpu_count() or 1
     quota = _quota(cgroup)
@@ -16,7 +16,7 @@ def usable_cpus(cgroup: Path = _CGROUP) -> int:
 
 
 def _quota(cgroup: Path) -> float | None:
-    """The CPU quota in processors: control groups version 2, then 1; None where there is none."""
+    """The CPU quota in processors, of control groups version 2 or else 1; None if there is no quota."""
     try:
         limit, period = (cgroup / "cpu.max").read_text().split()
     except (OSError, ValueError):
@@ -28,5 +28,5 @@ def _quota(cgroup: Path) -> float | None:
     try:
         quota = int(limit) / int(period)
     except (ValueError, ZeroDivisionError):
-        return None  # "max": no limit
-    return quota if quota > 0 else None  # version 1 says -1 for none
+        return None  # "max" is no quota
+    return quota if quota > 0 else None  # and so is -1, in version 1

@@ -1,7 +1,9 @@
-"""The fused CPU engine: a trie of token prefixes over the pool, and one C++ kernel for the stack of layers.
+"""The fused CPU engine: a trie of the pool's token prefixes, and one C++ kernel for the stack of layers.
 
-No token is padded and no shared prefix is computed twice. A row's result is the same to the bit alone, in
-any pool, in any order and on any number of threads; it depends on the instruction set.
+No padding is computed, and no shared prefix is computed twice. A row has the same bits alone, in any pool, in any order
+and on any number of threads; they depend on the instruction set. docs/engine.md explains how it works.
+
+It is one file because it is the Python side of one C interface.
 """
 
 import ctypes
@@ -23,10 +25,10 @@ from worker.engines.fused.weights import Weights
 
 __all__ = ["FusedEngine"]
 
-# The first layer's input product is kept per token up to this size; above it is computed each time.
+# The first layer's input product is kept as a table of all token ids, if the table takes at most this many bytes.
 TABLE_BYTES = 256 << 20
-# What a layer hands to one that reads the other way is kept for so many bytes of tokens at once: larger pools run in
-# pieces. A row is one piece at least, however long.
+# The most memory for the vectors that a layer hands to one that reads in the other direction. Larger pools are computed
+# in pieces; a piece is at least one row, however long.
 VECTOR_BYTES = 256 << 20
 
 
@@ -35,11 +37,11 @@ class FusedEngine:
 
     Attributes:
         name: "fused".
-        arithmetic: "float32", or "bfloat16" for weights, inputs and states entering products (sums and cell
-            states stay float32).
-        isa: the instruction set taken.
-        threads: how many work on a pool.
-        description: one line that tells which path was taken and why.
+        arithmetic: "float32"; or "bfloat16" for the weights, inputs and states that enter products (sums and cell
+            states are float32).
+        isa: the instruction set that is used.
+        threads: the number of threads that work on a pool.
+        description: one line that says which path was taken and why.
     """
 
     name = "fused"
@@ -48,19 +50,20 @@ class FusedEngine:
         """Load and pack a model's weights.
 
         Args:
-            model: where the weights are.
+            model: the model.
             arithmetic: "float32" or "bfloat16".
-            threads: how many work on a pool; None for the processors that this process may use.
+            threads: the number of threads; None for all processors that this process may use.
 
         Raises:
-            BrokenWorkerError: the kernel was not built, or this machine can't run what UNROLLED_ISA forces.
+            RequestError: the arithmetic or the number of threads is not allowed.
+            BrokenWorkerError: the kernel was not built, or this machine can't run the instruction set in UNROLLED_ISA.
             ModelError: the weights don't fit the configuration.
             MemoryError: the packed weights don't fit into memory.
         """
         if arithmetic not in ("float32", "bfloat16"):
-            raise RequestError(f"arithmetic is {arithmetic!r}; the fused engine has float32 and bfloat16")
+            raise RequestError(f"arithmetic is {arithmetic!r}; allowed: float32 or bfloat16")
         if threads is not None and threads < 1:
-            raise RequestError(f"threads is {threads}; at least 1 is needed, or leave it out for all processors")
+            raise RequestError(f"threads is {threads}; give at least 1, or leave it out for all processors")
         self._library = library.load()
         self.arithmetic = arithmetic
         self.threads = usable_cpus() if threads is None else threads
@@ -82,13 +85,15 @@ class FusedEngine:
     ) -> PoolStats:
         """Fill outputs[i][j] with column j of shard i; see `worker.engines.engine.Engine`.
 
-        The interpreter lock is free meanwhile. One pool runs at a time; a second caller waits. A mean is the sum of
-        a row's float32 states in float64, in the order in which its layer reads them, over their number.
+        The interpreter lock is released during the computation. One pool is computed at a time; a second caller waits.
+        A mean is the sum of a row's float32 states in float64, in the order in which the layer reads them, divided by
+        their number.
 
         Raises:
-            RequestError: an array has another type, shape or layout than it must, offsets are no offsets, a token
-                is outside 1..vocab_size, or a column is none of this model's. Nothing has been computed then.
-            MemoryError: the states of a level, or what a layer that reads both ways hands on, don't fit into memory.
+            RequestError: an array has the wrong type, shape or layout, offsets are not in order, a token id is not in
+                1..vocab_size, or the model doesn't have a column. Nothing has been computed.
+            MemoryError: states, or vectors that layers hand to each other, don't fit into memory.
+            BrokenWorkerError: the threads can't be started, or the kernel is of another version.
         """
         pool = PoolArrays(shards, outputs, columns, self._layer_dims)
         stats, problem = library.PoolStats(), library.Problem()
@@ -105,18 +110,22 @@ class FusedEngine:
         return PoolStats(stats.tokens, stats.nodes, stats.plan_seconds)
 
     def _kernel(self) -> tuple[str, bool]:
-        """The instruction set taken, and whether it has the arithmetic's own arithmetic."""
+        """The instruction set that is used, and whether it has instructions for the arithmetic."""
         native, forced = ctypes.c_int32(), library.forced_isa()
         isa = self._library.unrolled_kernel_isa(forced, int(self.arithmetic == "bfloat16"), ctypes.byref(native))
         if isa is None:
             raise BrokenWorkerError(
-                f"{library.ISA_VARIABLE} asks for {(forced or b'').decode()}, which this processor lacks "
-                f"in {self.arithmetic}; allowed here: {', '.join(library.available_isas(self.arithmetic))}"
+                f"{library.ISA_VARIABLE} is {(forced or b'').decode()}, which this processor doesn't have for "
+                f"{self.arithmetic}; allowed here: {', '.join(library.available_isas(self.arithmetic))}"
             )
         return isa.decode(), bool(native.value)
 
     def _pack(self, model: ModelDirectory) -> tuple[ctypes.c_void_p, bool]:
-        """Hand the weights to the kernel, which copies them; whether it made a table of the first layer."""
+        """Hand the weights to the kernel, which copies them.
+
+        Returns:
+            The kernel's engine, and whether it made a table of the first layer's input product.
+        """
         self._kernel()
         config, weights = model.config, Weights(model.config, model.weights())
         engine, has_table = ctypes.c_void_p(), ctypes.c_int32()
@@ -139,27 +148,27 @@ class FusedEngine:
 
 
 def _raise_for(status: int, problem: library.Problem) -> None:
-    """Turn a status of the kernel's into an error."""
+    """Raise the error that a status of the kernel means."""
     shard, position, value = problem.shard, problem.position, problem.value
     match status:
         case library.OK:
             return
         case library.OUT_OF_MEMORY:
-            raise MemoryError("the fused engine's weights or states don't fit into memory; use smaller pools")
+            raise MemoryError("the fused engine's weights or states don't fit into memory; make the pools smaller")
         case library.BAD_OFFSETS:
             raise RequestError(
-                f"shard {shard}: offset {position} is {value}; offsets must begin at 0, never fall, "
-                "and end at the number of values"
+                f"shard {shard}: offset {position} is {value}; offsets must begin with 0, never fall, and end with the "
+                "number of values"
             )
         case library.BAD_TOKEN:
-            raise RequestError(f"shard {shard}: token {position} is {value}; ids are 1..vocab_size, without padding")
+            raise RequestError(f"shard {shard}: token {position} is {value}; allowed: 1 to vocab_size, no padding")
         case library.TOO_MANY_ROWS:
-            raise RequestError(f"the pool has {value} rows; at most 2^32 - 2 fit, use smaller pools")
+            raise RequestError(f"the pool has {value} rows; allowed: 2^32 - 2, make the pools smaller")
         case library.ROW_TOO_LONG:
-            raise RequestError(f"shard {shard}: row {position} has {value} tokens; at most 2^31 - 1 fit")
+            raise RequestError(f"shard {shard}: row {position} has {value} tokens; allowed: 2^31 - 1")
         case library.BAD_MODEL | library.BAD_COLUMNS:
             raise BrokenWorkerError(
-                f"the fused engine and its kernel disagree (status {status}); reinstall the package"
+                f"the fused engine and its kernel don't fit together (status {status}); reinstall the package"
             )
         case _:
-            raise BrokenWorkerError(f"the fused engine failed (status {status}); no thread could be started")
+            raise BrokenWorkerError(f"the fused engine failed (status {status}): its threads can't be started")

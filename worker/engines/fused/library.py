@@ -1,6 +1,7 @@
-"""The compiled kernel: finding it, checking it, calling it.
+"""Finds, checks and calls the compiled kernel.
 
-It is a plain shared library with a C interface, so one build serves every Python version.
+It is a shared library with a C interface, so one build serves every version of Python. The structures and signatures
+here mirror that interface, and so are in one file.
 """
 
 import ctypes
@@ -48,13 +49,13 @@ class LayerWeights(Structure):
 
 
 class Column(Structure):
-    """Which layer's outputs are stored, and how a row's are pooled (src/pool/outputs.h)."""
+    """One column: whose layer's outputs it has, and how they are pooled (src/pool/outputs.h)."""
 
     _fields_ = (("layer", c_int32), ("pooling", c_int32))
 
 
 class Shard(Structure):
-    """Addresses and sizes of one shard's rows and of the arrays that its outputs go to, one for each column."""
+    """Addresses and sizes of one shard's rows, and of the arrays for its outputs, one for each column."""
 
     _fields_ = (
         ("values", c_void_p),
@@ -66,7 +67,7 @@ class Shard(Structure):
 
 
 class PoolStats(Structure):
-    """What one pool was and how long it took."""
+    """What it took to compute a pool (src/pool/engine.h)."""
 
     _fields_ = (
         ("tokens", c_int64),
@@ -77,7 +78,7 @@ class PoolStats(Structure):
 
 
 class Problem(Structure):
-    """Where the caller's arrays were wrong."""
+    """Where the caller's arrays are wrong (src/pool/api.cpp)."""
 
     _fields_ = (("shard", c_int64), ("position", c_int64), ("value", c_int64))
 
@@ -112,7 +113,7 @@ def load() -> ctypes.CDLL:
     """The compiled kernel.
 
     Raises:
-        BrokenWorkerError: it was not built on this machine, or is of another version.
+        BrokenWorkerError: it was not built on this machine, or it is of another version.
     """
     path = Path(__file__).with_name(FILE_NAME)
     try:
@@ -140,7 +141,7 @@ def _other_version(path: Path, found: str) -> BrokenWorkerError:
 
 
 def why_unavailable() -> str | None:
-    """Why the fused engine can't run here, or None where it can."""
+    """Why the fused engine can't run here, or None if it can."""
     try:
         load()
     except BrokenWorkerError as error:
@@ -149,10 +150,10 @@ def why_unavailable() -> str | None:
 
 
 def forced_isa() -> bytes | None:
-    """The instruction set that UNROLLED_ISA asks for, or None for the best that this machine has.
+    """The instruction set in UNROLLED_ISA, or None for the best that this machine has.
 
     Raises:
-        BrokenWorkerError: there is no such instruction set.
+        BrokenWorkerError: there is no instruction set of this name.
     """
     isa = os.environ.get(ISA_VARIABLE)
     if not isa:
@@ -163,6 +164,6 @@ def forced_isa() -> bytes | None:
 
 
 def available_isas(arithmetic: str = "float32") -> list[str]:
-    """The instruction sets that this machine can run with a arithmetic, best first."""
+    """The instruction sets that this machine can run for an arithmetic, best first."""
     library = load()
     return [isa for isa in ISAS if library.unrolled_has_kernel(isa.encode(), int(arithmetic == "bfloat16"))]

@@ -1,4 +1,4 @@
-"""A model's weights as the kernel takes them: addresses of checked arrays."""
+"""Checks a model's weights and passes their addresses to the kernel."""
 
 from collections.abc import Mapping
 
@@ -16,7 +16,7 @@ _DIRECTIONS = {"forward": 0, "backward": 1, "bidirectional": 2}
 
 
 class Weights:
-    """Addresses of a model's tensors; the arrays live as long as this does.
+    """The addresses of a model's tensors. It keeps the arrays alive.
 
     Attributes:
         embedding: address of float32 (vocab_size + 1, embedding_dim), or None for one-hot ids.
@@ -24,10 +24,10 @@ class Weights:
     """
 
     def __init__(self, config: ModelConfig, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        """Check every tensor's shape; copy those that don't lie as the kernel reads them.
+        """Check every tensor's shape, and copy those that are not contiguous float32.
 
         Raises:
-            ModelError: a tensor is missing or has another shape.
+            ModelError: a tensor is missing or has the wrong shape.
         """
         self._kept: list[NDArray[np.float32]] = []
         self._tensors = tensors
@@ -59,6 +59,6 @@ class Weights:
     def _address(self, name: str) -> int:
         array = np.ascontiguousarray(self._tensors.get(name, ()), np.float32)
         if array.shape != self._shapes[name]:
-            raise ModelError(f"{name} is {array.shape}, and must be {self._shapes[name]}; restore the model's files")
+            raise ModelError(f"{name} is {array.shape}; it must be {self._shapes[name]}: restore the model's files")
         self._kept.append(array)
         return array.ctypes.data

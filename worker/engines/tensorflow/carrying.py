@@ -1,4 +1,4 @@
-"""What is carried from one chunk of long rows to the next: the layers' states, and pooled vectors on their way."""
+"""Carries the layers' states and the unfinished pooled vectors of long rows from one chunk to the next."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -12,12 +12,12 @@ from worker.engines.tensorflow.row_store import RowStore
 
 
 class Carried:
-    """States and partial pools of the first few rows of a pool, in its order; of none before the first chunk.
+    """The states and unfinished pooled vectors of the first rows of a pool, in its order; none before the first chunk.
 
     Args:
-        columns: what the pool fills in.
+        columns: the columns.
         state_dims: widths of the states.
-        rows: how many rows go on.
+        rows: how many rows have tokens left.
     """
 
     def __init__(self, columns: Sequence[VectorColumn], state_dims: Sequence[int], rows: int = 0) -> None:
@@ -31,7 +31,7 @@ class Carried:
         }
 
     def states(self, start: int, stop: int, batch: int) -> list[NDArray[np.float32]]:
-        """The states (batch, dim) before a batch of rows start..stop; zeros in the first chunk and in fillers."""
+        """The states (batch, dim) before a batch of rows start..stop; zeros in the first chunk and in empty rows."""
         states = []
         for state in self._states:
             before = np.zeros((batch, state.shape[1]), np.float32)
@@ -41,7 +41,7 @@ class Carried:
         return states
 
     def pooled(self, start: int, stop: int, results: Sequence[NDArray[np.float32]]) -> dict[int, Partial]:
-        """The partial pools (rows, width) of rows start..stop after a batch that gave `results` for the columns."""
+        """The unfinished pooled vectors (rows, width) of rows start..stop, after a batch with these results."""
         pooled = {}
         for index, before in self._pooled.items():
             pooling, found = self._columns[index].pooling, results[index][: stop - start]
@@ -50,7 +50,7 @@ class Carried:
         return pooled
 
     def keep(self, start: int, stop: int, states: Sequence[Any], pooled: dict[int, Partial]) -> None:
-        """Take over what a batch of rows start..stop gave of those that go on."""
+        """Keep the states and unfinished vectors after a batch of rows start..stop, of rows that have tokens left."""
         count = min(stop, self._rows) - start
         if count <= 0:
             return
@@ -60,7 +60,7 @@ class Carried:
             self._pooled[index][start : start + count] = partial[:count]
 
     def finish(self, store: RowStore, rows: NDArray[np.int64], pooled: dict[int, Partial]) -> None:
-        """Store the pooled vectors of the rows that a batch ended: the last of it."""
+        """Store the pooled vectors of the rows that have no tokens left, which are the last ones of a batch."""
         if not len(rows):
             return
         for index, partial in pooled.items():

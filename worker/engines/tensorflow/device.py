@@ -1,4 +1,4 @@
-"""The device that TensorFlow computes on, set up before anything else uses TensorFlow."""
+"""Sets up the device that TensorFlow computes on, before anything else uses TensorFlow."""
 
 from typing import Literal
 
@@ -9,10 +9,13 @@ Device = Literal["auto", "cpu", "gpu"]
 
 
 def find_gpu(device: Device) -> str | None:
-    """The first GPU's name, set up for sharing, or None to stay on the CPU.
+    """Set up the GPUs so that processes can share them.
+
+    Returns:
+        The first GPU's name, or None for the CPU.
 
     Raises:
-        BrokenWorkerError: a GPU is asked for and isn't there, or TensorFlow has begun already.
+        BrokenWorkerError: a GPU is asked for and there is none, or TensorFlow has already been used.
     """
     if device == "cpu":
         return None
@@ -24,15 +27,15 @@ def find_gpu(device: Device) -> str | None:
                 "install tensorflow[and-cuda], or choose the device auto or cpu"
             )
         return None
-    # cuDNN would round float32 to TF32's 10 bits, far from the 1e-5 that is promised.
+    # cuDNN would round float32 to TF32's 10 bits, and errors would be far larger than the promised 1e-5.
     tf.config.experimental.enable_tensor_float_32_execution(enabled=False)
     try:
         for gpu in gpus:
-            # Two workers can share a GPU only if neither takes all of its memory at start.
+            # Two workers can share a GPU only if neither takes all of its memory at the start.
             tf.config.experimental.set_memory_growth(gpu, enable=True)
     except RuntimeError as error:
         raise BrokenWorkerError(
-            f"TensorFlow began before its GPU memory could be set to grow ({error}); make the engine before "
+            f"TensorFlow was used before its GPU memory could be set to grow ({error}); make the engine before "
             "anything else uses TensorFlow in this process"
         ) from error
     return str(tf.config.experimental.get_device_details(gpus[0]).get("device_name", gpus[0].name))
@@ -42,7 +45,7 @@ def set_threads(threads: int) -> None:
     """Have TensorFlow use this many CPU threads within one operation.
 
     Raises:
-        BrokenWorkerError: the number can't be, or TensorFlow has begun with another.
+        BrokenWorkerError: the number is not allowed, or TensorFlow has already been used with another.
     """
     if threads < 1:
         raise BrokenWorkerError(f"threads is {threads}; give a whole number from 1 up, or none")
@@ -50,7 +53,7 @@ def set_threads(threads: int) -> None:
         tf.config.threading.set_intra_op_parallelism_threads(threads)
     except RuntimeError as error:
         raise BrokenWorkerError(
-            f"threads={threads} comes too late, TensorFlow runs already with "
-            f"{tf.config.threading.get_intra_op_parallelism_threads()} (0: as many as cores); set it "
+            f"threads={threads} is set too late: TensorFlow already uses "
+            f"{tf.config.threading.get_intra_op_parallelism_threads()} threads (0: one for each core); make the engine "
             "before anything else uses TensorFlow in this process"
         ) from error

@@ -1,15 +1,16 @@
-"""The TensorFlow engine: cuDNN where there is a GPU, Keras's own loop where there is none.
+"""The TensorFlow engine: cuDNN on a GPU, Keras's own loop on a CPU.
 
-Keras's recurrent layers run in one traced function of unknown batch and time, so it is traced once for each
-choice of columns, whatever the rows (see `stack`).
+Keras's recurrent layers run in a traced function of unknown batch and time, which is traced once for each choice of
+columns, whatever the rows (see `stack`).
 
-How far "a row's result depends on the row and the model alone" holds: matrix products on a CPU may sum in
-another order when a batch has another number of rows (seen: with oneDNN from 1,024 units on, and with AVX2
-at any size), though never at another place in a batch. So the engine tries its numbers of rows at start, and
-keeps to a family that agrees to the last bit; from then on a row has the same bits in any company, order and
-chunks. Beyond the 1e-5 that is promised in all cases this is not TensorFlow's word, but what was seen. It may
-not hold on a GPU, where cuDNN may choose by time steps too, nor after an out-of-memory has forced other
-numbers of rows.
+How far the same row has the same bytes: on a CPU, matrix products may sum in another order if a batch has another
+number of rows (observed with oneDNN from 1,024 units on, and with AVX2 at any size), but not at another place in a
+batch. So at the start the engine tries its numbers of rows and keeps those that agree in every bit. From then on a row
+has the same bits with any other rows, in any order and in any chunks. TensorFlow doesn't promise this; it was observed.
+It may not hold on a GPU, where cuDNN may also choose by the number of steps, nor after memory has run out and batches
+have become smaller. Errors below 1e-5 are promised in all cases.
+
+It is one file because it is one object's life: device, limits, chunks, and smaller batches when memory runs out.
 """
 
 from collections.abc import Sequence
@@ -35,29 +36,29 @@ from worker.models.tensorflow import tf
 
 __all__ = ["TensorFlowEngine"]
 
-# Measured at 128 to 512 units: throughput grows little beyond 512 rows; a step's overhead is worth some 24.
-# 16,384 tokens at 512 units are 32 MB a layer. The GPU's figures are estimates: cuDNN wants larger batches.
+# Measured at 128 to 512 units: throughput grows little beyond 512 rows, and a step's overhead costs as much as 24 rows.
+# 16,384 tokens at 512 units are 32 MB for each layer. The GPU's figures are estimates: cuDNN needs larger batches.
 _CPU_ROWS = 512
 _CPU = Limits(16_384, row_counts=tuple(n for n in ROW_COUNTS if n <= _CPU_ROWS), step_cost=24)
 _GPU = Limits(131_072, row_counts=ROW_COUNTS, step_cost=256)
 
 
 class TensorFlowEngine:
-    """Computes pools of rows with Keras's recurrent layers; one thread at a time may call it.
+    """Computes pools of rows with Keras's recurrent layers. Only one thread at a time may call it.
 
     Attributes:
         name: "tensorflow".
         arithmetic: "float32"; TF32 is off, on a GPU too.
-        description: the path taken, and why.
+        description: one line that says which path was taken and why.
 
     Args:
-        model: the weights.
-        batch_tokens: None for the device's default.
-        device: "auto" takes a GPU where TensorFlow sees one.
-        threads: CPU threads within one operation; None leaves it to TensorFlow.
+        model: the model.
+        batch_tokens: the most rows x time in a batch, padding included; None for the device's default.
+        device: "auto" uses a GPU if TensorFlow finds one.
+        threads: CPU threads within one operation; None for TensorFlow's default.
 
     Raises:
-        BrokenWorkerError: the device is not there, or TensorFlow is running already with other settings.
+        BrokenWorkerError: there is no such device, or TensorFlow has already been used with other settings.
         ModelError: the weights can't be read.
     """
 
@@ -80,7 +81,7 @@ class TensorFlowEngine:
             limits = limits._replace(batch_tokens=batch_tokens)
         if limits.batch_tokens < CHUNK:
             raise BrokenWorkerError(
-                f"batch_tokens is {batch_tokens}, and must be at least {CHUNK}, one row's chunk; raise it"
+                f"batch_tokens is {batch_tokens}; it must be at least {CHUNK}, the length of a chunk"
             )
         config, weights = model.config, model.weights()
         self._computed_steps = 0  # of the present pool
@@ -93,7 +94,7 @@ class TensorFlowEngine:
         self._columns = OutputSpec().columns(config)
         self._limits = limits._replace(row_counts=agreeing_row_counts(self._try, limits, config.vocab_size))
         fewest = self._limits.row_counts[0]
-        # Longer, a whole row would need a batch of fewer rows than its family has, and might have other bits in it.
+        # A longer row would be in a batch of fewer rows than those that agree, and might have other bits there.
         whole = max(CHUNK, *(time for time in TIMES if time * fewest <= self.batch_tokens))
         self._longest = whole if self._reads_backward else CHUNK
         batch_rows = min(fewest, max(1, self.batch_tokens // CHUNK))
@@ -102,12 +103,12 @@ class TensorFlowEngine:
 
     @property
     def traces(self) -> int:
-        """How often TensorFlow has traced a function."""
+        """How many times TensorFlow has traced a function."""
         return self._stack.traces
 
     @property
     def batch_tokens(self) -> int:
-        """Rows x time of the largest batch; halved, for good, whenever memory runs out."""
+        """The most rows x time in a batch. It is halved, for good, whenever memory runs out."""
         return self._limits.batch_tokens
 
     def compute(
@@ -116,10 +117,10 @@ class TensorFlowEngine:
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
     ) -> PoolStats:
-        """Fill in what the columns hold; see `worker.engines.engine.Engine`.
+        """Fill outputs[i][j] with column j of shard i; see `worker.engines.engine.Engine`.
 
         Raises:
-            TransientError: memory runs out even for a single row.
+            TransientError: memory runs out even with a single row.
             RequestError: a row is too long for a model that reads backward; see `layer_by_layer.MOST_BYTES`.
         """
         self._computed_steps = 0
@@ -132,23 +133,23 @@ class TensorFlowEngine:
             order = order[long:]
         begun = 0
         carried = Carried(columns, self._stack.state_dims)
-        # Rows longer than a chunk come first, so those that go on are always the first few of `order`.
+        # Rows are sorted by length, so those with tokens left are always the first ones of `order`.
         while len(order := order[: np.count_nonzero(store.lengths[order] > begun)]):
             carried = self._compute_chunk(store, order, begun, carried)
             begun += self._longest
         return PoolStats(int(store.lengths.sum()), self._computed_steps)
 
     def _compute_chunk(self, store: RowStore, order: NDArray[np.int64], begun: int, carried: Carried) -> Carried:
-        """Compute the next tokens, `_longest` or what is left, of rows sorted by falling length.
+        """Compute the next `_longest` tokens, or those that are left, of rows sorted by descending length.
 
         Args:
             store: the pool.
             order: int64 (rows,), the rows that have tokens left.
-            begun: how many tokens of each are done.
-            carried: what is known of these rows from the tokens before.
+            begun: how many tokens of each row are computed.
+            carried: the states and unfinished pooled vectors of these rows.
 
         Returns:
-            The same of the rows that go on after this chunk, the first of `order`.
+            The states and unfinished pooled vectors of the rows that have tokens left, the first ones of `order`.
         """
         lengths = np.minimum(store.lengths[order] - begun, self._longest)
         going_on = int(np.count_nonzero(store.lengths[order] > begun + self._longest))
@@ -185,13 +186,13 @@ class TensorFlowEngine:
         """Run one batch.
 
         Args:
-            tokens: (batch, time).
-            lengths: of as many of its rows as are no fillers.
-            states: for each of the stack's (batch, dim), before its first step.
-            columns: what is wanted.
+            tokens: ids (batch, time).
+            lengths: the lengths of its rows, without the empty rows at its end.
+            states: for each state of the stack (batch, dim), before the first step.
+            columns: what is computed.
 
         Returns:
-            For each column (batch, time, width) or (batch, width), and the states after the last step, as tensors.
+            For each column (batch, time, width) or (batch, width); and the states after the last step, as tensors.
         """
         all_lengths = np.zeros(len(tokens), np.int32)
         all_lengths[: len(lengths)] = lengths
@@ -209,8 +210,8 @@ class TensorFlowEngine:
     def _halve(self, shape: Shape, error: Exception) -> None:
         if shape.rows == 1:
             raise TransientError(
-                f"out of memory with one row of {shape.time} tokens and {self._config.describe_layers()}; free "
-                "memory on the device, or use a smaller model"
+                f"out of memory with one row of {shape.time} tokens and {self._config.describe_layers()}; free memory "
+                "on the device, or use a smaller model"
             ) from error
         smaller = min(self._limits.batch_tokens, shape.rows * shape.time) // 2
         self._limits = self._limits._replace(batch_tokens=smaller)
@@ -223,7 +224,7 @@ class TensorFlowEngine:
             path = "cuDNN" if on_cudnn == passes else f"cuDNN in {on_cudnn} of {passes} passes, Keras's loop in others"
             reason = f"GPU {gpu}"
         elif gpu:
-            path, reason = "Keras's loop, for cuDNN has no such layers", f"GPU {gpu}"
+            path, reason = "Keras's loop, because cuDNN has no such layers", f"GPU {gpu}"
         else:
             path = "Keras's loop on the CPU"
             reason = "asked for" if device == "cpu" else "TensorFlow sees no GPU"

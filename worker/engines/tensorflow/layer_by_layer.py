@@ -1,7 +1,7 @@
-"""Rows too long to be computed whole by a model that reads backward: one layer after the other, in chunks.
+"""Computes rows that are too long to be computed whole by a model that reads backward: layer by layer, in chunks.
 
-A backward pass begins at a row's end, so nothing of the next layer is known before the row was read to its end in
-both directions. One layer's inputs and outputs are kept for a few rows at a time, and the device holds a chunk.
+A backward pass begins at the end of a row, so the next layer can't begin before the row has been read in both
+directions. The inputs and outputs of one layer are kept for a few rows at a time; the device has one chunk of them.
 """
 
 from typing import Any
@@ -17,7 +17,7 @@ from worker.engines.tensorflow.row_store import RowStore
 from worker.engines.tensorflow.stack import Stack
 from worker.models.tensorflow import tf
 
-#: Most bytes of one layer's inputs and outputs: 262,144 tokens of 512 units in both directions.
+#: The most bytes of one layer's inputs and outputs: 262,144 tokens with 512 units in both directions.
 MOST_BYTES = 2 << 30
 
 
@@ -25,10 +25,10 @@ class LayerByLayer:
     """Computes long rows.
 
     Args:
-        config: the sizes.
-        stack: the layers.
+        config: the model's configuration.
+        stack: its layers.
         embedding: (vocab_size + 1, embedding_dim), or None for one-hot ids.
-        batch_rows: how many rows a batch has, fillers among them.
+        batch_rows: how many rows a batch has, empty ones included.
     """
 
     def __init__(
@@ -38,17 +38,24 @@ class LayerByLayer:
         self._stack = stack
         self._embedding = embedding
         self._batch_rows = batch_rows
-        # The first layer's inputs are looked up chunk by chunk.
+        # The inputs of the first layer take no memory, because they are looked up chunk by chunk.
         self._token_bytes = 4 * max(
             outputs + (inputs if number else 0)
             for number, (inputs, outputs) in enumerate(zip(config.input_dims, config.layer_dims, strict=True))
         )
 
     def compute(self, store: RowStore, rows: NDArray[np.int64]) -> int:
-        """Fill in all columns of some rows, sorted by falling length; gives the steps of one pass, with padding.
+        """Fill in all columns of some rows.
+
+        Args:
+            store: the pool.
+            rows: their numbers, sorted by descending length.
+
+        Returns:
+            The number of steps in one pass over all of them, padding included.
 
         Raises:
-            RequestError: a row is too long for the memory that it may take; none has been computed.
+            RequestError: a row needs more memory than it may take; no row has been computed.
             TransientError: the device's memory runs out.
         """
         most = MOST_BYTES // self._token_bytes
@@ -77,24 +84,24 @@ class LayerByLayer:
         deepest = max(column.layer_of(len(self._config.layers)) for column in store.columns)
         for number, layer in enumerate(self._config.layers[: deepest + 1]):
             outputs = np.empty((edges[-1], layer.output_dim), np.float32)
-            parts = np.split(outputs, edges[1:-1])  # of each row, views
+            of_rows = np.split(outputs, edges[1:-1])  # views
             for direction, prefix in enumerate(layer.prefixes(number)):
                 across = slice(direction * layer.state_dim, (direction + 1) * layer.state_dim)
-                # Read backward, a row is the same row the other way round, and so are its outputs.
+                # A pass that reads backward gets reversed rows, and writes to reversed views.
                 along = slice(None, None, -1 if prefix.endswith("backward") else 1)
-                self._run_pass(number, direction, [each[along] for each in inputs], [p[along, across] for p in parts])
+                self._run_pass(number, direction, [each[along] for each in inputs], [o[along, across] for o in of_rows])
             if layer.residual:
-                for part, each in zip(parts, inputs, strict=True):
-                    np.add(part, each if number or self._embedding is None else self._embedding[each], out=part)
-            self._store(store, number, rows, parts)
-            inputs = parts
+                for output, each in zip(of_rows, inputs, strict=True):
+                    np.add(output, each if number or self._embedding is None else self._embedding[each], out=output)
+            self._store(store, number, rows, of_rows)
+            inputs = of_rows
         steps: int = len(range(0, len(ids[0]), CHUNK)) * CHUNK * self._batch_rows
         return steps
 
     def _run_pass(
         self, number: int, direction: int, inputs: list[NDArray[Any]], outputs: list[NDArray[np.float32]]
     ) -> None:
-        """Fill in the outputs (tokens, S) of rows by one pass over their inputs, (tokens, D) or ids (tokens,)."""
+        """Fill in the outputs (tokens, S) of rows, by one pass over their inputs (tokens, D) or ids (tokens,)."""
         states: Any = [
             np.zeros((self._batch_rows, dim), np.float32) for dim in self._stack.pass_state_dims(number, direction)
         ]
@@ -113,13 +120,13 @@ class LayerByLayer:
             for output, chunk, result in zip(outputs, chunks, results.numpy(), strict=False):
                 output[begun : begun + len(chunk)] = result[: len(chunk)]
 
-    def _store(self, store: RowStore, number: int, rows: list[int], parts: list[NDArray[np.float32]]) -> None:
+    def _store(self, store: RowStore, number: int, rows: list[int], outputs: list[NDArray[np.float32]]) -> None:
         numbers = np.array(rows)
         for index, column in enumerate(store.columns):
             if column.layer_of(len(self._config.layers)) != number:
                 continue
             if not column.per_token:
-                store.put_rows(index, numbers, np.stack([pool_row(column.pooling, part) for part in parts]))
+                store.put_rows(index, numbers, np.stack([pool_row(column.pooling, each) for each in outputs]))
                 continue
-            for row, part in zip(numbers, parts, strict=True):
-                store.put_tokens(index, row[None], 0, store.lengths[row[None]], part[None])
+            for row, each in zip(numbers, outputs, strict=True):
+                store.put_tokens(index, row[None], 0, store.lengths[row[None]], each[None])

@@ -19,9 +19,9 @@ class Pass(NamedTuple):
     """One direction of one layer.
 
     Attributes:
-        layer: (sequence (batch, time, D), initial_state) to outputs (batch, time, S) and each state.
-        backward: whether it is to be given a row's tokens from last to first.
-        state_dims: widths of its states: h and c, or h.
+        layer: a Keras layer, from (sequence (batch, time, D), initial_state) to outputs (batch, time, S) and states.
+        backward: whether it must get a row's tokens from the last to the first.
+        state_dims: widths of its states: h and c, or only h.
     """
 
     layer: Any
@@ -32,15 +32,15 @@ class Pass(NamedTuple):
 def build_passes(
     config: ModelConfig, weights: Weights, *, cudnn: bool
 ) -> tuple[Callable[[Any], Any], list[list[Pass]]]:
-    """Keras layers that hold the weights.
+    """Make Keras layers with a model's weights.
 
     Args:
-        config: the sizes.
-        weights: by name.
-        cudnn: have cuDNN compute the layers that it can.
+        config: the model's configuration.
+        weights: its tensors, by name.
+        cudnn: whether cuDNN computes the layers that it can.
 
     Returns:
-        What makes ids (batch, time) to the first layer's inputs (batch, time, D), and each layer's passes.
+        A function from ids (batch, time) to the first layer's inputs (batch, time, D); and each layer's passes.
     """
     lookup, width, kernels = _first_inputs(config, weights)
     weights = {**weights, **kernels}
@@ -58,7 +58,7 @@ def build_passes(
 
 
 def has_cudnn(layer: LayerConfig) -> bool:
-    """Whether cuDNN has such a layer, in Keras's hands."""
+    """Whether Keras can have cuDNN compute a layer."""
     return layer.projection is None and layer.reset != "before" and layer.gates == "sigmoid"
 
 
@@ -66,7 +66,7 @@ def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
     both: dict[str, Any] = {"return_sequences": True, "return_state": True}
     if layer.projection is not None:
         return tf.keras.layers.RNN(ProjectedLSTMCell(layer.units, layer.projection, gate_function(layer)), **both)
-    # True, not "auto": a GPU that can't run cuDNN is an error here, not a silent crawl.
+    # True rather than "auto": a GPU on which cuDNN doesn't run is an error, and must not be slow in silence.
     both["recurrent_activation"] = gate_function(layer)
     both["use_cudnn"] = cudnn and has_cudnn(layer)
     if layer.kind == "gru":
@@ -75,10 +75,14 @@ def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
 
 
 def _first_inputs(config: ModelConfig, weights: Weights) -> tuple[Callable[[Any], Any], int, Weights]:
-    """What looks ids up, how wide it makes them, and kernels that go with it in place of the model's.
+    """The first layer's inputs.
 
-    A one-hot vector picks a row of the kernel. Of a large vocabulary the vectors would not fit into memory, so
-    the rows of all directions' kernels are looked up, and identities hand them on: exact, for all else is zero.
+    A one-hot vector picks a row of the kernel. With a large vocabulary, one-hot vectors would not fit into memory. So
+    the kernels' rows of all directions are looked up instead, and identity matrices replace the kernels. This is exact,
+    because all other products are zero.
+
+    Returns:
+        A function that looks ids up, the width of its result, and kernels that replace the model's.
     """
     if config.embedding_dim is not None:
         table = tf.constant(weights["embedding"])  # (vocab_size + 1, embedding_dim)
@@ -89,5 +93,5 @@ def _first_inputs(config: ModelConfig, weights: Weights) -> tuple[Callable[[Any]
     if config.vocab_size <= gates:
         return lambda ids: tf.one_hot(ids - 1, config.vocab_size), config.vocab_size, {}
     table = tf.constant(np.concatenate([np.zeros((1, gates), np.float32), rows]))
-    parts = np.split(np.eye(gates, dtype=np.float32), len(names), axis=1)
-    return lambda ids: tf.gather(table, ids), gates, dict(zip(names, parts, strict=True))
+    identities = np.split(np.eye(gates, dtype=np.float32), len(names), axis=1)
+    return lambda ids: tf.gather(table, ids), gates, dict(zip(names, identities, strict=True))

@@ -1,4 +1,4 @@
-"""Which numbers of rows a batch may have, so that a row's bits don't depend on them."""
+"""Chooses the numbers of rows that batches may have, so that a row's bits don't depend on them."""
 
 from collections.abc import Callable
 
@@ -12,11 +12,11 @@ from worker.models.tensorflow import tf
 def agreeing_row_counts(
     run: Callable[[NDArray[np.int32]], NDArray[np.float32]], limits: Limits, vocab_size: int
 ) -> tuple[int, ...]:
-    """The numbers of rows that give one row the same bits; of several such families the cheapest.
+    """Numbers of rows with which a row has the same bits. If there are several families of them, the cheapest one.
 
     Args:
-        run: computes a batch of ids (batch, time), to (batch, time, width).
-        limits: with the numbers to try.
+        run: computes a batch of ids (batch, time), with the result (batch, time, width).
+        limits: the limits, with the numbers to try.
         vocab_size: the largest id.
     """
     tokens = np.random.default_rng(0).integers(1, vocab_size + 1, (FEWEST_ROWS, 3), np.int32)
@@ -26,12 +26,12 @@ def agreeing_row_counts(
         try:
             results = run(np.tile(tokens, (repeats, 1)))
         except tf.errors.ResourceExhaustedError:
-            break  # and so would every larger number be
+            break  # larger numbers would run out of memory too
         places = results.reshape(repeats, -1)
         if (places == places[0]).all():
             families.setdefault(places[0].tobytes(), []).append(rows)
     candidates = [limits._replace(row_counts=tuple(family)) for family in families.values()]
-    # Rows whose lengths fall evenly stand for any pool: few sizes cost padding, small ones overhead.
+    # Rows with evenly spread lengths represent any pool: few numbers mean more padding, small ones more steps.
     lengths = np.linspace(CHUNK, 1, 5_000).astype(np.int64)
     cheapest = min(candidates, key=lambda each: total_cost(plan(lengths, each), each), default=limits)
     return cheapest.row_counts

@@ -1,4 +1,4 @@
-"""Rows of many shards under one numbering: padded batches go out, results come in."""
+"""Numbers the rows of all shards, makes padded batches of them, and stores the results."""
 
 from collections.abc import Sequence
 
@@ -11,16 +11,18 @@ from worker.engines.tensorflow.buckets import Shape
 
 
 class RowStore:
-    """All rows of a pool, numbered through, and the places that their results belong in.
+    """All rows of a pool, numbered from 0 across the shards, and the arrays for their results.
+
+    The pooled vectors of rows without tokens are set to zero at once.
 
     Args:
         shards: the rows.
-        outputs: for each shard and column float32 (tokens, width) or, where the column is pooled, (rows, width).
-        columns: what is to be filled in. A row without tokens has zeros in pooled ones from the start.
+        outputs: for each shard and column float32 (tokens, width) or, if the column is pooled, (rows, width).
+        columns: the columns.
 
     Attributes:
-        lengths: int64 (rows,), tokens in each row.
-        columns: as given.
+        lengths: int64 (rows,), the number of tokens in each row.
+        columns: the columns.
     """
 
     def __init__(
@@ -45,10 +47,16 @@ class RowStore:
     def tokens(
         self, rows: NDArray[np.int64], begun: int, lengths: NDArray[np.int64], shape: Shape
     ) -> NDArray[np.int32]:
-        """One padded batch: tokens begun..begun + lengths of each row, zeros to the right and in fillers.
+        """One padded batch.
+
+        Args:
+            rows: int64 (n,), the numbers of the rows, at most shape.rows.
+            begun: the position of each row's first token in the batch.
+            lengths: int64 (n,), how many tokens of each row are in the batch.
+            shape: the shape of the batch.
 
         Returns:
-            int32 (shape.rows, shape.time).
+            int32 (shape.rows, shape.time), with zeros to the right of each row's tokens and in further rows.
         """
         real = np.arange(shape.time) < lengths[:, None]  # (rows, time)
         steps = self._starts[rows, None] + begun + np.arange(shape.time)
@@ -57,7 +65,7 @@ class RowStore:
         return batch
 
     def row(self, row: int) -> NDArray[np.int32]:
-        """All tokens of one row, int32 (its length,)."""
+        """All tokens of a row, int32 (its length,)."""
         return self._values[self._starts[row] : self._starts[row] + self.lengths[row]]
 
     def put_tokens(
@@ -68,8 +76,16 @@ class RowStore:
         lengths: NDArray[np.int64],
         results: NDArray[np.float32],
     ) -> None:
-        """Put such a batch's results (batch, time, width) into column `index`, without its padding."""
-        # A copy a row, not an index a token: a row is one run of memory at both ends.
+        """Store a batch's results for a column that has a vector for each token.
+
+        Args:
+            index: the number of the column.
+            rows: int64 (n,), as they were given to `tokens`.
+            begun: as it was given to `tokens`.
+            lengths: int64 (n,), as they were given to `tokens`.
+            results: float32 (batch, time, width); the padding is dropped.
+        """
+        # A copy for each row rather than an index for each token: a row's vectors are consecutive in both arrays.
         places = self._places[rows] + begun
         ends = places + lengths
         columns = (self._shards[rows], places, ends, lengths)
@@ -77,7 +93,7 @@ class RowStore:
             self._outputs[shard][index][place:end] = result[:length]
 
     def put_rows(self, index: int, rows: NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
-        """Put a vector for each row (rows, width) into the pooled column `index`."""
+        """Store one vector for each row, float32 (rows, width), in the pooled column `index`."""
         shards = self._shards[rows]
         for shard in np.unique(shards).tolist():
             mine = shards == shard

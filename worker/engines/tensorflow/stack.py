@@ -1,7 +1,9 @@
-"""The functions that TensorFlow traces: a whole stack over a batch, and one pass alone.
+"""The functions that TensorFlow traces: the whole stack of layers over a batch, and a single pass.
 
-Batch and time are unknown to a trace, so one serves every shape. A backward pass gets each row's tokens reversed, the
-padding still to their right: there is no mask, and so no masked row that cuDNN could refuse.
+Batch and time are unknown to a trace, so it is used for every shape. A backward pass gets each row's tokens reversed,
+with the padding still to their right. So there is no mask, and no masked row that cuDNN could refuse.
+
+It is one file because every function here becomes part of one traced graph.
 """
 
 from collections.abc import Sequence
@@ -20,9 +22,9 @@ class Stack:
         state_dims: widths of all states, in the order in which `run` takes and gives them.
 
     Args:
-        config: the sizes.
-        weights: by name.
-        cudnn: have cuDNN compute the layers that it can.
+        config: the model's configuration.
+        weights: its tensors, by name.
+        cudnn: whether cuDNN computes the layers that it can.
     """
 
     def __init__(self, config: ModelConfig, weights: Weights, *, cudnn: bool) -> None:
@@ -33,28 +35,28 @@ class Stack:
         self._alone: dict[tuple[int, int], Any] = {}
 
     def run(self, tokens: Any, lengths: Any, states: Sequence[Any], columns: Sequence[VectorColumn]) -> Any:
-        """All layers over one batch.
+        """Compute all layers over one batch.
 
         Args:
-            tokens: int32 (batch, time), zeros to the right.
-            lengths: int32 (batch,), real tokens in each row.
+            tokens: int32 (batch, time), with zeros to the right.
+            lengths: int32 (batch,), the number of real tokens in each row.
             states: for each of `state_dims` float32 (batch, dim), before the first step.
-            columns: what is wanted.
+            columns: what is computed.
 
         Returns:
-            For each column float32 (batch, time, width), or pooled (batch, width), where "mean" is still a sum;
-            and the states after the last step, right only where no layer reads backward.
+            For each column float32 (batch, time, width), or (batch, width) if it is pooled ("mean" gives a sum); and
+            the states after the last step, which are of use only if no layer reads backward.
         """
         return self.function(columns)(tokens, lengths, tuple(states))
 
     def run_pass(self, number: int, direction: int, inputs: Any, states: Sequence[Any]) -> Any:
-        """One pass of one layer, in the order in which its inputs come.
+        """Compute one pass of one layer, in the order of its inputs.
 
         Args:
-            number: of the layer.
+            number: the number of the layer.
             direction: which of its passes.
-            inputs: the layer before's outputs, float32 (batch, time, D); for layer 0 ids, int32 (batch, time).
-            states: the pass's own, each float32 (batch, dim).
+            inputs: the outputs of the layer below, float32 (batch, time, D); for layer 0 ids, int32 (batch, time).
+            states: the states of the pass, each float32 (batch, dim).
 
         Returns:
             float32 (batch, time, S), and the states after the last step.
@@ -69,7 +71,7 @@ class Stack:
         return self._passes[number][direction].state_dims
 
     def function(self, columns: Sequence[VectorColumn]) -> Any:
-        """The traced function of these columns."""
+        """The traced function for these columns."""
         wanted = tuple((column.layer_of(len(self._passes)), column.pooling) for column in columns)
         if wanted not in self._stacks:
             self._stacks[wanted] = self._trace_stack(wanted)
@@ -77,7 +79,7 @@ class Stack:
 
     @property
     def traces(self) -> int:
-        """How often TensorFlow has traced a function."""
+        """How many times TensorFlow has traced a function."""
         return sum(each.experimental_get_tracing_count() for each in (*self._stacks.values(), *self._alone.values()))
 
     def _trace_stack(self, wanted: tuple[tuple[int, str], ...]) -> Any:
@@ -89,7 +91,7 @@ class Stack:
                 tf.TensorSpec((None,), tf.int32),
                 tuple(tf.TensorSpec((None, dim), tf.float32) for dim in self.state_dims),
             ],
-            autograph=False,  # plain Python decides everything in it, and AutoGraph can't read all of Python 3.13
+            autograph=False,  # its Python code runs while tracing, and AutoGraph can't read all of Python 3.13
         )
         def stack(tokens: Any, lengths: Any, states: Any) -> Any:
             sequence = self._lookup(tokens)  # (batch, time, D)
@@ -97,7 +99,7 @@ class Stack:
             results: dict[tuple[int, str], Any] = {}
             for number, (layer, passes) in enumerate(zip(self._config.layers, self._passes, strict=True)):
                 if number > deepest:
-                    after += left  # nobody asks for these layers
+                    after += left  # no column needs these layers
                     break
                 directions = []
                 for each in passes:
@@ -117,7 +119,7 @@ class Stack:
         if not embed:
             inputs = tf.TensorSpec((None, None, each.layer.cell.kernel.shape[0]), tf.float32)
 
-        @tf.function(  # type: ignore[untyped-decorator]  # as above
+        @tf.function(  # type: ignore[untyped-decorator]  # TensorFlow has no types
             input_signature=[inputs, tuple(tf.TensorSpec((None, dim), tf.float32) for dim in each.state_dims)],
             autograph=False,
         )
@@ -137,7 +139,7 @@ def _run_pass(each: Pass, sequence: Any, lengths: Any, states: list[Any]) -> tup
 
 
 def _pooled(pooling: str, sequence: Any, lengths: Any) -> Any:
-    """A batch's outputs (batch, time, width) pooled over each row's real steps: (batch, width); a sum for "mean"."""
+    """Outputs (batch, time, width), pooled over each row's real steps: (batch, width); for "mean" a sum."""
     if pooling == "none":
         return sequence
     if pooling == "first":
@@ -151,9 +153,9 @@ def _pooled(pooling: str, sequence: Any, lengths: Any) -> Any:
 
 
 def _tree_sum(sequence: Any) -> Any:
-    """The sum over time (batch, time, width) -> (batch, width), the same to the bit whatever zeros follow.
+    """The sum over time, from (batch, time, width) to (batch, width). Zeros that follow change no bit of it.
 
-    Neighbours are added, then neighbours of these, and so on: a row's sum has one order in batches of any width.
+    Neighbours are added, then neighbours of these sums, and so on, so a row's sum has one order in any batch.
     """
 
     def halve(sequence: Any) -> Any:

@@ -1,8 +1,7 @@
 """The comparison of an imported model: its framework, both engines and plain arithmetic must give the same outputs.
 
 A trained model can amplify rounding: textgenrnn's outputs for random characters differ by 2e-4 between two float32
-programs. So the effect of float32's rounding on the model is measured in plain NumPy, and a difference of that size is
-allowed.
+programs. So the effect of rounding on the model is measured in plain NumPy, and differences of that size are allowed.
 """
 
 from __future__ import annotations
@@ -35,9 +34,8 @@ if TYPE_CHECKING:
 LENGTHS = (1, 2, 3, 5, 8, 13, 21, 34)
 
 PLAIN = "plain float64 arithmetic"
-#: How many times the measured rounding is allowed, because two float32 programs round at different places. Over ten
-#: sets of rows of russtress, chars2vec and textgenrnn, with any instruction set, it was 5 at most; an error in a gate
-#: makes thousands.
+#: How many times the measured rounding is allowed: two float32 programs round at different places. Ten sets of rows of
+#: russtress, chars2vec and textgenrnn needed 5 at most, with any instruction set; an error in a gate makes thousands.
 ROUNDINGS = 8
 
 
@@ -100,11 +98,7 @@ def compare(model: ModelDirectory, stack: Stack, ids_from: int) -> Parity:
 
 
 def check(parity: Parity, bound: float) -> None:
-    """Check that all differences are allowed.
-
-    Args:
-        parity: from `compare`.
-        bound: the largest difference allowed, or ROUNDINGS times the model's rounding if that is larger.
+    """Check all differences: at most `bound`, or ROUNDINGS times the model's rounding if that is larger.
 
     Raises:
         ModelError: a difference is larger.

@@ -1,10 +1,10 @@
 """The recurrent layers among the named variables of Keras and TensorFlow."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from worker.model_import.found import Array, Layer, Pass
+from worker.model_import.found import Array, Found, Layer, Pass, Table
 from worker.model_import.readers.passes import pass_of
 
 #: TensorFlow adds these to the names of variables.
@@ -54,6 +54,29 @@ def layers_of(cells: Iterable[Cell]) -> list[Layer]:
     for layer in layers.values():
         layer.problem = next((one.problem for one in layer.passes if one.problem), None)
     return list(layers.values())
+
+
+def sort_weights(
+    found: Found, layers: list[Layer], stored: list[Array], table_name: Callable[[Array], str | None]
+) -> None:
+    """Sort the arrays of a file with only weights into layers, tables and the rest.
+
+    Args:
+        found: gets the layers, the tables, and the names of the rest.
+        layers: the recurrent layers among the arrays.
+        stored: all arrays of the file.
+        table_name: returns the name of an embedding, or None if the array is something else.
+    """
+    found.layers = {layer.name: layer for layer in layers}
+    used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
+    for array in stored:
+        name = table_name(array) if len(array.shape) == 2 else None
+        if array.name in used:
+            continue
+        if name is None:
+            found.left.append(array.name)
+        else:
+            found.tables[name] = Table(name, array)
 
 
 def _direction(path: str) -> tuple[str, bool]:

@@ -14,9 +14,8 @@ def choose_by_graph(found: Found, embedding: str | None, named: list[str]) -> St
     Arguments and errors are those of `choose`.
     """
     paths = _Paths(found)
-    ends = paths.ends_of(named[-1]) if named else paths.ends()
     ways: dict[tuple[str, ...], Stack | str] = {}
-    for node in ends:
+    for node in paths.ends(named):
         names, stack = paths.back_from(node, named)
         ways.setdefault(names, stack)
     stacks = [way for way in ways.values() if isinstance(way, Stack)]
@@ -66,14 +65,10 @@ class _Paths:
             for name in set(node.inputs):
                 self._readers.setdefault(name, []).append(node)
 
-    def ends(self) -> list[Node]:
-        """The layers that no other layer reads."""
+    def ends(self, named: list[str]) -> list[Node]:
+        """The calls of the last named layer, or of all layers that no other layer reads."""
         read = {origin.name for origin in self._origins.values() if origin.role == "layer"}
-        return [node for node in self._layers if node.name not in read]
-
-    def ends_of(self, target: str) -> list[Node]:
-        """The calls of a layer."""
-        return [node for node in self._layers if node.target == target]
+        return [node for node in self._layers if (node.target == named[-1] if named else node.name not in read)]
 
     def back_from(self, last: Node, named: list[str]) -> tuple[tuple[str, ...], Stack | str]:
         """The names of the layers that end in a node, and their stack or the reason why there is none."""

@@ -199,7 +199,7 @@ def test_description_tells_path_and_reason(directory):
 
 def test_options_are_checked_at_start(directory):
     """Impossible options end in one sentence each."""
-    with pytest.raises(BrokenWorkerError, match=f"batch_tokens is 10, and must be at least {CHUNK}"):
+    with pytest.raises(BrokenWorkerError, match=f"batch_tokens is 10; it must be at least {CHUNK}"):
         TensorFlowEngine(directory, device="cpu", batch_tokens=10)
     with pytest.raises(BrokenWorkerError, match="threads is 0"):
         TensorFlowEngine(directory, device="cpu", threads=0)
@@ -243,7 +243,7 @@ for count in (1, 20, 33):
 try:
     TensorFlowEngine(open_model(sys.argv[1]), device="cpu", threads=7)
 except BrokenWorkerError as error:
-    assert "comes too late" in str(error), error
+    assert "is set too late" in str(error), error
 else:
     sys.exit("threads changed after the start")
 sys.stdout.buffer.write(outputs.tobytes())

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from worker.model_import.found import Array, Found
 from worker.model_import.readers.activations import hard_gates, set_gates
-from worker.model_import.readers.cells import find_cells, layers_of
+from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
 from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.hdf5_tree import (
     arrays,
@@ -89,7 +89,7 @@ def _weights_alone(weights: h5py.Group, version: str, gates: str | None) -> Foun
         version = "3"
         stored = sorted(arrays(weights), key=lambda array: natural(array.name))
     found = Found(f"Keras {version} weights in HDF5", zero_is_padding=True)
-    found.add_weights(layers_of(find_cells(stored)), stored, _table_name)
+    sort_weights(found, layers_of(find_cells(stored)), stored, _table_name)
     _set_activations(found, version, gates)
     return found
 

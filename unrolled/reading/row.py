@@ -1,0 +1,60 @@
+"""One row, as NumPy arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+#: float32, or float16 if the job stored that.
+Vectors = NDArray[np.floating[Any]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Row:
+    """One input sequence and its vectors. The arrays are read-only views.
+
+    `row["mean"]` is the row's vector in the column "mean"; `row.outputs` is short for `row["outputs"]`.
+
+    Attributes:
+        id: the user's own id, or else "<file>#<row>".
+        length: number of real tokens.
+        mask: bool (tokens as the row came in,), True where a token is real.
+        vectors: by column name, float32 or float16 as the job stored them: "outputs" (length, units) has one vector
+            for each True of the mask, in order; "mean", "max", "last" and "first" are one vector, (units,).
+        tokens: int32 (len(mask),), or None if the job did not store them.
+    """
+
+    id: str
+    length: int
+    mask: NDArray[np.bool_]
+    vectors: Mapping[str, Vectors]
+    tokens: NDArray[np.int32] | None
+
+    @property
+    def outputs(self) -> Vectors:
+        """The vectors of the row's tokens, (length, units).
+
+        Raises:
+            AttributeError: the job stored no such column; for named layers, use `row["outputs_0"]`.
+        """
+        return outputs_of(self.vectors)
+
+    def __getitem__(self, column: str) -> Vectors:
+        return column_of(self.vectors, column)
+
+
+def column_of(vectors: Mapping[str, Vectors], name: str) -> Vectors:
+    """A column of vectors by its name; the KeyError for another name lists those that there are."""
+    if name not in vectors:
+        raise KeyError(f"no column {name!r}; this job stored {', '.join(vectors)}")
+    return vectors[name]
+
+
+def outputs_of(vectors: Mapping[str, Vectors]) -> Vectors:
+    """The column "outputs"; the AttributeError without it says which columns there are."""
+    if "outputs" not in vectors:
+        example = next(iter(vectors))
+        raise AttributeError(f"no column 'outputs'; this job stored {', '.join(vectors)}: take [{example!r}]")
+    return vectors["outputs"]
