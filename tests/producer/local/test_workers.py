@@ -74,7 +74,7 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
     ],
 )
 def test_a_worker_that_can_not_start_is_no_reason_to_try_again(tmp_path, settings, variables, said):
-    """It is started once; the failure holds its last line and the place of its log, and is reported again until the block ends."""
+    """It is started once; the failure has its last line and its log's path, and is reported until the block ends."""
     calls = []
     with Workers(1, settings | variables, tmp_path, lambda: calls.append(1)) as crew:
         eventually(lambda: calls, "the failure")
