@@ -26,7 +26,7 @@ SHARDS, ROWS_PER_SHARD = 5, 4
 
 
 class CrashError(Exception):
-    """Ends a run in its midst."""
+    """Ends a run before it is done."""
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def publish(directory, queue, shard):
 
 
 def assert_complete(directory, queue, shards=SHARDS):
-    """Every shard is in the ledger, once, and in the manifest, in order; nothing is astray."""
+    """Every shard is in the ledger, once, and in the manifest, in order, and nothing else is there."""
     whole = expected(shards)
     manifest = read_manifest(directory.path)
     assert manifest.entries == tuple(shard.entry for shard in whole)
@@ -110,7 +110,7 @@ def test_enqueued(directory, queue):
 
 
 def test_twice(directory, queue):
-    """The same again sends and writes nothing; the summary still tells what there is."""
+    """A second run sends and writes nothing; its summary still counts everything."""
     enqueue(directory, queue)
     before = (directory.path / "_manifest.jsonl").read_bytes()
     summary = enqueue(directory, queue)
@@ -121,7 +121,7 @@ def test_twice(directory, queue):
 
 
 def test_published_and_dead(directory, queue):
-    """What is published or dead isn't entered again, also when it came to that after the run began."""
+    """What is published or dead isn't entered again, also where that happened after the run began."""
     enqueue(directory, queue)
     ids = [shard.id for shard in expected()]
     publish(directory, queue, ids[0])
@@ -140,7 +140,7 @@ def test_published_and_dead(directory, queue):
 
 
 def test_rows_that_vanished(directory, queue):
-    """A shard without rows and without a file, for somebody removed them, is spooled and entered anew."""
+    """A shard whose rows and file were removed is spooled and entered again."""
     enqueue(directory, queue)
     ids = [shard.id for shard in expected()]
     publish(directory, queue, ids[2])
@@ -226,7 +226,7 @@ def test_crash_before_the_end(directory, queue, monkeypatch):
 
 
 def test_killed_by_refusal(directory, queue):
-    """An error in the input's midst keeps what was queued; the next run goes on from there."""
+    """What was queued before an error in the input stays queued; the next run continues there."""
 
     def broken():
         yield from stream(3)
@@ -273,7 +273,7 @@ def test_changed_bad_rows(directory, queue):
 
 
 def test_live_goes_on(directory, queue):
-    """A live input goes on after the shards of earlier runs, and the end counts all of them."""
+    """A live input continues after the shards of earlier runs, and the end counts all of them."""
     enqueue(directory, queue, stream(2), live=True)
     assert read_manifest(directory.path).ended
     assert enqueue(directory, queue, stream(3, first=2), live=True).sent == 3

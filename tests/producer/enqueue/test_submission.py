@@ -117,7 +117,7 @@ def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
 
 
 def test_every_row_is_cut_once(submission, queue):
-    """And the same submission again cuts nothing anew, whoever has seen to the shards meanwhile."""
+    """A second run of the submission cuts nothing again."""
     seen = []
     summary = submit(prepare(submission), queue, Patience(print), lambda so_far: seen.append(so_far.shards))
     assert (summary.rows, summary.tokens, summary.shards, summary.sent) == (100, 300, 10, 10)
@@ -130,14 +130,14 @@ def test_every_row_is_cut_once(submission, queue):
 
 def test_the_bytes_read_add_up_to_the_input(submission, queue):
     """So that a share of it can be shown."""
-    told = []
+    counts = []
     prepared = prepare(submission)
-    submit(prepared, queue, Patience(print), lambda _: None, told.append)
-    assert sum(told) == prepared.plan.size_bytes
+    submit(prepared, queue, Patience(print), lambda _: None, counts.append)
+    assert sum(counts) == prepared.plan.size_bytes
 
 
 def test_one_producer_at_a_time(submission, queue):
-    """The second one is told so; ids that a dead one left on disk are cleared away."""
+    """The second one gets an error; ids that a dead one left on disk are removed."""
     prepared = prepare(submission)
     with prepared.directory.lock(), pytest.raises(JobError, match="another `unrolled enqueue` is writing"):
         submit(prepared, queue, Patience(print), lambda _: None)

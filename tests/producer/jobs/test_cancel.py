@@ -82,7 +82,7 @@ def test_a_directory_that_is_gone(site, broker):
 
 
 def test_a_job_at_work_is_not_cancelled(site, broker):
-    """A producer would go on entering shards."""
+    """A running producer would enter more shards."""
     directory = site.enqueue(make_rows(4))
     with directory.lock(), pytest.raises(JobError, match="another `unrolled enqueue`"):
         cancel_job(directory, broker.url, NAMESPACE)
@@ -91,7 +91,7 @@ def test_a_job_at_work_is_not_cancelled(site, broker):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "text"),
     [
         ((), "name the job by its directory OUT, or by --key"),
         (("out", "--key", "0" * 16), "name the job by its directory OUT, or by --key"),
@@ -99,8 +99,8 @@ def test_a_job_at_work_is_not_cancelled(site, broker):
         (("nowhere",), "no job here"),
     ],
 )
-def test_what_names_no_job_is_refused(broker, arguments, told):
+def test_what_names_no_job_is_refused(broker, arguments, text):
     """The text says what is allowed."""
     result = run(broker, "cancel", *arguments)
     assert result.exit_code in (1, 2)
-    assert told in result.output
+    assert text in result.output

@@ -44,7 +44,7 @@ def enter(ledger, directory, shards):
 
 
 def test_the_directory_alone_tells_rows_tokens_and_shards(directory):
-    """Without a broker, everything but what runs is told."""
+    """Without a broker, everything is known but what runs."""
     status = StatusReader(directory).read()
     # Rows of a shard have 1, 1, 2 and 3 real tokens.
     assert (status.rows, status.tokens) == (16, 25)
@@ -191,7 +191,7 @@ def test_a_directory_that_cannot_be_read_is_a_passing_trouble(directory):
 
 
 def test_the_diagnosis_names_the_command_that_helps(directory, server, ledger):
-    """Dead shards, lost shards and a model that nobody serves are each told once, with the way out."""
+    """Dead shards, lost shards and a model that no worker serves are each named once, with the way out."""
     other = Ledger(ledger.client, "test", "cd" * 32)
     other.beat("elsewhere", {})
     found = diagnose(StatusReader(directory, server, "test").read())
@@ -207,7 +207,7 @@ def test_the_diagnosis_names_the_command_that_helps(directory, server, ledger):
 
 
 def test_no_diagnosis_where_all_is_well(tmp_path, server, ledger):
-    """A job at work with a worker of its model needs nobody."""
+    """A job with a running worker of its model needs no help."""
     directory = make_job(tmp_path)
     enter(ledger, directory, directory.waiting())
     ledger.beat("host-1", {})

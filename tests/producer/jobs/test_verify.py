@@ -68,9 +68,9 @@ def test_a_sound_job_has_no_problem(directory):
 
 def test_each_shard_is_told_when_it_is_done(directory):
     """A progress bar can follow; tokens are those of the manifest."""
-    told = []
-    verify_job(directory, lambda done, total: told.append((done, total)))
-    assert told == [(7, 18), (11, 18), (18, 18)]
+    calls = []
+    verify_job(directory, lambda done, total: calls.append((done, total)))
+    assert calls == [(7, 18), (11, 18), (18, 18)]
 
 
 @pytest.mark.parametrize("failed", [[0], [3], [0, 1], [1, 2], [0, 3], [0, 1, 2, 3]])
@@ -220,7 +220,7 @@ def test_a_row_that_was_taken_out_is_a_problem(directory):
 
 
 def test_a_file_that_was_written_anew_is_a_problem(directory):
-    """The same rows by another program: they may be right, but nobody can tell by the vectors."""
+    """The same rows by another program: they may be right, but the vectors can't show it."""
     path = part(directory, 0)
     metadata = pq.read_metadata(path).metadata
     table = pq.read_table(path)
@@ -313,7 +313,7 @@ def test_a_quarantine_list_that_lost_a_line_is_a_problem(directory):
     ],
 )
 def test_a_damaged_engine_list_is_a_problem(directory, content):
-    """It is told with its file's shard, and no exception gets out."""
+    """The shard's file is named, and no exception gets out."""
     shard = read_manifest(directory.path).entries[0].shard
     directory.quarantine(shard, engine=True).write_text(content, "latin-1")
     assert list(problems(directory)) == [part(directory, 0).name]

@@ -279,7 +279,7 @@ def assert_refused(broker, directory, user, password, what):
 @pytest.mark.parametrize(("user", "password"), [("producer", "wr0ng"), ("", "wr0ng"), ("nobody", "s3cr3t")])
 @pytest.mark.usefixtures("guarded")
 def test_wrong_password(broker, directory, user, password):
-    """A login that is refused is an error at once, and its text tells no password."""
+    """A login that is refused is an error at once, and its text shows no password."""
     assert_refused(broker, directory, user, password, "invalid username-password pair")
 
 
@@ -289,13 +289,13 @@ def test_wrong_password(broker, directory, user, password):
     ids=" ".join,
 )
 def test_no_permission(broker, guarded, directory, denied):
-    """A user who may not do what a producer must is told at once, wherever the server finds out."""
+    """A user who may not do what a producer does gets an error at once, whichever command is denied."""
     guarded.execute_command("ACL", "SETUSER", "producer", *denied)
     assert_refused(broker, directory, "producer", "s3cr3t", "permission")
 
 
 def test_keys_of_others(broker, guarded, directory):
-    """A user whose keys are another namespace's is told at once."""
+    """A user whose keys are another namespace's gets an error at once."""
     guarded.execute_command("ACL", "SETUSER", "producer", "resetkeys", "~other:*")
     assert_refused(broker, directory, "producer", "s3cr3t", "permission")
 
