@@ -5,6 +5,8 @@ it at once. What a live input gives can't be read again, so one run reads at a t
 even where it learns that another run's turn has come.
 """
 
+# Over 150 lines: both kinds of runs are read side by side, because they differ in what may be dropped.
+
 from __future__ import annotations
 
 import secrets
