@@ -75,7 +75,7 @@ def main() -> None:
 
 
 def write_text(path: Path, tokens: int) -> None:
-    """Sentences of about so many tokens."""
+    """Write sentences until the file has this many tokens."""
     with path.open("w") as file:
         words, number = 0, 0
         while words < tokens:

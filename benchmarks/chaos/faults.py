@@ -1,4 +1,4 @@
-"""What is done to a job."""
+"""The disturbances of a job."""
 
 from __future__ import annotations
 
@@ -17,25 +17,25 @@ from unrolled.protocol.opening import open_job
 from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK
 
-#: Kills in one round: fewer than `--max-attempts`, so that none makes an innocent shard look like a killer.
+#: The most kills in one round: fewer than `--max-attempts`, so that no shard is blamed for them.
 MOST_KILLS = 4
 
 
 def kill_worker(stage: Stage) -> None:
-    """SIGKILL, as a crash or the kernel's out-of-memory killer."""
+    """Kill a worker with SIGKILL, like a crash or the kernel's out-of-memory killer."""
     if (worker := stage.running_worker()) and stage.kills < MOST_KILLS:
         stage.kills += 1
         worker.kill()
 
 
 def terminate_worker(stage: Stage) -> None:
-    """SIGTERM, as a rolling restart."""
+    """End a worker with SIGTERM, like a rolling restart."""
     if worker := stage.running_worker():
         stage.terminate(worker)
 
 
 def terminate_worker_twice(stage: Stage) -> None:
-    """SIGTERM from someone in a hurry."""
+    """End a worker with two SIGTERMs, like an impatient operator."""
     if worker := stage.running_worker():
         stage.terminate(worker)
         stage.rest(0.2)
@@ -43,7 +43,7 @@ def terminate_worker_twice(stage: Stage) -> None:
 
 
 def freeze_worker(stage: Stage) -> None:
-    """Silence for longer than a lease, then life again."""
+    """Pause a worker for longer than a lease."""
     if worker := stage.running_worker():
         worker.send_signal(signal.SIGSTOP)
         stage.rest(stage.rng.uniform(2.5, 4))
@@ -51,13 +51,13 @@ def freeze_worker(stage: Stage) -> None:
 
 
 def kill_producer(stage: Stage) -> None:
-    """SIGKILL in the midst of cutting; the same command is given again."""
+    """Kill the producer with SIGKILL while it cuts shards; its command is run again."""
     if producer := stage.producer():
         producer.kill()
 
 
 def kill_broker(stage: Stage) -> None:
-    """SIGKILL; it comes back with its append-only file."""
+    """Kill the broker with SIGKILL; it is started again with its append-only file."""
     stage.broker_kills += 1
     stage.broker.kill()
     stage.rest(stage.rng.uniform(0.2, 2))
@@ -65,7 +65,7 @@ def kill_broker(stage: Stage) -> None:
 
 
 def empty_broker(stage: Stage) -> None:
-    """SIGKILL; it comes back with nothing."""
+    """Kill the broker with SIGKILL; it is started again without any data."""
     stage.broker_kills += 1
     stage.broker.kill()
     stage.rest(stage.rng.uniform(0.2, 2))
@@ -73,17 +73,17 @@ def empty_broker(stage: Stage) -> None:
 
 
 def fill_disk(stage: Stage) -> None:
-    """No room in the output directory."""
+    """Fill the disk of the output directory."""
     stage.fill_disk(stage.rng.uniform(0.5, 3))
 
 
 def lose_messages(stage: Stage) -> None:
-    """All messages that wait are gone."""
+    """Lose all waiting messages."""
     stage.client().delete(stage.queue_key)
 
 
 def repeat_messages(stage: Stage) -> None:
-    """Every message that waits is there three times, and a few of finished shards."""
+    """Repeat every waiting message three times, and some messages of finished shards."""
     client = stage.client()
     for raw in client.lrange(stage.queue_key, 0, -1):
         client.lpush(stage.queue_key, raw, raw)
@@ -94,7 +94,7 @@ def repeat_messages(stage: Stage) -> None:
 
 
 def send_rubbish(stage: Stage) -> None:
-    """Messages that no producer of ours sends."""
+    """Send messages that no producer sends."""
     client = stage.client()
     rubbish = [
         "not JSON",
@@ -111,7 +111,7 @@ def send_rubbish(stage: Stage) -> None:
 
 
 def message(arguments: object, *, task: str = TASK, whole: bool = False) -> str:
-    """A Celery message as it lies in Redis."""
+    """A Celery message as it is stored in Redis."""
     name = str(uuid.uuid4())
     body = json.dumps(arguments if whole else [arguments, {}, {}]).encode()
     headers = {"lang": "py", "task": task, "id": name, "root_id": name, "parent_id": None, "group": None}

@@ -1,4 +1,4 @@
-"""A real worker with a real engine that can be told to misbehave, and a disk that can be told to be full."""
+"""A real worker whose real engine misbehaves, and whose disk is full, on demand."""
 
 import errno
 import os
@@ -21,7 +21,7 @@ from worker.settings import Settings
 
 
 class Misbehaving:
-    """An engine that takes its time, raises for one token id and kills its process for another."""
+    """An engine that is slow, raises an error for one token id, and kills its process for another."""
 
     def __init__(self, engine: Any) -> None:
         self._engine = engine
@@ -38,7 +38,7 @@ class Misbehaving:
         outputs: Sequence[Sequence[NDArray[np.float32]]],
         columns: tuple[VectorColumn, ...],
     ) -> PoolStats:
-        """Take a while; raise, or kill the process, for certain tokens; else do what the real engine does."""
+        """Wait; raise an error, or kill the process, for certain tokens; otherwise compute with the real engine."""
         time.sleep(self._seconds)
         tokens = np.concatenate([shard.values for shard in shards])
         if self._kills_on and (tokens == self._kills_on).any():
@@ -50,7 +50,7 @@ class Misbehaving:
 
 
 def fill_disk_while(sentinel: Path) -> None:
-    """Where no small file system can be mounted: every fsync says that the disk is full while the sentinel exists."""
+    """Make every fsync fail with a full disk while the sentinel exists, if no small file system can be mounted."""
     fsync = os.fsync
 
     def refusing(descriptor: int) -> None:

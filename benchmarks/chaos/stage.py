@@ -1,4 +1,7 @@
-"""What a round's faults are done to: a broker, two workers, a producer, and a small disk."""
+"""The processes that a round disturbs: a broker, two workers and a producer, with a small disk.
+
+It is one file because it is one object's life.
+"""
 
 from __future__ import annotations
 
@@ -33,9 +36,9 @@ class Stage:
 
     Attributes:
         out: the output directory.
-        deaths: of workers.
-        broker_kills: of the broker.
-        failures: ends of workers that nobody asked for.
+        deaths: how many times a worker ended.
+        broker_kills: how many times the broker was killed.
+        failures: a text for each worker that ended without a reason.
     """
 
     def __init__(self, folder: Path, dataset: Dataset, broker: RestartableBroker, rng: random.Random) -> None:
@@ -67,12 +70,12 @@ class Stage:
     def __exit__(self, *_: object) -> None:
         self.stop_workers()
         if self._mounted:
-            # Kept for a look, if the round failed.
+            # A failed round's directory is kept, and this is part of it.
             shutil.copytree(self.disk, self._folder / "kept", dirs_exist_ok=True)
             subprocess.run(["umount", "--lazy", str(self.disk)], check=False)
 
     def supervise(self) -> None:
-        """Start whoever isn't running; the producer until it says that everything is queued."""
+        """Start every process that isn't running; the producer only until everything is queued."""
         for number, worker in enumerate(self._workers):
             if worker is None or worker.poll() is not None:
                 if worker is not None:
@@ -87,16 +90,16 @@ class Stage:
             self._producer = self._start(enqueue_command(self._dataset), "enqueue.log")
 
     def _count_death(self, worker: subprocess.Popen[bytes]) -> None:
-        """A worker may be killed, by us or by a row that is made to, or end when it is told; never of itself."""
+        """Count a worker's end. A disturbance or a row may have killed it, but it must not end by itself."""
         self.deaths += 1
         allowed = {-signal.SIGKILL}
         if worker.pid in self._told_to_end:
-            allowed |= {0, -signal.SIGTERM}  # the signal itself, where it came before Python could hear it
+            allowed |= {0, -signal.SIGTERM}  # the signal itself, if it came before Python handled it
         if worker.returncode not in allowed:
-            self.failures.append(f"worker {worker.pid} ended of itself with status {worker.returncode}")
+            self.failures.append(f"worker {worker.pid} ended by itself with status {worker.returncode}")
 
     def terminate(self, worker: subprocess.Popen[bytes]) -> None:
-        """SIGTERM."""
+        """Send SIGTERM to a worker."""
         self._told_to_end.add(worker.pid)
         worker.terminate()
 
@@ -114,7 +117,7 @@ class Stage:
                     process.wait()
 
     def complete(self) -> bool:
-        """Whether the job is done, by its directory alone."""
+        """Whether the job is done, according to its directory."""
         try:
             job = open_job(self.out)
             return self._queued and standing(Log(), job.objects, live=False).complete
@@ -122,7 +125,7 @@ class Stage:
             return False
 
     def describe(self) -> str:
-        """Where it stands, for a failure."""
+        """How far the job is, for the report of a failure."""
         try:
             job, log = open_job(self.out), Log()
             found = standing(log, job.objects, live=False)
@@ -132,12 +135,12 @@ class Stage:
             return str(error)
 
     def running_worker(self) -> subprocess.Popen[bytes] | None:
-        """Any worker that runs."""
+        """A random worker that is running."""
         running = [worker for worker in self._workers if worker and worker.poll() is None]
         return self.rng.choice(running) if running else None
 
     def producer(self) -> subprocess.Popen[bytes] | None:
-        """The producer, if it runs."""
+        """The producer, if it is running."""
         return self._producer if self._producer and self._producer.poll() is None else None
 
     def client(self) -> redis.Redis:
@@ -145,7 +148,7 @@ class Stage:
         return redis.Redis.from_url(client_url(self.broker.url), socket_timeout=2)
 
     def fill_disk(self, seconds: float) -> None:
-        """Leave no room for a while."""
+        """Fill the disk for a while."""
         if not self._mounted:
             self._sentinel.touch()
             self.rest(seconds)
@@ -162,7 +165,7 @@ class Stage:
         ballast.unlink()
 
     def rest(self, seconds: float) -> None:
-        """Let the disturbance last."""
+        """Wait while the disturbance lasts."""
         until = time.monotonic() + seconds
         while time.monotonic() < until:
             self.supervise()

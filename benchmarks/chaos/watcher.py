@@ -1,4 +1,4 @@
-"""Looks at an output directory all the time: whatever is visible must be whole."""
+"""Watches an output directory: every file that is visible must be complete."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ PAUSE_SECONDS = 0.02
 
 
 class Watcher:
-    """Reads each file as soon as it is visible, whole, and remembers what it held.
+    """Reads each whole file as soon as it is visible, and keeps its contents.
 
     Attributes:
-        looks: at the directory.
-        first_seen: name → content at the first sight.
-        failures: what should not have been visible.
+        looks: how many times the directory was listed.
+        first_seen: the contents of each file when it was first seen, by name.
+        failures: a text for each file that should not have been visible.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -46,5 +46,5 @@ class Watcher:
                     self.first_seen[path.name] = content
                     try:
                         pq.read_table(io.BytesIO(content), page_checksum_verification=True)
-                    except Exception as error:  # noqa: BLE001 - whatever it says, a reader met half a file
+                    except Exception as error:  # noqa: BLE001 - whatever the error is, a reader saw a partial file
                         self.failures.append(f"{path.name} was visible but not whole: {error}")

@@ -5,6 +5,8 @@ it at once. What a live input gives can't be read again, so one run reads at a t
 even where it learns that another run's turn has come.
 """
 
+# Over 150 lines: both kinds of runs are read side by side, because they differ in what may be dropped.
+
 from __future__ import annotations
 
 import secrets
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from unrolled.job.segment import Entry
+    from unrolled.job.shard_id import ShardId
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.spooling import Spooled
 
@@ -78,7 +81,7 @@ class FileRun(Run):
         append(self.log, self._objects, _resumed)
         if self.log.discarded:
             raise self._stopped()
-        count, new = 0, []
+        lost, count, new = self._lost(), 0, []
         try:
             for make in cuts:
                 spooled = make(count)
@@ -87,6 +90,8 @@ class FileRun(Run):
                     spool(self._objects, spooled)
                     self._ledger.wait_for_room()
                     new.append(spooled.entry)
+                elif spooled.entry.shard in lost:
+                    spool(self._objects, spooled)
                 self._each(spooled.entry, not known)
                 count += 1
                 if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
@@ -98,6 +103,14 @@ class FileRun(Run):
         self._add(count - len(new), new)
         append(self.log, self._objects, lambda log: self._ended(log, count))
         self._tell()
+
+    def _lost(self) -> set[ShardId]:
+        """The input's shards that have neither rows nor a part, as after a disk was repaired; they are cut again."""
+        found = set(self.log.inputs)
+        # In this order: rows are deleted only once their part is there.
+        for folder, shards_in in ((names.ROWS, names.shards_in), (names.PARTS, names.parts_in)):
+            found = found and found.difference(shards_in(self._objects.list(folder)))
+        return found
 
     def _is_known(self, place: int, entry: Entry) -> bool:
         """Whether the log has the shard at this place; another one there ends the run, before anything is written."""

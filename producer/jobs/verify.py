@@ -1,5 +1,7 @@
 """Is every input row published exactly once? A job's parts, read whole and held against its log."""
 
+# Over 150 lines: all that a job must be, in the order in which it is looked at.
+
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor

@@ -1,5 +1,7 @@
 """Handing shards to the workers: into the ledger and then as a message, and never more than the queue may hold."""
 
+# Over 150 lines: the queue of an offer and a job's view of it share their settings.
+
 from __future__ import annotations
 
 import time

@@ -103,7 +103,7 @@ def fill(shards, outputs, columns):
 
 
 def expected_pooled(states, pooling):
-    """One vector of a row's, zeros where it has no token."""
+    """One vector for a row; zeros if it has no token."""
     if not len(states):
         return np.zeros(states.shape[1], np.float32)
     if pooling == "mean":
@@ -112,7 +112,7 @@ def expected_pooled(states, pooling):
 
 
 def expected_outputs(tokens: NDArray[np.int32], units: int) -> NDArray[np.float32]:
-    """What the engine gives for one row: float32 (real tokens, units)."""
+    """The engine's outputs for one row: float32 (real tokens, units)."""
     states = []
     state = 1
     for token in tokens[tokens != 0].tolist():
@@ -122,7 +122,7 @@ def expected_outputs(tokens: NDArray[np.int32], units: int) -> NDArray[np.float3
 
 
 def note(journal: Path, shards: Sequence[Ragged]) -> None:
-    """Add a line: who was asked, and the first token of each row that isn't empty, shard by shard."""
+    """Add a line with the process and the first token of each row that isn't empty, shard by shard."""
     firsts = [shard.values[shard.offsets[:-1][shard.lengths > 0]].tolist() for shard in shards]
     with journal.open("a") as file:
         file.write(json.dumps({"pid": os.getpid(), "shards": firsts}) + "\n")

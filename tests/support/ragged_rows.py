@@ -1,4 +1,4 @@
-"""Rows of token ids as the product holds them, and what a file of them says."""
+"""Rows of token ids as a `Ragged`, and the metadata of a file with these rows."""
 
 import numpy as np
 
@@ -10,12 +10,12 @@ FINGERPRINT = "ab" * 32
 
 
 def ragged(rows):
-    """The rows, lists of token ids, end to end."""
+    """Rows, given as lists of token ids, end to end."""
     values = np.array([token for row in rows for token in row], np.int32)
     return Ragged.from_lengths(values, list(map(len, rows)))
 
 
 def info_of(tokens, *, index=0, fingerprint=FINGERPRINT):
-    """A file's metadata; a 0 among the rows is padding."""
+    """The metadata of a file with these rows; a 0 among them is padding."""
     real = int(np.count_nonzero(tokens.values))
     return FileInfo(fingerprint, "fused", "float32", "job", ShardId(index, "0123456789ab"), tokens.rows, real)

@@ -1,4 +1,4 @@
-"""Every kind of layer in plain NumPy and float64, one row and one step at a time: what engines are held against.
+"""Every kind of layer in plain NumPy and float64, one row and one step at a time: engines are compared with it.
 
 The equations of Hochreiter & Schmidhuber 1997 with the forget gate (LSTM), Sak et al. 2014 (its projection) and
 Cho et al. 2014 (GRU; "after" as in cuDNN). Nothing here is shared with what is tested but the configuration.
@@ -21,7 +21,7 @@ GATES = {
 
 
 def lstm_states(inputs, kernel, recurrent_kernel, bias, projection=None, gate=sigmoid):
-    """(time, D) -> (time, S)."""
+    """From inputs (time, D) to states (time, S)."""
     cell, state, states = np.zeros(len(bias) // 4), np.zeros(len(recurrent_kernel)), []
     for x in inputs:
         i, f, candidate, o = np.split(x @ kernel + state @ recurrent_kernel + bias, 4)
@@ -34,7 +34,7 @@ def lstm_states(inputs, kernel, recurrent_kernel, bias, projection=None, gate=si
 
 
 def gru_states(inputs, kernel, recurrent_kernel, bias, gate=sigmoid):
-    """(time, D) -> (time, U); the reset gate acts after the recurrent product where the bias has two rows."""
+    """From inputs (time, D) to states (time, U); resets after the recurrent product if the bias has two rows."""
     state, states = np.zeros(len(recurrent_kernel)), []
     to_z, to_r, to_h = np.split(recurrent_kernel, 3, axis=1)
     for x in inputs:
@@ -82,7 +82,7 @@ def layer_states(config, weights, tokens):
 
 
 def column(states, pooling):
-    """What one row gives to a column: all states for "none", else one vector; zeros for a row of no tokens."""
+    """A row's contribution to a column: all states for "none", else one vector, zeros for a row without tokens."""
     if pooling == "none":
         return states
     if not len(states):
@@ -91,6 +91,6 @@ def column(states, pooling):
 
 
 def random_weights(config, seed, scale=0.7):
-    """Weights so large that a wrong gate or a lost state shows in the first digit."""
+    """Weights so large that a wrong gate or a lost state changes the first digit."""
     random = np.random.default_rng(seed)
     return {name: random.normal(0, scale, shape).astype(np.float32) for name, shape in config.shapes().items()}

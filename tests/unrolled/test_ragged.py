@@ -19,7 +19,7 @@ def listed(rows):
 @settings(deadline=None)
 @given(ROWS, st.data())
 def test_take(rows, data):
-    """A run of rows holds those rows, counted from 0, in the same memory."""
+    """A run of rows has these rows, with offsets from 0, in the memory of the whole."""
     start = data.draw(st.integers(0, len(rows)))
     stop = data.draw(st.integers(start, len(rows)))
     whole = ragged(rows)
@@ -33,7 +33,7 @@ def test_take(rows, data):
 
 @given(st.lists(st.integers(0, 9)) | st.lists(st.booleans()).map(np.array))
 def test_offsets_add_up_lengths(lengths):
-    """From 0 to the total, of numbers and of a mask."""
+    """Offsets go from 0 to the total, for numbers and for a mask."""
     offsets = offsets_of(lengths)
     assert offsets.dtype == np.int64
     assert offsets[0] == 0

@@ -6,6 +6,8 @@ two attempts (no time, no host, no attempt number, no version of a library): the
 What is in a format version is fixed: another column, or another meaning of one, is another version.
 """
 
+# Over 150 lines: writing the metadata, and reading it with every check.
+
 import json
 import re
 from collections.abc import Mapping

@@ -1,5 +1,7 @@
 """What makes a job this job: model, inputs, how it is computed, and every option that decides rows, cuts or bytes."""
 
+# Over 150 lines: writing job.json, and reading it with every check.
+
 from __future__ import annotations
 
 import hashlib

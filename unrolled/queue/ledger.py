@@ -293,10 +293,6 @@ class Ledger:
             return None
         return place if isinstance(place, str) else None
 
-    def jobs(self) -> list[str]:
-        """The keys of all jobs that are registered."""
-        return sorted(as_text(key) for key in self.client.hkeys(self.keys.jobs))
-
     def forget(self, job_key: str) -> None:
         """Remove what is left of a finished job."""
         pipe = self.client.pipeline(transaction=True)

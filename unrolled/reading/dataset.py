@@ -1,5 +1,7 @@
 """Reading what a job published: `unrolled.open(OUT)`."""
 
+# Over 150 lines: the reader's whole interface, half of it documentation.
+
 from __future__ import annotations
 
 import os

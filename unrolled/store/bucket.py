@@ -4,6 +4,8 @@ An object is created by one PUT that the server carries out only where there is 
 or not there, and durable when the answer arrives. Uploads in several parts are never used.
 """
 
+# Over 150 lines: one class, one method for each thing that a store does.
+
 from __future__ import annotations
 
 import contextlib

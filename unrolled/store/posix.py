@@ -4,6 +4,8 @@ An object is a file. It is written under a hidden name in its folder, made durab
 the file system (on NFS the server) does only where there is no file of that name.
 """
 
+# Over 150 lines: one class, one method for each thing that a store does.
+
 from __future__ import annotations
 
 import os

@@ -4,6 +4,8 @@ Arrays stay in the file until a layer is imported: a head may be larger than eve
 Over 150 lines, because readers, selection and assembly share all these classes.
 """
 
+# Over 150 lines: what readers find, in the words that selection asks in.
+
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal

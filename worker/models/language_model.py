@@ -5,6 +5,8 @@ engines' results with its own. `unrolled model fit` trains it. It is one file be
 as a whole. References: Hochreiter & Schmidhuber 1997 (LSTM), Keras's `RNN`, `StackedRNNCells` and `LSTMCell`.
 """
 
+# Over 150 lines: the model in one file, as its literature has it.
+
 import os
 from typing import TYPE_CHECKING, Any, Self
 

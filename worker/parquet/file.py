@@ -5,6 +5,8 @@ the numbers of all structures come from one specification:
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
+# Over 150 lines: a file from its first byte to its footer.
+
 import base64
 import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence

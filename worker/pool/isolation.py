@@ -6,6 +6,8 @@ pauses, before it is blamed. All such rows wait together, because the engine is 
 It is one file because search, retries and probe are one algorithm.
 """
 
+# Over 150 lines: one search, and what it may blame.
+
 from __future__ import annotations
 
 import logging

@@ -6,6 +6,8 @@ grow under load, and an idle worker starts at once on the first shard that comes
 It is one file because the queue, the engine's thread and the shutdown share one lock.
 """
 
+# Over 150 lines: one class, whose threads share one lock.
+
 from __future__ import annotations
 
 import logging

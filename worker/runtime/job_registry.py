@@ -1,5 +1,7 @@
 """The jobs that a worker has met, and looks after until they are complete."""
 
+# Over 150 lines: all that is done for a job beside its shards.
+
 from __future__ import annotations
 
 import logging

@@ -5,6 +5,8 @@
 Every step is safe to repeat, and a worker that dies between two of them leaves nothing but a lease that runs out.
 """
 
+# Over 150 lines: one shard's way from its message to its outcome.
+
 from __future__ import annotations
 
 import logging

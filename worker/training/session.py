@@ -6,6 +6,8 @@ killed in between. On a GPU, cuDNN may round differently in each run.
 Over 150 lines, because epochs, checkpoints and early stopping all change the same state.
 """
 
+# Over 150 lines: one training from its start to its last epoch.
+
 from __future__ import annotations
 
 import math

@@ -143,7 +143,7 @@ def test_a_tokenizer_must_fit_its_model(tmp_path, content, outcome):
 
 
 def test_a_directory_that_can_be_written_passes(tmp_path):
-    """It need not be there yet, and nothing is left in it."""
+    """The directory may not exist yet, and nothing is left in it."""
     checks = list(check_output(tmp_path / "not" / "yet", None))
     assert outcomes(checks)["output directory"] == "ok"
     assert checks[0].found == f"{tmp_path}: can be written"
@@ -192,7 +192,7 @@ def test_a_finished_job_needs_no_room(tmp_path):
     [("/", "ext4"), ("/data", "nfs4"), ("/data/deep/er", "tmpfs"), ("/database", "ext4"), ("/a b/c", "xfs")],
 )
 def test_the_file_system_is_that_of_the_closest_mount(tmp_path, place, kind):
-    """As Linux tells; a later mount on the same point hides the earlier."""
+    """As Linux lists them; a later mount on the same point hides the earlier."""
     mounts = tmp_path / "mounts"
     mounts.write_text(
         "/dev/a / overlay rw 0 0\n/dev/b / ext4 rw 0 0\nhost:/x /data nfs4 rw 0 0\n"

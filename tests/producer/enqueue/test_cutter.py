@@ -12,7 +12,7 @@ from unrolled.format.columns import POOLINGS, VectorColumn
 
 
 def rows_of(sizes):
-    """A row of so many tokens for each number, a bad one for None."""
+    """A row for each number, with that many tokens; a bad row for None."""
     return [
         BadRow("a", place, None, "bad") if size is None else Row("a", place, f"a#{place}", np.ones(size, np.int32))
         for place, size in enumerate(sizes)
@@ -43,7 +43,7 @@ def test_cuts(sizes, shard_tokens, shard_rows, data):
     ends = sorted(data.draw(st.lists(st.integers(0, len(rows)), max_size=5)))
     found = cut(rows, ends, shard_tokens, shard_rows)
     assert [row for each in found for row in each] == rows
-    assert found == cut(rows, [], shard_tokens, shard_rows), "where batches end is nobody's business"
+    assert found == cut(rows, [], shard_tokens, shard_rows), "the cuts don't depend on where batches end"
     tokens = [[row.tokens.size if isinstance(row, Row) else 0 for row in each] for each in found]
     for each, following in zip(tokens, [*tokens[1:], None], strict=False):
         assert 1 <= len(each) <= shard_rows

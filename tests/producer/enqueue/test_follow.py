@@ -51,7 +51,7 @@ def ids(out):
 
 
 def published(out, count):
-    """Wait until so many rows are; how long it took."""
+    """Wait until this many rows are published; how long it took."""
     return eventually(lambda: len(ids(out)) >= count, f"{count} rows of {len(ids(out))}")
 
 
@@ -169,7 +169,7 @@ def test_a_signal_ends_the_input_in_order(live, number, crew):
 
 
 def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
-    """The producer says so once, keeps what it has read, and goes on when the broker is back, with or without data."""
+    """The producer says so once, keeps what it read, and continues when the broker is back, with or without data."""
     out = tmp_path / "out"
     with RestartableBroker() as server:
         live = {"broker": server.url, "model": model, "out": out, "flush_seconds": FLUSH_SECONDS}

@@ -143,6 +143,16 @@ def test_what_came_before_damage_is_queued(job, queue):
     check_enqueued(job, queue)
 
 
+def test_rows_that_were_lost_are_cut_again(job, queue):
+    """A disk lost them: the same command brings them back, under the life that they had."""
+    enqueue(job, queue)
+    first, second, *_ = waiting(job)
+    job.objects.delete(names.rows_object(first))
+    job.objects.delete(names.rows_object(second))
+    assert enqueue(job, queue) == []
+    check_enqueued(job, queue)
+
+
 def test_what_is_published_is_left_alone(job, queue):
     """Neither its rows nor its life come back, even where the ledger was lost."""
     enqueue(job, queue)

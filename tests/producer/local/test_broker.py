@@ -85,7 +85,7 @@ def test_restart(broker):
 
 
 def test_server_that_died_by_itself(broker):
-    """After a crash nobody asked for, stopping and starting work as ever."""
+    """After an unexpected crash, stopping and starting work as before."""
     os.kill(broker.process_id, signal.SIGKILL)
     broker.restart()
     with client_of(broker) as client:

@@ -1,4 +1,4 @@
-"""Worker processes are kept running, told apart from hopeless ones, and never outlive their owner."""
+"""Worker processes are started again when they die, unless that is hopeless, and never outlive their owner."""
 
 import os
 import signal
@@ -33,7 +33,7 @@ def ready(logs, count):
 
 
 def never():
-    raise AssertionError("a failure was told of")
+    raise AssertionError("a failure was reported")
 
 
 def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
@@ -74,10 +74,10 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
     ],
 )
 def test_a_worker_that_can_not_start_is_no_reason_to_try_again(tmp_path, settings, variables, said):
-    """It is started once; the failure holds its last line and the place of its log, and is told again until heard."""
-    told = []
-    with Workers(1, settings | variables, tmp_path, lambda: told.append(1)) as crew:
-        eventually(lambda: told, "the failure")
+    """It is started once; the failure has its last line and its log's path, and is reported until the block ends."""
+    calls = []
+    with Workers(1, settings | variables, tmp_path, lambda: calls.append(1)) as crew:
+        eventually(lambda: calls, "the failure")
         assert said in str(crew.failure)
         assert f"Its log: {tmp_path / 'worker-0.log'}" in str(crew.failure)
         assert any(f"(exit status {status})" in str(crew.failure) for status in UNUSABLE)

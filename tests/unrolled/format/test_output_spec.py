@@ -14,12 +14,12 @@ from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 
 
 def test_the_last_layer_of_each_token_is_the_default():
-    """Nothing said: one column, outputs, of the last layer."""
+    """By default there is one column, outputs, of the last layer."""
     assert OutputSpec().columns(THREE) == (VectorColumn("none", None, 4),)
 
 
 def test_columns_stand_by_layer_and_then_by_pooling():
-    """Named layers are in the columns' names; widths are the layers'."""
+    """Named layers are in the columns' names, and the widths are those of the layers."""
     assert OutputSpec(layers=(0, 2), pooling=("none", "mean")).columns(THREE) == (
         VectorColumn("none", 0, 8),
         VectorColumn("mean", 0, 8),
@@ -30,7 +30,7 @@ def test_columns_stand_by_layer_and_then_by_pooling():
 
 @given(specs())
 def test_column_names_are_distinct(spec):
-    """No two columns of a file have one name, and each says what it is."""
+    """No two columns of a file have one name, and the name says whether there is a vector for each token."""
     columns = spec.columns(THREE)
     assert len({column.name for column in columns}) == len(columns) == len(spec.pooling) * len(spec.layers or (2,))
     assert all(column.per_token == column.name.startswith("outputs") for column in columns)
@@ -38,7 +38,7 @@ def test_column_names_are_distinct(spec):
 
 @given(specs())
 def test_a_job_s_options_read_back(spec):
-    """What is written into job.json is what a worker reads."""
+    """A worker reads from job.json what the producer wrote there."""
     assert OutputSpec.from_options(json.loads(json.dumps(spec.to_options() | {"shard_tokens": 5}))) == spec
 
 
@@ -85,19 +85,19 @@ def test_anything_else_is_refused(bad):
     )
 )
 def test_hostile_options_raise_nothing_else(options):
-    """Whatever JSON holds, it is read or refused."""
+    """Options with any JSON in them are read or refused."""
     with contextlib.suppress(RequestError):
         OutputSpec.from_options(OutputSpec().to_options() | options)
 
 
 def test_options_that_are_missing_are_named():
-    """An older or foreign manifest is refused, not guessed at."""
+    """An older or foreign job.json is refused, and nothing is guessed."""
     with pytest.raises(RequestError, match="lack layers, precision"):
         OutputSpec.from_options({"pooling": ["none"], "with_tokens": False})
 
 
 def test_a_layer_that_the_model_lacks_is_refused():
-    """Both the layer and the model's number of layers are said."""
+    """The text says the layer and the model's number of layers."""
     with pytest.raises(RequestError, match="layer 3 is asked for, the model has 3: give numbers from 0 to 2"):
         OutputSpec(layers=(0, 3)).columns(THREE)
 
@@ -106,19 +106,19 @@ def test_a_layer_that_the_model_lacks_is_refused():
     ("text", "layers"), [("last", None), ("all", (0, 1, 2)), ("1", (1,)), ("2,0", (0, 2)), ("0,0", (0,))]
 )
 def test_layers_as_users_name_them(text, layers):
-    """The last, all, or numbers in any order."""
+    """Layers are the last one, all, or numbers in any order."""
     assert parse_layers(text, THREE) == layers
 
 
 @pytest.mark.parametrize("text", ["", "first", "0,", "0;1", "-1", "0x1", " 0", "01", "٣", "100", "3"])
 def test_other_layers_are_refused(text):
-    """What is allowed is said, with the model's own numbers."""
+    """The text says what is allowed, with the model's own numbers."""
     with pytest.raises(RequestError, match="numbers from 0 to 2"):
         parse_layers(text, THREE)
 
 
 def test_poolings_as_users_name_them():
-    """Several options, several in one, doubled, in any order."""
+    """Poolings may come in several options, several in one, repeated and in any order."""
     assert parse_pooling(["max,none", "mean", "max"]) == ("none", "mean", "max")
     for bad in (["median"], [""], ["mean,"], ["mean", "x"], []):
         with pytest.raises(RequestError, match="one or more of none, mean, max, last, first"):
@@ -126,6 +126,6 @@ def test_poolings_as_users_name_them():
 
 
 def test_a_column_s_name():
-    """Named after the pooling; a vector for each token is outputs."""
+    """A column is named after its pooling; one with a vector for each token is called outputs."""
     assert [column_name(pool) for pool in POOLINGS] == ["outputs", "mean", "max", "last", "first"]
     assert (column_name("none", 0), column_name("mean", 12)) == ("outputs_0", "mean_12")

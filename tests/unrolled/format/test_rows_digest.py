@@ -1,4 +1,4 @@
-"""One number for which rows a shard holds."""
+"""The digest of a shard's rows."""
 
 from itertools import pairwise
 
@@ -21,7 +21,7 @@ def shape(pairs):
 
 @given(rows, st.lists(st.integers(0, 20), max_size=3))
 def test_portions_do_not_count(pairs, cuts):
-    """Row groups are a writer's choice, so rows may be added in any portions."""
+    """Rows may be added in any portions, because row groups are the writer's choice."""
     digest = RowsDigest()
     bounds = sorted({0, len(pairs), *(cut for cut in cuts if cut < len(pairs))})
     for start, stop in pairwise(bounds):
@@ -32,16 +32,16 @@ def test_portions_do_not_count(pairs, cuts):
 
 @given(rows, rows)
 def test_other_rows_have_another_digest(one, other):
-    """Equal digests mean equal ids and masks in equal order; which real token it is does not count."""
+    """Digests are equal if ids and masks are equal and in one order, whatever the ids of the real tokens are."""
     assert (digest_of(one) == digest_of(other)) == (shape(one) == shape(other))
 
 
 def test_borders_between_rows_count():
-    """The same letters and bits, cut elsewhere, are other rows."""
+    """The same letters and bits, divided differently, are other rows."""
     assert digest_of([("ab", [1, 0]), ("c", [1])]) != digest_of([("a", [1, 0]), ("bc", [1])])
     assert digest_of([("a", [1, 0]), ("b", [1])]) != digest_of([("a", [1]), ("b", [0, 1])])
 
 
 def test_the_digest_is_fixed():
-    """It is stored in manifests, so a release may not change it."""
+    """Manifests contain the digest, so a release must not change it."""
     assert digest_of([("a", [5, 0, 7]), ("ä#1", [])]) == "6f92935cab6f5a404a6a016630b9ef9f"

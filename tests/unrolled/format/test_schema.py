@@ -1,4 +1,4 @@
-"""The columns of a file and its Arrow schema."""
+"""The Arrow schema of a published file."""
 
 import pyarrow as pa
 import pytest
@@ -16,13 +16,13 @@ vectors = st.sampled_from(["outputs", "outputs_0", "mean", "max_63", "last", "fi
 
 @given(specs())
 def test_choices_follow_from_the_schema(spec):
-    """A schema leads back to the choices it was made from, whatever a job stores."""
+    """A schema is read back as the job's choices and the columns that it was made from."""
     columns = spec.columns(THREE)
     assert read_schema(arrow_schema(spec, columns)) == (spec, columns)
 
 
 def test_the_types_of_vectors():
-    """A vector for each token is a list of vectors, one for each row is a vector; both of the stored precision."""
+    """Vectors for tokens are a list of vectors, a vector for a row is one vector, both in the stored precision."""
     spread = arrow_schema(*stored(3, pooling=("none", "mean")))
     assert str(spread.field("outputs").type) == ("list<element: fixed_size_list<element: float not null>[3] not null>")
     assert str(spread.field("mean").type) == "fixed_size_list<element: float not null>[3]"
@@ -65,11 +65,11 @@ def swapped(chosen, *names):
     ],
 )
 def test_other_columns_are_refused(schema):
-    """Another order, type, nullability, number or name of columns is another format; the text shows ours."""
+    """Another order, type, nullability, number or name of columns is refused, and the text shows ours."""
     with pytest.raises(FileFormatError, match=r"expected\nid: string not null"):
         read_schema(schema)
 
 
 def test_columns_as_people_read_them():
-    """For messages about files that don't fit together."""
+    """Messages about files that don't fit together show columns in this way."""
     assert show_columns(*POOLED) == "mean_0 of 2, max_0 of 2 float16, tokens"

@@ -1,4 +1,4 @@
-"""Both engines against plain NumPy: every kind of layer, every column, rows of every length."""
+"""Both engines compared with NumPy: every kind of layer, every column, rows of every length."""
 
 import numpy as np
 import pytest
@@ -34,7 +34,7 @@ def compute(engine, columns, *shards):
 
 
 def expected(config, weights, columns, rows):
-    """What NumPy has for each column of one shard."""
+    """NumPy's result for each column of one shard."""
     states = [layer_states(config, weights, row) for row in rows]
     return [
         np.vstack(
@@ -71,7 +71,7 @@ def assert_equals_numpy(directory, weights, shards, columns):
 
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 def test_each_kind(config, tmp_path):
-    """Every layer's outputs and every pooling of them, of rows short, empty and longer than a chunk."""
+    """Every layer and every pooling is right, for rows that are short, empty, or longer than a chunk."""
     weights = random_weights(config, 3, 0.5)
     directory = save_model(tmp_path, config, weights)
     shards = [random_rows(config, lengths, 1) for lengths in ((3, 0, 9, 1, 2 * CHUNK + 3), (), (CHUNK, 17))]
@@ -82,7 +82,7 @@ def test_each_kind(config, tmp_path):
 @settings(max_examples=15, deadline=None, phases=[Phase.explicit, Phase.reuse, Phase.generate])
 @given(model_configs(), st.lists(st.integers(0, 12), max_size=5), st.data())
 def test_any_kind(tmp_path_factory, config, lengths, data):
-    """Whatever stands on whatever, and whatever is asked for."""
+    """Any stack of layers and any columns are right."""
     weights = random_weights(config, 1)
     directory = save_model(tmp_path_factory.mktemp("model"), config, weights)
     columns = all_columns(config)
@@ -101,7 +101,7 @@ def test_rows_too_long_to_be_computed_whole(kind, tmp_path):
 
 
 def test_the_same_bits_in_any_company(tmp_path):
-    """Pooled or not, at any length: alone, among others and in another order."""
+    """A row has the same bits alone, among other rows and in another order, pooled or not, at any length."""
     config = KINDS["everything"]
     directory = save_model(tmp_path, config, random_weights(config, 3))
     columns = all_columns(config)
@@ -118,7 +118,7 @@ def test_the_same_bits_in_any_company(tmp_path):
 
 
 def test_the_same_bits_in_small_batches(tmp_path):
-    """Also where the budget lets only rows of a chunk come whole into a batch."""
+    """So it has if only rows of one chunk fit into a batch as a whole."""
     config = KINDS["bidirectional"]
     directory = save_model(tmp_path, config, random_weights(config, 3))
     engine = TensorFlowEngine(directory, device="cpu", batch_tokens=FEWEST_ROWS * CHUNK)
@@ -132,7 +132,7 @@ def test_the_same_bits_in_small_batches(tmp_path):
 
 
 def test_a_mean_is_of_the_same_bits_however_wide_the_batch(tmp_path):
-    """Forward layers alone: rows that end in the middle of chunks, beside longer ones."""
+    """With forward layers, rows end in the middle of chunks, beside longer rows."""
     config = KINDS["stacked"]
     engine = TensorFlowEngine(save_model(tmp_path, config, random_weights(config, 3)), device="cpu")
     columns = OutputSpec(pooling=("mean", "max")).columns(config)
@@ -144,7 +144,7 @@ def test_a_mean_is_of_the_same_bits_however_wide_the_batch(tmp_path):
 
 
 def test_a_row_beyond_the_memory_is_refused(tmp_path, monkeypatch):
-    """With its length and the longest allowed; its neighbours are not to blame."""
+    """The text has the row's length and the longest allowed; other rows are computed."""
     config = KINDS["bidirectional"]
     directory = save_model(tmp_path, config, random_weights(config, 3))
     engine = TensorFlowEngine(directory, device="cpu")
@@ -158,7 +158,7 @@ def test_a_row_beyond_the_memory_is_refused(tmp_path, monkeypatch):
 
 
 def test_layers_above_those_asked_for_are_not_computed(tmp_path):
-    """The first layer alone costs the first layer alone: nothing else is in the traced function."""
+    """If only the first layer is stored, the traced function has only the first layer."""
     config = KINDS["stacked"]
     engine = TensorFlowEngine(save_model(tmp_path, config, random_weights(config, 3)), device="cpu")
 
@@ -173,7 +173,7 @@ def test_layers_above_those_asked_for_are_not_computed(tmp_path):
 @pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="machine: needs a GPU")
 @pytest.mark.parametrize("config", KINDS.values(), ids=KINDS)
 def test_each_kind_on_a_gpu(config, tmp_path):
-    """By cuDNN, or by Keras's loop where cuDNN has no such layer: NumPy's numbers."""
+    """cuDNN, or Keras's loop for layers that cuDNN doesn't have, gives NumPy's numbers."""
     weights = random_weights(config, 3, 0.5)
     engine = TensorFlowEngine(save_model(tmp_path, config, weights), device="gpu")
     columns = all_columns(config)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from support.model_configs import KINDS
+from support.reference import layer_states, random_weights
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -16,16 +17,10 @@ from worker.models.language_model import LanguageModel
 CONFIG = ModelConfig.stacked(vocab_size=50, max_length=10, num_lstm_units=7, num_lstm_layers=3, embedding_dim=4)
 
 
-def large_weights(seed):
-    """Weights so large that a wrong gate order or a lost state shows in the first digit."""
-    random = np.random.default_rng(seed)
-    return {name: random.normal(0, 0.7, shape).astype(np.float32) for name, shape in CONFIG.shapes().items()}
-
-
 @pytest.fixture(scope="module")
 def directory(tmp_path_factory):
     tokenizer = Tokenizer(WordLevel({"[PAD]": 0, "one": 1, "two": 2}, unk_token="[PAD]"))
-    return save_model(tmp_path_factory.mktemp("model"), CONFIG, large_weights(3), tokenizer.to_str())
+    return save_model(tmp_path_factory.mktemp("model"), CONFIG, random_weights(CONFIG, 3), tokenizer.to_str())
 
 
 @pytest.fixture(scope="module")
@@ -33,30 +28,8 @@ def model(directory):
     return LanguageModel.from_directory(directory)
 
 
-def numpy_lstm(weights, tokens):
-    """The textbook's equations in float64 over one row without padding: (time,) -> (time, units)."""
-
-    def sigmoid(x):
-        return 1 / (1 + np.exp(-x))
-
-    sequence = weights["embedding"][tokens].astype(np.float64)
-    for layer in range(len(CONFIG.layers)):
-        kernel, recurrent, bias = (
-            weights[f"lstm.{layer}.{part}"].astype(np.float64) for part in ("kernel", "recurrent_kernel", "bias")
-        )
-        h = c = np.zeros(CONFIG.output_dim)
-        states = []
-        for x in sequence:
-            i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4)
-            c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
-            h = sigmoid(o) * np.tanh(c)
-            states.append(h)
-        sequence = np.array(states)
-    return sequence
-
-
 def test_zeros_anywhere(model):
-    """At every set bit of the mask stands the textbook's state over the real tokens alone."""
+    """At each real token is the textbook's state over the real tokens alone."""
     random = np.random.default_rng(0)
     batch = random.integers(1, 51, (40, 10)) * (random.random((40, 10)) < 0.6)
     batch[0] = 0
@@ -65,20 +38,21 @@ def test_zeros_anywhere(model):
     assert outputs.dtype == tf.float32
     np.testing.assert_array_equal(masks, np.sign(batch))
     for row, output in zip(batch, outputs.numpy(), strict=True):
-        np.testing.assert_allclose(output[row > 0], numpy_lstm(model.weights(), row[row > 0]).reshape(-1, 7), atol=1e-5)
+        expected = layer_states(CONFIG, model.weights(), row[row > 0])[-1]
+        np.testing.assert_allclose(output[row > 0], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64])
 def test_sequences_longer_than_max_length(model, dtype):
-    """Nothing is cut off at max_length, whatever the integer type."""
+    """Nothing is cut off at max_length, with any integer type."""
     batch = np.arange(1, 31, dtype=dtype)[None]
     outputs, masks = model.run_lstm(batch, is_training=False)
-    np.testing.assert_allclose(outputs[0], numpy_lstm(model.weights(), batch[0]), atol=1e-5)
+    np.testing.assert_allclose(outputs[0], layer_states(CONFIG, model.weights(), batch[0])[-1], atol=1e-5)
     assert masks.numpy().sum() == 30
 
 
 def test_calls_share_weights(model):
-    """Two calls give the same: layers are made once."""
+    """Two calls give equal results, because layers are made once."""
     batch = np.array([[1, 2, 3]], np.int32)
     first, _ = model.run_lstm(batch, is_training=False)
     again, _ = model.run_lstm(batch, is_training=False)
@@ -86,7 +60,7 @@ def test_calls_share_weights(model):
 
 
 def test_dropout_in_training_only(model):
-    """Training drops inputs at random; inference afterwards is what it was before."""
+    """Training drops inputs at random; the model's outputs afterwards are unchanged."""
     batch = np.tile(np.arange(1, 9, dtype=np.int32), (64, 1))
     before, _ = model.run_lstm(batch, is_training=False)
     trained, _ = model.run_lstm(batch, is_training=True)
@@ -98,7 +72,7 @@ def test_dropout_in_training_only(model):
 
 
 def test_keep_probability_is_not_a_drop_rate(model):
-    """To keep three quarters is to drop one quarter."""
+    """Keeping three quarters is dropping one quarter."""
     assert model.make_lstm_cell(0.75).dropout == 0.25
     assert [cell.dropout for cell in model.stacked_lstm_cells(is_training=True).cells] == [0.5] * 3
     stack = model.stacked_lstm_cells(is_training=False)
@@ -149,13 +123,13 @@ def test_foreign_weights_are_refused(model):
 
 
 def test_sizes_are_checked():
-    """A model of no units is refused, not built."""
+    """A model without units is refused."""
     with pytest.raises(ModelError, match="num_lstm_units is 0"):
         LanguageModel(10, 10, 0, 1)
 
 
 def test_tokenizer(model, tmp_path):
-    """The tokenizer is the directory's; where there is none, or rubbish, the error says so."""
+    """The tokenizer is the directory's; a missing or damaged one is an error that says so."""
     assert model.tokenizer.token_to_id("two") == 2
     with pytest.raises(ModelError, match=r"no tokenizer\.json"):
         _ = LanguageModel(10, 10, 4, 1).tokenizer

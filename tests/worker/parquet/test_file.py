@@ -1,4 +1,4 @@
-"""Parquet written by hand is what everybody else takes for Parquet."""
+"""The Parquet files that Unrolled writes, as other programs read them."""
 
 import io
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from worker.parquet.file import Chunk, Page, Writer
 
 
 def write(path, lists, units):
-    """Write rows of token ids with the product's writer; gives the vectors of each row."""
+    """Write rows of token ids with our writer; returns the vectors of each row."""
     tokens = ragged(lists)
     real = sum(token != 0 for row in lists for token in row)
     outputs = np.arange(real * units, dtype=np.float32).reshape(real, units)
@@ -40,7 +40,7 @@ def write(path, lists, units):
     return [[next(vectors) for token in row if token] for row in lists]
 
 
-@settings(deadline=None, max_examples=60)  # three readers take their time
+@settings(deadline=None, max_examples=60)  # three readers are slow
 @given(
     lists=st.lists(st.lists(st.integers(0, 2), max_size=30), max_size=8),
     units=st.sampled_from([1, 2, 5, 70]),
@@ -48,7 +48,7 @@ def write(path, lists, units):
     group_bytes=st.sampled_from([1, 500, 1 << 24]),
 )
 def test_every_reader_sees_the_same(tmp_path_factory, lists, units, page_bytes, group_bytes):
-    """Empty rows, rows across pages, many row groups or none: all three agree on every value."""
+    """Three readers agree on every value: empty rows, rows across pages, many row groups or none."""
     path = tmp_path_factory.mktemp("out") / "part.parquet"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(shard_file, "PAGE_BYTES", page_bytes)
@@ -70,7 +70,7 @@ def test_every_reader_sees_the_same(tmp_path_factory, lists, units, page_bytes, 
     assert [(*row[:3], [list(vector) for vector in row[3]], row[4]) for row in rows] == plain
 
 
-@settings(deadline=None, max_examples=60)  # four readers take their time
+@settings(deadline=None, max_examples=60)  # four readers are slow
 @given(
     lists=st.lists(st.lists(st.integers(0, 2), max_size=9), max_size=8),
     spec=specs(),
@@ -78,7 +78,7 @@ def test_every_reader_sees_the_same(tmp_path_factory, lists, units, page_bytes, 
     group_bytes=st.sampled_from([1, 500, 1 << 24]),
 )
 def test_every_reader_sees_every_column(tmp_path_factory, lists, spec, page_bytes, group_bytes):
-    """Layers, pooled vectors, float16: pyarrow, DuckDB, Polars and pandas agree on every value."""
+    """pyarrow, DuckDB, Polars and pandas agree on every value, with layers, pooled vectors and float16."""
     path = tmp_path_factory.mktemp("out") / "part.parquet"
     columns = spec.columns(SimpleNamespace(layer_dims=(1, 2, 70)))
     tokens = ragged(lists)
@@ -108,17 +108,17 @@ def test_every_reader_sees_every_column(tmp_path_factory, lists, spec, page_byte
 
 
 def quarters(count, width):
-    """Vectors of numbers that float16 holds exactly."""
+    """Vectors of numbers that float16 represents exactly."""
     return (np.arange(count * width, dtype=np.float32) % 999 / 4 - 99).reshape(count, width)
 
 
 def plain_lists(value):
-    """Lists of numbers in place of whatever a reader has for them."""
+    """Lists of numbers, whatever a reader has instead."""
     return [plain_lists(each) for each in value] if hasattr(value, "__len__") else float(value)
 
 
 def test_the_schema_is_the_one_that_arrow_would_write(tmp_path):
-    """The same nodes, names, types and annotations."""
+    """Nodes, names, types and annotations are those of pyarrow's file."""
     write(tmp_path / "ours.parquet", [[1, 0], []], 3)
     schema = arrow_schema(*plain(3, with_tokens=True))
     pq.write_table(schema.empty_table(), tmp_path / "theirs.parquet")
@@ -129,7 +129,7 @@ def test_the_schema_is_the_one_that_arrow_would_write(tmp_path):
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_the_schema_of_pooled_vectors_is_the_one_that_arrow_would_write(tmp_path, precision):
-    """The same for vectors of rows, and for float16."""
+    """So they are with vectors of rows, and with float16."""
     spec, columns = stored(3, pooling=("none", "mean"), precision=precision)
     with (tmp_path / "ours.parquet").open("wb") as file:
         Writer(file, arrow_schema(spec, columns), "test").finish({})
@@ -140,7 +140,7 @@ def test_the_schema_of_pooled_vectors_is_the_one_that_arrow_would_write(tmp_path
 
 
 def test_bounds_let_readers_pass_over_row_groups(tmp_path, monkeypatch):
-    """A search by id reads the row groups that may hold it, and finds it."""
+    """A search by id finds the row, and the row group has bounds by which others are skipped."""
     monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 1)
     write(tmp_path / "part.parquet", [[1]] * 20, 3)
     found = pq.read_table(tmp_path / "part.parquet", filters=[("id", "==", "Ä7")])
@@ -150,7 +150,7 @@ def test_bounds_let_readers_pass_over_row_groups(tmp_path, monkeypatch):
 
 
 def test_a_page_that_the_format_cannot_say():
-    """Its size has 31 bits; the values are never touched."""
+    """A page's size has 31 bits, so a larger page is refused before its values are read."""
     parquet = Writer(io.BytesIO(), pa.schema([pa.field("x", pa.int32(), nullable=False)]), "test")
     values = np.lib.stride_tricks.as_strided(np.zeros(1, np.uint8), (2**31,), (0,))
     with pytest.raises(PayloadError, match="page of 2147483648 bytes"):

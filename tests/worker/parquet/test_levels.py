@@ -10,7 +10,7 @@ counts = st.lists(st.integers(0, 9), min_size=1, max_size=9)
 
 
 def decoded(data, bits, number):
-    """The two runs of levels at the beginning of a page, each `number` long."""
+    """The two sequences of levels at the beginning of a page, each with `number` levels."""
     streams = []
     for _ in range(2):
         size = int.from_bytes(data[:4], "little")
@@ -21,7 +21,7 @@ def decoded(data, bits, number):
 
 
 def runs(data, bits):
-    """The levels of a run-length and bit-packing hybrid, padding included."""
+    """The levels in Parquet's hybrid of repeated and bit-packed levels, padding included."""
     levels, place = [], 0
     while place < len(data):
         header = shift = 0
@@ -71,14 +71,14 @@ def test_vector_levels(rows, units):
 
 @given(st.integers(1, 9), st.sampled_from([1, 2, 3, 63, 64, 65, 300]))
 def test_row_vector_levels(rows, units):
-    """A vector's first value begins its row; none is empty."""
+    """A vector's first value begins its row, and no row is empty."""
     levels = decoded(row_vector_levels(rows, units), 1, rows * units)
     assert levels == [[0, *[1] * (units - 1)] * rows, [1] * units * rows]
 
 
 @given(st.integers(1, 20), st.booleans())
 def test_part_of_a_row(tokens, begins):
-    """Only the first part of a row begins it."""
+    """Only the first tokens of a row begin it."""
     first = 0 if begins else 1
     entries = Entries.of_tokens(tokens, begins=begins)
     levels = decoded(vector_levels(entries, 2), 2, 2 * tokens)

@@ -1,4 +1,4 @@
-"""A computed shard becomes the bytes of a Parquet file."""
+"""Writing a computed shard as a Parquet file."""
 
 import errno
 import io
@@ -29,7 +29,7 @@ token_lists = st.lists(st.lists(st.integers(0, 3), max_size=12), max_size=12)
 
 
 def shard(lists, units=3):
-    """The arguments of `encode` for rows of token ids, with outputs that tell their token apart."""
+    """The arguments of `encode` for rows of token ids, with a different vector for each token."""
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     outputs = np.arange(real * units, dtype=np.float32).reshape(real, units) / 8
@@ -43,10 +43,10 @@ def encoded(arguments, **options):
     return file.getvalue()
 
 
-@settings(deadline=None)  # a shared disk takes its time
+@settings(deadline=None)  # a shared disk may be slow
 @given(token_lists, st.integers(1, 5), st.booleans())
 def test_what_is_written_is_read(lists, units, with_tokens):
-    """All columns come back, wherever the zeros are and whichever rows are empty."""
+    """All columns come back, wherever zeros are and whichever rows are empty."""
     info, ids, tokens, outputs = shard(lists, units)
     data = encoded((info, ids, tokens, outputs), with_tokens=with_tokens)
     table = pq.read_table(io.BytesIO(data))
@@ -62,7 +62,7 @@ def test_what_is_written_is_read(lists, units, with_tokens):
     assert FileInfo.decode(pq.read_metadata(io.BytesIO(data)).metadata) == info
 
 
-@settings(deadline=None)  # a shared disk takes its time
+@settings(deadline=None)  # a shared disk may be slow
 @given(token_lists)
 def test_same_rows_same_bytes(lists):
     """A second attempt rewrites the file bit for bit."""
@@ -95,7 +95,7 @@ def test_nothing_of_a_library_is_in_the_bytes(monkeypatch):
 
 
 def test_row_groups_are_bounded(monkeypatch):
-    """A group is filled as far as it goes; a heavier row has one to itself; rows without tokens count too."""
+    """A row group has as many rows as fit; a larger row has one to itself; rows without tokens count too."""
     monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 1000)
     lists = [[1] * 20, [1] * 20, [1] * 500, [], [1], *([[]] * 40)]
     file = pq.ParquetFile(io.BytesIO(encoded(shard(lists))))
@@ -106,7 +106,7 @@ def test_row_groups_are_bounded(monkeypatch):
 
 
 def test_outputs_are_stored_as_they_are():
-    """Vectors lie in the file in one piece, and bounds are kept for what people search by."""
+    """Vectors are in the file in one piece, and the columns that people search by have bounds."""
     info, ids, tokens, outputs = shard([[1] * 50] * 4, units=16)
     data = encoded((info, ids, tokens, outputs))
     assert outputs.tobytes() in data
@@ -119,14 +119,14 @@ def test_outputs_are_stored_as_they_are():
 
 
 def test_bounds_of_long_ids_are_left_out():
-    """A footer does not grow with the ids."""
+    """The footer doesn't grow with the ids."""
     info, _, tokens, outputs = shard([[1], [2]])
     data = encoded((info, ["a", "b" * 257], tokens, outputs))
     assert not pq.read_metadata(io.BytesIO(data)).row_group(0).column(0).is_stats_set
 
 
 def test_a_flipped_bit_in_the_vectors_shows():
-    """Pages carry checksums, so rot on a disk is no silent change of a state."""
+    """Pages have checksums, so damage on a disk is noticed."""
     info, ids, tokens, outputs = shard([[1] * 50] * 4, units=16)
     data = bytearray(encoded((info, ids, tokens, outputs)))
     data[data.index(outputs.tobytes()) + 5] ^= 1
@@ -135,7 +135,7 @@ def test_a_flipped_bit_in_the_vectors_shows():
 
 
 def test_a_row_longer_than_many_pages():
-    """A row may be as long as it likes: it is cut into pages and comes back whole."""
+    """A row of any length is cut into pages and comes back whole."""
     info, ids, tokens, outputs = shard([[1], [1] * 400_000, [0, 1]], units=3)
     data = encoded((info, ids, tokens, outputs))
     read = pq.read_table(io.BytesIO(data))["outputs"].combine_chunks()
@@ -154,7 +154,7 @@ def test_a_row_longer_than_many_pages():
     ],
 )
 def test_contradictions_are_refused(position, value, text):
-    """Nothing that readers would trip over is written."""
+    """Arguments from which readers would get a wrong file are refused."""
     arguments = list(shard([[1, 0, 2], [], [3, 1]]))
     arguments[position] = value
     with pytest.raises(PayloadError, match=text):
@@ -162,7 +162,7 @@ def test_contradictions_are_refused(position, value, text):
 
 
 def test_a_full_disk_is_told_as_such(tmp_path):
-    """The system's own refusal comes through Arrow, and nothing half is left."""
+    """The operating system's error is reported, and no partial file is left."""
     arguments = shard([[1] * 1000] * 10, units=64)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 18, limits[1]))
@@ -175,7 +175,7 @@ def test_a_full_disk_is_told_as_such(tmp_path):
 
 
 def file_of(chosen, arrays, rows=3):
-    """A file of rows of one token, read back."""
+    """The bytes of a file of rows with one token each."""
     tokens = ragged([[1]] * rows)
     info = FileInfo("ab" * 32, "fused", "float32", "job", ShardId(0, "0123456789ab"), rows, rows)
     file = io.BytesIO()
@@ -183,10 +183,10 @@ def file_of(chosen, arrays, rows=3):
     return file.getvalue()
 
 
-@settings(deadline=None)  # a shared machine takes its time
+@settings(deadline=None)  # a shared machine may be slow
 @given(st.lists(st.floats(-32_000, 32_000, width=32), min_size=6, max_size=6), st.sampled_from(["none", "mean"]))
 def test_float16_is_the_nearest(values, pooling):
-    """Rounded once, ties to even; never further than half a step."""
+    """Numbers are rounded once, ties to even, so the error is at most half a step."""
     array = np.array(values, np.float32).reshape(3, 2)
     chosen = stored(2, pooling=(pooling,), precision="float16")
     table = pq.read_table(io.BytesIO(file_of(chosen, [array])))
@@ -198,7 +198,7 @@ def test_float16_is_the_nearest(values, pooling):
 
 
 def test_what_float16_cannot_hold_is_refused():
-    """An infinity in place of a number would be a silent loss; the text says what to do. Infinities stay."""
+    """A number that would become infinite is refused, and the text says what to do. Infinities are kept."""
     chosen = stored(1, pooling=("mean",), precision="float16")
     with pytest.raises(PayloadError, match=r"has the number 65520; float16 ends at 65504.*--precision float32"):
         file_of(chosen, [np.array([[1], [65_520], [2]], np.float32)])
@@ -208,7 +208,7 @@ def test_what_float16_cannot_hold_is_refused():
 
 
 def test_rounding_takes_a_page_of_memory(monkeypatch):
-    """Not a second copy of the shard."""
+    """The shard is not copied."""
     monkeypatch.setattr(shard_file, "PAGE_BYTES", 1 << 16)
     rows, width = 4_000, 500
     chosen = stored(width, pooling=("mean",), precision="float16")
@@ -230,7 +230,7 @@ def test_rounding_takes_a_page_of_memory(monkeypatch):
 
 
 def test_row_groups_of_pooled_vectors_are_bounded(monkeypatch):
-    """By what they hold: half as many rows where they are twice as wide."""
+    """With vectors twice as wide, a row group has half as many rows."""
     monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 10_000)
     for width, rows in ((100, 21), (200, 11)):
         data = file_of(stored(width, pooling=("max",)), [np.zeros((50, width), np.float32)], rows=50)
@@ -246,6 +246,6 @@ def test_row_groups_of_pooled_vectors_are_bounded(monkeypatch):
     ],
 )
 def test_pooled_vectors_that_contradict_the_rows_are_refused(array, text):
-    """As vectors of tokens are."""
+    """Pooled vectors must have the number, the width and the type of the column."""
     with pytest.raises(PayloadError, match=text):
         file_of(stored(2, pooling=("mean",)), [array])

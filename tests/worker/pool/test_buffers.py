@@ -1,4 +1,4 @@
-"""Output arrays that are used again."""
+"""Output arrays that are kept for the next shard."""
 
 import numpy as np
 import pytest
@@ -52,7 +52,7 @@ class Lending(RuleBasedStateMachine):
     def the_budget_is_kept(self):
         lent = sum(arrays[0].base.nbytes for arrays, _ in self.lent)
         assert lent <= self.buffers.bytes_held <= max(BUDGET, lent)
-        for arrays, _ in self.lent:  # What is lent is little larger than what was asked for: by lines' ends, at most.
+        for arrays, _ in self.lent:  # Blocks are larger than what was asked for by the rest of a cache line at most.
             assert 0.75 * arrays[0].base.nbytes <= sum(array.nbytes for array in arrays) + 2 * LINE
 
 
@@ -61,7 +61,7 @@ TestLending.settings = settings(max_examples=50, deadline=None)
 
 
 def test_memory_is_used_again():
-    """Arrays of a similar size come back, not fresh pages."""
+    """Arrays of about one size use the same memory again."""
     buffers = Buffers(BUDGET)
     first = buffers.take(COLUMNS, 1, 50)
     address = first[0].ctypes.data
@@ -70,7 +70,7 @@ def test_memory_is_used_again():
 
 
 def test_shards_that_differ_by_a_row_share_one_block():
-    """Shards are cut alike, but not to the token: a block for each would fill the budget, whatever is in flight."""
+    """Shards have about one length; a block for each length would fill the budget."""
     buffers = Buffers(1000 * BUDGET)
     for tokens in (1000, 1003, 998, 1017, 1001, 1040):
         buffers.give(buffers.take(COLUMNS, 1, tokens))
@@ -78,7 +78,7 @@ def test_shards_that_differ_by_a_row_share_one_block():
 
 
 def test_arrays_come_back_once():
-    """Giving them twice would lend them to two shards at once."""
+    """Arrays that were given back twice would be lent to two shards at once."""
     buffers = Buffers(BUDGET)
     arrays = buffers.take(COLUMNS, 2, 5)
     held = buffers.bytes_held
@@ -91,7 +91,7 @@ def test_arrays_come_back_once():
 
 
 def test_what_is_over_the_budget_is_not_kept():
-    """A giant shard's block goes as soon as it is given back."""
+    """A giant shard's block is freed when it is given back."""
     buffers = Buffers(BUDGET)
     buffers.give(buffers.take(COLUMNS, 1, 1000))
     assert buffers.bytes_held == 0

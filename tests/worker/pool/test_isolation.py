@@ -21,7 +21,7 @@ COLUMNS = per_token(UNITS)
 
 
 class Fragile:
-    """Computes rows, raises for any whose first token is listed, and counts its calls."""
+    """Computes rows, raises an error for rows with a listed token, and counts its calls."""
 
     name, arithmetic, description = "fragile", "float32", ""
 
@@ -46,7 +46,7 @@ def isolating(engine, shard, outputs=None, columns=COLUMNS, pool_tokens=10**6, p
 
 
 def shard_of(rows, length=3):
-    """Row i has the tokens i + 2 only, `length` of them."""
+    """Row i has the token i + 2 only, `length` times."""
     values = np.repeat(np.arange(2, rows + 2), length).astype(np.int32)
     return Ragged(values, np.arange(rows + 1) * length)
 
@@ -65,13 +65,13 @@ def test_exactly_the_failing_rows_are_found(case):
     for row in set(range(rows)) - bad:
         start, stop = shard.offsets[row : row + 2]
         np.testing.assert_array_equal(outputs[start:stop], expected_outputs(shard.values[start:stop], UNITS))
-    # For each bad row: the spans that hold it, their other halves, and the probe.
+    # For each bad row: the runs that it is in, their other halves, and the probe.
     assert engine.calls <= 1 + len(bad) * (2 * math.ceil(math.log2(rows) if rows > 1 else 0) + 1)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 17])
 def test_an_engine_that_fails_on_anything_blames_no_row(rows):
-    """It is the worker that is broken; the text says what the engine said."""
+    """The worker is broken, and the text has the engine's reason."""
     shard = shard_of(rows)
     with pytest.raises(BrokenWorkerError, match=r"fails on any row .OSError: token") as caught:
         isolating(Fragile(error=OSError, on_any=True), shard)
@@ -79,7 +79,7 @@ def test_an_engine_that_fails_on_anything_blames_no_row(rows):
 
 
 class Short(Fragile):
-    """Has no memory for rows with a listed token, until it was asked so often for the token alone."""
+    """Has no memory for rows with a listed token, until it was asked for that row alone often enough."""
 
     def __init__(self, times, error=MemoryError):
         super().__init__(error=error)
@@ -98,7 +98,7 @@ class Short(Fragile):
 
 @pytest.mark.parametrize("error", [MemoryError, TransientError("no memory on the device")])
 def test_a_row_that_stops_for_what_passes_is_tried_again(error):
-    """No row is blamed for it; the others are computed once, and don't wait."""
+    """No row is blamed; other rows are computed once and don't wait."""
     shard = shard_of(8)
     pauses, engine = [], Short({3: 1, 7: ATTEMPTS - 1}, error)
     outputs = np.full((shard.values.size, UNITS), np.nan, np.float32)
@@ -111,7 +111,7 @@ def test_a_row_that_stops_for_what_passes_is_tried_again(error):
 
 
 def test_a_row_that_never_fits_is_set_aside_in_the_end():
-    """After so many attempts, with its reason; however many such rows there are, the engine rests no longer."""
+    """After all tries it fails with its reason; more such rows don't make the pauses longer."""
     pauses, engine = [], Short({3: 99, 5: 99, 7: ATTEMPTS})
     failed = isolating(engine, shard_of(8), pause=pauses.append)
     assert failed == dict.fromkeys([1, 3, 5], f"MemoryError ({ATTEMPTS} times)")
@@ -121,7 +121,7 @@ def test_a_row_that_never_fits_is_set_aside_in_the_end():
 
 
 def test_shards_of_a_pool_wait_together():
-    """Each has its own failed rows, and one series of pauses serves them all."""
+    """Each shard has its own failed rows, and one series of pauses serves all of them."""
     shards = [shard_of(3), shard_of(2)]
     outputs = [[np.empty((shard.values.size, UNITS), np.float32)] for shard in shards]
     pauses, engine = [], Short({3: 4, 4: 99})
@@ -131,7 +131,7 @@ def test_shards_of_a_pool_wait_together():
 
 
 def test_an_engine_without_memory_for_anything_blames_no_row():
-    """It is given time, like a row; then it is the worker that can't go on."""
+    """The engine is tried again, and then the worker is broken."""
     pauses = []
     with pytest.raises(BrokenWorkerError, match=r"fails on any row .MemoryError"):
         isolating(Fragile(error=MemoryError, on_any=True), shard_of(4), pause=pauses.append)
@@ -139,7 +139,7 @@ def test_an_engine_without_memory_for_anything_blames_no_row():
 
 
 def test_what_the_pause_raises_ends_the_work():
-    """So a worker that stops waits for nothing."""
+    """A worker that is stopping doesn't wait."""
 
     def closed(_):
         raise GivenBackError
@@ -149,7 +149,7 @@ def test_what_the_pause_raises_ends_the_work():
 
 
 def test_a_broken_engine_is_not_looked_into():
-    """BrokenWorkerError goes through at the first call."""
+    """BrokenWorkerError is raised at the first call."""
     engine = Fragile({2}, error=BrokenWorkerError)
     shard = shard_of(8)
     with pytest.raises(BrokenWorkerError):
@@ -158,7 +158,7 @@ def test_a_broken_engine_is_not_looked_into():
 
 
 def test_empty_rows_and_empty_shards_are_computed():
-    """Rows without a token fail only if the engine does."""
+    """Rows without tokens fail only if the engine fails on them."""
     shard = Ragged(np.array([5, 6], np.int32), np.array([0, 0, 1, 1, 2, 2]))
     assert isolating(Fragile(), shard) == {}
     assert set(isolating(Fragile({6}), shard)) == {3}
@@ -167,7 +167,7 @@ def test_empty_rows_and_empty_shards_are_computed():
 
 
 def test_a_reason_is_bounded():
-    """An engine's message may be of any length; what is stored isn't."""
+    """An engine's message may have any length; a stored reason may not."""
 
     def long(_):
         return ValueError("x" * 10_000)
@@ -177,7 +177,7 @@ def test_a_reason_is_bounded():
 
 
 def test_pooled_vectors_of_good_rows_are_their_own():
-    """A failing row takes no neighbour's vector, and the parts that a shard is computed in are kept."""
+    """No row gets its neighbour's pooled vector, also when a shard is computed in runs."""
     columns = (*COLUMNS, VectorColumn("mean", 0, 2), VectorColumn("first", 1, 5))
     shard, engine = shard_of(9), Fragile({4, 9})
     arrays = [np.zeros((column.vectors(9, 27), column.width), np.float32) for column in columns]

@@ -1,4 +1,4 @@
-"""The pool: everything that waits is computed together."""
+"""The pool: all waiting shards are computed together."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +25,7 @@ COLUMNS = per_token(UNITS)
 
 
 class Recorder:
-    """Computes checksums, notes the shards of each call, and waits at a gate where there is one."""
+    """Computes checksums, records the shards of each call, and can wait at a gate."""
 
     name, arithmetic, description = "recorder", "float32", ""
 
@@ -57,7 +57,7 @@ def outputs_of(shard):
 
 @pytest.fixture
 def started():
-    """Makes started pools, and closes them at the end."""
+    """Starts pools, and closes them at the end."""
     pools = []
 
     def make(engine, pool_tokens=1000, buffers=None, metrics=None):
@@ -72,7 +72,7 @@ def started():
 
 
 def fill(pool, engine, threads, shards):
-    """Hold the engine at a first shard while others come in, in order; their futures."""
+    """Keep the engine busy with a first shard while others arrive in order; returns their futures."""
     engine.gated = True
     futures = [threads.submit(pool.compute, shards[0], COLUMNS)]
     eventually(lambda: engine.calls, "the engine at work")
@@ -83,7 +83,7 @@ def fill(pool, engine, threads, shards):
 
 
 def test_an_idle_engine_starts_at_once(started):
-    """A single shard is computed with no wait for company."""
+    """A single shard is computed without waiting for others."""
     engine = Recorder()
     shard = shard_of([1, 2], [], [3])
     computed = started(engine).compute(shard, COLUMNS)
@@ -93,7 +93,7 @@ def test_an_idle_engine_starts_at_once(started):
 
 
 def test_everything_that_waits_goes_together(started):
-    """While the engine is busy the next pool grows; it takes all, in order, up to the budget."""
+    """While the engine is busy, the next pool grows; it takes all shards in order, up to the budget."""
     engine = Recorder()
     pool = started(engine, pool_tokens=5)
     shards = [shard_of([i] * size) for i, size in enumerate([1, 2, 2, 1, 4, 9, 1], 1)]
@@ -113,7 +113,7 @@ def test_everything_that_waits_goes_together(started):
     st.integers(1, 60),
 )
 def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
-    """Whatever comes from many threads in whatever company: outputs are the shard's own, and no array is shared."""
+    """Outputs are the shard's own, from any number of threads, and no array is shared."""
     pool = Pool(Recorder(), buffers := Buffers(2**20), Metrics(), pool_tokens)
     pool.start()
 
@@ -130,7 +130,7 @@ def test_every_shard_gets_its_own_outputs(rows, pool_tokens):
 
 
 def test_closing_in_mid_compute_gives_back_at_once(started):
-    """Those who wait and those in the engine are told without a wait for it; later ones too."""
+    """Waiting shards and those in the engine are given back at once, and so are later ones."""
     engine = Recorder()
     buffers = Buffers(2**20)
     pool = started(engine, buffers=buffers)
@@ -145,12 +145,12 @@ def test_closing_in_mid_compute_gives_back_at_once(started):
     engine.gate.release()
     eventually(lambda: pool.busy_seconds() == 0, "the engine idle")
     assert len(engine.calls) == 1
-    # The array of the shard that nobody waits for any more is there for the next one, unused.
+    # The array of the shard that was given back is used for the next one.
     assert buffers._used == 0
 
 
 def test_a_bad_row_costs_its_shard_only_the_row(started):
-    """The others of the same pool, and of the same shard, are computed; nobody else's outputs are touched."""
+    """All other rows of the pool and of the shard are computed, with their own outputs."""
     engine = Recorder(bad={7})
     pool = started(engine)
     shards = [shard_of([1]), shard_of([2, 3], [7], [4]), shard_of([5])]
@@ -165,7 +165,7 @@ def test_a_bad_row_costs_its_shard_only_the_row(started):
 
 
 class Short(Recorder):
-    """Has no memory for the rows with a certain token, so many times."""
+    """Has no memory for rows with a certain token, this many times."""
 
     def __init__(self, bad, times):
         super().__init__()
@@ -180,7 +180,7 @@ class Short(Recorder):
 
 
 def test_a_row_that_memory_was_short_for_is_computed_in_the_end(started):
-    """It isn't the row's fault: it is tried again, and its shard is whole."""
+    """The row is not to blame: it is tried again, and its shard is complete."""
     engine = Short(7, times=4)  # the shard, the half, the row alone, and once more
     shard = shard_of([1], [2, 3], [7], [4])
     computed = started(engine).compute(shard, COLUMNS)
@@ -189,7 +189,7 @@ def test_a_row_that_memory_was_short_for_is_computed_in_the_end(started):
 
 
 def test_closing_ends_the_wait_for_memory(started):
-    """The shard goes back at once, and the engine's thread ends."""
+    """The shard is given back at once, and the engine's thread ends."""
     engine = Short(7, times=10**9)
     pool = started(engine)
     with ThreadPoolExecutor(1) as threads:
@@ -216,7 +216,7 @@ def test_a_broken_engine_is_told_to_everybody(started):
 
 
 def test_no_memory_for_outputs_is_told_too(started):
-    """What fails before the engine reaches whoever waits; nobody hangs."""
+    """A failure before the engine is called reaches the waiting thread."""
 
     class Full(Buffers):
         def take(self, *_):
@@ -227,7 +227,7 @@ def test_no_memory_for_outputs_is_told_too(started):
 
 
 def test_arrays_of_a_pool_that_fails_are_kept(started):
-    """Those that were taken before memory ran out are there for the next shard, unused."""
+    """Arrays that were taken before memory ran out are used for the next shard."""
 
     class Short(Buffers):
         def take(self, columns, rows, tokens):
@@ -247,7 +247,7 @@ def test_arrays_of_a_pool_that_fails_are_kept(started):
 
 
 def test_a_pool_is_counted(started):
-    """Rows and tokens of every pool reach the metrics."""
+    """Metrics count the rows and tokens of every pool."""
     metrics = Metrics()
     pool = started(Recorder(), metrics=metrics)
     pool.compute(shard_of([1, 2], [3]), COLUMNS)
@@ -260,7 +260,7 @@ MEAN = (VectorColumn("mean", 0, UNITS),)
 
 
 def test_shards_of_one_call_have_the_same_columns(started):
-    """Jobs that store other things wait for their turn, which comes in order; none is left behind."""
+    """Shards of jobs with other columns are computed in their turn, and none is forgotten."""
     engine = Recorder()
     pool = started(engine)
     kinds = [COLUMNS, COLUMNS, MEAN, COLUMNS, MEAN, MEAN]
@@ -287,7 +287,7 @@ def test_shards_of_one_call_have_the_same_columns(started):
     bad=st.sets(st.integers(2, 50), max_size=2),
 )
 def test_a_large_shard_is_computed_some_rows_at_a_time(rows, pool_tokens, bad):
-    """What an engine needs besides its outputs is bounded; the outputs are the same, bad rows are still found."""
+    """Each call has a bounded number of tokens; outputs don't change, and bad rows are still found."""
     engine = Recorder(bad=bad)
     pool = Pool(engine, Buffers(2**20), Metrics(), pool_tokens)
     pool.start()

@@ -6,6 +6,8 @@ and on any number of threads; they depend on the instruction set. docs/engine.md
 It is one file because it is the Python side of one C interface.
 """
 
+# Over 150 lines: one class: how a pool goes through the layers.
+
 import ctypes
 import weakref
 from collections.abc import Sequence

@@ -4,6 +4,8 @@ It is a shared library with a C interface, so one build serves every version of 
 here mirror that interface, and so are in one file.
 """
 
+# Over 150 lines: the C++ library's structures and functions, declared as its headers have them.
+
 import ctypes
 import os
 from ctypes import POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p

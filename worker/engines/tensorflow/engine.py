@@ -13,6 +13,8 @@ have become smaller. Errors below 1e-5 are promised in all cases.
 It is one file because it is one object's life: device, limits, chunks, and smaller batches when memory runs out.
 """
 
+# Over 150 lines: one class: how a pool becomes batches, and their vectors rows.
+
 from collections.abc import Sequence
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""How near the fused engine comes to the exact result: the approximations, and whole rows."""
+"""The fused engine's errors: of its approximations, and of whole rows."""
 
 import numpy as np
 import pytest
@@ -39,7 +39,7 @@ def cell_update(kernel, i, f, g, o, cell):
 
 
 def exact_rows(weights, config, tokens):
-    """Float64 states of the last layer after each token."""
+    """The last layer's states after each token, in float64."""
     states = weights["embedding"].astype(np.float64)[tokens]
     for layer in range(len(config.layers)):
         kernel, recurrent, bias = (
@@ -57,9 +57,9 @@ def exact_rows(weights, config, tokens):
 
 
 def trained_like(config, seed):
-    """Weights half as large again: gates that saturate, small differences that grow.
+    """Weights half as large again, so that gates saturate and small differences grow.
 
-    Twice as large is chaos: NumPy's own float32 is off by 5e-6 then, and bfloat16 by 0.3.
+    With twice as large ones the states are chaotic: NumPy's own float32 has errors of 5e-6, and bfloat16 of 0.3.
     """
     random = np.random.default_rng(seed)
     weights = {name: array * np.float32(1.5) for name, array in new_weights(config, seed).items()}
@@ -80,12 +80,12 @@ def test_gates(kernel):
     x = np.concatenate([np.linspace(-30, 30, 100_001), [-2e9, -1e4, -88, 88, 1e4, 2e9]])
     x = x.astype(np.float32)
     low, high = np.float32(-1e4), np.float32(1e4)
-    # The forget gate alone: a closed input gate and a cell of 1 leave sigmoid(f).
+    # Only the forget gate: with a closed input gate and a cell of 1, the cell becomes sigmoid(f).
     forget, _ = cell_update(kernel, np.full_like(x, low), x, low, low, np.float32(1))
-    # The candidate alone: an open input gate and a cell of 0 leave tanh(g), for input gates sigmoid(i).
+    # Only the candidate: with an open input gate and a cell of 0, the cell becomes sigmoid(i) tanh(g).
     candidate, _ = cell_update(kernel, np.full_like(x, high), low, x, low, np.float32(0))
     opened, _ = cell_update(kernel, x, low, high, low, np.float32(0))
-    # The output: an open forget gate keeps the cell, whose tanh passes an open output gate.
+    # Only the output: an open forget gate keeps the cell, and an open output gate gives its tanh.
     _, squashed = cell_update(kernel, np.full_like(x, low), high, low, high, x)
     _, output = cell_update(kernel, np.full_like(x, low), high, low, x, np.float32(50))
     exact = x.astype(np.float64)
@@ -105,7 +105,7 @@ def test_gates(kernel):
 
 @pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
 def test_layers_deeper_than_a_run(kernel, tmp_path, monkeypatch):
-    """Sums that are kept in memory between the runs of a deep panel go on where they were."""
+    """Sums that wait in memory between the runs of a deep panel are continued."""
     isa, arithmetic = kernel
     monkeypatch.setenv("UNROLLED_ISA", isa)
     config = ModelConfig.stacked(vocab_size=50, max_length=4, num_lstm_units=520, num_lstm_layers=2, embedding_dim=4)
@@ -138,7 +138,7 @@ def test_bfloat16_rows_of_1000_tokens(isa, tmp_path, monkeypatch):
     monkeypatch.setenv("UNROLLED_ISA", isa)
     config = ModelConfig.stacked(vocab_size=300, max_length=1000, num_lstm_units=72, num_lstm_layers=2, embedding_dim=4)
     weights = new_weights(config, 3)
-    weights["embedding"] *= 20  # as wide as a trained one: the untrained states are near zero
+    weights["embedding"] *= 20  # as large as a trained one's, because untrained states are near zero
     engine = FusedEngine(save_model(tmp_path, config, weights), "bfloat16", threads=1)
     tokens = np.random.default_rng(1).integers(1, 301, 1000)
     found, exact = compute(engine, config, tokens), exact_rows(weights, config, tokens)

@@ -1,4 +1,4 @@
-"""The fused engine: the same bytes for a row in any company, and refusal of what it can't take."""
+"""The fused engine: a row has the same bytes with any other rows, and wrong arguments are refused."""
 
 import os
 import resource
@@ -37,7 +37,7 @@ COLUMNS = (VectorColumn("none", LAYERS - 1, UNITS),)
 
 
 def compute(engine, rows, columns=COLUMNS):
-    """The outputs of each row of one shard; what is not written stays NaN."""
+    """The outputs of each row of one shard; NaN where nothing was written."""
     shard = ragged(rows)
     output = np.full((len(shard.values), columns[0].width), np.nan, np.float32)
     engine.compute([shard], [[output]], columns)
@@ -72,7 +72,7 @@ def model_of(tmp_path_factory):
 
 @pytest.fixture(scope="module", params=KERNELS, ids="-".join)
 def engines(request, model_of):
-    """One model on 1, 2 and 5 threads, and with its first layer computed in place of looked up."""
+    """One model with 1, 2 and 5 threads, and without a table of the first layer."""
     isa, arithmetic = request.param
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("UNROLLED_ISA", isa)
@@ -88,7 +88,7 @@ row_lists = st.lists(st.lists(st.integers(1, VOCAB), max_size=25), max_size=80)
 @given(rows=row_lists, data=st.data())
 @settings(max_examples=40, deadline=None)
 def test_same_bytes_in_any_company(engines, rows, data):
-    """A row gives the same bytes in any order, in any pool, on any number of threads, and alone."""
+    """A row has the same bytes in any order, in any pool, on any number of threads, and alone."""
     shuffled = data.draw(st.permutations(range(len(rows))))
     cut = data.draw(st.integers(0, len(rows)))
     for group in engines:
@@ -106,7 +106,7 @@ def test_same_bytes_in_any_company(engines, rows, data):
 @pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
 @pytest.mark.parametrize(("units", "layers"), [(1, 1), (16, 3), (33, 2), (700, 2), (1400, 1)])
 def test_same_bytes_at_any_width(kernel, units, layers, model_of, monkeypatch):
-    """Widths off the panel, and depths that are passed in several runs, change nothing of that."""
+    """So it has if a width is no multiple of a panel's, or a depth is computed in several runs."""
     isa, arithmetic = kernel
     monkeypatch.setenv("UNROLLED_ISA", isa)
     model = model_of(units, layers)
@@ -118,7 +118,7 @@ def test_same_bytes_at_any_width(kernel, units, layers, model_of, monkeypatch):
 
 
 def test_threads_share_one_large_pool(model_of):
-    """Enough work for threads to hand parts of their walks to each other: the bytes stay the same."""
+    """There is enough work for threads to give parts of their walks away, and the bytes stay the same."""
     model = model_of(units=48, vocab_size=500)
     random = np.random.default_rng(5)
     # One row far longer than the others leaves threads without work while it runs.
@@ -141,7 +141,7 @@ def test_stats_count_what_was_shared(model_of):
 
 
 def test_pools_without_tokens(model_of):
-    """No shard, a shard without rows, rows without tokens: nothing to do, no error."""
+    """No shard, a shard without rows and rows without tokens are no error."""
     engine = FusedEngine(model_of())
     nothing = np.empty((0, UNITS), np.float32)
     assert engine.compute([], [], COLUMNS).computed == 0
@@ -150,7 +150,7 @@ def test_pools_without_tokens(model_of):
 
 
 def test_several_shards_and_unaligned_outputs(model_of):
-    """Each shard's rows go to its own array, wherever that begins in memory."""
+    """Each shard's rows are written to its own array, wherever the array begins in memory."""
     engine = FusedEngine(model_of(), threads=2)
     shards = [[[1, 2], [3]], [], [[1, 2, 5], [3]]]
     arrays = [np.full(1 + sum(map(len, rows)) * UNITS, np.nan, np.float32) for rows in shards]
@@ -165,7 +165,7 @@ def test_several_shards_and_unaligned_outputs(model_of):
 @pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
 @pytest.mark.parametrize("units", [48, 20])
 def test_outputs_that_begin_on_a_line_or_off_it(kernel, units, model_of, monkeypatch):
-    """Vectors that are whole lines take another way to memory: the same bytes arrive, and nothing beside them."""
+    """Vectors of whole cache lines are stored differently: their bytes are right, and none beside them changes."""
     isa, arithmetic = kernel
     monkeypatch.setenv("UNROLLED_ISA", isa)
     model = model_of(units)
@@ -186,7 +186,7 @@ def test_outputs_that_begin_on_a_line_or_off_it(kernel, units, model_of, monkeyp
 
 
 def test_callers_take_turns(model_of):
-    """Two threads may call one engine; each gets its own pool's result."""
+    """Two threads may call one engine, and each gets its own pool's result."""
     model = model_of(units=64)
     engine, columns = FusedEngine(model, threads=2), last_layer(model)
     pools = [[[token] * 40 for _ in range(30)] for token in range(1, VOCAB + 1)]
@@ -198,12 +198,12 @@ def test_callers_take_turns(model_of):
 
 
 def test_row_of_a_million_tokens_in_bounded_memory(model_of):
-    """Only two levels' states are held, however long a row is."""
+    """The states of only two levels are in memory, however long a row is."""
     model = model_of(units=8, layers=1)
     engine, columns = FusedEngine(model, threads=2), last_layer(model)
     tokens = np.random.default_rng(0).integers(1, VOCAB + 1, 1_000_000).astype(np.int32)
     output = np.zeros((len(tokens), 8), np.float32)
-    output += 1  # every page is there now
+    output += 1  # now the system has provided every page
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     engine.compute([Ragged(tokens, np.array([0, len(tokens)]))], [[output]], columns)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 32_000  # KiB
@@ -261,7 +261,7 @@ def test_arrays_of_another_kind_are_refused(change, model_of):
 
 
 def test_read_only_and_missing_outputs_are_refused(model_of):
-    """An output that can't be written, or isn't there, is an error and no crash."""
+    """An output array that can't be written, or is missing, is an error and no crash."""
     engine = FusedEngine(model_of())
     output = np.zeros((1, UNITS), np.float32)
     output.flags.writeable = False
@@ -285,14 +285,14 @@ def test_read_only_and_missing_outputs_are_refused(model_of):
     ],
 )
 def test_columns_that_there_are_not_are_refused(columns, model_of):
-    """A column of no layer, of another width or pooling, none at all or one twice."""
+    """A column of another layer, width or pooling, no column, or one twice is refused."""
     outputs = [np.zeros((1, column.width), np.float32) for column in columns]
     with pytest.raises(RequestError, match="column"):
         FusedEngine(model_of()).compute([ragged([[1]])], [outputs], columns)
 
 
 def test_what_an_engine_can_not_be(model_of, monkeypatch):
-    """Unknown precisions, thread counts and instruction sets are told with what is allowed."""
+    """Unknown arithmetics, numbers of threads and instruction sets are refused, and the text says what is allowed."""
     model = model_of()
     with pytest.raises(RequestError, match="float32 or bfloat16"):
         FusedEngine(model, "float16")
@@ -325,7 +325,7 @@ def test_description_tells_the_path(model_of, monkeypatch):
     ],
 )
 def test_threads_follow_a_containers_limit(files, quota, tmp_path):
-    """A CPU quota of a control group, of either version, lowers the number of threads."""
+    """A container's CPU quota, of either version of control groups, lowers the number of threads."""
     for name, text in files.items():
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
@@ -341,7 +341,7 @@ def test_no_tensorflow():
 
 
 def test_without_a_compiler():
-    """Where there is no compiler, the build says so in one line."""
+    """Without a compiler, the build's error is one line."""
     done = subprocess.run(
         [sys.executable, "-m", "worker.engines.fused.build"],
         capture_output=True,

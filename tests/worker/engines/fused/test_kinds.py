@@ -1,4 +1,4 @@
-"""The fused engine on every kind of model and column: near the exact values, the same bytes in any company."""
+"""The fused engine on every kind of model and column: near the exact values, and the same bytes with any other rows."""
 
 import resource
 import tempfile
@@ -61,7 +61,7 @@ STACKS = {
 
 
 def model(config, scale=0.4, seed=1):
-    """A model directory of random weights, and these."""
+    """A model directory with random weights, and the weights."""
     weights = reference.random_weights(config, seed, scale)
     return save_model(tempfile.mkdtemp(dir=model.directory), config, weights), weights
 
@@ -72,7 +72,7 @@ def model_directory(tmp_path_factory):
 
 
 def compute(engine, rows, columns):
-    """For each row and column an array; what is not written stays NaN."""
+    """For each row and column an array; NaN where nothing was written."""
     shard = ragged(rows)
     arrays = [
         np.full((column.vectors(shard.rows, shard.values.size), column.width), np.nan, np.float32) for column in columns
@@ -92,7 +92,7 @@ def same_bytes(a, b):
 
 
 def largest_error(config, weights, rows, columns, found):
-    """The largest difference from the exact values; NaN where something was not written."""
+    """The largest difference from the exact values; NaN if something was not written."""
     worst = [0.0]
     for row, arrays in zip(rows, found, strict=True):
         states = reference.layer_states(config, weights, row)
@@ -104,7 +104,7 @@ def largest_error(config, weights, rows, columns, found):
 
 @st.composite
 def specs(draw, config):
-    """What a job may store of a model."""
+    """Everything that a job may store of a model."""
     count = len(config.layers)
     layers = draw(st.none() | st.sets(st.integers(0, count - 1), min_size=1).map(lambda s: tuple(sorted(s))))
     pooling = draw(st.sets(st.sampled_from(POOLINGS), min_size=1))
@@ -119,7 +119,7 @@ def specs(draw, config):
 )
 @settings(max_examples=60, deadline=None)
 def test_any_model_and_columns(kernel, config, rows, data):
-    """A row is exact, and gives the same bytes alone, in any pool and order, on any number of threads, in pieces."""
+    """A row is right, and has the same bytes alone, in any pool and order, on any number of threads, and in pieces."""
     rows = [[(token - 1) % config.vocab_size + 1 for token in row] for row in rows]
     columns = data.draw(specs(config)).columns(config)
     order, cut = data.draw(st.permutations(range(len(rows)))), data.draw(st.integers(0, len(rows)))
@@ -163,10 +163,10 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
 @pytest.mark.parametrize("scale", [2, 60], ids=["nearly shut", "shut"])
 @pytest.mark.parametrize("name", STACKS)
 def test_processors_agree(name, scale, monkeypatch):
-    """In float32 the same bytes with AVX2 as with AVX-512: a job's workers need not be alike."""
+    """In float32, AVX2 and AVX-512 give the same bytes, so a job's workers may have different processors."""
     width, layers = STACKS[name]
     config = ModelConfig(VOCAB, 200, width, tuple(layers))
-    directory, _ = model(config, scale=scale)  # of 60, exponents beyond both caps
+    directory, _ = model(config, scale=scale)  # a scale of 60 gives exponents beyond both caps
     random = np.random.default_rng(3)
     rows = [random.integers(1, VOCAB + 1, length).tolist() for length in random.integers(0, 40, 60)]
     columns = OutputSpec(tuple(range(len(layers))), POOLINGS).columns(config)
@@ -179,7 +179,7 @@ def test_processors_agree(name, scale, monkeypatch):
 
 @pytest.mark.parametrize("name", ["gru", "backward", "bidirectional", "all"])
 def test_threads_share_one_large_pool(name, monkeypatch):
-    """Enough work for threads to hand parts of walks to each other, with what pooling carries, and for pieces."""
+    """There is enough work for threads to give parts of walks away, with the state of pooling, and for pieces."""
     width, layers = STACKS[name]
     config = ModelConfig(VOCAB, 200, width, tuple(layers))
     directory, _ = model(config)
@@ -194,7 +194,7 @@ def test_threads_share_one_large_pool(name, monkeypatch):
 
 
 def test_stats_count_what_was_shared():
-    """Duplicates cost nothing anywhere; suffixes are shared by a backward layer, and nothing above both ways."""
+    """Duplicates cost nothing; a backward layer shares suffixes, and a layer above a bidirectional one nothing."""
     rows = [[1, 2, 3], [4, 2, 3], [1, 2, 3], [], [5]]
     computed = {}
     for name, layers in {
@@ -227,12 +227,12 @@ def test_layers_that_nobody_asks_for_are_not_computed():
     ("layers", "pooling", "mebibytes"),
     [
         ([LayerConfig(8)], ("mean", "max", "last", "first"), 32),
-        # What the lower layer hands on: 16 floats a token.
+        # The lower layer hands on 16 floats for each token.
         ([LayerConfig(8, direction="bidirectional"), LayerConfig(4, direction="bidirectional")], ("mean",), 61 + 64),
     ],
 )
 def test_row_of_a_million_tokens_in_bounded_memory(layers, pooling, mebibytes):
-    """Pooled columns take no memory for each token; a bidirectional layer that one reads takes its outputs'."""
+    """Pooled columns need no memory for each token, but a bidirectional layer below another keeps its outputs."""
     config = ModelConfig(VOCAB, 9, 2, tuple(layers))
     engine, columns = FusedEngine(model(config)[0], threads=2), OutputSpec(pooling=pooling).columns(config)
     tokens = np.random.default_rng(0).integers(1, VOCAB + 1, 1_000_000).astype(np.int32)

@@ -1,4 +1,4 @@
-"""The fused engine on what is large: wide models, long rows; and each of its instruction sets over all its tests."""
+"""The fused engine on large models and long rows; and all of its tests on each instruction set."""
 
 import os
 import resource
@@ -27,7 +27,7 @@ REPOSITORY = HERE.parents[3]
 
 
 def last_layer(units, layer=1):
-    """Its states, as the one column."""
+    """The last layer's states, as the only column."""
     return (VectorColumn("none", layer, units),)
 
 
@@ -43,7 +43,7 @@ def sigmoid(x):
 
 
 def test_a_model_of_4096_units(tmp_path):
-    """Its states are those of NumPy, in company as alone. Takes 1 GB: the weights, and the kernel's copy of them."""
+    """Its states are NumPy's, alone and among others. It takes 1 GB: the weights, and the kernel's copy of them."""
     units, vocab_size = 4096, 6
     config = ModelConfig.stacked(vocab_size, 16, units, 1, 4)
     random = np.random.default_rng(0)
@@ -67,12 +67,12 @@ def test_a_model_of_4096_units(tmp_path):
 
 
 def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
-    """`LanguageModel.run_lstm` gives the same to 1e-5, up to the last token, padding between and behind them or not."""
+    """`LanguageModel.run_lstm` gives the same to 1e-5, up to the last token, with and without padding."""
     from worker.models.language_model import LanguageModel  # noqa: PLC0415 - TensorFlow takes seconds that the other tests need not pay
 
     config = ModelConfig.stacked(300, 1000, 96, 2, 8)
     weights = new_weights(config, 3)
-    weights["embedding"] *= 40  # as wide as a trained one's
+    weights["embedding"] *= 40  # as large as a trained one's
     model = save_model(tmp_path, config, weights)
     random = np.random.default_rng(0)
     ids = random.integers(1, 301, (2, 1100))
@@ -101,7 +101,7 @@ def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
     ],
 )
 def test_a_long_row_in_a_pool_of_short_ones(tokens, arithmetic, tmp_path):
-    """What is held beside the outputs doesn't grow with it, and its bytes are those that its parts begin with."""
+    """Memory beside the outputs doesn't grow with it, and its bytes begin with those of its beginnings."""
     units = 64
     config = ModelConfig.stacked(50, tokens, units, 2, 8)
     engine = FusedEngine(save_model(tmp_path, config, new_weights(config, 1)), arithmetic, threads=2)
@@ -109,7 +109,7 @@ def test_a_long_row_in_a_pool_of_short_ones(tokens, arithmetic, tmp_path):
     lengths = [tokens, *random.integers(0, 40, 300)]
     values = random.integers(1, 51, sum(lengths)).astype(np.int32)
     shard = Ragged.from_lengths(values, lengths)
-    output = np.ones((len(values), units), np.float32)  # every page is there now
+    output = np.ones((len(values), units), np.float32)  # now the system has provided every page
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     engine.compute([shard], [[output]], last_layer(units))
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 64_000  # KiB
@@ -120,7 +120,7 @@ def test_a_long_row_in_a_pool_of_short_ones(tokens, arithmetic, tmp_path):
 
 @pytest.mark.parametrize("isa", ISAS)
 def test_all_of_the_engines_tests_on_each_instruction_set(isa):
-    """Those that don't choose one themselves run again with each that this machine has."""
+    """Tests that don't choose an instruction set run again with each that this machine has."""
     done = subprocess.run(
         [
             *(sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", f"--rootdir={REPOSITORY}"),

@@ -1,4 +1,4 @@
-"""The trie plan of the fused engine: order, shared prefixes, refusal of hostile input."""
+"""The fused engine's plan: the order of rows, shared prefixes, and wrong input."""
 
 import ctypes
 
@@ -41,27 +41,27 @@ def expected(rows):
 
 @given(st.lists(st.lists(st.integers(1, 3), max_size=30), max_size=60))
 def test_few_tokens_share_long_prefixes(rows):
-    """Rows come out in lexicographic order with exactly what they share."""
+    """Rows are in lexicographic order, with the exact number of shared tokens."""
     assert plan(rows, 3) == expected(rows)
 
 
 @given(st.lists(st.lists(st.integers(1, 3), max_size=30), max_size=60))
 def test_backward_layers_share_suffixes(rows):
-    """Read from the end, rows are in the order of their reversals."""
+    """Rows that are read from the end are in the order of their reversals."""
     ordered, shared = expected([row[::-1] for row in rows])
     assert plan(rows, 3, backward=True) == ([row[::-1] for row in ordered], shared)
 
 
 @pytest.mark.parametrize("vocab_size", [2, 255, 65_535, 65_536, 2**31 - 2])
 def test_any_vocabulary(vocab_size):
-    """Sort keys of two and of four bytes a token order the same way, up to the largest id."""
+    """Sort keys of two and of four bytes a token give one order, up to the largest id."""
     random = np.random.default_rng(vocab_size)
     rows = [(vocab_size - random.integers(0, min(vocab_size, 4), random.integers(0, 12))).tolist() for _ in range(500)]
     assert plan(rows, vocab_size) == expected(rows)
 
 
 def test_many_long_equal_rows():
-    """Rows that are equal for long, and duplicates, cost no recursion."""
+    """Rows with long common prefixes, and duplicates, need no recursion."""
     stem = np.random.default_rng(0).integers(1, 100, 5_000).tolist()
     rows = [stem[:k] for k in range(4_900, 5_000)] * 2 + [[*stem, 7], [*stem, 3]]
     assert plan(rows, 100) == expected(rows)

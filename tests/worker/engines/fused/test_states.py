@@ -1,4 +1,4 @@
-"""The fused engine's workspace: what it takes, and that walks which use its slots many times over keep their bytes."""
+"""The fused engine's workspace: its size, and that rows keep their bytes when slots are used again many times."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def make_engine(path, units, threads, arithmetic="float32"):
 
 
 def compute(engine, rows, columns):
-    """For each row its pooled vectors and its own ones, as bytes."""
+    """For each row its pooled vectors and its own vectors, as bytes."""
     shard = ragged(rows)
     outputs = [
         np.full((column.vectors(shard.rows, shard.values.size), column.width), np.nan, np.float32) for column in columns
@@ -40,11 +40,11 @@ def compute(engine, rows, columns):
 
 @pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
 def test_levels_of_many_blocks(arithmetic, tmp_path):
-    """Thousands of rows over many levels, handed from thread to thread, have the bytes that few of them have."""
+    """Thousands of rows over many levels, which threads hand to each other, have the bytes of a few of them."""
     engine, config = make_engine(tmp_path, 9, 5, arithmetic)
     columns = OutputSpec(pooling=("none", "mean")).columns(config)
     random = np.random.default_rng(2)
-    # The longest rows sort last, so that one thread is left with all of their levels.
+    # The longest rows are sorted last, so one thread has all of their levels.
     lengths = np.concatenate((random.integers(1, 12, 6_000), random.integers(100, 160, 2_000)))
     rows = [random.integers(1, VOCABULARY, n).tolist() for n in lengths]
     for row in rows[6_000:]:
@@ -81,7 +81,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024)
 
 @pytest.mark.parametrize("pooling", ["mean", "none"])
 def test_states_of_a_large_pool(pooling, tmp_path):
-    """A thread's states stay near 28 MiB, pooled or not, where those of all the rows would take over 100."""
+    """A thread's states stay near 28 MiB, pooled or not, where those of all rows would take over 100."""
     make_engine(tmp_path, 256, 2)
     done = subprocess.run(
         [sys.executable, "-c", PEAK.format(vocabulary=VOCABULARY, rows=30_000), str(tmp_path), pooling],
@@ -90,5 +90,5 @@ def test_states_of_a_large_pool(pooling, tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stderr[-2000:]
-    # Two threads' states, half of one's on its way to the other, and the plan.
+    # The states of two threads, half of one's in a copy for the other, and the plan.
     assert float(done.stdout) < 100

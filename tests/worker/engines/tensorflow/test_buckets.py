@@ -1,4 +1,4 @@
-"""The planner of padded batches: everything once, within bounds, little padding."""
+"""The plan of padded batches: every row once, within the limits, with little padding."""
 
 from itertools import pairwise
 
@@ -23,7 +23,7 @@ limits = st.builds(Limits, st.integers(1, 40_000), row_counts, st.integers(0, 50
 
 @given(pools, limits, st.data())
 def test_every_row_once_in_order(lengths, limits, data):
-    """The batches are consecutive, begin where asked, end at the last row, and none is empty."""
+    """The batches are consecutive, begin at the given row, end at the last one, and none is empty."""
     start = data.draw(st.integers(0, len(lengths)))
     batches = plan(lengths, limits, start)
     edges = [start, *(batch.stop for batch in batches)]
@@ -34,7 +34,7 @@ def test_every_row_once_in_order(lengths, limits, data):
 
 @given(pools, limits)
 def test_rows_fit_their_batch(lengths, limits):
-    """No row is longer than its batch is wide, and no batch holds more rows than its shape says."""
+    """No row is longer than its batch is wide, and no batch has more rows than its shape."""
     for start, stop, shape in plan(lengths, limits):
         assert lengths[start:stop].max() <= shape.time
         assert stop - start <= shape.rows
@@ -42,7 +42,7 @@ def test_rows_fit_their_batch(lengths, limits):
 
 @given(pools, limits)
 def test_bounds_hold(lengths, limits):
-    """No batch passes the budget, but that a single row is always allowed."""
+    """No batch exceeds the budget, except that a single row is always allowed."""
     for batch in plan(lengths, limits):
         rows, time = batch.shape
         assert rows == 1 or rows * time <= limits.batch_tokens
@@ -50,7 +50,7 @@ def test_bounds_hold(lengths, limits):
 
 @given(pools, limits)
 def test_shapes_are_few(lengths, limits):
-    """Times and rows come from the fixed sets; rows leave theirs only where none of it fits the budget."""
+    """Times and rows come from fixed sets; the number of rows differs only if no member fits the budget."""
     for batch in plan(lengths, limits):
         rows, time = batch.shape
         assert time in TIMES
@@ -58,14 +58,14 @@ def test_shapes_are_few(lengths, limits):
 
 
 def test_widths_waste_little():
-    """A row's own rounding never adds as much as an eighth."""
+    """Rounding adds less than an eighth to a row."""
     assert TIMES[0] == 1
     assert all((wide - (narrow + 1)) / (narrow + 1) < 1 / 8 for narrow, wide in pairwise(TIMES))
 
 
 @given(pools)
 def test_never_dearer_than_one_batch_after_another(lengths):
-    """The plan costs no more than filling batches of any one size to the end."""
+    """The plan costs no more than batches of any single size."""
     batches = plan(lengths, LIMITS)
     for rows in (16, 64, 128):
         starts = range(0, len(lengths), rows)
@@ -75,7 +75,7 @@ def test_never_dearer_than_one_batch_after_another(lengths):
 
 
 def test_padding_of_a_full_pool_is_small():
-    """A pool of 20,000 rows of lognormal lengths carries at most 5 % of padding."""
+    """A pool of 20,000 rows of lognormal lengths has at most 5 % of padding."""
     drawn = np.random.default_rng(0).lognormal(2.2, 0.8, 20_000)
     lengths = falling(np.clip(drawn, 1, CHUNK))
     batches = plan(lengths, LIMITS)
@@ -85,10 +85,10 @@ def test_padding_of_a_full_pool_is_small():
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, 16), (16, 16), (17, 32), (512, 512)])
 def test_equal_rows(rows, expected):
-    """Rows of one length share a batch, filled up to the next size."""
+    """Rows of one length share a batch, which is filled up to the next size."""
     assert plan(np.full(rows, 9), LIMITS) == [(0, rows, Shape(expected, 9))]
 
 
 def test_nothing_to_plan():
-    """No rows, no batches."""
+    """Without rows there are no batches."""
     assert plan(np.empty(0, np.int64), LIMITS) == []

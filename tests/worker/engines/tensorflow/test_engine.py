@@ -1,4 +1,4 @@
-"""The TensorFlow engine against the reference model, and against itself in other company."""
+"""The TensorFlow engine compared with the reference model, and with itself on other rows."""
 
 import os
 import subprocess
@@ -17,7 +17,7 @@ from worker.engines.tensorflow.buckets import CHUNK
 from worker.engines.tensorflow.engine import TensorFlowEngine
 from worker.models.language_model import LanguageModel
 
-# 33 units are no multiple of any register: what depends on alignment shows.
+# 33 units are no multiple of any register, so errors that depend on alignment show.
 CONFIG = ModelConfig.stacked(vocab_size=300, max_length=40, num_lstm_units=33, num_lstm_layers=2, embedding_dim=5)
 COLUMNS = OutputSpec().columns(CONFIG)
 
@@ -47,7 +47,7 @@ def random_rows(count, longest, seed):
 
 
 def test_equals_the_reference_on_padded_batches(engine, directory):
-    """1,000 rows with zeros anywhere: at every set bit of the mask the state of the unmasked tokens."""
+    """For 1,000 rows with zeros anywhere, the states at real tokens are those of the rows without zeros."""
     random = np.random.default_rng(5)
     kept = random.random((1000, 40)) < random.random((1000, 1))
     padded = (random.integers(1, 301, (1000, 40)) * kept).astype(np.int32)
@@ -60,7 +60,7 @@ def test_equals_the_reference_on_padded_batches(engine, directory):
 
 
 def test_order_is_the_callers(engine):
-    """Each row's outputs stand at its own place in its own shard, whatever the lengths around it."""
+    """Each row's outputs are at their own place in their own shard, whatever the lengths of other rows."""
     shards = [ragged(random_rows(count, 30, seed)) for seed, count in enumerate((40, 0, 1, 25))]
     together = compute(engine, *shards)
     for shard, outputs in zip(shards, together, strict=True):
@@ -69,7 +69,7 @@ def test_order_is_the_callers(engine):
 
 
 def test_the_same_bits_in_any_company(engine):
-    """Alone, among few, among many, in another order: the same bytes, on a CPU."""
+    """On a CPU a row has the same bytes alone, among few or many rows, and in another order."""
     rows = random_rows(700, 30, seed=9)
     (all_outputs,) = compute(engine, ragged(rows))
     parts = np.split(all_outputs, np.cumsum([len(row) for row in rows])[:-1])
@@ -82,7 +82,7 @@ def test_the_same_bits_in_any_company(engine):
 
 @pytest.mark.parametrize("length", [CHUNK - 1, CHUNK, CHUNK + 1, 2 * CHUNK, 3 * CHUNK + 17])
 def test_long_rows_run_in_chunks(engine, directory, length):
-    """Rows beyond the widest bucket carry their state from chunk to chunk, and nothing is cut off."""
+    """Rows beyond the widest batch carry their state from chunk to chunk, and nothing is cut off."""
     rows = [*random_rows(20, 30, seed=2), *random_rows(9, 200, seed=4)]
     rows += [np.arange(first, first + length) % 300 + 1 for first in (3, 50)]
     padded = np.zeros((len(rows), max(map(len, rows))), np.int32)
@@ -94,7 +94,7 @@ def test_long_rows_run_in_chunks(engine, directory, length):
 
 
 def test_rows_that_end_in_different_chunks(engine, directory):
-    """Among many long rows each keeps its own state, also where a batch can't hold all that go on."""
+    """Among many long rows each keeps its own state, also if a batch has no room for all of them."""
     rows = [np.arange(seed, seed + 40 * seed) % 300 + 1 for seed in range(1, 20)]
     small = TensorFlowEngine(directory, device="cpu", batch_tokens=4 * CHUNK)
     (outputs,) = compute(engine, ragged(rows))
@@ -105,7 +105,7 @@ def test_rows_that_end_in_different_chunks(engine, directory):
 
 
 def test_traced_once_whatever_the_lengths(directory):
-    """Any number of shapes costs one trace."""
+    """Any number of shapes is traced once."""
     engine = TensorFlowEngine(directory, device="cpu")
     for seed, (count, longest) in enumerate([(1, 5), (300, 90), (40, 300), (17, 1)]):
         compute(engine, ragged(random_rows(count, longest, seed)))
@@ -113,7 +113,7 @@ def test_traced_once_whatever_the_lengths(directory):
 
 
 def test_nothing_to_do(engine):
-    """No shards, an empty shard and rows of no token are all fine."""
+    """No shards, an empty shard and rows without tokens are no error."""
     assert compute(engine) == []
     assert compute(engine, ragged([]))[0].shape == (0, 33)
     first, second = compute(engine, ragged([[], [], []]), ragged([[], [4], []]))
@@ -132,7 +132,7 @@ def test_padding_is_accounted_for(directory):
 
 
 class FickleDevice(TensorFlowEngine):
-    """A device whose kernels round otherwise from 128 rows on, and beyond the first 16 in batches of 192."""
+    """A device whose kernels round differently from 128 rows on, and after the first 16 in batches of 192."""
 
     def _run(self, tokens, *rest):
         (results,), after = super()._run(tokens, *rest)
@@ -143,16 +143,18 @@ class FickleDevice(TensorFlowEngine):
 
 
 def test_keeps_to_row_counts_that_agree(directory):
-    """Where another number of rows rounds otherwise, a row still has the same bits in any company."""
+    """If some numbers of rows round differently, a row still has the same bits with any other rows."""
     engine = FickleDevice(directory, device="cpu")
-    rows = list(np.random.default_rng(9).integers(1, 301, (700, 9)))  # of one length: 130 rows ask for a batch of 192
+    rows = list(
+        np.random.default_rng(9).integers(1, 301, (700, 9))
+    )  # of one length: 130 rows are computed in a batch of 192
     (outputs,) = compute(engine, ragged(rows))
     for count in (1, 40, 60, 130, 400):
         np.testing.assert_array_equal(compute(engine, ragged(rows[:count]))[0], outputs[: 9 * count])
 
 
 class SmallDevice(TensorFlowEngine):
-    """A device whose memory holds so many padded tokens and no more."""
+    """A device whose memory has room for this many padded tokens."""
 
     def __init__(self, *args, memory_tokens, **kwargs):
         self.memory_tokens = memory_tokens
@@ -169,7 +171,7 @@ class SmallDevice(TensorFlowEngine):
 
 @pytest.mark.parametrize("memory_tokens", [4_000, CHUNK + 5, CHUNK])
 def test_out_of_memory_halves_the_batch(directory, engine, memory_tokens):
-    """Work goes on in smaller batches, the size is remembered, and no row is lost or computed wrong."""
+    """The engine goes on with smaller batches and keeps the size; no row is lost or wrong."""
     small = SmallDevice(directory, device="cpu", memory_tokens=memory_tokens)
     shard = ragged(random_rows(120, 2 * CHUNK, seed=3))
     np.testing.assert_allclose(compute(small, shard)[0], compute(engine, shard)[0], rtol=0, atol=1e-5)
@@ -181,14 +183,14 @@ def test_out_of_memory_halves_the_batch(directory, engine, memory_tokens):
 
 
 def test_out_of_memory_with_one_row_is_an_error(directory):
-    """When not even a row fits, the error says with how many tokens, and what to do."""
+    """If not even one row fits, the error says its number of tokens and what to do."""
     tiny = SmallDevice(directory, device="cpu", memory_tokens=8)
     with pytest.raises(TransientError, match=r"one row of 9 tokens and 2 x lstm 33 on an embedding of 5; free memory"):
         compute(tiny, ragged([*random_rows(50, 8, 0), np.ones(9, np.int32)]))
 
 
 def test_description_tells_path_and_reason(directory):
-    """The line that is logged at start says what runs where, and why."""
+    """The line that is logged at the start says what runs where, and why."""
     engine = TensorFlowEngine(directory, device="cpu", batch_tokens=5_000)
     version, path = f"TensorFlow {tf.__version__}", "Keras's loop on the CPU (asked for)"
     counts = engine._limits.row_counts
@@ -198,7 +200,7 @@ def test_description_tells_path_and_reason(directory):
 
 
 def test_options_are_checked_at_start(directory):
-    """Impossible options end in one sentence each."""
+    """Impossible options are refused with one sentence each."""
     with pytest.raises(BrokenWorkerError, match=f"batch_tokens is 10; it must be at least {CHUNK}"):
         TensorFlowEngine(directory, device="cpu", batch_tokens=10)
     with pytest.raises(BrokenWorkerError, match="threads is 0"):
@@ -207,7 +209,7 @@ def test_options_are_checked_at_start(directory):
 
 @pytest.mark.skipif(bool(tf.config.list_physical_devices("GPU")), reason="machine: there is a GPU")
 def test_without_a_gpu(directory):
-    """The device auto falls back to the CPU and says so; asking for a GPU in vain says what to check."""
+    """The device auto uses the CPU and says so; asking for a GPU that is missing says what to check."""
     assert "(TensorFlow sees no GPU)" in TensorFlowEngine(directory).description
     with pytest.raises(BrokenWorkerError, match="TensorFlow sees none; check"):
         TensorFlowEngine(directory, device="gpu")
@@ -215,7 +217,7 @@ def test_without_a_gpu(directory):
 
 @pytest.mark.skipif(not tf.config.list_physical_devices("GPU"), reason="machine: needs a GPU")
 def test_on_a_gpu(directory, engine):
-    """On a GPU it is cuDNN that runs, to 1e-5 of the CPU."""
+    """On a GPU cuDNN computes, and agrees with the CPU to 1e-5."""
     on_gpu = TensorFlowEngine(directory, device="gpu")
     assert "cuDNN" in on_gpu.description
     shard = ragged(random_rows(500, 300, seed=6))
@@ -251,7 +253,7 @@ sys.stdout.buffer.write(outputs.tobytes())
 
 
 def test_threads_and_older_processors(directory):
-    """No bit depends on threads or company, also where kernels sum in another order with other numbers of rows."""
+    """Bits depend neither on threads nor on other rows, also if a kernel's order depends on the number of rows."""
     # Without AVX-512 oneDNN's products of 16 and of 32 rows differ in the last bits.
     environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "AVX2"}
     one, two = (

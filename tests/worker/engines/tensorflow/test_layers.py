@@ -1,4 +1,4 @@
-"""What of a model TensorFlow's engine hands to cuDNN: seen in the traced function, which needs no GPU."""
+"""The layers that the TensorFlow engine has cuDNN compute: the traced function shows them, without a GPU."""
 
 import importlib
 
@@ -26,8 +26,8 @@ from worker.engines.tensorflow.stack import Stack
     ],
 )
 def test_cudnn_gets_what_it_has(kind, passes, monkeypatch):
-    """Each pass of an LSTM, or a GRU with its reset after, of sigmoid gates; the others stay with Keras's loop."""
-    # By import_module, for its package has a function of the module's name.
+    """CuDNN gets LSTMs, and GRUs that reset after the product, with sigmoid gates; Keras's loop gets the others."""
+    # By import_module, because its package has a function with the module's name.
     keras_rnn = importlib.import_module("keras.src.backend.tensorflow.rnn")
     monkeypatch.setattr(keras_rnn, "_is_gpu_available", lambda: True)
     config = KINDS[kind]
@@ -37,7 +37,7 @@ def test_cudnn_gets_what_it_has(kind, passes, monkeypatch):
 
 
 def test_a_gpu_without_cudnn_is_an_error():
-    """Keras's loop on a GPU, where cuDNN could do it, would be a silent crawl."""
+    """Keras's loop on a GPU would be slow in silence."""
     config = KINDS["gru"]
     stack = Stack(config, random_weights(config, 1), cudnn=True)
     with pytest.raises(ValueError, match="cuDNN is not supported"):
