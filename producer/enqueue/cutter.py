@@ -6,6 +6,7 @@ import time
 from typing import TYPE_CHECKING
 
 from producer.rows import BadRow, Row
+from producer.sources.errors import SourceError
 from unrolled.format.columns import vector_bytes
 
 if TYPE_CHECKING:
@@ -74,16 +75,24 @@ def cuts(batches: Iterable[Cut], cutter: Cutter, flush_seconds: float | None) ->
         cutter: decides where a shard is full.
         flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere,
             so that the cuts depend on the rows alone.
+
+    Raises:
+        SourceError: as the batches do, after a live input's last cut.
     """
     waiting_since = 0.0
-    for batch in batches:
-        if cutter.empty:
-            waiting_since = time.monotonic()
-        for cut in cutter.add(batch):
-            yield cut
-            waiting_since = time.monotonic()
-        if flush_seconds is not None and time.monotonic() - waiting_since >= flush_seconds:
+    try:
+        for batch in batches:
+            if cutter.empty:
+                waiting_since = time.monotonic()
+            for cut in cutter.add(batch):
+                yield cut
+                waiting_since = time.monotonic()
+            if flush_seconds is not None and time.monotonic() - waiting_since >= flush_seconds:
+                yield from cutter.flush()
+    except SourceError:
+        if flush_seconds is not None:  # what a live input has given can't be read again
             yield from cutter.flush()
+        raise
     yield from cutter.flush()
 
 

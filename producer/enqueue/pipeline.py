@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -17,7 +18,6 @@ from producer.sources.reading import read_batches
 from producer.tokenization.tokenize import tokenize
 
 if TYPE_CHECKING:
-    import threading
     from collections.abc import Callable, Iterable, Iterator
 
     from producer.enqueue.cutter import Cut
@@ -59,7 +59,8 @@ def submit(
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
     if source.follow:
-        run = LiveRun(prepared.job.objects, queue, count)
+        stopped = stopped or threading.Event()
+        run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
         batches = _numbered(batches, run.number, stopped, source.batch_rows)
         labels = [_label_of_run(label, run.number) for label in labels]
@@ -86,13 +87,13 @@ def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
 
 
 def _numbered(
-    batches: Iterator[SourceBatch], run: int, stopped: threading.Event | None, batch_rows: int
+    batches: Iterator[SourceBatch], run: int, stopped: threading.Event, batch_rows: int
 ) -> Iterator[SourceBatch]:
     """A live stream's rows under the number of the run that reads them, so that no two runs give one id."""
     for batch in batches:
         yield [row._replace(file=_label_of_run(row.file, run)) for row in batch]
         # What is off the pipe can't be read again. A batch that isn't full is the last one of what was read.
-        if stopped and stopped.is_set() and len(batch) < batch_rows:
+        if stopped.is_set() and len(batch) < batch_rows:
             return
 
 

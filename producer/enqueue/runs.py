@@ -163,13 +163,22 @@ class FileRun(Run):
 class LiveRun(Run):
     """Reads an input that can't be read again.
 
+    Args:
+        objects: of the job.
+        ledger: of the job's model.
+        each: called with each shard's entry, and whether it is new.
+        stop: called when this run's turn is over, so that nothing more is read.
+
     Attributes:
         number: of the segment that begins this run; row ids begin with it.
     """
 
-    def __init__(self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None]) -> None:
+    def __init__(
+        self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None], stop: Callable[[], object]
+    ) -> None:
         super().__init__(objects, ledger, each)
         self.number = -1
+        self._stop = stop
         self._name = secrets.token_hex(8)
 
     def begin(self) -> None:
@@ -184,15 +193,20 @@ class LiveRun(Run):
         self._adopt()
 
     def run(self, cuts: Iterable[Make]) -> None:
-        """Bring every cut to the queue while it is this run's turn, then say in the log that the input has ended.
+        """Bring every cut to the queue, then say in the log that the input has ended, if it is this run's turn still.
+
+        Args:
+            cuts: end soon after `stop` was called, with all rows that were read by then.
 
         Raises:
             JobError: another run has begun, or the job was cancelled; what this run has read is kept.
         """
         for make in cuts:
             self._bring(make(len(self.log.inputs)))
-            if not self._has_turn(self.log):
+            if self.log.discarded:
                 break
+            if not self._has_turn(self.log):
+                self._stop()  # rows that were read ahead are still to come
         self._adopt()  # a run that this one has fenced off may have died meanwhile
         append(self.log, self._objects, lambda log: Segment("end") if self._has_turn(log) and not log.ended else None)
         self._tell()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING
 
 from simulation.access import JobLedger, patience, patience_of_a_command
@@ -19,17 +20,18 @@ if TYPE_CHECKING:
 
     from unrolled.job.job import Job
 
-#: Rows after which a live run has enough, and rows of one shard.
-_MOST_READ, _CUT = 8, 2
+#: Rows after which a live run has enough, those that it reads at once, and those of one shard.
+_MOST_READ, _BATCH, _CUT = 8, 4, 2
 
 
 def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
     """Read the job's input: a version of its file, or its pipe."""
     if job.kind.is_live:
         opened = create_job(job.place, _wanted(actor, job), patience(actor))
-        run = LiveRun(opened.objects, JobLedger(actor, opened), lambda *_: None)
+        stopped = threading.Event()
+        run = LiveRun(opened.objects, JobLedger(actor, opened), lambda *_: None, stopped.set)
         run.begin()
-        run.run(_live_cuts(actor, job, opened.job.id, run))
+        run.run(_live_cuts(actor, job, opened.job.id, run.number, stopped))
     else:
         opened = create_job(job.place, _wanted(actor, job), patience_of_a_command(actor))
         FileRun(opened.objects, JobLedger(actor, opened), lambda *_: None).run(job.reading.cuts(opened.job.id, version))
@@ -42,18 +44,19 @@ def _wanted(actor: Actor, job: SimulatedJob) -> Job:
     return job.other if actor.rng.random() < 0.05 else job.job
 
 
-def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, run: LiveRun) -> Iterator[Make]:
+def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stopped: threading.Event) -> Iterator[Make]:
+    """Cuts of a pipe, from which more may have been read than is cut."""
     left = 99 if actor.nature.is_calm else actor.rng.randint(1, _MOST_READ)
-    pipe, count, held = job.reading.pipe, 0, []
-    while left and pipe:
-        number = pipe.pop(0)
-        actor.read.add(number)
-        held.append(Row(f"pipe#{run.number}.{count}", number + 1))
-        left, count = left - 1, count + 1
-        if len(held) == _CUT or actor.rng.random() < 0.2:
-            yield job.reading.cut(job_id, held)
-            held = []
-        else:
-            actor.pass_time()
+    pipe, held = job.reading.pipe, []
+    while left and pipe and not stopped.is_set():
+        for place in pipe[: min(left, actor.rng.randint(1, _BATCH))]:
+            held.append(Row(f"pipe#{number}.{len(actor.read)}", place + 1))
+            actor.read.add(place)
+            left -= 1
+        del pipe[: len(actor.read & {*pipe})]
+        while len(held) >= _CUT or (held and actor.rng.random() < 0.2):
+            cut, held = held[:_CUT], held[_CUT:]
+            yield job.reading.cut(job_id, cut)
+        actor.pass_time()
     if held:
         yield job.reading.cut(job_id, held)

@@ -8,6 +8,7 @@ from support.columns import per_token
 
 from producer.enqueue.cutter import FILE_BYTES, SHARD_ROWS, Cutter, cuts, shard_limits
 from producer.rows import BadRow, Row
+from producer.sources.errors import SourceError
 from unrolled.format.columns import POOLINGS, VectorColumn
 
 
@@ -113,3 +114,21 @@ def test_pooled_vectors_are_counted_by_the_row(units, pools, rows):
         assert rows * units * pools * 4 == FILE_BYTES
     both = (*per_token(512), *columns)
     assert shard_limits(both) == (2**15, rows)
+
+
+@pytest.mark.parametrize(("flush_seconds", "kept"), [(60.0, 3), (None, 2)])
+def test_an_input_that_breaks_off(flush_seconds, kept):
+    """What a live input gave is cut before the error, because it can't be read again; a file can."""
+    rows, found = rows_of([2, 2, 2]), []
+
+    def batches():
+        yield rows
+        raise SourceError("-", 3, "broke off")
+
+    def take():
+        for cut in cuts(batches(), Cutter(shard_tokens=4), flush_seconds):
+            found.extend(cut)
+
+    with pytest.raises(SourceError, match="broke off"):
+        take()
+    assert found == rows[:kept]

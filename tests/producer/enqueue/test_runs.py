@@ -76,9 +76,9 @@ def enqueue(job, queue, stream=None):
     return new
 
 
-def follow(job, queue, stream):
+def follow(job, queue, stream, stop=lambda: None):
     """One run of `enqueue --follow`."""
-    run = LiveRun(job.objects, queue.of_job(job), lambda *_: None)
+    run = LiveRun(job.objects, queue.of_job(job), lambda *_: None, stop)
     run.begin()
     run.run(shards_of(stream(run.number), job.job.id))
 
@@ -291,19 +291,33 @@ def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
 
 
 def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
-    """Another run begins: what the first had read is queued, then it stops with an error."""
+    """Another run begins: the first reads no more, queues all that it had read ahead, and stops with an error."""
+    stopped = threading.Event()
 
     def stream(_):
         yield next(cuts(file="-#0"))
         decide(live_job, Segment("begin", run="f" * 16))
-        yield next(cuts(first=1, file="-#0"))
-        raise AssertionError("it reads on")
+        yield from cuts(shards=2, first=1, file="-#0")
+        assert stopped.is_set(), "it reads on"
+        yield next(cuts(first=3, file="-#0"))
 
     with pytest.raises(JobError, match="another `unrolled enqueue --follow` has begun to read"):
-        follow(live_job, queue, stream)
+        follow(live_job, queue, stream, stopped.set)
     log = log_of(live_job)
-    assert len(log.inputs) == 2
+    assert len(log.inputs) == 4
     assert not log.ended
+
+
+def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):
+    """Nothing of the job counts any more, so what was read ahead is not made durable."""
+
+    def stream(_):
+        decide(live_job, Segment("discard"))
+        yield from cuts(shards=3, file="-#0")
+
+    with pytest.raises(JobError, match="discarded"):
+        follow(live_job, queue, stream)
+    assert len(waiting(live_job)) == 1, "the rows that were on their way when it learned of it"
 
 
 def test_live_runs_have_numbers_of_their_own(live_job, queue):
