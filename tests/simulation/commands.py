@@ -93,7 +93,7 @@ def stranger(actor: Actor, job: SimulatedJob) -> None:
 
 
 _STRANGE = [
-    (names.PARTS, ".parquet"),
+    (names.PARTS, ".parquet.bak"),
     (names.PARTS, ".txt"),
     (names.LOG, ".jsonl"),
     (names.ROWS, ".rows.bak"),
