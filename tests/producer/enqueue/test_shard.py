@@ -42,7 +42,7 @@ def test_shard(rows, index):
     assert shard.entry.tokens == sum(token != 0 for _, tokens in good for token in tokens)
     assert (shard.entry.file, shard.entry.position) == ("in.txt", 100)
     assert shard.entry.digest == rows_digest(found.ids.to_pylist(), found.tokens)
-    bad = [json.loads(line) for line in shard.bad_rows.splitlines()]
+    bad = [json.loads(line) for line in shard.quarantine.splitlines()]
     assert [line["position"] for line in bad] == [100 + i for i, row in enumerate(rows) if row is None]
     assert all(line["reason"] == "no field 'text'" for line in bad)
     assert entry_of(shard.rows) == shard.entry
