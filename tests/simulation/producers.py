@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ from simulation.access import JobLedger, patience, patience_of_a_command
 from simulation.content import Row
 
 from producer.enqueue.runs import FileRun, LiveRun
+from producer.sources.errors import SourceError
 from unrolled.protocol.opening import create_job
 
 if TYPE_CHECKING:
@@ -34,7 +36,8 @@ def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
         run.run(_live_cuts(actor, job, opened.job.id, run.number, stopped))
     else:
         opened = create_job(job.place, _wanted(actor, job), patience_of_a_command(actor))
-        FileRun(opened.objects, JobLedger(actor, opened), lambda *_: None).run(job.reading.cuts(opened.job.id, version))
+        file_run = FileRun(opened.objects, JobLedger(actor, opened), lambda *_: None)
+        file_run.run(_file_cuts(actor, job, opened.job.id, version))
 
 
 def _wanted(actor: Actor, job: SimulatedJob) -> Job:
@@ -42,6 +45,15 @@ def _wanted(actor: Actor, job: SimulatedJob) -> Job:
     if actor.nature.is_calm:
         return job.job if job.is_there(job.job) else job.other
     return job.other if actor.rng.random() < 0.05 else job.job
+
+
+def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str) -> Iterator[Make]:
+    """Cuts of a file, which may turn out to be damaged."""
+    cuts = job.reading.cuts(job_id, version)
+    if _breaks_off(actor):
+        yield from itertools.islice(cuts, actor.rng.randint(0, 4))
+        raise SourceError(job.place, 0, "is damaged")
+    yield from cuts
 
 
 def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stopped: threading.Event) -> Iterator[Make]:
@@ -60,3 +72,9 @@ def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stoppe
         actor.pass_time()
     if held:
         yield job.reading.cut(job_id, held)
+    if _breaks_off(actor):
+        raise SourceError(job.place, 0, "is damaged")
+
+
+def _breaks_off(actor: Actor) -> bool:
+    return not actor.nature.is_calm and actor.rng.random() < 0.1
