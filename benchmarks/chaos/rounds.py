@@ -108,7 +108,7 @@ def _await_completion(stage: Stage, result: Result) -> None:
 
 
 def _wait(stage: Stage, seconds: float) -> None:
-    """Let time pass, with whoever died started again, as a supervisor would."""
+    """Let time pass, and start processes again that died, as a supervisor would."""
     until = time.monotonic() + seconds
     while True:
         stage.supervise()

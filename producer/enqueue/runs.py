@@ -220,7 +220,7 @@ class LiveRun(Run):
 
     def _bring(self, spooled: Spooled) -> None:
         spool(self._objects, spooled)
-        # Whoever's turn it is by now: these rows were read. They are durable before there is room for them.
+        # Even if it is another run's turn by now: these rows were read. They are durable before there is room for them.
         append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
         self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         self._tell()

@@ -44,7 +44,7 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
 
     Args:
         objects: of the job.
-        ledger: of the job's offer; None to leave it to whoever tells it next.
+        ledger: of the job's offer; None to leave the telling to the next process that looks after the job.
         failed_rows: reads a part's.
         failed: whether failed rows are brought too, rather than dead shards alone.
 

@@ -85,7 +85,7 @@ def wait_for_job(
 
 
 def _tidy_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
-    """Delete what is superfluous, and let Redis forget the job; either may stay, and harms nobody."""
+    """Delete leftovers, and let Redis forget the job. Both are harmless if they stay."""
     with contextlib.suppress(TransientError, PayloadError, FileFormatError):
         sweep(log, job.objects, failed_rows, live=job.job.live)
     if queue:
@@ -120,7 +120,7 @@ class _Teller:
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
-        # `wait` itself tells Redis again what it lost, so nobody needs to be told how.
+        # `wait` itself tells Redis again what it lost, so this advice isn't needed.
         ways = {kind: text for kind, text in diagnose(status).items() if kind in ("dead", "worker", "input", "strays")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():

@@ -1,4 +1,4 @@
-"""Which engine computes a job on this machine where nobody names one."""
+"""The engine that computes a job on this machine if none is named."""
 
 from __future__ import annotations
 

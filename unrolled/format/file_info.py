@@ -32,7 +32,7 @@ LONGEST_REASON = 300
 
 @cache
 def release() -> str:
-    """The installed version of this product, "unknown" where it runs from sources that nobody installed."""
+    """The installed version of this product, "unknown" if it runs from sources that are not installed."""
     # Here, because it takes 0.05 s that a command line which only names shards need not pay.
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 

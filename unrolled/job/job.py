@@ -88,7 +88,7 @@ class Job:
         """The content of `job.json`.
 
         Args:
-            key: sixteen hexadecimal digits that name the job in Redis; drawn once, by whoever creates the object, so
+            key: sixteen hexadecimal digits that name the job in Redis; drawn once, by the process that creates it, so
                 that it is the same under every path and mount.
         """
         content = {

@@ -53,6 +53,6 @@ def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
         strays = frozenset(shard for shard in rows if shard not in log.entries and not shard.retries)
     if done and not strays and len(published) + len(dead) == len(log.entries):
         objects.sync(names.PARTS, names.DEAD)
-        catch_up(log, objects)  # whoever added a shard meanwhile was first
+        catch_up(log, objects)  # a shard may have been added meanwhile
         return Standing(known == log.length, published, dead, strays)
     return Standing(complete=False, published=published, dead=dead, strays=strays)

@@ -45,7 +45,7 @@ class Objects:
             content: bytes, or what writes them into a file; may be asked for again.
 
         Returns:
-            True where this call has created it. False where there is one, which may be this call's all the same: read
+            True where this call has created it. False where there is one, which may still be this call's: read
             it, for it is what counts.
         """
         return self.steadily(f"write to {self.store}", lambda: self.store.create(name, content) is Creation.CREATED)
@@ -75,7 +75,7 @@ class Objects:
         self.steadily(f"write to {self.store}", lambda: self.store.delete(name))
 
     def sync(self, *folders: str) -> None:
-        """Make durable what is in folders, whoever created it, before anything that lasts rests on it."""
+        """Make the contents of folders durable, also what others created, before anything depends on them."""
         for folder in folders:
             self.steadily(f"write to {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
 

@@ -89,7 +89,7 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> Ope
             raise JobError(f"{objects.store}: holds {', '.join(found)} and no job; use an empty directory for --out")
         content = objects.settle(names.JOB, job.encode(secrets.token_hex(8)))  # one of two at once makes it
     else:
-        objects.sync(names.FOLDER)  # whoever created it may have died before it was durable
+        objects.sync(names.FOLDER)  # its creator may have died before it was durable
     there, key = Job.decode(f"{objects.store}/{names.JOB}", content)
     if different := there.differences(job):
         raise JobError(

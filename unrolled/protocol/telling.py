@@ -1,4 +1,4 @@
-"""Bringing the ledger up to the log: whoever is alive may do it, and two at once may.
+"""Bringing the ledger up to the log: any process may do it, and several may at once.
 
 The ledger holds, in one key with its shards, a *mark*: how many segments of the job's log it was told. Losing it costs
 time alone, for the log has all that it was told.

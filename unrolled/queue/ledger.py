@@ -270,11 +270,11 @@ class Ledger:
         ]
 
     def take_turn(self, what: str, seconds: float) -> bool:
-        """Whether nobody else has taken the turn to do something within some seconds: a hint, never a lock.
+        """Take the turn to do something, unless another process has it. It is a hint, never a lock.
 
         Args:
             what: names it.
-            seconds: for how long nobody else is to do it.
+            seconds: how long the turn lasts.
         """
         return bool(self.client.set(f"{self.keys.turns}:{what}", b"", nx=True, px=max(1, round(seconds * 1000))))
 

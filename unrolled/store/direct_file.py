@@ -46,7 +46,7 @@ class DirectFile:
         """Take all of the content; the number of its bytes.
 
         Raises:
-            OSError: the system refused, be it what was taken earlier.
+            OSError: the system refused this write, or an earlier one.
         """
         size, done = memoryview(content).nbytes, 0
         given = memoryview(content).cast("B") if size else b""  # an empty view can't be cast

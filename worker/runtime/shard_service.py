@@ -152,7 +152,7 @@ class ShardService:
             self._on_broker(lambda: self._ledger.remove(member))
         except GivenBackError:
             return self._give_back(member, start)
-        except (AwayError, FileFormatError) as error:  # a part that is damaged is nobody's outcome: `verify` names it
+        except (AwayError, FileFormatError) as error:  # a damaged part is no outcome; `verify` names it
             return self._put_off(member, start, error)
         except BrokenWorkerError as error:
             self._on_broken(error)

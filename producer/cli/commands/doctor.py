@@ -128,7 +128,7 @@ def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
     app.conf.broker_transport_options = transport_options(namespace)
     try:
         found: dict[str, Any] | None = app.control.inspect(timeout=REMOTE_CONTROL_SECONDS).stats()
-    except Exception:  # noqa: BLE001 - forbidden, unanswered, or cut off: all the same here
+    except Exception:  # noqa: BLE001 - forbidden, unanswered and cut off are treated alike
         return None
     finally:
         app.close()
