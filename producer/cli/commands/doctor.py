@@ -21,7 +21,7 @@ from producer.doctor.workers import check_workers
 from producer.jobs.worker_status import WorkerStatus
 from producer.local.broker_record import find_broker
 from producer.terminal.text import printable
-from unrolled.errors import BrokerError
+from unrolled.errors import BrokerError, OptionError
 from unrolled.job import names
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
@@ -66,6 +66,10 @@ def doctor(
       unrolled doctor --broker redis://localhost:6379/0 --model MODEL --out OUT
       unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
     """
+    if out is not None and ":/" in str(out):
+        raise OptionError(
+            f"--out {out}: doctor looks at directories only; `unrolled status` looks at a job in a bucket"
+        )
     if out is not None and broker is None and (out / names.JOB).exists():
         broker = find_broker(None, open_job(out))
     checks = []
