@@ -77,7 +77,7 @@ def test_a_sound_job_has_no_problem(job):
 
 
 def test_each_shard_is_told_when_it_is_done(job):
-    """A progress bar can follow; tokens are those of the manifest."""
+    """A progress bar can follow; tokens are those of the log."""
     told = []
     verify_job(job, told.append)
     assert told == [7, 4, 7]
@@ -242,7 +242,7 @@ def test_columns_that_the_job_does_not_store_are_a_problem(job, tmp_path, option
 
 
 def test_a_row_that_was_taken_out_is_a_problem(job):
-    """Its metadata corrected, the file is sound in itself; the manifest knows better."""
+    """Its metadata corrected, the file is sound in itself; the log knows better."""
     path = part(job, 0)
     table = pq.read_table(path)
     left = table.slice(1)

@@ -43,5 +43,5 @@ def test_borders_between_rows_count():
 
 
 def test_the_digest_is_fixed():
-    """Manifests contain the digest, so a release must not change it."""
+    """Logs contain the digest, so a release must not change it."""
     assert digest_of([("a", [5, 0, 7]), ("ä#1", [])]) == "6f92935cab6f5a404a6a016630b9ef9f"

@@ -371,7 +371,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
     ],
 )
 def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):
-    """A manifest that anybody may have written is checked before memory is taken or anything computed."""
+    """A log that anybody may have written is checked before memory is taken or anything computed."""
     job = site.enqueue(make_rows(2), **options)
     shard = only_shard(job)
     assert handle(parts, job, shard) == Outcome.GIVEN_UP
