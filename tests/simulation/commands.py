@@ -106,7 +106,7 @@ _STRANGE = [
 
 
 def _ledger(actor: Actor, found: OpenJob) -> JobLedger | None:
-    """Now and then Redis is away, and a command leaves the ledger to whoever tells it next."""
+    """Now and then Redis is away, and a command leaves the ledger for another process to tell."""
     return JobLedger(actor, found) if actor.nature.is_calm or actor.rng.random() < 0.9 else None
 
 

@@ -70,3 +70,12 @@ def test_a_discarded_job_leaves_no_part(place, server):
     again = run(place)
     assert again.returncode == 1
     assert "discarded" in again.stderr
+
+
+def test_a_server_that_replaces_objects_is_refused(place, server):
+    """It ignores the condition of a put, as old servers do: found before a job rests on it, and nothing is made."""
+    server.ignores_conditions = True
+    done = run(place)
+    assert done.returncode == 1
+    assert "ignores `If-None-Match: *`" in done.stderr
+    assert not list((server.directory / "bucket" / "jobs").rglob("job.json"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -10,7 +11,8 @@ from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.job import Job
 from unrolled.protocol.objects import Objects, at_once
-from unrolled.store.place import open_store
+from unrolled.store.bucket_url import is_url
+from unrolled.store.place import check_creates_once, open_store
 from unrolled.store.posix import PosixStore
 
 if TYPE_CHECKING:
@@ -79,7 +81,7 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> Ope
 
     Raises:
         JobError: another job's objects are there, or other files that readers would take for parts.
-        RequestError: the place is none that can be opened.
+        RequestError: the place can't be opened, or its server replaces objects.
         TransientError: it can't be read or written now.
     """
     objects = Objects(open_store(place, make=True), steadily)
@@ -87,6 +89,8 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> Ope
     if content is None:
         if found := sorted(name for name in objects.list(names.PARTS) if name.endswith(".parquet"))[:3]:
             raise JobError(f"{objects.store}: holds {', '.join(found)} and no job; use an empty directory for --out")
+        if is_url(os.fspath(place)):  # a disk's links never replace anything
+            steadily(f"write to {objects.store}", lambda: check_creates_once(objects.store))
         content = objects.settle(names.JOB, job.encode(secrets.token_hex(8)))  # one of two at once makes it
     else:
         objects.sync(names.FOLDER)  # its creator may have died before it was durable

@@ -1,14 +1,11 @@
 """An exclusive lock on a file, which ends with the process that holds it."""
 
-import errno
 import fcntl
 import os
 import time
 from pathlib import Path
 from typing import BinaryIO
 
-#: Error numbers of file systems without locks.
-NO_LOCKS = (errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS)
 _POLL_SECONDS = 0.05
 
 

@@ -91,7 +91,7 @@ def test_complete_needs_a_last_look(job):
 
 
 def test_failed_rows_that_were_retried_count_where_they_are_now(job):
-    """Rows in and rows out stay the same numbers, whoever computes them."""
+    """As many rows come out as went in, by any engine."""
     for shard in left(job):
         publish_shard(job, shard)
     before = StatusReader(job).read()

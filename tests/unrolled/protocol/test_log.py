@@ -29,7 +29,7 @@ def write(store, *segments):
 
 
 def test_two_at_once_lose_nothing():
-    """Each of many threads adds its shards; whoever loses a number decides again."""
+    """Each of many threads adds its shards; a thread that finds its number taken decides again."""
     store = MemoryStore()
 
     def add(first):

@@ -1,4 +1,4 @@
-"""Bringing a ledger up to a log, whatever the ledger has lost and whoever else does it."""
+"""Bringing a ledger up to a log, whatever the ledger has lost, and beside other processes that do it."""
 
 import pytest
 from support.jobs import bury, decide, log_of, make_job, publish_shard, waiting
@@ -121,7 +121,7 @@ def test_a_rival_ends_the_telling_of_all(tmp_path, monkeypatch):
         def enter(self, expected, lives, becomes):
             if self.rival and len(self.entered) == 2:
                 self.rival = False
-                tell(Log(), job.objects, self)  # begins anew, as the mark is below zero
+                tell(Log(), job.objects, self)  # begins again, as the mark is below zero
             return super().enter(expected, lives, becomes)
 
     ledger = Contested()

@@ -107,7 +107,7 @@ def test_enter_once(ledger):
 
 
 def test_two_tell_at_once(ledger):
-    """A segment is told by whoever expects the mark where it is; the other learns that it isn't there any more."""
+    """Of two that tell a segment, one does; the other learns that the mark has moved."""
     assert ledger.told(JOB) is None
     assert ledger.enter(JOB, "/out", None, [(A, 1)], 1) == [A]
     for expected in (None, 0, 2, -1):
@@ -129,7 +129,7 @@ def test_telling_all_takes_turns(ledger):
 
 
 def test_a_lost_key_takes_the_mark(ledger):
-    """The mark and the shards are in one key: whoever evicts the one evicts the other."""
+    """The mark and the shards are in one key, so both are evicted or neither."""
     enter(ledger, A)
     ledger.client.delete(ledger.keys.ledger)
     assert ledger.told(JOB) is None
@@ -150,7 +150,7 @@ def test_marks_are_no_shards(ledger):
 
 
 def test_one_sweeper(ledger):
-    """A sweep looks at all that runs, so the next one waits a moment, whoever it is by."""
+    """A sweep looks at all that runs, so the next one waits a moment, also another worker's."""
     enter(ledger, A)
     ledger.claim(A, "one")
     assert ledger.sweep() == []

@@ -52,7 +52,7 @@ def jobs_of(site, sent=None, ledger=None, **settings):
 
 
 def register(site, job_key, raw):
-    """Write a job's entry as whoever may write to Redis can."""
+    """Write a job's entry, as anybody with access to Redis can."""
     site.ledger.client.hset(site.ledger.keys.jobs, job_key, raw)
 
 
@@ -345,7 +345,7 @@ def test_a_job_that_is_complete_is_forgotten(site, jobs, sent):
         each.look_after(sent.append)
         assert each._met == {}
     assert sent == []
-    assert jobs.find(job.key).job == job.job  # a late message of it is met anew
+    assert jobs.find(job.key).job == job.job  # a late message finds it again
 
 
 @pytest.mark.parametrize("kind", ["cancel", "discard"])

@@ -1,4 +1,4 @@
-"""One outcome of a shard, whoever else is at it: two attempts may disagree about which rows fail."""
+"""One outcome of a shard, also if two attempts disagree about which rows fail."""
 
 import itertools
 import json
