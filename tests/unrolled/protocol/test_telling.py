@@ -1,4 +1,4 @@
-"""Bringing a ledger up to a log, whatever the ledger has lost, and beside other processes that do it."""
+"""Bringing a ledger up to a log, whatever it has lost, and beside other processes that do it."""
 
 import pytest
 from support.jobs import bury, decide, log_of, make_job, publish_shard, waiting

@@ -1,4 +1,4 @@
-"""A job's ledger, on a real server: what it has lost is told again, and the process that enters a life sends it, once."""
+"""A job's ledger, on a real server: what it has lost is told again, and each life is sent once."""
 
 import threading
 
