@@ -36,7 +36,7 @@ class LedgerModel:
         members: lives that wait or are computed. Redis keeps them and the marks in one sorted set.
         marks: job → how many segments of its log the ledger was told.
         places: job → where its store is.
-        leases: member → its holder, and the tick at which the lease ends.
+        leases: member → its holder ("" where it was given back), and the tick at which the lease ends.
         starts: member → those who have taken it up.
         queue: messages, first in, first out.
         now: the ledger's clock, in ticks.
@@ -94,7 +94,7 @@ class LedgerModel:
         return Taken("taken", len(self.starts[member]))
 
     def renew(self, member: Member, holder: str) -> None:
-        """Make a lease good for its full time again, unless it is another's."""
+        """Make a lease good for its full time again, unless it is another's or was given back."""
         if member in self.members and self.leases.get(member, (holder, 0))[0] == holder:
             self.leases[member] = holder, self.now + LEASE
 
@@ -106,8 +106,8 @@ class LedgerModel:
 
     def give_back(self, member: Member, holder: str) -> None:
         """Give a member back, blameless; it is sent again by a sweep."""
-        if member in self.members and self.leases.get(member, ("", 0))[0] == holder:
-            del self.leases[member]
+        if member in self.members and self.leases.get(member, (holder, 0))[0] == holder:
+            self.leases[member] = "", 0
             self.starts[member] = self.starts.get(member, frozenset()) - {holder}
 
     def sweep(self) -> None:
