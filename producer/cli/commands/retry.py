@@ -13,6 +13,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
+from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
 from unrolled.reading.outcome import failed_rows as read_failed_rows
@@ -56,6 +57,12 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
 def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
     """What was brought again, as text for people."""
     lines = [f"{out}: {found.dead:,} dead shard(s) {'are back in the queue' if queued else 'wait again'}"]
+    if found.damaged:
+        lines.append(
+            f"{found.damaged:,} dead shard(s) stay dead, because their rows are damaged ({out}/{names.ROWS}): the same "
+            "`unrolled enqueue` or `unrolled run` cuts them again from the input; rows that can't be read again, those "
+            "of a stream or of an earlier retry, have to be restored from a copy"
+        )
     if failed_rows:
         where = "are in the queue" if queued else "wait"
         lines.append(f"{found.rows:,} failed row(s) {where} again, in {found.shards:,} new shard(s)")
