@@ -29,6 +29,7 @@ from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.board import Board
 from worker.runtime.outcome import Outcome
+from worker.shards.float16_range import rows_beyond_float16
 from worker.shards.part_content import part_content
 from worker.shards.publication import bury, look, publish
 from worker.shards.shard_rows import decode_rows
@@ -198,7 +199,10 @@ class ShardService:
         self._metrics.read(time.perf_counter() - began)
         with self._pool.compute(rows.real, columns) as computed:
             began = time.perf_counter()
-            good = rows.without(computed.failed)
+            failed = computed.failed
+            if spec.precision == "float16":
+                failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed
+            good = rows.without(failed)
             if good.failed:
                 log.warning("%s: %d row(s) can't be computed; its part names them", shard, len(good.failed))
             content = part_content(job.job, shard, good, computed.outputs, spec, columns)
