@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from unrolled.counted import counted
 from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, UnrolledError, reason_of
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
@@ -204,7 +205,7 @@ class ShardService:
                 failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed
             good = rows.without(failed)
             if good.failed:
-                log.warning("%s: %d row(s) can't be computed; its part names them", shard, len(good.failed))
+                log.warning("%s: %s can't be computed; see its part", shard, counted(len(good.failed), "row"))
             content = part_content(job.job, shard, good, computed.outputs, spec, columns)
             numbers = [row.row for row in good.failed]
             if not publish(job.objects, shard, content, numbers, found.rows, failed_rows):
