@@ -23,7 +23,7 @@ from unrolled.protocol.spooling import entry_of, spool
 from unrolled.protocol.telling import JobLedger, tell, tell_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
@@ -224,14 +224,21 @@ class LiveRun(Run):
             cuts: end soon after `stop` was called, with all rows that were read by then.
 
         Raises:
-            JobError: another run has begun, or the job was cancelled; what this run has read is kept.
+            JobError: another run has begun, the job was cancelled, or its log is damaged; what this run has read is
+                kept.
         """
-        for make in cuts:
-            self._bring(make(len(self.log.inputs)))
-            if self.log.discarded:
-                break
-            if not self._has_turn(self.log):
-                self._stop()  # rows that were read ahead are still to come
+        cuts = iter(cuts)
+        try:
+            for make in cuts:
+                self._bring(make(len(self.log.inputs)))
+                if self.log.discarded:
+                    break
+                if not self._has_turn(self.log):
+                    self._stop()  # rows that were read ahead are still to come
+        except JobError:  # the log is damaged, or can't be written for good
+            self._stop()
+            self._keep(cuts)
+            raise
         self._adopt()  # a run that this one has fenced off may have died meanwhile
         append(self.log, self._objects, lambda log: Segment("end") if self._has_turn(log) and not log.ended else None)
         self._tell()
@@ -245,11 +252,18 @@ class LiveRun(Run):
 
     def _bring(self, spooled: Spooled) -> None:
         spool(self._objects, spooled)
+        self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         # Even if it is another run's turn by now: these rows were read. They are durable before there is room for them.
         append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
-        self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         self._tell()
         self._ledger.wait_for_room()
+
+    def _keep(self, cuts: Iterator[Make]) -> None:
+        """Make durable what was read ahead, where nothing can be added to the log; the next run brings it."""
+        for number, make in enumerate(cuts, 1):
+            spooled = make(len(self.log.inputs) + number)
+            spool(self._objects, spooled)
+            self._each(spooled.entry, True)  # noqa: FBT003 - it is new
 
     def _adopt(self) -> None:
         """Bring rows that a run has made durable and then died; their names don't say a retry."""

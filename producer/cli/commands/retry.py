@@ -60,9 +60,9 @@ def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
     lines = [f"{out}: {_again(found.dead, 'dead shard', queued=queued)}"]
     if found.damaged:
         lines.append(
-            f"{counted(found.damaged, 'dead shard has', 'dead shards have')} damaged rows in {out}/{names.ROWS}: the same "
-            "`unrolled enqueue` or `unrolled run` cuts them from the input again; rows of a stream or of an earlier "
-            "retry have to be restored from a copy"
+            f"{counted(found.damaged, 'dead shard has', 'dead shards have')} damaged rows in {out}/{names.ROWS}: the "
+            "same `unrolled enqueue` or `unrolled run` cuts them from the input again; rows of a stream or of an "
+            "earlier retry have to be restored from a copy"
         )
     if failed_rows:
         lines.append(f"{_again(found.rows, 'failed row', queued=queued)}, in {counted(found.shards, 'new shard')}")

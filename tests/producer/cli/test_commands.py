@@ -519,8 +519,8 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     (tmp_path / names.rows_object(shard)).write_bytes(b"PK")
     assert run_with(broker, "retry", tmp_path).stdout == (
         f"{tmp_path}: 0 dead shards are back in the queue\n"
-        f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` cuts "
-        "them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
+        f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
+        "cuts them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
     )
     assert log_of(job).life(shard).number == 0
 

@@ -19,7 +19,7 @@ from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
-from unrolled.errors import JobError
+from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience
@@ -380,6 +380,58 @@ def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
     log = log_of(live_job)
     assert len(log.inputs) == 4
     assert not log.ended
+
+
+def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
+    """Nothing can be added to such a log: all that was read is made durable, and brought once the log is mended."""
+    stopped = threading.Event()
+    damaged = live_job.objects.store.path / names.segment_name(2)
+
+    def stream(_):
+        yield next(cuts(file="-#0"))
+        damaged.write_bytes(b"half")
+        yield from cuts(shards=2, first=1, file="-#0")
+        assert stopped.is_set(), "it reads on"
+        yield next(cuts(first=3, file="-#0"))
+
+    with pytest.raises(JobError, match="not a segment of a job's log"):
+        follow(live_job, queue, stream, stopped.set)
+    assert len(waiting(live_job)) == 4
+    damaged.unlink()
+    follow(live_job, queue, lambda _: iter(()))
+    assert len(log_of(live_job).inputs) == 4
+    assert in_ledger(queue, live_job) == set(waiting(live_job))
+
+
+def test_a_live_run_waits_for_a_full_disk(queue):
+    """In the middle, before each operation: nothing that it has read is lost, and nothing comes twice."""
+    for count in itertools.count(1):
+        left, said = [0], []
+
+        def hook(operation, left=left):
+            left[0] -= 1
+            return Fault.FULL if left[0] == 0 and operation.kind == "create" else None
+
+        job = OpenJob(job_of(live=True), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
+        job = job.with_patience(Quick(said.append).until_done)
+        left[0] = count
+        follow(job, queue, lambda number: cuts(shards=2, file=f"-#{number}"))
+        assert [entry.rows for entry in log_of(job).entries.values()] == [3, 3]
+        assert len(waiting(job)) == 2
+        if left[0] > 0:
+            break
+    assert count > 10
+
+
+class Quick(Patience):
+    """Tries again at once."""
+
+    def until_done(self, what, action):
+        while True:
+            try:
+                return action()
+            except TransientError as error:
+                self.fails(what, error)
 
 
 def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):
