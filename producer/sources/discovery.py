@@ -1,9 +1,12 @@
 """The files that the user's names stand for, in a fixed order."""
 
+# Over 150 lines: everything that a name may stand for, and what is left out.
+
 import glob
+import itertools
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
@@ -109,10 +112,35 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
         matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - labels stay as given
         if not matches:
             raise RequestError(f"input {_label(given)}: no file matches this pattern")
-        for match in matches:
+        for match in _without_outputs(matches, given, notices):
             yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - labels stay as given
     else:
         raise RequestError(f"input {_label(given)!r}: no such file or directory")
+
+
+def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:
+    """The matches of a pattern that are in no job's output directory, unless the pattern itself names that directory.
+
+    A pattern that matches a job's own parts would find other inputs each time.
+    """
+    steps = list(itertools.takewhile(lambda step: not glob.has_magic(step), pattern.split("/")))
+    named, found = "/".join(steps), dict[str, str]()
+
+    def output(folder: str) -> str:
+        """The output directory that a folder is or is in; empty for none."""
+        if len(folder) <= len(named):
+            return ""
+        if folder not in found:
+            is_one = os.path.exists(os.path.join(folder, JOB))  # noqa: PTH110, PTH118 - labels stay as given
+            found[folder] = folder if is_one else output(os.path.dirname(folder))  # noqa: PTH120 - labels stay as given
+            if is_one:
+                notices.append(f"{_label(folder)} is the output directory of a job: left out")
+        return found[folder]
+
+    for match in matches:
+        folder = match if os.path.isdir(match) else os.path.dirname(match)  # noqa: PTH112, PTH120 - labels stay as given
+        if not output(folder):
+            yield match
 
 
 def _walk(top: str, notices: list[str]) -> Iterator[str]:
