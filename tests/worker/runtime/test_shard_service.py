@@ -208,7 +208,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("reason", DAMAGE)
 def test_damaged_rows_make_a_dead_shard(site, parts, reason):
-    """The reason is on record, what is left of the rows stays, and the next shard is computed."""
+    """The reason is on record, and the next shard is computed; the same command cuts the rows again."""
     rows = make_rows(4)
     job = site.enqueue(rows)
     shard, other = sorted(left(job))
@@ -221,6 +221,10 @@ def test_damaged_rows_make_a_dead_shard(site, parts, reason):
     assert handle(parts, job, other) == Outcome.PUBLISHED
     check_outputs(job, rows, without={0, 1})
     assert site.starts().keys() == {2, 3}
+    site.enqueue(rows)
+    assert parts.service.handle(Member(job.key, Life(shard, 1)).encode()) == Outcome.PUBLISHED
+    check_outputs(job, rows)
+    assert verify_job(job).problems == ()
 
 
 def test_no_death_is_recorded_for_rows_that_cannot_be_seen(site, parts, caplog):
