@@ -59,7 +59,7 @@ def submit(
         summary.sent = queue.sent
         each(summary)
 
-    batches = read_batches(prepared.plan, source, on_bytes=on_bytes)
+    batches = read_batches(prepared.plan, source, on_bytes=on_bytes, steadily=prepared.job.objects.steadily)
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
     steadily: Steadily = at_once
