@@ -13,6 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from producer.sources.errors import SourceError
+from unrolled.counted import counted
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.names import rows_object
@@ -140,7 +141,7 @@ class FileRun(Run):
         if len(log.inputs) > count:
             raise JobError(
                 f"{self._objects.store}: the input has changed since this job began: it ends "
-                f"{len(log.inputs) - count} shard(s) earlier. Restore it, or use another --out"
+                f"{counted(len(log.inputs) - count, 'shard')} earlier. Restore it, or use another --out"
             )
         return None if log.ended else Segment("end")
 
@@ -155,7 +156,7 @@ class FileRun(Run):
     def _grown(self, entry: Entry) -> JobError:
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: it ended after "
-            f"{len(self.log.inputs)} shard(s), now it goes on at {entry.file} row {entry.position}. "
+            f"{counted(len(self.log.inputs), 'shard')}, now it goes on at {entry.file} row {entry.position}. "
             "Restore it, or use another --out"
         )
 

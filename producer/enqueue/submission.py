@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from producer.enqueue.cutter import shard_limits
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs
-from producer.tokenization.tokenize import load_tokenizer
 from unrolled.errors import ModelError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.job.job import Inputs, Job
@@ -16,6 +15,7 @@ from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.protocol.objects import at_once
 from unrolled.protocol.opening import OpenJob, create_job
+from unrolled.tokenization.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path

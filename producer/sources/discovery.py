@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
 
-from producer.sources.formats import by_extension
+from producer.sources.formats.by_name import by_extension
 from producer.sources.options import Compression, Format, SourceOptions
 from unrolled.errors import OptionError, RequestError
 from unrolled.job.names import JOB

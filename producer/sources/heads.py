@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from producer.sources.compression import read_chunks, sniff
-from producer.sources.delimited import DELIMITERS, Records, header_columns
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
-from producer.sources.jsonl import json_object, row_field
-from producer.sources.lines import LongLine, split_lines
+from producer.sources.formats.delimited import DELIMITERS, Records, header_columns
+from producer.sources.formats.jsonl import json_object, row_field
+from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
+from producer.sources.streams.compression import read_chunks, sniff
 from unrolled.errors import RowError
 
 # First bytes of files that are refused, so that they are never read as text by accident.
@@ -49,7 +49,7 @@ def check_head(source: SourceFile, options: SourceOptions) -> bool:
         if source.compression != "none":
             # The schema may be at the end; it is checked after the file has been decompressed.
             return options.kind == "text"
-        from producer.sources.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
+        from producer.sources.formats.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
 
         return check_table(Path(source.path), source.format, options).is_text
     return _lines_hold_text(head, source, options)

@@ -14,16 +14,16 @@ from pathlib import Path
 from typing import BinaryIO
 
 from producer.rows import SourceBatch
-from producer.sources.compression import read_chunks
-from producer.sources.delimited import DELIMITERS, read_delimited
 from producer.sources.discovery import STANDARD_INPUT, SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
+from producer.sources.formats.delimited import DELIMITERS, read_delimited
+from producer.sources.formats.jsonl import json_parser
+from producer.sources.formats.lines import read_lines, text_parser
 from producer.sources.heads import check_head
-from producer.sources.jsonl import json_parser
-from producer.sources.lines import read_lines, text_parser
-from producer.sources.live import follow_chunks
 from producer.sources.options import SourceOptions
-from producer.sources.spool import spooled
+from producer.sources.streams.compression import read_chunks
+from producer.sources.streams.live import follow_chunks
+from producer.sources.streams.spool import spooled
 from unrolled.errors import RequestError
 
 
@@ -108,7 +108,7 @@ def _read(
     on_bytes: Callable[[int], None] | None,
 ) -> Iterator[SourceBatch]:
     if source.format in ("parquet", "arrow") and source.compression == "none" and source.size_bytes is not None:
-        from producer.sources.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
+        from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
         yield from read_table(Path(source.path), source.format, source.label, options, on_bytes)
         return
@@ -121,7 +121,7 @@ def _read(
         elif source.format in ("csv", "tsv"):
             yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options)
         else:
-            from producer.sources.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
+            from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
             with spooled(chunks) as path:
                 yield from read_table(path, source.format, source.label, options)

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 from producer.rows import SourceRow
 from producer.sources.reading import InputPlan, check_inputs, read_batches
-from producer.tokenization.tokenize import load_tokenizer, tokenize
+from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, rows_with_targets, segments
 from unrolled.errors import JobError, OptionError, RequestError, TransientError
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.store.publish import publish_bytes
+from unrolled.tokenization.tokenizer import load_tokenizer
 from unrolled.training.plan import PLAN_FILE, SCRATCH, SEGMENT_WINDOWS, FitOptions, FitPlan, RowCount
 from unrolled.training.token_store import TokenStoreWriter
 

@@ -164,7 +164,7 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
 
 
 def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
-    from producer.tokenization.tokenize import check_vocabulary  # noqa: PLC0415 - other commands start without it
+    from unrolled.tokenization.tokenizer import check_vocabulary  # noqa: PLC0415 - other commands start without it
 
     if room is not None:
         check_vocabulary(made, room, "the new tokenizer")

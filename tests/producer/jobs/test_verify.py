@@ -322,7 +322,7 @@ def test_a_quarantine_list_that_lost_a_line_is_a_problem(job):
     """A quarantined row without its reason is a lost row."""
     name = names.quarantine_object(shard_of(job, 1))
     place(job, name).write_text("")
-    assert problems(job) == {name: "lists 0 row(s), the log says 1"}
+    assert problems(job) == {name: "lists 0 rows, the log says 1"}
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\n", b"UNROLLED", "cut", "flipped"])

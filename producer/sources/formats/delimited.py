@@ -8,9 +8,9 @@ from typing import Self
 
 from producer.rows import BadRow, SourceBatch, SourceRow
 from producer.sources.errors import DamagedInputError
-from producer.sources.fields import checked_id, decoded, spaced_tokens
-from producer.sources.input_columns import InputColumns, find_columns
-from producer.sources.lines import LongLine, split_lines
+from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
+from producer.sources.formats.input_columns import InputColumns, find_columns
+from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
 

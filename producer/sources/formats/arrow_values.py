@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from producer.sources.errors import DamagedInputError
-from producer.sources.fields import decoded, found_id
-from producer.sources.input_columns import InputColumns
+from producer.sources.formats.fields import decoded, found_id
+from producer.sources.formats.input_columns import InputColumns
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
 from unrolled.ragged import offsets_of

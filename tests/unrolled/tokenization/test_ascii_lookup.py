@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
 from producer.rows import SourceRow
-from producer.tokenization.ascii_lookup import word_lookup
 from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
-from producer.tokenization.word_rules import WordRules, build
+from unrolled.tokenization.ascii_lookup import word_lookup
+from unrolled.tokenization.word_rules import WordRules, build
 
 ASCII = st.text(st.characters(max_codepoint=127), max_size=40)
 # Few letters, so that words repeat, and many separators.

@@ -4,8 +4,8 @@ import json
 from typing import NoReturn
 
 from producer.rows import BadRow, SourceRow
-from producer.sources.fields import checked_text, decoded, found_id
-from producer.sources.lines import ParseLine
+from producer.sources.formats.fields import checked_text, decoded, found_id
+from producer.sources.formats.lines import ParseLine
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
 

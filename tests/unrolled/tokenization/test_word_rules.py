@@ -3,7 +3,7 @@
 import pytest
 
 from producer.tokenization.word_level import fit
-from producer.tokenization.word_rules import WordRules, build
+from unrolled.tokenization.word_rules import WordRules, build
 
 
 @pytest.mark.parametrize(("oov", "ids"), [(None, [1, 1, 2]), ("<OOV>", [1, 3, 1, 2])])

@@ -9,9 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from producer.rows import BadRow, SourceBatch, SourceRow
-from producer.sources.arrow_values import check_types, row_values, validated
 from producer.sources.errors import DamagedInputError
-from producer.sources.input_columns import InputColumns, find_columns
+from producer.sources.formats.arrow_values import check_types, row_values, validated
+from producer.sources.formats.input_columns import InputColumns, find_columns
 from producer.sources.options import Format, SourceOptions
 
 ARROW_MAGIC = b"ARROW1"

@@ -10,7 +10,7 @@ import json
 from itertools import repeat
 from typing import TYPE_CHECKING
 
-from producer.tokenization.word_rules import FILTERS, PADDING, WordRules, build
+from unrolled.tokenization.word_rules import FILTERS, PADDING, WordRules, build
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from unrolled.errors import TransientError
-from unrolled.store.hidden_file import sweep_leftovers
+from unrolled.store.disk.hidden_file import sweep_leftovers
 
 WRITER_THAT_WAITS = """
 import sys

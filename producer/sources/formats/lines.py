@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from producer.rows import BadRow, SourceBatch, SourceRow
-from producer.sources.fields import decoded, spaced_tokens
+from producer.sources.formats.fields import decoded, spaced_tokens
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
 

@@ -15,7 +15,7 @@ import stat
 import time
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from unrolled.store.direct_file import direct_file
+from unrolled.store.disk.direct_file import direct_file
 from unrolled.store.disk.refusals import explained
 
 if TYPE_CHECKING:

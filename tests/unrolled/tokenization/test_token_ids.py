@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from producer.tokenization.token_ids import checked_ids
 from unrolled.errors import RowError
+from unrolled.tokenization.token_ids import checked_ids
 
 BAD_TOKENS = [
     ([1, -1], "token -1 at position 1 (from 0): allowed: 0 (padding) and 1..9"),

@@ -7,7 +7,7 @@ import resource
 import numpy as np
 import pytest
 
-from unrolled.store.direct_file import GATHERED_BYTES, direct_file
+from unrolled.store.disk.direct_file import GATHERED_BYTES, direct_file
 
 
 def written(descriptor, pieces):
