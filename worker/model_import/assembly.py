@@ -148,6 +148,7 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
         made.taken.append(f"{layer.name}: {config}")
         made.notes += [f"{layer.name}: {note}" for note in layer.notes]
     names = {layer.name for layer in stack.layers}
-    made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
+    if found.graph is not None:  # of weights alone, each array that is left over has been named
+        made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left

@@ -5,14 +5,15 @@ from itertools import pairwise
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Node
-from worker.model_import.selection.stack import Stack
+from worker.model_import.selection.stack import Asked, Stack
 
 
-def choose_by_graph(found: Found, embedding: str | None, named: list[str]) -> Stack:
+def choose_by_graph(found: Found, asked: Asked) -> Stack:
     """Choose the only stack of the graph, or the one that consists of the named layers.
 
     Arguments and errors are those of `choose`.
     """
+    embedding, named = asked.embedding, list(asked.layers)
     paths = _Paths(found)
     ways: dict[tuple[str, ...], Stack | str] = {}
     for node in paths.ends(named):
