@@ -51,6 +51,11 @@ _LEFT_SHOWN = 12
     help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",
 )
 @click.option(
+    "--unpadded",
+    is_flag=True,
+    help="Take a model that computes padding like tokens: rows get the vectors that they have without padding.",
+)
+@click.option(
     "--ids-from",
     type=click.Choice(["0", "1"]),
     show_default="what the file suggests; it is printed",

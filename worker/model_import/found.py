@@ -126,7 +126,7 @@ class Table:
     named: bool = True
 
 
-Role = Literal["input", "table", "layer", "through", "add", "other"]
+Role = Literal["input", "table", "onehot", "layer", "through", "add", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,10 +135,14 @@ class Node:
 
     Attributes:
         name: unique in the graph.
-        role: "through" passes its input on unchanged, as dropout does after training.
+        role: "through" passes its input on unchanged, as dropout does after training; "onehot" makes vectors of ids.
         what: its class, for messages.
         inputs: names of the nodes that it reads.
         target: name of its table or layer. One that is called twice has two nodes.
+        recurs: whether it reads a sequence step by step; layers that can't be read do too.
+        masks: it hides the tokens whose vectors have only this number.
+        masked: whether padding is hidden from it by lengths that the model is given.
+        doubt: why the file alone doesn't prove that it is what its role says.
     """
 
     name: str
@@ -146,6 +150,10 @@ class Node:
     what: str
     inputs: tuple[str, ...] = ()
     target: str | None = None
+    recurs: bool = False
+    masks: float | None = None
+    masked: bool = False
+    doubt: str | None = None
 
 
 @dataclass(slots=True)

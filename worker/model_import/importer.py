@@ -32,6 +32,7 @@ class ImportOptions:
         residual: names of layers whose input is added to their output, if the file has only weights.
         leave: names of arrays or modules that are not between ids and states, if the file has only weights.
         one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
+        unpadded: whether rows may get the vectors without padding, if the source computes padding.
         ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
             decide by the file.
         max_length: tokens that a row is meant to have; None for the file's length, or 512.
@@ -46,12 +47,18 @@ class ImportOptions:
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     one_hot: bool = False
+    unpadded: bool = False
     ids_from: int | None = None
     max_length: int | None = None
     gates: str | None = None
     forget_bias: float | None = None
     tokenizer: Path | None = None
     parity: float | None = 1e-5
+
+    @property
+    def asked(self) -> Asked:
+        """What concerns the selection."""
+        return Asked(self.embedding, self.layers, self.residual, self.leave, self.one_hot, self.unpadded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,8 +88,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     """
     found = read_source(source, options.gates, options.forget_bias)
     try:
-        asked = Asked(options.embedding, options.layers, options.residual, options.leave, options.one_hot)
-        stack = choose(found, asked)
+        stack = choose(found, options.asked)
         made = assemble(found, stack, options.ids_from, options.max_length)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error

@@ -81,7 +81,8 @@ def test_sequential_models_whose_last_layer_gives_one_vector(name, tmp_path):
         ]
     )
     randomize(model).save(tmp_path / name)
-    done = imported(tmp_path / name, tmp_path / "model")
+    done = imported(tmp_path / name, tmp_path / "model", unpadded=True)
+    assert any("doesn't mask padding" in note for note in done.made.notes)
     assert done.model.config.max_length == 9
     np.testing.assert_allclose(states_of(done, ROWS[-1:])[0][-1], np.asarray(model(padded(ROWS[-1:])))[0], atol=1e-5)
 

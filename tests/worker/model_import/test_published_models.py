@@ -77,7 +77,7 @@ def test_asmscan(tmp_path):
     """asmscan-bilstm, amyloid motifs: a bidirectional and a plain LSTM; compared is its score of 40 letters."""
     keras = pytest.importorskip("keras")
     source = download("asmscan-bilstm==1.0.0", "cvms/bass-model1.h5", tmp_path)
-    config, weights = run_import(source, tmp_path / "model")
+    config, weights = run_import(source, tmp_path / "model", "--unpadded")
     assert [str(layer) for layer in config.layers] == ["bidirectional lstm 8", "lstm 4"]
     fragments = np.random.default_rng(0).integers(1, 26, (5, 40), dtype=np.int32)
     # Keras 3 can't read this file's configuration, so its layers are built here; Keras reads the weights.

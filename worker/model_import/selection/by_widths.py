@@ -5,7 +5,7 @@ from itertools import pairwise
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Table
 from worker.model_import.selection.names import family, names_of
-from worker.model_import.selection.stack import Asked, Stack
+from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
 
 def choose_by_widths(found: Found, asked: Asked) -> Stack:
@@ -74,7 +74,5 @@ def _table_for(found: Found, first: Layer, asked: Asked) -> Table | None:
         )
     hint = f" Or {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
     raise ImportRefusedError(
-        f"{first.name} reads vectors {first.inputs} wide, and nothing in the file says what they are.{hint} If they "
-        "are ids as one-hot vectors: --one-hot. Models that read other vectors (audio, sensors, vectors of another "
-        "program) can't be imported"
+        f"{first.name} reads vectors {first.inputs} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )
