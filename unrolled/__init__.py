@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unrolled.errors import UnrolledError
+    from unrolled.learning.examples import Examples
     from unrolled.reading.batch import Batch
     from unrolled.reading.dataset import Dataset
     from unrolled.reading.dataset import open_dataset as open  # noqa: A004 - `unrolled.open` is the name people look for
@@ -31,6 +32,7 @@ __all__ = [
     "Dataset",
     "Embedder",
     "Encoder",
+    "Examples",
     "Row",
     "UnrolledError",
     "__version__",
@@ -46,6 +48,7 @@ _HOMES = {
     "Dataset": ("unrolled.reading.dataset", "Dataset"),
     "Embedder": ("worker.encoder.embedder", "Embedder"),
     "Encoder": ("worker.encoder.encoder", "Encoder"),
+    "Examples": ("unrolled.learning.examples", "Examples"),
     "Row": ("unrolled.reading.row", "Row"),
     "UnrolledError": ("unrolled.errors", "UnrolledError"),
     "load": ("worker.encoder.encoder", "load"),

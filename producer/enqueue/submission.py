@@ -13,7 +13,7 @@ from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
-from unrolled.protocol.objects import at_once
+from unrolled.patience import at_once
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.tokenization.tokenizer import load_tokenizer
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
 
 #: Options that change how rows are read but not which rows there are.
 _NOT_THE_JOBS = ("batch_rows", "tick_seconds")

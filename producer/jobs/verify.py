@@ -168,7 +168,12 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
         contents = inspect_part(job.objects.store, name)
         found += [Problem(name, what) for what in _contradictions(job, entry, contents)]
     except UnrolledError as error:
-        return _Checked(None, bad_rows, 0, (*found, Problem(name, str(error).replace(f"{job.place}/", ""))))
+        return _Checked(
+            None,
+            bad_rows,
+            0,
+            (*found, Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/", ""))),
+        )
     except Exception as error:  # noqa: BLE001 - no damage to a part, however odd, may end the check of the others
         return _Checked(None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}")))
     failed = 0 if entry.shard in log.retried else len(contents.info.failed)

@@ -22,7 +22,7 @@ from unrolled.reading.lookup import Lookup
 from unrolled.reading.nearest import Metric, Neighbour, nearest
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
-from unrolled.reading.tables import record_batches, table_schema
+from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.place import open_store
 
@@ -219,6 +219,15 @@ class Dataset:
     def __arrow_c_stream__(self, requested_schema: object = None) -> object:
         """All stored columns as a stream of Arrow: `pyarrow.table(dataset)` and `polars.DataFrame(dataset)` read it."""
         return self.record_batches().__arrow_c_stream__(requested_schema)
+
+    @cached_property
+    def row_groups(self) -> list[tuple[Part, int]]:
+        """The pieces in which rows are read, about 16 MB each: for each its part, and its number there."""
+        return [(part, group) for part in self._parts for group in range(len(part.groups))]
+
+    def row_group(self, number: int, columns: Sequence[str]) -> pa.RecordBatch:
+        """One of `row_groups`; `columns` as in `record_batches`."""
+        return row_group(*self.row_groups[number], columns)
 
     def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
         """All rows as a table of pyarrow, in memory; `columns` as in `record_batches`."""

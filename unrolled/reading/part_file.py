@@ -75,10 +75,10 @@ class Part:
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns=names).to_batches()
 
-    def row_group(self, group: int) -> pa.RecordBatch:
-        """All rows of one row group, with all columns."""
+    def row_group(self, group: int, names: list[str] | None = None) -> pa.RecordBatch:
+        """All rows of one row group; `names` as in `record_batches`."""
         with self.open() as file:
-            (rows,) = file.read_row_group(group).combine_chunks().to_batches()
+            (rows,) = file.read_row_group(group, columns=names).combine_chunks().to_batches()
             return rows
 
 

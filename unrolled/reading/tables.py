@@ -45,15 +45,31 @@ def record_batches(parts: Sequence[Part], names: Sequence[str] | None) -> Iterat
         FileFormatError: a file turns out to be damaged.
     """
     schema = table_schema(parts[0], names)
-    sources = {name: name if name in parts[0].schema.names else _source_of(name) for name in schema.names}
+    sources = _sources(parts[0], schema)
     for part in parts:
         for rows in part.record_batches(list(dict.fromkeys(sources.values()))):
-            with explained(part.where):
-                arrays = [
-                    rows.column(name) if source == name else _computed(rows.column(source), schema.field(name))
-                    for name, source in sources.items()
-                ]
-            yield pa.RecordBatch.from_arrays(arrays, schema=schema)
+            yield _table_of(part, rows, sources, schema)
+
+
+def row_group(part: Part, group: int, names: Sequence[str]) -> pa.RecordBatch:
+    """One row group of a part; arguments and errors are those of `record_batches`."""
+    schema = table_schema(part, names)
+    sources = _sources(part, schema)
+    return _table_of(part, part.row_group(group, list(dict.fromkeys(sources.values()))), sources, schema)
+
+
+def _sources(part: Part, schema: pa.Schema) -> dict[str, str]:
+    """For each column the one that is read for it."""
+    return {name: name if name in part.schema.names else _source_of(name) for name in schema.names}
+
+
+def _table_of(part: Part, rows: pa.RecordBatch, sources: dict[str, str], schema: pa.Schema) -> pa.RecordBatch:
+    with explained(part.where):
+        arrays = [
+            rows.column(name) if source == name else _computed(rows.column(source), schema.field(name))
+            for name, source in sources.items()
+        ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
 
 
 def _source_of(name: str) -> str:

@@ -1,8 +1,7 @@
 """Parquet and Arrow IPC (file and stream), read a batch at a time."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from pathlib import Path
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +12,8 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.formats.arrow_values import check_types, row_values, validated
 from producer.sources.formats.input_columns import InputColumns, find_columns
 from producer.sources.options import Format, SourceOptions
+from producer.sources.places.place import Place
+from unrolled.patience import Steadily
 
 ARROW_MAGIC = b"ARROW1"
 
@@ -21,52 +22,81 @@ _Piece = tuple[Any, Any, float]
 
 # About this much uncompressed content is in a batch: the larger rows are, the fewer of them.
 _BATCH_BYTES = 8 * 1024 * 1024
-_READ_BYTES = 1024 * 1024
+#: Bytes of a column that are read at once, from a disk and over a network.
+_READ_BYTES, _DISTANT_READ_BYTES = 1 << 20, 1 << 22
 # Errors that pyarrow raises for damaged files.
 _DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
 
 
-def check_table(path: Path, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - the option's name
+def check_table(
+    place: Place,
+    format: Format,  # noqa: A002 - the option's name
+    options: SourceOptions,
+    steadily: Steadily,
+) -> InputColumns:
     """Read the file's schema and find the columns.
 
     Raises:
         DamagedInputError: the file can't be opened, lacks a column, or a column has a type that can't be used.
     """
-    with _damage("can't be opened as " + format):
-        if format == "parquet":
-            with pq.ParquetFile(path, pre_buffer=False) as file:
-                schema = file.schema_arrow
-        else:
-            with pa.memory_map(str(path)) as source:
-                schema = _open_ipc(source, None).schema
-        names = list(schema.names)
-    columns = find_columns(names, options)
+    with _damage("can't be opened as " + format), place.open_table(steadily, mapped=format == "arrow") as source:
+        return _columns_of(source, format, options)
+
+
+def _columns_of(source: Any, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - as above
+    if format == "parquet":
+        with pq.ParquetFile(source, pre_buffer=False) as file:
+            schema = file.schema_arrow
+    else:
+        schema = _open_ipc(source, None).schema
+    source.seek(0)
+    columns = find_columns(list(schema.names), options)
     check_types(schema, columns)
     return columns
 
 
 def read_table(
-    path: Path,
+    place: Place,
     format: Format,  # noqa: A002 - the option's name
     file: str,
     options: SourceOptions,
+    steadily: Steadily,
     on_bytes: Callable[[int], None] | None = None,
 ) -> Iterator[SourceBatch]:
     """Yield the rows in batches.
 
     Args:
-        path: a file with random access.
+        place: where the file is.
         format: "parquet" or "arrow".
         file: the label for the rows.
         options: only the names of the columns, `max_row_bytes` and `batch_rows` matter here.
+        steadily: tries each look at a bucket until it works.
         on_bytes: called with the number of bytes of the file that have been read since the last call.
 
     Raises:
         DamagedInputError: the file can't be opened, or is damaged; raised after the rows before the damage.
     """
-    columns = check_table(path, format, options)
-    pieces = (_parquet_pieces if format == "parquet" else _ipc_pieces)(path, columns, options.batch_rows)
-    size = path.stat().st_size
+    with ExitStack() as stack:
+        with _damage("can't be opened as " + format):
+            source = stack.enter_context(place.open_table(steadily, mapped=format == "arrow"))
+            columns = _columns_of(source, format, options)
+        if format == "parquet":
+            read_bytes = _DISTANT_READ_BYTES if place.is_distant else _READ_BYTES
+            pieces = _parquet_pieces(source, columns, options.batch_rows, read_bytes)
+        else:
+            pieces = _ipc_pieces(source, columns, options.batch_rows)
+        yield from _batches(pieces, format, columns, file, options, place.size_bytes or 0, on_bytes)
+
+
+def _batches(
+    pieces: Iterator[_Piece],
+    format: Format,  # noqa: A002 - the option's name
+    columns: InputColumns,
+    file: str,
+    options: SourceOptions,
+    size: int,
+    on_bytes: Callable[[int], None] | None,
+) -> Iterator[SourceBatch]:
     position = reported = 0
     while True:
         with _damage(f"is damaged ({format})"):
@@ -103,20 +133,18 @@ def _open_ipc(source: Any, options: Any) -> Any:
     return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source, options=options)
 
 
-def _ipc_pieces(path: Path, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:
-    # Mapped, because a batch may be as large as the file: its pages are read one by one.
-    with pa.memory_map(str(path)) as source:
-        names = _open_ipc(source, None).schema.names
-        wanted = [at for at in (columns.content, columns.id) if at is not None]
-        source.seek(0)
-        reader = _open_ipc(source, pa.ipc.IpcReadOptions(included_fields=wanted))
-        places = [reader.schema.names.index(names[at]) for at in wanted]
-        for batch, share in _record_batches(reader, source):
-            found = [validated(batch.column(place)) for place in places]
-            step = _step(batch.nbytes, batch.num_rows, batch_rows)
-            for start in range(0, batch.num_rows, step):
-                content, *ids = (column.slice(start, step) for column in found)
-                yield content, ids[0] if ids else None, share
+def _ipc_pieces(source: Any, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:
+    names = _open_ipc(source, None).schema.names
+    wanted = [at for at in (columns.content, columns.id) if at is not None]
+    source.seek(0)
+    reader = _open_ipc(source, pa.ipc.IpcReadOptions(included_fields=wanted))
+    places = [reader.schema.names.index(names[at]) for at in wanted]
+    for batch, share in _record_batches(reader, source):
+        found = [validated(batch.column(place)) for place in places]
+        step = _step(batch.nbytes, batch.num_rows, batch_rows)
+        for start in range(0, batch.num_rows, step):
+            content, *ids = (column.slice(start, step) for column in found)
+            yield content, ids[0] if ids else None, share
 
 
 def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
@@ -128,9 +156,9 @@ def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
         yield reader.get_batch(at), (at + 1) / reader.num_record_batches
 
 
-def _parquet_pieces(path: Path, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:
+def _parquet_pieces(source: Any, columns: InputColumns, batch_rows: int, read_bytes: int) -> Iterator[_Piece]:
     # Without buffers for whole row groups, which may be larger than memory.
-    with pq.ParquetFile(path, pre_buffer=False, buffer_size=_READ_BYTES, page_checksum_verification=True) as file:
+    with pq.ParquetFile(source, pre_buffer=False, buffer_size=read_bytes, page_checksum_verification=True) as file:
         names = file.schema_arrow.names
         wanted = [names[at] for at in (columns.content, columns.id) if at is not None]
         metadata = file.metadata

@@ -41,17 +41,25 @@ def read_chunks(
         DamagedInputError: the file can't be read, or the compressed data is truncated or corrupt. It is raised after
             all intact content has been yielded.
     """
-    raw = _raw_chunks(file, on_bytes)
+    raw = raw_chunks(file, on_bytes)
     first = next(raw, b"")
-    raw = chain([first], raw) if first else raw
-    compression = sniff(first) if compression is None else compression
+    yield from unpacked(chain([first], raw) if first else raw, sniff(first) if compression is None else compression)
+
+
+def unpacked(raw: Iterator[bytes], compression: Compression) -> Iterator[bytes]:
+    """Yield the content of raw chunks, as `read_chunks` does."""
     if compression == "none":
         yield from raw
     else:
         yield from _gathered(_gunzip(raw) if compression == "gzip" else _unzstd(raw))
 
 
-def _raw_chunks(file: BinaryIO, on_bytes: Callable[[int], None] | None) -> Iterator[bytes]:
+def raw_chunks(file: BinaryIO, on_bytes: Callable[[int], None] | None = None) -> Iterator[bytes]:
+    """Yield the bytes of a file as they are, in chunks of at most CHUNK_BYTES.
+
+    Raises:
+        DamagedInputError: the file can't be read.
+    """
     while True:
         try:
             chunk = file.read(CHUNK_BYTES)

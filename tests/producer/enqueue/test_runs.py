@@ -22,8 +22,8 @@ from producer.sources.errors import SourceError
 from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.segment import Segment
-from unrolled.patience import Patience
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import Patience, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member

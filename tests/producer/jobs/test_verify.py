@@ -168,7 +168,7 @@ def test_a_flipped_byte_in_a_vector_is_a_problem(job):
     content = path.read_bytes()
     assert content.count(vector) == 1
     path.write_bytes(content.replace(vector, bytes([vector[0] ^ 1]) + vector[1:]))
-    assert "damaged, or not a Parquet file" in problems(job)[path.name]
+    assert problems(job)[path.name].startswith("damaged, or not a Parquet file")  # its name is beside it
 
 
 @pytest.mark.parametrize("options", [{}, {"pooling": ["none", "mean"], "precision": "float16", "with_tokens": True}])
@@ -274,7 +274,7 @@ def test_a_file_that_was_written_anew_is_a_problem(job):
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.add_key_value_metadata(metadata)
         writer.write_table(table)
-    assert problems(job)[path.name].startswith(f"{path.name}: not the bytes that were published")
+    assert problems(job)[path.name].startswith("not the bytes that were published")
 
 
 def test_two_rows_that_changed_places_are_a_problem(job):

@@ -172,7 +172,7 @@ def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
     finished_job(tmp_path / "sub" / "vectors", shards=2, bad=[0])
     for given in (".", "**/*", "**/*.jsonl", "*", "*/**/*.jsonl"):
         plan = check_inputs(("a.jsonl", given), SourceOptions())
-        assert {os.path.normpath(file.path) for file in plan.files} == {"a.jsonl", "sub/b.jsonl"}
+        assert {os.path.normpath(file.label) for file in plan.files} == {"a.jsonl", "sub/b.jsonl"}
         assert any("sub/vectors is the output directory of a job: left out" in notice for notice in plan.notices), given
 
 
