@@ -13,7 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from producer.sources.errors import SourceError
-from unrolled.errors import JobError
+from unrolled.errors import JobError, UnrolledError
 from unrolled.job import names
 from unrolled.job.names import rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
@@ -199,14 +199,27 @@ class LiveRun(Run):
             cuts: end soon after `stop` was called, with all rows that were read by then.
 
         Raises:
-            JobError: another run has begun, or the job was cancelled; what this run has read is kept.
+            JobError: another run has begun, or the job was cancelled, or its log is damaged; what this run has read is
+                kept.
+            BrokerRefusesError: the broker doesn't let this user in or do this; what this run has read is kept.
         """
+        failure: UnrolledError | None = None
         for make in cuts:
-            self._bring(make(len(self.log.inputs)))
+            spooled = make(len(self.log.inputs))
+            if failure is not None:
+                spool(self._objects, spooled)  # rows that were read ahead; the next run adopts them
+                continue
+            try:
+                self._bring(spooled)
+            except UnrolledError as error:  # the log is damaged, or the broker refuses
+                failure = error
+                self._stop()
             if self.log.discarded:
                 break
             if not self._has_turn(self.log):
                 self._stop()  # rows that were read ahead are still to come
+        if failure is not None:
+            raise failure
         self._adopt()  # a run that this one has fenced off may have died meanwhile
         append(self.log, self._objects, lambda log: Segment("end") if self._has_turn(log) and not log.ended else None)
         self._tell()

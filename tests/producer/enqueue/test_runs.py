@@ -308,6 +308,26 @@ def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
     assert not log.ended
 
 
+def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
+    """It reads no more, and makes durable what it had read ahead; once the log is restored, the next run brings it."""
+    stopped = threading.Event()
+    path = live_job.objects.store.path / names.segment_name(1)
+
+    def stream(_):
+        path.write_text("{}\n")
+        yield from cuts(shards=3, file="-#0")
+        assert stopped.is_set(), "it reads on"
+
+    with pytest.raises(JobError, match="not a segment of a job's log"):
+        follow(live_job, queue, stream, stopped.set)
+    assert len(waiting(live_job)) == 3
+    path.unlink()
+    follow(live_job, queue, lambda _: iter(()))
+    log = log_of(live_job)
+    assert len(log.inputs) == 3
+    assert log.ended
+
+
 def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):
     """Nothing of the job counts any more, so what was read ahead is not made durable."""
 
