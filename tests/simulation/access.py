@@ -8,7 +8,7 @@ from support.ledger_model import LEASE
 
 from unrolled.errors import TransientError
 from unrolled.job.offer import Offer
-from unrolled.protocol.objects import at_once
+from unrolled.patience import at_once
 from unrolled.protocol.opening import open_job
 from unrolled.queue.job_ledger import JobLedger
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from simulation.actor import Actor
     from simulation.job import SimulatedJob
 
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
     from unrolled.protocol.opening import OpenJob
 
 #: What all jobs ask for, and all workers offer.

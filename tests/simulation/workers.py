@@ -9,10 +9,9 @@ from simulation.access import ActorLedger, job_ledger
 from simulation.content import decode_rows, encode_part, failed_numbers
 
 from unrolled.errors import BrokenWorkerError, FileFormatError, PayloadError, RequestError, TransientError
-from unrolled.patience import ATTEMPTS
+from unrolled.patience import ATTEMPTS, at_once
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import look_after
 from worker.errors import PASSING, GivenBackError

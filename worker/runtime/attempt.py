@@ -13,6 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
+from unrolled.counted import counted
 from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, reason_of
 from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
@@ -206,7 +207,7 @@ class Attempts:
             return False
         with self._host.compute(job, shard, found.rows) as computed, self._host.timed("write"):
             if computed.failed:
-                log.warning("%s: %d row(s) can't be computed; its part names them", shard, len(computed.failed))
+                log.warning("%s: %s can't be computed; see its part", shard, counted(len(computed.failed), "row"))
             if not publish(job.objects, shard, computed.part, computed.failed, found.rows, self._failed_rows):
                 log.info("%s: another attempt was first; its part is the outcome", shard)
         return True

@@ -17,8 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.job.offer import Offer
-    from unrolled.patience import Patience
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Patience, Steadily
 
 T = TypeVar("T")
 

@@ -10,11 +10,12 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
 from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError
 from unrolled.job import names
+from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import look_after
 from unrolled.queue.broker import AWAY
@@ -158,7 +159,7 @@ class Jobs:
             return
         met.trouble = ""
         if ledger.sent:
-            log.warning("job %s: entered %d shard(s) that were not in the ledger", key, ledger.sent)
+            log.warning("job %s: entered %s that the ledger lacked", key, counted(ledger.sent, "shard"))
         if over:
             with self._lock:
                 self._met.pop(key, None)
@@ -192,4 +193,4 @@ class Jobs:
                 log.info("%s; left for later", error)
             else:
                 if removed:
-                    log.info("removed %d unfinished file(s) of dead processes from %s", len(removed), store)
+                    log.info("removed %s of dead processes from %s", counted(len(removed), "unfinished file"), store)

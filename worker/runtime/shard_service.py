@@ -25,6 +25,7 @@ from worker.runtime.attempt import Attempts, Computed
 from worker.runtime.away_jobs import AwayJobs
 from worker.runtime.board import Board
 from worker.runtime.worker_leases import WorkerLeases
+from worker.shards.float16_range import rows_beyond_float16
 from worker.shards.part_content import part_content
 from worker.shards.shard_rows import decode_rows
 
@@ -143,7 +144,10 @@ class ShardService:
         with self.timed("read"):
             rows = decode_rows(content, shard, self._config.vocab_size)
         with self._pool.compute(rows.real, columns) as computed:
-            good = rows.without(computed.failed)
+            failed = computed.failed
+            if spec.precision == "float16":
+                failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed
+            good = rows.without(failed)
             part = part_content(job.job, shard, good, computed.outputs, spec, columns)
             yield Computed(part, [row.row for row in good.failed])
 

@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
     from unrolled.queue.member import Member

@@ -8,8 +8,8 @@ from producer.jobs.decisions import cancel, discard
 from unrolled.job import names
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
+from unrolled.patience import at_once
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 from unrolled.protocol.upkeep import clean_up, look_after
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.member import Member
