@@ -108,6 +108,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     tokenizer = None
     if model.tokenizer_path:
         tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
+        model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
     elif plan.text_file is not None:
         raise ModelError(
             f"{plan.text_file} holds text, but {submission.model} has no tokenizer.json; make one with "
