@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from unrolled.counted import counted
 from unrolled.errors import FileFormatError, JobError, MisplacedError, PayloadError, RequestError, TransientError
 from unrolled.job import names
 from unrolled.patience import at_once
@@ -163,7 +164,7 @@ class Jobs:
             return
         met.trouble = ""
         if entered:
-            log.warning("job %s: entered %d shard(s) that were not in the ledger", key, entered)
+            log.warning("job %s: entered %s that the ledger lacked", key, counted(entered, "shard"))
         if over:
             with self._lock:
                 self._met.pop(key, None)
@@ -257,7 +258,7 @@ class Jobs:
                 log.info("%s; left for later", error)
             else:
                 if removed:
-                    log.info("removed %d unfinished file(s) of dead processes from %s", len(removed), store)
+                    log.info("removed %s of dead processes from %s", counted(len(removed), "unfinished file"), store)
 
 
 def _is_there(path: Path) -> bool:

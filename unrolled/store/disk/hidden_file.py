@@ -112,12 +112,13 @@ def sweep_leftovers(directory: Path, older_than_seconds: float) -> list[Path]:
         TransientError: the directory can't be read or written.
     """
     removed = []
-    with explained(f"sweep {directory}"):
-        for path in sorted(directory.iterdir()):
+    with explained(f"sweep {directory}"), os.scandir(directory) as entries:
+        # A folder may have a million names, of which few are hidden.
+        for path in [directory / entry.name for entry in entries if entry.name[0] == "."]:
             if _LEFTOVER.fullmatch(path.name) and _is_abandoned(path, older_than_seconds):
                 path.unlink(missing_ok=True)
                 removed.append(path)
-    return removed
+    return sorted(removed)
 
 
 def _is_abandoned(path: Path, older_than_seconds: float) -> bool:
