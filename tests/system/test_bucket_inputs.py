@@ -2,13 +2,15 @@
 
 import gzip
 import json
+import re
+import shlex
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from support.bucket_server import Answer, bucket_server
-from support.shell import ENGINE, Crew, end, make_model, unrolled, write_rows
+from support.shell import ENGINE, REPOSITORY, Crew, end, make_model, unrolled, write_rows
 
 import unrolled as reader
 from producer.cli.root import cli
@@ -116,6 +118,23 @@ def test_a_url_is_never_a_directory_of_that_name(words, message, tmp_path, monke
     assert done.exit_code == 1, done.output
     assert message in done.output
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["buckets"]
+
+
+def test_the_commands_of_the_documentation(place, server, tmp_path):
+    """docs/operations.md, word for word."""
+    server.new_bucket("my-bucket")
+    bucket = server.directory / "my-bucket"
+    (place / "models/names").rename(bucket / "my-model")
+    (bucket / "corpus").mkdir()
+    (place / "corpus/a.jsonl.gz").rename(bucket / "corpus/a.jsonl.gz")
+    text = (REPOSITORY / "docs" / "operations.md").read_text()
+    block = re.search(r"^## Buckets\n.*?^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)[1]
+    for line in block.splitlines():
+        name, *words = shlex.split(line)
+        assert name == "unrolled"
+        done = unrolled(*words, cwd=tmp_path, engine=ENGINE)
+        assert done.returncode == 0, done.stderr
+    assert len(reader.open("s3://my-bucket/vectors")) == 300
 
 
 def test_training_on_a_corpus_in_a_bucket(place, tmp_path):
