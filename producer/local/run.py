@@ -69,7 +69,7 @@ def run_job(
             **environment,
             "UNROLLED_BROKER": url,
             "UNROLLED_NAMESPACE": namespace,
-            "UNROLLED_MODEL": str(submission.model),
+            "UNROLLED_MODEL": str(prepared.model.path),  # of one in a bucket, the copy that this job is made for
         }
         stack.enter_context(_interruptible())
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt))
