@@ -16,6 +16,7 @@ from producer.rows import SourceRow
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.job.directories import refuse_job
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
@@ -153,6 +154,7 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     """
     room, target = None, out
     if out.is_dir():
+        refuse_job(out)
         from unrolled.model.directory import open_model  # noqa: PLC0415 - other commands start without it
 
         room, target = open_model(out).config.vocab_size, out / FILE_NAME
