@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections import deque
 from dataclasses import dataclass
@@ -9,8 +10,10 @@ from typing import TYPE_CHECKING
 
 from producer.jobs.status import JobStatus, QueueStatus
 from producer.jobs.worker_status import WorkerStatus
-from unrolled.errors import BrokerAwayError, FileFormatError
+from producer.terminal.text import printable
+from unrolled.errors import BrokerAwayError, FileFormatError, TransientError
 from unrolled.job import names
+from unrolled.job.names import dead_object
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome
@@ -24,6 +27,7 @@ if TYPE_CHECKING:
 
 #: The speed is that of the last seconds for which somebody has looked.
 SPEED_SECONDS = 60.0
+_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +37,7 @@ class _Asked:
     waiting: frozenset[Life] = frozenset()
     running: frozenset[Life] = frozenset()
     workers: tuple[WorkerStatus, ...] = ()
+    others: tuple[int, int] = (0, 0)
     away: str | None = None
 
 
@@ -51,6 +56,7 @@ class StatusReader:
         self._broker = broker
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._failed: dict[ShardId, int] = {}
+        self._deaths: dict[Life, str] = {}
         self._looks: deque[tuple[float, int]] = deque()
 
     def read(self) -> JobStatus:
@@ -71,12 +77,12 @@ class StatusReader:
             return None
         try:
             with self._broker.asked():
-                waiting, running = self._ledger.members(self._job.key)
+                waiting, running, others = self._ledger.members_and_others(self._job.key)
                 workers = self._ledger.workers()
         except BrokerAwayError as error:
             return _Asked(away=str(error))
         found = tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items()))
-        return _Asked(frozenset(waiting), frozenset(running), found)
+        return _Asked(frozenset(waiting), frozenset(running), found, others)
 
     def _status(self, found: Standing, asked: _Asked | None) -> JobStatus:
         log, job = self.log, self._job
@@ -91,10 +97,18 @@ class StatusReader:
         if asked is not None and asked.away is None:
             running = len(waiting & asked.running)
             missing = len(waiting - asked.waiting)
-            queue = QueueStatus(running, len(waiting) - running - missing, missing, asked.workers)
+            others, others_running = asked.others
+            queue = QueueStatus(
+                running,
+                len(waiting) - running - missing,
+                missing,
+                asked.workers,
+                others_running,
+                max(0, others - others_running),
+            )
         return JobStatus(
             out=job.place,
-            job=job.job.id,
+            job=job.key,
             offer=job.job.offer,
             rows=sum(entry.rows + entry.quarantined for entry in inputs),
             tokens=sum(entry.tokens for entry in inputs),
@@ -114,6 +128,7 @@ class StatusReader:
             tokens_per_second=self._speed(tokens_done, over=found.complete),
             queue=queue,
             away=asked.away if asked else None,
+            death=self._death(found),
         )
 
     def _count_failed(self, published: frozenset[ShardId]) -> int:
@@ -129,6 +144,19 @@ class StatusReader:
                 self._failed[shard] = len(info.failed) if info else 0
             counted += self._failed[shard]
         return counted
+
+    def _death(self, found: Standing) -> str | None:
+        """Why a dead shard was given up, by its record; None where no shard is dead, or the record can't be read."""
+        if not found.dead:
+            return None
+        life = self.log.life(min(found.dead))
+        if life not in self._deaths:
+            try:
+                reason = json.loads(self._job.objects.read(dead_object(life)) or b"")["reason"]
+            except (TransientError, ValueError, TypeError, KeyError, RecursionError):
+                return None
+            self._deaths[life] = printable(str(reason)[:_REASON_CHARACTERS])
+        return self._deaths[life]
 
     def _speed(self, tokens_done: int, *, over: bool) -> float | None:
         """Real tokens per second since the oldest look of the last minute; None where there is one look alone."""

@@ -135,7 +135,9 @@ def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
     if log.discarded:
         yield Problem(names.LOG, "the job was discarded; nothing of it counts any more")
     elif not log.ended:
-        yield Problem(names.LOG, "the input wasn't read to its end; give the same `unrolled enqueue` again")
+        yield Problem(
+            names.LOG, "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+        )
     if job.job.live:
         strays = [s for s in names.shards_in(job.objects.list(names.ROWS)) if s not in log.entries and not s.retries]
         for shard in strays:
@@ -166,7 +168,7 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
         what = (
             f"was given up, the reason is in {gone}: unrolled retry {job.place}"
             if gone
-            else f"isn't there: unrolled wait {job.place}, or the same `unrolled enqueue` again"
+            else "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
         )
         return _Checked(None, bad_rows, 0, (*found, Problem(name, what)))
     try:

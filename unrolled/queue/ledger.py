@@ -246,11 +246,18 @@ class Ledger:
 
     def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
         """The lives of a job that are in the ledger, and those of them that are under a lease."""
+        lives, leased, _ = self.members_and_others(job_key)
+        return lives, leased
+
+    def members_and_others(self, job_key: str) -> tuple[set[Life], set[Life], tuple[int, int]]:
+        """What `members` gives, and of the other jobs how many shards wait or run, and how many of them run."""
         pipe = self.client.pipeline(transaction=True)
         pipe.zrange(self.keys.ledger, 0, -1)
         pipe.zrange(self.keys.leases, 0, -1)
-        ledger, leases = pipe.execute()
-        return _of_job(ledger, job_key), _of_job(leases, job_key)
+        pipe.zcount(self.keys.ledger, MARKS, "+inf")
+        ledger, leases, shards = pipe.execute()
+        lives, leased = _of_job(ledger, job_key), _of_job(leases, job_key)
+        return lives, leased, (max(0, int(shards) - len(lives)), max(0, len(leases) - len(leased)))
 
     def known(self, job_keys: Sequence[str]) -> list[Known]:
         """What it knows of each of some jobs, in one question."""
@@ -339,6 +346,8 @@ class Ledger:
 def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, Any]]:
     """The workers of all offers that are alive: name → facts. Others are taken off the list.
 
+    To what a worker says, the fact `silent_seconds` is added: how long ago it said that.
+
     Raises:
         redis.RedisError: the server is away, refuses, or can't do it now.
     """
@@ -348,6 +357,9 @@ def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, An
     for name, raw in client.hgetall(key).items():
         facts = _heartbeat(raw)
         if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
+            lease_seconds = facts.get("lease_seconds")
+            if isinstance(lease_seconds, int | float):
+                facts["silent_seconds"] = max(0.0, seconds - (facts["until"] - HEARTBEAT_LEASES * lease_seconds))
             alive[as_text(name)] = facts
         else:
             client.hdel(key, name)

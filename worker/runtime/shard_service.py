@@ -87,7 +87,7 @@ class ShardService:
         self._ledger = ledger
         self._config = config
         self._pool = pool
-        self._away: set[str] = set()
+        self._away: dict[str, str] = {}
         self._patience = patience
         self._metrics = metrics
         self._send = send
@@ -109,6 +109,11 @@ class ShardService:
             return Outcome.DROPPED
         with self.board.reach(member) as first:
             return self._claim(member) if first else Outcome.HELD
+
+    def put_off(self) -> dict[str, str]:
+        """The jobs whose shards wait because of something that this worker met: job key → what."""
+        with self._away_lock:
+            return dict(self._away)
 
     def stop(self) -> None:
         """Give everything back, now."""
@@ -231,7 +236,7 @@ class ShardService:
         """Let it go without a message: it comes up again when the ledger is swept, a lease from now."""
         with self._away_lock:
             new = member.job_key not in self._away
-            self._away.add(member.job_key)
+            self._away[member.job_key] = str(error)
         if new:
             log.warning(
                 "%s: %s; shards of its job wait, and are tried again every %.0f s or so",
@@ -247,9 +252,8 @@ class ShardService:
 
     def _tell_back(self, job_key: str) -> None:
         with self._away_lock:
-            back = job_key in self._away
-            self._away.discard(job_key)
-        if back:
+            back = self._away.pop(job_key, None)
+        if back is not None:
             log.warning("job %s: its directory is back", job_key)
 
     def _bury(self, job: OpenJob, member: Member, start: Start, reason: str) -> Outcome:
