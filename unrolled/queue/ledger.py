@@ -246,18 +246,17 @@ class Ledger:
 
     def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
         """The lives of a job that are in the ledger, and those of them that are under a lease."""
-        lives, leased, _ = self.members_and_others(job_key)
-        return lives, leased
-
-    def members_and_others(self, job_key: str) -> tuple[set[Life], set[Life], tuple[int, int]]:
-        """What `members` gives, and of the other jobs how many shards wait or run, and how many of them run."""
         pipe = self.client.pipeline(transaction=True)
         pipe.zrange(self.keys.ledger, 0, -1)
         pipe.zrange(self.keys.leases, 0, -1)
-        pipe.zcount(self.keys.ledger, MARKS, "+inf")
-        ledger, leases, shards = pipe.execute()
-        lives, leased = _of_job(ledger, job_key), _of_job(leases, job_key)
-        return lives, leased, (max(0, int(shards) - len(lives)), max(0, len(leases) - len(leased)))
+        ledger, leases = pipe.execute()
+        return _of_job(ledger, job_key), _of_job(leases, job_key)
+
+    def running(self, job_key: str) -> tuple[set[Life], int]:
+        """The lives of a job that are under a lease, and how many of other jobs are."""
+        leases: Any = self.client.zrange(self.keys.leases, 0, -1)
+        lives = _of_job(leases, job_key)
+        return lives, len(leases) - len(lives)
 
     def known(self, job_keys: Sequence[str]) -> list[Known]:
         """What it knows of each of some jobs, in one question."""

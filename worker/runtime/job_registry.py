@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TypeVar
 from unrolled.counted import counted
 from unrolled.errors import FileFormatError, JobError, MisplacedError, PayloadError, RequestError, TransientError
 from unrolled.job import names
+from unrolled.patience import at_once
 from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.protocol.telling import tell
 from unrolled.queue.broker import AWAY
@@ -31,8 +31,7 @@ from worker.errors import AwayError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.patience import Patience
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Patience, Steadily
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
     from worker.settings import Settings

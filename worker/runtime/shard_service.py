@@ -30,6 +30,7 @@ from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.board import Board
 from worker.runtime.outcome import Outcome
+from worker.shards.float16_range import rows_beyond_float16
 from worker.shards.part_content import part_content
 from worker.shards.publication import bury, look, publish
 from worker.shards.shard_rows import decode_rows
@@ -204,7 +205,10 @@ class ShardService:
         self._metrics.read(time.perf_counter() - began)
         with self._pool.compute(rows.real, columns) as computed:
             began = time.perf_counter()
-            good = rows.without(computed.failed)
+            failed = computed.failed
+            if spec.precision == "float16":
+                failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed
+            good = rows.without(failed)
             if good.failed:
                 log.warning("%s: %s can't be computed; see its part", shard, counted(len(good.failed), "row"))
             content = part_content(job.job, shard, good, computed.outputs, spec, columns)

@@ -14,6 +14,7 @@ from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.counted import counted
+from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
 from unrolled.reading.outcome import failed_rows as read_failed_rows
@@ -57,6 +58,12 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
 def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
     """What was brought again, as text for people."""
     lines = [f"{out}: {_again(found.dead, 'dead shard', queued=queued)}"]
+    if found.damaged:
+        lines.append(
+            f"{counted(found.damaged, 'dead shard has', 'dead shards have')} damaged rows in {out}/{names.ROWS}: the "
+            "same `unrolled enqueue` or `unrolled run` cuts them from the input again; rows of a stream or of an "
+            "earlier retry have to be restored from a copy"
+        )
     if failed_rows:
         lines.append(f"{_again(found.rows, 'failed row', queued=queued)}, in {counted(found.shards, 'new shard')}")
     if (found.dead or found.shards) and not queued:

@@ -565,12 +565,26 @@ def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
     assert log_of(job).length == before
 
 
+def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
+    """The shard stays dead, for its next life would die of them, too."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    bury(job, shard)
+    (tmp_path / names.rows_object(shard)).write_bytes(b"PK")
+    assert run_with(broker, "retry", tmp_path).stdout == (
+        f"{tmp_path}: 0 dead shards are back in the queue\n"
+        f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
+        "cuts them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
+    )
+    assert log_of(job).life(shard).number == 0
+
+
 def test_retry_leaves_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
     """Of two workers, one gave the shard up and the other one published it: the part counts."""
     job = finished_job(tmp_path, shards=1)
     bury(job, *published(job))
     found = json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)
-    assert found == {"rows": 0, "shards": 0, "dead": 0}
+    assert found == {"rows": 0, "shards": 0, "dead": 0, "damaged": 0}
     assert ledger.members(job.key)[0] == set()
 
 

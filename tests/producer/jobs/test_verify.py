@@ -135,6 +135,21 @@ def test_a_missing_file_is_a_problem(job):
     }
 
 
+def test_a_missing_file_whose_failed_rows_were_retried_is_a_problem(tmp_path):
+    """It can't be cut again, because those rows would be there twice."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    publish_shard(job, shard, {1: "too hard"})
+    retry(job.objects, None, failed_rows, failed=True)
+    (brought,) = waiting(job)
+    publish_shard(job, brought)
+    part(job, 0).unlink()
+    assert problems(job) == {
+        names.part_object(shard): f"isn't there, and its failed rows are in {names.part_object(brought)}: restore it "
+        "from a copy"
+    }
+
+
 def test_a_dead_shard_is_a_problem(tmp_path):
     """The rows are neither out nor in quarantine."""
     job = make_job(tmp_path, shards=1)
