@@ -12,10 +12,11 @@ from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
 from unrolled.counted import counted
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
-from unrolled.patience import Patience
-from unrolled.protocol.finishing import sweep
+from unrolled.patience import Patience, at_once
 from unrolled.protocol.log import Log
 from unrolled.protocol.telling import tell
+from unrolled.protocol.upkeep import clean_up
+from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ def wait_for_job(
                 working=status.at_work,
             )
             if status.complete:
-                _tidy_up(queue, job, reader.log)
+                _clean_up(queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
             if status.complete or time.monotonic() >= until:
@@ -104,14 +105,14 @@ def wait_for_job(
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
 
 
-def _tidy_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
+def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
     """Delete leftovers, and let Redis forget the job. Both are harmless if they stay."""
-    with contextlib.suppress(TransientError, PayloadError, FileFormatError):
-        sweep(log, job.objects, failed_rows, live=job.job.live)
-    if queue:
-        with contextlib.suppress(TransientError), queue.broker.asked():
-            if not queue.ledger.members(job.key)[0]:  # else a worker has yet to take its last shard out
-                queue.ledger.forget(job.key)
+    ledger = JobLedger(queue.ledger, job.key, job.address, queue.send, at_once) if queue else None
+    with (
+        contextlib.suppress(TransientError, PayloadError, FileFormatError),
+        queue.broker.asked() if queue else contextlib.nullcontext(),
+    ):
+        clean_up(log, job.objects, ledger, failed_rows, live=job.job.live)
 
 
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:

@@ -6,6 +6,7 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from simulation.access import OFFER
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
@@ -55,7 +56,14 @@ class SimulatedJob:
     def __init__(self, place: str, rng: random.Random, scheduler: Scheduler) -> None:
         self.place = place
         self.kind = Kind.drawn(rng)
-        self.job = Job("ab" * 32, Inputs.named([place]), "fused", "float32", self.kind.is_live, {"rows": 2})
+        self.job = Job(
+            OFFER.fingerprint,
+            Inputs.named([place]),
+            OFFER.engine,
+            OFFER.arithmetic,
+            self.kind.is_live,
+            {"rows": 2},
+        )
         self.other = replace(self.job, options={"rows": 3})
         self.reading = Reading(rng, is_live=self.kind.is_live)
         self.store = _Store(place, functools.partial(scheduler.hook, self), self.kind)
@@ -111,7 +119,7 @@ class SimulatedJob:
         """
         if content := self.promises.objects.get(JOB):
             _, key = Job.decode(JOB, content)
-            self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.members if m.job_key == key})
+            self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.ledger if m.job_key == key})
 
     def check_strange(self) -> None:
         """Check that what is nothing of the job is left alone.

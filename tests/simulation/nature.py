@@ -20,7 +20,8 @@ class Nature:
         losses: the ledger loses something, at one step.
         cuts: the power fails, at one step.
         failing: a row can't be computed, at one attempt.
-        giving_up: an actor ends with an error at the first operation that fails, rather than to try again.
+        stops: a worker is asked to stop, at one operation that fails.
+        giving_up: a command ends with an error at the first operation that fails, rather than to try again.
         slow_syncs: a sync takes many steps, in which what it is to make durable isn't.
         longest_pause: in steps; two steps are about one tick of the ledger's clock.
         is_calm: nothing fails any more, and no look-up lags: everything must come to its end.
@@ -32,6 +33,7 @@ class Nature:
     losses: float
     cuts: float
     failing: float
+    stops: float
     giving_up: float
     slow_syncs: float
     longest_pause: int
@@ -47,6 +49,7 @@ class Nature:
             losses=rng.choice((0, 0.004, 0.02)),
             cuts=rng.choice((0, 0.004)),
             failing=rng.choice((0.1, 0.3)),
+            stops=rng.choice((0, 0.1)),
             giving_up=rng.choice((0, 0.2)),
             slow_syncs=rng.choice((0, 0.2)),
             longest_pause=rng.choice((120, 120, 400)),

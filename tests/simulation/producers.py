@@ -6,7 +6,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING
 
-from simulation.access import JobLedger, patience, patience_of_a_command
+from simulation.access import QueueLedger, patience_of_a_command, patiently
 from simulation.content import Row
 
 from producer.enqueue.runs import FileRun, LiveRun
@@ -29,14 +29,14 @@ _MOST_READ, _BATCH, _CUT = 8, 4, 2
 def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
     """Read the job's input: a version of its file, or its pipe."""
     if job.kind.is_live:
-        opened = create_job(job.place, _wanted(actor, job), patience(actor))
+        opened = create_job(job.place, _wanted(actor, job), patiently)
         stopped = threading.Event()
-        run = LiveRun(opened.objects, JobLedger(actor, opened), lambda *_: None, stopped.set)
+        run = LiveRun(opened.objects, QueueLedger(actor, opened), lambda *_: None, stopped.set)
         run.begin()
         run.run(_live_cuts(actor, job, opened.job.id, run.number, stopped))
     else:
         opened = create_job(job.place, _wanted(actor, job), patience_of_a_command(actor))
-        file_run = FileRun(opened.objects, JobLedger(actor, opened), lambda *_: None)
+        file_run = FileRun(opened.objects, QueueLedger(actor, opened), lambda *_: None)
         file_run.run(_file_cuts(actor, job, opened.job.id, version))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue import runs
@@ -13,6 +14,7 @@ from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol import opening, spooling, telling
 from unrolled.store import memory
+from worker.runtime import attempt, worker_leases
 
 if TYPE_CHECKING:
     import random
@@ -37,6 +39,19 @@ class _Secrets:
 
     def token_hex(self, size: int) -> str:
         return self._rng.randbytes(size).hex()
+
+
+class _Log:
+    """The log of a worker's attempts: an unexpected failure is one of the product, not of a shard."""
+
+    def warning(self, *_: object) -> None: ...
+
+    info = error = warning
+
+    def exception(self, *_: object) -> None:
+        error = sys.exception()
+        if error and not isinstance(error, MemoryError):
+            raise error
 
 
 _PURE = [
@@ -66,6 +81,8 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
     wanted = [
         (opening, "open_store", open_store),
         *_PURE,
+        (attempt, "log", _Log()),
+        (worker_leases, "log", _Log()),
         (telling, "CHUNK", rng.choice((1, 3))),
         *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(

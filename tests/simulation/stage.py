@@ -15,6 +15,8 @@ from simulation.segments import BrokenPromiseError
 from simulation.workers import Worker
 from support.ledger_model import LedgerModel
 
+from worker.runtime.board import Board
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
@@ -42,7 +44,7 @@ class Stage:
         self.nature = Nature.drawn(rng)
         self.ledger = LedgerModel()
         self.scheduler = Scheduler(rng, self.nature, self.ledger, self._check, trace)
-        self.jobs = [SimulatedJob(f"job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
+        self.jobs = [SimulatedJob(f"/job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
         self.is_over = False
         self._born = 0
 
@@ -59,8 +61,9 @@ class Stage:
     def start_worker(self) -> None:
         """Start one process that has one shard or two on board."""
         self._born += 1
+        board = Board()
         for _ in range(self.rng.choice((1, 1, 2))):
-            actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0])
+            actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0], board)
             self.scheduler.start(actor, lambda actor: Worker(actor, lambda: self.is_over).run())
 
     def check_told(self) -> None:

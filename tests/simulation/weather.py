@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from support.ledger_model import KEYS
+
 if TYPE_CHECKING:
     from simulation.stage import Stage
 
 #: What people do to a job, each as often as it is named here. A producer resumes a cancelled job, too.
 _DONE = [*["producer"] * 6, *["retry", "wait"] * 3, "sweep", "reader", "cancel", "stranger"]
 #: What the ledger loses: everything, a key, or all that is new since its last snapshot.
-_LOST = "all", "members", "places", "leases", "leases", "starts", "queue", "back"
+_LOST = "all", "back", "leases", *KEYS
 #: Steps before a job may be discarded; workers that are replaced when they have died.
 _EARLIEST_DISCARD, _WORKERS = 300, 3
 #: At most steps nothing happens at all; at the others, everything is so many times as likely.

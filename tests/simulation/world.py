@@ -96,6 +96,8 @@ class World:
         """Ask until somebody says that the job is complete, and the ledger has nothing left of it."""
         job.promises.completed = False
         for _ in range(_ASKED):
+            if not any(actor.kind == "worker" for actor in self.stage.scheduler.actors):
+                self.stage.start_worker()  # in place of those whose engine broke
             self.stage.start("wait", job)
             self.stage.drain()
             for _ in range(_PAUSE):
@@ -103,7 +105,7 @@ class World:
                     return
                 self.stage.scheduler.move()
         ledger = self.stage.ledger
-        raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.members)]}, marks {ledger.marks}")
+        raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.ledger)]}, marks {ledger.marks}")
 
     def _until_perfect(self, job: SimulatedJob) -> None:
         for _ in range(_RETRIES):
@@ -115,5 +117,5 @@ class World:
         raise BrokenPromiseError("at the end, a row is neither in a part nor bad")
 
     def _waits(self, job: SimulatedJob) -> bool:
-        places = self.stage.ledger.places
-        return any(places.get(member.job_key) == job.place for member in self.stage.ledger.members)
+        jobs = self.stage.ledger.jobs
+        return any(jobs.get(member.job_key) == job.place for member in self.stage.ledger.ledger)

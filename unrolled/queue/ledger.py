@@ -203,7 +203,19 @@ class Ledger:
         Returns:
             How many shards there were.
         """
-        return int(self._scripts.run("cancel", job_key=job_key))
+        return int(self._scripts.run("cancel", job_key=job_key, limit=""))
+
+    def forget(self, job_key: str, length: int) -> int:
+        """Take a complete job out, unless its log has grown since.
+
+        Args:
+            job_key: of the job.
+            length: how many segments its log had when it was complete. A ledger that knows of more is left alone.
+
+        Returns:
+            How many shards there were: those that a worker had published and not taken out.
+        """
+        return int(self._scripts.run("cancel", job_key=job_key, limit=length))
 
     def give_back(self, member: Member, holder: str, start: Start) -> bool:
         """Give up the lease of a shard that isn't done, and take back the start that was counted for it.
@@ -298,14 +310,6 @@ class Ledger:
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
         return place if isinstance(place, str) else None
-
-    def forget(self, job_key: str) -> None:
-        """Remove what is left of a finished job."""
-        pipe = self.client.pipeline(transaction=True)
-        pipe.zrem(self.keys.ledger, job_key)
-        pipe.hdel(self.keys.jobs, job_key)
-        pipe.hdel(self.keys.left, job_key)
-        pipe.execute()
 
     def other_offers(self) -> set[Offer]:
         """Other offers that have shards waiting: nothing that this ledger's workers compute."""

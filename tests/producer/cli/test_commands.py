@@ -320,15 +320,14 @@ def test_wait_deletes_what_a_complete_job_needs_no_more(tmp_path):
 
 
 def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
-    """Redis forgets the job, but not before its last shard has left the ledger."""
+    """Redis forgets the job, and a shard that its worker has published and not taken out."""
     job = finished_job(tmp_path)
     shard, *_ = published(job)
     enter(ledger, job, shard)
-    assert run_with(broker, "wait", tmp_path).exit_code == 0
     assert ledger.place_of(job.key) == str(tmp_path)
-    ledger.remove(Member(job.key, Life(shard, 0)))
     assert run_with(broker, "wait", tmp_path).exit_code == 0
     assert (ledger.place_of(job.key), ledger.told(job.key)) == (None, None)
+    assert ledger.members(job.key) == (set(), set())
 
 
 def test_wait_tells_a_ledger_that_is_behind_the_log(tmp_path, broker, ledger):

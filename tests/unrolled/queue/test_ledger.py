@@ -211,7 +211,7 @@ def test_remove_leaves_no_trace(ledger):
     assert ledger.remove(B)
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
-    ledger.forget(JOB)
+    ledger.forget(JOB, ledger.told(JOB))
     assert set(keys_of(ledger)) == {f"{OFFER.short}:{name}" for name in ("tokens", "watermark", "swept")} | {"offers"}
 
 
@@ -559,6 +559,24 @@ def test_cancelling_in_full_memory(ledger, full_memory):
     assert ledger.cancel(JOB) == 2
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.place_of(JOB) is None
+
+
+def test_forgetting(ledger):
+    """A complete job goes, with what its workers haven't taken out; a job that a retry has made longer stays."""
+    enter(ledger, A, B)
+    mark = ledger.told(JOB)
+    assert ledger.forget(JOB, mark - 1) == 0
+    assert ledger.told(JOB) == mark
+    assert ledger.forget(JOB, mark) == 2
+    assert (ledger.told(JOB), ledger.place_of(JOB), ledger.counts()) == (None, None, Counts(0, 0, 0))
+    assert ledger.forget(JOB, mark) == 0
+
+
+def test_a_job_that_is_being_told_is_not_forgotten(ledger):
+    """Its mark is below zero until all that waits is in the ledger."""
+    assert ledger.enter(JOB, "/out", None, [(A, 10)], -5) == [A]
+    assert ledger.forget(JOB, 3) == 0
+    assert ledger.told(JOB) == -5
 
 
 @pytest.mark.parametrize("size", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])

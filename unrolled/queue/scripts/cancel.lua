@@ -1,9 +1,11 @@
--- Take a job, its mark and all its shards out of the ledger, those on board of a worker too: their parts may still come, and are
--- as good as before.
+-- Take a job, its mark and all its shards out of the ledger, also those that a worker holds: it may still publish them.
+-- With a limit that isn't '', do nothing unless the job's mark is from 0 to the limit.
 -- Return how many shards there were.
 local ledger, tokens, leases, holders, started, lonely, resent, jobs, left = unpack(KEYS)
-local job_key = unpack(ARGV)
+local job_key, limit = unpack(ARGV)
 
+local mark = tonumber(redis.call('ZSCORE', ledger, job_key) or '-1')
+if limit ~= '' and (mark < 0 or mark > tonumber(limit)) then return 0 end
 -- ZREM and HDEL go first: they work where the server's memory is full, and after them so does the rest.
 redis.call('ZREM', ledger, job_key)
 redis.call('HDEL', jobs, job_key)
