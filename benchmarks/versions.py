@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import csv
 import json
 import os
 import resource
@@ -38,7 +37,6 @@ import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.broker import RestartableBroker
-from support.bucket_server import BucketServer
 
 from producer.demo.docstrings import sentences
 

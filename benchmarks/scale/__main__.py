@@ -1,13 +1,16 @@
 """scale"""
 
 from __future__ import annotations
-import argparse, sys, tempfile
+
+import argparse
+import sys
+import tempfile
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
+import looks
 from big_job import make_job
 from figures import apart
-import looks
 
 
 def main():

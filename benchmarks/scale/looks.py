@@ -9,15 +9,12 @@ from big_job import publish_name, shard_of
 from figures import Clock, Figure, peak_mib
 from support.counting_store import counting
 
-from producer.enqueue.runs import FileRun
 from producer.jobs.status_reader import StatusReader
 from unrolled.job import names
-from unrolled.job.names import rows_object, segment_name
-from unrolled.job.segment import Segment
+from unrolled.job.names import rows_object
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import open_job
-from unrolled.reading.outcome import failed_rows
 
 if TYPE_CHECKING:
     from collections import Counter

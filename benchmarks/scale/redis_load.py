@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from contextlib import closing, contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from figures import Clock, Figure, apart

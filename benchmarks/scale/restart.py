@@ -28,8 +28,6 @@ from worker.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from unrolled.protocol.spooling import Spooled
-    from unrolled.queue.ledger import Ledger
 
 #: Workers that have met the job when Redis comes back.
 WORKERS = 100
@@ -50,7 +48,13 @@ def telling(place: Path, shards: int) -> list[Figure]:
         beat.join()
         found = ", ".join(f"{count:,} {name}" for name, count in sorted(asked.items()))
         return [
-            Figure("restart of Redis: telling it everything", shards, told.processor, "processor s", f"{queue.sent:,} shards entered; {found}"),  # fmt: skip
+            Figure(
+                "restart of Redis: telling it everything",
+                shards,
+                told.processor,
+                "processor s",
+                f"{queue.sent:,} shards entered; {found}",
+            ),  # fmt: skip
             Figure("restart of Redis: longest time between two renewals of a lease", shards, max(gaps), "s"),
             Figure("restart of Redis: memory of the process that tells", shards, peak_mib() - base, "MiB"),
         ]
@@ -91,7 +95,13 @@ def many_workers(place: Path, shards: int) -> list[Figure]:
             for worker in workers[1:]:
                 worker.look_after(sent.append)
         return [
-            Figure("restart of Redis: the worker whose turn it is", shards, first.processor, "processor s", f"{len(sent):,} shards entered"),  # fmt: skip
+            Figure(
+                "restart of Redis: the worker whose turn it is",
+                shards,
+                first.processor,
+                "processor s",
+                f"{len(sent):,} shards entered",
+            ),  # fmt: skip
             Figure("restart of Redis: every other worker", shards, others.processor / (WORKERS - 1), "processor s"),
         ]
 

@@ -10,6 +10,7 @@ from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs
 from unrolled.errors import ModelError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
+from unrolled.job.directories import refuse_model
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
@@ -97,6 +98,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
             text says which and why.
     """
+    refuse_model(submission.out)
     model = open_model(submission.model)
     spec = OutputSpec(
         parse_layers(submission.layers, model.config),

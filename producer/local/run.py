@@ -9,14 +9,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import click
+
 from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
-from producer.local.workers import Workers
+from producer.local.workers import START_SECONDS, Workers
 from producer.terminal.progress import progress
-from producer.terminal.signals import terminable
+from producer.terminal.signals import Terminated, terminable
 from unrolled.job import names
 from unrolled.store.posix import PosixStore
 
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
 
 #: Folder for the workers' logs, beside the job's objects.
 LOGS = f"{names.FOLDER}/logs"
+
+
+_STOPPING = "Stopping: the workers finish the shards that they compute, for up to {:g} seconds."
 
 
 def run_job(
@@ -78,10 +83,14 @@ def run_job(
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:
-                return summary, wait_for_job(job, url, namespace, bar)
-        except KeyboardInterrupt:
+                return summary, wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS)
+        except KeyboardInterrupt as reason:
             if crew.failure:
                 raise crew.failure from None
+            if crew.running:
+                signal.signal(signal.SIGINT, lambda *_: crew.hurry())
+                again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them at once."
+                click.echo(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}", err=True)
             raise
 
 
@@ -93,11 +102,13 @@ def _interruptible() -> Iterator[None]:
         handler = signal.getsignal(signal.SIGINT)
         (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
-    before = signal.signal(signal.SIGUSR1, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    signal.signal(signal.SIGUSR1, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _interrupt() -> None:
