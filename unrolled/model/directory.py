@@ -27,10 +27,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, RequestError
+from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, fingerprint_of
 from unrolled.model.weights import check_arrays, check_finite, check_header
+from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
 
 #: The longest config.json that is read, in bytes; a model's has a few kilobytes.
@@ -85,15 +87,20 @@ class ModelDirectory:
 
 
 def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
-    """Open a model directory.
+    """Open a model directory, or the copy of a model in a bucket.
 
     This reads config.json, compares names, types and shapes of the tensors with it, and computes the fingerprint.
     `ModelDirectory.weights` reads the weights.
 
+    Args:
+        path: of the directory, or URL of a prefix in a bucket, which is copied to this machine by `local_copy`.
+
     Raises:
         ModelError: a file is missing or unreadable, has another format version, or contradicts config.json.
+        RequestError: the URL can't be used.
+        TransientError: the bucket can't be reached, or the copy can't be written.
     """
-    directory = Path(path)
+    directory = local_copy(os.fspath(path)) if is_url(os.fspath(path)) else Path(path)
     try:
         if not directory.is_dir():
             found = "is not a directory" if directory.exists() else "does not exist"
@@ -129,12 +136,14 @@ def save_model(
     last, so that a directory that is half written does not open. Saving the same model again changes nothing.
 
     Raises:
+        RequestError: `path` is a URL.
         ModelError: the directory contains another model or tokenizer, the weights don't fit `config` or are not
             finite, or the directory can't be made.
         TransientError: a file can't be written.
     """
     from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
 
+    check_is_local(path)
     directory = Path(path)
     check_arrays(weights, config, directory)
     contents = {WEIGHTS_FILE: save({name: np.ascontiguousarray(weights[name]) for name in config.shapes()})}
@@ -157,6 +166,18 @@ def save_model(
 def _config_text(directory: Path) -> bytes:
     with (directory / CONFIG_FILE).open("rb") as file:
         return file.read(_CONFIG_BYTES + 1)
+
+
+def check_is_local(path: str | os.PathLike[str]) -> None:
+    """Refuse a URL for a model that is to be made.
+
+    Raises:
+        RequestError: it is one.
+    """
+    if is_url(os.fspath(path)):
+        raise RequestError(
+            f"{shown(path)}: a model can't be made in a bucket; make it in a directory, and copy the directory there"
+        )
 
 
 def _config_of(directory: Path, text: bytes) -> ModelConfig:

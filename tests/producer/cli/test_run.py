@@ -144,6 +144,7 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "--lease-seconds is nan; allowed: 1 to 86400"),
+        (("--output-root", "elsewhere"), "--out is out; allowed by --output-root: directories in elsewhere"),
     ],
 )
 def test_what_can_not_be_is_refused_at_once(place, options, text):
@@ -182,6 +183,8 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
     os.killpg(run.pid, number)  # as a terminal does
     _, said = run.communicate(timeout=60)
     assert run.returncode == status
+    again = " Ctrl-C again stops them at once." if number == signal.SIGINT else ""
+    assert f"Stopping: the workers finish the shards that they compute, for up to 25 seconds.{again}\n" in said
     assert said.endswith("Interrupted; what is done is kept. Run the same command again and it resumes.\n")
     assert "Traceback" not in said
     assert gone(below)
@@ -191,6 +194,21 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
         assert "Traceback" not in log.read_text()
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
+
+
+def test_a_second_ctrl_c_stops_at_once(place, crew):
+    """The workers give their shards back and need not use the grace, which is longer than the test waits."""
+    run = crew.start(*command(), "--grace-seconds", "500", cwd=place)
+    eventually(lambda: record_of(place).exists(), "the broker")
+    below = psutil.Process(run.pid).children(recursive=True)
+    (worker,) = children(run.pid, "worker")
+    worker.suspend()  # it can't end by itself, so that the first signal has something to wait for
+    os.killpg(run.pid, signal.SIGINT)
+    assert any("Stopping" in line for line in iter(run.stderr.readline, ""))
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate(timeout=45)
+    assert run.returncode == 130
+    eventually(lambda: gone(below), "their end")
 
 
 def test_a_second_sigterm_changes_nothing(place, crew):
