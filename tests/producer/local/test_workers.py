@@ -120,5 +120,5 @@ def test_workers_end_with_a_killed_owner(tmp_path, settings):
         below = psutil.Process(owner.pid).children(recursive=True)
         assert len(workers_of(owner.pid)) == 2
         owner.kill()
-    eventually(lambda: gone(below), f"nothing left of {below}", 20)
+    eventually(lambda: gone(below), f"nothing left of {below}", 60)
     assert sum(log.read_text().count("Warm shutdown") for log in tmp_path.glob("*.log")) == 2
