@@ -93,7 +93,7 @@ def test_stopping_ends_the_waiting(patience):
             started.acquire()
         patience.stop()
         for future in waiting:
-            assert isinstance(future.exception(10), StopError)
+            assert isinstance(future.exception(60), StopError)
     assert patience.until_done("x", failing(0)) == 42
     with pytest.raises(StopError):
         patience.until_done("x", failing(1))
@@ -126,7 +126,7 @@ def test_one_trouble_is_one_line_however_many_meet_it(patience, said):
         assert len(said) == 1
         full.set()
         for future in waiting:
-            future.result(20)
+            future.result(60)
     assert len(said) == 2
 
 

@@ -144,7 +144,7 @@ def test_a_second_sigterm_gives_back_at_once(site):
     eventually(lambda: "Warm shutdown" in worker.log, "the signal to arrive")
     assert worker.alive
     worker.signal(signal.SIGTERM)
-    assert worker.wait(10) == 0
+    assert worker.wait() == 0
     assert site.ledger.counts().running == 0
     site.worker(lease_seconds=600).wait_ready()
     site.wait_done(job)
