@@ -9,11 +9,11 @@ job, which isn't counted, warms the worker up. The text is that of `whole_path.p
 
 - "here" writes into a directory, with this clone's code.
 - "other" does so with the code in another clone, such as a worktree of an older commit. Its kernel must be built.
-- "bucket" writes into a bucket, with this clone's code. Its server is localbucket, which keeps objects on this machine's
-  disk and uses this machine's processors.
+- "bucket" writes into a bucket, with this clone's code. Its server is localbucket, which keeps objects on this
+  machine's disk and uses this machine's processors.
 
-Processor seconds are those of the producer, the worker, the broker and the bucket's server. Where others use the machine,
-they say more than the seconds of the clock.
+Processor seconds are those of the producer, the worker, the broker and the bucket's server. Where others use the
+machine, they say more than the seconds of the clock.
 """
 
 from __future__ import annotations

@@ -1,22 +1,23 @@
 """What grows with a job and with a fleet: a log of 100,000 segments, a million shards, a thousand workers.
 
-    python benchmarks/scale [--shards 1000000] [--segments 100000] [--waiting 10000] [--parts 100000] [--workers 1000]
-        [--only status restart …] [--directory /dev/shm] [--results scale.tsv]
+    python benchmarks/scale [--shards 1000000] [--segments 100000] [--waiting 10000] [--parts 100000]
+        [--workers 1000] [--only looks restart files redis] [--directory /dev/shm] [--results scale.tsv]
 
-The job is made by the product's own functions, without a model: its log, an object of rows for each shard that waits, and
-for every other shard an empty file with the name of its part, because names alone matter to everything that looks at a
-job as a whole. `verify` and `unrolled.open`, which read parts, get a job of `--parts` real ones. Redis is a real server; workers
-are what they ask it and the store, at the pace of real ones.
+The job is made by the product's own functions, without a model: its log, an object of rows for each shard that waits,
+and for every other shard an empty file with the name of its part, because names alone matter to everything that looks
+at a job as a whole. `verify` and `unrolled.open`, which read parts, get a job of `--parts` real ones. Redis is a real
+server; workers are what they ask it and the store, at the pace of real ones.
 
 Each figure is measured in a process of its own. Processor seconds are those of that process, or of the server: on a
-machine that others use they say more than the clock. Beside a figure is what was asked of the store.
-The directory should be in memory (a million files take about 2 GB there); nothing is left in it.
+machine that others use they say more than the clock. Beside a figure is what was asked of the store. The directory
+should be in memory (a million files take about 2 GB there); nothing is left in it.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -51,6 +52,7 @@ def main() -> None:
     parser.add_argument("--queued", type=int, default=100_000, help="shards in the ledger that are cancelled")
     parser.add_argument("--jobs", type=int, default=3_000, help="that a worker has met")
     parser.add_argument("--workers", type=int, default=1_000)
+    parser.add_argument("--fleet-seconds", type=float, default=20.0, help="for which the workers beat")
     parser.add_argument("--only", nargs="+", choices=("looks", "restart", "files", "redis"))
     parser.add_argument("--directory", type=Path, default=Path("/dev/shm"))
     parser.add_argument("--results", type=Path, help="write the figures to this file")
@@ -89,26 +91,24 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Figure]:
             yield from apart(whole_files.opened, whole, parts)
             shutil.rmtree(whole)
     if "redis" in wanted:
-        calls: list[tuple[Callable[[int], list[Figure]], int]] = [
+        calls: list[tuple[Callable[..., list[Figure]], *tuple[float, ...]]] = [
             (redis_load.taken_out, arguments.queued),
+            (redis_load.memory, min(arguments.queued, 5_000)),
             (redis_load.known_jobs, arguments.jobs),
-            (redis_load.fleet, arguments.workers),
+            (redis_load.fleet, arguments.workers, arguments.fleet_seconds),
         ]
-        for call, size in calls:
-            yield from call(size)
+        for call, *sizes in calls:
+            yield from call(*sizes)
 
 
 def machine() -> str:
     """The processor, the commit and the load, for people who compare figures."""
-    names = [line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").open() if line.startswith("model name")]
-    clone = Path(__file__).parent
-    commit = subprocess.run(
-        ("git", "rev-parse", "--short", "HEAD"), cwd=clone, capture_output=True, text=True, check=False
-    )
-    load = os.getloadavg()[1]
-    return (
-        f"{names[0] if names else 'unknown'}, {os.cpu_count()} cores, commit {commit.stdout.strip()}, load {load:.0f}"
-    )
+    with Path("/proc/cpuinfo").open() as file:
+        models = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
+    git = ("git", "-C", str(Path(__file__).parent), "rev-parse", "--short", "HEAD")
+    commit = subprocess.run(git, capture_output=True, text=True, check=False).stdout.strip()
+    cores = f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
+    return f"{cores}, commit {commit}, load {os.getloadavg()[1]:.0f}"
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,7 +51,7 @@ def make_job(path: Path, shards: int, segments: int, waiting: int) -> OpenJob:
     """
     job = create_job(path, job_of(options=OutputSpec().to_options()))
     ends = [shards * number // segments for number in range(segments + 1)]
-    for number, (start, stop) in enumerate(zip(ends, ends[1:], strict=False)):
+    for number, (start, stop) in enumerate(pairwise(ends)):
         made = [shard_of(index) for index in range(start, stop)]
         for index, spooled in enumerate(made, start):
             if index >= shards - waiting:

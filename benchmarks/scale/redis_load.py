@@ -11,8 +11,10 @@ from figures import Clock, Figure, apart
 from support.broker import RestartableBroker
 from support.jobs import job_of
 
+from producer.queue.shard_queue import ShardQueue
 from unrolled.job.names import Life
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import Patience
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from worker.runtime.heartbeat import LONGEST_PAUSE_SECONDS
@@ -31,8 +33,6 @@ TOKENS = 32_768
 LEASE_SECONDS = 600.0
 #: Processes that play the workers.
 PLAYERS = 2
-#: Seconds for which a fleet beats.
-FLEET_SECONDS = 20.0
 SWEEPS = 50
 
 
@@ -71,7 +71,7 @@ def beats(ledger: Ledger, worker: int, keys: list[str]) -> None:
     ledger.known(keys)
 
 
-def fleet(workers: int) -> list[Figure]:
+def fleet(workers: int, seconds: float) -> list[Figure]:
     """The share of one processor that the heartbeats of a fleet at work take from its server."""
     with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
         count = workers * ON_BOARD
@@ -79,7 +79,7 @@ def fleet(workers: int) -> list[Figure]:
         for index in range(count):
             ledger.claim(member(index), f"host-{index // ON_BOARD}-abcdef")
         before = used(ledger)
-        late = [figure.value for figures in _at_once(broker.url, workers) for figure in figures]
+        late = [figure.value for figures in _at_once(broker.url, workers, seconds) for figure in figures]
         beats_used = used(ledger) - before
         before = used(ledger)
         for index in range(count, 2 * count):
@@ -95,19 +95,19 @@ def fleet(workers: int) -> list[Figure]:
         f"a beat every {LONGEST_PAUSE_SECONDS:g} s, {ON_BOARD} shards on board; the last came {max(late):.1f} s late"
     )
     return [
-        Figure("heartbeats: processors of the server", workers, beats_used / FLEET_SECONDS, "", detail),
+        Figure("heartbeats: processors of the server", workers, beats_used / seconds, "", detail),
         Figure("a sweep: time of the server", workers, sweep_used * 1e3, "ms", "one a second, by whichever worker"),
         Figure("a shard's claim and removal: time of the server", workers, shard_used * 1e3, "ms"),
     ]
 
 
-def _play(url: str, workers: int, part: int) -> list[Figure]:
+def _play(url: str, workers: int, part: int, seconds: float) -> list[Figure]:
     """Beat for some of the workers at the real pace; how late the last ones were."""
     with ledger_of(url) as ledger:
         began = time.perf_counter()
         mine = range(part, workers, PLAYERS)
         late = 0.0
-        for turn in range(round(FLEET_SECONDS / LONGEST_PAUSE_SECONDS)):
+        for turn in range(round(seconds / LONGEST_PAUSE_SECONDS)):
             for number, worker in enumerate(mine):
                 due = began + (turn + number / len(mine)) * LONGEST_PAUSE_SECONDS
                 time.sleep(max(0.0, due - time.perf_counter()))
@@ -116,9 +116,9 @@ def _play(url: str, workers: int, part: int) -> list[Figure]:
         return [Figure("", workers, late, "")]
 
 
-def _at_once(url: str, workers: int) -> list[list[Figure]]:
+def _at_once(url: str, workers: int, seconds: float) -> list[list[Figure]]:
     with ThreadPoolExecutor(PLAYERS) as threads:
-        return list(threads.map(lambda part: apart(_play, url, workers, part), range(PLAYERS)))
+        return list(threads.map(lambda part: apart(_play, url, workers, part, seconds), range(PLAYERS)))
 
 
 def taken_out(shards: int) -> list[Figure]:
@@ -143,6 +143,19 @@ def taken_out(shards: int) -> list[Figure]:
         Figure("cancel", shards, cancel.seconds, "s", detail),
         Figure("cancel: longest time in which the server answers nobody", shards, max(slow, default=0.5), "ms", detail),
     ]
+
+
+def memory(shards: int) -> list[Figure]:
+    """Memory of the server for each shard that waits, its message included."""
+    with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
+        queue = ShardQueue(broker.url, "unrolled", OFFER, Patience(print))
+        before = ledger.client.info("memory")["used_memory"]
+        enter(ledger, shards)
+        for index in range(shards):
+            queue.send(member(index))
+        taken = ledger.client.info("memory")["used_memory"] - before
+        queue.close()
+    return [Figure("memory of the server for a queued shard", shards, taken / shards, "bytes")]
 
 
 def known_jobs(jobs: int) -> list[Figure]:
