@@ -269,10 +269,11 @@ class Ledger:
         ledger, leases = pipe.execute()
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
-    def running(self, job_key: str) -> set[Life]:
-        """The lives of a job that are under a lease."""
+    def running(self, job_key: str) -> tuple[set[Life], int]:
+        """The lives of a job that are under a lease, and how many of other jobs are."""
         leases: Any = self.client.zrange(self.keys.leases, 0, -1)
-        return _of_job(leases, job_key)
+        lives = _of_job(leases, job_key)
+        return lives, len(leases) - len(lives)
 
     def known(self, job_keys: Sequence[str]) -> list[Known]:
         """What it knows of each of some jobs, in one question."""
@@ -389,6 +390,8 @@ class Ledger:
 def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, Any]]:
     """The workers of all offers that are alive: name → facts. Others are taken off the list.
 
+    To what a worker says, the fact `silent_seconds` is added: how long ago it said that.
+
     Raises:
         redis.RedisError: the server is away, refuses, or can't do it now.
     """
@@ -398,6 +401,9 @@ def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, An
     for name, raw in client.hgetall(key).items():
         facts = _heartbeat(raw)
         if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
+            lease_seconds = facts.get("lease_seconds")
+            if isinstance(lease_seconds, int | float):
+                facts["silent_seconds"] = max(0.0, seconds - (facts["until"] - HEARTBEAT_LEASES * lease_seconds))
             alive[as_text(name)] = facts
         else:
             client.hdel(key, name)
