@@ -80,6 +80,9 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     if "restart" in wanted:
         for each in (restart.telling, restart.enqueue_again, restart.many_workers):
             yield from apart(each, job, shards)
+        (folder / "jobs").mkdir()
+        yield from apart(restart.known_jobs, folder / "jobs", arguments.jobs)
+        shutil.rmtree(folder / "jobs")
     elif "looks" in wanted:
         yield from apart(looks.complete, job, shards)
     shutil.rmtree(job, ignore_errors=True)
@@ -93,8 +96,7 @@ def measure(arguments: argparse.Namespace, folder: Path) -> Iterator[Figure]:
     if "redis" in wanted:
         calls: list[tuple[Callable[..., list[Figure]], *tuple[float, ...]]] = [
             (redis_load.taken_out, arguments.queued),
-            (redis_load.memory, min(arguments.queued, 5_000)),
-            (redis_load.known_jobs, arguments.jobs),
+            (redis_load.queued, min(arguments.queued, 5_000)),
             (redis_load.fleet, arguments.workers, arguments.fleet_seconds),
         ]
         for call, *sizes in calls:

@@ -13,12 +13,14 @@ from looks import CPU, asked_for
 from redis_load import ledger_of
 from support.broker import RestartableBroker
 from support.counting_store import counting
+from support.jobs import job_of
 
 from producer.enqueue.runs import FileRun
-from unrolled.job.names import Life, part_object, rows_object
+from unrolled.job.names import Life, part_object, rows_object, segment_name
+from unrolled.job.segment import Segment
 from unrolled.patience import Patience, at_once
 from unrolled.protocol.log import Log
-from unrolled.protocol.opening import open_job
+from unrolled.protocol.opening import create_job, open_job
 from unrolled.protocol.telling import tell
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.member import Member
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 
 #: Workers that have met the job when Redis comes back.
 WORKERS = 100
+ONCE = "once for each job"
 
 
 def telling(place: Path, shards: int) -> list[Figure]:
@@ -101,6 +104,28 @@ def _look_after(workers: list[Jobs], sent: list[Member]) -> tuple[float, float]:
         for worker in workers[1:]:
             worker.look_after(sent.append)
     return first.processor, others.processor / (len(workers) - 1)
+
+
+def known_jobs(folder: Path, jobs: int) -> list[Figure]:
+    """What small jobs cost that two workers have met, and that are complete: first, and at every look from then on."""
+    with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
+        settings = Settings(broker=broker.url, model=Path("model"))
+        workers = [Jobs(settings, ledger, Patience(print), lambda _: None) for _ in range(2)]
+        for number in range(jobs):
+            job = create_job(folder / f"job-{number}", job_of(inputs=(f"{number}.txt",)))
+            job.objects.create(segment_name(0), Segment("end").encode())
+            ledger.enter(job.key, job.address, None, [], 1)
+            for worker in workers:
+                worker.find(job.key)
+        looked, taken = _look_after(workers, [])
+        again, _ = _look_after(workers, [])
+    return [
+        Figure(
+            "jobs that are over: the worker whose turn it is", jobs, looked / jobs * 1e3, "processor ms a job", ONCE
+        ),
+        Figure("jobs that are over: each other worker", jobs, taken / jobs * 1e3, "processor ms a job", ONCE),
+        Figure("jobs that are over: every later look", jobs, again * 1e3, "processor ms"),
+    ]
 
 
 def enqueue_again(place: Path, shards: int) -> list[Figure]:
