@@ -64,7 +64,7 @@ _JOB: dict[str, Decorator] = {
     ),
     "precision": click.option(
         "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
-        help="Precision of the stored numbers; float16 halves the files.",
+        help="Precision of the stored numbers; float16 halves the files, and a row with a number beyond 65,504 fails.",
     ),
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(
@@ -82,7 +82,10 @@ _JOB: dict[str, Decorator] = {
 }  # fmt: skip
 _ALL: tuple[Decorator, ...] = (
     click.argument("inputs", nargs=-1, required=True, metavar="INPUTS..."),
-    click.option("--model", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Model directory."),
+    click.option(
+        "--model", metavar="DIR", required=True, type=click.Path(path_type=Path),
+        help="Model directory, or URL of one in a bucket.",
+    ),
     click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
     *_SOURCE.values(),
     *_JOB.values(),

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
+from unrolled.counted import counted
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
-from unrolled.patience import Patience
-from unrolled.protocol.finishing import sweep
+from unrolled.patience import Patience, at_once
 from unrolled.protocol.log import Log
 from unrolled.protocol.telling import tell
+from unrolled.protocol.upkeep import clean_up
+from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
 
 if TYPE_CHECKING:
@@ -72,7 +74,7 @@ def wait_for_job(
                 return status
             bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
             if status.complete:
-                _tidy_up(queue, job, reader.log)
+                _clean_up(queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
             if status.complete or time.monotonic() >= until:
@@ -84,14 +86,14 @@ def wait_for_job(
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
 
 
-def _tidy_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
+def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
     """Delete leftovers, and let Redis forget the job. Both are harmless if they stay."""
-    with contextlib.suppress(TransientError, PayloadError, FileFormatError):
-        sweep(log, job.objects, failed_rows, live=job.job.live)
-    if queue:
-        with contextlib.suppress(TransientError), queue.broker.asked():
-            if not queue.ledger.members(job.key)[0]:  # else a worker has yet to take its last shard out
-                queue.ledger.forget(job.key)
+    ledger = JobLedger(queue.ledger, job.key, job.address, queue.send, at_once) if queue else None
+    with (
+        contextlib.suppress(TransientError, PayloadError, FileFormatError),
+        queue.broker.asked() if queue else contextlib.nullcontext(),
+    ):
+        clean_up(log, job.objects, ledger, failed_rows, live=job.job.live)
 
 
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
@@ -101,7 +103,7 @@ def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> Non
     except (BrokerAwayError, TransientError):
         return  # the next look says so
     if queue.sent:
-        teller.say(f"Redis lost {queue.sent:,} waiting shard(s); they are entered again")
+        teller.say(f"Redis lost {counted(queue.sent, 'waiting shard')}, entered again now")
 
 
 class _Teller:

@@ -2,25 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
+from unrolled.errors import TransientError
 from unrolled.store.store import Creation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from unrolled.patience import Steadily
     from unrolled.store.store import Content, Store
-
-
-T = TypeVar("T")
-
-
-class Steadily(Protocol):
-    """Runs an action until it works, and gives its result."""
-
-    def __call__(self, what: str, action: Callable[[], T], /) -> T:
-        """Run an action; `what` names it, for people."""
-        ...
 
 
 class Objects:
@@ -52,10 +43,15 @@ class Objects:
 
     def settle(self, name: str, content: bytes) -> bytes:
         """Create a small object, and give what is under its name from now on."""
-        while not self.create(name, content):
-            if (found := self.read(name)) is not None:
-                return found  # else deleted since, or not to be seen yet
-        return content
+
+        def attempt() -> bytes:
+            if self.create(name, content):
+                return content
+            if (found := self.read(name)) is None:  # deleted since, or not visible yet
+                raise TransientError(f"{self.store}/{name} exists, and can't be seen yet")
+            return found
+
+        return self.steadily(f"see {name}", attempt)
 
     def read(self, name: str) -> bytes | None:
         """An object's content; None where there is none, or none to be seen yet."""
@@ -78,9 +74,3 @@ class Objects:
         """Make the contents of folders durable, also what others created, before anything depends on them."""
         for folder in folders:
             self.steadily(f"write to {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
-
-
-def at_once(what: str, action: Callable[[], T]) -> T:
-    """Try an action once: for commands that answer now or say why not."""
-    del what
-    return action()

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unrolled.job.names import Life
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
     from unrolled.queue.ledger import Ledger
 
 #: Sends the hint of one life to the workers.
@@ -58,3 +58,7 @@ class JobLedger:
     def cancel(self) -> None:
         """See `unrolled.protocol.telling.JobLedger`."""
         self._steadily("reach the broker", lambda: self._ledger.cancel(self._job_key))
+
+    def forget(self, length: int) -> None:
+        """See `unrolled.protocol.telling.JobLedger`."""
+        self._steadily("reach the broker", lambda: self._ledger.forget(self._job_key, length))

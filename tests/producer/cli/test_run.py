@@ -69,7 +69,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert done.stdout == (
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
-        f"2 row(s) are in quarantine, with reasons: unrolled quarantine out\n"
+        f"2 rows are in quarantine, with reasons: unrolled quarantine out\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
     )
     check_complete(place / "out")
@@ -113,8 +113,8 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
     bury(job, min(waiting(job)))
     done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
-    assert "1 shard(s) are dead; when the cause is gone: unrolled retry" in done.stdout
-    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard(s) wait again\n")
+    assert "1 shard is dead; when the cause is gone: unrolled retry" in done.stdout
+    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard waits again\n")
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
 
@@ -208,8 +208,8 @@ def test_a_second_sigterm_changes_nothing(place, crew):
     assert not record_of(place).exists()
 
 
-def test_status_finds_the_broker_of_a_run(place, crew):
-    """While a run works, `status` in another terminal finds its broker by itself."""
+def test_a_run_is_found_and_alone(place, crew):
+    """While a run works, `status` in another terminal finds its broker; a second run is refused and changes nothing."""
     follow = ("--follow", "--flush-seconds", "0.1", "--format", "jsonl")
     run = crew.start("run", "-", *follow, *command()[2:], cwd=place, stdin=subprocess.PIPE)
     run.stdin.write((place / "rows.jsonl").read_text())
@@ -222,6 +222,10 @@ def test_status_finds_the_broker_of_a_run(place, crew):
 
     eventually(lambda: (found := looked()) and found["queue"] and found["queue"]["workers"], "a worker in the status")
     eventually(lambda: looked()["rows_published"] == len(ROWS), "all rows published while the input is open")
+    second = unrolled("run", "-", *follow, *command()[2:], cwd=place)
+    assert second.returncode == 1
+    assert "another `unrolled run` is working on it" in second.stderr
+    assert looked()["queue"]["workers"], "the first run's broker is found still"
     _, said = run.communicate(timeout=60)
     assert run.returncode == 0, said
     check_complete(place / "out")
