@@ -109,7 +109,7 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int) ->
     exact = made[PLAIN] = _numbered([last_states(config, weights, row, np.float64) for row in rows])
     rounding = _largest(exact, _numbered([last_states(config, weights, row, np.float32) for row in rows]))
     for engine in ("fused", "tensorflow"):
-        program = _engine(engine, model)
+        program = find_engine(engine, model)
         if isinstance(program, str):
             missing.append(f"{engine} engine: {program}")
         else:
@@ -165,7 +165,7 @@ def _largest(left: dict[int, Float32], right: dict[int, Float32]) -> float:
     )
 
 
-def _engine(name: str, model: ModelDirectory) -> Engine | str:
+def find_engine(name: str, model: ModelDirectory) -> Engine | str:
     """An engine for the model, or the reason why there is none."""
     try:
         if name == "fused":
