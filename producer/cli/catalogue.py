@@ -48,7 +48,7 @@ COMMANDS = {
         "producer.cli.commands.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
     "doctor": Lazy("producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory."),
-    "model": Lazy("worker.cli.model:model", "Train, import, make and show models."),
+    "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
     "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
     "completion": Lazy(
         "producer.cli.commands.completion:completion", "Print the script that completes commands in a shell."
