@@ -15,15 +15,12 @@ from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
-from producer.local.broker_record import find_broker, record_of
+from producer.local.broker_record import check_alone, recorded
 from producer.local.workers import START_SECONDS, Workers
 from producer.terminal.progress import progress
 from producer.terminal.signals import Terminated, terminable
-from unrolled.errors import JobError
 from unrolled.job import names
-from unrolled.queue.broker_url import without_secret
 from unrolled.store.posix import PosixStore
-from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -66,22 +63,18 @@ def run_job(
     """
     prepared = prepare(submission)
     job = prepared.job
-    if broker is None and (alive := find_broker(None, job)):
-        raise JobError(
-            f"{job.place}: another `unrolled run` is working on it (its broker is {without_secret(alive)}); wait "
-            "for it with `unrolled wait`, or stop it"
-        )
-    record = record_of(job)
+    if broker is None:
+        check_alone(job)
     with ExitStack() as stack:
         stack.enter_context(terminable())
         url = broker or stack.enter_context(EmbeddedBroker()).url
-        if broker is None and record is not None:
-            stack.enter_context(_recorded(url, record))
+        if broker is None:
+            stack.enter_context(recorded(url, job))
         settings = {
             **environment,
             "UNROLLED_BROKER": url,
             "UNROLLED_NAMESPACE": namespace,
-            "UNROLLED_MODEL": str(submission.model),
+            "UNROLLED_MODEL": str(prepared.model.path),  # of one in a bucket, the copy that this job is made for
         }
         stack.enter_context(_interruptible())
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt))
@@ -121,16 +114,6 @@ def _interruptible() -> Iterator[None]:
 def _interrupt() -> None:
     # A real signal: it wakes the main thread from a read that no input may ever end.
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-
-@contextmanager
-def _recorded(url: str, path: Path) -> Iterator[None]:
-    """Let `status` and `wait` in other terminals find a broker that lives only as long as this process."""
-    try:
-        publish_bytes(path, url.encode())
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _logs_of(job: OpenJob) -> Path:

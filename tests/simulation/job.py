@@ -10,7 +10,7 @@ from simulation.access import OFFER
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
-from simulation.segments import JOB, BrokenPromiseError
+from simulation.segments import JOB, ROWS, BrokenPromiseError
 
 from unrolled.job.job import Inputs, Job
 from unrolled.store.memory import Fault, MemoryStore
@@ -29,11 +29,20 @@ _HAS_EFFECT = {None, Fault.LOST_ANSWER, Fault.EXISTS}
 
 
 class _Store(MemoryStore):
-    """A store with a place of its own."""
+    """A store with a place of its own, in which an object may be damaged for a while.
+
+    Attributes:
+        damage: name → what whoever reads the object gets.
+    """
 
     def __init__(self, place: str, hook: Hook, kind: Kind) -> None:
         super().__init__(hook, is_disk=kind.is_disk, page=kind.page)
+        self.damage: dict[str, bytes] = {}
         self._place = place
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        content = super().read(name, start, stop)
+        return content if content is None or name not in self.damage else self.damage[name][start:stop]
 
     def __str__(self) -> str:
         return self._place
@@ -50,6 +59,7 @@ class SimulatedJob:
         reading: its input.
         store: where it is.
         promises: what must be true of it.
+        was_damaged: whether an object was ever damaged.
         strange: names of objects that are nothing of the job.
     """
 
@@ -69,6 +79,7 @@ class SimulatedJob:
         self.store = _Store(place, functools.partial(scheduler.hook, self), self.kind)
         self.promises = Promises(self.kind, self.reading, rng)
         self.strange: set[str] = set()
+        self.was_damaged = False
         self._happening: tuple[Operation, Fault | Lag | None] | None = None
 
     def is_there(self, job: Job) -> bool:
@@ -98,6 +109,15 @@ class SimulatedJob:
     def deliver(self, number: int) -> None:
         """Let a late operation have its effect."""
         self._compare(self.store.deliver(number).name)
+
+    def damage(self, rng: random.Random) -> str:
+        """Damage an object, until it is restored from a copy; its name."""
+        objects = [*self.promises.objects]
+        name = rng.choice([name for name in objects if name.startswith(ROWS)] * (rng.random() < 0.5) or objects)
+        content = self.promises.objects[name]
+        self.was_damaged = True
+        self.store.damage[name] = rng.choice((b"", content[: len(content) // 2], content[:-1] + b"?"))
+        return name
 
     def cut_power(self, rng: random.Random) -> list[str]:
         """Undo some of what was not synced; the names of those changes."""

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 #: Rows after which a live run has enough, those that it reads at once, and those of one shard.
 _MOST_READ, _BATCH, _CUT = 8, 4, 2
+#: Steps for which a producer may do nothing with what it has read, fewest and most.
+_LONG_REST = 20, 150
 
 
 def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
@@ -68,6 +70,8 @@ def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stoppe
         del pipe[: len(actor.read & {*pipe})]
         while len(held) >= _CUT or (held and actor.rng.random() < 0.2):
             cut, held = held[:_CUT], held[_CUT:]
+            if actor.rng.random() < actor.nature.hesitation:
+                actor.rest(*_LONG_REST)
             yield job.reading.cut(job_id, cut)
         actor.pass_time()
     if held:

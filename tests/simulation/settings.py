@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from producer.enqueue import runs
 from producer.jobs import decisions
+from unrolled.job import payload
 from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
@@ -58,9 +59,11 @@ _PURE = [
     (Job, "decode", _kept(Job.decode)),
     (Segment, "decode", _kept(Segment.decode)),
     (ShardId, "parse", _kept(ShardId.parse)),
+    (payload, "decode", _kept(payload.decode)),
     (memory, "check_name", _kept(memory.check_name)),
     (memory, "check_own_name", _kept(memory.check_own_name)),
     (memory, "check_folder", _kept(memory.check_folder)),
+    (memory, "folder_of", _kept(memory.folder_of)),
 ]
 
 

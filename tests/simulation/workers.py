@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 MAX_ATTEMPTS = 2
 #: Steps that a computation takes, at most.
 _LONGEST_COMPUTATION = 36
+#: Computations that fail through no fault of the shard.
+_OTHER_FAILURES = 0.06
 
 
 class Worker:
@@ -99,10 +101,10 @@ class Worker:
         del job, shard
         rng, failing = self._actor.rng, self._actor.nature.failing
         self._actor.rest(0, _LONGEST_COMPUTATION)
-        fate = rng.random() if failing else 1
-        for chance, error in _FATES:
-            if fate < chance:
-                raise error
+        if failing and rng.random() < self._actor.nature.bad:
+            raise RequestError("the request is bad as a whole")
+        if failing and rng.random() < _OTHER_FAILURES:
+            raise rng.choice((BrokenWorkerError("the engine is broken"), MemoryError()))
         rows = decode_rows(content).rows
         failed = [number for number in range(len(rows)) if rng.random() < failing]
         yield Computed(encode_part(rows, failed), failed)
@@ -143,7 +145,7 @@ class Worker:
 
     def _look_after(self) -> None:
         """Send again what no worker holds, or look at a job of which the ledger has nothing."""
-        with contextlib.suppress(TransientError):
+        with contextlib.suppress(TransientError, RequestError):
             if not self._met or self._actor.rng.random() < 0.5:
                 for member in self._ledger.sweep():
                     self._ledger.send(member)
@@ -160,10 +162,3 @@ class Worker:
             with contextlib.suppress(PayloadError, FileFormatError):
                 sweep(log, job.objects, failed_numbers, live=job.job.live)
             self._met.pop(key, None)
-
-
-_FATES = [
-    (0.05, RequestError("the request is bad as a whole")),
-    (0.08, BrokenWorkerError("the engine is broken")),
-    (0.12, MemoryError()),
-]

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from simulation.job import SimulatedJob
 
 #: Steps in which anything may fail, fewest and most.
-_STEPS = 200, 900
+_STEPS = 100, 450
 #: Times that somebody asks whether a job is complete, steps between two of them, and retries, at the end.
-_ASKED, _PAUSE, _RETRIES = 60, 150, 9
+_ASKED, _PAUSE, _RETRIES = 120, 40, 9
 
 
 class World:
@@ -66,12 +66,13 @@ class World:
         stage.nature.calm_down()
         stage.scheduler.wake_all()
         for job in stage.jobs:
+            job.store.damage.clear()
             while job.store.late:
                 job.deliver(0)
         stage.start_worker()
         stage.drain()
         for job in stage.jobs:
-            for version in job.reading.versions:
+            for version in job.reading.different_versions:
                 stage.start("producer", job, version)
                 stage.drain()
             self._until_complete(job)

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 MARKS = 1_000_000_000
 #: Members that one sweep looks at; the next sweep looks at more.
 SWEEP_LIMIT = 10_000
+#: Shards that one script takes out: it holds the server for about a millisecond.
+CANCEL_CHUNK = 100
 #: Seconds between two sweeps, by whomever: a sweep looks at all running shards.
 SWEEP_PAUSE_SECONDS = 1.0
 #: Workers sweep every few seconds. After a silence of SILENCE_SECONDS the server was away, and sweeping waits for
@@ -87,10 +90,12 @@ class Known(NamedTuple):
         told: how many segments of its log it was told; below zero while somebody tells it everything; None where it has
             lost the job.
         left: how many lives of the job it has: a hint when it is worth looking for more, never proof of anything.
+        over: whether somebody has just seen that nothing is left to do for the job (`Ledger.say_over`); a hint, too.
     """
 
     told: int | None
     left: int
+    over: bool = False
 
 
 class Ledger:
@@ -203,7 +208,7 @@ class Ledger:
         Returns:
             How many shards there were.
         """
-        return int(self._scripts.run("cancel", job_key=job_key, limit=""))
+        return self._take_out(job_key, "", "")
 
     def forget(self, job_key: str, length: int) -> int:
         """Take a complete job out, unless its log has grown since.
@@ -215,7 +220,7 @@ class Ledger:
         Returns:
             How many shards there were: those that a worker had published and not taken out.
         """
-        return int(self._scripts.run("cancel", job_key=job_key, limit=length))
+        return self._take_out(job_key, 0, length)
 
     def give_back(self, member: Member, holder: str, start: Start) -> bool:
         """Give up the lease of a shard that isn't done, and take back the start that was counted for it.
@@ -279,12 +284,17 @@ class Ledger:
         for job_key in job_keys:
             pipe.hexists(self.keys.jobs, job_key)
             pipe.zscore(self.keys.ledger, job_key)
+            pipe.exists(self._over(job_key))
         counts, *found = pipe.execute()
         # Without its place, no worker that is new to it finds a job: then all of it is told again.
-        marks = [mark if there else None for there, mark in zip(found[::2], found[1::2], strict=True)]
+        marks = [mark if there else None for there, mark in zip(found[::3], found[1::3], strict=True)]
         return [
-            Known(None if mark is None else int(mark), int(count) if count and as_text(count).isdecimal() else 0)
-            for mark, count in zip(marks, counts, strict=True)
+            Known(
+                None if mark is None else int(mark),
+                int(count) if count and as_text(count).isdecimal() else 0,
+                bool(over),
+            )
+            for mark, count, over in zip(marks, counts, found[2::3], strict=True)
         ]
 
     def take_turn(self, what: str, seconds: float) -> bool:
@@ -299,6 +309,15 @@ class Ledger:
     def end_turn(self, what: str) -> None:
         """Let the next one do it at once."""
         self.client.delete(f"{self.keys.turns}:{what}")
+
+    def say_over(self, job_key: str, seconds: float) -> None:
+        """Tell other workers that a job is over, so that not every one of them reads its log and lists its objects.
+
+        Args:
+            job_key: of the job.
+            seconds: how long it is said: until all of them have asked.
+        """
+        self.client.set(self._over(job_key), b"", px=max(1, round(seconds * 1000)))
 
     def place_of(self, job_key: str) -> str | None:
         """The path or URL that was registered for a job, unchecked: anybody with access to Redis can write it."""
@@ -336,6 +355,28 @@ class Ledger:
     def workers(self) -> dict[str, dict[str, Any]]:
         """The workers of all offers that are alive: name → facts. Others are taken off the list."""
         return alive_workers(self.client, self._namespace)
+
+    def _over(self, job_key: str) -> str:
+        return f"{self.keys.turns}:{job_key}:over"
+
+    def _take_out(self, job_key: str, lowest: object, highest: object) -> int:
+        """Take a job out, a few shards at a time, because the server answers nobody meanwhile."""
+        mark = -1 - secrets.randbits(50)
+        if self._scripts.run("cancel", job_key=job_key, lowest=lowest, highest=highest, becomes=mark) < 0:
+            return 0
+        count, prefix = 0, f"{job_key}/".encode()
+        # Whoever enters more of the job moves its mark, which ends this.
+        found: Any = self.client.zrange(self.keys.ledger, 0, -1)
+        members = [raw for raw in found if raw.startswith(prefix)]
+        for start in range(0, len(members) + 1, CANCEL_CHUNK):
+            last = start + CANCEL_CHUNK > len(members)
+            some = members[start : start + CANCEL_CHUNK]
+            becomes = "" if last else mark
+            taken = int(self._scripts.run("cancel", *some, job_key=job_key, lowest=mark, highest=mark, becomes=becomes))
+            if taken < 0:
+                break
+            count += taken
+        return count
 
     def _throw_out(self, raw: bytes | str) -> None:
         """Remove what is no shard: anybody with access to Redis may have written it."""

@@ -106,7 +106,9 @@ def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
     text = os.fspath(place)
     store = open_store(text)
     found = (listed.name for listed in store.list())
-    parts = [Part(store, name) for name in sorted(found) if name.endswith(".parquet") and name[0] not in "._"]
+    parts: list[Part] = []
+    for name in sorted(name for name in found if name.endswith(".parquet") and name[0] not in "._"):
+        parts.append(Part(store, name, parts[0] if parts else None))
     parts.sort(key=lambda part: (part.info.shard, part.name))
     job = None
     if store.read(names.JOB, 0, 1) is not None:
@@ -126,7 +128,6 @@ class Dataset:
     """The rows of one or more parts, in order.
 
     Attributes:
-        files: their paths or URLs.
         columns: of vectors, each with its name and its width, in the files' order.
         units: width of the first of them.
         precision: of the stored vectors: "float32" or "float16".
@@ -140,7 +141,6 @@ class Dataset:
         _refuse_mixed(parts)
         self._jobs = jobs
         self._parts = parts
-        self.files = [part.where for part in parts]
         self.columns = parts[0].columns
         self.units = self.columns[0].width
         self.precision = parts[0].spec.precision
@@ -148,6 +148,11 @@ class Dataset:
         self.engine = parts[0].info.engine
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
+
+    @property
+    def files(self) -> list[str]:
+        """The paths or URLs of the parts."""
+        return [part.where for part in self._parts]
 
     @property
     def complete(self) -> bool | None:
@@ -176,7 +181,7 @@ class Dataset:
         return self.rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self.files)} files>"
+        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self._parts)} files>"
 
     def __getitem__(self, key: str | int) -> Row:
         """One row, by its id or by its number from 0; negative numbers count from the end.

@@ -135,7 +135,9 @@ class Jobs:
         with self._lock:
             met = dict(self._met)
         for (key, job), known in zip(met.items(), self._ledger.known(list(met)), strict=True):
-            if known.told is None:
+            if known.over and not known.left and (known.told is None or known.told >= 0):
+                self._forget(key)
+            elif known.told is None:
                 if time.monotonic() >= job.next_tell and self._ledger.take_turn(f"{key}:tell", self._lease_seconds):
                     job.next_tell = time.monotonic() + self._lease_seconds
                     self._look(key, job, send)
@@ -161,9 +163,12 @@ class Jobs:
         if ledger.sent:
             log.warning("job %s: entered %s that the ledger lacked", key, counted(ledger.sent, "shard"))
         if over:
-            with self._lock:
-                self._met.pop(key, None)
-            self._ledger.end_turn(f"{key}:look")  # each worker sees for itself that the job is over
+            self._forget(key)
+            self._ledger.say_over(key, LOOK_PAUSE)
+
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            self._met.pop(key, None)
 
     def _untried(self, met: _Met, send: Send) -> tuple[OpenJob, JobLedger]:
         """A job and its ledger, of which each operation is tried once."""

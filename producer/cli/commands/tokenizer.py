@@ -151,14 +151,16 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     """The file to write, and the vocab_size of the model in whose directory it is; None without a model.
 
     Raises:
+        RequestError: it is a URL.
         JobError: the file exists, or its directory doesn't.
         ModelError: the directory contains no model that can be used.
     """
+    from unrolled.model.directory import check_is_local, open_model  # noqa: PLC0415 - other commands start without it
+
+    check_is_local(out)
     room, target = None, out
     if out.is_dir():
         refuse_job(out)
-        from unrolled.model.directory import open_model  # noqa: PLC0415 - other commands start without it
-
         room, target = open_model(out).config.vocab_size, out / FILE_NAME
     if target.exists() and not overwrite:
         raise JobError(f"{target} exists; give another --out, or --overwrite")

@@ -226,8 +226,8 @@ def test_a_second_sigterm_changes_nothing(place, crew):
     assert not record_of(place).exists()
 
 
-def test_status_finds_the_broker_of_a_run(place, crew):
-    """While a run works, `status` in another terminal finds its broker by itself."""
+def test_a_run_is_found_and_alone(place, crew):
+    """While a run works, `status` in another terminal finds its broker; a second run is refused and changes nothing."""
     follow = ("--follow", "--flush-seconds", "0.1", "--format", "jsonl")
     run = crew.start("run", "-", *follow, *command()[2:], cwd=place, stdin=subprocess.PIPE)
     run.stdin.write((place / "rows.jsonl").read_text())
@@ -240,6 +240,10 @@ def test_status_finds_the_broker_of_a_run(place, crew):
 
     eventually(lambda: (found := looked()) and found["queue"] and found["queue"]["workers"], "a worker in the status")
     eventually(lambda: looked()["rows_published"] == len(ROWS), "all rows published while the input is open")
+    second = unrolled("run", "-", *follow, *command()[2:], cwd=place)
+    assert second.returncode == 1
+    assert "another `unrolled run` is working on it" in second.stderr
+    assert looked()["queue"]["workers"], "the first run's broker is found still"
     _, said = run.communicate(timeout=60)
     assert run.returncode == 0, said
     check_complete(place / "out")
