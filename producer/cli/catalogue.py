@@ -51,7 +51,7 @@ COMMANDS = {
     "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
     "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
     "completion": Lazy(
-        "producer.cli.commands.completion:completion", "Print the script that completes commands in a shell."
+        "producer.cli.completion:completion", "Print the script that completes commands in a shell."
     ),
 }
 #: Commands of a group that are in the other package than the group itself.
