@@ -205,7 +205,7 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
         producer.join(60)
         assert not producer.is_alive()
     assert len(said) == 1
-    assert said[0].startswith("the queue is full: 1 shards of 7 token ids wait or run, and no worker offers ")
+    assert said[0].startswith("the queue is full: 1 shard of 7 token ids wait or run, and no worker offers ")
 
 
 @pytest.mark.parametrize("keep_data", [True, False])

@@ -140,17 +140,17 @@ def test_a_slow_store_does_not_stop_the_pulse(site, monkeypatch):
     shard = min(left(job))
     reached, gate = threading.Event(), threading.Event()
 
-    def slow(*arguments):
+    def slow(*arguments, **more):
         reached.set()
         assert gate.wait(30)
-        tell(*arguments)
+        return look_after(*arguments, **more)
 
-    tell = job_registry.tell
+    look_after = job_registry.look_after
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, lease_seconds=LEASE) as parts:
         future = threads.submit(parts.service.handle, member_of(job, shard).encode())
         eventually(site.calls, "the engine at work")
-        monkeypatch.setattr(job_registry, "tell", slow)
+        monkeypatch.setattr(job_registry, "look_after", slow)
         site.ledger.client.hdel(site.ledger.keys.jobs, job.key)
         eventually(reached.is_set, "the job looked at")
         leases, member = site.ledger.keys.leases, str(member_of(job, shard))
