@@ -18,7 +18,7 @@ from unrolled.patience import Patience
 from unrolled.protocol.log import Log
 from unrolled.protocol.objects import at_once
 from unrolled.protocol.opening import open_job
-from unrolled.protocol.telling import tell
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.member import Member
 from worker.runtime.heartbeat import LONGEST_PAUSE_SECONDS
@@ -43,7 +43,7 @@ def telling(place: Path, shards: int) -> list[Figure]:
         beat = threading.Thread(target=_renew, args=(broker.url, Member(job.key, _last(job, shards)), stop, gaps))
         beat.start()
         with Clock() as told:
-            tell(Log(), job.objects, queue)
+            update_ledger(Log(), job.objects, queue)
         stop.set()
         beat.join()
         found = ", ".join(f"{count:,} {name}" for name, count in sorted(asked.items()))

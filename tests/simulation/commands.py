@@ -13,8 +13,8 @@ from producer.jobs import decisions
 from producer.jobs.tally import Tally
 from unrolled.job import names
 from unrolled.protocol.finishing import sweep
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log, catch_up
-from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import clean_up
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ def wait(actor: Actor, job: SimulatedJob) -> None:
             clean_up(log, found.objects, _ledger(actor, found), failed_numbers, live=found.job.live)
             return
         if {log.life(shard) for shard in tally.waiting} - waiting:
-            tell(log, found.objects, job_ledger(actor, found, patiently))
+            update_ledger(log, found.objects, job_ledger(actor, found, patiently))
         actor.rest()
 
 

@@ -145,7 +145,7 @@ class SimulatedJob:
         """
         if content := self.promises.objects.get(JOB):
             _, key = Job.decode(JOB, content)
-            self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.ledger if m.job_key == key})
+            self.promises.check_told(ledger.mark(key), {str(m.life) for m in ledger.ledger if m.job_key == key})
 
     def end_mending(self) -> None:
         """Take in that damaged rows are gone, which nobody needed by the time at which they would be created again."""

@@ -13,7 +13,7 @@ from unrolled.job import payload
 from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
-from unrolled.protocol import opening, spooling, telling
+from unrolled.protocol import ledger_update, opening, spooling
 from unrolled.store import memory
 from worker.runtime import attempt, worker_leases
 
@@ -86,11 +86,11 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
         *_PURE,
         (attempt, "log", _Log()),
         (worker_leases, "log", _Log()),
-        (telling, "CHUNK", rng.choice((1, 3))),
+        (ledger_update, "CHUNK", rng.choice((1, 3))),
         *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(
             (module, "secrets", _Secrets(rng))
-            for module in (opening, runs, spooling, telling)
+            for module in (ledger_update, opening, runs, spooling)
             if hasattr(module, "secrets")
         ),
     ]

@@ -58,10 +58,10 @@ class Stage:
     def start_worker(self) -> None:
         """Start one process that has one shard or two on board."""
         self._born += 1
-        board = Board()
+        board, places = Board(), {job.place: job for job in self.jobs}
         for _ in range(self.rng.choice((1, 1, 2))):
             actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0], board)
-            self.scheduler.start(actor, lambda actor: Worker(actor, lambda: self.is_over).run())
+            self.scheduler.start(actor, lambda actor: Worker(actor, places, lambda: self.is_over).run())
 
     def check_told(self) -> None:
         """Check that the ledger has every life that it was told and that waits.

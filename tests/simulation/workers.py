@@ -11,8 +11,8 @@ from simulation.content import decode_rows, encode_part, failed_numbers
 from unrolled.errors import BrokenWorkerError, FileFormatError, PayloadError, RequestError, TransientError
 from unrolled.patience import ATTEMPTS, at_once
 from unrolled.protocol.finishing import sweep
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
-from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import look_after
 from worker.errors import PASSING, GivenBackError
 from worker.runtime.attempt import Attempts, Computed
@@ -20,9 +20,10 @@ from worker.runtime.job_place import check_place, open_registered
 from worker.runtime.worker_leases import WorkerLeases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from simulation.actor import Actor
+    from simulation.job import SimulatedJob
 
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
@@ -41,11 +42,12 @@ class Worker:
 
     Args:
         actor: the thread; it has the board of its process.
+        jobs: all jobs, by the places of their stores.
         is_over: whether there is nothing more to do; it ends then.
     """
 
-    def __init__(self, actor: Actor, is_over: Callable[[], bool]) -> None:
-        self._actor, self._is_over = actor, is_over
+    def __init__(self, actor: Actor, jobs: Mapping[str, SimulatedJob], is_over: Callable[[], bool]) -> None:
+        self._actor, self._jobs, self._is_over = actor, jobs, is_over
         self._ledger = ActorLedger(actor)
         self._met: dict[str, tuple[OpenJob, Log]] = {}
         self._is_stopping = False
@@ -80,7 +82,7 @@ class Worker:
     def is_stopped(self, job: OpenJob) -> bool:
         log = self._met[job.key][1] if job.key in self._met else Log()
         with contextlib.suppress(RequestError, TransientError):
-            tell(log, job.with_patience(at_once).objects, job_ledger(self._actor, job, at_once))
+            update_ledger(log, job.with_patience(at_once).objects, job_ledger(self._actor, job, at_once))
             return log.stopped
         return False
 
@@ -152,13 +154,16 @@ class Worker:
                 return
             key = self._actor.rng.choice([*self._met])
             (known,) = self._ledger.known([key])
-            if known.told is None or not known.left:
+            if known.mark is None or not known.left:
                 self._look(key)
 
     def _look(self, key: str) -> None:
         job, log = self._met[key]
-        job = job.with_patience(at_once)
+        job, simulated = job.with_patience(at_once), self._jobs[job.place]
+        asked = len(simulated.promises.history.changes)
         if look_after(log, job.objects, job_ledger(self._actor, job, at_once), live=job.job.live):
+            if not log.stopped:
+                simulated.hear_complete(asked)
             with contextlib.suppress(PayloadError, FileFormatError):
                 sweep(log, job.objects, failed_numbers, live=job.job.live)
             self._met.pop(key, None)

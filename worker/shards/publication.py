@@ -79,6 +79,6 @@ def publish(
     return created
 
 
-def bury(objects: Objects, life: Life, reason: str) -> None:
+def record_death(objects: Objects, life: Life, reason: str) -> None:
     """Record why a life of a shard is given up; its rows stay for `unrolled retry`."""
     objects.create(dead_object(life), (json.dumps({"life": str(life), "reason": reason}) + "\n").encode())
