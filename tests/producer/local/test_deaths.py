@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from support.jobs import record_death, make_job, publish_shard, waiting
+from support.jobs import make_job, publish_shard, record_death, waiting
 
 from producer.local.deaths import LONG_ENOUGH_SECONDS, MOST_DEATHS, MOST_GIVEN_UP, Deaths, Settled, settled_in
 from unrolled.errors import TransientError
