@@ -16,7 +16,7 @@ from producer.sources.errors import SourceError
 from unrolled.counted import counted
 from unrolled.errors import JobError, UnrolledError
 from unrolled.job import names
-from unrolled.job.names import Life, rows_object
+from unrolled.job.names import Life, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.ledger_update import JobLedger, enter_again, update_ledger
 from unrolled.protocol.log import Log, append
@@ -133,6 +133,8 @@ class FileRun(Run):
         name = rows_object(spooled.entry.shard)
         if self._objects.read(name) in (None, spooled.rows):
             return False
+        if self._objects.exists(part_object(spooled.entry.shard)):
+            return False  # another attempt had read them before; its failed rows may still have to be saved
         self._objects.delete(name)  # damaged rows are of no use
         spool(self._objects, spooled)
         return True

@@ -80,7 +80,7 @@ class SimulatedJob:
         self.strange: set[str] = set()
         self._ever_damaged: set[str] = set()
         self._mended: set[str] = set()  # deleted, and to be created again with the same content
-        self._happening: tuple[Operation, Fault | Lag | None] | None = None
+        self._happening: tuple[Operation, Fault | Lag | None, str] | None = None
 
     @property
     def was_damaged(self) -> bool:
@@ -92,9 +92,9 @@ class SimulatedJob:
         content = self.promises.objects.get(JOB)
         return content is None or Job.decode(JOB, content)[0] == job
 
-    def let_happen(self, operation: Operation, fate: Fault | Lag | None) -> None:
-        """Take in that an operation is about to happen in the store."""
-        self._happening = operation, fate
+    def let_happen(self, operation: Operation, fate: Fault | Lag | None, by: str) -> None:
+        """Take in that an operation of an actor of some kind is about to happen in the store."""
+        self._happening = operation, fate, by
 
     def notice(self) -> None:
         """Take in what has become of the operation that was about to happen.
@@ -104,12 +104,12 @@ class SimulatedJob:
         """
         if self._happening is None:
             return
-        (kind, name), fate = self._happening
+        (kind, name), fate, by = self._happening
         self._happening = None
         if kind == "sync" and fate in _HAS_EFFECT:
             self.promises.history.sync(name)
         elif kind in ("create", "delete"):
-            self._compare(name)
+            self._compare(name, by)
 
     def deliver(self, number: int) -> None:
         """Let a late operation have its effect."""
@@ -150,7 +150,7 @@ class SimulatedJob:
     def end_mending(self) -> None:
         """Take in that damaged rows are gone, which nobody needed by the time at which they would be created again."""
         for name in self._mended - self.store.contents().keys():
-            self._compare(name)
+            self._compare(name, "end")
 
     def check_strange(self) -> None:
         """Check that what is nothing of the job is left alone.
@@ -161,20 +161,23 @@ class SimulatedJob:
         if gone := self.strange - self.store.contents().keys():
             raise BrokenPromiseError(f"{sorted(gone)} are nothing of the job, and were deleted")
 
-    def _compare(self, name: str) -> None:
+    def _compare(self, name: str, by: str = "producer") -> None:
         content, known = self.store.contents().get(name), self.promises.objects.get(name)
         if content == STRANGE:
             self.strange.add(name)
-        elif content is None and known is not None and self._is_mended(name):
+        elif content is None and known is not None and self._is_mended(name, by):
             self._mended.add(name)
         elif content is not None and name in self._mended and content == known:
             self._mended.remove(name)
-        elif content is not known and not (content is None and self._is_mended(name)):
+        elif content is not known and not (content is None and self._is_mended(name, by)):
             self._mended.discard(name)
             self.promises.change(name, content)
 
-    def _is_mended(self, name: str) -> bool:
-        """Whether a producer may delete these rows, because they are damaged and it has them from its file."""
-        shard, log = shard_in(name), self.promises.log
-        waits = shard in log.shards and not log.discarded and f"part-{shard}.parquet" not in self.promises.objects
-        return waits and name in self._ever_damaged and name.startswith(ROWS) and not self.kind.is_live
+    def _is_mended(self, name: str, by: str) -> bool:
+        """Whether these rows are deleted because they are damaged, by a producer that has them from its file.
+
+        A request of its own that is late may delete what it has created again; then the next producer creates it.
+        """
+        is_logged = shard_in(name) in self.promises.log.shards and not self.promises.log.discarded
+        is_damaged = name in self._ever_damaged and name.startswith(ROWS) and not self.kind.is_live
+        return by == "producer" and is_damaged and is_logged

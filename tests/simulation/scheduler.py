@@ -167,7 +167,7 @@ class Scheduler:
             self.ledger.renew(held, actor.process)
         if isinstance(call, StoreCall):
             job, operation = call
-            job.let_happen(operation, fate)  # type: ignore[arg-type]
+            job.let_happen(operation, fate, actor.kind)  # type: ignore[arg-type]
             self._go_on(actor, fate)
             job.notice()
         else:

@@ -227,6 +227,18 @@ def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
     assert log_of(job).length == before
 
 
+def test_damaged_rows_beside_a_part_are_left_alone(job, queue):
+    """Another attempt had read them before they were damaged; until its failed rows are saved, nothing is deleted."""
+    enqueue(job, queue)
+    first, *_ = waiting(job)
+    job.objects.create(names.part_object(first), b"")
+    record_death(job, first)
+    path = job.objects.store.path / names.rows_object(first)
+    path.write_bytes(b"damaged")
+    assert enqueue(job, queue) == []
+    assert path.read_bytes() == b"damaged"
+
+
 def test_what_is_published_is_left_alone(job, queue):
     """Neither its rows nor its life come back, even where the ledger was lost."""
     enqueue(job, queue)
