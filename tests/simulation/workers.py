@@ -1,4 +1,4 @@
-"""A worker: the product's code from a message to its shard's outcome, with chance in place of an engine and a clock."""
+"""A worker: the product's code from a message to its shard's outcome, with chance in place of engine and clock."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ _OTHER_FAILURES = 0.06
 
 
 class Worker:
-    """One thread of a worker, which takes messages until it is over; the host of the product's attempts.
+    """One thread of a worker, which receives messages until the run is over; the host of the product's attempts.
 
     Args:
         actor: the thread; it has the board of its process.
         jobs: all jobs, by the places of their stores.
-        is_over: whether there is nothing more to do; it ends then.
+        is_over: whether nothing more is left to do; the thread ends then.
     """
 
     def __init__(self, actor: Actor, jobs: Mapping[str, SimulatedJob], is_over: Callable[[], bool]) -> None:
@@ -55,7 +55,7 @@ class Worker:
         self._attempts = Attempts(leases, actor.board, self, failed_numbers, MAX_ATTEMPTS)
 
     def run(self) -> None:
-        """Take messages; without one, look after the ledger and the jobs that were met."""
+        """Receive messages; without one, look after the ledger and the known jobs."""
         with contextlib.suppress(GivenBackError):
             while not self._is_stopping:
                 member: Member | None = None
@@ -71,7 +71,7 @@ class Worker:
                         self._look_after()
 
     def find(self, job_key: str) -> OpenJob:
-        """A job by its key, as `worker.runtime.job_registry.Jobs` finds it."""
+        """Find a job by its key, as `worker.runtime.job_registry.Jobs` does."""
         if job_key not in self._met:
             job = self._steadily(
                 "", lambda: open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, None))
@@ -99,7 +99,7 @@ class Worker:
 
     @contextlib.contextmanager
     def compute(self, job: OpenJob, shard: ShardId, content: bytes) -> Iterator[Computed]:
-        """Compute a part, of which any row may have failed; or come to nothing, in each way that there is."""
+        """Compute a part, in which any row may have failed; or fail in one of the ways in which an engine can."""
         del job, shard
         rng, failing = self._actor.rng, self._actor.nature.failing
         self._actor.rest(0, _LONGEST_COMPUTATION)
@@ -133,7 +133,7 @@ class Worker:
         self._is_stopping = True
 
     def _steadily(self, what: str, action: Callable[[], Any]) -> Any:
-        """Try again and again; now and then the worker is asked to stop instead, as at a deployment."""
+        """Run an action until it works; now and then the worker is asked to stop instead."""
         del what
         while True:
             try:
@@ -146,7 +146,7 @@ class Worker:
                     raise GivenBackError from error
 
     def _look_after(self) -> None:
-        """Send again what no worker holds, or look at a job of which the ledger has nothing."""
+        """Send the messages of lost shards again, or look at a job of which nothing is in the ledger."""
         with contextlib.suppress(TransientError, RequestError):
             if not self._met or self._actor.rng.random() < 0.5:
                 for member in self._ledger.sweep():
