@@ -30,7 +30,8 @@ class StoreCall(NamedTuple):
             faults = _FAULTS[self.job.kind.is_disk, self.operation.kind]
             return faults[int(rng.random() * len(faults))]
         if self.job.kind.lag and not nature.is_calm and self.operation.kind in ("read", "list"):
-            return Lag(rng.randint(0, self.job.kind.lag)) if rng.random() < 0.5 else None
+            chance, lag = rng.random(), self.job.kind.lag
+            return Lag(lag if chance < 0.2 else rng.randint(0, lag)) if chance < 0.5 else None
         return None
 
     @property
