@@ -445,6 +445,25 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
     ]
 
 
+def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, monkeypatch):
+    """Redis had it as done, so nothing is told again; `wait` says so once it has lasted, and goes on waiting."""
+    monkeypatch.setitem(wait.PATIENCE_SECONDS, "lost", 0.1)
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    ledger.beat("host-1", {})
+    ledger.enter(job.key, job.address, None, [], log_of(job).length)
+
+    class PublishedOnceItIsSaid(Lines):
+        def update(self, **_):
+            if self.lines and waiting(job):
+                publish_shard(job, shard)
+
+    lines = PublishedOnceItIsSaid()
+    assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
+    assert len(lines.lines) == 1
+    assert lines.lines[0].endswith("If their parts were removed, the same `unrolled enqueue` makes them again")
+
+
 @pytest.mark.parametrize("login", ["weak:pw", "nobody:wrong"])
 def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, login):
     """A refused login stays refused; the error doesn't show the password."""
