@@ -15,7 +15,9 @@ from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.enqueue.summary import Summary
+from producer.rows import Row
 from producer.sources.reading import read_batches
+from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
 from unrolled.counted import counted
 from unrolled.patience import at_once
@@ -63,7 +65,7 @@ def submit(
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
     steadily: Steadily = at_once
-    read = _Read()
+    read, coverage = _Read(), Coverage(prepared.tokenizer)
     if source.follow:
         stopped = stopped or threading.Event()
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
@@ -82,16 +84,20 @@ def submit(
             prepared.tokenizer,
             prepared.model.config.vocab_size,
             add_special_tokens=prepared.submission.special_tokens,
+            coverage=coverage,
         )
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
         try:
-            run.run(shards_of(cuts(seen.unique(rows), cutter, flush_seconds), prepared.job.job.id))
+            run.run(
+                shards_of(cuts(_without_tokens(seen.unique(rows), summary), cutter, flush_seconds), prepared.job.job.id)
+            )
         finally:
             if source.follow and read.rows > summary.rows and not run.log.discarded:
                 lost = counted(read.rows - summary.rows, "row of the stream was", "rows of the stream were")
                 queue.say(f"{lost} read, but may not be on disk, and can't be read again")
     summary.sent = queue.sent
+    summary.unknown_share = coverage.unknown_share
     return summary
 
 
@@ -99,6 +105,16 @@ def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
     """What makes each cut a shard, once its place in the job is known."""
     for cut in stream:
         yield partial(make_shard, job=job, cut=cut)
+
+
+def _without_tokens(batches: Iterable[Cut], summary: Summary) -> Iterator[Cut]:
+    """Count the good rows that have no real token, and so no vector."""
+    for batch in batches:
+        for row in batch:
+            # The first token nearly always says it; a look at all of them takes longer.
+            if isinstance(row, Row) and not (row.tokens.size and (row.tokens[0] or row.tokens.any())):
+                summary.without_tokens += 1
+        yield batch
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from celery import Celery
 from kombu.entity import Queue
 
+from unrolled.counted import counted
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
@@ -162,7 +163,9 @@ class JobQueue(JobLedger):
 
     def _why_full(self) -> str:
         counts, offer = self._queue.ledger.counts(), self._queue.ledger.offer
-        full = f"the queue is full: {counts.shards:,} shards of {counts.tokens:,} token ids wait or run"
+        full = (
+            f"the queue is full: {counted(counts.shards, 'shard')} of {counted(counts.tokens, 'token id')} wait or run"
+        )
         if not self._queue.threads():
             return f"{full}, and no worker offers {offer.describe()}; start one, or make room with `unrolled cancel`"
         return f"{full}; going on as soon as workers have made room"

@@ -89,7 +89,7 @@ def test_leases_are_kept_while_shards_are_on_board(site):
             "a lease that was renewed for twice its time",
         )
         site.gate.touch()
-        assert future.result(10) == Outcome.PUBLISHED
+        assert future.result(60) == Outcome.PUBLISHED
 
 
 def test_an_empty_redis_is_filled_again(site, caplog):
@@ -113,7 +113,7 @@ def test_an_empty_redis_is_filled_again(site, caplog):
         eventually(lambda: {shard, *others} <= set(sent), "everything sent again")
         assert unguarded == []
         site.gate.touch()
-        assert future.result(10) == Outcome.PUBLISHED
+        assert future.result(60) == Outcome.PUBLISHED
     assert len(texts(caplog, "entered 3 shards that the ledger lacked")) == 1
 
 
@@ -159,7 +159,7 @@ def test_a_slow_store_does_not_stop_the_pulse(site, monkeypatch):
         assert parts.service.holder in site.ledger.workers()
         gate.set()
         site.gate.touch()
-        assert future.result(10) == Outcome.PUBLISHED
+        assert future.result(60) == Outcome.PUBLISHED
         eventually(lambda: site.ledger.place_of(job.key), "the job registered again")
 
 
