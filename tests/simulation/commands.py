@@ -10,8 +10,8 @@ from simulation.job import STRANGE
 from simulation.segments import BrokenPromiseError
 
 from producer.jobs import decisions
+from producer.jobs.tally import Tally
 from unrolled.job import names
-from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.telling import tell
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import JobLedger
+
+
+#: Looks of somebody who waits, at most.
+_MOST_LOOKS = 3
 
 
 def retry(actor: Actor, job: SimulatedJob) -> None:
@@ -55,16 +59,20 @@ def sweeper(actor: Actor, job: SimulatedJob) -> None:
 
 
 def wait(actor: Actor, job: SimulatedJob) -> None:
-    """Say "complete" where it is so."""
-    log, asked, found = Log(), len(job.promises.history.changes), opened(actor, job)
-    ledger = ActorLedger(actor)
-    waiting, _ = patiently("", lambda: ledger.members(found.key))
-    seen = standing(log, found.objects, live=found.job.live)
-    if seen.complete:
-        job.hear_complete(asked)
-        clean_up(log, found.objects, _ledger(actor, found), failed_numbers, live=found.job.live)
-    elif {log.life(shard) for shard in log.entries.keys() - seen.published - seen.dead} - waiting:
-        tell(log, found.objects, job_ledger(actor, found, patiently))
+    """Look a few times, and say "complete" where it is so; tell the ledger what it has lost."""
+    log, found = Log(), opened(actor, job)
+    ledger, tally = ActorLedger(actor), Tally(log, found.objects, live=found.job.live)
+    for _ in range(actor.rng.randint(1, _MOST_LOOKS)):
+        waiting, _ = patiently("", lambda: ledger.members(found.key))
+        asked = len(job.promises.history.changes)
+        tally.look()
+        if tally.complete:
+            job.hear_complete(asked)
+            clean_up(log, found.objects, _ledger(actor, found), failed_numbers, live=found.job.live)
+            return
+        if {log.life(shard) for shard in tally.waiting} - waiting:
+            tell(log, found.objects, job_ledger(actor, found, patiently))
+        actor.rest()
 
 
 def reader(actor: Actor, job: SimulatedJob) -> None:

@@ -10,7 +10,7 @@ from simulation.access import OFFER
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
-from simulation.segments import JOB, ROWS, BrokenPromiseError
+from simulation.segments import JOB, ROWS, BrokenPromiseError, shard_in
 
 from unrolled.job.job import Inputs, Job
 from unrolled.store.memory import Fault, MemoryStore
@@ -59,7 +59,6 @@ class SimulatedJob:
         reading: its input.
         store: where it is.
         promises: what must be true of it.
-        was_damaged: whether an object was ever damaged.
         strange: names of objects that are nothing of the job.
     """
 
@@ -79,8 +78,14 @@ class SimulatedJob:
         self.store = _Store(place, functools.partial(scheduler.hook, self), self.kind)
         self.promises = Promises(self.kind, self.reading, rng)
         self.strange: set[str] = set()
-        self.was_damaged = False
+        self._ever_damaged: set[str] = set()
+        self._mended: set[str] = set()  # deleted, and to be created again with the same content
         self._happening: tuple[Operation, Fault | Lag | None] | None = None
+
+    @property
+    def was_damaged(self) -> bool:
+        """Whether an object was ever damaged."""
+        return bool(self._ever_damaged)
 
     def is_there(self, job: Job) -> bool:
         """Whether this job may be in the place: it is, or none is."""
@@ -115,14 +120,15 @@ class SimulatedJob:
         objects = [*self.promises.objects]
         name = rng.choice([name for name in objects if name.startswith(ROWS)] * (rng.random() < 0.5) or objects)
         content = self.promises.objects[name]
-        self.was_damaged = True
+        self._ever_damaged.add(name)
         self.store.damage[name] = rng.choice((b"", content[: len(content) // 2], content[:-1] + b"?"))
         return name
 
     def cut_power(self, rng: random.Random) -> list[str]:
         """Undo some of what was not synced; the names of those changes."""
         undone = [*self.store.power_cut(lambda _: rng.random() < 0.5)]
-        self.promises.cut_power([name for name in undone if name not in self.strange])
+        self._mended.difference_update(undone)
+        self.promises.cut_power([name for name in undone if name in self.promises.history.unsynced])
         self.strange.difference_update(undone)
         return undone
 
@@ -141,6 +147,11 @@ class SimulatedJob:
             _, key = Job.decode(JOB, content)
             self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.ledger if m.job_key == key})
 
+    def end_mending(self) -> None:
+        """Take in that damaged rows are gone, which nobody needed by the time at which they would be created again."""
+        for name in self._mended - self.store.contents().keys():
+            self._compare(name)
+
     def check_strange(self) -> None:
         """Check that what is nothing of the job is left alone.
 
@@ -151,8 +162,19 @@ class SimulatedJob:
             raise BrokenPromiseError(f"{sorted(gone)} are nothing of the job, and were deleted")
 
     def _compare(self, name: str) -> None:
-        content = self.store.contents().get(name)
+        content, known = self.store.contents().get(name), self.promises.objects.get(name)
         if content == STRANGE:
             self.strange.add(name)
-        elif content is not self.promises.objects.get(name):
+        elif content is None and known is not None and self._is_mended(name):
+            self._mended.add(name)
+        elif content is not None and name in self._mended and content == known:
+            self._mended.remove(name)
+        elif content is not known and not (content is None and self._is_mended(name)):
+            self._mended.discard(name)
             self.promises.change(name, content)
+
+    def _is_mended(self, name: str) -> bool:
+        """Whether a producer may delete these rows, because they are damaged and it has them from its file."""
+        shard, log = shard_in(name), self.promises.log
+        waits = shard in log.shards and not log.discarded and f"part-{shard}.parquet" not in self.promises.objects
+        return waits and name in self._ever_damaged and name.startswith(ROWS) and not self.kind.is_live

@@ -89,6 +89,7 @@ class World:
             for kind in ("sweep", "reader", *["discard"] * job.kind.may_be_discarded):
                 stage.start(kind, job)
                 stage.drain()
+                job.end_mending()
                 job.promises.check_all()
                 job.promises.check_nothing_is_left()
                 job.check_strange()

@@ -364,7 +364,6 @@ def test_a_wrong_password(tmp_path, guarded):
     bury(job, min(waiting(job)))
     url = guarded.url_of(f"{NAMESPACE}-producer", WRONG)
     rows = write_input(tmp_path / "rows.jsonl")
-    began = time.monotonic()
     commands = {
         "enqueue": Command(url, "enqueue", rows, "--model", model, "--out", tmp_path / "new"),
         "run": Command(url, "run", rows, "--model", model, "--out", tmp_path / "run"),
@@ -375,7 +374,6 @@ def test_a_wrong_password(tmp_path, guarded):
         "doctor": Command(url, "doctor", "--out", job.place),
     }
     ended = dict(zip(commands, finish_all([*commands.values()]), strict=True))
-    assert time.monotonic() - began < 20
     for name, (status, text) in ended.items():
         assert status in (1, 75), (name, text)
         (line,) = [line for line in text.splitlines() if "refuses" in line]

@@ -9,7 +9,7 @@ from unrolled.errors import PayloadError
 #: Most retries of one row; the part's name grows by a letter with each.
 MOST_RETRIES = 64
 
-_SHARD = re.compile(rf"([0-9]{{6,12}})(r{{0,{MOST_RETRIES}}})-([0-9a-f]{{12}})")
+_SHARD = re.compile(rf"([0-9]{{6}}|[1-9][0-9]{{6,11}})(r{{0,{MOST_RETRIES}}})-([0-9a-f]{{12}})")
 _HASH = re.compile(r"[0-9a-f]{12}")
 _END = 10**12
 _PART = re.compile(r"part-(.+)\.parquet")
@@ -49,13 +49,13 @@ class ShardId:
             PayloadError: the text is anything else.
         """
         found = _SHARD.fullmatch(text)
-        shard = found and cls(int(found[1]), found[3], len(found[2]))
-        if not shard or str(shard) != text:
+        if not found:
             raise PayloadError(
                 f"shard id {text[:80]!r}: 6 to 12 digits, an r for each retry, '-' and 12 hexadecimal digits are "
                 "expected, as in 000042-0123456789ab"
             )
-        return shard
+        number, retries, content = found.groups()
+        return cls(int(number), content, len(retries))
 
     def __str__(self) -> str:
         return f"{self.index:06d}{'r' * self.retries}-{self.hash}"

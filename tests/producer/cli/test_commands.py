@@ -289,7 +289,7 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
     began = time.monotonic()
     result = run("wait", tmp_path, "--timeout", "0.3")
     assert result.exit_code == 124
-    assert 0.3 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.3
     assert result.stdout == (
         f"{tmp_path}: not complete yet\n0 of 2 shards are published, and the input isn't at its end\n"
     )

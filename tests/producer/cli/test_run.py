@@ -260,7 +260,7 @@ def spoilt(place):
 def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, spoilt):
     """The run ends soon with status 1, the worker's last line and the path of its log, and leaves no process."""
     before = psutil.Process().children(recursive=True)
-    done = unrolled(*command(), cwd=place, timeout=20)
+    done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
     assert "Error: the worker doesn't run (exit status" in done.stderr
     assert spoilt in done.stderr
@@ -275,7 +275,7 @@ def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew, s
     more = ["--follow"] if follow else []
     line = words("run", "-", "--format", "jsonl", *more, *command()[2:])
     run = crew.shell(f"trap '' INT; exec {shlex.join(line)}", cwd=place, stdin=subprocess.PIPE)
-    assert run.wait(20) == 1
+    assert run.wait(60) == 1
     assert spoilt in run.stderr.read()
 
 

@@ -403,24 +403,33 @@ def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
     assert in_ledger(queue, live_job) == set(waiting(live_job))
 
 
-def test_a_live_run_waits_for_a_full_disk(queue):
-    """In the middle, before each operation: nothing that it has read is lost, and nothing comes twice."""
+@pytest.mark.parametrize("live", [False, True])
+def test_a_store_that_refuses_is_waited_for(queue, live):
+    """A full disk, or a server that is away, before any operation: nothing is lost, and nothing comes twice."""
+    said = []
     for count in itertools.count(1):
-        left, said = [0], []
+        left = [0]
 
         def hook(operation, left=left):
             left[0] -= 1
-            return Fault.FULL if left[0] == 0 and operation.kind == "create" else None
+            if left[0] not in (0, -1):
+                return None
+            return Fault.FULL if operation.kind == "create" else Fault.REFUSED
 
-        job = OpenJob(job_of(live=True), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
+        job = OpenJob(job_of(live=live), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
         job = job.with_patience(Quick(said.append).until_done)
         left[0] = count
-        follow(job, queue, lambda number: cuts(shards=2, file=f"-#{number}"))
+        if live:
+            follow(job, queue, lambda number: cuts(shards=2, file=f"-#{number}"))
+        else:
+            enqueue(job, queue, cuts(shards=2))
+        is_over = left[0] > 0
         assert [entry.rows for entry in log_of(job).entries.values()] == [3, 3]
         assert len(waiting(job)) == 2
-        if left[0] > 0:
+        assert in_ledger(queue, job) == set(waiting(job))
+        if is_over:
             break
-    assert count > 10
+    assert len(said) > 10
 
 
 class Quick(Patience):
