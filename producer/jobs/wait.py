@@ -13,8 +13,8 @@ from producer.queue.shard_queue import ShardQueue
 from unrolled.counted import counted
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
 from unrolled.patience import Patience, at_once
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
-from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import clean_up
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
@@ -118,7 +118,7 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
     """Tell Redis again what it lost."""
     try:
-        tell(log, job.objects, queue)
+        update_ledger(log, job.objects, queue)
     except (BrokerAwayError, TransientError):
         return  # the next look says so
     if queue.sent:

@@ -19,7 +19,7 @@ from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
 from worker.errors import AwayError, GivenBackError
 from worker.runtime.outcome import Outcome
-from worker.shards.publication import bury, look, publish
+from worker.shards.publication import look, publish, record_death
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -232,7 +232,7 @@ class Attempts:
     def _bury(self, job: OpenJob, member: Member, start: Start, reason: str) -> Outcome:
         log.error("%s is given up: %s", member, reason)
         try:
-            bury(job.objects, member.life, reason)
+            record_death(job.objects, member.life, reason)
             self._leases.remove(member)
         except GivenBackError:
             return self._give_back(member, start)

@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.jobs import bury, cut, job_of, make_job, publish_shard, waiting
+from support.jobs import cut, job_of, make_job, publish_shard, record_death, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
@@ -32,7 +32,7 @@ def job(tmp_path):
     job = make_job(tmp_path / "out", shards=4, bad=[3])
     first, second, *_ = waiting(job)
     publish_shard(job, first, failed={1: "ValueError: no"})
-    bury(job, second)
+    record_death(job, second)
     return job
 
 
@@ -49,7 +49,7 @@ def ledger(server):
 
 
 def enter(ledger, job, shards):
-    mark = ledger.told(job.key)
+    mark = ledger.mark(job.key)
     members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards]
     ledger.enter(job.key, job.place, mark, members, (mark or 0) + 1)
 

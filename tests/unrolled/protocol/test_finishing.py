@@ -1,7 +1,7 @@
 """What may be deleted once a shard's part is there, and what must not."""
 
 import pytest
-from support.jobs import bury, decide, log_of, make_job, publish_shard, published, waiting
+from support.jobs import decide, log_of, make_job, publish_shard, published, record_death, waiting
 
 from unrolled.errors import FileFormatError, PayloadError
 from unrolled.job import names, payload
@@ -109,7 +109,7 @@ def test_a_sweep_deletes_what_is_superfluous_alone(job):
     published_one, retried, dead = waiting(job)
     publish_alone(job, published_one)
     for shard in (published_one, retried, dead):
-        bury(job, shard)
+        record_death(job, shard)
     decide(job, Segment("retry", lives=(Life(retried, 1),)))
     swept(job)
     assert folder(job, names.DEAD) == [names.dead_object(Life(dead, 0))]
@@ -155,7 +155,7 @@ def test_a_discarded_job_loses_all_but_its_log(job):
     """And its identity, so that nobody takes the place for an empty one."""
     one, two, three = waiting(job)
     publish_shard(job, one, failed={1: "too long"})
-    bury(job, two)
+    record_death(job, two)
     decide(job, Segment("discard"))
     swept(job)
     sweep_discarded(job.objects)
