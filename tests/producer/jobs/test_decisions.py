@@ -146,7 +146,7 @@ def test_damage_keeps_no_other_row_from_its_retry(tmp_path, damaged):
     rows = job.objects.read(names.rows_object(first))
     for shard in (first, second):
         publish_shard(job, shard, {1: "too hard"})
-    bury(job, third)
+    record_death(job, third)
     name = names.failed_object(first) if damaged == "failed rows" else names.part_object(first)
     if damaged == "a part":  # whose worker died before it had saved the failed rows
         job.objects.delete(names.failed_object(first))

@@ -203,7 +203,7 @@ def test_damage_to_one_shard_leaves_the_others_to_be_finished(job):
         rows = job.objects.read(names.rows_object(shard))
         publish_shard(job, shard)
         job.objects.create(names.rows_object(shard), rows)
-        bury(job, shard)
+        record_death(job, shard)
     part = job.objects.store.path / names.part_object(damaged)
     part.write_bytes(part.read_bytes()[:-1])
     with pytest.raises(FileFormatError, match=names.part_object(damaged)):
