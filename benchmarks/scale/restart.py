@@ -19,9 +19,9 @@ from producer.enqueue.runs import FileRun
 from unrolled.job.names import Life, part_object, rows_object, segment_name
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience, at_once
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import create_job, open_job
-from unrolled.protocol.ledger_update import update_ledger
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.member import Member
 from worker.runtime.heartbeat import LONGEST_PAUSE_SECONDS

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unrolled.errors import JobError, PayloadError
+from unrolled.errors import FileFormatError, JobError, PayloadError, UnrolledError
 from unrolled.job import names, payload
 from unrolled.job.names import Life, failed_object, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
@@ -53,13 +53,13 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         failed: whether to retry failed rows too, and not only dead shards.
 
     Raises:
-        JobError: the job is cancelled or discarded, or its log is damaged.
-        PayloadError: rows are damaged.
+        JobError: the job is cancelled or discarded, or its log is damaged; or a part, or failed rows, are damaged: then
+            all others are retried.
     """
-    log = Log()
+    log, troubles = Log(), list[UnrolledError]()
     catch_up(log, objects)
     _refuse_stopped(log, objects)
-    cut = _cut_failed(log, objects, failed_rows) if failed else []
+    cut = _cut_failed(log, objects, failed_rows, troubles) if failed else []
     dead = [
         life
         for life in names.lives_in(objects.list(names.DEAD))
@@ -81,6 +81,8 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         for shard in names.shards_in(objects.list(names.FAILED)):
             if shard in log.retried:  # the segment exists, so the tokens are in the rows of the new shard
                 objects.delete(failed_object(shard))
+    if troubles:
+        raise JobError(f"{objects.store}: {troubles[0]}; whatever else there is to retry was retried") from troubles[0]
     brought = [entry.rows for entry in cut if entry.shard in log.entries]
     revived = sum(log.life(life.shard) != life for life in dead)
     return Retried(sum(brought), len(brought), revived, len(damaged))
@@ -121,16 +123,24 @@ def _update_ledger(log: Log, objects: Objects, ledger: JobLedger | None) -> None
         update_ledger(log, objects, ledger)
 
 
-def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows) -> list[Entry]:
+def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows, troubles: list[UnrolledError]) -> list[Entry]:
     """Make new shards of failed rows durable: one for each shard whose failed rows weren't retried yet."""
-    finish_published(log, objects, failed_rows)
+    try:
+        finish_published(log, objects, failed_rows)
+    except (PayloadError, FileFormatError) as error:
+        troubles.append(error)
     cut = []
     for source in names.shards_in(objects.list(names.FAILED)):
         content = None if source in log.retried or source not in log.entries else objects.read(failed_object(source))
-        if content is not None:
+        if content is None:
+            continue
+        try:
             spooled = make_retry(source, content)
-            spool(objects, spooled)
-            cut.append(spooled.entry)
+        except PayloadError as error:
+            troubles.append(PayloadError(f"{failed_object(source)}: {error}; restore it from a copy"))
+            continue
+        spool(objects, spooled)
+        cut.append(spooled.entry)
     return cut
 
 

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from unrolled.protocol.opening import OpenJob
 
 #: How long something must be in the way before a person is told, where it is often over soon: a producer at work may
-#: be about to read its input on. All else is told at once.
-PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0}
+#: be about to read its input on, and `wait` itself tells Redis again what it lost. All else is told at once.
+PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0}
 _BLIND = (
     "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
     "(--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again"
@@ -149,8 +149,7 @@ class _Teller:
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
-        # `wait` itself tells Redis again what it lost, so this advice isn't needed.
-        ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled", "lost")}
+        ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
             if now - since >= self._patience_seconds.get(kind, 0.0):

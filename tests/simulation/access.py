@@ -11,6 +11,7 @@ from unrolled.job.offer import Offer
 from unrolled.patience import at_once
 from unrolled.protocol.opening import open_job
 from unrolled.queue.job_ledger import JobLedger
+from unrolled.queue.ledger import take_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,6 +34,14 @@ class ActorLedger:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
+
+    def cancel(self, job_key: str) -> int:
+        """See `Ledger.cancel`; each of its steps is one here."""
+        return take_out(self, job_key)
+
+    def forget(self, job_key: str, length: int) -> int:
+        """See `Ledger.forget`; each of its steps is one here."""
+        return take_out(self, job_key, length)
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return lambda *arguments: self._actor.ask(method, *arguments)

@@ -56,7 +56,7 @@ class LedgerCall(NamedTuple):
     @property
     def may_break_the_ledger(self) -> bool:
         """Whether it may leave the ledger without a shard that waits."""
-        return self.method in ("enter", "remove", "forget")
+        return self.method in ("enter", "remove", "take_some_out")
 
     def __str__(self) -> str:
         return f"{self.method} {', '.join(map(str, self.arguments))}"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unrolled.errors import FileFormatError, PayloadError
 from unrolled.job import names
 from unrolled.job.names import failed_object, quarantine_object, rows_object
 from unrolled.protocol.spooling import select_rows
@@ -49,14 +50,22 @@ def finish_published(log: Log, objects: Objects, failed_rows: FailedRows) -> int
     """Finish every shard of a log that has both its part and its rows, and return how many there were.
 
     Raises:
-        PayloadError: rows are damaged.
-        FileFormatError: a part is damaged.
+        PayloadError: rows are damaged; all others are finished.
+        FileFormatError: a part is damaged; all others are finished.
     """
     finished = 0
+    trouble: PayloadError | FileFormatError | None = None
     for shard in names.shards_in(objects.list(names.ROWS)):
-        if shard in log.entries and (failed := failed_rows(objects, shard)) is not None:
-            finish(objects, shard, failed)
-            finished += 1
+        try:
+            if shard in log.entries and (failed := failed_rows(objects, shard)) is not None:
+                finish(objects, shard, failed)
+                finished += 1
+        except FileFormatError as error:
+            trouble = trouble or error
+        except PayloadError as error:
+            trouble = trouble or PayloadError(f"{rows_object(shard)}: {error}")
+    if trouble:
+        raise trouble
     return finished
 
 
@@ -70,13 +79,21 @@ def sweep(log: Log, objects: Objects, failed_rows: FailedRows, *, live: bool) ->
         live: whether the job's input can't be read again. If so, rows that no segment names belong to the next run.
 
     Raises:
-        PayloadError: rows are damaged.
-        FileFormatError: a part is damaged.
+        PayloadError: rows are damaged; what is superfluous elsewhere is deleted.
+        FileFormatError: a part is damaged; what is superfluous elsewhere is deleted.
     """
     if log.discarded:
         sweep_discarded(objects)
         return
-    finish_published(log, objects, failed_rows)
+    try:
+        finish_published(log, objects, failed_rows)
+    except (PayloadError, FileFormatError):
+        _sweep_superfluous(log, objects, live=live)
+        raise
+    _sweep_superfluous(log, objects, live=live)
+
+
+def _sweep_superfluous(log: Log, objects: Objects, *, live: bool) -> None:
     if log.ended and not live:
         for folder, named in ((names.ROWS, rows_object), (names.QUARANTINE, quarantine_object)):
             for shard in names.shards_in(objects.list(folder)):

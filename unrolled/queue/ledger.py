@@ -16,7 +16,7 @@ import contextlib
 import json
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from unrolled.errors import PayloadError
 from unrolled.job.offer import Offer
@@ -208,7 +208,7 @@ class Ledger:
         Returns:
             How many shards there were.
         """
-        return self._take_out(job_key, "", "")
+        return take_out(self, job_key)
 
     def forget(self, job_key: str, length: int) -> int:
         """Remove a complete job, unless its log has grown since.
@@ -220,7 +220,32 @@ class Ledger:
         Returns:
             How many shards there were. Their workers have published and not yet removed them.
         """
-        return self._take_out(job_key, 0, length)
+        return take_out(self, job_key, length)
+
+    def entered(self, job_key: str) -> list[Any]:
+        """The members of a job that are in the ledger, as they are there."""
+        prefix, found = f"{job_key}/".encode(), self.client.zrange(self.keys.ledger, 0, -1)
+        return [raw for raw in cast("list[bytes]", found) if raw.startswith(prefix)]
+
+    def take_some_out(
+        self, job_key: str, lowest: int | None, highest: int | None, members: Sequence[Any], becomes: int | None
+    ) -> int | None:
+        """Take some members of a job out, and move its mark, in one step; see `take_out`.
+
+        Args:
+            job_key: of the job.
+            lowest: the mark is from here, or anything, or missing, where this is None,
+            highest: to here.
+            members: some of what `entered` gave.
+            becomes: the mark from now on; None to take out the mark, too, and what is known of the job.
+
+        Returns:
+            How many members were there; None where the mark is another.
+        """
+        given = ["" if number is None else number for number in (lowest, highest, becomes)]
+        arguments = dict(zip(("lowest", "highest", "becomes"), given, strict=True))
+        count = int(self._scripts.run("cancel", *members, job_key=job_key, **arguments))
+        return None if count < 0 else count
 
     def give_back(self, member: Member, holder: str, start: Start) -> bool:
         """Give up the lease of a shard that isn't done, and take back the start that was counted for it.
@@ -359,25 +384,6 @@ class Ledger:
     def _over(self, job_key: str) -> str:
         return f"{self.keys.turns}:{job_key}:over"
 
-    def _take_out(self, job_key: str, lowest: object, highest: object) -> int:
-        """Remove a job, a few shards at a time, because the server answers no other question meanwhile."""
-        mark = -1 - secrets.randbits(50)
-        if self._scripts.run("cancel", job_key=job_key, lowest=lowest, highest=highest, becomes=mark) < 0:
-            return 0
-        count, prefix = 0, f"{job_key}/".encode()
-        # A process that enters more of the job moves its mark, which ends this.
-        found: Any = self.client.zrange(self.keys.ledger, 0, -1)
-        members = [raw for raw in found if raw.startswith(prefix)]
-        for start in range(0, len(members) + 1, CANCEL_CHUNK):
-            last = start + CANCEL_CHUNK > len(members)
-            some = members[start : start + CANCEL_CHUNK]
-            becomes = "" if last else mark
-            taken = int(self._scripts.run("cancel", *some, job_key=job_key, lowest=mark, highest=mark, becomes=becomes))
-            if taken < 0:
-                break
-            count += taken
-        return count
-
     def _throw_out(self, raw: bytes | str) -> None:
         """Remove a member that doesn't name a shard: anybody with access to Redis may have written it."""
         pipe = self.client.pipeline(transaction=True)
@@ -385,6 +391,41 @@ class Ledger:
             pipe.zrem(sorted_set, raw)
         pipe.srem(self.keys.resent, raw)
         pipe.execute()
+
+
+class _TakesOut(Protocol):
+    def entered(self, job_key: str, /) -> list[Any]: ...
+
+    def take_some_out(
+        self, job_key: str, lowest: int | None, highest: int | None, members: Sequence[Any], becomes: int | None, /
+    ) -> int | None: ...
+
+
+def take_out(ledger: _TakesOut, job_key: str, length: int | None = None) -> int:
+    """Take a job out of a ledger, some members at a time, because a server answers nobody meanwhile.
+
+    In between, its mark is below zero: whoever wants the job, or finds it left so, tells it everything or takes it out.
+
+    Args:
+        ledger: whose.
+        job_key: of the job.
+        length: leave the job alone unless its mark is from 0 to this; None to take it out whatever its mark.
+
+    Returns:
+        How many members there were.
+    """
+    mark, count = -1 - secrets.randbits(50), 0
+    if ledger.take_some_out(job_key, None if length is None else 0, length, [], mark) is None:
+        return 0
+    members = ledger.entered(job_key)  # whoever enters more moves the mark, which ends this
+    for start in range(0, len(members) + 1, CANCEL_CHUNK):
+        last = start + CANCEL_CHUNK > len(members)
+        some = members[start : start + CANCEL_CHUNK]
+        taken = ledger.take_some_out(job_key, mark, mark, some, None if last else mark)
+        if taken is None:
+            break
+        count += taken
+    return count
 
 
 def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, Any]]:

@@ -20,6 +20,7 @@ from producer.jobs import decisions, wait
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
 from unrolled.errors import JobError, TransientError, UnrolledError
+from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
@@ -445,6 +446,25 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
     ]
 
 
+def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, monkeypatch):
+    """Redis had it as done, so nothing is told again; `wait` says so once it has lasted, and goes on waiting."""
+    monkeypatch.setitem(wait.PATIENCE_SECONDS, "lost", 0.1)
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    ledger.beat("host-1", {})
+    ledger.enter(job.key, job.address, None, [], log_of(job).length)
+
+    class PublishedOnceItIsSaid(Lines):
+        def update(self, **_):
+            if self.lines and waiting(job):
+                publish_shard(job, shard)
+
+    lines = PublishedOnceItIsSaid()
+    assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
+    assert len(lines.lines) == 1
+    assert lines.lines[0].endswith("If their parts were removed, the same `unrolled enqueue` makes them again")
+
+
 @pytest.mark.parametrize("login", ["weak:pw", "nobody:wrong"])
 def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, login):
     """A refused login stays refused; the error doesn't show the password."""
@@ -764,6 +784,18 @@ def test_show_has_whatever_is_stored(tmp_path):
     lines = run("show", tmp_path / "pooled", "--numbers", "2").stdout.splitlines()
     assert lines[0].split() == ["id", "length", "mask", "max", "norm"]
     assert len(lines[1].split()) == 7  # two numbers, and a sign that there are more
+
+
+def test_several_columns_have_a_line_each(tmp_path):
+    """Beside each other, their headings and numbers would be cut until they look alike."""
+    finished_job(tmp_path, shards=1, options=OutputSpec(layers=(0, 1), pooling=("none", "mean")).to_options())
+    result = CliRunner().invoke(cli, ["show", str(tmp_path), "--rows", "2"], env={"COLUMNS": "100"})
+    assert result.exit_code == 0
+    headings, *lines = [re.split(r" {2,}", line.strip()) for line in result.stdout.splitlines()]
+    assert headings == ["id", "length", "mask", "column", "first vector", "last vector", "norm"]
+    names = ["outputs_0", "mean_0", "outputs_1", "mean_1"]
+    assert [line[3] for line in lines[::4]] == names[:1] * 2
+    assert [line[0] for line in lines[:4]] == ["rows.txt#0", *names[1:]]
 
 
 def test_show_before_the_first_file_says_so(tmp_path):

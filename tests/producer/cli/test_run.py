@@ -69,7 +69,8 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert done.stdout == (
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
-        f"2 rows are in quarantine, with reasons: unrolled quarantine out\n"
+        "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
+        "200 rows have no token, and so no vector: leave out rows where length is 0\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
     )
     check_complete(place / "out")

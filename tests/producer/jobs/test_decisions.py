@@ -138,6 +138,28 @@ def test_a_dead_shard_whose_rows_are_damaged_stays_dead(tmp_path, damage):
     assert again(job) == Retried(rows=0, shards=0, dead=1, damaged=0)
 
 
+@pytest.mark.parametrize("damaged", ["failed rows", "a part"])
+def test_damage_keeps_no_other_row_from_its_retry(tmp_path, damaged):
+    """It is named, with what to do, once all others are brought."""
+    job = make_job(tmp_path / "out", shards=3)
+    first, second, third = waiting(job)
+    rows = job.objects.read(names.rows_object(first))
+    for shard in (first, second):
+        publish_shard(job, shard, {1: "too hard"})
+    record_death(job, third)
+    name = names.failed_object(first) if damaged == "failed rows" else names.part_object(first)
+    if damaged == "a part":  # whose worker died before it had saved the failed rows
+        job.objects.delete(names.failed_object(first))
+        job.objects.create(names.rows_object(first), rows)
+    path = tmp_path / "out" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; whatever else there is to retry was retried"):
+        again(job)
+    log = log_of(job)
+    assert set(log.retried) == {second}
+    assert log.life(third).number == 1
+
+
 def test_a_dead_shard_with_a_part_needs_no_life(tmp_path):
     """A part came after all."""
     job = make_job(tmp_path, shards=1)

@@ -250,7 +250,8 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
         "dead": f"1 shard was given up (its worker died 3 times); each reason is in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
         "lost": "2 waiting shards are not in Redis: it lost them, or is not the job's; "
-        f"they are entered again by: unrolled wait {out}",
+        f"they are entered again by: unrolled wait {out}. If their parts were removed, the same `unrolled enqueue` "
+        "makes them again",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "
         "start one: unrolled worker --model DIR --engine fused --arithmetic float32",
