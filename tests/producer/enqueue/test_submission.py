@@ -143,7 +143,7 @@ def test_a_tokenizer_that_is_replaced_meanwhile_is_noticed(submission, tmp_path,
 
 
 def test_every_row_is_cut_once(submission, queue):
-    """And the same submission again cuts nothing anew, whoever has seen to the shards meanwhile."""
+    """The same submission cuts nothing again, whatever has happened to the shards meanwhile."""
     seen = []
     summary = queued(prepare(submission), queue, lambda so_far: seen.append(so_far.shards))
     assert (summary.rows, summary.tokens, summary.shards, summary.sent) == (100, 300, 10, 10)
