@@ -12,8 +12,9 @@ job, which isn't counted, warms the worker up. The text is that of `whole_path.p
 - "bucket" writes into a bucket, with this clone's code. Its server is localbucket, which keeps objects on this
   machine's disk and uses this machine's processors.
 
-Processor seconds are those of the producer, the worker and the broker, and apart from them those of the bucket's server,
-which elsewhere has a machine of its own. Where others use this machine, they say more than the seconds of the clock.
+Processor seconds are those of the producer, the worker and the broker, and apart from them those of the bucket's
+server, which elsewhere has a machine of its own. Where others use this machine, they say more than the seconds of the
+clock.
 """
 
 from __future__ import annotations
