@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from unrolled.patience import Steadily
     from unrolled.protocol.opening import OpenJob
 
-#: What all jobs ask for, and all workers offer.
+#: The offer of all jobs and workers.
 OFFER = Offer("ab" * 32, "fused", "float32")
 
 
@@ -70,7 +70,7 @@ def job_ledger(actor: Actor, job: OpenJob, steadily: Steadily) -> JobLedger:
 
 
 def patiently(what: str, action: Callable[[], Any]) -> Any:
-    """Try again and again, as a patient command does; each try is a step."""
+    """Run an action until it works, as a patient command does; each try is a step."""
     del what
     while True:
         try:

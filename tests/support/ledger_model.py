@@ -53,13 +53,13 @@ class LedgerModel:
         self.queue: list[Member] = []
         self.now = 0
 
-    def told(self, job_key: str) -> int | None:
-        """See `Ledger.told`."""
+    def mark(self, job_key: str) -> int | None:
+        """See `Ledger.mark`."""
         return self.marks.get(job_key) if job_key in self.jobs else None
 
     def known(self, job_keys: Sequence[str]) -> list[Known]:
         """See `Ledger.known`; the numbers of lives are exact."""
-        return [Known(self.told(key), sum(member.job_key == key for member in self.ledger)) for key in job_keys]
+        return [Known(self.mark(key), sum(member.job_key == key for member in self.ledger)) for key in job_keys]
 
     def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
         """See `Ledger.members`."""
@@ -70,7 +70,7 @@ class LedgerModel:
         self, job_key: str, place: str, expected: int | None, members: Iterable[tuple[Member, int]], becomes: int
     ) -> list[Member] | None:
         """See `Ledger.enter`."""
-        if self.told(job_key) != expected:
+        if self.mark(job_key) != expected:
             return None
         new = [member for member, _ in members if member not in self.ledger]
         self.ledger.update(dict.fromkeys(new, self.now))

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import psutil
 import pytest
-from support.jobs import bury, waiting
+from support.jobs import record_death, waiting
 from support.processes import eventually
 from support.shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
 
@@ -69,7 +69,8 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert done.stdout == (
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
-        f"2 rows are in quarantine, with reasons: unrolled quarantine out\n"
+        "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
+        "200 rows have no token, and so no vector: leave out rows where length is 0\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
     )
     check_complete(place / "out")
@@ -110,7 +111,7 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
     options = ("--model", "model", "--out", "out", "--shard-tokens", "60", "--broker", broker_url)
     assert unrolled("enqueue", "rows.jsonl", *options, cwd=place).returncode == 0
     job = open_job(place / "out")
-    bury(job, min(waiting(job)))
+    record_death(job, min(waiting(job)))
     done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
     assert "1 shard is dead; when the cause is gone: unrolled retry" in done.stdout
