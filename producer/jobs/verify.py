@@ -144,7 +144,9 @@ def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
     if log.discarded:
         yield Problem(names.LOG, "the job was discarded; nothing of it counts any more")
     elif not log.ended:
-        yield Problem(names.LOG, "the input wasn't read to its end; give the same `unrolled enqueue` again")
+        yield Problem(
+            names.LOG, "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+        )
     if job.job.live:
         strays = [s for s in names.shards_in(job.objects.list(names.ROWS)) if s not in log.entries and not s.retries]
         for shard in strays:
@@ -201,7 +203,7 @@ def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
         return (
             f"isn't there, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
         )
-    return f"isn't there: unrolled wait {job.place}, or the same `unrolled enqueue` again"
+    return "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
 
 
 def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:

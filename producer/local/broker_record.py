@@ -80,10 +80,10 @@ def recorded(url: str, job: OpenJob) -> Iterator[None]:
     if path is None:
         yield
         return
-    while job.objects.store.create(BROKER_FILE, url.encode()) is Creation.EXISTS:
-        check_alone(job)
-        path.unlink(missing_ok=True)
-    try:
+    try:  # from here on: a signal may come right after the record is there
+        while job.objects.store.create(BROKER_FILE, url.encode()) is Creation.EXISTS:
+            check_alone(job)
+            path.unlink(missing_ok=True)
         yield
     finally:
         with suppress(OSError):  # another's, where this one was taken for one that a killed run has left

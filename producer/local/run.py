@@ -6,18 +6,23 @@ import signal
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
-from producer.local.workers import Workers
+from producer.local.deaths import Deaths, settled_in
+from producer.local.workers import START_SECONDS, Workers
 from producer.terminal.progress import progress
-from producer.terminal.signals import terminable
+from producer.terminal.signals import Terminated, terminable
 from unrolled.job import names
+from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
 
 if TYPE_CHECKING:
@@ -30,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Folder for the workers' logs, beside the job's objects.
 LOGS = f"{names.FOLDER}/logs"
+
+
+_STOPPING = "Stopping: the workers finish the shards that they compute, for up to {:g} seconds."
 
 
 def run_job(
@@ -72,16 +80,22 @@ def run_job(
             "UNROLLED_MODEL": str(prepared.model.path),  # of one in a bucket, the copy that this job is made for
         }
         stack.enter_context(_interruptible())
-        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt))
+        attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
+        deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
+        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
             summary = enqueue(prepared, url, namespace, max_queued_tokens)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:
-                return summary, wait_for_job(job, url, namespace, bar)
-        except KeyboardInterrupt:
+                return summary, wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS)
+        except KeyboardInterrupt as reason:
             if crew.failure:
                 raise crew.failure from None
+            if crew.running:
+                signal.signal(signal.SIGINT, lambda *_: crew.hurry())
+                again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them at once."
+                click.echo(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}", err=True)
             raise
 
 
@@ -93,11 +107,13 @@ def _interruptible() -> Iterator[None]:
         handler = signal.getsignal(signal.SIGINT)
         (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
-    before = signal.signal(signal.SIGUSR1, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    signal.signal(signal.SIGUSR1, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _interrupt() -> None:

@@ -26,22 +26,28 @@ class AwayJobs:
     def __init__(self, lease_seconds: float) -> None:
         self._lease_seconds = lease_seconds
         self._lock = threading.Lock()
-        self._away: dict[str, None] = {}  # in the order in which they were met
+        self._away: dict[str, str] = {}  # why, in the order in which they were met
 
     def add(self, member: Member, error: UnrolledError) -> None:
         """Report that a shard's job can't be used, unless that is known."""
         with self._lock:
             if member.job_key in self._away:
+                self._away[member.job_key] = str(error)
                 return
             while len(self._away) >= MOST_JOBS:
                 del self._away[next(iter(self._away))]
-            self._away[member.job_key] = None
+            self._away[member.job_key] = str(error)
         log.warning(
             "%s: %s; shards of its job wait, and are tried again every %.0f s or so",
             member,
             error,
             self._lease_seconds,
         )
+
+    def reasons(self) -> dict[str, str]:
+        """Why each job that is away can't be used: job key → text."""
+        with self._lock:
+            return dict(self._away)
 
     def remove(self, job_key: str) -> None:
         """Report that a job can be used again, if it was away."""

@@ -98,6 +98,10 @@ class ShardService:
         """Bring the shard that a message names to its outcome; see `Attempts.handle`."""
         return self._attempts.handle(values)
 
+    def put_off(self) -> dict[str, str]:
+        """The jobs whose shards wait because of something that this worker met: job key → what."""
+        return self._away.reasons()
+
     def stop(self) -> None:
         """Give everything back, now."""
         self._patience.stop()
