@@ -12,8 +12,9 @@ job, which isn't counted, warms the worker up. The text is that of `whole_path.p
 - "bucket" writes into a bucket, with this clone's code. Its server is localbucket, which keeps objects on this
   machine's disk and uses this machine's processors.
 
-Processor seconds are those of the producer, the worker, the broker and the bucket's server. Where others use the
-machine, they say more than the seconds of the clock.
+Processor seconds are those of the producer, the worker and the broker, and apart from them those of the bucket's
+server, which elsewhere has a machine of its own. Where others use this machine, they say more than the seconds of the
+clock.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 
@@ -47,8 +48,24 @@ if TYPE_CHECKING:
 
 HERE = Path(__file__).parents[1]
 LOOK_SECONDS = 0.02
-FIELDS = ("machine", "commit", "contestant", "units", "rows", "load", "seconds", "processor_seconds")
 ENGINE = "fused"
+
+
+class Job(NamedTuple):
+    """What a job took.
+
+    Attributes:
+        seconds: from the start of `enqueue` to the last published part.
+        processor_seconds: of the producer, the worker and the broker.
+        server_seconds: processor seconds of the bucket's server.
+    """
+
+    seconds: float
+    processor_seconds: float
+    server_seconds: float
+
+
+FIELDS = ("machine", "commit", "contestant", "units", "rows", "load", *Job._fields)
 
 
 @dataclass
@@ -63,7 +80,7 @@ class Contestant:
         environment: of its commands.
         processes: those that take part, besides the producer.
         files: parts of a job.
-        measured: of each job the seconds, and the processor seconds of all processes.
+        measured: of each job.
     """
 
     name: str
@@ -73,11 +90,11 @@ class Contestant:
     environment: dict[str, str]
     processes: dict[str, int]
     files: int = 0
-    measured: list[tuple[float, float]] = field(default_factory=list)
+    measured: list[Job] = field(default_factory=list)
 
-    def job(self, out: str) -> tuple[float, float]:
-        """A whole job: seconds, and processor seconds of all processes."""
-        before = self._processor_seconds()
+    def job(self, out: str) -> Job:
+        """Do a whole job."""
+        before = self._used()
         began = time.perf_counter()
         command("enqueue", "text.jsonl", "--out", self.place + out, environment=self.environment)
         if not self.files:
@@ -86,17 +103,19 @@ class Contestant:
         while self._published(out) < self.files:
             time.sleep(LOOK_SECONDS)
         seconds = time.perf_counter() - began
-        used = self._processor_seconds() - before
+        used = {name: after - before[name] for name, after in self._used().items()}
         shutil.rmtree(self.directory / out, ignore_errors=True)  # the worker may delete the last rows meanwhile
-        return seconds, used
+        server = used.pop("server", 0.0)
+        return Job(seconds, sum(used.values()), server)
 
     def _published(self, out: str) -> int:
         return sum(1 for _ in (self.directory / out).glob("part-*.parquet"))
 
-    def _processor_seconds(self) -> float:
-        times = [psutil.Process(pid).cpu_times() for pid in self.processes.values()]
+    def _used(self) -> dict[str, float]:
+        times = {name: psutil.Process(pid).cpu_times() for name, pid in self.processes.items()}
         ended = resource.getrusage(resource.RUSAGE_CHILDREN)
-        return sum(each.user + each.system for each in times) + ended.ru_utime + ended.ru_stime
+        used = {name: each.user + each.system for name, each in times.items()}
+        return used | {"producer": ended.ru_utime + ended.ru_stime}
 
 
 def main() -> None:
@@ -208,13 +227,14 @@ def report(contestants: list[Contestant], loads: list[float]) -> None:
     """Print medians, and ratios turn by turn."""
     print(f"load of the machine: {spread(loads, 1)}")
     for each in contestants:
-        seconds, used = zip(*each.measured, strict=True)
-        print(f"{each.name:8} seconds {spread(seconds)}, processor seconds {spread(used)}")
+        found = zip(Job._fields, zip(*each.measured, strict=True), strict=True)
+        print(f"{each.name:8}", ", ".join(f"{name.replace('_', ' ')} {spread(values)}" for name, values in found))
     here = contestants[0].measured
     for each in contestants[1:]:
-        for which, what in enumerate(("seconds", "processor seconds")):
-            ratios = [theirs[which] / ours[which] for ours, theirs in zip(here, each.measured, strict=True)]
-            print(f"{what}, {each.name} to here: {spread(ratios, 3)}")
+        both = list(zip(here, each.measured, strict=True))
+        for name in ("seconds", "processor_seconds"):
+            ratios = [getattr(theirs, name) / getattr(ours, name) for ours, theirs in both]
+            print(f"{name.replace('_', ' ')}, {each.name} to here: {spread(ratios, 3)}")
 
 
 def spread(values: Sequence[float], digits: int = 2) -> str:

@@ -52,7 +52,7 @@ def enter(ledger: Ledger, count: int, key: str = KEY) -> None:
     """Enter a job of many shards."""
     for start in range(0, count, 500):
         members = [(member(index, key), TOKENS) for index in range(start, min(count, start + 500))]
-        ledger.enter(key, "/out", ledger.told(key), members, start + 1)
+        ledger.enter(key, "/out", ledger.mark(key), members, start + 1)
 
 
 def used(ledger: Ledger) -> float:

@@ -19,9 +19,9 @@ from producer.enqueue.runs import FileRun
 from unrolled.job.names import Life, part_object, rows_object, segment_name
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience, at_once
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import create_job, open_job
-from unrolled.protocol.telling import tell
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.member import Member
 from worker.runtime.heartbeat import LONGEST_PAUSE_SECONDS
@@ -49,7 +49,7 @@ def telling(place: Path, shards: int) -> list[Figure]:
         beat = threading.Thread(target=_renew, args=(broker.url, held, stop, gaps))
         beat.start()
         with Clock() as told:
-            tell(Log(), job.objects, queue)
+            update_ledger(Log(), job.objects, queue)
         stop.set()
         beat.join()
     detail = f"{queue.sent:,} shards entered; {asked_for(asked)}"

@@ -1,4 +1,4 @@
-"""The way of a job's rows to the queue: sources, tokenization, unique ids, cuts, shards, runs."""
+"""The path of a job's rows to the queue: sources, tokenization, unique ids, cuts, shards, runs."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def submit(
     on_bytes: Callable[[int], None] | None = None,
     stopped: threading.Event | None = None,
 ) -> Summary:
-    """Bring every row to the queue; what earlier runs of the same command did isn't done again.
+    """Queue every row, except those that earlier runs of the same command have queued.
 
     Args:
         prepared: from `prepare`.
-        queue: of the job.
+        queue: the job's queue.
         each: called after each shard with the summary so far.
-        on_bytes: told of input bytes as they are read.
-        stopped: on a live input, taken for its end when it is set.
+        on_bytes: called with the number of input bytes read since its last call.
+        stopped: when it is set, a live input ends.
 
     Raises:
         UnrolledError: an input broke off, has changed since the job began, or the job was cancelled. What was queued
@@ -102,7 +102,7 @@ def submit(
 
 
 def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
-    """What makes each cut a shard, once its place in the job is known."""
+    """For each cut, a function that makes its shard, given its number in the job."""
     for cut in stream:
         yield partial(make_shard, job=job, cut=cut)
 
@@ -119,7 +119,7 @@ def _without_tokens(batches: Iterable[Cut], summary: Summary) -> Iterator[Cut]:
 
 @dataclass(slots=True)
 class _Read:
-    """How many rows a live stream has given."""
+    """The number of rows read from a live stream."""
 
     rows: int = 0
 
@@ -127,11 +127,11 @@ class _Read:
 def _numbered(
     batches: Iterator[SourceBatch], run: int, stopped: threading.Event, batch_rows: int, read: _Read
 ) -> Iterator[SourceBatch]:
-    """A live stream's rows under the number of the run that reads them, so that no two runs give one id."""
+    """A live stream's rows, labelled with the number of the run that reads them, so that no two runs give one id."""
     for batch in batches:
         read.rows += len(batch)
         yield [row._replace(file=_label_of_run(row.file, run)) for row in batch]
-        # What is off the pipe can't be read again. A batch that isn't full is the last one of what was read.
+        # Rows read from a pipe can't be read again. A batch that isn't full is the last one that was read.
         if stopped.is_set() and len(batch) < batch_rows:
             return
 
@@ -141,5 +141,5 @@ def _label_of_run(label: str, run: int) -> str:
 
 
 def _disk() -> str | None:
-    """Where large files of a run may be: a disk, because the system's temporary directory may be memory."""
+    """The directory for a run's large files: on a disk, because the system's temporary directory may be in memory."""
     return "/var/tmp" if os.access("/var/tmp", os.W_OK) and "TMPDIR" not in os.environ else None  # noqa: S108 - names are drawn

@@ -1,4 +1,4 @@
-"""What a run of `unrolled enqueue` did."""
+"""The result of a run of `unrolled enqueue`."""
 
 from __future__ import annotations
 

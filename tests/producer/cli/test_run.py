@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import psutil
 import pytest
-from support.jobs import bury, waiting
+from support.jobs import record_death, waiting
 from support.processes import eventually
 from support.shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
 
@@ -111,7 +111,7 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
     options = ("--model", "model", "--out", "out", "--shard-tokens", "60", "--broker", broker_url)
     assert unrolled("enqueue", "rows.jsonl", *options, cwd=place).returncode == 0
     job = open_job(place / "out")
-    bury(job, min(waiting(job)))
+    record_death(job, min(waiting(job)))
     done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
     assert "1 shard is dead; when the cause is gone: unrolled retry" in done.stdout

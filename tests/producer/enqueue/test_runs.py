@@ -8,7 +8,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from support.jobs import bury, decide, job_of, log_of, publish_shard, waiting
+from support.jobs import decide, job_of, log_of, publish_shard, record_death, waiting
 from support.processes import eventually
 
 from producer.enqueue.pipeline import shards_of
@@ -105,7 +105,7 @@ def check_enqueued(job, queue, shards=SHARDS):
         assert job.objects.read(names.quarantine_object(one.entry.shard)) == one.quarantine
     assert in_ledger(queue, job) == {one.entry.shard for one in whole}
     assert queue.ledger.counts() == Counts(shards, 0, sum(one.entry.size for one in whole))
-    assert queue.ledger.told(job.key) == log.length
+    assert queue.ledger.mark(job.key) == log.length
 
 
 def test_enqueued(job, queue):
@@ -214,7 +214,7 @@ def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
     first, second, *_ = waiting(job)
     for shard in (first, second):
         queue.ledger.remove(Member(job.key, names.Life(shard, 0)))
-        bury(job, shard)
+        record_death(job, shard)
     sound = job.objects.read(names.rows_object(first))
     (job.objects.store.path / names.rows_object(first)).write_bytes(sound[:-1] + b"\xff")
     assert enqueue(job, queue) == []
@@ -225,6 +225,18 @@ def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
     before = log_of(job).length
     assert enqueue(job, queue) == []
     assert log_of(job).length == before
+
+
+def test_damaged_rows_beside_a_part_are_left_alone(job, queue):
+    """Another attempt had read them before they were damaged; until its failed rows are saved, nothing is deleted."""
+    enqueue(job, queue)
+    first, *_ = waiting(job)
+    job.objects.create(names.part_object(first), b"")
+    record_death(job, first)
+    path = job.objects.store.path / names.rows_object(first)
+    path.write_bytes(b"damaged")
+    assert enqueue(job, queue) == []
+    assert path.read_bytes() == b"damaged"
 
 
 def test_what_is_published_is_left_alone(job, queue):

@@ -3,7 +3,7 @@
 import itertools
 
 import pytest
-from support.jobs import bury, make_job, publish_shard, waiting
+from support.jobs import make_job, publish_shard, record_death, waiting
 
 from producer.local.deaths import LONG_ENOUGH_SECONDS, MOST_DEATHS, MOST_GIVEN_UP, Deaths, Settled, settled_in
 from unrolled.errors import TransientError
@@ -77,5 +77,5 @@ def test_parts_and_deaths_are_counted(tmp_path):
     job = make_job(tmp_path / "out", shards=3)
     first, second, _ = waiting(job)
     publish_shard(job, first)
-    bury(job, second)
+    record_death(job, second)
     assert settled_in(job.objects) == Settled(1, 1)

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.jobs import bury, log_of
+from support.jobs import log_of, record_death
 from support.processes import eventually, left, make_rows, open_site, worker_parts
 
 from unrolled.job import names
@@ -125,7 +125,7 @@ def test_a_job_that_is_over_is_forgotten(site, caplog, outcome):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         parts.service.jobs.find(job.key)
         if outcome == "dead":
-            bury(job, shard)
+            record_death(job, shard)
         else:
             job.objects.create(part_object(shard), b"part")
             job.objects.delete(names.rows_object(shard))

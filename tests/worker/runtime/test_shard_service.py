@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.counting_engine import expected_outputs, expected_pooled
-from support.jobs import bury, decide
+from support.jobs import decide, record_death
 from support.processes import (
     UNITS,
     check_outputs,
@@ -84,7 +84,7 @@ def path_of(job, name):
 
 def enter(site, job, shard):
     """Enter the first life of a shard in the ledger, whatever it was told."""
-    mark = site.ledger.told(job.key)
+    mark = site.ledger.mark(job.key)
     return site.ledger.enter(job.key, job.address, mark, [(member_of(job, shard), 10)], mark or 1)
 
 
@@ -304,11 +304,11 @@ def test_a_death_is_of_one_life(site, parts):
     rows = make_rows(2)
     job = site.enqueue(rows)
     shard = only_shard(job)
-    bury(job, shard)
+    record_death(job, shard)
     site.ledger.remove(member_of(job, shard))
     decide(job, Segment("retry", lives=(Life(shard, 1),)))
     second = Member(job.key, Life(shard, 1))
-    mark = site.ledger.told(job.key)
+    mark = site.ledger.mark(job.key)
     site.ledger.enter(job.key, job.address, mark, [(second, 10)], mark + 1)
     assert handle(parts, job, shard) == Outcome.GONE
     assert parts.service.handle(second.encode()) == Outcome.PUBLISHED

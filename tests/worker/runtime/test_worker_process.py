@@ -312,7 +312,7 @@ def test_a_disk_that_takes_no_more_is_waited_for(site):
 
 
 def test_the_leftovers_of_a_killed_worker_are_hidden_and_swept(site):
-    """A worker is killed while it writes: no reader takes the half for a part, and it is removed when it is old."""
+    """Half a file, as of a worker that was killed while it wrote, is no part for anybody, and is removed."""
     rows = make_rows(2)
     worker = held(site)
     job = site.enqueue(rows)

@@ -8,6 +8,8 @@ A trained model can amplify rounding: textgenrnn's outputs for random characters
 programs. So the effect of rounding on the model is measured in plain NumPy, and differences of that size are allowed.
 """
 
+# Over 150 lines: the comparison and all that runs the rows.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

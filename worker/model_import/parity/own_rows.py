@@ -7,6 +7,8 @@ The files, both without a vector for padding:
     .parquet   one row a line: ids, a list of integers; states, a list of as many lists of floats
 """
 
+# Over 150 lines: half of them are the layouts of the file and the reasons for refusing one.
+
 from __future__ import annotations
 
 from dataclasses import dataclass, replace

@@ -4,6 +4,8 @@ Only classes that the import knows are rebuilt, and of their configurations only
 file can name initializers, regularizers and functions of any package, and none of those is looked up.
 """
 
+# Over 150 lines: cutting, cleaning and rebuilding a configuration know the same places in it.
+
 from __future__ import annotations
 
 import warnings

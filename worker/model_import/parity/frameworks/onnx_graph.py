@@ -3,6 +3,8 @@
 The graph comes from a stranger, so it runs in a process of its own, with limits on its memory and its time.
 """
 
+# Over 150 lines: cutting a graph, and feeding and reading it, know the same names.
+
 from __future__ import annotations
 
 import subprocess
@@ -68,9 +70,10 @@ def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[
 
 def _cut(model: Any, end: str, directory: Path) -> Any:
     """The part of a graph that computes one tensor, with all its arrays."""
-    made = {name: node for node in model.graph.node for name in node.output if name}
-    made |= {node.name: node for node in model.graph.node if node.name and not any(node.output[:1])}
-    needed: list[Any] = []
+    nodes = list(model.graph.node)  # protobuf may make new objects for each look
+    made = {name: node for node in nodes for name in node.output if name}
+    made |= {node.name: node for node in nodes if node.name and not any(node.output[:1])}
+    needed: set[int] = set()
     waiting, names = [end], set[str]()
     while waiting:
         name = waiting.pop()
@@ -82,14 +85,13 @@ def _cut(model: Any, end: str, directory: Path) -> Any:
             continue
         if node.domain not in ("", "ai.onnx") or any(one.HasField("g") or one.graphs for one in node.attribute):
             raise ImportRefusedError(f"{node.name} ({node.op_type}) is an operator that isn't run here")
-        if not any(node is one for one in needed):
-            needed.append(node)
+        needed.add(id(node))
         waiting += [source for source in node.input if source]
     kept = onnx.ModelProto()
     kept.ir_version = model.ir_version
     kept.opset_import.extend(one for one in model.opset_import if one.domain in ("", "ai.onnx"))
     kept.graph.name = "cut"
-    kept.graph.node.extend(node for node in model.graph.node if any(node is one for one in needed))
+    kept.graph.node.extend(node for node in nodes if id(node) in needed)
     kept.graph.input.extend(one for one in model.graph.input if one.name in names)
     constants = Constants(model.graph, directory)
     stored = [tensor.name for tensor in model.graph.initializer if tensor.name in names]

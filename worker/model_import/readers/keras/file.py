@@ -11,7 +11,7 @@ from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
-from worker.model_import.limits import LARGEST_RATIO, MOST_BYTES, MOST_JSON_BYTES
+from worker.model_import.limits import MOST_BYTES, MOST_JSON_BYTES, most_unpacked
 from worker.model_import.readers.keras.configuration import MODELS, json_object, layer_configs, name_of
 from worker.model_import.readers.keras.hdf5_tree import arrays, open_file
 from worker.model_import.readers.keras.layers import find_model
@@ -59,7 +59,7 @@ def _member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
         info = archive.getinfo(name)
     except KeyError as error:
         raise ImportRefusedError(f"it has no {name}; a .keras file has {_CONFIG} and {_WEIGHTS}") from error
-    if info.file_size > min(most_bytes, LARGEST_RATIO * max(info.compress_size, 1)):
+    if info.file_size > min(most_bytes, most_unpacked(info.compress_size)):
         raise ImportRefusedError(f"its {name} claims {info.file_size:,} bytes; get a fresh copy")
     with archive.open(info) as file:
         return file.read(info.file_size)

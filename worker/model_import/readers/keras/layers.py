@@ -1,11 +1,14 @@
 """The calls of a Keras model and their weights, as tables, recurrent layers and a graph."""
 
+# Over 150 lines: the classification of all kinds of layers.
+
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table
+from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.configuration import inner_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
@@ -59,6 +62,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     Raises:
         ImportRefusedError: the weights of a recurrent layer or embedding don't fit its configuration.
     """
+    check_layers(sum(is_recurrent(call.kind) for call in calls))
     graph: dict[str, Node] = {}
     found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
     made: dict[str, list[Layer]] = {}

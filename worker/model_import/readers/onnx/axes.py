@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from worker.model_import.readers.onnx.constants import Constants
 
 Axes = tuple[str, ...] | None
+#: More axes than the vectors of any model have.
+_MOST_AXES = 8
 #: Axes that a Reshape may join to one axis of a vector's numbers.
 _VECTORS = {("f",), ("d", "f"), ("1", "f"), ("f", "1"), ("1", "d", "f"), ("d", "1", "f")}
 
@@ -92,7 +94,7 @@ class AxesOfGraph:
 
     def _unsqueeze(self, node: Any, before: Axes, settings: dict[str, Any]) -> Axes:
         axes = self._axes(node, settings)
-        if before is None or axes is None or len(axes) > 4:
+        if before is None or axes is None or len(before) + len(axes) > _MOST_AXES:
             return None
         rank = len(before) + len(axes)
         if any(not -rank <= axis < rank for axis in axes):

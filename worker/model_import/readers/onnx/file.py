@@ -1,12 +1,14 @@
 """ONNX files: the operators LSTM and GRU, the Gather that reads the embedding, and the graph between them."""
 
+# Over 150 lines: the classification of all kinds of nodes.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import Array, Found, Layer, Node, OnnxGraph, Pass, Table
-from worker.model_import.limits import MOST_BYTES, check_calls
+from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
 from worker.model_import.readers.onnx.axes import AxesOfGraph
 from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.inner import InnerGraphs
@@ -35,6 +37,7 @@ def read_onnx(path: Path) -> Found:
     model = load(path)
     graph = model.graph
     check_calls(len(graph.node))
+    check_layers(sum(node.op_type in GATES for node in graph.node))
     reader = _Reader(model, path)
     for number, node in enumerate(graph.node):
         reader.add(node, number)
