@@ -18,6 +18,8 @@ The fingerprint identifies the exact bytes of the three files; all outputs of a 
 The producer checks that tokenizer.json fits the vocabulary; this module doesn't.
 """
 
+# Over 150 lines: opening and saving check the same files.
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +55,19 @@ class ModelDirectory:
     fingerprint: str
     tokenizer_path: Path | None
 
+    def check_unchanged(self) -> None:
+        """Check that what was read since the directory was opened is the model of the fingerprint.
+
+        Raises:
+            ModelError: the files changed after the directory was opened.
+        """
+        try:
+            now = fingerprint_of(self.path)
+        except OSError as error:
+            raise ModelError(f"{self.path}: can't be read ({error})") from error
+        if now != self.fingerprint:
+            raise ModelError(f"{self.path}: the files changed after the model was opened; start again")
+
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Read the tensors: finite float32 arrays with the names and shapes of `ModelConfig.shapes`.
 
@@ -66,8 +81,7 @@ class ModelDirectory:
             weights: dict[str, NDArray[np.float32]] = load_file(self.path / WEIGHTS_FILE)
         except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
             raise ModelError(f"{self.path / WEIGHTS_FILE}: can't be read ({error})") from error
-        if fingerprint_of(self.path) != self.fingerprint:
-            raise ModelError(f"{self.path}: the files changed after the model was opened; start again")
+        self.check_unchanged()
         check_finite(weights, self.path / WEIGHTS_FILE)
         return {name: weights[name] for name in self.config.shapes()}
 
@@ -96,14 +110,16 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
                 raise ModelError(
                     f"{directory}: has no file {name}; a model directory needs {CONFIG_FILE} and {WEIGHTS_FILE}"
                 )
-        with (directory / CONFIG_FILE).open("rb") as file:
-            text = file.read(_CONFIG_BYTES + 1)
+        text = _config_text(directory)
         if len(text) > _CONFIG_BYTES:
             raise ModelError(f"{directory}: {CONFIG_FILE} has more than {_CONFIG_BYTES:,} bytes; no model's does")
         config = _config_of(directory, text)
         check_header(directory / WEIGHTS_FILE, config)
         tokenizer = directory / TOKENIZER_FILE
-        return ModelDirectory(directory, config, fingerprint_of(directory), tokenizer if tokenizer.is_file() else None)
+        fingerprint = fingerprint_of(directory)
+        if _config_text(directory) != text:  # the fingerprint must be that of the configuration that was read
+            raise ModelError(f"{directory}: the files changed while the model was opened; start again")
+        return ModelDirectory(directory, config, fingerprint, tokenizer if tokenizer.is_file() else None)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise ModelError(f"{directory}: can't be read ({error})") from error
 
@@ -145,6 +161,11 @@ def save_model(
     for name, content in contents.items():
         publish_bytes(directory / name, content)
     return open_model(directory)
+
+
+def _config_text(directory: Path) -> bytes:
+    with (directory / CONFIG_FILE).open("rb") as file:
+        return file.read(_CONFIG_BYTES + 1)
 
 
 def check_is_local(path: str | os.PathLike[str]) -> None:

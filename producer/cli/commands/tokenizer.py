@@ -17,6 +17,7 @@ from producer.rows import SourceRow
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.job.directories import refuse_job
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 
@@ -159,6 +160,7 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     check_is_local(out)
     room, target = None, out
     if out.is_dir():
+        refuse_job(out)
         room, target = open_model(out).config.vocab_size, out / FILE_NAME
     if target.exists() and not overwrite:
         raise JobError(f"{target} exists; give another --out, or --overwrite")

@@ -23,6 +23,7 @@ from unrolled.protocol.spooling import spool
 from unrolled.queue.broker import AWAY
 from unrolled.queue.ledger import Known, Ledger
 from unrolled.queue.member import Member
+from unrolled.store.posix import PosixStore
 from worker.errors import AwayError, GivenBackError
 from worker.runtime.job_registry import LOOK_PAUSE, Jobs
 from worker.settings import Settings
@@ -303,7 +304,7 @@ def test_one_worker_tells_what_was_lost(site, jobs, sent):
     site.ledger.client.delete(site.ledger.keys.ledger)
     assert site.ledger.take_turn(f"{job.key}:tell", 600)  # as a worker does that dies then
     jobs.look_after(sent.append)
-    assert site.ledger.told(job.key) is None
+    assert site.ledger.mark(job.key) is None
     site.ledger.end_turn(f"{job.key}:tell")
     jobs.look_after(sent.append)
     assert len(sent) == 3
@@ -348,6 +349,26 @@ def test_a_job_that_is_complete_is_forgotten(site, jobs, sent):
     assert jobs.find(job.key).job == job.job  # a late message finds it again
 
 
+def test_one_worker_looks_whether_a_job_is_complete(site, jobs, monkeypatch):
+    """A thousand of them would read the log and list all parts; the others take its word, while nothing waits."""
+    job = site.enqueue(make_rows(2))
+    other = jobs_of(site)
+    for each in (jobs, other):
+        each.find(job.key)
+    late = Member(job.key, min(site.ledger.members(job.key)[0]))
+    finish(site, job)
+    jobs.look_after(lambda _: None)
+    assert jobs._met == {}
+    monkeypatch.setattr(PosixStore, "read", lambda *_: pytest.fail("the store is asked"))
+    monkeypatch.setattr(PosixStore, "list", lambda *_: pytest.fail("the store is asked"))
+    site.ledger.enter(job.key, job.place, site.ledger.mark(job.key), [(late, 1)], 9)
+    other.look_after(lambda _: None)
+    assert job.key in other._met
+    site.ledger.remove(late)
+    other.look_after(lambda _: None)
+    assert other._met == {}
+
+
 @pytest.mark.parametrize("kind", ["cancel", "discard"])
 def test_a_job_that_is_stopped_is_forgotten(site, jobs, sent, kind):
     """The ledger has nothing of it any more, so nothing is told, and what `discard` left is removed."""
@@ -372,7 +393,7 @@ def test_a_stopped_job_is_seen_to_be_so(site, jobs, kind):
     decide(job, Segment(kind))
     assert jobs.is_stopped(found)
     assert site.ledger.members(job.key) == (set(), set())
-    assert site.ledger.told(job.key) is None
+    assert site.ledger.mark(job.key) is None
 
 
 def test_a_log_that_cannot_be_read_stops_nothing(site, jobs):

@@ -82,7 +82,8 @@ class _Paths:
 
     def back_from(self, last: Node, named: list[str]) -> tuple[tuple[str, ...], Stack | str]:
         """The names of the layers that end in a node, and their stack or the reason why there is none."""
-        nodes, residual = [last], [self._is_added(last)]
+        end = self._sum_of(last)
+        nodes, residual = [last], [end != last.name]
         while (origin := self._origins[nodes[-1].name]).role == "layer" and len(nodes) != len(named):
             nodes.append(self._graph[origin.name])
             residual.append(origin.residual)
@@ -99,7 +100,7 @@ class _Paths:
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
         between = self._before(last.name)
         masks = [node.masks for node in between if node.masks is not None]
-        stack = Stack(table, layers, residual[::-1], last.name, tuple(masks))
+        stack = Stack(table, layers, residual[::-1], last.name, end, tuple(masks))
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
         problem = self._why_padded(stack, nodes[-1])
         return names, stack if problem is None else problem
@@ -162,10 +163,11 @@ class _Paths:
                 return layer
         return None
 
-    def _is_added(self, last: Node) -> bool:
-        """Whether the only reader of the last layer's output is its sum with the layer's input."""
+    def _sum_of(self, last: Node) -> str:
+        """The last layer's name or, if its only reader is its sum with its input, the name of the sum."""
         readers = self._readers.get(last.name, [])
-        return len(readers) == 1 and readers[0].role == "add" and self._added(readers[0]) is last
+        added = len(readers) == 1 and readers[0].role == "add" and self._added(readers[0]) is last
+        return readers[0].name if added else last.name
 
     def _why_cut(self, first: Layer, origin: _Origin) -> str | None:
         """Why a stack can't begin with a layer; None if it can."""

@@ -13,9 +13,8 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
 from worker.model_import.limits import LARGEST_RATIO, MOST_BYTES, MOST_JSON_BYTES
 from worker.model_import.readers.keras.configuration import MODELS, json_object, layer_configs, name_of
-from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.hdf5_tree import arrays, open_file
-from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.readers.keras.layers import find_model
 
 _CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
 _DEPTH = 16
@@ -52,7 +51,7 @@ def read_keras_file(path: Path) -> Found:
 
     # Keras 2.12 to 2.15 wrote such files too.
     version = str(about.get("keras_version", "3"))
-    return find_layers(read_calls(model), weights_of, f"Keras {version.partition('.')[0]:.9} file", version)
+    return find_model(model, weights_of, f"Keras {version.partition('.')[0]:.9} file", version)
 
 
 def _member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:

@@ -5,10 +5,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Found, Layer, Node, Role, Table
+from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.configuration import inner_of
-from worker.model_import.readers.keras.graph import STATE, Call
+from worker.model_import.readers.keras.graph import STATE, Call, read_calls
 from worker.model_import.readers.keras.masks import hide_masked
 from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
 
@@ -27,6 +27,24 @@ _SUMS = ("__operators__.add", "math.add", "add")
 
 #: Returns the arrays of a layer, given its path, in Keras's order.
 Weights = Callable[[tuple[str, ...]], list[Array]]
+
+
+def find_model(model: Mapping[str, Any], weights: Weights, format_: str, version: str) -> Found:
+    """Read a model's configuration, and join its layers with their weights.
+
+    Args:
+        model: {"class_name": …, "config": …}.
+        weights: returns the arrays of a layer, given its path.
+        format_: the file's format, for messages.
+        version: version of the Keras that wrote the file.
+
+    Raises:
+        ImportRefusedError: `read_calls` or `find_layers` refuses it.
+    """
+    calls = read_calls(model)
+    found = find_layers(calls, weights, format_, version)
+    found.own = KerasGraph(model, {call.name: call.layer for call in calls}, weights, version)
+    return found
 
 
 def find_layers(calls: list[Call], weights: Weights, format_: str, version: str) -> Found:
