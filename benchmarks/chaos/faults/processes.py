@@ -1,0 +1,87 @@
+"""What happens to workers and producers: they are killed, stopped, or paused for longer than a lease."""
+
+from __future__ import annotations
+
+import contextlib
+import random
+import signal
+
+import psutil
+from scenes import Follow
+from stage import Stage
+
+#: Longer than a lease, with the time in which its end is noticed.
+PAUSE_SECONDS = (2.0, 3.5)
+
+
+def kill_worker(stage: Stage, rng: random.Random) -> None:
+    """Kill a worker with SIGKILL, like a crash or the kernel's out-of-memory killer."""
+    for worker in _some(stage, rng, 1):
+        worker.kill()
+
+
+def terminate_worker(stage: Stage, rng: random.Random) -> None:
+    """End a worker with SIGTERM, like a rolling restart, or with two, like an impatient operator."""
+    for worker in _some(stage, rng, 1):
+        stage.tell_to_end(worker)
+        if rng.random() < 0.5:
+            stage.rest(0.2)
+            stage.tell_to_end(worker)
+
+
+def pause_worker(stage: Stage, rng: random.Random) -> None:
+    """Pause a worker for longer than its lease: another takes its shards, and then it goes on with them."""
+    _pause(stage, rng, _some(stage, rng, 1))
+
+
+def pause_all_workers(stage: Stage, rng: random.Random) -> None:
+    """Pause every worker, as when a whole machine sleeps."""
+    _pause(stage, rng, stage.workers())
+
+
+def kill_producer(stage: Stage, rng: random.Random) -> None:
+    """Kill the producer with SIGKILL; its command is given again. Of a stream, what it has in memory may be lost."""
+    del rng
+    if producer := stage.scene.producer():
+        if isinstance(stage.scene, Follow):
+            stage.scene.before_kill(stage, settled=False)
+        producer.send(signal.SIGKILL)
+
+
+def kill_settled_producer(stage: Stage, rng: random.Random) -> None:
+    """Kill the reader of a stream once all that was written is on the disk: then nothing may be lost."""
+    del rng
+    if isinstance(stage.scene, Follow):
+        settled = stage.scene.settle(stage, 5)
+        if producer := stage.scene.producer():
+            stage.scene.before_kill(stage, settled=settled)
+            producer.send(signal.SIGKILL)
+
+
+def terminate_producer(stage: Stage, rng: random.Random) -> None:
+    """End the producer with SIGTERM or Ctrl-C; of a stream, all that it has read is kept."""
+    if producer := stage.scene.producer():
+        producer.send(rng.choice((signal.SIGTERM, signal.SIGINT)))
+
+
+def pause_producer(stage: Stage, rng: random.Random) -> None:
+    """Pause the producer; another one may be at work meanwhile."""
+    if producer := stage.scene.producer():
+        producer.send(signal.SIGSTOP)
+        stage.rest(rng.uniform(*PAUSE_SECONDS))
+        producer.send(signal.SIGCONT)
+
+
+def _pause(stage: Stage, rng: random.Random, workers: list[psutil.Process]) -> None:
+    for worker in workers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.suspend()
+    stage.rest(rng.uniform(*PAUSE_SECONDS))
+    for worker in workers:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.resume()
+
+
+def _some(stage: Stage, rng: random.Random, count: int) -> list[psutil.Process]:
+    workers = stage.workers()
+    return rng.sample(workers, min(count, len(workers)))
