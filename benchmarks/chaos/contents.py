@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -84,8 +85,14 @@ def segments(place: Path) -> list[list[dict[str, Any]]]:
     """The lines of each segment of the log."""
     found: list[list[dict[str, Any]]] = []
     while (path := place / names.segment_name(len(found))).exists():
-        found.append([json.loads(line) for line in path.read_text().splitlines()])
+        found.append(_lines(path))
     return found
+
+
+@cache
+def _lines(path: Path) -> list[dict[str, Any]]:
+    """Of a segment, which never changes: `unrolled verify` reads it again at the end."""
+    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def read_log(found: list[list[dict[str, Any]]]) -> RawLog:

@@ -13,7 +13,7 @@ from watcher import Watcher
 from unrolled.job import names
 
 #: Seconds between the end of one and the start of the next.
-PAUSE_SECONDS = 0.5
+PAUSE_SECONDS = 1.0
 
 
 class Waiter:
@@ -44,7 +44,7 @@ class Waiter:
         due = self.wanted and self._command is None and time.monotonic() >= self._next_start
         if due and (stage.place / names.JOB).exists():
             self._before = snapshot(stage.place)
-            words = ("wait", stage.out, "--json", "--every-seconds", "0.1")
+            words = ("wait", stage.out, "--json", "--every-seconds", "0.2")
             self._command = stage.unrolled(*words, broker=stage.scene.has_workers)
 
     def _judge(self, command: Command) -> None:

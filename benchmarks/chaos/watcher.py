@@ -15,7 +15,8 @@ from unrolled.errors import TransientError, UnrolledError
 from unrolled.job import names
 from unrolled.protocol.opening import open_job
 
-PAUSE_SECONDS = 0.02
+#: Seconds between two looks; a look at a job that is complete costs most, and is worth least.
+PAUSE_SECONDS, COMPLETE_PAUSE_SECONDS = 0.04, 0.2
 #: Looks between two of the public reader.
 READER_EVERY = 10
 
@@ -45,6 +46,7 @@ class Watcher:
         self._rows = rows
         self._lossy = lossy
         self._in: dict[str, str] = {}
+        self._pause = PAUSE_SECONDS
         self._reader: StatusReader | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watcher")
@@ -69,7 +71,7 @@ class Watcher:
             self.failures.append(f"{who} said complete, and it wasn't: {why}")
 
     def _run(self) -> None:
-        while not self._stop.wait(PAUSE_SECONDS):
+        while not self._stop.wait(self._pause):
             try:
                 self._look_at_parts()
                 if (self._place / names.JOB).exists():
@@ -105,6 +107,7 @@ class Watcher:
             if not self._lossy:
                 self.failures.append(f"the status can't be read: {error}")
             return
+        self._pause = COMPLETE_PAUSE_SECONDS if complete else PAUSE_SECONDS
         if complete:
             self.check_claim("status", before)
 

@@ -52,7 +52,7 @@ def kill_settled_producer(stage: Stage, rng: random.Random) -> None:
     """Kill the reader of a stream once all that was written is on the disk: then nothing may be lost."""
     del rng
     if isinstance(stage.scene, Follow):
-        settled = stage.scene.settle(stage, 5)
+        settled = stage.scene.settle(stage, 15)
         if producer := stage.scene.producer():
             stage.scene.before_kill(stage, settled=settled)
             producer.send(signal.SIGKILL)
