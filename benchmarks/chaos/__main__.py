@@ -2,9 +2,9 @@
 
     python benchmarks/chaos [--kind disk] [--rounds 200] [--seed 1] [--at-once 2] [--engine fused] [--table FILE]
 
-A round is one job with a real broker, two real workers and the real commands. Rows come from a file that is queued, from
-a stream, or by `unrolled run`. Everything that happens to it is drawn from the round's seed, so the same seed brings the
-same disturbances again, though not to the microsecond. A round passes if the job completes by itself and
+A round is one job with a real broker, two real workers and the real commands. Rows come from a file that is queued,
+from a stream, or by `unrolled run`. Everything that happens to it is drawn from the round's seed, so the same seed
+brings the same disturbances again, though not to the microsecond. A round passes if the job completes by itself and
 - every input row is in exactly one part, or named by one as failed, or in quarantine, or in a dead shard; only what a
   stream's reader had in memory when it was killed may be missing,
 - every part equals, byte for byte, what an undisturbed run of the same rows gives, and never looked otherwise, or
@@ -98,7 +98,9 @@ def _sum(results: Iterable[Result]) -> str:
     rows = sum(r.published + r.failed + r.quarantined for r in found)
     return (
         f"# {len(found)} rounds, {sum(bool(r.failures) for r in found)} failed; {rows:,} rows, "
-        f"{sum(r.deaths for r in found)} worker deaths, {sum(r.broker_kills for r in found)} broker kills, "
+        f"{sum(r.deaths for r in found)} worker deaths, "
+        f"{sum(r.overtaken for r in found)} attempts that another overtook, "
+        f"{sum(r.broker_kills for r in found)} broker kills, "
         f"{sum(r.server_kills for r in found)} server kills, {sum(r.looks for r in found):,} looks, "
         f"{sum(r.claims for r in found):,} claims of completeness"
     )

@@ -8,6 +8,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from nursery import Hatched
+
 #: How long a process may take to end once it was told to, before it is killed.
 END_SECONDS = 20.0
 #: How a command may end: in order, with an error in one line, or by the signal that it was sent.
@@ -30,7 +32,7 @@ class Command:
     """
 
     name: str
-    process: subprocess.Popen[bytes]
+    process: Hatched
     log: Path
     told: bool = False
     started: float = field(default_factory=time.monotonic)

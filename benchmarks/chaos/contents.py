@@ -1,4 +1,4 @@
-"""What the objects of a job contain, read without the product's protocol: the files where a disk or a server keeps them."""
+"""What the objects of a job contain, read without the product's protocol, from where a disk or a server keeps them."""
 
 from __future__ import annotations
 

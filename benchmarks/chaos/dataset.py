@@ -140,6 +140,11 @@ def enqueue_words(dataset: Dataset, out: str, inputs: str = "rows.jsonl") -> lis
     return ["enqueue", *_job_words(dataset, out, inputs), "--max-queued-tokens", str(8 * SHARD_TOKENS)]
 
 
+def neighbour_words(dataset: Dataset, out: str) -> list[str]:
+    """The words that queue the same input for other vectors: another job, which has the model's queue too."""
+    return [*enqueue_words(dataset, out), "--pooling", "mean"]
+
+
 def follow_words(dataset: Dataset, out: str) -> list[str]:
     """The words that queue standard input as it arrives."""
     words = ["--follow", "--format", "jsonl", "--flush-seconds", "0.3"]

@@ -17,7 +17,7 @@ FEWEST, MOST = 2, 5
 
 _WORKERS: tuple[Fault, ...] = (
     processes.kill_worker, processes.kill_worker, processes.terminate_worker, processes.pause_worker,
-    processes.pause_worker, processes.pause_all_workers,
+    processes.pause_worker, processes.pause_worker, processes.pause_all_workers,
 )  # fmt: skip
 _PRODUCERS: tuple[Fault, ...] = (processes.kill_producer, processes.terminate_producer, processes.pause_producer)
 _BROKER: tuple[Fault, ...] = (
@@ -30,9 +30,10 @@ _PEOPLE: tuple[Fault, ...] = (
 #: What can happen where rows come in each way.
 _SCENES: dict[str, tuple[Fault, ...]] = {
     "files": (*_WORKERS, *_PRODUCERS, *_BROKER, *_PEOPLE, commands.second_producer, commands.second_producer,
-              commands.offer_another_arithmetic),
+              commands.second_job, commands.second_job, commands.offer_another_arithmetic),
     "follow": (*_WORKERS, *_PRODUCERS, *_BROKER, *_PEOPLE, commands.second_producer, commands.second_producer,
-               processes.kill_settled_producer, processes.kill_settled_producer, commands.offer_another_arithmetic),
+               processes.kill_settled_producer, processes.kill_settled_producer, commands.second_job,
+               commands.offer_another_arithmetic),
     "run": (*_WORKERS, *_PRODUCERS, processes.kill_producer, commands.second_run, commands.second_run,
             commands.cancel_and_enqueue),
 }  # fmt: skip
@@ -49,7 +50,7 @@ class Planned:
     """A disturbance to come.
 
     Attributes:
-        moment: seconds after the round's beginning, at the earliest.
+        moment: seconds after the disturbances begin, at the earliest.
         fault: what happens.
         rng: decides how.
     """
@@ -64,6 +65,7 @@ class Plan:
     """A round before it begins.
 
     Attributes:
+        early: whether the disturbances begin before the first part is there.
         scene: the way in which its rows come.
         seconds: that a call of an engine takes at least.
         waits: whether `unrolled wait` watches the job from its beginning, and puts back what Redis loses.
@@ -71,6 +73,7 @@ class Plan:
         faults: in order.
     """
 
+    early: bool
     scene: str
     seconds: float
     waits: bool
@@ -90,4 +93,5 @@ def draw(seed: int, kind: str) -> Plan:
     moments = sorted(rng.uniform(0.3, FIRE_SECONDS) for _ in range(rng.randint(FEWEST, MOST)))
     choices = (*_SCENES[scene], *_STORES[kind])
     faults = [Planned(moment, rng.choice(choices), random.Random(rng.getrandbits(64))) for moment in moments]
-    return Plan(scene, rng.uniform(0.1, 0.4), rng.random() < 0.6, rng.random() < 0.5, tuple(faults))
+    early, waits, calms = rng.random() < 0.25, rng.random() < 0.6, rng.random() < 0.5
+    return Plan(early, scene, rng.uniform(0.2, 0.7), waits, calms, tuple(faults))

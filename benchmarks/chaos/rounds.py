@@ -14,7 +14,7 @@ from contents import waiting
 from dataset import Dataset
 from plan import FIRE_SECONDS, Plan, draw
 from scenes import Follow, make_scene
-from stage import Stage
+from stage import NEIGHBOUR, Stage
 from truth import snapshot, why_untrue
 from waiter import Waiter
 from watcher import Watcher
@@ -31,6 +31,8 @@ from unrolled.store.hidden_file import sweep_leftovers
 
 #: A job must be complete within this time after its last disturbance.
 COMPLETION_SECONDS = 150.0
+#: The first part is waited for no longer than this.
+FIRST_PART_SECONDS = 30.0
 _FOLDERS = (names.PARTS, names.FOLDER, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
 
 
@@ -44,6 +46,7 @@ class Result:
     result: str = "ok"
     seconds: float = 0.0
     deaths: int = 0
+    overtaken: int = 0
     broker_kills: int = 0
     server_kills: int = 0
     published: int = 0
@@ -100,17 +103,23 @@ def _run(folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:
                 result.faults += " calm"
                 stage.rest_until_ended(stage.unrolled("retry", stage.out, "--failed-rows", broker=scene.has_workers))
                 account = _completed(stage, waiter, rows)
+        if stage.neighbour:
+            _check_neighbour(stage, result)
         stage.stop()
         result.failures += [*watcher.failures, *stage.failures]
         _check_rows(dataset, scene, account, result, calm=stage.calm.exists())
         _check_place(open_job(stage.address), stage.place, watcher, result)
         result.deaths, result.broker_kills, result.server_kills = stage.deaths, stage.broker_kills, stage.server_kills
+        result.overtaken = stage.overtaken()
         result.looks, result.claims = watcher.looks, watcher.claims
         if isinstance(scene, Follow):
             scene.close()
 
 
 def _disturb(stage: Stage, plan: Plan, result: Result) -> None:
+    began = time.monotonic()
+    while not plan.early and not any(stage.place.glob("*.parquet")) and time.monotonic() < began + FIRST_PART_SECONDS:
+        stage.rest(0.05)
     began = time.monotonic()
     for planned in plan.faults:
         stage.rest(max(0.0, began + planned.moment - time.monotonic()))
@@ -128,10 +137,30 @@ def _completed(stage: Stage, waiter: Waiter, rows: int | None) -> Account:
         if stage.scene.done() and why and "cancelled" in why:
             stage.scene.requeue()  # a cancel had its effect after its command was killed
         since = (since or time.monotonic()) if why is None else 0.0
+        if why is None:
+            waiter.hurry()
         if why is None and waiter.said > since:
             return account_of(stage.dataset, open_job(stage.address), stage.place)
         if time.monotonic() > deadline:
             raise TimeoutError(f"not complete {COMPLETION_SECONDS:.0f} s after the last disturbance: {why}")
+
+
+def _check_neighbour(stage: Stage, result: Result) -> None:
+    """Wait for the other job, and count its rows."""
+    deadline = time.monotonic() + COMPLETION_SECONDS
+    while stage.neighbour and not stage.neighbour.done() and time.monotonic() < deadline:
+        stage.rest(0.1)
+    out, place = stage.out + NEIGHBOUR, Path(f"{stage.place}{NEIGHBOUR}")
+    wait = stage.unrolled("wait", out, "--json", "--timeout", str(COMPLETION_SECONDS))
+    stage.rest_until_ended(wait, seconds=COMPLETION_SECONDS + 30)
+    if '"complete": true' not in wait.text():
+        result.failures.append(f"the other job is not complete: {wait.text()[-300:]}")
+        return
+    address = f"{stage.address}{NEIGHBOUR}"
+    account = account_of(stage.dataset, open_job(address), place)
+    result.failures += [f"other job: {failure}" for failure in account.failures]
+    if account.lost:
+        result.failures.append(f"other job: {len(account.lost)} rows lost: {sorted(account.lost)[:5]}")
 
 
 def _check_rows(dataset: Dataset, scene: object, account: Account, result: Result, *, calm: bool) -> None:
@@ -170,5 +199,3 @@ def _check_place(job: OpenJob, place: Path, watcher: Watcher, result: Result) ->
     with contextlib.suppress(FileNotFoundError):
         hidden = [path for path in place.rglob(".*") if path.is_file() and ".localbucket" not in path.name]
         result.failures += [f"left over: {path}" for path in hidden]
-
-

@@ -11,8 +11,8 @@ from pathlib import Path
 
 from command import Command
 from contents import parts, quarantined, read_part, waiting
-from dataset import Dataset, enqueue_words, follow_words, run_words, unrolled
-from stage import Scene, Stage
+from dataset import Dataset, enqueue_words, follow_words, neighbour_words, run_words, unrolled
+from stage import NEIGHBOUR, Scene, Stage
 
 #: Seconds between the end of a producer and its next start.
 RESTART_SECONDS = 0.2
@@ -68,7 +68,19 @@ class Files(_Supervised):
         if ended := self._has_ended():
             self._done = ended.status in (0, 3) and ended.started > self._must_start_after
         if self._is_due():
-            self._producer = stage.unrolled(*enqueue_words(stage.dataset, stage.out))
+            self._producer = stage.unrolled(*self._words(stage))
+
+    def _words(self, stage: Stage) -> list[str]:
+        return enqueue_words(stage.dataset, stage.out)
+
+
+class Neighbour(Files):
+    """Another job of the same model, through the same queue to the same workers."""
+
+    name = "neighbour"
+
+    def _words(self, stage: Stage) -> list[str]:
+        return neighbour_words(stage.dataset, stage.out + NEIGHBOUR)
 
 
 class Run(_Supervised):

@@ -15,12 +15,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import psutil
 import redis
 from command import Command
 from dataset import FAILING, HERE, KILLING, MOODY, Dataset, environment_of, unrolled
+from nursery import Nursery
 from support.bucket_server import BucketProcess, client_environment
 from workplace import RestartableBroker
 
@@ -30,6 +31,8 @@ from unrolled.queue.keys import Keys
 WORKERS = 2
 SMALL_DISK = "24m"
 TICK_SECONDS = 0.05
+#: What the name of another job's output ends with.
+NEIGHBOUR = "-2"
 
 
 class Scene(Protocol):
@@ -81,6 +84,7 @@ class Stage:
         deaths: how many times a worker ended.
         broker_kills, server_kills: how many times each was killed.
         failures: a text for each process that ended as none may.
+        neighbour: another job beside this one, if there is one.
         calm: a file; once it exists, engines don't misbehave.
     """
 
@@ -96,6 +100,7 @@ class Stage:
         self.keys = Keys.of("unrolled", dataset.offer)
         self.commands: list[Command] = []
         self.attendants: list[Attendant] = []
+        self.neighbour: Scene | None = None
         self.server: BucketProcess | None = None
         self._folder = folder
         self._kind = kind
@@ -119,6 +124,9 @@ class Stage:
             self.server = BucketProcess(self._folder / "buckets", script, f"{self._seed} bucket")
             self._stack.callback(self.server.kill)
             os.environ.update(client_environment(self.server.url))  # a round has its process to itself
+        self._nursery = Nursery(environment_of(self.dataset, self.broker.url, OPENBLAS_NUM_THREADS="1"))
+        self._stack.callback(self._nursery.close)
+        self._nothing = self._stack.enter_context(Path(os.devnull).open("rb")).fileno()
         shutil.copy(self.dataset.folder / "rows.jsonl", self.disk / "rows.jsonl")
         return self
 
@@ -139,30 +147,30 @@ class Stage:
         """A client of the broker."""
         return redis.Redis.from_url(client_url(self.broker.url), socket_timeout=5)
 
-    def start(self, name: str, command: list[str], *, broker: bool = True, **how: Any) -> Command:
+    def start(
+        self, name: str, command: list[str], *, broker: bool = True, stdin: int | None = None, **more: str
+    ) -> Command:
         """Start a process whose log is kept.
 
         Args:
             name: of the log.
             command: its words.
             broker: whether it is given this round's broker.
-            how: arguments for `subprocess.Popen`; `more` are variables of its environment.
+            stdin: descriptor of its standard input; None for nothing to read.
+            more: variables of its environment.
         """
-        environment = environment_of(self.dataset, self.broker.url, **how.pop("more", {}))
+        environment = environment_of(self.dataset, self.broker.url, **more)
         if not broker:
             del environment["UNROLLED_BROKER"]
         log = self._folder / f"{next(self._numbers):03d}-{name}.log"
-        with log.open("wb") as file:
-            process = subprocess.Popen(
-                command, env=environment, cwd=self.disk,
-                **{"stdin": subprocess.DEVNULL, "stdout": file, "stderr": file, **how},
-            )  # fmt: skip
+        log.touch()
+        process = self._nursery.start(command, environment, self.disk, log, stdin or self._nothing)
         self.commands.append(Command(name, process, log))
         return self.commands[-1]
 
-    def unrolled(self, *words: str, **how: Any) -> Command:
+    def unrolled(self, *words: str, broker: bool = True) -> Command:
         """Start a command as a person types it, on the output directory."""
-        return self.start(words[0], unrolled(*words), **how)
+        return self.start(words[0], unrolled(*words), broker=broker)
 
     def worker(self, name: str, **more: str) -> Command:
         """Start a worker that misbehaves."""
@@ -174,12 +182,13 @@ class Stage:
         }
         if self._kind == "disk" and not self._mounted:
             variables["CHAOS_DISK_FULL"] = str(self._sentinel)
-        return self.start(name, [sys.executable, str(HERE / "misbehaving_worker.py")], more=variables | more)
+        return self.start(name, [sys.executable, str(HERE / "misbehaving_worker.py")], **(variables | more))
 
     def supervise(self) -> None:
         """Start every process that should run, and look at those that ended."""
-        for attendant in (self.scene, *self.attendants):
-            attendant.supervise(self)
+        for attendant in (self.scene, self.neighbour, *self.attendants):
+            if attendant:
+                attendant.supervise(self)
         for number, worker in enumerate(self._workers):
             if self.scene.has_workers and (worker is None or not worker.running):
                 self._count_death(worker)
@@ -245,6 +254,10 @@ class Stage:
                 file.write(bytes(2**16))
         self.rest(seconds)
         ballast.unlink()
+
+    def overtaken(self) -> int:
+        """How many attempts found that another one's part was there before theirs."""
+        return sum(command.text().count("another attempt was first") for command in self.commands)
 
     def storm(self, *, begins: bool) -> None:
         """Have the bucket server go wrong from now on, or no more."""

@@ -2,8 +2,9 @@
 
     python stormy_bucket.py DIRECTORY PORT SEED
 
-While the file DIRECTORY/storm exists, one request in three is refused with 409, 412, 429, 500 or 503, loses its answer
-after it had its effect, gets half an answer, or has its effect seconds after its client gave up. The seed decides which.
+While the file DIRECTORY/storm exists, one request in three is slow, or refused with 409, 412, 429, 500 or 503, or loses
+its answer after it had its effect, or gets half an answer, or has its effect seconds after its client gave up. The seed
+decides which.
 """
 
 import random
@@ -16,7 +17,14 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from support.bucket_server import Answer, BucketServer
 
 #: What can become of a request that only reads, and of one that changes something.
-READING = (Answer.SLOW_DOWN, Answer.BROKEN, Answer.THROTTLED, Answer.LOST_REQUEST, Answer.LOST_ANSWER, Answer.HALF_ANSWER)
+READING = (
+    Answer.SLOW_DOWN,
+    Answer.BROKEN,
+    Answer.THROTTLED,
+    Answer.LOST_REQUEST,
+    Answer.LOST_ANSWER,
+    Answer.HALF_ANSWER,
+)
 CHANGING = (*READING, Answer.LATE, Answer.LATE)
 #: And of a create, where 412 may be about the caller's own object, or about none.
 CREATING = (*CHANGING, Answer.CONFLICT, Answer.CONFLICT, Answer.EXISTS_AFTER, Answer.EXISTS_IN_VAIN)

@@ -12,8 +12,8 @@ from watcher import Watcher
 
 from unrolled.job import names
 
-#: Seconds between the end of one and the start of the next.
-PAUSE_SECONDS = 1.0
+#: Seconds between the end of one and the start of the next, unless somebody wants to hear it.
+PAUSE_SECONDS = 2.0
 
 
 class Waiter:
@@ -34,6 +34,10 @@ class Waiter:
         self._watcher = watcher
         self._command: Command | None = None
         self._before: Snapshot | None = None
+        self._next_start = 0.0
+
+    def hurry(self) -> None:
+        """Have the next one start now."""
         self._next_start = 0.0
 
     def supervise(self, stage: Stage) -> None:

@@ -186,7 +186,7 @@ class BucketProcess:
 
     Args:
         directory: of its buckets.
-        script: what serves a directory at a port, and prints its URL; by default this file, in which nothing goes wrong.
+        script: serves a directory at a port, and prints its URL; by default this file, in which nothing goes wrong.
         words: more arguments of the script.
 
     Attributes:

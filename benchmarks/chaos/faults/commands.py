@@ -1,4 +1,4 @@
-"""What people do to a job: `retry`, `cancel` and `enqueue` again, two commands at once, and workers that offer another arithmetic."""
+"""What people do to a job: retry, cancel and enqueue it again, two commands at once, workers of another arithmetic."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import psutil
 from command import Command
 from dataset import enqueue_words
-from scenes import Files, Follow, Run
+from scenes import Files, Follow, Neighbour, Run
 from stage import Stage
 
 from producer.local.broker_record import BROKER_FILE
@@ -74,6 +74,12 @@ def second_run(stage: Stage, rng: random.Random) -> None:
     stage.rest_until_ended(second, seconds=REFUSAL_SECONDS)
     if must_refuse and first is not None and first.running and "another `unrolled run`" not in second.text():
         stage.failures.append(f"{second.log.name}: a second run was not refused while the first one lived")
+
+
+def second_job(stage: Stage, rng: random.Random) -> None:
+    """Queue another job of the same model: the same workers and the same ledger have both."""
+    del rng
+    stage.neighbour = stage.neighbour or Neighbour()
 
 
 def offer_another_arithmetic(stage: Stage, rng: random.Random) -> None:
