@@ -22,6 +22,10 @@ from worker.engines.engine import PoolStats
 from worker.settings import Settings
 
 
+#: Rows of about one shard; fewer of them take less time.
+SHARD_ROWS = 25
+
+
 class Misbehaving:
     """An engine that is slow, and fails on rows with certain tokens: always, by its mood, or with its whole process.
 
@@ -49,7 +53,7 @@ class Misbehaving:
         columns: tuple[VectorColumn, ...],
     ) -> PoolStats:
         """Wait; raise an error, or kill the process, for certain tokens; otherwise compute with the real engine."""
-        time.sleep(self._seconds if len(shards) > 1 else self._seconds / 4)
+        time.sleep(self._seconds * min(1.0, sum(shard.rows for shard in shards) / SHARD_ROWS))
         if not self._calm.exists():
             for shard in shards:
                 self._misbehave(shard)

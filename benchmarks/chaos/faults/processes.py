@@ -10,23 +10,25 @@ import psutil
 from scenes import Follow
 from stage import Stage
 
-#: Longer than a lease, with the time in which its end is noticed.
-PAUSE_SECONDS = (2.0, 3.5)
+#: Longer than a lease, with the time in which its end is noticed and its shards are computed by another.
+PAUSE_SECONDS = (2.5, 5.5)
 
 
 def kill_worker(stage: Stage, rng: random.Random) -> None:
     """Kill a worker with SIGKILL, like a crash or the kernel's out-of-memory killer."""
     for worker in _some(stage, rng, 1):
-        worker.kill()
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.kill()
 
 
 def terminate_worker(stage: Stage, rng: random.Random) -> None:
     """End a worker with SIGTERM, like a rolling restart, or with two, like an impatient operator."""
     for worker in _some(stage, rng, 1):
-        stage.tell_to_end(worker)
-        if rng.random() < 0.5:
-            stage.rest(0.2)
+        with contextlib.suppress(psutil.NoSuchProcess):
             stage.tell_to_end(worker)
+            if rng.random() < 0.5:
+                stage.rest(0.2)
+                stage.tell_to_end(worker)
 
 
 def pause_worker(stage: Stage, rng: random.Random) -> None:
