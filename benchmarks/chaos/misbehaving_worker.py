@@ -21,7 +21,6 @@ from worker.engines.choice import choose_engine
 from worker.engines.engine import PoolStats
 from worker.settings import Settings
 
-
 #: Rows of about one shard; fewer of them take less time.
 SHARD_ROWS = 25
 

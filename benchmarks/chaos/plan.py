@@ -17,7 +17,7 @@ FEWEST, MOST = 2, 5
 
 _WORKERS: tuple[Fault, ...] = (
     processes.kill_worker, processes.kill_worker, processes.terminate_worker, processes.pause_worker,
-    processes.pause_worker, processes.pause_worker, processes.pause_all_workers,
+    processes.pause_worker, processes.pause_all_workers,
 )  # fmt: skip
 _PRODUCERS: tuple[Fault, ...] = (processes.kill_producer, processes.terminate_producer, processes.pause_producer)
 _BROKER: tuple[Fault, ...] = (
@@ -27,13 +27,17 @@ _BROKER: tuple[Fault, ...] = (
 _PEOPLE: tuple[Fault, ...] = (
     commands.retry, commands.retry, commands.retry_twice, commands.kill_retry, commands.cancel_and_enqueue,
 )  # fmt: skip
+_OUTPACED: tuple[Fault, ...] = (
+    processes.outpace_worker, processes.outpace_worker, processes.outpace_worker, processes.outpace_producer,
+)  # fmt: skip
+_JOB: tuple[Fault, ...] = (
+    *_WORKERS, *_OUTPACED, *_PRODUCERS, *_BROKER, *_PEOPLE, commands.second_producer, commands.second_producer,
+    commands.second_job, commands.offer_another_arithmetic,
+)  # fmt: skip
 #: What can happen where rows come in each way.
 _SCENES: dict[str, tuple[Fault, ...]] = {
-    "files": (*_WORKERS, *_PRODUCERS, *_BROKER, *_PEOPLE, commands.second_producer, commands.second_producer,
-              commands.second_job, commands.second_job, commands.offer_another_arithmetic),
-    "follow": (*_WORKERS, *_PRODUCERS, *_BROKER, *_PEOPLE, commands.second_producer, commands.second_producer,
-               processes.kill_settled_producer, processes.kill_settled_producer, commands.second_job,
-               commands.offer_another_arithmetic),
+    "files": (*_JOB, commands.second_job),
+    "follow": (*_JOB, processes.kill_settled_producer, processes.kill_settled_producer),
     "run": (*_WORKERS, *_PRODUCERS, processes.kill_producer, commands.second_run, commands.second_run,
             commands.cancel_and_enqueue),
 }  # fmt: skip

@@ -27,6 +27,7 @@ from workplace import RestartableBroker
 
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.keys import Keys
+from unrolled.queue.member import Member
 
 WORKERS = 2
 SMALL_DISK = "24m"
@@ -218,6 +219,12 @@ class Stage:
                 found = [child for child in psutil.Process(producer.process.pid).children() if _is_worker(child)]
             found += [psutil.Process(pid) for pid in pids]
         return found
+
+    def held_by(self, worker: psutil.Process) -> list[Member]:
+        """The shards that a worker of this stage's has on board, by the ledger."""
+        held = self.client().hgetall(self.keys.holders)
+        mark = f"-{worker.pid}-".encode()  # in the names of workers
+        return [Member.parse(member.decode()) for member, holder in held.items() if mark in holder]
 
     def tell_to_end(self, worker: psutil.Process) -> None:
         """Send SIGTERM to a worker."""

@@ -5,13 +5,19 @@ from __future__ import annotations
 import contextlib
 import random
 import signal
+import time
 
 import psutil
-from scenes import Follow
+from dataset import enqueue_words
+from scenes import Files, Follow
 from stage import Stage
+
+from unrolled.job.names import part_object
 
 #: Longer than a lease, with the time in which its end is noticed and its shards are computed by another.
 PAUSE_SECONDS = (2.5, 5.5)
+#: How long others have to publish what a worker holds that is paused for it.
+OUTPACED_SECONDS = 12.0
 
 
 def kill_worker(stage: Stage, rng: random.Random) -> None:
@@ -34,6 +40,27 @@ def terminate_worker(stage: Stage, rng: random.Random) -> None:
 def pause_worker(stage: Stage, rng: random.Random) -> None:
     """Pause a worker for longer than its lease: another takes its shards, and then it goes on with them."""
     _pause(stage, rng, _some(stage, rng, 1))
+
+
+def outpace_worker(stage: Stage, rng: random.Random) -> None:
+    """Pause a worker until another one has published what it held; then it goes on, and comes to other ends.
+
+    The messages that were sent last are delivered first meanwhile, so that it needn't be paused to the end of the job.
+    """
+    until, busy = time.monotonic() + OUTPACED_SECONDS, []
+    while not busy and time.monotonic() < until:
+        stage.rest(0.1)
+        busy = [worker for worker in stage.workers() if stage.held_by(worker)]
+    for worker in rng.sample(busy, min(1, len(busy))):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.suspend()
+            try:
+                held = [stage.place / part_object(member.shard) for member in stage.held_by(worker)]
+                while not all(part.exists() for part in held) and time.monotonic() < until:
+                    stage.client().lmove(stage.keys.queue, stage.keys.queue, "LEFT", "RIGHT")
+                    stage.rest(0.1)
+            finally:
+                worker.resume()
 
 
 def pause_all_workers(stage: Stage, rng: random.Random) -> None:
@@ -72,6 +99,22 @@ def pause_producer(stage: Stage, rng: random.Random) -> None:
         producer.send(signal.SIGSTOP)
         stage.rest(rng.uniform(*PAUSE_SECONDS))
         producer.send(signal.SIGCONT)
+
+
+def outpace_producer(stage: Stage, rng: random.Random) -> None:
+    """Pause the producer until a second one has done its work, or taken its turn; then it goes on with its own."""
+    del rng
+    if producer := stage.scene.producer():
+        producer.send(signal.SIGSTOP)
+        try:
+            if isinstance(stage.scene, Follow):
+                stage.scene.take_over(stage)
+                stage.rest(PAUSE_SECONDS[0])
+            elif isinstance(stage.scene, Files):
+                stage.rest_until_ended(stage.unrolled(*enqueue_words(stage.dataset, stage.out)), seconds=60)
+        finally:
+            producer.send(signal.SIGCONT)
+        stage.rest_until_ended(producer, seconds=60)
 
 
 def _pause(stage: Stage, rng: random.Random, workers: list[psutil.Process]) -> None:
