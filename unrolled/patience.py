@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from unrolled.errors import TransientError, reason_of
 
@@ -24,6 +24,20 @@ T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 #: How often an action is tried whose failure may be its own fault.
 ATTEMPTS = 5
+
+
+class Steadily(Protocol):
+    """Runs an action until it works, and gives its result."""
+
+    def __call__(self, what: str, action: Callable[[], T], /) -> T:
+        """Run an action; `what` names it, for people."""
+        ...
+
+
+def at_once(what: str, action: Callable[[], T]) -> T:
+    """Try an action once: for commands that answer now or say why not."""
+    del what
+    return action()
 
 
 def pauses() -> Iterator[float]:

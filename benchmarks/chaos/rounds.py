@@ -27,7 +27,7 @@ from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.reading.outcome import failed_rows
-from unrolled.store.hidden_file import sweep_leftovers
+from unrolled.store.disk.hidden_file import sweep_leftovers
 
 #: A job must be complete within this time after its last disturbance.
 COMPLETION_SECONDS = 150.0

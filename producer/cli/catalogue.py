@@ -43,6 +43,9 @@ COMMANDS = {
         "producer.cli.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."
     ),
     "show": Lazy("producer.cli.commands.show:show", "Show a job's first published rows."),
+    "neighbours": Lazy(
+        "producer.cli.commands.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
+    ),
     "doctor": Lazy("producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory."),
     "model": Lazy("worker.cli.model:model", "Train, import, make and show models."),
     "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),

@@ -64,7 +64,7 @@ _JOB: dict[str, Decorator] = {
     ),
     "precision": click.option(
         "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
-        help="Precision of the stored numbers; float16 halves the files.",
+        help="Precision of the stored numbers; float16 halves the files, and a row with a number beyond 65,504 fails.",
     ),
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,8 @@ from producer.enqueue.shard import make_shard
 from producer.enqueue.summary import Summary
 from producer.sources.reading import read_batches
 from producer.tokenization.tokenize import tokenize
+from unrolled.counted import counted
+from unrolled.protocol.objects import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     from producer.queue.shard_queue import JobQueue
     from producer.rows import SourceBatch
     from unrolled.job.segment import Entry
+    from unrolled.protocol.objects import Steadily
 
 
 def submit(
@@ -55,18 +59,24 @@ def submit(
         summary.sent = queue.sent
         each(summary)
 
-    batches = read_batches(prepared.plan, source, on_bytes=on_bytes)
+    batches = read_batches(prepared.plan, source, on_bytes=on_bytes, steadily=prepared.job.objects.steadily)
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
+    steadily: Steadily = at_once
+    read = _Read()
     if source.follow:
         stopped = stopped or threading.Event()
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
-        batches = _numbered(batches, run.number, stopped, source.batch_rows)
+        batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
+        steadily = prepared.job.objects.steadily
         labels = [_label_of_run(label, run.number) for label in labels]
     else:
         run = FileRun(prepared.job.objects, queue, count)
-    with TemporaryDirectory(prefix="unrolled-", dir=_disk()) as scratch, SeenIds(labels, Path(scratch) / "ids") as seen:
+    with (
+        TemporaryDirectory(prefix="unrolled-", dir=_disk()) as scratch,
+        SeenIds(labels, Path(scratch) / "ids", steadily) as seen,
+    ):
         rows = tokenize(
             batches,
             prepared.tokenizer,
@@ -75,7 +85,12 @@ def submit(
         )
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
-        run.run(shards_of(cuts(seen.unique(rows), cutter, flush_seconds), prepared.job.job.id))
+        try:
+            run.run(shards_of(cuts(seen.unique(rows), cutter, flush_seconds), prepared.job.job.id))
+        finally:
+            if source.follow and read.rows > summary.rows and not run.log.discarded:
+                lost = counted(read.rows - summary.rows, "row of the stream was", "rows of the stream were")
+                queue.say(f"{lost} read, but may not be on disk, and can't be read again")
     summary.sent = queue.sent
     return summary
 
@@ -86,11 +101,19 @@ def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
         yield partial(make_shard, job=job, cut=cut)
 
 
+@dataclass(slots=True)
+class _Read:
+    """How many rows a live stream has given."""
+
+    rows: int = 0
+
+
 def _numbered(
-    batches: Iterator[SourceBatch], run: int, stopped: threading.Event, batch_rows: int
+    batches: Iterator[SourceBatch], run: int, stopped: threading.Event, batch_rows: int, read: _Read
 ) -> Iterator[SourceBatch]:
     """A live stream's rows under the number of the run that reads them, so that no two runs give one id."""
     for batch in batches:
+        read.rows += len(batch)
         yield [row._replace(file=_label_of_run(row.file, run)) for row in batch]
         # What is off the pipe can't be read again. A batch that isn't full is the last one of what was read.
         if stopped.is_set() and len(batch) < batch_rows:

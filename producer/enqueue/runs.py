@@ -13,16 +13,17 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from producer.sources.errors import SourceError
+from unrolled.counted import counted
 from unrolled.errors import JobError
 from unrolled.job import names
-from unrolled.job.names import rows_object
+from unrolled.job.names import Life, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.log import Log, append
 from unrolled.protocol.spooling import entry_of, spool
-from unrolled.protocol.telling import JobLedger, tell
+from unrolled.protocol.telling import JobLedger, tell, tell_again
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
@@ -81,7 +82,9 @@ class FileRun(Run):
         append(self.log, self._objects, _resumed)
         if self.log.discarded:
             raise self._stopped()
-        lost, count, new = self._lost(), 0, []
+        lost, dead, count, new, mended = self._lost(), self._dead(), 0, [], []
+        # Before their rows, which show the next run that nothing of them is lost.
+        tell_again(self.log, self._objects, self._ledger, sorted(map(self.log.life, lost - dead.keys())))
         try:
             for make in cuts:
                 spooled = make(count)
@@ -92,6 +95,8 @@ class FileRun(Run):
                     new.append(spooled.entry)
                 elif spooled.entry.shard in lost:
                     spool(self._objects, spooled)
+                elif spooled.entry.shard in dead and self._mend(spooled):
+                    mended.append(dead[spooled.entry.shard])
                 self._each(spooled.entry, not known)
                 count += 1
                 if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
@@ -101,16 +106,36 @@ class FileRun(Run):
             self._add(count - len(new), new)  # the rows before the damage need not wait until a person has repaired it
             raise
         self._add(count - len(new), new)
+        for start in range(0, len(mended), MOST_ENTRIES):
+            some = mended[start : start + MOST_ENTRIES]
+            append(self.log, self._objects, lambda log, some=some: _revived(log, some))  # type: ignore[misc]
         append(self.log, self._objects, lambda log: self._ended(log, count))
         self._tell()
 
     def _lost(self) -> set[ShardId]:
-        """The input's shards that have neither rows nor a part, as after a disk was repaired; they are cut again."""
-        found = set(self.log.inputs)
+        """The input's shards that have neither rows nor a part, as after a disk was repaired; they are cut again.
+
+        Where failed rows of a shard were retried they have a shard of their own, so all of its rows would be too many.
+        """
+        found = set(self.log.inputs) - self.log.retried.keys()
         # In this order: rows are deleted only once their part is there.
         for folder, shards_in in ((names.ROWS, names.shards_in), (names.PARTS, names.parts_in)):
             found = found and found.difference(shards_in(self._objects.list(folder)))
         return found
+
+    def _dead(self) -> dict[ShardId, Life]:
+        """The shards of the job that were given up, each with that life."""
+        lives = names.lives_in(self._objects.list(names.DEAD))
+        return {life.shard: life for life in lives if self.log.life(life.shard) == life}
+
+    def _mend(self, spooled: Spooled) -> bool:
+        """Put the rows that were cut in place of damaged ones, which are why their shard is dead; whether they were."""
+        name = rows_object(spooled.entry.shard)
+        if self._objects.read(name) in (None, spooled.rows):
+            return False
+        self._objects.delete(name)  # nobody can use it
+        spool(self._objects, spooled)
+        return True
 
     def _is_known(self, place: int, entry: Entry) -> bool:
         """Whether the log has the shard at this place; another one there ends the run, before anything is written."""
@@ -140,7 +165,7 @@ class FileRun(Run):
         if len(log.inputs) > count:
             raise JobError(
                 f"{self._objects.store}: the input has changed since this job began: it ends "
-                f"{len(log.inputs) - count} shard(s) earlier. Restore it, or use another --out"
+                f"{counted(len(log.inputs) - count, 'shard')} earlier. Restore it, or use another --out"
             )
         return None if log.ended else Segment("end")
 
@@ -155,7 +180,7 @@ class FileRun(Run):
     def _grown(self, entry: Entry) -> JobError:
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: it ended after "
-            f"{len(self.log.inputs)} shard(s), now it goes on at {entry.file} row {entry.position}. "
+            f"{counted(len(self.log.inputs), 'shard')}, now it goes on at {entry.file} row {entry.position}. "
             "Restore it, or use another --out"
         )
 
@@ -199,14 +224,21 @@ class LiveRun(Run):
             cuts: end soon after `stop` was called, with all rows that were read by then.
 
         Raises:
-            JobError: another run has begun, or the job was cancelled; what this run has read is kept.
+            JobError: another run has begun, the job was cancelled, or its log is damaged; what this run has read is
+                kept.
         """
-        for make in cuts:
-            self._bring(make(len(self.log.inputs)))
-            if self.log.discarded:
-                break
-            if not self._has_turn(self.log):
-                self._stop()  # rows that were read ahead are still to come
+        cuts = iter(cuts)
+        try:
+            for make in cuts:
+                self._bring(make(len(self.log.inputs)))
+                if self.log.discarded:
+                    break
+                if not self._has_turn(self.log):
+                    self._stop()  # rows that were read ahead are still to come
+        except JobError:  # the log is damaged, or can't be written for good
+            self._stop()
+            self._keep(cuts)
+            raise
         self._adopt()  # a run that this one has fenced off may have died meanwhile
         append(self.log, self._objects, lambda log: Segment("end") if self._has_turn(log) and not log.ended else None)
         self._tell()
@@ -220,11 +252,18 @@ class LiveRun(Run):
 
     def _bring(self, spooled: Spooled) -> None:
         spool(self._objects, spooled)
+        self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         # Even if it is another run's turn by now: these rows were read. They are durable before there is room for them.
         append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
-        self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         self._tell()
         self._ledger.wait_for_room()
+
+    def _keep(self, cuts: Iterator[Make]) -> None:
+        """Make durable what was read ahead, where nothing can be added to the log; the next run brings it."""
+        for number, make in enumerate(cuts, 1):
+            spooled = make(len(self.log.inputs) + number)
+            spool(self._objects, spooled)
+            self._each(spooled.entry, True)  # noqa: FBT003 - it is new
 
     def _adopt(self) -> None:
         """Bring rows that a run has made durable and then died; their names don't say a retry."""
@@ -249,6 +288,11 @@ class LiveRun(Run):
 
 def _resumed(log: Log) -> Segment | None:
     return Segment("resume") if log.cancelled and not log.discarded else None
+
+
+def _revived(log: Log, dead: list[Life]) -> Segment | None:
+    lives = tuple(Life(life.shard, life.number + 1) for life in dead if log.life(life.shard) == life)
+    return Segment("retry", lives=lives) if lives and not log.stopped else None
 
 
 def _added(log: Log, entries: list[Entry]) -> Segment | None:

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING
 from producer.enqueue.cutter import shard_limits
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs
-from producer.tokenization.tokenize import load_tokenizer
 from unrolled.errors import ModelError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
-from unrolled.protocol.objects import at_once
+from unrolled.patience import at_once
 from unrolled.protocol.opening import OpenJob, create_job
+from unrolled.tokenization.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers import Tokenizer
 
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
 
 #: Options that change how rows are read but not which rows there are.
 _NOT_THE_JOBS = ("batch_rows", "tick_seconds")

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unrolled.errors import JobError
-from unrolled.job import names
-from unrolled.job.names import Life, failed_object, part_object
+from unrolled.errors import JobError, PayloadError
+from unrolled.job import names, payload
+from unrolled.job.names import Life, failed_object, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.finishing import finish_published, sweep_discarded
 from unrolled.protocol.log import Log, append, catch_up
@@ -19,6 +19,7 @@ from unrolled.protocol.telling import tell
 
 if TYPE_CHECKING:
     from unrolled.job.segment import Entry
+    from unrolled.job.shard_id import ShardId
     from unrolled.protocol.finishing import FailedRows
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.telling import JobLedger
@@ -32,11 +33,13 @@ class Retried:
         rows: failed rows, in shards of their own now.
         shards: those shards.
         dead: dead shards that got another life.
+        damaged: dead shards that got none, because their rows are damaged.
     """
 
     rows: int
     shards: int
     dead: int
+    damaged: int
 
 
 def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *, failed: bool) -> Retried:
@@ -61,6 +64,8 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         for life in names.lives_in(objects.list(names.DEAD))
         if life.shard in log.entries and log.life(life.shard) == life and not objects.exists(part_object(life.shard))
     ]
+    damaged = [life for life in dead if _is_damaged(objects, life.shard)]
+    dead = [life for life in dead if life not in damaged]  # the next life would die of them, too
 
     def decide(log: Log) -> Segment | None:
         _refuse_stopped(log, objects)
@@ -76,7 +81,8 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
             if shard in log.retried:  # its segment is there, so the tokens are in rows of their own
                 objects.delete(failed_object(shard))
     brought = [entry.rows for entry in cut if entry.shard in log.entries]
-    return Retried(sum(brought), len(brought), sum(log.life(life.shard) != life for life in dead))
+    revived = sum(log.life(life.shard) != life for life in dead)
+    return Retried(sum(brought), len(brought), revived, len(damaged))
 
 
 def cancel(objects: Objects, ledger: JobLedger | None) -> bool:
@@ -125,6 +131,15 @@ def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows) -> list[Ent
             spool(objects, spooled)
             cut.append(spooled.entry)
     return cut
+
+
+def _is_damaged(objects: Objects, shard: ShardId) -> bool:
+    """Whether a shard's rows can't be used; rows that can't be seen may be sound."""
+    rows = objects.read(rows_object(shard))
+    try:
+        return rows is not None and payload.decode_as(shard.hash, rows) is None
+    except PayloadError:
+        return True
 
 
 def _refuse_stopped(log: Log, objects: Objects) -> None:

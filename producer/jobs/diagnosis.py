@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
 from unrolled.job import names
 
 if TYPE_CHECKING:
@@ -24,19 +25,20 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         found["away"] = f"{status.away}; which shards run and which are queued isn't known"
     if status.cancelled and not status.complete:
         found["cancelled"] = (
-            f"it was cancelled, and {status.waiting:,} shard(s) wait; the same `unrolled enqueue` command goes on"
+            f"it was cancelled, and {counted(status.waiting, 'shard waits', 'shards wait')}; "
+            "the same `unrolled enqueue` command goes on"
         )
         return found
     if status.dead:
         found["dead"] = (
-            f"{status.dead:,} shard(s) were given up, the reasons are in {status.out}/{names.DEAD}; "
-            f"when the cause is gone: unrolled retry {status.out}"
+            f"{counted(status.dead, 'shard was', 'shards were')} given up, the reasons are in "
+            f"{status.out}/{names.DEAD}; when the cause is gone: unrolled retry {status.out}"
         )
     if status.queue and status.waiting:
         found |= _of_queue(status, status.queue)
     if status.strays and status.ended:
         found["strays"] = (
-            f"a run that died has read rows of {status.strays:,} shard(s) and not queued them; "
+            f"a run that died has read rows of {counted(status.strays, 'shard')} and not queued them; "
             "the next `unrolled enqueue --follow` brings them, even on an empty input"
         )
     if not status.ended and not status.waiting:
@@ -51,8 +53,8 @@ def _of_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
     found = {}
     if status.lost:
         found["lost"] = (
-            f"{status.lost:,} waiting shard(s) are not in Redis: it lost them, or is not the job's; "
-            f"they are entered again by: unrolled wait {status.out}"
+            f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost them, or is "
+            f"not the job's; they are entered again by: unrolled wait {status.out}"
         )
     if not any(worker.offer == status.offer for worker in queue.workers):
         others = Counter(worker.offer.describe() for worker in queue.workers if worker.offer)

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unrolled.counted import counted
 from unrolled.errors import FileFormatError
 from unrolled.job import names
 from unrolled.job.names import quarantine_object
@@ -71,7 +72,7 @@ def count_quarantine(objects: Objects, entry: Entry) -> tuple[int, list[str]]:
     except FileFormatError as error:
         return 0, [str(error)]
     if count != entry.quarantined:
-        return count, [f"lists {count} row(s), the log says {entry.quarantined}"]
+        return count, [f"lists {counted(count, 'row')}, the log says {entry.quarantined}"]
     return count, []
 
 

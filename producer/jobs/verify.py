@@ -163,17 +163,17 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
     found = [Problem(quarantine_object(entry.shard), what) for what in wrong]
     name = part_object(entry.shard)
     if not published:
-        what = (
-            f"was given up, the reason is in {gone}: unrolled retry {job.place}"
-            if gone
-            else f"isn't there: unrolled wait {job.place}, or the same `unrolled enqueue` again"
-        )
-        return _Checked(None, bad_rows, 0, (*found, Problem(name, what)))
+        return _Checked(None, bad_rows, 0, (*found, Problem(name, _why_missing(job, log, entry, gone))))
     try:
         contents = inspect_part(job.objects.store, name)
         found += [Problem(name, what) for what in _contradictions(job, entry, contents)]
     except UnrolledError as error:
-        return _Checked(None, bad_rows, 0, (*found, Problem(name, str(error).replace(f"{job.place}/", ""))))
+        return _Checked(
+            None,
+            bad_rows,
+            0,
+            (*found, Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/", ""))),
+        )
     except Exception as error:  # noqa: BLE001 - no damage to a part, however odd, may end the check of the others
         return _Checked(None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}")))
     failed = 0 if entry.shard in log.retried else len(contents.info.failed)
@@ -183,6 +183,16 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
         found.append(Problem(name, _OTHER_ROWS))
     sound = not any(problem.where == name for problem in found)
     return _Checked(contents if sound else None, bad_rows, failed, tuple(found))
+
+
+def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
+    if gone:
+        return f"was given up, the reason is in {gone}: unrolled retry {job.place}"
+    if entry.shard in log.retried:
+        return (
+            f"isn't there, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
+        )
+    return f"isn't there: unrolled wait {job.place}, or the same `unrolled enqueue` again"
 
 
 def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:

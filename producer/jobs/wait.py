@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
+from unrolled.counted import counted
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
 from unrolled.patience import Patience
 from unrolled.protocol.finishing import sweep
@@ -101,7 +102,7 @@ def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> Non
     except (BrokerAwayError, TransientError):
         return  # the next look says so
     if queue.sent:
-        teller.say(f"Redis lost {queue.sent:,} waiting shard(s); they are entered again")
+        teller.say(f"Redis lost {counted(queue.sent, 'waiting shard')}, entered again now")
 
 
 class _Teller:

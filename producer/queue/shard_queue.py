@@ -138,6 +138,10 @@ class JobQueue(JobLedger):
         self._queue = queue
         self._segment_at = 0.0
 
+    def say(self, line: str) -> None:
+        """Tell the user something."""
+        self._queue.say(line)
+
     def wait_for_room(self) -> None:
         """Wait until the queue has room for more token ids, and say why where that takes long."""
         began, said = time.monotonic(), False

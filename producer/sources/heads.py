@@ -1,15 +1,18 @@
 """The check of an input's first bytes, before anything is queued."""
 
-from pathlib import Path
+from itertools import chain
+from pathlib import PurePath
 
-from producer.sources.compression import read_chunks, sniff
-from producer.sources.delimited import DELIMITERS, Records, header_columns
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
-from producer.sources.jsonl import json_object, row_field
-from producer.sources.lines import LongLine, split_lines
+from producer.sources.formats.delimited import DELIMITERS, Records, header_columns
+from producer.sources.formats.jsonl import json_object, row_field
+from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
+from producer.sources.places.place import Place
+from producer.sources.streams.compression import raw_chunks, sniff, unpacked
 from unrolled.errors import RowError
+from unrolled.patience import at_once
 
 # First bytes of files that are refused, so that they are never read as text by accident.
 _FOREIGN = {
@@ -23,11 +26,12 @@ _FOREIGN = {
 _TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 
 
-def check_head(source: SourceFile, options: SourceOptions) -> bool:
+def check_head(source: SourceFile, place: Place, options: SourceOptions) -> bool:
     """Check the beginning of an input.
 
     Args:
-        source: a regular file; a pipe's first bytes can't be put back.
+        source: the input.
+        place: where it is; no pipe, whose first bytes can't be put back.
         options: the names of the fields, and whether the user named the format.
 
     Returns:
@@ -36,22 +40,19 @@ def check_head(source: SourceFile, options: SourceOptions) -> bool:
     Raises:
         DamagedInputError: the content doesn't match the name or the format, or lacks a field.
     """
-    try:
-        with Path(source.path).open("rb") as file:
-            magic = file.read(16)
-            _check_compression(magic, source)
-            file.seek(0)
-            head = next(read_chunks(file, source.compression), b"")
-    except OSError as error:
-        raise DamagedInputError(f"can't be read ({error.strerror or error})") from error
+    with place.open(at_once) as file:
+        raw = raw_chunks(file)
+        first = next(raw, b"")
+        _check_compression(first[:16], source)
+        head = next(unpacked(chain([first], raw) if first else raw, source.compression), b"")
     _check_content(head, source, options)
     if source.format in ("parquet", "arrow"):
         if source.compression != "none":
             # The schema may be at the end; it is checked after the file has been decompressed.
             return options.kind == "text"
-        from producer.sources.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
+        from producer.sources.formats.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
 
-        return check_table(Path(source.path), source.format, options).is_text
+        return check_table(place, source.format, options, at_once).is_text
     return _lines_hold_text(head, source, options)
 
 
@@ -103,10 +104,8 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
     try:
         return row_field(json_object(lines[0]), options) == options.text_field
     except RowError as error:
-        if options.format is None and ".json" in (
-            Path(source.path).suffix,
-            Path(Path(source.path).stem).suffix,
-        ):
+        name = PurePath(source.label)
+        if options.format is None and ".json" in (name.suffix, PurePath(name.stem).suffix):
             # With this extension, the file may be one JSON value instead of lines.
             raise DamagedInputError(
                 f"is not JSON lines (first line: {error}); write one object on each line, or give --format"

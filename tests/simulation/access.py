@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import TransientError
-from unrolled.protocol.objects import at_once
+from unrolled.patience import at_once
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from simulation.job import SimulatedJob
 
     from unrolled.job.names import Life
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
     from unrolled.protocol.opening import OpenJob
 
 

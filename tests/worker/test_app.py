@@ -134,7 +134,7 @@ def test_the_log_of_a_worker_is_calm(site):
     assert worker.stop() == 0
     lines = [line for line in worker.log.splitlines() if line.strip()]
     assert len(lines) == 5, worker.log
-    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
+    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shards, ")
     for line, said in zip(lines, expected, strict=True):
         assert said in line
 

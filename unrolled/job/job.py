@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import JobError, RequestError
+from unrolled.errors import JobError, RequestError, reason_of
 from unrolled.job.offer import ARITHMETICS, ENGINES, Arithmetic, EngineName, Offer
 
 if TYPE_CHECKING:
@@ -142,7 +142,9 @@ class Job:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RequestError) as error:
             if isinstance(error, JobError):
                 raise
-            raise JobError(f"{name}: describes no job: {error!r:.200}; restore it, or use a new --out") from error
+            raise JobError(
+                f"{name}: describes no job ({reason_of(error):.200}); restore it, or use a new --out"
+            ) from error
 
     def differences(self, other: Job) -> str:
         """What makes another job another one, for people; empty where it is the same."""

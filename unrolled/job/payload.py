@@ -126,6 +126,17 @@ def read_header(content: bytes) -> Header:
     return Header(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
 
 
+def decode_as(name: str, content: bytes) -> Payload:
+    """Read a payload that must have this `content_hash`.
+
+    Raises:
+        PayloadError: it has another one, its header doesn't fit the file, or the content is damaged.
+    """
+    if content_hash(content) != name:
+        raise PayloadError("they are others than its name says")
+    return decode(content)
+
+
 def decode(content: bytes) -> Payload:
     """Read a payload.
 
@@ -135,7 +146,7 @@ def decode(content: bytes) -> Payload:
     width, rows, tokens, id_bytes, fact_bytes, digest = _checked_header(content[:HEADER_BYTES], len(content))
     body = memoryview(content)[HEADER_BYTES:]
     if _digest(content[:HEADER_BYTES], body) != digest:
-        raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; enqueue it again")
+        raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header")
     try:
         facts = json.loads(bytes(body[:fact_bytes]))
     except (ValueError, RecursionError):

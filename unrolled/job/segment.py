@@ -18,7 +18,9 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 from unrolled.errors import JobError, PayloadError
@@ -34,6 +36,7 @@ MOST_BYTES = 8 * 2**20
 FORMAT_VERSION = 1
 _RUN = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
+_COUNTS, _COUNT_END = ("rows", "tokens", "size", "quarantined", "position"), 2**63
 
 
 class Entry(NamedTuple):
@@ -73,22 +76,31 @@ class Entry(NamedTuple):
             ValueError: it is no entry; the text says what was found.
             PayloadError: a shard id is none.
         """
-        if different := sorted(map(str, content.keys() ^ set(cls._fields))):
-            raise ValueError(f"an entry has or lacks {', '.join(different)!s:.120}; its keys are fixed")
-        for name in ("rows", "tokens", "size", "quarantined", "position"):
-            if type(content[name]) is not int or not 0 <= content[name] < 2**63:
-                raise ValueError(f"{name} is {content[name]!s:.80}; a count is expected")
-        if not isinstance(content["digest"], str) or not _DIGEST.fullmatch(content["digest"]):
-            raise ValueError(f"digest is {content['digest']!s:.80}; 32 hexadecimal digits are expected")
-        source = content["source"]
-        _text(content["file"])
+        # A log may have a million entries: each is looked at once, and names of files are held once.
+        if content.keys() != _KEYS:
+            different = ", ".join(sorted(map(str, content.keys() ^ _KEYS)))
+            raise ValueError(f"an entry has or lacks {different!s:.120}; its keys are fixed")
+        shard, rows, tokens, size, quarantined, digest, source, file, position = _in_order(content)
+        for name, count in zip(_COUNTS, (rows, tokens, size, quarantined, position), strict=True):
+            if type(count) is not int or not 0 <= count < _COUNT_END:
+                raise ValueError(f"{name} is {count!s:.80}; a count is expected")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"digest is {digest!s:.80}; 32 hexadecimal digits are expected")
         return cls(
-            **content
-            | {
-                "shard": ShardId.parse(_text(content["shard"])),
-                "source": None if source is None else ShardId.parse(_text(source)),
-            }
+            ShardId.parse(_text(shard)),
+            rows,
+            tokens,
+            size,
+            quarantined,
+            digest,
+            None if source is None else ShardId.parse(_text(source)),
+            sys.intern(_text(file)),
+            position,
         )
+
+
+_KEYS = frozenset(Entry._fields)
+_in_order = itemgetter(*Entry._fields)
 
 
 @dataclass(frozen=True, slots=True)

@@ -45,24 +45,23 @@ class Log:
         self.ended = self.cancelled = self.discarded = False
         self.run = ""
         self._lives: dict[ShardId, int] = {}
-        self._started: list[tuple[Life, ...]] = []
+        self._started: list[tuple[tuple[ShardId, ...], tuple[Life, ...]]] = []
 
     def apply(self, segment: Segment) -> None:
         """Take the next segment in. One that repeats an entry, as two runs at once may, adds nothing by it."""
         self.length += 1
-        started = []
+        first = []
         for entry in segment.entries:
             if entry.shard not in self.entries:
                 self.entries[entry.shard] = entry
-                started.append(Life(entry.shard, 0))
+                first.append(entry.shard)
                 if entry.source is None:
                     self.inputs.append(entry.shard)
                 else:
                     self.retried[entry.source] = entry.shard
         for life in segment.lives:
             self._lives[life.shard] = life.number
-            started.append(life)
-        self._started.append(tuple(started))
+        self._started.append((tuple(first), segment.lives))
         match segment.kind:
             case "begin":
                 self.run, self.cancelled, self.ended = segment.run, False, False
@@ -84,7 +83,9 @@ class Log:
 
     def started(self, number: int) -> list[Life]:
         """The lives that a segment starts, and no later one has ended."""
-        return [life for life in self._started[number] if self.life(life.shard) == life]
+        shards, lives = self._started[number]
+        started = [*(Life(shard, 0) for shard in shards), *lives]
+        return [life for life in started if self.life(life.shard) == life]
 
 
 def catch_up(log: Log, objects: Objects) -> None:

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
 from unrolled.store.store import Creation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from unrolled.patience import Steadily
     from unrolled.store.store import Content, Store
-
-
-T = TypeVar("T")
-
-
-class Steadily(Protocol):
-    """Runs an action until it works, and gives its result."""
-
-    def __call__(self, what: str, action: Callable[[], T], /) -> T:
-        """Run an action; `what` names it, for people."""
-        ...
 
 
 class Objects:
@@ -78,9 +68,3 @@ class Objects:
         """Make the contents of folders durable, also what others created, before anything depends on them."""
         for folder in folders:
             self.steadily(f"write to {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
-
-
-def at_once(what: str, action: Callable[[], T]) -> T:
-    """Try an action once: for commands that answer now or say why not."""
-    del what
-    return action()

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.job import Job
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import at_once
+from unrolled.protocol.objects import Objects
 from unrolled.store.bucket_url import is_url
 from unrolled.store.place import check_creates_once, open_store
 from unrolled.store.posix import PosixStore
@@ -18,7 +19,7 @@ from unrolled.store.posix import PosixStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
 
 
 @dataclass(frozen=True, slots=True)

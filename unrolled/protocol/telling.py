@@ -65,6 +65,28 @@ def tell(log: Log, objects: Objects, ledger: JobLedger) -> None:
             ledger.enter(mark, _sized(log, log.started(mark)), mark + 1)
 
 
+def tell_again(log: Log, objects: Objects, ledger: JobLedger, lives: Sequence[Life]) -> None:
+    """Enter lives that the ledger has taken out as done, because their parts are gone since.
+
+    Args:
+        log: of the job; read to its end.
+        objects: of the job.
+        ledger: of the job's model.
+        lives: which ones; those that are in the ledger stay as they are.
+
+    Raises:
+        JobError: a segment is damaged.
+    """
+    for start in range(0, len(lives), CHUNK):
+        some = _sized(log, list(lives[start : start + CHUNK]))
+        mark: int | None = None
+        while mark is None or mark < 0 or not ledger.enter(mark, some, mark):
+            tell(log, objects, ledger)
+            if log.stopped:
+                return
+            mark = ledger.told()
+
+
 def _tell_all(log: Log, objects: Objects, ledger: JobLedger, mark: int | None) -> None:
     """Tell a ledger that has lost it all that waits, some at a time; any loss or rival on the way ends it.
 

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import kombu.exceptions
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from unrolled.errors import BrokerAwayError, BrokerRefusesError
-from unrolled.queue.broker_errors import advice, refuses
+from unrolled.queue.broker_errors import advice, refusal, refuses
 from unrolled.queue.broker_url import check_broker_url, client_url, without_secret
 from unrolled.queue.ledger import Ledger
 
@@ -29,6 +31,8 @@ T = TypeVar("T")
 AWAY = (redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
 #: How long a connection, or an answer, may take.
 SOCKET_SECONDS = 10.0
+#: How long a connection may take where an answer may take longer.
+CONNECT_SECONDS = 5.0
 
 
 class Broker:
@@ -51,7 +55,11 @@ class Broker:
         self._answered = False
         self.shown = without_secret(url)
         self.client = redis.Redis.from_url(
-            client_url(url), socket_timeout=socket_seconds, socket_connect_timeout=socket_seconds
+            client_url(url),
+            socket_timeout=socket_seconds,
+            socket_connect_timeout=min(socket_seconds, CONNECT_SECONDS),
+            # `Patience` tries again, and says why; a connection that the server closed while idle is made again anyway.
+            retry=Retry(NoBackoff(), 0),
         )
 
     def ledger(self, namespace: str, offer: Offer, lease_seconds: float = 30.0) -> Ledger:
@@ -70,10 +78,8 @@ class Broker:
             yield
         except AWAY as error:
             if refuses(error):
-                login = "check the user and password in --broker, and that user's permissions"
-                raise BrokerRefusesError(
-                    f"broker {self.shown} refuses: {error}", advice(self._url, error) or login
-                ) from error
+                meaning, remedy = refusal(self._url, error)
+                raise BrokerRefusesError(f"broker {self.shown} refuses: {meaning}", remedy) from error
             # A server that has answered speaks the protocol of the URL.
             way = "" if self._answered else advice(self._url, error) or "start it, or correct --broker"
             raise BrokerAwayError(f"broker {self.shown} is away ({error})", way) from error

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unrolled.job.names import Life
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
     from unrolled.queue.ledger import Ledger
 
 #: Sends the hint of one life to the workers.

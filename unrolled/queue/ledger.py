@@ -252,6 +252,11 @@ class Ledger:
         ledger, leases = pipe.execute()
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
+    def running(self, job_key: str) -> set[Life]:
+        """The lives of a job that are under a lease."""
+        leases: Any = self.client.zrange(self.keys.leases, 0, -1)
+        return _of_job(leases, job_key)
+
     def known(self, job_keys: Sequence[str]) -> list[Known]:
         """What it knows of each of some jobs, in one question."""
         if not job_keys:

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
+from unrolled.counted import counted
 from unrolled.errors import PayloadError
 from unrolled.job.names import Life
 
@@ -58,7 +59,9 @@ class Member:
             PayloadError: they are not a job key and a life.
         """
         if len(values) != 2:  # noqa: PLR2004 - the job key and the shard id
-            raise PayloadError(f"{len(values)} value(s) found; two are expected, a job key and the life of a shard")
+            raise PayloadError(
+                f"{counted(len(values), 'value')} found; two are expected, a job key and the life of a shard"
+            )
         job_key, life = values
         if not isinstance(job_key, str) or not JOB_KEY.fullmatch(job_key):
             raise PayloadError(f"job key {str(job_key)[:80]!r}: 16 hexadecimal digits are expected")

@@ -5,24 +5,33 @@
 from __future__ import annotations
 
 import os
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
 from unrolled.errors import FileFormatError
-from unrolled.format.columns import column_name
+from unrolled.format.columns import column_name, parse_name
 from unrolled.format.schema import show_columns
 from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
 from unrolled.ragged import runs
 from unrolled.reading.batch import Batch
+from unrolled.reading.lookup import Lookup
+from unrolled.reading.nearest import Metric, Neighbour, nearest
 from unrolled.reading.part_file import Part, explained
+from unrolled.reading.pooling import pool_rows
+from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.place import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import duckdb
+    import pandas as pd
+    import polars as pl
     from numpy.typing import NDArray
 
     from unrolled.reading.row import Row
@@ -114,6 +123,27 @@ class Dataset:
     def __repr__(self) -> str:
         return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self.files)} files>"
 
+    def __getitem__(self, key: str | int) -> Row:
+        """One row, by its id or by its number from 0; negative numbers count from the end.
+
+        The first look-up by id reads the ids of all rows; later ones take milliseconds. An index of them stays in
+        memory, 16 bytes a row. Of rows with the same id, the first one counts.
+
+        Raises:
+            KeyError: no row has this id.
+            IndexError: there is no row of this number.
+            FileFormatError: a file turns out to be damaged.
+        """
+        if not isinstance(key, str):
+            return self._lookup.row(key)
+        if (row := self._lookup.find(key)) is None:
+            raise KeyError(f"no row has the id {key!r:.200}")
+        return row
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a row has this id; see `__getitem__`."""
+        return isinstance(key, str) and self._lookup.find(key) is not None
+
     def rows(self) -> Iterator[Row]:
         """All rows, one by one."""
         for batch in self.batches():
@@ -171,6 +201,117 @@ class Dataset:
             vectors[len(ids) : len(ids) + len(batch)] = pooled(batch, how, layer)
             ids += batch.ids
         return ids, vectors
+
+    def record_batches(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """All rows as record batches of Arrow, a row group in memory at a time.
+
+        Args:
+            columns: their names, which nothing else is read for; None for all that are stored. A pooled column, such
+                as "mean", is computed from the tokens' vectors if it isn't stored.
+
+        Raises:
+            KeyError: the job doesn't have a column, and it can't be computed.
+            FileFormatError: on reading, if a file turns out to be damaged.
+        """
+        schema = table_schema(self._parts[0], columns)
+        return pa.RecordBatchReader.from_batches(schema, record_batches(self._parts, columns))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """All stored columns as a stream of Arrow: `pyarrow.table(dataset)` and `polars.DataFrame(dataset)` read it."""
+        return self.record_batches().__arrow_c_stream__(requested_schema)
+
+    @cached_property
+    def row_groups(self) -> list[tuple[Part, int]]:
+        """The pieces in which rows are read, about 16 MB each: for each its part, and its number there."""
+        return [(part, group) for part in self._parts for group in range(len(part.groups))]
+
+    def row_group(self, number: int, columns: Sequence[str]) -> pa.RecordBatch:
+        """One of `row_groups`; `columns` as in `record_batches`."""
+        return row_group(*self.row_groups[number], columns)
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows as a table of pyarrow, in memory; `columns` as in `record_batches`."""
+        return self.record_batches(columns).read_all()
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """All rows as a frame of pandas; `columns` as in `record_batches`. Vectors are arrays of NumPy.
+
+        `pooled` gives one matrix in place of a column of arrays.
+        """
+        return self.to_arrow(columns).to_pandas()
+
+    def to_polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All rows as a frame of Polars; `columns` as in `record_batches`.
+
+        Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix.
+        """
+        import polars as pl  # noqa: PLC0415 - only who asks for it needs it
+
+        return pl.DataFrame(self.to_arrow(columns))
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str = "vectors", columns: Sequence[str] | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """A table of DuckDB with all rows, which DuckDB can sort, filter and join without more memory than it is given.
+
+        Args:
+            connection: where the table is made; if it is a file, the table stays.
+            name: of the table; one of this name is replaced.
+            columns: as in `record_batches`.
+        """
+        reader = self.record_batches(columns)
+        connection.register("unrolled_rows", reader)
+        try:
+            connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS SELECT * FROM unrolled_rows")  # noqa: S608 - quoted
+        finally:
+            connection.unregister("unrolled_rows")
+        return connection.table(_quoted(name))
+
+    def neighbours(
+        self,
+        query: str | NDArray[np.float32],
+        count: int = 10,
+        *,
+        column: str = "mean",
+        metric: Metric = "cosine",
+    ) -> list[Neighbour]:
+        """The rows whose pooled vectors are nearest to one: exact, all rows are read.
+
+        Args:
+            query: a vector (width,), such as one from `Encoder.encode`; or a row's id, which is left out of the result.
+            count: how many rows, at least 1.
+            column: a pooled column; it is computed from the tokens' vectors if it isn't stored.
+            metric: "cosine", "dot", or "euclidean".
+
+        Returns:
+            Ids and scores, nearest first. Rows without a token have no vector, and are left out.
+
+        Raises:
+            KeyError: no row has the id, or the job doesn't have the column.
+            ValueError: an argument isn't allowed, or the vector is of another width.
+            FileFormatError: a file turns out to be damaged.
+        """
+        pooling, layer = parse_name(column) or ("none", None)
+        if pooling == "none":
+            raise ValueError(f"column {column!r:.100} has no vector for each row; give one such as 'mean'")
+        rows = record_batches(self._parts, ("id", "length", column))
+        if not isinstance(query, str):
+            return nearest(rows, query, count, metric)
+        row = self[query]
+        if column in row.vectors:
+            vector = row[column].astype(np.float32)
+        else:
+            vector = pool_rows(row[column_name("none", layer)], np.array([0, row.length]), pooling)[0]
+        return [each for each in nearest(rows, vector, count + 1, metric) if each.id != query][:count]
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self._parts)
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _refuse_mixed(parts: Sequence[Part]) -> None:

@@ -31,6 +31,8 @@ class Part:
         info: its metadata.
         spec: what its job stores.
         columns: its columns of vectors, in order.
+        schema: of all its columns, without metadata.
+        groups: rows of each row group.
 
     Raises:
         FileFormatError: the file is damaged, not ours, or of another format version.
@@ -42,7 +44,9 @@ class Part:
         self.where = f"{store}/{name}"
         with self.open() as file:
             self.info = FileInfo.decode(file.metadata.metadata)
+            self.schema = file.schema_arrow.remove_metadata()
             self.spec, self.columns = read_schema(file.schema_arrow)
+            self.groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             if file.metadata.num_rows != self.info.rows:
                 raise FileFormatError(
                     f"holds {file.metadata.num_rows} rows, its metadata says {self.info.rows};"
@@ -70,6 +74,12 @@ class Part:
         with self.open() as file:
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns=names).to_batches()
+
+    def row_group(self, group: int, names: list[str] | None = None) -> pa.RecordBatch:
+        """All rows of one row group; `names` as in `record_batches`."""
+        with self.open() as file:
+            (rows,) = file.read_row_group(group, columns=names).combine_chunks().to_batches()
+            return rows
 
 
 @contextlib.contextmanager

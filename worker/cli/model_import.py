@@ -39,6 +39,23 @@ _LEFT_SHOWN = 12
     help="Layer whose input is added to its output, where the weights alone don't show it; repeat it for each layer.",
 )
 @click.option(
+    "--leave",
+    metavar="NAME",
+    multiple=True,
+    help="Array or module that isn't between the ids and the states, where the weights alone don't show it; repeat it "
+    "for each.",
+)
+@click.option(
+    "--one-hot",
+    is_flag=True,
+    help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",
+)
+@click.option(
+    "--unpadded",
+    is_flag=True,
+    help="Take a model that computes padding like tokens: rows get the vectors that they have without padding.",
+)
+@click.option(
     "--ids-from",
     type=click.Choice(["0", "1"]),
     show_default="what the file suggests; it is printed",

@@ -13,6 +13,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
+from worker.model_import.selection.stack import Asked
 from worker.model_import.tokenizer_file import read_tokenizer
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ class ImportOptions:
         embedding: name of the embedding to import; None for the only one.
         layers: names of the recurrent layers, first to last; empty for the only stack.
         residual: names of layers whose input is added to their output, if the file has only weights.
+        leave: names of arrays or modules that are not between ids and states, if the file has only weights.
+        one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
+        unpadded: whether rows may get the vectors without padding, if the source computes padding.
         ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
             decide by the file.
         max_length: tokens that a row is meant to have; None for the file's length, or 512.
@@ -41,12 +45,20 @@ class ImportOptions:
     embedding: str | None = None
     layers: tuple[str, ...] = ()
     residual: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    one_hot: bool = False
+    unpadded: bool = False
     ids_from: int | None = None
     max_length: int | None = None
     gates: str | None = None
     forget_bias: float | None = None
     tokenizer: Path | None = None
     parity: float | None = 1e-5
+
+    @property
+    def asked(self) -> Asked:
+        """What concerns the selection."""
+        return Asked(self.embedding, self.layers, self.residual, self.leave, self.one_hot, self.unpadded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +88,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     """
     found = read_source(source, options.gates, options.forget_bias)
     try:
-        stack = choose(found, options.embedding, options.layers, options.residual)
+        stack = choose(found, options.asked)
         made = assemble(found, stack, options.ids_from, options.max_length)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error

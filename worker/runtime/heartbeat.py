@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
 from unrolled.queue.broker import AWAY
 from worker.runtime.metrics import progress_line
 
@@ -128,7 +129,9 @@ class Heartbeat:
         for member in again:
             self._send_keeping_leases(member)
         if again:
-            log.warning("sent %d shard(s) again that no worker held: %s", len(again), ", ".join(map(str, again[:3])))
+            log.warning(
+                "sent %s again that no worker held: %s", counted(len(again), "shard"), ", ".join(map(str, again[:3]))
+            )
         self._warn_of_other_offers()
 
     def _look_after_jobs(self) -> None:

@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from unrolled.counted import counted
 from unrolled.errors import FileFormatError, JobError, MisplacedError, PayloadError, RequestError, TransientError
 from unrolled.job import names
+from unrolled.patience import at_once
 from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.protocol.telling import tell
 from unrolled.queue.broker import AWAY
@@ -30,8 +31,7 @@ from worker.errors import AwayError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.patience import Patience
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Patience, Steadily
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
     from worker.settings import Settings
@@ -164,7 +164,7 @@ class Jobs:
             return
         met.trouble = ""
         if entered:
-            log.warning("job %s: entered %d shard(s) that were not in the ledger", key, entered)
+            log.warning("job %s: entered %s that the ledger lacked", key, counted(entered, "shard"))
         if over:
             with self._lock:
                 self._met.pop(key, None)
@@ -258,7 +258,7 @@ class Jobs:
                 log.info("%s; left for later", error)
             else:
                 if removed:
-                    log.info("removed %d unfinished file(s) of dead processes from %s", len(removed), store)
+                    log.info("removed %s of dead processes from %s", counted(len(removed), "unfinished file"), store)
 
 
 def _is_there(path: Path) -> bool:

@@ -6,6 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -84,7 +86,7 @@ def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str 
     rates = _rates(span)
     seconds = ", ".join(f"{stage} {span[f'{stage}_seconds']:.1f}" for stage in STAGES)
     return (
-        f"{span['shards']:.0f} shard(s), {span['tokens']:,.0f} tokens in {span['up_seconds']:.0f} s: "
+        f"{counted(span['shards'], 'shard')}, {counted(span['tokens'], 'token')} in {span['up_seconds']:.0f} s: "
         f"engine busy {rates['busy_share']:.0%}, {rates['tokens_per_second']:,.0f} tokens/s, "
         f"{rates['computed_share']:.0%} of them computed; seconds in {seconds}"
     )

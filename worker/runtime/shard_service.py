@@ -17,6 +17,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, TypeVar
 
+from unrolled.counted import counted
 from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, UnrolledError, reason_of
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
@@ -29,6 +30,7 @@ from worker.errors import PASSING, AwayError, GivenBackError
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.board import Board
 from worker.runtime.outcome import Outcome
+from worker.shards.float16_range import rows_beyond_float16
 from worker.shards.part_content import part_content
 from worker.shards.publication import bury, look, publish
 from worker.shards.shard_rows import decode_rows
@@ -198,9 +200,12 @@ class ShardService:
         self._metrics.read(time.perf_counter() - began)
         with self._pool.compute(rows.real, columns) as computed:
             began = time.perf_counter()
-            good = rows.without(computed.failed)
+            failed = computed.failed
+            if spec.precision == "float16":
+                failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed
+            good = rows.without(failed)
             if good.failed:
-                log.warning("%s: %d row(s) can't be computed; its part names them", shard, len(good.failed))
+                log.warning("%s: %s can't be computed; see its part", shard, counted(len(good.failed), "row"))
             content = part_content(job.job, shard, good, computed.outputs, spec, columns)
             numbers = [row.row for row in good.failed]
             if not publish(job.objects, shard, content, numbers, found.rows, failed_rows):

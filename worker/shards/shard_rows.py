@@ -71,9 +71,13 @@ def decode_rows(content: bytes, shard: ShardId, vocab_size: int) -> ShardRows:
     Raises:
         PayloadError: the rows are damaged, others than the shard's, or out of the vocabulary.
     """
-    if payload.content_hash(content) != shard.hash:
-        raise PayloadError(f"the rows of shard {shard} are others than its name says; restore them from a copy")
-    rows = payload.decode(content)
+    try:
+        rows = payload.decode_as(shard.hash, content)
+    except PayloadError as error:
+        raise PayloadError(
+            f"the rows of shard {shard} are damaged: {error}; the same `unrolled enqueue` cuts them again from the "
+            "input, but for those of a stream or of a retry: restore these from a copy, then use `unrolled retry`"
+        ) from error
     values = rows.tokens.values
     if values.size and int(values.max()) > vocab_size:
         raise PayloadError(f"shard {shard} has token id {int(values.max())}; the model knows 1 to {vocab_size}")

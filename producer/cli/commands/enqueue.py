@@ -11,6 +11,7 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from unrolled.counted import counted
 from unrolled.errors import UnrolledError
 from unrolled.protocol.opening import open_job
 
@@ -68,9 +69,10 @@ def _job_in(out: str) -> OpenJob | None:
 
 def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
-    before = f"; {summary.known:,} were cut before" if summary.known else ""
-    cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
-    lines = [f"{cut}{before}; {summary.sent:,} are queued"]
+    before = f"; {counted(summary.known, 'was', 'were')} cut before" if summary.known else ""
+    rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
+    lines = [f"{rows} with {tokens} in {shards}{before}; {counted(summary.sent, 'is', 'are')} queued"]
     if summary.quarantined:
-        lines.append(f"{summary.quarantined:,} row(s) are in quarantine, with reasons: unrolled quarantine {out}")
+        bad = counted(summary.quarantined, "row is", "rows are")
+        lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
     return "\n".join(lines)

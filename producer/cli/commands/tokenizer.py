@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from producer.rows import SourceRow
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
@@ -97,11 +99,11 @@ def fit_command(
     plan = check_inputs(inputs, options)
     for notice in plan.notices:
         click.echo(notice, err=True)
-    bad_rows = 0
+    bad_rows, patience = 0, Patience(partial(click.echo, err=True))
 
     def texts() -> Iterator[str]:
         nonlocal bad_rows
-        for batch in read_batches(plan, options):
+        for batch in read_batches(plan, options, steadily=patience.until_done):
             good = [row.text for row in batch if isinstance(row, SourceRow) and row.text is not None]
             bad_rows += len(batch) - len(good)
             yield from good
@@ -164,7 +166,7 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
 
 
 def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
-    from producer.tokenization.tokenize import check_vocabulary  # noqa: PLC0415 - other commands start without it
+    from unrolled.tokenization.tokenizer import check_vocabulary  # noqa: PLC0415 - other commands start without it
 
     if room is not None:
         check_vocabulary(made, room, "the new tokenizer")

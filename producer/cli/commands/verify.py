@@ -13,6 +13,7 @@ from producer.cli.options import json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
+from unrolled.counted import counted
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import open_job
 
@@ -59,9 +60,9 @@ def report(found: Verification, out: str) -> str:
     """The outcome as text for people."""
     lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
     in_quarantine = found.quarantined + found.failed
-    count = f"{len(found.problems):,} problem(s)" if found.problems else "verified"
+    count = counted(len(found.problems), "problem") if found.problems else "verified"
     lines.append(
-        f"{out}: {count}; {found.rows_in:,} rows in, {found.rows_out:,} out in {found.files:,} whole files "
-        f"({found.tokens:,} tokens), {in_quarantine:,} in quarantine"
+        f"{out}: {count}; {counted(found.rows_in, 'row')} in, {found.rows_out:,} out in "
+        f"{counted(found.files, 'whole file')} ({counted(found.tokens, 'token')}), {in_quarantine:,} in quarantine"
     )
     return "\n".join(lines)

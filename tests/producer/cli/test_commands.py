@@ -139,7 +139,7 @@ def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, le
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
         (
-            f"→ 1 shard(s) were given up, the reasons are in {tmp_path}/_unrolled/dead; when the cause is gone: "
+            f"→ 1 shard was given up, the reasons are in {tmp_path}/_unrolled/dead; when the cause is gone: "
             f"unrolled retry {tmp_path}"
         ),
     ]
@@ -260,7 +260,7 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
     assert result.exit_code == 3
     assert result.stdout == (
         f"{tmp_path}: complete\n7 rows are published, in 2 files\n"
-        f"1 row(s) are in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
+        f"1 row is in quarantine, with reasons: unrolled quarantine {tmp_path}\n"
         + (
             f"the engine failed on 1 of them; when the cause is gone: unrolled retry {tmp_path} --failed-rows\n"
             if failed
@@ -277,7 +277,7 @@ def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
     assert result.exit_code == 1
     assert json.loads(result.stdout)["dead"] == 1
     assert run("wait", tmp_path).stdout.splitlines()[-1] == (
-        f"1 shard(s) are dead; when the cause is gone: unrolled retry {tmp_path}"
+        f"1 shard is dead; when the cause is gone: unrolled retry {tmp_path}"
     )
 
 
@@ -299,7 +299,7 @@ def test_wait_enters_again_what_redis_lost(tmp_path, broker, ledger):
     with Working(ledger, job):
         result = run_with(broker, "wait", tmp_path, "--timeout", "60")
     assert result.exit_code == 0
-    assert "Redis lost 5 waiting shard(s); they are entered again\n" in result.stderr
+    assert "Redis lost 5 waiting shards, entered again now\n" in result.stderr
     assert (len(published(job)), waiting(job)) == (5, [])
 
 
@@ -344,7 +344,7 @@ def test_wait_does_not_wait_for_a_job_that_was_stopped(tmp_path, decide):
     """Nothing more will come of it; the error says how to go on."""
     job = make_job(tmp_path)
     decide(job.objects, None)
-    with pytest.raises(JobError, match=r"it was (cancelled, and 3 shard\(s\) wait; the same|discarded: nothing)"):
+    with pytest.raises(JobError, match=r"it was (cancelled, and 3 shards wait; the same|discarded: nothing)"):
         wait.wait_for_job(job, None, NAMESPACE, Lines())
 
 
@@ -366,7 +366,7 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     assert status.complete
     assert lines.lines[0].startswith(f"can't see the queue: broker {broker.url} is away (")
     assert lines.lines[1].startswith("can see the queue again, after ")
-    assert lines.lines[2:] == ["Redis lost 3 waiting shard(s); they are entered again"]
+    assert lines.lines[2:] == ["Redis lost 3 waiting shards, entered again now"]
 
 
 def failing(monkeypatch, name, times):
@@ -426,7 +426,7 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
     lines = PublishedAfterThreeMoreLooks()
     assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
     assert lines.lines == [
-        "Redis lost 1 waiting shard(s); they are entered again",
+        "Redis lost 1 waiting shard, entered again now",
         (
             "no worker offers what this job asks for, model abababababab… in float32 by fused (none is alive); "
             "start one: unrolled worker --model DIR --engine fused --arithmetic float32"
@@ -466,7 +466,7 @@ def test_verify_lists_what_is_wrong(tmp_path):
     assert result.stdout == (
         f"✗ {part_object(shard)}: isn't there: unrolled wait {tmp_path}, or the same `unrolled enqueue` again\n"
         "✗ more.parquet: is no part of this job; move it elsewhere\n"
-        f"{tmp_path}: 2 problem(s); 8 rows in, 4 out in 1 whole files (7 tokens), 0 in quarantine\n"
+        f"{tmp_path}: 2 problems; 8 rows in, 4 out in 1 whole file (7 tokens), 0 in quarantine\n"
     )
 
 
@@ -497,7 +497,7 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
     bury(job, first)
     bury(job, second)
     result = run_with(broker, "retry", tmp_path)
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shard(s) are back in the queue\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shards are back in the queue\n")
     assert ledger.members(job.key)[0] == {Life(first, 1), Life(second, 1), Life(third, 0)}
     assert messages(ledger) == 2
     assert json.loads(run("status", tmp_path, "--json").stdout)["dead"] == 0
@@ -507,8 +507,22 @@ def test_retry_with_nothing_dead_does_nothing(tmp_path, broker):
     """`retry` says that it did nothing, and the log stays as it is."""
     job = finished_job(tmp_path)
     before = log_of(job).length
-    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shard(s) are back in the queue\n"
+    assert run_with(broker, "retry", tmp_path).stdout == f"{tmp_path}: 0 dead shards are back in the queue\n"
     assert log_of(job).length == before
+
+
+def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
+    """The shard stays dead, for its next life would die of them, too."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    bury(job, shard)
+    (tmp_path / names.rows_object(shard)).write_bytes(b"PK")
+    assert run_with(broker, "retry", tmp_path).stdout == (
+        f"{tmp_path}: 0 dead shards are back in the queue\n"
+        f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
+        "cuts them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
+    )
+    assert log_of(job).life(shard).number == 0
 
 
 def test_retry_leaves_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
@@ -516,7 +530,7 @@ def test_retry_leaves_a_shard_that_was_published_after_all(tmp_path, broker, led
     job = finished_job(tmp_path, shards=1)
     bury(job, *published(job))
     found = json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)
-    assert found == {"rows": 0, "shards": 0, "dead": 0}
+    assert found == {"rows": 0, "shards": 0, "dead": 0, "damaged": 0}
     assert ledger.members(job.key)[0] == set()
 
 
@@ -530,8 +544,8 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
     result = run("retry", tmp_path, "--failed-rows")
     assert result.exit_code == 0
     assert result.stdout == (
-        f"{tmp_path}: 1 dead shard(s) wait again\n"
-        "1 failed row(s) wait again, in 1 new shard(s)\n"
+        f"{tmp_path}: 1 dead shard waits again\n"
+        "1 failed row waits again, in 1 new shard\n"
         "no broker is named, so none is queued: the same `unrolled run` goes on with them, and so does "
         f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
     )
@@ -568,7 +582,7 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
     result = run_with(broker, "cancel", tmp_path)
     assert (result.exit_code, result.stdout) == (
         0,
-        f"{tmp_path}: 2 shard(s) are taken out of the queue\nthe same `unrolled enqueue` command resumes the job\n",
+        f"{tmp_path}: 2 shards are taken out of the queue\nthe same `unrolled enqueue` command resumes the job\n",
     )
     assert (ledger.members(job.key)[0], ledger.told(job.key)) == (set(), None)
     assert (published(job), waiting(job)) == ([first], others)
@@ -581,7 +595,7 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     job = make_job(tmp_path, shards=2)
     enter(ledger, job, *waiting(job))
     result = run_with(broker, "cancel", "--key", job.key)
-    assert (result.exit_code, result.stdout) == (0, f"{job.key}: 2 shard(s) are taken out of the queue\n")
+    assert (result.exit_code, result.stdout) == (0, f"{job.key}: 2 shards are taken out of the queue\n")
     assert ledger.counts().shards == 0
     result = run_with(broker, "cancel", "--key", "nonsense")
     assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (1, True)
@@ -597,7 +611,7 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     bury(job, third)
     rows = job.objects.read(names.rows_object(second))
     result = run_with(broker, "discard", tmp_path, "--yes")
-    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part(s) deleted\n")
+    assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
     kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
     assert kept == {names.JOB, *(names.segment_name(number) for number in range(3))}
     assert ledger.counts().shards == 0
@@ -613,7 +627,7 @@ def test_discard_asks_first(tmp_path, answer):
     job = finished_job(tmp_path, shards=1)
     result = run("discard", tmp_path, input=answer)
     assert result.exit_code == 1
-    assert f"Delete the job in {tmp_path}, 1 part(s) included?" in result.stderr
+    assert f"Delete the job in {tmp_path}, 1 part included?" in result.stderr
     assert (len(published(job)), log_of(job).discarded) == (1, False)
     assert run("discard", tmp_path, input="y\n").exit_code == 0
     assert (published(job), log_of(job).discarded) == ([], True)
@@ -633,7 +647,7 @@ def test_quarantine_lists_rows_with_reasons(tmp_path):
     assert result.stdout == (
         f"rows.txt row 3: token id -3 is negative\nshard {second} row 2 (rows.txt#6): ValueError: \\x1b[31mno\n"
     )
-    assert result.stderr == "2 row(s) in quarantine\n"
+    assert result.stderr == "2 rows in quarantine\n"
     found = [json.loads(line) for line in run("quarantine", tmp_path, "--json").stdout.splitlines()]
     assert found[0] == {
         "file": "rows.txt",

@@ -69,7 +69,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert done.stdout == (
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
-        f"2 row(s) are in quarantine, with reasons: unrolled quarantine out\n"
+        f"2 rows are in quarantine, with reasons: unrolled quarantine out\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
     )
     check_complete(place / "out")
@@ -113,8 +113,8 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
     bury(job, min(waiting(job)))
     done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
-    assert "1 shard(s) are dead; when the cause is gone: unrolled retry" in done.stdout
-    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard(s) wait again\n")
+    assert "1 shard is dead; when the cause is gone: unrolled retry" in done.stdout
+    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard waits again\n")
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
 

@@ -1,30 +1,33 @@
 """From cuts to queued shards, again and again to the same effect, whatever crashes between."""
 
+import contextlib
+import itertools
 import threading
 import uuid
 from contextlib import closing
 
 import numpy as np
 import pytest
-from support.jobs import decide, job_of, log_of, waiting
+from support.jobs import bury, decide, job_of, log_of, publish_shard, waiting
 from support.processes import eventually
 
 from producer.enqueue.pipeline import shards_of
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.shard import make_shard
-from producer.jobs.decisions import cancel
+from producer.jobs.decisions import cancel, retry
 from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
-from unrolled.errors import JobError
+from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.segment import Segment
-from unrolled.patience import Patience
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import Patience, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
+from unrolled.reading.outcome import failed_rows
 from unrolled.store.memory import Crash, Fault, MemoryStore
 
 SHARDS, ROWS_PER_SHARD = 5, 4
@@ -153,6 +156,77 @@ def test_rows_that_were_lost_are_cut_again(job, queue):
     check_enqueued(job, queue)
 
 
+def test_a_part_that_was_removed_is_made_again(job, queue):
+    """Such as one that was damaged: its rows are cut again, and the ledger, which had it as done, gets it back."""
+    enqueue(job, queue)
+    first, *others = waiting(job)
+    publish_shard(job, first)
+    queue.ledger.remove(Member(job.key, names.Life(first, 0)))
+    job.objects.delete(names.part_object(first))
+    assert enqueue(job, queue) == []
+    check_enqueued(job, queue)
+    assert others
+
+
+def test_a_crash_while_a_removed_part_is_made_again(queue):
+    """The run that cuts its rows again dies before any of its steps; the next one comes to the same end."""
+    left = [0]
+
+    def hook(_):
+        left[0] -= 1
+        return Fault.CRASH_BEFORE if left[0] == 0 else None
+
+    for count in itertools.count(1):
+        job = OpenJob(job_of(), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
+        enqueue(job, queue)
+        first = waiting(job)[0]
+        queue.ledger.remove(Member(job.key, names.Life(first, 0)))
+        job.objects.delete(names.rows_object(first))
+        left[0] = count
+        with contextlib.suppress(Crash):
+            enqueue(job, queue)
+        died = left[0] <= 0
+        left[0] = 0
+        enqueue(job, queue)
+        assert first in waiting(job)
+        assert in_ledger(queue, job) == set(log_of(job).inputs)
+        if not died:
+            break
+    assert count > 5
+
+
+def test_a_removed_part_whose_failed_rows_were_retried_stays_away(job, queue):
+    """Those rows are in a shard of their own; if all of the shard's rows came again, they would be there twice."""
+    enqueue(job, queue)
+    first = waiting(job)[0]
+    publish_shard(job, first, {1: "out of memory"})
+    queue.ledger.remove(Member(job.key, names.Life(first, 0)))
+    assert retry(job.objects, queue.of_job(job), failed_rows, failed=True).rows == 1
+    job.objects.delete(names.part_object(first))
+    assert enqueue(job, queue) == []
+    assert first not in waiting(job)
+    assert first not in in_ledger(queue, job)
+
+
+def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
+    """They are put in the place of the damaged ones, and the shard gets another life; another dead shard doesn't."""
+    enqueue(job, queue)
+    first, second, *_ = waiting(job)
+    for shard in (first, second):
+        queue.ledger.remove(Member(job.key, names.Life(shard, 0)))
+        bury(job, shard)
+    sound = job.objects.read(names.rows_object(first))
+    (job.objects.store.path / names.rows_object(first)).write_bytes(sound[:-1] + b"\xff")
+    assert enqueue(job, queue) == []
+    assert job.objects.read(names.rows_object(first)) == sound
+    assert {life for life in queue.ledger.members(job.key)[0] if life.shard in (first, second)} == {
+        names.Life(first, 1)
+    }
+    before = log_of(job).length
+    assert enqueue(job, queue) == []
+    assert log_of(job).length == before
+
+
 def test_what_is_published_is_left_alone(job, queue):
     """Neither its rows nor its life come back, even where the ledger was lost."""
     enqueue(job, queue)
@@ -170,8 +244,8 @@ def test_what_is_published_is_left_alone(job, queue):
     ("stream", "reason"),
     [
         (lambda: cuts(word=2), "has changed since this job began: shard 0 began at in.txt row 0 with content"),
-        (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard\(s\) earlier"),
-        (lambda: cuts(shards=SHARDS + 1), r"it ended after 5 shard\(s\), now it goes on at in.txt row 20"),
+        (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard earlier"),
+        (lambda: cuts(shards=SHARDS + 1), r"it ended after 5 shards, now it goes on at in.txt row 20"),
     ],
     ids=["another", "shorter", "longer"],
 )
@@ -306,6 +380,58 @@ def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
     log = log_of(live_job)
     assert len(log.inputs) == 4
     assert not log.ended
+
+
+def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
+    """Nothing can be added to such a log: all that was read is made durable, and brought once the log is mended."""
+    stopped = threading.Event()
+    damaged = live_job.objects.store.path / names.segment_name(2)
+
+    def stream(_):
+        yield next(cuts(file="-#0"))
+        damaged.write_bytes(b"half")
+        yield from cuts(shards=2, first=1, file="-#0")
+        assert stopped.is_set(), "it reads on"
+        yield next(cuts(first=3, file="-#0"))
+
+    with pytest.raises(JobError, match="not a segment of a job's log"):
+        follow(live_job, queue, stream, stopped.set)
+    assert len(waiting(live_job)) == 4
+    damaged.unlink()
+    follow(live_job, queue, lambda _: iter(()))
+    assert len(log_of(live_job).inputs) == 4
+    assert in_ledger(queue, live_job) == set(waiting(live_job))
+
+
+def test_a_live_run_waits_for_a_full_disk(queue):
+    """In the middle, before each operation: nothing that it has read is lost, and nothing comes twice."""
+    for count in itertools.count(1):
+        left, said = [0], []
+
+        def hook(operation, left=left):
+            left[0] -= 1
+            return Fault.FULL if left[0] == 0 and operation.kind == "create" else None
+
+        job = OpenJob(job_of(live=True), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
+        job = job.with_patience(Quick(said.append).until_done)
+        left[0] = count
+        follow(job, queue, lambda number: cuts(shards=2, file=f"-#{number}"))
+        assert [entry.rows for entry in log_of(job).entries.values()] == [3, 3]
+        assert len(waiting(job)) == 2
+        if left[0] > 0:
+            break
+    assert count > 10
+
+
+class Quick(Patience):
+    """Tries again at once."""
+
+    def until_done(self, what, action):
+        while True:
+            try:
+                return action()
+            except TransientError as error:
+                self.fails(what, error)
 
 
 def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):

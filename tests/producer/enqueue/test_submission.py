@@ -20,6 +20,7 @@ from producer.enqueue.session import _rare_collections, _stop_signals
 from producer.enqueue.submission import Submission, prepare
 from producer.queue.shard_queue import ShardQueue
 from producer.sources.options import SourceOptions
+from producer.tokenization import tokenize
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.patience import Patience
@@ -219,3 +220,29 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     log = log_of(prepare(live).job)
     assert sum(entry.rows for entry in log.entries.values()) == summary.rows
     assert log.ended
+
+
+def test_what_a_live_input_has_given_in_vain_is_told(submission, queue, tmp_path, monkeypatch):
+    """A failure that nothing is ready for, here the tokenizer's: the rows that are on no disk are counted."""
+    (tmp_path / "stream").write_bytes(b'{"tokens": [1, 2, 3]}\n' * 100)
+    source = SourceOptions(format="jsonl", follow=True, batch_rows=10)
+    live = replace(
+        submission, inputs=("-",), source=source, shard_tokens=60, flush_seconds=600, out=str(tmp_path / "live")
+    )
+    said = []
+    monkeypatch.setattr(queue, "say", said.append)
+
+    def fails(ids, vocab_size, *, calls=[], real=tokenize.checked_ids):  # noqa: B006 - counts the calls
+        calls.append(1)
+        if len(calls) == 5:
+            raise MemoryError
+        return real(ids, vocab_size)
+
+    monkeypatch.setattr(tokenize, "checked_ids", fails)
+    prepared = prepare(live)
+    with (tmp_path / "stream").open("rb") as stream:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
+        with pytest.raises(MemoryError):
+            queued(prepared, queue)
+    assert sum(entry.rows for entry in log_of(prepare(live).job).entries.values()) == 40
+    assert said == ["10 rows of the stream were read, but may not be on disk, and can't be read again"]

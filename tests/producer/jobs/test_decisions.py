@@ -79,7 +79,7 @@ def test_failed_rows_get_a_shard_of_their_own(failing, make_queue):
     queue = make_queue(failing)
     source = log_of(failing).inputs[0]
     before = failing.objects.read(names.part_object(source))
-    assert again(failing, queue) == Retried(rows=2, shards=1, dead=0)
+    assert again(failing, queue) == Retried(rows=2, shards=1, dead=0, damaged=0)
     (shard,) = waiting(failing)
     assert (shard.index, shard.retries) == (source.index, 1)
     assert lives(failing, queue) == {Life(shard, 0)}
@@ -94,7 +94,7 @@ def test_rows_that_fail_again_are_retried_again(failing):
     again(failing)
     (first,) = waiting(failing)
     publish_shard(failing, first, failed={0: "ValueError: no"})
-    assert again(failing) == Retried(rows=1, shards=1, dead=0)
+    assert again(failing) == Retried(rows=1, shards=1, dead=0, damaged=0)
     (second,) = waiting(failing)
     assert (second.retries, log_of(failing).entries[second].source) == (2, first)
     publish_shard(failing, second)
@@ -103,7 +103,7 @@ def test_rows_that_fail_again_are_retried_again(failing):
 
 def test_a_retry_without_the_option_brings_no_failed_row(failing):
     """They wait for somebody to say that the cause is gone."""
-    assert again(failing, failed=False) == Retried(0, 0, 0)
+    assert again(failing, failed=False) == Retried(0, 0, 0, 0)
     assert waiting(failing) == []
 
 
@@ -113,7 +113,7 @@ def test_a_dead_shard_gets_its_next_life(tmp_path, make_queue):
     queue = make_queue(job)
     shard, _ = waiting(job)
     bury(job, shard)
-    assert again(job, queue) == Retried(rows=0, shards=0, dead=1)
+    assert again(job, queue) == Retried(rows=0, shards=0, dead=1, damaged=0)
     assert Life(shard, 1) in lives(job, queue)
     bury(job, shard)  # a slow grave-digger of the first life
     assert log_of(job).life(shard) == Life(shard, 1)
@@ -122,13 +122,29 @@ def test_a_dead_shard_gets_its_next_life(tmp_path, make_queue):
     assert log_of(job).life(shard) == Life(shard, 2)
 
 
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda rows: rows[:-1] + b"\xff", lambda rows: b"PK" + rows[2:]])
+def test_a_dead_shard_whose_rows_are_damaged_stays_dead(tmp_path, damage):
+    """Its next life would die of them, too. It is counted, and the others get theirs."""
+    job = make_job(tmp_path / "out", shards=2)
+    first, second = waiting(job)
+    bury(job, first)
+    bury(job, second)
+    path = tmp_path / "out" / names.rows_object(first)
+    sound = path.read_bytes()
+    path.write_bytes(damage(sound))
+    assert again(job) == Retried(rows=0, shards=0, dead=1, damaged=1)
+    assert [log_of(job).life(shard).number for shard in (first, second)] == [0, 1]
+    path.write_bytes(sound)
+    assert again(job) == Retried(rows=0, shards=0, dead=1, damaged=0)
+
+
 def test_a_dead_shard_with_a_part_needs_no_life(tmp_path):
     """A part came after all."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
     bury(job, shard)
     publish_shard(job, shard)
-    assert again(job) == Retried(0, 0, 0)
+    assert again(job) == Retried(0, 0, 0, 0)
 
 
 def test_two_retries_at_once_bring_each_row_once(failing):

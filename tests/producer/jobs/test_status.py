@@ -245,9 +245,9 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
     found = diagnose(StatusReader(job, server, "test").read())
     out = job.place
     assert found == {
-        "dead": f"1 shard(s) were given up, the reasons are in {out}/_unrolled/dead; "
+        "dead": f"1 shard was given up, the reasons are in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
-        "lost": "2 waiting shard(s) are not in Redis: it lost them, or is not the job's; "
+        "lost": "2 waiting shards are not in Redis: it lost them, or is not the job's; "
         f"they are entered again by: unrolled wait {out}",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "

@@ -135,6 +135,21 @@ def test_a_missing_file_is_a_problem(job):
     }
 
 
+def test_a_missing_file_whose_failed_rows_were_retried_is_a_problem(tmp_path):
+    """It can't be cut again, because those rows would be there twice."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    publish_shard(job, shard, {1: "too hard"})
+    retry(job.objects, None, failed_rows, failed=True)
+    (brought,) = waiting(job)
+    publish_shard(job, brought)
+    part(job, 0).unlink()
+    assert problems(job) == {
+        names.part_object(shard): f"isn't there, and its failed rows are in {names.part_object(brought)}: restore it "
+        "from a copy"
+    }
+
+
 def test_a_dead_shard_is_a_problem(tmp_path):
     """The rows are neither out nor in quarantine."""
     job = make_job(tmp_path, shards=1)
@@ -153,7 +168,7 @@ def test_a_flipped_byte_in_a_vector_is_a_problem(job):
     content = path.read_bytes()
     assert content.count(vector) == 1
     path.write_bytes(content.replace(vector, bytes([vector[0] ^ 1]) + vector[1:]))
-    assert "damaged, or not a Parquet file" in problems(job)[path.name]
+    assert problems(job)[path.name].startswith("damaged, or not a Parquet file")  # its name is beside it
 
 
 @pytest.mark.parametrize("options", [{}, {"pooling": ["none", "mean"], "precision": "float16", "with_tokens": True}])
@@ -259,7 +274,7 @@ def test_a_file_that_was_written_anew_is_a_problem(job):
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.add_key_value_metadata(metadata)
         writer.write_table(table)
-    assert problems(job)[path.name].startswith(f"{path.name}: not the bytes that were published")
+    assert problems(job)[path.name].startswith("not the bytes that were published")
 
 
 def test_two_rows_that_changed_places_are_a_problem(job):
@@ -322,7 +337,7 @@ def test_a_quarantine_list_that_lost_a_line_is_a_problem(job):
     """A quarantined row without its reason is a lost row."""
     name = names.quarantine_object(shard_of(job, 1))
     place(job, name).write_text("")
-    assert problems(job) == {name: "lists 0 row(s), the log says 1"}
+    assert problems(job) == {name: "lists 0 rows, the log says 1"}
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\n", b"UNROLLED", "cut", "flipped"])

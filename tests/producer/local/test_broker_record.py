@@ -6,7 +6,8 @@ from support.jobs import make_job
 from producer.local.broker_record import BROKER_FILE, find_broker, record_of
 from unrolled.errors import JobError
 from unrolled.job import names
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob
 from unrolled.store.memory import MemoryStore
 

@@ -7,9 +7,9 @@ from unrolled.job import names
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import at_once
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 
 
 def look(job):

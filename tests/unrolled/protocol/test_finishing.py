@@ -8,9 +8,10 @@ from unrolled.job import names, payload
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import at_once
 from unrolled.protocol.finishing import finish, finish_published, sweep, sweep_discarded
 from unrolled.protocol.log import Log, catch_up
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.spooling import make_retry, select_rows
 from unrolled.reading.outcome import failed_rows
 from unrolled.store.memory import Crash, Fault, MemoryStore

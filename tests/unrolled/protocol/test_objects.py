@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from unrolled.errors import TransientError
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import at_once
+from unrolled.protocol.objects import Objects
 from unrolled.store.memory import MemoryStore
 
 

@@ -7,7 +7,7 @@ from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.protocol import telling
 from unrolled.protocol.log import Log
-from unrolled.protocol.telling import tell
+from unrolled.protocol.telling import tell, tell_again
 
 
 class DictLedger:
@@ -97,6 +97,28 @@ def test_a_stopped_job_is_taken_out(tmp_path, ledger, kind):
     if kind == "cancel":
         decide(job, Segment("resume"))
         assert told(job, ledger) == everything
+
+
+@pytest.mark.parametrize("mark", ["kept", "lost", "another's"])
+def test_what_was_taken_out_is_told_again(tmp_path, ledger, mark):
+    """A shard whose part was removed: it comes back, whatever has become of the mark, and nothing else does."""
+    job = make_job(tmp_path / "out")
+    one, two, three = waiting(job)
+    publish_shard(job, three)
+    told(job, ledger)
+    ledger.lives = {Life(two, 0): ledger.lives[Life(two, 0)]}
+    ledger.mark = {"kept": ledger.mark, "lost": None, "another's": -5}[mark]
+    tell_again(log_of(job), job.objects, ledger, [Life(one, 0)])
+    assert sorted(ledger.lives) == [Life(one, 0), Life(two, 0)]
+    assert ledger.mark == log_of(job).length
+
+
+def test_of_a_stopped_job_nothing_is_told_again(tmp_path, ledger):
+    """It ends, though the ledger will never take it."""
+    job = make_job(tmp_path / "out")
+    decide(job, Segment("cancel"))
+    tell_again(log_of(job), job.objects, ledger, [Life(waiting(job)[0], 0)])
+    assert ledger.lives == {}
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4])

@@ -10,9 +10,8 @@ from unrolled.errors import JobError
 from unrolled.job.names import Life, rows_object, segment_name
 from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
-from unrolled.patience import Patience
+from unrolled.patience import Patience, at_once
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 from unrolled.protocol.telling import tell
 from unrolled.queue.broker import AWAY
 from unrolled.queue.broker_url import client_url

@@ -541,6 +541,7 @@ def test_members_of_a_job(ledger):
     ledger.claim(A, "one")
     ledger.claim(other, "one")
     assert ledger.members(JOB) == ({A.life, B.life}, {A.life})
+    assert ledger.running(JOB) == {A.life}
 
 
 @pytest.fixture

@@ -56,6 +56,9 @@ def test_own_reader(capsys):
     assert names["outputs"].shape[::2] == (len(names["batch"]), 4)
     assert names["masks"].dtype == bool
     assert names["vectors"].shape == (7, 4)
+    assert names["row"].id == "docs.txt#1"
+    assert [each.id for each in names["near"]] == [each.id for each in names["dataset"].neighbours("docs.txt#1", 3)]
+    np.testing.assert_array_equal(names["frame"]["mean"].to_numpy(), names["vectors"])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

@@ -21,6 +21,7 @@ from worker.model_import.readers.formats import read_source
 from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.layers import find_layers
 from worker.model_import.selection.choice import choose
+from worker.model_import.selection.stack import Asked
 
 MODELS = Path(__file__).parents[2] / "torch_models"
 KINDS = [".keras", ".h5", ".hdf5", ".safetensors", ".npz", ".onnx", ".index", ".bin", ""]
@@ -288,7 +289,7 @@ def replaced(value, path, new):
 
 def test_the_real_configuration_is_taken():
     """Otherwise the next test would prove nothing."""
-    chain = choose(find_layers(read_calls(REAL), stored, "Keras", "3"), None, ())
+    chain = choose(find_layers(read_calls(REAL), stored, "Keras", "3"), Asked())
     assert [layer.name for layer in chain.layers] == ["both", "cells"]
     assert chain.residual == [False, True]
 
@@ -307,6 +308,6 @@ def test_a_configuration_with_one_thing_wrong(path, new):
     """A real configuration with any value in any place is imported, or refused with a reason."""
     try:
         found = find_layers(read_calls(replaced(REAL, path, new)), stored, "Keras", "3")
-        assemble(found, choose(found, None, ()), None, None)
+        assemble(found, choose(found, Asked()), None, None)
     except ModelError:
         pass

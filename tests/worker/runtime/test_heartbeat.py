@@ -53,7 +53,7 @@ def test_what_was_done_is_logged(site, caplog):
             assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUBLISHED
     (line,) = texts(caplog, "engine busy")
     tokens = sum(entry.tokens for entry in log_of(job).entries.values())
-    assert line.startswith(f"2 shard(s), {tokens} tokens in ")
+    assert line.startswith(f"2 shards, {tokens} tokens in ")
 
 
 def test_leases_are_kept_while_shards_are_on_board(site):
@@ -98,7 +98,7 @@ def test_an_empty_redis_is_filled_again(site, caplog):
         assert unguarded == []
         site.gate.touch()
         assert future.result(10) == Outcome.PUBLISHED
-    assert len(texts(caplog, "entered 3 shard(s) that were not in the ledger")) == 1
+    assert len(texts(caplog, "entered 3 shards that the ledger lacked")) == 1
 
 
 @pytest.mark.parametrize("outcome", ["dead", "published"])

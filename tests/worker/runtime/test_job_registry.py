@@ -261,7 +261,7 @@ def test_leftovers_of_dead_processes_are_swept(site, jobs, caplog):
     assert not any(path.exists() for path in old)
     assert fresh.exists()
     assert (out / ".hidden").exists()
-    assert caplog.text.count("removed 1 unfinished file(s)") == len(folders)
+    assert caplog.text.count("removed 1 unfinished file of") == len(folders)
     os.utime(fresh, times=(0, 0))
     jobs.find(job.key)
     jobs_of(site).find(job.key)

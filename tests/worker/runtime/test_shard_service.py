@@ -40,6 +40,7 @@ from unrolled.protocol.opening import create_job
 from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
 from unrolled.reading.dataset import open_dataset
+from unrolled.reading.outcome import read_outcome
 from worker.pool.buffers import Buffers
 from worker.runtime.outcome import Outcome
 
@@ -207,7 +208,7 @@ DAMAGE = {
 
 @pytest.mark.parametrize("reason", DAMAGE)
 def test_damaged_rows_make_a_dead_shard(site, parts, reason):
-    """The reason is on record, what is left of the rows stays, and the next shard is computed."""
+    """The reason is on record, and the next shard is computed; the same command cuts the rows again."""
     rows = make_rows(4)
     job = site.enqueue(rows)
     shard, other = sorted(left(job))
@@ -220,6 +221,10 @@ def test_damaged_rows_make_a_dead_shard(site, parts, reason):
     assert handle(parts, job, other) == Outcome.PUBLISHED
     check_outputs(job, rows, without={0, 1})
     assert site.starts().keys() == {2, 3}
+    site.enqueue(rows)
+    assert parts.service.handle(Member(job.key, Life(shard, 1)).encode()) == Outcome.PUBLISHED
+    check_outputs(job, rows)
+    assert verify_job(job).problems == ()
 
 
 def test_no_death_is_recorded_for_rows_that_cannot_be_seen(site, parts, caplog):
@@ -615,6 +620,21 @@ def test_failed_rows_are_named_and_the_rest_is_published(site, parts_that_fail):
     kept = payload.decode(job.objects.read(failed_object(shard)))
     assert kept.ids.to_pylist() == ["rows#2"]
     assert kept.tokens.values.tolist() == rows[2].tokens.tolist()
+
+
+def test_a_row_beyond_float16_fails_alone(site, parts):
+    """The part names it with the number and the remedy; its neighbours are published, and the shard isn't dead."""
+    rows = make_rows(4)
+    rows[2] = rows[2]._replace(tokens=np.array([1_000, 33_558], np.int32))  # the engine makes 65,519 to 65,522 of it
+    job = site.enqueue(rows, rows_per_shard=4, precision="float16")
+    assert handle(parts, job, only_shard(job)) == Outcome.PUBLISHED
+    assert [row.id for row in open_dataset(job.place)] == ["rows#0", "rows#1", "rows#3"]
+    assert failed_ids(job) == ["rows#2"]
+    (shard,) = names.parts_in(job.objects.list(names.PARTS))
+    (failed,) = read_outcome(job.objects, shard).failed
+    assert "outputs has the number 65522; float16 ends at 65504" in failed.reason
+    assert verify_job(job).problems == ()
+    assert verify_job(job).failed == 1
 
 
 @pytest.fixture

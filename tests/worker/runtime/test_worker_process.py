@@ -220,7 +220,7 @@ def test_failed_rows_are_computed_when_the_cause_is_gone(site):
     first.stop()
     before = contents(job)
     done = retry(job.objects, site.queue.of_job(job), failed_rows, failed=True)
-    assert done == Retried(rows=1, shards=1, dead=0)
+    assert done == Retried(rows=1, shards=1, dead=0, damaged=0)
     site.worker().wait_ready()
     site.wait_done(job)
     check_outputs(job, rows)

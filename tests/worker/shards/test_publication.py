@@ -12,8 +12,9 @@ from producer.enqueue.shard import make_shard
 from unrolled.errors import FileFormatError, PayloadError
 from unrolled.job import names, payload
 from unrolled.job.names import Life
+from unrolled.patience import at_once
 from unrolled.protocol.finishing import finish
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob
 from unrolled.protocol.spooling import spool
 from unrolled.reading.outcome import failed_rows, read_outcome

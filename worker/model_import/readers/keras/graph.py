@@ -1,15 +1,17 @@
 """The calls of layers in a Keras model's configuration, as one flat graph; no layer is built or run."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import check_calls
 from worker.model_import.readers.keras.configuration import MODELS, config_of, layer_configs, name_of
-from worker.model_import.readers.keras.tensors import Tensor, keywords_of, tensors_in, tensors_read
+from worker.model_import.readers.keras.tensors import Tensor, keywords_of, numbers_in, tensors_in, tensors_read
 
 _DEPTH = 16
+#: What the name of a call's second or third output ends in.
+STATE = " (last state)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +25,8 @@ class Call:
         config: the arguments of its class.
         inputs: names of the calls whose outputs it reads.
         has_state: whether it starts from another layer's state.
+        masks: names of the calls that compute a mask that it is given.
+        numbers: the numbers among its arguments.
     """
 
     name: str
@@ -31,6 +35,8 @@ class Call:
     config: Mapping[str, Any]
     inputs: tuple[str, ...]
     has_state: bool = False
+    masks: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
 
 
 def read_calls(model: Mapping[str, Any]) -> list[Call]:
@@ -103,7 +109,11 @@ class _Reader:
                 sources = [_output(outputs, tensor) for tensor in read]
                 given_state = any(True for _ in tensors_in(keywords_of(node).get("initial_state")))
                 has_state = given_state or (len(sources) > 1 and _is_recurrent(layer))
-                outputs[name, number] = self._call(layer, (*path, name), sources, depth, has_state=has_state)
+                masks = tuple("/".join((*path, one.layer)) for one in tensors_in([keywords_of(node).get("mask")]))
+                made = self._call(layer, (*path, name), sources, depth, has_state=has_state)
+                outputs[name, number] = made
+                if self.calls and made == [self.calls[-1].name]:
+                    self.calls[-1] = replace(self.calls[-1], masks=masks, numbers=tuple(numbers_in(node)))
             if len(left) == len(waiting):
                 raise ImportRefusedError(
                     "the model's graph reads layers that it doesn't have; get a fresh copy of the file"
@@ -113,7 +123,13 @@ class _Reader:
         return [_output(outputs, tensor) for tensor in ends if (tensor.layer, tensor.call) in outputs]
 
     def _call(
-        self, layer: Mapping[str, Any], path: tuple[str, ...], sources: list[str], depth: int, *, has_state: bool
+        self,
+        layer: Mapping[str, Any],
+        path: tuple[str, ...],
+        sources: list[str],
+        depth: int,
+        *,
+        has_state: bool,
     ) -> list[str]:
         self._count += 1
         check_calls(self._count)
@@ -134,7 +150,7 @@ def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor) -> str
             "get a fresh copy of the file"
         )
     made = outputs[tensor.layer, tensor.call]
-    return made[tensor.output] if tensor.output < len(made) else f"state {tensor.output} of {tensor.layer}"
+    return made[tensor.output] if tensor.output < len(made) else f"{made[0] if made else tensor.layer}{STATE}"
 
 
 def _is_recurrent(layer: Mapping[str, Any]) -> bool:
