@@ -11,7 +11,7 @@ from typing import Self
 
 from producer.rows import BadRow, Row, RowBatch, automatic_id
 from unrolled.errors import TransientError
-from unrolled.protocol.objects import Steadily, at_once
+from unrolled.patience import Steadily, at_once
 
 # A place is one integer of 63 bits: the number of the file (below 2^27), and that of the row in it (below 2^36).
 _POSITION_BITS = 36

@@ -16,6 +16,8 @@ from unrolled.job.names import part_object
 
 #: Longer than a lease, with the time in which its end is noticed and its shards are computed by another.
 PAUSE_SECONDS = (2.5, 5.5)
+#: How long a worker that holds something is looked for.
+BUSY_SECONDS = 3.0
 #: How long others have to publish what a worker holds that is paused for it.
 OUTPACED_SECONDS = 12.0
 
@@ -47,10 +49,11 @@ def outpace_worker(stage: Stage, rng: random.Random) -> None:
 
     The messages that were sent last are delivered first meanwhile, so that it needn't be paused to the end of the job.
     """
-    until, busy = time.monotonic() + OUTPACED_SECONDS, []
+    until, busy = time.monotonic() + BUSY_SECONDS, []
     while not busy and time.monotonic() < until:
         stage.rest(0.1)
         busy = [worker for worker in stage.workers() if stage.held_by(worker)]
+    until = time.monotonic() + OUTPACED_SECONDS
     for worker in rng.sample(busy, min(1, len(busy))):
         with contextlib.suppress(psutil.NoSuchProcess):
             worker.suspend()
