@@ -104,8 +104,9 @@ class Nursery:
         request = {"words": command[1:], "environment": environment, "directory": str(directory), "log": str(log)}
         with self._starting, self._news:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [stdin])
-            if not self._news.wait_for(lambda: self._born, timeout=60):
-                raise TimeoutError("the nursery starts nothing")
+            self._news.wait_for(lambda: self._born or self._process.poll() is not None, timeout=60)
+            if not self._born:
+                raise TimeoutError("the nursery starts nothing; its standard error says why")
             return self._hatched[self._born.pop()]
 
     def close(self) -> None:
@@ -114,7 +115,7 @@ class Nursery:
         self._process.wait()
 
     def _listen(self) -> None:
-        while answer := self._socket.recv(_REQUEST_BYTES):
+        while answer := self._receive():
             found = json.loads(answer)
             with self._news:
                 if "status" in found:
@@ -125,6 +126,12 @@ class Nursery:
                     self._hatched[found["pid"]] = Hatched(found["pid"])
                     self._born.append(found["pid"])
                     self._news.notify_all()
+
+    def _receive(self) -> bytes:
+        try:
+            return self._socket.recv(_REQUEST_BYTES)
+        except ConnectionResetError:  # it ended with a request unread
+            return b""
 
 
 def _serve(descriptor: int) -> None:

@@ -18,7 +18,7 @@ from producer.enqueue.summary import Summary
 from producer.sources.reading import read_batches
 from producer.tokenization.tokenize import tokenize
 from unrolled.counted import counted
-from unrolled.protocol.objects import at_once
+from unrolled.patience import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from producer.queue.shard_queue import JobQueue
     from producer.rows import SourceBatch
     from unrolled.job.segment import Entry
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
 
 
 def submit(

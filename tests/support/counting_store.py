@@ -3,7 +3,8 @@
 from collections import Counter
 from pathlib import Path
 
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob
 from unrolled.store.posix import PosixStore
 
