@@ -9,7 +9,7 @@ from support.shell import ENGINE, REPOSITORY, environment
 from support.skips import long
 
 #: Seeds whose rounds come in all three ways, with kills, pauses, retries, a cancel, two commands at once and lost keys.
-DISK, BUCKET = "41", "53"
+DISK, BUCKET = "801", "1910"
 
 
 def chaos(folder, *arguments):
