@@ -18,18 +18,21 @@ Exit status 1 if a round fails; its directory is kept and named.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
-import subprocess
+import os
+import signal
 import sys
 import tempfile
-from collections.abc import Iterable
-from concurrent.futures import ThreadPoolExecutor, as_completed
+import traceback
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parent))
 
-from dataset import DATASETS, HERE, Dataset, prepare
+from dataset import DATASETS, Dataset, prepare
+from nursery import preload
 from rounds import Result, run_round
 from workplace import add_engine
 
@@ -46,51 +49,87 @@ def main() -> int:
     parser.add_argument("--at-once", type=int, default=2, help="rounds side by side")
     add_engine(parser)
     parser.add_argument("--table", type=Path, help="write the lines there too")
-    parser.add_argument("--round", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.round:
-        return _one(arguments.round, arguments.kind, arguments.seed)
     folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))
     seeds = range(arguments.seed, arguments.seed + arguments.rounds)
-    with ThreadPoolExecutor(arguments.at_once) as pool:
-        numbers = sorted({seed % DATASETS for seed in seeds})
-        list(pool.map(lambda number: prepare(folder, number, arguments.engine), numbers))
+    preload()
+    numbers = sorted({seed % DATASETS for seed in seeds})
+    for number, status in in_processes(numbers, lambda n: prepare(folder, n, arguments.engine), arguments.at_once):
+        if status:
+            raise SystemExit(f"dataset {number} can't be prepared")
     lines = ["\t".join(Result(0, "").columns())]
     print(lines[0], flush=True)
     results: list[Result] = []
-    with ThreadPoolExecutor(arguments.at_once) as pool:
-        futures = [pool.submit(_in_a_process, folder, arguments.kind, seed) for seed in seeds]
-        for future in as_completed(futures):
-            result = future.result()
-            results.append(result)
-            lines.append("\t".join(map(str, result.columns().values())))
-            print(lines[-1], flush=True)
-            for failure in result.failures:
-                print(f"  seed {result.seed}: {failure}")
-            if result.failures:
-                again = f"--kind {result.kind} --seed {result.seed} --rounds 1"
-                print(f"  kept: {result.directory}; again: python benchmarks/chaos {again}", flush=True)
-            if arguments.table:  # now, so that a run that is broken off leaves what it has
-                table = [lines[0], *sorted(lines[1:], key=_seed), _sum(results)]
-                arguments.table.write_text("\n".join(table) + "\n")
+    for seed, _ in in_processes(seeds, lambda seed: _round(folder, arguments.kind, seed), arguments.at_once):
+        result = _result(folder, arguments.kind, seed)
+        results.append(result)
+        lines.append("\t".join(map(str, result.columns().values())))
+        print(lines[-1], flush=True)
+        for failure in result.failures:
+            print(f"  seed {result.seed}: {failure}")
+        if result.failures:
+            again = f"--kind {result.kind} --seed {result.seed} --rounds 1"
+            print(f"  kept: {result.directory}; again: python benchmarks/chaos {again}", flush=True)
+        if arguments.table:  # now, so that a run that is broken off leaves what it has
+            table = [lines[0], *sorted(lines[1:], key=_seed), _sum(results)]
+            arguments.table.write_text("\n".join(table) + "\n")
     print(_sum(results))
     return 1 if any(result.failures for result in results) else 0
 
 
-def _in_a_process(folder: Path, kind: str, seed: int) -> Result:
-    """A round in a process of its own, whose environment and threads are its own."""
-    command = [sys.executable, str(HERE), "--round", str(folder), "--kind", kind, "--seed", str(seed)]
+def in_processes(values: Iterable[int], action: Callable[[int], object], at_once: int) -> Iterator[tuple[int, int]]:
+    """Do something for each value in a process of its own, whose environment and threads are its own.
+
+    They are forked from this one, which has no threads and has imported everything.
+
+    Yields:
+        Each value whose process has ended, and its exit status.
+    """
+    running: dict[int, int] = {}
+    waiting = iter(values)
+    while True:
+        for value in itertools.islice(waiting, at_once - len(running)):
+            pid = os.fork()
+            if not pid:
+                _end_with(action, value)
+            running[pid] = value
+        if not running:
+            return
+        pid, status = os.wait()
+        yield running.pop(pid), status
+
+
+def _end_with(action: Callable[[int], object], value: int) -> None:
+    """Do something, and end this process without anything that its parent would do at its end."""
+    status = 1
     try:
-        done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=ROUND_SECONDS)
-        return Result(**json.loads(done.stdout.splitlines()[-1]))
-    except (subprocess.TimeoutExpired, IndexError, ValueError) as error:
-        return Result(seed, kind, result="FAILED", failures=[f"no result: {error}"], directory=str(folder))
+        signal.alarm(ROUND_SECONDS)
+        action(value)
+        status = 0
+    except BaseException:  # noqa: BLE001 - nothing may go on as the parent
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
 
 
-def _one(folder: Path, kind: str, seed: int) -> int:
+def _round(folder: Path, kind: str, seed: int) -> None:
+    """A round, whose result and whose output are left in files."""
+    log = os.open(folder / f"{kind}-{seed}.log", os.O_WRONLY | os.O_CREAT)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
     result = run_round(folder, Dataset.load(folder / f"dataset-{seed % DATASETS}"), kind, seed)
-    print(json.dumps(vars(result)))
-    return 0
+    (folder / f"{kind}-{seed}.json").write_text(json.dumps(vars(result)))
+
+
+def _result(folder: Path, kind: str, seed: int) -> Result:
+    """What a round has left."""
+    path = folder / f"{kind}-{seed}.json"
+    if path.exists():
+        return Result(**json.loads(path.read_text()))
+    failure = f"no result; its output is in {folder}/{kind}-{seed}.log"
+    return Result(seed, kind, result="FAILED", failures=[failure], directory=str(folder / f"{kind}-{seed}"))
 
 
 def _sum(results: Iterable[Result]) -> str:

@@ -1,9 +1,8 @@
 """Starts a round's processes by forking one that has imported the product: most of a process's start is its imports.
 
-    python nursery.py DESCRIPTOR
-
-It serves the socket with this descriptor: each request is a line of JSON, with the process's standard input beside it,
-and each answer is one too: a process that has started, or one that has ended.
+The nursery is forked from the round's process before that has threads, and stays without any. It serves a socket: each
+request is JSON, with the process's standard input beside it, and each answer is JSON too: a process that has started,
+or one that has ended.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import sys
 import threading
 import traceback
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 #: What the product's processes import, but for TensorFlow, which takes long and must not be there before a fork.
 MODULES = (
@@ -76,14 +75,20 @@ class Hatched:
 
 
 class Nursery:
-    """A process that starts others. It ends with `close`, and doesn't end what it has started."""
+    """A process that starts others. It ends with its `with` block, and doesn't end what it has started.
 
-    def __init__(self, environment: dict[str, str]) -> None:
+    Make it before all threads, and before pipes whose ends would stay open in what it starts.
+    """
+
+    def __init__(self) -> None:
         self._socket, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        command = [sys.executable, __file__, str(theirs.fileno())]
-        self._process = subprocess.Popen(
-            command, env=environment, pass_fds=(theirs.fileno(),), stdin=subprocess.DEVNULL
-        )
+        self._pid = os.fork()
+        if not self._pid:
+            self._socket.close()
+            try:
+                _serve(theirs)
+            finally:
+                os._exit(1)
         theirs.close()
         self._hatched: dict[int, Hatched] = {}
         self._born: list[int] = []
@@ -104,15 +109,16 @@ class Nursery:
         request = {"words": command[1:], "environment": environment, "directory": str(directory), "log": str(log)}
         with self._starting, self._news:
             socket.send_fds(self._socket, [json.dumps(request).encode()], [stdin])
-            self._news.wait_for(lambda: self._born or self._process.poll() is not None, timeout=60)
-            if not self._born:
-                raise TimeoutError("the nursery starts nothing; its standard error says why")
+            if not self._news.wait_for(lambda: self._born, timeout=60):
+                raise TimeoutError("the nursery starts nothing")
             return self._hatched[self._born.pop()]
 
-    def close(self) -> None:
-        """End the nursery."""
-        self._process.kill()
-        self._process.wait()
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.kill(self._pid, signal.SIGKILL)
+        os.waitpid(self._pid, 0)
 
     def _listen(self) -> None:
         while answer := self._receive():
@@ -130,13 +136,12 @@ class Nursery:
     def _receive(self) -> bytes:
         try:
             return self._socket.recv(_REQUEST_BYTES)
-        except ConnectionResetError:  # it ended with a request unread
+        except OSError:  # it ended with a request unread
             return b""
 
 
-def _serve(descriptor: int) -> None:
+def _serve(requests: socket.socket) -> None:
     """Start what is asked for, and tell what has ended, until the other side is gone."""
-    requests = socket.socket(fileno=descriptor)
     running: set[int] = set()
     while True:
         ready, _, _ = select.select([requests], [], [], _TICK_SECONDS)
@@ -196,7 +201,7 @@ def _run(words: list[str]) -> int:
     return 0
 
 
-if __name__ == "__main__":
+def preload() -> None:
+    """Import what the processes will need, once for all rounds."""
     for module in MODULES:
         importlib.import_module(module)
-    _serve(int(sys.argv[1]))

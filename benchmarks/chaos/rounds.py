@@ -12,6 +12,7 @@ from typing import Any
 from account import Account, account_of, why_lost
 from contents import waiting
 from dataset import Dataset
+from nursery import Nursery
 from plan import FIRE_SECONDS, Plan, draw
 from scenes import Follow, make_scene
 from stage import NEIGHBOUR, Stage
@@ -74,7 +75,8 @@ def run_round(root: Path, dataset: Dataset, kind: str, seed: int) -> Result:
     result = Result(seed, kind, plan.scene, directory=str(folder))
     began = time.monotonic()
     try:
-        _run(folder, dataset, plan, result)
+        with Nursery() as nursery:
+            _run(nursery, folder, dataset, plan, result)
     except Exception as error:  # noqa: BLE001 - a round that can't be judged has failed, and the others go on
         result.failures.append(f"{type(error).__name__}: {error}")
     result.seconds = round(time.monotonic() - began, 1)
@@ -85,10 +87,10 @@ def run_round(root: Path, dataset: Dataset, kind: str, seed: int) -> Result:
     return result
 
 
-def _run(folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:
+def _run(nursery: Nursery, folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:
     scene = make_scene(plan.scene, dataset, FIRE_SECONDS)
     rows = None if isinstance(scene, Follow) else len(dataset.lines)
-    with Stage(folder, dataset, result.kind, scene, result.seed, plan.seconds) as stage:
+    with Stage(nursery, folder, dataset, result.kind, scene, result.seed, plan.seconds) as stage:
         watcher = Watcher(stage.place, stage.address, rows, lossy=result.kind == "bucket")
         waiter = Waiter(watcher, wanted=plan.waits)
         stage.attendants.append(waiter)
@@ -118,8 +120,8 @@ def _run(folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:
 
 def _disturb(stage: Stage, plan: Plan, result: Result) -> None:
     began = time.monotonic()
-    while not plan.early and not any(stage.place.glob("*.parquet")) and time.monotonic() < began + FIRST_PART_SECONDS:
-        stage.rest(0.05)
+    while not plan.early and not stage.is_at_work() and time.monotonic() < began + FIRST_PART_SECONDS:
+        stage.rest(0.1)
     began = time.monotonic()
     for planned in plan.faults:
         stage.rest(max(0.0, began + planned.moment - time.monotonic()))

@@ -72,6 +72,7 @@ class Stage:
     """What a round disturbs.
 
     Args:
+        nursery: starts processes.
         folder: of the round.
         dataset: its input.
         kind: "disk" or "bucket".
@@ -89,7 +90,9 @@ class Stage:
         calm: a file; once it exists, engines don't misbehave.
     """
 
-    def __init__(self, folder: Path, dataset: Dataset, kind: str, scene: Scene, seed: int, seconds: float) -> None:
+    def __init__(
+        self, nursery: Nursery, folder: Path, dataset: Dataset, kind: str, scene: Scene, seed: int, seconds: float
+    ) -> None:
         self.dataset = dataset
         self.scene = scene
         self.disk = folder / "disk"
@@ -103,6 +106,7 @@ class Stage:
         self.attendants: list[Attendant] = []
         self.neighbour: Scene | None = None
         self.server: BucketProcess | None = None
+        self._nursery = nursery
         self._folder = folder
         self._kind = kind
         self._seconds = seconds
@@ -125,8 +129,6 @@ class Stage:
             self.server = BucketProcess(self._folder / "buckets", script, f"{self._seed} bucket")
             self._stack.callback(self.server.kill)
             os.environ.update(client_environment(self.server.url))  # a round has its process to itself
-        self._nursery = Nursery(environment_of(self.dataset, self.broker.url, OPENBLAS_NUM_THREADS="1"))
-        self._stack.callback(self._nursery.close)
         self._nothing = self._stack.enter_context(Path(os.devnull).open("rb")).fileno()
         shutil.copy(self.dataset.folder / "rows.jsonl", self.disk / "rows.jsonl")
         return self
@@ -219,6 +221,11 @@ class Stage:
                 found = [child for child in psutil.Process(producer.process.pid).children() if _is_worker(child)]
             found += [psutil.Process(pid) for pid in pids]
         return found
+
+    def is_at_work(self) -> bool:
+        """Whether there is a part, and all of this stage's workers have told the broker that they are there."""
+        awake = not self.scene.has_workers or self.client().hlen(self.keys.workers) >= WORKERS
+        return awake and any(self.place.glob("*.parquet"))
 
     def held_by(self, worker: psutil.Process) -> list[Member]:
         """The shards that a worker of this stage's has on board, by the ledger."""

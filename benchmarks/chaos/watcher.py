@@ -16,7 +16,7 @@ from unrolled.job import names
 from unrolled.protocol.opening import open_job
 
 #: Seconds between two looks; a look at a job that is complete costs most, and is worth least.
-PAUSE_SECONDS, COMPLETE_PAUSE_SECONDS = 0.04, 0.2
+PAUSE_SECONDS, COMPLETE_PAUSE_SECONDS = 0.08, 0.4
 #: Looks between two of the public reader.
 READER_EVERY = 10
 

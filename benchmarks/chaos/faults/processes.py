@@ -19,7 +19,7 @@ PAUSE_SECONDS = (2.5, 5.5)
 #: How long a worker that holds something is looked for.
 BUSY_SECONDS = 3.0
 #: How long others have to publish what a worker holds that is paused for it.
-OUTPACED_SECONDS = 12.0
+OUTPACED_SECONDS = 30.0
 
 
 def kill_worker(stage: Stage, rng: random.Random) -> None:
