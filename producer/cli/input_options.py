@@ -82,7 +82,10 @@ _JOB: dict[str, Decorator] = {
 }  # fmt: skip
 _ALL: tuple[Decorator, ...] = (
     click.argument("inputs", nargs=-1, required=True, metavar="INPUTS..."),
-    click.option("--model", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Model directory."),
+    click.option(
+        "--model", metavar="DIR", required=True, type=click.Path(path_type=Path),
+        help="Model directory, or URL of one in a bucket.",
+    ),
     click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
     *_SOURCE.values(),
     *_JOB.values(),

@@ -19,8 +19,9 @@ SHARD_ROWS = 2**16
 #: A part aims at this many bytes of float32 outputs: benchmarks/shard_size.py.
 FILE_BYTES = 64 * 2**20
 _SMALLEST_SHARD, _LARGEST_SHARD = 2**12, 2**18
-#: Where all vectors are pooled, a worker computes a shard some rows at a time; its token ids take 4 MiB.
-_LARGEST_POOLED_SHARD = 2**20
+#: Where all vectors are pooled, files would be small for as many tokens as take minutes. At this many, a core computes
+#: a shard of 2 layers of 512 units in some 4 seconds: that is what a kill costs, and several workers have work soon.
+_LARGEST_POOLED_SHARD = 2**17
 
 Cut = list[Row | BadRow]
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from producer.sources.errors import SourceError
 from unrolled.counted import counted
-from unrolled.errors import JobError
+from unrolled.errors import JobError, UnrolledError
 from unrolled.job import names
 from unrolled.job.names import Life, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
@@ -226,6 +226,7 @@ class LiveRun(Run):
         Raises:
             JobError: another run has begun, the job was cancelled, or its log is damaged; what this run has read is
                 kept.
+            BrokerRefusesError: the broker doesn't let this user in or do this; what this run has read is kept.
         """
         cuts = iter(cuts)
         try:
@@ -235,7 +236,7 @@ class LiveRun(Run):
                     break
                 if not self._has_turn(self.log):
                     self._stop()  # rows that were read ahead are still to come
-        except JobError:  # the log is damaged, or can't be written for good
+        except UnrolledError:  # the log is damaged, or the broker refuses this user
             self._stop()
             self._keep(cuts)
             raise

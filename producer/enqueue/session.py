@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from producer.enqueue.pipeline import submit
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress, progress
+from producer.terminal.signals import announce
 from unrolled.patience import Patience
 
 if TYPE_CHECKING:
@@ -88,6 +89,7 @@ def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
     before: dict[int, Any] = {}
 
     def stop(number: int, _: object) -> None:
+        announce("Stopping: what was read is queued. Ctrl-C again stops at once.")
         stopped.set()
         signal.signal(number, before[number] or signal.SIG_DFL)
 

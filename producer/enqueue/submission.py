@@ -10,11 +10,13 @@ from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs
 from unrolled.errors import ModelError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
+from unrolled.job.directories import refuse_model
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.patience import at_once
 from unrolled.protocol.opening import OpenJob, create_job
+from unrolled.store.bucket_url import shown
 from unrolled.tokenization.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
@@ -33,9 +35,9 @@ class Submission:
     """What a user asks for.
 
     Attributes:
-        inputs: files, directories, patterns, or "-".
+        inputs: files, directories, patterns, URLs of these in a bucket, or "-".
         out: output directory, or URL of a prefix in a bucket.
-        model: model directory.
+        model: model directory, or URL of one in a bucket.
         source: how the inputs are read.
         shard_tokens: token ids at which a shard is cut; None for what `producer.enqueue.cutter` makes of it.
         flush_seconds: on a live input, how long a row may wait for its shard to fill.
@@ -96,6 +98,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
             text says which and why.
     """
+    refuse_model(submission.out)
     model = open_model(submission.model)
     spec = OutputSpec(
         parse_layers(submission.layers, model.config),
@@ -108,10 +111,11 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     tokenizer = None
     if model.tokenizer_path:
         tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
+        model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
     elif plan.text_file is not None:
         raise ModelError(
-            f"{plan.text_file} holds text, but {submission.model} has no tokenizer.json; make one with "
-            f"`unrolled tokenizer fit INPUTS --out {submission.model}`, or give token ids (--tokens-field)"
+            f"{plan.text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
+            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
         )
     shard_tokens, shard_rows = shard_limits(columns)
     shard_tokens = submission.shard_tokens or shard_tokens

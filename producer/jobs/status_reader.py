@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections import deque
@@ -11,7 +12,9 @@ from typing import TYPE_CHECKING
 from producer.jobs.status import JobStatus, QueueStatus
 from producer.jobs.tally import Tally
 from producer.jobs.worker_status import WorkerStatus
-from unrolled.errors import BrokerAwayError, FileFormatError
+from producer.terminal.text import printable
+from unrolled.errors import BrokerAwayError, FileFormatError, TransientError
+from unrolled.job.names import dead_object
 from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome
 
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
 
 #: The speed is that of the last seconds for which somebody has looked.
 SPEED_SECONDS = 60.0
+_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +41,14 @@ class _Asked:
         waiting: which; None where it has as many as the job needs.
         running: those under a lease.
         workers: all that are alive.
+        others: how many shards of other jobs run, and how many wait.
     """
 
     left: int = sys.maxsize
     waiting: frozenset[Life] | None = None
     running: frozenset[Life] = frozenset()
     workers: tuple[WorkerStatus, ...] = ()
+    others: tuple[int, int] = (0, 0)
     away: str | None = None
 
 
@@ -62,6 +68,7 @@ class StatusReader:
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._tally = Tally(self.log, job.objects, live=job.job.live)
         self._failed: dict[ShardId, int] = {}
+        self._deaths: dict[Life, str] = {}
         self._looks: deque[tuple[float, int]] = deque()
 
     def read(self) -> JobStatus:
@@ -96,12 +103,14 @@ class StatusReader:
         """How many shards the ledger has: of them all, the number alone."""
         (known,) = ledger.known([self._job.key])
         left = 0 if known.told is None else known.left
-        return _Asked(left, running=frozenset(ledger.running(self._job.key)))
+        running, others_running = ledger.running(self._job.key)
+        others = max(0, ledger.counts().shards - left - others_running)
+        return _Asked(left, running=frozenset(running), others=(others_running, others))
 
     def _members(self, ledger: Ledger) -> _Asked:
         """Which shards the ledger has."""
         waiting, running = ledger.members(self._job.key)
-        return _Asked(len(waiting), frozenset(waiting), frozenset(running))
+        return replace(self._left(ledger), left=len(waiting), waiting=frozenset(waiting), running=frozenset(running))
 
     def _status(self, asked: _Asked | None) -> JobStatus:
         log, job, tally = self.log, self._job, self._tally
@@ -110,7 +119,7 @@ class StatusReader:
         brought_again = sum(log.entries[shard].rows for source, shard in retried if source in tally.published)
         return JobStatus(
             out=job.place,
-            job=job.job.id,
+            job=job.key,
             offer=job.job.offer,
             rows=tally.cut.rows,
             tokens=tally.cut.tokens,
@@ -130,6 +139,7 @@ class StatusReader:
             tokens_per_second=self._speed(tally.done.tokens, over=tally.complete),
             queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,
+            death=self._death(),
         )
 
     def _queue(self, asked: _Asked) -> QueueStatus:
@@ -138,7 +148,7 @@ class StatusReader:
         missing = 0
         if asked.waiting is not None:
             missing = sum(life(shard) not in asked.waiting for shard in waiting)
-        return QueueStatus(running, len(waiting) - running - missing, missing, asked.workers)
+        return QueueStatus(running, len(waiting) - running - missing, missing, asked.workers, *asked.others)
 
     def _count_failed(self) -> int:
         """Rows that parts call failed and no retry has brought again; only footers that may name some are read."""
@@ -152,6 +162,19 @@ class StatusReader:
                 self._failed[shard] = len(info.failed) if info else 0
             counted += self._failed[shard]
         return counted
+
+    def _death(self) -> str | None:
+        """Why a dead shard was given up, by its record; None where no shard is dead, or the record can't be read."""
+        if not self._tally.dead:
+            return None
+        life = self.log.life(min(self._tally.dead))
+        if life not in self._deaths:
+            try:
+                reason = json.loads(self._job.objects.read(dead_object(life)) or b"")["reason"]
+            except (TransientError, ValueError, TypeError, KeyError, RecursionError):
+                return None
+            self._deaths[life] = printable(str(reason)[:_REASON_CHARACTERS])
+        return self._deaths[life]
 
     def _speed(self, tokens_done: int, *, over: bool) -> float | None:
         """Real tokens per second since the oldest look of the last minute; None where there is one look alone."""

@@ -118,7 +118,9 @@ class Tally:
         """Those of the shards that wait whose part is found."""
         gone = self.waiting - rows
         if len(gone) > len(self.log.entries) * LISTING:
-            return self.waiting.intersection(names.parts_in(self._objects.list(names.PARTS)))
+            found = names.parts_in(self._objects.list(names.PARTS))
+            # The log's own ids are kept, so that a million of them are held once.
+            return [self.log.entries[shard].shard for shard in found if shard in self.waiting]
         asked = gone.union(islice(self.waiting, FEW))  # which are all, towards the end of a job
         return [shard for shard in asked if self._objects.exists(part_object(shard))]
 
@@ -141,7 +143,7 @@ class Tally:
         found = standing(self.log, self._objects, live=self._live)
         if lost := self.published - found.published:  # somebody has removed parts
             self.published, self.done = set(), Sums()
-            self._publish(found.published)
+            self._publish(shard for shard in self.log.entries if shard in found.published)
             self.waiting |= lost - found.dead
             self.dead |= lost & found.dead
         return found.complete

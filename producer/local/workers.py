@@ -28,6 +28,8 @@ LONG_ENOUGH_SECONDS = 60.0
 MOST_DEATHS = 20
 TICK_SECONDS = 0.1
 STOP_SECONDS = 60
+#: How long they have at a second signal.
+HURRY_SECONDS = 5
 #: Seconds between repeated calls of `on_failure`; the main thread may be unable to act on the first.
 REMINDER_SECONDS = 5.0
 
@@ -53,7 +55,7 @@ class Workers:
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
         self._started = [0.0] * count
         self._deaths = 0
-        self._stop = threading.Event()
+        self._stop, self._hurry = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._watchdog: Watchdog | None = None
 
@@ -80,23 +82,46 @@ class Workers:
         """Stop the workers; they finish the shards that they hold, or give them back."""
         self._end()
 
+    def hurry(self) -> None:
+        """Have the workers give back what they hold; may be called by a signal handler while they are stopped."""
+        self._hurry.set()
+
+    @property
+    def running(self) -> int:
+        """How many workers there are now."""
+        return len(self._running())
+
     def _end(self) -> None:
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        running = [process for process in self._processes if process and process.poll() is None]
+        try:
+            if self._thread.is_alive():
+                self._thread.join()
+            self._terminate()
+        finally:
+            if self._watchdog is not None:
+                # It kills the whole group: a signal may have come between a worker's start and its entry in the list.
+                self._watchdog.end()
+
+    def _terminate(self) -> None:
+        """Send SIGTERM to the workers that run, and kill those that take too long."""
+        running, hurried = self._running(), False
         for process in running:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
+        while running and time.monotonic() < deadline:
+            if self._hurry.is_set() and not hurried:
+                hurried, deadline = True, time.monotonic() + HURRY_SECONDS
+                for process in running:
+                    process.send_signal(signal.SIGTERM)  # at the second one, a worker gives its shards back at once
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running[0].wait(TICK_SECONDS)
+            running = [process for process in running if process.poll() is None]
         for process in running:
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._watchdog is not None:
-            # It kills the whole group: a signal may have come between a worker's start and its entry in the list.
-            self._watchdog.end()
+            process.kill()
+            process.wait()
+
+    def _running(self) -> list[subprocess.Popen[bytes]]:
+        return [process for process in self._processes if process and process.poll() is None]
 
     def _start(self, number: int) -> None:
         if self._watchdog is None:

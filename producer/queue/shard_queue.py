@@ -146,7 +146,8 @@ class JobQueue(JobLedger):
         """Wait until the queue has room for more token ids, and say why where that takes long."""
         began, said = time.monotonic(), False
         while self._queue.steadily("reach the broker", self._queue.room) < 1:
-            if not said and time.monotonic() - began >= FULL_PATIENCE:
+            patient = time.monotonic() - began < FULL_PATIENCE
+            if not said and (not patient or not self._queue.steadily("reach the broker", self._queue.threads)):
                 said = True
                 self._queue.say(self._queue.steadily("reach the broker", self._why_full))
             time.sleep(FULL_PAUSE)

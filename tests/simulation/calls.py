@@ -33,6 +33,11 @@ class StoreCall(NamedTuple):
             return Lag(rng.randint(0, self.job.kind.lag)) if rng.random() < 0.5 else None
         return None
 
+    @property
+    def may_break_the_ledger(self) -> bool:
+        """Whether it may leave the ledger without a shard that waits."""
+        return self.operation.kind == "delete"
+
     def __str__(self) -> str:
         return f"{self.operation.kind} {self.job.place}/{self.operation.name}"
 
@@ -47,12 +52,19 @@ class LedgerCall(NamedTuple):
         """What is lost of it: nothing (None), the request or the answer."""
         return rng.choice(_LOSSES) if rng.random() < nature.faults else None
 
+    @property
+    def may_break_the_ledger(self) -> bool:
+        """Whether it may leave the ledger without a shard that waits."""
+        return self.method in ("enter", "remove", "forget")
+
     def __str__(self) -> str:
         return f"{self.method} {', '.join(map(str, self.arguments))}"
 
 
 class Moment(NamedTuple):
     """Anything else that takes time."""
+
+    may_break_the_ledger = False
 
     def fate(self, rng: random.Random, nature: Nature) -> None:
         """It passes."""

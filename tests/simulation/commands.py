@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulation.access import JobLedger, opened
+from simulation.access import ActorLedger, job_ledger, opened, patiently
 from simulation.content import decode_part, failed_numbers
 from simulation.job import STRANGE
 from simulation.segments import BrokenPromiseError
@@ -15,6 +15,7 @@ from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.telling import tell
+from unrolled.protocol.upkeep import clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
+    from unrolled.queue.job_ledger import JobLedger
 
 
 def retry(actor: Actor, job: SimulatedJob) -> None:
@@ -55,9 +57,14 @@ def sweeper(actor: Actor, job: SimulatedJob) -> None:
 def wait(actor: Actor, job: SimulatedJob) -> None:
     """Say "complete" where it is so."""
     log, asked, found = Log(), len(job.promises.history.changes), opened(actor, job)
-    tell(log, found.objects, JobLedger(actor, found))
-    if standing(log, found.objects, live=found.job.live).complete:
+    ledger = ActorLedger(actor)
+    waiting, _ = patiently("", lambda: ledger.members(found.key))
+    seen = standing(log, found.objects, live=found.job.live)
+    if seen.complete:
         job.hear_complete(asked)
+        clean_up(log, found.objects, _ledger(actor, found), failed_numbers, live=found.job.live)
+    elif {log.life(shard) for shard in log.entries.keys() - seen.published - seen.dead} - waiting:
+        tell(log, found.objects, job_ledger(actor, found, patiently))
 
 
 def reader(actor: Actor, job: SimulatedJob) -> None:
@@ -107,7 +114,8 @@ _STRANGE = [
 
 def _ledger(actor: Actor, found: OpenJob) -> JobLedger | None:
     """Now and then Redis is away, and a command leaves the ledger for another process to tell."""
-    return JobLedger(actor, found) if actor.nature.is_calm or actor.rng.random() < 0.9 else None
+    is_there = actor.nature.is_calm or actor.rng.random() < 0.9
+    return job_ledger(actor, found, patiently) if is_there else None
 
 
 COMMANDS: dict[str, Callable[[Actor, SimulatedJob], None]] = {

@@ -10,6 +10,7 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unrolled.errors import FileFormatError
 from unrolled.job import names, payload
 
 if TYPE_CHECKING:
@@ -70,8 +71,15 @@ def encode_part(rows: Sequence[Row], failed: Sequence[int]) -> bytes:
 
 @functools.lru_cache(_KEPT)
 def decode_part(content: bytes) -> Part:
-    """What a part contains."""
-    rows, failed, numbers = json.loads(content)
+    """What a part contains.
+
+    Raises:
+        FileFormatError: it is damaged.
+    """
+    try:
+        rows, failed, numbers = json.loads(content)
+    except ValueError as error:
+        raise FileFormatError(f"a damaged part: {error}") from error
     return Part(tuple(Row(*row) for row in rows), tuple(Row(*row) for row in failed), tuple(numbers))
 
 

@@ -20,12 +20,14 @@ class History:
         objects: those that are there now.
         changes: name and content before, of every change.
         unsynced: name and content before, of the changes that a power cut can undo.
+        created: number of changes there were before each object was created.
     """
 
     def __init__(self, kind: Kind) -> None:
         self.objects: dict[str, bytes] = {}
         self.changes: list[tuple[str, bytes | None]] = []
         self.unsynced: dict[str, bytes | None] = {}
+        self.created: dict[str, int] = {}
         self._kind = kind
         self._seen = 0  # number of changes that every look shows
 
@@ -34,10 +36,15 @@ class History:
         before = self.objects.pop(name, None)
         if content is not None:
             self.objects[name] = content
+            self.created[name] = len(self.changes)
         self.changes.append((name, before))
         if self._kind.is_disk:
             self.unsynced.setdefault(name, before)
         return before
+
+    def is_seen(self, name: str) -> bool:
+        """Whether every look sees an object, however much look-ups lag."""
+        return name in self.objects and len(self.changes) - self.created[name] > self._kind.lag
 
     def sync(self, folder: str) -> None:
         """Take in that a folder was synced."""

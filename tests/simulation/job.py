@@ -6,10 +6,11 @@ import functools
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from simulation.access import OFFER
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
-from simulation.segments import JOB, BrokenPromiseError
+from simulation.segments import JOB, ROWS, BrokenPromiseError
 
 from unrolled.job.job import Inputs, Job
 from unrolled.store.memory import Fault, MemoryStore
@@ -28,11 +29,20 @@ _HAS_EFFECT = {None, Fault.LOST_ANSWER, Fault.EXISTS}
 
 
 class _Store(MemoryStore):
-    """A store with a place of its own."""
+    """A store with a place of its own, in which an object may be damaged for a while.
+
+    Attributes:
+        damage: name → what whoever reads the object gets.
+    """
 
     def __init__(self, place: str, hook: Hook, kind: Kind) -> None:
         super().__init__(hook, is_disk=kind.is_disk, page=kind.page)
+        self.damage: dict[str, bytes] = {}
         self._place = place
+
+    def read(self, name: str, start: int = 0, stop: int | None = None) -> bytes | None:
+        content = super().read(name, start, stop)
+        return content if content is None or name not in self.damage else self.damage[name][start:stop]
 
     def __str__(self) -> str:
         return self._place
@@ -49,18 +59,27 @@ class SimulatedJob:
         reading: its input.
         store: where it is.
         promises: what must be true of it.
+        was_damaged: whether an object was ever damaged.
         strange: names of objects that are nothing of the job.
     """
 
     def __init__(self, place: str, rng: random.Random, scheduler: Scheduler) -> None:
         self.place = place
         self.kind = Kind.drawn(rng)
-        self.job = Job("ab" * 32, Inputs.named([place]), "fused", "float32", self.kind.is_live, {"rows": 2})
+        self.job = Job(
+            OFFER.fingerprint,
+            Inputs.named([place]),
+            OFFER.engine,
+            OFFER.arithmetic,
+            self.kind.is_live,
+            {"rows": 2},
+        )
         self.other = replace(self.job, options={"rows": 3})
         self.reading = Reading(rng, is_live=self.kind.is_live)
         self.store = _Store(place, functools.partial(scheduler.hook, self), self.kind)
         self.promises = Promises(self.kind, self.reading, rng)
         self.strange: set[str] = set()
+        self.was_damaged = False
         self._happening: tuple[Operation, Fault | Lag | None] | None = None
 
     def is_there(self, job: Job) -> bool:
@@ -91,6 +110,15 @@ class SimulatedJob:
         """Let a late operation have its effect."""
         self._compare(self.store.deliver(number).name)
 
+    def damage(self, rng: random.Random) -> str:
+        """Damage an object, until it is restored from a copy; its name."""
+        objects = [*self.promises.objects]
+        name = rng.choice([name for name in objects if name.startswith(ROWS)] * (rng.random() < 0.5) or objects)
+        content = self.promises.objects[name]
+        self.was_damaged = True
+        self.store.damage[name] = rng.choice((b"", content[: len(content) // 2], content[:-1] + b"?"))
+        return name
+
     def cut_power(self, rng: random.Random) -> list[str]:
         """Undo some of what was not synced; the names of those changes."""
         undone = [*self.store.power_cut(lambda _: rng.random() < 0.5)]
@@ -111,7 +139,7 @@ class SimulatedJob:
         """
         if content := self.promises.objects.get(JOB):
             _, key = Job.decode(JOB, content)
-            self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.members if m.job_key == key})
+            self.promises.check_told(ledger.told(key), {str(m.life) for m in ledger.ledger if m.job_key == key})
 
     def check_strange(self) -> None:
         """Check that what is nothing of the job is left alone.

@@ -6,7 +6,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING
 
-from simulation.access import JobLedger, patience, patience_of_a_command
+from simulation.access import QueueLedger, patience_of_a_command, patiently
 from simulation.content import Row
 
 from producer.enqueue.runs import FileRun, LiveRun
@@ -24,19 +24,21 @@ if TYPE_CHECKING:
 
 #: Rows after which a live run has enough, those that it reads at once, and those of one shard.
 _MOST_READ, _BATCH, _CUT = 8, 4, 2
+#: Steps for which a producer may do nothing with what it has read, fewest and most.
+_LONG_REST = 20, 150
 
 
 def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
     """Read the job's input: a version of its file, or its pipe."""
     if job.kind.is_live:
-        opened = create_job(job.place, _wanted(actor, job), patience(actor))
+        opened = create_job(job.place, _wanted(actor, job), patiently)
         stopped = threading.Event()
-        run = LiveRun(opened.objects, JobLedger(actor, opened), lambda *_: None, stopped.set)
+        run = LiveRun(opened.objects, QueueLedger(actor, opened), lambda *_: None, stopped.set)
         run.begin()
         run.run(_live_cuts(actor, job, opened.job.id, run.number, stopped))
     else:
         opened = create_job(job.place, _wanted(actor, job), patience_of_a_command(actor))
-        file_run = FileRun(opened.objects, JobLedger(actor, opened), lambda *_: None)
+        file_run = FileRun(opened.objects, QueueLedger(actor, opened), lambda *_: None)
         file_run.run(_file_cuts(actor, job, opened.job.id, version))
 
 
@@ -68,6 +70,8 @@ def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stoppe
         del pipe[: len(actor.read & {*pipe})]
         while len(held) >= _CUT or (held and actor.rng.random() < 0.2):
             cut, held = held[:_CUT], held[_CUT:]
+            if actor.rng.random() < actor.nature.hesitation:
+                actor.rest(*_LONG_REST)
             yield job.reading.cut(job_id, cut)
         actor.pass_time()
     if held:

@@ -146,14 +146,16 @@ class Promises:
             raise BrokenPromiseError("somebody says complete, and it is not")
         self.completed = True
 
-    def hear_end(self, numbers: Iterable[int]) -> None:
+    def hear_end(self, numbers: Iterable[int], *, was_damaged: bool = False) -> None:
         """Check that a command which has ended of itself has lost nothing of what it read, even if the power fails now.
 
         Args:
             numbers: of the rows that it read from a pipe.
+            was_damaged: whether an object was damaged: then they may be in rows that no segment names.
         """
         account = self._counted(self.history.durable())
-        lost = [number for number in numbers if account.places.get(number + 1) in (None, [], ["stray"])]
+        nowhere = (None, []) if was_damaged else (None, [], ["stray"])
+        lost = [number for number in numbers if account.places.get(number + 1) in nowhere]
         if lost and not self.log.discarded:
             raise BrokenPromiseError(f"a producer has ended, and rows {lost} that it had read are not in the log")
 
@@ -180,7 +182,10 @@ class Promises:
             raise BrokenPromiseError(f"the log has a hole: {name} is there, and segment {self.log.length} isn't")
         if JOB not in self.objects:
             raise BrokenPromiseError(f"{name} is there, and nothing says of which job")
+        inputs, has_ended = self.log.inputs, self.log.ended
         shards = self._account.append(content)
+        if has_ended and not self._kind.is_live and self.log.inputs > inputs:
+            raise BrokenPromiseError(f"{name} adds to an input that was read to its end")
         if len({self._spooled[shard].job for shard in self.log.shards if shard in self._spooled}) > 1:
             raise BrokenPromiseError("the log has shards of two jobs")
         return shards

@@ -38,6 +38,11 @@ class Reading:
         self.versions = {"before": before, "after": _changed(before, rng)}
         self.pipe = list(range(size)) if is_live else []
 
+    @property
+    def different_versions(self) -> list[str]:
+        """The names of versions, each version once."""
+        return ["before"] if self.versions["before"] == self.versions["after"] else [*self.versions]
+
     def cuts(self, job: str, version: str) -> Iterator[Make]:
         """The cuts of the file for a job, which are the same at each reading of the same version."""
         rows = self.versions[version]

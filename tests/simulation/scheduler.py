@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import greenlet
 from simulation.calls import StoreCall
+from simulation.segments import LOG
 
 from unrolled.errors import UnrolledError
 from unrolled.store.memory import Crash, Fault, Lag, Operation
@@ -26,10 +27,16 @@ if TYPE_CHECKING:
 
 #: Steps for which a process stops, at least.
 _SHORTEST_PAUSE = 5
-#: Steps that a slow sync takes.
+#: Steps that a slow sync takes, and an actor that hesitates.
 _LONGEST_SYNC = 60
 #: Looks that an actor takes in a row, at most.
 _MOST_LOOKS = 15
+#: Looks at old segments of the log that neither fail nor take a step.
+_OLD_LOOKS = 0.9
+#: How much more often a process dies where an object is there and not durable yet.
+_DEATHS_AT_SYNC = 5
+#: Steps of a worker at which its heartbeat renews its leases.
+_RENEWED = 0.7
 
 
 class Scheduler:
@@ -39,7 +46,7 @@ class Scheduler:
         rng: decides.
         nature: how often things fail.
         ledger: of all jobs.
-        after: is called after each operation.
+        after: is called after each operation that may break what the ledger must know.
         trace: is given each step as a line; None where it isn't wanted.
 
     Attributes:
@@ -52,7 +59,7 @@ class Scheduler:
         rng: random.Random,
         nature: Nature,
         ledger: LedgerModel,
-        after: Callable[[Call], None],
+        after: Callable[[], None],
         trace: Callable[[str], object] | None,
     ) -> None:
         self.rng, self.nature, self.ledger = rng, nature, ledger
@@ -62,6 +69,7 @@ class Scheduler:
         self._hub = greenlet.getcurrent()
         self._moving: Actor | None = None
         self._looks_left = 0
+        self._hesitates = False
 
     def tell(self, line: str) -> None:
         """Add a line to the trace."""
@@ -81,30 +89,53 @@ class Scheduler:
         return self._hub.switch(call)
 
     def hook(self, job: SimulatedJob, operation: Operation) -> Fault | Lag | None:
-        """Stop before an operation of a job's store, or only look."""
+        """Stop before an operation of a job's store, or only look.
+
+        Most looks at old segments of the log are no steps: they find what they would find at any other moment.
+        """
+        is_look, is_log = operation.kind in ("read", "list"), operation.name.startswith(LOG)
+        if is_log and is_look and job.promises.history.is_seen(operation.name):
+            if self.rng.random() < _OLD_LOOKS:
+                return None
+            is_log = False
         call = StoreCall(job, operation)
-        if self._looks_left > 0 and self._moving and operation.kind in ("read", "list"):
+        if self._looks_left > 0 and self._moving and is_look:
             self._looks_left -= 1
-            return self._fate(self._moving, call)  # type: ignore[return-value]
-        return self.stop(call)
+            fate = self._fate(self._moving, call)
+        else:
+            fate = self.stop(call)
+        # It has read the log to its end, or listed a folder: it decides on what may be past.
+        if is_look and (is_log or operation.kind == "list") and self.rng.random() < self.nature.hesitation:
+            self._hesitates, self._looks_left = True, 0
+        return fate  # type: ignore[return-value]
 
     def move(self) -> None:
-        """Let one actor take one step."""
+        """Let one actor take one step, after a rest where all of them sleep."""
         rng, nature = self.rng, self.nature
+        if not self.actors:
+            return
         self.step += 1
         self.ledger.now += rng.random() < 0.5
-        actor = self._chosen()
-        if actor is None:
+        awake = [actor for actor in self.actors if actor.sleeps_until < self.step]
+        if not awake:
+            rest = min(actor.sleeps_until for actor in self.actors) - self.step
+            self.step += rest
+            self.ledger.now += rest // 2
             return
-        dies = rng.random() < nature.deaths
-        if dies and rng.random() < 0.5:
-            self.kill(actor.process)
-        elif rng.random() < nature.pauses:
+        actor = awake[int(rng.random() * len(awake))]
+        chance = rng.random()
+        is_sync = isinstance(actor.call, StoreCall) and actor.call.operation.kind == "sync"
+        deaths = nature.deaths * (_DEATHS_AT_SYNC if is_sync else 1)
+        if chance < deaths:
+            if rng.random() < 0.5:  # before the operation, or after it
+                self.kill(actor.process)
+            else:
+                self._step(actor)
+                self.kill(actor.process)
+        elif chance < deaths + nature.pauses:
             self._pause(actor.process)
         else:
             self._step(actor)
-            if dies:
-                self.kill(actor.process)
 
     def kill(self, process: str) -> None:
         """End a process where it is; nothing of it runs any more."""
@@ -123,15 +154,6 @@ class Scheduler:
         for actor in self.actors:
             actor.sleeps_until = 0
 
-    def _chosen(self) -> Actor | None:
-        """One of the actors that don't sleep."""
-        count = len(self.actors)
-        for _ in range(2 * count):
-            actor = self.actors[int(self.rng.random() * count)]
-            if actor.sleeps_until < self.step:
-                return actor
-        return None
-
     def _pause(self, process: str) -> None:
         until = self.step + self.rng.randint(_SHORTEST_PAUSE, self.nature.longest_pause)
         for actor in self.actors:
@@ -141,17 +163,19 @@ class Scheduler:
     def _step(self, actor: Actor) -> None:
         call = actor.call
         fate = self._fate(actor, call)
-        if actor.holding and self.rng.random() < 0.7:
-            self.ledger.renew(actor.holding, actor.process)
+        if actor.board and (held := actor.board.held()) and self.rng.random() < _RENEWED:
+            self.ledger.renew(held, actor.process)
         if isinstance(call, StoreCall):
-            call.job.let_happen(call.operation, fate)  # type: ignore[arg-type]
+            job, operation = call
+            job.let_happen(operation, fate)  # type: ignore[arg-type]
             self._go_on(actor, fate)
-            call.job.notice()
+            job.notice()
         else:
             self._go_on(actor, fate)
-        self._after(call)
-        if actor.has_ended and actor.read:
-            actor.job.promises.hear_end(actor.read)
+        if call.may_break_the_ledger:
+            self._after()
+        if actor.read and actor.has_ended:
+            actor.job.promises.hear_end(actor.read, was_damaged=actor.job.was_damaged)
 
     def _fate(self, actor: Actor, call: Call) -> Fault | Lag | str | None:
         fate = call.fate(self.rng, self.nature)
@@ -170,7 +194,9 @@ class Scheduler:
             self._moving = None
             if actor.thread.dead:
                 self.actors.remove(actor)
-        if isinstance(call, StoreCall) and call.operation.kind == "sync" and self.rng.random() < self.nature.slow_syncs:
+        is_sync = isinstance(call, StoreCall) and call.operation.kind == "sync"
+        if self._hesitates or (is_sync and self.rng.random() < self.nature.slow_syncs):
+            self._hesitates = False
             actor.sleeps_until = self.step + self.rng.randint(1, _LONGEST_SYNC)
 
     def _live(self, actor: Actor, body: Callable[[Actor], None]) -> None:
@@ -179,6 +205,8 @@ class Scheduler:
         except Crash:
             return
         except UnrolledError as error:
+            if actor.board:  # a worker handles every error
+                raise
             self.tell(f"{actor} ends: {error}")
         else:
             self.tell(f"{actor} ends")

@@ -50,13 +50,14 @@ class Decisions:
     Attributes:
         length: how many segments there are.
         shards: by name, in the order of the log.
+        inputs: how many of them were cut from the input.
         retried: shards whose failed rows have another shard.
         lives: the present life of each shard, and the number of the segment that began it.
         ended: the input was read to its end.
     """
 
     def __init__(self, objects: Mapping[str, bytes]) -> None:
-        self.length = 0
+        self.length = self.inputs = 0
         self.shards: dict[str, Logged] = {}
         self.retried: set[str] = set()
         self.lives: dict[str, tuple[int, int]] = {}
@@ -74,6 +75,7 @@ class Decisions:
         touched = set()
         for entry in entries:
             source = entry["source"] or ""
+            self.inputs += not source and entry["shard"] not in self.shards
             self.shards.setdefault(entry["shard"], Logged(entry["rows"], entry["quarantined"], source))
             self.lives.setdefault(entry["shard"], (0, self.length))
             touched.add(entry["shard"])

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue import runs
 from producer.jobs import decisions
+from unrolled.job import payload
 from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol import opening, spooling, telling
 from unrolled.store import memory
+from worker.runtime import attempt, worker_leases
 
 if TYPE_CHECKING:
     import random
@@ -39,13 +42,28 @@ class _Secrets:
         return self._rng.randbytes(size).hex()
 
 
+class _Log:
+    """The log of a worker's attempts: an unexpected failure is one of the product, not of a shard."""
+
+    def warning(self, *_: object) -> None: ...
+
+    info = error = warning
+
+    def exception(self, *_: object) -> None:
+        error = sys.exception()
+        if error and not isinstance(error, MemoryError):
+            raise error
+
+
 _PURE = [
     (Job, "decode", _kept(Job.decode)),
     (Segment, "decode", _kept(Segment.decode)),
     (ShardId, "parse", _kept(ShardId.parse)),
+    (payload, "decode", _kept(payload.decode)),
     (memory, "check_name", _kept(memory.check_name)),
     (memory, "check_own_name", _kept(memory.check_own_name)),
     (memory, "check_folder", _kept(memory.check_folder)),
+    (memory, "folder_of", _kept(memory.folder_of)),
 ]
 
 
@@ -66,6 +84,8 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
     wanted = [
         (opening, "open_store", open_store),
         *_PURE,
+        (attempt, "log", _Log()),
+        (worker_leases, "log", _Log()),
         (telling, "CHUNK", rng.choice((1, 3))),
         *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(

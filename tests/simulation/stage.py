@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from simulation.actor import Actor
-from simulation.calls import LedgerCall, StoreCall
 from simulation.commands import COMMANDS
 from simulation.job import SimulatedJob
 from simulation.nature import Nature
@@ -15,11 +14,11 @@ from simulation.segments import BrokenPromiseError
 from simulation.workers import Worker
 from support.ledger_model import LedgerModel
 
+from worker.runtime.board import Board
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
-
-    from simulation.calls import Call
 
 #: Steps in which commands must come to an end.
 _LAST_STEPS = 20_000
@@ -41,8 +40,8 @@ class Stage:
         self.rng = rng
         self.nature = Nature.drawn(rng)
         self.ledger = LedgerModel()
-        self.scheduler = Scheduler(rng, self.nature, self.ledger, self._check, trace)
-        self.jobs = [SimulatedJob(f"job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
+        self.scheduler = Scheduler(rng, self.nature, self.ledger, self.check_told, trace)
+        self.jobs = [SimulatedJob(f"/job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
         self.is_over = False
         self._born = 0
 
@@ -59,8 +58,9 @@ class Stage:
     def start_worker(self) -> None:
         """Start one process that has one shard or two on board."""
         self._born += 1
+        board = Board()
         for _ in range(self.rng.choice((1, 1, 2))):
-            actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0])
+            actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0], board)
             self.scheduler.start(actor, lambda actor: Worker(actor, lambda: self.is_over).run())
 
     def check_told(self) -> None:
@@ -87,9 +87,3 @@ class Stage:
                 return
             self.scheduler.move()
         raise BrokenPromiseError(f"never ends: {[f'{actor}: {actor.call}' for actor in actors]}")
-
-    def _check(self, call: Call) -> None:
-        """Check what an operation can have broken of the ledger's knowledge; the jobs check themselves."""
-        is_told = isinstance(call, LedgerCall) and call.method in ("enter", "remove")
-        if is_told or (isinstance(call, StoreCall) and call.operation.kind == "delete"):
-            self.check_told()

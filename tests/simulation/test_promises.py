@@ -159,6 +159,19 @@ def test_log_changed(site):
         site.create(names.segment_name(1), END)
 
 
+def test_log_goes_on_after_the_end_of_a_file():
+    """What was complete stays complete, but for a retry; a pipe may go on."""
+    site = Site(FILE)
+    site.bring(site.first)
+    site.append(Segment("end"))
+    with pytest.raises(BrokenPromiseError, match="read to its end"):
+        site.bring(site.second)
+    site = Site(LIVE)
+    site.bring(site.first)
+    site.append(Segment("end"))
+    site.bring(site.second)
+
+
 def test_log_of_two_jobs(site):
     """Shards of another job, and shards of none."""
     with pytest.raises(BrokenPromiseError, match="two jobs"):

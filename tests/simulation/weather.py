@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from support.ledger_model import KEYS
+
 if TYPE_CHECKING:
     from simulation.stage import Stage
 
 #: What people do to a job, each as often as it is named here. A producer resumes a cancelled job, too.
-_DONE = [*["producer"] * 6, *["retry", "wait"] * 3, "sweep", "reader", "cancel", "stranger"]
+_DONE = [*["producer"] * 6, *["retry", "wait"] * 3, *["sweep"] * 2, "reader", "cancel", "stranger"]
 #: What the ledger loses: everything, a key, or all that is new since its last snapshot.
-_LOST = "all", "members", "places", "leases", "leases", "starts", "queue", "back"
+_LOST = "all", "back", "leases", *KEYS
 #: Steps before a job may be discarded; workers that are replaced when they have died.
 _EARLIEST_DISCARD, _WORKERS = 300, 3
 #: At most steps nothing happens at all; at the others, everything is so many times as likely.
@@ -34,6 +36,8 @@ class Weather:
             self._lose(rng.choice(_LOST))
         if rng.random() < _RARELY * nature.cuts:
             self._cut_power()
+        if rng.random() < _RARELY * nature.damages:
+            self._damage()
         if rng.random() < _RARELY * 0.02:
             self._snapshot = self._stage.ledger.snapshot()
         self._command()
@@ -42,6 +46,13 @@ class Weather:
         for job in self._stage.jobs:
             if job.store.late and self._rng.random() < _RARELY * 0.05:
                 job.deliver(self._rng.randrange(len(job.store.late)))
+
+    def _damage(self) -> None:
+        """Damage an object of a job, and restore the one that was damaged before."""
+        job = self._rng.choice(self._stage.jobs)
+        job.store.damage.clear()
+        if job.promises.objects:
+            self._stage.scheduler.tell(f"damaged: {job.damage(self._rng)}")
 
     def _command(self) -> None:
         """Start actors: workers for those that died, one who waits once a job may be complete, and any command."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from simulation.job import SimulatedJob
 
 #: Steps in which anything may fail, fewest and most.
-_STEPS = 200, 900
+_STEPS = 100, 450
 #: Times that somebody asks whether a job is complete, steps between two of them, and retries, at the end.
-_ASKED, _PAUSE, _RETRIES = 60, 150, 9
+_ASKED, _PAUSE, _RETRIES = 120, 40, 9
 
 
 class World:
@@ -66,12 +66,13 @@ class World:
         stage.nature.calm_down()
         stage.scheduler.wake_all()
         for job in stage.jobs:
+            job.store.damage.clear()
             while job.store.late:
                 job.deliver(0)
         stage.start_worker()
         stage.drain()
         for job in stage.jobs:
-            for version in job.reading.versions:
+            for version in job.reading.different_versions:
                 stage.start("producer", job, version)
                 stage.drain()
             self._until_complete(job)
@@ -96,6 +97,8 @@ class World:
         """Ask until somebody says that the job is complete, and the ledger has nothing left of it."""
         job.promises.completed = False
         for _ in range(_ASKED):
+            if not any(actor.kind == "worker" for actor in self.stage.scheduler.actors):
+                self.stage.start_worker()  # in place of those whose engine broke
             self.stage.start("wait", job)
             self.stage.drain()
             for _ in range(_PAUSE):
@@ -103,7 +106,7 @@ class World:
                     return
                 self.stage.scheduler.move()
         ledger = self.stage.ledger
-        raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.members)]}, marks {ledger.marks}")
+        raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.ledger)]}, marks {ledger.marks}")
 
     def _until_perfect(self, job: SimulatedJob) -> None:
         for _ in range(_RETRIES):
@@ -115,5 +118,5 @@ class World:
         raise BrokenPromiseError("at the end, a row is neither in a part nor bad")
 
     def _waits(self, job: SimulatedJob) -> bool:
-        places = self.stage.ledger.places
-        return any(places.get(member.job_key) == job.place for member in self.stage.ledger.members)
+        jobs = self.stage.ledger.jobs
+        return any(jobs.get(member.job_key) == job.place for member in self.stage.ledger.ledger)

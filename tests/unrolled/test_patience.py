@@ -55,6 +55,16 @@ def test_what_passes_is_tried_until_it_works(patience, said, error):
     assert said == ["can't publish to /out: x; trying again until it works", "can publish to /out again, after 0 s"]
 
 
+def test_what_fails_now_can_be_asked_for(patience):
+    """Each trouble with its latest reason, until it is over."""
+    patience.fails("publish", "the disk is full")
+    patience.fails("send", "it is away")
+    patience.fails("publish", "the quota is used up")
+    assert patience.troubles() == ["can't publish: the quota is used up", "can't send: it is away"]
+    patience.works("publish")
+    assert patience.troubles() == ["can't send: it is away"]
+
+
 def test_what_works_says_nothing(patience, said):
     """No trouble, no line."""
     assert patience.until_done("x", failing(0)) == 42

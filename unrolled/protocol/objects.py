@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unrolled.errors import TransientError
 from unrolled.store.store import Creation
 
 if TYPE_CHECKING:
@@ -42,10 +43,15 @@ class Objects:
 
     def settle(self, name: str, content: bytes) -> bytes:
         """Create a small object, and give what is under its name from now on."""
-        while not self.create(name, content):
-            if (found := self.read(name)) is not None:
-                return found  # else deleted since, or not to be seen yet
-        return content
+
+        def attempt() -> bytes:
+            if self.create(name, content):
+                return content
+            if (found := self.read(name)) is None:  # deleted since, or not visible yet
+                raise TransientError(f"{self.store}/{name} exists, and can't be seen yet")
+            return found
+
+        return self.steadily(f"see {name}", attempt)
 
     def read(self, name: str) -> bytes | None:
         """An object's content; None where there is none, or none to be seen yet."""

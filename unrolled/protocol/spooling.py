@@ -115,7 +115,7 @@ def make_retry(source: ShardId, failed: bytes) -> Spooled:
         PayloadError: the content is damaged.
     """
     ids, tokens, facts = _parts(failed)
-    facts |= {"source": str(source), "retries": source.retries + 1, "quarantined": 0, "bad": ""}
+    facts = facts | {"source": str(source), "retries": source.retries + 1, "quarantined": 0, "bad": ""}
     content = payload.encode(payload.Payload(ids, tokens, _counted(facts, ids.to_pylist(), tokens)))
     return Spooled(entry_of(content), content)
 

@@ -38,6 +38,10 @@ class JobLedger(Protocol):
         """Take the job out, its mark included."""
         ...
 
+    def forget(self, length: int) -> None:
+        """Take the job out, its mark included, unless the ledger knows of more than `length` segments."""
+        ...
+
 
 def tell(log: Log, objects: Objects, ledger: JobLedger) -> None:
     """Bring the ledger up to the log.

@@ -58,3 +58,7 @@ class JobLedger:
     def cancel(self) -> None:
         """See `unrolled.protocol.telling.JobLedger`."""
         self._steadily("reach the broker", lambda: self._ledger.cancel(self._job_key))
+
+    def forget(self, length: int) -> None:
+        """See `unrolled.protocol.telling.JobLedger`."""
+        self._steadily("reach the broker", lambda: self._ledger.forget(self._job_key, length))

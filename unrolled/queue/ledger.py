@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
 MARKS = 1_000_000_000
 #: Members that one sweep looks at; the next sweep looks at more.
 SWEEP_LIMIT = 10_000
+#: Shards that one script takes out: it holds the server for about a millisecond.
+CANCEL_CHUNK = 100
 #: Seconds between two sweeps, by whomever: a sweep looks at all running shards.
 SWEEP_PAUSE_SECONDS = 1.0
 #: Workers sweep every few seconds. After a silence of SILENCE_SECONDS the server was away, and sweeping waits for
@@ -87,10 +90,12 @@ class Known(NamedTuple):
         told: how many segments of its log it was told; below zero while somebody tells it everything; None where it has
             lost the job.
         left: how many lives of the job it has: a hint when it is worth looking for more, never proof of anything.
+        over: whether somebody has just seen that nothing is left to do for the job (`Ledger.say_over`); a hint, too.
     """
 
     told: int | None
     left: int
+    over: bool = False
 
 
 class Ledger:
@@ -203,7 +208,19 @@ class Ledger:
         Returns:
             How many shards there were.
         """
-        return int(self._scripts.run("cancel", job_key=job_key))
+        return self._take_out(job_key, "", "")
+
+    def forget(self, job_key: str, length: int) -> int:
+        """Take a complete job out, unless its log has grown since.
+
+        Args:
+            job_key: of the job.
+            length: how many segments its log had when it was complete. A ledger that knows of more is left alone.
+
+        Returns:
+            How many shards there were: those that a worker had published and not taken out.
+        """
+        return self._take_out(job_key, 0, length)
 
     def give_back(self, member: Member, holder: str, start: Start) -> bool:
         """Give up the lease of a shard that isn't done, and take back the start that was counted for it.
@@ -252,10 +269,11 @@ class Ledger:
         ledger, leases = pipe.execute()
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
-    def running(self, job_key: str) -> set[Life]:
-        """The lives of a job that are under a lease."""
+    def running(self, job_key: str) -> tuple[set[Life], int]:
+        """The lives of a job that are under a lease, and how many of other jobs are."""
         leases: Any = self.client.zrange(self.keys.leases, 0, -1)
-        return _of_job(leases, job_key)
+        lives = _of_job(leases, job_key)
+        return lives, len(leases) - len(lives)
 
     def known(self, job_keys: Sequence[str]) -> list[Known]:
         """What it knows of each of some jobs, in one question."""
@@ -266,12 +284,17 @@ class Ledger:
         for job_key in job_keys:
             pipe.hexists(self.keys.jobs, job_key)
             pipe.zscore(self.keys.ledger, job_key)
+            pipe.exists(self._over(job_key))
         counts, *found = pipe.execute()
         # Without its place, no worker that is new to it finds a job: then all of it is told again.
-        marks = [mark if there else None for there, mark in zip(found[::2], found[1::2], strict=True)]
+        marks = [mark if there else None for there, mark in zip(found[::3], found[1::3], strict=True)]
         return [
-            Known(None if mark is None else int(mark), int(count) if count and as_text(count).isdecimal() else 0)
-            for mark, count in zip(marks, counts, strict=True)
+            Known(
+                None if mark is None else int(mark),
+                int(count) if count and as_text(count).isdecimal() else 0,
+                bool(over),
+            )
+            for mark, count, over in zip(marks, counts, found[2::3], strict=True)
         ]
 
     def take_turn(self, what: str, seconds: float) -> bool:
@@ -287,6 +310,15 @@ class Ledger:
         """Let the next one do it at once."""
         self.client.delete(f"{self.keys.turns}:{what}")
 
+    def say_over(self, job_key: str, seconds: float) -> None:
+        """Tell other workers that a job is over, so that not every one of them reads its log and lists its objects.
+
+        Args:
+            job_key: of the job.
+            seconds: how long it is said: until all of them have asked.
+        """
+        self.client.set(self._over(job_key), b"", px=max(1, round(seconds * 1000)))
+
     def place_of(self, job_key: str) -> str | None:
         """The path or URL that was registered for a job, unchecked: anybody with access to Redis can write it."""
         raw = self.client.hget(self.keys.jobs, job_key)
@@ -297,14 +329,6 @@ class Ledger:
         except (ValueError, TypeError, KeyError, RecursionError):
             return None
         return place if isinstance(place, str) else None
-
-    def forget(self, job_key: str) -> None:
-        """Remove what is left of a finished job."""
-        pipe = self.client.pipeline(transaction=True)
-        pipe.zrem(self.keys.ledger, job_key)
-        pipe.hdel(self.keys.jobs, job_key)
-        pipe.hdel(self.keys.left, job_key)
-        pipe.execute()
 
     def other_offers(self) -> set[Offer]:
         """Other offers that have shards waiting: nothing that this ledger's workers compute."""
@@ -332,6 +356,28 @@ class Ledger:
         """The workers of all offers that are alive: name → facts. Others are taken off the list."""
         return alive_workers(self.client, self._namespace)
 
+    def _over(self, job_key: str) -> str:
+        return f"{self.keys.turns}:{job_key}:over"
+
+    def _take_out(self, job_key: str, lowest: object, highest: object) -> int:
+        """Take a job out, a few shards at a time, because the server answers nobody meanwhile."""
+        mark = -1 - secrets.randbits(50)
+        if self._scripts.run("cancel", job_key=job_key, lowest=lowest, highest=highest, becomes=mark) < 0:
+            return 0
+        count, prefix = 0, f"{job_key}/".encode()
+        # Whoever enters more of the job moves its mark, which ends this.
+        found: Any = self.client.zrange(self.keys.ledger, 0, -1)
+        members = [raw for raw in found if raw.startswith(prefix)]
+        for start in range(0, len(members) + 1, CANCEL_CHUNK):
+            last = start + CANCEL_CHUNK > len(members)
+            some = members[start : start + CANCEL_CHUNK]
+            becomes = "" if last else mark
+            taken = int(self._scripts.run("cancel", *some, job_key=job_key, lowest=mark, highest=mark, becomes=becomes))
+            if taken < 0:
+                break
+            count += taken
+        return count
+
     def _throw_out(self, raw: bytes | str) -> None:
         """Remove what is no shard: anybody with access to Redis may have written it."""
         pipe = self.client.pipeline(transaction=True)
@@ -344,6 +390,8 @@ class Ledger:
 def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, Any]]:
     """The workers of all offers that are alive: name → facts. Others are taken off the list.
 
+    To what a worker says, the fact `silent_seconds` is added: how long ago it said that.
+
     Raises:
         redis.RedisError: the server is away, refuses, or can't do it now.
     """
@@ -353,6 +401,9 @@ def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, An
     for name, raw in client.hgetall(key).items():
         facts = _heartbeat(raw)
         if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
+            lease_seconds = facts.get("lease_seconds")
+            if isinstance(lease_seconds, int | float):
+                facts["silent_seconds"] = max(0.0, seconds - (facts["until"] - HEARTBEAT_LEASES * lease_seconds))
             alive[as_text(name)] = facts
         else:
             client.hdel(key, name)

@@ -5,17 +5,22 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from unrolled.errors import FileFormatError
+from unrolled.errors import FileFormatError, JobError
 from unrolled.format.columns import column_name, parse_name
 from unrolled.format.schema import show_columns
+from unrolled.job import names
 from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
+from unrolled.protocol.opening import open_job
 from unrolled.ragged import runs
 from unrolled.reading.batch import Batch
 from unrolled.reading.lookup import Lookup
@@ -34,6 +39,7 @@ if TYPE_CHECKING:
     import polars as pl
     from numpy.typing import NDArray
 
+    from unrolled.protocol.opening import OpenJob
     from unrolled.reading.row import Row
     from unrolled.store.store import Store
 
@@ -51,20 +57,28 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
 
     Raises:
         FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
-            are of different models, have other columns, or are of the same shard. The text names the files.
+            are of different models, have other columns, or are of the same shard; or one in a directory is of another
+            job than the directory. The text names the files.
         TransientError: the operating system would not let one be read.
 
     Example:
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    if isinstance(source, str | os.PathLike):
-        parts = sorted(_parts_of(source), key=lambda part: (part.info.shard, part.name))
-    else:
-        parts = [part for each in source for part in _parts_of(each)]
+    places = [source] if isinstance(source, str | os.PathLike) else list(source)
+    parts: list[Part] = []
+    jobs: list[OpenJob | None] = []
+    for place in places:
+        if os.fspath(place).endswith(".parquet"):
+            parts.append(_part_at(os.fspath(place)))
+            jobs.append(None)
+        else:
+            found, job = _parts_in(place)
+            parts += found
+            jobs.append(job)
     if not parts:
         raise FileFormatError(f"no part in {source}: give the output directory of a job that has begun")
-    return Dataset(parts)
+    return Dataset(parts, [job for job in jobs if job] if all(jobs) else [])
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:
@@ -77,22 +91,43 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
     return Dataset([Part(store, part_object(shard))])
 
 
-def _parts_of(source: StrPath) -> list[Part]:
-    """The parts at a path or URL: those of a directory, or the one that it names."""
-    text = os.fspath(source)
-    if text.endswith(".parquet"):
-        place, _, name = text.rpartition("/")
-        return [Part(open_store(place or ("/" if text.startswith("/") else ".")), name)]
+def _part_at(path: str) -> Part:
+    """The part that a path or URL names."""
+    place, _, name = path.rpartition("/")
+    return Part(open_store(place or ("/" if path.startswith("/") else ".")), name)
+
+
+def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
+    """The parts in a directory in the order of the shards, and its job; None where only parts are there.
+
+    Raises:
+        FileFormatError: one is of another job.
+    """
+    text = os.fspath(place)
     store = open_store(text)
     found = (listed.name for listed in store.list())
-    return [Part(store, name) for name in sorted(found) if name.endswith(".parquet") and name[0] not in "._"]
+    parts: list[Part] = []
+    for name in sorted(name for name in found if name.endswith(".parquet") and name[0] not in "._"):
+        parts.append(Part(store, name, parts[0] if parts else None))
+    parts.sort(key=lambda part: (part.info.shard, part.name))
+    job = None
+    if store.read(names.JOB, 0, 1) is not None:
+        with suppress(JobError):  # what is damaged there damages no part
+            job = open_job(text)
+    expected = job.job.id if job else parts[0].info.job if parts else ""
+    for part in parts:
+        if part.info.job != expected:
+            whose = "the job in that directory" if job else parts[0].where
+            raise FileFormatError(
+                f"{part.where} is of another job than {whose}; move it away, or open the files by name to read both"
+            )
+    return parts, job
 
 
 class Dataset:
     """The rows of one or more parts, in order.
 
     Attributes:
-        files: their paths or URLs.
         columns: of vectors, each with its name and its width, in the files' order.
         units: width of the first of them.
         precision: of the stored vectors: "float32" or "float16".
@@ -102,10 +137,10 @@ class Dataset:
         tokens: number of real tokens.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], jobs: Sequence[OpenJob] = ()) -> None:
         _refuse_mixed(parts)
+        self._jobs = jobs
         self._parts = parts
-        self.files = [part.where for part in parts]
         self.columns = parts[0].columns
         self.units = self.columns[0].width
         self.precision = parts[0].spec.precision
@@ -114,6 +149,31 @@ class Dataset:
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
 
+    @property
+    def files(self) -> list[str]:
+        """The paths or URLs of the parts."""
+        return [part.where for part in self._parts]
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether every shard of the job is here: its input was read to the end, and no shard waits or is dead.
+
+        The job's directory is looked at now. None where parts were named one by one, or copied without the rest of
+        their job. A dataset that was opened before its job was complete stays incomplete; open it again.
+
+        Raises:
+            JobError: the job's log is damaged.
+            TransientError: it can't be read now.
+        """
+        if not self._jobs:
+            return None
+        shards = {(part.info.job, part.info.shard) for part in self._parts}
+        for job in self._jobs:
+            found = standing(Log(), job.objects, live=job.job.live)
+            if not found.complete or found.dead or not {(job.job.id, shard) for shard in found.published} <= shards:
+                return False
+        return True
+
     def __len__(self) -> int:
         return sum(part.info.rows for part in self._parts)
 
@@ -121,7 +181,7 @@ class Dataset:
         return self.rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self.files)} files>"
+        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self._parts)} files>"
 
     def __getitem__(self, key: str | int) -> Row:
         """One row, by its id or by its number from 0; negative numbers count from the end.

@@ -12,7 +12,7 @@ from unrolled.store.posix import PosixStore
 from unrolled.store.store import Creation, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from unrolled.store.cloud.objects import BucketObjects
@@ -61,10 +61,14 @@ def _extra(url: BucketUrl) -> Iterator[None]:
         raise RequestError(f"{url} needs obstore; install it: pip install 'unrolled[cloud]'") from error
 
 
-def check_creates_once(store: Store) -> None:
+def check_creates_once(store: Store, look: Callable[[str], object] = str) -> None:
     """Prove that a store never replaces an object: create one twice, and delete it.
 
     Servers and file systems that replace it, or know no such thing, are found before a job rests on them.
+
+    Args:
+        store: any.
+        look: called with the object's name while it is there.
 
     Raises:
         RequestError: the store replaced the object, or refuses to create one.
@@ -73,6 +77,7 @@ def check_creates_once(store: Store) -> None:
     name = f"_unrolled/probe/{os.urandom(8).hex()}"
     store.create(name, b"first")
     try:
+        look(name)
         second = store.create(name, b"second")
         found = store.read(name)
     finally:

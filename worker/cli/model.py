@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from unrolled.errors import ModelError, OptionError
+from unrolled.job.directories import refuse_job
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, open_model, save_model
 from unrolled.model.files import WEIGHTS_FILE
@@ -57,6 +58,7 @@ def new(
         config = ModelConfig.stacked(vocab_size, max_length, lstm_units, lstm_layers, embedding_dim)
     except ModelError as error:
         raise OptionError(str(error)) from error
+    refuse_job(directory)
     made = save_model(directory, config, new_weights(config, seed))
     click.echo(f"{made.path}: {config.parameters:,} parameters, fingerprint {made.fingerprint}")
 

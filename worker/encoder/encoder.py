@@ -88,9 +88,10 @@ class Encoder:
         self._model = model
         self._options = options
         self._process = os.getpid()
-        self._engine: Engine = choose_engine(options, model)
         path = model.tokenizer_path
         self._tokenizer = None if path is None else load_tokenizer(path, model.config.vocab_size)
+        # After the tokenizer: to read the weights is to check that no file of the model has changed.
+        self._engine: Engine = choose_engine(options, model)
         self._lookup = None if self._tokenizer is None else word_lookup(self._tokenizer)
 
     @property

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unrolled.errors import ModelError
+from unrolled.job.directories import refuse_job
 from unrolled.model.directory import ModelDirectory, save_model
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
@@ -86,6 +87,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
             original's, or the directory contains another model. In all cases nothing is written.
         TransientError: a file can't be written.
     """
+    refuse_job(directory)
     found = read_source(source, options.gates, options.forget_bias)
     try:
         stack = choose(found, options.asked)

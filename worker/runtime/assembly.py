@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
 from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
@@ -99,6 +100,12 @@ class Assembly:
         """Wait until nothing is on board, within the grace, and end all threads."""
         if not self._stopping:
             self.begin_stopping()
+        if held := len(self.service.board.held()):
+            log.info(
+                "stopping: %s on board may finish within %g s; a second signal gives back what is left at once",
+                counted(held, "shard"),
+                self._settings.grace_seconds,
+            )
         self.service.board.wait_until_empty()
         if self._stopping:
             self._stopping.cancel()

@@ -37,6 +37,8 @@ LONGEST_PAUSE_SECONDS = 2.0
 LONGEST_POOL_SECONDS = 3600.0
 #: Seconds between two lines in the log about what was done.
 PROGRESS_SECONDS = 60.0
+#: What a heartbeat says of troubles: so many of them, each with a text of this length at most.
+MOST_TROUBLES, TROUBLE_CHARACTERS = 10, 500
 #: Seconds that the threads have to end.
 STOP_SECONDS = 5.0
 
@@ -123,7 +125,8 @@ class Heartbeat:
         held = self._service.board.held()
         longest = max((time.monotonic() - since for since in held.values()), default=0.0)
         on_board = {"on_board": len(held), "longest_seconds": round(longest, 1)}
-        self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board})
+        troubles = {"troubles": self._troubles()}
+        self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board, **troubles})
         self._renew()
         again = self._ledger.sweep()
         for member in again:
@@ -133,6 +136,12 @@ class Heartbeat:
                 "sent %s again that no worker held: %s", counted(len(again), "shard"), ", ".join(map(str, again[:3]))
             )
         self._warn_of_other_offers()
+
+    def _troubles(self) -> list[tuple[str | None, str]]:
+        """What is in this worker's way: the job's key where it concerns one job alone, and a text; the latest last."""
+        found: list[tuple[str | None, str]] = [*self._service.put_off().items()]
+        found += [(None, text) for text in self._patience.troubles()]
+        return [(key, text[:TROUBLE_CHARACTERS]) for key, text in found[-MOST_TROUBLES:]]
 
     def _look_after_jobs(self) -> None:
         while not self._stopped.wait(self._pause):

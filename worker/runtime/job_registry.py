@@ -1,43 +1,37 @@
 """The jobs that a worker has met, and looks after until they are complete."""
 
-# Over 150 lines: all that is done for a job beside its shards.
+# Over 150 lines: everything that is done for a job beside its shards.
 
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from unrolled.counted import counted
-from unrolled.errors import FileFormatError, JobError, MisplacedError, PayloadError, RequestError, TransientError
+from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError
 from unrolled.job import names
 from unrolled.patience import at_once
-from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
-from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.protocol.telling import tell
+from unrolled.protocol.upkeep import look_after
 from unrolled.queue.broker import AWAY
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
-from unrolled.store.bucket_url import is_url
 from unrolled.store.posix import PosixStore
-from worker.errors import AwayError
+from worker.runtime.job_place import check_place, open_registered, patience_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from unrolled.patience import Patience, Steadily
+    from unrolled.patience import Patience
+    from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
 
 #: Leases, and seconds at least, after which a hidden file that no process wrote to is a dead publisher's.
 LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
@@ -45,8 +39,6 @@ LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
 LOOK_PAUSE = 60.0
 #: Seconds after which a worker asks again for its turn to look.
 TURN_PAUSE = 10.0
-#: Longest path or URL of a job, in bytes: Linux's PATH_MAX.
-MAX_PLACE_BYTES = 4096
 _FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
 
 
@@ -106,7 +98,9 @@ class Jobs:
         """
         with self._lock:
             met = self._met.get(job_key)
-        met = met or _Met(self._open(job_key))
+        if met is None:
+            job = open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, self._root))
+            met = _Met(job.with_patience(patience_of(job, self._patience)))
         with self._lock:
             met = self._met.setdefault(job_key, met)
         self._sweep_leftovers(met)
@@ -120,7 +114,8 @@ class Jobs:
             return False
         try:
             with met.lock:
-                self._tell(met, self._send)
+                job, ledger = self._untried(met, self._send)
+                tell(met.log, job.objects, ledger)
                 return met.log.stopped
         except (RequestError, TransientError, *AWAY) as error:
             log.info("job %s: its log can't be read: %s", job.key, error)
@@ -140,7 +135,9 @@ class Jobs:
         with self._lock:
             met = dict(self._met)
         for (key, job), known in zip(met.items(), self._ledger.known(list(met)), strict=True):
-            if known.told is None:
+            if known.over and not known.left and (known.told is None or known.told >= 0):
+                self._forget(key)
+            elif known.told is None:
                 if time.monotonic() >= job.next_tell and self._ledger.take_turn(f"{key}:tell", self._lease_seconds):
                     job.next_tell = time.monotonic() + self._lease_seconds
                     self._look(key, job, send)
@@ -153,8 +150,8 @@ class Jobs:
     def _look(self, key: str, met: _Met, send: Send) -> None:
         try:
             with met.lock:
-                entered = self._tell(met, send)
-                over = met.log.stopped or (not entered and self._is_complete(met))
+                job, ledger = self._untried(met, send)
+                over = look_after(met.log, job.objects, ledger, live=job.job.live)
                 if over:
                     self._sweep(met)
         except (RequestError, TransientError) as error:
@@ -163,23 +160,20 @@ class Jobs:
             met.trouble = str(error)
             return
         met.trouble = ""
-        if entered:
-            log.warning("job %s: entered %s that the ledger lacked", key, counted(entered, "shard"))
+        if ledger.sent:
+            log.warning("job %s: entered %s that the ledger lacked", key, counted(ledger.sent, "shard"))
         if over:
-            with self._lock:
-                self._met.pop(key, None)
-            self._ledger.end_turn(f"{key}:look")  # each worker sees for itself that the job is over
+            self._forget(key)
+            self._ledger.say_over(key, LOOK_PAUSE)
 
-    def _tell(self, met: _Met, send: Send) -> int:
-        """Bring the ledger up to a job's log; how many lives were new to it."""
-        job = met.job.with_patience(at_once)
-        ledger = JobLedger(self._ledger, job.key, job.address, send, at_once)
-        tell(met.log, job.objects, ledger)
-        return ledger.sent
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            self._met.pop(key, None)
 
-    def _is_complete(self, met: _Met) -> bool:
+    def _untried(self, met: _Met, send: Send) -> tuple[OpenJob, JobLedger]:
+        """A job and its ledger, of which each operation is tried once."""
         job = met.job.with_patience(at_once)
-        return met.log.ended and standing(met.log, job.objects, live=job.job.live).complete
+        return job, JobLedger(self._ledger, job.key, job.address, send, at_once)
 
     def _sweep(self, met: _Met) -> None:
         job = met.job.with_patience(at_once)
@@ -187,60 +181,6 @@ class Jobs:
             sweep(met.log, job.objects, failed_rows, live=job.job.live)
         except (PayloadError, FileFormatError) as error:
             log.warning("%s; left as it is: `unrolled verify` names it", error)
-
-    def _open(self, job_key: str) -> OpenJob:
-        place = self._ledger.place_of(job_key)
-        if place is None:
-            raise AwayError(f"job {job_key} isn't registered in Redis; run its `unrolled enqueue` again")
-        self._check_place(job_key, place)
-        try:
-            found = open_job(place)
-        except TransientError as error:
-            raise AwayError(str(error)) from error
-        if found.key != job_key:
-            raise JobError(f"job {job_key} names {place}, where the job is {found.key}; the entry is forged or stale")
-        if found.job.offer != self._ledger.offer:
-            raise JobError(
-                f"job {job_key} asks for {found.job.offer.describe()}; this worker offers "
-                f"{self._ledger.offer.describe()}: start one with the job's --model, --engine and --arithmetic"
-            )
-        return found.with_patience(self._steadily(found))
-
-    def _check_place(self, job_key: str, place: str) -> None:
-        try:
-            fits = "\0" not in place and len(os.fsencode(place)) <= MAX_PLACE_BYTES
-            fits = fits and (is_url(place) or Path(place).is_absolute())
-            below = self._root is None or (not is_url(place) and Path(place).resolve().is_relative_to(self._root))
-        except (ValueError, OSError, RuntimeError):  # a zero byte, a lone surrogate, symbolic links in a circle
-            fits = below = False
-        if not fits:
-            raise JobError(
-                f"job {job_key} names {place[:80]!r}; an absolute path or a URL of up to {MAX_PLACE_BYTES:,} bytes is "
-                "expected"
-            )
-        if not below:
-            raise JobError(
-                f"job {job_key} asks for {place}; this worker writes below {self._root} only (--output-root)"
-            )
-
-    def _steadily(self, found: OpenJob) -> Steadily:
-        """Try what the store refuses until it works; where the store itself is gone, its shards wait instead."""
-        store = found.objects.store
-
-        def steadily(what: str, action: Callable[[], T], /) -> T:
-            def attempt() -> T:
-                try:
-                    return action()
-                except MisplacedError as error:
-                    raise AwayError(str(error)) from error
-                except TransientError as error:
-                    if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
-                        raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
-                    raise
-
-            return self._patience.until_done(what, attempt)
-
-        return steadily
 
     def _sweep_leftovers(self, met: _Met) -> None:
         """Remove what dead publishers left, when a job is met and now and then while it runs; one worker at a time."""
@@ -259,7 +199,3 @@ class Jobs:
             else:
                 if removed:
                     log.info("removed %s of dead processes from %s", counted(len(removed), "unfinished file"), store)
-
-
-def _is_there(path: Path) -> bool:
-    return os.path.exists(path)  # noqa: PTH110 - False, too, where the place can't be looked at

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from unrolled.errors import TransientError
 from unrolled.job.names import dead_object, part_object, rows_object
 from unrolled.protocol.finishing import finish
 
@@ -65,10 +66,15 @@ def publish(
         FileFormatError: the part that was first is damaged.
         PayloadError: the shard's rows are damaged.
     """
-    winner: Sequence[int] | None = None
-    while winner is None:  # a part that is there may be deleted, by a discard, or not to be seen yet
+
+    def settle() -> tuple[bool, Sequence[int]]:
         created = objects.create(part_object(shard), part)
         winner = failed if created else failed_rows(objects, shard)
+        if winner is None:  # deleted since, by a discard, or not visible yet
+            raise TransientError(f"{objects.store}/{part_object(shard)} exists, and can't be seen yet")
+        return created, winner
+
+    created, winner = objects.steadily(f"see the part of {shard}", settle)
     finish(objects, shard, winner, rows)
     return created
 

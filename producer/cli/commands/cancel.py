@@ -49,4 +49,4 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
         return
     click.echo(f"{out or key}: {counted(count, 'shard is', 'shards are')} taken out of the queue")
     if out is not None:
-        click.echo("the same `unrolled enqueue` command resumes the job")
+        click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, n
 from unrolled.counted import counted
 from unrolled.errors import UnrolledError
 from unrolled.protocol.opening import open_job
+from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
     from producer.enqueue.summary import Summary
@@ -56,7 +58,20 @@ def enqueue(
     prepared = prepare(submission)
     summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
+    for text in _in_the_way(prepared.job, url, namespace):
+        click.echo(f"→ {text}", err=True)
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
+
+
+def _in_the_way(job: OpenJob, url: str, namespace: str) -> list[str]:
+    """Why the shards will wait, as far as it is known now."""
+    from producer.jobs.diagnosis import diagnose  # noqa: PLC0415 - --help doesn't need it
+    from producer.jobs.status_reader import StatusReader  # noqa: PLC0415 - --help doesn't need it
+
+    with suppress(UnrolledError), closing(Broker(url)) as broker:
+        found = diagnose(StatusReader(job, broker, namespace).read())
+        return [text for kind, text in found.items() if kind in ("worker", "trouble", "silent", "turn")]
+    return []
 
 
 def _job_in(out: str) -> OpenJob | None:

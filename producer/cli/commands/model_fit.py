@@ -80,7 +80,9 @@ def fit(
     """
     from producer.training.display import perplexity_text  # noqa: PLC0415 - --help needs no numpy
     from producer.training.process import fit_model  # noqa: PLC0415 - --help needs no numpy
+    from unrolled.model.directory import check_is_local  # noqa: PLC0415 - --help needs no numpy
 
+    check_is_local(out)
     request = FitRequest(
         inputs=inputs,
         out=out,

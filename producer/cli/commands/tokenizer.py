@@ -17,6 +17,7 @@ from producer.rows import SourceRow
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.job.directories import refuse_job
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 
@@ -150,13 +151,16 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     """The file to write, and the vocab_size of the model in whose directory it is; None without a model.
 
     Raises:
+        RequestError: it is a URL.
         JobError: the file exists, or its directory doesn't.
         ModelError: the directory contains no model that can be used.
     """
+    from unrolled.model.directory import check_is_local, open_model  # noqa: PLC0415 - other commands start without it
+
+    check_is_local(out)
     room, target = None, out
     if out.is_dir():
-        from unrolled.model.directory import open_model  # noqa: PLC0415 - other commands start without it
-
+        refuse_job(out)
         room, target = open_model(out).config.vocab_size, out / FILE_NAME
     if target.exists() and not overwrite:
         raise JobError(f"{target} exists; give another --out, or --overwrite")

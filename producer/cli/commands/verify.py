@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +20,10 @@ from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.jobs.verify import Verification
+
+
+#: Problems with the same text that follow each other, as in a job that is at work; JSON lists all.
+_ALIKE_SHOWN = 5
 
 
 @click.command()
@@ -58,7 +63,13 @@ def verify(context: click.Context, *, out: str, as_json: bool) -> None:
 
 def report(found: Verification, out: str) -> str:
     """The outcome as text for people."""
-    lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
+    lines = []
+    for what, problems in groupby(found.problems, lambda problem: problem.what):
+        places = [printable(problem.where) for problem in problems]
+        shown = places[:-1] if len(places) <= _ALIKE_SHOWN else places[: _ALIKE_SHOWN - 1]
+        lines += [f"✗ {place}: {printable(what)}" for place in shown]
+        hidden = len(places) - len(shown)
+        lines.append(f"✗ {places[-1]}: {printable(what)}" if hidden == 1 else f"✗ … and {hidden:,} more: {what}")
     in_quarantine = found.quarantined + found.failed
     count = counted(len(found.problems), "problem") if found.problems else "verified"
     lines.append(

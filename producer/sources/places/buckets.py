@@ -1,5 +1,7 @@
 """The objects that a user's URL stands for: `s3://BUCKET/KEY`, all below `s3://BUCKET/FOLDER/`, or a pattern."""
 
+# Over 150 lines: what a URL may stand for, and the search for it.
+
 from __future__ import annotations
 
 import glob
@@ -74,6 +76,7 @@ class _Search:
     def __init__(self, bucket: BucketObjects, notices: list[str]) -> None:
         self._bucket = bucket
         self._notices = notices
+        self._outputs: dict[str, bool] = {}
 
     def find(self, key: str) -> Sequence[ObjectInfo]:
         """The objects that a key, a folder or a pattern stands for.
@@ -115,11 +118,20 @@ class _Search:
             if not rest:
                 yield from ((info.name, [info]) for info in objects if _fits(info.name, step) and info.size_bytes)
             for inner in folders:
-                if _fits(inner, step):
+                if _fits(inner, step) and not self._is_output(inner):
                     yield from self._matches(inner, rest) if rest else [(inner, self._walk(inner))]
 
     def _folders(self, folder: str) -> Iterable[str]:
-        return (inner for inner in self._bucket.inside(folder)[1] if not _last(inner).startswith("."))
+        inside = (inner for inner in self._bucket.inside(folder)[1] if not _last(inner).startswith("."))
+        return (inner for inner in inside if not self._is_output(inner))
+
+    def _is_output(self, folder: str) -> bool:
+        """Whether a folder that a pattern finds is a job's: its own parts would be other inputs each time."""
+        if folder not in self._outputs:
+            self._outputs[folder] = self._bucket.find(_joined(folder, JOB)) is not None
+            if self._outputs[folder]:
+                self._notices.append(f"{self._bucket.url_of(folder)} is the output directory of a job: left out")
+        return self._outputs[folder]
 
     def _walk(self, folder: str) -> Sequence[ObjectInfo]:
         """All objects below a folder but private ones, in the order in which a directory is walked."""

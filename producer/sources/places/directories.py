@@ -1,8 +1,9 @@
 """The files that a user's path or pattern stands for."""
 
 import glob
+import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NoReturn
 
 from producer.sources.places.local_file import LocalFile, shown
@@ -41,10 +42,34 @@ def _paths(given: str, notices: list[str]) -> Iterator[str]:
         matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - names stay as given
         if not matches:
             raise RequestError(f"input {shown(given)}: no file matches this pattern")
-        for match in matches:
+        for match in _without_outputs(matches, given, notices):
             yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - names stay as given
     else:
         raise RequestError(f"input {shown(given)!r}: no such file or directory")
+
+
+def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:
+    """The matches of a pattern that are in no job's output directory, unless the pattern itself names that directory.
+
+    A pattern that matches a job's own parts would find other inputs each time.
+    """
+    steps = list(itertools.takewhile(lambda step: not glob.has_magic(step), pattern.split("/")))
+    named, found = "/".join(steps), dict[str, bool]()
+
+    def is_output(folder: str) -> bool:
+        if len(folder) <= len(named):
+            return False
+        if folder not in found:
+            found[folder] = os.path.exists(os.path.join(folder, JOB))  # noqa: PTH110, PTH118 - names stay as given
+            if found[folder]:
+                notices.append(f"{shown(folder)} is the output directory of a job: left out")
+            else:
+                found[folder] = is_output(os.path.dirname(folder))  # noqa: PTH120 - names stay as given
+        return found[folder]
+
+    for match in matches:
+        if not is_output(match if os.path.isdir(match) else os.path.dirname(match)):  # noqa: PTH112, PTH120 - as above
+            yield match
 
 
 def _walk(top: str, notices: list[str]) -> Iterator[str]:

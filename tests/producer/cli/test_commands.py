@@ -100,7 +100,7 @@ def test_status_tells_how_far_a_job_is(tmp_path):
     result = run("status", tmp_path)
     assert result.exit_code == 0
     assert result.output == (
-        f"{tmp_path}: at work; model abababababab… in float32 by fused\n"
+        f"{tmp_path}: not complete; job {job.key}, model abababababab… in float32 by fused\n"
         "rows    4 of 16; 1 in quarantine\n"
         "tokens  7 of 25\n"
         "shards  1 done, 3 waiting, 0 dead, of 4\n"
@@ -109,9 +109,9 @@ def test_status_tells_how_far_a_job_is(tmp_path):
 
 def test_status_of_a_complete_job(tmp_path):
     """The report of a complete job has no speed, no time left and no hint."""
-    finished_job(tmp_path, shards=2)
+    job = finished_job(tmp_path, shards=2)
     assert run("status", tmp_path).output == (
-        f"{tmp_path}: complete; model abababababab… in float32 by fused\n"
+        f"{tmp_path}: complete; job {job.key}, model abababababab… in float32 by fused\n"
         "rows    8 of 8; 0 in quarantine\n"
         "tokens  14 of 14\n"
         "shards  2 done, 0 waiting, 0 dead, of 2\n"
@@ -132,15 +132,15 @@ def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, le
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
         "",
-        "worker  offers      tokens/s  busy  shards",
-        "host-1  this job's  79.2k     97 %       1",
-        "host-2  this job's  0         0 %        0",
+        "worker  offers      seen     tokens/s  busy  shards",
+        "host-1  this job's  0 s ago  79.2k     97 %       1",
+        "host-2  this job's  0 s ago  0         0 %        0",
         "",
         "worker  read  plan  compute     write       computed",
         "host-2  1 s   1 s   5 min 40 s  1 min 35 s  92 % of tokens",
         (
-            f"→ 1 shard was given up, the reasons are in {tmp_path}/_unrolled/dead; when the cause is gone: "
-            f"unrolled retry {tmp_path}"
+            f"→ 1 shard was given up (its worker died 3 times); each reason is in {tmp_path}/_unrolled/dead; "
+            f"when the cause is gone: unrolled retry {tmp_path}"
         ),
     ]
 
@@ -164,7 +164,9 @@ def test_status_as_json_is_one_object(tmp_path, broker):
     make_job(tmp_path)
     found = json.loads(run_with(broker, "status", tmp_path, "--json").output)
     assert (found["shards"], found["waiting"], found["complete"]) == (3, 3, False)
-    assert found["queue"] == {"running": 0, "queued": 0, "missing": 3, "workers": []}
+    assert found["queue"] == {
+        "running": 0, "queued": 0, "missing": 3, "workers": [], "others_running": 0, "others_queued": 0,
+    }  # fmt: skip
     assert len(found["diagnosis"]) == 2
 
 
@@ -318,15 +320,14 @@ def test_wait_deletes_what_a_complete_job_needs_no_more(tmp_path):
 
 
 def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
-    """Redis forgets the job, but not before its last shard has left the ledger."""
+    """Redis forgets the job, and a shard that its worker has published and not taken out."""
     job = finished_job(tmp_path)
     shard, *_ = published(job)
     enter(ledger, job, shard)
-    assert run_with(broker, "wait", tmp_path).exit_code == 0
     assert ledger.place_of(job.key) == str(tmp_path)
-    ledger.remove(Member(job.key, Life(shard, 0)))
     assert run_with(broker, "wait", tmp_path).exit_code == 0
     assert (ledger.place_of(job.key), ledger.told(job.key)) == (None, None)
+    assert ledger.members(job.key) == (set(), set())
 
 
 def test_wait_tells_a_ledger_that_is_behind_the_log(tmp_path, broker, ledger):
@@ -366,7 +367,8 @@ def test_wait_rides_over_a_broker_that_is_away(tmp_path, broker, ledger):
     assert status.complete
     assert lines.lines[0].startswith(f"can't see the queue: broker {broker.url} is away (")
     assert lines.lines[1].startswith("can see the queue again, after ")
-    assert lines.lines[2:] == ["Redis lost 3 waiting shards, entered again now"]
+    told = [line for line in lines.lines[2:] if not line.startswith("no worker offers")]
+    assert told == ["Redis lost 3 waiting shards, entered again now"]
 
 
 def failing(monkeypatch, name, times):
@@ -379,6 +381,16 @@ def failing(monkeypatch, name, times):
         return works(*arguments)
 
     monkeypatch.setattr(os, name, call)
+
+
+def test_wait_without_a_broker_says_what_it_can_not_know(tmp_path):
+    """Only files are watched then, and nobody may ever write one: the line comes at once."""
+    job = make_job(tmp_path)
+    lines = Lines()
+    assert not wait.wait_for_job(job, None, NAMESPACE, lines, until=time.monotonic() + 0.1, every_seconds=0.02).complete
+    assert [line.partition(":")[0] for line in lines.lines] == [
+        f"no broker is named, and no `unrolled run` is seen at work on {tmp_path}"
+    ]
 
 
 def test_wait_rides_over_a_directory_that_is_away(tmp_path, monkeypatch):
@@ -409,9 +421,8 @@ def test_wait_gives_up_on_a_directory_that_stays_away(tmp_path, monkeypatch):
         wait.wait_for_job(job, None, NAMESPACE, Lines(), until=time.monotonic())
 
 
-def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
-    """A worker for the model is missing; the line comes after a while, and once only."""
-    monkeypatch.setattr(wait, "PATIENCE_SECONDS", 0.1)
+def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
+    """A worker for the model is missing; the line comes at once, and once only."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
 
@@ -426,11 +437,11 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker, monkeypatch):
     lines = PublishedAfterThreeMoreLooks()
     assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
     assert lines.lines == [
-        "Redis lost 1 waiting shard, entered again now",
         (
             "no worker offers what this job asks for, model abababababab… in float32 by fused (none is alive); "
             "start one: unrolled worker --model DIR --engine fused --arithmetic float32"
         ),
+        "Redis lost 1 waiting shard, entered again now",
     ]
 
 
@@ -442,6 +453,47 @@ def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, 
     url = broker.url.replace("redis+socket://", f"redis+socket://{login}@")
     with pytest.raises(UnrolledError, match=r"\*\*\*@.* refuses: .*; check the user and password in --broker"):
         wait.wait_for_job(job, url, NAMESPACE, Lines())
+
+
+# ---------------------------------------------------------------- jobs
+
+
+def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):
+    """Jobs of all offers, each with its key, its rows where its directory is here, its shards and its directory."""
+    assert run_with(broker, "jobs").stdout == "no job waits in this broker\n"
+    job = make_job(tmp_path / "here", shards=3)
+    first, second, _ = waiting(job)
+    publish_shard(job, first)
+    enter(ledger, job, *waiting(job))
+    ledger.claim(Member(job.key, Life(second, 0)), "host-1")
+    other = Broker(broker.url).ledger(NAMESPACE, Offer(OFFER.fingerprint, "fused", "bfloat16"))
+    other.enter("f" * 16, "/not/here", None, [(Member("f" * 16, Life(first, 0)), 5)], 1)
+    found = {facts["job"]: facts for facts in map(json.loads, run_with(broker, "jobs", "--json").stdout.splitlines())}
+    assert {name: (facts["place"], facts["waiting"], facts["running"]) for name, facts in found.items()} == {
+        job.key: (job.place, 2, 1),
+        "f" * 16: ("/not/here", 1, 0),
+    }
+    assert found["f" * 16]["status"] is None
+    assert (found[job.key]["status"]["job"], found[job.key]["status"]["rows_done"]) == (job.key, 4)
+    heading, *lines = run_with(broker, "jobs").stdout.splitlines()
+    assert heading.split() == ["job", "asks", "for", "rows", "done", "running", "waiting", "for", "directory"]
+    assert sorted(line.split()[0] for line in lines) == sorted(found)
+    assert job.key in run("status", job.place).stdout
+
+
+def test_jobs_believes_no_entry_in_redis(tmp_path, broker, ledger):
+    """Places and keys that somebody wrote there open no other file and print no control character."""
+    victim = finished_job(tmp_path / "victim")
+    for number, place in enumerate((victim.place, "relative", "/x\x1b[2J", "ftp://x/y", "/\0")):
+        ledger.enter(f"{number:016x}", place, None, [], 1)
+    ledger.client.hset(ledger.keys.jobs, b"\xff", b"x")
+    ledger.client.hset(ledger.keys.jobs, "0" * 15 + "f", b"[" * 9999)
+    result = run_with(broker, "jobs", "--json")
+    assert result.exit_code == 0
+    found = list(map(json.loads, result.stdout.splitlines()))
+    assert len(found) == 6
+    assert all(facts["status"] is None for facts in found)
+    assert "\x1b" not in run_with(broker, "jobs").stdout
 
 
 # ---------------------------------------------------------------- verify
@@ -464,7 +516,8 @@ def test_verify_lists_what_is_wrong(tmp_path):
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert result.stdout == (
-        f"✗ {part_object(shard)}: isn't there: unrolled wait {tmp_path}, or the same `unrolled enqueue` again\n"
+        f"✗ {part_object(shard)}: isn't there: wait for the workers, or give the same `unrolled run` or "
+        "`unrolled enqueue` again\n"
         "✗ more.parquet: is no part of this job; move it elsewhere\n"
         f"{tmp_path}: 2 problems; 8 rows in, 4 out in 1 whole file (7 tokens), 0 in quarantine\n"
     )
@@ -580,10 +633,11 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
     enter(ledger, job, *others)
     publish_shard(job, first)
     result = run_with(broker, "cancel", tmp_path)
-    assert (result.exit_code, result.stdout) == (
-        0,
-        f"{tmp_path}: 2 shards are taken out of the queue\nthe same `unrolled enqueue` command resumes the job\n",
-    )
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{tmp_path}: 2 shards are taken out of the queue",
+        "the same `unrolled run` or `unrolled enqueue` resumes the job",
+    ]
     assert (ledger.members(job.key)[0], ledger.told(job.key)) == (set(), None)
     assert (published(job), waiting(job)) == ([first], others)
     assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: cancelled; ")

@@ -234,6 +234,14 @@ def test_no_broker(place):
     assert not (place / "out").exists()
 
 
+def test_why_the_shards_will_wait(place, broker):
+    """No worker offers what the job asks for: that is said when they are queued, not found out later."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    result = enqueue(broker, "rows.jsonl")
+    assert result.exit_code == 0
+    assert re.search(r"^→ no worker offers what this job asks for, .*: unrolled worker ", result.stderr, re.MULTILINE)
+
+
 def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     """It is found as by the other commands; where no run is working, both ways to name one are said."""
     write_rows(place / "rows.jsonl", {"a": [1]})

@@ -144,6 +144,7 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "--lease-seconds is nan; allowed: 1 to 86400"),
+        (("--output-root", "elsewhere"), "--out is out; allowed by --output-root: directories in elsewhere"),
     ],
 )
 def test_what_can_not_be_is_refused_at_once(place, options, text):
@@ -182,6 +183,8 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
     os.killpg(run.pid, number)  # as a terminal does
     _, said = run.communicate(timeout=60)
     assert run.returncode == status
+    again = " Ctrl-C again stops them at once." if number == signal.SIGINT else ""
+    assert f"Stopping: the workers finish the shards that they compute, for up to 25 seconds.{again}\n" in said
     assert said.endswith("Interrupted; what is done is kept. Run the same command again and it resumes.\n")
     assert "Traceback" not in said
     assert gone(below)
@@ -191,6 +194,21 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
         assert "Traceback" not in log.read_text()
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
+
+
+def test_a_second_ctrl_c_stops_at_once(place, crew):
+    """The workers give their shards back and need not use the grace, which is longer than the test waits."""
+    run = crew.start(*command(), "--grace-seconds", "500", cwd=place)
+    eventually(lambda: record_of(place).exists(), "the broker")
+    below = psutil.Process(run.pid).children(recursive=True)
+    (worker,) = children(run.pid, "worker")
+    worker.suspend()  # it can't end by itself, so that the first signal has something to wait for
+    os.killpg(run.pid, signal.SIGINT)
+    assert any("Stopping" in line for line in iter(run.stderr.readline, ""))
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate(timeout=45)
+    assert run.returncode == 130
+    eventually(lambda: gone(below), "their end")
 
 
 def test_a_second_sigterm_changes_nothing(place, crew):
@@ -208,8 +226,8 @@ def test_a_second_sigterm_changes_nothing(place, crew):
     assert not record_of(place).exists()
 
 
-def test_status_finds_the_broker_of_a_run(place, crew):
-    """While a run works, `status` in another terminal finds its broker by itself."""
+def test_a_run_is_found_and_alone(place, crew):
+    """While a run works, `status` in another terminal finds its broker; a second run is refused and changes nothing."""
     follow = ("--follow", "--flush-seconds", "0.1", "--format", "jsonl")
     run = crew.start("run", "-", *follow, *command()[2:], cwd=place, stdin=subprocess.PIPE)
     run.stdin.write((place / "rows.jsonl").read_text())
@@ -222,6 +240,10 @@ def test_status_finds_the_broker_of_a_run(place, crew):
 
     eventually(lambda: (found := looked()) and found["queue"] and found["queue"]["workers"], "a worker in the status")
     eventually(lambda: looked()["rows_published"] == len(ROWS), "all rows published while the input is open")
+    second = unrolled("run", "-", *follow, *command()[2:], cwd=place)
+    assert second.returncode == 1
+    assert "another `unrolled run` is working on it" in second.stderr
+    assert looked()["queue"]["workers"], "the first run's broker is found still"
     _, said = run.communicate(timeout=60)
     assert run.returncode == 0, said
     check_complete(place / "out")

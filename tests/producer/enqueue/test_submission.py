@@ -14,6 +14,7 @@ from support.columns import per_token
 from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
+from producer.enqueue import submission as submission_module
 from producer.enqueue.cutter import SHARD_ROWS, shard_limits
 from producer.enqueue.pipeline import submit
 from producer.enqueue.session import _rare_collections, _stop_signals
@@ -122,6 +123,22 @@ def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
     )
     with pytest.raises(ModelError, match=r"the model's vocab_size allows 1\.\.40"):
         prepare(replace(submission, model=tmp_path / "large"))
+    assert not Path(submission.out).exists()
+
+
+def test_a_tokenizer_that_is_replaced_meanwhile_is_noticed(submission, tmp_path, monkeypatch):
+    """After the fingerprint was taken, before it is read: its ids would be stored as those of another model."""
+    one, other = (fit([" ".join(words)], 50).tokenizer.to_str() for words in (["a", "b"], ["b", "a", "b"]))
+    model = make_model(tmp_path / "text", tokenizer_json=one)
+    load = submission_module.load_tokenizer
+
+    def replaced(path, vocab_size):
+        path.write_text(other)
+        return load(path, vocab_size)
+
+    monkeypatch.setattr(submission_module, "load_tokenizer", replaced)
+    with pytest.raises(ModelError, match="changed after the model was opened"):
+        prepare(replace(submission, model=model.path))
     assert not Path(submission.out).exists()
 
 

@@ -131,7 +131,7 @@ def test_a_missing_file_is_a_problem(job):
     path = part(job, 2)
     path.unlink()
     assert problems(job) == {
-        path.name: f"isn't there: unrolled wait {Path(job.place)}, or the same `unrolled enqueue` again"
+        path.name: "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
     }
 
 
@@ -314,7 +314,8 @@ def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
     """However sound what is there."""
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
-    assert problems(job) == {names.LOG: "the input wasn't read to its end; give the same `unrolled enqueue` again"}
+    text = "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+    assert problems(job) == {names.LOG: text}
 
 
 def test_a_discarded_job_is_a_problem(job):

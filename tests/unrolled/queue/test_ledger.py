@@ -23,6 +23,7 @@ from unrolled.job.offer import Offer
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import (
+    CANCEL_CHUNK,
     MARKS,
     RENEWAL_SECONDS,
     SILENCE_SECONDS,
@@ -211,7 +212,7 @@ def test_remove_leaves_no_trace(ledger):
     assert ledger.remove(B)
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
-    ledger.forget(JOB)
+    ledger.forget(JOB, ledger.told(JOB))
     assert set(keys_of(ledger)) == {f"{OFFER.short}:{name}" for name in ("tokens", "watermark", "swept")} | {"offers"}
 
 
@@ -541,7 +542,7 @@ def test_members_of_a_job(ledger):
     ledger.claim(A, "one")
     ledger.claim(other, "one")
     assert ledger.members(JOB) == ({A.life, B.life}, {A.life})
-    assert ledger.running(JOB) == {A.life}
+    assert ledger.running(JOB) == ({A.life}, 1)
 
 
 @pytest.fixture
@@ -559,6 +560,93 @@ def test_cancelling_in_full_memory(ledger, full_memory):
     assert ledger.cancel(JOB) == 2
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.place_of(JOB) is None
+
+
+class Script:
+    """A script that something happens before: `meanwhile` is called with the number of each run, from 0."""
+
+    def __init__(self, ledger, meanwhile):
+        self.runs, self.sizes = 0, []
+        self._run, self._meanwhile = ledger._scripts.run, meanwhile
+        ledger._scripts.run = self
+
+    def __call__(self, name, *members, **arguments):
+        if name == "cancel":
+            self.sizes.append(len(members))
+            self.runs += 1
+            self._meanwhile(self.runs - 1)
+        return self._run(name, *members, **arguments)
+
+
+def many(count):
+    return [Member(JOB, Life(ShardId(index, "ab" * 6), 0)) for index in range(count)]
+
+
+def test_a_large_job_is_cancelled_in_steps(ledger):
+    """No step takes many shards out, because the server answers nobody meanwhile; other jobs stay."""
+    members = many(3 * CANCEL_CHUNK + 1)
+    enter(ledger, *members)
+    enter(ledger, other := Member(OTHER_JOB, A.life))
+    script = Script(ledger, lambda _: None)
+    assert ledger.cancel(JOB) == len(members)
+    assert script.sizes == [0, CANCEL_CHUNK, CANCEL_CHUNK, CANCEL_CHUNK, 1]
+    assert (ledger.told(JOB), ledger.place_of(JOB)) == (None, None)
+    assert (ledger.counts(), ledger.members(OTHER_JOB)[0]) == (Counts(1, 0, 10), {other.life})
+
+
+@pytest.mark.parametrize("step", range(1, 4))
+def test_a_process_that_dies_while_it_cancels(ledger, step):
+    """The job has a mark below zero then, so that it is cancelled again, or all of it told again."""
+    members = many(2 * CANCEL_CHUNK + 1)
+    enter(ledger, *members)
+
+    def die(run):
+        if run == step:
+            raise InterruptedError
+
+    script = Script(ledger, die)
+    with pytest.raises(InterruptedError):
+        ledger.cancel(JOB)
+    assert ledger.told(JOB) < 0
+    assert ledger.place_of(JOB) is not None
+    assert len(ledger.members(JOB)[0]) == ledger.known([JOB])[0].left == len(members) - (step - 1) * CANCEL_CHUNK
+    assert script.runs == step + 1
+    ledger.cancel(JOB)
+    assert (ledger.told(JOB), ledger.members(JOB)[0], ledger.counts()) == (None, set(), Counts(0, 0, 0))
+
+
+def test_a_job_that_is_told_again_while_it_is_cancelled(ledger):
+    """Whoever wants it back was told that everything is lost, and has entered everything: it stays."""
+    members = many(2 * CANCEL_CHUNK + 1)
+    enter(ledger, *members)
+
+    def resume(run):
+        if run == 2:
+            ledger.enter(JOB, "/out", ledger.told(JOB), [(member, 10) for member in members], 7)
+
+    Script(ledger, resume)
+    assert ledger.cancel(JOB) == CANCEL_CHUNK
+    assert ledger.known([JOB]) == [Known(7, len(members))]
+    assert ledger.members(JOB)[0] == {member.life for member in members}
+    assert ledger.counts() == Counts(len(members), 0, 10 * len(members))
+
+
+def test_forgetting(ledger):
+    """A complete job goes, with what its workers haven't taken out; a job that a retry has made longer stays."""
+    enter(ledger, A, B)
+    mark = ledger.told(JOB)
+    assert ledger.forget(JOB, mark - 1) == 0
+    assert ledger.told(JOB) == mark
+    assert ledger.forget(JOB, mark) == 2
+    assert (ledger.told(JOB), ledger.place_of(JOB), ledger.counts()) == (None, None, Counts(0, 0, 0))
+    assert ledger.forget(JOB, mark) == 0
+
+
+def test_a_job_that_is_being_told_is_not_forgotten(ledger):
+    """Its mark is below zero until all that waits is in the ledger."""
+    assert ledger.enter(JOB, "/out", None, [(A, 10)], -5) == [A]
+    assert ledger.forget(JOB, 3) == 0
+    assert ledger.told(JOB) == -5
 
 
 @pytest.mark.parametrize("size", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])

@@ -56,6 +56,22 @@ def test_what_was_done_is_logged(site, caplog):
     assert line.startswith(f"2 shards, {tokens} tokens in ")
 
 
+def test_what_is_in_the_way_is_in_the_heartbeat(site):
+    """A job outside of the worker's root waits; whoever looks at the workers reads why."""
+    job = site.enqueue(make_rows(2))
+    (shard,) = left(job)
+    with worker_parts(site, lease_seconds=LEASE, output_root=site.root / "below") as parts:
+        assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUT_OFF
+
+        def troubles():
+            return [facts["troubles"] for facts in site.ledger.workers().values() if facts["troubles"]]
+
+        eventually(troubles, "the trouble in the heartbeat")
+        (((key, text),),) = troubles()
+        assert key == job.key
+        assert "--output-root" in text
+
+
 def test_leases_are_kept_while_shards_are_on_board(site):
     """They are renewed for longer than they last."""
     job = site.enqueue(make_rows(2))

@@ -23,6 +23,7 @@ from unrolled.protocol.spooling import spool
 from unrolled.queue.broker import AWAY
 from unrolled.queue.ledger import Known, Ledger
 from unrolled.queue.member import Member
+from unrolled.store.posix import PosixStore
 from worker.errors import AwayError, GivenBackError
 from worker.runtime.job_registry import LOOK_PAUSE, Jobs
 from worker.settings import Settings
@@ -346,6 +347,26 @@ def test_a_job_that_is_complete_is_forgotten(site, jobs, sent):
         assert each._met == {}
     assert sent == []
     assert jobs.find(job.key).job == job.job  # a late message finds it again
+
+
+def test_one_worker_looks_whether_a_job_is_complete(site, jobs, monkeypatch):
+    """A thousand of them would read the log and list all parts; the others take its word, while nothing waits."""
+    job = site.enqueue(make_rows(2))
+    other = jobs_of(site)
+    for each in (jobs, other):
+        each.find(job.key)
+    late = Member(job.key, min(site.ledger.members(job.key)[0]))
+    finish(site, job)
+    jobs.look_after(lambda _: None)
+    assert jobs._met == {}
+    monkeypatch.setattr(PosixStore, "read", lambda *_: pytest.fail("the store is asked"))
+    monkeypatch.setattr(PosixStore, "list", lambda *_: pytest.fail("the store is asked"))
+    site.ledger.enter(job.key, job.place, site.ledger.told(job.key), [(late, 1)], 9)
+    other.look_after(lambda _: None)
+    assert job.key in other._met
+    site.ledger.remove(late)
+    other.look_after(lambda _: None)
+    assert other._met == {}
 
 
 @pytest.mark.parametrize("kind", ["cancel", "discard"])

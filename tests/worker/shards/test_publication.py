@@ -9,7 +9,7 @@ import pytest
 from support.jobs import VOCABULARY, cut, job_of, make_job, publish_shard, waiting
 
 from producer.enqueue.shard import make_shard
-from unrolled.errors import FileFormatError, PayloadError
+from unrolled.errors import FileFormatError, PayloadError, TransientError
 from unrolled.job import names, payload
 from unrolled.job.names import Life
 from unrolled.patience import at_once
@@ -41,9 +41,9 @@ def shard(job):
     return waiting(job)[0]
 
 
-def in_memory(hook=None, **more):
+def in_memory(hook=None, steadily=at_once, **more):
     """A job of one shard in a store that stops before each operation, and the shard."""
-    objects = Objects(MemoryStore(hook, **more), at_once)
+    objects = Objects(MemoryStore(hook, **more), steadily)
     spooled = make_shard(0, job_of().id, cut(0))
     spool(objects, spooled)
     return OpenJob(job_of(), "0" * 16, objects), spooled.entry.shard
@@ -167,9 +167,24 @@ def test_a_look_at_a_damaged_part_says_so(job, shard):
     assert waiting(job) == [shard]
 
 
+class Pausing:
+    """Tries an action until it works, and counts the pauses between two tries."""
+
+    def __init__(self):
+        self.pauses = 0
+
+    def __call__(self, what, action):
+        del what
+        while True:
+            try:
+                return action()
+            except TransientError:
+                self.pauses += 1
+
+
 def test_a_part_that_cannot_be_seen_yet_is_waited_for():
-    """A network file system may show another's part late; the attempt that was second goes on with it then."""
-    lags = []
+    """A network file system may show another's part late; the attempt that was second pauses until it does."""
+    lags, pausing = [], Pausing()
 
     def hook(operation):
         if operation == ("read", names.part_object(shard)) and lags:
@@ -177,17 +192,17 @@ def test_a_part_that_cannot_be_seen_yet_is_waited_for():
         return None
 
     shard = None
-    job, shard = in_memory(hook, is_disk=True)
+    job, shard = in_memory(hook, pausing, is_disk=True)
     rows = job.objects.read(names.rows_object(shard))
     publish_shard(job, shard, {0: "x"})
     lags += [Lag(64)] * 3
     assert not publish_shard(job, shard, {}, rows)
-    assert lags == []
+    assert (lags, pausing.pauses) == ([], 3)
     assert waiting(job) == []
 
 
 def test_an_attempt_whose_rival_is_discarded_ends():
-    """A part that was there and is deleted at once, by `discard`, doesn't hold the attempt for ever."""
+    """A part that existed and is deleted at once, by `discard`, doesn't hold the attempt for ever."""
     discarded = []
 
     def hook(operation):
@@ -196,7 +211,7 @@ def test_an_attempt_whose_rival_is_discarded_ends():
             job.objects.delete(names.part_object(shard))
 
     armed, shard = False, None
-    job, shard = in_memory(hook)
+    job, shard = in_memory(hook, Pausing())
     rows = job.objects.read(names.rows_object(shard))
     publish_shard(job, shard)
     armed = True

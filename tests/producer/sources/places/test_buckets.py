@@ -100,13 +100,15 @@ def test_a_listing_of_many_pages(folder, server):
     assert len(server.requests) < 1100 + 10
 
 
-def test_what_is_no_input(folder, server):
-    """A job's output in a prefix is left out, and the user is told; objects that stand for folders aren't read."""
+@pytest.mark.parametrize("given", ["d", "d*/**", "**/*.*", "d/*", "*/*/*.*"])
+def test_what_is_no_input(folder, server, given):
+    """A job's output is left out, and the user is told; objects that stand for folders aren't read."""
     fill(folder, ["d/a.txt", "d/out/_unrolled/job.json", "d/out/part-000000-0123456789ab.parquet", "d/out2/b.txt"])
     server_folder = folder / "d" / "c"
     server_folder.mkdir()
-    plan = check_inputs([f"s3://{server.bucket}/d"], SourceOptions())
-    assert [file.label.rpartition("/d/")[2] for file in plan.files] == ["a.txt", "out2/b.txt"]
+    plan = check_inputs([f"s3://{server.bucket}/{given}"], SourceOptions())
+    names = [file.label.rpartition("/d/")[2] for file in plan.files]
+    assert names == ["a.txt", "out2/b.txt"][given == "*/*/*.*" :]
     assert plan.notices == (f"s3://{server.bucket}/d/out is the output directory of a job: left out",)
 
 
