@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ from support.jobs import MODEL, job_of
 
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.names import part_object, segment_name
-from unrolled.job.segment import Segment
+from unrolled.job.segment import Entry, Segment
+from unrolled.job.shard_id import ShardId
 from unrolled.protocol.opening import create_job
 from unrolled.protocol.spooling import Place, Spooled, make_rows, spool
 from unrolled.ragged import Ragged
@@ -30,9 +32,10 @@ TOKENS = Ragged.from_lengths(np.array([1, 2], np.int32), [2])
 FILE = "corpus/some-directory/file-0001.jsonl.gz"
 
 
-def shard_of(job: OpenJob, index: int) -> Spooled:
-    """A shard with one row of two tokens."""
-    return make_rows(job.job.id, Place(index, FILE, index), [f"c{index}"], TOKENS)
+def shard_of(index: int) -> Spooled:
+    """A shard of which the name and the entry alone are looked at, not the rows."""
+    shard = ShardId(index, f"{index * 7919 % 2**48:012x}")
+    return Spooled(Entry(shard, 1, 2, 2, 0, f"{index:032x}", None, FILE, index), b"rows")
 
 
 def make_job(path: Path, shards: int, segments: int, waiting: int) -> OpenJob:
@@ -48,8 +51,8 @@ def make_job(path: Path, shards: int, segments: int, waiting: int) -> OpenJob:
     """
     job = create_job(path, job_of(options=OutputSpec().to_options()))
     ends = [shards * number // segments for number in range(segments + 1)]
-    for number, (start, stop) in enumerate(zip(ends, ends[1:], strict=False)):
-        made = [shard_of(job, index) for index in range(start, stop)]
+    for number, (start, stop) in enumerate(pairwise(ends)):
+        made = [shard_of(index) for index in range(start, stop)]
         for index, spooled in enumerate(made, start):
             if index >= shards - waiting:
                 spool(job.objects, spooled)
@@ -70,7 +73,8 @@ def publish_all(job: OpenJob, shards: int) -> None:
     """Give a job a log of this many shards, and each of them its part."""
     columns, outputs = OutputSpec().columns(MODEL), [np.zeros((2, MODEL.layer_dims[-1]), np.float32)]
     for start in range(0, shards, 1000):
-        made = [shard_of(job, index) for index in range(start, min(shards, start + 1000))]
+        indices = range(start, min(shards, start + 1000))
+        made = [make_rows(job.job.id, Place(index, FILE, index), [f"c{index}"], TOKENS) for index in indices]
         segment = Segment("shards", tuple(spooled.entry for spooled in made))
         job.objects.create(segment_name(start // 1000), segment.encode())
         for spooled in made:

@@ -6,7 +6,7 @@ import multiprocessing
 import resource
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -45,7 +45,7 @@ class Clock:
         processor: user and system time.
     """
 
-    def __enter__(self) -> Clock:
+    def __enter__(self) -> Self:
         self._began, self._used = time.perf_counter(), time.process_time()
         return self
 

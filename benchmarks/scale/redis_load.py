@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -10,14 +11,16 @@ from figures import Clock, Figure, apart
 from support.broker import RestartableBroker
 from support.jobs import job_of
 
+from producer.queue.shard_queue import ShardQueue
 from unrolled.job.names import Life
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import Patience
 from unrolled.queue.broker import Broker
 from unrolled.queue.member import Member
 from worker.runtime.heartbeat import LONGEST_PAUSE_SECONDS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from unrolled.queue.ledger import Ledger
 
@@ -30,8 +33,7 @@ TOKENS = 32_768
 LEASE_SECONDS = 600.0
 #: Processes that play the workers.
 PLAYERS = 2
-#: Seconds for which a fleet beats.
-FLEET_SECONDS = 20.0
+SWEEPS = 50
 
 
 def member(index: int, key: str = KEY) -> Member:
@@ -50,7 +52,7 @@ def enter(ledger: Ledger, count: int, key: str = KEY) -> None:
     """Enter a job of many shards."""
     for start in range(0, count, 500):
         members = [(member(index, key), TOKENS) for index in range(start, min(count, start + 500))]
-        ledger.enter(key, "/out", ledger.told(key), members, start + 1)
+        ledger.enter(key, "/out", ledger.mark(key), members, start + 1)
 
 
 def used(ledger: Ledger) -> float:
@@ -69,40 +71,43 @@ def beats(ledger: Ledger, worker: int, keys: list[str]) -> None:
     ledger.known(keys)
 
 
-def fleet(workers: int) -> list[Figure]:
-    """The share of one processor that a fleet takes from its server while all are at work."""
+def fleet(workers: int, seconds: float) -> list[Figure]:
+    """The share of one processor that the heartbeats of a fleet at work take from its server."""
     with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
-        enter(ledger, workers * ON_BOARD * 2)
-        for worker in range(workers):
-            for place in range(ON_BOARD):
-                ledger.claim(member(worker * ON_BOARD + place), f"host-{worker}-abcdef")
-        before, began = used(ledger), time.perf_counter()
-        late = [
-            figure.value
-            for figures in _at_once([(_play, broker.url, workers, part) for part in range(PLAYERS)])
-            for figure in figures
-        ]
-        seconds = time.perf_counter() - began
-        share = (used(ledger) - before) / seconds
-        calls = sum(each["calls"] for each in ledger.client.info("commandstats").values())
-        detail = f"{ON_BOARD} shards on board of each; beats were late by {max(late):.1f} s; {calls:,} commands in all"
-        found = [Figure("heartbeats: share of one processor of the server", workers, share, "", detail)]
-        before = used(ledger)
         count = workers * ON_BOARD
+        enter(ledger, 2 * count)
+        for index in range(count):
+            ledger.claim(member(index), f"host-{index // ON_BOARD}-abcdef")
+        before = used(ledger)
+        late = [figure.value for figures in _at_once(broker.url, workers, seconds) for figure in figures]
+        beats_used = used(ledger) - before
+        before = used(ledger)
         for index in range(count, 2 * count):
             ledger.claim(member(index), "host-0-abcdef")
             ledger.remove(member(index))
-        found.append(Figure("a shard's claim and removal: time of the server", workers, (used(ledger) - before) / count * 1e6, "microseconds"))  # fmt: skip
-        return found
+        shard_used = (used(ledger) - before) / count
+        before = used(ledger)
+        for _ in range(SWEEPS):
+            ledger.client.delete(ledger.keys.swept)  # else the next one waits for its time
+            ledger.sweep()
+        sweep_used = (used(ledger) - before) / SWEEPS
+    detail = (
+        f"a beat every {LONGEST_PAUSE_SECONDS:g} s, {ON_BOARD} shards on board; the last came {max(late):.1f} s late"
+    )
+    return [
+        Figure("heartbeats: processors of the server", workers, beats_used / seconds, "", detail),
+        Figure("a sweep: time of the server", workers, sweep_used * 1e3, "ms", "one a second, by whichever worker"),
+        Figure("a shard's claim and removal: time of the server", workers, shard_used * 1e3, "ms"),
+    ]
 
 
-def _play(url: str, workers: int, part: int) -> list[Figure]:
+def _play(url: str, workers: int, part: int, seconds: float) -> list[Figure]:
     """Beat for some of the workers at the real pace; how late the last ones were."""
     with ledger_of(url) as ledger:
         began = time.perf_counter()
         mine = range(part, workers, PLAYERS)
         late = 0.0
-        for turn in range(round(FLEET_SECONDS / LONGEST_PAUSE_SECONDS)):
+        for turn in range(round(seconds / LONGEST_PAUSE_SECONDS)):
             for number, worker in enumerate(mine):
                 due = began + (turn + number / len(mine)) * LONGEST_PAUSE_SECONDS
                 time.sleep(max(0.0, due - time.perf_counter()))
@@ -111,47 +116,50 @@ def _play(url: str, workers: int, part: int) -> list[Figure]:
         return [Figure("", workers, late, "")]
 
 
-def _at_once(calls: list[tuple[Callable[..., list[Figure]], str, int, int]]) -> list[list[Figure]]:
-    from concurrent.futures import ThreadPoolExecutor
-
-    with ThreadPoolExecutor(len(calls)) as threads:
-        return list(threads.map(lambda call: apart(*call), calls))
+def _at_once(url: str, workers: int, seconds: float) -> list[list[Figure]]:
+    with ThreadPoolExecutor(PLAYERS) as threads:
+        return list(threads.map(lambda part: apart(_play, url, workers, part, seconds), range(PLAYERS)))
 
 
 def taken_out(shards: int) -> list[Figure]:
-    """A job taken out of a ledger that holds nothing else: the longest time for which the server answers nobody."""
+    """A job taken out of a ledger that has nothing else, and what `status` asks of it before."""
     with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
         enter(ledger, shards)
-        with Clock() as members:
-            ledger.members(KEY)
         with Clock() as known:
             ledger.known([KEY])
             ledger.running(KEY)
-        ledger.client.config_set("slowlog-log-slower-than", 1000)
-        ledger.client.config_set("slowlog-max-len", 100_000)
+        with Clock() as members:
+            ledger.members(KEY)
+        ledger.client.config_set("slowlog-log-slower-than", 500)
+        ledger.client.config_set("slowlog-max-len", 10_000)
         ledger.client.slowlog_reset()
-        with Clock() as cancel:
-            assert ledger.cancel(KEY) == shards
-        longest = max((entry["duration"] for entry in ledger.client.slowlog_get(1000)), default=0) / 1e6
-        return [
-            Figure("members of a job", shards, members.seconds, "s"),
-            Figure("how much is left of a job", shards, known.seconds, "s"),
-            Figure("cancel", shards, cancel.seconds, "s"),
-            Figure("cancel, longest time in which the server answers nobody", shards, longest, "s"),
-        ]
-
-
-def known_jobs(jobs: int) -> list[Figure]:
-    """What a worker asks about jobs that it has met and that the ledger knows: one question at each look."""
-    with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
-        keys = [f"{number:016x}" for number in range(jobs)]
-        for key in keys:
-            enter(ledger, 1, key)
         before = used(ledger)
-        with Clock() as asked:
-            ledger.known(keys)
-        server = used(ledger) - before
-        return [
-            Figure("a worker's question about its jobs", jobs, asked.seconds, "s", "jobs that aren't over"),
-            Figure("a worker's question about its jobs: time of the server", jobs, server, "s"),
-        ]
+        assert ledger.cancel(KEY) == shards
+        cancel = used(ledger) - before
+        slow = [entry["duration"] / 1e3 for entry in ledger.client.slowlog_get(10_000)]
+    longest = "by the clock, so other processes of the machine count"
+    return [
+        Figure("status: asking Redis about a job of which nothing is lost", shards, known.processor * 1e3, "ms"),
+        Figure("status: asking Redis about a job of which something is", shards, members.processor * 1e3, "ms"),
+        Figure("cancel: time of the server, in all", shards, cancel, "s"),
+        Figure(
+            "cancel: longest time in which the server answers nobody", shards, max(slow, default=0.5), "ms", longest
+        ),
+    ]
+
+
+def queued(shards: int) -> list[Figure]:
+    """What each shard that is queued costs the server, its message included."""
+    with RestartableBroker() as broker, ledger_of(broker.url) as ledger:
+        queue = ShardQueue(broker.url, "unrolled", OFFER, Patience(print))
+        before, memory_before = used(ledger), ledger.client.info("memory")["used_memory"]
+        enter(ledger, shards)
+        for index in range(shards):
+            queue.send(member(index))
+        memory = ledger.client.info("memory")["used_memory"] - memory_before
+        seconds = used(ledger) - before
+        queue.close()
+    return [
+        Figure("a queued shard: memory of the server", shards, memory / shards, "bytes"),
+        Figure("a shard's entry and message: time of the server", shards, seconds / shards * 1e3, "ms"),
+    ]

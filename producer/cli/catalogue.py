@@ -48,11 +48,9 @@ COMMANDS = {
         "producer.cli.commands.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
     "doctor": Lazy("producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory."),
-    "model": Lazy("worker.cli.model:model", "Train, import, make and show models."),
+    "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
     "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
-    "completion": Lazy(
-        "producer.cli.commands.completion:completion", "Print the script that completes commands in a shell."
-    ),
+    "completion": Lazy("producer.cli.completion:completion", "Print the script that completes commands in a shell."),
 }
 #: Commands of a group that are in the other package than the group itself.
 MEMBERS = {"model": ("producer.cli.commands.model_fit:fit",)}

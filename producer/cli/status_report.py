@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from unrolled.job.offer import Offer
 
 
-def as_line(found: JobStatus) -> str:
-    """The status as JSON on one line."""
-    more = {"waiting": found.waiting, "seconds_left": found.seconds_left}
+def as_line(found: JobStatus, **facts: object) -> str:
+    """The status as JSON on one line, with more facts."""
+    more = {"waiting": found.waiting, "seconds_left": found.seconds_left, **facts}
     return json.dumps({**asdict(found), **more, "diagnosis": list(diagnose(found).values())})
 
 

@@ -1,4 +1,4 @@
-"""Cutting a stream of rows into shards, the same way every time."""
+"""Cutting a stream of rows into shards; equal streams give equal cuts."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Cut = list[Row | BadRow]
 class Cutter:
     """Collects rows until a shard is full.
 
-    A shard never holds more than `shard_tokens` token ids, unless its only row alone does.
+    A shard never has more than `shard_tokens` token ids, unless its only row has more.
 
     Args:
         shard_tokens: token ids (padding included) at which a shard is cut.
@@ -48,7 +48,7 @@ class Cutter:
         return not self._rows
 
     def add(self, batch: Cut) -> Iterator[Cut]:
-        """Take rows in; yield the shards that they fill."""
+        """Add rows; yield the shards that they fill."""
         for row in batch:
             size = row.tokens.size if isinstance(row, Row) else 0
             if self._rows and self._tokens + size > self._shard_tokens:
@@ -59,7 +59,7 @@ class Cutter:
                 yield self._take()
 
     def flush(self) -> Iterator[Cut]:
-        """Yield the rows that are left, if there are any."""
+        """Yield the remaining rows, if there are any."""
         if self._rows:
             yield self._take()
 
@@ -72,13 +72,13 @@ def cuts(batches: Iterable[Cut], cutter: Cutter, flush_seconds: float | None) ->
     """Cut a stream of rows.
 
     Args:
-        batches: of rows; a live input gives empty ones while nothing arrives.
+        batches: batches of rows; a live input gives empty ones while nothing arrives.
         cutter: decides where a shard is full.
         flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere,
             so that the cuts depend on the rows alone.
 
     Raises:
-        SourceError: as the batches do, after a live input's last cut.
+        SourceError: raised by the batches; on a live input after the last cut.
     """
     waiting_since = 0.0
     try:

@@ -1,4 +1,4 @@
-"""Duplicate ids, found exactly in flat memory."""
+"""Duplicate ids, found exactly and in constant memory."""
 
 import contextlib
 import shutil
@@ -20,7 +20,7 @@ _RESERVED = "its id is the automatic id of another row; give it an id without th
 
 
 class SeenIds:
-    """Remembers where every id that a user gave came first, on disk.
+    """Records on disk where each id that a user gave was first seen.
 
     Ids are kept as 128-bit BLAKE2b hashes: among 10**9 ids, the chance that any two collide is about 10**-21. The
     file is removed at the end, because a new run reads its input again and so fills a new one. A row that comes again

@@ -1,4 +1,4 @@
-"""What a user asks for, and the checks that it passes before anything is queued."""
+"""A user's request, and the checks that it must pass before anything is queued."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ _NOT_THE_JOBS = ("batch_rows", "tick_seconds")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a user asks for.
+    """A user's request.
 
     Attributes:
         inputs: files, directories, patterns, URLs of these in a bucket, or "-".
         out: output directory, or URL of a prefix in a bucket.
         model: model directory, or URL of one in a bucket.
         source: how the inputs are read.
-        shard_tokens: token ids at which a shard is cut; None for what `producer.enqueue.cutter` makes of it.
+        shard_tokens: token ids at which a shard is cut; None for the default of `producer.enqueue.cutter`.
         flush_seconds: on a live input, how long a row may wait for its shard to fill.
         with_tokens: store the token ids beside the vectors.
         special_tokens: let the tokenizer add its special tokens.
@@ -70,11 +70,12 @@ class Prepared:
     """A submission whose inputs, model and output directory passed every check; nothing is queued yet.
 
     Attributes:
-        job: made or found again.
-        model: its model.
-        plan: its inputs.
-        tokenizer: None where no input holds text.
-        shard_tokens: as decided.
+        submission: the request.
+        job: the job, which was created or found.
+        model: the job's model.
+        plan: the job's inputs.
+        tokenizer: None if no input contains text.
+        shard_tokens: token ids at which a shard is cut.
         shard_rows: most rows of a shard.
     """
 
@@ -88,11 +89,11 @@ class Prepared:
 
 
 def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
-    """Check everything that can be checked before anything is queued, and make the job.
+    """Check everything that can be checked before anything is queued, and create the job.
 
     Args:
-        submission: what is asked for.
-        steadily: tries each operation on the job's store until it works; by default once.
+        submission: the request.
+        steadily: tries each operation on the job's store until it works; by default each is tried once.
 
     Raises:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the

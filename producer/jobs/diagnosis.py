@@ -57,7 +57,8 @@ def _of_queue(status: JobStatus, queue: QueueStatus) -> dict[str, str]:
     if status.lost:
         found["lost"] = (
             f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost them, or is "
-            f"not the job's; they are entered again by: unrolled wait {status.out}"
+            f"not the job's; they are entered again by: unrolled wait {status.out}. If their parts were removed, the "
+            "same `unrolled enqueue` makes them again"
         )
     if not any(worker.offer == status.offer for worker in queue.workers):
         others = Counter(worker.offer.describe() for worker in queue.workers if worker.offer)

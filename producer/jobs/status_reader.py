@@ -102,7 +102,7 @@ class StatusReader:
     def _left(self, ledger: Ledger) -> _Asked:
         """How many shards the ledger has: of them all, the number alone."""
         (known,) = ledger.known([self._job.key])
-        left = 0 if known.told is None else known.left
+        left = 0 if known.mark is None else known.left
         running, others_running = ledger.running(self._job.key)
         others = max(0, ledger.counts().shards - left - others_running)
         return _Asked(left, running=frozenset(running), others=(others_running, others))

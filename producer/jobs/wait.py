@@ -13,8 +13,8 @@ from producer.queue.shard_queue import ShardQueue
 from unrolled.counted import counted
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
 from unrolled.patience import Patience, at_once
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
-from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import clean_up
 from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     from unrolled.protocol.opening import OpenJob
 
 #: How long something must be in the way before a person is told, where it is often over soon: a producer at work may
-#: be about to read its input on. All else is told at once.
-PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0}
+#: be about to read its input on, and `wait` itself tells Redis again what it lost. All else is told at once.
+PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0}
 _BLIND = (
     "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
     "(--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again"
@@ -118,7 +118,7 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
     """Tell Redis again what it lost."""
     try:
-        tell(log, job.objects, queue)
+        update_ledger(log, job.objects, queue)
     except (BrokerAwayError, TransientError):
         return  # the next look says so
     if queue.sent:
@@ -147,8 +147,7 @@ class _Teller:
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
-        # `wait` itself tells Redis again what it lost, so this advice isn't needed.
-        ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled", "lost")}
+        ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
             if now - since >= self._patience_seconds.get(kind, 0.0):

@@ -6,6 +6,7 @@ import signal
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,10 +17,12 @@ from producer.enqueue.submission import Submission, prepare
 from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
+from producer.local.deaths import Deaths, settled_in
 from producer.local.workers import START_SECONDS, Workers
 from producer.terminal.progress import progress
 from producer.terminal.signals import Terminated, terminable
 from unrolled.job import names
+from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
 
 if TYPE_CHECKING:
@@ -77,7 +80,9 @@ def run_job(
             "UNROLLED_MODEL": str(prepared.model.path),  # of one in a bucket, the copy that this job is made for
         }
         stack.enter_context(_interruptible())
-        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt))
+        attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
+        deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
+        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
             summary = enqueue(prepared, url, namespace, max_queued_tokens)
             if crew.failure:  # a live input was ended by it, in order

@@ -18,14 +18,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from producer.local.deaths import Deaths
+
 #: Exit statuses of a worker whose settings, model or engine are unusable; starting another would fail in the same way.
 UNUSABLE = (1, 2, os.EX_TEMPFAIL)
 #: How long a start may take. After that, an exit status of `UNUSABLE` is a death like any other.
 START_SECONDS = 20.0
-#: A worker that ran at least this long before it died may be started again without counting.
-LONG_ENOUGH_SECONDS = 60.0
-#: Deaths in a row, each soon after the start, before the job is stopped. More than a poison shard may cause.
-MOST_DEATHS = 20
 TICK_SECONDS = 0.1
 STOP_SECONDS = 60
 #: How long they have at a second signal.
@@ -42,19 +40,22 @@ class Workers:
         environment: the workers' settings, as `UNROLLED_*` variables, so that no secret is on a command line.
         logs: directory for `worker-<n>.log`.
         on_failure: called in another thread when the workers can't go on, and again until the block ends.
+        deaths: judges whether one that died is started again.
 
     Attributes:
         failure: why the workers can't go on; None while they can.
     """
 
-    def __init__(self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None], deaths: Deaths
+    ) -> None:
         self.failure: UnrolledError | None = None
         self._environment = {**os.environ, **environment}
         self._logs = logs
         self._on_failure = on_failure
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
         self._started = [0.0] * count
-        self._deaths = 0
+        self._deaths = deaths
         self._stop, self._hurry = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._watchdog: Watchdog | None = None
@@ -145,10 +146,10 @@ class Workers:
                 if process is None or process.poll() is None:
                     continue
                 lived = time.monotonic() - self._started[number]
-                self._deaths = 1 if lived > LONG_ENOUGH_SECONDS else self._deaths + 1
                 unusable = process.returncode in UNUSABLE and lived < START_SECONDS
-                if unusable or self._deaths > MOST_DEATHS:
-                    self._fail(self._last_words(number, process.returncode))
+                hopeless = self._deaths.count(lived)
+                if unusable or hopeless:
+                    self._fail("\n".join(filter(None, [hopeless, self._last_words(number, process.returncode)])))
                     return
                 try:
                     self._start(number)

@@ -15,6 +15,8 @@ from unrolled.tokenization.token_ids import checked_ids
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
+    from producer.tokenization.coverage import Coverage
+
 
 def tokenize(
     batches: Iterable[SourceBatch],
@@ -22,6 +24,7 @@ def tokenize(
     vocab_size: int,
     *,
     add_special_tokens: bool = True,
+    coverage: "Coverage | None" = None,
 ) -> Iterator[RowBatch]:
     """Yield, for each batch, its rows in their order with checked token ids; BadRows stay as they are.
 
@@ -31,6 +34,7 @@ def tokenize(
         vocab_size: ids 0..vocab_size are allowed.
         add_special_tokens: whether to apply the tokenizer's post-processor, as Hugging Face does by default. Tokenizers
             that `unrolled tokenizer` makes have none.
+        coverage: shown the texts and their ids.
     """
     lookup = word_lookup(tokenizer) if tokenizer else None
     for batch in batches:
@@ -38,6 +42,9 @@ def tokenize(
         found_texts = [row.text for row in given if row.text is not None]
         texts = ids_of_texts(found_texts, tokenizer, lookup, add_special_tokens=add_special_tokens)
         ids = checked_ids([row.tokens if row.text is None else next(texts) for row in given], vocab_size)
+        if coverage and found_texts:
+            of_texts = [one for row, one in zip(given, ids, strict=True) if row.text is not None]
+            coverage.count(found_texts, of_texts, dropping=lookup is not None and lookup.drops)
         found = iter(ids)
         yield [row if isinstance(row, BadRow) else _row(row, next(found)) for row in batch]
 

@@ -8,8 +8,9 @@ from producer.rows import SourceRow
 from producer.sources.reading import InputPlan, check_inputs, read_batches
 from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
-from producer.training.request import DEFAULT_VOCABULARY, FitRequest
+from producer.training.request import DEFAULT_VOCABULARY, FitRequest, differences
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, rows_with_targets, segments
+from unrolled.counted import counted
 from unrolled.errors import JobError, OptionError, RequestError, TransientError
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
@@ -45,10 +46,9 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     found = FitPlan.read(scratch)
     if found is not None:
         if found.request != words:
-            changed = sorted(name for name in words if found.request.get(name) != words[name])
             raise JobError(
-                f"{request.out}: contains an unfinished training with other {', '.join(changed)}; run the command that "
-                f"began it, choose another --out, or remove {scratch} to start again"
+                f"{request.out}: contains an unfinished training with {differences(found.request, words)}; run the "
+                f"command that began it, choose another --out, or remove {scratch} to start again"
             )
         return found
     try:
@@ -119,7 +119,7 @@ def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options:
     for name, side in (("to learn from", train), ("held out", validation)):
         if not side.rows:
             raise RequestError(
-                f"of {seen.rows:,} rows ({seen.bad:,} more can't be used{seen.reason}) no row of "
+                f"of {counted(seen.rows, 'row')} ({seen.bad:,} more can't be used{seen.reason}) no row of "
                 f"{FEWEST_TOKENS} tokens or more is {name}; give more text, or another --validation-share than "
                 f"{options.validation_share:g}"
             )

@@ -15,6 +15,7 @@ from producer.terminal.signals import announce
 from producer.terminal.text import figure
 from producer.training.corpus import prepare
 from producer.training.display import FitDisplay
+from producer.training.request import differences
 from unrolled.errors import JobError, RequestError, UnrolledError
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import open_model
@@ -95,6 +96,11 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
         if record.get("request") == request.words() and record.get("fingerprint") == open_model(out).fingerprint:
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
             return record
+        if isinstance(before := record.get("request"), dict) and before != request.words():
+            raise JobError(
+                f"{out}: contains a model that was trained with {differences(before, request.words())}; choose another "
+                "--out, or remove it"
+            )
     # A training that was killed while it wrote its model still has its plan, and writes the same files again.
     there = [name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if (out / name).exists()]
     if there and FitPlan.read(out / SCRATCH) is None:

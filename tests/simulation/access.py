@@ -11,6 +11,7 @@ from unrolled.job.offer import Offer
 from unrolled.patience import at_once
 from unrolled.protocol.opening import open_job
 from unrolled.queue.job_ledger import JobLedger
+from unrolled.queue.ledger import take_out
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from unrolled.patience import Steadily
     from unrolled.protocol.opening import OpenJob
 
-#: What all jobs ask for, and all workers offer.
+#: The offer of all jobs and workers.
 OFFER = Offer("ab" * 32, "fused", "float32")
 
 
@@ -33,6 +34,14 @@ class ActorLedger:
 
     def __init__(self, actor: Actor) -> None:
         self._actor = actor
+
+    def cancel(self, job_key: str) -> int:
+        """See `Ledger.cancel`; each of its steps is one here."""
+        return take_out(self, job_key)
+
+    def forget(self, job_key: str, length: int) -> int:
+        """See `Ledger.forget`; each of its steps is one here."""
+        return take_out(self, job_key, length)
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
         return lambda *arguments: self._actor.ask(method, *arguments)
@@ -61,7 +70,7 @@ def job_ledger(actor: Actor, job: OpenJob, steadily: Steadily) -> JobLedger:
 
 
 def patiently(what: str, action: Callable[[], Any]) -> Any:
-    """Try again and again, as a patient command does; each try is a step."""
+    """Run an action until it works, as a patient command does; each try is a step."""
     del what
     while True:
         try:

@@ -1,4 +1,4 @@
-"""Whoever does something: a thread of a process, which stops before each operation."""
+"""An actor: a thread of a process, which stops before each operation."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class Actor:
     """One thread of one process.
 
     Attributes:
-        kind: what it does.
-        process: what dies and stops with it; the name by which the ledger knows it.
-        job: that it is concerned with; for a worker, one of them.
-        call: the operation that it has stopped before.
+        kind: its task.
+        process: the name of its process, which dies and pauses as a whole; the holder of its leases.
+        job: its job; for a worker, one of its jobs.
+        call: the operation before which it has stopped.
         sleeps_until: it does nothing before this step.
-        has_ended: of itself, rather than by a death.
+        has_ended: whether it has ended by itself, and not by a death.
         board: the shards that its process holds, for a worker; their leases are renewed.
         read: numbers of the rows that it has read from a pipe.
     """
@@ -68,14 +68,14 @@ class Actor:
 
     @property
     def has_messages(self) -> bool:
-        """Whether a message is in the queue: without one, a worker doesn't ask."""
+        """Whether a message is in the queue; a worker asks only then, so that idle workers cost no steps."""
         return bool(self._scheduler.ledger.queue)
 
     def pass_time(self) -> None:
-        """Let others go on."""
+        """Let other actors move."""
         self._scheduler.stop(_MOMENT)
 
     def rest(self, fewest: int = 8, most: int = 40) -> None:
-        """Have nothing to do for some steps."""
+        """Do nothing for some steps."""
         self.sleeps_until = self._scheduler.step + self.rng.randint(fewest, most)
         self.pass_time()

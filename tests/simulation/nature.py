@@ -1,4 +1,4 @@
-"""What a seed decides once, before anything moves: how often things fail, and what kind of job this is."""
+"""The nature of a run, drawn once at its start: how often things fail, and the kind of each job."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ class Nature:
     Attributes:
         faults: an operation of a store or of the ledger fails, or its answer is lost.
         deaths: an actor's process dies before or after an operation.
-        pauses: an actor's process stops for a while, often for longer than a lease.
+        pauses: an actor's process pauses for a while, often for longer than a lease.
         losses: the ledger loses something, at one step.
         cuts: the power fails, at one step.
         damages: an object is damaged, at one step.
         failing: a row can't be computed, at one attempt.
         bad: a request is bad as a whole, at one attempt.
         stops: a worker is asked to stop, at one operation that fails.
-        giving_up: a command ends with an error at the first operation that fails, rather than to try again.
-        slow_syncs: a sync takes many steps, in which what it is to make durable isn't.
+        giving_up: a command ends with an error at the first operation that fails, instead of trying again.
+        slow_syncs: a sync takes many steps; until its end, nothing becomes durable.
         hesitation: an actor that has read a log to its end, or listed a folder, does nothing for a while.
         longest_pause: in steps; two steps are about one tick of the ledger's clock.
-        is_calm: nothing fails any more, and no look-up lags: everything must come to its end.
+        is_calm: nothing fails any more, and no look-up lags, so everything must end.
     """
 
     faults: float
@@ -65,7 +65,7 @@ class Nature:
         )
 
     def calm_down(self) -> None:
-        """Let nothing fail any more but rows."""
+        """From now on, let nothing fail except rows."""
         self.faults = self.deaths = self.pauses = self.losses = self.cuts = self.giving_up = self.slow_syncs = 0
         self.stops = self.hesitation = self.damages = 0
         self.is_calm = True
@@ -73,10 +73,10 @@ class Nature:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """What kind of job it is.
+    """The kind of a job.
 
     Attributes:
-        is_disk: whether its store is a disk, where a new name must be synced to be durable; else a bucket.
+        is_disk: whether its store is a disk, where a new name must be synced to be durable, and not a bucket.
         lag: how many of the last changes a look-up may fail to show.
         is_live: whether its input can't be read again.
         may_be_discarded: whether somebody may discard it.

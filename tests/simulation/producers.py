@@ -1,4 +1,4 @@
-"""What a producer does: the product's runs, and beside them what it reads."""
+"""A producer: the product's runs, over a simulated input."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from unrolled.job.job import Job
 
-#: Rows after which a live run has enough, those that it reads at once, and those of one shard.
+#: Most rows that a live run reads, that it reads at once, and that a shard has.
 _MOST_READ, _BATCH, _CUT = 8, 4, 2
-#: Steps for which a producer may do nothing with what it has read, fewest and most.
+#: Fewest and most steps for which a producer may hold back what it has read.
 _LONG_REST = 20, 150
 
 
@@ -43,14 +43,14 @@ def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
 
 
 def _wanted(actor: Actor, job: SimulatedJob) -> Job:
-    """Now and then somebody asks for another job in the same place; one of the two is the first, and stays."""
+    """Now and then somebody asks for another job in the same place; the first of the two jobs stays."""
     if actor.nature.is_calm:
         return job.job if job.is_there(job.job) else job.other
     return job.other if actor.rng.random() < 0.05 else job.job
 
 
 def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str) -> Iterator[Make]:
-    """Cuts of a file, which may turn out to be damaged."""
+    """The cuts of a file, which may turn out to be damaged."""
     cuts = job.reading.cuts(job_id, version)
     if _breaks_off(actor):
         yield from itertools.islice(cuts, actor.rng.randint(0, 4))
@@ -59,7 +59,7 @@ def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str) -> It
 
 
 def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stopped: threading.Event) -> Iterator[Make]:
-    """Cuts of a pipe, from which more may have been read than is cut."""
+    """The cuts of a pipe, from which more rows may have been read than were cut."""
     left = 99 if actor.nature.is_calm else actor.rng.randint(1, _MOST_READ)
     pipe, held = job.reading.pipe, []
     while left and pipe and not stopped.is_set():

@@ -1,7 +1,7 @@
-"""Actors that stop before each operation of a store or of the ledger, and a seed that decides who goes on, and how.
+"""The scheduler: actors stop before each operation of a store or of the ledger, and a seed decides which one moves.
 
-Each actor runs the product's code in a greenlet. A step is: choose an actor, let its operation happen, fail or lie, and
-run the actor to its next operation.
+Each actor runs the product's code in a greenlet. A step chooses an actor, lets its operation succeed, fail or show the
+past, and runs the actor to its next operation.
 """
 
 from __future__ import annotations
@@ -25,33 +25,33 @@ if TYPE_CHECKING:
     from simulation.nature import Nature
     from support.ledger_model import LedgerModel
 
-#: Steps for which a process stops, at least.
+#: Fewest steps of a pause.
 _SHORTEST_PAUSE = 5
-#: Steps that a slow sync takes, and an actor that hesitates.
+#: Most steps of a slow sync, and of an actor that hesitates.
 _LONGEST_SYNC = 60
-#: Looks that an actor takes in a row, at most.
+#: Most looks of an actor in one step.
 _MOST_LOOKS = 15
-#: Looks at old segments of the log that neither fail nor take a step.
+#: Share of the looks at old segments of the log that neither fail nor take a step.
 _OLD_LOOKS = 0.9
-#: How much more often a process dies where an object is there and not durable yet.
+#: Factor of the deaths between an object's creation and the sync that makes it durable.
 _DEATHS_AT_SYNC = 5
-#: Steps of a worker at which its heartbeat renews its leases.
+#: Share of a worker's steps at which its heartbeat renews its leases.
 _RENEWED = 0.7
 
 
 class Scheduler:
-    """Who goes on, and what becomes of its operation.
+    """Decides which actor moves, and the fate of its operation.
 
     Args:
-        rng: decides.
+        rng: makes the decisions.
         nature: how often things fail.
         ledger: of all jobs.
         after: is called after each operation that may break what the ledger must know.
-        trace: is given each step as a line; None where it isn't wanted.
+        trace: called with each step as a line; None for no trace.
 
     Attributes:
-        actors: those that have neither ended nor died.
-        step: how many steps there were.
+        actors: the actors that have neither ended nor died.
+        step: number of steps so far.
     """
 
     def __init__(
@@ -77,21 +77,21 @@ class Scheduler:
             self._trace(f"{self.step:5} {line}")
 
     def start(self, actor: Actor, body: Callable[[Actor], None]) -> None:
-        """Let an actor begin, and stop before its first operation."""
+        """Run a new actor to its first operation."""
         self.actors.append(actor)
         actor.thread = greenlet.greenlet(lambda _: self._live(actor, body), self._hub)
         self._go_on(actor, None)
 
     def stop(self, call: Call) -> Any:
-        """Stop the running actor before an operation; what the scheduler says of it."""
+        """Stop the running actor before an operation, and return the operation's fate."""
         if self._moving is None:
-            raise Crash  # an actor that was killed does nothing more, whatever the code does to clean up
+            raise Crash  # an actor that was killed does nothing more, not even to clean up
         return self._hub.switch(call)
 
     def hook(self, job: SimulatedJob, operation: Operation) -> Fault | Lag | None:
-        """Stop before an operation of a job's store, or only look.
+        """Stop before an operation of a job's store, or let a look happen at once.
 
-        Most looks at old segments of the log are no steps: they find what they would find at any other moment.
+        Most looks at old segments of the log aren't steps, because they would find the same at any other moment.
         """
         is_look, is_log = operation.kind in ("read", "list"), operation.name.startswith(LOG)
         if is_log and is_look and job.promises.history.is_seen(operation.name):
@@ -104,13 +104,13 @@ class Scheduler:
             fate = self._fate(self._moving, call)
         else:
             fate = self.stop(call)
-        # It has read the log to its end, or listed a folder: it decides on what may be past.
+        # It has read the log to its end, or listed a folder. If it hesitates, it decides on an old state.
         if is_look and (is_log or operation.kind == "list") and self.rng.random() < self.nature.hesitation:
             self._hesitates, self._looks_left = True, 0
         return fate  # type: ignore[return-value]
 
     def move(self) -> None:
-        """Let one actor take one step, after a rest where all of them sleep."""
+        """Let one actor take one step; if all of them sleep, skip to the next awakening."""
         rng, nature = self.rng, self.nature
         if not self.actors:
             return
@@ -138,7 +138,7 @@ class Scheduler:
             self._step(actor)
 
     def kill(self, process: str) -> None:
-        """End a process where it is; nothing of it runs any more."""
+        """Kill a process; none of its code runs any more."""
         for actor in [actor for actor in self.actors if actor.process == process]:
             self.tell(f"{actor} dies")
             self.actors.remove(actor)
@@ -167,7 +167,7 @@ class Scheduler:
             self.ledger.renew(held, actor.process)
         if isinstance(call, StoreCall):
             job, operation = call
-            job.let_happen(operation, fate)  # type: ignore[arg-type]
+            job.let_happen(operation, fate, actor.kind)  # type: ignore[arg-type]
             self._go_on(actor, fate)
             job.notice()
         else:

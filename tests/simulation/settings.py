@@ -1,4 +1,4 @@
-"""The product's own settings and chance as a run needs them, put back afterwards."""
+"""The product's settings and random numbers for a run, restored afterwards."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from unrolled.job import payload
 from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
-from unrolled.protocol import opening, spooling, telling
+from unrolled.protocol import ledger_update, opening, spooling
 from unrolled.store import memory
 from worker.runtime import attempt, worker_leases
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from unrolled.store.store import Store
 
-#: Results kept of each function that is a pure function of its arguments, and is called thousands of times in a run.
+#: Cached results of each pure function that is called thousands of times in a run.
 _KEPT = 4096
 
 
@@ -32,7 +32,7 @@ def _kept(function: Callable[..., Any]) -> Any:
 
 
 class _Secrets:
-    """What the product's modules use of `secrets`; other libraries draw from the real one, whenever they like."""
+    """In place of the module `secrets` in the product's modules: random numbers that depend on the seed."""
 
     def __init__(self, rng: random.Random) -> None:
         self.randbits = rng.getrandbits
@@ -43,7 +43,7 @@ class _Secrets:
 
 
 class _Log:
-    """The log of a worker's attempts: an unexpected failure is one of the product, not of a shard."""
+    """In place of a worker's log: an unexpected failure ends the run, because it is a bug in the product."""
 
     def warning(self, *_: object) -> None: ...
 
@@ -69,11 +69,11 @@ _PURE = [
 
 @contextlib.contextmanager
 def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
-    """Let a few rows need several segments and several chunks, draw names by the seed, and find stores by their place.
+    """Let a few rows need several segments and chunks, draw names from the seed, and find stores by their places.
 
     Args:
-        rng: of the run.
-        stores: by place.
+        rng: the run's random numbers.
+        stores: the stores, by place.
     """
 
     def open_store(place: str, *, make: bool = False) -> Store:
@@ -86,11 +86,11 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
         *_PURE,
         (attempt, "log", _Log()),
         (worker_leases, "log", _Log()),
-        (telling, "CHUNK", rng.choice((1, 3))),
+        (ledger_update, "CHUNK", rng.choice((1, 3))),
         *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(
             (module, "secrets", _Secrets(rng))
-            for module in (opening, runs, spooling, telling)
+            for module in (ledger_update, opening, runs, spooling)
             if hasattr(module, "secrets")
         ),
     ]

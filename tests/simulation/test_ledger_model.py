@@ -44,7 +44,7 @@ class Alike(RuleBasedStateMachine):
 
     @rule(job=jobs, lives=st.lists(st.sampled_from(LIVES), unique=True), is_right=st.booleans(), by=st.integers(-9, 9))
     def enter(self, job, lives, is_right, by):
-        told = self.model.told(job)
+        told = self.model.mark(job)
         expected = told if is_right else 99
         self.both("enter", job, "/out", expected, [(Member(job, life), 1) for life in lives], (told or 0) + by)
 
@@ -79,7 +79,7 @@ class Alike(RuleBasedStateMachine):
 
     @rule(job=jobs, by=st.integers(-1, 1))
     def forget(self, job, by):
-        self.both("forget", job, (self.model.told(job) or 0) + by)
+        self.both("forget", job, (self.model.mark(job) or 0) + by)
 
     @rule()
     def sweep(self):
@@ -103,7 +103,7 @@ class Alike(RuleBasedStateMachine):
     @invariant()
     def agree(self):
         for job in JOBS:
-            for method in ("told", "place_of", "members"):
+            for method in ("mark", "place_of", "members"):
                 self.both(method, job)
 
 

@@ -1,4 +1,4 @@
-"""Each check of the simulation finds what it is for, and lets pass what is right."""
+"""Each check of the simulation finds the faults it is made for, and accepts what is right."""
 
 import random
 
@@ -24,7 +24,7 @@ END = Segment("end").encode()
 
 
 class Site:
-    """A job of two shards with two rows each, step by step."""
+    """A job of two shards with two rows each, made step by step."""
 
     def __init__(self, kind, bad=()):
         rng = random.Random(4)
@@ -160,7 +160,7 @@ def test_log_changed(site):
 
 
 def test_log_goes_on_after_the_end_of_a_file():
-    """What was complete stays complete, but for a retry; a pipe may go on."""
+    """A complete job stays complete, except for a retry; a pipe may continue."""
     site = Site(FILE)
     site.bring(site.first)
     site.append(Segment("end"))
@@ -220,7 +220,7 @@ def test_id_twice():
 
 
 def test_rows_of_a_pipe_lost():
-    """What was durable once stays, whether a segment names it or not; and what a producer has read is in the log."""
+    """Durable rows stay, whether a segment names them or not; and all rows that a producer has read are in the log."""
     site = Site(LIVE)
     site.create(names.rows_object(site.first.entry.shard), site.first.rows)
     with pytest.raises(BrokenPromiseError, match="that it had read"):
@@ -249,15 +249,15 @@ def complete(site, *, publish=True, end=True):
     ids=["a shard waits", "no end", "not all of the input", "cancelled"],
 )
 def test_not_complete(spoil):
-    """Somebody says "complete", and something is missing."""
+    """An actor reports a complete job, and something is missing."""
     site = Site(FILE)
     spoil(site)
-    with pytest.raises(BrokenPromiseError, match="says complete"):
+    with pytest.raises(BrokenPromiseError, match="reports a complete job"):
         site.promises.hear_complete(0)
 
 
 def test_not_complete_with_a_stray():
-    """Rows of a pipe that no segment names are neither lost nor done; a question asked before they came is right."""
+    """Rows of a pipe that no segment names aren't done; a report that was asked for before they existed is right."""
     site = Site(LIVE)
     site.bring(site.first)
     site.publish(site.first)
@@ -265,7 +265,7 @@ def test_not_complete_with_a_stray():
     asked = len(site.promises.history.changes)
     site.create(names.rows_object(site.second.entry.shard), site.second.rows)
     site.promises.hear_complete(asked)
-    with pytest.raises(BrokenPromiseError, match="says complete"):
+    with pytest.raises(BrokenPromiseError, match="reports a complete job"):
         site.promises.hear_complete(asked + 1)
 
 
@@ -276,12 +276,12 @@ def test_dead_shards_are_complete_for_their_present_life(site):
     site.append(Segment("end"))
     site.promises.hear_complete(0)
     site.append(Segment("retry", lives=(Life(site.first.entry.shard, 1),)))
-    with pytest.raises(BrokenPromiseError, match="says complete"):
+    with pytest.raises(BrokenPromiseError, match="reports a complete job"):
         site.promises.hear_complete(len(site.promises.history.changes))
 
 
 def test_complete_is_durable():
-    """What a power cut can take back is not complete yet."""
+    """A job isn't complete while a power cut can undo a part of it."""
     site = Site(DISK)
     site.sync(names.FOLDER)
     for spooled in (site.first, site.second):
@@ -293,7 +293,7 @@ def test_complete_is_durable():
     site.publish(site.first)
     site.publish(site.second)
     asked = len(site.promises.history.changes)
-    with pytest.raises(BrokenPromiseError, match="says complete"):
+    with pytest.raises(BrokenPromiseError, match="reports a complete job"):
         site.promises.hear_complete(asked)
     site.sync(names.PARTS)
     site.promises.hear_complete(asked)
@@ -324,7 +324,7 @@ def test_possible_power_cut():
 
 @pytest.mark.parametrize("name", [names.rows_object, names.failed_object, names.quarantine_object])
 def test_something_is_left(site, name):
-    """Rows that no segment names, and what was saved for a retry, are garbage once all is done."""
+    """Rows that no segment names, and rows saved for a retry, are garbage once the job is done."""
     shard = site.cut(0, "f" * 16).entry.shard
     site.create(name(shard), {names.quarantine_object: b"".join(encode_bad([]))}.get(name, site.first.rows))
     with pytest.raises(BrokenPromiseError, match="is left"):
@@ -332,7 +332,7 @@ def test_something_is_left(site, name):
 
 
 def test_something_is_left_of_a_discarded_job(site):
-    """Nothing but the log and job.json stays."""
+    """Only the log and job.json stay."""
     site.append(Segment("discard"))
     with pytest.raises(BrokenPromiseError, match="is left"):
         site.promises.check_nothing_is_left()
@@ -342,32 +342,32 @@ def test_something_is_left_of_a_discarded_job(site):
 
 
 def test_told_ledger(site):
-    """What the ledger was told, and what has no durable outcome, is in it; an older life need not be."""
+    """Lives that were entered and have no durable outcome are in the ledger; an older life may be missing."""
     first, second = site.first.entry.shard, site.second.entry.shard
-    site.promises.check_told(None, [])
-    site.promises.check_told(0, [])
-    site.promises.check_told(1, [f"{first}.0", f"{second}.0"])
-    with pytest.raises(BrokenPromiseError, match="has lost"):
-        site.promises.check_told(1, [f"{first}.0"])
+    site.promises.check_ledger(None, [])
+    site.promises.check_ledger(0, [])
+    site.promises.check_ledger(1, [f"{first}.0", f"{second}.0"])
+    with pytest.raises(BrokenPromiseError, match="segments are in the ledger"):
+        site.promises.check_ledger(1, [f"{first}.0"])
     site.publish(site.second)
-    site.promises.check_told(1, [f"{first}.0"])
+    site.promises.check_ledger(1, [f"{first}.0"])
     site.create(names.dead_object(Life(first, 0)), b"{}")
-    site.promises.check_told(1, [])
+    site.promises.check_ledger(1, [])
     site.append(Segment("retry", lives=(Life(first, 1),)))
-    site.promises.check_told(1, [])
-    with pytest.raises(BrokenPromiseError, match="has lost"):
-        site.promises.check_told(2, [f"{first}.0"])
+    site.promises.check_ledger(1, [])
+    with pytest.raises(BrokenPromiseError, match="segments are in the ledger"):
+        site.promises.check_ledger(2, [f"{first}.0"])
 
 
 def test_told_ledger_and_a_part_that_is_not_durable():
-    """A part that a power cut can take back is no reason to forget its shard."""
+    """A part that a power cut can undo is no reason to remove its shard from the ledger."""
     site = Site(DISK)
     site.sync(names.FOLDER)
     site.create(names.rows_object(site.first.entry.shard), site.first.rows)
     site.sync(names.ROWS)
     site.append(Segment("shards", (site.first.entry,)))
     site.publish(site.first)
-    with pytest.raises(BrokenPromiseError, match="has lost"):
-        site.promises.check_told(1, [])
+    with pytest.raises(BrokenPromiseError, match="segments are in the ledger"):
+        site.promises.check_ledger(1, [])
     site.sync(names.PARTS)
-    site.promises.check_told(1, [])
+    site.promises.check_ledger(1, [])

@@ -1,4 +1,4 @@
-"""What happens beside the actors: late requests arrive, the ledger is lost, the power fails, people give commands."""
+"""Events from outside: late requests arrive, the ledger is lost, the power fails, people give commands."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from support.ledger_model import KEYS
 if TYPE_CHECKING:
     from simulation.stage import Stage
 
-#: What people do to a job, each as often as it is named here. A producer resumes a cancelled job, too.
+#: People's commands, each as often as it is named here. A producer also resumes a cancelled job.
 _DONE = [*["producer"] * 6, *["retry", "wait"] * 3, *["sweep"] * 2, "reader", "cancel", "stranger"]
-#: What the ledger loses: everything, a key, or all that is new since its last snapshot.
+#: The ledger's losses: everything, everything since its last snapshot, or a key.
 _LOST = "all", "back", "leases", *KEYS
-#: Steps before a job may be discarded; workers that are replaced when they have died.
+#: Steps before a job may be discarded; number of workers that are replaced when they have died.
 _EARLIEST_DISCARD, _WORKERS = 300, 3
-#: At most steps nothing happens at all; at the others, everything is so many times as likely.
+#: Only at one of so many steps anything can happen, with a probability so many times as high.
 _RARELY = 4
 
 
 class Weather:
-    """Makes things happen between two steps."""
+    """Makes events happen between two steps."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage, self._rng = stage, stage.rng
         self._snapshot: dict[str, Any] | None = None
 
     def let_happen(self) -> None:
-        """Let something happen, or nothing."""
+        """Let events happen, or none."""
         rng, nature = self._rng, self._stage.nature
         if rng.random() > 1 / _RARELY:
             return
@@ -55,7 +55,7 @@ class Weather:
             self._stage.scheduler.tell(f"damaged: {job.damage(self._rng)}")
 
     def _command(self) -> None:
-        """Start actors: workers for those that died, one who waits once a job may be complete, and any command."""
+        """Start actors: workers in place of dead ones, `wait` once a job may be complete, and any command."""
         rng, stage = self._rng, self._stage
         workers = sum(actor.kind == "worker" for actor in stage.scheduler.actors)
         if workers < _WORKERS and rng.random() < _RARELY * 0.1:
@@ -78,7 +78,7 @@ class Weather:
             self._stage.ledger.restore(self._snapshot)
 
     def _cut_power(self) -> None:
-        """End all processes, undo some of what was not synced; the ledger may be on another machine."""
+        """Kill all processes, and undo some unsynced changes; the ledger may be on another machine."""
         scheduler = self._stage.scheduler
         scheduler.tell("power cut")
         scheduler.kill_all()
@@ -87,4 +87,4 @@ class Weather:
                 scheduler.tell(f"undone: {name}")
         if (key := self._rng.choice(("nothing", "back", "all"))) != "nothing":
             self._lose(key)
-        self._stage.check_told()
+        self._stage.check_ledger()

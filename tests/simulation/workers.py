@@ -1,4 +1,4 @@
-"""A worker: the product's code from a message to its shard's outcome, with chance in place of an engine and a clock."""
+"""A worker: the product's code from a message to its shard's outcome, with chance in place of engine and clock."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from simulation.content import decode_rows, encode_part, failed_numbers
 from unrolled.errors import BrokenWorkerError, FileFormatError, PayloadError, RequestError, TransientError
 from unrolled.patience import ATTEMPTS, at_once
 from unrolled.protocol.finishing import sweep
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
-from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import look_after
 from worker.errors import PASSING, GivenBackError
 from worker.runtime.attempt import Attempts, Computed
@@ -20,9 +20,10 @@ from worker.runtime.job_place import check_place, open_registered
 from worker.runtime.worker_leases import WorkerLeases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from simulation.actor import Actor
+    from simulation.job import SimulatedJob
 
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
@@ -37,15 +38,16 @@ _OTHER_FAILURES = 0.06
 
 
 class Worker:
-    """One thread of a worker, which takes messages until it is over; the host of the product's attempts.
+    """One thread of a worker, which receives messages until the run is over; the host of the product's attempts.
 
     Args:
         actor: the thread; it has the board of its process.
-        is_over: whether there is nothing more to do; it ends then.
+        jobs: all jobs, by the places of their stores.
+        is_over: whether nothing more is left to do; the thread ends then.
     """
 
-    def __init__(self, actor: Actor, is_over: Callable[[], bool]) -> None:
-        self._actor, self._is_over = actor, is_over
+    def __init__(self, actor: Actor, jobs: Mapping[str, SimulatedJob], is_over: Callable[[], bool]) -> None:
+        self._actor, self._jobs, self._is_over = actor, jobs, is_over
         self._ledger = ActorLedger(actor)
         self._met: dict[str, tuple[OpenJob, Log]] = {}
         self._is_stopping = False
@@ -53,7 +55,7 @@ class Worker:
         self._attempts = Attempts(leases, actor.board, self, failed_numbers, MAX_ATTEMPTS)
 
     def run(self) -> None:
-        """Take messages; without one, look after the ledger and the jobs that were met."""
+        """Receive messages; without one, look after the ledger and the known jobs."""
         with contextlib.suppress(GivenBackError):
             while not self._is_stopping:
                 member: Member | None = None
@@ -69,7 +71,7 @@ class Worker:
                         self._look_after()
 
     def find(self, job_key: str) -> OpenJob:
-        """A job by its key, as `worker.runtime.job_registry.Jobs` finds it."""
+        """Find a job by its key, as `worker.runtime.job_registry.Jobs` does."""
         if job_key not in self._met:
             job = self._steadily(
                 "", lambda: open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, None))
@@ -80,7 +82,7 @@ class Worker:
     def is_stopped(self, job: OpenJob) -> bool:
         log = self._met[job.key][1] if job.key in self._met else Log()
         with contextlib.suppress(RequestError, TransientError):
-            tell(log, job.with_patience(at_once).objects, job_ledger(self._actor, job, at_once))
+            update_ledger(log, job.with_patience(at_once).objects, job_ledger(self._actor, job, at_once))
             return log.stopped
         return False
 
@@ -97,7 +99,7 @@ class Worker:
 
     @contextlib.contextmanager
     def compute(self, job: OpenJob, shard: ShardId, content: bytes) -> Iterator[Computed]:
-        """Compute a part, of which any row may have failed; or come to nothing, in each way that there is."""
+        """Compute a part, in which any row may have failed; or fail in one of the ways in which an engine can."""
         del job, shard
         rng, failing = self._actor.rng, self._actor.nature.failing
         self._actor.rest(0, _LONGEST_COMPUTATION)
@@ -131,7 +133,7 @@ class Worker:
         self._is_stopping = True
 
     def _steadily(self, what: str, action: Callable[[], Any]) -> Any:
-        """Try again and again; now and then the worker is asked to stop instead, as at a deployment."""
+        """Run an action until it works; now and then the worker is asked to stop instead."""
         del what
         while True:
             try:
@@ -144,7 +146,7 @@ class Worker:
                     raise GivenBackError from error
 
     def _look_after(self) -> None:
-        """Send again what no worker holds, or look at a job of which the ledger has nothing."""
+        """Send the messages of lost shards again, or look at a job of which nothing is in the ledger."""
         with contextlib.suppress(TransientError, RequestError):
             if not self._met or self._actor.rng.random() < 0.5:
                 for member in self._ledger.sweep():
@@ -152,13 +154,16 @@ class Worker:
                 return
             key = self._actor.rng.choice([*self._met])
             (known,) = self._ledger.known([key])
-            if known.told is None or not known.left:
+            if known.mark is None or not known.left:
                 self._look(key)
 
     def _look(self, key: str) -> None:
         job, log = self._met[key]
-        job = job.with_patience(at_once)
+        job, simulated = job.with_patience(at_once), self._jobs[job.place]
+        asked = len(simulated.promises.history.changes)
         if look_after(log, job.objects, job_ledger(self._actor, job, at_once), live=job.job.live):
+            if not log.stopped:
+                simulated.hear_complete(asked)
             with contextlib.suppress(PayloadError, FileFormatError):
                 sweep(log, job.objects, failed_numbers, live=job.job.live)
             self._met.pop(key, None)

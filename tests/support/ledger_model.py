@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from unrolled.queue.ledger import Known, Lease
+from unrolled.queue.ledger import Known, Lease, take_out
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -53,13 +53,13 @@ class LedgerModel:
         self.queue: list[Member] = []
         self.now = 0
 
-    def told(self, job_key: str) -> int | None:
-        """See `Ledger.told`."""
+    def mark(self, job_key: str) -> int | None:
+        """See `Ledger.mark`."""
         return self.marks.get(job_key) if job_key in self.jobs else None
 
     def known(self, job_keys: Sequence[str]) -> list[Known]:
         """See `Ledger.known`; the numbers of lives are exact."""
-        return [Known(self.told(key), sum(member.job_key == key for member in self.ledger)) for key in job_keys]
+        return [Known(self.mark(key), sum(member.job_key == key for member in self.ledger)) for key in job_keys]
 
     def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
         """See `Ledger.members`."""
@@ -70,7 +70,7 @@ class LedgerModel:
         self, job_key: str, place: str, expected: int | None, members: Iterable[tuple[Member, int]], becomes: int
     ) -> list[Member] | None:
         """See `Ledger.enter`."""
-        if self.told(job_key) != expected:
+        if self.mark(job_key) != expected:
             return None
         new = [member for member, _ in members if member not in self.ledger]
         self.ledger.update(dict.fromkeys(new, self.now))
@@ -81,18 +81,34 @@ class LedgerModel:
         """See `Ledger.place_of`."""
         return self.jobs.get(job_key)
 
+    def entered(self, job_key: str) -> list[Member]:
+        """See `Ledger.entered`."""
+        return [member for member in self.ledger if member.job_key == job_key]
+
+    def take_some_out(
+        self, job_key: str, lowest: int | None, highest: int | None, members: Sequence[Member], becomes: int | None
+    ) -> int | None:
+        """See `Ledger.take_some_out`."""
+        mark = self.marks.get(job_key)
+        if lowest is not None and highest is not None and (mark is None or not lowest <= mark <= highest):
+            return None
+        there = [member for member in members if member in self.ledger]
+        for member in there:
+            self.remove(member)
+        if becomes is None:
+            self.marks.pop(job_key, None)
+            self.jobs.pop(job_key, None)
+        else:
+            self.marks[job_key] = becomes
+        return len(there)
+
     def cancel(self, job_key: str) -> int:
         """See `Ledger.cancel`."""
-        members = [member for member in self.ledger if member.job_key == job_key]
-        for member in members:
-            self.remove(member)
-        self.marks.pop(job_key, None)
-        self.jobs.pop(job_key, None)
-        return len(members)
+        return take_out(self, job_key)
 
     def forget(self, job_key: str, length: int) -> int:
         """See `Ledger.forget`."""
-        return self.cancel(job_key) if 0 <= self.marks.get(job_key, -1) <= length else 0
+        return take_out(self, job_key, length)
 
     def send(self, member: Member) -> None:
         """Put a message at the end of the queue."""

@@ -1,4 +1,4 @@
-"""Telling the directory of a model from that of a job, so that neither is written into the other."""
+"""Telling a model's directory from a job's, so that neither is written into the other."""
 
 from __future__ import annotations
 

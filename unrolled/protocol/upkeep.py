@@ -1,4 +1,4 @@
-"""Upkeep of a job: the ledger gets back what it lost, and leftovers go once the job is over."""
+"""Upkeep of a job: restoring what the ledger has lost, and deleting leftovers once the job is over."""
 
 from __future__ import annotations
 
@@ -6,28 +6,28 @@ from typing import TYPE_CHECKING
 
 from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
-from unrolled.protocol.telling import tell
+from unrolled.protocol.ledger_update import update_ledger
 
 if TYPE_CHECKING:
     from unrolled.protocol.finishing import FailedRows
+    from unrolled.protocol.ledger_update import JobLedger
     from unrolled.protocol.log import Log
     from unrolled.protocol.objects import Objects
-    from unrolled.protocol.telling import JobLedger
 
 
 def look_after(log: Log, objects: Objects, ledger: JobLedger, *, live: bool) -> bool:
-    """Bring the ledger up to a job's log, and see whether the job is over: cancelled, discarded or complete.
+    """Update the ledger from a job's log, and return whether the job is over: cancelled, discarded or complete.
 
     Args:
-        log: of the job; read to its end.
-        objects: of the job.
-        ledger: of the job's offer.
+        log: the job's log; it is read to its end.
+        objects: the job's objects.
+        ledger: the ledger of the job's offer.
         live: whether the job's input can't be read again.
 
     Raises:
         JobError: a segment is damaged.
     """
-    tell(log, objects, ledger)
+    update_ledger(log, objects, ledger)
     return log.stopped or (log.ended and standing(log, objects, live=live).complete)
 
 
@@ -35,10 +35,10 @@ def clean_up(log: Log, objects: Objects, ledger: JobLedger | None, failed_rows: 
     """Delete the leftovers of a job that is over, and let the ledger forget it.
 
     Args:
-        log: of the job, as long as it was when the job was found to be over.
-        objects: of the job.
-        ledger: of the job's offer; None to leave it as it is.
-        failed_rows: reads the rows that a part calls failed.
+        log: the job's log, as long as it was when the job was found to be over.
+        objects: the job's objects.
+        ledger: the ledger of the job's offer; None to leave the ledger unchanged.
+        failed_rows: reads the failed rows of a part.
         live: whether the job's input can't be read again.
 
     Raises:

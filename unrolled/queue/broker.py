@@ -1,6 +1,6 @@
 """A broker: a client with time-outs, and errors that say what to do.
 
-The only module of `unrolled` that imports redis and kombu; reading a job's files doesn't import it.
+This is the only module of `unrolled` that imports redis and kombu, and readers of a job's files don't import it.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What a broker raises that is away or can't take anything now. Redis answers errors that pass too: it loads its data,
-#: its memory or its disk is full, or it is read-only.
+#: Errors from a broker that is away or can't accept anything now: Redis is also loading its data, out of memory or disk
+#: space, or read-only for a while.
 AWAY = (redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
-#: How long a connection, or an answer, may take.
+#: Seconds that a connection, or an answer, may take.
 SOCKET_SECONDS = 10.0
 #: How long a connection may take where an answer may take longer.
 CONNECT_SECONDS = 5.0
@@ -39,15 +39,15 @@ class Broker:
     """A Redis server as one process reaches it; nothing is connected before the first question.
 
     Args:
-        url: of the server.
+        url: the server's URL.
         socket_seconds: how long a connection, or an answer, may take.
 
     Attributes:
         shown: the URL without a secret.
-        client: redis-py's client, which gives bytes.
+        client: redis-py's client, which returns bytes.
 
     Raises:
-        RequestError: the URL names no Redis server.
+        RequestError: the URL doesn't name a Redis server.
     """
 
     def __init__(self, url: str, socket_seconds: float = SOCKET_SECONDS) -> None:
@@ -68,11 +68,11 @@ class Broker:
 
     @contextlib.contextmanager
     def asked(self) -> Iterator[None]:
-        """Explain what goes wrong in a block that asks the server.
+        """Explain the errors of a block that asks the server.
 
         Raises:
-            BrokerAwayError: it gives no answer, or can't take anything now.
-            BrokerRefusesError: it doesn't let this user in or do this, or isn't trusted; trying again is useless.
+            BrokerAwayError: the server doesn't answer, or can't accept anything now.
+            BrokerRefusesError: the server rejects this user or this action, or isn't trusted; trying again is useless.
         """
         try:
             yield
@@ -86,7 +86,7 @@ class Broker:
         self._answered = True
 
     def until_done(self, patience: Patience, what: str, action: Callable[[], T]) -> T:
-        """The result of an action that asks the server, tried again for as long as the server is away.
+        """Run an action that asks the server, again and again while the server is away.
 
         Args:
             patience: waits, and says so.
@@ -94,7 +94,7 @@ class Broker:
             action: must be safe to run again.
 
         Raises:
-            BrokerRefusesError: the server doesn't let this user in or do this.
+            BrokerRefusesError: the server rejects this user or this action.
         """
 
         def attempt() -> T:

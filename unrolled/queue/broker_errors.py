@@ -1,4 +1,4 @@
-"""Errors of a broker: which of them are final, and what to do about them."""
+"""Errors from a broker: whether they are final, and what to do about them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def refuses(error: BaseException) -> bool:
     """Whether trying again is useless, because the broker rejects this user or its certificate isn't trusted.
 
     Args:
-        error: of redis-py or kombu. The errors that caused it count too.
+        error: an error from redis-py or kombu. The errors that caused it count too.
     """
     return any(_denies(cause) or any(text in str(cause) for text in _NO_TLS) for cause in _causes(error))
 

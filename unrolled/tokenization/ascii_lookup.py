@@ -34,6 +34,11 @@ class WordLookup:
         self._index = {word.encode(): number for word, number in index.items()}
         self._unknown = unknown
 
+    @property
+    def drops(self) -> bool:
+        """Whether other words are dropped."""
+        return self._unknown is None
+
     def ids(self, text: str) -> list[int]:
         """The ids of a text of ASCII characters, as the tokenizer gives them."""
         words = text.encode("ascii").translate(_TABLE).split(b" ")

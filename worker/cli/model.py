@@ -15,6 +15,7 @@ from unrolled.model.files import WEIGHTS_FILE
 from unrolled.model.weights import new_weights
 from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions
+from worker.cli.model_compare import compare_command
 from worker.cli.model_import import import_command
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -22,13 +23,14 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 @click.group()
 def model() -> None:
-    """Train, import, make and show models.
+    """Train, import, compare, make and show models.
 
     A model is a directory: config.json, model.safetensors and, for text, tokenizer.json.
     """
 
 
 model.add_command(import_command)
+model.add_command(compare_command)
 
 
 @model.command()

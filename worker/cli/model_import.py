@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -105,6 +106,8 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
       unrolled model import tagger.keras model/
       unrolled model import lm.pt model/ --layer encoder.lstm --tokenizer tokenizer.json
     """
+    # TensorFlow's log lines are about itself, not about the model; it reads this when it is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from worker.model_import.importer import ImportOptions, import_model  # noqa: PLC0415 - other commands start without it
 
     if no_parity:

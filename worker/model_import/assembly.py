@@ -1,5 +1,7 @@
 """Conversion of a stack of layers to the configuration and the tensors of a model directory."""
 
+# Over 150 lines: one conversion, in the order of its steps.
+
 import zipfile
 import zlib
 from collections.abc import Iterator

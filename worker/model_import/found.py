@@ -6,9 +6,10 @@ Over 150 lines, because readers, selection and assembly share all these classes.
 
 # Over 150 lines: what readers find, in the words that selection asks in.
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,6 +157,30 @@ class Node:
     doubt: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class KerasGraph:
+    """What Keras needs to rebuild a file's graph.
+
+    Attributes:
+        model: the model's configuration: {"class_name": …, "config": …}.
+        paths: for each call of a layer, by its name in the graph, the names of the models around it and its own.
+        weights: returns the arrays of a layer, by its path, in Keras's order.
+        version: of the Keras that wrote the file.
+    """
+
+    model: Mapping[str, Any]
+    paths: Mapping[str, tuple[str, ...]]
+    weights: Callable[[tuple[str, ...]], list[Array]]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGraph:
+    """What ONNX Runtime needs to run a file's graph: the path of the file."""
+
+    path: Path
+
+
 @dataclass(slots=True)
 class Found:
     """The content of a file.
@@ -172,6 +197,7 @@ class Found:
         zero_is_padding: whether row 0 of an embedding is padding by the custom of this format.
         notes: assumptions that had to be made.
         why_empty: why there is no layer, if the file shows more than that.
+        own: what its framework needs to run the graph; None if the file has none, or no framework here can run it.
     """
 
     format: str
@@ -185,3 +211,4 @@ class Found:
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
     why_empty: str | None = None
+    own: KerasGraph | OnnxGraph | None = None

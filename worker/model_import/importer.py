@@ -20,6 +20,7 @@ from worker.model_import.tokenizer_file import read_tokenizer
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from worker.model_import.found import Found
     from worker.model_import.selection.stack import Stack
 
 
@@ -95,12 +96,23 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     tokenizer = None if options.tokenizer is None else read_tokenizer(options.tokenizer, made.config.vocab_size)
-    parity = None if options.parity is None else _compared(stack, made, tokenizer, directory.parent, options.parity)
+    if options.parity is None:
+        if stack.doubts:
+            raise ImportRefusedError(
+                f"{source} ({found.format}): {'; '.join(stack.doubts)}. Only a comparison with the file's own "
+                "computation can prove it: leave out --no-parity"
+            )
+        parity = None
+    else:
+        try:
+            parity = _compared(found, stack, made, tokenizer, directory.parent, options.parity)
+        except ModelError as error:
+            raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     model = save_model(directory, made.config, made.weights, tokenizer)
     return Imported(model, found.format, made, parity)
 
 
-def _compared(stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
+def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
     """Compare the model with the original, in a temporary directory below `parent`."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -108,6 +120,6 @@ def _compared(stack: Stack, made: Assembled, tokenizer: str | None, parent: Path
     except OSError as error:
         raise ImportRefusedError(f"{parent}: can't be written ({error.strerror or error})") from error
     with scratch as path:
-        parity = compare(save_model(path, made.config, made.weights, tokenizer), stack, made.ids_from)
+        parity = compare(save_model(path, made.config, made.weights, tokenizer), found, stack, made.ids_from)
         check(parity, bound)
     return parity

@@ -19,7 +19,7 @@ from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
 from worker.errors import AwayError, GivenBackError
 from worker.runtime.outcome import Outcome
-from worker.shards.publication import bury, look, publish
+from worker.shards.publication import look, publish, record_death
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -182,10 +182,10 @@ class Attempts:
             self._host.note_broken(error)
             return self._give_back(member, start)
         except RequestError as error:
-            return self._bury(job, member, start, str(error))
+            return self._give_up(job, member, start, str(error))
         except Exception as error:
             log.exception("%s: unexpected failure", member)
-            return self._bury(job, member, start, reason_of(error))
+            return self._give_up(job, member, start, reason_of(error))
         self._host.note_published(member)
         return Outcome.PUBLISHED
 
@@ -229,10 +229,10 @@ class Attempts:
         self._leases.give_back(member, start, send=False)
         return Outcome.PUT_OFF
 
-    def _bury(self, job: OpenJob, member: Member, start: Start, reason: str) -> Outcome:
+    def _give_up(self, job: OpenJob, member: Member, start: Start, reason: str) -> Outcome:
         log.error("%s is given up: %s", member, reason)
         try:
-            bury(job.objects, member.life, reason)
+            record_death(job.objects, member.life, reason)
             self._leases.remove(member)
         except GivenBackError:
             return self._give_back(member, start)

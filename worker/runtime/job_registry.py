@@ -1,4 +1,4 @@
-"""The jobs that a worker has met, and looks after until they are complete."""
+"""The jobs that a worker knows, and looks after until they are over."""
 
 # Over 150 lines: everything that is done for a job beside its shards.
 
@@ -15,8 +15,8 @@ from unrolled.errors import FileFormatError, PayloadError, RequestError, Transie
 from unrolled.job import names
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
-from unrolled.protocol.telling import tell
 from unrolled.protocol.upkeep import look_after
 from unrolled.queue.broker import AWAY
 from unrolled.queue.job_ledger import JobLedger
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: Leases, and seconds at least, after which a hidden file that no process wrote to is a dead publisher's.
+#: Leases, but at least seconds, without a write after which a hidden file belongs to a dead process.
 LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
-#: Seconds between two looks, by any worker, whether a job of which the ledger holds nothing is complete.
+#: Seconds between two looks, of all workers together, at a job of which nothing is in the ledger.
 LOOK_PAUSE = 60.0
 #: Seconds after which a worker asks again for its turn to look.
 TURN_PAUSE = 10.0
@@ -44,16 +44,16 @@ _FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, 
 
 @dataclass(slots=True)
 class _Met:
-    """A job that was met.
+    """A job that the worker knows.
 
     Attributes:
-        job: with this worker's patience.
-        log: what was read of its log.
-        lock: of the log, which one thread at a time reads.
-        next_tell: when the ledger is told what it has lost, on the monotonic clock.
-        next_look: when it is worth looking whether the job is complete.
+        job: the job, with this worker's patience.
+        log: the job's log as far as it was read.
+        lock: held by the thread that reads the log.
+        next_tell: when a ledger that lost the job is filled again, on the monotonic clock.
+        next_look: when to look again whether the job is over.
         next_sweep: when leftovers are swept.
-        trouble: what was in the way of the last look, empty where nothing was.
+        trouble: the error of the last look; empty if there was none.
     """
 
     job: OpenJob
@@ -66,9 +66,9 @@ class _Met:
 
 
 class Jobs:
-    """Finds a job's store and checks that it is what the queue says.
+    """Finds jobs by their keys, and looks after them.
 
-    The queue is not trusted with a place: there must be a `job.json` that has the job's key, so only who can write
+    A place in Redis isn't trusted: it must contain a `job.json` with the job's key, so that only a user who can write
     there can name it.
 
     Args:
@@ -89,11 +89,11 @@ class Jobs:
         self._leftover_seconds = max(LEFTOVER_SECONDS, LEFTOVER_LEASES * ledger.lease_seconds)
 
     def find(self, job_key: str) -> OpenJob:
-        """A job, with objects that are tried until they work, for as long as its store is there.
+        """Find a job. Operations on its objects are tried until they work, unless its store is gone.
 
         Raises:
-            RequestError: what is there isn't the job, is outside of the root, or asks for another offer.
-            AwayError: it isn't there, or can't be read now.
+            RequestError: the place contains another job, is outside of the root, or asks for another offer.
+            AwayError: the job isn't registered or can't be read now.
             redis.RedisError: the server is away.
         """
         with self._lock:
@@ -107,7 +107,7 @@ class Jobs:
         return met.job
 
     def is_stopped(self, job: OpenJob) -> bool:
-        """Whether a job was cancelled or discarded, as far as can be seen now; if so the ledger learns of it, too."""
+        """Whether a job was cancelled or discarded, as far as its log can be read now; the ledger is updated, too."""
         with self._lock:
             met = self._met.get(job.key)
         if met is None:
@@ -115,16 +115,16 @@ class Jobs:
         try:
             with met.lock:
                 job, ledger = self._untried(met, self._send)
-                tell(met.log, job.objects, ledger)
+                update_ledger(met.log, job.objects, ledger)
                 return met.log.stopped
         except (RequestError, TransientError, *AWAY) as error:
             log.info("job %s: its log can't be read: %s", job.key, error)
             return False
 
     def look_after(self, send: Send) -> None:
-        """Tell the ledger what it has lost of the jobs that were met, and forget jobs of which nothing is left to do.
+        """Restore what the ledger has lost of the known jobs, and forget the jobs that are over.
 
-        Nothing is waited for: what can't be done now is done later. Of all workers, one at a time looks at a job.
+        Nothing is waited for: what fails now is done later. One worker at a time looks at a job.
 
         Args:
             send: sends one shard's message.
@@ -135,9 +135,9 @@ class Jobs:
         with self._lock:
             met = dict(self._met)
         for (key, job), known in zip(met.items(), self._ledger.known(list(met)), strict=True):
-            if known.over and not known.left and (known.told is None or known.told >= 0):
+            if known.over and not known.left and (known.mark is None or known.mark >= 0):
                 self._forget(key)
-            elif known.told is None:
+            elif known.mark is None:
                 if time.monotonic() >= job.next_tell and self._ledger.take_turn(f"{key}:tell", self._lease_seconds):
                     job.next_tell = time.monotonic() + self._lease_seconds
                     self._look(key, job, send)
@@ -171,7 +171,7 @@ class Jobs:
             self._met.pop(key, None)
 
     def _untried(self, met: _Met, send: Send) -> tuple[OpenJob, JobLedger]:
-        """A job and its ledger, of which each operation is tried once."""
+        """A job and its ledger; each of their operations is tried once."""
         job = met.job.with_patience(at_once)
         return job, JobLedger(self._ledger, job.key, job.address, send, at_once)
 
@@ -183,7 +183,7 @@ class Jobs:
             log.warning("%s; left as it is: `unrolled verify` names it", error)
 
     def _sweep_leftovers(self, met: _Met) -> None:
-        """Remove what dead publishers left, when a job is met and now and then while it runs; one worker at a time."""
+        """Remove the leftovers of dead processes, at first and now and then later; one worker at a time."""
         store, now = met.job.objects.store, time.monotonic()
         with self._lock:
             if not isinstance(store, PosixStore) or now < met.next_sweep:

@@ -1,4 +1,4 @@
-"""The rows with a number that float16 can't hold, so that they fail alone and their shard doesn't."""
+"""Rows with a number that float16 can't hold: they fail, and the other rows of their shard are stored."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ TOO_LARGE = 65_520.0
 def rows_beyond_float16(
     rows: Ragged, vectors: Sequence[NDArray[np.float32]], columns: Sequence[VectorColumn]
 ) -> dict[int, str]:
-    """The rows that can't be stored in float16: their indices, each with its reason.
+    """Find the rows that can't be stored in float16: the index of each, and the reason.
 
     Args:
-        rows: of real tokens.
-        vectors: for each column float32 (tokens or rows, width).
-        columns: the columns.
+        rows: the rows, with real tokens only.
+        vectors: for each column, float32 (tokens or rows, width).
+        columns: the columns of vectors.
     """
     found: dict[int, str] = {}
     for array, column in zip(vectors, columns, strict=True):
         if not array.size or (array.max() < TOO_LARGE and array.min() > -TOO_LARGE):
             continue
-        # float32 (tokens or rows,); fmax and fmin leave NaN out, which float16 has, too.
+        # float32 (tokens or rows,); fmax and fmin ignore NaN, which float16 can hold.
         peaks = np.maximum(np.fmax.reduce(array, axis=1), -np.fmin.reduce(array, axis=1))
         places = np.flatnonzero(peaks >= TOO_LARGE)
         owners = np.searchsorted(rows.offsets, places, side="right") - 1 if column.per_token else places

@@ -90,4 +90,4 @@ def as_text(summary: Summary, out: str) -> str:
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
-    return "\n".join(lines)
+    return "\n".join(lines + summary.coverage_lines())

@@ -78,7 +78,7 @@ def fit(
       unrolled model fit texts.parquet --text-field body --vocab-size 20000 \\
           --lstm-units 512 --embedding-dim 256 --device gpu --out my-model
     """
-    from producer.training.display import perplexity_text  # noqa: PLC0415 - --help needs no numpy
+    from producer.training.display import curve, perplexity_text  # noqa: PLC0415 - --help needs no numpy
     from producer.training.process import fit_model  # noqa: PLC0415 - --help needs no numpy
     from unrolled.model.directory import check_is_local  # noqa: PLC0415 - --help needs no numpy
 
@@ -98,4 +98,8 @@ def fit(
         return
     held_out, alone = (perplexity_text(record[f"{name}_perplexity"]) for name in ("validation", "unigram"))
     best = f"held-out perplexity {held_out} after epoch {record['best_epoch']}"
-    click.echo(f"{out}: {best}; word frequencies alone have {alone}\nfingerprint {record['fingerprint']}")
+    click.echo(f"{out}: {best}; word frequencies alone have {alone}")
+    perplexities = [epoch["validation_perplexity"] for epoch in record["epochs"]]
+    ends = f"from {perplexity_text(perplexities[0])} to {perplexity_text(perplexities[-1])}"
+    click.echo(f"held out, epoch by epoch: {curve(perplexities)}  {ends}")
+    click.echo(f"fingerprint {record['fingerprint']}")

@@ -67,8 +67,11 @@ def run(
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
 
-    _, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
+    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
     job = open_job(submission.out)
     found = verify_job(job)
-    click.echo(as_line(status) if as_json else f"{summary(status)}\n{report(found, job.place)}")
+    if as_json:
+        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
+    else:
+        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place)]))
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))

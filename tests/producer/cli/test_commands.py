@@ -13,13 +13,14 @@ from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
-from support.jobs import bury, finished_job, job_of, log_of, make_job, publish_shard, published, waiting
+from support.jobs import finished_job, job_of, log_of, make_job, publish_shard, published, record_death, waiting
 
 from producer.cli.root import cli
 from producer.jobs import decisions, wait
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
 from unrolled.errors import JobError, TransientError, UnrolledError
+from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
 from unrolled.job.offer import Offer
@@ -73,7 +74,7 @@ class Working(threading.Thread):
 def enter(ledger, job, *shards):
     """Enter the first lives of some shards, as one who knows no others, with the whole log told."""
     members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards]
-    ledger.enter(job.key, job.place, ledger.told(job.key), members, log_of(job).length)
+    ledger.enter(job.key, job.place, ledger.mark(job.key), members, log_of(job).length)
 
 
 class Lines(Progress):
@@ -127,7 +128,7 @@ def test_status_with_a_broker_shows_workers_and_a_diagnosis(tmp_path, broker, le
     ledger.beat("host-1", {"tokens_per_second": 79_200, "busy_share": 0.97, "on_board": 1})
     seconds = {"read_seconds": 1.2, "plan_seconds": 0.7, "compute_seconds": 340, "write_seconds": 95}
     ledger.beat("host-2", {"computed_share": 0.924, **seconds})
-    bury(job, third)
+    record_death(job, third)
     result = run_with(broker, "status", tmp_path)
     assert result.output.splitlines()[3:] == [
         "shards  0 done, 1 running, 1 queued, 1 dead, of 3",
@@ -274,7 +275,7 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
 def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
     """Dead shards count more than rows in quarantine."""
     job = make_job(tmp_path, shards=1, bad=[0])
-    bury(job, *waiting(job))
+    record_death(job, *waiting(job))
     result = run("wait", tmp_path, "--json")
     assert result.exit_code == 1
     assert json.loads(result.stdout)["dead"] == 1
@@ -289,7 +290,7 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
     began = time.monotonic()
     result = run("wait", tmp_path, "--timeout", "0.3")
     assert result.exit_code == 124
-    assert 0.3 <= time.monotonic() - began < 3
+    assert time.monotonic() - began >= 0.3
     assert result.stdout == (
         f"{tmp_path}: not complete yet\n0 of 2 shards are published, and the input isn't at its end\n"
     )
@@ -326,7 +327,7 @@ def test_wait_lets_redis_forget_a_finished_job(tmp_path, broker, ledger):
     enter(ledger, job, shard)
     assert ledger.place_of(job.key) == str(tmp_path)
     assert run_with(broker, "wait", tmp_path).exit_code == 0
-    assert (ledger.place_of(job.key), ledger.told(job.key)) == (None, None)
+    assert (ledger.place_of(job.key), ledger.mark(job.key)) == (None, None)
     assert ledger.members(job.key) == (set(), set())
 
 
@@ -445,6 +446,25 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
     ]
 
 
+def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, monkeypatch):
+    """Redis had it as done, so nothing is told again; `wait` says so once it has lasted, and goes on waiting."""
+    monkeypatch.setitem(wait.PATIENCE_SECONDS, "lost", 0.1)
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    ledger.beat("host-1", {})
+    ledger.enter(job.key, job.address, None, [], log_of(job).length)
+
+    class PublishedOnceItIsSaid(Lines):
+        def update(self, **_):
+            if self.lines and waiting(job):
+                publish_shard(job, shard)
+
+    lines = PublishedOnceItIsSaid()
+    assert wait.wait_for_job(job, broker.url, NAMESPACE, lines, every_seconds=0.05).complete
+    assert len(lines.lines) == 1
+    assert lines.lines[0].endswith("If their parts were removed, the same `unrolled enqueue` makes them again")
+
+
 @pytest.mark.parametrize("login", ["weak:pw", "nobody:wrong"])
 def test_wait_does_not_wait_for_a_broker_that_refuses(tmp_path, broker, ledger, login):
     """A refused login stays refused; the error doesn't show the password."""
@@ -547,8 +567,8 @@ def test_retry_brings_dead_shards_back(tmp_path, broker, ledger):
     job = make_job(tmp_path, shards=3)
     first, second, third = waiting(job)
     enter(ledger, job, third)
-    bury(job, first)
-    bury(job, second)
+    record_death(job, first)
+    record_death(job, second)
     result = run_with(broker, "retry", tmp_path)
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: 2 dead shards are back in the queue\n")
     assert ledger.members(job.key)[0] == {Life(first, 1), Life(second, 1), Life(third, 0)}
@@ -568,7 +588,7 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     """The shard stays dead, for its next life would die of them, too."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     (tmp_path / names.rows_object(shard)).write_bytes(b"PK")
     assert run_with(broker, "retry", tmp_path).stdout == (
         f"{tmp_path}: 0 dead shards are back in the queue\n"
@@ -581,7 +601,7 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
 def test_retry_leaves_a_shard_that_was_published_after_all(tmp_path, broker, ledger):
     """Of two workers, one gave the shard up and the other one published it: the part counts."""
     job = finished_job(tmp_path, shards=1)
-    bury(job, *published(job))
+    record_death(job, *published(job))
     found = json.loads(run_with(broker, "retry", tmp_path, "--json").stdout)
     assert found == {"rows": 0, "shards": 0, "dead": 0, "damaged": 0}
     assert ledger.members(job.key)[0] == set()
@@ -591,7 +611,7 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
     """After `unrolled run`, its broker has ended; the shards wait in the directory."""
     job = make_job(tmp_path, shards=2)
     first, second = waiting(job)
-    bury(job, first)
+    record_death(job, first)
     publish_shard(job, second, failed={0: "MemoryError: no"})
     part = (tmp_path / part_object(second)).read_bytes()
     result = run("retry", tmp_path, "--failed-rows")
@@ -615,7 +635,7 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
 def test_retry_of_a_job_that_was_stopped_is_refused(tmp_path, broker, command):
     """The error says which decision is in the way."""
     job = make_job(tmp_path)
-    bury(job, min(waiting(job)))
+    record_death(job, min(waiting(job)))
     assert run_with(broker, command, tmp_path, *["--yes"] * (command == "discard")).exit_code == 0
     result = run("retry", tmp_path)
     assert result.exit_code == 1
@@ -638,7 +658,7 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
         f"{tmp_path}: 2 shards are taken out of the queue",
         "the same `unrolled run` or `unrolled enqueue` resumes the job",
     ]
-    assert (ledger.members(job.key)[0], ledger.told(job.key)) == (set(), None)
+    assert (ledger.members(job.key)[0], ledger.mark(job.key)) == (set(), None)
     assert (published(job), waiting(job)) == ([first], others)
     assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: cancelled; ")
     assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
@@ -662,7 +682,7 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     first, second, third, fourth = waiting(job)
     enter(ledger, job, fourth)
     publish_shard(job, first, failed={1: "ValueError: no"})
-    bury(job, third)
+    record_death(job, third)
     rows = job.objects.read(names.rows_object(second))
     result = run_with(broker, "discard", tmp_path, "--yes")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
@@ -764,6 +784,18 @@ def test_show_has_whatever_is_stored(tmp_path):
     lines = run("show", tmp_path / "pooled", "--numbers", "2").stdout.splitlines()
     assert lines[0].split() == ["id", "length", "mask", "max", "norm"]
     assert len(lines[1].split()) == 7  # two numbers, and a sign that there are more
+
+
+def test_several_columns_have_a_line_each(tmp_path):
+    """Beside each other, their headings and numbers would be cut until they look alike."""
+    finished_job(tmp_path, shards=1, options=OutputSpec(layers=(0, 1), pooling=("none", "mean")).to_options())
+    result = CliRunner().invoke(cli, ["show", str(tmp_path), "--rows", "2"], env={"COLUMNS": "100"})
+    assert result.exit_code == 0
+    headings, *lines = [re.split(r" {2,}", line.strip()) for line in result.stdout.splitlines()]
+    assert headings == ["id", "length", "mask", "column", "first vector", "last vector", "norm"]
+    names = ["outputs_0", "mean_0", "outputs_1", "mean_1"]
+    assert [line[3] for line in lines[::4]] == names[:1] * 2
+    assert [line[0] for line in lines[:4]] == ["rows.txt#0", *names[1:]]
 
 
 def test_show_before_the_first_file_says_so(tmp_path):

@@ -301,6 +301,7 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
     assert result.stdout == (
         "13 rows with 4 tokens in 1 shard; 1 is queued\n"
         "8 rows are in quarantine, with reasons: unrolled quarantine out\n"
+        "3 rows have no token, and so no vector: leave out rows where length is 0\n"
     )
     found = reasons("out")
     assert found == [
@@ -327,13 +328,24 @@ def test_lines_of_text_that_can_not_be_decoded(place, broker):
     assert reasons("out") == ["rows.txt row 2: not UTF-8: byte 0xff at byte 1 of the row"]
 
 
+def test_words_that_the_model_does_not_know_are_counted(place, broker):
+    """The share of them is told, and rows of which nothing is left."""
+    (place / "rows.txt").write_text("one five\nfive\ntwo one\n")
+    found = enqueue(broker, "rows.txt").stdout.splitlines()
+    assert found[1:] == [
+        "40.0 % of the words are not in the model's vocabulary",
+        "1 row has no token, and so no vector: leave out rows where length is 0",
+    ]
+
+
 def test_the_summary_as_json(place, broker):
     """One object, the same exit status."""
     (place / "rows.jsonl").write_text('{"tokens": [1]}\n{"tokens": [99]}\n')
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout) == {
-        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0,
+        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
+        "unknown_share": None,
     }  # fmt: skip
 
 

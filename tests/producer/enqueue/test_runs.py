@@ -8,7 +8,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
-from support.jobs import bury, decide, job_of, log_of, publish_shard, waiting
+from support.jobs import decide, job_of, log_of, publish_shard, record_death, waiting
 from support.processes import eventually
 
 from producer.enqueue.pipeline import shards_of
@@ -105,7 +105,7 @@ def check_enqueued(job, queue, shards=SHARDS):
         assert job.objects.read(names.quarantine_object(one.entry.shard)) == one.quarantine
     assert in_ledger(queue, job) == {one.entry.shard for one in whole}
     assert queue.ledger.counts() == Counts(shards, 0, sum(one.entry.size for one in whole))
-    assert queue.ledger.told(job.key) == log.length
+    assert queue.ledger.mark(job.key) == log.length
 
 
 def test_enqueued(job, queue):
@@ -214,7 +214,7 @@ def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
     first, second, *_ = waiting(job)
     for shard in (first, second):
         queue.ledger.remove(Member(job.key, names.Life(shard, 0)))
-        bury(job, shard)
+        record_death(job, shard)
     sound = job.objects.read(names.rows_object(first))
     (job.objects.store.path / names.rows_object(first)).write_bytes(sound[:-1] + b"\xff")
     assert enqueue(job, queue) == []
@@ -225,6 +225,18 @@ def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
     before = log_of(job).length
     assert enqueue(job, queue) == []
     assert log_of(job).length == before
+
+
+def test_damaged_rows_beside_a_part_are_left_alone(job, queue):
+    """Another attempt had read them before they were damaged; until its failed rows are saved, nothing is deleted."""
+    enqueue(job, queue)
+    first, *_ = waiting(job)
+    job.objects.create(names.part_object(first), b"")
+    record_death(job, first)
+    path = job.objects.store.path / names.rows_object(first)
+    path.write_bytes(b"damaged")
+    assert enqueue(job, queue) == []
+    assert path.read_bytes() == b"damaged"
 
 
 def test_what_is_published_is_left_alone(job, queue):
@@ -403,24 +415,33 @@ def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
     assert in_ledger(queue, live_job) == set(waiting(live_job))
 
 
-def test_a_live_run_waits_for_a_full_disk(queue):
-    """In the middle, before each operation: nothing that it has read is lost, and nothing comes twice."""
+@pytest.mark.parametrize("live", [False, True])
+def test_a_store_that_refuses_is_waited_for(queue, live):
+    """A full disk, or a server that is away, before any operation: nothing is lost, and nothing comes twice."""
+    said = []
     for count in itertools.count(1):
-        left, said = [0], []
+        left = [0]
 
         def hook(operation, left=left):
             left[0] -= 1
-            return Fault.FULL if left[0] == 0 and operation.kind == "create" else None
+            if left[0] not in (0, -1):
+                return None
+            return Fault.FULL if operation.kind == "create" else Fault.REFUSED
 
-        job = OpenJob(job_of(live=True), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
+        job = OpenJob(job_of(live=live), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
         job = job.with_patience(Quick(said.append).until_done)
         left[0] = count
-        follow(job, queue, lambda number: cuts(shards=2, file=f"-#{number}"))
+        if live:
+            follow(job, queue, lambda number: cuts(shards=2, file=f"-#{number}"))
+        else:
+            enqueue(job, queue, cuts(shards=2))
+        is_over = left[0] > 0
         assert [entry.rows for entry in log_of(job).entries.values()] == [3, 3]
         assert len(waiting(job)) == 2
-        if left[0] > 0:
+        assert in_ledger(queue, job) == set(waiting(job))
+        if is_over:
             break
-    assert count > 10
+    assert len(said) > 10
 
 
 class Quick(Patience):

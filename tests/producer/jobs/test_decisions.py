@@ -6,7 +6,6 @@ from contextlib import closing
 
 import pytest
 from support.jobs import (
-    bury,
     cut,
     dead,
     decide,
@@ -15,6 +14,7 @@ from support.jobs import (
     make_job,
     publish_shard,
     published,
+    record_death,
     waiting,
 )
 
@@ -112,12 +112,12 @@ def test_a_dead_shard_gets_its_next_life(tmp_path, make_queue):
     job = make_job(tmp_path, shards=2)
     queue = make_queue(job)
     shard, _ = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     assert again(job, queue) == Retried(rows=0, shards=0, dead=1, damaged=0)
     assert Life(shard, 1) in lives(job, queue)
-    bury(job, shard)  # a slow grave-digger of the first life
+    record_death(job, shard)  # a slow grave-digger of the first life
     assert log_of(job).life(shard) == Life(shard, 1)
-    bury(job, shard, 1)
+    record_death(job, shard, 1)
     assert again(job, queue).dead == 1
     assert log_of(job).life(shard) == Life(shard, 2)
 
@@ -127,8 +127,8 @@ def test_a_dead_shard_whose_rows_are_damaged_stays_dead(tmp_path, damage):
     """Its next life would die of them, too. It is counted, and the others get theirs."""
     job = make_job(tmp_path / "out", shards=2)
     first, second = waiting(job)
-    bury(job, first)
-    bury(job, second)
+    record_death(job, first)
+    record_death(job, second)
     path = tmp_path / "out" / names.rows_object(first)
     sound = path.read_bytes()
     path.write_bytes(damage(sound))
@@ -138,11 +138,33 @@ def test_a_dead_shard_whose_rows_are_damaged_stays_dead(tmp_path, damage):
     assert again(job) == Retried(rows=0, shards=0, dead=1, damaged=0)
 
 
+@pytest.mark.parametrize("damaged", ["failed rows", "a part"])
+def test_damage_keeps_no_other_row_from_its_retry(tmp_path, damaged):
+    """It is named, with what to do, once all others are brought."""
+    job = make_job(tmp_path / "out", shards=3)
+    first, second, third = waiting(job)
+    rows = job.objects.read(names.rows_object(first))
+    for shard in (first, second):
+        publish_shard(job, shard, {1: "too hard"})
+    record_death(job, third)
+    name = names.failed_object(first) if damaged == "failed rows" else names.part_object(first)
+    if damaged == "a part":  # whose worker died before it had saved the failed rows
+        job.objects.delete(names.failed_object(first))
+        job.objects.create(names.rows_object(first), rows)
+    path = tmp_path / "out" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; whatever else there is to retry was retried"):
+        again(job)
+    log = log_of(job)
+    assert set(log.retried) == {second}
+    assert log.life(third).number == 1
+
+
 def test_a_dead_shard_with_a_part_needs_no_life(tmp_path):
     """A part came after all."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     publish_shard(job, shard)
     assert again(job) == Retried(0, 0, 0, 0)
 
@@ -178,7 +200,7 @@ def test_cancel_takes_what_waits_out(tmp_path, make_queue):
     job = make_job(tmp_path, shards=3)
     queue = make_queue(job)
     assert cancel(job.objects, queue.of_job(job))
-    assert (lives(job, queue), queue.ledger.told(job.key)) == (set(), None)
+    assert (lives(job, queue), queue.ledger.mark(job.key)) == (set(), None)
     assert not cancel(job.objects, queue.of_job(job))
     with pytest.raises(JobError, match="cancelled; `unrolled enqueue` with the same options resumes it"):
         again(job, queue)

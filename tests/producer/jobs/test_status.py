@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 
 import pytest
-from support.jobs import bury, cut, job_of, make_job, publish_shard, waiting
+from support.jobs import cut, job_of, make_job, publish_shard, record_death, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
@@ -32,7 +32,7 @@ def job(tmp_path):
     job = make_job(tmp_path / "out", shards=4, bad=[3])
     first, second, *_ = waiting(job)
     publish_shard(job, first, failed={1: "ValueError: no"})
-    bury(job, second)
+    record_death(job, second)
     return job
 
 
@@ -49,7 +49,7 @@ def ledger(server):
 
 
 def enter(ledger, job, shards):
-    mark = ledger.told(job.key)
+    mark = ledger.mark(job.key)
     members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards]
     ledger.enter(job.key, job.place, mark, members, (mark or 0) + 1)
 
@@ -250,7 +250,8 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
         "dead": f"1 shard was given up (its worker died 3 times); each reason is in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
         "lost": "2 waiting shards are not in Redis: it lost them, or is not the job's; "
-        f"they are entered again by: unrolled wait {out}",
+        f"they are entered again by: unrolled wait {out}. If their parts were removed, the same `unrolled enqueue` "
+        "makes them again",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "
         "start one: unrolled worker --model DIR --engine fused --arithmetic float32",

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from support.counting_store import counting
-from support.jobs import bury, cut, decide, make_job, publish_shard, waiting
+from support.jobs import cut, decide, make_job, publish_shard, record_death, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.tally import FEW, Tally
@@ -80,7 +80,7 @@ def test_each_look_agrees_with_a_first_look(tmp_path):
                 case 2:
                     (Path(job.address) / part_object(shard)).touch()  # and then its worker died
                 case 3:
-                    bury(job, shard, lives[shard])
+                    record_death(job, shard, lives[shard])
                 case 4:
                     lives[shard] += 1
                     decide(job, Segment("retry", lives=(Life(shard, lives[shard]),)))

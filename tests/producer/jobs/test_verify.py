@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.columns import plain
-from support.jobs import bury, cut, decide, finished_job, log_of, make_job, publish_shard, waiting
+from support.jobs import cut, decide, finished_job, log_of, make_job, publish_shard, record_death, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
@@ -154,7 +154,7 @@ def test_a_dead_shard_is_a_problem(tmp_path):
     """The rows are neither out nor in quarantine."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     assert problems(job) == {
         names.part_object(shard): f"was given up, the reason is in _unrolled/dead/{shard}.0.json: "
         f"unrolled retry {job.place}"
@@ -306,7 +306,7 @@ def test_what_is_superfluous_is_no_problem(job):
     """Rows that a worker hasn't deleted yet, an old record of death."""
     shard = shard_of(job, 0)
     place(job, names.rows_object(shard)).touch()
-    bury(job, shard)
+    record_death(job, shard)
     assert verify_job(job).problems == ()
 
 

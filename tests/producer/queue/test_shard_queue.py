@@ -23,9 +23,9 @@ from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import append
 from unrolled.protocol.opening import create_job
-from unrolled.protocol.telling import tell
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
@@ -104,7 +104,7 @@ def test_a_shard_is_entered_once(broker, queue, job):
     assert fill(queue, job, 1) == 0
     assert queue.ledger.counts() == Counts(1, 0, TOKENS)
     assert queue.ledger.place_of(job.key) == job.place
-    assert queue.ledger.told(job.key) == log_of(job).length
+    assert queue.ledger.mark(job.key) == log_of(job).length
     assert queue.ledger.client.llen(f"unrolled:{queue_name(OFFER)}") == 1
     assert received(broker.url) == [(TASK, [job.key, f"{waiting(job)[0]}.0"])]
 
@@ -202,10 +202,10 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
         producer = beside(fill, queue, job, 1)
         eventually(lambda: said)
         queue.ledger.remove(other)
-        producer.join(20)
+        producer.join(60)
         assert not producer.is_alive()
     assert len(said) == 1
-    assert said[0].startswith("the queue is full: 1 shards of 7 token ids wait or run, and no worker offers ")
+    assert said[0].startswith("the queue is full: 1 shard of 7 token ids wait or run, and no worker offers ")
 
 
 @pytest.mark.parametrize("keep_data", [True, False])
@@ -213,7 +213,7 @@ def test_broker_away(broker, job, keep_data):
     """A broker that is killed midway is waited for; when it comes back, even empty, no shard is missing."""
     said = []
     with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append))) as queue:
-        queue.of_job(job).told()  # connected
+        queue.of_job(job).mark()  # connected
         broker.kill()
         producer = beside(fill, queue, job, 30)
         producer.join(0.3)
@@ -264,12 +264,12 @@ def test_a_server_that_went_back(queue, job):
     """One that lost its last second, a shard and its mark with it, is told what it has lost."""
     ledger = queue.ledger
     fill(queue, job, 3)
-    mark, last = ledger.told(job.key), held(queue, job)[-1]
+    mark, last = ledger.mark(job.key), held(queue, job)[-1]
     ledger.remove(Member(job.key, Life(last, 0)))
     ledger.client.zadd(ledger.keys.ledger, {job.key: 0})  # as it was before the first segment
     assert fill(queue, job, 3) == 1
     assert held(queue, job) == waiting(job)
-    assert ledger.told(job.key) == mark
+    assert ledger.mark(job.key) == mark
 
 
 def test_many_times_what_fits_in_a_segment(queue, job, monkeypatch):
@@ -286,7 +286,7 @@ def test_told_by_another(queue, job):
     left = [Segment("shards", (shard.entry,))]
     append(log_of(job), job.objects, lambda _: left.pop() if left else None)
     ledger = queue.of_job(job)
-    tell(log_of(job), job.objects, ledger)
+    update_ledger(log_of(job), job.objects, ledger)
     assert ledger.sent == 1
     assert held(queue, job) == [shard.entry.shard]
 
@@ -297,7 +297,7 @@ def test_memory_stays_flat(broker, job):
         queue.ledger.client.config_set("appendfsync", "no")
         used = []
         for first in range(0, 600, 20):
-            mark = queue.ledger.told(job.key)
+            mark = queue.ledger.mark(job.key)
             members = [
                 (Member(job.key, Life(ShardId(index, "0123456789ab"), 0)), TOKENS) for index in range(first, first + 20)
             ]
@@ -327,11 +327,9 @@ def url_of(broker, user, password):
 
 def assert_refused(broker, job, user, password, what):
     said = []
-    with closing(ShardQueue(url_of(broker, user, password), "unrolled", OFFER, Patience(said.append))) as queue:
-        began = time.monotonic()
-        with pytest.raises(UnrolledError) as caught:
-            fill(queue, job, 1)
-    assert time.monotonic() - began < 5
+    queue = ShardQueue(url_of(broker, user, password), "unrolled", OFFER, Patience(said.append))
+    with closing(queue), pytest.raises(UnrolledError) as caught:
+        fill(queue, job, 1)
     text = str(caught.value)
     assert what in text
     assert "refuses" in text

@@ -67,7 +67,7 @@ def test_cleaning_up(tmp_path, model):
     look(model, job)
     shard = next(names.parts_in(job.objects.list(names.PARTS)))
     job.objects.create(names.rows_object(shard), b"left by a worker that died")
-    model.enter(job.key, job.address, model.told(job.key), [(Member(job.key, Life(shard, 0)), 1)], 2)
+    model.enter(job.key, job.address, model.mark(job.key), [(Member(job.key, Life(shard, 0)), 1)], 2)
     clean_up(log_of(job), job.objects, ledger_of(model, job), failed_rows, live=False)
     assert (model.ledger, model.marks, model.jobs) == ({}, {}, {})
     assert waiting(job) == []
@@ -82,4 +82,4 @@ def test_a_job_that_grew_is_not_forgotten(tmp_path, model):
     model.enter(job.key, job.address, None, [(Member(job.key, Life(shard, 1)), 1)], log.length + 1)
     clean_up(log, job.objects, ledger_of(model, job), failed_rows, live=False)
     assert [*model.ledger] == [Member(job.key, Life(shard, 1))]
-    assert model.told(job.key) == log.length + 1
+    assert model.mark(job.key) == log.length + 1

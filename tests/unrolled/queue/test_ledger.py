@@ -85,7 +85,7 @@ def let_pass(ledger, seconds, *, swept=True):
 def tell(ledger, *members, tokens=10, place="/out"):
     """Tell it one more segment of the first member's job, which starts these lives; those that are new to it."""
     job_key = members[0].job_key
-    mark = ledger.told(job_key)
+    mark = ledger.mark(job_key)
     return ledger.enter(job_key, place, mark, [(member, tokens) for member in members], (mark or 0) + 1)
 
 
@@ -109,31 +109,31 @@ def test_enter_once(ledger):
 
 def test_two_tell_at_once(ledger):
     """Of two that tell a segment, one does; the other learns that the mark has moved."""
-    assert ledger.told(JOB) is None
+    assert ledger.mark(JOB) is None
     assert ledger.enter(JOB, "/out", None, [(A, 1)], 1) == [A]
     for expected in (None, 0, 2, -1):
         assert ledger.enter(JOB, "/out", expected, [(B, 1)], 2) is None
-    assert (ledger.told(JOB), ledger.counts().shards) == (1, 1)
+    assert (ledger.mark(JOB), ledger.counts().shards) == (1, 1)
     assert ledger.enter(JOB, "/out", 1, [], 2) == []
-    assert ledger.told(JOB) == 2
+    assert ledger.mark(JOB) == 2
 
 
 def test_telling_all_takes_turns(ledger):
     """Who tells a lost ledger everything leaves a mark below zero, by which the next chunk sees a rival."""
     mine, theirs = -(2**50) - 1, -5
     assert ledger.enter(JOB, "/out", None, [(A, 1)], mine) == [A]
-    assert ledger.told(JOB) == mine
+    assert ledger.mark(JOB) == mine
     assert ledger.enter(JOB, "/out", mine, [], theirs) == []
     assert ledger.enter(JOB, "/out", mine, [(B, 1)], 7) is None
     assert ledger.enter(JOB, "/out", theirs, [(B, 1)], 7) == [B]
-    assert ledger.told(JOB) == 7
+    assert ledger.mark(JOB) == 7
 
 
 def test_a_lost_key_takes_the_mark(ledger):
     """The mark and the shards are in one key, so both are evicted or neither."""
     enter(ledger, A)
     ledger.client.delete(ledger.keys.ledger)
-    assert ledger.told(JOB) is None
+    assert ledger.mark(JOB) is None
     enter(ledger, A)
     assert ledger.claim(A, "one") == Lease("taken")
 
@@ -147,7 +147,7 @@ def test_marks_are_no_shards(ledger):
     assert ledger.sweep() == []
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.members(JOB) == (set(), set())
-    assert ledger.told(JOB) == 1
+    assert ledger.mark(JOB) == 1
 
 
 def test_one_sweeper(ledger):
@@ -212,7 +212,7 @@ def test_remove_leaves_no_trace(ledger):
     assert ledger.remove(B)
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
-    ledger.forget(JOB, ledger.told(JOB))
+    ledger.forget(JOB, ledger.mark(JOB))
     assert set(keys_of(ledger)) == {f"{OFFER.short}:{name}" for name in ("tokens", "watermark", "swept")} | {"offers"}
 
 
@@ -590,7 +590,7 @@ def test_a_large_job_is_cancelled_in_steps(ledger):
     script = Script(ledger, lambda _: None)
     assert ledger.cancel(JOB) == len(members)
     assert script.sizes == [0, CANCEL_CHUNK, CANCEL_CHUNK, CANCEL_CHUNK, 1]
-    assert (ledger.told(JOB), ledger.place_of(JOB)) == (None, None)
+    assert (ledger.mark(JOB), ledger.place_of(JOB)) == (None, None)
     assert (ledger.counts(), ledger.members(OTHER_JOB)[0]) == (Counts(1, 0, 10), {other.life})
 
 
@@ -607,12 +607,12 @@ def test_a_process_that_dies_while_it_cancels(ledger, step):
     script = Script(ledger, die)
     with pytest.raises(InterruptedError):
         ledger.cancel(JOB)
-    assert ledger.told(JOB) < 0
+    assert ledger.mark(JOB) < 0
     assert ledger.place_of(JOB) is not None
     assert len(ledger.members(JOB)[0]) == ledger.known([JOB])[0].left == len(members) - (step - 1) * CANCEL_CHUNK
     assert script.runs == step + 1
     ledger.cancel(JOB)
-    assert (ledger.told(JOB), ledger.members(JOB)[0], ledger.counts()) == (None, set(), Counts(0, 0, 0))
+    assert (ledger.mark(JOB), ledger.members(JOB)[0], ledger.counts()) == (None, set(), Counts(0, 0, 0))
 
 
 def test_a_job_that_is_told_again_while_it_is_cancelled(ledger):
@@ -622,7 +622,7 @@ def test_a_job_that_is_told_again_while_it_is_cancelled(ledger):
 
     def resume(run):
         if run == 2:
-            ledger.enter(JOB, "/out", ledger.told(JOB), [(member, 10) for member in members], 7)
+            ledger.enter(JOB, "/out", ledger.mark(JOB), [(member, 10) for member in members], 7)
 
     Script(ledger, resume)
     assert ledger.cancel(JOB) == CANCEL_CHUNK
@@ -634,11 +634,11 @@ def test_a_job_that_is_told_again_while_it_is_cancelled(ledger):
 def test_forgetting(ledger):
     """A complete job goes, with what its workers haven't taken out; a job that a retry has made longer stays."""
     enter(ledger, A, B)
-    mark = ledger.told(JOB)
+    mark = ledger.mark(JOB)
     assert ledger.forget(JOB, mark - 1) == 0
-    assert ledger.told(JOB) == mark
+    assert ledger.mark(JOB) == mark
     assert ledger.forget(JOB, mark) == 2
-    assert (ledger.told(JOB), ledger.place_of(JOB), ledger.counts()) == (None, None, Counts(0, 0, 0))
+    assert (ledger.mark(JOB), ledger.place_of(JOB), ledger.counts()) == (None, None, Counts(0, 0, 0))
     assert ledger.forget(JOB, mark) == 0
 
 
@@ -646,7 +646,7 @@ def test_a_job_that_is_being_told_is_not_forgotten(ledger):
     """Its mark is below zero until all that waits is in the ledger."""
     assert ledger.enter(JOB, "/out", None, [(A, 10)], -5) == [A]
     assert ledger.forget(JOB, 3) == 0
-    assert ledger.told(JOB) == -5
+    assert ledger.mark(JOB) == -5
 
 
 @pytest.mark.parametrize("size", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.columns import plain, stored
-from support.jobs import bury, decide, finished_job, make_job, publish_shard, waiting
+from support.jobs import decide, finished_job, make_job, publish_shard, record_death, waiting
 from support.ragged_rows import info_of, ragged
 
 import unrolled
@@ -441,7 +441,7 @@ def test_whether_a_job_is_complete(tmp_path):
     assert early.complete is False
     publish_shard(job, second)
     decide(job, Segment("end"))
-    bury(job, third)
+    record_death(job, third)
     assert unrolled.open(tmp_path).complete is False
     publish_shard(job, third)
     assert unrolled.open(tmp_path).complete is True

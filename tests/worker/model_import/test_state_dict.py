@@ -203,7 +203,7 @@ def test_pt_files(case, tmp_path):
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "model.pt")
     done = imported(tmp_path / "model.pt", tmp_path / "model", parity=1e-5)
     assert_same(expected(case), states_of(done, ROWS, shift=1))
-    assert {one.left for one in done.parity.comparisons} == {"PyTorch"}
+    assert {one.left for one in done.parity.comparisons} == {"PyTorch's layers"}
 
 
 @PYTORCH

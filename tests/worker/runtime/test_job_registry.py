@@ -304,7 +304,7 @@ def test_one_worker_tells_what_was_lost(site, jobs, sent):
     site.ledger.client.delete(site.ledger.keys.ledger)
     assert site.ledger.take_turn(f"{job.key}:tell", 600)  # as a worker does that dies then
     jobs.look_after(sent.append)
-    assert site.ledger.told(job.key) is None
+    assert site.ledger.mark(job.key) is None
     site.ledger.end_turn(f"{job.key}:tell")
     jobs.look_after(sent.append)
     assert len(sent) == 3
@@ -361,7 +361,7 @@ def test_one_worker_looks_whether_a_job_is_complete(site, jobs, monkeypatch):
     assert jobs._met == {}
     monkeypatch.setattr(PosixStore, "read", lambda *_: pytest.fail("the store is asked"))
     monkeypatch.setattr(PosixStore, "list", lambda *_: pytest.fail("the store is asked"))
-    site.ledger.enter(job.key, job.place, site.ledger.told(job.key), [(late, 1)], 9)
+    site.ledger.enter(job.key, job.place, site.ledger.mark(job.key), [(late, 1)], 9)
     other.look_after(lambda _: None)
     assert job.key in other._met
     site.ledger.remove(late)
@@ -393,7 +393,7 @@ def test_a_stopped_job_is_seen_to_be_so(site, jobs, kind):
     decide(job, Segment(kind))
     assert jobs.is_stopped(found)
     assert site.ledger.members(job.key) == (set(), set())
-    assert site.ledger.told(job.key) is None
+    assert site.ledger.mark(job.key) is None
 
 
 def test_a_log_that_cannot_be_read_stops_nothing(site, jobs):

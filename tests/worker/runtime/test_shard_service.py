@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.counting_engine import expected_outputs, expected_pooled
-from support.jobs import bury, decide
+from support.jobs import decide, record_death
 from support.processes import (
     UNITS,
     check_outputs,
@@ -84,7 +84,7 @@ def path_of(job, name):
 
 def enter(site, job, shard):
     """Enter the first life of a shard in the ledger, whatever it was told."""
-    mark = site.ledger.told(job.key)
+    mark = site.ledger.mark(job.key)
     return site.ledger.enter(job.key, job.address, mark, [(member_of(job, shard), 10)], mark or 1)
 
 
@@ -304,11 +304,11 @@ def test_a_death_is_of_one_life(site, parts):
     rows = make_rows(2)
     job = site.enqueue(rows)
     shard = only_shard(job)
-    bury(job, shard)
+    record_death(job, shard)
     site.ledger.remove(member_of(job, shard))
     decide(job, Segment("retry", lives=(Life(shard, 1),)))
     second = Member(job.key, Life(shard, 1))
-    mark = site.ledger.told(job.key)
+    mark = site.ledger.mark(job.key)
     site.ledger.enter(job.key, job.address, mark, [(second, 10)], mark + 1)
     assert handle(parts, job, shard) == Outcome.GONE
     assert parts.service.handle(second.encode()) == Outcome.PUBLISHED
@@ -358,7 +358,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
         ]
         eventually(lambda: len(parts.service.board.held()) == 8, "all on board")
         site.gate.touch()
-        assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
+        assert {future.result(60) for future in futures} == {Outcome.PUBLISHED}
     check_outputs(plain, rows)
     for row, source in zip(open_dataset(pooled.place), rows, strict=True):
         np.testing.assert_array_equal(row["mean"], expected_pooled(expected_outputs(source.tokens, UNITS), "mean"))
@@ -397,7 +397,7 @@ def test_the_budget_counts_what_the_columns_weigh(site, pooling, together):
         eventually(lambda: site.calls() and parts.service._admission._on_board == together, "those that fit admitted")
         assert parts.service._admission._on_board == together
         site.gate.touch()
-        assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
+        assert {future.result(60) for future in futures} == {Outcome.PUBLISHED}
 
 
 @pytest.mark.parametrize(
@@ -472,7 +472,7 @@ def test_a_full_disk_is_waited_for(site, small_disk, caplog):
         assert "No space left" in warnings_in(caplog)[0]
         assert "free some space" in warnings_in(caplog)[0]
         filler.unlink()
-        assert [future.result(20) for future in futures] == [Outcome.PUBLISHED] * 2
+        assert [future.result(60) for future in futures] == [Outcome.PUBLISHED] * 2
     assert len(warnings_in(caplog)) == 2
     assert "again" in warnings_in(caplog)[1]
     check_outputs(job, rows)
@@ -490,7 +490,7 @@ def test_a_read_only_disk_is_waited_for(site, small_disk, caplog):
         eventually(lambda: warnings_in(caplog), "the line")
         assert "mount it writable" in warnings_in(caplog)[0]
         subprocess.run(["mount", "-o", "remount,rw", small_disk], check=True)
-        assert future.result(20) == Outcome.PUBLISHED
+        assert future.result(60) == Outcome.PUBLISHED
     check_outputs(job, rows)
 
 
@@ -510,7 +510,7 @@ def test_a_directory_that_is_gone_holds_nobody_up(site, caplog, when):
             eventually(site.calls, "the engine at work")
             out.rename(away)
             site.gate.touch()
-        assert [future.result(10) for future in futures] == [Outcome.PUT_OFF] * 2
+        assert [future.result(60) for future in futures] == [Outcome.PUT_OFF] * 2
         assert len(warnings_in(caplog)) == 1
         assert entered(site, job) == (set(shards), set())
         away.rename(out)
@@ -530,7 +530,7 @@ def test_stopping_gives_back_what_is_on_board(site):
         eventually(site.calls, "the engine at work")
         assert parts.service.board.held().keys() == {member_of(job, shard)}
         parts.service.stop()
-        assert future.result(10) == Outcome.GIVEN_BACK
+        assert future.result(60) == Outcome.GIVEN_BACK
         parts.service.board.wait_until_empty()
     assert sent == [member_of(job, shard)]
     assert entered(site, job) == ({shard}, set())
@@ -546,7 +546,7 @@ def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
         future = in_background(threads, parts, job, shard)
         eventually(lambda: any("reach the broker" in text for text in warnings_in(caplog)), "the line")
         parts.service.stop()
-        assert future.result(20) == Outcome.LEFT
+        assert future.result(60) == Outcome.LEFT
         broker.start()
     assert entered(site, job)[0] == {shard}
 
@@ -562,7 +562,7 @@ def test_a_broken_engine_gives_back_and_is_told_once(site, caplog):
         futures = [in_background(threads, parts, job, shard) for shard in others]
         eventually(lambda: len(parts._pool._waiting) == 3, "the others in the pool")
         site.gate.touch()
-        assert {future.result(10) for future in futures} == {Outcome.GIVEN_BACK}
+        assert {future.result(60) for future in futures} == {Outcome.GIVEN_BACK}
         assert isinstance(parts.broken, BrokenWorkerError)
     assert [record.levelno for record in caplog.records].count(logging.CRITICAL) == 1
     for shard in others:
@@ -605,7 +605,7 @@ def test_a_suspect_runs_alone(site):
         eventually(lambda: len(parts.service.board.held()) == 3, "the others on board")
         assert [shards for _, shards in site.calls()] == [[[1, 2]]]
         site.gate.touch()
-        assert {future.result(10) for future in [first, *rest]} == {Outcome.PUBLISHED}
+        assert {future.result(60) for future in [first, *rest]} == {Outcome.PUBLISHED}
     assert all([1, 2] not in shards for _, shards in site.calls()[1:])
 
 
@@ -714,10 +714,10 @@ def test_two_workers_that_disagree_on_a_shard(site, first):
             site.ledger.client.delete(site.ledger.keys.leases)  # as if its lease had run out under it
         gates.pop(first).touch()
         winner = futures[first != "the one that fails on a row"]
-        assert winner.result(20) == Outcome.PUBLISHED
+        assert winner.result(60) == Outcome.PUBLISHED
         before = job.objects.read(part_object(shard))
         gates.popitem()[1].touch()
-        assert {future.result(20) for future in futures} == {Outcome.PUBLISHED}
+        assert {future.result(60) for future in futures} == {Outcome.PUBLISHED}
     assert job.objects.read(part_object(shard)) == before
     failed = {1} if first == "the one that fails on a row" else set()
     check_outputs(job, rows, without=failed)

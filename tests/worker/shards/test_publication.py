@@ -19,7 +19,7 @@ from unrolled.protocol.opening import OpenJob
 from unrolled.protocol.spooling import spool
 from unrolled.reading.outcome import failed_rows, read_outcome
 from unrolled.store.memory import Crash, Fault, Lag, MemoryStore
-from worker.shards.publication import Found, bury, look, publish
+from worker.shards.publication import Found, look, publish, record_death
 from worker.shards.shard_rows import decode_rows
 
 #: Two attempts, each with the rows that fail in it.
@@ -245,8 +245,8 @@ def test_a_part_of_other_rows_deletes_none(job, shard):
 def test_a_record_of_death_says_why(job, shard):
     """The life that was given up is named, and its rows stay; the first reason is the one that counts."""
     life = Life(shard, 2)
-    bury(job.objects, life, "its worker died 3 times")
-    bury(job.objects, life, "another reason")
+    record_death(job.objects, life, "its worker died 3 times")
+    record_death(job.objects, life, "another reason")
     content = json.loads(job.objects.read(names.dead_object(life)))
     assert content == {"life": f"{shard}.2", "reason": "its worker died 3 times"}
     assert waiting(job) == [shard]

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from worker.model_import.found import Array, Found, Layer, Pass, Table
+from worker.model_import.limits import check_layers
 from worker.model_import.readers.passes import pass_of
 
 #: TensorFlow adds these to the names of variables.
@@ -67,6 +68,7 @@ def sort_weights(
         stored: all arrays of the file.
         table_name: returns the name of an embedding, or None if the array is something else.
     """
+    check_layers(len(layers))
     found.matrix_axes = "inputs, outputs"
     found.layers = {layer.name: layer for layer in layers}
     used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}

@@ -34,6 +34,8 @@ def choose_by_graph(found: Found, asked: Asked) -> Stack:
         raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}")
     if not named:
         paths.check_top(good[0])
+    if not any(layer.problem for layer in good[0].layers):
+        paths.complete(good[0])
     return good[0]
 
 
@@ -82,7 +84,8 @@ class _Paths:
 
     def back_from(self, last: Node, named: list[str]) -> tuple[tuple[str, ...], Stack | str]:
         """The names of the layers that end in a node, and their stack or the reason why there is none."""
-        nodes, residual = [last], [self._is_added(last)]
+        end = self._sum_of(last)
+        nodes, residual = [last], [end != last.name]
         while (origin := self._origins[nodes[-1].name]).role == "layer" and len(nodes) != len(named):
             nodes.append(self._graph[origin.name])
             residual.append(origin.residual)
@@ -97,12 +100,28 @@ class _Paths:
         if problem is not None:
             return names, problem
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
-        between = self._before(last.name)
-        masks = [node.masks for node in between if node.masks is not None]
-        stack = Stack(table, layers, residual[::-1], last.name, tuple(masks))
+        return names, Stack(table, layers, residual[::-1], last.name, end)
+
+    def complete(self, stack: Stack) -> None:
+        """Fill in what the stack's nodes say of masks and doubts.
+
+        Raises:
+            ImportRefusedError: the source computes padding, and rows would have other vectors here.
+        """
+        between = self._before(stack.last)
+        stack.hidden = tuple(node.masks for node in between if node.masks is not None)
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
-        problem = self._why_padded(stack, nodes[-1])
-        return names, stack if problem is None else problem
+        masked = all(node.masked for node in between if node.role == "layer")
+        masked = masked or (stack.table is not None and bool(stack.table.mask_zero))
+        stack.computes_padding = not (masked or stack.hidden)
+        length = self._found.length
+        if stack.computes_padding and length is not None and not self._asked.unpadded:
+            raise ImportRefusedError(
+                f"the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a "
+                f"token, and the vectors of shorter rows depend on it. Unrolled computes no padding: only rows of "
+                f"{length} tokens get the source's vectors. If all rows have that length, or you want vectors without "
+                "padding: --unpadded"
+            )
 
     def check_top(self, stack: Stack) -> None:
         """Check that nothing above the stack reads it step by step: such a layer would be left out in silence.
@@ -162,10 +181,11 @@ class _Paths:
                 return layer
         return None
 
-    def _is_added(self, last: Node) -> bool:
-        """Whether the only reader of the last layer's output is its sum with the layer's input."""
+    def _sum_of(self, last: Node) -> str:
+        """The last layer's name or, if its only reader is its sum with its input, the name of the sum."""
         readers = self._readers.get(last.name, [])
-        return len(readers) == 1 and readers[0].role == "add" and self._added(readers[0]) is last
+        added = len(readers) == 1 and readers[0].role == "add" and self._added(readers[0]) is last
+        return readers[0].name if added else last.name
 
     def _why_cut(self, first: Layer, origin: _Origin) -> str | None:
         """Why a stack can't begin with a layer; None if it can."""
@@ -198,19 +218,6 @@ class _Paths:
             f"{node.target or node.name} reads {what}: the model computes ids from its input before it looks up their "
             "vectors. Only a model whose embedding reads the ids themselves can be imported: save the part of the "
             "model that begins with the embedding, and change the ids in your rows instead"
-        )
-
-    def _why_padded(self, stack: Stack, first: Node) -> str | None:
-        """Why rows would have other vectors than in the source, whose padding is computed; None if they wouldn't."""
-        length, table = self._found.length, stack.table
-        stack.computes_padding = not (stack.hidden or first.masked or (table is not None and table.mask_zero))
-        fixed = stack.computes_padding and length is not None
-        if not fixed or self._asked.unpadded or any(layer.problem for layer in stack.layers):
-            return None
-        return (
-            f"the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a token, "
-            f"and the vectors of shorter rows depend on it. Unrolled computes no padding: only rows of {length} tokens "
-            "get the source's vectors. If all rows have that length, or you want vectors without padding: --unpadded"
         )
 
 

@@ -32,6 +32,8 @@ _OPTIMIZER = re.compile(
 #: A module may make several vectors at once, which its program then splits: gates, queries, keys and values.
 _SPLITS = (2, 3, 4)
 _IDS = -1
+#: The most axes of a convolution's array, and more.
+_AXES = 6
 _SHOWN = 5
 
 
@@ -49,14 +51,18 @@ def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Ite
     """
     rest = [*found.rest, *(table.array for table in found.tables.values() if table is not stack.table)]
     _check_names(rest, leave)
+    table = None if stack.table is None else stack.table.array
+    known = table.read() if table is not None and any(one.shape == table.shape for one in rest) else None
     unclear = []
     for array in rest:
         if any(_is_within(array.name, name) for name in leave):
             found.left.append(f"{array.name} (--leave)")
         elif _OPTIMIZER.search(array.name):
             found.left.append(f"{array.name} (optimizer)")
-        elif _is_tied(array, stack):
-            found.left.append(f"{array.name} (tied to {stack.table.name if stack.table else ''})")
+        elif (
+            known is not None and not array.dtype and array.shape == known.shape and np.array_equal(array.read(), known)
+        ):
+            found.left.append(f"{array.name} (tied to {table.name if table else ''})")
         elif _is_of_others(array.name, found, stack, named):
             found.left.append(f"{array.name} (beside a layer that isn't imported)")
         else:
@@ -89,13 +95,6 @@ def _check_names(rest: list[Array], leave: Iterable[str]) -> None:
 
 def _is_within(name: str, scope: str) -> bool:
     return name == scope or (name.startswith(scope) and name[len(scope)] in "./_:")
-
-
-def _is_tied(array: Array, stack: Stack) -> bool:
-    table = stack.table
-    if table is None or array.dtype or array.shape != table.array.shape:
-        return False
-    return array is not table.array and np.array_equal(array.read(), table.array.read())
 
 
 def _is_of_others(name: str, found: Found, stack: Stack, named: Iterable[str]) -> bool:
@@ -154,12 +153,11 @@ class _Way:
             return None if array.dtype and array.shape != (self._ids,) else self._reason_of_vector(array)
         if id(array) in on_way:
             return "can turn what a layer reads into other vectors, or add to it"
-        dimensions = set(array.shape) if len(array.shape) > 2 else {array.shape[-1]}
-        if len(array.shape) > 2 and dimensions & set(self._widths):
-            return "has an axis as long as the vectors that a layer reads"
-        if not _is_usual(array.name) and dimensions & (self._states | set(self._widths)):
-            return "can be the first states of layers"
-        return None
+        sizes = set(array.shape) if len(array.shape) > 2 else {array.shape[-1]}
+        if len(array.shape) > 2 and (len(array.shape) > _AXES or sizes & set(self._widths)):
+            return "has an axis as long as the vectors that a layer reads, or many axes"
+        can_start = not _is_usual(array.name) and sizes & (self._states | set(self._widths))
+        return "can be the first states of layers" if can_start else None
 
     def _reason_of_vector(self, array: Array) -> str | None:
         size = int(np.prod(array.shape, dtype=np.int64))
@@ -187,7 +185,8 @@ class _Way:
         if self._is_vector(array):
             return
         if len(array.shape) > 2:  # a convolution: which axes are in and out depends on the framework
-            yield from (_Step(array, one, two) for one in array.shape for two in array.shape)
+            sizes = set(array.shape[:_AXES])
+            yield from (_Step(array, one, two) for one in sizes for two in sizes)
             return
         rows, columns = array.shape
         if rows == self._ids != columns and ends_with_head(array.name):
@@ -204,7 +203,6 @@ class _Way:
 
     def _on_way(self, steps: list[_Step]) -> set[int]:
         """The identities of the arrays with a step on a walk from a place on the way to that place or a later one."""
-        found: set[int] = set()
         after: dict[int, set[int]] = {}
         before: dict[int, set[int]] = {}
         for step in steps:
@@ -214,14 +212,20 @@ class _Way:
         for whole, part in parts.items():
             after.setdefault(whole, set()).add(part)
             before.setdefault(part, set()).add(whole)
-        ends = [_closure(width, before) for width in self._widths]
-        starts = [(0, _closure(_IDS, after))] + [
-            (place, _closure(width, after)) for place, width in enumerate(self._widths)
-        ]
-        for place, reached in starts:
-            for end in ends[place:]:
-                found |= {id(step.array) for step in steps if step.before in reached and step.after in end}
-        return found
+        # A step is on a walk from an earlier place to a later one if the first place that leads to it isn't after the
+        # last place that it leads to.
+        first = dict.fromkeys(_closure(_IDS, after), 0)
+        last: dict[int, int] = {}
+        known: dict[int, tuple[set[int], set[int]]] = {}
+        for place, width in enumerate(self._widths):
+            if width not in known:
+                known[width] = _closure(width, after), _closure(width, before)
+            reached, leading = known[width]
+            for one in reached:
+                first.setdefault(one, place)
+            last |= dict.fromkeys(leading, place)
+        never = len(self._widths)
+        return {id(step.array) for step in steps if first.get(step.before, never) <= last.get(step.after, -1)}
 
 
 def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:

@@ -41,6 +41,7 @@ class Stack:
         layers: the recurrent layers, first to last.
         residual: for each layer, whether its input is added to its output.
         last: name of the last layer's node in the graph, or "".
+        end: name of the node whose output is the stack's: the last layer's, or the sum with its input.
         hidden: numbers; the source skips tokens whose vectors consist of one of them.
         computes_padding: whether the source computes padding like a token.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
@@ -50,6 +51,7 @@ class Stack:
     layers: list[Layer] = field(default_factory=list)
     residual: list[bool] = field(default_factory=list)
     last: str = ""
+    end: str = ""
     hidden: tuple[float, ...] = ()
     computes_padding: bool = False
     doubts: tuple[str, ...] = ()

@@ -1,14 +1,17 @@
 """The calls of a Keras model and their weights, as tables, recurrent layers and a graph."""
 
+# Over 150 lines: the classification of all kinds of layers.
+
 import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Found, Layer, Node, Role, Table
+from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table
+from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.configuration import inner_of
-from worker.model_import.readers.keras.graph import STATE, Call
+from worker.model_import.readers.keras.graph import STATE, Call, read_calls
 from worker.model_import.readers.keras.masks import hide_masked
 from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
 
@@ -29,6 +32,24 @@ _SUMS = ("__operators__.add", "math.add", "add")
 Weights = Callable[[tuple[str, ...]], list[Array]]
 
 
+def find_model(model: Mapping[str, Any], weights: Weights, format_: str, version: str) -> Found:
+    """Read a model's configuration, and join its layers with their weights.
+
+    Args:
+        model: {"class_name": …, "config": …}.
+        weights: returns the arrays of a layer, given its path.
+        format_: the file's format, for messages.
+        version: version of the Keras that wrote the file.
+
+    Raises:
+        ImportRefusedError: `read_calls` or `find_layers` refuses it.
+    """
+    calls = read_calls(model)
+    found = find_layers(calls, weights, format_, version)
+    found.own = KerasGraph(model, {call.name: call.layer for call in calls}, weights, version)
+    return found
+
+
 def find_layers(calls: list[Call], weights: Weights, format_: str, version: str) -> Found:
     """Classify the calls of a model, and join layers with their weights.
 
@@ -41,6 +62,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     Raises:
         ImportRefusedError: the weights of a recurrent layer or embedding don't fit its configuration.
     """
+    check_layers(sum(is_recurrent(call.kind) for call in calls))
     graph: dict[str, Node] = {}
     found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
     made: dict[str, list[Layer]] = {}

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 from worker.model_import.found import Array, Found, Layer, Pass, Table
+from worker.model_import.limits import check_layers
 from worker.model_import.selection.names import module_of, says_embedding
 
 #: Names in nn.LSTM, nn.GRU and their cells. fastai's AWD-LSTM stores the weights before dropout as …_raw.
@@ -47,6 +48,7 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
             parts[part] = array
         if match["raw"]:
             raw.add(key)
+    check_layers(sum(len(passes) for passes in modules.values()))
     normed = {array.name.partition(".parametrizations")[0] for array in rest if _NORMED.search(array.name)}
     for module, passes in modules.items():
         hidden = next((name for name in normed if not module or name.startswith(module)), None)

@@ -1,7 +1,7 @@
-"""Bringing the ledger up to the log: any process may do it, and several may at once.
+"""Updating the ledger from the log: any process may do it, and several may do it at once.
 
-The ledger holds, in one key with its shards, a *mark*: how many segments of the job's log it was told. Losing it costs
-time alone, for the log has all that it was told.
+The ledger has a *mark* for each job: the number of segments of the job's log that were entered. It is in one key with
+the shards. Losing it costs only time, because everything in the ledger can be entered again from the log.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from unrolled.protocol.log import Log
     from unrolled.protocol.objects import Objects
 
-#: Lives that one script enters: it holds the server for about a millisecond.
+#: Lives that one script enters; the server is busy with it for about a millisecond.
 CHUNK = 500
 
 
 class JobLedger(Protocol):
-    """What a ledger knows of one job. Every call waits until the ledger answers."""
+    """The ledger as one job sees it. Every call waits until the ledger answers."""
 
-    def told(self) -> int | None:
-        """How many segments it was told; negative while somebody tells it everything; None where it knows nothing."""
+    def mark(self) -> int | None:
+        """The number of segments entered; negative during an update from scratch; None if the ledger lacks the job."""
         ...
 
     def enter(self, expected: int | None, lives: Sequence[tuple[Life, int]], becomes: int) -> bool:
-        """Enter lives with their token ids, and move the mark, in one step; False where the mark isn't `expected`."""
+        """Enter lives with their token ids, and move the mark, in one step; False if the mark isn't `expected`."""
         ...
 
     def cancel(self) -> None:
@@ -43,40 +43,40 @@ class JobLedger(Protocol):
         ...
 
 
-def tell(log: Log, objects: Objects, ledger: JobLedger) -> None:
-    """Bring the ledger up to the log.
+def update_ledger(log: Log, objects: Objects, ledger: JobLedger) -> None:
+    """Enter everything in the ledger that the log has and the ledger lacks.
 
     Args:
-        log: of the job; read to its end.
-        objects: of the job.
-        ledger: of the job's model.
+        log: the job's log; it is read to its end.
+        objects: the job's objects.
+        ledger: the ledger of the job's offer.
 
     Raises:
         JobError: a segment is damaged.
     """
     while True:
         catch_up(log, objects)
-        mark = ledger.told()
+        mark = ledger.mark()
         if log.stopped:
             if mark is None:
                 return
             ledger.cancel()
         elif mark is None or mark < 0:
-            _tell_all(log, objects, ledger, mark)
+            _enter_all(log, objects, ledger, mark)
         elif mark >= log.length:
             return
         else:
             ledger.enter(mark, _sized(log, log.started(mark)), mark + 1)
 
 
-def tell_again(log: Log, objects: Objects, ledger: JobLedger, lives: Sequence[Life]) -> None:
-    """Enter lives that the ledger has taken out as done, because their parts are gone since.
+def enter_again(log: Log, objects: Objects, ledger: JobLedger, lives: Sequence[Life]) -> None:
+    """Enter lives again that were removed from the ledger as done, because their parts have been lost since.
 
     Args:
-        log: of the job; read to its end.
-        objects: of the job.
-        ledger: of the job's model.
-        lives: which ones; those that are in the ledger stay as they are.
+        log: the job's log; it is read to its end.
+        objects: the job's objects.
+        ledger: the ledger of the job's offer.
+        lives: the lives; those that are in the ledger stay as they are.
 
     Raises:
         JobError: a segment is damaged.
@@ -85,17 +85,17 @@ def tell_again(log: Log, objects: Objects, ledger: JobLedger, lives: Sequence[Li
         some = _sized(log, list(lives[start : start + CHUNK]))
         mark: int | None = None
         while mark is None or mark < 0 or not ledger.enter(mark, some, mark):
-            tell(log, objects, ledger)
+            update_ledger(log, objects, ledger)
             if log.stopped:
                 return
-            mark = ledger.told()
+            mark = ledger.mark()
 
 
-def _tell_all(log: Log, objects: Objects, ledger: JobLedger, mark: int | None) -> None:
-    """Tell a ledger that has lost it all that waits, some at a time; any loss or rival on the way ends it.
+def _enter_all(log: Log, objects: Objects, ledger: JobLedger, mark: int | None) -> None:
+    """Enter all waiting lives in a ledger that has lost the job, a chunk at a time; stop if another process interferes.
 
-    A life is left out only for an object that is there: its part, or its record of death. What isn't there may be what
-    can't be seen yet.
+    A life is left out only because of an object that exists: its part, or its record of death. An object that seems to
+    be missing may only be invisible yet.
     """
     rows = set(names.shards_in(objects.list(names.ROWS)))
     parts = set(names.parts_in(objects.list(names.PARTS)))
