@@ -99,7 +99,7 @@ def prepare(root: Path, number: int, engine: EngineName) -> Dataset:
             tokens.append(-1)
         elif kind < 0.008:
             tokens.append(FAILING)
-        elif kind < 0.04:
+        elif kind < 0.08:
             tokens.append(MOODY)
         lines.append(json.dumps({"id": f"row-{row}", "tokens": tokens}))
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
