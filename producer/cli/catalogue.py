@@ -47,7 +47,9 @@ COMMANDS = {
     "neighbours": Lazy(
         "producer.cli.commands.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
-    "doctor": Lazy("producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory."),
+    "doctor": Lazy(
+        "producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory or bucket."
+    ),
     "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
     "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
     "completion": Lazy("producer.cli.completion:completion", "Print the script that completes commands in a shell."),

@@ -38,6 +38,16 @@ _SOURCE: dict[str, Decorator] = {
         "--id-field", metavar="NAME", show_default="id, where the row has one",
         help="Field or column with the row's id.",
     ),
+    "id_first_word": click.option(
+        "--id-first-word", is_flag=True, help="Text files: the first word of each line is the row's id."
+    ),
+    "header": click.option(
+        "--header/--no-header", default=True, show_default=True,
+        help="Whether the first line of CSV and TSV names the columns; without it, they are numbered from 1.",
+    ),
+    "columns": click.option(
+        "--columns", metavar="NAME,NAME", help="Names of the columns of CSV and TSV that have no line of names."
+    ),
     "max_row_bytes": click.option(
         "--max-row-bytes", type=click.IntRange(1), default=16 * 2**20, show_default=True,
         help="Size of the longest row that is read; a longer one is a bad row.",

@@ -6,9 +6,12 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import shard_limits
+from producer.sources.errors import DamagedInputError
+from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
-from producer.sources.reading import InputPlan, check_inputs
-from unrolled.errors import ModelError
+from producer.sources.reading import InputPlan, check_inputs, first_batches
+from producer.tokenization.tokenize import tokenize
+from unrolled.errors import ModelError, RequestError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.job.directories import refuse_model
 from unrolled.job.job import Inputs, Job
@@ -118,6 +121,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
             f"{plan.text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
             f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
         )
+    _check_rows(plan, submission, tokenizer, model.config.vocab_size)
     shard_tokens, shard_rows = shard_limits(columns)
     shard_tokens = submission.shard_tokens or shard_tokens
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
@@ -128,8 +132,26 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
         "special_tokens": submission.special_tokens,
     }
     offer = Offer(model.fingerprint, submission.engine or "fused", submission.arithmetic)
-    inputs, live = Inputs.named(submission.inputs), submission.source.follow
+    # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
+    inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
     return Prepared(
         submission, create_job(submission.out, job, steadily), model, plan, tokenizer, shard_tokens, shard_rows
     )
+
+
+def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, vocab_size: int) -> None:
+    """Refuse a first input of which no row can be used, before a directory is spent on it.
+
+    Raises:
+        RequestError: it is one.
+    """
+    found = first_batches(plan, submission.source)
+    if found is None:
+        return
+    source, batches = found
+    rows = tokenize(batches, tokenizer, vocab_size, add_special_tokens=submission.special_tokens)
+    try:
+        check_rows(source, rows)
+    except DamagedInputError as error:
+        raise RequestError(f"input {source.label}: {error}") from error

@@ -24,7 +24,7 @@ class Summary:
         tokens: real tokens in them.
         quarantined: bad rows.
         shards: cut from the input.
-        known: of these, those that an earlier run had brought.
+        known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
         unknown_share: share of the texts' words that are not in the vocabulary, by a sample; None where it isn't known.
         sent: lives that this run has entered in the ledger, those of earlier runs included.

@@ -1,5 +1,7 @@
 """Reading how far a job is: from its log and its objects, and beside them from the broker."""
 
+# Over 150 lines: a status is read from the log, the objects and the broker.
+
 from __future__ import annotations
 
 import json

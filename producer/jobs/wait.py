@@ -1,5 +1,7 @@
 """Waiting for a job, and telling Redis again what it lost of it, so that it completes whatever the broker does."""
 
+# Over 150 lines: waiting, and everything that people are told meanwhile.
+
 from __future__ import annotations
 
 import contextlib

@@ -25,8 +25,8 @@ class SourceFile:
     """One input.
 
     Attributes:
-        label: the name in its rows: the path as given, or as found below a directory or by a pattern, with escapes for
-            bytes that are not UTF-8; the URL of an object; "-" for standard input.
+        label: the name in its rows: the path from the working directory, or from the root where it is not below it; the
+            URL of an object; "-" for standard input.
         place: where its bytes are; None for standard input.
         format: the format of its content.
         compression: by its extension; that of standard input is recognized by the first bytes.

@@ -16,9 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 from producer.rows import SourceBatch
 from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
-from producer.sources.formats.delimited import DELIMITERS, read_delimited
-from producer.sources.formats.jsonl import json_parser
-from producer.sources.formats.lines import read_lines, text_parser
+from producer.sources.first_rows import read_rows
 from producer.sources.heads import check_head
 from producer.sources.options import SourceOptions
 from producer.sources.places.local_file import LocalFile
@@ -95,6 +93,16 @@ def _holds_text(source: SourceFile, options: SourceOptions) -> bool:
     return options.kind == "text" or (options.kind == "auto" and source.format == "text")
 
 
+def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:
+    """The first input and its rows, to look at; None where it can be read once, or only after it was copied."""
+    if not plan.files or plan.files[0].size_bytes is None:
+        return None
+    source = plan.files[0]
+    if source.format in ("parquet", "arrow") and not _has_random_access(source):
+        return None
+    return source, _read(source, options, None, None, at_once)
+
+
 def read_batches(
     plan: InputPlan,
     options: SourceOptions,
@@ -139,12 +147,8 @@ def _read(
         return
     with _opened(source, stdin, steadily) as file:
         chunks = _chunks(source, file, options, on_bytes)
-        if source.format == "text":
-            yield from read_lines(chunks, source.label, options, text_parser(source.label, options))
-        elif source.format == "jsonl":
-            yield from read_lines(chunks, source.label, options, json_parser(source.label, options))
-        elif source.format in ("csv", "tsv"):
-            yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options)
+        if source.format not in ("parquet", "arrow"):
+            yield from read_rows(source, chunks, options)
         else:
             from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 DEFAULT_VOCABULARY = 10_000
 _LONGEST_SHOWN = 80
 #: Options of the sources that change how rows are read, but not which rows there are.
-_NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field")
+_NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field", "id_first_word")
 
 
 @dataclass(frozen=True, slots=True)

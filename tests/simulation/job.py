@@ -1,5 +1,7 @@
 """One job of a simulated world: its store, its input, and the promises about it."""
 
+# Over 150 lines: one job's store, and everything that is recorded about it.
+
 from __future__ import annotations
 
 import functools

@@ -4,6 +4,8 @@ Each actor runs the product's code in a greenlet. A step chooses an actor, lets 
 past, and runs the actor to its next operation.
 """
 
+# Over 150 lines: who moves, and what may happen at a step.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

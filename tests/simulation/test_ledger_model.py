@@ -44,9 +44,9 @@ class Alike(RuleBasedStateMachine):
 
     @rule(job=jobs, lives=st.lists(st.sampled_from(LIVES), unique=True), is_right=st.booleans(), by=st.integers(-9, 9))
     def enter(self, job, lives, is_right, by):
-        told = self.model.mark(job)
-        expected = told if is_right else 99
-        self.both("enter", job, "/out", expected, [(Member(job, life), 1) for life in lives], (told or 0) + by)
+        mark = self.model.mark(job)
+        expected = mark if is_right else 99
+        self.both("enter", job, "/out", expected, [(Member(job, life), 1) for life in lives], (mark or 0) + by)
 
     @rule(member=members, holder=holders)
     def claim(self, member, holder):

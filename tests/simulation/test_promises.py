@@ -1,5 +1,7 @@
 """Each check of the simulation finds the faults it is made for, and accepts what is right."""
 
+# Over 150 lines: one test for each check.
+
 import random
 
 import pytest
@@ -54,7 +56,7 @@ class Site:
         for segment in segments:
             self.append(segment)
 
-    def bring(self, *spooled):
+    def add(self, *spooled):
         """Rows, then their segment."""
         for each in spooled:
             if each.quarantine:
@@ -81,14 +83,14 @@ class Site:
 
 @pytest.fixture
 def site():
-    """A file's job in a bucket, both shards brought."""
+    """A file's job in a bucket, with both shards in the log."""
     site = Site(FILE)
-    site.bring(site.first, site.second)
+    site.add(site.first, site.second)
     return site
 
 
 def test_a_whole_life(site):
-    """Brought, published with a failed row, retried, complete, perfect, and nothing left."""
+    """Added, published with a failed row, retried, complete, perfect, and nothing left."""
     site.publish(site.first, failed=[1])
     site.finish(site.first, failed=[1])
     site.publish(site.second)
@@ -108,12 +110,12 @@ def test_a_whole_life(site):
     assert site.promises.is_perfect
 
 
-@pytest.mark.parametrize("bring", [False, True])
-def test_segment_without_rows(bring):
-    """A shard in the log has rows, also after the first of two was brought as it should be."""
+@pytest.mark.parametrize("add", [False, True])
+def test_segment_without_rows(add):
+    """A shard in the log has rows, also after another shard was added correctly."""
     site = Site(FILE)
-    if bring:
-        site.bring(site.first)
+    if add:
+        site.add(site.first)
     with pytest.raises(BrokenPromiseError, match="neither part nor rows"):
         site.append(Segment("shards", (site.second.entry,)))
 
@@ -145,7 +147,7 @@ def test_bad_rows_gone():
     with pytest.raises(BrokenPromiseError, match="bad rows"):
         site.append(Segment("shards", (site.first.entry,)))
     site = Site(FILE, bad=[1])
-    site.bring(site.first)
+    site.add(site.first)
     with pytest.raises(BrokenPromiseError, match="bad rows"):
         site.delete(names.quarantine_object(site.first.entry.shard))
 
@@ -162,24 +164,24 @@ def test_log_changed(site):
 def test_log_goes_on_after_the_end_of_a_file():
     """A complete job stays complete, except for a retry; a pipe may continue."""
     site = Site(FILE)
-    site.bring(site.first)
+    site.add(site.first)
     site.append(Segment("end"))
     with pytest.raises(BrokenPromiseError, match="read to its end"):
-        site.bring(site.second)
+        site.add(site.second)
     site = Site(LIVE)
-    site.bring(site.first)
+    site.add(site.first)
     site.append(Segment("end"))
-    site.bring(site.second)
+    site.add(site.second)
 
 
 def test_log_of_two_jobs(site):
     """Shards of another job, and shards of none."""
     with pytest.raises(BrokenPromiseError, match="two jobs"):
-        site.bring(site.cut(1, "f" * 16))
+        site.add(site.cut(1, "f" * 16))
     site = Site(FILE)
     site.delete(names.JOB)
     with pytest.raises(BrokenPromiseError, match="nothing says of which job"):
-        site.bring(site.first)
+        site.add(site.first)
 
 
 @pytest.mark.parametrize("content", [None, encode_part([], [])])
@@ -202,18 +204,18 @@ def test_row_twice():
     site = Site(FILE)
     again = site.reading.cut("0" * 16, [Row("file#0", 9)])(1)
     with pytest.raises(BrokenPromiseError, match="2 places"):
-        site.bring(site.first, again)
+        site.add(site.first, again)
     site = Site(LIVE)
     again = site.reading.cut("0" * 16, [Row("file#9", 1)])(1)
     with pytest.raises(BrokenPromiseError, match="2 places"):
-        site.bring(site.first, again)
+        site.add(site.first, again)
 
 
 def test_id_twice():
     """Two runs of a pipe gave one id to two rows."""
     site = Site(LIVE)
     again = site.reading.cut("0" * 16, [Row("file#0", 9)])(1)
-    site.bring(site.first, again)
+    site.add(site.first, again)
     site.publish(site.first)
     with pytest.raises(BrokenPromiseError, match="two parts"):
         site.create(names.part_object(again.entry.shard), encode_part([Row("file#0", 9)], []))
@@ -231,7 +233,7 @@ def test_rows_of_a_pipe_lost():
 
 def complete(site, *, publish=True, end=True):
     """All that makes the job of a site complete."""
-    site.bring(site.first, site.second)
+    site.add(site.first, site.second)
     for spooled in (site.first, site.second) if publish else (site.first,):
         site.publish(spooled)
     if end:
@@ -243,7 +245,7 @@ def complete(site, *, publish=True, end=True):
     [
         lambda site: complete(site, publish=False),
         lambda site: complete(site, end=False),
-        lambda site: (site.bring(site.first), site.publish(site.first), site.append(Segment("end"))),
+        lambda site: (site.add(site.first), site.publish(site.first), site.append(Segment("end"))),
         lambda site: (complete(site, end=False), site.append(Segment("cancel")), site.append(Segment("end"))),
     ],
     ids=["a shard waits", "no end", "not all of the input", "cancelled"],
@@ -259,7 +261,7 @@ def test_not_complete(spoil):
 def test_not_complete_with_a_stray():
     """Rows of a pipe that no segment names aren't done; a report that was asked for before they existed is right."""
     site = Site(LIVE)
-    site.bring(site.first)
+    site.add(site.first)
     site.publish(site.first)
     site.append(Segment("end"))
     asked = len(site.promises.history.changes)

@@ -1,5 +1,7 @@
 """A worker: the product's code from a message to its shard's outcome, with chance in place of engine and clock."""
 
+# Over 150 lines: everything that the product's attempts ask of their process.
+
 from __future__ import annotations
 
 import contextlib

@@ -4,6 +4,8 @@ A call is atomic, as a script in Redis is. After a crash the server has a state 
 be lost one by one. Not modelled: sizes in tokens, turns, heartbeats, and a server whose clock is set back.
 """
 
+# Over 150 lines: one method for each script of the ledger.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

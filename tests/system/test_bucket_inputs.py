@@ -59,7 +59,7 @@ def words(name, *more, out=OUT):
 
 def test_everything_in_a_bucket(place, server, tmp_path):
     """Corpus, model and job, on a server that goes wrong now and then; a change of the first two is noticed."""
-    server.faults["GET"] = [None, Answer.SLOW_DOWN, None, None, Answer.LOST_ANSWER, Answer.HALF_ANSWER] * 3
+    server.faults["GET"] = [None, Answer.SLOW_DOWN, None, None, Answer.LOST_ANSWER, Answer.BROKEN] * 3
     server.faults["HEAD"] = [None, Answer.SLOW_DOWN]
     done = unrolled(*words("run", "--engine", ENGINE), cwd=tmp_path)
     assert done.returncode == 0, done.stderr

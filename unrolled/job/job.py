@@ -28,7 +28,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs of a job as the user named them.
+    """The inputs of a job, by their names.
 
     Attributes:
         digest: SHA-256 over all names, in order; 64 hexadecimal digits.

@@ -27,6 +27,7 @@ class Objects:
     def __init__(self, store: Store, steadily: Steadily) -> None:
         self.store = store
         self.steadily = steadily
+        self._reading, self._writing = f"read from {store}", f"write to {store}"
 
     def create(self, name: str, content: Content) -> bool:
         """Make sure that an object exists, whole and durable: this one, or one that was created before.
@@ -39,7 +40,7 @@ class Objects:
             True if this call has created the object. False if it exists, perhaps because an earlier try of this call
             created it: read it, because only its content counts.
         """
-        return self.steadily(f"write to {self.store}", lambda: self.store.create(name, content) is Creation.CREATED)
+        return self.steadily(self._writing, lambda: self.store.create(name, content) is Creation.CREATED)
 
     def settle(self, name: str, content: bytes) -> bytes:
         """Create a small object unless it exists, and return the content that it has from now on."""
@@ -55,22 +56,22 @@ class Objects:
 
     def read(self, name: str) -> bytes | None:
         """An object's content; None if it doesn't exist, or can't be seen yet."""
-        return self.steadily(f"read from {self.store}", lambda: self.store.read(name))
+        return self.steadily(self._reading, lambda: self.store.read(name))
 
     def exists(self, name: str) -> bool:
         """Whether an object exists and can be seen."""
-        return self.steadily(f"read from {self.store}", lambda: self.store.read(name, 0, 1) is not None)
+        return self.steadily(self._reading, lambda: self.store.read(name, 0, 1) is not None)
 
     def list(self, folder: str) -> Iterator[str]:
         """The names of all objects in a folder, in no order; objects created or deleted meanwhile may be included."""
-        found = self.steadily(f"read from {self.store}", lambda: [listed.name for listed in self.store.list(folder)])
+        found = self.steadily(self._reading, lambda: [listed.name for listed in self.store.list(folder)])
         return iter(found)
 
     def delete(self, name: str) -> None:
         """Delete an object that other objects have made superfluous; it may be missing."""
-        self.steadily(f"write to {self.store}", lambda: self.store.delete(name))
+        self.steadily(self._writing, lambda: self.store.delete(name))
 
     def sync(self, *folders: str) -> None:
         """Make the objects in folders durable, also those of other processes, before anything depends on them."""
         for folder in folders:
-            self.steadily(f"write to {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
+            self.steadily(self._writing, lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]

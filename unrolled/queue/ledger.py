@@ -340,7 +340,7 @@ class Ledger:
 
         Args:
             job_key: the job's key.
-            seconds: how long they are told; long enough for all of them to ask.
+            seconds: how long they see it; long enough for all of them to ask.
         """
         self.client.set(self._over(job_key), b"", px=max(1, round(seconds * 1000)))
 

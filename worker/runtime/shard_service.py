@@ -1,8 +1,10 @@
-"""A worker's shards: brings each one from its message to its outcome, in many threads at once.
+"""The service of a worker: handles the messages of shards, in many threads at once.
 
-The steps are those of `worker.runtime.attempt`; this module gives them the engine's pool, the memory budget, the
-patience and the log lines of a real process. It knows nothing of Celery.
+The steps are in `worker.runtime.attempt`; this module provides the engine's pool, the memory budget, the patience and
+the log lines of a real process. It doesn't use Celery.
 """
+
+# Over 150 lines: everything that an attempt asks of its process.
 
 from __future__ import annotations
 
@@ -52,12 +54,12 @@ class ShardService:
     """Computes and publishes shards; `handle` runs in many threads at once.
 
     Args:
-        settings: of this worker.
-        ledger: of its offer.
-        config: of the model.
-        jobs: finds a job's store.
+        settings: this worker's settings.
+        ledger: the ledger of its offer.
+        config: the model's configuration.
+        jobs: finds jobs by their keys.
         pool: the process's one pool.
-        patience: how long to try again.
+        patience: tries actions again.
         metrics: counts what is read and written.
         send: sends one shard's message.
         on_broken: called once when this process can't continue.

@@ -1,4 +1,4 @@
-"""CSV and TSV with a header, as Python's csv module reads them: quoted fields may contain line ends."""
+"""CSV and TSV, with or without a header, as Python's csv module reads them: quoted fields may contain line ends."""
 
 import csv
 from collections.abc import Iterable, Iterator
@@ -103,10 +103,10 @@ class Records:
 
 
 def read_delimited(chunks: Iterable[bytes], file: str, delimiter: str, options: SourceOptions) -> Iterator[SourceBatch]:
-    """Yield a row for each record after the header, in batches; an empty chunk gives an empty batch.
+    """Yield a row for each record that is no header, in batches; an empty chunk gives an empty batch.
 
     Raises:
-        DamagedInputError: there is no header, or it lacks a column.
+        DamagedInputError: there is no header where one must be, or it lacks a column.
     """
     records = Records(delimiter, options.max_row_bytes)
     columns: InputColumns | None = None
@@ -114,35 +114,49 @@ def read_delimited(chunks: Iterable[bytes], file: str, delimiter: str, options: 
     for lines in chain(split_lines(chunks, options.max_row_bytes, keep_returns=True), [None]):
         batch: SourceBatch = []
         for record in records.end() if lines is None else records.push(lines):
-            if columns is None:
+            if columns is None and (has_header(options) or not isinstance(record, Unreadable)):
                 columns = header_columns(record, options)
-                continue
+                if has_header(options):
+                    continue
             batch.append(_row(record, columns, file, position))
             position += 1
             if len(batch) == options.batch_rows:
                 yield batch
                 batch = []
         yield batch
-    if columns is None:
+    if columns is None and has_header(options):
         raise DamagedInputError("is empty; the first line must name the columns")
 
 
+def has_header(options: SourceOptions) -> bool:
+    """Whether the first record names the columns."""
+    return options.header and options.columns is None
+
+
 def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> InputColumns:
-    """Find the columns in the header.
+    """Find the columns, given the first record.
 
     Raises:
         DamagedInputError: the header can't be read, or lacks a column.
     """
     if isinstance(record, Unreadable):
         raise DamagedInputError(f"its header can't be read: {record.reason}")
-    return find_columns(record, options)
+    if not has_header(options):
+        return find_columns(options.column_names or [str(number) for number in range(1, len(record) + 1)], options)
+    try:
+        return find_columns(record, options)
+    except DamagedInputError as error:
+        raise DamagedInputError(
+            f"{error}. Its first line is taken for the names of the columns; without a line of names, give "
+            "--columns NAME,NAME or --no-header"
+        ) from error
 
 
-def _row(record: list[str] | Unreadable, columns: InputColumns, file: str, position: int) -> SourceRow | BadRow:
-    if isinstance(record, Unreadable):
-        return BadRow(file, position, None, record.reason)
+def _row(record: list[str] | Unreadable, columns: InputColumns | None, file: str, position: int) -> SourceRow | BadRow:
+    if isinstance(record, Unreadable) or columns is None:
+        return BadRow(file, position, None, record.reason if isinstance(record, Unreadable) else "")
     if len(record) != columns.count:
-        return BadRow(file, position, None, f"has {len(record)} columns; the header has {columns.count}")
+        return BadRow(file, position, None, f"has {len(record)} columns; {columns.count} are named")
     try:
         id = None if columns.id is None else checked_id(record[columns.id])  # noqa: A001 - the field's name
     except RowError as error:

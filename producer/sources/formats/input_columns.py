@@ -32,7 +32,7 @@ def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
             don't choose one.
     """
     text, tokens = options.text_field, options.tokens_field
-    wanted = {"auto": (text, tokens), "text": (text,), "tokens": (tokens,)}[options.kind]
+    wanted = options.content_fields
     present = [name for name in wanted if name in names]
     if not present:
         raise DamagedInputError(

@@ -75,17 +75,17 @@ def row_field(fields: dict[str, object], options: SourceOptions) -> str:
         RowError: neither field exists, or both do.
     """
     text, tokens = options.text_field, options.tokens_field
-    if options.kind != "auto":
-        wanted = text if options.kind == "text" else tokens
-        if wanted in fields:
-            return wanted
-        raise RowError(f"has no {wanted!r}; fields found: {_listed(fields)}")
-    present = [name for name in (text, tokens) if fields.get(name) is not None]
+    wanted = options.content_fields
+    if len(wanted) == 1:
+        if wanted[0] in fields:
+            return wanted[0]
+        raise RowError(f"has no {wanted[0]!r}; fields found: {_listed(fields)}")
+    present = [name for name in wanted if fields.get(name) is not None]
     if len(present) == 1:
         return present[0]
     if present:
         raise RowError(f"has both {text!r} and {tokens!r}; choose one (--kind)")
-    null = next((name for name in (text, tokens) if name in fields), None)
+    null = next((name for name in wanted if name in fields), None)
     if null is not None:
         return null
     raise RowError(f"has neither {text!r} nor {tokens!r}; fields found: {_listed(fields)}")

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from producer.rows import BadRow, SourceBatch, SourceRow
-from producer.sources.formats.fields import decoded, spaced_tokens
+from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
 
@@ -100,17 +100,24 @@ def read_lines(chunks: Iterable[bytes], file: str, options: SourceOptions, parse
 
 def text_parser(file: str, options: SourceOptions) -> ParseLine:
     """A function that makes a row from a line of text, or of token ids if `options.kind` is "tokens"."""
+    is_tokens, has_id = options.kind == "tokens", options.id_first_word
 
-    def parse_text(line: bytes, position: int) -> SourceRow | BadRow:
+    def parse(line: bytes, position: int) -> SourceRow | BadRow:
+        id: str | None = None  # noqa: A001 - the field's name
         try:
-            return SourceRow(file, position, None, decoded(line), None)
+            text = decoded(line)
+            if has_id:
+                id, text = _first_word(text)  # noqa: A001 - the field's name
+            return SourceRow(file, position, id, *((None, spaced_tokens(text)) if is_tokens else (text, None)))
         except RowError as error:
-            return BadRow(file, position, None, str(error))
+            return BadRow(file, position, id, str(error))
 
-    def parse_tokens(line: bytes, position: int) -> SourceRow | BadRow:
-        try:
-            return SourceRow(file, position, None, None, spaced_tokens(decoded(line)))
-        except RowError as error:
-            return BadRow(file, position, None, str(error))
+    return parse
 
-    return parse_tokens if options.kind == "tokens" else parse_text
+
+def _first_word(line: str) -> tuple[str, str]:
+    """The first word of a line, as an id, and the rest."""
+    words = line.split(None, 1)
+    if not words:
+        raise RowError("has no id: the line is empty, and its first word is to be the id")
+    return checked_id(words[0]), words[1] if len(words) > 1 else ""

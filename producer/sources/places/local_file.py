@@ -16,10 +16,13 @@ class LocalFile:
     """A file, or a pipe that has a name; the attributes are those of `Place`.
 
     Attributes:
+        name: the path from the working directory where it is below it, else from the root: the same however the user
+            has spelled it. Bytes that are not UTF-8 are escapes.
         path: the path to open.
         inode: device and number; a file with several names has one.
     """
 
+    name: str
     path: str
     inode: tuple[int, int]
     size_bytes: int | None
@@ -35,12 +38,7 @@ class LocalFile:
         """
         status = os.stat(path)  # noqa: PTH116 - names stay as given
         size = status.st_size if stat.S_ISREG(status.st_mode) else None
-        return cls(path, (status.st_dev, status.st_ino), size, status.st_mtime_ns)
-
-    @property
-    def name(self) -> str:
-        """The path, with escapes for bytes that are not UTF-8."""
-        return shown(self.path)
+        return cls(shown(_from_here(path)), path, (status.st_dev, status.st_ino), size, status.st_mtime_ns)
 
     def open(self, steadily: Steadily) -> BinaryIO:
         """See `Place.open`."""
@@ -62,3 +60,11 @@ class LocalFile:
 def shown(path: str) -> str:
     """A path with escapes for bytes that are not UTF-8."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _from_here(path: str) -> str:
+    try:
+        whole, here = os.path.abspath(path), os.path.join(os.getcwd(), "")  # noqa: PTH100, PTH109, PTH118 - paths are text
+    except OSError:  # the working directory is gone
+        return path
+    return whole.removeprefix(here) or path

@@ -200,10 +200,11 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
 def test_a_second_ctrl_c_stops_at_once(place, crew):
     """The workers give their shards back and need not use the grace, which is longer than the test waits."""
     run = crew.start(*command(), "--grace-seconds", "500", cwd=place)
-    eventually(lambda: record_of(place).exists(), "the broker")
-    below = psutil.Process(run.pid).children(recursive=True)
+    eventually(lambda: children(run.pid, "worker"), "the worker")
     (worker,) = children(run.pid, "worker")
+    below = psutil.Process(run.pid).children(recursive=True)
     worker.suspend()  # it can't end by itself, so that the first signal has something to wait for
+    assert any("queueing: " in line for line in iter(run.stderr.readline, ""))
     os.killpg(run.pid, signal.SIGINT)
     assert any("Stopping" in line for line in iter(run.stderr.readline, ""))
     os.killpg(run.pid, signal.SIGINT)

@@ -124,14 +124,15 @@ def test_twice(job, queue):
     assert (log_of(job).length, messages(queue)) == (before, SHARDS)
 
 
-def test_many_shards_are_few_segments(job, queue):
-    """A segment is a round trip and a file: a second's shards share one."""
+def test_many_shards_are_few_segments(job, queue, monkeypatch):
+    """A segment is a round trip and a file: after the first shard, those of a second (here a long one) share one."""
+    monkeypatch.setattr("producer.queue.shard_queue.SEGMENT_SECONDS", 3600.0)
     enqueue(job, queue, cuts(shards=300))
-    assert log_of(job).length < 20
+    assert log_of(job).length == 3, "the first shard, the others, and the end"
 
 
 def test_what_came_before_damage_is_queued(job, queue):
-    """The rows before it need not wait for the repair, though their segment isn't due; the input isn't at its end."""
+    """The rows before it don't wait for the repair, although their segment isn't due; the input hasn't ended."""
 
     def broken():
         yield from cuts(3)
@@ -147,7 +148,7 @@ def test_what_came_before_damage_is_queued(job, queue):
 
 
 def test_rows_that_were_lost_are_cut_again(job, queue):
-    """A disk lost them: the same command brings them back, under the life that they had."""
+    """A disk lost them: the same command creates them again, and their life stays."""
     enqueue(job, queue)
     first, second, *_ = waiting(job)
     job.objects.delete(names.rows_object(first))
@@ -209,7 +210,7 @@ def test_a_removed_part_whose_failed_rows_were_retried_stays_away(job, queue):
 
 
 def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
-    """They are put in the place of the damaged ones, and the shard gets another life; another dead shard doesn't."""
+    """Sound rows replace the damaged ones, and the shard gets another life; another dead shard doesn't."""
     enqueue(job, queue)
     first, second, *_ = waiting(job)
     for shard in (first, second):
@@ -240,7 +241,7 @@ def test_damaged_rows_beside_a_part_are_left_alone(job, queue):
 
 
 def test_what_is_published_is_left_alone(job, queue):
-    """Neither its rows nor its life come back, even where the ledger was lost."""
+    """Neither its rows nor its life are created again, even if the ledger was lost."""
     enqueue(job, queue)
     first, second, *_ = log_of(job).inputs
     job.objects.create(names.part_object(first), b"")
@@ -309,7 +310,7 @@ def test_two_producers_at_once(job, queue):
 
 
 def test_a_lost_ledger_is_told_again(job, queue):
-    """Redis came back empty, or has evicted a key: the next run tells it all that waits."""
+    """Redis was restarted empty, or has evicted a key: the next run enters everything that waits."""
     enqueue(job, queue)
     for key in queue.ledger.client.scan_iter(f"{queue.ledger.keys.ledger.rsplit(':', 1)[0]}*"):
         queue.ledger.client.delete(key)
@@ -364,7 +365,7 @@ def test_a_crash_before_any_operation(server, live):
 
 
 def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
-    """Rows that were durable and in no segment are brought, never deleted."""
+    """Rows that were durable and in no segment are added, never deleted."""
     stray = make_shard(0, live_job.job.id, next(cuts(file="-#0")))
     decide(live_job, Segment("begin", run="0" * 16))
     live_job.objects.create(names.quarantine_object(stray.entry.shard), stray.quarantine)
@@ -377,7 +378,7 @@ def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
 
 
 def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
-    """Another run begins: the first reads no more, queues all that it had read ahead, and stops with an error."""
+    """Another run begins: the first run stops reading, queues what it had read ahead, and ends with an error."""
     stopped = threading.Event()
 
     def stream(_):
@@ -395,7 +396,7 @@ def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
 
 
 def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
-    """Nothing can be added to such a log: all that was read is made durable, and brought once the log is mended."""
+    """Nothing can be added to a damaged log: all rows read are made durable, and added once the log is repaired."""
     stopped = threading.Event()
     damaged = live_job.objects.store.path / names.segment_name(2)
 
@@ -456,7 +457,7 @@ class Quick(Patience):
 
 
 def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):
-    """Nothing of the job counts any more, so what was read ahead is not made durable."""
+    """None of its objects counts any more, so what was read ahead isn't made durable."""
 
     def stream(_):
         decide(live_job, Segment("discard"))
@@ -468,7 +469,7 @@ def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):
 
 
 def test_live_runs_have_numbers_of_their_own(live_job, queue):
-    """The number of the segment that begins a run is in its rows' ids, so that no two runs give one id."""
+    """A run's row ids contain the number of the segment that begins it, so that no two runs give equal ids."""
     numbers = []
     for first in range(2):
         follow(
@@ -479,7 +480,7 @@ def test_live_runs_have_numbers_of_their_own(live_job, queue):
 
 
 def test_a_full_queue_is_waited_for_and_said(server, job, monkeypatch):
-    """Where nobody makes room, it is said why."""
+    """If no room is made, the user is told why."""
     said = []
     monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.0)
     queue = ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", job.job.offer, Patience(said.append), 1)

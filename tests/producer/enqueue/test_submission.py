@@ -81,12 +81,39 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
     assert (job.inputs.first, job.engine, job.arithmetic, job.live) == (("rows.jsonl",), "fused", "float32", False)
     assert job.options == {
         "format": None, "kind": "auto", "text_field": "text", "tokens_field": "tokens", "id_field": None,
-        "max_row_bytes": 2**24, "follow": False, "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
+        "id_first_word": False, "header": True, "columns": None, "max_row_bytes": 2**24, "follow": False,
+        "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
+
         "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32",
     }  # fmt: skip
     assert prepared.tokenizer is None
     assert prepared.model.config.output_dim == UNITS
     assert {path.name for path in tmp_path.iterdir()} == {"model", "rows.jsonl", "out"}
+
+
+@pytest.mark.parametrize(("row", "reason"), [
+    ('{"tokens": [77, 78]}', "token 77 at position 0"),
+    ('{"text": "x"}', "holds text, but .* has no tokenizer"),
+    ('{"tokens": [1.5]}', "1.5"),
+])  # fmt: skip
+def test_rows_of_which_none_can_be_used_cost_no_directory(submission, row, reason):
+    """Such as ids of another vocabulary: a thousand of them are enough to say so."""
+    Path("rows.jsonl").write_text(f"{row}\n" * 2000)
+    with pytest.raises((RequestError, ModelError), match=f"rows.jsonl.*{reason}"):
+        prepare(submission)
+    assert not Path(submission.out).exists()
+
+
+def test_another_spelling_is_no_other_job(submission, tmp_path):
+    """Nor is a directory in place of its only file."""
+    Path("corpus").mkdir()
+    Path("rows.jsonl").rename("corpus/rows.jsonl")
+    names = ["corpus/rows.jsonl", "corpus", "./corpus/", "corpus/*.jsonl", str(tmp_path / "corpus"), "corpus/../corpus"]
+    jobs = {prepare(replace(submission, inputs=(name,))).job.job.id for name in names}
+    assert len(jobs) == 1
+    write_rows(tmp_path / "corpus/more.jsonl", {"a": [1]})
+    with pytest.raises(JobError, match="holds a job with other inputs"):
+        prepare(replace(submission, inputs=("corpus",)))
 
 
 def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
@@ -143,7 +170,7 @@ def test_a_tokenizer_that_is_replaced_meanwhile_is_noticed(submission, tmp_path,
 
 
 def test_every_row_is_cut_once(submission, queue):
-    """And the same submission again cuts nothing anew, whoever has seen to the shards meanwhile."""
+    """The same submission cuts nothing again, whatever has happened to the shards meanwhile."""
     seen = []
     summary = queued(prepare(submission), queue, lambda so_far: seen.append(so_far.shards))
     assert (summary.rows, summary.tokens, summary.shards, summary.sent) == (100, 300, 10, 10)

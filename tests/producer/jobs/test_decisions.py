@@ -43,7 +43,7 @@ def server():
 
 @pytest.fixture
 def make_queue(server):
-    """Makes the queue of a job, told all of its log."""
+    """Makes the queue of a job, with the whole log entered."""
     opened = []
 
     def make(job):
@@ -183,7 +183,7 @@ def test_two_retries_at_once_bring_each_row_once(failing):
 
 
 def test_a_retry_beside_a_worker_that_has_not_finished(tmp_path):
-    """A part with its rows still there, because its worker stands between the two, is finished by the retry."""
+    """A retry finishes a shard with both its part and its rows, as a worker leaves them that is between two steps."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
     rows = job.objects.read(names.rows_object(shard))
@@ -196,7 +196,7 @@ def test_a_retry_beside_a_worker_that_has_not_finished(tmp_path):
 
 
 def test_cancel_takes_what_waits_out(tmp_path, make_queue):
-    """And enqueueing brings it back; a second cancel decides nothing."""
+    """Enqueueing resumes the job; a second cancel decides nothing."""
     job = make_job(tmp_path, shards=3)
     queue = make_queue(job)
     assert cancel(job.objects, queue.of_job(job))
@@ -207,7 +207,7 @@ def test_cancel_takes_what_waits_out(tmp_path, make_queue):
 
 
 def test_discard_deletes_all_but_the_log(tmp_path, make_queue):
-    """The log keeps other jobs out, and tells late workers that nothing counts any more."""
+    """The log keeps other jobs out, and shows late workers that the job was discarded."""
     job = finished_job(tmp_path / "out", bad=[1])
     again(job)
     queue = make_queue(job)

@@ -49,14 +49,14 @@ def queue(broker):
 
 
 def cuts(count):
-    """What an input is cut into: so many shards of ten tokens."""
+    """The cuts of an input: some shards of ten tokens each."""
     for index in range(count):
         row = Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))
         yield lambda place, row=row: make_shard(place, JOB_ID, [row])
 
 
 def fill(queue, job, shards):
-    """Read an input of so many shards and bring them to the queue; how many were sent."""
+    """Read an input of some shards and queue them; return how many were sent."""
     ledger = queue.of_job(job)
     FileRun(job.objects, ledger, lambda *_: None).run(cuts(shards) if isinstance(shards, int) else shards)
     return ledger.sent
@@ -110,7 +110,7 @@ def test_a_shard_is_entered_once(broker, queue, job):
 
 
 def test_two_producers_at_once(broker, job):
-    """Two that read the same input side by side bring every shard once."""
+    """Two producers that read the same input at once queue every shard once."""
     sent = []
 
     def produce():
@@ -261,7 +261,7 @@ def test_emptied_behind_the_back(broker, queue, job, monkeypatch):
 
 
 def test_a_server_that_went_back(queue, job):
-    """One that lost its last second, a shard and its mark with it, is told what it has lost."""
+    """A ledger that lost its last second, with a shard and its mark, gets back what it has lost."""
     ledger = queue.ledger
     fill(queue, job, 3)
     mark, last = ledger.mark(job.key), held(queue, job)[-1]
@@ -281,7 +281,7 @@ def test_many_times_what_fits_in_a_segment(queue, job, monkeypatch):
 
 
 def test_told_by_another(queue, job):
-    """What another process has said in the log, this one tells, too."""
+    """Segments of another process are entered, too."""
     shard = make_shard(0, JOB_ID, [Row("in.txt", 0, "#0", np.full(TOKENS, 1, np.int32))])
     left = [Segment("shards", (shard.entry,))]
     append(log_of(job), job.objects, lambda _: left.pop() if left else None)
@@ -341,7 +341,7 @@ def assert_refused(broker, job, user, password, what):
 @pytest.mark.parametrize(("user", "password"), [("producer", "wr0ng"), ("", "wr0ng"), ("nobody", "s3cr3t")])
 @pytest.mark.usefixtures("guarded")
 def test_wrong_password(broker, job, user, password):
-    """A login that is refused is an error at once, and its text tells no password."""
+    """A refused login is an error at once, and its text contains no password."""
     assert_refused(broker, job, user, password, "invalid username-password pair")
 
 
@@ -351,13 +351,13 @@ def test_wrong_password(broker, job, user, password):
     ids=" ".join,
 )
 def test_no_permission(broker, guarded, job, denied):
-    """A user who may not do what a producer must is told at once, wherever the server finds out."""
+    """A user without a producer's permissions gets an error at once, wherever the server notices."""
     guarded.execute_command("ACL", "SETUSER", "producer", *denied)
     assert_refused(broker, job, "producer", "s3cr3t", "permission")
 
 
 def test_keys_of_others(broker, guarded, job):
-    """A user whose keys are another namespace's is told at once."""
+    """A user with permissions for another namespace gets an error at once."""
     guarded.execute_command("ACL", "SETUSER", "producer", "resetkeys", "~other:*")
     assert_refused(broker, job, "producer", "s3cr3t", "permission")
 

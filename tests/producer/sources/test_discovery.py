@@ -38,9 +38,24 @@ def test_order_of_inputs(tmp_path, monkeypatch):
         "z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
     ]  # fmt: skip
     assert [row.file for row in rows_of("./z.txt", "d/", "*.log")] == [
-        "./z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
+        "z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
     ]  # fmt: skip
     assert [row.file for row in rows_of("**/[bc].txt")] == ["d/b.txt", "d/sub/c.txt"]
+
+
+def test_a_name_has_one_spelling(tmp_path, monkeypatch):
+    """Rows without an id are named after it, and so is a job: below the working directory from there, else from /."""
+    here = tmp_path / "here"
+    here.mkdir()
+    write(here / "a.txt", "x")
+    write(tmp_path / "b.txt", "y")
+    monkeypatch.chdir(here)
+    for given in ("a.txt", "./a.txt", "../here//a.txt", str(here / "a.txt"), "*.txt", "./*.txt", ".", f"{here}/"):
+        (row,) = rows_of(given)
+        assert row.file == "a.txt"
+    for given in ("../b.txt", str(tmp_path / "b.txt"), f"{here}/../b.txt"):
+        (row,) = rows_of(given)
+        assert row.file == f"{tmp_path}/b.txt"
 
 
 def test_same_file_twice(tmp_path):

@@ -141,7 +141,7 @@ def test_rows_that_were_brought_again_are_not_kept_twice(job):
     ("live", "ended", "left"), [(False, True, 0), (False, False, 1), (True, True, 1), (True, False, 1)]
 )
 def test_rows_that_no_segment_names(tmp_path, live, ended, left):
-    """They are deleted once the input has ended, never those of a live input: nothing can bring them again."""
+    """They are deleted once the input has ended; those of a live input stay, because they can't be read again."""
     job = make_job(tmp_path / "out", live=live, ended=ended)
     stray = ShardId(3, "ab" * 6)
     job.objects.create(names.rows_object(stray), b"rows")
@@ -152,7 +152,7 @@ def test_rows_that_no_segment_names(tmp_path, live, ended, left):
 
 
 def test_a_discarded_job_loses_all_but_its_log(job):
-    """And its identity, so that nobody takes the place for an empty one."""
+    """The log and job.json stay, so that the place isn't mistaken for an empty one."""
     one, two, three = waiting(job)
     publish_shard(job, one, failed={1: "too long"})
     record_death(job, two)

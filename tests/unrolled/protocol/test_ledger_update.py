@@ -88,7 +88,7 @@ def test_a_published_shard_whose_rows_are_left_is_told(tmp_path, ledger):
 
 @pytest.mark.parametrize("kind", ["cancel", "discard"])
 def test_a_stopped_job_is_taken_out(tmp_path, ledger, kind):
-    """And told again when it is resumed."""
+    """A resumed job is entered again."""
     job = make_job(tmp_path / "out")
     everything = update(job, ledger)
     decide(job, Segment(kind))
@@ -152,7 +152,7 @@ def test_a_rival_ends_the_update(tmp_path, monkeypatch):
 
 
 def test_a_teller_that_died_is_followed_by_another(tmp_path, ledger):
-    """A mark below zero stays behind; the next one tells everything."""
+    """The negative mark stays; the next update enters everything."""
     job = make_job(tmp_path / "out")
     ledger.known = -17
     assert [life.shard for life in update(job, ledger)] == waiting(job)

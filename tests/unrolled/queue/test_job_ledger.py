@@ -1,4 +1,4 @@
-"""A job's ledger, on a real server: what it has lost is told again, and each life is sent once."""
+"""A job's ledger on a real server: what it has lost is entered again, and each life is sent once."""
 
 import threading
 
@@ -83,7 +83,7 @@ def test_rows_that_cannot_be_seen_are_told(tmp_path, ledger):
 
 @pytest.mark.parametrize("key", ["ledger", "tokens", "leases", "holders", "jobs", "left", "queue", "offers"])
 def test_a_key_that_was_evicted(tmp_path, ledger, key):
-    """Whichever it is: telling again brings all that waits back, and counts nothing twice."""
+    """Whichever key was lost: an update enters everything that waits, and counts nothing twice."""
     job = make_job(tmp_path / "out", 3)
     members = update(ledger, job)
     ledger.claim(members[0], "one")
@@ -103,7 +103,7 @@ def test_a_key_that_was_evicted(tmp_path, ledger, key):
 
 @pytest.mark.parametrize("keep_data", [True, False])
 def test_a_restart_of_the_server(tmp_path, broker, ledger, keep_data):
-    """With its data nothing is told again, without it everything."""
+    """With its data nothing is entered again; without its data, everything."""
     job = make_job(tmp_path / "out", 3)
     members = update(ledger, job)
     broker.kill()
@@ -114,7 +114,7 @@ def test_a_restart_of_the_server(tmp_path, broker, ledger, keep_data):
 
 @pytest.mark.parametrize("kind", ["cancel", "discard"])
 def test_a_stopped_job_is_taken_out(tmp_path, ledger, kind):
-    """All of it; and a ledger that knows nothing of it is told nothing."""
+    """The whole job is removed; an update enters nothing of it again."""
     job, other = make_job(tmp_path / "out", 3), make_job(tmp_path / "other", 2)
     update(ledger, job)
     update(ledger, other)
@@ -176,7 +176,7 @@ def test_telling_that_breaks_off_is_taken_up(tmp_path, ledger, monkeypatch):
 
 
 def test_a_ledger_that_is_emptied_meanwhile(tmp_path, broker, ledger, monkeypatch):
-    """The next chunk finds that its mark is gone, and everything is told again."""
+    """The next chunk finds no mark, and everything is entered again."""
     monkeypatch.setattr("unrolled.protocol.ledger_update.CHUNK", 2)
     job = make_job(tmp_path / "out", 5)
     sent = []

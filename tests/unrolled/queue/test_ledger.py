@@ -65,7 +65,7 @@ def keys_of(ledger):
 
 
 def let_pass(ledger, seconds, *, swept=True):
-    """Make everything in the ledger so many seconds older, which is what waiting would do.
+    """Make everything in the ledger some seconds older, as waiting would.
 
     With `swept`, as if workers had swept all the while.
     """
@@ -119,7 +119,7 @@ def test_two_tell_at_once(ledger):
 
 
 def test_telling_all_takes_turns(ledger):
-    """Who tells a lost ledger everything leaves a mark below zero, by which the next chunk sees a rival."""
+    """An update from scratch leaves a negative mark, so that the next chunk notices a rival."""
     mine, theirs = -(2**50) - 1, -5
     assert ledger.enter(JOB, "/out", None, [(A, 1)], mine) == [A]
     assert ledger.mark(JOB) == mine
@@ -248,7 +248,7 @@ def test_lease_runs_out(ledger):
 
 
 def test_renew(ledger):
-    """A lease is kept as long as its worker lives, and told to be lost once another has it."""
+    """A lease stays as long as its worker lives, and is reported as lost once another worker has it."""
     enter(ledger, A)
     ledger.claim(A, "one")
     for _ in range(5):
@@ -288,7 +288,7 @@ def test_give_back(ledger):
 
 
 def test_renew_after_give_back(ledger):
-    """A renewal that comes too late for a shard given back doesn't take it again, for nobody works on it."""
+    """A renewal that is too late for a shard given back doesn't take it again, because no worker computes it."""
     enter(ledger, A)
     ledger.claim(A, "one")
     ledger.give_back(A, "one", "first")
@@ -419,7 +419,7 @@ def test_two_sweepers(ledger):
 
 
 def test_sweep_after_silence(ledger):
-    """When nobody could sweep for a while, holders get the time to renew before they lose their leases."""
+    """If no worker could sweep for a while, holders get time to renew before they lose their leases."""
     enter(ledger, A, B)
     ledger.claim(A, "alive")
     ledger.claim(B, "dead")
@@ -487,7 +487,7 @@ def test_hostile_members(ledger, member):
     ],
 )
 def test_hostile_heartbeats(ledger, raw):
-    """What is no heartbeat is struck off; the workers beside it are still told of."""
+    """A malformed heartbeat is removed; the other workers are still listed."""
     ledger.beat("well", {"engine": "fused"})
     ledger.client.hset(ledger.keys.workers, "hostile", raw)
     ledger.client.hset(ledger.keys.workers, b"\xfe", raw)
@@ -516,7 +516,7 @@ def test_hostile_registration(ledger, raw):
 
 
 def test_offers_and_namespaces_apart(client, ledger):
-    """Two offers, and two namespaces, share a server and never meet; one is told that another waits."""
+    """Two offers, or two namespaces, share a server without interference; an offer sees that another one waits."""
     other_offer = Ledger(client, ledger._namespace, OTHER_OFFER, LEASE)
     other_space = Ledger(client, f"{ledger._namespace}-2", OFFER, LEASE)
     enter(ledger, A)
@@ -535,7 +535,7 @@ def test_offers_and_namespaces_apart(client, ledger):
 
 
 def test_members_of_a_job(ledger):
-    """A job's shards are told apart from another job's."""
+    """A job's shards are distinguished from another job's."""
     enter(ledger, A, B)
     other = Member(OTHER_JOB, A.life)
     enter(ledger, other)
@@ -583,7 +583,7 @@ def many(count):
 
 
 def test_a_large_job_is_cancelled_in_steps(ledger):
-    """No step takes many shards out, because the server answers nobody meanwhile; other jobs stay."""
+    """No step removes many shards, because the server answers no other question meanwhile; other jobs stay."""
     members = many(3 * CANCEL_CHUNK + 1)
     enter(ledger, *members)
     enter(ledger, other := Member(OTHER_JOB, A.life))
@@ -596,7 +596,7 @@ def test_a_large_job_is_cancelled_in_steps(ledger):
 
 @pytest.mark.parametrize("step", range(1, 4))
 def test_a_process_that_dies_while_it_cancels(ledger, step):
-    """The job has a mark below zero then, so that it is cancelled again, or all of it told again."""
+    """The job then has a negative mark, so that it is cancelled again, or entered again from its log."""
     members = many(2 * CANCEL_CHUNK + 1)
     enter(ledger, *members)
 
@@ -616,7 +616,7 @@ def test_a_process_that_dies_while_it_cancels(ledger, step):
 
 
 def test_a_job_that_is_told_again_while_it_is_cancelled(ledger):
-    """Whoever wants it back was told that everything is lost, and has entered everything: it stays."""
+    """A process that needs the job has seen that everything was lost, and has entered everything: it stays."""
     members = many(2 * CANCEL_CHUNK + 1)
     enter(ledger, *members)
 
@@ -842,7 +842,7 @@ def test_against_a_model(client):
 
 
 def test_nothing_is_lost_for_good(client):
-    """After any of that, a sweeper and a worker that live bring every shard to its end."""
+    """After any of these events, one sweeper and one worker finish every shard."""
 
     class Machine(LedgerMachine):
         def teardown(self):

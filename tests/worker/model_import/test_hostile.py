@@ -407,3 +407,29 @@ def test_calls_in_the_wrong_order():
     ]
     layers.append({"class_name": "InputLayer", "name": f"d{count}", "inbound_nodes": []})
     assert len(read_calls({"class_name": "Functional", "config": {"layers": layers}})) == count + 1
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["model/code/__torch__.py", "model/constants.pkl", "model/data.pkl"], r"it is TorchScript.*state_dict\(\)"),
+        (["archive/data.pkl"], r"needs PyTorch|weights_only"),
+        (["config.json"], r"it has no model.weights.h5|is not JSON"),
+        (["a.npy"], r"can't be read as a NumPy archive"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pkl", ".zip", ".keras", ".npz"])
+def test_zips_are_told_by_their_content(names, reason, suffix, tmp_path):
+    """Whatever a zip file is called."""
+    with zipfile.ZipFile(tmp_path / f"model{suffix}", "w") as packed:
+        for name in names:
+            packed.writestr(name, "")
+    with pytest.raises(ImportRefusedError, match=reason):
+        read_source(tmp_path / f"model{suffix}")
+
+
+def test_pickles_under_any_name(tmp_path):
+    """A pickle is PyTorch's older format or nothing that can be imported; it is never loaded here."""
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": Bomb()}))
+    with pytest.raises(ImportRefusedError, match=r"needs PyTorch|weights_only"):
+        read_source(tmp_path / "model.pkl")

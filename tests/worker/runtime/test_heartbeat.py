@@ -57,7 +57,7 @@ def test_what_was_done_is_logged(site, caplog):
 
 
 def test_what_is_in_the_way_is_in_the_heartbeat(site):
-    """A job outside of the worker's root waits; whoever looks at the workers reads why."""
+    """A job outside of the worker's root waits; the list of workers shows why."""
     job = site.enqueue(make_rows(2))
     (shard,) = left(job)
     with worker_parts(site, lease_seconds=LEASE, output_root=site.root / "below") as parts:
@@ -214,7 +214,7 @@ def test_the_heartbeat_says_what_the_worker_does(site):
 
 
 def test_the_health_file_is_touched(site, caplog):
-    """While the worker is well; where it can't be written, that is told once."""
+    """It is touched while the worker is healthy; if it can't be written, that is reported once."""
     file = site.root / "health"
     with worker_parts(site, lease_seconds=LEASE, health_file=file):
         eventually(file.exists, "the file")

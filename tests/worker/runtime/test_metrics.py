@@ -39,7 +39,7 @@ def test_a_fresh_worker_has_done_nothing():
 
 
 def test_shared_prefixes_and_planning_are_told_apart():
-    """An engine that tells of them has its plan's seconds counted once, and its computed tokens over the real ones."""
+    """If an engine reports them, its planning seconds are counted once, and its computed tokens over the real ones."""
     metrics = Metrics()
     metrics.computed(rows=3, seconds=2.0, stats=PoolStats(100, 80, 0.5))
     metrics.computed(rows=1, seconds=2.0, stats=PoolStats(100, 100))

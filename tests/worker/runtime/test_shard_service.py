@@ -1,4 +1,4 @@
-"""What becomes of a shard, whatever happens to it."""
+"""The outcome of a shard, whatever happens to it."""
 
 import json
 import logging
@@ -83,7 +83,7 @@ def path_of(job, name):
 
 
 def enter(site, job, shard):
-    """Enter the first life of a shard in the ledger, whatever it was told."""
+    """Enter the first life of a shard in the ledger, whatever its mark is."""
     mark = site.ledger.mark(job.key)
     return site.ledger.enter(job.key, job.address, mark, [(member_of(job, shard), 10)], mark or 1)
 
@@ -151,7 +151,7 @@ def test_a_shard_that_another_worker_holds_is_left_alone(site, parts):
 
 
 def test_publishing_twice_leaves_the_same_bytes(site, parts):
-    """After a worker that died with the part published but the ledger not told, or with the part lost."""
+    """After a worker died with the part published and the shard still in the ledger, or with the part lost."""
     job = site.enqueue(make_rows(2))
     shard = only_shard(job)
     rows = job.objects.read(rows_object(shard))
@@ -246,7 +246,7 @@ def test_no_death_is_recorded_for_rows_that_cannot_be_seen(site, parts, caplog):
 
 @pytest.mark.parametrize("kind", ["cancel", "discard"])
 def test_a_shard_of_a_stopped_job_is_let_go(site, parts, kind):
-    """Whoever stopped the job died before the ledger learned of it: the worker that finds no rows tells it."""
+    """The process that stopped the job died before it updated the ledger: the worker that finds no rows does it."""
     job = site.enqueue(make_rows(2))
     shard = only_shard(job)
     decide(job, Segment(kind))
@@ -288,7 +288,7 @@ def test_nothing_is_written_through_a_symbolic_link(site, parts):
 
 
 def test_a_damaged_part_is_put_off(site, parts, caplog):
-    """It is nobody's outcome: nothing is deleted for it, and nothing is put in its place."""
+    """It is no outcome: nothing is deleted because of it, and nothing replaces it."""
     job = site.enqueue(make_rows(2))
     shard = only_shard(job)
     job.objects.create(part_object(shard), b"PAR1 half")
@@ -644,7 +644,7 @@ def parts_that_fail(site):
 
 
 class Short(Buffers):
-    """Has no memory, so many times."""
+    """Has no memory, some times."""
 
     def __init__(self, times):
         super().__init__(2**20)

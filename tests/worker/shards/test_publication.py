@@ -137,7 +137,7 @@ def test_a_look_finds_rows_then_the_part(job, shard):
 
 
 def test_a_look_at_nothing_proves_nothing(job, shard):
-    """Neither part nor rows: the caller learns that, and nobody calls the shard dead."""
+    """Neither part nor rows: the caller learns that, and the shard isn't declared dead."""
     job.objects.delete(names.rows_object(shard))
     assert look(job.objects, shard, failed_rows) == Found(None, None)
 
@@ -159,7 +159,7 @@ def test_a_shard_that_is_published_between_two_looks_is_found():
 
 
 def test_a_look_at_a_damaged_part_says_so(job, shard):
-    """It is nobody's outcome; nothing is deleted for it."""
+    """It is no outcome; nothing is deleted because of it."""
     job.objects.create(names.part_object(shard), b"PAR1")
     for attempt in (lambda: look(job.objects, shard, failed_rows), lambda: publish_shard(job, shard)):
         with pytest.raises(FileFormatError, match=f"part-{shard}"):
@@ -220,7 +220,7 @@ def test_an_attempt_whose_rival_is_discarded_ends():
 
 
 def test_an_answer_that_got_lost_changes_nothing():
-    """In a bucket one's own part may look like another's: its list is the same, and the rows go."""
+    """In a bucket, the caller's own part may look like another attempt's: its list is equal, and the rows go."""
     faults = []
 
     def hook(operation):
