@@ -21,6 +21,7 @@ import argparse
 import itertools
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -74,7 +75,10 @@ def main() -> int:
             table = [lines[0], *sorted(lines[1:], key=_seed), _sum(results)]
             arguments.table.write_text("\n".join(table) + "\n")
     print(_sum(results))
-    return 1 if any(result.failures for result in results) else 0
+    if any(result.failures for result in results):
+        return 1
+    shutil.rmtree(folder, ignore_errors=True)
+    return 0
 
 
 def in_processes(values: Iterable[int], action: Callable[[int], object], at_once: int) -> Iterator[tuple[int, int]]:

@@ -1,5 +1,7 @@
 """Inputs for the rounds, the real run that nothing disturbed, and the commands that every round gives."""
 
+# Over 150 lines: an input, and every command that is given for it.
+
 from __future__ import annotations
 
 import json

@@ -5,6 +5,8 @@ request is JSON, with the process's standard input beside it, and each answer is
 or one that has ended.
 """
 
+# Over 150 lines: both ends of one conversation.
+
 from __future__ import annotations
 
 import atexit

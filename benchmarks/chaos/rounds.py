@@ -1,5 +1,7 @@
 """One round: a job, its disturbances, and the comparison afterwards."""
 
+# Over 150 lines: one round from its plan to its verdict.
+
 from __future__ import annotations
 
 import contextlib
