@@ -11,7 +11,7 @@ brings the same disturbances again, though not to the microsecond. A round passe
   went away, from its first moment on,
 - whatever said "complete" (`unrolled wait`, the status) at any moment was right,
 - `unrolled verify` finds nothing, no partial, stray or temporary file is left,
-- and no process ended in a way that nobody meant.
+- and no process ended unexpectedly.
 Exit status 1 if a round fails; its directory is kept and named.
 """
 

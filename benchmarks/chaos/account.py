@@ -60,7 +60,7 @@ def account_of(dataset: Dataset, job: OpenJob, place: Path) -> Account:
     if twice := sorted(row for row, count in Counter(found).items() if count > 1):
         account.failures.append(f"{len(twice)} rows twice: {twice[:5]}")
     if strange := set(found) - dataset.lines.keys():
-        account.failures.append(f"rows that nobody gave: {sorted(strange)[:5]}")
+        account.failures.append(f"rows that were not given: {sorted(strange)[:5]}")
     if not {*account.quarantined} <= dataset.bad:
         account.failures.append(f"quarantine holds good rows: {sorted({*account.quarantined} - dataset.bad)[:5]}")
     account.lost = dataset.lines.keys() - set(found)

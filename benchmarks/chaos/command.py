@@ -14,7 +14,7 @@ from nursery import Hatched
 END_SECONDS = 20.0
 #: How a command may end: in order, with an error in one line, or by the signal that it was sent.
 ALLOWED = frozenset({0, 1, 3, 124, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT})
-#: What no log may contain: what a worker says where something fails in a way that nobody thought of; and of a command,
+#: What no log may contain: what a worker says where something fails unexpectedly; and of a command,
 #: a traceback. (Celery logs one where a connection breaks.)
 FORBIDDEN = ("unexpected failure", "the ledger's answer can't be read")
 TRACEBACK = "Traceback (most recent call last)"

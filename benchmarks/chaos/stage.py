@@ -213,7 +213,7 @@ class Stage:
             self.failures.append(f"{worker.log.name} ended by itself with status {worker.status}")
 
     def workers(self) -> list[psutil.Process]:
-        """The workers that run, whoever started them."""
+        """The workers that run, started by the stage or by a command."""
         pids = [worker.process.pid for worker in self._workers if worker and worker.running]
         found = []
         with contextlib.suppress(psutil.NoSuchProcess):

@@ -71,6 +71,7 @@ def wait_for_job(
         TransientError: the store couldn't be read even once before `until`.
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
+    # Over 40 lines: one loop, and all that can end it.
     patience = Patience(bar.say)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     reader = StatusReader(job, queue.broker if queue else None, namespace)

@@ -39,7 +39,7 @@ class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyp
         return iter(examples)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go on with the order of this epoch; a loader that starts its workers anew for each epoch needs it."""
+        """Continue with the order of this epoch; call it before each epoch if the loader starts its workers again."""
         self._epoch = epoch
 
 

@@ -146,6 +146,7 @@ class Encoder:
             TypeError: the rows are none of these.
             MemoryError: the results don't fit into memory; `encode_batches` computes rows in batches.
         """
+        # Over 40 lines: half of it is the description of its arguments.
         columns, is_one = self._columns(pooling, layers)
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
@@ -200,7 +201,7 @@ class Encoder:
         return f"<Encoder of {str(self._model.path)!r}: {self._engine.description}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Only where the model is; whoever unpickles it loads it again."""
+        """The model's place only: the model is loaded again when the pickle is read."""
         return _reload, (os.path.abspath(self._model.path), self._model.fingerprint, self._options)  # noqa: PTH100 - keeps links
 
     def _columns(self, pooling: str | None, layers: Layers) -> tuple[tuple[VectorColumn, ...], bool]:

@@ -38,7 +38,7 @@ def kill_retry(stage: Stage, rng: random.Random) -> None:
 
 
 def cancel_and_enqueue(stage: Stage, rng: random.Random) -> None:
-    """Cancel the job, in half of the cases with a kill in the midst, and have its input queued again later."""
+    """Cancel the job, in half of the cases with a kill in between, and queue its input again later."""
     cancel = stage.unrolled("cancel", stage.out)
     if rng.random() < 0.5:
         stage.rest(rng.uniform(0.3, 0.8))

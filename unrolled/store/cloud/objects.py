@@ -1,5 +1,7 @@
 """Objects that people put into a bucket: found, listed with all that is below a folder, and read in one version."""
 
+# Over 150 lines: what a bucket says of its objects, and how one version of an object is read.
+
 from __future__ import annotations
 
 import contextlib
