@@ -59,7 +59,7 @@ def run_job(
         environment: their settings, as `UNROLLED_*` variables.
 
     Returns:
-        What was queued, and how the job stands at the end.
+        What was queued, and the job's status at the end.
 
     Raises:
         UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.

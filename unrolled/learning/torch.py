@@ -13,7 +13,8 @@ from unrolled.learning.batches import padded
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from unrolled.learning.examples import Example, Examples
+    from unrolled.learning.batches import Example
+    from unrolled.learning.examples import Examples
 
 
 class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyped
