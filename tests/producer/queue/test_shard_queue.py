@@ -98,6 +98,18 @@ def eventually(holds):
         time.sleep(0.01)
 
 
+def test_obstacles(queue, job):
+    """No worker offers what a waiting job needs; where no shard waits, or the broker is away, nothing is said."""
+    seen = queue.of_job(job)
+    assert seen.obstacles() == []
+    fill(queue, job, 1)
+    (line,) = seen.obstacles()
+    assert line.startswith(f"no worker offers what this job asks for, {OFFER.describe()} (none is alive); start one")
+    away = ShardQueue("redis://127.0.0.1:1/0", "unrolled", OFFER, Patience([].append))
+    with closing(away):
+        assert away.of_job(job).obstacles() == []
+
+
 def test_a_shard_is_entered_once(broker, queue, job):
     """It is in the ledger with its tokens and its job's place, and one message says so, with no path in it."""
     assert fill(queue, job, 1) == 1

@@ -40,7 +40,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     else:
         job = open_job(out)
         patience = Patience(lambda line: click.echo(line, err=True))
-        queue = ShardQueue(need_broker(broker, job), namespace, job.job.offer, patience)
+        queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):
             count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
             decisions.cancel(job.objects, queue.of_job(job))

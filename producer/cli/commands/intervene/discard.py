@@ -35,7 +35,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
       unrolled discard out --yes
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
     if not yes:
         click.confirm(f"Delete the job in {job.place}, {counted(parts, 'part')} included?", abort=True, err=True)

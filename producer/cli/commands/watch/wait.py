@@ -65,7 +65,7 @@ def wait(
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     with progress("waiting") as bar:
         found = wait_for_job(
             job,
