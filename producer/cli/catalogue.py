@@ -35,7 +35,7 @@ COMMANDS = {
     "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
     "status": Lazy("producer.cli.commands.status:status", "Show how far a job is."),
     "jobs": Lazy("producer.cli.commands.jobs:jobs", "List the jobs that wait in the broker."),
-    "wait": Lazy("producer.cli.commands.wait:wait", "Wait until a job is complete."),
+    "wait": Lazy("producer.cli.commands.wait:wait", "Wait until a job is finished."),
     "verify": Lazy("producer.cli.commands.verify:verify", "Check that every input row is published exactly once."),
     "retry": Lazy("producer.cli.commands.retry:retry", "Put dead shards and failed rows back in the queue."),
     "cancel": Lazy("producer.cli.commands.cancel:cancel", "Take a job's waiting shards out of the queue."),
