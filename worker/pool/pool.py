@@ -65,6 +65,7 @@ class _Waiting(NamedTuple):
     shard: Ragged
     columns: tuple[VectorColumn, ...]
     future: Future[Computed]
+    since: float
 
 
 class Pool:
@@ -109,7 +110,7 @@ class Pool:
         with self._changed:
             if self._closed:
                 raise GivenBackError
-            self._waiting.append(_Waiting(shard, columns, future))
+            self._waiting.append(_Waiting(shard, columns, future, time.perf_counter()))
             self._changed.notify()
         return future.result()
 
@@ -177,7 +178,8 @@ class Pool:
                 self._buffers.give(arrays)
             raise
         rows = sum(shard.rows for shard in shards)
-        self._metrics.computed(rows=rows, seconds=time.perf_counter() - began, stats=stats)
+        seconds, waits = time.perf_counter() - began, [began - waiting.since for waiting in batch]
+        self._metrics.computed(rows=rows, seconds=seconds, stats=stats, waits=waits)
         for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
             if not _settle(waiting.future, Computed(arrays, reasons, self._buffers)):
                 self._buffers.give(arrays)

@@ -60,7 +60,7 @@ class ShardService:
         jobs: finds jobs by their keys.
         pool: the process's one pool.
         patience: tries actions again.
-        metrics: counts what is read and written.
+        metrics: counts what is read and written, how long shards wait, and how they end.
         send: sends one shard's message.
         on_broken: called once when this process can't continue.
 
@@ -98,11 +98,18 @@ class ShardService:
 
     def handle(self, values: Sequence[object]) -> Outcome:
         """Bring the shard that a message names to its outcome; see `Attempts.handle`."""
-        return self._attempts.handle(values)
+        outcome = self._attempts.handle(values)
+        self._metrics.ended(outcome)
+        return outcome
 
     def put_off(self) -> dict[str, str]:
         """The jobs whose shards wait because of something that this worker met: job key → what."""
         return self._away.reasons()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of outputs that are in flight now."""
+        return self._admission.used_bytes
 
     def stop(self) -> None:
         """Give everything back, now."""
@@ -131,7 +138,9 @@ class ShardService:
         header = payload.read_header(content or b"")
         size = vector_bytes(columns, *header)
         size = size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
+        began = time.perf_counter()
         with self._admission.admit(size, alone=alone):
+            self._metrics.admitted(time.perf_counter() - began)
             yield
 
     @contextlib.contextmanager
@@ -147,13 +156,15 @@ class ShardService:
         """See `Host`."""
         spec = _stored(job)
         columns = spec.columns(self._config)
-        with self.timed("read"):
-            rows = decode_rows(content, shard, self._config.vocab_size)
+        began = time.perf_counter()
+        rows = decode_rows(content, shard, self._config.vocab_size)
+        self._metrics.decoded(time.perf_counter() - began)
         with self._pool.compute(rows.real, columns) as computed:
             failed = computed.failed
             if spec.precision == "float16":
                 failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed
             good = rows.without(failed)
+            self._metrics.failed(len(failed))
             part = part_content(job.job, shard, good, computed.outputs, spec, columns)
             yield Computed(part, [row.row for row in good.failed])
 

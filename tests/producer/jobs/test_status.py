@@ -170,12 +170,14 @@ def test_workers_of_every_offer_are_told(job, server, ledger):
 def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
     """Every figure of a heartbeat that status shows is one that the worker's metrics have."""
     metrics = Metrics()
+    metrics.admitted(8.0)
     metrics.read(0.5)
-    metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0))
+    metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0), waits=[16.0, 16.0])
     metrics.published(4.0)
     ledger.beat("host-1", metrics.snapshot())
     (worker,) = StatusReader(job, server, "test").read().queue.workers
     assert (worker.read_seconds, worker.plan_seconds, worker.compute_seconds, worker.write_seconds) == (0.5, 1, 2, 4)
+    assert (worker.room_wait_seconds, worker.engine_wait_seconds) == (8, 32)
     assert worker.computed_share == 0.8
     assert worker.tokens_per_second == round(10 / 3, 1)
     assert worker.busy_share > 0
@@ -184,7 +186,8 @@ def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
 @pytest.mark.parametrize("value", ["x" * 10**4, None, [1], -1, float("inf"), float("nan"), 10**400, {}])
 def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     """Whoever may write to Redis may have written it."""
-    stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share")
+    waits = ("room_wait_seconds", "engine_wait_seconds")
+    stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share", *waits)
     names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", *stages)
     worker = WorkerStatus.parse("host", dict.fromkeys(names, value) | {"offer": value})
     assert (worker.on_board, worker.tokens_per_second, worker.lease_seconds) == (0, 0, None)
