@@ -41,7 +41,10 @@ def test_the_command_line_loads_no_worker():
     )
 
 
-@pytest.mark.parametrize("module", ["run", "enqueue", "status", "wait", "verify", "show", "demo"])
+@pytest.mark.parametrize(
+    "module",
+    ["compute.run", "compute.enqueue", "compute.demo", "watch.status", "watch.wait", "inspect.verify", "inspect.show"],
+)
 def test_a_producers_command_loads_no_tensorflow(module):
     """Nor the worker; what computes is another process."""
     assert not loaded(f"import producer.cli.commands.{module}, producer.local.run") & (TENSORFLOW | {"worker"})

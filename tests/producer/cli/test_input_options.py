@@ -7,8 +7,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from producer.cli.commands.enqueue import enqueue
-from producer.cli.commands.run import run
+from producer.cli.commands.compute.enqueue import enqueue
+from producer.cli.commands.compute.run import run
 from producer.cli.input_options import input_options, submission_of
 from producer.enqueue.submission import Submission
 from producer.sources.options import SourceOptions

@@ -71,25 +71,36 @@ def test_the_directory_alone_tells_rows_tokens_and_shards(job):
     assert (status.ended, status.complete, status.queue, status.away) == (True, False, None, None)
 
 
-def test_a_job_is_complete_when_every_shard_is_published_or_dead(job):
-    """Dead shards don't keep a job open; an input that is still read does."""
+def test_a_job_is_finished_when_every_shard_is_published_or_dead(job):
+    """Dead shards don't keep a job open, but it isn't complete with them; an input that is still read keeps it open."""
     for shard in left(job):
-        assert not StatusReader(job).read().complete
+        assert not StatusReader(job).read().finished
         publish_shard(job, shard)
-    assert StatusReader(job).read().complete
+    status = StatusReader(job).read()
+    assert (status.finished, status.dead, status.complete) == (True, 1, False)
     unread = make_job(f"{job.place}-unread", shards=1, ended=False)
     publish_shard(unread, *waiting(unread))
-    assert not StatusReader(unread).read().complete
+    assert not StatusReader(unread).read().finished
 
 
-def test_complete_needs_a_last_look(job):
+def test_a_job_is_complete_when_every_shard_is_published(tmp_path):
+    """So that every row is in a part or in quarantine."""
+    job = make_job(tmp_path, shards=2)
+    one, two = waiting(job)
+    publish_shard(job, one)
+    assert not StatusReader(job).read().complete
+    publish_shard(job, two)
+    assert StatusReader(job).read().complete
+
+
+def test_finished_needs_a_last_look(job):
     """A shard that a retry adds while its parts are listed keeps a job open."""
     for shard in left(job):
         publish_shard(job, shard)
     reader = StatusReader(job)
-    assert reader.read().complete
+    assert reader.read().finished
     retry(job.objects, None, failed_rows, failed=True)
-    assert not reader.read().complete
+    assert not reader.read().finished
 
 
 def test_failed_rows_that_were_retried_count_where_they_are_now(job):
