@@ -37,7 +37,7 @@ COMMANDS = {
     "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
     "status": Lazy("producer.cli.commands.watch.status:status", "Show how far a job is."),
     "jobs": Lazy("producer.cli.commands.watch.jobs:jobs", "List the jobs that wait in the broker."),
-    "wait": Lazy("producer.cli.commands.watch.wait:wait", "Wait until a job is complete."),
+    "wait": Lazy("producer.cli.commands.watch.wait:wait", "Wait until a job is finished."),
     "verify": Lazy(
         "producer.cli.commands.inspect.verify:verify", "Check that every input row is published exactly once."
     ),

@@ -24,7 +24,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         return {"cancelled": "it was discarded: nothing of it counts any more; use another --out"}
     if status.away:
         found["away"] = f"{status.away}; which shards run and which are queued isn't known"
-    if status.cancelled and not status.complete:
+    if status.cancelled and not status.finished:
         found["cancelled"] = (
             f"it was cancelled, and {counted(status.waiting, 'shard waits', 'shards wait')}; "
             "the same `unrolled run` or `unrolled enqueue` goes on"

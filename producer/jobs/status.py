@@ -31,7 +31,7 @@ class JobStatus:
         shards: cut so far.
         done, dead: published, given up.
         ended: whether the input was read to its end.
-        complete: whether nothing more will come: every shard has its part or is dead, and no other can be added.
+        finished: whether nothing more will come: every shard has its part or is dead, and no other can be added.
         cancelled: whether what waits was taken out of the queue.
         discarded: whether nothing of it counts any more.
         strays: shards of a live input that no log names yet; the next run queues them.
@@ -55,7 +55,7 @@ class JobStatus:
     done: int
     dead: int
     ended: bool
-    complete: bool = False
+    finished: bool = False
     cancelled: bool = False
     discarded: bool = False
     strays: int = 0
@@ -63,6 +63,11 @@ class JobStatus:
     queue: QueueStatus | None = None
     away: str | None = None
     death: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row of the input is in a part or in quarantine: the job is finished, and no shard is dead."""
+        return self.finished and not self.dead
 
     @property
     def waiting(self) -> int:

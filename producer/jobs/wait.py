@@ -52,7 +52,7 @@ def wait_for_job(
     every_seconds: float = 0.5,
     starting_seconds: float = 0.0,
 ) -> JobStatus:
-    """Wait until the job is complete. A broker or a store that is away is waited for.
+    """Wait until the job is finished. A broker or a store that is away is waited for.
 
     Args:
         job: which one.
@@ -92,11 +92,11 @@ def wait_for_job(
                 total_tokens=status.tokens,
                 working=status.at_work,
             )
-            if status.complete:
+            if status.finished:
                 _clean_up(queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
-            if status.complete or time.monotonic() >= until:
+            if status.finished or time.monotonic() >= until:
                 return status
             teller.tell(status)
             if queue is None:

@@ -170,7 +170,7 @@ class Dataset:
         shards = {(part.info.job, part.info.shard) for part in self._parts}
         for job in self._jobs:
             found = standing(Log(), job.objects, live=job.job.live)
-            if not found.complete or found.dead or not {(job.job.id, shard) for shard in found.published} <= shards:
+            if not found.complete or not {(job.job.id, shard) for shard in found.published} <= shards:
                 return False
         return True
 

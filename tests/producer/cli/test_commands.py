@@ -274,15 +274,17 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
 
 
 def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
-    """Dead shards count more than rows in quarantine."""
+    """Dead shards count more than rows in quarantine, and a job with one isn't called complete."""
     job = make_job(tmp_path, shards=1, bad=[0])
     record_death(job, *waiting(job))
     result = run("wait", tmp_path, "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["dead"] == 1
-    assert run("wait", tmp_path).stdout.splitlines()[-1] == (
-        f"1 shard is dead; when the cause is gone: unrolled retry {tmp_path}"
-    )
+    found = json.loads(result.stdout)
+    assert (found["dead"], found["finished"], found["complete"]) == (1, True, False)
+    lines = run("wait", tmp_path).stdout.splitlines()
+    assert lines[0] == f"{tmp_path}: finished, not complete"
+    assert lines[-1] == f"1 shard is dead; when the cause is gone: unrolled retry {tmp_path}"
+    assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: finished, not complete; job ")
 
 
 def test_wait_ends_with_124_when_time_is_up(tmp_path):
@@ -293,7 +295,7 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
     assert result.exit_code == 124
     assert time.monotonic() - began >= 0.3
     assert result.stdout == (
-        f"{tmp_path}: not complete yet\n0 of 2 shards are published, and the input isn't at its end\n"
+        f"{tmp_path}: not finished yet\n0 of 2 shards are published, and the input isn't at its end\n"
     )
 
 
