@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
+from producer.sources.rows import BadRow, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -15,11 +15,11 @@ from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.enqueue.summary import Summary
-from producer.rows import Row
 from producer.sources.reading import read_batches
+from producer.sources.rows import Row
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.patience import at_once
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from producer.enqueue.runs import Make
     from producer.enqueue.submission import Prepared
     from producer.queue.shard_queue import JobQueue
-    from producer.rows import SourceBatch
+    from producer.sources.rows import SourceBatch
     from unrolled.job.segment import Entry
     from unrolled.patience import Steadily
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from unrolled.job.segment import Entry

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from producer.queue.obstacles import obstacles
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.job import names
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from producer.terminal.text import duration
-from unrolled.counted import counted
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from producer.queue.queue_status import QueueStatus

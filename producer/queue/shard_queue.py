@@ -13,8 +13,7 @@ from kombu.entity import Queue
 
 from producer.queue.obstacles import obstacles
 from producer.queue.queue_status import QueueStatus, ask
-from unrolled.counted import counted
-from unrolled.errors import UnrolledError
+from unrolled.errors import UnrolledError, counted
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger

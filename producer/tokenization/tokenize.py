@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from producer.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
+from producer.sources.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
 from unrolled.errors import RowError
 from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.texts import ids_of_texts

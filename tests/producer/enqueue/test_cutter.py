@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.enqueue.cutter import FILE_BYTES, SHARD_ROWS, Cutter, cuts, shard_limits
-from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
+from producer.sources.rows import BadRow, Row
 
 
 def rows_of(sizes):

@@ -16,7 +16,7 @@ from support.processes import make_rows, open_site
 from producer.enqueue.runs import FileRun
 from producer.enqueue.shard import make_shard
 from producer.queue.shard_queue import ShardQueue
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.job.names import Life
 from unrolled.job.offer import Offer

@@ -11,7 +11,7 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
-from unrolled.counted import counted
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from producer.enqueue.summary import Summary

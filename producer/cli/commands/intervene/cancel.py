@@ -11,7 +11,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, n
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
 

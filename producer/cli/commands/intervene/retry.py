@@ -13,7 +13,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
