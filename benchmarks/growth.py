@@ -49,7 +49,7 @@ MEASURED = {
 
 
 def main() -> None:
-    """Measure each size and print how the largest stands to the smallest."""
+    """Measure each size and print the ratio of the largest to the smallest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--units", type=int, default=256)

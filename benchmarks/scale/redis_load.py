@@ -151,9 +151,7 @@ def taken_out(shards: int) -> list[Figure]:
         Figure("status: asking Redis about a job of which nothing is lost", shards, known.processor * 1e3, "ms"),
         Figure("status: asking Redis about a job of which something is", shards, members.processor * 1e3, "ms"),
         Figure("cancel: time of the server, in all", shards, cancel, "s"),
-        Figure(
-            "cancel: longest time in which the server answers nobody", shards, max(slow, default=0.5), "ms", longest
-        ),
+        Figure("cancel: longest time without an answer of the server", shards, max(slow, default=0.5), "ms", longest),
     ]
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
 
-#: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
+#: Objects that are created, and still alive, before Python looks for cycles; a shard has a few thousand rows.
 _OBJECTS_PER_COLLECTION = 50_000
 
 

@@ -118,7 +118,7 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
 
 
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
-    """Tell Redis again what it lost."""
+    """Enter again in Redis what it lost."""
     try:
         update_ledger(log, job.objects, queue)
     except (BrokerAwayError, TransientError):

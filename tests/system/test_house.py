@@ -9,7 +9,7 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("unrolled", "producer", "worker")
-#: Most entries of a folder before nobody finds anything in it.
+#: Most entries of a folder in which a reader still finds things.
 MOST_ENTRIES = 16
 #: A new import that breaks a contract, and the contract that says so: one for each direction that imports may not go.
 BROKEN = [
@@ -37,7 +37,7 @@ def tracked(*patterns):
 
 
 def test_packages_are_empty_but_for_the_facade():
-    """An implementation in `__init__.py` is one that nobody finds."""
+    """An implementation in `__init__.py` is hard to find."""
     files = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("__init__.py")]
     assert len(files) > 30
     assert [path for path in files if path.read_text()] == [REPOSITORY / "unrolled" / "__init__.py"]
@@ -80,7 +80,7 @@ def copy(tmp_path_factory):
 
 
 def test_contracts_hold(copy):
-    """As the packages are, every contract is kept; `make check` asks the same."""
+    """As the packages are, every contract is kept; `make check` checks this too."""
     done = contracts(copy)
     assert done.returncode == 0, done.stdout
     assert " 0 broken" in done.stdout

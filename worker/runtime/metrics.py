@@ -1,6 +1,6 @@
 """Figures about a worker's work: sent with its heartbeat, shown by `unrolled status`, logged, and served as metrics.
 
-This is the one clock of a worker's stages: whoever shows where its seconds went reads them here.
+This is the one clock of a worker's stages: all that shows where its seconds went reads them here.
 """
 
 from __future__ import annotations

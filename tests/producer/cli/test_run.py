@@ -198,7 +198,7 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
 
 
 def test_a_second_ctrl_c_stops_at_once(place, crew):
-    """The workers give their shards back and need not use the grace, which is longer than the test waits."""
+    """The workers give their shards back, and don't use the grace, which is longer than the test waits."""
     run = crew.start(*command(), "--grace-seconds", "500", cwd=place)
     eventually(lambda: children(run.pid, "worker"), "the worker")
     (worker,) = children(run.pid, "worker")
