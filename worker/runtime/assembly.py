@@ -68,7 +68,16 @@ class Assembly:
         self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
         jobs = Jobs(settings, ledger, self._patience, send)
         self.service = ShardService(
-            settings, ledger, model.config, jobs, self._pool, self._patience, metrics, send, self._on_broken
+            settings,
+            ledger,
+            model.config,
+            jobs,
+            self._pool,
+            self._patience,
+            metrics,
+            send,
+            self._on_broken,
+            engine.description,
         )
         about = {
             "engine": engine.name,
