@@ -11,6 +11,7 @@ import click
 from producer.enqueue.submission import Submission
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.format.output_spec import PRECISIONS
+from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
 
 if TYPE_CHECKING:
@@ -75,6 +76,11 @@ _JOB: dict[str, Decorator] = {
     "precision": click.option(
         "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
         help="Precision of the stored numbers; float16 halves the files, and a row with a number beyond 65,504 fails.",
+    ),
+    "positions": click.option(
+        "--positions", metavar="WHICH", default=ALL, show_default=True,
+        help="Tokens whose vectors are stored: all, every:N, last:K, or word-ends for one vector for each word, of a "
+        "model that reads characters.",
     ),
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(
