@@ -12,6 +12,8 @@ With --results, sizes may be run one at a time: figures are added to the file, a
 for the same settings. A job needs tokens x units x 4 bytes of disk (10 GB by default), which are freed after it.
 """
 
+# Over 150 lines: one measurement, from its options to its table.
+
 import argparse
 import contextlib
 import csv

@@ -68,6 +68,7 @@ def spread(took: list[float]) -> str:
 
 def main() -> None:
     """Print the table."""
+    # Over 40 lines: one column of the table after the other.
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--shards", type=int, default=200)
     parser.add_argument("--directory", type=Path, help="the system's temporary directory by default")

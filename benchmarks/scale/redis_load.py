@@ -1,5 +1,7 @@
 """What a fleet costs one Redis: heartbeats, sweeps, jobs of the past; a job taken out; a restart."""
 
+# Over 150 lines: the figures of one server, which share how its ledger is filled.
+
 from __future__ import annotations
 
 import time

@@ -5,6 +5,8 @@ the rows that wait, and asks for the parts of those shards alone whose rows are 
 that is cheaper, and before a job is called finished.
 """
 
+# Over 150 lines: one look is a few steps, each of which changes what the next one starts from.
+
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -3,6 +3,8 @@
 This is the one clock of a worker's stages: all that shows where its seconds went reads them here.
 """
 
+# Over 150 lines: one clock, the figures that are read from it, and the line that is made of them.
+
 from __future__ import annotations
 
 import threading
