@@ -6,6 +6,8 @@ records an hour from each worker, each of a few kilobytes. A record that can't b
 bounded: its intervals become longer instead of more.
 """
 
+# Over 150 lines: what is kept, when it is written, and what happens when it cannot be.
+
 from __future__ import annotations
 
 import logging
