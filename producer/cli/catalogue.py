@@ -47,6 +47,10 @@ COMMANDS = {
     "quarantine": Lazy(
         "producer.cli.commands.inspect.quarantine:quarantine", "List the rows that can't be computed, with reasons."
     ),
+    "report": Lazy(
+        "producer.cli.commands.inspect.report:report",
+        "Write a page about a job: its numbers, its time, and a map of its states.",
+    ),
     "show": Lazy("producer.cli.commands.inspect.show:show", "Show a job's first published rows."),
     "neighbours": Lazy(
         "producer.cli.commands.inspect.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
