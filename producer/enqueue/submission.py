@@ -107,23 +107,10 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # Over 40 lines: checks in the order in which a mistake costs least.
     refuse_model(submission.out)
     model = open_model(submission.model)
-    spec = OutputSpec(
-        parse_layers(submission.layers, model.config),
-        parse_pooling(submission.pooling),
-        submission.precision,
-        submission.with_tokens,
-    )
+    spec = spec_of(submission, model)
     columns = spec.columns(model.config)
     plan = check_inputs(submission.inputs, submission.source)
-    tokenizer = None
-    if model.tokenizer_path:
-        tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
-        model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
-    elif plan.text_file is not None:
-        raise ModelError(
-            f"{plan.text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
-            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
-        )
+    tokenizer = tokenizer_of(submission, model, plan.text_file)
     _check_rows(plan, submission, tokenizer, model.config.vocab_size)
     shard_tokens, shard_rows = shard_limits(columns)
     shard_tokens = submission.shard_tokens or shard_tokens
@@ -141,6 +128,43 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     return Prepared(
         submission, create_job(submission.out, job, steadily), model, plan, tokenizer, shard_tokens, shard_rows
     )
+
+
+def spec_of(submission: Submission, model: ModelDirectory) -> OutputSpec:
+    """What a submission asks to be stored.
+
+    Raises:
+        OptionError: the model doesn't have one of the layers, or a pooling is unknown.
+    """
+    return OutputSpec(
+        parse_layers(submission.layers, model.config),
+        parse_pooling(submission.pooling),
+        submission.precision,
+        submission.with_tokens,
+    )
+
+
+def tokenizer_of(submission: Submission, model: ModelDirectory, text_file: str | None) -> Tokenizer | None:
+    """The model's tokenizer; None where it has none and no input needs one.
+
+    Args:
+        submission: the request.
+        model: its model.
+        text_file: an input that contains text; None where there is none.
+
+    Raises:
+        ModelError: there is none and one is needed, or it doesn't fit the model.
+    """
+    if model.tokenizer_path:
+        tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
+        model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
+        return tokenizer
+    if text_file is not None:
+        raise ModelError(
+            f"{text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
+            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
+        )
+    return None
 
 
 def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, vocab_size: int) -> None:
