@@ -7,6 +7,9 @@ fact, and by how many per cent the plan was off: tokens, rows, bytes of the part
 command to the last part, and the worker's peak memory. With --table, a row for each input is added to a file of
 tab-separated values.
 
+The inputs are small, so that their jobs are short; a sample of three seconds would read all of them. So the plan's
+sample takes less, and reads a part as it does of a large input.
+
 The text is the standard library's: its docstrings and its source code.
 """
 
@@ -44,6 +47,7 @@ def main() -> None:
     parser.add_argument("--only", default=",".join(INPUTS), help="inputs, separated by commas")
     parser.add_argument("--units", type=int, default=256)
     parser.add_argument("--tokens", type=int, default=1_500_000, help="about so many tokens in each input")
+    parser.add_argument("--sample-seconds", type=float, default=0.2, help="of the sample; a plan takes 3")
     parser.add_argument("--table", type=Path)
     arguments = parser.parse_args()
     table = arguments.table.resolve() if arguments.table else None
@@ -56,7 +60,7 @@ def main() -> None:
         unrolled("tokenizer", "fit", "sentences.txt", "--vocab-size", VOCABULARY, "--out", "model")
         for name in arguments.only.split(","):
             path, options = INPUTS[name](texts, arguments.tokens)
-            found = compared(name, path, options)
+            found = compared(name, path, options, arguments.sample_seconds)
             print(line_of(found), flush=True)
             if table:
                 with table.open("a") as file:
@@ -147,10 +151,24 @@ def unrolled(*words: object) -> str:
     return done.stdout.decode()
 
 
-def compared(name: str, path: str, options: list[str]) -> dict[str, Any]:
+#: A plan from a sample that takes as many seconds as the first argument says.
+_PLAN = """
+import sys
+from producer.cli.root import main
+from producer.plan import planning
+planning.SAMPLE_SECONDS = float(sys.argv.pop(1))
+main()
+"""
+
+
+def compared(name: str, path: str, options: list[str], sample_seconds: float) -> dict[str, Any]:
     """Plan and do a job."""
+    words = ["plan", path, "--model", "model", *options, "--json"]
     began = time.perf_counter()
-    plan = json.loads(unrolled("plan", path, "--model", "model", *options, "--json"))
+    printed = subprocess.run(
+        [sys.executable, "-c", _PLAN, str(sample_seconds), *words], check=True, stdout=subprocess.PIPE
+    ).stdout
+    plan = json.loads(printed)
     planned_in = time.perf_counter() - began
     out = Path(f"out-{name}")
     peaks = Peaks(out)

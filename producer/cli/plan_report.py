@@ -6,7 +6,7 @@ import math
 from typing import TYPE_CHECKING
 
 from producer.terminal.text import duration, figure, printable
-from unrolled.counted import counted
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -14,6 +14,7 @@ from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
 from producer.tokenization.tokenize import tokenize
 from unrolled.errors import ModelError, RequestError
+from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.job.directories import refuse_model
 from unrolled.job.job import Inputs, Job
@@ -104,16 +105,18 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
             text says which and why.
     """
-    # Over 40 lines: checks in the order in which a mistake costs least.
+    # Over 40 lines: checks in the order in which a mistake costs least: the model, the inputs, the job.
     refuse_model(submission.out)
     model = open_model(submission.model)
     spec = spec_of(submission, model)
     columns = spec.columns(model.config)
+    token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
+    tokenizer = tokenizer_of(model)
     plan = check_inputs(submission.inputs, submission.source)
-    tokenizer = tokenizer_of(submission, model, plan.text_file)
-    _check_rows(plan, submission, tokenizer, model.config.vocab_size)
-    shard_tokens, shard_rows = shard_limits(columns)
+    need_tokenizer(submission, tokenizer, plan.text_file)
+    shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes)
     shard_tokens = submission.shard_tokens or shard_tokens
+    _check_rows(plan, submission, tokenizer, model.config.vocab_size)
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
     options |= spec.to_options()
     options |= {
@@ -144,27 +147,35 @@ def spec_of(submission: Submission, model: ModelDirectory) -> OutputSpec:
     )
 
 
-def tokenizer_of(submission: Submission, model: ModelDirectory, text_file: str | None) -> Tokenizer | None:
-    """The model's tokenizer; None where it has none and no input needs one.
+def tokenizer_of(model: ModelDirectory) -> Tokenizer | None:
+    """The model's tokenizer; None where it has none.
+
+    Raises:
+        ModelError: it doesn't fit the model.
+    """
+    if not model.tokenizer_path:
+        return None
+    tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
+    model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
+    return tokenizer
+
+
+def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_file: str | None) -> None:
+    """Refuse inputs with text for a model without a tokenizer.
 
     Args:
         submission: the request.
-        model: its model.
+        tokenizer: the model's; None where it has none.
         text_file: an input that contains text; None where there is none.
 
     Raises:
-        ModelError: there is none and one is needed, or it doesn't fit the model.
+        ModelError: there is text, and no tokenizer.
     """
-    if model.tokenizer_path:
-        tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
-        model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
-        return tokenizer
-    if text_file is not None:
+    if tokenizer is None and text_file is not None:
         raise ModelError(
             f"{text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
             f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
         )
-    return None
 
 
 def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, vocab_size: int) -> None:
@@ -177,8 +188,7 @@ def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | 
     if found is None:
         return
     source, batches = found
-    rows = tokenize(batches, tokenizer, vocab_size, add_special_tokens=submission.special_tokens)
     try:
-        check_rows(source, rows)
+        check_rows(source, tokenize(batches, tokenizer, vocab_size, add_special_tokens=submission.special_tokens))
     except DamagedInputError as error:
         raise RequestError(f"input {source.label}: {error}") from error

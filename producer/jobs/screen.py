@@ -17,14 +17,14 @@ from rich.text import Text
 from producer.jobs.diagnosis import diagnose
 from producer.terminal.sparkline import Speeds, sparkline
 from producer.terminal.text import duration, figure, printable
-from unrolled.counted import counted
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from producer.jobs.status import JobStatus
-    from producer.jobs.worker_status import WorkerStatus
+    from producer.queue.worker_status import WorkerStatus
 
 #: How far back a worker's bar and speed look, in seconds of its own life.
 _WORKER_SECONDS = 30.0
@@ -72,9 +72,17 @@ class JobScreen:
         title: the job's name.
         console: where it is drawn; None for standard error.
         clock: seconds, never going back.
+        patience_seconds: kind of obstacle (`producer.jobs.diagnosis`) → how long it must last before it is shown; 0
+            where a kind isn't named.
     """
 
-    def __init__(self, title: str, console: Console | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        title: str,
+        console: Console | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        patience_seconds: Mapping[str, float] | None = None,
+    ) -> None:
         self._title = title
         self._console = console or Console(stderr=True)
         self._clock = clock
@@ -82,6 +90,9 @@ class JobScreen:
         self._speeds = Speeds()
         self._workers: dict[str, WorkerSpeed] = {}
         self._status: JobStatus | None = None
+        self._patience_seconds = patience_seconds or {}
+        self._since: dict[str, float] = {}  # kind of obstacle → when it was met
+        self._reading = False
         self._guessed: int | None = None  # tokens in all, by the process that reads the input
 
     def __enter__(self) -> Self:
@@ -96,8 +107,9 @@ class JobScreen:
 
     def show(self, status: JobStatus) -> None:
         """Draw a status."""
-        self._status = status
-        self._speeds.add(self._clock(), status.tokens_done)
+        self._status, now = status, self._clock()
+        self._since = {kind: self._since.get(kind, now) for kind in diagnose(status)}
+        self._speeds.add(now, status.tokens_done)
         for worker in status.queue.workers if status.queue else ():
             self._workers.setdefault(worker.name, WorkerSpeed()).add(worker)
         self._draw()
@@ -113,7 +125,7 @@ class JobScreen:
     ) -> None:
         """Note how many tokens the input has in all, as far as it can be guessed; see `Progress.update`."""
         del done_tokens, done_rows, more, working
-        self._guessed = total_tokens
+        self._guessed, self._reading = total_tokens, True
 
     def say(self, line: str) -> None:
         """Print a line above the screen; see `Progress.say`."""
@@ -125,15 +137,21 @@ class JobScreen:
     def lines(self, width: int, height: int = 100) -> list[Text]:
         """The lines of the screen, none wider than `width` cells, and at most `height` less those that stay free."""
         lines = [*self._head(width), *self._body(width)]
-        status = self._status
-        ways = [] if status is None else list(diagnose(status).values())
-        told = [line for way in ways for line in _wrapped(f"→ {printable(way)}", width)]
+        told = [line for way in self._obstacles() for line in _wrapped(f"→ {printable(way)}", width)]
         workers = list(self._worker_lines(width, max(1, height - len(lines) - len(told) - _FREE_LINES - 2)))
         if workers:
             lines += [Text(""), *workers]
         if told:
             lines += [Text(""), *(Text(line, style="yellow") for line in told)]
         return [_fitted(line, width) for line in lines[: max(1, height - _FREE_LINES)]]
+
+    def _obstacles(self) -> Iterator[str]:
+        """What has been in the way for long enough."""
+        now = self._clock()
+        for kind, text in diagnose(self._status).items() if self._status else ():
+            lasts = now - self._since.get(kind, now)
+            if lasts >= self._patience_seconds.get(kind, 0.0) and not (kind == "input" and self._reading):
+                yield text
 
     def _head(self, width: int) -> Iterator[Text]:
         status = self._status

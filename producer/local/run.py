@@ -6,7 +6,7 @@ import signal
 import sys
 import tempfile
 import threading
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.screen import JobScreen
 from producer.jobs.status_reader import StatusReader
-from producer.jobs.wait import wait_for_job
+from producer.jobs.wait import PATIENCE_SECONDS, wait_for_job
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
@@ -114,8 +114,9 @@ def _on_screen(
 ) -> tuple[Summary, JobStatus]:
     """Queue the input and wait, on one screen that shows the workers from the start."""
     job = prepared.job
-    with JobScreen(prepared.submission.out) as screen:
-        with _watched(StatusReader(job, Broker(url), namespace), screen):
+    patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
+    with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:
+        with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace), screen):
             summary = enqueue(prepared, url, namespace, max_queued_tokens, screen)
         if crew.failure:
             raise crew.failure

@@ -8,6 +8,7 @@ from producer.enqueue.cutter import shard_limits
 from producer.plan.estimate import Estimate
 from producer.plan.part_bytes import Content, part_bytes, parts_of
 from producer.plan.plan import Choice
+from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import PRECISIONS, OutputSpec, parse_layers, parse_pooling
 
 if TYPE_CHECKING:
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 def limits_of(submission: Submission, spec: OutputSpec, config: ModelConfig) -> tuple[int, int]:
     """The token ids and the rows at which a shard is cut."""
-    tokens, rows = shard_limits(spec.columns(config))
+    columns = spec.columns(config)
+    tokens, rows = shard_limits(vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0))
     return submission.shard_tokens or tokens, rows
 
 

@@ -9,11 +9,11 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from producer.plan.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, part_of_row, spread
-from producer.rows import BadRow
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, has_header
 from producer.sources.formats.lines import LongLine
+from producer.sources.rows import BadRow
 from unrolled.patience import at_once
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ import numpy as np
 
 from unrolled.errors import UnrolledError
 from unrolled.job.payload import Payload, encode, strings
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -9,14 +9,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from producer.rows import SourceRow
+from producer.sources.rows import SourceRow
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.rows import BadRow
     from producer.sources.discovery import SourceFile
     from producer.sources.options import SourceOptions
+    from producer.sources.rows import BadRow
 
 #: Of a longer row at the edge of a piece, only a part is tokenized, and its tokens are counted in proportion.
 WHOLE_ROW_BYTES = 256 * 1024

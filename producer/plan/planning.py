@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from producer.enqueue.submission import spec_of, tokenizer_of
+from producer.enqueue.submission import need_tokenizer, spec_of, tokenizer_of
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from producer.enqueue.submission import Submission
     from producer.plan.sample import Sample
-    from producer.rows import Row
+    from producer.sources.rows import Row
     from unrolled.settings.worker_options import WorkerOptions
 
 #: Seconds for a look at the inputs' beginnings, for the sample, and for rows that follow each other.
@@ -49,12 +49,13 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     config = model.config
     spec = spec_of(submission, model)
     spec.columns(config)
+    tokenizer = tokenizer_of(model)
     found = discover(submission.inputs, submission.source)
     inputs = readable(found.files, submission.source, CHECK_SECONDS)
     if not inputs.files:
         label, reason = next(iter(inputs.problems.items()))
         raise RequestError(f"input {label}: {reason}")
-    tokenizer = tokenizer_of(submission, model, inputs.text_file)
+    need_tokenizer(submission, tokenizer, inputs.text_file)
     frames, not_sampled = frames_of(inputs.files, submission.source)
     sampler = Sampler(
         frames,

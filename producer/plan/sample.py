@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from producer.plan.estimate import Draws, Estimate, quantiles, total_of
-from producer.rows import BadRow, Row
+from producer.sources.rows import BadRow, Row
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
     from producer.plan.pieces import Frame, Piece, Seen
-    from producer.rows import SourceBatch
+    from producer.sources.rows import SourceBatch
 
 #: A row with more tokens is computed beside so few others that its tokens take longer.
 LONG_ROW_TOKENS = 8192

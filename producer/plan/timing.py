@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from producer.plan.measurement import Speed
     from producer.plan.plan import Plan
     from producer.plan.sample import Sample
-    from producer.rows import Row
+    from producer.sources.rows import Row
     from unrolled.format.output_spec import OutputSpec
     from unrolled.model.config import ModelConfig
     from unrolled.model.directory import ModelDirectory

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 from producer.plan.line_frame import LineFrame
 from producer.plan.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen
 from producer.plan.unit_frame import Unit, UnitFrame
-from producer.rows import BadRow, SourceRow
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, Records
 from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.places.local_file import LocalFile
+from producer.sources.rows import BadRow, SourceRow
 from producer.sources.streams.compression import read_chunks, unpacked
 from producer.sources.streams.spool import spooled
 from unrolled.patience import at_once

@@ -10,9 +10,9 @@ import numpy as np
 from unrolled.errors import FileFormatError
 from unrolled.format.rows_digest import RowsDigest
 from unrolled.format.seal import check_seal
-from unrolled.ragged import offsets_of
 from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
+from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,8 +16,8 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.format.seal import Sealing
 from unrolled.job.shard_id import ShardId
 from unrolled.model.directory import open_model
-from unrolled.ragged import Ragged, runs
 from unrolled.settings.worker_options import WorkerOptions
+from unrolled.tokenization.ragged import Ragged, runs
 from worker.engines.choice import choose_engine
 from worker.measurement.cuts import cut_to, rows_beyond
 from worker.parquet.shard_file import encode

@@ -9,8 +9,9 @@ from rich.console import Console
 from support.jobs import job_of
 
 from producer.jobs.screen import JobScreen, WorkerSpeed
-from producer.jobs.status import JobStatus, QueueStatus
-from producer.jobs.worker_status import WorkerStatus
+from producer.jobs.status import JobStatus
+from producer.queue.queue_status import QueueStatus
+from producer.queue.worker_status import WorkerStatus
 
 OFFER = job_of().offer
 STATUS = JobStatus(
@@ -196,3 +197,20 @@ def test_a_workers_speed_is_that_of_its_last_heartbeats():
     for beats in range(1, 100):
         speed.add(worker(1, beats=beats))
     assert len(speed._beats) <= 17
+
+
+def test_what_is_soon_over_is_not_shown():
+    """Workers that are about to start, and an input that this process is reading."""
+    clock = Clock()
+    with JobScreen("vectors", Console(file=io.StringIO(), width=80), clock, {"worker": 20.0}) as screen:
+        screen.show(replace(STATUS, queue=queue(running=0)))
+        assert not any("no worker" in line.plain for line in screen.lines(80))
+        clock.now = 21.0
+        screen.show(replace(STATUS, queue=queue(running=0)))
+        assert any("no worker" in line.plain for line in screen.lines(80))
+        unread = replace(STATUS, ended=False, done=39, queue=queue(worker(1), running=0, queued=0))
+        screen.show(unread)
+        assert any("hasn't been read to its end" in line.plain for line in screen.lines(80))
+        screen.update(done_tokens=5)
+        screen.show(unread)
+        assert not any("hasn't been read to its end" in line.plain for line in screen.lines(80))

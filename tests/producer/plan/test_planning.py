@@ -13,11 +13,12 @@ from producer.enqueue.cutter import Cutter, cuts, shard_limits
 from producer.enqueue.submission import Submission
 from producer.plan import timing
 from producer.plan.planning import make_plan
-from producer.rows import Row
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
+from producer.sources.rows import Row
 from producer.tokenization.tokenize import tokenize
 from unrolled.errors import ModelError, OptionError, RequestError
+from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.weights import new_weights
@@ -44,7 +45,11 @@ def facts_of(model, path, spec):
     options = SourceOptions()
     batches = tokenize(read_batches(check_inputs([str(path)], options), options), words(), STACKED.vocab_size)
     rows = tokens = size = 0
-    for cut in cuts(batches, Cutter(*shard_limits(columns)), None):
+    for cut in cuts(
+        batches,
+        Cutter(*shard_limits(vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0))),
+        None,
+    ):
         good = [row for row in cut if isinstance(row, Row)]
         rows, tokens = rows + len(good), tokens + sum(row.tokens.size for row in good)
         size += written([row.tokens.tolist() for row in good], [row.id for row in good], spec, columns)

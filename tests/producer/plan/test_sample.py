@@ -16,10 +16,10 @@ from support.tokenizers import words
 from producer.plan import line_frame, units
 from producer.plan.sample import LONG_ROW_TOKENS, Sampler
 from producer.plan.units import frames_of
-from producer.rows import BadRow
 from producer.sources.discovery import discover
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
+from producer.sources.rows import BadRow
 from producer.tokenization.tokenize import tokenize
 
 MAX_LENGTH = 40

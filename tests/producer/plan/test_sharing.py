@@ -12,7 +12,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
 from unrolled.model.weights import new_weights
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.fused.library import why_unavailable
 

@@ -14,8 +14,8 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job.payload import Payload, encode, strings
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
-from unrolled.ragged import Ragged
 from unrolled.settings.measurement import MeasurementRequest
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.library import why_unavailable
 from worker.measurement import __main__ as command
 from worker.measurement.session import Session
