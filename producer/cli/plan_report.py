@@ -96,7 +96,8 @@ def _size_lines(plan: Plan) -> Iterator[str]:
     cells = [["layers", "pooling", *precisions]]
     for (layers, pooling), choices in by_row.items():
         sizes = [f"{'*' if choice.chosen else ''}{size_text(choice.size.value)}" for choice in choices]
-        cells.append([layers, _POOLINGS.get(pooling, pooling), *sizes])
+        label = _POOLINGS.get(pooling, pooling) if pooling != "none" or plan.positions == "all" else plan.positions
+        cells.append([layers, label, *sizes])
     widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
     for row in cells:
         left = "  ".join(cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))

@@ -38,7 +38,12 @@ class Display(Protocol):
 
 
 def enqueue(
-    prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None, display: Display | None = None
+    prepared: Prepared,
+    broker: str,
+    namespace: str,
+    max_queued_tokens: int | None,
+    priority: int | None = None,
+    display: Display | None = None,
 ) -> Summary:
     """Cut and queue the rows of a prepared job, and report progress on standard error.
 
@@ -47,6 +52,7 @@ def enqueue(
         broker: URL of the Redis server.
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
+        priority: the job's share of the workers, see `unrolled.queue.ledger.Ledger.enter`.
         display: shows how far it is; None for a bar on standard error.
 
     Raises:
@@ -62,7 +68,7 @@ def enqueue(
         job = prepared.job.with_patience(patience.until_done)
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens)
         with closing(queue), _rare_collections():
-            jobs = queue.of_job(job)
+            jobs = queue.of_job(job, priority)
             summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
             summary.in_the_way = jobs.obstacles()
             return summary

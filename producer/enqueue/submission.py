@@ -12,10 +12,12 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
+from producer.tokenization.positions import positions_of
 from producer.tokenization.tokenize import tokenize
 from unrolled.errors import ModelError, RequestError
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
+from unrolled.format.positions import ALL, parse_positions
 from unrolled.job.directories import refuse_model
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
+    from unrolled.model.config import ModelConfig
     from unrolled.patience import Steadily
 
 #: Options that change how rows are read but not which rows there are.
@@ -52,6 +55,7 @@ class Submission:
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
         pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
         precision: of what is stored.
+        positions: the tokens whose vectors are stored: "all", "word-ends", "every:N" or "last:K".
         engine: the family of engines that computes it; None for fused.
         arithmetic: how it is computed.
     """
@@ -67,6 +71,7 @@ class Submission:
     layers: str = "last"
     pooling: tuple[str, ...] = ("none",)
     precision: str = "float32"
+    positions: str = ALL
     engine: EngineName | None = None
     arithmetic: Arithmetic = "float32"
 
@@ -108,12 +113,13 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # Over 40 lines: checks in the order in which a mistake costs least: the model, the inputs, the job.
     refuse_model(submission.out)
     model = open_model(submission.model)
-    spec = spec_of(submission, model)
-    columns = spec.columns(model.config)
-    token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
+    check_stored(submission, model.config)
     tokenizer = tokenizer_of(model)
     plan = check_inputs(submission.inputs, submission.source)
     need_tokenizer(submission, tokenizer, plan.text_file)
+    spec = spec_of(submission, model.config, tokenizer)
+    columns = spec.columns(model.config)
+    token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
     shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes)
     shard_tokens = submission.shard_tokens or shard_tokens
     _check_rows(plan, submission, tokenizer, model.config.vocab_size)
@@ -133,17 +139,35 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     )
 
 
-def spec_of(submission: Submission, model: ModelDirectory) -> OutputSpec:
-    """What a submission asks to be stored.
+def check_stored(submission: Submission, config: ModelConfig) -> None:
+    """Check what a submission asks to be stored, as far as the tokenizer doesn't matter.
 
     Raises:
-        OptionError: the model doesn't have one of the layers, or a pooling is unknown.
+        OptionError: the model doesn't have one of the layers, or a pooling or positions are unknown.
+    """
+    parse_layers(submission.layers, config)
+    parse_pooling(submission.pooling)
+    parse_positions(submission.positions)
+
+
+def spec_of(submission: Submission, config: ModelConfig, tokenizer: Tokenizer | None) -> OutputSpec:
+    """What a submission asks to be stored.
+
+    Args:
+        submission: the request.
+        config: the model's.
+        tokenizer: the model's; None where it has none.
+
+    Raises:
+        OptionError: as in `check_stored`.
+        RequestError: the positions are not for this model, or not for this pooling.
     """
     return OutputSpec(
-        parse_layers(submission.layers, model.config),
+        parse_layers(submission.layers, config),
         parse_pooling(submission.pooling),
         submission.precision,
         submission.with_tokens,
+        positions_of(submission.positions, config, tokenizer),
     )
 
 

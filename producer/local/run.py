@@ -54,6 +54,7 @@ def run_job(
     max_queued_tokens: int | None,
     workers: int,
     environment: Mapping[str, str],
+    priority: int | None = None,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
 
@@ -64,6 +65,7 @@ def run_job(
         max_queued_tokens: token ids that may wait or be computed at once.
         workers: worker processes to start.
         environment: their settings, as `UNROLLED_*` variables.
+        priority: the job's share of the workers, where the broker has other jobs too.
 
     Returns:
         What was queued, and the job's status at the end.
@@ -93,8 +95,8 @@ def run_job(
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
             if sys.stderr.isatty():
-                return _on_screen(prepared, url, namespace, max_queued_tokens, crew)
-            summary = enqueue(prepared, url, namespace, max_queued_tokens)
+                return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew)
+            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:
@@ -110,14 +112,14 @@ def run_job(
 
 
 def _on_screen(
-    prepared: Prepared, url: str, namespace: str, max_queued_tokens: int | None, crew: Workers
+    prepared: Prepared, url: str, namespace: str, max_queued_tokens: int | None, priority: int | None, crew: Workers
 ) -> tuple[Summary, JobStatus]:
     """Queue the input and wait, on one screen that shows the workers from the start."""
     job = prepared.job
     patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
     with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:
         with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace), screen):
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, screen)
+            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, screen)
         if crew.failure:
             raise crew.failure
         return summary, wait_for_job(job, url, namespace, screen, starting_seconds=START_SECONDS)

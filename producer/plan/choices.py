@@ -37,8 +37,9 @@ def choices_of(sample: Sample, submission: Submission, spec: OutputSpec, config:
     for layer in layers:
         for pooling in poolings:
             for precision in PRECISIONS:
+                positions = spec.positions if pooling == ("none",) else None
                 choice = OutputSpec(
-                    parse_layers(layer, config), parse_pooling(pooling), precision, submission.with_tokens
+                    parse_layers(layer, config), parse_pooling(pooling), precision, submission.with_tokens, positions
                 )
                 chosen = layer == submission.layers and (pooling, precision) == (spec.pooling, spec.precision)
                 size = _size(sample, submission, choice, config)
@@ -50,12 +51,17 @@ def _size(sample: Sample, submission: Submission, spec: OutputSpec, config: Mode
     sums = sample.sums
 
     def size(errors: float) -> float:
-        rows, tokens, token_ids, id_bytes, empty = (
-            max(0.0, sums[name].value + errors * (sums[name].error or 0.0))
-            for name in ("rows", "tokens", "token_ids", "id_bytes", "empty")
+        found = {name: max(0.0, each.value + errors * (each.error or 0.0)) for name, each in sums.items()}
+        content = Content(
+            parts=parts_of(found["rows"], found["token_ids"], *limits_of(submission, spec, config)),
+            rows=found["rows"],
+            vectors=found["vectors"] if spec.positions else found["tokens"],
+            token_ids=found["token_ids"],
+            id_bytes=found["id_bytes"],
+            empty=found["empty"],
+            bare=found["bare"] if spec.positions else found["empty"],
         )
-        parts = parts_of(rows, token_ids, *limits_of(submission, spec, config))
-        return part_bytes(Content(parts, rows, tokens, token_ids, id_bytes, empty), spec, spec.columns(config))
+        return part_bytes(content, spec, spec.columns(config))
 
     known = all(sums[name].error is not None for name in ("rows", "tokens"))
     return Estimate(size(0), size(1) - size(0) if known else None)

@@ -32,18 +32,20 @@ class Content(NamedTuple):
     Attributes:
         parts: how many there are.
         rows: in all of them.
-        tokens: real tokens.
+        vectors: real tokens whose vectors are stored, if those of tokens are.
         token_ids: token ids, padding included.
         id_bytes: of the rows' ids in UTF-8.
         empty: rows without a real token.
+        bare: rows without a token whose vector is stored.
     """
 
     parts: float
     rows: float
-    tokens: float
+    vectors: float
     token_ids: float
     id_bytes: float
     empty: float = 0.0
+    bare: float = 0.0
 
 
 def part_bytes(content: Content, spec: OutputSpec, columns: Sequence[VectorColumn]) -> float:
@@ -54,29 +56,34 @@ def part_bytes(content: Content, spec: OutputSpec, columns: Sequence[VectorColum
         spec: what the job stores of it.
         columns: the spec's columns of vectors.
     """
-    rows, tokens, ids = content.rows, content.tokens, content.token_ids
+    rows, ids = content.rows, content.token_ids
     size = _PRECISION_BYTES[spec.precision]
-    # The levels of a list: a bit for each of its values says whether it begins a row, and another one, where any row
-    # is empty, whether there is a value.
-    list_levels = (ids + content.empty) / 8 * (2 if content.empty >= 1 else 1)
+    list_levels = _list_levels(ids, content.empty)
     total = 4 * rows + content.id_bytes + 4 * rows + list_levels + ids / 8
     pages = 0.0
     for column in columns:
-        vectors = column.vectors(1, 0) * rows + column.vectors(0, 1) * tokens
+        vectors = column.vectors(1, 0) * rows + column.vectors(0, 1) * content.vectors
         vector = column.width * size
         # A stretch of levels for a vector's first number, and one for its others.
         stretch = 2 + (_varint_bytes(2 * (column.width - 1)) + 1 if column.width > 1 else 0)
         total += vectors * (vector + stretch)
-        if column.per_token and content.empty >= 1:
-            total += vectors * (_varint_bytes(2 * column.width) + 1) + _EMPTY_LEVELS * content.empty
+        if column.per_token and content.bare >= 1:
+            total += vectors * (_varint_bytes(2 * column.width) + 1) + _EMPTY_LEVELS * content.bare
         pages += vectors * column.width * 4 / _PAGE_BYTES
     if spec.with_tokens:
         total += list_levels + 4 * ids
+    if spec.positions is not None:
+        total += _list_levels(content.vectors, content.bare) + 4 * content.vectors
     groups = max(content.parts, total / _ROW_GROUP_BYTES)
-    leaves = 3 + len(columns) + spec.with_tokens
+    leaves = 3 + len(columns) + spec.with_tokens + (spec.positions is not None)
     footer = leaves * groups * (_PAGE_HEADER + _CHUNK_FACTS) + pages * _PAGE_HEADER
     schema: float = arrow_schema(spec, columns).serialize().size * 4 / 3
     return total + footer + content.parts * (schema + leaves * _COLUMN_FACTS + _PART_FACTS)
+
+
+def _list_levels(values: float, empty: float) -> float:
+    """A bit for each value says whether it begins a row; where any row is empty, another one says if it is a value."""
+    return (values + empty) / 8 * (2 if empty >= 1 else 1)
 
 
 def parts_of(rows: float, tokens: float, shard_tokens: int, shard_rows: int) -> float:

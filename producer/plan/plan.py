@@ -97,7 +97,8 @@ class Times:
         engine: what computes, one line.
         workers: how many workers the figures are for.
         tokens_per_second: of one worker on this machine.
-        start: until the first token is computed.
+        start: until the first token is computed; with several workers, which have started before, until the first row
+            is read.
         queueing: of the producer: reading, tokenizing, writing rows.
         computing: of all workers together, the engine and the encoding of parts.
         total: until the last part is published, by `unrolled run` on this machine if there is one worker, else by as
@@ -127,6 +128,7 @@ class Plan:
         parts: how many parts there will be.
         shard_tokens: tokens at which a shard is cut.
         choices: bytes in the store by what is stored.
+        positions: the tokens whose vectors are stored where rows aren't pooled.
         times: None where the engine could not be measured.
         worker_bytes: memory of a worker; None where it could not be measured.
         no_times: why the engine could not be measured.
@@ -139,6 +141,7 @@ class Plan:
     parts: int
     shard_tokens: int
     choices: list[Choice]
+    positions: str = "all"
     times: Times | None = None
     worker_bytes: int | None = None
     no_times: str | None = None

@@ -27,12 +27,14 @@ class Readable:
         problems: why the others can't be read, by their labels.
         text_file: an input that contains text; None where none does.
         unchecked: inputs that were not looked at, for lack of time.
+        seconds: how long it takes to look at them all.
     """
 
     files: list[SourceFile]
     problems: dict[str, str] = field(default_factory=dict)
     text_file: str | None = None
     unchecked: int = 0
+    seconds: float = 0.0
 
 
 def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float) -> Readable:
@@ -47,12 +49,12 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
                 f"input {source.label}: a stream can be read once, and a plan would take it from the job; write a part "
                 "of it to a file, and plan that"
             )
-    until = time.monotonic() + seconds
+    began = time.monotonic()
     order = sorted(range(len(files)), key=spread)
     found, bad = Readable([]), set[int]()
     for count, number in enumerate(order):
         source = files[number]
-        if count and time.monotonic() > until:
+        if count and time.monotonic() - began > seconds:
             found.unchecked = len(files) - count
             break
         try:
@@ -61,5 +63,6 @@ def readable(files: Sequence[SourceFile], options: SourceOptions, seconds: float
         except (DamagedInputError, OSError) as error:
             found.problems[source.label] = str(error)
             bad.add(number)
+    found.seconds = (time.monotonic() - began) * len(files) / max(1, len(files) - found.unchecked)
     found.files = [source for number, source in enumerate(files) if number not in bad]
     return found

@@ -15,6 +15,8 @@ from producer.plan.estimate import Draws, Estimate, quantiles, total_of
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
+from unrolled.format.positions import EVERY, LAST
+from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from producer.plan.pieces import Frame, Piece, Seen
     from producer.sources.rows import SourceBatch
+    from unrolled.format.positions import Positions
 
 #: A row with more tokens is computed beside so few others that its tokens take longer.
 LONG_ROW_TOKENS = 8192
@@ -33,10 +36,11 @@ _LONG_ROWS, _LONG_TOKENS = 64, 32768
 _EXAMPLES = 5
 _BATCH_ROWS = 1024
 #: Sums over rows: good rows, bad rows, bytes of ids without the number in an automatic one, rows with an automatic one,
-#: token ids, real ones, rows without a real one, rows longer than the model was made for, and tokens of rows that
-#: `LONG_ROW_TOKENS` calls long.
+#: token ids, real ones, rows without a real one, rows longer than the model was made for, tokens of rows that
+#: `LONG_ROW_TOKENS` calls long, tokens whose vectors are stored, and rows without one of these.
 SUMS = (
-    "rows", "quarantined", "id_bytes", "automatic", "token_ids", "tokens", "empty", "longer", "long_tokens",
+    "rows", "quarantined", "id_bytes", "automatic", "token_ids", "tokens", "empty", "longer", "long_tokens", "vectors",
+    "bare",
 )  # fmt: skip
 
 
@@ -92,6 +96,7 @@ class Sampler:
         vocab_size: its largest token id.
         max_length: tokens that its rows usually have.
         special_tokens: whether the tokenizer adds its special tokens.
+        positions: the tokens whose vectors are stored; None for all.
         sizes: stored bytes of each input.
     """
 
@@ -104,10 +109,12 @@ class Sampler:
         sizes: Sequence[int],
         *,
         special_tokens: bool,
+        positions: Positions | None = None,
     ) -> None:
         self._frames = frames
         self._max_length = max_length
         self._sizes = sizes
+        self._positions = positions
         self._coverage = Coverage(tokenizer)
         self._batch: SourceBatch = []
         self._tokenized = tokenize(
@@ -184,10 +191,12 @@ class Sampler:
         if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
             self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length)))
         is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
+        vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
         automatic = seen.row.id is None
         id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
         return (
-            1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, seen.share, length
+            1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
+            seen.share, length,
         )  # fmt: skip
 
     def _summed_up(self, kinds: list[_Kind]) -> Sample:
@@ -245,6 +254,16 @@ def _digits(rows: float, sizes: Sequence[int]) -> float:
     for power in range(1, 18):
         digits += np.maximum(0.0, counts - 10.0**power) / counts
     return float((digits * shares).sum())
+
+
+def _stored(positions: Positions, ids: NDArray[np.int32], length: float) -> float:
+    """The tokens of a row whose vectors are stored; `ids` may be the first part of a row of `length` real tokens."""
+    if positions.rule == EVERY:
+        return length // (positions.count or 1)
+    if positions.rule == LAST:
+        return min(length, positions.count or 1)
+    real = ids[ids > 0]
+    return int(positions.chosen(Ragged.from_lengths(real, [real.size])).sum()) * length / max(real.size, 1)
 
 
 def _bytes_of(row_id: str) -> int:

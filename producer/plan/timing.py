@@ -42,6 +42,8 @@ MEASURE_SECONDS = 2.0
 _SPARE = 17 / 16
 #: An id of no job.
 _NO_JOB = "0" * 16
+#: Until a broker answers and a worker has its first shard.
+_CONNECTION_SECONDS = 1.0
 #: Rows of a pool of long rows, at most.
 _MOST_LONG_ROWS = 64
 
@@ -118,14 +120,14 @@ def measured_speed(
     return measure(request, rows, has_long=bool(sample.long_rows))
 
 
-def times_of(plan: Plan, sample: Sample, speed: Speed, queueing: float, workers: int) -> Times:
+def times_of(plan: Plan, sample: Sample, speed: Speed, producer: tuple[float, float], workers: int) -> Times:
     """How long the job takes.
 
     Args:
         plan: what is known of the rest.
         sample: of the rows.
         speed: of the engine.
-        queueing: seconds of the producer for each token id.
+        producer: its seconds until it reads the first row, and for each token id.
         workers: how many, each on a machine like this one.
     """
     tokens, long_tokens = sample.sums["tokens"].value, sample.sums["long_tokens"].value
@@ -138,6 +140,8 @@ def times_of(plan: Plan, sample: Sample, speed: Speed, queueing: float, workers:
         computing += (tokens - long_tokens) * speed.ordinary.seconds_per_token * more_sharing
     if speed.long:
         computing += long_tokens * speed.long.seconds_per_token
+    preparing, queueing = producer
+    start = preparing + speed.start_seconds + _CONNECTION_SECONDS if workers == 1 else preparing
     queued = sample.sums["token_ids"].value * queueing
     # `unrolled run` has its producer and its one worker on the same processors. A part is one worker's.
     shared = computing / max(1, min(workers, plan.parts))
@@ -148,9 +152,9 @@ def times_of(plan: Plan, sample: Sample, speed: Speed, queueing: float, workers:
         engine=speed.description,
         workers=workers,
         tokens_per_second=tokens / computing if computing else math.inf,
-        start=speed.start_seconds,
+        start=start,
         queueing=queued,
         computing=Estimate(computing, None if share is None else share * computing),
-        total=Estimate(speed.start_seconds + total, None if share is None else share * total),
+        total=Estimate(start + total, None if share is None else share * total),
         limit="queueing" if total == queued else "computing",
     )

@@ -50,7 +50,8 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
     if queue.queued and not queue.running and queue.others_running:
         found["turn"] = (
             f"the workers compute other jobs: {counted(queue.others_running, 'shard')} of those "
-            f"{'runs' if queue.others_running == 1 else 'run'}, and {queue.others_queued:,} wait"
+            f"{'runs' if queue.others_running == 1 else 'run'}, and {queue.others_queued:,} wait; this job's turn "
+            "comes when a worker is free"
         )
     return found
 

@@ -52,7 +52,7 @@ class ShardQueue:
         offer: the offer.
         patience: waits for a broker that is away, and tells the user.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
-            keeps the workers that are alive busy.
+            keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
 
     Raises:
         RequestError: the URL doesn't name a Redis server.
@@ -90,9 +90,9 @@ class ShardQueue:
         """
         self._celery.send_task(TASK, member.encode())
 
-    def of_job(self, job: OpenJob) -> JobQueue:
-        """The queue as one job sees it."""
-        return JobQueue(self, job)
+    def of_job(self, job: OpenJob, priority: int | None = None) -> JobQueue:
+        """The queue as one job sees it; for the priority see `Ledger.enter`."""
+        return JobQueue(self, job, priority)
 
     def steadily(self, what: str, action: Callable[[], T]) -> T:
         """Run an action that asks the broker, again and again while the broker is away.
@@ -135,10 +135,11 @@ class JobQueue(JobLedger):
     Args:
         queue: the queue of the job's offer.
         job: the job.
+        priority: see `Ledger.enter`.
     """
 
-    def __init__(self, queue: ShardQueue, job: OpenJob) -> None:
-        super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily)
+    def __init__(self, queue: ShardQueue, job: OpenJob, priority: int | None = None) -> None:
+        super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily, priority)
         self._queue = queue
         self._key = job.key
         self._segment_at = 0.0
@@ -148,9 +149,12 @@ class JobQueue(JobLedger):
         self._queue.say(line)
 
     def wait_for_room(self) -> None:
-        """Wait until the queue has room for more token ids; if that takes long, tell the user why."""
+        """Wait until the queue has room for more token ids; if that takes long, tell the user why.
+
+        A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn.
+        """
         began, said = time.monotonic(), False
-        while self._queue.steadily("reach the broker", self._queue.room) < 1:
+        while not self._queue.steadily("reach the broker", self._has_room):
             patient = time.monotonic() - began < FULL_PATIENCE
             if not said and (not patient or not self._queue.steadily("reach the broker", self._queue.threads)):
                 said = True
@@ -175,6 +179,14 @@ class JobQueue(JobLedger):
         if due:
             self._segment_at = now + SEGMENT_SECONDS
         return due
+
+    def _has_room(self) -> bool:
+        if self._queue.room() >= 1:
+            return True
+        has_turn = not self._ledger.known([self._job_key])[0].left
+        if has_turn:
+            self._segment_at = 0.0  # the shard is entered before there is room for another
+        return has_turn
 
     def _why_full(self) -> str:
         counts, offer = self._queue.ledger.counts(), self._queue.ledger.offer

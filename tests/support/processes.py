@@ -212,11 +212,19 @@ class Site:
         job = Job(self.model.fingerprint, Inputs.named([name]), "fused", "float32", live=False, options=stored)
         return create_job(self.root / name, job)
 
-    def enqueue(self, rows: list[Row], *, rows_per_shard: int = 2, name: str = "out", **options: object) -> OpenJob:
+    def enqueue(
+        self,
+        rows: list[Row],
+        *,
+        rows_per_shard: int = 2,
+        name: str = "out",
+        priority: int | None = None,
+        **options: object,
+    ) -> OpenJob:
         """Enter rows as a job, a few to a shard; options say what is stored."""
         job = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
-        run = FileRun(job.objects, self.queue.of_job(job), lambda *_: None)
+        run = FileRun(job.objects, self.queue.of_job(job, priority), lambda *_: None)
         run.run(shards_of(cuts([rows], cutter, None), job.job.id))
         return job
 

@@ -333,7 +333,10 @@ def test_another_job_is_computed_first(tmp_path, server, ledger):
     ledger.claim(Member(first.key, Life(waiting(first)[0], 0)), "host-1")
     status = StatusReader(second, server, "test").read()
     assert (status.queue.others_running, status.queue.others_queued) == (1, 2)
-    assert diagnose(status) == {"turn": "the workers compute other jobs: 1 shard of those runs, and 2 wait"}
+    turn = (
+        "the workers compute other jobs: 1 shard of those runs, and 2 wait; this job's turn comes when a worker is free"
+    )
+    assert diagnose(status) == {"turn": turn}
     assert diagnose(StatusReader(first, server, "test").read()) == {}
 
 

@@ -11,13 +11,14 @@ from support.parts import written
 
 from producer.plan.part_bytes import Content, part_bytes, parts_of
 from unrolled.format.output_spec import OutputSpec
+from unrolled.format.positions import Positions
 
 
 def content_of(lists, ids, parts=1):
     values = [token for row in lists for token in row]
     real = sum(token != 0 for token in values)
     empty = sum(not any(row) for row in lists)
-    return Content(parts, len(lists), real, len(values), sum(map(len, ids)), empty)
+    return Content(parts, len(lists), real, len(values), sum(map(len, ids)), empty, empty)
 
 
 @settings(deadline=None)
@@ -42,6 +43,19 @@ def test_wide_vectors_over_many_row_groups(pooling, precision):
     ids = [f"a/long/name.txt#{number}" for number in range(len(lists))]
     fact = written(lists, ids, spec, columns)
     assert part_bytes(content_of(lists, ids), spec, columns) == pytest.approx(fact, rel=0.005)
+
+
+@pytest.mark.parametrize("every", [1, 3, 7])
+def test_vectors_at_some_positions(every):
+    """A column says which, and rows that are too short have none."""
+    spec = OutputSpec(positions=Positions("every", every))
+    columns = spec.columns(THREE)
+    rng = np.random.default_rng(1)
+    lists = [[1] * int(length) for length in rng.integers(0, 12, 500)]
+    ids = [f"row#{number}" for number in range(len(lists))]
+    vectors = sum(len(row) // every for row in lists)
+    content = content_of(lists, ids)._replace(vectors=vectors, bare=sum(len(row) < every for row in lists))
+    assert part_bytes(content, spec, columns) == pytest.approx(written(lists, ids, spec, columns), rel=0.02, abs=500)
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ from producer.tokenization.tokenize import tokenize
 from unrolled.errors import ModelError, OptionError, RequestError
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
+from unrolled.format.positions import Positions
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.weights import new_weights
 from unrolled.settings.worker_options import WorkerOptions
@@ -142,6 +143,17 @@ def test_what_the_user_asked_for_is_one_of_the_choices(tmp_path, model):
     assert (plan.chosen.layers, plan.chosen.pooling, plan.chosen.precision) == ("0", "none,max", "float16")
     assert len(plan.choices) == 3 * 3 * 2
     assert plan_of(model, tmp_path).chosen.layers == "last"
+
+
+def test_positions_make_parts_smaller(tmp_path, model):
+    """A fifth of the vectors; pooled rows have theirs."""
+    (tmp_path / "a.txt").write_text("\n".join(lines(2_000)))
+    every, all_tokens = (plan_of(model, tmp_path, positions=which) for which in ("every:5", "all"))
+    spec = OutputSpec(positions=Positions("every", 5))
+    assert every.chosen.size.value == pytest.approx(facts_of(model, tmp_path, spec)[2], rel=0.01)
+    assert every.chosen.size.value < 0.5 * all_tokens.chosen.size.value
+    pooled = [[each.size for each in plan.choices if each.pooling == "mean"] for plan in (every, all_tokens)]
+    assert pooled[0] == pooled[1]
 
 
 def test_rows_longer_than_the_model_was_made_for_are_counted(tmp_path, model):

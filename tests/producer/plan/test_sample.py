@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import zstandard
+from support.ragged_rows import ragged
 from support.tokenizers import words
 
 from producer.plan import line_frame, units
@@ -21,16 +22,17 @@ from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import BadRow
 from producer.tokenization.tokenize import tokenize
+from unrolled.format.positions import Positions
 
 MAX_LENGTH = 40
 
 
-def sampler_of(*inputs, **options):
+def sampler_of(*inputs, positions=None, **options):
     chosen = SourceOptions(**options)
     frames, left_out = frames_of(discover([str(each) for each in inputs], chosen).files, chosen)
     assert not left_out
     sizes = [file.size_bytes for file in discover([str(each) for each in inputs], chosen).files]
-    return Sampler(frames, words(), 3, MAX_LENGTH, sizes, special_tokens=True)
+    return Sampler(frames, words(), 3, MAX_LENGTH, sizes, special_tokens=True, positions=positions)
 
 
 def facts_of(*inputs, **options):
@@ -256,3 +258,13 @@ def test_token_ids_need_no_tokenizer(tmp_path):
     sample = sampler_of(tmp_path / "rows.jsonl").sample(60)
     assert (sample.sums["tokens"].value, sample.sums["token_ids"].value) == (200, 300)
     assert sample.length_at(0.5) == [2]
+
+
+@pytest.mark.parametrize("rule", [Positions("every", 5), Positions("last", 3), Positions("word-ends", blanks=(2,))])
+def test_vectors_at_some_positions(tmp_path, rule):
+    """As many as the writer of parts writes, and rows without one."""
+    rows = texts(500)
+    path = write_lines(tmp_path / "rows.txt", rows)
+    sums = sampler_of(path, positions=rule).sample(60).sums
+    chosen = [int(rule.chosen(ragged([[1 if word == "a" else 2 for word in row.split()]])).sum()) for row in rows]
+    assert (sums["vectors"].value, sums["bare"].value) == pytest.approx((sum(chosen), chosen.count(0)))

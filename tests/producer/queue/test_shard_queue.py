@@ -188,16 +188,19 @@ def test_namespaces_and_offers_apart(broker, tmp_path):
 
 
 def test_a_full_queue_is_waited_for(broker, job):
-    """Nothing of a job goes into a queue that another job has filled, until that has made room."""
+    """Of a job whose queue another job has filled, one shard is queued, so that it has its turn; the others wait."""
     with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print), max_queued_tokens=2 * TOKENS)) as queue:
         other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
         queue.ledger.enter(other.job_key, "/other", None, [(other, 2 * TOKENS)], 1)
         producer = beside(fill, queue, job, 5)
+        eventually(lambda: held(queue, job))
         producer.join(0.4)
         assert producer.is_alive()
-        assert held(queue, job) == []
-        queue.ledger.remove(other)
+        assert len(held(queue, job)) == 1
+        queue.ledger.remove(Member(job.key, Life(held(queue, job)[0], 0)))
         eventually(lambda: held(queue, job))
+        assert queue.ledger.counts().tokens == 3 * TOKENS
+        queue.ledger.remove(other)
         while producer.is_alive():
             for shard in held(queue, job):
                 queue.ledger.remove(Member(job.key, Life(shard, 0)))
@@ -211,13 +214,22 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
     with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append), max_queued_tokens=1)) as queue:
         other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
         queue.ledger.enter(other.job_key, "/other", None, [(other, 7)], 1)
-        producer = beside(fill, queue, job, 1)
+        producer = beside(fill, queue, job, 2)
         eventually(lambda: said)
         queue.ledger.remove(other)
+        queue.ledger.remove(Member(job.key, Life(held(queue, job)[0], 0)))
         producer.join(60)
         assert not producer.is_alive()
     assert len(said) == 1
-    assert said[0].startswith("the queue is full: 1 shard of 7 token ids wait or run, and no worker offers ")
+    assert said[0].startswith(
+        f"the queue is full: 2 shards of {7 + TOKENS} token ids wait or run, and no worker offers "
+    )
+
+
+def test_a_jobs_priority(queue, job):
+    """It is in the ledger from the first shard on."""
+    FileRun(job.objects, queue.of_job(job, 30), lambda *_: None).run(cuts(1))
+    assert queue.ledger.client.hget(queue.ledger.keys.priorities, job.key) == b"30"
 
 
 @pytest.mark.parametrize("keep_data", [True, False])

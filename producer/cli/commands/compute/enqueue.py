@@ -30,6 +30,7 @@ def enqueue(
     namespace: str,
     as_json: bool,
     max_queued_tokens: int | None,
+    priority: int,
     **arguments: Any,
 ) -> None:
     """Cut input into shards and queue them for workers.
@@ -51,7 +52,7 @@ def enqueue(
     from producer.enqueue.submission import prepare  # noqa: PLC0415
 
     prepared = prepare(submission)
-    summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
+    summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
         click.echo(f"→ {text}", err=True)
