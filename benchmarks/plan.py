@@ -63,8 +63,16 @@ def main() -> None:
             found = compared(name, path, options, arguments.sample_seconds)
             print(line_of(found), flush=True)
             if table:
-                with table.open("a") as file:
-                    file.write("\t".join(str(value) for value in found.values()) + "\n")
+                add_row(table, found)
+
+
+def add_row(table: Path, found: dict[str, Any]) -> None:
+    """Add a row of tab-separated values, and the names of the columns before the first."""
+    begins = not table.exists()
+    with table.open("a") as file:
+        if begins:
+            file.write("\t".join(name.replace("%", "percent").replace(" ", "_") for name in found) + "\n")
+        file.write("\t".join(str(value) for value in found.values()) + "\n")
 
 
 def prose(texts: list[str], tokens: int) -> tuple[str, list[str]]:
