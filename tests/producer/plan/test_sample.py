@@ -220,6 +220,16 @@ def test_bad_rows_are_counted_with_their_reasons(tmp_path):
     assert len(sample.reasons) == 1
 
 
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_rows_that_hardly_take_bytes(tmp_path, compress):
+    """Of a file that unpacks to thousands of times its size, most rows come when all of it has been read."""
+    path = tmp_path / ("rows.txt.gz" if compress is gzip.compress else "rows.txt.zst")
+    path.write_bytes(compress(b"a b a b a b a b\n" * 20_000) * 3)
+    assert path.stat().st_size < 5_000
+    sample = sampler_of(path).sample(60)
+    assert (sample.sums["rows"].value, sample.sums["tokens"].value) == (60_000, 480_000)
+
+
 def test_damage_in_the_middle_is_reported(tmp_path):
     """What comes before it is counted."""
     path = tmp_path / "rows.txt.gz"

@@ -34,6 +34,16 @@ def test_equal_rows_are_computed_once():
     assert computed_share(rows_of("abc", "abc"), [LayerConfig(4, direction="bidirectional")] * 2) == 0.5
 
 
+def test_what_depends_on_the_whole_row_is_not_shared():
+    """Above a layer of both directions, rows that begin alike have other inputs."""
+    rows = rows_of("abc", "abd")
+    both = LayerConfig(4, direction="bidirectional")
+    assert computed_share(rows, [both]) == pytest.approx((4 + 6) / 2 / 6)
+    assert computed_share(rows, [both, both]) == pytest.approx((4 + 6 + 6 + 6) / 4 / 6)
+    assert computed_share(rows, [LayerConfig(4), both]) == pytest.approx((4 + 6 + 6) / 3 / 6)
+    assert computed_share(rows, [LayerConfig(4), LayerConfig(4)]) == pytest.approx(4 / 6)
+
+
 def test_nothing_is_shared_by_nothing():
     """No row, and rows without tokens."""
     assert computed_share([], [LayerConfig(4)]) == computed_share(rows_of(""), [LayerConfig(4)]) == 1
