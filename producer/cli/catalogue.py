@@ -29,6 +29,7 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
+    "plan": Lazy("producer.cli.commands.prepare.plan:plan", "Say what a job will cost, before anything is queued."),
     "run": Lazy("producer.cli.commands.compute.run:run", "Do a whole job on this machine."),
     "demo": Lazy("producer.cli.commands.compute.demo:demo", "Show the whole path on text that is already here."),
     "enqueue": Lazy(
