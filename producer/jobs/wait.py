@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from producer.jobs.status import JobStatus
     from producer.queue.shard_queue import JobQueue
+    from producer.terminal.figures import ProducerFigures
     from producer.terminal.progress import Progress
     from unrolled.protocol.opening import OpenJob
 
@@ -51,6 +52,7 @@ def wait_for_job(
     until: float = math.inf,
     every_seconds: float = 0.5,
     starting_seconds: float = 0.0,
+    figures: ProducerFigures | None = None,
 ) -> JobStatus:
     """Wait until the job is finished. A broker or a store that is away is waited for.
 
@@ -62,6 +64,7 @@ def wait_for_job(
         until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
         starting_seconds: how long the workers may take to start; until then, a lack of workers isn't reported.
+        figures: is told how far the job is.
 
     Returns:
         The job's last status.
@@ -86,6 +89,8 @@ def wait_for_job(
                 if status is None:
                     raise
                 return status
+            if figures:
+                figures.looked(status)
             bar.update(
                 done_tokens=status.tokens_done,
                 done_rows=status.rows_done,

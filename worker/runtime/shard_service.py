@@ -20,7 +20,9 @@ from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import payload
 from unrolled.job.names import rows_object
+from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
+from unrolled.telemetry.json_log import about
 from worker.errors import PASSING
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.attempt import Attempts, Computed
@@ -42,7 +44,7 @@ if TYPE_CHECKING:
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
-    from unrolled.queue.member import Member
+    from unrolled.telemetry.tracing import Spans
     from worker.pool.pool import Pool
     from worker.runtime.job_registry import Jobs
     from worker.runtime.metrics import Metrics
@@ -65,6 +67,7 @@ class ShardService:
         metrics: counts what is read and written, how long shards wait, and how they end.
         send: sends one shard's message.
         on_broken: called once when this process can't continue.
+        spans: records the steps of shards, if spans are recorded.
         engine: describes its engine, for people.
 
     Attributes:
@@ -85,6 +88,7 @@ class ShardService:
         metrics: Metrics,
         send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
+        spans: Spans,
         engine: str = "",
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -98,6 +102,7 @@ class ShardService:
         self._patience = patience
         self._metrics = metrics
         self._on_broken = on_broken
+        self._spans = spans
         self._away = AwayJobs(ledger.lease_seconds)
         self._admission = Admission(settings.memory_budget)
         leases = WorkerLeases(ledger, self.holder, patience.until_done, send)
@@ -105,7 +110,9 @@ class ShardService:
 
     def handle(self, values: Sequence[object]) -> Outcome:
         """Bring the shard that a message names to its outcome; see `Attempts.handle`."""
-        outcome = self._attempts.handle(values)
+        facts = _facts(values)
+        with about(**facts), self._spans.span("shard", **facts):
+            outcome = self._attempts.handle(values)
         self._metrics.ended(outcome)
         return outcome
 
@@ -145,19 +152,21 @@ class ShardService:
         header = payload.read_header(content or b"")
         size = vector_bytes(columns, *header)
         size = size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
-        with self._times.attempt(job, shard):
+        with self._times.attempt(job, shard), contextlib.ExitStack() as stack:
             began = time.perf_counter()
-            with self._admission.admit(size, alone=alone):
-                seconds = time.perf_counter() - began
-                self._metrics.admitted(seconds)
-                self._times.add("wait", seconds)
-                yield
+            with self._spans.span("room_wait"):
+                stack.enter_context(self._admission.admit(size, alone=alone))
+            seconds = time.perf_counter() - began
+            self._metrics.admitted(seconds)
+            self._times.add("wait", seconds)
+            yield
 
     @contextlib.contextmanager
     def timed(self, stage: Literal["read", "write"]) -> Iterator[None]:
         """See `Host`."""
         began = time.perf_counter()
-        yield
+        with self._spans.span(stage):
+            yield
         seconds = time.perf_counter() - began
         count = self._metrics.read if stage == "read" else self._metrics.published
         count(seconds)
@@ -204,6 +213,15 @@ class ShardService:
     def note_broken(self, error: BrokenWorkerError) -> None:
         """See `Host`."""
         self._on_broken(error)
+
+
+def _facts(values: Sequence[object]) -> dict[str, str]:
+    """The job and the shard of a message, for its lines in the log and its span; nothing if it names none."""
+    try:
+        member = Member.decode(values)
+    except RequestError:
+        return {}
+    return {"job": member.job_key, "shard": str(member.shard)}
 
 
 def _stored(job: OpenJob) -> OutputSpec:
