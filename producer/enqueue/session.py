@@ -31,6 +31,7 @@ def enqueue(
     broker: str,
     namespace: str,
     max_queued_tokens: int | None,
+    priority: int | None = None,
     figures: ProducerFigures | None = None,
 ) -> Summary:
     """Cut and queue the rows of a prepared job, and report progress on standard error.
@@ -40,6 +41,7 @@ def enqueue(
         broker: URL of the Redis server.
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
+        priority: the job's share of the workers, see `unrolled.queue.ledger.Ledger.enter`.
         figures: is told what is read and queued.
 
     Raises:
@@ -53,7 +55,10 @@ def enqueue(
         job = prepared.job.with_patience(patience.until_done)
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens, figures.waited)
         with closing(queue), _rare_collections():
-            return submit(replace(prepared, job=job), queue.of_job(job), shown.each, shown.on_bytes, stopped)
+            jobs = queue.of_job(job, priority)
+            summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
+            summary.in_the_way = jobs.obstacles()
+            return summary
 
 
 class _Shown:

@@ -48,6 +48,7 @@ def run_job(
     max_queued_tokens: int | None,
     workers: int,
     environment: Mapping[str, str],
+    priority: int | None = None,
     figures: ProducerFigures | None = None,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
@@ -60,6 +61,7 @@ def run_job(
         workers: worker processes to start.
         environment: their settings, as `UNROLLED_*` variables. If they name a port for metrics, it is this process's
             own, and the workers take the next ones.
+        priority: the job's share of the workers, where the broker has other jobs too.
         figures: is told how far the job is.
 
     Returns:
@@ -90,7 +92,7 @@ def run_job(
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, figures)
+            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, figures)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:

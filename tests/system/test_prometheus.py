@@ -14,7 +14,8 @@ from support.promtool import program
 from support.shell import environment, words
 from support.skips import long
 
-SCRAPE_SECONDS = 0.2
+#: A busy machine may take a while to answer.
+SCRAPE_SECONDS = 1.0
 LEASE_SECONDS = 4.0
 
 
@@ -33,8 +34,9 @@ class Prometheus:
 
     def __init__(self, folder, targets):
         self.url = f"http://127.0.0.1:{free_port()}"
+        often = f"{SCRAPE_SECONDS * 1000:.0f}ms"
         config = {
-            "global": {"scrape_interval": f"{SCRAPE_SECONDS * 1000:.0f}ms", "scrape_timeout": "200ms"},
+            "global": {"scrape_interval": often, "scrape_timeout": often},
             "scrape_configs": [
                 {"job_name": job, "static_configs": [{"targets": addresses}]} for job, addresses in targets.items()
             ],
@@ -140,7 +142,7 @@ def siege(tmp_path, broker_url, jobs, rows):
             eventually(lambda: prometheus.value("sum(unrolled_worker_on_board_shards)") >= 2, "shards on board")
             eventually(lambda: prometheus.value("min(unrolled_worker_on_board_shards)") >= 1, "both have some")
             # One place has the queue's figures: two workers don't double them.
-            assert len(prometheus.ask("unrolled_ledger_shards")) == 1
+            eventually(lambda: prometheus.value("count(unrolled_ledger_shards)") == 1, "one series of the queue")
             eventually(lambda: prometheus.value("sum(unrolled_ledger_shards)") == rows // 2, "all shards in the ledger")
             first.kill()
             eventually(
@@ -154,7 +156,8 @@ def siege(tmp_path, broker_url, jobs, rows):
             eventually(lambda shards=shards: published(prometheus) == shards, f"{shards} shards, as published")
             eventually(lambda: prometheus.value("sum(unrolled_ledger_shards)") == 0, "an empty ledger")
         live = sum(_shards_of(f"http://{address}/metrics") for address in targets["workers"])
-        assert prometheus.value('sum(unrolled_worker_shards_total{outcome="published"})') == live
+        now = 'sum(unrolled_worker_shards_total{outcome="published"})'
+        eventually(lambda: prometheus.value(now) == live, "what the workers say themselves")
         eventually(lambda: prometheus.value("sum(unrolled_ledger_workers)") == 2, "the dead ones are forgotten", 60)
         assert [worker.stop() for worker in (first, second)] == [0, 0]
         assert published(prometheus) == jobs * rows // 2

@@ -30,6 +30,11 @@ def about(**facts: str) -> Iterator[None]:
         _about.reset(token)
 
 
+def note(**facts: str) -> None:
+    """Add facts to the lines that this thread logs, until the block of `about` ends that it is in."""
+    _about.set({**(_about.get() or {}), **facts})
+
+
 def line_of(level: str, message: str) -> str:
     """A line, with its end, for places where no logger may be used because it takes a lock."""
     record = logging.LogRecord("unrolled", logging.getLevelNamesMapping()[level], "", 0, message, None, None)

@@ -33,6 +33,9 @@ class Spans:
         del name, facts
         return contextlib.nullcontext()
 
+    def note(self, **facts: str | int) -> None:
+        """Add facts to the span in which this thread is."""
+
     def here(self) -> object:
         """The span in which this thread is, for `joint`."""
         return None
@@ -71,6 +74,10 @@ class RecordedSpans(Spans):
         """See `Spans`."""
         with self._tracer.start_as_current_span(name, attributes=_named(facts)):
             yield
+
+    def note(self, **facts: str | int) -> None:
+        """See `Spans`."""
+        self._trace.get_current_span().set_attributes(_named(facts))
 
     def here(self) -> object:
         """See `Spans`."""

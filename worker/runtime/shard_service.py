@@ -20,9 +20,8 @@ from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import payload
 from unrolled.job.names import rows_object
-from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
-from unrolled.telemetry.json_log import about
+from unrolled.telemetry.json_log import about, note
 from worker.errors import PASSING
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.attempt import Attempts, Computed
@@ -44,6 +43,7 @@ if TYPE_CHECKING:
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
+    from unrolled.queue.member import Member
     from unrolled.telemetry.tracing import Spans
     from worker.pool.pool import Pool
     from worker.runtime.job_registry import Jobs
@@ -105,16 +105,21 @@ class ShardService:
         self._spans = spans
         self._away = AwayJobs(ledger.lease_seconds)
         self._admission = Admission(settings.memory_budget)
-        leases = WorkerLeases(ledger, self.holder, patience.until_done, send)
+        leases = WorkerLeases(ledger, self.holder, patience.until_done, send, self._name)
         self._attempts = Attempts(leases, self.board, self, failed_rows, settings.max_attempts)
 
     def handle(self, values: Sequence[object]) -> Outcome:
         """Bring the shard that a message names to its outcome; see `Attempts.handle`."""
-        facts = _facts(values)
-        with about(**facts), self._spans.span("shard", **facts):
+        with about(), self._spans.span("shard"):
             outcome = self._attempts.handle(values)
         self._metrics.ended(outcome)
         return outcome
+
+    def _name(self, member: Member) -> None:
+        """Name a shard in what this thread logs from now on, and in its span."""
+        facts = {"job": member.job_key, "shard": str(member.shard)}
+        note(**facts)
+        self._spans.note(**facts)
 
     def put_off(self) -> dict[str, str]:
         """The jobs whose shards wait because of something that this worker met: job key → what."""
@@ -213,15 +218,6 @@ class ShardService:
     def note_broken(self, error: BrokenWorkerError) -> None:
         """See `Host`."""
         self._on_broken(error)
-
-
-def _facts(values: Sequence[object]) -> dict[str, str]:
-    """The job and the shard of a message, for its lines in the log and its span; nothing if it names none."""
-    try:
-        member = Member.decode(values)
-    except RequestError:
-        return {}
-    return {"job": member.job_key, "shard": str(member.shard)}
 
 
 def _stored(job: OpenJob) -> OutputSpec:

@@ -9,7 +9,7 @@ import threading
 
 import pytest
 
-from unrolled.telemetry.json_log import MOST_CHARACTERS, JsonFormatter, about
+from unrolled.telemetry.json_log import MOST_CHARACTERS, JsonFormatter, about, note
 
 
 @pytest.fixture
@@ -53,7 +53,8 @@ def test_what_a_thread_works_on_is_in_its_lines_alone(logged):
     log, lines = logged
     with about(job="a", shard="1"):
         log.warning("inside")
-        with about(shard="2"):
+        with about():
+            note(shard="2")
             log.warning("further inside")
         thread = threading.Thread(target=log.warning, args=("elsewhere",))
         thread.start()

@@ -42,6 +42,7 @@ def run(
     as_json: bool,
     workers: int,
     max_queued_tokens: int | None,
+    priority: int,
     **arguments: Any,
 ) -> None:
     """Do a whole job on this machine.
@@ -72,12 +73,12 @@ def run(
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
 
-    figures = ProducerFigures()
+    figures, settings = ProducerFigures(), to_environ(options)
     with (
         served(figures.collect, options.metrics_port, options.metrics_address),
         closing(start_tracing(options.tracing, "unrolled-producer")),
     ):
-        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options), figures)
+        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:

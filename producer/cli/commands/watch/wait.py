@@ -24,7 +24,7 @@ from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.protocol.opening import open_job
 from unrolled.telemetry.json_log import about
 
@@ -82,7 +82,7 @@ def wait(
     """
     start_log(log_format)
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     figures = ProducerFigures()
     with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
         found = wait_for_job(
