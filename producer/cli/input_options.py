@@ -13,6 +13,7 @@ from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.format.output_spec import PRECISIONS
 from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
+from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -108,6 +109,11 @@ _ALL: tuple[Decorator, ...] = (
     click.option(
         "--max-queued-tokens", type=click.IntRange(1), show_default="as many as keep all workers busy",
         help="Largest number of tokens that wait or are computed; reading goes on when there is room.",
+    ),
+    click.option(
+        "--priority", type=click.IntRange(1, HIGHEST_PRIORITY), default=NORMAL_PRIORITY, show_default=True,
+        help="The job's share of the workers while other jobs wait too: a job of priority 20 gets two tokens computed "
+        "while one of priority 10 gets one. It holds for shards that are queued from now on.",
     ),
 )  # fmt: skip
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from unrolled.ragged import Ragged
+    from unrolled.tokenization.ragged import Ragged
 
 ALL = "all"
 WORD_ENDS, EVERY, LAST = RULES = ("word-ends", "every", "last")

@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
-from unrolled.ragged import offsets_of
 from unrolled.reading.row import Row, Vectors, column_of, outputs_of
+from unrolled.tokenization.ragged import offsets_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -22,7 +22,6 @@ from unrolled.job.shard_id import ShardId
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
-from unrolled.ragged import runs
 from unrolled.reading.batch import Batch
 from unrolled.reading.lookup import Lookup
 from unrolled.reading.nearest import Metric, Neighbour, nearest
@@ -31,6 +30,7 @@ from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.place import open_store
+from unrolled.tokenization.ragged import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

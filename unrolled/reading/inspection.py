@@ -11,9 +11,9 @@ from unrolled.errors import FileFormatError
 from unrolled.format.positions import WORD_ENDS
 from unrolled.format.rows_digest import RowsDigest
 from unrolled.format.seal import check_seal
-from unrolled.ragged import Ragged, offsets_of
 from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
+from unrolled.tokenization.ragged import Ragged, offsets_of
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -16,7 +16,7 @@ from unrolled.format.columns import VectorColumn
 from unrolled.format.file_info import FORMAT_VERSION, FileInfo
 from unrolled.format.output_spec import OutputSpec
 from unrolled.format.schema import arrow_schema
-from unrolled.ragged import Ragged, offsets_of, runs
+from unrolled.tokenization.ragged import Ragged, offsets_of, runs
 from worker.parquet.file import Chunk, Page, Writer
 from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
 

@@ -18,9 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from unrolled.counted import counted
-from unrolled.errors import BrokenWorkerError, reason_of
-from unrolled.ragged import runs
+from unrolled.errors import BrokenWorkerError, counted, reason_of
+from unrolled.tokenization.ragged import runs
 from worker.engines.engine import PoolStats
 from worker.errors import GivenBackError
 from worker.pool.isolation import compute_isolating, rows_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unrolled.format.columns import VectorColumn
-    from unrolled.ragged import Ragged
+    from unrolled.tokenization.ragged import Ragged
     from worker.engines.engine import Engine
     from worker.pool.buffers import Buffers
     from worker.runtime.metrics import Metrics

@@ -6,8 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
-from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError
+from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError, counted
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
 from unrolled.queue.broker import AWAY, Broker

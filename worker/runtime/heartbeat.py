@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.queue.broker import AWAY
 from worker.runtime.metrics import progress_line
 

@@ -10,8 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
-from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError
+from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError, counted
 from unrolled.job import names
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep

@@ -490,16 +490,28 @@ def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):
     enter(ledger, job, *waiting(job))
     ledger.claim(Member(job.key, Life(second, 0)), "host-1")
     other = Broker(broker.url).ledger(NAMESPACE, Offer(OFFER.fingerprint, "fused", "bfloat16"))
-    other.enter("f" * 16, "/not/here", None, [(Member("f" * 16, Life(first, 0)), 5)], 1)
+    other.enter("f" * 16, "/not/here", None, [(Member("f" * 16, Life(first, 0)), 5)], 1, 30)
     found = {facts["job"]: facts for facts in map(json.loads, run_with(broker, "jobs", "--json").stdout.splitlines())}
     assert {name: (facts["place"], facts["waiting"], facts["running"]) for name, facts in found.items()} == {
         job.key: (job.place, 2, 1),
         "f" * 16: ("/not/here", 1, 0),
     }
     assert found["f" * 16]["status"] is None
+    assert (found[job.key]["priority"], found["f" * 16]["priority"]) == (10, 30)
     assert (found[job.key]["status"]["job"], found[job.key]["status"]["rows_done"]) == (job.key, 4)
     heading, *lines = run_with(broker, "jobs").stdout.splitlines()
-    assert heading.split() == ["job", "asks", "for", "rows", "done", "running", "waiting", "for", "directory"]
+    assert heading.split() == [
+        "job",
+        "asks",
+        "for",
+        "rows",
+        "done",
+        "running",
+        "waiting",
+        "for",
+        "priority",
+        "directory",
+    ]
     assert sorted(line.split()[0] for line in lines) == sorted(found)
     assert job.key in run("status", job.place).stdout
 
@@ -511,11 +523,14 @@ def test_jobs_believes_no_entry_in_redis(tmp_path, broker, ledger):
         ledger.enter(f"{number:016x}", place, None, [], 1)
     ledger.client.hset(ledger.keys.jobs, b"\xff", b"x")
     ledger.client.hset(ledger.keys.jobs, "0" * 15 + "f", b"[" * 9999)
+    hostile = [b"\xff", b"1" * 9999, b"-1", b"0", b"1e9"]
+    for number, priority in enumerate(hostile):
+        ledger.client.hset(ledger.keys.priorities, f"{number:016x}", priority)
     result = run_with(broker, "jobs", "--json")
     assert result.exit_code == 0
     found = list(map(json.loads, result.stdout.splitlines()))
     assert len(found) == 6
-    assert all(facts["status"] is None for facts in found)
+    assert all((facts["status"], facts["priority"]) == (None, 10) for facts in found)
     assert "\x1b" not in run_with(broker, "jobs").stdout
 
 

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.columns import per_token
 from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
@@ -133,7 +132,7 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
 def test_the_default_is_the_same_job_as_its_value(submission):
     """A person who names the default resumes what was begun without."""
     job = prepare(replace(submission, shard_tokens=None, out=submission.out + "/a")).job.job
-    named = replace(submission, shard_tokens=shard_limits(per_token(UNITS))[0], out=submission.out + "/a")
+    named = replace(submission, shard_tokens=shard_limits(4 * UNITS, 0)[0], out=submission.out + "/a")
     assert prepare(named).job.job == job
 
 

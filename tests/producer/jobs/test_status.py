@@ -11,7 +11,7 @@ from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
-from producer.jobs.worker_status import WorkerStatus
+from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life
@@ -333,7 +333,10 @@ def test_another_job_is_computed_first(tmp_path, server, ledger):
     ledger.claim(Member(first.key, Life(waiting(first)[0], 0)), "host-1")
     status = StatusReader(second, server, "test").read()
     assert (status.queue.others_running, status.queue.others_queued) == (1, 2)
-    assert diagnose(status) == {"turn": "the workers compute other jobs: 1 shard of those runs, and 2 wait"}
+    turn = (
+        "the workers compute other jobs: 1 shard of those runs, and 2 wait; this job's turn comes when a worker is free"
+    )
+    assert diagnose(status) == {"turn": turn}
     assert diagnose(StatusReader(first, server, "test").read()) == {}
 
 

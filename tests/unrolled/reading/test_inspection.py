@@ -18,9 +18,9 @@ from unrolled.format.rows_digest import rows_digest
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job.shard_id import ShardId
-from unrolled.ragged import Ragged
 from unrolled.reading.inspection import PartContents, inspect_part
 from unrolled.store.place import open_store
+from unrolled.tokenization.ragged import Ragged
 from worker.parquet import shard_file
 
 TOKENS = Ragged(np.array([1, 0, 2, 3, 0, 0, 1, 1], np.int32), np.array([0, 3, 3, 4, 6, 8]))

@@ -25,7 +25,7 @@ from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.columns import VectorColumn
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelDirectory
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
 from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
 from worker.engines.tensorflow.carrying import Carried

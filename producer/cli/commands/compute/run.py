@@ -39,6 +39,7 @@ def run(
     as_json: bool,
     workers: int,
     max_queued_tokens: int | None,
+    priority: int,
     **arguments: Any,
 ) -> None:
     """Do a whole job on this machine.
@@ -68,7 +69,7 @@ def run(
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
 
-    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
+    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options), priority)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
