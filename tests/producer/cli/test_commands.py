@@ -185,7 +185,7 @@ def test_status_watches_until_the_job_is_complete(tmp_path):
 
 
 def test_status_on_a_terminal_is_live(tmp_path):
-    """The report is redrawn until the job is complete."""
+    """One screen is redrawn until the job is finished; the report is what stays."""
     finished_job(tmp_path, shards=1)
     main, other = pty.openpty()
     done = subprocess.run(
@@ -200,7 +200,8 @@ def test_status_on_a_terminal_is_live(tmp_path):
     with os.fdopen(main, "rb") as screen:
         shown = screen.read1(65_536)
     assert done.stderr == b""
-    assert b"shards  1 done, 0 waiting, 0 dead, of 1" in shown
+    assert b"shards: 1 of 1 done" in shown
+    assert b"shards  1 done, 0 waiting, 0 dead, of 1" in shown  # the report that stays
     assert b"\x1b[" in shown
 
 
