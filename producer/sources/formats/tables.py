@@ -45,7 +45,7 @@ def check_table(
         return _columns_of(source, format, options)
 
 
-def _columns_of(source: Any, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - as above
+def _columns_of(source: Any, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - the option's name
     if format == "parquet":
         with pq.ParquetFile(source, pre_buffer=False) as file:
             schema = file.schema_arrow

@@ -73,7 +73,9 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
         "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
         "200 rows have no token, and so no vector: leave out rows where length is 0\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
+        "report: out/_unrolled/report.html\n"
     )
+    assert "<h1>" in (place / "out" / "_unrolled" / "report.html").read_text()
     check_complete(place / "out")
     assert psutil.Process().children(recursive=True) == before
     assert not record_of(place).exists()
@@ -224,7 +226,7 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
 
 
 def test_a_second_ctrl_c_stops_at_once(place, crew):
-    """The workers give their shards back and need not use the grace, which is longer than the test waits."""
+    """The workers give their shards back, and don't use the grace, which is longer than the test waits."""
     run = crew.start(*command(), "--grace-seconds", "500", cwd=place)
     eventually(lambda: children(run.pid, "worker"), "the worker")
     (worker,) = children(run.pid, "worker")
