@@ -11,8 +11,8 @@ from unrolled.errors import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.plan.estimate import Estimate
     from producer.plan.plan import Choice, Input, Plan, Rows, Times
+    from producer.plan.sampling.estimate import Estimate
 
 #: Inputs that are named, of those that can't be read.
 _NAMED = 3

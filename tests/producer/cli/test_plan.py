@@ -9,8 +9,8 @@ from support.tokenizers import words
 
 from producer.cli.plan_report import report, size_text, with_error
 from producer.cli.root import cli
-from producer.plan.estimate import Estimate
 from producer.plan.plan import Choice, Input, Plan, Rows, Times
+from producer.plan.sampling.estimate import Estimate
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
 

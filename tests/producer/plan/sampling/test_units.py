@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 from support.bucket_server import bucket_server
 
-from producer.plan import units
-from producer.plan.line_frame import LineFrame
-from producer.plan.unit_frame import UnitFrame
-from producer.plan.units import frames_of
+from producer.plan.sampling import units
+from producer.plan.sampling.line_frame import LineFrame
+from producer.plan.sampling.unit_frame import UnitFrame
+from producer.plan.sampling.units import frames_of
 from producer.sources.discovery import discover
 from producer.sources.options import SourceOptions
 from unrolled.store.cloud import objects
