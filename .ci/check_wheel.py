@@ -30,6 +30,11 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
         ("-m", "producer", "verify", "out"),
         ("-c", READER),
     ],
+    "producer,worker,report": [
+        ("-m", "producer", *MODEL),
+        ("-m", "producer", "run", "rows.jsonl", "--model", "model", "--out", "out"),
+        ("-m", "producer", "report", "out", "--png"),
+    ],
     "encode": [("-c", "import unrolled; print(unrolled.load)")],
     "producer,cloud": [("-c", "import obstore, unrolled"), ("-m", "producer", "doctor")],
     "producer,metrics": [("-c", "import prometheus_client"), ("-m", "producer", "metrics", "--help")],

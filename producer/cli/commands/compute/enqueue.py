@@ -81,7 +81,7 @@ def enqueue(
         closing(start_tracing(tracing, "unrolled-producer")),
         about(job=prepared.job.key),
     ):
-        summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures)
+        summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
         tell(f"→ {text}")
