@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.jobs import finished_job
-from support.parts import write_part
+from support.random_parts import write_part
 
 import unrolled
 from unrolled.errors import FileFormatError

@@ -5,7 +5,7 @@ import subprocess
 import sys
 
 import numpy as np
-from support.parts import write_part
+from support.random_parts import write_part
 from support.shell import environment
 from support.skips import unless
 

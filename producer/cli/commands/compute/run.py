@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from shlex import quote
@@ -11,14 +12,16 @@ import click
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
-from producer.cli.options import broker_option, json_option, namespace_option
+from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
 from producer.local.engine import local_engine
+from producer.terminal.figures import ProducerFigures
 from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.telemetry.tracing import start_tracing
 
 #: Options of a worker that are not the job's.
 OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in ("engine", "arithmetic"))
@@ -30,6 +33,10 @@ OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in (
 @flags(WorkerOptions, OWN)
 @broker_option
 @namespace_option
+@click.option(
+    "--report/--no-report", "with_report", default=True, show_default=True,
+    help="Write OUT/_unrolled/report.html, a page about the job, at the end.",
+)  # fmt: skip
 @json_option
 @click.pass_context
 def run(
@@ -38,6 +45,7 @@ def run(
     broker: str | None,
     namespace: str,
     as_json: bool,
+    with_report: bool,
     workers: int,
     max_queued_tokens: int | None,
     priority: int,
@@ -45,9 +53,9 @@ def run(
 ) -> None:
     """Do a whole job on this machine.
 
-    Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published, and
-    verifies the files. Run the same command again and it resumes. `unrolled status OUT` in another terminal shows how
-    far the job is; the workers' logs are in OUT/_unrolled/logs.
+    Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
+    verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
+    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
 
     \b
     Examples:
@@ -60,6 +68,7 @@ def run(
     engine = submission.engine or local_engine()
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
+    start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
         raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
@@ -69,8 +78,14 @@ def run(
     from producer.cli.status_report import as_line  # noqa: PLC0415
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
+    from producer.report.writing import report_after_run  # noqa: PLC0415
 
-    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options), priority)
+    figures, settings = ProducerFigures(), to_environ(options)
+    with (
+        served(figures.collect, options.metrics_port, options.metrics_address),
+        closing(start_tracing(options.tracing, "unrolled-producer")),
+    ):
+        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
@@ -80,4 +95,6 @@ def run(
             [] if found.problems else [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"]
         )
         click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place), *shown]))
+    if with_report:
+        click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
