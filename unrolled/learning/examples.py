@@ -14,6 +14,7 @@ import pyarrow as pa
 from unrolled.format.columns import parse_name
 from unrolled.learning.batches import Example, ExampleBatch, padded
 from unrolled.ragged import offsets_of
+from unrolled.reading.arrays import row_vectors
 from unrolled.reading.id_index import hashes_of
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ class _Rows(NamedTuple):
     def of(cls, number: int, rows: pa.RecordBatch, wanted: NDArray[np.int64]) -> _Rows:
         lists = rows.column(2)
         if pa.types.is_fixed_size_list(lists.type):
-            return cls(number, rows.column(0), lists.flatten().to_numpy().reshape(len(lists), -1), None, wanted)
+            return cls(number, rows.column(0), row_vectors(lists), None, wanted)
         vectors = lists.flatten()
         values = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
         return cls(number, rows.column(0), values, offsets_of(lists.value_lengths().to_numpy()).tolist(), wanted)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
 from unrolled.ragged import offsets_of
+from unrolled.reading.arrays import row_vectors
 from unrolled.reading.row import Row, Vectors, column_of, outputs_of
 
 
@@ -24,7 +25,8 @@ class Batch:
         ids: one for each row.
         lengths: int32 (rows,), the number of real tokens in each row.
         vectors: by column name, float32 or float16 as the job stored them: "outputs" is (real tokens, units),
-            "mean", "max", "last" and "first" are (rows, units).
+            "mean", "max", "last" and "first" are (rows, units), NaN for a row without a real token, unless the job
+            stored zeros there.
         offsets: int64 (rows + 1,); the outputs of row r are values[offsets[r]:offsets[r + 1]].
         mask_values: bool (tokens as they came in,).
         mask_offsets: int64 (rows + 1,); the mask of row r is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
@@ -93,9 +95,10 @@ class Batch:
 
 def _flat(array: pa.Array, column: VectorColumn) -> Vectors:
     """The vectors of a column: (vectors, width)."""
+    if not column.per_token:
+        return row_vectors(array)
     # flatten() respects the slice at every level. It copies nothing, because no list here is null.
-    vectors = array.flatten() if column.per_token else array
-    values: Vectors = vectors.flatten().to_numpy()
+    values: Vectors = array.flatten().flatten().to_numpy()
     return values.reshape(-1, column.width)
 
 

@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from unrolled.errors import FileFormatError, TransientError
 from unrolled.format.file_info import FileInfo
 from unrolled.format.schema import read_schema
+from unrolled.reading.long_row import is_long, read_vectors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -82,13 +83,47 @@ class Part:
         """
         with self.open() as file:
             for group in range(file.num_row_groups):
-                yield from file.read_row_group(group, columns=names).to_batches()
+                yield from self._read(file, group, names).to_batches()
 
     def row_group(self, group: int, names: list[str] | None = None) -> pa.RecordBatch:
         """All rows of one row group; `names` as in `record_batches`."""
         with self.open() as file:
-            (rows,) = file.read_row_group(group, columns=names).combine_chunks().to_batches()
+            (rows,) = self._read(file, group, names).combine_chunks().to_batches()
             return rows
+
+    def _read(self, file: pq.ParquetFile, group: int, names: list[str] | None) -> pa.Table:
+        """One row group."""
+        long = file.metadata.row_group(group)
+        if is_long(long) and (rows := self._read_long(file, long, group, names)) is not None:
+            return rows
+        return file.read_row_group(group, columns=names)
+
+    def _read_long(
+        self, file: pq.ParquetFile, about: pq.RowGroupMetaData, group: int, names: list[str] | None
+    ) -> pa.Table | None:
+        """A row group of one long row; None if another program has written it in another way."""
+        wanted = [field for field in self.schema if names is None or field.name in names]
+        long = {column.name for column in self.columns if column.per_token}
+        rest = [field.name for field in wanted if field.name not in long]
+        found = file.read_row_group(group, columns=[*dict.fromkeys([*rest, "length"])])
+        arrays = []
+        source = self.store.open(self.name)
+        if source is None:
+            raise FileFormatError("is not there any more")
+        with source:
+            for field in wanted:
+                array = found[field.name].combine_chunks() if field.name not in long else None
+                if array is None:
+                    (number,) = (n for n in range(about.num_columns) if _is_in(about.column(n), field.name))
+                    array = read_vectors(source, about.column(number), field, found["length"][0].as_py())
+                    if array is None:
+                        return None
+                arrays.append(array)
+        return pa.Table.from_arrays(arrays, schema=pa.schema(wanted))
+
+
+def _is_in(column: pq.ColumnChunkMetaData, name: str) -> bool:
+    return bool(column.path_in_schema.partition(".")[0] == name)
 
 
 @contextlib.contextmanager

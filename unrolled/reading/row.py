@@ -22,7 +22,8 @@ class Row:
         length: number of real tokens.
         mask: bool (tokens as the row came in,), True where a token is real.
         vectors: by column name, float32 or float16 as the job stored them: "outputs" (length, units) has one vector
-            for each True of the mask, in order; "mean", "max", "last" and "first" are one vector, (units,).
+            for each True of the mask, in order; "mean", "max", "last" and "first" are one vector, (units,), NaN if the
+            row has no real token, unless the job stored zeros there.
         tokens: int32 (len(mask),), or None if the job did not store them.
     """
 
