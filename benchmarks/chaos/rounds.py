@@ -36,7 +36,16 @@ from unrolled.store.disk.hidden_file import sweep_leftovers
 COMPLETION_SECONDS = 150.0
 #: The first part is waited for no longer than this.
 FIRST_PART_SECONDS = 30.0
-_FOLDERS = (names.PARTS, names.FOLDER, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
+_FOLDERS = (
+    names.PARTS,
+    names.FOLDER,
+    names.LOG,
+    names.ROWS,
+    names.QUARANTINE,
+    names.FAILED,
+    names.DEAD,
+    names.TIMES,
+)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import click
 from producer.enqueue.submission import Submission
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
+from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
 from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
 
@@ -80,6 +81,11 @@ _JOB: dict[str, Decorator] = {
     "empty_rows": click.option(
         "--empty-rows", type=click.Choice(EMPTY_ROWS), default="null", show_default=True,
         help="With --pooling: what a row without a token has in place of a vector; cosines to zeros are undefined.",
+    ),
+    "positions": click.option(
+        "--positions", metavar="WHICH", default=ALL, show_default=True,
+        help="Tokens whose vectors are stored: all, every:N, last:K, or word-ends for one vector for each word, of a "
+        "model that reads characters.",
     ),
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from producer.jobs.status import JobStatus
-    from producer.jobs.worker_status import WorkerStatus
+    from producer.queue.worker_status import WorkerStatus
     from unrolled.job.offer import Offer
 
 

@@ -47,7 +47,10 @@ def enqueue(
         job = prepared.job.with_patience(patience.until_done)
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens)
         with closing(queue), _rare_collections():
-            return submit(replace(prepared, job=job), queue.of_job(job, priority), shown.each, shown.on_bytes, stopped)
+            jobs = queue.of_job(job, priority)
+            summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
+            summary.in_the_way = jobs.obstacles()
+            return summary
 
 
 class _Shown:

@@ -236,6 +236,7 @@ def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Itera
         ("stored precision", contents.spec.precision, spec.precision),
         ("tokens stored", contents.spec.with_tokens, spec.with_tokens),
         ("pooled vectors of rows without a token", contents.spec.empty_rows, spec.empty_rows),
+        ("positions", contents.spec.positions, spec.positions),
     ):
         if found != expected:
             yield f"{what}: found {found}, the job says {expected}; restore the part from a copy"

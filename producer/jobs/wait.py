@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
-from unrolled.counted import counted
-from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
+from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError, counted
 from unrolled.patience import Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log

@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from celery import Celery
 from kombu.entity import Queue
 
-from unrolled.counted import counted
+from producer.queue.obstacles import obstacles
+from producer.queue.queue_status import QueueStatus, ask
+from unrolled.errors import UnrolledError, counted
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
@@ -138,6 +141,7 @@ class JobQueue(JobLedger):
     def __init__(self, queue: ShardQueue, job: OpenJob, priority: int | None = None) -> None:
         super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily, priority)
         self._queue = queue
+        self._key = job.key
         self._segment_at = 0.0
 
     def say(self, line: str) -> None:
@@ -156,6 +160,17 @@ class JobQueue(JobLedger):
                 said = True
                 self._queue.say(self._queue.steadily("reach the broker", self._why_full))
             time.sleep(FULL_PAUSE)
+
+    def obstacles(self) -> list[str]:
+        """Why the job's shards wait now, as far as the broker knows; empty where none waits, or the broker is away."""
+        with suppress(UnrolledError), self._queue.broker.asked():
+            asked = ask(self._queue.ledger, self._key)
+            running = len(asked.running)
+            if asked.left:
+                others = asked.others_running, asked.others_queued
+                status = QueueStatus(running, asked.left - running, 0, asked.workers, *others)
+                return list(obstacles(self._queue.ledger.offer, self._key, status).values())
+        return []
 
     def is_time(self) -> bool:
         """Whether the last segment is old enough for the next one."""

@@ -23,7 +23,7 @@ from producer.enqueue.cutter import Cutter
 from producer.enqueue.pipeline import cuts, shards_of
 from producer.enqueue.runs import FileRun
 from producer.queue.shard_queue import ShardQueue
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.job import Inputs, Job

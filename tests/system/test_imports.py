@@ -52,7 +52,7 @@ def test_a_producers_command_loads_no_tensorflow(module):
 
 def test_cutting_loads_no_pandas():
     """To make an array of a list pyarrow would, and it takes as long as all the rest."""
-    code = "import numpy as np; from producer.rows import Row; from producer.enqueue.shard import make_shard\n"
+    code = "import numpy as np; from producer.sources.rows import Row; from producer.enqueue.shard import make_shard\n"
     assert "pandas" not in loaded(code + "make_shard(0, 'ab' * 8, [Row('f', 0, 'id', np.ones(3, np.int32))])")
 
 

@@ -1,4 +1,4 @@
-"""What a job stores of every row: which layers, pooled how, how precisely, and whether the token ids too."""
+"""What a job stores of every row: which layers and tokens, pooled how, how precisely, and whether the token ids too."""
 
 # Over 150 lines: one value, with its checks and its three spellings: options, JSON, columns.
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from unrolled.errors import OptionError, RequestError
 from unrolled.format.columns import MOST_LAYERS, POOLINGS, VectorColumn, column_name
+from unrolled.format.positions import Positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -44,6 +45,8 @@ class OutputSpec:
         with_tokens: whether the token ids are stored too.
         empty_rows: what the pooled columns hold for a row without a real token: "null", so that every reader sees that
             it has no vector, or "zeros", the state that the model begins with. "null" if there is no pooled column.
+        positions: the tokens whose vectors are stored; None for all tokens. Pooled columns are then not allowed,
+            because they pool all tokens.
 
     Raises:
         RequestError: a value is not allowed.
@@ -54,6 +57,7 @@ class OutputSpec:
     precision: str = "float32"
     with_tokens: bool = False
     empty_rows: str = "null"
+    positions: Positions | None = None
 
     def __post_init__(self) -> None:
         layers, pooling = self.layers, self.pooling
@@ -77,6 +81,13 @@ class OutputSpec:
             raise RequestError(f"empty_rows is {self.empty_rows!r:.80}; allowed: {' or '.join(EMPTY_ROWS)}")
         if self.empty_rows != "null" and self.pooling == ("none",):
             raise OptionError(f"empty_rows is {self.empty_rows}, but no pooled vectors are stored; leave it out")
+        if self.positions is not None and not isinstance(self.positions, Positions):
+            raise RequestError(f"positions are {self.positions!r:.80}; allowed: None (all), or a rule")
+        if self.positions is not None and pooling != ("none",):
+            raise RequestError(
+                f"positions {self.positions} with the pooling {', '.join(pooling)}, which takes all tokens; leave out "
+                "one of them. Readers pool the vectors at the positions: Dataset.pooled"
+            )
 
     def choices(self) -> tuple[tuple[str, int | None], ...]:
         """The pooling and the layer of each column of vectors, in file order: by layer, then as in `POOLINGS`."""
@@ -110,6 +121,7 @@ class OutputSpec:
             "precision": self.precision,
             "with_tokens": self.with_tokens,
             "empty_rows": self.empty_rows,
+            "positions": None if self.positions is None else self.positions.to_json(),
         }
 
     @classmethod
@@ -121,13 +133,14 @@ class OutputSpec:
         """
         if missing := [name for name in cls.__dataclass_fields__ if name not in options]:
             raise RequestError(f"the job's options lack {', '.join(missing)}; run `unrolled enqueue` of this version")
-        layers, pooling = options["layers"], options["pooling"]
+        layers, pooling, positions = options["layers"], options["pooling"], options["positions"]
         return cls(
             tuple(layers) if isinstance(layers, list) else layers,
             tuple(pooling) if isinstance(pooling, list) else pooling,
             options["precision"],
             options["with_tokens"],
             options["empty_rows"],
+            None if positions is None else Positions.from_json(positions),
         )
 
 

@@ -8,6 +8,8 @@ Only the pooled columns can hold nulls. W is a vector's width; real is float, or
     outputs   list<fixed_size_list<real>[W]>      one vector for each True of the mask, in order
     mean …    fixed_size_list<real>[W]            one vector for each row: mean, max, last, first; null for a row
                                                   without a real token, unless the job asks for zeros there
+    positions list<int32>                         only if the job chose positions: for each vector of outputs, the
+                                                  number of its token in the row as it came in, from 0
     tokens    list<int32>                         the row as it came in; only if asked for
 
 A job's `OutputSpec` decides which columns of vectors there are, at least one; `unrolled.format.columns` names them.
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
+
+    from unrolled.format.positions import Positions
 
 
 def arrow_schema(spec: OutputSpec, columns: Sequence[VectorColumn]) -> pa.Schema:
@@ -53,13 +57,19 @@ def arrow_schema(spec: OutputSpec, columns: Sequence[VectorColumn]) -> pa.Schema
             fields.append(required(column.name, pa.list_(required("element", vector))))
         else:
             fields.append(pa.field(column.name, vector, nullable=spec.empty_rows == "null"))
+    if spec.positions is not None:
+        fields.append(required("positions", pa.list_(required("element", pa.int32()))))
     if spec.with_tokens:
         fields.append(required("tokens", pa.list_(required("element", pa.int32()))))
     return pa.schema(fields)
 
 
-def read_schema(schema: pa.Schema) -> tuple[OutputSpec, tuple[VectorColumn, ...]]:
+def read_schema(schema: pa.Schema, positions: Positions | None = None) -> tuple[OutputSpec, tuple[VectorColumn, ...]]:
     """What the job of a file stores, and the file's columns of vectors.
+
+    Args:
+        schema: the file's.
+        positions: the positions that its metadata names.
 
     Raises:
         FileFormatError: `arrow_schema` gives no such schema; the text shows both.
@@ -68,12 +78,15 @@ def read_schema(schema: pa.Schema) -> tuple[OutputSpec, tuple[VectorColumn, ...]
     choices = [choice for name in schema.names if (choice := parse_name(name))] or [("none", None)]
     layers = {layer for _, layer in choices}
     poolings = {pooling for pooling, _ in choices}
+    if positions is not None and poolings != {"none"}:
+        raise FileFormatError(f"has pooled columns and positions {positions}; no job stores both")
     spec = OutputSpec(
         tuple(sorted(layer for layer in layers if layer is not None)) or None,
         tuple(pooling for pooling in POOLINGS if pooling in poolings),
         _precision(schema, *choices[0]),
         "tokens" in schema.names,
         _empty_rows(schema, choices),
+        positions,
     )
     columns = tuple(VectorColumn(*choice, _width(schema, *choice)) for choice in spec.choices())
     expected = arrow_schema(spec, columns)
@@ -89,7 +102,8 @@ def show_columns(spec: OutputSpec, columns: Sequence[VectorColumn]) -> str:
     """A file's columns as people read them: "outputs of 512 float32", and ", tokens" if these are stored."""
     vectors = ", ".join(f"{column.name} of {column.width}" for column in columns)
     zeros = ", zeros for rows without a token" if spec.empty_rows == "zeros" else ""
-    return f"{vectors} {spec.precision}{zeros}{', tokens' if spec.with_tokens else ''}"
+    where = f" at {spec.positions}" if spec.positions else ""
+    return f"{vectors} {spec.precision}{zeros}{where}{', tokens' if spec.with_tokens else ''}"
 
 
 def _empty_rows(schema: pa.Schema, choices: Sequence[tuple[str, int | None]]) -> str:

@@ -25,6 +25,8 @@ class Row:
             for each True of the mask, in order; "mean", "max", "last" and "first" are one vector, (units,), NaN if the
             row has no real token, unless the job stored zeros there.
         tokens: int32 (len(mask),), or None if the job did not store them.
+        positions: int32; if the job stored the vectors of some tokens only (`--positions`), the place in the mask of
+            each vector of "outputs"; None if it stored all.
     """
 
     id: str
@@ -32,10 +34,11 @@ class Row:
     mask: NDArray[np.bool_]
     vectors: Mapping[str, Vectors]
     tokens: NDArray[np.int32] | None
+    positions: NDArray[np.int32] | None = None
 
     @property
     def outputs(self) -> Vectors:
-        """The vectors of the row's tokens, (length, units).
+        """The vectors of the row's tokens, (length, units), or of those at its positions.
 
         Raises:
             AttributeError: the job stored no such column; for named layers, use `row["outputs_0"]`.

@@ -13,8 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
-from unrolled.counted import counted
-from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, reason_of
+from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, counted, reason_of
 from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
 from worker.errors import AwayError, GivenBackError

@@ -9,7 +9,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.metrics.distribution import SECONDS, TOKENS, Buckets, Distribution
 
 if TYPE_CHECKING:

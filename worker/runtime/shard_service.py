@@ -26,6 +26,8 @@ from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.attempt import Attempts, Computed
 from worker.runtime.away_jobs import AwayJobs
 from worker.runtime.board import Board
+from worker.runtime.shard_times import ShardTimes
+from worker.runtime.time_records import TimeRecords
 from worker.runtime.worker_leases import WorkerLeases
 from worker.shards.float16_range import rows_beyond_float16
 from worker.shards.part_content import part_content
@@ -63,11 +65,13 @@ class ShardService:
         metrics: counts what is read and written, how long shards wait, and how they end.
         send: sends one shard's message.
         on_broken: called once when this process can't continue.
+        engine: describes its engine, for people.
 
     Attributes:
         holder: names this worker in the ledger.
         jobs: as given.
         board: the shards that it holds.
+        time_records: what its seconds went into, for each job.
     """
 
     def __init__(  # the parts are made in `worker.runtime.assembly`, which knows how they fit
@@ -81,10 +85,13 @@ class ShardService:
         metrics: Metrics,
         send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
+        engine: str = "",
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.jobs = jobs
         self.board = Board()
+        self.time_records = TimeRecords(self.holder, engine, settings.concurrency)
+        self._times = ShardTimes([self.time_records.add])
         self._settings = settings
         self._config = config
         self._pool = pool
@@ -138,18 +145,23 @@ class ShardService:
         header = payload.read_header(content or b"")
         size = vector_bytes(columns, *header)
         size = size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
-        began = time.perf_counter()
-        with self._admission.admit(size, alone=alone):
-            self._metrics.admitted(time.perf_counter() - began)
-            yield
+        with self._times.attempt(job, shard):
+            began = time.perf_counter()
+            with self._admission.admit(size, alone=alone):
+                seconds = time.perf_counter() - began
+                self._metrics.admitted(seconds)
+                self._times.add("wait", seconds)
+                yield
 
     @contextlib.contextmanager
     def timed(self, stage: Literal["read", "write"]) -> Iterator[None]:
         """See `Host`."""
         began = time.perf_counter()
         yield
+        seconds = time.perf_counter() - began
         count = self._metrics.read if stage == "read" else self._metrics.published
-        count(time.perf_counter() - began)
+        count(seconds)
+        self._times.add(stage, seconds)
 
     @contextlib.contextmanager
     def compute(self, job: OpenJob, shard: ShardId, content: bytes) -> Iterator[Computed]:
@@ -158,8 +170,17 @@ class ShardService:
         columns = spec.columns(self._config)
         began = time.perf_counter()
         rows = decode_rows(content, shard, self._config.vocab_size)
-        self._metrics.decoded(time.perf_counter() - began)
+        decoded = time.perf_counter()
+        self._metrics.decoded(decoded - began)
+        self._times.add("read", decoded - began)
         with self._pool.compute(rows.real, columns) as computed:
+            self._times.computed(
+                rows=rows.real.rows,
+                tokens=rows.real.values.size,
+                computed=computed.computed,
+                engine_seconds=computed.seconds,
+                all_seconds=time.perf_counter() - decoded,
+            )
             failed = computed.failed
             if spec.precision == "float16":
                 failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed

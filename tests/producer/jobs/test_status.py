@@ -11,7 +11,7 @@ from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
-from producer.jobs.worker_status import WorkerStatus
+from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life

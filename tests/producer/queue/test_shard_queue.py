@@ -16,7 +16,7 @@ from support.processes import make_rows, open_site
 from producer.enqueue.runs import FileRun
 from producer.enqueue.shard import make_shard
 from producer.queue.shard_queue import ShardQueue
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.job.names import Life
 from unrolled.job.offer import Offer
@@ -96,6 +96,18 @@ def eventually(holds):
     while not holds():
         assert time.monotonic() < deadline
         time.sleep(0.01)
+
+
+def test_obstacles(queue, job):
+    """No worker offers what a waiting job needs; where no shard waits, or the broker is away, nothing is said."""
+    seen = queue.of_job(job)
+    assert seen.obstacles() == []
+    fill(queue, job, 1)
+    (line,) = seen.obstacles()
+    assert line.startswith(f"no worker offers what this job asks for, {OFFER.describe()} (none is alive); start one")
+    away = ShardQueue("redis://127.0.0.1:1/0", "unrolled", OFFER, Patience([].append))
+    with closing(away):
+        assert away.of_job(job).obstacles() == []
 
 
 def test_a_shard_is_entered_once(broker, queue, job):

@@ -11,7 +11,7 @@ import numpy as np
 from support.tokenizers import saved, words
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from producer.rows import BadRow, Row, SourceRow
+from producer.sources.rows import BadRow, Row, SourceRow
 from producer.tokenization.tokenize import tokenize
 from unrolled.tokenization.tokenizer import load_tokenizer
 

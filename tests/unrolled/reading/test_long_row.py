@@ -13,7 +13,7 @@ from support.jobs import decide, job_of
 import unrolled
 from producer.enqueue.shard import make_shard
 from producer.jobs.verify import verify_job
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.errors import FileFormatError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.names import part_object

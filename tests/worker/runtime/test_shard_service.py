@@ -27,7 +27,7 @@ from support.processes import (
 )
 
 from producer.jobs.verify import verify_job
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import column_name
 from unrolled.job import names, payload

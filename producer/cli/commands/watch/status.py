@@ -55,7 +55,7 @@ def status(
       unrolled status out --json | jq .tokens_done
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     reader = StatusReader(job, Broker(broker) if broker else None, namespace)
     live = sys.stdout.isatty() and not as_json
     if not (live if watch is None else watch):

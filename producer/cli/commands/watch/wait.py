@@ -14,7 +14,7 @@ from producer.cli.status_report import as_line
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.progress import progress
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def wait(
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     with progress("waiting") as bar:
         found = wait_for_job(
             job,

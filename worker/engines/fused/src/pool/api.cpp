@@ -62,7 +62,7 @@ std::int32_t guarded(Problem* problem, Status unfit, Action action) {
 }  // namespace
 
 // Raised whenever a signature or structure here changes.
-UNROLLED_API std::int32_t unrolled_abi_version() { return 3; }
+UNROLLED_API std::int32_t unrolled_abi_version() { return 5; }
 
 // Whether this machine can run an instruction set with an arithmetic; null is any instruction set.
 UNROLLED_API std::int32_t unrolled_has_kernel(const char* isa, std::int32_t bfloat16) {
