@@ -65,3 +65,8 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
     module, attribute = _HOMES[name]
     return getattr(import_module(module), attribute)
+
+
+def __dir__() -> list[str]:
+    """What `dir`, `help` and completion show."""
+    return sorted(__all__)

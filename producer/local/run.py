@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
-from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
@@ -87,6 +85,10 @@ def run_job(
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
+            # Imported while the workers start: Celery takes a third of a second here, and the workers take longer.
+            from producer.enqueue.session import enqueue  # noqa: PLC0415
+            from producer.jobs.wait import wait_for_job  # noqa: PLC0415
+
             summary = enqueue(prepared, url, namespace, max_queued_tokens, priority)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure

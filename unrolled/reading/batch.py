@@ -8,13 +8,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unrolled.errors import counted
 from unrolled.format.columns import VectorColumn
 from unrolled.reading.arrays import row_vectors
-from unrolled.reading.row import Row, Vectors, column_of, outputs_of
+from unrolled.reading.row import Row, Vectors, column_of, outputs_of, shapes_of
 from unrolled.tokenization.ragged import offsets_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Batch:
     """Some rows, end to end in read-only arrays.
 
@@ -84,6 +85,11 @@ class Batch:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def __repr__(self) -> str:
+        """The batch without its numbers."""
+        rows, tokens = counted(len(self), "row"), counted(int(self.lengths.sum()), "token")
+        return f"<{rows}, {tokens}, with {shapes_of(self.vectors)}>"
 
     def rows(self) -> Iterator[Row]:
         """The rows one by one, as views."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from unrolled.errors import FileFormatError, JobError
+from unrolled.errors import FileFormatError, JobError, counted
 from unrolled.format.columns import column_name, parse_name
 from unrolled.format.positions import ALL
 from unrolled.format.schema import show_columns
@@ -184,7 +184,9 @@ class Dataset:
         return self.rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self._parts)} files>"
+        counts = (len(self), "row"), (self.tokens, "token"), (self.units, "unit")
+        rows, tokens, units = (counted(*each) for each in counts)
+        return f"<{rows}, {tokens}, {units} in {counted(len(self._parts), 'file')}>"
 
     def __getitem__(self, key: str | int) -> Row:
         """One row, by its id or by its number from 0; negative numbers count from the end.

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Row:
     """One input sequence and its vectors. The arrays are read-only views.
 
@@ -36,6 +36,10 @@ class Row:
     tokens: NDArray[np.int32] | None
     positions: NDArray[np.int32] | None = None
 
+    def __repr__(self) -> str:
+        """The row without its numbers, of which there may be millions."""
+        return f"<row {self.id!r:.100} of length {self.length}, with {shapes_of(self.vectors)}>"
+
     @property
     def outputs(self) -> Vectors:
         """The vectors of the row's tokens, (length, units), or of those at its positions.
@@ -47,6 +51,11 @@ class Row:
 
     def __getitem__(self, column: str) -> Vectors:
         return column_of(self.vectors, column)
+
+
+def shapes_of(vectors: Mapping[str, Vectors]) -> str:
+    """Columns of vectors with their shapes, for people."""
+    return ", ".join(f"{name} {array.shape}" for name, array in vectors.items())
 
 
 def column_of(vectors: Mapping[str, Vectors], name: str) -> Vectors:

@@ -122,7 +122,7 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
 
 def pool(vectors, how):
     if not len(vectors):
-        return np.zeros(UNITS, np.float32)
+        return np.full(UNITS, np.nan, np.float32)
     return vectors.mean(axis=0, dtype=np.float64) if how == "mean" else vectors.max(axis=0)
 
 
@@ -140,6 +140,7 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--layers", "7"), "layer 7: the model has"),
         (("--layers", "first"), "give last, all, or numbers from 0"),
         (("--pooling", "median"), "pooling 'median': give one or more of none, mean, max, last, first"),
+        (("--empty-rows", "zeros"), "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
         (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
         (("--engine", "abacus"), "'abacus' is not one of 'fused', 'tensorflow'"),
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),

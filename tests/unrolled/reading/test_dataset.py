@@ -131,6 +131,10 @@ def test_what_a_dataset_tells(out):
     assert (dataset.model_fingerprint, dataset.engine, dataset.arithmetic) == ("ab" * 32, "fused", "float32")
     assert dataset.files == sorted(map(str, out.glob("part-*")))
     assert repr(dataset) == "<16 rows, 20 tokens, 3 units in 2 files>"
+    batch = next(dataset.batches(max_rows=1))
+    (row,) = batch.rows()
+    assert repr(row) == f"<row {row.id!r} of length {row.length}, with outputs ({row.length}, 3)>"
+    assert repr(batch) == f"<1 row, {row.length} tokens, with outputs ({row.length}, 3)>"
     assert [row.id for row in dataset] == [f"row#{number}" for number in range(16)]
 
 
