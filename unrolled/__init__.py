@@ -69,7 +69,7 @@ _PACKAGES = {"Vectorizer": ("sklearn", "scikit-learn")}
 def __dir__() -> list[str]:
     """The names that can be used here: `help(unrolled)` and completion list them."""
     there = [name for name in __all__ if name not in _PACKAGES or find_spec(_PACKAGES[name][0])]
-    return sorted({*globals(), *there})
+    return sorted(there)
 
 
 def __getattr__(name: str) -> object:

@@ -12,7 +12,7 @@ import click
 
 from producer.enqueue.submission import Submission
 from producer.sources.options import FORMATS, KINDS, SourceOptions
-from unrolled.format.output_spec import PRECISIONS
+from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
 from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
 from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
@@ -79,6 +79,10 @@ _JOB: dict[str, Decorator] = {
     "precision": click.option(
         "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
         help="Precision of the stored numbers; float16 halves the files, and a row with a number beyond 65,504 fails.",
+    ),
+    "empty_rows": click.option(
+        "--empty-rows", type=click.Choice(EMPTY_ROWS), default="null", show_default=True,
+        help="With --pooling: what a row without a token has in place of a vector; cosines to zeros are undefined.",
     ),
     "positions": click.option(
         "--positions", metavar="WHICH", default=ALL, show_default=True,

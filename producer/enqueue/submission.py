@@ -51,6 +51,7 @@ class Submission:
         shard_tokens: token ids at which a shard is cut; None for the default of `producer.enqueue.cutter`.
         flush_seconds: on a live input, how long a row may wait for its shard to fill.
         with_tokens: store the token ids beside the vectors.
+        empty_rows: what the pooled columns hold for rows without a token: "null" or "zeros".
         special_tokens: let the tokenizer add its special tokens.
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
         pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
@@ -67,6 +68,7 @@ class Submission:
     shard_tokens: int | None = None
     flush_seconds: float = 5.0
     with_tokens: bool = False
+    empty_rows: str = "null"
     special_tokens: bool = True
     layers: str = "last"
     pooling: tuple[str, ...] = ("none",)
@@ -167,6 +169,7 @@ def spec_of(submission: Submission, config: ModelConfig, tokenizer: Tokenizer | 
         parse_pooling(submission.pooling),
         submission.precision,
         submission.with_tokens,
+        submission.empty_rows,
         positions_of(submission.positions, config, tokenizer),
     )
 

@@ -49,7 +49,7 @@ class Summary:
             lines.append(f"{share} of the words are not in the model's vocabulary")
         if self.without_tokens:
             rows = counted(self.without_tokens, "row has", "rows have")
-            lines.append(f"{rows} no token, and so no vector: leave out rows where length is 0")
+            lines.append(f"{rows} no token, and so no vector (length is 0)")
         return lines
 
     def add(self, entry: Entry, new: bool) -> None:

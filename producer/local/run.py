@@ -13,11 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
-from producer.jobs.screen import JobScreen
-from producer.jobs.status_reader import StatusReader
-from producer.jobs.wait import PATIENCE_SECONDS, wait_for_job
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
@@ -38,7 +34,9 @@ if TYPE_CHECKING:
 
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
+    from producer.jobs.screen import JobScreen
     from producer.jobs.status import JobStatus
+    from producer.jobs.status_reader import StatusReader
     from producer.terminal.figures import ProducerFigures
     from unrolled.protocol.opening import OpenJob
 
@@ -101,6 +99,10 @@ def run_job(
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
+            # Imported while the workers start: Celery takes a third of a second here, and the workers take longer.
+            from producer.enqueue.session import enqueue  # noqa: PLC0415
+            from producer.jobs.wait import wait_for_job  # noqa: PLC0415
+
             if sys.stderr.isatty():
                 return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
             summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
@@ -129,6 +131,11 @@ def _on_screen(
     figures: ProducerFigures | None,
 ) -> tuple[Summary, JobStatus]:
     """Queue the input and wait, on one screen that shows the workers from the start."""
+    from producer.enqueue.session import enqueue  # noqa: PLC0415 - see `run_job`
+    from producer.jobs.screen import JobScreen  # noqa: PLC0415
+    from producer.jobs.status_reader import StatusReader  # noqa: PLC0415
+    from producer.jobs.wait import PATIENCE_SECONDS, wait_for_job  # noqa: PLC0415
+
     job = prepared.job
     patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
     with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:

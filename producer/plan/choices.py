@@ -38,9 +38,9 @@ def choices_of(sample: Sample, submission: Submission, spec: OutputSpec, config:
         for pooling in poolings:
             for precision in PRECISIONS:
                 positions = spec.positions if pooling == ("none",) else None
-                choice = OutputSpec(
-                    parse_layers(layer, config), parse_pooling(pooling), precision, submission.with_tokens, positions
-                )
+                empty_rows = "null" if pooling == ("none",) else submission.empty_rows
+                stored = precision, submission.with_tokens, empty_rows, positions
+                choice = OutputSpec(parse_layers(layer, config), parse_pooling(pooling), *stored)
                 chosen = layer == submission.layers and (pooling, precision) == (spec.pooling, spec.precision)
                 size = _size(sample, submission, choice, config)
                 found.append(Choice(layer, ",".join(pooling), precision, size, chosen))

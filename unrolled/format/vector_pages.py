@@ -19,6 +19,7 @@ from unrolled.errors import FileFormatError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import pyarrow as pa
     import pyarrow.parquet as pq
     from numpy.typing import NDArray
 
@@ -28,12 +29,14 @@ _TYPE, _SIZE, _CHECKSUM, _DATA_PAGE, _ENCODING = 1, 3, 4, 5, 2
 _IS_DATA_PAGE, _IS_PLAIN = 0, 0
 # A header has one structure in it, and its numbers are of 32 bits.
 _MOST_NESTED, _LONGEST_NUMBER = 2, 5
+#: Most bytes of a page's header; how much of a file is read at once, at least a page.
+_LONGEST_HEADER, READ_BYTES = 256, 8 * 2**20
 _DAMAGED = "damaged ({}); restore it from a copy"
 _OTHER_NUMBER = _DAMAGED.format("its pages don't have the {} vectors of {} {} that its rows need")
 
 
 def is_plain(created_by: str, chunk: pq.ColumnChunkMetaData) -> bool:
-    """Whether `read_vectors` reads a column chunk: ours, and not rewritten by another program."""
+    """Whether `read_vectors` reads a column chunk, if it has no nulls: ours, and not rewritten by another program."""
     return (
         created_by.startswith("unrolled format ")
         and chunk.compression == "UNCOMPRESSED"
@@ -42,29 +45,31 @@ def is_plain(created_by: str, chunk: pq.ColumnChunkMetaData) -> bool:
     )
 
 
-def read_vectors(pages: Any, count: int, width: int, precision: str) -> NDArray[Any]:
+def read_vectors(
+    file: pa.NativeFile, chunk: pq.ColumnChunkMetaData, count: int, width: int, precision: str
+) -> NDArray[Any]:
     """The vectors of a column chunk.
 
     Args:
-        pages: the bytes of all its pages, with their headers; a buffer.
+        file: the part.
+        chunk: where its pages are.
         count: the number of vectors.
         width: numbers in a vector.
         precision: "float32" or "float16".
 
     Returns:
-        (count, width).
+        (count, width). Beside it, no more than some pages are in memory.
 
     Raises:
         FileFormatError: a page is damaged, or the pages have another number of vectors.
     """
-    size = count * width * np.dtype(precision).itemsize
-    content = memoryview(pages).cast("B")  # pyarrow's bytes have signs
-    if not 0 <= size <= len(content):
+    size, end = count * width * np.dtype(precision).itemsize, chunk.data_page_offset + chunk.total_compressed_size
+    if not 0 <= size <= chunk.total_compressed_size:
         raise FileFormatError(_OTHER_NUMBER.format(count, width, precision))
     vectors = np.empty((count, width), precision)
     numbers = vectors.reshape(-1).view(np.uint8).data
     done = 0
-    for values in _values_of(content):
+    for values in _values_of(file, chunk.data_page_offset, end):
         if done + len(values) > len(numbers):
             break
         numbers[done : done + len(values)] = values
@@ -75,20 +80,32 @@ def read_vectors(pages: Any, count: int, width: int, precision: str) -> NDArray[
     raise FileFormatError(_OTHER_NUMBER.format(count, width, precision))
 
 
-def _values_of(pages: memoryview) -> Iterator[memoryview]:
-    """The bytes of the values of each page."""
-    at = 0
-    while at < len(pages):
-        header, begin = _header(pages, at)
-        at = begin + header[_SIZE]
-        page = pages[begin:at]
-        if len(page) != header[_SIZE] or zlib.crc32(page) != header[_CHECKSUM] & 0xFFFFFFFF:
-            raise FileFormatError(_DAMAGED.format("the checksum of a page is wrong"))
-        # Repetition levels and definition levels, each after its size.
-        start = 0
-        for _ in range(2):
-            start += 4 + int.from_bytes(page[start : start + 4], "little")
-        yield page[start:]
+def _values_of(file: pa.NativeFile, begin: int, end: int) -> Iterator[memoryview]:
+    """The bytes of the values of each page between two places in the file."""
+    read_bytes = READ_BYTES
+    while begin < end:
+        file.seek(begin)
+        pages = memoryview(file.read_buffer(min(read_bytes, end - begin))).cast("B")  # pyarrow's bytes have signs
+        done, is_last = 0, begin + len(pages) >= end
+        if not len(pages):
+            raise FileFormatError(_DAMAGED.format("it ends within a page"))
+        while done < len(pages):
+            if not is_last and done + _LONGEST_HEADER > len(pages):
+                break
+            header, start = _header(pages, done)
+            page = pages[start : start + header[_SIZE]]
+            if len(page) != header[_SIZE] and not is_last:
+                read_bytes = max(read_bytes, header[_SIZE] + _LONGEST_HEADER)
+                break
+            if len(page) != header[_SIZE] or zlib.crc32(page) != header[_CHECKSUM] & 0xFFFFFFFF:
+                raise FileFormatError(_DAMAGED.format("the checksum of a page is wrong"))
+            done = start + header[_SIZE]
+            # Repetition levels and definition levels, each after its size.
+            start = 0
+            for _ in range(2):
+                start += 4 + int.from_bytes(page[start : start + 4], "little")
+            yield page[start:]
+        begin += done
 
 
 def _header(data: memoryview, at: int) -> tuple[dict[int, Any], int]:

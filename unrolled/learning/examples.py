@@ -14,6 +14,7 @@ import pyarrow as pa
 from unrolled.format.columns import parse_name
 from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
+from unrolled.reading.arrays import row_vectors
 from unrolled.reading.id_index import hashes_of
 from unrolled.tokenization.ragged import offsets_of
 
@@ -165,7 +166,7 @@ class _Rows(NamedTuple):
     def of(cls, number: int, rows: pa.RecordBatch, wanted: NDArray[np.int64]) -> _Rows:
         ids, lists = rows.column(0).to_pylist(), rows.column(2)
         if pa.types.is_fixed_size_list(lists.type):
-            return cls(number, ids, lists.flatten().to_numpy().reshape(len(lists), -1), None, wanted)
+            return cls(number, ids, row_vectors(lists), None, wanted)
         vectors = lists.flatten()
         values = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
         return cls(number, ids, values, offsets_of(lists.value_lengths().to_numpy()).tolist(), wanted)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from unrolled.errors import FileFormatError, JobError
+from unrolled.errors import FileFormatError, JobError, counted
 from unrolled.format.columns import column_name, parse_name
 from unrolled.format.positions import ALL
 from unrolled.format.schema import show_columns
@@ -185,7 +185,9 @@ class Dataset:
         return self.rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self._parts)} files>"
+        counts = (len(self), "row"), (self.tokens, "token"), (self.units, "unit")
+        rows, tokens, units = (counted(*each) for each in counts)
+        return f"<{rows}, {tokens}, {units} in {counted(len(self._parts), 'file')}>"
 
     def __getitem__(self, key: str | int) -> Row:
         """One row, by its id or by its number from 0; negative numbers count from the end.
@@ -250,7 +252,7 @@ class Dataset:
 
         Returns:
             ids: one for each row.
-            vectors: float32 (rows, units); zeros for a row without real tokens.
+            vectors: float32 (rows, units); NaN for a row without real tokens, unless the job stored zeros there.
 
         Raises:
             ValueError: `how` is none of the four.
@@ -271,7 +273,8 @@ class Dataset:
 
         Args:
             columns: their names, which nothing else is read for; None for all that are stored. A pooled column, such
-                as "mean", is computed from the tokens' vectors if it isn't stored.
+                as "mean", is computed from the tokens' vectors if it isn't stored. It is null for a row without a real
+                token, unless the job stored zeros there.
 
         Raises:
             KeyError: the job doesn't have a column, and it can't be computed.
@@ -300,6 +303,8 @@ class Dataset:
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """All rows as a frame of pandas; `columns` as in `record_batches`. Vectors are arrays of NumPy.
 
+        A row without a real token has None in place of a pooled vector: `frame.dropna(subset="mean")` leaves it out.
+
         `pooled` gives one matrix in place of a column of arrays.
         """
         return self.to_arrow(columns).to_pandas()
@@ -307,7 +312,8 @@ class Dataset:
     def to_polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """All rows as a frame of Polars; `columns` as in `record_batches`.
 
-        Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix.
+        Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix. A row without a real token has null
+        there, which `drop_nulls("mean")` leaves out, and NaN in the matrix.
         """
         import polars as pl  # noqa: PLC0415 - only who asks for it needs it
 
@@ -321,7 +327,8 @@ class Dataset:
         Args:
             connection: where the table is made; if it is a file, the table stays.
             name: of the table; one of this name is replaced.
-            columns: as in `record_batches`.
+            columns: as in `record_batches`. A row without a real token has NULL in place of a pooled vector, so that
+                its similarity to any other is NULL, which sorts last.
         """
         reader = self.record_batches(columns)
         connection.register("unrolled_rows", reader)
@@ -352,7 +359,8 @@ class Dataset:
 
         Raises:
             KeyError: no row has the id, or the job doesn't have the column.
-            ValueError: an argument isn't allowed, or the vector is of another width.
+            ValueError: an argument isn't allowed, the vector is of another width, or the row has no token, and so no
+                vector.
             FileFormatError: a file turns out to be damaged.
         """
         pooling, layer = parse_name(column) or ("none", None)
@@ -362,6 +370,8 @@ class Dataset:
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)
         row = self[query]
+        if not row.length:
+            raise ValueError(f"row {query!r:.200} has no token, and so no vector")
         if column in row.vectors:
             vector = row[column].astype(np.float32)
         else:

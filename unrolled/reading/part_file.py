@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from unrolled.store.store import Store
 
+#: A row group of one row that has more bytes is a long row.
+LONG_ROW_BYTES = 16 * 2**20
+
 
 class Part:
     """A published file whose footer has been read and checked; its rows are read a row group at a time.
@@ -105,14 +108,18 @@ class Part:
             return self._rows(source, file, group, names)
 
     def record_batches_as_stored(self) -> Iterator[pa.RecordBatch]:
-        """All rows in order, all decoded by pyarrow.
+        """All rows in order, all decoded by pyarrow but a long row, for which it needs several times the row's size.
 
         `record_batches` gives each row as many vectors as it has tokens, or positions. Here each gets those that its
         levels say.
         """
-        with self.open() as file:
+        with self._open() as (source, file):
             for group in range(file.num_row_groups):
-                yield _one(file.read_row_group(group))
+                about = file.metadata.row_group(group)
+                if about.num_rows == 1 and about.total_byte_size > LONG_ROW_BYTES:
+                    yield self._rows(source, file, group, None)
+                else:
+                    yield _one(file.read_row_group(group))
 
     def _rows(self, source: pa.NativeFile, file: pq.ParquetFile, group: int, names: list[str] | None) -> pa.RecordBatch:
         """The columns of one row group, in the file's order; the vectors without decoding their levels."""
@@ -124,6 +131,7 @@ class Part:
             if column.name in wanted
             for chunk in [metadata.column(self.schema.names.index(column.name))]
             if is_plain(file.metadata.created_by, chunk)
+            and (column.per_token or chunk.num_values == metadata.num_rows * column.width)  # no row is null
         }
         direct = {column.name for column in chunks}
         counted = "length" if self.spec.positions is None else "positions"
@@ -136,10 +144,8 @@ class Part:
         offsets = offsets_of(counts)
         found: dict[str, pa.Array] = {name: rows.column(name) for name in decoded}
         for column, chunk in chunks.items():
-            source.seek(chunk.data_page_offset)
-            pages = source.read_buffer(chunk.total_compressed_size)
             count = column.vectors(metadata.num_rows, int(offsets[-1]))
-            vectors = read_vectors(pages, count, column.width, self.spec.precision)
+            vectors = read_vectors(source, chunk, count, column.width, self.spec.precision)
             kind = self.schema.field(column.name).type
             found[column.name] = _lists(vectors, kind, offsets if column.per_token else None)
         schema = pa.schema([self.schema.field(name) for name in wanted])

@@ -805,6 +805,17 @@ def test_show_has_whatever_is_stored(tmp_path):
     assert len(lines[1].split()) == 7  # two numbers, and a sign that there are more
 
 
+@pytest.mark.parametrize("pooling", [["mean"], ["none", "mean"]])
+def test_show_a_row_without_a_token(tmp_path, pooling):
+    """Its vector is null in JSON, and empty for people."""
+    finished_job(tmp_path, shards=1, empty=[0], options={"pooling": pooling})
+    found = json.loads(run("show", tmp_path, "--json").stdout.splitlines()[0])
+    assert found["mean"] == {"vector": None, "norm": None}
+    lines = run("show", tmp_path).stdout.splitlines()
+    assert lines[1].split()[:3] == ["rows.txt#0", "0", "0"]
+    assert "nan" not in lines[1]
+
+
 def test_several_columns_have_a_line_each(tmp_path):
     """Beside each other, their headings and numbers would be cut until they look alike."""
     finished_job(tmp_path, shards=1, options=OutputSpec(layers=(0, 1), pooling=("none", "mean")).to_options())

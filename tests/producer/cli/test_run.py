@@ -71,7 +71,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
         "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
-        "200 rows have no token, and so no vector: leave out rows where length is 0\n"
+        "200 rows have no token, and so no vector (length is 0)\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
         "→ unrolled show out; in Python: unrolled.open('out')\n"
         "report: out/_unrolled/report.html\n"
@@ -151,7 +151,7 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
 
 def pool(vectors, how):
     if not len(vectors):
-        return np.zeros(UNITS, np.float32)
+        return np.full(UNITS, np.nan, np.float32)
     return vectors.mean(axis=0, dtype=np.float64) if how == "mean" else vectors.max(axis=0)
 
 
@@ -169,6 +169,7 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--layers", "7"), "layer 7: the model has"),
         (("--layers", "first"), "give last, all, or numbers from 0"),
         (("--pooling", "median"), "pooling 'median': give one or more of none, mean, max, last, first"),
+        (("--empty-rows", "zeros"), "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
         (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
         (("--engine", "abacus"), "'abacus' is not one of 'fused', 'tensorflow'"),
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),

@@ -61,6 +61,7 @@ def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
         ({"layers": "top"}, "give last, all, or numbers"),
         ({"pooling": ("median",)}, "give one or more of none, mean, max, last, first"),
         ({"precision": "bfloat16"}, "allowed: float32 or float16"),
+        ({"empty_rows": "zeros"}, "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
     ],
 )
 def test_what_cannot_be_stored_is_told_before_a_directory_is_made(submission, changes, text):
@@ -84,6 +85,7 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
         "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
 
         "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32", "positions": None,
+        "empty_rows": "null",
     }  # fmt: skip
     assert prepared.tokenizer is None
     assert prepared.model.config.output_dim == UNITS
@@ -122,7 +124,7 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
     assert prepare(same).job.job == job
     for changes in (
         {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"},
-        {"pooling": ("max",)}, {"precision": "float16"},
+        {"pooling": ("max",)}, {"pooling": ("max",), "empty_rows": "zeros"}, {"precision": "float16"},
         {"positions": "every:2"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"},
     ):  # fmt: skip
         with pytest.raises(JobError, match="other options"):

@@ -256,6 +256,19 @@ def test_columns_that_the_job_does_not_store_are_a_problem(job, tmp_path, option
     assert found[2] == wrong
 
 
+def test_zeros_where_the_job_says_null_are_a_problem(tmp_path):
+    """A row without a token has a vector of zeros in the one, and none in the other."""
+    job, other = (
+        finished_job(tmp_path / name, empty=[0], options={"pooling": ["mean"], "empty_rows": name})
+        for name in ("null", "zeros")
+    )
+    for each in (job, other):
+        assert verify_job(each).problems == ()
+    shutil.copy(part(other, 0), part(job, 0))
+    found = [problem.what.partition(";")[0] for problem in verify_job(job).problems]
+    assert "pooled vectors of rows without a token: found zeros, the job says null" in found
+
+
 def test_a_row_that_was_taken_out_is_a_problem(job):
     """Its metadata corrected, the file is sound in itself; the log knows better."""
     path = part(job, 0)

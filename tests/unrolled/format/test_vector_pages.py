@@ -1,5 +1,7 @@
 """Columns of vectors that are read without decoding levels: the same vectors that pyarrow decodes."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -101,5 +103,7 @@ def test_every_flipped_bit_is_found(tmp_path):
 @given(content=st.binary(max_size=200), count=st.integers(-3, 2**40), width=st.integers(1, 5))
 def test_any_bytes(content, count, width):
     """Crafted pages are refused, whatever they and the lengths of the rows say."""
+    pages = content + b"\x15"
+    chunk = SimpleNamespace(data_page_offset=0, total_compressed_size=len(pages))
     with pytest.raises(FileFormatError):
-        read_vectors(content + b"\x15", count, width, "float32")
+        read_vectors(pa.BufferReader(pages), chunk, count, width, "float32")

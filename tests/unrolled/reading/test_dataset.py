@@ -131,6 +131,10 @@ def test_what_a_dataset_tells(out):
     assert (dataset.model_fingerprint, dataset.engine, dataset.arithmetic) == ("ab" * 32, "fused", "float32")
     assert dataset.files == sorted(map(str, out.glob("part-*")))
     assert repr(dataset) == "<16 rows, 20 tokens, 3 units in 2 files>"
+    batch = next(dataset.batches(max_rows=1))
+    (row,) = batch.rows()
+    assert repr(row) == f"<row {row.id!r} of length {row.length}, with outputs ({row.length}, 3)>"
+    assert repr(batch) == f"<1 row, {row.length} tokens, with outputs ({row.length}, 3)>"
     assert [row.id for row in dataset] == [f"row#{number}" for number in range(16)]
 
 
@@ -215,7 +219,7 @@ def test_padded_pair(tmp_path):
 @settings(deadline=None)  # a shared disk takes its time
 @given(lists=token_lists, how=st.sampled_from(["mean", "max", "last", "first"]))
 def test_pooled_vectors(tmp_path_factory, lists, how):
-    """The definition row by row; rows without real tokens give zeros."""
+    """The definition row by row; rows without real tokens have none, which is NaN."""
     directory = tmp_path_factory.mktemp("out")
     _, outputs = publish_rows(directory, lists)
     ids, vectors = unrolled.open(directory).pooled(how)
@@ -229,7 +233,7 @@ def test_pooled_vectors(tmp_path_factory, lists, how):
         "first": lambda part: part[0],
     }[how]
     for pooled, part in zip(vectors, vectors_of(lists, outputs), strict=True):
-        expected = define(part) if len(part) else np.zeros(UNITS, np.float32)
+        expected = define(part) if len(part) else np.full(UNITS, np.nan, np.float32)
         np.testing.assert_allclose(pooled, expected, rtol=0, atol=1e-7)
 
 
@@ -241,11 +245,15 @@ def test_a_row_is_pooled_alike_in_any_company(out):
 
 
 POOLED = stored(2, pooling=("mean", "max"), precision="float16")
+ZEROS = stored(2, pooling=("none", "last"), empty_rows="zeros")
 LAYERS = stored(2, UNITS, layers=(0, 1), pooling=("none", "mean"))
 
 
 def publish_columns(directory, lists, spec, columns):
-    """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly."""
+    """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly.
+
+    A row without tokens has no pooled vector, unless zeros are stored.
+    """
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     arrays = [
@@ -254,18 +262,25 @@ def publish_columns(directory, lists, spec, columns):
         .astype(np.float32)
         for number, column in enumerate(columns)
     ]
+    is_empty = np.array([not any(row) for row in lists], bool)
+    for column, array in zip(columns, arrays, strict=True):
+        if not column.per_token:
+            array[is_empty] = 0
     info = info_of(tokens)
     ids = [f"row#{number}" for number in range(len(lists))]
     publish(
         directory, part_name(info.shard), lambda file: shard_file.encode(file, info, ids, tokens, arrays, spec, columns)
     )
+    for column, array in zip(columns, arrays, strict=True):
+        if not column.per_token and spec.empty_rows == "null":
+            array[is_empty] = np.nan
     return dict(zip(spec.names(), arrays, strict=True))
 
 
 @settings(deadline=None)  # a shared disk takes its time
 @given(
     lists=token_lists,
-    chosen=st.sampled_from([POOLED, LAYERS]),
+    chosen=st.sampled_from([POOLED, LAYERS, ZEROS]),
     max_rows=st.none() | st.integers(1, 5),
     group_bytes=st.sampled_from([1, 300, 1 << 20]),
 )

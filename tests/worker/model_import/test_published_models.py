@@ -270,7 +270,7 @@ def test_name2nat(tmp_path):
     """name2nat, nationalities of names: a Linear layer and a bidirectional GRU on characters, as Flair saved them."""
     torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
     source = download("name2nat==0.5.1", "name2nat/best-model.pt", tmp_path)
-    config, weights = run_import(source, tmp_path / "model", "--map", "document_embeddings.word_reprojection_map")
+    config, weights = run_import(source, tmp_path / "model", "--fold", "document_embeddings.word_reprojection_map")
     assert config.describe_layers() == "bidirectional gru 256 on an embedding of 300"
     # The file contains whole modules of 2020, which current PyTorch can't build.
     loaded = load(source)

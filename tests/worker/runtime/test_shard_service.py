@@ -373,6 +373,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
         ({"layers": [1]}, "layer 1 is asked for, the model has 1"),
         ({"precision": {"float32": 1}}, "allowed: float32 or float16"),
         ({"with_tokens": "yes"}, "allowed: true or false"),
+        ({"empty_rows": "nan"}, "allowed: null or zeros"),
     ],
 )
 def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):

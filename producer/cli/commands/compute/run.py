@@ -73,12 +73,7 @@ def run(
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
         raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
-    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415
-    from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415
-    from producer.cli.status_report import as_line  # noqa: PLC0415
-    from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
-    from producer.report.writing import report_after_run  # noqa: PLC0415
 
     figures, settings = ProducerFigures(), to_environ(options)
     with (
@@ -86,6 +81,13 @@ def run(
         closing(start_tracing(options.tracing, "unrolled-producer")),
     ):
         cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
+    # Only now, so that the workers start sooner.
+    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415
+    from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415
+    from producer.cli.status_report import as_line  # noqa: PLC0415
+    from producer.jobs.verify import verify_job  # noqa: PLC0415
+    from producer.report.writing import report_after_run  # noqa: PLC0415
+
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:

@@ -81,6 +81,8 @@ def as_dict(row: Row, numbers: int) -> dict[str, object]:
 def _described(vectors: Vectors, numbers: int) -> dict[str, object]:
     """The first and the last of a row's vectors, or its only one, and the last one's norm."""
     if vectors.ndim == 1:
+        if np.isnan(vectors[0]):
+            return {"vector": None, "norm": None}
         return {"vector": vectors[:numbers].tolist(), "norm": _norm(vectors)}
     if not len(vectors):
         return {"first": None, "last": None, "norm": None}
@@ -108,12 +110,12 @@ def _lines(row: Row, numbers: int) -> Iterator[tuple[object, ...]]:
         about: list[object] = [row.id, row.length, mask] if number == 0 else ["", "", ""]
         if several:
             about.append(name)
-        if vectors.ndim == 1:
+        if vectors.ndim == 1 and not np.isnan(vectors[0]):
             about += [_vector(vectors, numbers), *[""] * several, f"{_norm(vectors):.4f}"]
-        elif len(vectors):
+        elif vectors.ndim > 1 and len(vectors):
             about += [_vector(vectors[0], numbers), _vector(vectors[-1], numbers), f"{_norm(vectors[-1]):.4f}"]
         else:
-            about += ["", "", ""]
+            about += [""] * (2 + (vectors.ndim > 1 or several))
         yield tuple(about)
 
 
