@@ -1,5 +1,7 @@
 """A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
 
+# Over 150 lines: one run, from its start to the orderly end of all that it started.
+
 from __future__ import annotations
 
 import signal
