@@ -90,6 +90,7 @@ def cost_of_an_answer(url: str, answers: int = 200) -> float:
 
 def compare(engine: FusedEngine, metrics: Metrics, url: str, arguments: argparse.Namespace, columns: object) -> None:
     """Compute through the pool, and compare windows with and without questions."""
+    # Over 40 lines: one comparison, from its pool to its line.
     rng = np.random.default_rng(1)
     values = rng.integers(1, VOCABULARY, ROWS * LENGTH, dtype=np.int32)
     shard = Ragged(values, np.arange(0, ROWS * LENGTH + 1, LENGTH, dtype=np.int64))

@@ -1,5 +1,7 @@
 """The assembly of a worker from its parts, without Celery."""
 
+# Over 150 lines: the parts of one worker, and their start and end in order.
+
 from __future__ import annotations
 
 import logging

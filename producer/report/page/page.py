@@ -25,6 +25,7 @@ def render(shown: Shown, live_seconds: float = 0) -> str:
         shown: what it shows.
         live_seconds: how often the page asks for itself again; 0 for a page that stays as it is.
     """
+    # Over 40 lines: one page, most of it its HTML.
     facts = shown.facts
     style, script = _asset("style.css"), _asset("script.js")
     live = f' data-live="{live_seconds:g}"' if live_seconds else ""
