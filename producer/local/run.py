@@ -1,5 +1,7 @@
 """A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
 
+# Over 150 lines: all parts of a job on one machine, started in their order, and ended in the reverse.
+
 from __future__ import annotations
 
 import signal
