@@ -1,6 +1,6 @@
 """A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
 
-# Over 150 lines: all parts of a job on one machine, started in their order, and ended in the reverse.
+# Over 150 lines: one job, what it starts in order, and what it shows meanwhile.
 
 from __future__ import annotations
 

@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import shard_limits
-from producer.plan.estimate import Estimate
 from producer.plan.part_bytes import Content, part_bytes, parts_of
 from producer.plan.plan import Choice
+from producer.plan.sampling.estimate import Estimate
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import PRECISIONS, OutputSpec, parse_layers, parse_pooling
 
 if TYPE_CHECKING:
     from producer.enqueue.submission import Submission
-    from producer.plan.sample import Sample
+    from producer.plan.sampling.sample import Sample
     from unrolled.model.config import ModelConfig
 
 

@@ -73,6 +73,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
         "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
         "200 rows have no token, and so no vector: leave out rows where length is 0\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
+        "→ unrolled show out; in Python: unrolled.open('out')\n"
         "report: out/_unrolled/report.html\n"
     )
     assert "<h1>" in (place / "out" / "_unrolled" / "report.html").read_text()
