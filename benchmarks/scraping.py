@@ -32,8 +32,7 @@ from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.figures import Now, figures
-from worker.runtime.metrics import Metrics
+from worker.runtime.metrics import Metrics, Now, figures
 
 VOCABULARY, LENGTH, ROWS = 10_000, 20, 400
 SCRAPE_SECONDS = 15.0

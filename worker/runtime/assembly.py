@@ -18,10 +18,9 @@ from worker.engines.choice import choose_engine
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.figures import Now, figures
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.job_registry import Jobs
-from worker.runtime.metrics import Metrics
+from worker.runtime.metrics import Metrics, Now, figures
 from worker.runtime.shard_service import ShardService
 
 if TYPE_CHECKING:
