@@ -10,18 +10,17 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from producer.enqueue.submission import Submission, prepare
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
-from producer.local.workers import START_SECONDS, Workers
-from producer.terminal.progress import progress
+from producer.local.workers import Workers
+from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated, terminable
 from unrolled.job import names
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
+from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -29,11 +28,11 @@ if TYPE_CHECKING:
 
     from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
+    from producer.terminal.figures import ProducerFigures
     from unrolled.protocol.opening import OpenJob
 
 #: Folder for the workers' logs, beside the job's objects.
 LOGS = f"{names.FOLDER}/logs"
-
 
 _STOPPING = "Stopping: the workers finish the shards that they compute, for up to {:g} seconds."
 
@@ -46,6 +45,7 @@ def run_job(
     workers: int,
     environment: Mapping[str, str],
     priority: int | None = None,
+    figures: ProducerFigures | None = None,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
 
@@ -55,8 +55,10 @@ def run_job(
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once.
         workers: worker processes to start.
-        environment: their settings, as `UNROLLED_*` variables.
+        environment: their settings, as `UNROLLED_*` variables. If they name a port for metrics, it is this process's
+            own, and the workers take the next ones.
         priority: the job's share of the workers, where the broker has other jobs too.
+        figures: is told how far the job is.
 
     Returns:
         What was queued, and the job's status at the end.
@@ -71,6 +73,7 @@ def run_job(
         check_alone(job)
     with ExitStack() as stack:
         stack.enter_context(terminable())
+        stack.enter_context(about(job=job.key))
         url = broker or stack.enter_context(EmbeddedBroker()).url
         if broker is None:
             stack.enter_context(recorded(url, job))
@@ -86,21 +89,16 @@ def run_job(
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
             # Imported while the workers start: Celery takes a third of a second here, and the workers take longer.
-            from producer.enqueue.session import enqueue  # noqa: PLC0415
-            from producer.jobs.wait import wait_for_job  # noqa: PLC0415
+            from producer.local.queueing import queue_and_wait  # noqa: PLC0415
 
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority)
-            if crew.failure:  # a live input was ended by it, in order
-                raise crew.failure
-            with progress("computing") as bar:
-                return summary, wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS)
+            return queue_and_wait(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
         except KeyboardInterrupt as reason:
             if crew.failure:
                 raise crew.failure from None
             if crew.running:
                 signal.signal(signal.SIGINT, lambda *_: crew.hurry())
                 again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them at once."
-                click.echo(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}", err=True)
+                tell(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}")
             raise
 
 

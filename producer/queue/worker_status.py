@@ -16,7 +16,8 @@ _MOST_TROUBLES, _TROUBLE_CHARACTERS = 10, 500
 #: Facts of a heartbeat that are numbers from 0, with the attributes' names.
 _NUMBERS = (
     "longest_seconds", "tokens_per_second", "busy_share", "computed_share", "room_wait_seconds", "read_seconds",
-    "engine_wait_seconds", "plan_seconds", "compute_seconds", "write_seconds",
+    "engine_wait_seconds", "plan_seconds", "compute_seconds", "write_seconds", "tokens",
+    "up_seconds",
 )  # fmt: skip
 
 
@@ -29,6 +30,7 @@ class WorkerStatus:
         offer: what it computes; None where its heartbeat names nothing.
         on_board: how many shards it holds.
         longest_seconds: how long it has held the one that it took first.
+        threads: of its engine; 0 where the heartbeat doesn't say.
         tokens_per_second: real tokens per second of its engine's time.
         busy_share: the share of its time in which the engine computes.
         computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the
@@ -36,6 +38,8 @@ class WorkerStatus:
         room_wait_seconds, engine_wait_seconds: how long shards have waited since its start for memory and for the
             engine, summed over shards.
         read_seconds, plan_seconds, compute_seconds, write_seconds: since its start, summed over its threads.
+        tokens: real tokens that it has computed since its start.
+        up_seconds: since its start.
         lease_seconds: how long it may be silent; None where the heartbeat doesn't say.
         silent_seconds: how long ago that heartbeat was.
         troubles: what is in its way: the job's key, None where it concerns all jobs, and a text.
@@ -48,12 +52,15 @@ class WorkerStatus:
     tokens_per_second: float
     busy_share: float
     computed_share: float = 0.0
+    threads: int = 0
     room_wait_seconds: float = 0.0
     engine_wait_seconds: float = 0.0
     read_seconds: float = 0.0
     plan_seconds: float = 0.0
     compute_seconds: float = 0.0
     write_seconds: float = 0.0
+    tokens: float = 0.0
+    up_seconds: float = 0.0
     lease_seconds: float | None = None
     silent_seconds: float = 0.0
     troubles: tuple[tuple[str | None, str], ...] = ()
@@ -65,6 +72,7 @@ class WorkerStatus:
             name=name,
             offer=Offer.parse(str(facts.get("offer"))),
             on_board=int(_number(facts, "on_board")),
+            threads=int(_number(facts, "threads")),
             lease_seconds=_number(facts, "lease_seconds") or None,
             silent_seconds=_number(facts, "silent_seconds"),
             troubles=tuple(_troubles(facts.get("troubles"))),

@@ -42,7 +42,7 @@ WRONG = "wr0ng@:/#%41ü"
 
 
 class GuardedBroker(RestartableBroker):
-    """A server that lets nobody in without a name and a password.
+    """A server that refuses everyone without a name and a password.
 
     Args:
         users: a configuration that names them.
@@ -197,7 +197,7 @@ def check_silent(secret: str, text: str) -> None:
 
 
 def test_the_file_is_refused_until_it_has_passwords():
-    """A server doesn't start with the documented users as they stand: nobody runs with a known password."""
+    """A server doesn't start with the documented users unchanged, because their passwords are known."""
     with pytest.raises(Exception, match="ended with status 1"), GuardedBroker(USERS):
         pass
 
@@ -217,19 +217,21 @@ def test_a_whole_job(tmp_path, guarded):
         assert run(product.producer, "wait", job.place)[0] == 1
         assert run(product.producer, "retry", job.place)[0] == 0
         assert run(product.producer, "wait", job.place)[0] == 0
-        (shown, _), (verified, _), (checked, report) = ended = finish_all(
+        (shown, _), (verified, _), (checked, report), (asked, figures) = ended = finish_all(
             [
                 Command(product.producer, "status", job.place),
                 Command(product.producer, "verify", job.place),
                 Command(product.worker, "doctor", "--out", job.place),
+                Command(product.producer, "metrics", "--once"),
             ]
         )
-        assert (shown, verified, checked) == (0, 0, 0), ended
+        assert (shown, verified, checked, asked) == (0, 0, 0, 0), ended
+        assert "unrolled_broker_up 1.0" in figures
         assert "12 of 12" in ended[0][1]
         assert "this job's" in ended[0][1]  # the worker's heartbeat
         assert "✓ worker pool: threads" in report
         assert guarded.denials() == []
-        # What a producer may not, it is told.
+        # What a producer may not do is refused with an error.
         status, text = run(product.producer, "doctor", "--out", job.place)
         assert status == 0, text
         assert "? worker pool" in text
@@ -357,7 +359,7 @@ def test_two_products_on_one_server(tmp_path, guarded):
 
 
 def test_a_wrong_password(tmp_path, guarded):
-    """Every command ends at once with one clear line, and nobody writes the password anywhere."""
+    """Every command ends at once with one clear line, and the password is written nowhere."""
     with open_product(tmp_path, guarded) as product:
         job = product.site.enqueue(make_rows(4))
         model = product.site.model.path
@@ -385,7 +387,7 @@ def test_a_wrong_password(tmp_path, guarded):
 
 
 def test_the_wrong_rights(tmp_path, guarded):
-    """Whoever comes in but may not do its work says so, and ends."""
+    """A process that may log in but not do its work says so, and ends."""
     with open_product(tmp_path, guarded) as product:
         job = product.site.enqueue(make_rows(4))
         model = product.site.model.path
@@ -434,7 +436,7 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
     url = guarded.url_of(f"{NAMESPACE}-worker")
     command = Command(
         url, "run", rows, "--model", model.path, "--shard-tokens", 500, "--out", tmp_path / "out", "--workers", 2,
-        log_level="DEBUG",
+        log_level="DEBUG", log_format="json",
     )  # fmt: skip
     lines: set[str] = set()
     while command.process.poll() is None:
@@ -449,12 +451,12 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
     check_silent(PASSWORDS["WORKER"], text + "\n".join(lines))
     assert holders_of(PASSWORDS["WORKER"], tmp_path) == []
     log = (tmp_path / "out" / "_unrolled" / "logs" / "worker-0.log").read_text()
-    assert "DEBUG" in log
+    assert {json.loads(line)["level"] for line in log.splitlines()} >= {"DEBUG", "INFO"}
 
 
 @pytest.mark.parametrize("socket", [False, True])
 def test_percent_encoded_passwords(tmp_path, socket):
-    """What must be percent-encoded in a password reaches the server from both clients, and nobody tells it."""
+    """Characters of a password that must be percent-encoded reach the server from both clients, and appear nowhere."""
     with (
         GuardedBroker(write_users(tmp_path / "users.conf", NAMESPACE), socket=socket) as server,
         open_product(tmp_path, server) as product,

@@ -258,7 +258,7 @@ class Ledger:
         return take_out(self, job_key, length)
 
     def entered(self, job_key: str) -> list[Any]:
-        """The members of a job that are in the ledger, as they are there."""
+        """The members of a job that are in the ledger, as Redis holds them."""
         prefix, found = f"{job_key}/".encode(), self.client.zrange(self.keys.ledger, 0, -1)
         return [raw for raw in cast("list[bytes]", found) if raw.startswith(prefix)]
 
@@ -337,6 +337,20 @@ class Ledger:
         pipe.hget(self.keys.tokens, "total")
         shards, running, tokens = pipe.execute()
         return Counts(int(shards), int(running), int(tokens or 0))
+
+    def oldest_seconds(self) -> float:
+        """How long the oldest message has waited since it was last sent, by the server's clock; 0 if there is none."""
+        found: Any = self.client.zrange(
+            self.keys.ledger,
+            MARKS,
+            "+inf",
+            byscore=True,
+            offset=0,
+            num=1,
+            withscores=True,
+        )
+        seconds, microseconds = self.client.time()
+        return max(0.0, seconds + microseconds / 1e6 - found[0][1]) if found else 0.0
 
     def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
         """The lives of a job that are in the ledger, and those of them that are under a lease."""

@@ -11,7 +11,7 @@ from support.processes import eventually
 from support.shell import ENGINE, REPOSITORY, children, environment, gone, make_model
 
 from producer.local.deaths import Deaths, Settled
-from producer.local.workers import UNUSABLE, Workers
+from producer.local.workers import UNUSABLE, Workers, _own_port
 from unrolled.errors import UnrolledError
 
 DEATHS = Deaths(2, 3, lambda: Settled(0, 0))
@@ -40,7 +40,7 @@ def never():
 
 
 def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
-    """So many as asked for, in a process group that Ctrl-C doesn't reach, and none afterwards; all end in order."""
+    """As many as asked for, in a process group that Ctrl-C doesn't reach, and none afterwards; all end in order."""
     before = psutil.Process().children()
     with Workers(2, settings, tmp_path / "logs", never, DEATHS):
         ready(tmp_path / "logs", 2)
@@ -56,7 +56,7 @@ def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
 
 
 def test_a_worker_that_died_is_started_again(tmp_path, settings):
-    """And writes on in the same log."""
+    """The new one appends to the log of the one that died."""
     with Workers(1, settings, tmp_path, never, DEATHS):
         ready(tmp_path, 1)
         (first,) = workers_of(os.getpid())
@@ -122,3 +122,11 @@ def test_workers_end_with_a_killed_owner(tmp_path, settings):
         owner.kill()
     eventually(lambda: gone(below), f"nothing left of {below}", 60)
     assert sum(log.read_text().count("Warm shutdown") for log in tmp_path.glob("*.log")) == 2
+
+
+def test_each_worker_has_a_port_for_figures_of_its_own():
+    """The ports after that of `unrolled run` itself; none without one, and any for each with 0."""
+    assert _own_port({"UNROLLED_METRICS_PORT": "9150"}, 0) == {"UNROLLED_METRICS_PORT": "9151"}
+    assert _own_port({"UNROLLED_METRICS_PORT": "9150"}, 2) == {"UNROLLED_METRICS_PORT": "9153"}
+    for given in ({}, {"UNROLLED_METRICS_PORT": ""}, {"UNROLLED_METRICS_PORT": "0"}):
+        assert _own_port(given, 1) == {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import click
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
-from producer.cli.options import broker_option, json_option, namespace_option
+from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
 from producer.local.engine import local_engine
+from producer.terminal.figures import ProducerFigures
 from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.telemetry.tracing import start_tracing
 
 #: Options of a worker that are not the job's.
 OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in ("engine", "arithmetic"))
@@ -29,6 +32,10 @@ OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in (
 @flags(WorkerOptions, OWN)
 @broker_option
 @namespace_option
+@click.option(
+    "--report/--no-report", "with_report", default=True, show_default=True,
+    help="Write OUT/_unrolled/report.html, a page about the job, at the end.",
+)  # fmt: skip
 @json_option
 @click.pass_context
 def run(
@@ -37,6 +44,7 @@ def run(
     broker: str | None,
     namespace: str,
     as_json: bool,
+    with_report: bool,
     workers: int,
     max_queued_tokens: int | None,
     priority: int,
@@ -44,9 +52,9 @@ def run(
 ) -> None:
     """Do a whole job on this machine.
 
-    Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published, and
-    verifies the files. Run the same command again and it resumes. `unrolled status OUT` in another terminal shows how
-    far the job is; the workers' logs are in OUT/_unrolled/logs.
+    Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
+    verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
+    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
 
     \b
     Examples:
@@ -59,18 +67,25 @@ def run(
     engine = submission.engine or local_engine()
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
+    start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
         raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.local.run import run_job  # noqa: PLC0415
 
-    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options), priority)
+    figures, settings = ProducerFigures(), to_environ(options)
+    with (
+        served(figures.collect, options.metrics_port, options.metrics_address),
+        closing(start_tracing(options.tracing, "unrolled-producer")),
+    ):
+        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
     # Only now, so that the workers start sooner.
     from producer.cli.commands.inspect.verify import report  # noqa: PLC0415
     from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415
     from producer.cli.status_report import as_line  # noqa: PLC0415
     from producer.jobs.verify import verify_job  # noqa: PLC0415
+    from producer.report.writing import report_after_run  # noqa: PLC0415
 
     job = open_job(submission.out)
     found = verify_job(job)
@@ -78,4 +93,6 @@ def run(
         click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
     else:
         click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place)]))
+    if with_report:
+        click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
