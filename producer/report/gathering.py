@@ -31,6 +31,7 @@ from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
 from unrolled.protocol.log import Log
+from unrolled.reading.arrays import row_vectors
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
 from unrolled.tokenization.ragged import offsets_of
@@ -236,9 +237,8 @@ class Gathering:
                 positions = _places(rows, of_rows, rows.column("positions").flatten().to_numpy()[chosen])
         else:
             vectors = _matrix(lists)
-            real = lengths > 0  # a row without a token has no vector
-            if self._first is not None and self._first.spec.positions is not None:
-                real = real & vectors.any(axis=1)  # nor has one without a chosen position
+            # A row without a token has no vector, nor has one without a chosen position.
+            real = (lengths > 0) & lists.is_valid().to_numpy(zero_copy_only=False)
             self._covariance.add(vectors if real.all() else vectors[real])
             chosen, keys = self._sample.wanted(shard, at, len(vectors))
             kept = real[chosen]
@@ -311,7 +311,7 @@ class Gathering:
 
 def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
     """Vectors (any number, width) of a column of them."""
-    values: NDArray[np.floating] = lists.flatten().to_numpy().reshape(-1, lists.type.list_size)
+    values: NDArray[np.floating] = row_vectors(lists)
     return values
 
 
