@@ -74,6 +74,12 @@ void States::prepare(const Course& course, std::size_t rows) {
   for (std::size_t l = course.first(); l < course.end(); ++l) {
     const Pass& pass = course.pass(l);
     layers_.push_back({take(hidden_bytes(kernel, pass)), take(cell_bytes(pass))});
+    // What a block reads beyond a state's last panel has weights of 0, but must not be NaN.
+    const std::int64_t bytes = kernel.element_bytes, unwritten = pass.padded_state - pass.written_state;
+    for (std::size_t slot = 0; unwritten > 0 && slot < slots_; ++slot) {
+      std::memset(layers_.back().hidden + slot * hidden_bytes(kernel, pass) + pass.written_state * bytes, 0,
+                  static_cast<std::size_t>(unwritten * bytes));
+    }
   }
   poolings_.clear();
   for (const Course::Pooled& pooled : course.pooled()) {
