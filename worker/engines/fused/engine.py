@@ -116,9 +116,11 @@ class FusedEngine:
         forced = library.forced_isa()
         isa = library.kernel_isa(forced, self.arithmetic)
         if isa is None:
+            name = (forced or b"").decode()
+            reason = f" ({library.why_no_tiles()})" if name == "amx" else ""
             raise BrokenWorkerError(
-                f"{library.ISA_VARIABLE} is {(forced or b'').decode()}, which this processor doesn't have for "
-                f"{self.arithmetic}; allowed here: {', '.join(library.available_isas(self.arithmetic))}"
+                f"{library.ISA_VARIABLE} is {name}, which this processor doesn't have for "
+                f"{self.arithmetic}{reason}; allowed here: {', '.join(library.available_isas(self.arithmetic))}"
             )
         return isa
 

@@ -17,7 +17,7 @@ from unrolled.errors import BrokenWorkerError
 ABI_VERSION = 4
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
-ISAS = ("avx512_bf16", "avx512", "avx2", "portable")
+ISAS = ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated")
 #: The numbers of the arithmetics in src/kernel/kernel.h.
 ARITHMETICS = {"float32": 0, "bfloat16": 1}
 
@@ -90,6 +90,7 @@ class Problem(Structure):
 _SIGNATURES = {
     "unrolled_abi_version": (c_int32, ()),
     "unrolled_kernel_isa": (c_char_p, (c_char_p, c_int32)),
+    "unrolled_why_no_tiles": (c_char_p, ()),
     "unrolled_engine_new": (
         c_int32,
         (
@@ -169,6 +170,12 @@ def forced_isa() -> bytes | None:
 def available_isas(arithmetic: str = "float32") -> list[str]:
     """The instruction sets that have a kernel for an arithmetic and that this machine can run."""
     return [isa for isa in ISAS if kernel_isa(isa.encode(), arithmetic) == isa]
+
+
+def why_no_tiles() -> str | None:
+    """Why the processor's matrix units are not used, or None if they are."""
+    reason: bytes | None = load().unrolled_why_no_tiles()
+    return reason.decode() if reason else None
 
 
 def kernel_isa(isa: bytes | None, arithmetic: str) -> str | None:

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "kernel/kernel.h"
+#include "kernel/tiles/permission.h"
 
 namespace unrolled {
 namespace {
@@ -34,6 +35,8 @@ bool has_avx2() {
 #endif
 }
 
+bool has_amx() { return amx_bfloat16() && has_avx512_bf16() && !why_no_tiles(); }
+
 // Whether pairs are multiplied faster than single numbers: twice as fast on AMD's processors, half as fast on Intel's.
 // The bytes are the same either way, so it may be measured.
 bool pairs_are_faster(const Kernel& pairs, const Kernel& singles) {
@@ -51,6 +54,7 @@ bool pairs_are_faster(const Kernel& pairs, const Kernel& singles) {
 }
 
 const Kernel* fastest_bfloat16() {
+  if (has_amx()) return amx_bfloat16();
   const Kernel* const pairs = has_avx512_bf16() ? avx512_bf16_bfloat16() : nullptr;
   const Kernel* const singles = has_avx512() ? avx512_bfloat16() : nullptr;
   if (pairs && singles) return pairs_are_faster(*pairs, *singles) ? pairs : singles;
@@ -61,6 +65,9 @@ const Kernel* fastest_bfloat16() {
 const Kernel* kernel_of(const char* isa, Arithmetic arithmetic) {
   const bool bfloat16 = arithmetic == Arithmetic::bfloat16;
   const auto is = [isa](const char* name) { return std::strcmp(isa, name) == 0; };
+  if (is("amx") && bfloat16) return has_amx() ? amx_bfloat16() : nullptr;
+  if (is("amx-emulated") && bfloat16) return amx_emulated_bfloat16();
+  if (is("amx") || is("amx-emulated")) return choose_kernel(nullptr, arithmetic);
   if (is("avx512_bf16") && bfloat16) return has_avx512_bf16() ? avx512_bf16_bfloat16() : nullptr;
   if (is("avx512") || is("avx512_bf16")) {
     if (!has_avx512()) return nullptr;

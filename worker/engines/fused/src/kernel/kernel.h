@@ -45,6 +45,7 @@ struct LayerBlock {
   // apart: the sums of z, and the input's part of the candidate.
   float* updates;
   float* candidates;
+  void* gathered;                 // scratch of a kernel that multiplies tiles: the inputs of all nodes
 };
 
 // How numbers are rounded and products are summed. Mirrored in library.py.
@@ -58,6 +59,8 @@ struct Kernel {
   int step_inputs;       // inputs in one step
   int block_inputs;      // the depth is padded to a multiple of it
   int group_inputs;      // numbers that are in another order among each other, see elements.h; or 1
+  bool tiles;            // whether weights are tiles, see run_tiles.h, and LayerBlock::gathered is needed
+  int most_nodes;        // the most nodes in a block
   int element_bytes;     // bytes of one number of an input or a hidden state
   int weight_bits;       // significant bits of a weight: 24 or 8
   // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for
@@ -77,6 +80,8 @@ struct Kernel {
 };
 
 // Null if the compiler could not build it for this machine's architecture.
+const Kernel* amx_bfloat16();
+const Kernel* amx_emulated_bfloat16();
 const Kernel* avx512_float32();
 const Kernel* avx512_bfloat16();
 const Kernel* avx512_bf16_bfloat16();
@@ -89,9 +94,9 @@ const Kernel* portable_bfloat16();
 // AVX512_BF16.
 bool pairs_agree();
 
-// The kernel of an instruction set ("avx512_bf16", "avx512", "avx2", "portable", or null for the fastest one here) for
-// an arithmetic; null if this machine can't run it. An instruction set that has no kernel of its own for an arithmetic
-// gives that of the next one in this list.
+// The kernel of an instruction set ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated", or null for the
+// fastest one here) for an arithmetic; null if this machine can't run it. Where an instruction set has no kernel of its
+// own for float32, it is that of the vector units beside it.
 const Kernel* choose_kernel(const char* isa, Arithmetic arithmetic);
 
 }  // namespace unrolled

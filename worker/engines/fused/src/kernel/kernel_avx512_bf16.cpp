@@ -39,8 +39,7 @@ struct Bfloat16Pairs {
   }
   static UNROLLED_INLINE void store_hidden(Element* p, __m512 h) {
     const __m512i order = _mm512_setr_epi32(2, 0, 6, 4, 10, 8, 14, 12, 3, 1, 7, 5, 11, 9, 15, 13);
-    const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_permutexvar_ps(order, Avx512::clear_least(h)));
-    std::memcpy(p, &rounded, sizeof rounded);
+    Avx512::store_bfloat16(p, _mm512_permutexvar_ps(order, h));
   }
 };
 

@@ -23,6 +23,8 @@ constexpr Kernel make_kernel(const char* isa, const Kernel* (*table_kernel)()) {
                 P::step_inputs,
                 P::block_steps * P::step_inputs,
                 P::group_inputs,
+                false,
+                384,
                 static_cast<int>(sizeof(typename P::Element)),
                 P::weight_bits,
                 {run_layer<P, Lstm<P, Sigmoid>>, run_layer<P, Lstm<P, HardSigmoid>>},

@@ -25,10 +25,12 @@ inline std::int64_t element_at(const Kernel& kernel, std::int64_t at) {
   return at - within + 8 * half + nth / 2 * 2 + (1 - nth % 2);
 }
 
-// Where in a panel the weight of input `k` is, for gate `gate` of the `width` gates of a step; see kernel.h, blocks.h.
+// Where in a panel the weight of input `k` is, for gate `gate` of the `width` gates of a step; see kernel.h, blocks.h
+// and run_tiles.h.
 inline std::int64_t weight_at(const Kernel& kernel, std::int64_t k, int gate, std::int64_t lane, int width) {
   const std::int64_t lanes = kernel.lanes, inputs = kernel.step_inputs, block = kernel.block_inputs;
   if (block == 1) return (k * width + gate) * lanes + lane;
+  if (kernel.tiles) return ((k / block * width + gate) * (block / 2) + k % block / 2) * lanes * 2 + lane * 2 + k % 2;
   const std::int64_t nth = k % block / 2, half = k % 2, step = nth / inputs * 2 + half;
   const int first = gate / 2 * 2, gates = std::min(width - first, 2);
   const std::int64_t group = (k / block * width + first) * block * lanes;

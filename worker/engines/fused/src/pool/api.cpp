@@ -7,6 +7,7 @@
 #include <system_error>
 #include <vector>
 
+#include "kernel/tiles/permission.h"
 #include "pool/engine.h"
 
 #define UNROLLED_API extern "C" __attribute__((visibility("default")))
@@ -70,6 +71,12 @@ UNROLLED_API std::int32_t unrolled_abi_version() { return 4; }
 UNROLLED_API const char* unrolled_kernel_isa(const char* isa, Arithmetic arithmetic) {
   const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, arithmetic);
   return kernel ? kernel->isa : nullptr;
+}
+
+// Why the processor's matrix units are not used; null if they are.
+UNROLLED_API const char* unrolled_why_no_tiles() {
+  if (!unrolled::amx_bfloat16()) return "the kernel was built for another processor, or by a compiler without AMX";
+  return unrolled::why_no_tiles();
 }
 
 UNROLLED_API std::int32_t unrolled_engine_new(const char* isa, Arithmetic arithmetic, std::int32_t threads,

@@ -110,6 +110,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.outputs = with_outputs && !projected ? outputs_.data() : nullptr;
   block.outputs_read = at.course.reads_floats(l);
   block.sums = sums_.as<float>();
+  block.gathered = gathered_.as<void>();
   block.first_level = at.walk.level() == 0;
   if (pass.cell == Cell::lstm) {
     kernel.lstm[pass.hard](pass.packed, block);

@@ -4,6 +4,7 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
 
 #include "kernel/bfloat16.h"
 
@@ -55,6 +56,12 @@ struct Avx512 {
     const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
     return _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
   }
+#ifdef __AVX512BF16__
+  static void store_bfloat16(std::uint16_t* p, Vec v) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(clear_least(v));
+    std::memcpy(p, &rounded, sizeof rounded);
+  }
+#endif
 };
 
 }  // namespace
