@@ -46,8 +46,9 @@ void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const floa
     for (std::int64_t k = 0; k < depth; ++k) {
       const float* const gates = matrix + k * kind.columns * layer.units;
       for (int gate = 0; gate < kind.filled; ++gate) {
+        const std::int64_t at = weight_at(kernel, k, gate, 0, kind.width);
         for (std::int64_t lane = 0; lane < width; ++lane) {
-          put_number(kernel, out, weight_at(kernel, k, gate, lane, kind.width),
+          put_number(kernel, out, at + lane * kernel.step_inputs,
                      scaled(gates, layer.units, gate, first + lane, kind));
         }
       }
