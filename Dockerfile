@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 #
-# light: producer, reader, and worker with the fused engine (CPU)
+# light: producer, reader, and worker with the fused engine (CPU); jobs in buckets; import of Keras and ONNX files
 # heavy: also TensorFlow with CUDA, for GPUs, `unrolled model fit` and `unrolled demo`
 #
 #   docker build --target light -t unrolled:light .
@@ -22,7 +22,7 @@ COPY constraints.txt /opt/
 RUN python -m venv /opt/unrolled
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker]"
+    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker,cloud,import]"
 # Compose may run it as a user without a home directory.
 ENV HOME=/tmp
 USER unrolled
@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint /opt/constraints.txt "tensorflow[and-cuda]"
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker]"
+    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker,cloud,import]"
 # Compose may run it as a user without a home directory.
 ENV HOME=/tmp
 USER unrolled

@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What is installed depends on these; the kernel is built at installation.
 SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py $(foreach depth,* */* */*/*,worker/engines/fused/src/$(depth)))
 
-.PHONY: help demo test long check format reference bench sanitize constraints clean
+.PHONY: help demo test long check format reference bench sanitize wheel constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -39,10 +39,16 @@ bench: $(VENV)/dev.stamp ## measure the speed of each stage on this machine
 sanitize: $(VENV)/dev.stamp ## run the kernel's tests under the address, undefined-behaviour and thread sanitizers
 	PYTHONPATH=. $(BIN)/python tests/worker/engines/fused/kernel/sanitize.py
 
-# No release goes back: left to itself the resolver takes the newest h5py and an older TensorFlow that allows it.
+wheel: $(VENV)/python.stamp ## make sdist and wheel in dist/, and try the wheel with each extra in an empty environment
+	$(PIP) install build
+	rm -rf dist
+	UNROLLED_REQUIRE_KERNEL=1 $(BIN)/python -m build --outdir dist .
+	$(BIN)/python .ci/check_wheel.py dist/unrolled-*.whl
+
 reference: $(VENV)/dev.stamp ## write docs/cli.md, the page of all commands, from the code
 	$(BIN)/python -m producer.cli.reference > docs/cli.md
 
+# No release goes back: left to itself the resolver takes the newest h5py and an older TensorFlow that allows it.
 constraints: $(VENV)/python.stamp ## pin the newest releases that fit together
 	$(PIP) install uv
 	sed '/^#/d; s/==/>=/' constraints.txt > $(VENV)/floors.txt

@@ -21,6 +21,8 @@ class CustomBuildHook(BuildHookInterface[Any]):
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Build, and say in `build_data` what the wheel then holds; one line tells where it could not."""
         del version
+        if self.target_name == "sdist":  # it has the sources; the wheel that is made of it gets the library
+            return
         if os.environ.get("UNROLLED_NO_KERNEL") == "1":
             self._skip("UNROLLED_NO_KERNEL is set")
             return

@@ -99,7 +99,7 @@ def main() -> None:
             payload.decode(client.get(f"payload:{index}"))
 
         def enter_one(index: int) -> None:
-            ledger.enter(ledger.told(), [(Life(ids[index], 0), TOKENS)], index + 1)
+            ledger.enter(ledger.mark(), [(Life(ids[index], 0), TOKENS)], index + 1)
 
         def held(
             action: Callable[[int], object], read: Callable[[int], object] | None = None

@@ -38,10 +38,10 @@ import psutil
 from workplace import Workplace, add_engine, real_tokens, workplace
 
 from producer.demo.docstrings import sentences
-from producer.tokenization.tokenize import load_tokenizer
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
 from unrolled.ragged import Ragged, runs
+from unrolled.tokenization.tokenizer import load_tokenizer
 
 MAX_LENGTH, BATCH = 128, 64
 

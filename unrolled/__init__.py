@@ -1,9 +1,12 @@
-"""Every token's LSTM state, in Parquet: the reader.
+"""Every token's LSTM state: read from a job's Parquet files, or computed in this program.
 
 >>> import unrolled
 >>> dataset = unrolled.open("out")
 >>> for row in dataset:
 ...     print(row.id, row.outputs.shape)
+
+>>> encoder = unrolled.load("my-model")
+>>> vectors = encoder.encode(["the cat sat", "the cat ran"], pooling="mean")
 
 Nothing is imported until it is used: the command line imports this package and must start at once.
 """
@@ -13,24 +16,45 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from unrolled.errors import UnrolledError
+    from unrolled.learning.examples import Examples
     from unrolled.reading.batch import Batch
     from unrolled.reading.dataset import Dataset
     from unrolled.reading.dataset import open_dataset as open  # noqa: A004 - `unrolled.open` is the name people look for
     from unrolled.reading.row import Row
     from unrolled.reading.transforms import pooled, to_padded
+    from worker.encoder.embedder import Embedder
+    from worker.encoder.encoder import Encoder, load
 
     __version__: str
 
-__all__ = ["Batch", "Dataset", "Row", "UnrolledError", "__version__", "open", "pooled", "to_padded"]
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Embedder",
+    "Encoder",
+    "Examples",
+    "Row",
+    "UnrolledError",
+    "__version__",
+    "load",
+    "open",
+    "pooled",
+    "to_padded",
+]
 
+#: Where each name is. The encoder needs the engines, so this is the one place from which `unrolled` imports `worker`.
 _HOMES = {
-    "Batch": ("reading.batch", "Batch"),
-    "Dataset": ("reading.dataset", "Dataset"),
-    "Row": ("reading.row", "Row"),
-    "UnrolledError": ("errors", "UnrolledError"),
-    "open": ("reading.dataset", "open_dataset"),
-    "pooled": ("reading.transforms", "pooled"),
-    "to_padded": ("reading.transforms", "to_padded"),
+    "Batch": ("unrolled.reading.batch", "Batch"),
+    "Dataset": ("unrolled.reading.dataset", "Dataset"),
+    "Embedder": ("worker.encoder.embedder", "Embedder"),
+    "Encoder": ("worker.encoder.encoder", "Encoder"),
+    "Examples": ("unrolled.learning.examples", "Examples"),
+    "Row": ("unrolled.reading.row", "Row"),
+    "UnrolledError": ("unrolled.errors", "UnrolledError"),
+    "load": ("worker.encoder.encoder", "load"),
+    "open": ("unrolled.reading.dataset", "open_dataset"),
+    "pooled": ("unrolled.reading.transforms", "pooled"),
+    "to_padded": ("unrolled.reading.transforms", "to_padded"),
 }
 
 
@@ -40,4 +64,4 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
     module, attribute = _HOMES[name]
-    return getattr(import_module(f"unrolled.{module}"), attribute)
+    return getattr(import_module(module), attribute)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import threading
 import time
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from unrolled.errors import TransientError, reason_of
 
@@ -24,6 +24,20 @@ T = TypeVar("T")
 FIRST_PAUSE, LONGEST_PAUSE = 0.5, 5.0
 #: How often an action is tried whose failure may be its own fault.
 ATTEMPTS = 5
+
+
+class Steadily(Protocol):
+    """Runs an action until it works, and gives its result."""
+
+    def __call__(self, what: str, action: Callable[[], T], /) -> T:
+        """Run an action; `what` names it, for people."""
+        ...
+
+
+def at_once(what: str, action: Callable[[], T]) -> T:
+    """Try an action once: for commands that answer now or say why not."""
+    del what
+    return action()
 
 
 def pauses() -> Iterator[float]:
@@ -54,7 +68,7 @@ class Patience:
         self._stopped = stopped
         self._stop = threading.Event()
         self._lock = threading.Lock()
-        self._failing_since: dict[str, float] = {}
+        self._failing: dict[str, tuple[float, str]] = {}
 
     def stop(self) -> None:
         """End all waiting: from now on an action that fails is not tried again."""
@@ -118,14 +132,19 @@ class Patience:
     def fails(self, what: str, error: object) -> None:
         """Say that something can't be done, unless that was said and it never worked since."""
         with self._lock:
-            new = what not in self._failing_since
-            self._failing_since.setdefault(what, time.monotonic())
-        if new:
+            since, _ = self._failing.get(what, (None, ""))
+            self._failing[what] = (time.monotonic() if since is None else since, str(error))
+        if since is None:
             self.say(f"can't {what}: {error}; trying again until it works")
 
     def works(self, what: str) -> None:
         """Say that something can be done again, where `fails` said that it can't."""
         with self._lock:
-            since = self._failing_since.pop(what, None)
+            since, _ = self._failing.pop(what, (None, ""))
         if since is not None:
             self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")
+
+    def troubles(self) -> list[str]:
+        """What can't be done now, with its reason; the latest trouble last."""
+        with self._lock:
+            return [f"can't {what}: {reason}" for what, (_, reason) in self._failing.items()]

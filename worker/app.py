@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
+import socket
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 #: Exit statuses of a worker, besides 0 and those of the command line: 75, because it can't use its engine or its
 #: broker, or 70, because its engine broke. They are those of sysexits.h, and a part of `producer.cli.exit_status`.
 EXIT_UNUSABLE, EXIT_BROKEN = os.EX_TEMPFAIL, os.EX_SOFTWARE
+_AT_ONCE = 4096  # bytes, one for each signal
 
 
 class WorkerApp(Celery):  # type: ignore[misc]  # Celery is untyped
@@ -144,6 +146,8 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
             sys.stderr.flush()
             os._exit(EXIT_UNUSABLE)
         app.assembly.start()
+        if parent.hub:
+            _wake_at_signals(parent.hub)
         signals.worker_shutting_down.connect(app.assembly.begin_stopping, weak=False)
 
     def stop(self, parent: Any) -> None:
@@ -151,6 +155,16 @@ class AssemblyStep(bootsteps.StartStopStep):  # type: ignore[misc]  # Celery is 
         app: WorkerApp = parent.app
         if app.assembly:
             app.assembly.stop()
+
+
+def _wake_at_signals(hub: Any) -> None:
+    """Have a signal end Celery's wait for a message, which otherwise lasts for up to a second before it stops."""
+    woken, wake = socket.socketpair()
+    for end in (woken, wake):
+        end.settimeout(0)
+    signal.set_wakeup_fd(wake.fileno(), warn_on_full_buffer=False)
+    hub.add_reader(woken, lambda: woken.recv(_AT_ONCE))
+    hub.wakers = wake, woken  # kept open as long as the hub
 
 
 def __getattr__(name: str) -> object:

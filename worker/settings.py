@@ -26,7 +26,7 @@ class Settings(WorkerOptions):
         metavar="URL",
         read=check_broker_url,
     )
-    model: Path = option(help="Model directory; a worker serves one model.", metavar="DIR")
+    model: Path = option(help="Model directory, or URL of one in a bucket; a worker serves one model.", metavar="DIR")
     namespace: str = option(
         "unrolled",
         "Prefix of every key in Redis; producer and workers need the same one.",

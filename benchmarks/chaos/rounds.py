@@ -24,7 +24,7 @@ from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.reading.outcome import failed_rows
-from unrolled.store.hidden_file import sweep_leftovers
+from unrolled.store.disk.hidden_file import sweep_leftovers
 
 COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
 #: Disturbances happen within this time; then the job must complete within the other.

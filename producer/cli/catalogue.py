@@ -34,6 +34,7 @@ COMMANDS = {
     "enqueue": Lazy("producer.cli.commands.enqueue:enqueue", "Cut input into shards and queue them for workers."),
     "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
     "status": Lazy("producer.cli.commands.status:status", "Show how far a job is."),
+    "jobs": Lazy("producer.cli.commands.jobs:jobs", "List the jobs that wait in the broker."),
     "wait": Lazy("producer.cli.commands.wait:wait", "Wait until a job is complete."),
     "verify": Lazy("producer.cli.commands.verify:verify", "Check that every input row is published exactly once."),
     "retry": Lazy("producer.cli.commands.retry:retry", "Put dead shards and failed rows back in the queue."),
@@ -43,12 +44,15 @@ COMMANDS = {
         "producer.cli.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."
     ),
     "show": Lazy("producer.cli.commands.show:show", "Show a job's first published rows."),
-    "doctor": Lazy("producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory."),
-    "model": Lazy("worker.cli.model:model", "Train, import, make and show models."),
-    "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
-    "completion": Lazy(
-        "producer.cli.commands.completion:completion", "Print the script that completes commands in a shell."
+    "neighbours": Lazy(
+        "producer.cli.commands.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
+    "doctor": Lazy(
+        "producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory or bucket."
+    ),
+    "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
+    "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
+    "completion": Lazy("producer.cli.completion:completion", "Print the script that completes commands in a shell."),
 }
 #: Commands of a group that are in the other package than the group itself.
 MEMBERS = {"model": ("producer.cli.commands.model_fit:fit",)}

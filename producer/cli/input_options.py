@@ -38,6 +38,16 @@ _SOURCE: dict[str, Decorator] = {
         "--id-field", metavar="NAME", show_default="id, where the row has one",
         help="Field or column with the row's id.",
     ),
+    "id_first_word": click.option(
+        "--id-first-word", is_flag=True, help="Text files: the first word of each line is the row's id."
+    ),
+    "header": click.option(
+        "--header/--no-header", default=True, show_default=True,
+        help="Whether the first line of CSV and TSV names the columns; without it, they are numbered from 1.",
+    ),
+    "columns": click.option(
+        "--columns", metavar="NAME,NAME", help="Names of the columns of CSV and TSV that have no line of names."
+    ),
     "max_row_bytes": click.option(
         "--max-row-bytes", type=click.IntRange(1), default=16 * 2**20, show_default=True,
         help="Size of the longest row that is read; a longer one is a bad row.",
@@ -64,7 +74,7 @@ _JOB: dict[str, Decorator] = {
     ),
     "precision": click.option(
         "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
-        help="Precision of the stored numbers; float16 halves the files.",
+        help="Precision of the stored numbers; float16 halves the files, and a row with a number beyond 65,504 fails.",
     ),
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(
@@ -82,7 +92,10 @@ _JOB: dict[str, Decorator] = {
 }  # fmt: skip
 _ALL: tuple[Decorator, ...] = (
     click.argument("inputs", nargs=-1, required=True, metavar="INPUTS..."),
-    click.option("--model", metavar="DIR", required=True, type=click.Path(path_type=Path), help="Model directory."),
+    click.option(
+        "--model", metavar="DIR", required=True, type=click.Path(path_type=Path),
+        help="Model directory, or URL of one in a bucket.",
+    ),
     click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
     *_SOURCE.values(),
     *_JOB.values(),

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     from unrolled.job.offer import Offer
 
 
-def as_line(found: JobStatus) -> str:
-    """The status as JSON on one line."""
-    more = {"waiting": found.waiting, "seconds_left": found.seconds_left}
+def as_line(found: JobStatus, **facts: object) -> str:
+    """The status as JSON on one line, with more facts."""
+    more = {"waiting": found.waiting, "seconds_left": found.seconds_left, **facts}
     return json.dumps({**asdict(found), **more, "diagnosis": list(diagnose(found).values())})
 
 
@@ -31,7 +31,8 @@ def report(found: JobStatus, width: int | None = None) -> str:
         width: of a line in cells; None for the terminal's.
     """
     more = "" if found.ended else ", and the input isn't at its end"
-    speed = f", {figure(found.tokens_per_second)} tokens/s" if found.tokens_per_second and found.waiting else ""
+    moving = found.tokens_per_second and found.waiting and found.at_work
+    speed = f", {figure(found.tokens_per_second or 0)} tokens/s" if moving else ""
     left = f", {duration(found.seconds_left)} left" if found.seconds_left is not None else ""
     bad = found.quarantined + found.failed
     split = f"{found.waiting:,} waiting"
@@ -39,7 +40,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
         missing = f", {found.queue.missing:,} not in Redis" if found.queue.missing else ""
         split = f"{found.queue.running:,} running, {found.queue.queued:,} queued{missing}"
     lines = [
-        f"{found.out}: {_state(found)}; {found.offer.describe()}",
+        f"{found.out}: {_state(found)}; job {found.job}, {found.offer.describe()}",
         f"rows    {found.rows_done:,} of {found.rows:,}{more}; {bad:,} in quarantine",
         f"tokens  {found.tokens_done:,} of {found.tokens:,}{speed}{left}",
         f"shards  {found.done:,} done, {split}, {found.dead:,} dead, of {found.shards:,}",
@@ -52,7 +53,11 @@ def report(found: JobStatus, width: int | None = None) -> str:
 def _state(found: JobStatus) -> str:
     if found.complete:
         return "complete"
-    return "discarded" if found.discarded else "cancelled" if found.cancelled else "at work"
+    if found.cancelled:
+        return "discarded" if found.discarded else "cancelled"
+    if found.queue is None:
+        return "not complete"  # no broker says whether somebody works on it
+    return "at work" if found.at_work else "waiting"
 
 
 def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) -> list[str]:
@@ -63,13 +68,14 @@ def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) ->
         (
             worker.name,
             "this job's" if worker.offer == offer else worker.offer.describe() if worker.offer else "?",
+            f"{duration(worker.silent_seconds)} ago",
             figure(worker.tokens_per_second),
             f"{100 * worker.busy_share:.0f} %",
             worker.on_board,
         )
         for worker in workers
     ]
-    lines = ["", table(("worker", "offers", "tokens/s", "busy", "shards"), about, width)]
+    lines = ["", table(("worker", "offers", "seen", "tokens/s", "busy", "shards"), about, width)]
     times = [
         (
             worker.name,

@@ -1,4 +1,4 @@
-"""Cutting a stream of rows into shards, the same way every time."""
+"""Cutting a stream of rows into shards; equal streams give equal cuts."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ SHARD_ROWS = 2**16
 #: A part aims at this many bytes of float32 outputs: benchmarks/shard_size.py.
 FILE_BYTES = 64 * 2**20
 _SMALLEST_SHARD, _LARGEST_SHARD = 2**12, 2**18
-#: Where all vectors are pooled, a worker computes a shard some rows at a time; its token ids take 4 MiB.
-_LARGEST_POOLED_SHARD = 2**20
+#: Where all vectors are pooled, files would be small for as many tokens as take minutes. At this many, a core computes
+#: a shard of 2 layers of 512 units in some 4 seconds: that is what a kill costs, and several workers have work soon.
+_LARGEST_POOLED_SHARD = 2**17
 
 Cut = list[Row | BadRow]
 
@@ -28,7 +29,7 @@ Cut = list[Row | BadRow]
 class Cutter:
     """Collects rows until a shard is full.
 
-    A shard never holds more than `shard_tokens` token ids, unless its only row alone does.
+    A shard never has more than `shard_tokens` token ids, unless its only row has more.
 
     Args:
         shard_tokens: token ids (padding included) at which a shard is cut.
@@ -47,7 +48,7 @@ class Cutter:
         return not self._rows
 
     def add(self, batch: Cut) -> Iterator[Cut]:
-        """Take rows in; yield the shards that they fill."""
+        """Add rows; yield the shards that they fill."""
         for row in batch:
             size = row.tokens.size if isinstance(row, Row) else 0
             if self._rows and self._tokens + size > self._shard_tokens:
@@ -58,7 +59,7 @@ class Cutter:
                 yield self._take()
 
     def flush(self) -> Iterator[Cut]:
-        """Yield the rows that are left, if there are any."""
+        """Yield the remaining rows, if there are any."""
         if self._rows:
             yield self._take()
 
@@ -71,13 +72,13 @@ def cuts(batches: Iterable[Cut], cutter: Cutter, flush_seconds: float | None) ->
     """Cut a stream of rows.
 
     Args:
-        batches: of rows; a live input gives empty ones while nothing arrives.
+        batches: batches of rows; a live input gives empty ones while nothing arrives.
         cutter: decides where a shard is full.
         flush_seconds: on a live input, how long the first row of a shard may wait for more; None elsewhere,
             so that the cuts depend on the rows alone.
 
     Raises:
-        SourceError: as the batches do, after a live input's last cut.
+        SourceError: raised by the batches; on a live input after the last cut.
     """
     waiting_since = 0.0
     try:

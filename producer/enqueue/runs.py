@@ -1,11 +1,11 @@
-"""Bringing cuts to the queue, again and again to the same effect: rows, then their segment, then the ledger.
+"""Adding cuts to a job: first their rows, then their segment, then the ledger. Repeating it changes nothing.
 
-A file is read from its start by every run, so what the log has already is compared, and any number of runs may be at
-it at once. What a live input gives can't be read again, so one run reads at a time, and whatever it has read is kept,
-even where it learns that another run's turn has come.
+Every run reads a file from its start, so it compares its cuts with the log, and any number of runs may do so at once. A
+live input can't be read again, so only one run reads it at a time. All rows that a run has read are kept, even when it
+finds that another run has taken its turn.
 """
 
-# Over 150 lines: both kinds of runs are read side by side, because they differ in what may be dropped.
+# Over 150 lines: both kinds of runs are in one file, because they differ only in which rows may be dropped.
 
 from __future__ import annotations
 
@@ -13,45 +13,46 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from producer.sources.errors import SourceError
-from unrolled.errors import JobError
+from unrolled.counted import counted
+from unrolled.errors import JobError, UnrolledError
 from unrolled.job import names
-from unrolled.job.names import rows_object
+from unrolled.job.names import Life, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
+from unrolled.protocol.ledger_update import JobLedger, enter_again, update_ledger
 from unrolled.protocol.log import Log, append
 from unrolled.protocol.spooling import entry_of, spool
-from unrolled.protocol.telling import JobLedger, tell
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.spooling import Spooled
 
-    #: Makes the shard of a cut that gets a place in the job.
+    #: Makes the shard of a cut, given its number in the job.
     Make = Callable[[int], Spooled]
 
 
 class QueueLedger(JobLedger, Protocol):
-    """A job's ledger, for those who add to it."""
+    """A job's ledger, for a process that adds shards to it."""
 
     def wait_for_room(self) -> None:
         """Wait until the queue has room for more token ids."""
         ...
 
     def is_time(self) -> bool:
-        """Whether the entries that wait for their segment have waited long enough."""
+        """Whether it is time for another segment."""
         ...
 
 
 class Run:
-    """What both kinds of runs have.
+    """The common part of both kinds of runs.
 
     Args:
-        objects: of the job.
-        ledger: of the job's model.
-        each: called with each shard's entry, and whether it is new.
+        objects: the job's objects.
+        ledger: the ledger of the job's offer.
+        each: called with each shard's entry, and whether the shard is new.
     """
 
     def __init__(self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None]) -> None:
@@ -60,8 +61,8 @@ class Run:
         self._ledger = ledger
         self._each = each
 
-    def _tell(self) -> None:
-        tell(self.log, self._objects, self._ledger)
+    def _update_ledger(self) -> None:
+        update_ledger(self.log, self._objects, self._ledger)
 
     def _stopped(self) -> JobError:
         how = "discarded" if self.log.discarded else "cancelled"
@@ -72,16 +73,18 @@ class FileRun(Run):
     """Reads an input from its start to its end."""
 
     def run(self, cuts: Iterable[Make]) -> None:
-        """Bring every cut to the queue, then say in the log that the input has ended.
+        """Queue every cut, then record the end of the input in the log.
 
         Raises:
-            JobError: the input isn't what it was when this job began, or the job was cancelled meanwhile.
-            SourceError: the input can't be read any further; what it gave before that is queued.
+            JobError: the input has changed since the job began, or the job was cancelled meanwhile.
+            SourceError: the input can't be read any further; all rows before that point are queued.
         """
         append(self.log, self._objects, _resumed)
         if self.log.discarded:
             raise self._stopped()
-        lost, count, new = self._lost(), 0, []
+        lost, dead, count, new, mended = self._lost(), self._dead(), 0, [], []
+        # Before their rows: once these exist, the next run doesn't take the shards for lost.
+        enter_again(self.log, self._objects, self._ledger, sorted(map(self.log.life, lost - dead.keys())))
         try:
             for make in cuts:
                 spooled = make(count)
@@ -92,28 +95,52 @@ class FileRun(Run):
                     new.append(spooled.entry)
                 elif spooled.entry.shard in lost:
                     spool(self._objects, spooled)
+                elif spooled.entry.shard in dead and self._mend(spooled):
+                    mended.append(dead[spooled.entry.shard])
                 self._each(spooled.entry, not known)
                 count += 1
                 if new and (len(new) >= MOST_ENTRIES or self._ledger.is_time()):
                     self._add(count - len(new), new)
                     new = []
         except SourceError:
-            self._add(count - len(new), new)  # the rows before the damage need not wait until a person has repaired it
+            self._add(count - len(new), new)  # the rows before the damage needn't wait for a repair
             raise
         self._add(count - len(new), new)
+        for start in range(0, len(mended), MOST_ENTRIES):
+            some = mended[start : start + MOST_ENTRIES]
+            append(self.log, self._objects, lambda log, some=some: _revived(log, some))  # type: ignore[misc]
         append(self.log, self._objects, lambda log: self._ended(log, count))
-        self._tell()
+        self._update_ledger()
 
     def _lost(self) -> set[ShardId]:
-        """The input's shards that have neither rows nor a part, as after a disk was repaired; they are cut again."""
-        found = set(self.log.inputs)
+        """The input's shards that have neither rows nor a part, for example after a disk repair; they are cut again.
+
+        A shard whose failed rows were retried is left out, because those rows are in another shard now.
+        """
+        found = set(self.log.inputs) - self.log.retried.keys()
         # In this order: rows are deleted only once their part is there.
         for folder, shards_in in ((names.ROWS, names.shards_in), (names.PARTS, names.parts_in)):
             found = found and found.difference(shards_in(self._objects.list(folder)))
         return found
 
+    def _dead(self) -> dict[ShardId, Life]:
+        """The shards that were given up, each with its last life."""
+        lives = names.lives_in(self._objects.list(names.DEAD))
+        return {life.shard: life for life in lives if self.log.life(life.shard) == life}
+
+    def _mend(self, spooled: Spooled) -> bool:
+        """Replace the damaged rows of a dead shard by the rows that were cut; False if they aren't damaged."""
+        name = rows_object(spooled.entry.shard)
+        if self._objects.read(name) in (None, spooled.rows):
+            return False
+        if self._objects.exists(part_object(spooled.entry.shard)):
+            return False  # another attempt had read them before; its failed rows may still have to be saved
+        self._objects.delete(name)  # damaged rows are of no use
+        spool(self._objects, spooled)
+        return True
+
     def _is_known(self, place: int, entry: Entry) -> bool:
-        """Whether the log has the shard at this place; another one there ends the run, before anything is written."""
+        """Whether the log has the shard at this place. Another shard there ends the run before anything is written."""
         if place < len(self.log.inputs):
             if self.log.inputs[place] != entry.shard:
                 raise self._changed(place, entry)
@@ -123,7 +150,7 @@ class FileRun(Run):
         return False
 
     def _add(self, first: int, entries: list[Entry]) -> None:
-        """Append what the log doesn't have of some entries, the first of which has this place in the job."""
+        """Append those of some entries that the log lacks; the first entry has the number `first` in the job."""
 
         def decide(log: Log) -> Segment | None:
             if log.stopped:
@@ -132,7 +159,7 @@ class FileRun(Run):
             return Segment("shards", new) if new else None
 
         append(self.log, self._objects, decide)
-        self._tell()
+        self._update_ledger()
 
     def _ended(self, log: Log, count: int) -> Segment | None:
         if log.stopped:
@@ -140,7 +167,7 @@ class FileRun(Run):
         if len(log.inputs) > count:
             raise JobError(
                 f"{self._objects.store}: the input has changed since this job began: it ends "
-                f"{len(log.inputs) - count} shard(s) earlier. Restore it, or use another --out"
+                f"{counted(len(log.inputs) - count, 'shard')} earlier. Restore it, or use another --out"
             )
         return None if log.ended else Segment("end")
 
@@ -155,7 +182,7 @@ class FileRun(Run):
     def _grown(self, entry: Entry) -> JobError:
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: it ended after "
-            f"{len(self.log.inputs)} shard(s), now it goes on at {entry.file} row {entry.position}. "
+            f"{counted(len(self.log.inputs), 'shard')}, now it goes on at {entry.file} row {entry.position}. "
             "Restore it, or use another --out"
         )
 
@@ -164,13 +191,13 @@ class LiveRun(Run):
     """Reads an input that can't be read again.
 
     Args:
-        objects: of the job.
-        ledger: of the job's model.
-        each: called with each shard's entry, and whether it is new.
+        objects: the job's objects.
+        ledger: the ledger of the job's offer.
+        each: called with each shard's entry, and whether the shard is new.
         stop: called when this run's turn is over, so that nothing more is read.
 
     Attributes:
-        number: of the segment that begins this run; row ids begin with it.
+        number: the number of the segment that begins this run; it is part of the row ids.
     """
 
     def __init__(
@@ -182,7 +209,7 @@ class LiveRun(Run):
         self._name = secrets.token_hex(8)
 
     def begin(self) -> None:
-        """Take the turn of reading, and bring what runs before this one have read and not brought.
+        """Take the turn to read, and add the shards that earlier runs made durable and didn't add.
 
         Raises:
             JobError: the job was discarded.
@@ -193,23 +220,30 @@ class LiveRun(Run):
         self._adopt()
 
     def run(self, cuts: Iterable[Make]) -> None:
-        """Bring every cut to the queue, then say in the log that the input has ended, if it is this run's turn still.
+        """Queue every cut, then record the end of the input in the log, if it is still this run's turn.
 
         Args:
-            cuts: end soon after `stop` was called, with all rows that were read by then.
+            cuts: the cuts; they end soon after a call of `stop`, with all rows that were read by then.
 
         Raises:
-            JobError: another run has begun, or the job was cancelled; what this run has read is kept.
+            JobError: another run has begun, the job was cancelled, or its log is damaged; all rows read are kept.
+            BrokerRefusesError: the broker rejects this user or this action; all rows read are kept.
         """
-        for make in cuts:
-            self._bring(make(len(self.log.inputs)))
-            if self.log.discarded:
-                break
-            if not self._has_turn(self.log):
-                self._stop()  # rows that were read ahead are still to come
-        self._adopt()  # a run that this one has fenced off may have died meanwhile
+        cuts = iter(cuts)
+        try:
+            for make in cuts:
+                self._bring(make(len(self.log.inputs)))
+                if self.log.discarded:
+                    break
+                if not self._has_turn(self.log):
+                    self._stop()  # rows that were read ahead still follow
+        except UnrolledError:  # the log is damaged, or the broker refuses this user
+            self._stop()
+            self._keep(cuts)
+            raise
+        self._adopt()  # a run that lost its turn to this one may have died meanwhile
         append(self.log, self._objects, lambda log: Segment("end") if self._has_turn(log) and not log.ended else None)
-        self._tell()
+        self._update_ledger()
         if self.log.stopped:
             raise self._stopped()
         if not self._has_turn(self.log):
@@ -220,14 +254,21 @@ class LiveRun(Run):
 
     def _bring(self, spooled: Spooled) -> None:
         spool(self._objects, spooled)
-        # Even if it is another run's turn by now: these rows were read. They are durable before there is room for them.
-        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
         self._each(spooled.entry, True)  # noqa: FBT003 - it is new
-        self._tell()
+        # Even if it is another run's turn now, because these rows were read. They are durable before there is room.
+        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
+        self._update_ledger()
         self._ledger.wait_for_room()
 
+    def _keep(self, cuts: Iterator[Make]) -> None:
+        """Make durable the rows that were read ahead, where nothing can be added to the log; the next run adds them."""
+        for number, make in enumerate(cuts, 1):
+            spooled = make(len(self.log.inputs) + number)
+            spool(self._objects, spooled)
+            self._each(spooled.entry, True)  # noqa: FBT003 - it is new
+
     def _adopt(self) -> None:
-        """Bring rows that a run has made durable and then died; their names don't say a retry."""
+        """Add shards of the input whose rows exist and that no segment names, because their run has died."""
         strays = [
             s for s in names.shards_in(self._objects.list(names.ROWS)) if s not in self.log.entries and not s.retries
         ]
@@ -235,7 +276,7 @@ class LiveRun(Run):
         if found:
             self._objects.sync(names.ROWS, names.QUARANTINE)
             append(self.log, self._objects, lambda log: _added(log, found))
-        self._tell()
+        self._update_ledger()
 
     def _begun(self, log: Log) -> Segment | None:
         if log.discarded or self.number >= 0 or log.run == self._name:
@@ -249,6 +290,11 @@ class LiveRun(Run):
 
 def _resumed(log: Log) -> Segment | None:
     return Segment("resume") if log.cancelled and not log.discarded else None
+
+
+def _revived(log: Log, dead: list[Life]) -> Segment | None:
+    lives = tuple(Life(life.shard, life.number + 1) for life in dead if log.life(life.shard) == life)
+    return Segment("retry", lives=lives) if lives and not log.stopped else None
 
 
 def _added(log: Log, entries: list[Entry]) -> Segment | None:

@@ -1,5 +1,6 @@
-"""Duplicate ids, found exactly in flat memory."""
+"""Duplicate ids, found exactly and in constant memory."""
 
+import contextlib
 import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator
@@ -10,6 +11,7 @@ from typing import Self
 
 from producer.rows import BadRow, Row, RowBatch, automatic_id
 from unrolled.errors import TransientError
+from unrolled.patience import Steadily, at_once
 
 # A place is one integer of 63 bits: the number of the file (below 2^27), and that of the row in it (below 2^36).
 _POSITION_BITS = 36
@@ -18,7 +20,7 @@ _RESERVED = "its id is the automatic id of another row; give it an id without th
 
 
 class SeenIds:
-    """Remembers where every id that a user gave came first, on disk.
+    """Records on disk where each id that a user gave was first seen.
 
     Ids are kept as 128-bit BLAKE2b hashes: among 10**9 ids, the chance that any two collide is about 10**-21. The
     file is removed at the end, because a new run reads its input again and so fills a new one. A row that comes again
@@ -27,21 +29,26 @@ class SeenIds:
     Args:
         files: labels of all inputs; automatic ids are made of them.
         folder: for the file, about 50 bytes an id. It is emptied first, and removed at the end.
+        steadily: tries each batch until its ids are kept; by default once. With rows that can't be read again, nothing
+            else will do.
 
     Raises:
         TransientError: the folder can't be written to.
     """
 
-    def __init__(self, files: Iterable[str], folder: Path) -> None:
+    def __init__(self, files: Iterable[str], folder: Path, steadily: Steadily = at_once) -> None:
         self._labels = list(files)
         self._numbers = {label: number for number, label in enumerate(self._labels)}
         self._folder = folder
+        self._steadily = steadily
+        # Without a journal a batch that failed can't be taken back and tried again; that in memory is for one batch.
+        journal = "OFF" if steadily is at_once else "MEMORY"
         try:
             shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed
             folder.mkdir(exist_ok=True)
             # One user at a time, but it may read its rows in a thread of its own.
             self._database = sqlite3.connect(folder / "ids.sqlite3", isolation_level=None, check_same_thread=False)
-            for setting in ("journal_mode=OFF", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+            for setting in (f"journal_mode={journal}", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
                 self._database.execute(f"PRAGMA {setting}")
             self._database.execute(f"PRAGMA cache_size=-{_CACHE_KIB}")
             self._database.execute("CREATE TABLE ids (hash BLOB PRIMARY KEY, place INTEGER) WITHOUT ROWID")
@@ -73,10 +80,7 @@ class SeenIds:
             return batch
         reasons = {(row.file, row.position): _RESERVED for row in given if self._is_automatic(row.id)}
         given = [row for row in given if (row.file, row.position) not in reasons]
-        try:
-            places = self._first_places(given)
-        except sqlite3.Error as error:
-            raise self._unwritable(error) from error
+        places = self._steadily("keep ids", lambda: self._first_places(given))
         for row, place in zip(given, places, strict=True):
             if place != self._place(row):
                 number, position = divmod(place, 1 << _POSITION_BITS)
@@ -91,7 +95,16 @@ class SeenIds:
         ]
 
     def _first_places(self, rows: list[Row]) -> list[int]:
-        """For each row the place that has its id, taken now where it was free."""
+        """For each row the place that has its id, taken now where it was free; all of them or none."""
+        try:
+            return self._taken(rows)
+        except sqlite3.Error as error:
+            if self._database.in_transaction:
+                with contextlib.suppress(sqlite3.Error):
+                    self._database.execute("ROLLBACK")
+            raise self._unwritable(error) from error
+
+    def _taken(self, rows: list[Row]) -> list[int]:
         hashes = [blake2b(row.id.encode(), digest_size=16).digest() for row in rows]
         places = [self._place(row) for row in rows]
         before = self._database.total_changes

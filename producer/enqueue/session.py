@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from producer.enqueue.pipeline import submit
 from producer.queue.shard_queue import ShardQueue
 from producer.terminal.progress import Progress, progress
+from producer.terminal.signals import announce
 from unrolled.patience import Patience
 
 if TYPE_CHECKING:
@@ -25,16 +26,16 @@ _OBJECTS_PER_COLLECTION = 50_000
 
 
 def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None) -> Summary:
-    """Cut and queue the rows of a job whose checks are done, and say on standard error how far it is.
+    """Cut and queue the rows of a prepared job, and report progress on standard error.
 
     Args:
-        prepared: what is asked for, checked.
+        prepared: from `prepare`.
         broker: URL of the Redis server.
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
 
     Raises:
-        UnrolledError: something can't be used, or broke off; the same call continues there.
+        UnrolledError: something can't be used, or broke off; the same call continues from there.
     """
     with progress("queueing") as bar, _stop_signals(live=prepared.submission.source.follow) as stopped:
         for notice in prepared.plan.notices:
@@ -47,7 +48,7 @@ def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: 
 
 
 class _Shown:
-    """Shows the tokens queued so far, and guesses their total by the share of bytes read."""
+    """Shows the tokens queued so far, and estimates their total from the share of bytes read."""
 
     def __init__(self, bar: Progress, size_bytes: int | None) -> None:
         self._bar = bar
@@ -66,7 +67,7 @@ class _Shown:
 
 @contextmanager
 def _rare_collections() -> Iterator[None]:
-    """Look for cycles seldom, and not among what is there already: rows are in none, and there are many of them."""
+    """Collect garbage rarely, and ignore existing objects: there are many rows, and none is part of a cycle."""
     threshold, *others = gc.get_threshold()
     gc.freeze()
     gc.set_threshold(_OBJECTS_PER_COLLECTION, *others)
@@ -88,6 +89,7 @@ def _stop_signals(*, live: bool) -> Iterator[threading.Event]:
     before: dict[int, Any] = {}
 
     def stop(number: int, _: object) -> None:
+        announce("Stopping: what was read is queued. Ctrl-C again stops at once.")
         stopped.set()
         signal.signal(number, before[number] or signal.SIG_DFL)
 

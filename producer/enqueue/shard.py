@@ -1,4 +1,4 @@
-"""A cut becomes a shard: its rows, its id, its entry in the log and its list of bad rows."""
+"""Making a shard of a cut: its rows, its id, its entry in the log and its list of bad rows."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
 
 
 def make_shard(index: int, job: str, cut: Cut) -> Spooled:
-    """The shard of a cut; the same rows always give the same one.
+    """The shard of a cut; equal rows always give equal shards.
 
     Args:
-        index: position of the shard in its job, from 0.
-        job: id of the job.
+        index: the shard's number in its job, from 0.
+        job: the job's id.
         cut: at least one row.
     """
     rows = [row for row in cut if isinstance(row, Row)]

@@ -1,4 +1,4 @@
-"""What a user asks for, and the checks that it passes before anything is queued."""
+"""A user's request, and the checks that it must pass before anything is queued."""
 
 from __future__ import annotations
 
@@ -6,23 +6,28 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import shard_limits
+from producer.sources.errors import DamagedInputError
+from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
-from producer.sources.reading import InputPlan, check_inputs
-from producer.tokenization.tokenize import load_tokenizer
-from unrolled.errors import ModelError
+from producer.sources.reading import InputPlan, check_inputs, first_batches
+from producer.tokenization.tokenize import tokenize
+from unrolled.errors import ModelError, RequestError
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
+from unrolled.job.directories import refuse_model
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
-from unrolled.protocol.objects import at_once
+from unrolled.patience import at_once
 from unrolled.protocol.opening import OpenJob, create_job
+from unrolled.store.bucket_url import shown
+from unrolled.tokenization.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers import Tokenizer
 
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
 
 #: Options that change how rows are read but not which rows there are.
 _NOT_THE_JOBS = ("batch_rows", "tick_seconds")
@@ -30,14 +35,14 @@ _NOT_THE_JOBS = ("batch_rows", "tick_seconds")
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """What a user asks for.
+    """A user's request.
 
     Attributes:
-        inputs: files, directories, patterns, or "-".
+        inputs: files, directories, patterns, URLs of these in a bucket, or "-".
         out: output directory, or URL of a prefix in a bucket.
-        model: model directory.
+        model: model directory, or URL of one in a bucket.
         source: how the inputs are read.
-        shard_tokens: token ids at which a shard is cut; None for what `producer.enqueue.cutter` makes of it.
+        shard_tokens: token ids at which a shard is cut; None for the default of `producer.enqueue.cutter`.
         flush_seconds: on a live input, how long a row may wait for its shard to fill.
         with_tokens: store the token ids beside the vectors.
         special_tokens: let the tokenizer add its special tokens.
@@ -68,11 +73,12 @@ class Prepared:
     """A submission whose inputs, model and output directory passed every check; nothing is queued yet.
 
     Attributes:
-        job: made or found again.
-        model: its model.
-        plan: its inputs.
-        tokenizer: None where no input holds text.
-        shard_tokens: as decided.
+        submission: the request.
+        job: the job, which was created or found.
+        model: the job's model.
+        plan: the job's inputs.
+        tokenizer: None if no input contains text.
+        shard_tokens: token ids at which a shard is cut.
         shard_rows: most rows of a shard.
     """
 
@@ -86,16 +92,17 @@ class Prepared:
 
 
 def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
-    """Check everything that can be checked before anything is queued, and make the job.
+    """Check everything that can be checked before anything is queued, and create the job.
 
     Args:
-        submission: what is asked for.
-        steadily: tries each operation on the job's store until it works; by default once.
+        submission: the request.
+        steadily: tries each operation on the job's store until it works; by default each is tried once.
 
     Raises:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
             text says which and why.
     """
+    refuse_model(submission.out)
     model = open_model(submission.model)
     spec = OutputSpec(
         parse_layers(submission.layers, model.config),
@@ -108,11 +115,13 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     tokenizer = None
     if model.tokenizer_path:
         tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
+        model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
     elif plan.text_file is not None:
         raise ModelError(
-            f"{plan.text_file} holds text, but {submission.model} has no tokenizer.json; make one with "
-            f"`unrolled tokenizer fit INPUTS --out {submission.model}`, or give token ids (--tokens-field)"
+            f"{plan.text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
+            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
         )
+    _check_rows(plan, submission, tokenizer, model.config.vocab_size)
     shard_tokens, shard_rows = shard_limits(columns)
     shard_tokens = submission.shard_tokens or shard_tokens
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
@@ -123,8 +132,26 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
         "special_tokens": submission.special_tokens,
     }
     offer = Offer(model.fingerprint, submission.engine or "fused", submission.arithmetic)
-    inputs, live = Inputs.named(submission.inputs), submission.source.follow
+    # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
+    inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
     return Prepared(
         submission, create_job(submission.out, job, steadily), model, plan, tokenizer, shard_tokens, shard_rows
     )
+
+
+def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, vocab_size: int) -> None:
+    """Refuse a first input of which no row can be used, before a directory is spent on it.
+
+    Raises:
+        RequestError: it is one.
+    """
+    found = first_batches(plan, submission.source)
+    if found is None:
+        return
+    source, batches = found
+    rows = tokenize(batches, tokenizer, vocab_size, add_special_tokens=submission.special_tokens)
+    try:
+        check_rows(source, rows)
+    except DamagedInputError as error:
+        raise RequestError(f"input {source.label}: {error}") from error

@@ -1,12 +1,18 @@
-"""What a run of `unrolled enqueue` did."""
+"""The result of a run of `unrolled enqueue`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
+
 if TYPE_CHECKING:
     from unrolled.job.segment import Entry
+
+
+#: A smaller share would be rounded to 0.0 %.
+_SMALL_SHARE = 0.001
 
 
 @dataclass(slots=True)
@@ -18,7 +24,9 @@ class Summary:
         tokens: real tokens in them.
         quarantined: bad rows.
         shards: cut from the input.
-        known: of these, those that an earlier run had brought.
+        known: those of them that an earlier run had queued.
+        without_tokens: good rows without a real token, which have no vector.
+        unknown_share: share of the texts' words that are not in the vocabulary, by a sample; None where it isn't known.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
     """
 
@@ -28,6 +36,19 @@ class Summary:
     shards: int = 0
     known: int = 0
     sent: int = 0
+    without_tokens: int = 0
+    unknown_share: float | None = None
+
+    def coverage_lines(self) -> list[str]:
+        """What the model can't see in the rows, for people; empty where it sees all."""
+        lines = []
+        if self.unknown_share:
+            share = f"{100 * self.unknown_share:.1f} %" if self.unknown_share >= _SMALL_SHARE else "less than 0.1 %"
+            lines.append(f"{share} of the words are not in the model's vocabulary")
+        if self.without_tokens:
+            rows = counted(self.without_tokens, "row has", "rows have")
+            lines.append(f"{rows} no token, and so no vector: leave out rows where length is 0")
+        return lines
 
     def add(self, entry: Entry, new: bool) -> None:
         """Count a shard."""

@@ -1,6 +1,7 @@
-"""What people decide about a job: bring failed rows and dead shards again, cancel, discard.
+"""People's decisions about a job: retry, cancel and discard.
 
-Each is a segment of the job's log, and then what follows from it; each may be given again, and by two at once.
+Each decision is a segment of the job's log, and then its consequences. It is safe to repeat a decision, and for two
+processes to make it at once.
 """
 
 from __future__ import annotations
@@ -8,59 +9,64 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from unrolled.errors import JobError
-from unrolled.job import names
-from unrolled.job.names import Life, failed_object, part_object
+from unrolled.errors import FileFormatError, JobError, PayloadError, UnrolledError
+from unrolled.job import names, payload
+from unrolled.job.names import Life, failed_object, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
 from unrolled.protocol.finishing import finish_published, sweep_discarded
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log, append, catch_up
 from unrolled.protocol.spooling import make_retry, spool
-from unrolled.protocol.telling import tell
 
 if TYPE_CHECKING:
     from unrolled.job.segment import Entry
+    from unrolled.job.shard_id import ShardId
     from unrolled.protocol.finishing import FailedRows
+    from unrolled.protocol.ledger_update import JobLedger
     from unrolled.protocol.objects import Objects
-    from unrolled.protocol.telling import JobLedger
 
 
 @dataclass(frozen=True, slots=True)
 class Retried:
-    """What `retry` brought again.
+    """The result of `retry`.
 
     Attributes:
-        rows: failed rows, in shards of their own now.
-        shards: those shards.
-        dead: dead shards that got another life.
+        rows: number of failed rows that are in new shards now.
+        shards: number of these new shards.
+        dead: number of dead shards that got another life.
+        damaged: number of dead shards that got none, because their rows are damaged.
     """
 
     rows: int
     shards: int
     dead: int
+    damaged: int
 
 
 def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *, failed: bool) -> Retried:
-    """Give dead shards another life, and failed rows a shard of their own; nothing that is published changes.
+    """Give dead shards another life, and put failed rows into new shards; no published object changes.
 
     Args:
-        objects: of the job.
-        ledger: of the job's offer; None to leave the telling to the next process that looks after the job.
-        failed_rows: reads a part's.
-        failed: whether failed rows are brought too, rather than dead shards alone.
+        objects: the job's objects.
+        ledger: the ledger of the job's offer; None to leave its update to the next process that looks after the job.
+        failed_rows: reads the failed rows of a part.
+        failed: whether to retry failed rows too, and not only dead shards.
 
     Raises:
-        JobError: the job is cancelled or discarded, or its log is damaged.
-        PayloadError: rows are damaged.
+        JobError: the job is cancelled or discarded, or its log is damaged; or a part, or failed rows, are damaged: then
+            all others are retried.
     """
-    log = Log()
+    log, troubles = Log(), list[UnrolledError]()
     catch_up(log, objects)
     _refuse_stopped(log, objects)
-    cut = _cut_failed(log, objects, failed_rows) if failed else []
+    cut = _cut_failed(log, objects, failed_rows, troubles) if failed else []
     dead = [
         life
         for life in names.lives_in(objects.list(names.DEAD))
         if life.shard in log.entries and log.life(life.shard) == life and not objects.exists(part_object(life.shard))
     ]
+    damaged = [life for life in dead if _is_damaged(objects, life.shard)]
+    dead = [life for life in dead if life not in damaged]  # the next life would also be given up
 
     def decide(log: Log) -> Segment | None:
         _refuse_stopped(log, objects)
@@ -70,17 +76,20 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
         return Segment("retry", new, lives) if new or lives else None
 
     append(log, objects, decide)
-    _tell(log, objects, ledger)
+    _update_ledger(log, objects, ledger)
     if not log.discarded:
         for shard in names.shards_in(objects.list(names.FAILED)):
-            if shard in log.retried:  # its segment is there, so the tokens are in rows of their own
+            if shard in log.retried:  # the segment exists, so the tokens are in the rows of the new shard
                 objects.delete(failed_object(shard))
+    if troubles:
+        raise JobError(f"{objects.store}: {troubles[0]}; whatever else there is to retry was retried") from troubles[0]
     brought = [entry.rows for entry in cut if entry.shard in log.entries]
-    return Retried(sum(brought), len(brought), sum(log.life(life.shard) != life for life in dead))
+    revived = sum(log.life(life.shard) != life for life in dead)
+    return Retried(sum(brought), len(brought), revived, len(damaged))
 
 
 def cancel(objects: Objects, ledger: JobLedger | None) -> bool:
-    """Have nothing that waits computed; False where that was decided before.
+    """Stop the computation of waiting shards; False if that was decided before.
 
     Raises:
         JobError: the log is damaged.
@@ -93,38 +102,55 @@ def cancel(objects: Objects, ledger: JobLedger | None) -> bool:
         return None if log.stopped else Segment("cancel")
 
     append(log, objects, decide)
-    _tell(log, objects, ledger)
+    _update_ledger(log, objects, ledger)
     return decided
 
 
 def discard(objects: Objects, ledger: JobLedger | None) -> None:
-    """Delete a job's parts and all that waits; the log stays, so that no other job takes the directory for its own.
+    """Delete a job's parts and waiting shards. The log stays, so that no other job can use the directory.
 
     Raises:
         JobError: the log is damaged.
     """
     log = Log()
     append(log, objects, lambda log: None if log.discarded else Segment("discard"))
-    _tell(log, objects, ledger)
+    _update_ledger(log, objects, ledger)
     sweep_discarded(objects)
 
 
-def _tell(log: Log, objects: Objects, ledger: JobLedger | None) -> None:
+def _update_ledger(log: Log, objects: Objects, ledger: JobLedger | None) -> None:
     if ledger is not None:
-        tell(log, objects, ledger)
+        update_ledger(log, objects, ledger)
 
 
-def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows) -> list[Entry]:
-    """Make durable the rows of a shard for each one with failed rows that were not brought yet."""
-    finish_published(log, objects, failed_rows)
+def _cut_failed(log: Log, objects: Objects, failed_rows: FailedRows, troubles: list[UnrolledError]) -> list[Entry]:
+    """Make new shards of failed rows durable: one for each shard whose failed rows weren't retried yet."""
+    try:
+        finish_published(log, objects, failed_rows)
+    except (PayloadError, FileFormatError) as error:
+        troubles.append(error)
     cut = []
     for source in names.shards_in(objects.list(names.FAILED)):
         content = None if source in log.retried or source not in log.entries else objects.read(failed_object(source))
-        if content is not None:
+        if content is None:
+            continue
+        try:
             spooled = make_retry(source, content)
-            spool(objects, spooled)
-            cut.append(spooled.entry)
+        except PayloadError as error:
+            troubles.append(PayloadError(f"{failed_object(source)}: {error}; restore it from a copy"))
+            continue
+        spool(objects, spooled)
+        cut.append(spooled.entry)
     return cut
+
+
+def _is_damaged(objects: Objects, shard: ShardId) -> bool:
+    """Whether a shard's rows are damaged; rows that can't be seen may be sound."""
+    rows = objects.read(rows_object(shard))
+    try:
+        return rows is not None and payload.decode_as(shard.hash, rows) is None
+    except PayloadError:
+        return True
 
 
 def _refuse_stopped(log: Log, objects: Objects) -> None:

@@ -1,4 +1,4 @@
-"""The rows that can't be computed: those that the producer refused, and those that a part calls failed."""
+"""The rows that can't be computed: rows that the producer refused, and rows that a part names as failed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from unrolled.counted import counted
 from unrolled.errors import FileFormatError
 from unrolled.job import names
 from unrolled.job.names import quarantine_object
@@ -28,9 +29,9 @@ class BadRowListed:
     Attributes:
         file: the input's name; None for a row that the engine failed on.
         position: row number within that file, from 0; None for a row that the engine failed on.
-        shard: its shard.
-        row: for a row that the engine failed on, its number among the shard's rows, from 0; else None.
-        id: its id, None where it has none.
+        shard: the row's shard.
+        row: for a row that the engine failed on, its number among the shard's rows, from 0; otherwise None.
+        id: the row's id; None if it has none.
         reason: why it can't be computed.
     """
 
@@ -43,14 +44,14 @@ class BadRowListed:
 
 
 def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
-    """Every row in quarantine, shard by shard in the order of the log, one shard's in memory at a time.
+    """Every row in quarantine, in the order of the log; the rows of one shard are in memory at a time.
 
-    A row that failed and was retried is listed where it failed again, and nowhere where it didn't.
+    A row that failed and was retried is listed only if it failed again.
 
     Raises:
         JobError: the log is damaged.
         FileFormatError: a list or a part is damaged.
-        TransientError: one can't be read now.
+        TransientError: the store can't be read now.
     """
     log, objects = Log(), job.objects
     catch_up(log, objects)
@@ -65,13 +66,13 @@ def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
 
 
 def count_quarantine(objects: Objects, entry: Entry) -> tuple[int, list[str]]:
-    """How many rows of a shard the producer listed, and what is wrong with the list."""
+    """The number of a shard's rows that the producer listed, and the problems with the list."""
     try:
         count = sum(1 for _ in _lines(objects, entry.shard)) if entry.quarantined else 0
     except FileFormatError as error:
         return 0, [str(error)]
     if count != entry.quarantined:
-        return count, [f"lists {count} row(s), the log says {entry.quarantined}"]
+        return count, [f"lists {counted(count, 'row')}, the log says {entry.quarantined}"]
     return count, []
 
 

@@ -1,4 +1,4 @@
-"""Taking a job out of Redis by its key, where its store is gone for good."""
+"""Removing a job from Redis by its key, for a job whose store is lost."""
 
 from __future__ import annotations
 

@@ -25,12 +25,16 @@ class QueueStatus:
         missing: those that wait by the directory, but aren't in the ledger. While the input is read, one
             may be on its way; else Redis lost them.
         workers: all that are alive, of every model.
+        others_running: shards of other jobs of the offer under a lease.
+        others_queued: those that wait for a worker.
     """
 
     running: int
     queued: int
     missing: int
     workers: tuple[WorkerStatus, ...]
+    others_running: int = 0
+    others_queued: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +43,7 @@ class JobStatus:
 
     Attributes:
         out: the directory.
-        job: its id.
+        job: its key, which names it in the workers' logs, in `unrolled jobs` and in `unrolled cancel --key` too.
         offer: what it asks workers for.
         rows, tokens: cut so far; the rows that can't be computed included.
         rows_done, tokens_done: those of published shards, the rows that can't be computed included.
@@ -56,6 +60,7 @@ class JobStatus:
         tokens_per_second: over the last files; None where there are too few to tell.
         queue: what the broker knows; None where none was named, or it is away.
         away: why the broker couldn't be asked.
+        death: why one of the dead shards was given up; None where none is dead.
     """
 
     out: str
@@ -79,11 +84,17 @@ class JobStatus:
     tokens_per_second: float | None = None
     queue: QueueStatus | None = None
     away: str | None = None
+    death: str | None = None
 
     @property
     def waiting(self) -> int:
         """Shards that are neither published nor dead: running or queued."""
         return self.shards - self.done - self.dead
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a worker computes a shard now; True where no broker can say."""
+        return self.queue is None or self.queue.running > 0
 
     @property
     def lost(self) -> int:
@@ -93,7 +104,7 @@ class JobStatus:
 
     @property
     def seconds_left(self) -> float | None:
-        """For what is cut so far, at the speed of the last files; None where that isn't known."""
-        if not self.tokens_per_second or not self.waiting:
+        """For what is cut so far, at the speed of the last files; None where that isn't known, or nothing runs."""
+        if not self.tokens_per_second or not self.waiting or not self.at_work:
             return None
         return (self.tokens - self.tokens_done) / self.tokens_per_second

@@ -1,43 +1,61 @@
 """Reading how far a job is: from its log and its objects, and beside them from the broker."""
 
+# Over 150 lines: a status is read from the log, the objects and the broker.
+
 from __future__ import annotations
 
+import json
+import sys
 import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from producer.jobs.status import JobStatus, QueueStatus
+from producer.jobs.tally import Tally
 from producer.jobs.worker_status import WorkerStatus
-from unrolled.errors import BrokerAwayError, FileFormatError
-from unrolled.job import names
-from unrolled.protocol.completion import standing
+from producer.terminal.text import printable
+from unrolled.errors import BrokerAwayError, FileFormatError, TransientError
+from unrolled.job.names import dead_object
 from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unrolled.job.names import Life
     from unrolled.job.shard_id import ShardId
-    from unrolled.protocol.completion import Standing
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.broker import Broker
+    from unrolled.queue.ledger import Ledger
 
 #: The speed is that of the last seconds for which somebody has looked.
 SPEED_SECONDS = 60.0
+_REASON_CHARACTERS = 300
 
 
 @dataclass(frozen=True, slots=True)
 class _Asked:
-    """What the broker said; `away` where it said nothing."""
+    """What the broker said; `away` where it said nothing.
 
-    waiting: frozenset[Life] = frozenset()
+    Attributes:
+        left: how many lives of the job it has.
+        waiting: which; None where it has as many as the job needs.
+        running: those under a lease.
+        workers: all that are alive.
+        others: how many shards of other jobs run, and how many wait.
+    """
+
+    left: int = sys.maxsize
+    waiting: frozenset[Life] | None = None
     running: frozenset[Life] = frozenset()
     workers: tuple[WorkerStatus, ...] = ()
+    others: tuple[int, int] = (0, 0)
     away: str | None = None
 
 
 class StatusReader:
-    """Reads a job's status again and again; segments of its log are read once.
+    """Reads a job's status again and again; a look costs what has changed and what waits (`producer.jobs.tally`).
 
     Args:
         job: whose status.
@@ -50,7 +68,9 @@ class StatusReader:
         self._job = job
         self._broker = broker
         self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
+        self._tally = Tally(self.log, job.objects, live=job.job.live)
         self._failed: dict[ShardId, int] = {}
+        self._deaths: dict[Life, str] = {}
         self._looks: deque[tuple[float, int]] = deque()
 
     def read(self) -> JobStatus:
@@ -62,73 +82,101 @@ class StatusReader:
             BrokerRefusesError: the broker doesn't let this user in or do this.
         """
         # In this order: what the log names and the ledger lacks is published or dead by then.
-        asked = self._ask()
-        found = standing(self.log, self._job.objects, live=self._job.job.live)
-        return self._status(found, asked)
+        asked = self._ask(self._left)
+        self._tally.look()
+        if asked and asked.left < len(self._tally.waiting):  # some are lost, or a count was spoilt
+            asked = self._ask(self._members)
+            self._tally.look()
+        return self._status(asked)
 
-    def _ask(self) -> _Asked | None:
+    def _ask(self, ledger: Callable[[Ledger], _Asked]) -> _Asked | None:
         if self._broker is None or self._ledger is None:
             return None
         try:
             with self._broker.asked():
-                waiting, running = self._ledger.members(self._job.key)
                 workers = self._ledger.workers()
+                asked = ledger(self._ledger)
         except BrokerAwayError as error:
             return _Asked(away=str(error))
         found = tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items()))
-        return _Asked(frozenset(waiting), frozenset(running), found)
+        return replace(asked, workers=found)
 
-    def _status(self, found: Standing, asked: _Asked | None) -> JobStatus:
-        log, job = self.log, self._job
-        inputs = [log.entries[shard] for shard in log.inputs]
-        done = [log.entries[shard] for shard in found.published]
-        failed = self._count_failed(found.published)
+    def _left(self, ledger: Ledger) -> _Asked:
+        """How many shards the ledger has: of them all, the number alone."""
+        (known,) = ledger.known([self._job.key])
+        left = 0 if known.mark is None else known.left
+        running, others_running = ledger.running(self._job.key)
+        others = max(0, ledger.counts().shards - left - others_running)
+        return _Asked(left, running=frozenset(running), others=(others_running, others))
+
+    def _members(self, ledger: Ledger) -> _Asked:
+        """Which shards the ledger has."""
+        waiting, running = ledger.members(self._job.key)
+        return replace(self._left(ledger), left=len(waiting), waiting=frozenset(waiting), running=frozenset(running))
+
+    def _status(self, asked: _Asked | None) -> JobStatus:
+        log, job, tally = self.log, self._job, self._tally
+        failed = self._count_failed()
         retried = log.retried.items()
-        brought_again = sum(log.entries[shard].rows for source, shard in retried if source in found.published)
-        tokens_done = sum(entry.tokens for entry in done if entry.source is None)
-        waiting = {log.life(shard) for shard in log.entries.keys() - found.published - found.dead}
-        queue = None
-        if asked is not None and asked.away is None:
-            running = len(waiting & asked.running)
-            missing = len(waiting - asked.waiting)
-            queue = QueueStatus(running, len(waiting) - running - missing, missing, asked.workers)
+        brought_again = sum(log.entries[shard].rows for source, shard in retried if source in tally.published)
         return JobStatus(
             out=job.place,
-            job=job.job.id,
+            job=job.key,
             offer=job.job.offer,
-            rows=sum(entry.rows + entry.quarantined for entry in inputs),
-            tokens=sum(entry.tokens for entry in inputs),
-            rows_done=sum(entry.rows + entry.quarantined for entry in done if entry.source is None),
-            tokens_done=tokens_done,
-            rows_published=sum(entry.rows for entry in done) - failed - brought_again,
-            quarantined=sum(entry.quarantined for entry in inputs),
+            rows=tally.cut.rows,
+            tokens=tally.cut.tokens,
+            rows_done=tally.done.rows,
+            tokens_done=tally.done.tokens,
+            rows_published=tally.done.all_rows - failed - brought_again,
+            quarantined=tally.cut.quarantined,
             failed=failed,
             shards=len(log.entries),
-            done=len(found.published),
-            dead=len(found.dead),
+            done=len(tally.published),
+            dead=len(tally.dead),
             ended=log.ended,
-            complete=found.complete,
+            complete=tally.complete,
             cancelled=log.stopped,
             discarded=log.discarded,
-            strays=len(found.strays),
-            tokens_per_second=self._speed(tokens_done, over=found.complete),
-            queue=queue,
+            strays=len(tally.strays),
+            tokens_per_second=self._speed(tally.done.tokens, over=tally.complete),
+            queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,
+            death=self._death(),
         )
 
-    def _count_failed(self, published: frozenset[ShardId]) -> int:
+    def _queue(self, asked: _Asked) -> QueueStatus:
+        waiting, life = self._tally.waiting, self.log.life
+        running = sum(one.shard in waiting and life(one.shard) == one for one in asked.running)
+        missing = 0
+        if asked.waiting is not None:
+            missing = sum(life(shard) not in asked.waiting for shard in waiting)
+        return QueueStatus(running, len(waiting) - running - missing, missing, asked.workers, *asked.others)
+
+    def _count_failed(self) -> int:
         """Rows that parts call failed and no retry has brought again; only footers that may name some are read."""
-        objects, counted = self._job.objects, 0
-        kept = {shard for folder in (names.FAILED, names.ROWS) for shard in names.shards_in(objects.list(folder))}
-        for shard in (kept & published) - self.log.retried.keys():
+        counted = 0
+        for shard in self._tally.kept - self.log.retried.keys():
             if shard not in self._failed:
                 try:
-                    info = read_outcome(objects, shard)
+                    info = read_outcome(self._job.objects, shard)
                 except FileFormatError:
                     continue  # `verify` names it
                 self._failed[shard] = len(info.failed) if info else 0
             counted += self._failed[shard]
         return counted
+
+    def _death(self) -> str | None:
+        """Why a dead shard was given up, by its record; None where no shard is dead, or the record can't be read."""
+        if not self._tally.dead:
+            return None
+        life = self.log.life(min(self._tally.dead))
+        if life not in self._deaths:
+            try:
+                reason = json.loads(self._job.objects.read(dead_object(life)) or b"")["reason"]
+            except (TransientError, ValueError, TypeError, KeyError, RecursionError):
+                return None
+            self._deaths[life] = printable(str(reason)[:_REASON_CHARACTERS])
+        return self._deaths[life]
 
     def _speed(self, tokens_done: int, *, over: bool) -> float | None:
         """Real tokens per second since the oldest look of the last minute; None where there is one look alone."""

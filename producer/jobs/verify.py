@@ -19,10 +19,11 @@ from unrolled.protocol.spooling import select_rows
 from unrolled.reading.inspection import inspect_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.objects import Objects
     from unrolled.protocol.opening import OpenJob
     from unrolled.reading.inspection import PartContents
 
@@ -96,8 +97,7 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         TransientError: the store can't be read now.
     """
     objects = job.objects
-    listed = set(objects.list(names.PARTS))  # before the log, which then names all of them
-    parts = set(names.parts_in(listed))
+    parts, others = _listed(objects)  # before the log, which then names all of them
     log = Log()
     catch_up(log, objects)
     problems = list(_of_job(job, log))
@@ -114,17 +114,26 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
     if len(widths) > 1:
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
-    problems += _strays(listed, log)
+    problems += _strays(parts, others, log)
     rows_in = sum(log.entries[shard].rows + log.entries[shard].quarantined for shard in log.inputs)
     if not problems and rows + quarantined + failed != rows_in:
         problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))
     return Verification(rows_in, rows, quarantined, failed, tokens, files, tuple(problems))
 
 
-def _strays(listed: set[str], log: Log) -> Iterator[Problem]:
+def _listed(objects: Objects) -> tuple[set[ShardId], list[str]]:
+    """The shards whose parts are in the output directory, and the names of everything else there."""
+    parts, others = set(), []
+    for name in objects.list(names.PARTS):
+        found = list(names.parts_in([name]))
+        parts.update(found)
+        others += [] if found else [name]
+    return parts, others
+
+
+def _strays(parts: set[ShardId], others: Iterable[str], log: Log) -> Iterator[Problem]:
     """`OUT/*.parquet` must be exact, and nothing half-made may be seen there."""
-    ours = {part_object(shard) for shard in log.entries}
-    for name in sorted(listed - ours):
+    for name in sorted([*map(part_object, parts - log.entries.keys()), *others]):
         if name.endswith(".parquet"):
             yield Problem(name, "is no part of this job; move it elsewhere")
         elif name.endswith(".tmp"):
@@ -135,7 +144,9 @@ def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
     if log.discarded:
         yield Problem(names.LOG, "the job was discarded; nothing of it counts any more")
     elif not log.ended:
-        yield Problem(names.LOG, "the input wasn't read to its end; give the same `unrolled enqueue` again")
+        yield Problem(
+            names.LOG, "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+        )
     if job.job.live:
         strays = [s for s in names.shards_in(job.objects.list(names.ROWS)) if s not in log.entries and not s.retries]
         for shard in strays:
@@ -163,17 +174,17 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
     found = [Problem(quarantine_object(entry.shard), what) for what in wrong]
     name = part_object(entry.shard)
     if not published:
-        what = (
-            f"was given up, the reason is in {gone}: unrolled retry {job.place}"
-            if gone
-            else f"isn't there: unrolled wait {job.place}, or the same `unrolled enqueue` again"
-        )
-        return _Checked(None, bad_rows, 0, (*found, Problem(name, what)))
+        return _Checked(None, bad_rows, 0, (*found, Problem(name, _why_missing(job, log, entry, gone))))
     try:
         contents = inspect_part(job.objects.store, name)
         found += [Problem(name, what) for what in _contradictions(job, entry, contents)]
     except UnrolledError as error:
-        return _Checked(None, bad_rows, 0, (*found, Problem(name, str(error).replace(f"{job.place}/", ""))))
+        return _Checked(
+            None,
+            bad_rows,
+            0,
+            (*found, Problem(name, str(error).removeprefix(f"{job.place}/{name}: ").replace(f"{job.place}/", ""))),
+        )
     except Exception as error:  # noqa: BLE001 - no damage to a part, however odd, may end the check of the others
         return _Checked(None, bad_rows, 0, (*found, Problem(name, f"can't be read: {type(error).__name__}: {error}")))
     failed = 0 if entry.shard in log.retried else len(contents.info.failed)
@@ -183,6 +194,16 @@ def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone:
         found.append(Problem(name, _OTHER_ROWS))
     sound = not any(problem.where == name for problem in found)
     return _Checked(contents if sound else None, bad_rows, failed, tuple(found))
+
+
+def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
+    if gone:
+        return f"was given up, the reason is in {gone}: unrolled retry {job.place}"
+    if entry.shard in log.retried:
+        return (
+            f"isn't there, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
+        )
+    return "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
 
 
 def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:

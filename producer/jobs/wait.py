@@ -1,5 +1,7 @@
 """Waiting for a job, and telling Redis again what it lost of it, so that it completes whatever the broker does."""
 
+# Over 150 lines: waiting, and everything that people are told meanwhile.
+
 from __future__ import annotations
 
 import contextlib
@@ -10,23 +12,34 @@ from typing import TYPE_CHECKING
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
+from unrolled.counted import counted
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
-from unrolled.patience import Patience
-from unrolled.protocol.finishing import sweep
+from unrolled.patience import Patience, at_once
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
-from unrolled.protocol.telling import tell
+from unrolled.protocol.upkeep import clean_up
+from unrolled.queue.job_ledger import JobLedger
 from unrolled.reading.outcome import failed_rows
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from producer.jobs.status import JobStatus
     from producer.queue.shard_queue import JobQueue
     from producer.terminal.progress import Progress
     from unrolled.protocol.opening import OpenJob
 
-#: How long something must be in the way before a person is told.
-PATIENCE_SECONDS = 10.0
+#: How long something must be in the way before a person is told, where it is often over soon: a producer at work may
+#: be about to read its input on, and `wait` itself tells Redis again what it lost. All else is told at once.
+PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0}
+_BLIND = (
+    "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
+    "(--broker redis://HOST:6379/0, or UNROLLED_BROKER), or give the same `unrolled run` again"
+)
 #: A look at 100,000 names takes a while: rest at least this many times longer.
 _REST = 4
+#: A small job is over soon: at first, look again after this share of the time that was waited.
+_QUICK = 0.1
 
 
 def wait_for_job(
@@ -37,6 +50,7 @@ def wait_for_job(
     *,
     until: float = math.inf,
     every_seconds: float = 0.5,
+    starting_seconds: float = 0.0,
 ) -> JobStatus:
     """Wait until the job is complete. A broker or a store that is away is waited for.
 
@@ -47,6 +61,7 @@ def wait_for_job(
         bar: shows how far the job is, and what is in the way.
         until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
+        starting_seconds: how long the workers may take to start; until then, a lack of workers isn't told.
 
     Returns:
         The job's last status.
@@ -59,8 +74,8 @@ def wait_for_job(
     patience = Patience(bar.say)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     reader = StatusReader(job, queue.broker if queue else None, namespace)
-    teller = _Teller(patience)
-    log, status = Log(), None
+    teller = _Teller(patience, {**PATIENCE_SECONDS, "worker": starting_seconds})
+    log, status, first = Log(), None, time.monotonic()
     with contextlib.closing(queue) if queue else contextlib.nullcontext():
         while True:
             began = time.monotonic()
@@ -70,46 +85,60 @@ def wait_for_job(
                 if status is None:
                     raise
                 return status
-            bar.update(done_tokens=status.tokens_done, done_rows=status.rows_done, total_tokens=status.tokens)
+            bar.update(
+                done_tokens=status.tokens_done,
+                done_rows=status.rows_done,
+                total_tokens=status.tokens,
+                working=status.at_work,
+            )
             if status.complete:
-                _tidy_up(queue, job, reader.log)
+                _clean_up(queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
             if status.complete or time.monotonic() >= until:
                 return status
             teller.tell(status)
+            if queue is None:
+                teller.say_once("blind", _BLIND.format(place=job.place))
             if queue and status.lost:
                 _tell_again(queue.of_job(job), job, log, teller)
-            pause = max(every_seconds, _REST * (time.monotonic() - began))
+            usual = min(every_seconds, (time.monotonic() - first) * _QUICK)
+            pause = max(usual, _REST * (time.monotonic() - began))
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
 
 
-def _tidy_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
+def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
     """Delete leftovers, and let Redis forget the job. Both are harmless if they stay."""
-    with contextlib.suppress(TransientError, PayloadError, FileFormatError):
-        sweep(log, job.objects, failed_rows, live=job.job.live)
-    if queue:
-        with contextlib.suppress(TransientError), queue.broker.asked():
-            if not queue.ledger.members(job.key)[0]:  # else a worker has yet to take its last shard out
-                queue.ledger.forget(job.key)
+    ledger = JobLedger(queue.ledger, job.key, job.address, queue.send, at_once) if queue else None
+    with (
+        contextlib.suppress(TransientError, PayloadError, FileFormatError),
+        queue.broker.asked() if queue else contextlib.nullcontext(),
+    ):
+        clean_up(log, job.objects, ledger, failed_rows, live=job.job.live)
 
 
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
     """Tell Redis again what it lost."""
     try:
-        tell(log, job.objects, queue)
+        update_ledger(log, job.objects, queue)
     except (BrokerAwayError, TransientError):
         return  # the next look says so
     if queue.sent:
-        teller.say(f"Redis lost {queue.sent:,} waiting shard(s); they are entered again")
+        teller.say(f"Redis lost {counted(queue.sent, 'waiting shard')}, entered again now")
 
 
 class _Teller:
-    """Says each thing that is in the way once, when it has been for a while."""
+    """Says each thing that is in the way once.
 
-    def __init__(self, patience: Patience) -> None:
+    Args:
+        patience: says it.
+        patience_seconds: kind of thing → how long it must have been in the way; 0 where a kind isn't named.
+    """
+
+    def __init__(self, patience: Patience, patience_seconds: Mapping[str, float]) -> None:
         self.say = patience.say
         self._patience = patience
+        self._patience_seconds = patience_seconds
         self._since: dict[str, float] = {}
         self._said: set[str] = set()
 
@@ -120,12 +149,12 @@ class _Teller:
         else:
             self._patience.works("see the queue")
         now = time.monotonic()
-        # `wait` itself tells Redis again what it lost, so this advice isn't needed.
-        ways = {kind: text for kind, text in diagnose(status).items() if kind in ("dead", "worker", "input", "strays")}
+        ways = {kind: text for kind, text in diagnose(status).items() if kind not in ("away", "cancelled")}
         self._since = {kind: self._since.get(kind, now) for kind in ways}
         for kind, since in self._since.items():
-            if now - since >= PATIENCE_SECONDS:
-                self.say_once(kind, ways[kind])
+            if now - since >= self._patience_seconds.get(kind, 0.0):
+                # A worker that has met one trouble may meet another.
+                self.say_once(kind if kind != "trouble" else ways[kind], ways[kind])
 
     def say_once(self, kind: str, line: str) -> None:
         """Say something, unless something of its kind was said."""

@@ -5,11 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from producer.terminal.text import printable
 from unrolled.job.offer import Offer
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
+#: Most troubles of a worker that are believed, and most characters of each.
+_MOST_TROUBLES, _TROUBLE_CHARACTERS = 10, 500
 #: Facts of a heartbeat that are numbers from 0, with the attributes' names.
 _NUMBERS = (
     "longest_seconds", "tokens_per_second", "busy_share", "computed_share", "read_seconds", "plan_seconds",
@@ -32,6 +35,8 @@ class WorkerStatus:
             TensorFlow engine pads batches. 0 before the first.
         read_seconds, plan_seconds, compute_seconds, write_seconds: since its start, summed over its threads.
         lease_seconds: how long it may be silent; None where the heartbeat doesn't say.
+        silent_seconds: how long ago that heartbeat was.
+        troubles: what is in its way: the job's key, None where it concerns all jobs, and a text.
     """
 
     name: str
@@ -46,6 +51,8 @@ class WorkerStatus:
     compute_seconds: float = 0.0
     write_seconds: float = 0.0
     lease_seconds: float | None = None
+    silent_seconds: float = 0.0
+    troubles: tuple[tuple[str | None, str], ...] = ()
 
     @classmethod
     def parse(cls, name: str, facts: Mapping[str, Any]) -> Self:
@@ -55,8 +62,16 @@ class WorkerStatus:
             offer=Offer.parse(str(facts.get("offer"))),
             on_board=int(_number(facts, "on_board")),
             lease_seconds=_number(facts, "lease_seconds") or None,
+            silent_seconds=_number(facts, "silent_seconds"),
+            troubles=tuple(_troubles(facts.get("troubles"))),
             **{key: _number(facts, key) for key in _NUMBERS},
         )
+
+
+def _troubles(found: object) -> Iterator[tuple[str | None, str]]:
+    for one in found[:_MOST_TROUBLES] if isinstance(found, list) else ():
+        if isinstance(one, list) and len(one) == 2 and isinstance(one[1], str):  # noqa: PLR2004 - key and text
+            yield one[0] if isinstance(one[0], str) else None, printable(one[1][:_TROUBLE_CHARACTERS])
 
 
 def _number(facts: Mapping[str, Any], key: str) -> float:

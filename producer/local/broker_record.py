@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from unrolled.errors import JobError, RequestError
 from unrolled.job import names
-from unrolled.queue.broker_url import check_broker_url
+from unrolled.queue.broker_url import check_broker_url, without_secret
 from unrolled.store.posix import PosixStore
+from unrolled.store.store import Creation
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from unrolled.protocol.opening import OpenJob
 
 #: Written by `unrolled run` while its own broker lives: the broker's URL, one line. No part of the job.
@@ -30,7 +34,7 @@ def find_broker(given: str | None, job: OpenJob) -> str | None:
     """The broker that was named, else the one that `unrolled run` recorded; None where there is neither.
 
     Raises:
-        JobError: what is recorded is no URL.
+        JobError: what is recorded is no broker of a run.
     """
     path = record_of(job)
     if given or path is None:
@@ -40,10 +44,48 @@ def find_broker(given: str | None, job: OpenJob) -> str | None:
             recorded = file.read(_LONGEST_URL).decode(errors="replace").strip()
     except OSError:
         return None
+    # Only a socket of this machine is one of `run`'s: whoever may write to OUT can't have this user call elsewhere.
     try:
-        url = check_broker_url(recorded)
+        url = check_broker_url(recorded) if recorded.startswith(_SOCKET) else ""
     except (RequestError, ValueError):
-        raise JobError(f"{path}: holds no broker's URL; remove it, or name the broker with --broker") from None
+        url = ""
+    if not url:
+        raise JobError(f"{path}: holds no broker of `unrolled run`; remove it, or name the broker with --broker")
     # A run that was killed leaves its record, but its server takes the socket away.
-    gone = url.startswith(_SOCKET) and not Path(unquote(url.removeprefix(_SOCKET))).exists()
-    return None if gone else url
+    return url if Path(unquote(url.removeprefix(_SOCKET))).exists() else None
+
+
+def check_alone(job: OpenJob) -> None:
+    """Refuse to run a job with a broker of its own that another run on this machine has one for.
+
+    Raises:
+        JobError: there is another run, or what is recorded is no broker.
+    """
+    if alive := find_broker(None, job):
+        raise JobError(
+            f"{job.place}: another `unrolled run` is working on it (its broker is {without_secret(alive)}); wait "
+            "for it with `unrolled wait`, or stop it"
+        )
+
+
+@contextmanager
+def recorded(url: str, job: OpenJob) -> Iterator[None]:
+    """Let `status` and `wait` in other terminals find a broker that lives only as long as this process.
+
+    Raises:
+        JobError: as `check_alone`.
+        TransientError: the record can't be written.
+    """
+    path = record_of(job)
+    if path is None:
+        yield
+        return
+    try:  # from here on: a signal may come right after the record is there
+        while job.objects.store.create(BROKER_FILE, url.encode()) is Creation.EXISTS:
+            check_alone(job)
+            path.unlink(missing_ok=True)
+        yield
+    finally:
+        with suppress(OSError):  # another's, where this one was taken for one that a killed run has left
+            if path.read_bytes() == url.encode():
+                path.unlink()

@@ -6,22 +6,24 @@ import signal
 import tempfile
 import threading
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import click
 
 from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.wait import wait_for_job
 from producer.local.broker import EmbeddedBroker
-from producer.local.broker_record import find_broker, record_of
-from producer.local.workers import Workers
+from producer.local.broker_record import check_alone, recorded
+from producer.local.deaths import Deaths, settled_in
+from producer.local.workers import START_SECONDS, Workers
 from producer.terminal.progress import progress
-from producer.terminal.signals import terminable
-from unrolled.errors import JobError
+from producer.terminal.signals import Terminated, terminable
 from unrolled.job import names
-from unrolled.queue.broker_url import without_secret
+from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
-from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
 
 #: Folder for the workers' logs, beside the job's objects.
 LOGS = f"{names.FOLDER}/logs"
+
+
+_STOPPING = "Stopping: the workers finish the shards that they compute, for up to {:g} seconds."
 
 
 def run_job(
@@ -61,34 +66,36 @@ def run_job(
     """
     prepared = prepare(submission)
     job = prepared.job
-    if broker is None and (alive := find_broker(None, job)):
-        raise JobError(
-            f"{job.place}: another `unrolled run` is working on it (its broker is {without_secret(alive)}); wait "
-            "for it with `unrolled wait`, or stop it"
-        )
-    record = record_of(job)
+    if broker is None:
+        check_alone(job)
     with ExitStack() as stack:
         stack.enter_context(terminable())
         url = broker or stack.enter_context(EmbeddedBroker()).url
-        if broker is None and record is not None:
-            stack.enter_context(_recorded(url, record))
+        if broker is None:
+            stack.enter_context(recorded(url, job))
         settings = {
             **environment,
             "UNROLLED_BROKER": url,
             "UNROLLED_NAMESPACE": namespace,
-            "UNROLLED_MODEL": str(submission.model),
+            "UNROLLED_MODEL": str(prepared.model.path),  # of one in a bucket, the copy that this job is made for
         }
         stack.enter_context(_interruptible())
-        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt))
+        attempts = int(environment.get("UNROLLED_MAX_ATTEMPTS", WorkerOptions().max_attempts))
+        deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
+        crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
             summary = enqueue(prepared, url, namespace, max_queued_tokens)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:
-                return summary, wait_for_job(job, url, namespace, bar)
-        except KeyboardInterrupt:
+                return summary, wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS)
+        except KeyboardInterrupt as reason:
             if crew.failure:
                 raise crew.failure from None
+            if crew.running:
+                signal.signal(signal.SIGINT, lambda *_: crew.hurry())
+                again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them at once."
+                click.echo(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}", err=True)
             raise
 
 
@@ -100,26 +107,18 @@ def _interruptible() -> Iterator[None]:
         handler = signal.getsignal(signal.SIGINT)
         (handler if callable(handler) else signal.default_int_handler)(signal.SIGINT, frame)
 
-    before = signal.signal(signal.SIGUSR1, interrupt)
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGUSR1)}
+    signal.signal(signal.SIGUSR1, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGUSR1, before or signal.SIG_DFL)
+        for number, handler in before.items():
+            signal.signal(number, handler or signal.SIG_DFL)
 
 
 def _interrupt() -> None:
     # A real signal: it wakes the main thread from a read that no input may ever end.
     signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
-
-
-@contextmanager
-def _recorded(url: str, path: Path) -> Iterator[None]:
-    """Let `status` and `wait` in other terminals find a broker that lives only as long as this process."""
-    try:
-        publish_bytes(path, url.encode())
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 def _logs_of(job: OpenJob) -> Path:

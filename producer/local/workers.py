@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from producer.local.deaths import Deaths
+
 #: Exit statuses of a worker whose settings, model or engine are unusable; starting another would fail in the same way.
 UNUSABLE = (1, 2, os.EX_TEMPFAIL)
 #: How long a start may take. After that, an exit status of `UNUSABLE` is a death like any other.
 START_SECONDS = 20.0
-#: A worker that ran at least this long before it died may be started again without counting.
-LONG_ENOUGH_SECONDS = 60.0
-#: Deaths in a row, each soon after the start, before the job is stopped. More than a poison shard may cause.
-MOST_DEATHS = 20
 TICK_SECONDS = 0.1
 STOP_SECONDS = 60
+#: How long they have at a second signal.
+HURRY_SECONDS = 5
 #: Seconds between repeated calls of `on_failure`; the main thread may be unable to act on the first.
 REMINDER_SECONDS = 5.0
 
@@ -40,20 +40,23 @@ class Workers:
         environment: the workers' settings, as `UNROLLED_*` variables, so that no secret is on a command line.
         logs: directory for `worker-<n>.log`.
         on_failure: called in another thread when the workers can't go on, and again until the block ends.
+        deaths: judges whether one that died is started again.
 
     Attributes:
         failure: why the workers can't go on; None while they can.
     """
 
-    def __init__(self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None]) -> None:
+    def __init__(
+        self, count: int, environment: Mapping[str, str], logs: Path, on_failure: Callable[[], None], deaths: Deaths
+    ) -> None:
         self.failure: UnrolledError | None = None
         self._environment = {**os.environ, **environment}
         self._logs = logs
         self._on_failure = on_failure
         self._processes: list[subprocess.Popen[bytes] | None] = [None] * count
         self._started = [0.0] * count
-        self._deaths = 0
-        self._stop = threading.Event()
+        self._deaths = deaths
+        self._stop, self._hurry = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
         self._watchdog: Watchdog | None = None
 
@@ -80,23 +83,46 @@ class Workers:
         """Stop the workers; they finish the shards that they hold, or give them back."""
         self._end()
 
+    def hurry(self) -> None:
+        """Have the workers give back what they hold; may be called by a signal handler while they are stopped."""
+        self._hurry.set()
+
+    @property
+    def running(self) -> int:
+        """How many workers there are now."""
+        return len(self._running())
+
     def _end(self) -> None:
         self._stop.set()
-        if self._thread.is_alive():
-            self._thread.join()
-        running = [process for process in self._processes if process and process.poll() is None]
+        try:
+            if self._thread.is_alive():
+                self._thread.join()
+            self._terminate()
+        finally:
+            if self._watchdog is not None:
+                # It kills the whole group: a signal may have come between a worker's start and its entry in the list.
+                self._watchdog.end()
+
+    def _terminate(self) -> None:
+        """Send SIGTERM to the workers that run, and kill those that take too long."""
+        running, hurried = self._running(), False
         for process in running:
             process.send_signal(signal.SIGTERM)
         deadline = time.monotonic() + STOP_SECONDS
+        while running and time.monotonic() < deadline:
+            if self._hurry.is_set() and not hurried:
+                hurried, deadline = True, time.monotonic() + HURRY_SECONDS
+                for process in running:
+                    process.send_signal(signal.SIGTERM)  # at the second one, a worker gives its shards back at once
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                running[0].wait(TICK_SECONDS)
+            running = [process for process in running if process.poll() is None]
         for process in running:
-            try:
-                process.wait(max(0.1, deadline - time.monotonic()))
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        if self._watchdog is not None:
-            # It kills the whole group: a signal may have come between a worker's start and its entry in the list.
-            self._watchdog.end()
+            process.kill()
+            process.wait()
+
+    def _running(self) -> list[subprocess.Popen[bytes]]:
+        return [process for process in self._processes if process and process.poll() is None]
 
     def _start(self, number: int) -> None:
         if self._watchdog is None:
@@ -120,10 +146,10 @@ class Workers:
                 if process is None or process.poll() is None:
                     continue
                 lived = time.monotonic() - self._started[number]
-                self._deaths = 1 if lived > LONG_ENOUGH_SECONDS else self._deaths + 1
                 unusable = process.returncode in UNUSABLE and lived < START_SECONDS
-                if unusable or self._deaths > MOST_DEATHS:
-                    self._fail(self._last_words(number, process.returncode))
+                hopeless = self._deaths.count(lived)
+                if unusable or hopeless:
+                    self._fail("\n".join(filter(None, [hopeless, self._last_words(number, process.returncode)])))
                     return
                 try:
                     self._start(number)

@@ -1,6 +1,6 @@
-"""Handing shards to the workers: into the ledger and then as a message, and never more than the queue may hold."""
+"""Queueing shards for the workers, in the ledger and then as a message, up to the limit of the queue."""
 
-# Over 150 lines: the queue of an offer and a job's view of it share their settings.
+# Over 150 lines: the queue of an offer, and one job's view of it.
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, TypeVar
 from celery import Celery
 from kombu.entity import Queue
 
+from unrolled.counted import counted
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
@@ -25,33 +26,33 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two looks at a queue that is full, and until somebody is told why it stays so.
+#: Seconds between two looks at a full queue, and until the user is told why it stays full.
 FULL_PAUSE, FULL_PATIENCE = 0.1, 10.0
-#: Seconds for which the number of workers is taken to stay as it is.
+#: Seconds between two counts of the workers.
 WORKERS_PAUSE = 5.0
-#: Where no limit is given: token ids that may always wait, and shards for each thread of a worker beyond that.
+#: Without a limit from the user: token ids that may always wait, or shards for each worker thread if that is more.
 FEW_TOKENS, SHARDS_PER_THREAD = 20_000_000, 3
-#: A worker that claims more threads is not believed.
+#: A worker that reports more threads than this isn't believed.
 MOST_THREADS = 1024
-#: Seconds between two segments of a job's log; the first comes at once.
+#: Seconds between two segments of a job's log; the first segment is written at once.
 SEGMENT_SECONDS = 1.0
 
 
 class ShardQueue:
-    """The queue of one offer, from the producer's side.
+    """The queue of one offer, as the producer sees it.
 
-    Every method that asks the broker waits for it without limit while it is away.
+    While the broker is away, every method that asks it waits without limit.
 
     Args:
         broker: URL of the Redis server.
         namespace: prefix of every key.
-        offer: what its workers compute.
-        patience: waits for a broker that is away, and says so.
+        offer: the offer.
+        patience: waits for a broker that is away, and tells the user.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
             keeps the workers that are alive busy.
 
     Raises:
-        RequestError: the URL names no Redis server.
+        RequestError: the URL doesn't name a Redis server.
     """
 
     def __init__(
@@ -70,7 +71,7 @@ class ShardQueue:
             task_default_queue=queue,
             task_queues=[Queue(queue)],  # type: ignore[no-untyped-call]  # kombu is half typed
             task_ignore_result=True,
-            task_publish_retry=False,  # Patience tries again, and says so
+            task_publish_retry=False,  # Patience tries again, and tells the user
             broker_transport_options={
                 **transport_options(namespace),
                 "socket_timeout": SOCKET_SECONDS,
@@ -91,7 +92,7 @@ class ShardQueue:
         return JobQueue(self, job)
 
     def steadily(self, what: str, action: Callable[[], T]) -> T:
-        """The result of an action that asks the broker, tried again for as long as the broker is away.
+        """Run an action that asks the broker, again and again while the broker is away.
 
         Args:
             what: names it, for people.
@@ -103,7 +104,7 @@ class ShardQueue:
         return self.broker.until_done(self._patience, what, action)
 
     def room(self) -> int:
-        """Token ids that there is room for now; none below 1."""
+        """The number of token ids for which there is room now; below 1 if there is none."""
         counts = self.ledger.counts()
         if self._max_queued_tokens is not None:
             return self._max_queued_tokens - counts.tokens
@@ -111,7 +112,7 @@ class ShardQueue:
         return max(FEW_TOKENS, SHARDS_PER_THREAD * self.threads() * mean) - counts.tokens
 
     def threads(self) -> int:
-        """Threads of all workers of the offer that are alive; counted now and then."""
+        """The number of threads of the offer's living workers, counted now and then."""
         if time.monotonic() >= self._count_at:
             alive = [facts for facts in self.ledger.workers().values() if facts["offer"] == str(self.ledger.offer)]
             counts = [facts.get("concurrency") for facts in alive]
@@ -129,8 +130,8 @@ class JobQueue(JobLedger):
     """The queue as one job's producer sees it; see `producer.enqueue.runs.QueueLedger`.
 
     Args:
-        queue: of the job's offer.
-        job: which one.
+        queue: the queue of the job's offer.
+        job: the job.
     """
 
     def __init__(self, queue: ShardQueue, job: OpenJob) -> None:
@@ -138,11 +139,16 @@ class JobQueue(JobLedger):
         self._queue = queue
         self._segment_at = 0.0
 
+    def say(self, line: str) -> None:
+        """Tell the user something."""
+        self._queue.say(line)
+
     def wait_for_room(self) -> None:
-        """Wait until the queue has room for more token ids, and say why where that takes long."""
+        """Wait until the queue has room for more token ids; if that takes long, tell the user why."""
         began, said = time.monotonic(), False
         while self._queue.steadily("reach the broker", self._queue.room) < 1:
-            if not said and time.monotonic() - began >= FULL_PATIENCE:
+            patient = time.monotonic() - began < FULL_PATIENCE
+            if not said and (not patient or not self._queue.steadily("reach the broker", self._queue.threads)):
                 said = True
                 self._queue.say(self._queue.steadily("reach the broker", self._why_full))
             time.sleep(FULL_PAUSE)
@@ -157,7 +163,9 @@ class JobQueue(JobLedger):
 
     def _why_full(self) -> str:
         counts, offer = self._queue.ledger.counts(), self._queue.ledger.offer
-        full = f"the queue is full: {counts.shards:,} shards of {counts.tokens:,} token ids wait or run"
+        full = (
+            f"the queue is full: {counted(counts.shards, 'shard')} of {counted(counts.tokens, 'token id')} wait or run"
+        )
         if not self._queue.threads():
             return f"{full}, and no worker offers {offer.describe()}; start one, or make room with `unrolled cancel`"
         return f"{full}; going on as soon as workers have made room"

@@ -1,16 +1,21 @@
-"""The files that the user's names stand for, in a fixed order."""
+"""The inputs that the user's names stand for, in a fixed order."""
 
-import glob
-import os
-import stat
-from collections.abc import Iterator, Sequence
+from __future__ import annotations
+
 from dataclasses import dataclass, field
-from typing import NoReturn
+from typing import TYPE_CHECKING
 
-from producer.sources.formats import by_extension
-from producer.sources.options import Compression, Format, SourceOptions
+from producer.sources.formats.by_name import by_extension
+from producer.sources.places.buckets import Buckets, is_bucket_url
+from producer.sources.places.directories import find_files
+from producer.sources.places.local_file import LocalFile
 from unrolled.errors import OptionError, RequestError
-from unrolled.job.names import JOB
+
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterator, Sequence
+
+    from producer.sources.options import Compression, Format, SourceOptions
+    from producer.sources.places.place import Place
 
 STANDARD_INPUT = "-"
 
@@ -20,57 +25,58 @@ class SourceFile:
     """One input.
 
     Attributes:
-        label: the name in its rows: the path as given, or as found below a directory or by a pattern, with escapes for
-            bytes that are not UTF-8; "-" for standard input.
-        path: the path to open.
+        label: the name in its rows: the path from the working directory, or from the root where it is not below it; the
+            URL of an object; "-" for standard input.
+        place: where its bytes are; None for standard input.
         format: the format of its content.
         compression: by its extension; that of standard input is recognized by the first bytes.
-        size_bytes: size on disk; None for a pipe.
     """
 
     label: str
-    path: str
+    place: Place | None
     format: Format
     compression: Compression
-    size_bytes: int | None
+
+    @property
+    def size_bytes(self) -> int | None:
+        """Size as it is stored; None for a pipe."""
+        return None if self.place is None else self.place.size_bytes
 
 
 @dataclass(slots=True)
 class Discovery:
-    """Files in the order in which they are read, and notices for the user."""
+    """Inputs in the order in which they are read, and notices for the user."""
 
     files: list[SourceFile] = field(default_factory=list)
     notices: list[str] = field(default_factory=list)
 
 
 def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
-    """Find the files.
+    """Find the inputs.
 
-    Directories are walked in sorted order, without names that begin with "." or "_"; patterns may contain `**`. A file
-    with several names is read once.
+    Directories and prefixes of a bucket are walked in sorted order, without names that begin with "." or "_"; patterns
+    may contain `**`. A file with several names is read once.
 
     Args:
-        inputs: files, directories, glob patterns, and "-".
+        inputs: files, directories, glob patterns, URLs of these in a bucket, and "-".
         options: only `format` and `follow` matter here.
 
     Raises:
         RequestError: nothing is found for an input, or it can't be read.
+        TransientError: a bucket can't be reached, or refuses.
     """
     if not inputs:
         raise RequestError("no input given; name files, directories or patterns, or - for standard input")
     if options.follow and list(inputs) != [STANDARD_INPUT]:
         raise OptionError(f"--follow reads only standard input; found {' '.join(inputs)}, allowed: -")
     found = Discovery()
-    seen: dict[tuple[int, int], str] = {}
+    seen: dict[Hashable, str] = {}
     labels: set[str] = set()
+    buckets = Buckets()
     for given in inputs:
-        for path in _paths(given, found.notices):
-            try:
-                status = None if path == STANDARD_INPUT else os.stat(path)  # noqa: PTH116 - labels stay as given
-            except OSError as error:
-                raise RequestError(f"input {_label(path)}: {error.strerror}") from error
-            source = _source(path, status, options)
-            key = (-1, -1) if status is None else (status.st_dev, status.st_ino)
+        for place in _places(given, buckets, found.notices):
+            source = _source(place, options)
+            key = place.inode if isinstance(place, LocalFile) else source.label
             if key in seen:
                 found.notices.append(f"{source.label} is the same input as {seen[key]}: read once")
                 continue
@@ -82,70 +88,17 @@ def discover(inputs: Sequence[str], options: SourceOptions) -> Discovery:
     return found
 
 
-def _source(path: str, status: os.stat_result | None, options: SourceOptions) -> SourceFile:
-    if status is None:
-        return SourceFile(STANDARD_INPUT, path, options.format or "text", "none", None)
-    if stat.S_ISDIR(status.st_mode):
-        raise RequestError(f"input {_label(path)}: is a directory")
-    if not os.access(path, os.R_OK):
-        raise RequestError(f"input {_label(path)}: no permission to read it")
-    format_, compression = by_extension(path)
-    size = status.st_size if stat.S_ISREG(status.st_mode) else None
-    return SourceFile(_label(path), path, options.format or format_, compression, size)
-
-
-def _label(path: str) -> str:
-    return os.fsencode(path).decode("utf-8", "backslashreplace")
-
-
-def _paths(given: str, notices: list[str]) -> Iterator[str]:
+def _places(given: str, buckets: Buckets, notices: list[str]) -> Iterator[Place | None]:
     if given == STANDARD_INPUT:
-        yield given
-    elif os.path.isdir(given):  # noqa: PTH112 - labels stay as given
-        yield from _walk(given, notices)
-    elif os.path.lexists(given):
-        yield given
-    elif "\0" not in given and glob.has_magic(given):
-        matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - labels stay as given
-        if not matches:
-            raise RequestError(f"input {_label(given)}: no file matches this pattern")
-        for match in matches:
-            yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - labels stay as given
+        yield None
+    elif is_bucket_url(given):
+        yield from buckets.find(given, notices)
     else:
-        raise RequestError(f"input {_label(given)!r}: no such file or directory")
+        yield from find_files(given, notices)
 
 
-def _walk(top: str, notices: list[str]) -> Iterator[str]:
-    """Yield a directory's regular files; links are followed, but not in circles."""
-
-    def failed(error: OSError) -> NoReturn:
-        raise RequestError(f"input {_label(str(error.filename))}: {error.strerror}") from error
-
-    visited: set[tuple[int, int]] = set()
-    count = 0
-    for folder, folders, names in os.walk(top, onerror=failed, followlinks=True):
-        try:
-            status = os.stat(folder)  # noqa: PTH116 - os.walk gives text
-        except OSError as error:
-            failed(error)
-        if (status.st_dev, status.st_ino) in visited:
-            folders.clear()
-            continue
-        visited.add((status.st_dev, status.st_ino))
-        if os.path.exists(os.path.join(folder, JOB)):  # noqa: PTH110, PTH118
-            notices.append(f"{_label(folder)} is the output directory of a job: left out")
-            folders.clear()
-            continue
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
-        for name in sorted(names):
-            path = os.path.join(folder, name)  # noqa: PTH118 - os.walk gives text
-            if name.startswith((".", "_")):
-                continue
-            if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - os.walk gives text
-                # Opening a pipe would wait for a writer forever.
-                notices.append(f"{_label(path)} is not a regular file: left out")
-                continue
-            count += 1
-            yield path
-    if not count:
-        raise RequestError(f"input {_label(top)}: the directory has no file to read")
+def _source(place: Place | None, options: SourceOptions) -> SourceFile:
+    if place is None:
+        return SourceFile(STANDARD_INPUT, None, options.format or "text", "none")
+    format_, compression = by_extension(place.name)
+    return SourceFile(place.name, place, options.format or format_, compression)

@@ -1,15 +1,20 @@
 """The check of an input's first bytes, before anything is queued."""
 
-from pathlib import Path
+from itertools import chain
+from pathlib import PurePath
 
-from producer.sources.compression import read_chunks, sniff
-from producer.sources.delimited import DELIMITERS, Records, header_columns
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
-from producer.sources.jsonl import json_object, row_field
-from producer.sources.lines import LongLine, split_lines
+from producer.sources.first_rows import check_rows, read_rows
+from producer.sources.formats.delimited import DELIMITERS, Records, Unreadable, has_header, header_columns
+from producer.sources.formats.encoding import check_encoding
+from producer.sources.formats.jsonl import json_object, row_field
+from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
+from producer.sources.places.place import Place
+from producer.sources.streams.compression import raw_chunks, sniff, unpacked
 from unrolled.errors import RowError
+from unrolled.patience import at_once
 
 # First bytes of files that are refused, so that they are never read as text by accident.
 _FOREIGN = {
@@ -19,15 +24,17 @@ _FOREIGN = {
     b"\xff\xfe": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
     b"\xfe\xff": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
     b"SQLite format 3\0": "an SQLite database",
+    b"%PDF-": "a PDF document",
 }
 _TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 
 
-def check_head(source: SourceFile, options: SourceOptions) -> bool:
+def check_head(source: SourceFile, place: Place, options: SourceOptions) -> bool:
     """Check the beginning of an input.
 
     Args:
-        source: a regular file; a pipe's first bytes can't be put back.
+        source: the input.
+        place: where it is; no pipe, whose first bytes can't be put back.
         options: the names of the fields, and whether the user named the format.
 
     Returns:
@@ -36,23 +43,27 @@ def check_head(source: SourceFile, options: SourceOptions) -> bool:
     Raises:
         DamagedInputError: the content doesn't match the name or the format, or lacks a field.
     """
-    try:
-        with Path(source.path).open("rb") as file:
-            magic = file.read(16)
-            _check_compression(magic, source)
-            file.seek(0)
-            head = next(read_chunks(file, source.compression), b"")
-    except OSError as error:
-        raise DamagedInputError(f"can't be read ({error.strerror or error})") from error
-    _check_content(head, source, options)
-    if source.format in ("parquet", "arrow"):
-        if source.compression != "none":
-            # The schema may be at the end; it is checked after the file has been decompressed.
-            return options.kind == "text"
-        from producer.sources.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
+    with place.open(at_once) as file:
+        raw = raw_chunks(file)
+        first = next(raw, b"")
+        _check_compression(first[:16], source)
+        chunks = unpacked(chain([first], raw) if first else raw, source.compression)
+        head = next(chunks, b"")
+        _check_content(head, source, options)
+        if options.id_first_word and source.format != "text":
+            raise DamagedInputError(
+                f"is {source.format}; --id-first-word is for plain text, --id-field for other formats"
+            )
+        if source.format not in ("parquet", "arrow"):
+            holds_text = _lines_hold_text(head, source, options)
+            check_rows(source, read_rows(source, chain([head], chunks), options))
+            return holds_text
+    if source.compression != "none":
+        # The schema may be at the end; it is checked after the file has been decompressed.
+        return options.kind == "text"
+    from producer.sources.formats.tables import check_table  # noqa: PLC0415 - pyarrow is slow to import
 
-        return check_table(Path(source.path), source.format, options).is_text
-    return _lines_hold_text(head, source, options)
+    return check_table(place, source.format, options, at_once).is_text
 
 
 def _check_compression(magic: bytes, source: SourceFile) -> None:
@@ -80,6 +91,7 @@ def _check_content(head: bytes, source: SourceFile, options: SourceOptions) -> N
     for magic, what in _TABLES.items():
         if options.format is None and head.startswith(magic):
             raise DamagedInputError(f"is {what} by its content, but not by its name; add --format {what}")
+    check_encoding(head)
 
 
 def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) -> bool:
@@ -90,9 +102,9 @@ def _lines_hold_text(head: bytes, source: SourceFile, options: SourceOptions) ->
         return _json_holds_text(lines, source, options)
     records = Records(DELIMITERS[source.format], options.max_row_bytes)
     header = next(records.push(lines), None)
-    if header is not None:
+    if header is not None and (has_header(options) or not isinstance(header, Unreadable)):
         return header_columns(header, options).is_text
-    if not head:
+    if not head and has_header(options):
         raise DamagedInputError("is empty; the first line must name the columns")
     return options.kind == "text"
 
@@ -103,10 +115,8 @@ def _json_holds_text(lines: list[bytes | LongLine], source: SourceFile, options:
     try:
         return row_field(json_object(lines[0]), options) == options.text_field
     except RowError as error:
-        if options.format is None and ".json" in (
-            Path(source.path).suffix,
-            Path(Path(source.path).stem).suffix,
-        ):
+        name = PurePath(source.label)
+        if options.format is None and ".json" in (name.suffix, PurePath(name.stem).suffix):
             # With this extension, the file may be one JSON value instead of lines.
             raise DamagedInputError(
                 f"is not JSON lines (first line: {error}); write one object on each line, or give --format"

@@ -23,6 +23,9 @@ class SourceOptions:
         text_field: name of the field or column with the text.
         tokens_field: name of the field or column with the token ids (in CSV, separated by spaces).
         id_field: name of the field or column with the row's id; None for "id", if that exists.
+        id_first_word: whether the first word of each line of text is the row's id, and no part of the text.
+        header: whether the first line of CSV and TSV names the columns; else they are numbered from 1.
+        columns: names of the columns of CSV and TSV without such a line, separated by commas.
         max_row_bytes: longer rows are quarantined, and never completely in memory.
         batch_rows: the most rows in a batch.
         follow: read standard input as it arrives.
@@ -34,6 +37,9 @@ class SourceOptions:
     text_field: str = "text"
     tokens_field: str = "tokens"
     id_field: str | None = None
+    id_first_word: bool = False
+    header: bool = True
+    columns: str | None = None
     max_row_bytes: int = 16 * 1024 * 1024
     batch_rows: int = 1024
     follow: bool = False
@@ -51,6 +57,11 @@ class SourceOptions:
             raise OptionError(f"input kind {self.kind!r} is unknown; allowed: {', '.join(KINDS)}")
         if self.text_field == self.tokens_field:
             raise OptionError(f"--text-field and --tokens-field are both {self.text_field}; give two different fields")
+        if self.id_first_word and self.id_field is not None:
+            raise OptionError("--id-first-word and --id-field exclude each other; give one of them")
+        names = self.column_names
+        if names is not None and (len(set(names)) < len(names) or not all(names)):
+            raise OptionError(f"--columns is {self.columns!r}; allowed: different names, separated by commas")
         for name, value in (("max_row_bytes", self.max_row_bytes), ("batch_rows", self.batch_rows)):
             if value < 1:
                 raise OptionError(f"{name} is {value}; allowed: 1 or more")
@@ -58,6 +69,20 @@ class SourceOptions:
             raise OptionError(f"tick_seconds is {self.tick_seconds}; allowed: more than 0")
         if self.follow and self.format in ("parquet", "arrow"):
             raise OptionError(f"--follow and --format {self.format} exclude each other; allowed: text, jsonl, csv, tsv")
+
+    @property
+    def column_names(self) -> tuple[str, ...] | None:
+        """The names of the columns of CSV and TSV, where the user gave them."""
+        return None if self.columns is None else tuple(self.columns.split(","))
+
+    @property
+    def content_fields(self) -> tuple[str, ...]:
+        """The fields that may have a row's content, the text first. Where the user named one of them, it must be it."""
+        if self.kind != "auto":
+            return (self.text_field if self.kind == "text" else self.tokens_field,)
+        fields = (self.text_field, self.tokens_field)
+        named = tuple(name for name, usual in zip(fields, ("text", "tokens"), strict=True) if name != usual)
+        return named if len(named) == 1 else fields
 
     @property
     def id_column(self) -> str:

@@ -1,4 +1,4 @@
-"""Rows from files, directories, patterns and standard input; memory doesn't grow with their size.
+"""Rows from files, directories, patterns, buckets and standard input; memory doesn't grow with their size.
 
     plan = check_inputs(["corpus/", "more.jsonl.gz"], options)   # checks everything that can be checked in advance
     for batch in read_batches(plan, options):                    # lists of SourceRow and BadRow
@@ -8,23 +8,29 @@ Each input row gives exactly one SourceRow or BadRow, in a fixed order: that of 
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from typing import BinaryIO
+from typing import TYPE_CHECKING, BinaryIO, cast
 
 from producer.rows import SourceBatch
-from producer.sources.compression import read_chunks
-from producer.sources.delimited import DELIMITERS, read_delimited
-from producer.sources.discovery import STANDARD_INPUT, SourceFile, discover
+from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
+from producer.sources.first_rows import read_rows
 from producer.sources.heads import check_head
-from producer.sources.jsonl import json_parser
-from producer.sources.lines import read_lines, text_parser
-from producer.sources.live import follow_chunks
 from producer.sources.options import SourceOptions
-from producer.sources.spool import spooled
+from producer.sources.places.local_file import LocalFile
+from producer.sources.streams.compression import read_chunks
+from producer.sources.streams.live import follow_chunks
+from producer.sources.streams.spool import spooled
 from unrolled.errors import RequestError
+from unrolled.patience import Steadily, at_once
+
+if TYPE_CHECKING:
+    from producer.sources.places.place import Place
+
+#: Inputs in buckets whose beginnings are checked at once.
+_CHECKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +42,7 @@ class InputPlan:
         notices: messages for the user: inputs named twice, names left out.
         text_file: label of the first input with text, which needs a tokenizer; None if the first bytes of no input
             show text.
-        size_bytes: size of all files on disk; None if one of them is a pipe.
+        size_bytes: size of all inputs as they are stored; None if one of them is a pipe.
     """
 
     files: tuple[SourceFile, ...]
@@ -50,7 +56,7 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
 
     Args:
         inputs: files, directories (walked in sorted order, without names that begin with "." or "_"), glob
-            patterns, and "-" for standard input.
+            patterns, URLs of these in a bucket, and "-" for standard input.
         options: how they are read.
 
     Raises:
@@ -58,14 +64,7 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     """
     found = discover(inputs, options)
     text_file = None
-    for source in found.files:
-        try:
-            if source.size_bytes is not None:
-                holds_text = check_head(source, options)
-            else:
-                holds_text = options.kind == "text" or (options.kind == "auto" and source.format == "text")
-        except DamagedInputError as error:
-            raise RequestError(f"input {source.label}: {error}") from error
+    for source, holds_text in zip(found.files, _holding_text(found.files, options), strict=True):
         if holds_text and text_file is None:
             text_file = source.label
     sizes = [source.size_bytes for source in found.files]
@@ -73,11 +72,43 @@ def check_inputs(inputs: Sequence[str], options: SourceOptions) -> InputPlan:
     return InputPlan(tuple(found.files), tuple(found.notices), text_file, size_bytes)
 
 
+def _holding_text(files: Sequence[SourceFile], options: SourceOptions) -> Iterator[bool]:
+    """Yield for each input whether it contains text, as far as its beginning shows."""
+    if not any(source.place and source.place.is_distant for source in files):
+        yield from (_holds_text(source, options) for source in files)
+        return
+    pool = ThreadPoolExecutor(_CHECKS_AT_ONCE)
+    try:
+        yield from pool.map(lambda source: _holds_text(source, options), files)
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _holds_text(source: SourceFile, options: SourceOptions) -> bool:
+    try:
+        if source.place is not None and source.size_bytes is not None:
+            return check_head(source, source.place, options)
+    except (DamagedInputError, OSError) as error:
+        raise RequestError(f"input {source.label}: {error}") from error
+    return options.kind == "text" or (options.kind == "auto" and source.format == "text")
+
+
+def first_batches(plan: InputPlan, options: SourceOptions) -> tuple[SourceFile, Iterator[SourceBatch]] | None:
+    """The first input and its rows, to look at; None where it can be read once, or only after it was copied."""
+    if not plan.files or plan.files[0].size_bytes is None:
+        return None
+    source = plan.files[0]
+    if source.format in ("parquet", "arrow") and not _has_random_access(source):
+        return None
+    return source, _read(source, options, None, None, at_once)
+
+
 def read_batches(
     plan: InputPlan,
     options: SourceOptions,
     stdin: BinaryIO | None = None,
     on_bytes: Callable[[int], None] | None = None,
+    steadily: Steadily = at_once,
 ) -> Iterator[SourceBatch]:
     """Yield the rows in batches of at most `options.batch_rows`, and of bounded size; batches may be empty.
 
@@ -85,8 +116,9 @@ def read_batches(
         plan: from `check_inputs`.
         options: the options given to `check_inputs`.
         stdin: the input for "-"; None for `sys.stdin.buffer`.
-        on_bytes: called with the number of bytes on disk that have been read since the last call; they add up to
+        on_bytes: called with the number of stored bytes that have been read since the last call; they add up to
             `plan.size_bytes`.
+        steadily: tries each look at a bucket until it works; by default once.
 
     Raises:
         SourceError: an input can't be read to its end; raised after all rows before the damage have been yielded.
@@ -94,7 +126,7 @@ def read_batches(
     for source in plan.files:
         position = 0
         try:
-            for batch in _read(source, options, stdin, on_bytes):
+            for batch in _read(source, options, stdin, on_bytes, steadily):
                 yield batch
                 position += len(batch)
         except DamagedInputError as error:
@@ -106,36 +138,38 @@ def _read(
     options: SourceOptions,
     stdin: BinaryIO | None,
     on_bytes: Callable[[int], None] | None,
+    steadily: Steadily,
 ) -> Iterator[SourceBatch]:
-    if source.format in ("parquet", "arrow") and source.compression == "none" and source.size_bytes is not None:
-        from producer.sources.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
+    if source.format in ("parquet", "arrow") and _has_random_access(source):
+        from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
-        yield from read_table(Path(source.path), source.format, source.label, options, on_bytes)
+        yield from read_table(cast("Place", source.place), source.format, source.label, options, steadily, on_bytes)
         return
-    with _opened(source, stdin) as file:
+    with _opened(source, stdin, steadily) as file:
         chunks = _chunks(source, file, options, on_bytes)
-        if source.format == "text":
-            yield from read_lines(chunks, source.label, options, text_parser(source.label, options))
-        elif source.format == "jsonl":
-            yield from read_lines(chunks, source.label, options, json_parser(source.label, options))
-        elif source.format in ("csv", "tsv"):
-            yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options)
+        if source.format not in ("parquet", "arrow"):
+            yield from read_rows(source, chunks, options)
         else:
-            from producer.sources.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
+            from producer.sources.formats.tables import read_table  # noqa: PLC0415 - pyarrow is slow to import
 
             with spooled(chunks) as path:
-                yield from read_table(path, source.format, source.label, options)
+                yield from read_table(LocalFile.of(str(path)), source.format, source.label, options, steadily)
 
 
-def _opened(source: SourceFile, stdin: BinaryIO | None) -> AbstractContextManager[BinaryIO]:
-    if source.path == STANDARD_INPUT:
-        if stdin is None and sys.stdin is None:
-            raise DamagedInputError("is closed")
-        return nullcontext(stdin or sys.stdin.buffer)
-    try:
-        return Path(source.path).open("rb")
-    except OSError as error:
-        raise DamagedInputError(f"can't be opened ({error.strerror or error})") from error
+def _has_random_access(source: SourceFile) -> bool:
+    """Whether a table can be read where it is. A batch of an Arrow file may be larger than memory: it is mapped."""
+    place = source.place
+    if place is None or place.size_bytes is None or source.compression != "none":
+        return False
+    return source.format == "parquet" or not place.is_distant
+
+
+def _opened(source: SourceFile, stdin: BinaryIO | None, steadily: Steadily) -> AbstractContextManager[BinaryIO]:
+    if source.place is not None:
+        return source.place.open(steadily)
+    if stdin is None and sys.stdin is None:
+        raise DamagedInputError("is closed")
+    return nullcontext(stdin or sys.stdin.buffer)
 
 
 def _chunks(
@@ -144,5 +178,4 @@ def _chunks(
     if options.follow:
         yield from follow_chunks(file, options.tick_seconds)
     else:
-        by_content = source.path == STANDARD_INPUT
-        yield from read_chunks(file, None if by_content else source.compression, on_bytes)
+        yield from read_chunks(file, None if source.place is None else source.compression, on_bytes)

@@ -51,6 +51,7 @@ class Progress:
         self._transient = transient
         self._said = self._shown = ""
         self._shown_at = clock()
+        self._moved = 0, clock()  # tokens, and when they were so many for the first time
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -74,7 +75,13 @@ class Progress:
         self._bar.reset(self._meter, total=None)
 
     def update(
-        self, *, done_tokens: int, done_rows: int | None = None, total_tokens: int | None = None, more: str = ""
+        self,
+        *,
+        done_tokens: int,
+        done_rows: int | None = None,
+        total_tokens: int | None = None,
+        more: str = "",
+        working: bool = True,
     ) -> None:
         """Show how far the phase is; may be called at any rate.
 
@@ -83,11 +90,15 @@ class Progress:
             done_rows: rows done, None where they aren't counted.
             total_tokens: real tokens in all, None for what was known before.
             more: a fact to add.
+            working: whether something works on it now; else neither speed nor time left is shown.
         """
+        if done_tokens != self._moved[0]:
+            self._moved = done_tokens, self._clock()
         self._bar.update(self._task, completed=done_tokens, total=total_tokens)
         self._bar.update(self._meter, completed=done_tokens)
         task, meter = self._bar.tasks
-        speed = meter.speed if (meter.elapsed or 0) >= _SPEED_SECONDS else None
+        moving = working and self._clock() - self._moved[1] < WINDOW_SECONDS
+        speed = meter.speed if moving and (meter.elapsed or 0) >= _SPEED_SECONDS else None
         facts = facts_of(done_tokens, done_rows, None if task.total is None else int(task.total), speed)
         facts += f", {more}" if more else ""
         self._bar.update(self._task, facts=facts)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import signal
 import threading
 from contextlib import contextmanager
@@ -14,6 +16,16 @@ if TYPE_CHECKING:
 
 class Terminated(KeyboardInterrupt):
     """A SIGTERM, which is handled like Ctrl-C, but has another exit status."""
+
+
+_STANDARD_ERROR = 2
+
+
+def announce(line: str) -> None:
+    """Write a line to standard error from a signal handler, where nothing that takes a lock may be called."""
+    with contextlib.suppress(OSError):
+        start = "\r\x1b[K" if os.isatty(_STANDARD_ERROR) else ""  # a bar may have been drawn there
+        os.write(_STANDARD_ERROR, f"{start}{line}\n".encode())
 
 
 @contextmanager

@@ -6,8 +6,8 @@ Source: keras.preprocessing.text.Tokenizer; its config contains `word_index` as 
 import json
 from typing import TYPE_CHECKING, Any
 
-from producer.tokenization.word_rules import FILTERS, WordRules, build
 from unrolled.errors import RequestError
+from unrolled.tokenization.word_rules import FILTERS, WordRules, build
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

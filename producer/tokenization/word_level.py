@@ -20,8 +20,8 @@ from heapq import nlargest
 from operator import itemgetter
 from typing import TYPE_CHECKING
 
-from producer.tokenization.word_rules import WordRules, build
 from unrolled.errors import OptionError, RequestError
+from unrolled.tokenization.word_rules import WordRules, build
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from producer.rows import SourceRow
 from producer.sources.reading import InputPlan, check_inputs, read_batches
-from producer.tokenization.tokenize import load_tokenizer, tokenize
+from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
-from producer.training.request import DEFAULT_VOCABULARY, FitRequest
+from producer.training.request import DEFAULT_VOCABULARY, FitRequest, differences
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, rows_with_targets, segments
+from unrolled.counted import counted
 from unrolled.errors import JobError, OptionError, RequestError, TransientError
 from unrolled.model.files import TOKENIZER_FILE
+from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
+from unrolled.tokenization.tokenizer import load_tokenizer
 from unrolled.training.plan import PLAN_FILE, SCRATCH, SEGMENT_WINDOWS, FitOptions, FitPlan, RowCount
 from unrolled.training.token_store import TokenStoreWriter
 
@@ -44,10 +46,9 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     found = FitPlan.read(scratch)
     if found is not None:
         if found.request != words:
-            changed = sorted(name for name in words if found.request.get(name) != words[name])
             raise JobError(
-                f"{request.out}: contains an unfinished training with other {', '.join(changed)}; run the command that "
-                f"began it, choose another --out, or remove {scratch} to start again"
+                f"{request.out}: contains an unfinished training with {differences(found.request, words)}; run the "
+                f"command that began it, choose another --out, or remove {scratch} to start again"
             )
         return found
     try:
@@ -62,7 +63,7 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
 
 
 def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say: Callable[[str], None]) -> FitPlan:
-    scratch = request.out / SCRATCH
+    scratch, steadily = request.out / SCRATCH, Patience(say).until_done
     tokenizer, vocab_size = _tokenizer(request, plan, say)
     options = FitOptions(vocab_size, **request.training)
     options.config()
@@ -73,7 +74,7 @@ def _make_rows(request: FitRequest, plan: InputPlan, words: dict[str, Any], say:
         TokenStoreWriter(scratch, "train", vocab_size) as train,
         TokenStoreWriter(scratch, "validation", vocab_size) as validation,
     ):
-        for batch in tokenize(read_batches(plan, request.source), tokenizer, vocab_size):
+        for batch in tokenize(read_batches(plan, request.source, steadily=steadily), tokenizer, vocab_size):
             sides: tuple[list[NDArray[np.int32]], list[NDArray[np.int32]]] = ([], [])
             for ids in rows_with_targets(batch, seen):
                 sides[held_out(ids, bound)].extend(segments(ids, targets))
@@ -104,7 +105,7 @@ def _tokenizer(request: FitRequest, plan: InputPlan, say: Callable[[str], None])
         return tokenizer, request.vocab_size or max(ids, default=1)
 
     def texts() -> Iterator[str]:
-        for batch in read_batches(plan, request.source):
+        for batch in read_batches(plan, request.source, steadily=Patience(say).until_done):
             yield from (row.text for row in batch if isinstance(row, SourceRow) and row.text is not None)
 
     found = fit(texts(), request.vocab_size or DEFAULT_VOCABULARY, request.oov)
@@ -118,16 +119,12 @@ def _check_sides(train: TokenStoreWriter, validation: TokenStoreWriter, options:
     for name, side in (("to learn from", train), ("held out", validation)):
         if not side.rows:
             raise RequestError(
-                f"of {seen.rows:,} rows ({seen.bad:,} more can't be used{seen.reason}) no row of "
+                f"of {counted(seen.rows, 'row')} ({seen.bad:,} more can't be used{seen.reason}) no row of "
                 f"{FEWEST_TOKENS} tokens or more is {name}; give more text, or another --validation-share than "
                 f"{options.validation_share:g}"
             )
 
 
 def _states(plan: InputPlan) -> list[list[Any]]:
-    """Each input's name, size and time of change: a training that resumes uses the rows that were made of them."""
-    try:
-        found = [(file.label, Path(file.path).stat()) for file in plan.files]
-    except OSError as error:
-        raise RequestError(f"an input is gone: {error}") from error
-    return [[label, status.st_size, status.st_mtime_ns] for label, status in found]
+    """Each input's name, size and version: a training that resumes uses the rows that were made of them."""
+    return [[file.label, file.size_bytes, file.place and file.place.version] for file in plan.files]

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import math
+import time
 from typing import TYPE_CHECKING, Any
 
 from producer.terminal.text import duration, figure
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
     from producer.terminal.progress import Progress
 
 _EXACT_BELOW, _PLAIN_BELOW = 1000, 1e9
+#: How long a training must have run before anything is said of its end.
+_LEFT_AFTER_SECONDS = 5.0
+_BARS = "▁▂▃▄▅▆▇█"
 
 
 def perplexity_text(value: float) -> str:
@@ -19,18 +26,29 @@ def perplexity_text(value: float) -> str:
     return f"{value:,.1f}" if value < _EXACT_BELOW else f"{value:,.0f}"
 
 
+def curve(values: Sequence[float]) -> str:
+    """Some perplexities as a row of bars, on a logarithmic scale from the lowest to the highest."""
+    logs = [math.log(min(max(value, 1.0), _PLAIN_BELOW)) for value in values]
+    low, high = min(logs), max(logs)
+    scale = (len(_BARS) - 1) / (high - low) if high > low else 0.0
+    return "".join(_BARS[round((value - low) * scale)] for value in logs)
+
+
 class FitDisplay:
     """Shows the events of `worker.training`.
 
     Args:
         epochs: the largest number of them.
         progress: shows the lines and the tokens.
+        clock: seconds, never going back.
     """
 
-    def __init__(self, epochs: int, progress: Progress) -> None:
+    def __init__(self, epochs: int, progress: Progress, clock: Callable[[], float] = time.monotonic) -> None:
         self._epochs = epochs
         self._progress = progress
         self._phase = ""
+        self._clock = clock
+        self._began: tuple[float, int] | None = None  # when the first step was shown, and the tokens done by then
 
     def show(self, event: str, facts: dict[str, Any]) -> None:
         """Show an event; unknown ones are left out."""
@@ -39,7 +57,7 @@ class FitDisplay:
         elif event == "epoch":
             self._progress.say(f"{self._epoch_line(facts)}   {duration(facts['seconds'])}")
         elif event == "step":
-            self._advance(f"epoch {facts['epoch']} of {self._epochs}", facts)
+            self._advance(f"epoch {facts['epoch']} of {self._epochs}", facts, self._left(facts))
         elif event == "validation":
             self._advance("held-out rows", facts)
 
@@ -61,12 +79,23 @@ class FitDisplay:
             f"epoch {facts['epoch']:>2} of {self._epochs}: perplexity {learnt} in training, {held_out} held out{best}"
         )
 
-    def _advance(self, phase: str, facts: dict[str, Any]) -> None:
+    def _left(self, facts: dict[str, Any]) -> str:
+        """How long all epochs may take, held-out rows included; empty where it isn't known yet."""
+        now, done = self._clock(), (facts["epoch"] - 1) * facts["total"] + facts["done"]
+        if self._began is None:
+            self._began = now, done
+        seconds, tokens = now - self._began[0], done - self._began[1]
+        if tokens <= 0 or seconds < _LEFT_AFTER_SECONDS:
+            return ""
+        left = (self._epochs * facts["total"] - done) * seconds / tokens
+        return f", up to {duration(left)} for all epochs"
+
+    def _advance(self, phase: str, facts: dict[str, Any], left: str = "") -> None:
         if phase != self._phase:
             self._phase = phase
             self._progress.begin(phase)
         self._progress.update(
             done_tokens=facts["done"],
             total_tokens=facts["total"],
-            more=f"perplexity {perplexity_text(facts['perplexity'])}",
+            more=f"perplexity {perplexity_text(facts['perplexity'])}{left}",
         )

@@ -11,10 +11,13 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 from producer.terminal.progress import progress
+from producer.terminal.signals import announce
 from producer.terminal.text import figure
 from producer.training.corpus import prepare
 from producer.training.display import FitDisplay
+from producer.training.request import differences
 from unrolled.errors import JobError, RequestError, UnrolledError
+from unrolled.job.directories import refuse_job
 from unrolled.model.directory import open_model
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE
 from unrolled.training.plan import RECORD_FILE, SCRATCH, FitPlan
@@ -46,6 +49,7 @@ def fit_model(request: FitRequest, device: str, threads: int | None, say: Callab
     Raises:
         UnrolledError: something can't be used, or the training failed.
     """
+    refuse_job(request.out)
     if (done := _done_before(request)) is not None:
         say(f"{request.out} is trained already; to train it again, remove it")
         return done
@@ -92,6 +96,11 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
         if record.get("request") == request.words() and record.get("fingerprint") == open_model(out).fingerprint:
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
             return record
+        if isinstance(before := record.get("request"), dict) and before != request.words():
+            raise JobError(
+                f"{out}: contains a model that was trained with {differences(before, request.words())}; choose another "
+                "--out, or remove it"
+            )
     # A training that was killed while it wrote its model still has its plan, and writes the same files again.
     there = [name for name in (CONFIG_FILE, WEIGHTS_FILE, TOKENIZER_FILE) if (out / name).exists()]
     if there and FitPlan.read(out / SCRATCH) is None:
@@ -138,7 +147,8 @@ def _events(process: subprocess.Popen[bytes]) -> Iterator[tuple[str, dict[str, A
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """Let the training save its state and end. Its reports are still read, because a full pipe would block it."""
     process.send_signal(signal.SIGINT)
+    announce("Stopping: the training saves its state, which may take some seconds. Ctrl-C again stops at once.")
     try:
         process.communicate(timeout=_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         process.kill()

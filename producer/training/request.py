@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import RequestError
+from unrolled.settings.declaration import flag_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -14,8 +15,9 @@ if TYPE_CHECKING:
     from producer.sources.options import SourceOptions
 
 DEFAULT_VOCABULARY = 10_000
+_LONGEST_SHOWN = 80
 #: Options of the sources that change how rows are read, but not which rows there are.
-_NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field")
+_NOT_THE_CORPUSES = ("batch_rows", "tick_seconds", "follow", "id_field", "id_first_word")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,28 @@ class FitRequest:
             "oov": self.oov,
             "training": self.training,
         }
+
+
+def differences(before: dict[str, Any], asked: dict[str, Any]) -> str:
+    """Which options of a training differ from those of another one, and how, for people."""
+    found = []
+    for name in sorted(before.keys() | asked.keys()):
+        one, other = before.get(name), asked.get(name)
+        if isinstance(one, dict) and isinstance(other, dict):
+            found += [_difference(key, one.get(key), other.get(key)) for key in sorted(one.keys() | other.keys())]
+        else:
+            found.append(_difference(name, one, other))
+    return "; ".join(filter(None, found))
+
+
+def _difference(name: str, before: object, asked: object) -> str:
+    if before == asked:
+        return ""
+    if name == "files":
+        return "an input that has changed since"
+    flag = flag_of(name) if name != "inputs" else "inputs"
+    shown, wanted = (str(value)[:_LONGEST_SHOWN] for value in (before, asked))
+    return f"{flag} {shown} (asked for is {wanted})"
 
 
 def _digest(path: Path) -> str:

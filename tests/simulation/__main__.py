@@ -1,7 +1,7 @@
-"""The protocol of a job, simulated: the product's own code, and a seed that decides who moves and what fails.
+"""Simulate the protocol of a job: the product's own code, and a seed that decides which process moves and what fails.
 
 python tests/simulation --seeds 5000                          # no seed may fail
-python tests/simulation --seeds 5000 --mutate delete-stray    # a fault put in: a seed must find it
+python tests/simulation --seeds 5000 --mutate delete-stray    # with a fault put in: a seed must find it
 python tests/simulation --seed 17 --trace                     # one run, step by step
 python tests/simulation --all-mutations --seeds 5000
 """
@@ -22,7 +22,7 @@ sys.path[:0] = [str(HERE.parents[1]), str(HERE.parent)]
 
 
 def main() -> int:
-    """Run; 0 where no seed failed, or where every mutation was found."""
+    """Run; 0 if no seed failed, or if every mutation was found."""
     from simulation import mutator  # noqa: PLC0415 - after the path
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -63,7 +63,7 @@ def main() -> int:
 
 
 def find_all(names: list[str], seeds: int) -> int:
-    """Look for each mutation in a process of its own; 1 where one isn't found."""
+    """Look for each mutation in its own process; 1 if one isn't found."""
 
     def run(name: str) -> tuple[str, subprocess.CompletedProcess[str]]:
         command = [sys.executable, str(HERE), "--mutate", name, "--seeds", str(seeds)]

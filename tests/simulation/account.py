@@ -1,4 +1,4 @@
-"""Where every row of a job is, by the objects that are there."""
+"""The place of every row of a job, as its objects show it."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ if TYPE_CHECKING:
 
 
 class Account:
-    """Where each row of a job is: "part", "failed", "dead", "bad", "waiting", or in a "stray" that no segment names.
+    """The place of each row of a job: "part", "failed", "dead", "bad", "waiting", or a "stray" that no segment names.
 
     Attributes:
-        log: what was decided.
-        places: all places of each row, by its token in a live job, which may number its rows as it likes, and by its id
-            in a file's, which may change between two readings.
+        log: the decisions in the log.
+        places: all places of each row. Its key is its token in a live job, whose runs number their rows differently,
+            and its id in a file's job, because a file may change between two readings.
 
     Raises:
-        BrokenPromiseError: a row's tokens are nowhere.
+        BrokenPromiseError: a row's tokens are lost.
     """
 
     def __init__(self, objects: Mapping[str, bytes], *, is_live: bool) -> None:
@@ -34,18 +34,18 @@ class Account:
             self.update(shard)
 
     def key(self, row: Row) -> str | int:
-        """By what a row is known."""
+        """The key of a row in `places`."""
         return row.token if self._is_live else row.id
 
     def append(self, content: bytes) -> set[str]:
-        """Take in the next segment of the log; the shards that it says something of."""
+        """Apply the next segment of the log, and return the shards that it mentions."""
         touched = self.log.apply(content)
         for shard in touched:
             self.update(shard)
         return touched
 
     def update(self, shard: str) -> None:
-        """Look again for the rows of a shard, of which an object was created or deleted."""
+        """Look again for the rows of a shard, after one of its objects was created or deleted."""
         for key, place in self._found.pop(shard, ()):
             self.places[key].remove(place)
         if shard in self.log.shards:
@@ -59,11 +59,11 @@ class Account:
             self.places.setdefault(key, []).append(place)
 
     def summary(self) -> dict[str | int, list[str]]:
-        """The places of each row, in one order."""
+        """The places of each row, sorted."""
         return {key: sorted(places) for key, places in self.places.items() if places}
 
     def input_rows(self) -> frozenset[Row]:
-        """The rows of all shards that were cut from the input, the bad ones included."""
+        """The rows of all shards that were cut from the input, bad ones included."""
         rows: set[Row] = set()
         for shard, logged in self.log.shards.items():
             if not logged.source:

@@ -1,4 +1,4 @@
-"""Whoever does something: a thread of a process, which stops before each operation."""
+"""An actor: a thread of a process, which stops before each operation."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 from simulation.calls import LedgerCall, Moment
 
+from unrolled.errors import BrokerAwayError
+
 if TYPE_CHECKING:
     import greenlet
     from simulation.calls import Call
     from simulation.job import SimulatedJob
     from simulation.scheduler import Scheduler
 
-    from unrolled.queue.member import Member
+    from worker.runtime.board import Board
 
-#: Steps in which an actor has nothing to do.
-_RESTS = 8, 40
 _MOMENT = Moment()
 
 
@@ -23,22 +23,24 @@ class Actor:
     """One thread of one process.
 
     Attributes:
-        kind: what it does.
-        process: what dies and stops with it; the name by which the ledger knows it.
-        job: that it is concerned with; for a worker, one of them.
-        call: the operation that it has stopped before.
+        kind: its task.
+        process: the name of its process, which dies and pauses as a whole; the holder of its leases.
+        job: its job; for a worker, one of its jobs.
+        call: the operation before which it has stopped.
         sleeps_until: it does nothing before this step.
-        has_ended: of itself, rather than by a death.
-        holding: the member that it computes; its lease is renewed.
+        has_ended: whether it has ended by itself, and not by a death.
+        board: the shards that its process holds, for a worker; their leases are renewed.
         read: numbers of the rows that it has read from a pipe.
     """
 
-    def __init__(self, scheduler: Scheduler, kind: str, process: str, job: SimulatedJob) -> None:
+    def __init__(
+        self, scheduler: Scheduler, kind: str, process: str, job: SimulatedJob, board: Board | None = None
+    ) -> None:
         self.kind, self.process, self.job = kind, process, job
         self.call: Call = _MOMENT
         self.sleeps_until = 0
         self.has_ended = False
-        self.holding: Member | None = None
+        self.board = board
         self.read: set[int] = set()
         self.rng, self.nature = scheduler.rng, scheduler.nature
         self.thread: greenlet.greenlet = None
@@ -48,20 +50,32 @@ class Actor:
         return self.process
 
     def ask(self, method: str, *arguments: object) -> Any:
-        """Call the ledger until it answers."""
-        call = LedgerCall(method, arguments)
-        while True:
-            lost = self._scheduler.stop(call)
-            if lost != "request":
-                answer = getattr(self._scheduler.ledger, method)(*arguments)
-                if lost is None:
-                    return answer
+        """Call the ledger, once.
+
+        Raises:
+            BrokerAwayError: it doesn't answer; the call may have had its effect.
+        """
+        lost = self._scheduler.stop(LedgerCall(method, arguments))
+        if lost != "request":
+            answer = getattr(self._scheduler.ledger, method)(*arguments)
+            if lost is None:
+                return answer
+        raise BrokerAwayError(f"the {lost} is lost")
+
+    def say(self, line: str) -> None:
+        """Add a line to the trace."""
+        self._scheduler.tell(f"{self.process} {line}")
+
+    @property
+    def has_messages(self) -> bool:
+        """Whether a message is in the queue; a worker asks only then, so that idle workers cost no steps."""
+        return bool(self._scheduler.ledger.queue)
 
     def pass_time(self) -> None:
-        """Let others go on."""
+        """Let other actors move."""
         self._scheduler.stop(_MOMENT)
 
-    def rest(self) -> None:
-        """Have nothing to do for some steps."""
-        self.sleeps_until = self._scheduler.step + self.rng.randint(*_RESTS)
+    def rest(self, fewest: int = 8, most: int = 40) -> None:
+        """Do nothing for some steps."""
+        self.sleeps_until = self._scheduler.step + self.rng.randint(fewest, most)
         self.pass_time()

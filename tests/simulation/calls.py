@@ -1,4 +1,4 @@
-"""What an actor is about to do when it stops, and what may become of it."""
+"""The operation before which an actor has stopped, and its possible fates."""
 
 from __future__ import annotations
 
@@ -25,13 +25,19 @@ class StoreCall(NamedTuple):
     operation: Operation
 
     def fate(self, rng: random.Random, nature: Nature) -> Fault | Lag | None:
-        """What becomes of it: it happens (None), fails, or shows the past."""
+        """Draw its fate: it succeeds (None), fails, or shows the past."""
         if rng.random() < nature.faults:
             faults = _FAULTS[self.job.kind.is_disk, self.operation.kind]
             return faults[int(rng.random() * len(faults))]
         if self.job.kind.lag and not nature.is_calm and self.operation.kind in ("read", "list"):
-            return Lag(rng.randint(0, self.job.kind.lag)) if rng.random() < 0.5 else None
+            chance, lag = rng.random(), self.job.kind.lag
+            return Lag(lag if chance < 0.2 else rng.randint(0, lag)) if chance < 0.5 else None
         return None
+
+    @property
+    def may_break_the_ledger(self) -> bool:
+        """Whether it may leave the ledger without a shard that waits."""
+        return self.operation.kind == "delete"
 
     def __str__(self) -> str:
         return f"{self.operation.kind} {self.job.place}/{self.operation.name}"
@@ -44,18 +50,25 @@ class LedgerCall(NamedTuple):
     arguments: tuple[object, ...]
 
     def fate(self, rng: random.Random, nature: Nature) -> str | None:
-        """What is lost of it: nothing (None), the request or the answer."""
+        """Draw what is lost of it: nothing (None), the request or the answer."""
         return rng.choice(_LOSSES) if rng.random() < nature.faults else None
+
+    @property
+    def may_break_the_ledger(self) -> bool:
+        """Whether it may leave the ledger without a shard that waits."""
+        return self.method in ("enter", "remove", "take_some_out")
 
     def __str__(self) -> str:
         return f"{self.method} {', '.join(map(str, self.arguments))}"
 
 
 class Moment(NamedTuple):
-    """Anything else that takes time."""
+    """Anything else that takes a step."""
+
+    may_break_the_ledger = False
 
     def fate(self, rng: random.Random, nature: Nature) -> None:
-        """It passes."""
+        """Nothing can happen to it."""
         del rng, nature
 
     def __str__(self) -> str:

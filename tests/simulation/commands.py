@@ -1,20 +1,21 @@
-"""What people's commands do to a job: the product's code, and beside it only what its callers do."""
+"""The commands that people give: the product's code, called as its command line calls it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from simulation.access import JobLedger, opened
+from simulation.access import ActorLedger, job_ledger, opened, patiently
 from simulation.content import decode_part, failed_numbers
 from simulation.job import STRANGE
 from simulation.segments import BrokenPromiseError
 
 from producer.jobs import decisions
+from producer.jobs.tally import Tally
 from unrolled.job import names
-from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log, catch_up
-from unrolled.protocol.telling import tell
+from unrolled.protocol.upkeep import clean_up
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,17 +25,22 @@ if TYPE_CHECKING:
 
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
+    from unrolled.queue.job_ledger import JobLedger
+
+
+#: Looks of one `wait`, at most.
+_MOST_LOOKS = 3
 
 
 def retry(actor: Actor, job: SimulatedJob) -> None:
-    """Bring failed rows and dead shards again, or dead shards alone."""
+    """Retry failed rows and dead shards, or only dead shards."""
     failed = actor.nature.is_calm or actor.rng.random() < 0.8
     found = opened(actor, job)
     decisions.retry(found.objects, _ledger(actor, found), failed_numbers, failed=failed)
 
 
 def cancel(actor: Actor, job: SimulatedJob) -> None:
-    """Have nothing that waits computed; a producer resumes the job."""
+    """Stop the computation of waiting shards; a producer resumes the job."""
     found = opened(actor, job)
     decisions.cancel(found.objects, _ledger(actor, found))
 
@@ -46,22 +52,31 @@ def discard(actor: Actor, job: SimulatedJob) -> None:
 
 
 def sweeper(actor: Actor, job: SimulatedJob) -> None:
-    """Delete what is superfluous."""
+    """Delete superfluous objects."""
     log, found = Log(), opened(actor, job)
     catch_up(log, found.objects)
     sweep(log, found.objects, failed_numbers, live=found.job.live)
 
 
 def wait(actor: Actor, job: SimulatedJob) -> None:
-    """Say "complete" where it is so."""
-    log, asked, found = Log(), len(job.promises.history.changes), opened(actor, job)
-    tell(log, found.objects, JobLedger(actor, found))
-    if standing(log, found.objects, live=found.job.live).complete:
-        job.hear_complete(asked)
+    """Look a few times; report a complete job, and restore what the ledger has lost."""
+    log, found = Log(), opened(actor, job)
+    ledger, tally = ActorLedger(actor), Tally(log, found.objects, live=found.job.live)
+    for _ in range(actor.rng.randint(1, _MOST_LOOKS)):
+        waiting, _ = patiently("", lambda: ledger.members(found.key))
+        asked = len(job.promises.history.changes)
+        tally.look()
+        if tally.complete:
+            job.hear_complete(asked)
+            clean_up(log, found.objects, _ledger(actor, found), failed_numbers, live=found.job.live)
+            return
+        if {log.life(shard) for shard in tally.waiting} - waiting:
+            update_ledger(log, found.objects, job_ledger(actor, found, patiently))
+        actor.rest()
 
 
 def reader(actor: Actor, job: SimulatedJob) -> None:
-    """Read the parts at any moment: no row twice, and none goes away. Then verify that each is whole and in the log."""
+    """Read the parts at any moment: no row is in two parts, and no part disappears. Then verify them with the log."""
     objects = opened(actor, job).objects
     seen: set[str] = set()
     rows: dict[ShardId, int] = {}
@@ -78,14 +93,14 @@ def reader(actor: Actor, job: SimulatedJob) -> None:
         seen |= ids
         rows[shard] = len(part.rows) + len(part.failed)
     log = Log()
-    catch_up(log, objects)  # after the parts: it may name more than there were, never fewer
+    catch_up(log, objects)  # after the parts, so that it names all of them
     for shard, count in rows.items():
         if not job.kind.lag and (shard not in log.entries or count != log.entries[shard].rows):
             raise BrokenPromiseError(f"verify finds {shard} not whole, or not in the log")
 
 
 def stranger(actor: Actor, job: SimulatedJob) -> None:
-    """Put a file among the job's that is nothing of the job, with a name much like theirs."""
+    """Put a foreign file among the job's objects, with a name like theirs."""
     shard = actor.rng.choice([*job.promises.log.shards, "000000-0123456789ab"])
     folder, ending = actor.rng.choice(_STRANGE)
     name = f"{folder}/{shard}{ending}" if folder else f"{shard}{ending}"
@@ -106,8 +121,9 @@ _STRANGE = [
 
 
 def _ledger(actor: Actor, found: OpenJob) -> JobLedger | None:
-    """Now and then Redis is away, and a command leaves the ledger for another process to tell."""
-    return JobLedger(actor, found) if actor.nature.is_calm or actor.rng.random() < 0.9 else None
+    """Now and then Redis is away, and a command leaves the update of the ledger to another process."""
+    is_there = actor.nature.is_calm or actor.rng.random() < 0.9
+    return job_ledger(actor, found, patiently) if is_there else None
 
 
 COMMANDS: dict[str, Callable[[Actor, SimulatedJob], None]] = {

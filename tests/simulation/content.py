@@ -1,7 +1,7 @@
-"""The objects of a simulated job as the checks read them: cached, since a run looks at each of them again and again.
+"""Reading the objects of a simulated job for the checks. Results are cached, because a run reads each object often.
 
-Segments are read without the product's code, so that a fault in that code can't hide itself. Parts are JSON in place of
-Parquet: which rows were computed, and which failed. Rows are the product's own payloads.
+Segments are read without the product's code, so that a fault in that code can't hide itself. Parts are JSON instead of
+Parquet: the rows that were computed, and the rows that failed. Rows are the product's own payloads.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import functools
 import json
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from unrolled.errors import FileFormatError
 from unrolled.job import names, payload
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.objects import Objects
 
-#: Contents kept decoded: those of several runs.
+#: Most decoded objects in a cache: those of several runs.
 _KEPT = 4096
 
 
@@ -26,8 +27,8 @@ class Row(NamedTuple):
     """One row of one token.
 
     Attributes:
-        id: what the row is called.
-        token: what was read; no two rows of an input have the same.
+        id: the row's id.
+        token: its only token; no two rows of an input have the same.
     """
 
     id: str
@@ -38,9 +39,9 @@ class Rows(NamedTuple):
     """A shard's rows.
 
     Attributes:
-        rows: in order.
-        quarantined: how many more rows of the same cut could not be read.
-        job: whose they are.
+        rows: the rows, in order.
+        quarantined: how many more rows of the same cut are bad.
+        job: the id of their job.
     """
 
     rows: tuple[Row, ...]
@@ -52,9 +53,9 @@ class Part(NamedTuple):
     """A part.
 
     Attributes:
-        rows: computed.
-        failed: not computed.
-        numbers: of the failed rows in their shard.
+        rows: the computed rows.
+        failed: the failed rows.
+        numbers: the numbers of the failed rows in their shard.
     """
 
     rows: tuple[Row, ...]
@@ -63,34 +64,41 @@ class Part(NamedTuple):
 
 
 def encode_part(rows: Sequence[Row], failed: Sequence[int]) -> bytes:
-    """A part of these rows, in which those with these numbers have failed."""
+    """A part of some rows, of which those with the numbers in `failed` have failed."""
     kept = [row for number, row in enumerate(rows) if number not in failed]
     return json.dumps([kept, [rows[number] for number in failed], failed]).encode()
 
 
 @functools.lru_cache(_KEPT)
 def decode_part(content: bytes) -> Part:
-    """What a part contains."""
-    rows, failed, numbers = json.loads(content)
+    """Read a part.
+
+    Raises:
+        FileFormatError: the part is damaged.
+    """
+    try:
+        rows, failed, numbers = json.loads(content)
+    except ValueError as error:
+        raise FileFormatError(f"a damaged part: {error}") from error
     return Part(tuple(Row(*row) for row in rows), tuple(Row(*row) for row in failed), tuple(numbers))
 
 
 def failed_numbers(objects: Objects, shard: ShardId) -> Sequence[int] | None:
-    """The numbers of the rows that a shard's part calls failed, as the product asks for them; None without a part."""
+    """The numbers of the rows that a shard's part names as failed, in place of `failed_rows`; None without a part."""
     content = objects.read(names.part_object(shard))
     return None if content is None else decode_part(content).numbers
 
 
 @functools.lru_cache(_KEPT)
 def decode_rows(content: bytes) -> Rows:
-    """What a shard's rows are."""
+    """Read a shard's rows."""
     found = payload.decode(content)
     ids, tokens = found.ids.to_pylist(), found.tokens.values.tolist()
     return Rows(tuple(map(Row, ids, tokens)), found.facts["quarantined"], found.facts["job"])
 
 
 def encode_bad(rows: Sequence[Row]) -> list[bytes]:
-    """Lines of a list of bad rows."""
+    """The lines of a list of bad rows."""
     return [json.dumps(row).encode() + b"\n" for row in rows]
 
 

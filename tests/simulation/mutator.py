@@ -1,7 +1,7 @@
-"""Faults put into the product's source when it is loaded, so that a seed has to find them.
+"""Mutations: faults put into the product's source when it is loaded, each of which a seed must find.
 
-Each is a file in `mutations`: what goes wrong, then the lines that change, as a diff without line numbers. Lines that
-aren't in the source exactly once are an error: a mutation never tests nothing.
+Each mutation is a file in `mutations`: a sentence about the fault, then the changed lines as a diff without line
+numbers. Lines that aren't in the source exactly once are an error, so no mutation tests nothing.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Mutation(NamedTuple):
     """One fault.
 
     Attributes:
-        says: what goes wrong.
+        says: a sentence about the fault.
         hunks: module → the lines that change.
     """
 
@@ -83,7 +83,7 @@ class Mutator(importlib.abc.MetaPathFinder):
             raise ImportError(f"{', '.join(loaded)} is loaded already")
 
     def find_spec(self, fullname: str, path: object, target: object = None) -> importlib.machinery.ModuleSpec | None:
-        """The module's own place, with another loader."""
+        """The module's file, with another loader."""
         del target
         if fullname not in self._hunks:
             return None

@@ -1,4 +1,4 @@
-"""What a producer does: the product's runs, and beside them what it reads."""
+"""A producer: the product's runs, over a simulated input."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import threading
 from typing import TYPE_CHECKING
 
-from simulation.access import JobLedger, patience, patience_of_a_command
+from simulation.access import QueueLedger, patience_of_a_command, patiently
 from simulation.content import Row
 
 from producer.enqueue.runs import FileRun, LiveRun
@@ -22,33 +22,35 @@ if TYPE_CHECKING:
 
     from unrolled.job.job import Job
 
-#: Rows after which a live run has enough, those that it reads at once, and those of one shard.
+#: Most rows that a live run reads, that it reads at once, and that a shard has.
 _MOST_READ, _BATCH, _CUT = 8, 4, 2
+#: Fewest and most steps for which a producer may hold back what it has read.
+_LONG_REST = 20, 150
 
 
 def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
     """Read the job's input: a version of its file, or its pipe."""
     if job.kind.is_live:
-        opened = create_job(job.place, _wanted(actor, job), patience(actor))
+        opened = create_job(job.place, _wanted(actor, job), patiently)
         stopped = threading.Event()
-        run = LiveRun(opened.objects, JobLedger(actor, opened), lambda *_: None, stopped.set)
+        run = LiveRun(opened.objects, QueueLedger(actor, opened), lambda *_: None, stopped.set)
         run.begin()
         run.run(_live_cuts(actor, job, opened.job.id, run.number, stopped))
     else:
         opened = create_job(job.place, _wanted(actor, job), patience_of_a_command(actor))
-        file_run = FileRun(opened.objects, JobLedger(actor, opened), lambda *_: None)
+        file_run = FileRun(opened.objects, QueueLedger(actor, opened), lambda *_: None)
         file_run.run(_file_cuts(actor, job, opened.job.id, version))
 
 
 def _wanted(actor: Actor, job: SimulatedJob) -> Job:
-    """Now and then somebody asks for another job in the same place; one of the two is the first, and stays."""
+    """Now and then somebody asks for another job in the same place; the first of the two jobs stays."""
     if actor.nature.is_calm:
         return job.job if job.is_there(job.job) else job.other
     return job.other if actor.rng.random() < 0.05 else job.job
 
 
 def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str) -> Iterator[Make]:
-    """Cuts of a file, which may turn out to be damaged."""
+    """The cuts of a file, which may turn out to be damaged."""
     cuts = job.reading.cuts(job_id, version)
     if _breaks_off(actor):
         yield from itertools.islice(cuts, actor.rng.randint(0, 4))
@@ -57,7 +59,7 @@ def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str) -> It
 
 
 def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stopped: threading.Event) -> Iterator[Make]:
-    """Cuts of a pipe, from which more may have been read than is cut."""
+    """The cuts of a pipe, from which more rows may have been read than were cut."""
     left = 99 if actor.nature.is_calm else actor.rng.randint(1, _MOST_READ)
     pipe, held = job.reading.pipe, []
     while left and pipe and not stopped.is_set():
@@ -68,6 +70,8 @@ def _live_cuts(actor: Actor, job: SimulatedJob, job_id: str, number: int, stoppe
         del pipe[: len(actor.read & {*pipe})]
         while len(held) >= _CUT or (held and actor.rng.random() < 0.2):
             cut, held = held[:_CUT], held[_CUT:]
+            if actor.rng.random() < actor.nature.hesitation:
+                actor.rest(*_LONG_REST)
             yield job.reading.cut(job_id, cut)
         actor.pass_time()
     if held:

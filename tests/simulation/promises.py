@@ -1,10 +1,10 @@
-"""What was promised about a job, checked after each change of its objects.
+"""The promises about a job, checked after each change of its objects.
 
-Every row that was once durable is in one place; parts are whole and stay; no row is in two of them; segments stay; what
-says "complete" is right, even if the power fails at that moment.
+Every row that was once durable is in exactly one place; parts are whole and stay; no row is in two parts; segments
+stay; a report that a job is complete is right, even if the power fails at that moment.
 """
 
-# One file, though long: the list of what is promised.
+# Over 150 lines: the list of all promises.
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from simulation.nature import Kind
     from simulation.reading import Reading
 
-#: Changes after which all that was kept up to date is compared with what is found from scratch.
+#: Changes between two comparisons of the account that is kept up to date with one made from scratch.
 _COMPARED = 32
-#: How often it is tried what a power cut would leave.
+#: Share of the changes after which a power cut is tried.
 _TRIED = 0.1
 
 
 class Spooled(NamedTuple):
-    """The rows of a shard that were there once.
+    """The rows of a shard, as they were created.
 
     Attributes:
-        rows: in order.
-        bad: of the same cut.
-        job: whose they are.
+        rows: the rows, in order.
+        bad: the bad rows of the same cut.
+        job: the id of their job.
     """
 
     rows: tuple[Row, ...]
@@ -43,13 +43,13 @@ class Spooled(NamedTuple):
 
 
 class Promises:
-    """A job's objects as they must be.
+    """The promises about one job.
 
-    Every method raises BrokenPromiseError where a promise was broken.
+    Every method raises BrokenPromiseError if a promise was broken.
 
     Attributes:
-        history: of the objects.
-        completed: somebody has said "complete", and was right.
+        history: the history of the job's objects.
+        completed: whether an actor has reported that the job is complete, and was right.
     """
 
     def __init__(self, kind: Kind, reading: Reading, rng: random.Random) -> None:
@@ -64,12 +64,12 @@ class Promises:
 
     @property
     def objects(self) -> dict[str, bytes]:
-        """Those that are there now."""
+        """The present objects."""
         return self.history.objects
 
     @property
     def log(self) -> Decisions:
-        """What was decided about the job."""
+        """The decisions in the job's log."""
         return self._account.log
 
     @property
@@ -78,7 +78,7 @@ class Promises:
         return self._account.is_perfect and self._is_complete(self._account)
 
     def change(self, name: str, content: bytes | None) -> None:
-        """Take in that an object was created, or deleted where `content` is None; check what that touches."""
+        """Record that an object was created, or deleted if `content` is None; check what depends on it."""
         before, shard = self.history.change(name, content), shard_in(name)
         shards = {shard}
         if name.startswith(LOG):
@@ -99,13 +99,13 @@ class Promises:
             self._try_power_cut()
 
     def cut_power(self, undone: Iterable[str]) -> None:
-        """Take in that changes that were not synced are undone, those of these names; the others are durable now."""
+        """Record a power cut: the unsynced changes of these objects are undone, and all others are durable now."""
         for name in undone:
             is_new = self.history.unsynced[name] is None
             self.history.undo(name)
             if is_new and name.startswith(ROWS):
                 self._spooled.pop(shard_in(name), None)
-            elif is_new and name.startswith("part-"):  # nobody relied on it: the shard may come to another outcome
+            elif is_new and name.startswith("part-"):  # nothing depended on it, so the shard may get another outcome
                 self._parts.pop(name, None)
                 self._homes = {key: home for key, home in self._homes.items() if home != shard_in(name)}
         self.history.end_power_cut()
@@ -113,7 +113,7 @@ class Promises:
         self.check_all()
 
     def check_all(self) -> None:
-        """Check all rows, from scratch."""
+        """Check all rows with an account made from scratch."""
         if self.log.discarded:
             return
         account = self._counted(self.objects)
@@ -121,44 +121,46 @@ class Promises:
         if account.summary() != self._account.summary():
             raise BrokenPromiseError("the simulation is wrong: what it kept up to date isn't what it finds")
 
-    def check_told(self, told: int | None, lives: Container[str]) -> None:
-        """Check that the ledger has every life that it was told and that waits, even if the power fails now.
+    def check_ledger(self, mark: int | None, lives: Container[str]) -> None:
+        """Check that the ledger has every life that was entered and that waits, even if the power fails now.
 
         Args:
-            told: how many segments the ledger was told.
-            lives: those that it has, as text.
+            mark: how many segments were entered in the ledger.
+            lives: the lives in the ledger, as text.
         """
-        if told is None or told < 0 or self.log.cancelled or self.log.discarded:
+        if mark is None or mark < 0 or self.log.cancelled or self.log.discarded:
             return
         durable = self.history.durable()
         for shard, (life, segment) in self.log.lives.items():
             is_settled = f"part-{shard}.parquet" in durable or f"{DEAD}{shard}.{life}.json" in durable
-            if segment < told and not is_settled and f"{shard}.{life}" not in lives:
-                raise BrokenPromiseError(f"the ledger was told {told} segments, and has lost {shard}.{life}")
+            if segment < mark and not is_settled and f"{shard}.{life}" not in lives:
+                raise BrokenPromiseError(f"{mark} segments are in the ledger, and {shard}.{life} isn't")
 
     def hear_complete(self, asked: int) -> None:
-        """Check what somebody says: the job was complete, and durably so, at some moment since the question.
+        """Check a report that the job is complete: it was complete, and durably so, at some moment since the question.
 
         Args:
             asked: number of changes before the question.
         """
         if not any(self._is_complete(self._counted(objects)) for objects in self.history.moments(asked)):
-            raise BrokenPromiseError("somebody says complete, and it is not")
+            raise BrokenPromiseError("an actor reports a complete job, and it isn't complete")
         self.completed = True
 
-    def hear_end(self, numbers: Iterable[int]) -> None:
-        """Check that a command which has ended of itself has lost nothing of what it read, even if the power fails now.
+    def hear_end(self, numbers: Iterable[int], *, was_damaged: bool = False) -> None:
+        """Check that a command that has ended by itself has lost none of its rows, even if the power fails now.
 
         Args:
-            numbers: of the rows that it read from a pipe.
+            numbers: the numbers of the rows that it has read from a pipe.
+            was_damaged: whether an object was damaged. If so, the rows may be in a shard that no segment names.
         """
         account = self._counted(self.history.durable())
-        lost = [number for number in numbers if account.places.get(number + 1) in (None, [], ["stray"])]
+        nowhere = (None, []) if was_damaged else (None, [], ["stray"])
+        lost = [number for number in numbers if account.places.get(number + 1) in nowhere]
         if lost and not self.log.discarded:
             raise BrokenPromiseError(f"a producer has ended, and rows {lost} that it had read are not in the log")
 
     def check_nothing_is_left(self) -> None:
-        """Check that no object is left at the end that another has made superfluous."""
+        """Check that no superfluous object is left at the end."""
         for name in self.objects:
             is_used = name.startswith(("part-", QUARANTINE)) and (
                 shard_in(name) in self.log.shards or (self._kind.is_live and name.startswith(QUARANTINE))
@@ -173,14 +175,17 @@ class Promises:
         return account.is_settled and (self._kind.is_live or account.input_rows() in self._inputs)
 
     def _read_segment(self, name: str, before: bytes | None, content: bytes | None) -> set[str]:
-        """Take in a new segment; the shards that it says something of."""
+        """Apply a new segment, and return the shards that it mentions."""
         if before is not None or content is None:
             raise BrokenPromiseError(f"{name} was replaced or removed")
         if name != f"{LOG}{self.log.length:06d}.jsonl":
             raise BrokenPromiseError(f"the log has a hole: {name} is there, and segment {self.log.length} isn't")
         if JOB not in self.objects:
             raise BrokenPromiseError(f"{name} is there, and nothing says of which job")
+        inputs, has_ended = self.log.inputs, self.log.ended
         shards = self._account.append(content)
+        if has_ended and not self._kind.is_live and self.log.inputs > inputs:
+            raise BrokenPromiseError(f"{name} adds to an input that was read to its end")
         if len({self._spooled[shard].job for shard in self.log.shards if shard in self._spooled}) > 1:
             raise BrokenPromiseError("the log has shards of two jobs")
         return shards
@@ -197,7 +202,7 @@ class Promises:
                     raise BrokenPromiseError(f"{row} is in two parts: {self._homes[key]} and {shard}")
 
     def _check_rows(self, account: Account, shards: Iterable[str]) -> None:
-        """Check that each row of some shards is in one place."""
+        """Check that each row of some shards is in exactly one place."""
         for shard in shards:
             if shard in account.log.shards or (self._kind.is_live and not is_retry(shard)):
                 spooled = self._spooled.get(shard)

@@ -1,4 +1,4 @@
-"""What there is to read for a simulated job: a file, which may change between two readings, or a pipe."""
+"""The input of a simulated job: a file, which may change between two readings, or a pipe."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     Make = Callable[[int], Spooled]
 
-#: Added to the token of the row that has changed in another version of a file.
+#: Added to the token of a row that differs in another version of the file.
 CHANGED = 1000
 _SPOOLED: dict[tuple[str, int, tuple[Row, ...], frozenset[int]], Spooled] = {}
 
@@ -27,8 +27,8 @@ class Reading:
     """An input of a few rows. Row number n has the token n + 1.
 
     Attributes:
-        versions: of the file, by name; all the same in most runs.
-        pipe: rows that were not read from the pipe yet, by number.
+        versions: the versions of the file, by name; equal in most runs.
+        pipe: the numbers of the rows that were not yet read from the pipe.
     """
 
     def __init__(self, rng: random.Random, *, is_live: bool) -> None:
@@ -38,14 +38,19 @@ class Reading:
         self.versions = {"before": before, "after": _changed(before, rng)}
         self.pipe = list(range(size)) if is_live else []
 
+    @property
+    def different_versions(self) -> list[str]:
+        """The names of versions, each version once."""
+        return ["before"] if self.versions["before"] == self.versions["after"] else [*self.versions]
+
     def cuts(self, job: str, version: str) -> Iterator[Make]:
-        """The cuts of the file for a job, which are the same at each reading of the same version."""
+        """The cuts of a version of the file, equal at each reading."""
         rows = self.versions[version]
         for start in range(0, len(rows), 2):
             yield self.cut(job, rows[start : start + 2])
 
     def cut(self, job: str, rows: Sequence[Row]) -> Make:
-        """What makes a shard of these rows, some of which may be bad."""
+        """A function that makes a shard of these rows, some of which may be bad."""
         return lambda index: self._spooled(job, index, tuple(rows))
 
     def _spooled(self, job: str, index: int, rows: tuple[Row, ...]) -> Spooled:
@@ -64,7 +69,7 @@ class Reading:
 
 
 def _changed(rows: list[Row], rng: random.Random) -> list[Row]:
-    """What another reading of the file gives: mostly the same rows; or two have changed, or some are new, or gone."""
+    """Another version of a file: mostly equal; or two rows differ, or some rows are new, or missing."""
     chance, size = rng.random(), len(rows)
     if chance < 0.2:
         changed = {rng.randrange(size), rng.randrange(size)}

@@ -1,4 +1,4 @@
-"""The names of a job's objects, and what its log says, both read without the product's code."""
+"""The names of a job's objects, and the decisions in its log, both read without the product's code."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ def shard_in(name: str) -> str:
 
 
 def is_retry(shard: str) -> bool:
-    """Whether a shard brings failed rows again."""
+    """Whether a shard is a retry of failed rows."""
     return "r" in shard
 
 
 class Logged(NamedTuple):
-    """What the log says of a shard.
+    """A shard in the log.
 
     Attributes:
-        rows: how many it has.
-        quarantined: how many rows of the same cut are bad.
+        rows: number of its rows.
+        quarantined: number of bad rows of the same cut.
         source: the shard whose failed rows these are; empty for rows of the input.
     """
 
@@ -45,18 +45,19 @@ class Logged(NamedTuple):
 
 
 class Decisions:
-    """What the segments of a log say, read without the product's code.
+    """The decisions in a log, read without the product's code.
 
     Attributes:
-        length: how many segments there are.
+        length: number of segments.
         shards: by name, in the order of the log.
-        retried: shards whose failed rows have another shard.
+        inputs: how many of them were cut from the input.
+        retried: shards whose failed rows are in another shard.
         lives: the present life of each shard, and the number of the segment that began it.
-        ended: the input was read to its end.
+        ended: whether the input was read to its end.
     """
 
     def __init__(self, objects: Mapping[str, bytes]) -> None:
-        self.length = 0
+        self.length = self.inputs = 0
         self.shards: dict[str, Logged] = {}
         self.retried: set[str] = set()
         self.lives: dict[str, tuple[int, int]] = {}
@@ -69,11 +70,12 @@ class Decisions:
             raise BrokenPromiseError(f"the log has a hole: segment {self.length} isn't there, and a later one is")
 
     def apply(self, content: bytes) -> set[str]:
-        """Take in the next segment; the shards that it says something of."""
+        """Apply the next segment, and return the shards that it mentions."""
         head, *entries = decode_segment(content)
         touched = set()
         for entry in entries:
             source = entry["source"] or ""
+            self.inputs += not source and entry["shard"] not in self.shards
             self.shards.setdefault(entry["shard"], Logged(entry["rows"], entry["quarantined"], source))
             self.lives.setdefault(entry["shard"], (0, self.length))
             touched.add(entry["shard"])

@@ -1,18 +1,21 @@
-"""The product's own settings and chance as a run needs them, put back afterwards."""
+"""The product's settings and random numbers for a run, restored afterwards."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
+import sys
 from typing import TYPE_CHECKING, Any
 
 from producer.enqueue import runs
 from producer.jobs import decisions
+from unrolled.job import payload
 from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
-from unrolled.protocol import opening, spooling, telling
+from unrolled.protocol import ledger_update, opening, spooling
 from unrolled.store import memory
+from worker.runtime import attempt, worker_leases
 
 if TYPE_CHECKING:
     import random
@@ -20,7 +23,7 @@ if TYPE_CHECKING:
 
     from unrolled.store.store import Store
 
-#: Results kept of each function that is a pure function of its arguments, and is called thousands of times in a run.
+#: Cached results of each pure function that is called thousands of times in a run.
 _KEPT = 4096
 
 
@@ -29,7 +32,7 @@ def _kept(function: Callable[..., Any]) -> Any:
 
 
 class _Secrets:
-    """What the product's modules use of `secrets`; other libraries draw from the real one, whenever they like."""
+    """In place of the module `secrets` in the product's modules: random numbers that depend on the seed."""
 
     def __init__(self, rng: random.Random) -> None:
         self.randbits = rng.getrandbits
@@ -39,23 +42,38 @@ class _Secrets:
         return self._rng.randbytes(size).hex()
 
 
+class _Log:
+    """In place of a worker's log: an unexpected failure ends the run, because it is a bug in the product."""
+
+    def warning(self, *_: object) -> None: ...
+
+    info = error = warning
+
+    def exception(self, *_: object) -> None:
+        error = sys.exception()
+        if error and not isinstance(error, MemoryError):
+            raise error
+
+
 _PURE = [
     (Job, "decode", _kept(Job.decode)),
     (Segment, "decode", _kept(Segment.decode)),
     (ShardId, "parse", _kept(ShardId.parse)),
+    (payload, "decode", _kept(payload.decode)),
     (memory, "check_name", _kept(memory.check_name)),
     (memory, "check_own_name", _kept(memory.check_own_name)),
     (memory, "check_folder", _kept(memory.check_folder)),
+    (memory, "folder_of", _kept(memory.folder_of)),
 ]
 
 
 @contextlib.contextmanager
 def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
-    """Let a few rows need several segments and several chunks, draw names by the seed, and find stores by their place.
+    """Let a few rows need several segments and chunks, draw names from the seed, and find stores by their places.
 
     Args:
-        rng: of the run.
-        stores: by place.
+        rng: the run's random numbers.
+        stores: the stores, by place.
     """
 
     def open_store(place: str, *, make: bool = False) -> Store:
@@ -66,11 +84,13 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
     wanted = [
         (opening, "open_store", open_store),
         *_PURE,
-        (telling, "CHUNK", rng.choice((1, 3))),
+        (attempt, "log", _Log()),
+        (worker_leases, "log", _Log()),
+        (ledger_update, "CHUNK", rng.choice((1, 3))),
         *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(
             (module, "secrets", _Secrets(rng))
-            for module in (opening, runs, spooling, telling)
+            for module in (ledger_update, opening, runs, spooling)
             if hasattr(module, "secrets")
         ),
     ]

@@ -1,11 +1,10 @@
-"""The jobs of a run, and the actors that come and go."""
+"""The jobs of a run, and its actors."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from simulation.actor import Actor
-from simulation.calls import LedgerCall, StoreCall
 from simulation.commands import COMMANDS
 from simulation.job import SimulatedJob
 from simulation.nature import Nature
@@ -15,11 +14,11 @@ from simulation.segments import BrokenPromiseError
 from simulation.workers import Worker
 from support.ledger_model import LedgerModel
 
+from worker.runtime.board import Board
+
 if TYPE_CHECKING:
     import random
     from collections.abc import Callable
-
-    from simulation.calls import Call
 
 #: Steps in which commands must come to an end.
 _LAST_STEPS = 20_000
@@ -29,25 +28,25 @@ class Stage:
     """One or two jobs, one ledger, and the actors.
 
     Args:
-        rng: decides everything.
-        trace: is given each step as a line; None where it isn't wanted.
+        rng: makes all decisions.
+        trace: called with each step as a line; None for no trace.
 
     Attributes:
-        jobs: each in its own store.
-        is_over: there is nothing more to do for workers.
+        jobs: the jobs, each in its own store.
+        is_over: whether nothing more is left to do for workers.
     """
 
     def __init__(self, rng: random.Random, trace: Callable[[str], object] | None) -> None:
         self.rng = rng
         self.nature = Nature.drawn(rng)
         self.ledger = LedgerModel()
-        self.scheduler = Scheduler(rng, self.nature, self.ledger, self._check, trace)
-        self.jobs = [SimulatedJob(f"job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
+        self.scheduler = Scheduler(rng, self.nature, self.ledger, self.check_ledger, trace)
+        self.jobs = [SimulatedJob(f"/job{number}", rng, self.scheduler) for number in range(1 + (rng.random() < 0.15))]
         self.is_over = False
         self._born = 0
 
     def start(self, kind: str, job: SimulatedJob, version: str = "") -> None:
-        """Start a producer, of some version of the job's file, or another command."""
+        """Start a producer that reads some version of the job's file, or another command."""
         self._born += 1
         actor = Actor(self.scheduler, kind, f"{kind}{self._born}", job)
         if kind == "producer":
@@ -57,23 +56,24 @@ class Stage:
             self.scheduler.start(actor, lambda actor: COMMANDS[kind](actor, job))
 
     def start_worker(self) -> None:
-        """Start one process that has one shard or two on board."""
+        """Start a worker process with one thread or two."""
         self._born += 1
+        board, places = Board(), {job.place: job for job in self.jobs}
         for _ in range(self.rng.choice((1, 1, 2))):
-            actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0])
-            self.scheduler.start(actor, lambda actor: Worker(actor, lambda: self.is_over).run())
+            actor = Actor(self.scheduler, "worker", f"worker{self._born}", self.jobs[0], board)
+            self.scheduler.start(actor, lambda actor: Worker(actor, places, lambda: self.is_over).run())
 
-    def check_told(self) -> None:
-        """Check that the ledger has every life that it was told and that waits.
+    def check_ledger(self) -> None:
+        """Check that the ledger has every life that was entered and that waits.
 
         Raises:
-            BrokenPromiseError: it hasn't.
+            BrokenPromiseError: the ledger lacks one.
         """
         for job in self.jobs:
-            job.check_told(self.ledger)
+            job.check_ledger(self.ledger)
 
     def drain(self, *kinds: str) -> None:
-        """Let all go on until the commands have ended, and actors of these kinds.
+        """Let all actors move until the commands have ended, and the actors of some kinds.
 
         Raises:
             BrokenPromiseError: a promise was broken, or they don't end.
@@ -87,9 +87,3 @@ class Stage:
                 return
             self.scheduler.move()
         raise BrokenPromiseError(f"never ends: {[f'{actor}: {actor.call}' for actor in actors]}")
-
-    def _check(self, call: Call) -> None:
-        """Check what an operation can have broken of the ledger's knowledge; the jobs check themselves."""
-        is_told = isinstance(call, LedgerCall) and call.method in ("enter", "remove")
-        if is_told or (isinstance(call, StoreCall) and call.operation.kind == "delete"):
-            self.check_told()

@@ -1,4 +1,4 @@
-"""The product's protocol, simulated: no seed breaks a promise, and every fault that is put in is found by a seed."""
+"""The simulation of the protocol: no seed breaks a promise, and for every mutation a seed finds the fault."""
 
 import os
 import subprocess
@@ -16,20 +16,20 @@ from support import skips
 from unrolled.protocol import completion
 
 HERE = Path(__file__).parent
-#: Seeds that every run of the tests tries, and those of one test.
+#: Seeds of every run of the tests, and of one test.
 SEEDS, AT_ONCE = 2_000, 100
-#: Seeds that the long runs try: new ones each time.
+#: Seeds of the long runs: new ones each time.
 MANY = 100_000
-#: Seeds in which a mutation is found, at the latest; most are found within the first hundred.
+#: Seeds among which a mutation must be found; most are found among the first hundred.
 ENOUGH = 1_500
-#: Mutations that need more, which only the long runs look for.
+#: Mutations that need more seeds, so that only the long runs look for them.
 RARE = dict.fromkeys(("absence-is-proof", "grown-unseen", "no-last-look", "told-unsynced"), 10_000) | dict.fromkeys(
     ("strays-ignored", "sweep-unsynced"), 50_000
 )
 
 
 def run(seed, trace=None):
-    """Run a seed; where it fails, say how to see it."""
+    """Run a seed; if it fails, show how to replay it."""
     try:
         World(seed, trace).run()
     except BrokenPromiseError as violation:
@@ -38,7 +38,7 @@ def run(seed, trace=None):
 
 @pytest.mark.parametrize("first", range(0, SEEDS, AT_ONCE))
 def test_no_seed_breaks_a_promise(first):
-    """Whoever is killed, paused, or told something false: nothing is lost, nothing twice, and "complete" is right."""
+    """Whatever is killed, paused, or answered falsely: no row is lost or repeated, and "complete" is right."""
     for seed in range(first, first + AT_ONCE):
         run(seed)
 
@@ -46,27 +46,27 @@ def test_no_seed_breaks_a_promise(first):
 @skips.long(f"{MANY:,} new seeds")
 @pytest.mark.timeout(0)
 def test_no_new_seed_breaks_a_promise():
-    """Seeds that nobody has tried yet."""
+    """Seeds that were never tried before."""
     first = int.from_bytes(os.urandom(5), "big")
     for seed in range(first, first + MANY):
         run(seed)
 
 
 def simulate(*arguments, **environment):
-    """What `python tests/simulation` says."""
+    """The output of `python tests/simulation`."""
     command = [sys.executable, HERE, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ | environment)
 
 
 @pytest.mark.parametrize("seed", [3, 14])
 def test_a_seed_replays(seed):
-    """The same seed takes the same steps: in another process, with another order of sets, after other seeds."""
+    """A seed takes equal steps in another process, with another order of sets, and after other seeds."""
     steps = []
     run(seed + 1)
     run(seed, steps.append)
     for hash_seed in "1", "2":
-        told = simulate("--seed", seed, "--trace", PYTHONHASHSEED=hash_seed).stdout.splitlines()
-        assert told[: len(steps)] == steps
+        steps_again = simulate("--seed", seed, "--trace", PYTHONHASHSEED=hash_seed).stdout.splitlines()
+        assert steps_again[: len(steps)] == steps
     assert len(steps) > 300
 
 
@@ -78,7 +78,7 @@ def test_a_seed_replays(seed):
     ],
 )
 def test_every_mutation_is_found(name):
-    """A fault that is put into the product breaks a promise in some seed."""
+    """A fault in the product breaks a promise in some seed."""
     done = simulate("--mutate", name, "--seeds", RARE.get(name, ENOUGH))
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.startswith("seed ")
@@ -96,7 +96,7 @@ def test_a_seed_that_fails_says_how_to_see_it(monkeypatch):
 
 
 def test_a_mutation_without_its_lines_is_an_error():
-    """Where the product has changed, a mutation fails rather than to test nothing."""
+    """If the product has changed, a mutation fails instead of testing nothing."""
     loader = Loader("completion", completion.__file__, [Hunk("no such line\n", "")])
     with pytest.raises(ImportError, match="no such line"):
         loader.exec_module(ModuleType("completion"))

@@ -1,31 +1,33 @@
-"""What happens beside the actors: late requests arrive, the ledger is lost, the power fails, people give commands."""
+"""Events from outside: late requests arrive, the ledger is lost, the power fails, people give commands."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from support.ledger_model import KEYS
+
 if TYPE_CHECKING:
     from simulation.stage import Stage
 
-#: What people do to a job, each as often as it is named here. A producer resumes a cancelled job, too.
-_DONE = [*["producer"] * 6, *["retry", "wait"] * 3, "sweep", "reader", "cancel", "stranger"]
-#: What the ledger loses: everything, a key, or all that is new since its last snapshot.
-_LOST = "all", "members", "places", "leases", "leases", "starts", "queue", "back"
-#: Steps before a job may be discarded; workers that are replaced when they have died.
+#: People's commands, each as often as it is named here. A producer also resumes a cancelled job.
+_DONE = [*["producer"] * 6, *["retry", "wait"] * 3, *["sweep"] * 2, "reader", "cancel", "stranger"]
+#: The ledger's losses: everything, everything since its last snapshot, or a key.
+_LOST = "all", "back", "leases", *KEYS
+#: Steps before a job may be discarded; number of workers that are replaced when they have died.
 _EARLIEST_DISCARD, _WORKERS = 300, 3
-#: At most steps nothing happens at all; at the others, everything is so many times as likely.
+#: Only at one of so many steps anything can happen, with a probability so many times as high.
 _RARELY = 4
 
 
 class Weather:
-    """Makes things happen between two steps."""
+    """Makes events happen between two steps."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage, self._rng = stage, stage.rng
         self._snapshot: dict[str, Any] | None = None
 
     def let_happen(self) -> None:
-        """Let something happen, or nothing."""
+        """Let events happen, or none."""
         rng, nature = self._rng, self._stage.nature
         if rng.random() > 1 / _RARELY:
             return
@@ -34,6 +36,8 @@ class Weather:
             self._lose(rng.choice(_LOST))
         if rng.random() < _RARELY * nature.cuts:
             self._cut_power()
+        if rng.random() < _RARELY * nature.damages:
+            self._damage()
         if rng.random() < _RARELY * 0.02:
             self._snapshot = self._stage.ledger.snapshot()
         self._command()
@@ -43,8 +47,15 @@ class Weather:
             if job.store.late and self._rng.random() < _RARELY * 0.05:
                 job.deliver(self._rng.randrange(len(job.store.late)))
 
+    def _damage(self) -> None:
+        """Damage an object of a job, and restore the one that was damaged before."""
+        job = self._rng.choice(self._stage.jobs)
+        job.store.damage.clear()
+        if job.promises.objects:
+            self._stage.scheduler.tell(f"damaged: {job.damage(self._rng)}")
+
     def _command(self) -> None:
-        """Start actors: workers for those that died, one who waits once a job may be complete, and any command."""
+        """Start actors: workers in place of dead ones, `wait` once a job may be complete, and any command."""
         rng, stage = self._rng, self._stage
         workers = sum(actor.kind == "worker" for actor in stage.scheduler.actors)
         if workers < _WORKERS and rng.random() < _RARELY * 0.1:
@@ -67,7 +78,7 @@ class Weather:
             self._stage.ledger.restore(self._snapshot)
 
     def _cut_power(self) -> None:
-        """End all processes, undo some of what was not synced; the ledger may be on another machine."""
+        """Kill all processes, and undo some unsynced changes; the ledger may be on another machine."""
         scheduler = self._stage.scheduler
         scheduler.tell("power cut")
         scheduler.kill_all()
@@ -76,4 +87,4 @@ class Weather:
                 scheduler.tell(f"undone: {name}")
         if (key := self._rng.choice(("nothing", "back", "all"))) != "nothing":
             self._lose(key)
-        self._stage.check_told()
+        self._stage.check_ledger()

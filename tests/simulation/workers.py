@@ -1,125 +1,171 @@
-"""What a worker does: the product's code for one shard, and beside it the order of the steps."""
+"""A worker: the product's code from a message to its shard's outcome, with chance in place of engine and clock."""
+
+# Over 150 lines: everything that the product's attempts ask of their process.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import contextlib
+from typing import TYPE_CHECKING, Any
 
-from simulation.access import JobLedger, patience
+from simulation.access import ActorLedger, job_ledger
 from simulation.content import decode_rows, encode_part, failed_numbers
 
-from unrolled.protocol.finishing import finish
+from unrolled.errors import BrokenWorkerError, FileFormatError, PayloadError, RequestError, TransientError
+from unrolled.patience import ATTEMPTS, at_once
+from unrolled.protocol.finishing import sweep
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
-from unrolled.protocol.opening import open_job
-from unrolled.protocol.telling import tell
-from worker.shards.publication import bury, look, publish
+from unrolled.protocol.upkeep import look_after
+from worker.errors import PASSING, GivenBackError
+from worker.runtime.attempt import Attempts, Computed
+from worker.runtime.job_place import check_place, open_registered
+from worker.runtime.worker_leases import WorkerLeases
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
     from simulation.actor import Actor
+    from simulation.job import SimulatedJob
 
+    from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.member import Member
 
-#: Workers that may have taken up a shard before it is buried.
-MOST_STARTS = 3
+#: Workers that may die with a shard alone on board before it is given up.
+MAX_ATTEMPTS = 2
+#: Steps that a computation takes, at most.
+_LONGEST_COMPUTATION = 36
+#: Computations that fail through no fault of the shard.
+_OTHER_FAILURES = 0.06
 
 
 class Worker:
-    """One thread of a worker, which takes messages until it is over.
+    """One thread of a worker, which receives messages until the run is over; the host of the product's attempts.
 
     Args:
-        actor: the thread.
-        is_over: whether there is nothing more to do; it ends then.
+        actor: the thread; it has the board of its process.
+        jobs: all jobs, by the places of their stores.
+        is_over: whether nothing more is left to do; the thread ends then.
     """
 
-    def __init__(self, actor: Actor, is_over: Callable[[], bool]) -> None:
-        self._actor, self._is_over = actor, is_over
+    def __init__(self, actor: Actor, jobs: Mapping[str, SimulatedJob], is_over: Callable[[], bool]) -> None:
+        self._actor, self._jobs, self._is_over = actor, jobs, is_over
+        self._ledger = ActorLedger(actor)
         self._met: dict[str, tuple[OpenJob, Log]] = {}
+        self._is_stopping = False
+        leases = WorkerLeases(self._ledger, actor.process, self._steadily, self._ledger.send)
+        self._attempts = Attempts(leases, actor.board, self, failed_numbers, MAX_ATTEMPTS)
 
     def run(self) -> None:
-        """Take messages; without one, look after the ledger."""
-        while True:
-            member: Member | None = self._actor.ask("take")
-            if member is not None:
-                self._attempt(member)
-                self._actor.holding = None
-            elif self._is_over():
-                return
-            else:
-                self._actor.rest()
-                if self._actor.rng.random() < 0.5:
-                    self._look_after()
+        """Receive messages; without one, look after the ledger and the known jobs."""
+        with contextlib.suppress(GivenBackError):
+            while not self._is_stopping:
+                member: Member | None = None
+                if self._actor.has_messages:
+                    member = self._steadily("", self._ledger.receive)
+                if member is not None:
+                    self._attempts.handle(member.encode())
+                elif self._is_over():
+                    return
+                else:
+                    self._actor.rest()
+                    if self._actor.rng.random() < 0.5:
+                        self._look_after()
 
-    def _look_after(self) -> None:
-        """Send again what nobody holds, or bring an empty ledger up to the log of a job that was met."""
-        if not self._met or self._actor.rng.random() < 0.5:
-            self._actor.ask("sweep")
-            return
-        key = self._actor.rng.choice([*self._met])
-        if self._actor.ask("told", key) is None:
-            self._tell(key)
+    def find(self, job_key: str) -> OpenJob:
+        """Find a job by its key, as `worker.runtime.job_registry.Jobs` does."""
+        if job_key not in self._met:
+            job = self._steadily(
+                "", lambda: open_registered(self._ledger, job_key, lambda place: check_place(job_key, place, None))
+            )
+            self._met[job_key] = job.with_patience(self._steadily), Log()
+        return self._met[job_key][0]
 
-    def _tell(self, key: str) -> None:
-        opened, log = self._met[key]
-        tell(log, opened.objects, JobLedger(self._actor, opened))
+    def is_stopped(self, job: OpenJob) -> bool:
+        log = self._met[job.key][1] if job.key in self._met else Log()
+        with contextlib.suppress(RequestError, TransientError):
+            update_ledger(log, job.with_patience(at_once).objects, job_ledger(self._actor, job, at_once))
+            return log.stopped
+        return False
 
-    def _attempt(self, member: Member) -> None:
-        """Claim a member, make sure that its shard has its part, and take it out of the ledger."""
-        actor = self._actor
-        claim = actor.ask("claim", member, actor.process)
-        if claim.state != "taken":
-            return
-        actor.holding = member
-        opened = self._find(member.job_key)
-        if opened is None:
-            self._give_back(member)
-            return
-        objects, shard = opened.objects, member.shard
-        if claim.starts > MOST_STARTS:
-            self._bury(opened, member)
-            return
-        found = look(objects, shard, failed_numbers)
-        if found.failed is not None:
-            finish(objects, shard, found.failed)
-        elif found.rows is None:  # no death for what can't be seen; the job may have been discarded
-            self._give_back(member)
-            self._tell(member.job_key)
-            return
-        elif not self._compute(opened, member, found.rows):
-            return
-        actor.ask("remove", member)
-
-    def _compute(self, opened: OpenJob, member: Member, content: bytes) -> bool:
-        """Publish a part; False where this attempt comes to nothing."""
-        rng, failing = self._actor.rng, self._actor.nature.failing
-        for _ in range(rng.randint(0, 9)):
+    @contextlib.contextmanager
+    def admit(self, job: OpenJob, shard: ShardId, *, alone: bool) -> Iterator[None]:
+        del job, shard, alone
+        if self._actor.rng.random() < 0.5:
             self._actor.pass_time()
-        fate = rng.random() if failing else 1
-        if fate < 0.05:  # the request is bad as a whole
-            self._bury(opened, member)
-            return False
-        if fate < 0.1:
-            self._give_back(member)
-            return False
+        yield
+
+    def timed(self, stage: str) -> contextlib.AbstractContextManager[None]:
+        del stage
+        return contextlib.nullcontext()
+
+    @contextlib.contextmanager
+    def compute(self, job: OpenJob, shard: ShardId, content: bytes) -> Iterator[Computed]:
+        """Compute a part, in which any row may have failed; or fail in one of the ways in which an engine can."""
+        del job, shard
+        rng, failing = self._actor.rng, self._actor.nature.failing
+        self._actor.rest(0, _LONGEST_COMPUTATION)
+        if failing and rng.random() < self._actor.nature.bad:
+            raise RequestError("the request is bad as a whole")
+        if failing and rng.random() < _OTHER_FAILURES:
+            raise rng.choice((BrokenWorkerError("the engine is broken"), MemoryError()))
         rows = decode_rows(content).rows
         failed = [number for number in range(len(rows)) if rng.random() < failing]
-        publish(opened.objects, member.shard, encode_part(rows, failed), failed, content, failed_numbers)
-        return True
+        yield Computed(encode_part(rows, failed), failed)
 
-    def _find(self, key: str) -> OpenJob | None:
-        """A job by its key; None where the ledger has lost its place."""
-        if key not in self._met:
-            place = self._actor.ask("place_of", key)
-            opened = None if place is None else open_job(place, patience(self._actor))
-            if opened is None or opened.key != key:
-                return None
-            self._met[key] = opened, Log()
-        return self._met[key][0]
+    def a_few_times(self, what: str, action: Callable[[], Any]) -> Any:
+        del what
+        for _ in range(ATTEMPTS - 1):
+            try:
+                return action()
+            except GivenBackError:
+                raise
+            except PASSING:
+                self._actor.pass_time()
+        return action()
 
-    def _bury(self, opened: OpenJob, member: Member) -> None:
-        bury(opened.objects, member.life, "too many workers died of it, or its request is bad as a whole")
-        self._actor.ask("remove", member)
+    def note_put_off(self, member: Member, error: Exception) -> None:
+        self._actor.say(f"puts {member} off: {error}")
 
-    def _give_back(self, member: Member) -> None:
-        self._actor.ask("give_back", member, self._actor.process)
+    def note_published(self, member: Member) -> None:
+        del member
+
+    def note_broken(self, error: Exception) -> None:
+        del error
+        self._is_stopping = True
+
+    def _steadily(self, what: str, action: Callable[[], Any]) -> Any:
+        """Run an action until it works; now and then the worker is asked to stop instead."""
+        del what
+        while True:
+            try:
+                return action()
+            except TransientError as error:
+                if isinstance(error, GivenBackError):
+                    raise
+                self._is_stopping |= self._actor.rng.random() < self._actor.nature.stops
+                if self._is_stopping:
+                    raise GivenBackError from error
+
+    def _look_after(self) -> None:
+        """Send the messages of lost shards again, or look at a job of which nothing is in the ledger."""
+        with contextlib.suppress(TransientError, RequestError):
+            if not self._met or self._actor.rng.random() < 0.5:
+                for member in self._ledger.sweep():
+                    self._ledger.send(member)
+                return
+            key = self._actor.rng.choice([*self._met])
+            (known,) = self._ledger.known([key])
+            if known.mark is None or not known.left:
+                self._look(key)
+
+    def _look(self, key: str) -> None:
+        job, log = self._met[key]
+        job, simulated = job.with_patience(at_once), self._jobs[job.place]
+        asked = len(simulated.promises.history.changes)
+        if look_after(log, job.objects, job_ledger(self._actor, job, at_once), live=job.job.live):
+            if not log.stopped:
+                simulated.hear_complete(asked)
+            with contextlib.suppress(PayloadError, FileFormatError):
+                sweep(log, job.objects, failed_numbers, live=job.job.live)
+            self._met.pop(key, None)

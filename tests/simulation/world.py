@@ -1,4 +1,4 @@
-"""A run: a stretch in which anything may fail, then a calm end, which must come to perfect jobs.
+"""A run: a phase in which anything may fail, then a calm phase, which must end with perfect jobs.
 
 A run is a function of its seed.
 """
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
 
     from simulation.job import SimulatedJob
 
-#: Steps in which anything may fail, fewest and most.
-_STEPS = 200, 900
-#: Times that somebody asks whether a job is complete, steps between two of them, and retries, at the end.
-_ASKED, _PAUSE, _RETRIES = 60, 150, 9
+#: Fewest and most steps of the phase in which anything may fail.
+_STEPS = 100, 450
+#: In the calm phase: most questions whether a job is complete, steps between two of them, and most retries.
+_ASKED, _PAUSE, _RETRIES = 120, 40, 9
 
 
 class World:
-    """Jobs in their stores, one ledger, actors, and everything that fails.
+    """Jobs in their stores, one ledger, actors, and all failures.
 
     Args:
         seed: decides everything.
-        trace: is given each step as a line; None where it isn't wanted.
+        trace: called with each step as a line; None for no trace.
     """
 
     def __init__(self, seed: int, trace: Callable[[str], object] | None = None) -> None:
@@ -61,17 +61,18 @@ class World:
             stage.scheduler.move()
 
     def _settle(self) -> None:
-        """Let nothing fail any more: each job must come to its end; then, when rows don't fail either, be perfect."""
+        """Let only rows fail: each job must become complete. Then let nothing fail: each job must become perfect."""
         stage = self.stage
         stage.nature.calm_down()
         stage.scheduler.wake_all()
         for job in stage.jobs:
+            job.store.damage.clear()
             while job.store.late:
                 job.deliver(0)
         stage.start_worker()
         stage.drain()
         for job in stage.jobs:
-            for version in job.reading.versions:
+            for version in job.reading.different_versions:
                 stage.start("producer", job, version)
                 stage.drain()
             self._until_complete(job)
@@ -80,7 +81,7 @@ class World:
             self._until_perfect(job)
 
     def _clean_up(self) -> None:
-        """Let the workers end; nothing superfluous must be left by a sweep, and nothing at all by a discard."""
+        """Let the workers end. A sweep must leave no superfluous object, and a discard no object at all."""
         stage = self.stage
         stage.is_over = True
         stage.drain("worker")
@@ -88,14 +89,17 @@ class World:
             for kind in ("sweep", "reader", *["discard"] * job.kind.may_be_discarded):
                 stage.start(kind, job)
                 stage.drain()
+                job.end_mending()
                 job.promises.check_all()
                 job.promises.check_nothing_is_left()
                 job.check_strange()
 
     def _until_complete(self, job: SimulatedJob) -> None:
-        """Ask until somebody says that the job is complete, and the ledger has nothing left of it."""
+        """Ask until a job is reported complete and the ledger has none of its shards."""
         job.promises.completed = False
         for _ in range(_ASKED):
+            if not any(actor.kind == "worker" for actor in self.stage.scheduler.actors):
+                self.stage.start_worker()  # in place of those whose engine broke
             self.stage.start("wait", job)
             self.stage.drain()
             for _ in range(_PAUSE):
@@ -103,7 +107,7 @@ class World:
                     return
                 self.stage.scheduler.move()
         ledger = self.stage.ledger
-        raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.members)]}, marks {ledger.marks}")
+        raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.ledger)]}, marks {ledger.marks}")
 
     def _until_perfect(self, job: SimulatedJob) -> None:
         for _ in range(_RETRIES):
@@ -115,5 +119,5 @@ class World:
         raise BrokenPromiseError("at the end, a row is neither in a part nor bad")
 
     def _waits(self, job: SimulatedJob) -> bool:
-        places = self.stage.ledger.places
-        return any(places.get(member.job_key) == job.place for member in self.stage.ledger.members)
+        jobs = self.stage.ledger.jobs
+        return any(jobs.get(member.job_key) == job.place for member in self.stage.ledger.ledger)

@@ -7,6 +7,7 @@ import csv
 import gzip
 import io
 import json
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -36,7 +37,7 @@ def outcome(path, **options):
         for batch in read_batches(check_inputs([str(path)], chosen), chosen):
             rows.extend(batch)
     except RequestError as error:
-        assert str(path) in str(error)  # noqa: PT017  (what was read before it counts too)
+        assert Path(path).name in str(error)  # noqa: PT017  (what was read before it counts too)
         return rows, error
     return rows, None
 

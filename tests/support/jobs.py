@@ -109,9 +109,9 @@ def publish_shard(job, shard, failed=None, content=None):
     return publication.publish(job.objects, shard, part, [row.row for row in good.failed], content, failed_rows)
 
 
-def bury(job, shard, number=0):
+def record_death(job, shard, number=0):
     """Record a life of a shard as given up, as a worker does."""
-    publication.bury(job.objects, Life(shard, number), "its worker died 3 times")
+    publication.record_death(job.objects, Life(shard, number), "its worker died 3 times")
 
 
 def finished_job(path, shards=3, **more):

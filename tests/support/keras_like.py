@@ -3,7 +3,7 @@
 import json
 from collections import OrderedDict
 
-from producer.tokenization.word_rules import FILTERS
+from unrolled.tokenization.word_rules import FILTERS
 
 
 class KerasLike:

@@ -1,129 +1,205 @@
-"""A model of the ledger, in dictionaries: all jobs of one model, as far as the protocol of a job relies on it.
+"""A model of the ledger, in dictionaries: one for each key that the scripts in unrolled/queue/scripts use.
 
-A call is atomic, as a script in Redis is. Whatever comes back after a loss is a state of the past, or nothing; whole
-keys may be lost one by one.
+A call is atomic, as a script in Redis is. After a crash the server has a state of the past, or nothing; whole keys may
+be lost one by one. Not modelled: sizes in tokens, turns, heartbeats, and a server whose clock is set back.
 """
+
+# Over 150 lines: one method for each script of the ledger.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
-from unrolled.queue.member import Member
+from unrolled.queue.ledger import Known, Lease, take_out
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
     from unrolled.job.names import Life
+    from unrolled.queue.ledger import Start
+    from unrolled.queue.member import Member
 
-#: Ticks of the ledger's clock for which a lease is good.
+#: Ticks of the ledger's clock for which a lease is valid.
 LEASE = 14
-
-
-class Taken(NamedTuple):
-    """The answer to a claim.
-
-    Attributes:
-        state: "taken" (the caller holds the member now), "held" (by another), "gone" (nothing is left to do).
-        starts: how many workers have taken it up, the caller included.
-    """
-
-    state: Literal["taken", "held", "gone"]
-    starts: int = 0
+#: The keys that can be lost; marks are in the sorted set of `ledger`.
+KEYS = "ledger", "jobs", "leases", "holders", "started", "lonely", "resent", "watermark", "queue"
 
 
 class LedgerModel:
-    """Which lives wait, who holds them, and how many segments of each job's log were told.
+    """The ledger of one offer; its methods are those of `unrolled.queue.ledger.Ledger`.
 
     Attributes:
-        members: lives that wait or are computed. Redis keeps them and the marks in one sorted set.
-        marks: job → how many segments of its log the ledger was told.
-        places: job → where its store is.
-        leases: member → its holder ("" where it was given back), and the tick at which the lease ends.
-        starts: member → those who have taken it up.
+        ledger: life → the tick at which its message was sent last.
+        marks: job → how many segments of its log the ledger knows.
+        jobs: job → where its store is.
+        leases: life → the tick at which its lease expires.
+        holders: life → who has or had the lease, "" where it was given back.
+        started: life → the first worker that started it.
+        lonely: life → how many workers have started it alone, and the last of them.
+        resent: lives whose message was sent more than once.
+        watermark: "sent" → the latest sending of a message that was received.
         queue: messages, first in, first out.
         now: the ledger's clock, in ticks.
     """
 
     def __init__(self) -> None:
-        self.members: dict[Member, None] = {}
+        self.ledger: dict[Member, int] = {}
         self.marks: dict[str, int] = {}
-        self.places: dict[str, str] = {}
-        self.leases: dict[Member, tuple[str, int]] = {}
-        self.starts: dict[Member, frozenset[str]] = {}
+        self.jobs: dict[str, str] = {}
+        self.leases: dict[Member, int] = {}
+        self.holders: dict[Member, str] = {}
+        self.started: dict[Member, str] = {}
+        self.lonely: dict[Member, tuple[int, str]] = {}
+        self.resent: dict[Member, None] = {}
+        self.watermark: dict[str, int] = {}
         self.queue: list[Member] = []
         self.now = 0
 
-    def told(self, job: str) -> int | None:
-        """How many segments of a job's log the ledger was told; negative during a telling of everything."""
-        return self.marks.get(job) if job in self.places else None
+    def mark(self, job_key: str) -> int | None:
+        """See `Ledger.mark`."""
+        return self.marks.get(job_key) if job_key in self.jobs else None
 
-    def enter(self, job: str, place: str, expected: int | None, lives: list[tuple[Life, int]], becomes: int) -> bool:
-        """Enter lives and move the mark, in one step; False where the mark isn't `expected`."""
-        if self.told(job) != expected:
-            return False
-        for life, _ in lives:
-            member = Member(job, life)
-            if member not in self.members:
-                self.members[member] = None
-                self.queue.append(member)
-        self.marks[job], self.places[job] = becomes, place
-        return True
+    def known(self, job_keys: Sequence[str]) -> list[Known]:
+        """See `Ledger.known`; the numbers of lives are exact."""
+        return [Known(self.mark(key), sum(member.job_key == key for member in self.ledger)) for key in job_keys]
 
-    def place_of(self, job: str) -> str | None:
-        """Where a job's store is; None where that was lost."""
-        return self.places.get(job)
+    def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
+        """See `Ledger.members`."""
+        ledger, leases = ({m.life for m in key if m.job_key == job_key} for key in (self.ledger, self.leases))
+        return ledger, leases
 
-    def cancel(self, job: str) -> None:
-        """Take a job out, its mark included."""
-        for member in [member for member in self.members if member.job_key == job]:
+    def enter(
+        self, job_key: str, place: str, expected: int | None, members: Iterable[tuple[Member, int]], becomes: int
+    ) -> list[Member] | None:
+        """See `Ledger.enter`."""
+        if self.mark(job_key) != expected:
+            return None
+        new = [member for member, _ in members if member not in self.ledger]
+        self.ledger.update(dict.fromkeys(new, self.now))
+        self.marks[job_key], self.jobs[job_key] = becomes, place
+        return new
+
+    def place_of(self, job_key: str) -> str | None:
+        """See `Ledger.place_of`."""
+        return self.jobs.get(job_key)
+
+    def entered(self, job_key: str) -> list[Member]:
+        """See `Ledger.entered`."""
+        return [member for member in self.ledger if member.job_key == job_key]
+
+    def take_some_out(
+        self, job_key: str, lowest: int | None, highest: int | None, members: Sequence[Member], becomes: int | None
+    ) -> int | None:
+        """See `Ledger.take_some_out`."""
+        mark = self.marks.get(job_key)
+        if lowest is not None and highest is not None and (mark is None or not lowest <= mark <= highest):
+            return None
+        there = [member for member in members if member in self.ledger]
+        for member in there:
             self.remove(member)
-        self.marks.pop(job, None)
-        self.places.pop(job, None)
+        if becomes is None:
+            self.marks.pop(job_key, None)
+            self.jobs.pop(job_key, None)
+        else:
+            self.marks[job_key] = becomes
+        return len(there)
 
-    def take(self) -> Member | None:
-        """The next message; it is gone from the queue, whatever becomes of it."""
+    def cancel(self, job_key: str) -> int:
+        """See `Ledger.cancel`."""
+        return take_out(self, job_key)
+
+    def forget(self, job_key: str, length: int) -> int:
+        """See `Ledger.forget`."""
+        return take_out(self, job_key, length)
+
+    def send(self, member: Member) -> None:
+        """Put a message at the end of the queue."""
+        self.queue.append(member)
+
+    def receive(self) -> Member | None:
+        """Take the next message from the queue, if there is one."""
         return self.queue.pop(0) if self.queue else None
 
-    def claim(self, member: Member, holder: str) -> Taken:
-        """Reach for a member; a start is counted with it."""
-        if member not in self.members:
-            return Taken("gone")
-        held_by, until = self.leases.get(member, (holder, 0))
-        if held_by != holder and until > self.now:
-            return Taken("held")
-        self.leases[member] = holder, self.now + LEASE
-        self.starts[member] = self.starts.get(member, frozenset()) | {holder}
-        return Taken("taken", len(self.starts[member]))
+    def claim(self, member: Member, holder: str) -> Lease:
+        """See `Ledger.claim`."""
+        sent = self.ledger.get(member)
+        if sent is None:
+            return Lease("gone")
+        is_leased = self.leases.get(member, 0) > self.now
+        if is_leased and self.holders.get(member) != holder:
+            return Lease("held")
+        self.leases[member], self.holders[member] = self.now + LEASE, holder
+        if member not in self.resent:
+            self.watermark["sent"] = max(sent, self.watermark.get("sent", 0))
+        is_suspect = self.started.setdefault(member, holder) != holder or self.lonely.get(member, (0, ""))[0] > 0
+        return Lease("mine" if is_leased else "taken", is_suspect)
 
-    def renew(self, member: Member, holder: str) -> None:
-        """Make a lease good for its full time again, unless it is another's or was given back."""
-        if member in self.members and self.leases.get(member, (holder, 0))[0] == holder:
-            self.leases[member] = holder, self.now + LEASE
+    def start_alone(self, member: Member) -> int:
+        """See `Ledger.start_alone`."""
+        if member not in self.ledger:
+            return 0
+        holder, (count, last) = self.holders.get(member, ""), self.lonely.get(member, (0, ""))
+        if holder == "" or holder != last:
+            count += 1
+            self.lonely[member] = count, holder
+        return count
 
-    def remove(self, member: Member) -> None:
-        """Take a member out: its outcome is there."""
-        self.members.pop(member, None)
+    def renew(self, members: Iterable[Member], holder: str) -> list[Member]:
+        """See `Ledger.renew`."""
+        lost = []
+        for member in members:
+            if member in self.ledger and self.holders.get(member, holder) == holder:
+                self.leases[member], self.holders[member] = self.now + LEASE, holder
+            else:
+                lost.append(member)
+        return lost
+
+    def remove(self, member: Member) -> bool:
+        """See `Ledger.remove`."""
+        if member not in self.ledger:
+            return False
+        for key in (self.ledger, self.leases, self.holders, self.started, self.lonely, self.resent):
+            key.pop(member, None)
+        return True
+
+    def give_back(self, member: Member, holder: str, start: Start) -> bool:
+        """See `Ledger.give_back`."""
+        if member not in self.ledger or self.holders.get(member, holder) != holder:
+            return False
         self.leases.pop(member, None)
-        self.starts.pop(member, None)
+        self.holders[member] = ""
+        if start == "alone":
+            self.lonely[member] = max(0, self.lonely.get(member, (0, ""))[0] - 1), ""
+        elif start == "first":
+            self.started.pop(member, None)
+        self.ledger[member] = self.now
+        self.resent[member] = None
+        return True
 
-    def give_back(self, member: Member, holder: str) -> None:
-        """Give a member back, blameless; it is sent again by a sweep."""
-        if member in self.members and self.leases.get(member, (holder, 0))[0] == holder:
-            self.leases[member] = "", 0
-            self.starts[member] = self.starts.get(member, frozenset()) - {holder}
-
-    def sweep(self) -> None:
-        """Send again the messages of members that have no holder and no message."""
-        waiting = set(self.queue)
-        self.queue += [
-            member
-            for member in self.members
-            if member not in waiting and self.leases.get(member, ("", 0))[1] <= self.now
-        ]
+    def sweep(self) -> list[Member]:
+        """See `Ledger.sweep`."""
+        again = []
+        for member in [member for member, expiry in self.leases.items() if expiry <= self.now]:
+            del self.leases[member]
+            self.holders.pop(member, None)
+            if member in self.ledger:
+                self.ledger[member] = self.now
+                again.append(member)
+        horizon = self.now - LEASE
+        if self.queue:
+            horizon = min(horizon, self.watermark.get("sent", 0) - 1)
+        for member, sent in self.ledger.items():
+            if sent <= horizon and member not in self.leases:
+                self.ledger[member] = self.now
+                again.append(member)
+        self.resent.update(dict.fromkeys(again))
+        return again
 
     def lose(self, key: str) -> None:
         """Lose a key, as an eviction does, or all of them."""
-        if key in ("all", "members"):
-            self.members, self.marks = {}, {}
-        for name in ("places", "leases", "starts", "queue"):
+        if key in ("all", "ledger"):
+            self.marks = {}
+        for name in KEYS:
             if key in ("all", name):
                 setattr(self, name, type(getattr(self, name))())
 

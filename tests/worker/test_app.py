@@ -1,12 +1,15 @@
 """The worker as a program: how it starts, what it says, and what it never says."""
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 
 import psutil
 import pytest
 import redis
+from kombu.asynchronous import Hub
 from support.broker import RestartableBroker
 from support.processes import (
     REPOSITORY,
@@ -22,7 +25,7 @@ from support.processes import (
 )
 
 from unrolled.queue.messages import TASK
-from worker.app import create_app
+from worker.app import _wake_at_signals, create_app
 from worker.runtime.outcome import Outcome
 from worker.settings import Settings
 
@@ -134,7 +137,7 @@ def test_the_log_of_a_worker_is_calm(site):
     assert worker.stop() == 0
     lines = [line for line in worker.log.splitlines() if line.strip()]
     assert len(lines) == 5, worker.log
-    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shard(s), ")
+    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shards, ")
     for line, said in zip(lines, expected, strict=True):
         assert said in line
 
@@ -197,3 +200,25 @@ def test_the_worker_is_a_program_with_help():
     assert result.returncode == 0
     for name in Settings.__dataclass_fields__:
         assert f"--{name.replace('_', '-')}" in result.stdout
+
+
+def test_a_signal_ends_the_wait_for_a_message():
+    """Python goes on waiting after a signal's handler; what Celery waits for is readable then, so that it stops."""
+    before = signal.signal(signal.SIGUSR1, lambda *_: None)
+    hub = Hub()
+    try:
+        _wake_at_signals(hub)
+        timer = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGUSR1))
+        timer.start()
+        events = hub.poller.poll(60)
+        assert [fd for fd, _ in events] == [hub.wakers[1].fileno()]
+        callback, arguments = hub.readers[events[0][0]]
+        callback(*arguments)
+        assert not hub.poller.poll(0)
+        timer.join()
+    finally:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGUSR1, before)
+        hub.close()
+        for end in hub.wakers:
+            end.close()

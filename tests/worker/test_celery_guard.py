@@ -186,7 +186,7 @@ def test_what_celery_sends_is_let_through(broker_url):
     app.conf.update(task_default_queue="q", task_queues=[Queue("q")], task_serializer="json")
     app.send_task(TASK, [JOB, LIFE])
     with app.connection_for_read() as connection:
-        received = connection.SimpleQueue("q").get(timeout=5)
+        received = connection.SimpleQueue("q").get(timeout=60)
         received.accept = {"application/json"}
         check_hint(received)
         received.ack()

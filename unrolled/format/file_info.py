@@ -10,6 +10,7 @@ What is in a format version is fixed: another column, or another meaning of one,
 
 import json
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -119,7 +120,7 @@ class FileInfo:
             decoded = value.decode("utf-8", errors="replace")
             if not allowed.fullmatch(decoded):
                 raise FileFormatError(f"metadata {METADATA_PREFIX}{key} is {decoded[:80]!r}, not {allowed.pattern}")
-            return decoded
+            return sys.intern(decoded)  # most of it is the same in all parts of a job
 
         if (stored := int(text("format_version", _COUNT))) != FORMAT_VERSION:
             raise FileFormatError(

@@ -1,6 +1,6 @@
-"""What makes a job this job: model, inputs, how it is computed, and every option that decides rows, cuts or bytes."""
+"""A job's identity: model, inputs, how it is computed, and every option that decides rows, cuts or bytes."""
 
-# Over 150 lines: writing job.json, and reading it with every check.
+# Over 150 lines: the writer of job.json, and its reader with every check.
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from unrolled.errors import JobError, RequestError
+from unrolled.errors import JobError, RequestError, reason_of
 from unrolled.job.offer import ARITHMETICS, ENGINES, Arithmetic, EngineName, Offer
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 FORMAT_VERSION = 2
-#: Largest job.json that is read, in bytes; one has about two thousand, however many inputs there are.
+#: Largest job.json that is read, in bytes. A real one has about two thousand, however many inputs there are.
 MOST_BYTES = 2**20
-#: Names of inputs that are kept for people, and the characters of each.
+#: How many names of inputs are kept for people, and how many characters of each.
 FEW_NAMES, LONG_NAME = 8, 300
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9a-f]{16}")
@@ -28,7 +28,7 @@ _DIGEST = re.compile(r"[0-9a-f]{64}")
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """The inputs of a job as the user named them.
+    """The inputs of a job, by their names.
 
     Attributes:
         digest: SHA-256 over all names, in order; 64 hexadecimal digits.
@@ -55,13 +55,13 @@ class Inputs:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What makes a job this job and no other; the same on every machine and in every store.
+    """A job's identity; it is equal on every machine and in every store.
 
     Attributes:
-        fingerprint: of the model; 64 hexadecimal digits.
-        inputs: what is read.
-        engine: the family of engines that computes it: another one rounds differently.
-        arithmetic: how it is computed.
+        fingerprint: the model's fingerprint, 64 hexadecimal digits.
+        inputs: the inputs.
+        engine: the family of engines that computes the job: another family rounds differently.
+        arithmetic: the arithmetic in which the job is computed.
         live: whether the input can't be read again.
         options: every other option that decides rows, cuts or bytes.
     """
@@ -75,21 +75,21 @@ class Job:
 
     @property
     def id(self) -> str:
-        """Sixteen hexadecimal digits over all of it; in every part and in every shard's rows."""
+        """Sixteen hexadecimal digits, a hash of the identity; contained in every part and in every shard's rows."""
         what = [self.fingerprint, self.inputs.digest, self.engine, self.arithmetic, self.live, self.options]
         return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:16]
 
     @property
     def offer(self) -> Offer:
-        """What it asks workers for."""
+        """The offer that a worker must make to compute the job."""
         return Offer(self.fingerprint, self.engine, self.arithmetic)
 
     def encode(self, key: str) -> bytes:
         """The content of `job.json`.
 
         Args:
-            key: sixteen hexadecimal digits that name the job in Redis; drawn once, by the process that creates it, so
-                that it is the same under every path and mount.
+            key: sixteen hexadecimal digits that name the job in Redis. The process that creates the job draws them
+                at random, so they don't depend on a path or mount.
         """
         content = {
             "format_version": FORMAT_VERSION,
@@ -109,11 +109,11 @@ class Job:
         """Read `job.json`: the job and its key.
 
         Args:
-            name: of the object, for errors.
-            content: its bytes.
+            name: the object's name, for errors.
+            content: the object's bytes.
 
         Raises:
-            JobError: it is no job, one of another version, or one that was changed.
+            JobError: the content isn't a job, has another version, or was changed.
         """
         if len(content) > MOST_BYTES:
             raise JobError(
@@ -142,10 +142,12 @@ class Job:
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, RequestError) as error:
             if isinstance(error, JobError):
                 raise
-            raise JobError(f"{name}: describes no job: {error!r:.200}; restore it, or use a new --out") from error
+            raise JobError(
+                f"{name}: describes no job ({reason_of(error):.200}); restore it, or use a new --out"
+            ) from error
 
     def differences(self, other: Job) -> str:
-        """What makes another job another one, for people; empty where it is the same."""
+        """The differences to another job, for people; empty if the jobs are equal."""
         if self.fingerprint != other.fingerprint:
             return f"another model (fingerprint {self.fingerprint}; asked for is {other.fingerprint})"
         if self.inputs != other.inputs:

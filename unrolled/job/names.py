@@ -2,12 +2,12 @@
 
 | name | created by | content |
 |---|---|---|
-| `part-<shard>.parquet` | worker | the shard's one outcome: vectors, and in the metadata the rows that failed |
+| `part-<shard>.parquet` | worker | the shard's one outcome: vectors, and in the metadata the failed rows |
 | `_unrolled/job.json` | producer | model, inputs and options |
 | `_unrolled/log/<number>.jsonl` | any command | a segment of the job's log |
-| `_unrolled/rows/<shard>.rows` | producer, retry | the rows of a shard, and its entry in the log |
+| `_unrolled/rows/<shard>.rows` | producer, retry | the shard's rows, and the values of its entry in the log |
 | `_unrolled/quarantine/<shard>.jsonl` | producer | rows that can't be read or tokenized, with reasons |
-| `_unrolled/failed/<shard>.rows` | worker, retry, sweep | the rows that the shard's part calls failed |
+| `_unrolled/failed/<shard>.rows` | worker, retry, sweep | the rows that the shard's part names as failed |
 | `_unrolled/dead/<shard>.<life>.json` | worker | why this life of the shard was given up |
 """
 
@@ -23,7 +23,7 @@ from unrolled.job.shard_id import ShardId, part_name, shard_of_part
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-#: Folders of objects; parts are at the top.
+#: The folders of the objects; parts are in the top folder.
 FOLDER, PARTS = "_unrolled", ""
 LOG, ROWS, QUARANTINE, FAILED, DEAD = (f"{FOLDER}/{name}" for name in ("log", "rows", "quarantine", "failed", "dead"))
 JOB = f"{FOLDER}/job.json"
@@ -34,7 +34,7 @@ class Life(NamedTuple):
     """One life of a shard; as text "000042-0123456789ab.0". A dead shard gets the next one when it is retried.
 
     Attributes:
-        shard: which shard.
+        shard: the shard.
         number: 0 for the first life.
     """
 
@@ -43,10 +43,10 @@ class Life(NamedTuple):
 
     @classmethod
     def parse(cls, text: str) -> Life:
-        """Read the one spelling that `str()` gives.
+        """Read the text that `str()` gives.
 
         Raises:
-            PayloadError: the text is anything else.
+            PayloadError: the text is malformed.
         """
         found = _LIFE.fullmatch(text)
         if not found:
@@ -78,7 +78,7 @@ def quarantine_object(shard: ShardId) -> str:
 
 
 def failed_object(shard: ShardId) -> str:
-    """The name of the rows that a shard's part calls failed."""
+    """The name of the rows that a shard's part names as failed."""
     return f"{FAILED}/{shard}.rows"
 
 
@@ -88,7 +88,7 @@ def dead_object(life: Life) -> str:
 
 
 def parts_in(names: Iterable[str]) -> Iterator[ShardId]:
-    """The shards of those names that are names of parts; other names are left out."""
+    """The shards of the names that are names of parts; other names are left out."""
     for name in names:
         with contextlib.suppress(PayloadError):
             if name.endswith(".parquet") and "/" not in name:
@@ -96,7 +96,7 @@ def parts_in(names: Iterable[str]) -> Iterator[ShardId]:
 
 
 def shards_in(names: Iterable[str]) -> Iterator[ShardId]:
-    """The shards of those names that are `<folder>/<shard>.rows` or `<folder>/<shard>.jsonl`; others are left out."""
+    """The shards of the names of the form `<folder>/<shard>.rows` or `<folder>/<shard>.jsonl`; others are left out."""
     for name in names:
         if name.endswith((".rows", ".jsonl")):
             with contextlib.suppress(PayloadError):
@@ -104,7 +104,7 @@ def shards_in(names: Iterable[str]) -> Iterator[ShardId]:
 
 
 def lives_in(names: Iterable[str]) -> Iterator[Life]:
-    """The lives of those names that are records of death; other names are left out."""
+    """The lives of the names that are names of records of death; other names are left out."""
     for name in names:
         if name.endswith(".json"):
             with contextlib.suppress(PayloadError):

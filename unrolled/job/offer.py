@@ -1,4 +1,4 @@
-"""What a job asks for and a worker offers: one model, computed by one family of engines in one arithmetic."""
+"""An offer: one model, computed by one family of engines in one arithmetic. Jobs ask for one, workers make one."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ EngineName = Literal["fused", "tensorflow"]
 Arithmetic = Literal["float32", "bfloat16"]
 ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 ARITHMETICS: tuple[Arithmetic, ...] = get_args(Arithmetic)
-#: Hexadecimal digits of a fingerprint that name a model's queue and keys.
+#: How many hexadecimal digits of the fingerprint are used in the names of queues and keys.
 SHORT = 12
 _TEXT = re.compile(rf"([0-9a-f]{{64}}):({'|'.join(ENGINES)}):({'|'.join(ARITHMETICS)})")
 
 
 @dataclass(frozen=True, order=True, slots=True)
 class Offer:
-    """A queue is of one offer, so a worker never meets a shard that it would compute otherwise than the job says.
+    """What a job asks for. Each offer has its own queue, so a worker gets only shards that it can compute as asked.
 
     Attributes:
-        fingerprint: of the model; 64 hexadecimal digits.
-        engine: the family of engines: another one rounds differently.
-        arithmetic: how it is computed.
+        fingerprint: the model's fingerprint, 64 hexadecimal digits.
+        engine: the family of engines: another family rounds differently.
+        arithmetic: the arithmetic in which the job is computed.
 
     Raises:
-        OptionError: an arithmetic that the engine doesn't have.
+        OptionError: the engine doesn't have the arithmetic.
     """
 
     fingerprint: str
@@ -55,7 +55,7 @@ class Offer:
 
     @property
     def short(self) -> str:
-        """Names its keys and its queue in Redis: "0123456789ab-fused-float32"."""
+        """The text that names its keys and its queue in Redis: "0123456789ab-fused-float32"."""
         return f"{self.fingerprint[:SHORT]}-{self.engine}-{self.arithmetic}"
 
     def describe(self) -> str:

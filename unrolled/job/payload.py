@@ -1,8 +1,8 @@
-"""A shard's rows as bytes: what a producer or a retry spools and a worker computes.
+"""The payload: a shard's rows as bytes, which a producer or a retry writes and a worker computes.
 
-The layout, little-endian. Everything that the header says is checked before memory is taken:
+The layout, little-endian. Every number in the header is checked before memory is allocated:
 
-| byte | what |
+| byte | content |
 |---|---|
 | 0 | `UNROLLED` |
 | 8 | uint16: format version, 2 |
@@ -12,14 +12,14 @@ The layout, little-endian. Everything that the header says is checked before mem
 | 24 | uint64: bytes of row ids |
 | 32 | uint32: bytes of facts |
 | 36 | uint32: 0 |
-| 40 | SHA-256 of bytes 0 to 39 and of all that follows |
+| 40 | SHA-256 of bytes 0 to 39 and of everything after byte 71 |
 | 72 | facts (JSON), uint32[rows] row lengths, uint32[rows] id lengths, ids in UTF-8, token ids |
 
-The facts say whose rows these are. The digest is over all of it, so a shard's id, which begins with the digest, is a
-function of everything in the shard: another job's rows, or another retry's, have another name.
+The facts say to which job and shard the rows belong. The digest covers everything, so a shard's id, which contains
+the beginning of the digest, is a function of everything in the shard: rows of another job or retry have another name.
 """
 
-# Over 150 lines: encoding, and decoding with every check, of one format.
+# Over 150 lines: the encoder of one format, and its decoder with every check.
 
 import hashlib
 import json
@@ -39,7 +39,7 @@ MAGIC = b"UNROLLED"
 VERSION = 2
 _HEADER = struct.Struct("<8sHHIQQII32s")
 HEADER_BYTES = _HEADER.size
-#: Bytes of the header that its digest covers: all those before the digest.
+#: How many bytes of the header its digest covers: all bytes before the digest.
 _HASHED = HEADER_BYTES - 32
 #: Arrow's list offsets are int32, so a file can't hold more tokens than this.
 MAX_TOKENS = 2**31 - 1
@@ -54,8 +54,8 @@ class Payload:
 
     Attributes:
         ids: one string per row.
-        tokens: token ids as the rows came in, with their zeros (padding).
-        facts: whose rows these are, as JSON.
+        tokens: token ids as they were read, padding zeros included.
+        facts: to which job and shard the rows belong, for JSON.
     """
 
     ids: pa.StringArray
@@ -67,7 +67,7 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
     """Texts as an array. `pa.array` would load pandas, where that is installed, which takes 0.2 s.
 
     Raises:
-        UnicodeEncodeError: one holds a lone surrogate.
+        UnicodeEncodeError: a text contains a lone surrogate.
     """
     encoded = [text.encode() for text in texts]
     lengths = np.fromiter(map(len, encoded), np.uint32, len(encoded))
@@ -75,7 +75,7 @@ def strings(texts: Sequence[str]) -> pa.StringArray:
 
 
 def encode(payload: Payload) -> bytes:
-    """The payload's bytes, which depend on its rows alone. Token ids take 2 bytes each if all of them fit.
+    """The payload's bytes, a function of its rows and facts. Token ids take 2 bytes each if all of them fit.
 
     Raises:
         PayloadError: a token id is negative.
@@ -107,7 +107,7 @@ def content_hash(blob: bytes) -> str:
 
 
 class Header(NamedTuple):
-    """What a payload's header says is in it, unchecked.
+    """Sizes from a payload's header, unchecked.
 
     Attributes:
         rows: at most `MAX_ROWS`.
@@ -119,23 +119,34 @@ class Header(NamedTuple):
 
 
 def read_header(content: bytes) -> Header:
-    """What the header says, given at least the first `HEADER_BYTES` bytes; zeros where there is no header."""
+    """Read a header from at least the first `HEADER_BYTES` bytes; zeros if the content is shorter."""
     if len(content) < HEADER_BYTES:
         return Header(0, 0)
     _, _, _, rows, tokens, *_ = _HEADER.unpack_from(content)
     return Header(min(rows, MAX_ROWS), min(tokens, MAX_TOKENS))
 
 
+def decode_as(name: str, content: bytes) -> Payload:
+    """Read a payload that must have this `content_hash`.
+
+    Raises:
+        PayloadError: it has another hash, its header doesn't fit the content, or the content is damaged.
+    """
+    if content_hash(content) != name:
+        raise PayloadError("they are others than its name says")
+    return decode(content)
+
+
 def decode(content: bytes) -> Payload:
     """Read a payload.
 
     Raises:
-        PayloadError: the header doesn't fit the file, or the content is damaged.
+        PayloadError: the header doesn't fit the content, or the content is damaged.
     """
     width, rows, tokens, id_bytes, fact_bytes, digest = _checked_header(content[:HEADER_BYTES], len(content))
     body = memoryview(content)[HEADER_BYTES:]
     if _digest(content[:HEADER_BYTES], body) != digest:
-        raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header; enqueue it again")
+        raise PayloadError("the payload is damaged: its SHA-256 is not the one in its header")
     try:
         facts = json.loads(bytes(body[:fact_bytes]))
     except (ValueError, RecursionError):

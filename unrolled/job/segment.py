@@ -2,23 +2,25 @@
 
 The first line says which kind it is; the entries of shards follow, one a line. The kinds:
 
-| kind | says |
+| kind | meaning |
 |---|---|
 | `shards` | these shards were cut from the input |
 | `end` | the input was read to its end |
-| `begin` | a run reads the live input from here on; takes back an `end`, lifts a cancel |
-| `retry` | failed rows become these shards, and these dead shards get their next life |
-| `cancel`, `resume` | what waits is not to be computed; it is to be computed again |
-| `discard` | nothing of this job counts any more; final |
+| `begin` | a run starts to read the live input; it revokes an `end` and a `cancel` |
+| `retry` | these shards have failed rows of other shards, and these dead shards get their next life |
+| `cancel`, `resume` | waiting shards must not be computed; they must be computed again |
+| `discard` | no object of the job counts any more; final |
 """
 
-# Over 150 lines: writing a segment, and reading it with every check.
+# Over 150 lines: the writer of a segment, and its reader with every check.
 
 from __future__ import annotations
 
 import json
 import re
+import sys
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 from unrolled.errors import JobError, PayloadError
@@ -27,28 +29,29 @@ from unrolled.job.shard_id import ShardId
 
 Kind = Literal["shards", "end", "begin", "retry", "cancel", "resume", "discard"]
 KINDS = get_args(Kind)
-#: Most entries of one segment: what a reader holds while it checks one.
+#: Most entries of one segment, because a reader has all of them in memory while it checks them.
 MOST_ENTRIES = 1_000
-#: Largest segment that is read, in bytes; an entry has about 300.
+#: Largest segment that is read, in bytes. An entry has about 300 bytes.
 MOST_BYTES = 8 * 2**20
 FORMAT_VERSION = 1
 _RUN = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
+_COUNTS, _COUNT_END = ("rows", "tokens", "size", "quarantined", "position"), 2**63
 
 
 class Entry(NamedTuple):
-    """A shard as the log and its rows have it.
+    """A shard's entry in the log; its rows contain the same values.
 
     Attributes:
-        shard: its id; the hash covers all that follows, and the rows.
-        rows: rows in it, those of the quarantine not counted.
-        tokens: real tokens in them.
-        size: token ids in them, padding included.
-        quarantined: rows of the same cut that went to quarantine.
-        digest: over the ids and masks of the rows, in order (`unrolled.format.rows_digest`).
+        shard: the shard's id; its hash covers all other values and the rows.
+        rows: number of rows, without those in quarantine.
+        tokens: number of real tokens in the rows.
+        size: number of token ids in the rows, padding included.
+        quarantined: number of the shard's rows that went to quarantine.
+        digest: hash of the ids and masks of the rows, in order (`unrolled.format.rows_digest`).
         source: for a retry, the shard whose failed rows these are; None for rows of the input.
-        file: name of the input that the first row comes from.
-        position: number of that row in its input.
+        file: name of the input that contains the first row.
+        position: number of the first row in its input.
     """
 
     shard: ShardId
@@ -62,33 +65,42 @@ class Entry(NamedTuple):
     position: int
 
     def to_json(self) -> dict[str, Any]:
-        """The entry as JSON has it."""
+        """The entry as a dictionary for JSON."""
         return self._asdict() | {"shard": str(self.shard), "source": self.source and str(self.source)}
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> Entry:
-        """Read an entry that comes from outside.
+        """Read an entry from an untrusted source.
 
         Raises:
-            ValueError: it is no entry; the text says what was found.
-            PayloadError: a shard id is none.
+            ValueError: the content isn't an entry; the text says what was found.
+            PayloadError: a shard id is malformed.
         """
-        if different := sorted(map(str, content.keys() ^ set(cls._fields))):
-            raise ValueError(f"an entry has or lacks {', '.join(different)!s:.120}; its keys are fixed")
-        for name in ("rows", "tokens", "size", "quarantined", "position"):
-            if type(content[name]) is not int or not 0 <= content[name] < 2**63:
-                raise ValueError(f"{name} is {content[name]!s:.80}; a count is expected")
-        if not isinstance(content["digest"], str) or not _DIGEST.fullmatch(content["digest"]):
-            raise ValueError(f"digest is {content['digest']!s:.80}; 32 hexadecimal digits are expected")
-        source = content["source"]
-        _text(content["file"])
+        # A log may have a million entries: each is looked at once, and names of files are held once.
+        if content.keys() != _KEYS:
+            different = ", ".join(sorted(map(str, content.keys() ^ _KEYS)))
+            raise ValueError(f"an entry has or lacks {different!s:.120}; its keys are fixed")
+        shard, rows, tokens, size, quarantined, digest, source, file, position = _in_order(content)
+        for name, count in zip(_COUNTS, (rows, tokens, size, quarantined, position), strict=True):
+            if type(count) is not int or not 0 <= count < _COUNT_END:
+                raise ValueError(f"{name} is {count!s:.80}; a count is expected")
+        if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
+            raise ValueError(f"digest is {digest!s:.80}; 32 hexadecimal digits are expected")
         return cls(
-            **content
-            | {
-                "shard": ShardId.parse(_text(content["shard"])),
-                "source": None if source is None else ShardId.parse(_text(source)),
-            }
+            ShardId.parse(_text(shard)),
+            rows,
+            tokens,
+            size,
+            quarantined,
+            digest,
+            None if source is None else ShardId.parse(_text(source)),
+            sys.intern(_text(file)),
+            position,
         )
+
+
+_KEYS = frozenset(Entry._fields)
+_in_order = itemgetter(*Entry._fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +108,10 @@ class Segment:
     """One segment of a job's log.
 
     Attributes:
-        kind: what it says; see the module.
-        entries: of `shards` and `retry`.
-        lives: of `retry`: dead shards, each with the number of the life that begins here.
-        run: of `begin`: 16 hexadecimal digits that name the run.
+        kind: the kind of decision; see the module.
+        entries: in `shards` and `retry`, the new shards.
+        lives: in `retry`, the lives of dead shards that begin with this segment.
+        run: in `begin`, 16 hexadecimal digits that name the run.
     """
 
     kind: Kind
@@ -108,7 +120,7 @@ class Segment:
     run: str = ""
 
     def encode(self) -> bytes:
-        """The segment's bytes; the same for the same segment."""
+        """The segment's bytes; equal segments give equal bytes."""
         head: dict[str, Any] = {"format_version": FORMAT_VERSION, "segment": self.kind, "entries": len(self.entries)}
         if self.run:
             head["run"] = self.run
@@ -118,14 +130,14 @@ class Segment:
 
     @classmethod
     def decode(cls, name: str, content: bytes) -> Segment:
-        """Read a segment that comes from outside.
+        """Read a segment from an untrusted source.
 
         Args:
-            name: of the object, for errors.
-            content: its bytes.
+            name: the object's name, for errors.
+            content: the object's bytes.
 
         Raises:
-            JobError: it is no segment, or one of another version.
+            JobError: the content isn't a segment, or has another version.
         """
         try:
             head, *lines = [json.loads(line) for line in content.decode().splitlines()]

@@ -6,10 +6,10 @@ from typing import Self
 
 from unrolled.errors import PayloadError
 
-#: Most retries of one row; the part's name grows by a letter with each.
+#: Most retries of one row. Each retry makes the part's name a letter longer.
 MOST_RETRIES = 64
 
-_SHARD = re.compile(rf"([0-9]{{6,12}})(r{{0,{MOST_RETRIES}}})-([0-9a-f]{{12}})")
+_SHARD = re.compile(rf"([0-9]{{6}}|[1-9][0-9]{{6,11}})(r{{0,{MOST_RETRIES}}})-([0-9a-f]{{12}})")
 _HASH = re.compile(r"[0-9a-f]{12}")
 _END = 10**12
 _PART = re.compile(r"part-(.+)\.parquet")
@@ -17,14 +17,14 @@ _PART = re.compile(r"part-(.+)\.parquet")
 
 @dataclass(frozen=True, order=True, slots=True)
 class ShardId:
-    """Which shard of its job, with which content; as text "000042-0123456789ab", its first retry "000042r-…".
+    """A shard's position in its job and its content; as text "000042-0123456789ab", its first retry "000042r-…".
 
     Shards are ordered by their index, which is the order of the input. Every ShardId is safe in a file name.
 
     Attributes:
-        index: position of the shard in its job, from 0, below 10**12; a retry has that of its source.
-        hash: first 12 hexadecimal digits of the SHA-256 over all that is in the shard, in lower case.
-        retries: how often rows of this place have failed and were brought again; 0 for rows of the input.
+        index: the shard's position in its job, from 0, below 10**12; a retry has the index of its source.
+        hash: first 12 hexadecimal digits, in lower case, of the SHA-256 over everything in the shard.
+        retries: how often these rows were retried; 0 for rows of the input.
 
     Raises:
         PayloadError: a value is out of range.
@@ -43,19 +43,19 @@ class ShardId:
 
     @classmethod
     def parse(cls, text: str) -> Self:
-        """Read the one spelling that `str()` gives. Ids come from outside and become file names.
+        """Read the text that `str()` gives. Ids come from untrusted sources and become file names.
 
         Raises:
-            PayloadError: the text is anything else.
+            PayloadError: the text is malformed.
         """
         found = _SHARD.fullmatch(text)
-        shard = found and cls(int(found[1]), found[3], len(found[2]))
-        if not shard or str(shard) != text:
+        if not found:
             raise PayloadError(
                 f"shard id {text[:80]!r}: 6 to 12 digits, an r for each retry, '-' and 12 hexadecimal digits are "
                 "expected, as in 000042-0123456789ab"
             )
-        return shard
+        number, retries, content = found.groups()
+        return cls(int(number), content, len(retries))
 
     def __str__(self) -> str:
         return f"{self.index:06d}{'r' * self.retries}-{self.hash}"

@@ -18,6 +18,8 @@ The fingerprint identifies the exact bytes of the three files; all outputs of a 
 The producer checks that tokenizer.json fits the vocabulary; this module doesn't.
 """
 
+# Over 150 lines: opening and saving check the same files.
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,10 +27,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, RequestError
+from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, fingerprint_of
 from unrolled.model.weights import check_arrays, check_finite, check_header
+from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
 
 #: The longest config.json that is read, in bytes; a model's has a few kilobytes.
@@ -51,6 +55,19 @@ class ModelDirectory:
     fingerprint: str
     tokenizer_path: Path | None
 
+    def check_unchanged(self) -> None:
+        """Check that what was read since the directory was opened is the model of the fingerprint.
+
+        Raises:
+            ModelError: the files changed after the directory was opened.
+        """
+        try:
+            now = fingerprint_of(self.path)
+        except OSError as error:
+            raise ModelError(f"{self.path}: can't be read ({error})") from error
+        if now != self.fingerprint:
+            raise ModelError(f"{self.path}: the files changed after the model was opened; start again")
+
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Read the tensors: finite float32 arrays with the names and shapes of `ModelConfig.shapes`.
 
@@ -64,22 +81,26 @@ class ModelDirectory:
             weights: dict[str, NDArray[np.float32]] = load_file(self.path / WEIGHTS_FILE)
         except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
             raise ModelError(f"{self.path / WEIGHTS_FILE}: can't be read ({error})") from error
-        if fingerprint_of(self.path) != self.fingerprint:
-            raise ModelError(f"{self.path}: the files changed after the model was opened; start again")
+        self.check_unchanged()
         check_finite(weights, self.path / WEIGHTS_FILE)
         return {name: weights[name] for name in self.config.shapes()}
 
 
 def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
-    """Open a model directory.
+    """Open a model directory, or the copy of a model in a bucket.
 
     This reads config.json, compares names, types and shapes of the tensors with it, and computes the fingerprint.
     `ModelDirectory.weights` reads the weights.
 
+    Args:
+        path: of the directory, or URL of a prefix in a bucket, which is copied to this machine by `local_copy`.
+
     Raises:
         ModelError: a file is missing or unreadable, has another format version, or contradicts config.json.
+        RequestError: the URL can't be used.
+        TransientError: the bucket can't be reached, or the copy can't be written.
     """
-    directory = Path(path)
+    directory = local_copy(os.fspath(path)) if is_url(os.fspath(path)) else Path(path)
     try:
         if not directory.is_dir():
             found = "is not a directory" if directory.exists() else "does not exist"
@@ -89,14 +110,16 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
                 raise ModelError(
                     f"{directory}: has no file {name}; a model directory needs {CONFIG_FILE} and {WEIGHTS_FILE}"
                 )
-        with (directory / CONFIG_FILE).open("rb") as file:
-            text = file.read(_CONFIG_BYTES + 1)
+        text = _config_text(directory)
         if len(text) > _CONFIG_BYTES:
             raise ModelError(f"{directory}: {CONFIG_FILE} has more than {_CONFIG_BYTES:,} bytes; no model's does")
         config = _config_of(directory, text)
         check_header(directory / WEIGHTS_FILE, config)
         tokenizer = directory / TOKENIZER_FILE
-        return ModelDirectory(directory, config, fingerprint_of(directory), tokenizer if tokenizer.is_file() else None)
+        fingerprint = fingerprint_of(directory)
+        if _config_text(directory) != text:  # the fingerprint must be that of the configuration that was read
+            raise ModelError(f"{directory}: the files changed while the model was opened; start again")
+        return ModelDirectory(directory, config, fingerprint, tokenizer if tokenizer.is_file() else None)
     except (OSError, ValueError) as error:  # ValueError: a NUL byte in the path
         raise ModelError(f"{directory}: can't be read ({error})") from error
 
@@ -113,12 +136,14 @@ def save_model(
     last, so that a directory that is half written does not open. Saving the same model again changes nothing.
 
     Raises:
+        RequestError: `path` is a URL.
         ModelError: the directory contains another model or tokenizer, the weights don't fit `config` or are not
             finite, or the directory can't be made.
         TransientError: a file can't be written.
     """
     from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
 
+    check_is_local(path)
     directory = Path(path)
     check_arrays(weights, config, directory)
     contents = {WEIGHTS_FILE: save({name: np.ascontiguousarray(weights[name]) for name in config.shapes()})}
@@ -136,6 +161,23 @@ def save_model(
     for name, content in contents.items():
         publish_bytes(directory / name, content)
     return open_model(directory)
+
+
+def _config_text(directory: Path) -> bytes:
+    with (directory / CONFIG_FILE).open("rb") as file:
+        return file.read(_CONFIG_BYTES + 1)
+
+
+def check_is_local(path: str | os.PathLike[str]) -> None:
+    """Refuse a URL for a model that is to be made.
+
+    Raises:
+        RequestError: it is one.
+    """
+    if is_url(os.fspath(path)):
+        raise RequestError(
+            f"{shown(path)}: a model can't be made in a bucket; make it in a directory, and copy the directory there"
+        )
 
 
 def _config_of(directory: Path, text: bytes) -> ModelConfig:

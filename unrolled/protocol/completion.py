@@ -1,4 +1,4 @@
-"""Whether a job is complete, told by the objects that are there, never by those that are not."""
+"""Whether a job is complete, as proved by objects that exist, never by objects that are missing."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Where the shards of a job stand.
+    """The state of a job's shards.
 
     Attributes:
-        complete: every shard of the job has its part or is dead, and no other shard can come.
-        published: shards whose part is there.
+        complete: every shard of the job has its part or is dead, and no other shard can be added.
+        published: shards that have their part.
         dead: shards without a part whose present life was given up.
-        strays: rows of a live input that no segment names yet: the next live run adopts them.
+        strays: shards of a live input whose rows exist and that no segment names yet; the next live run adopts them.
     """
 
     complete: bool
@@ -32,12 +32,12 @@ class Standing:
 
 
 def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
-    """Look where the shards of a job stand.
+    """Find the state of a job's shards.
 
     Args:
-        log: of the job; read to its end.
-        objects: of the job.
-        live: whether its input can't be read again.
+        log: the job's log; it is read to its end.
+        objects: the job's objects.
+        live: whether the job's input can't be read again.
 
     Raises:
         JobError: a segment is damaged.

@@ -1,13 +1,14 @@
-"""What is left to do once a shard's part is there, and what may then be deleted. Anybody may do it, at any time.
+"""The last steps for a shard that has its part, and the removal of objects that are no longer needed.
 
-In this order: the rows that the part calls failed are saved with their tokens, then the shard's rows are deleted. Who
-can't see the rows deletes nothing.
+Any process may take these steps at any time. The rows that the part names as failed are saved with their tokens first,
+and the shard's rows are deleted after that. A process that can't see the rows deletes nothing.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from unrolled.errors import FileFormatError, PayloadError
 from unrolled.job import names
 from unrolled.job.names import failed_object, quarantine_object, rows_object
 from unrolled.protocol.spooling import select_rows
@@ -19,18 +20,19 @@ if TYPE_CHECKING:
     from unrolled.protocol.log import Log
     from unrolled.protocol.objects import Objects
 
-    #: The numbers of the rows that a shard's part calls failed; None where there is no part to be seen.
+    #: Returns the numbers of the rows that a shard's part names as failed; None where no part can be seen.
     FailedRows = Callable[[Objects, ShardId], Sequence[int] | None]
 
 
 def finish(objects: Objects, shard: ShardId, failed: Sequence[int], rows: bytes | None = None) -> None:
-    """Save the failed rows of a shard whose part is there, then delete its rows.
+    """Save the failed rows of a shard that has its part, then delete its rows.
 
     Args:
-        objects: of the job.
-        shard: which one.
-        failed: the numbers of the rows that the part *that is there* calls failed; never those of an own attempt.
-        rows: the shard's rows, where they are at hand.
+        objects: the job's objects.
+        shard: the shard.
+        failed: the numbers of the rows that the *published* part names as failed; never those of the caller's own
+            attempt.
+        rows: the shard's rows, if the caller has them in memory.
 
     Raises:
         PayloadError: the rows are damaged; nothing is deleted.
@@ -39,43 +41,59 @@ def finish(objects: Objects, shard: ShardId, failed: Sequence[int], rows: bytes 
     if failed:
         rows = rows or objects.read(rows_object(shard))
         if rows is None:
-            return  # deleted by another who had saved the failed ones, or not to be seen yet: the sweep comes again
+            return  # another process has saved the failed ones and deleted all, or they aren't visible yet
         objects.create(failed_object(shard), select_rows(rows, failed))
     objects.delete(rows_object(shard))
 
 
 def finish_published(log: Log, objects: Objects, failed_rows: FailedRows) -> int:
-    """Finish every shard of a log that has both its part and its rows; how many there were.
+    """Finish every shard of a log that has both its part and its rows, and return how many there were.
 
     Raises:
-        PayloadError: rows are damaged.
-        FileFormatError: a part is damaged.
+        PayloadError: rows are damaged; all others are finished.
+        FileFormatError: a part is damaged; all others are finished.
     """
     finished = 0
+    trouble: PayloadError | FileFormatError | None = None
     for shard in names.shards_in(objects.list(names.ROWS)):
-        if shard in log.entries and (failed := failed_rows(objects, shard)) is not None:
-            finish(objects, shard, failed)
-            finished += 1
+        try:
+            if shard in log.entries and (failed := failed_rows(objects, shard)) is not None:
+                finish(objects, shard, failed)
+                finished += 1
+        except FileFormatError as error:
+            trouble = trouble or error
+        except PayloadError as error:
+            trouble = trouble or PayloadError(f"{rows_object(shard)}: {error}")
+    if trouble:
+        raise trouble
     return finished
 
 
 def sweep(log: Log, objects: Objects, failed_rows: FailedRows, *, live: bool) -> None:
-    """Delete what other objects have made superfluous. One at a time is enough; several do no harm.
+    """Delete the objects that other objects have made superfluous. Two sweeps at once do no harm.
 
     Args:
-        log: read to its end.
-        objects: of the job.
-        failed_rows: reads a part's.
-        live: whether the job's input can't be read again: then rows that no segment names are the next run's.
+        log: the job's log, read to its end.
+        objects: the job's objects.
+        failed_rows: reads the failed rows of a part.
+        live: whether the job's input can't be read again. If so, rows that no segment names belong to the next run.
 
     Raises:
-        PayloadError: rows are damaged.
-        FileFormatError: a part is damaged.
+        PayloadError: rows are damaged; what is superfluous elsewhere is deleted.
+        FileFormatError: a part is damaged; what is superfluous elsewhere is deleted.
     """
     if log.discarded:
         sweep_discarded(objects)
         return
-    finish_published(log, objects, failed_rows)
+    try:
+        finish_published(log, objects, failed_rows)
+    except (PayloadError, FileFormatError):
+        _sweep_superfluous(log, objects, live=live)
+        raise
+    _sweep_superfluous(log, objects, live=live)
+
+
+def _sweep_superfluous(log: Log, objects: Objects, *, live: bool) -> None:
     if log.ended and not live:
         for folder, named in ((names.ROWS, rows_object), (names.QUARANTINE, quarantine_object)):
             for shard in names.shards_in(objects.list(folder)):
@@ -96,7 +114,7 @@ def sweep(log: Log, objects: Objects, failed_rows: FailedRows, *, live: bool) ->
 
 
 def sweep_discarded(objects: Objects) -> None:
-    """Delete all of a discarded job but its log and its identity, which keep other jobs out."""
+    """Delete everything of a discarded job except its log and `job.json`, which keep other jobs out."""
     for shard in names.parts_in(objects.list(names.PARTS)):
         objects.delete(names.part_object(shard))
     for folder, named in (

@@ -1,7 +1,7 @@
 """A job's log: every decision about the job, in numbered segments that are created once and never changed.
 
-The first n segments say the same to everybody, so no lock is needed: who wants to decide something reads all that was
-decided, and creates the next number; who finds the number taken reads what is there, and decides again.
+Every process reads the same first n segments, so no lock is needed. To make a decision, a process reads the whole log
+and creates the segment with the next number. If that number is taken, it reads the segment and decides again.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.objects import Objects
 
-    #: What to add, after all that a log says; None where nothing is left to add.
+    #: Returns the segment to add to a log; None if nothing is left to add.
     Decide = Callable[["Log"], Segment | None]
 
 
 class Log:
-    """What the segments read so far say.
+    """The state that follows from the segments read so far.
 
     Attributes:
-        length: how many segments were read.
+        length: number of segments read.
         entries: every shard of the job, retries included, in the order of the log.
-        inputs: those that were cut from the input, in order.
-        retried: shards whose failed rows were brought again: source → the shard that has them.
+        inputs: the shards that were cut from the input, in order.
+        retried: shards whose failed rows were retried: source → the shard that has those rows.
         ended: whether the input was read to its end.
-        cancelled: whether what waits is not to be computed.
-        discarded: whether nothing of the job counts any more.
-        run: of a live job, the run whose turn it is to read; empty before the first.
+        cancelled: whether the waiting shards must not be computed.
+        discarded: whether the job was discarded, so that none of its objects counts any more.
+        run: in a live job, the run whose turn it is to read; empty before the first run.
     """
 
     def __init__(self) -> None:
@@ -45,24 +45,23 @@ class Log:
         self.ended = self.cancelled = self.discarded = False
         self.run = ""
         self._lives: dict[ShardId, int] = {}
-        self._started: list[tuple[Life, ...]] = []
+        self._started: list[tuple[tuple[ShardId, ...], tuple[Life, ...]]] = []
 
     def apply(self, segment: Segment) -> None:
-        """Take the next segment in. One that repeats an entry, as two runs at once may, adds nothing by it."""
+        """Apply the next segment. An entry that the log already has, as two runs at once may write, adds nothing."""
         self.length += 1
-        started = []
+        first = []
         for entry in segment.entries:
             if entry.shard not in self.entries:
                 self.entries[entry.shard] = entry
-                started.append(Life(entry.shard, 0))
+                first.append(entry.shard)
                 if entry.source is None:
                     self.inputs.append(entry.shard)
                 else:
                     self.retried[entry.source] = entry.shard
         for life in segment.lives:
             self._lives[life.shard] = life.number
-            started.append(life)
-        self._started.append(tuple(started))
+        self._started.append((tuple(first), segment.lives))
         match segment.kind:
             case "begin":
                 self.run, self.cancelled, self.ended = segment.run, False, False
@@ -75,7 +74,7 @@ class Log:
 
     @property
     def stopped(self) -> bool:
-        """Whether nothing that waits is to be computed."""
+        """Whether the job was cancelled or discarded, so that no waiting shard must be computed."""
         return self.cancelled or self.discarded
 
     def life(self, shard: ShardId) -> Life:
@@ -83,30 +82,32 @@ class Log:
         return Life(shard, self._lives.get(shard, 0))
 
     def started(self, number: int) -> list[Life]:
-        """The lives that a segment starts, and no later one has ended."""
-        return [life for life in self._started[number] if self.life(life.shard) == life]
+        """The lives that a segment starts and that no later segment has ended."""
+        shards, lives = self._started[number]
+        started = [*(Life(shard, 0) for shard in shards), *lives]
+        return [life for life in started if self.life(life.shard) == life]
 
 
 def catch_up(log: Log, objects: Objects) -> None:
-    """Read the segments that are new.
+    """Read the new segments.
 
     Raises:
-        JobError: one is damaged.
+        JobError: a segment is damaged.
     """
     known = log.length
     while (content := objects.read(name := segment_name(log.length))) is not None:
         log.apply(Segment.decode(name, content))
     if log.length > known:
-        objects.sync(names.LOG)  # what is decided on them must not outlast them
+        objects.sync(names.LOG)  # no decision may outlast the segments that it is based on
 
 
 def append(log: Log, objects: Objects, decide: Decide) -> None:
-    """Add to the log what `decide` makes of all that it says.
+    """Add segments to the log for as long as `decide` returns one.
 
     Args:
-        log: read further, to the end.
-        objects: of the job.
-        decide: asked again whenever another was quicker.
+        log: the job's log; it is read to its end.
+        objects: the job's objects.
+        decide: called again after each segment, whether this process or another one has created it.
 
     Raises:
         JobError: a segment is damaged.

@@ -1,86 +1,77 @@
-"""A job's objects through all weathers: every operation is tried until the store has done it."""
+"""A job's objects: every operation is tried again until the store has done it, or its caller gives up."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from typing import TYPE_CHECKING
 
+from unrolled.errors import TransientError
 from unrolled.store.store import Creation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
+    from unrolled.patience import Steadily
     from unrolled.store.store import Content, Store
-
-
-T = TypeVar("T")
-
-
-class Steadily(Protocol):
-    """Runs an action until it works, and gives its result."""
-
-    def __call__(self, what: str, action: Callable[[], T], /) -> T:
-        """Run an action; `what` names it, for people."""
-        ...
 
 
 class Objects:
     """The objects of one job.
 
-    Every method raises whatever `steadily` raises where it gives up, such as GivenBackError in a worker that stops.
+    Every method raises what `steadily` raises when it gives up, such as GivenBackError in a worker that stops.
 
     Attributes:
-        store: where the job is.
-        steadily: tries an action until it works.
+        store: the store that has the job.
+        steadily: runs an action until it works.
     """
 
     def __init__(self, store: Store, steadily: Steadily) -> None:
         self.store = store
         self.steadily = steadily
+        self._reading, self._writing = f"read from {store}", f"write to {store}"
 
     def create(self, name: str, content: Content) -> bool:
-        """Make sure that an object is there, whole and durable: this one, or another that came first.
+        """Make sure that an object exists, whole and durable: this one, or one that was created before.
 
         Args:
-            name: of the object.
-            content: bytes, or what writes them into a file; may be asked for again.
+            name: the object's name.
+            content: bytes, or a function that writes them into a file and that may be called again.
 
         Returns:
-            True where this call has created it. False where there is one, which may still be this call's: read
-            it, for it is what counts.
+            True if this call has created the object. False if it exists, perhaps because an earlier try of this call
+            created it: read it, because only its content counts.
         """
-        return self.steadily(f"write to {self.store}", lambda: self.store.create(name, content) is Creation.CREATED)
+        return self.steadily(self._writing, lambda: self.store.create(name, content) is Creation.CREATED)
 
     def settle(self, name: str, content: bytes) -> bytes:
-        """Create a small object, and give what is under its name from now on."""
-        while not self.create(name, content):
-            if (found := self.read(name)) is not None:
-                return found  # else deleted since, or not to be seen yet
-        return content
+        """Create a small object unless it exists, and return the content that it has from now on."""
+
+        def attempt() -> bytes:
+            if self.create(name, content):
+                return content
+            if (found := self.read(name)) is None:  # deleted since, or not visible yet
+                raise TransientError(f"{self.store}/{name} exists, and can't be seen yet")
+            return found
+
+        return self.steadily(f"see {name}", attempt)
 
     def read(self, name: str) -> bytes | None:
-        """An object's content; None where there is none, or none to be seen yet."""
-        return self.steadily(f"read from {self.store}", lambda: self.store.read(name))
+        """An object's content; None if it doesn't exist, or can't be seen yet."""
+        return self.steadily(self._reading, lambda: self.store.read(name))
 
     def exists(self, name: str) -> bool:
-        """Whether an object is there, and can be seen."""
-        return self.steadily(f"read from {self.store}", lambda: self.store.read(name, 0, 1) is not None)
+        """Whether an object exists and can be seen."""
+        return self.steadily(self._reading, lambda: self.store.read(name, 0, 1) is not None)
 
     def list(self, folder: str) -> Iterator[str]:
-        """The names of all objects in a folder, in no order; names that come or go meanwhile may be among them."""
-        found = self.steadily(f"read from {self.store}", lambda: [listed.name for listed in self.store.list(folder)])
+        """The names of all objects in a folder, in no order; objects created or deleted meanwhile may be included."""
+        found = self.steadily(self._reading, lambda: [listed.name for listed in self.store.list(folder)])
         return iter(found)
 
     def delete(self, name: str) -> None:
-        """Delete an object that others have made superfluous; none is fine."""
-        self.steadily(f"write to {self.store}", lambda: self.store.delete(name))
+        """Delete an object that other objects have made superfluous; it may be missing."""
+        self.steadily(self._writing, lambda: self.store.delete(name))
 
     def sync(self, *folders: str) -> None:
-        """Make the contents of folders durable, also what others created, before anything depends on them."""
+        """Make the objects in folders durable, also those of other processes, before anything depends on them."""
         for folder in folders:
-            self.steadily(f"write to {self.store}", lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]
-
-
-def at_once(what: str, action: Callable[[], T]) -> T:
-    """Try an action once: for commands that answer now or say why not."""
-    del what
-    return action()
+            self.steadily(self._writing, lambda folder=folder: self.store.sync(folder))  # type: ignore[misc]

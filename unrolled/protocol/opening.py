@@ -1,4 +1,4 @@
-"""Creating a job in a store, and opening one that is there."""
+"""Creating a job in a store, and opening one that exists."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.job import Job
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import at_once
+from unrolled.protocol.objects import Objects
 from unrolled.store.bucket_url import is_url
 from unrolled.store.place import check_creates_once, open_store
 from unrolled.store.posix import PosixStore
@@ -18,7 +19,7 @@ from unrolled.store.posix import PosixStore
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,9 +27,9 @@ class OpenJob:
     """A job in its store.
 
     Attributes:
-        job: what it is.
-        key: names it in Redis; the same whatever path or mount it was opened by.
-        objects: its objects.
+        job: what is computed, and how.
+        key: names the job in Redis; it doesn't depend on the path or mount by which the job was opened.
+        objects: the job's objects.
     """
 
     job: Job
@@ -42,26 +43,26 @@ class OpenJob:
 
     @property
     def address(self) -> str:
-        """The absolute path or the URL of its store, without credentials: for processes with other directories."""
+        """The absolute path or the URL of its store, without credentials: for processes in other directories."""
         store = self.objects.store
         return str(store.path.absolute()) if isinstance(store, PosixStore) else str(store)
 
     def with_patience(self, steadily: Steadily) -> OpenJob:
-        """The job with its objects tried in another way."""
+        """The same job, with other patience for its objects."""
         return OpenJob(self.job, self.key, Objects(self.objects.store, steadily))
 
 
 def open_job(place: Path | str, steadily: Steadily = at_once) -> OpenJob:
-    """The job in a store.
+    """Open the job in a store.
 
     Args:
         place: path of a directory, or URL of a prefix in a bucket.
-        steadily: tries each operation until it works; by default once.
+        steadily: tries each operation until it works; by default each is tried once.
 
     Raises:
-        JobError: there is none, or one that this version can't read.
-        RequestError: the place is none that can be opened.
-        TransientError: it can't be read now.
+        JobError: the store has no job, or one that this version can't read.
+        RequestError: the place can't be opened.
+        TransientError: the store can't be read now.
     """
     objects = Objects(open_store(place), steadily)
     content = objects.read(names.JOB)
@@ -72,17 +73,17 @@ def open_job(place: Path | str, steadily: Steadily = at_once) -> OpenJob:
 
 
 def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> OpenJob:
-    """A job's store, made or found again.
+    """Create a job, or open it if the store has it.
 
     Args:
-        place: path of a directory, made where there is none, or URL of a prefix in a bucket.
-        job: what is to be done there.
-        steadily: tries each operation until it works; by default once.
+        place: path of a directory, which is created if it is missing, or URL of a prefix in a bucket.
+        job: what is to be computed, and how.
+        steadily: tries each operation until it works; by default each is tried once.
 
     Raises:
-        JobError: another job's objects are there, or other files that readers would take for parts.
+        JobError: the store has another job, or files that readers would mistake for parts.
         RequestError: the place can't be opened, or its server replaces objects.
-        TransientError: it can't be read or written now.
+        TransientError: the store can't be read or written now.
     """
     objects = Objects(open_store(place, make=True), steadily)
     content = objects.read(names.JOB)
@@ -91,7 +92,7 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> Ope
             raise JobError(f"{objects.store}: holds {', '.join(found)} and no job; use an empty directory for --out")
         if is_url(os.fspath(place)):  # a disk's links never replace anything
             steadily(f"write to {objects.store}", lambda: check_creates_once(objects.store))
-        content = objects.settle(names.JOB, job.encode(secrets.token_hex(8)))  # one of two at once makes it
+        content = objects.settle(names.JOB, job.encode(secrets.token_hex(8)))  # one of two processes creates it
     else:
         objects.sync(names.FOLDER)  # its creator may have died before it was durable
     there, key = Job.decode(f"{objects.store}/{names.JOB}", content)

@@ -1,6 +1,6 @@
-"""A shard's rows, which are durable before a segment names them, and the same for everybody who has the same rows.
+"""A shard's rows, which are made durable before a segment names them; equal rows give equal bytes in every process.
 
-A shard's name is a function of all that is in it: rows, ids, bad rows, the job, its place and, for a retry, its source.
+A shard's name is a function of everything in it: rows, ids, bad rows, the job, its place and, for a retry, its source.
 """
 
 # Over 150 lines: making a shard's rows, and reading them with every check.
@@ -31,12 +31,12 @@ _JOB = re.compile(r"[0-9a-f]{16}")
 
 
 class Spooled(NamedTuple):
-    """A shard's rows as they are made durable.
+    """A shard's rows in the form in which they are made durable.
 
     Attributes:
-        entry: what its segment will say.
-        rows: bytes of the payload.
-        quarantine: lines of JSON, one for each bad row of the same cut; empty where there is none.
+        entry: the shard's entry in the log.
+        rows: the payload's bytes.
+        quarantine: lines of JSON, one for each bad row of the shard; empty if there is none.
     """
 
     entry: Entry
@@ -45,12 +45,12 @@ class Spooled(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a shard's first row comes from.
+    """The origin of a shard's first row.
 
     Attributes:
-        number: of the shard in its job, from 0.
-        file: name of the input.
-        position: number of the row in it.
+        number: the shard's number in its job, from 0.
+        file: the input's name.
+        position: the row's number in that input.
     """
 
     number: int
@@ -59,14 +59,14 @@ class Place(NamedTuple):
 
 
 def make_rows(job: str, place: Place, ids: Sequence[str], tokens: Ragged, bad: Sequence[bytes] = ()) -> Spooled:
-    """The rows of a shard that was cut from the input; the same rows always give the same bytes.
+    """Encode the rows of a shard that was cut from the input; equal rows always give equal bytes.
 
     Args:
-        job: its id.
-        place: where the first row comes from.
-        ids: one for each row.
-        tokens: ids as the rows came in, padding zeros included.
-        bad: lines of JSON, each ending a line, for the rows that can't be used.
+        job: the job's id.
+        place: the origin of the first row.
+        ids: one id for each row.
+        tokens: token ids as they were read, padding zeros included.
+        bad: one line of JSON, with its line end, for each row that can't be used.
 
     Raises:
         PayloadError: a token id is negative, or the file's name is too long.
@@ -87,10 +87,10 @@ def make_rows(job: str, place: Place, ids: Sequence[str], tokens: Ragged, bad: S
 
 
 def select_rows(content: bytes, rows: Sequence[int]) -> bytes:
-    """Some rows of a payload, by number, under the facts of all.
+    """Encode some rows of a payload, chosen by number; the payload's facts stay as they are.
 
     Raises:
-        PayloadError: the payload is damaged, or has no such row.
+        PayloadError: the payload is damaged, or a number is out of range.
     """
     ids, tokens, facts = _parts(content)
     if any(not 0 <= row < tokens.rows for row in rows):
@@ -105,23 +105,23 @@ def select_rows(content: bytes, rows: Sequence[int]) -> bytes:
 
 
 def make_retry(source: ShardId, failed: bytes) -> Spooled:
-    """The rows of the shard that brings a shard's failed rows again.
+    """Encode the rows of the shard that retries a shard's failed rows.
 
     Args:
-        source: the shard whose part calls them failed.
-        failed: content of its `failed` object.
+        source: the shard whose part names the rows as failed.
+        failed: the content of its `failed` object.
 
     Raises:
         PayloadError: the content is damaged.
     """
     ids, tokens, facts = _parts(failed)
-    facts |= {"source": str(source), "retries": source.retries + 1, "quarantined": 0, "bad": ""}
+    facts = facts | {"source": str(source), "retries": source.retries + 1, "quarantined": 0, "bad": ""}
     content = payload.encode(payload.Payload(ids, tokens, _counted(facts, ids.to_pylist(), tokens)))
     return Spooled(entry_of(content), content)
 
 
 def entry_of(content: bytes) -> Entry:
-    """What a segment says of the shard with these rows.
+    """The log's entry for the shard with these rows.
 
     Raises:
         PayloadError: the payload is damaged.
@@ -142,7 +142,7 @@ def entry_of(content: bytes) -> Entry:
 
 
 def spool(objects: Objects, spooled: Spooled) -> None:
-    """Make a shard's rows durable, the bad ones first, so that none can be lost from here on."""
+    """Make a shard's rows durable, the bad ones first; from now on none can be lost."""
     if spooled.quarantine:
         objects.create(quarantine_object(spooled.entry.shard), spooled.quarantine)
     objects.create(rows_object(spooled.entry.shard), spooled.rows)

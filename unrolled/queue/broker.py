@@ -1,6 +1,6 @@
 """A broker: a client with time-outs, and errors that say what to do.
 
-The only module of `unrolled` that imports redis and kombu; reading a job's files doesn't import it.
+This is the only module of `unrolled` that imports redis and kombu, and readers of a job's files don't import it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, TypeVar
 
 import kombu.exceptions
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
 from unrolled.errors import BrokerAwayError, BrokerRefusesError
-from unrolled.queue.broker_errors import advice, refuses
+from unrolled.queue.broker_errors import advice, refusal, refuses
 from unrolled.queue.broker_url import check_broker_url, client_url, without_secret
 from unrolled.queue.ledger import Ledger
 
@@ -24,26 +26,28 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: What a broker raises that is away or can't take anything now. Redis answers errors that pass too: it loads its data,
-#: its memory or its disk is full, or it is read-only.
+#: Errors from a broker that is away or can't accept anything now: Redis is also loading its data, out of memory or disk
+#: space, or read-only for a while.
 AWAY = (redis.RedisError, kombu.exceptions.OperationalError, ConnectionError, TimeoutError)
-#: How long a connection, or an answer, may take.
+#: Seconds that a connection, or an answer, may take.
 SOCKET_SECONDS = 10.0
+#: How long a connection may take where an answer may take longer.
+CONNECT_SECONDS = 5.0
 
 
 class Broker:
     """A Redis server as one process reaches it; nothing is connected before the first question.
 
     Args:
-        url: of the server.
+        url: the server's URL.
         socket_seconds: how long a connection, or an answer, may take.
 
     Attributes:
         shown: the URL without a secret.
-        client: redis-py's client, which gives bytes.
+        client: redis-py's client, which returns bytes.
 
     Raises:
-        RequestError: the URL names no Redis server.
+        RequestError: the URL doesn't name a Redis server.
     """
 
     def __init__(self, url: str, socket_seconds: float = SOCKET_SECONDS) -> None:
@@ -51,7 +55,11 @@ class Broker:
         self._answered = False
         self.shown = without_secret(url)
         self.client = redis.Redis.from_url(
-            client_url(url), socket_timeout=socket_seconds, socket_connect_timeout=socket_seconds
+            client_url(url),
+            socket_timeout=socket_seconds,
+            socket_connect_timeout=min(socket_seconds, CONNECT_SECONDS),
+            # `Patience` tries again, and says why; a connection that the server closed while idle is made again anyway.
+            retry=Retry(NoBackoff(), 0),
         )
 
     def ledger(self, namespace: str, offer: Offer, lease_seconds: float = 30.0) -> Ledger:
@@ -60,27 +68,25 @@ class Broker:
 
     @contextlib.contextmanager
     def asked(self) -> Iterator[None]:
-        """Explain what goes wrong in a block that asks the server.
+        """Explain the errors of a block that asks the server.
 
         Raises:
-            BrokerAwayError: it gives no answer, or can't take anything now.
-            BrokerRefusesError: it doesn't let this user in or do this, or isn't trusted; trying again is useless.
+            BrokerAwayError: the server doesn't answer, or can't accept anything now.
+            BrokerRefusesError: the server rejects this user or this action, or isn't trusted; trying again is useless.
         """
         try:
             yield
         except AWAY as error:
             if refuses(error):
-                login = "check the user and password in --broker, and that user's permissions"
-                raise BrokerRefusesError(
-                    f"broker {self.shown} refuses: {error}", advice(self._url, error) or login
-                ) from error
+                meaning, remedy = refusal(self._url, error)
+                raise BrokerRefusesError(f"broker {self.shown} refuses: {meaning}", remedy) from error
             # A server that has answered speaks the protocol of the URL.
             way = "" if self._answered else advice(self._url, error) or "start it, or correct --broker"
             raise BrokerAwayError(f"broker {self.shown} is away ({error})", way) from error
         self._answered = True
 
     def until_done(self, patience: Patience, what: str, action: Callable[[], T]) -> T:
-        """The result of an action that asks the server, tried again for as long as the server is away.
+        """Run an action that asks the server, again and again while the server is away.
 
         Args:
             patience: waits, and says so.
@@ -88,7 +94,7 @@ class Broker:
             action: must be safe to run again.
 
         Raises:
-            BrokerRefusesError: the server doesn't let this user in or do this.
+            BrokerRefusesError: the server rejects this user or this action.
         """
 
         def attempt() -> T:

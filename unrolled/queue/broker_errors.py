@@ -1,4 +1,4 @@
-"""Errors of a broker: which of them are final, and what to do about them."""
+"""Errors from a broker: whether they are final, and what to do about them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,25 @@ _DENIAL_TYPES = {"AuthenticationError", "AuthorizationError", "NoPermissionError
 _DENIALS = ("WRONGPASS", "NOAUTH", "NOPERM", "ACL failure", "DB index is out of range")
 #: The certificate isn't trusted, or the server speaks no TLS.
 _NO_TLS = ("CERTIFICATE_VERIFY", "WRONG_VERSION_NUMBER")
+#: Answers that few people understand: a part of each, what it means, and what to do.
+_IN_WORDS = (
+    (
+        ("HELLO must be called", "NOAUTH", "Authentication required"),
+        "it wants a password, and the URL has none",
+        "set UNROLLED_BROKER=redis://USER:PASSWORD@HOST:6379/0, or redis://:PASSWORD@HOST:6379/0 without a user's name",
+    ),
+    (
+        ("without any password configured",),
+        "it wants no password, and the URL has one",
+        "leave the password out of the URL, or set one on the server",
+    ),
+    (
+        ("DB index is out of range",),
+        "it has no database with the number in the URL",
+        "end the URL with /0, or with another number that the server has",
+    ),
+)
+_LOGIN = "check the user and password in --broker, and that user's permissions"
 #: How a connection ends if one side expects TLS and the other doesn't speak it.
 _UNHEARD = ("closed by server", "reset by peer", "Timeout connecting", "WRONG_VERSION_NUMBER", "RECORD_LAYER")
 
@@ -21,9 +40,23 @@ def refuses(error: BaseException) -> bool:
     """Whether trying again is useless, because the broker rejects this user or its certificate isn't trusted.
 
     Args:
-        error: of redis-py or kombu. The errors that caused it count too.
+        error: an error from redis-py or kombu. The errors that caused it count too.
     """
     return any(_denies(cause) or any(text in str(cause) for text in _NO_TLS) for cause in _causes(error))
+
+
+def refusal(url: str, error: BaseException) -> tuple[str, str]:
+    """What a broker's refusal means, and what to do about it.
+
+    Args:
+        url: of the broker.
+        error: of redis-py or kombu, of which `refuses` is true.
+    """
+    text = " ".join(map(str, _causes(error)))
+    for signs, meaning, remedy in _IN_WORDS:
+        if any(sign in text for sign in signs):
+            return meaning, remedy
+    return str(error).rstrip("."), advice(url, error) or _LOGIN
 
 
 def advice(url: str, error: BaseException) -> str:

@@ -1,4 +1,4 @@
-"""URLs of a Redis server, as Celery and redis-py spell them, and without their secrets."""
+"""URLs of a Redis server: checked, in the spelling of Celery and of redis-py, and without their secrets."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def check_broker_url(url: str) -> str:
     """The URL, if it names a Redis server.
 
     Raises:
-        RequestError: it doesn't. The text doesn't repeat a password in the URL.
+        RequestError: the URL names something else. The text doesn't repeat a password in the URL.
     """
     try:
         parts = urlsplit(url)
@@ -56,7 +56,7 @@ def client_url(url: str) -> str:
 
 
 def without_secret(url: str) -> str:
-    """The URL for people to see: everything before the last @ is left out, except the user's name."""
+    """The URL as shown to people: everything before the last @ is left out, except the user's name."""
     scheme, mark, rest = url.partition("://")
     if not mark:
         scheme, rest = "", url

@@ -1,4 +1,4 @@
-"""The ledger as one job sees it: every call waits until the server answers, and new lives are sent to the workers."""
+"""The ledger as one job sees it: calls are tried until the server answers, and the hints of new lives are sent."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from unrolled.job.names import Life
-    from unrolled.protocol.objects import Steadily
+    from unrolled.patience import Steadily
     from unrolled.queue.ledger import Ledger
 
 #: Sends the hint of one life to the workers.
@@ -19,16 +19,19 @@ Send = Callable[[Member], None]
 
 
 class JobLedger:
-    """What `unrolled.protocol.telling` is given.
+    """See `unrolled.protocol.ledger_update.JobLedger`.
 
-    Every method raises whatever `steadily` raises where it gives up.
+    Every method raises what `steadily` raises when it gives up.
 
     Args:
-        ledger: of the job's offer.
-        job_key: of the job.
-        place: path or URL of its store.
-        send: sends hints; one that is lost is sent again by a sweep.
-        steadily: tries an action until it works.
+        ledger: the ledger of the job's offer.
+        job_key: the job's key.
+        place: path or URL of the job's store.
+        send: sends a hint; if it is lost, a sweep sends it again.
+        steadily: runs an action until it works.
+
+    Attributes:
+        sent: number of hints sent so far.
     """
 
     def __init__(self, ledger: Ledger, job_key: str, place: str, send: Send, steadily: Steadily) -> None:
@@ -39,12 +42,12 @@ class JobLedger:
         self._send = send
         self._steadily = steadily
 
-    def told(self) -> int | None:
-        """See `unrolled.protocol.telling.JobLedger`."""
-        return self._steadily("reach the broker", lambda: self._ledger.told(self._job_key))
+    def mark(self) -> int | None:
+        """See `unrolled.protocol.ledger_update.JobLedger`."""
+        return self._steadily("reach the broker", lambda: self._ledger.mark(self._job_key))
 
     def enter(self, expected: int | None, lives: Sequence[tuple[Life, int]], becomes: int) -> bool:
-        """See `unrolled.protocol.telling.JobLedger`; sends the hints of those that are new."""
+        """See `unrolled.protocol.ledger_update.JobLedger`; sends the hints of those that are new."""
         members = [(Member(self._job_key, life), tokens) for life, tokens in lives]
         new = self._steadily(
             "reach the broker",
@@ -56,5 +59,9 @@ class JobLedger:
         return new is not None
 
     def cancel(self) -> None:
-        """See `unrolled.protocol.telling.JobLedger`."""
+        """See `unrolled.protocol.ledger_update.JobLedger`."""
         self._steadily("reach the broker", lambda: self._ledger.cancel(self._job_key))
+
+    def forget(self, length: int) -> None:
+        """See `unrolled.protocol.ledger_update.JobLedger`."""
+        self._steadily("reach the broker", lambda: self._ledger.forget(self._job_key, length))

@@ -1,4 +1,4 @@
-"""The keys of the ledger in Redis: their names and what is in them."""
+"""The keys of the ledger in Redis: their names and their contents."""
 
 from __future__ import annotations
 
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 class Keys:
     """The keys of one offer's ledger, and those that it shares with the ledgers of other offers.
 
-    Times are in seconds, by the server's clock. A field of a hash, or a value in a set, is a member (`Member`) unless
-    something else is said.
+    Times are in seconds on the server's clock. A member is the text of a `Member`.
 
     Attributes:
-        ledger: sorted set: member → when its message was last sent; and job key → how many segments of the job's log
-            it was told, below zero while somebody tells it everything. In one key, so that both are lost together.
-        tokens: hash: member → its token ids. The field `total` has their sum.
-        leases: sorted set: member → when its lease runs out.
-        holders: hash: member → the worker that has the lease; empty where the worker gave the shard back.
-        started: hash: member → the worker that made its first start. For any other worker, the shard is a suspect.
+        ledger: sorted set: member → when its message was last sent; and job key → the job's mark, which is the number
+            of segments of its log that were entered, negative during an update from scratch. Both are in one key, so
+            that they are lost together.
+        tokens: hash: member → number of its token ids. The field `total` contains their sum.
+        leases: sorted set: member → when its lease expires.
+        holders: hash: member → the worker that has the lease; empty if the worker gave the shard back.
+        started: hash: member → the worker that started it first. For any other worker, the shard is a suspect.
         lonely: hash: member → how many workers have started it with nothing else on board, a space, and the last one.
         resent: set of the members whose message was sent more than once.
-        watermark: string: the latest sending time of a shard that was taken up by its only message.
-        swept: string: when a worker last swept. It is ahead of now while sweeping waits after a silence.
+        watermark: string: the latest sending time of a shard that was claimed after its only message.
+        swept: string: when a worker last swept. It is in the future while sweeping waits after a silence.
         jobs: hash: job key → JSON with the output directory.
-        left: hash: job key → how many members it has: when it is worth looking for more, never proof of anything.
-        turns: prefix of strings that are there while somebody's turn to look after a job lasts.
-        queue: list of messages: the Celery queue of the offer.
+        left: hash: job key → how many members it has: a hint when a look at the job is worthwhile, never a proof.
+        turns: prefix of strings that exist while a process has the turn to look after a job.
+        queue: list: the messages in the offer's Celery queue.
         offers: set of all offers that have a ledger; shared.
         workers: hash: worker → its heartbeat, as JSON; shared.
     """

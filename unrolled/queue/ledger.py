@@ -1,21 +1,22 @@
-"""The ledger: which shards of one offer still wait for their part, and which worker holds which.
+"""The ledger: the shards of one offer that wait for their part, and the worker that holds each of them.
 
-The ledger is in Redis (`unrolled.queue.keys`). Lua scripts change it (`unrolled/queue/scripts`), which run whole or not
+The ledger is in Redis (`unrolled.queue.keys`). Lua scripts change it (`unrolled/queue/scripts`), each as a whole or not
 at all, on the server's clock. A shard is in the ledger from before its message is sent until its part is durable.
-Shards in the ledger that no worker holds are sent again (`Ledger.sweep`).
+The messages of shards that no worker holds are sent again (`Ledger.sweep`).
 
-The truth about a job is its log. The ledger says how much of the log it was told (`told`), and can be told all of it
-again, so losing it costs time alone.
+The job's log decides what exists; the ledger only repeats it. A job's mark is the number of segments that were entered.
+A ledger that was lost is filled again from the log, so losing it costs only time.
 """
 
-# Longer than a screen: one method for each thing that can be done to a ledger, nearly all of it documentation.
+# Over 150 lines: one short method for each operation on a ledger, most of it documentation.
 
 from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol, cast
 
 from unrolled.errors import PayloadError
 from unrolled.job.offer import Offer
@@ -30,35 +31,37 @@ if TYPE_CHECKING:
 
     from unrolled.job.names import Life
 
-#: Scores below are marks of jobs, those from here on are times of shards.
+#: Lower scores are marks of jobs; scores from here on are sending times of shards.
 MARKS = 1_000_000_000
-#: Members that one sweep looks at; the next sweep looks at more.
+#: Most members that one sweep returns of each kind; the next sweep returns more.
 SWEEP_LIMIT = 10_000
-#: Seconds between two sweeps, by whomever: a sweep looks at all running shards.
+#: Shards that one script removes; the server is busy with it for about a millisecond.
+CANCEL_CHUNK = 100
+#: Seconds between two sweeps of all workers together, because a sweep reads all running shards.
 SWEEP_PAUSE_SECONDS = 1.0
-#: Workers sweep every few seconds. After a silence of SILENCE_SECONDS the server was away, and sweeping waits for
-#: RENEWAL_SECONDS: in that time the workers that are alive renew the leases that ran out meanwhile.
+#: Workers sweep every few seconds. If none has for SILENCE_SECONDS, the server was away, and sweeping waits for
+#: RENEWAL_SECONDS, so that living workers can renew the leases that expired meanwhile.
 SILENCE_SECONDS, RENEWAL_SECONDS = 5.0, 3.0
-#: A worker is taken off the list when its last heartbeat is this many leases old.
+#: A worker is removed from the list when its last heartbeat is this many leases old.
 HEARTBEAT_LEASES = 2
-#: No heartbeat is believed for longer, whatever it says.
+#: Longest time for which a heartbeat is believed, whatever it contains.
 LONGEST_HEARTBEAT_SECONDS = 86_400.0
 
-#: The start that is counted for a shard on board: its first one, one with nothing else on board, or none yet, which is
-#: so for a suspect that waits for the others to leave.
+#: The start that is counted for a shard on board: its first start, a start with nothing else on board, or none yet, for
+#: a suspect that waits until the other shards have left.
 Start = Literal["first", "alone", "none"]
 
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """What a worker learns when it reaches for a shard.
+    """The ledger's answer to a claim.
 
     Attributes:
         state: "taken": this worker has the lease now. "mine": it had the lease before, because this is a second
-            message, the answer to an earlier claim was lost, or a renewal came first. "held": another worker has it.
-            "gone": the shard isn't in the ledger, so there is nothing to do.
+            message, the answer to an earlier claim was lost, or a renewal was first. "held": another worker has the
+            lease. "gone": the shard isn't in the ledger, so there is nothing to do.
         suspect: another worker started the shard and neither finished it nor gave it back, so the shard may have
-            killed it. True only where this worker has the lease.
+            killed that worker. True only if this worker has the lease.
     """
 
     state: Literal["taken", "mine", "held", "gone"]
@@ -81,35 +84,37 @@ class Counts:
 
 
 class Known(NamedTuple):
-    """What a ledger knows of a job.
+    """The state of a job in the ledger.
 
     Attributes:
-        told: how many segments of its log it was told; below zero while somebody tells it everything; None where it has
-            lost the job.
-        left: how many lives of the job it has: a hint when it is worth looking for more, never proof of anything.
+        mark: number of segments of the job's log that were entered; negative during an update from scratch; None if the
+            ledger lacks the job.
+        left: number of lives of the job in the ledger: a hint when a look at the job is worthwhile, never a proof.
+        over: whether a worker has just seen that nothing is left to do for the job (`Ledger.say_over`); also a hint.
     """
 
-    told: int | None
+    mark: int | None
     left: int
+    over: bool = False
 
 
 class Ledger:
     """The ledger of one offer.
 
-    Every method that asks the server raises `redis.RedisError` where the server is away, refuses, or can't do it now,
-    such as with a full memory. All are safe to repeat.
+    Every method that asks the server raises `redis.RedisError` if the server is away, refuses, or can't do it now, for
+    example because its memory is full. All methods are safe to repeat.
 
     Args:
         client: a Redis client that returns bytes.
         namespace: prefix of every key, so that installations can share a database.
-        offer: what its workers compute.
-        lease_seconds: how long a worker may be silent before its shards are sent again.
+        offer: the offer of the jobs in it.
+        lease_seconds: how long a worker may be silent before the messages of its shards are sent again.
 
     Attributes:
-        client: as given.
-        offer: as given.
-        lease_seconds: as given.
-        keys: its keys in Redis.
+        client: the client.
+        offer: the offer.
+        lease_seconds: the length of a lease.
+        keys: the ledger's keys in Redis.
     """
 
     def __init__(self, client: redis.Redis, namespace: str, offer: Offer, lease_seconds: float = 30.0) -> None:
@@ -120,13 +125,13 @@ class Ledger:
         self._namespace = namespace
         self._scripts = Scripts(client, self.keys)
 
-    def told(self, job_key: str) -> int | None:
-        """How many segments of a job's log it was told; below zero while somebody tells it everything; None for none.
+    def mark(self, job_key: str) -> int | None:
+        """A job's mark, see `Known`.
 
         Raises:
             redis.RedisError: see the class. Every method raises it.
         """
-        return self.known([job_key])[0].told
+        return self.known([job_key])[0].mark
 
     def enter(
         self, job_key: str, place: str, expected: int | None, members: Sequence[tuple[Member, int]], becomes: int
@@ -134,14 +139,14 @@ class Ledger:
         """Enter lives of a job's shards, and move its mark, in one step.
 
         Args:
-            job_key: of the job.
-            place: path or URL of the job's store, which is registered with it.
-            expected: the mark as the caller knows it.
-            members: lives, each with its token ids; those that are there stay as they are.
-            becomes: the mark from now on.
+            job_key: the job's key.
+            place: path or URL of the job's store, which is registered with the job.
+            expected: the mark that the caller has read.
+            members: lives, each with its number of token ids; lives that are in the ledger stay as they are.
+            becomes: the new mark.
 
         Returns:
-            The members that are new, whose messages the caller sends; None where the mark is another than expected.
+            The new members, whose messages the caller sends; None if the mark isn't the expected one.
         """
         pairs = [text for member, tokens in members for text in (str(member), tokens)]
         moved, new = self._scripts.run(
@@ -156,7 +161,7 @@ class Ledger:
         return [Member.parse(as_text(raw)) for raw in new] if moved else None
 
     def claim(self, member: Member, holder: str) -> Lease:
-        """Take the lease of a shard, unless another worker has it. A first start is recorded with it.
+        """Take the lease of a shard, unless another worker has it. The first start is recorded in the same step.
 
         Args:
             member: the shard.
@@ -166,10 +171,10 @@ class Ledger:
         return Lease(as_text(state), bool(suspect))  # type: ignore[arg-type]  # claim.lua has no other states
 
     def start_alone(self, member: Member) -> int:
-        """Record that the worker which holds a suspect starts it with nothing else on board.
+        """Record that the holder of a suspect starts it with nothing else on board.
 
         Returns:
-            How many workers have started it alone, this one included; 0 where the shard isn't in the ledger. A worker
+            How many workers have started it alone, this one included; 0 if the shard isn't in the ledger. A worker
             counts once, however often it starts the shard.
         """
         return int(self._scripts.run("start_alone", member=str(member)))
@@ -182,7 +187,7 @@ class Ledger:
             holder: the worker.
 
         Returns:
-            The shards that another worker has taken, that were given back, or that are gone.
+            The shards that another worker has taken, that were given back, or that aren't in the ledger.
         """
         if not members:
             return []
@@ -190,34 +195,71 @@ class Ledger:
         return [Member.parse(as_text(raw)) for raw in lost]
 
     def remove(self, member: Member) -> bool:
-        """Take a shard out: its part is durable, or it is dead and recorded.
+        """Remove a shard, because its part or its record of death is durable.
 
         Returns:
-            False where it was out already.
+            False if the shard wasn't in the ledger.
         """
         return bool(self._scripts.run("remove", member=str(member), job_key=member.job_key))
 
     def cancel(self, job_key: str) -> int:
-        """Take a job, its mark and all its shards out, even where the server's memory is full.
+        """Remove a job, its mark and all its shards, even if the server's memory is full.
 
         Returns:
             How many shards there were.
         """
-        return int(self._scripts.run("cancel", job_key=job_key))
+        return take_out(self, job_key)
+
+    def forget(self, job_key: str, length: int) -> int:
+        """Remove a complete job, unless its log has grown since.
+
+        Args:
+            job_key: the job's key.
+            length: number of segments of the log when the job was complete. If the mark is higher, nothing is removed.
+
+        Returns:
+            How many shards there were. Their workers have published and not yet removed them.
+        """
+        return take_out(self, job_key, length)
+
+    def entered(self, job_key: str) -> list[Any]:
+        """The members of a job that are in the ledger, as they are there."""
+        prefix, found = f"{job_key}/".encode(), self.client.zrange(self.keys.ledger, 0, -1)
+        return [raw for raw in cast("list[bytes]", found) if raw.startswith(prefix)]
+
+    def take_some_out(
+        self, job_key: str, lowest: int | None, highest: int | None, members: Sequence[Any], becomes: int | None
+    ) -> int | None:
+        """Take some members of a job out, and move its mark, in one step; see `take_out`.
+
+        Args:
+            job_key: of the job.
+            lowest: the mark is from here, or anything, or missing, where this is None,
+            highest: to here.
+            members: some of what `entered` gave.
+            becomes: the mark from now on; None to take out the mark, too, and what is known of the job.
+
+        Returns:
+            How many members were there; None where the mark is another.
+        """
+        given = ["" if number is None else number for number in (lowest, highest, becomes)]
+        arguments = dict(zip(("lowest", "highest", "becomes"), given, strict=True))
+        count = int(self._scripts.run("cancel", *members, job_key=job_key, **arguments))
+        return None if count < 0 else count
 
     def give_back(self, member: Member, holder: str, start: Start) -> bool:
         """Give up the lease of a shard that isn't done, and take back the start that was counted for it.
 
         Returns:
-            False where another worker has the shard, or it is gone: then its message need not be sent again.
+            False if another worker has the shard, or if it isn't in the ledger: then no message is needed.
         """
         return bool(self._scripts.run("give_back", member=str(member), holder=holder, start=start))
 
     def sweep(self) -> list[Member]:
-        """Find the shards that no worker holds and no message points to. The caller sends their messages again.
+        """Find the shards that have neither a holder nor a message. The caller sends their messages again.
 
-        Either their lease ran out, or their message was sent more than a lease ago and isn't in the queue any more.
-        What is no shard is removed from the ledger.
+        Either the lease has expired, or the message was sent more than a lease ago and has left the queue. Members that
+        don't name a shard are removed from the ledger.
         """
         found = self._scripts.run(
             "sweep",
@@ -236,7 +278,7 @@ class Ledger:
         return again
 
     def counts(self) -> Counts:
-        """How much waits and runs, over all jobs of this offer."""
+        """The number of waiting and running shards, over all jobs of this offer."""
         pipe = self.client.pipeline(transaction=True)
         pipe.zcount(self.keys.ledger, MARKS, "+inf")
         pipe.zcard(self.keys.leases)
@@ -252,8 +294,14 @@ class Ledger:
         ledger, leases = pipe.execute()
         return _of_job(ledger, job_key), _of_job(leases, job_key)
 
+    def running(self, job_key: str) -> tuple[set[Life], int]:
+        """The lives of a job that are under a lease, and the number of leases of other jobs."""
+        leases: Any = self.client.zrange(self.keys.leases, 0, -1)
+        lives = _of_job(leases, job_key)
+        return lives, len(leases) - len(lives)
+
     def known(self, job_keys: Sequence[str]) -> list[Known]:
-        """What it knows of each of some jobs, in one question."""
+        """The state of several jobs, with one question to the server."""
         if not job_keys:
             return []
         pipe = self.client.pipeline(transaction=True)
@@ -261,26 +309,40 @@ class Ledger:
         for job_key in job_keys:
             pipe.hexists(self.keys.jobs, job_key)
             pipe.zscore(self.keys.ledger, job_key)
+            pipe.exists(self._over(job_key))
         counts, *found = pipe.execute()
-        # Without its place, no worker that is new to it finds a job: then all of it is told again.
-        marks = [mark if there else None for there, mark in zip(found[::2], found[1::2], strict=True)]
+        # A job without a registered place counts as lost: no new worker would find it.
+        marks = [mark if there else None for there, mark in zip(found[::3], found[1::3], strict=True)]
         return [
-            Known(None if mark is None else int(mark), int(count) if count and as_text(count).isdecimal() else 0)
-            for mark, count in zip(marks, counts, strict=True)
+            Known(
+                None if mark is None else int(mark),
+                int(count) if count and as_text(count).isdecimal() else 0,
+                bool(over),
+            )
+            for mark, count, over in zip(marks, counts, found[2::3], strict=True)
         ]
 
     def take_turn(self, what: str, seconds: float) -> bool:
-        """Take the turn to do something, unless another process has it. It is a hint, never a lock.
+        """Take the turn to do something, unless another process has it. A turn is a hint, never a lock.
 
         Args:
-            what: names it.
+            what: names the thing to do.
             seconds: how long the turn lasts.
         """
         return bool(self.client.set(f"{self.keys.turns}:{what}", b"", nx=True, px=max(1, round(seconds * 1000))))
 
     def end_turn(self, what: str) -> None:
-        """Let the next one do it at once."""
+        """End a turn, so that the next process can take it at once."""
         self.client.delete(f"{self.keys.turns}:{what}")
+
+    def say_over(self, job_key: str, seconds: float) -> None:
+        """Tell other workers that a job is over, so that not every one of them reads its log and lists its objects.
+
+        Args:
+            job_key: the job's key.
+            seconds: how long they see it; long enough for all of them to ask.
+        """
+        self.client.set(self._over(job_key), b"", px=max(1, round(seconds * 1000)))
 
     def place_of(self, job_key: str) -> str | None:
         """The path or URL that was registered for a job, unchecked: anybody with access to Redis can write it."""
@@ -293,16 +355,8 @@ class Ledger:
             return None
         return place if isinstance(place, str) else None
 
-    def forget(self, job_key: str) -> None:
-        """Remove what is left of a finished job."""
-        pipe = self.client.pipeline(transaction=True)
-        pipe.zrem(self.keys.ledger, job_key)
-        pipe.hdel(self.keys.jobs, job_key)
-        pipe.hdel(self.keys.left, job_key)
-        pipe.execute()
-
     def other_offers(self) -> set[Offer]:
-        """Other offers that have shards waiting: nothing that this ledger's workers compute."""
+        """The other offers that have waiting shards, which the workers of this offer don't compute."""
         found = {offer for raw in self.client.smembers(self.keys.offers) if (offer := Offer.parse(as_text(raw)))}
         return {
             o for o in found - {self.offer} if self.client.zcount(Keys.of(self._namespace, o).ledger, MARKS, "+inf")
@@ -313,22 +367,25 @@ class Ledger:
 
         Args:
             holder: the worker.
-            facts: about it, for JSON.
+            facts: facts about the worker, for JSON.
         """
         seconds, _ = self.client.time()
         until = seconds + HEARTBEAT_LEASES * self.lease_seconds
         self.client.hset(self.keys.workers, holder, json.dumps({**facts, "offer": str(self.offer), "until": until}))
 
     def leave(self, holder: str) -> None:
-        """Take a worker off the list of those alive."""
+        """Remove a worker from the list of living workers."""
         self.client.hdel(self.keys.workers, holder)
 
     def workers(self) -> dict[str, dict[str, Any]]:
-        """The workers of all offers that are alive: name → facts. Others are taken off the list."""
+        """The living workers of all offers: name → facts. Other workers are removed from the list."""
         return alive_workers(self.client, self._namespace)
 
+    def _over(self, job_key: str) -> str:
+        return f"{self.keys.turns}:{job_key}:over"
+
     def _throw_out(self, raw: bytes | str) -> None:
-        """Remove what is no shard: anybody with access to Redis may have written it."""
+        """Remove a member that doesn't name a shard: anybody with access to Redis may have written it."""
         pipe = self.client.pipeline(transaction=True)
         for sorted_set in (self.keys.ledger, self.keys.leases):
             pipe.zrem(sorted_set, raw)
@@ -336,8 +393,45 @@ class Ledger:
         pipe.execute()
 
 
+class _TakesOut(Protocol):
+    def entered(self, job_key: str, /) -> list[Any]: ...
+
+    def take_some_out(
+        self, job_key: str, lowest: int | None, highest: int | None, members: Sequence[Any], becomes: int | None, /
+    ) -> int | None: ...
+
+
+def take_out(ledger: _TakesOut, job_key: str, length: int | None = None) -> int:
+    """Take a job out of a ledger, some members at a time, because a server answers nobody meanwhile.
+
+    In between, its mark is below zero: whoever wants the job, or finds it left so, tells it everything or takes it out.
+
+    Args:
+        ledger: whose.
+        job_key: of the job.
+        length: leave the job alone unless its mark is from 0 to this; None to take it out whatever its mark.
+
+    Returns:
+        How many members there were.
+    """
+    mark, count = -1 - secrets.randbits(50), 0
+    if ledger.take_some_out(job_key, None if length is None else 0, length, [], mark) is None:
+        return 0
+    members = ledger.entered(job_key)  # whoever enters more moves the mark, which ends this
+    for start in range(0, len(members) + 1, CANCEL_CHUNK):
+        last = start + CANCEL_CHUNK > len(members)
+        some = members[start : start + CANCEL_CHUNK]
+        taken = ledger.take_some_out(job_key, mark, mark, some, None if last else mark)
+        if taken is None:
+            break
+        count += taken
+    return count
+
+
 def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, Any]]:
-    """The workers of all offers that are alive: name → facts. Others are taken off the list.
+    """The living workers of all offers: name → facts. Other workers are removed from the list.
+
+    The fact `silent_seconds` is added: the age of the worker's heartbeat.
 
     Raises:
         redis.RedisError: the server is away, refuses, or can't do it now.
@@ -348,6 +442,9 @@ def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, An
     for name, raw in client.hgetall(key).items():
         facts = _heartbeat(raw)
         if facts and seconds <= facts["until"] <= seconds + LONGEST_HEARTBEAT_SECONDS:
+            lease_seconds = facts.get("lease_seconds")
+            if isinstance(lease_seconds, int | float):
+                facts["silent_seconds"] = max(0.0, seconds - (facts["until"] - HEARTBEAT_LEASES * lease_seconds))
             alive[as_text(name)] = facts
         else:
             client.hdel(key, name)
@@ -355,7 +452,7 @@ def alive_workers(client: redis.Redis, namespace: str) -> dict[str, dict[str, An
 
 
 def as_text(raw: bytes | str) -> str:
-    """A value of Redis as text, whatever it is: anybody with access to Redis can write one."""
+    """A value from Redis as text, whatever its bytes are: anybody with access to Redis can write one."""
     return raw.decode(errors="replace") if isinstance(raw, bytes) else raw
 
 
@@ -363,13 +460,13 @@ def _of_job(members: Iterable[bytes], job_key: str) -> set[Life]:
     prefix, lives = f"{job_key}/".encode(), set()
     for raw in members:
         if raw.startswith(prefix):
-            with contextlib.suppress(PayloadError):  # what is no shard is removed by a sweep
+            with contextlib.suppress(PayloadError):  # a sweep removes it
                 lives.add(Member.parse(as_text(raw)).life)
     return lives
 
 
 def _heartbeat(raw: bytes | str) -> dict[str, Any] | None:
-    """The facts of a heartbeat; None where it is none."""
+    """The facts in a heartbeat; None if it is malformed."""
     try:
         facts = json.loads(raw)
         return facts if isinstance(facts["until"], int | float) and isinstance(facts["offer"], str) else None

@@ -1,7 +1,8 @@
-"""What the producer and the workers agree on about the queue: the names in it, and the settings of its transport.
+"""The names and transport settings of the queue, which the producer and the workers must share.
 
-A message only hints that a shard waits. Its values are `Member.encode`'s: no path and no size is in it. The truth is in
-the job's log (`unrolled.protocol.log`), and who computes what now in the ledger (`unrolled.queue.ledger`).
+A message only hints that a shard waits. It contains the values of `Member.encode`, and neither a path nor a size. The
+job's log (`unrolled.protocol.log`) decides which shards exist, and the ledger (`unrolled.queue.ledger`) which worker
+has which shard.
 """
 
 from __future__ import annotations
@@ -14,17 +15,17 @@ from unrolled.errors import RequestError
 if TYPE_CHECKING:
     from unrolled.job.offer import Offer
 
-#: The name of the Celery task, given explicitly so that no module path gets into a message.
+#: The name of the Celery task, set explicitly so that messages contain no module path.
 TASK = "unrolled.shard"
-#: A prefix of keys: nothing in it has a meaning in a key or in a pattern of Redis.
+#: The form of a prefix of keys: no character that is special in a key or in a pattern of Redis.
 NAMESPACE = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 def check_namespace(text: str) -> str:
-    """The text, if it can be the prefix of every key.
+    """Return a namespace that can be the prefix of every key.
 
     Raises:
-        RequestError: it can't.
+        RequestError: the text can't.
     """
     if not NAMESPACE.fullmatch(text):
         raise RequestError(f"namespace '{text:.80}'; allowed: up to 32 lower-case letters, digits, - and _")
@@ -32,10 +33,10 @@ def check_namespace(text: str) -> str:
 
 
 def queue_name(offer: Offer) -> str:
-    """The Celery queue of one offer: a worker consumes only shards that it computes as their job says."""
+    """The Celery queue of one offer. A worker receives only shards that it can compute as their job asks."""
     return f"shards.{offer.short}"
 
 
 def transport_options(namespace: str) -> dict[str, Any]:
-    """Kombu's settings that both sides must share: one prefix for every key, one list per queue."""
+    """Kombu's settings that both sides must share: one prefix for every key, and one list for each queue."""
     return {"global_keyprefix": f"{namespace}:", "priority_steps": [0]}

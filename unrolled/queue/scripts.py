@@ -1,6 +1,6 @@
-"""Running the Lua scripts in scripts/*.lua, each of which Redis runs whole or not at all.
+"""Running the Lua scripts in scripts/*.lua. Redis runs each script as a whole or not at all.
 
-The head of a script names its keys and arguments, and so says which to pass:
+The head of a script names the keys and arguments to pass:
 
     local ledger, tokens = unpack(KEYS)
     local member, size = unpack(ARGV)
@@ -26,7 +26,7 @@ class Scripts:
 
     Args:
         client: a client of Redis.
-        keys: of the ledger.
+        keys: the ledger's keys.
     """
 
     def __init__(self, client: redis.Redis, keys: Keys) -> None:
@@ -35,15 +35,15 @@ class Scripts:
         self._registered: dict[str, Any] = {}
 
     def run(self, name: str, *rest: object, **arguments: object) -> Any:
-        """What the script returns.
+        """Run a script, and return its result.
 
         Args:
-            name: of its file, without `.lua`.
-            rest: more arguments, after those with a name.
-            arguments: by the names in the script's head.
+            name: the name of its file, without `.lua`.
+            rest: more arguments, after the named ones.
+            arguments: the arguments named in the script's head.
 
         Raises:
-            redis.RedisError: the server is away, or can't run it now.
+            redis.RedisError: the server is away, or can't run the script now.
         """
         source, key_names, argument_names = read_script(name)
         if name not in self._registered:
@@ -57,7 +57,7 @@ class Scripts:
 
 @cache
 def read_script(name: str) -> tuple[str, tuple[str, ...], tuple[str, ...]]:
-    """A script: its text, and the names of its keys and of its arguments, in order."""
+    """Read a script: its text, and the names of its keys and of its arguments, in order."""
     source = files("unrolled.queue").joinpath("scripts", f"{name}.lua").read_text("utf-8")
     head = _HEAD.search(source)
     if head is None:

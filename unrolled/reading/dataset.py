@@ -5,26 +5,41 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
+import pyarrow as pa
 
-from unrolled.errors import FileFormatError
-from unrolled.format.columns import column_name
+from unrolled.errors import FileFormatError, JobError
+from unrolled.format.columns import column_name, parse_name
 from unrolled.format.schema import show_columns
+from unrolled.job import names
 from unrolled.job.names import part_object
 from unrolled.job.shard_id import ShardId
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
+from unrolled.protocol.opening import open_job
 from unrolled.ragged import runs
 from unrolled.reading.batch import Batch
+from unrolled.reading.lookup import Lookup
+from unrolled.reading.nearest import Metric, Neighbour, nearest
 from unrolled.reading.part_file import Part, explained
+from unrolled.reading.pooling import pool_rows
+from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.place import open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    import duckdb
+    import pandas as pd
+    import polars as pl
     from numpy.typing import NDArray
 
+    from unrolled.protocol.opening import OpenJob
     from unrolled.reading.row import Row
     from unrolled.store.store import Store
 
@@ -42,20 +57,28 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
 
     Raises:
         FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
-            are of different models, have other columns, or are of the same shard. The text names the files.
+            are of different models, have other columns, or are of the same shard; or one in a directory is of another
+            job than the directory. The text names the files.
         TransientError: the operating system would not let one be read.
 
     Example:
         >>> for row in unrolled.open("out"):
         ...     print(row.id, row.outputs.shape)
     """
-    if isinstance(source, str | os.PathLike):
-        parts = sorted(_parts_of(source), key=lambda part: (part.info.shard, part.name))
-    else:
-        parts = [part for each in source for part in _parts_of(each)]
+    places = [source] if isinstance(source, str | os.PathLike) else list(source)
+    parts: list[Part] = []
+    jobs: list[OpenJob | None] = []
+    for place in places:
+        if os.fspath(place).endswith(".parquet"):
+            parts.append(_part_at(os.fspath(place)))
+            jobs.append(None)
+        else:
+            found, job = _parts_in(place)
+            parts += found
+            jobs.append(job)
     if not parts:
         raise FileFormatError(f"no part in {source}: give the output directory of a job that has begun")
-    return Dataset(parts)
+    return Dataset(parts, [job for job in jobs if job] if all(jobs) else [])
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:
@@ -68,22 +91,43 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
     return Dataset([Part(store, part_object(shard))])
 
 
-def _parts_of(source: StrPath) -> list[Part]:
-    """The parts at a path or URL: those of a directory, or the one that it names."""
-    text = os.fspath(source)
-    if text.endswith(".parquet"):
-        place, _, name = text.rpartition("/")
-        return [Part(open_store(place or ("/" if text.startswith("/") else ".")), name)]
+def _part_at(path: str) -> Part:
+    """The part that a path or URL names."""
+    place, _, name = path.rpartition("/")
+    return Part(open_store(place or ("/" if path.startswith("/") else ".")), name)
+
+
+def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
+    """The parts in a directory in the order of the shards, and its job; None where only parts are there.
+
+    Raises:
+        FileFormatError: one is of another job.
+    """
+    text = os.fspath(place)
     store = open_store(text)
     found = (listed.name for listed in store.list())
-    return [Part(store, name) for name in sorted(found) if name.endswith(".parquet") and name[0] not in "._"]
+    parts: list[Part] = []
+    for name in sorted(name for name in found if name.endswith(".parquet") and name[0] not in "._"):
+        parts.append(Part(store, name, parts[0] if parts else None))
+    parts.sort(key=lambda part: (part.info.shard, part.name))
+    job = None
+    if store.read(names.JOB, 0, 1) is not None:
+        with suppress(JobError):  # what is damaged there damages no part
+            job = open_job(text)
+    expected = job.job.id if job else parts[0].info.job if parts else ""
+    for part in parts:
+        if part.info.job != expected:
+            whose = "the job in that directory" if job else parts[0].where
+            raise FileFormatError(
+                f"{part.where} is of another job than {whose}; move it away, or open the files by name to read both"
+            )
+    return parts, job
 
 
 class Dataset:
     """The rows of one or more parts, in order.
 
     Attributes:
-        files: their paths or URLs.
         columns: of vectors, each with its name and its width, in the files' order.
         units: width of the first of them.
         precision: of the stored vectors: "float32" or "float16".
@@ -93,10 +137,10 @@ class Dataset:
         tokens: number of real tokens.
     """
 
-    def __init__(self, parts: Sequence[Part]) -> None:
+    def __init__(self, parts: Sequence[Part], jobs: Sequence[OpenJob] = ()) -> None:
         _refuse_mixed(parts)
+        self._jobs = jobs
         self._parts = parts
-        self.files = [part.where for part in parts]
         self.columns = parts[0].columns
         self.units = self.columns[0].width
         self.precision = parts[0].spec.precision
@@ -105,6 +149,31 @@ class Dataset:
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
 
+    @property
+    def files(self) -> list[str]:
+        """The paths or URLs of the parts."""
+        return [part.where for part in self._parts]
+
+    @property
+    def complete(self) -> bool | None:
+        """Whether every shard of the job is here: its input was read to the end, and no shard waits or is dead.
+
+        The job's directory is looked at now. None where parts were named one by one, or copied without the rest of
+        their job. A dataset that was opened before its job was complete stays incomplete; open it again.
+
+        Raises:
+            JobError: the job's log is damaged.
+            TransientError: it can't be read now.
+        """
+        if not self._jobs:
+            return None
+        shards = {(part.info.job, part.info.shard) for part in self._parts}
+        for job in self._jobs:
+            found = standing(Log(), job.objects, live=job.job.live)
+            if not found.complete or found.dead or not {(job.job.id, shard) for shard in found.published} <= shards:
+                return False
+        return True
+
     def __len__(self) -> int:
         return sum(part.info.rows for part in self._parts)
 
@@ -112,7 +181,28 @@ class Dataset:
         return self.rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self.files)} files>"
+        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self._parts)} files>"
+
+    def __getitem__(self, key: str | int) -> Row:
+        """One row, by its id or by its number from 0; negative numbers count from the end.
+
+        The first look-up by id reads the ids of all rows; later ones take milliseconds. An index of them stays in
+        memory, 16 bytes a row. Of rows with the same id, the first one counts.
+
+        Raises:
+            KeyError: no row has this id.
+            IndexError: there is no row of this number.
+            FileFormatError: a file turns out to be damaged.
+        """
+        if not isinstance(key, str):
+            return self._lookup.row(key)
+        if (row := self._lookup.find(key)) is None:
+            raise KeyError(f"no row has the id {key!r:.200}")
+        return row
+
+    def __contains__(self, key: object) -> bool:
+        """Whether a row has this id; see `__getitem__`."""
+        return isinstance(key, str) and self._lookup.find(key) is not None
 
     def rows(self) -> Iterator[Row]:
         """All rows, one by one."""
@@ -171,6 +261,117 @@ class Dataset:
             vectors[len(ids) : len(ids) + len(batch)] = pooled(batch, how, layer)
             ids += batch.ids
         return ids, vectors
+
+    def record_batches(self, columns: Sequence[str] | None = None) -> pa.RecordBatchReader:
+        """All rows as record batches of Arrow, a row group in memory at a time.
+
+        Args:
+            columns: their names, which nothing else is read for; None for all that are stored. A pooled column, such
+                as "mean", is computed from the tokens' vectors if it isn't stored.
+
+        Raises:
+            KeyError: the job doesn't have a column, and it can't be computed.
+            FileFormatError: on reading, if a file turns out to be damaged.
+        """
+        schema = table_schema(self._parts[0], columns)
+        return pa.RecordBatchReader.from_batches(schema, record_batches(self._parts, columns))
+
+    def __arrow_c_stream__(self, requested_schema: object = None) -> object:
+        """All stored columns as a stream of Arrow: `pyarrow.table(dataset)` and `polars.DataFrame(dataset)` read it."""
+        return self.record_batches().__arrow_c_stream__(requested_schema)
+
+    @cached_property
+    def row_groups(self) -> list[tuple[Part, int]]:
+        """The pieces in which rows are read, about 16 MB each: for each its part, and its number there."""
+        return [(part, group) for part in self._parts for group in range(len(part.groups))]
+
+    def row_group(self, number: int, columns: Sequence[str]) -> pa.RecordBatch:
+        """One of `row_groups`; `columns` as in `record_batches`."""
+        return row_group(*self.row_groups[number], columns)
+
+    def to_arrow(self, columns: Sequence[str] | None = None) -> pa.Table:
+        """All rows as a table of pyarrow, in memory; `columns` as in `record_batches`."""
+        return self.record_batches(columns).read_all()
+
+    def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """All rows as a frame of pandas; `columns` as in `record_batches`. Vectors are arrays of NumPy.
+
+        `pooled` gives one matrix in place of a column of arrays.
+        """
+        return self.to_arrow(columns).to_pandas()
+
+    def to_polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
+        """All rows as a frame of Polars; `columns` as in `record_batches`.
+
+        Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix.
+        """
+        import polars as pl  # noqa: PLC0415 - only who asks for it needs it
+
+        return pl.DataFrame(self.to_arrow(columns))
+
+    def to_duckdb(
+        self, connection: duckdb.DuckDBPyConnection, name: str = "vectors", columns: Sequence[str] | None = None
+    ) -> duckdb.DuckDBPyRelation:
+        """A table of DuckDB with all rows, which DuckDB can sort, filter and join without more memory than it is given.
+
+        Args:
+            connection: where the table is made; if it is a file, the table stays.
+            name: of the table; one of this name is replaced.
+            columns: as in `record_batches`.
+        """
+        reader = self.record_batches(columns)
+        connection.register("unrolled_rows", reader)
+        try:
+            connection.execute(f"CREATE OR REPLACE TABLE {_quoted(name)} AS SELECT * FROM unrolled_rows")  # noqa: S608 - quoted
+        finally:
+            connection.unregister("unrolled_rows")
+        return connection.table(_quoted(name))
+
+    def neighbours(
+        self,
+        query: str | NDArray[np.float32],
+        count: int = 10,
+        *,
+        column: str = "mean",
+        metric: Metric = "cosine",
+    ) -> list[Neighbour]:
+        """The rows whose pooled vectors are nearest to one: exact, all rows are read.
+
+        Args:
+            query: a vector (width,), such as one from `Encoder.encode`; or a row's id, which is left out of the result.
+            count: how many rows, at least 1.
+            column: a pooled column; it is computed from the tokens' vectors if it isn't stored.
+            metric: "cosine", "dot", or "euclidean".
+
+        Returns:
+            Ids and scores, nearest first. Rows without a token have no vector, and are left out.
+
+        Raises:
+            KeyError: no row has the id, or the job doesn't have the column.
+            ValueError: an argument isn't allowed, or the vector is of another width.
+            FileFormatError: a file turns out to be damaged.
+        """
+        pooling, layer = parse_name(column) or ("none", None)
+        if pooling == "none":
+            raise ValueError(f"column {column!r:.100} has no vector for each row; give one such as 'mean'")
+        rows = record_batches(self._parts, ("id", "length", column))
+        if not isinstance(query, str):
+            return nearest(rows, query, count, metric)
+        row = self[query]
+        if column in row.vectors:
+            vector = row[column].astype(np.float32)
+        else:
+            vector = pool_rows(row[column_name("none", layer)], np.array([0, row.length]), pooling)[0]
+        return [each for each in nearest(rows, vector, count + 1, metric) if each.id != query][:count]
+
+    @cached_property
+    def _lookup(self) -> Lookup:
+        return Lookup(self._parts)
+
+
+def _quoted(name: str) -> str:
+    """A name as SQL writes it."""
+    return '"' + name.replace('"', '""') + '"'
 
 
 def _refuse_mixed(parts: Sequence[Part]) -> None:

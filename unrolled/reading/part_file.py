@@ -24,30 +24,43 @@ class Part:
     Args:
         store: where it is.
         name: of its object.
+        like: another part, whose schema is shared where this one has an equal one: a job may have a million parts.
 
     Attributes:
-        where: path or URL of the part, for people.
+        store: where it is.
         name: of its object.
         info: its metadata.
         spec: what its job stores.
         columns: its columns of vectors, in order.
+        schema: of all its columns, without metadata.
+        groups: rows of each row group.
 
     Raises:
         FileFormatError: the file is damaged, not ours, or of another format version.
         TransientError: the operating system would not let it be read.
     """
 
-    def __init__(self, store: Store, name: str) -> None:
+    __slots__ = ("columns", "groups", "info", "name", "schema", "spec", "store")
+
+    def __init__(self, store: Store, name: str, like: Part | None = None) -> None:
         self.store, self.name = store, name
-        self.where = f"{store}/{name}"
         with self.open() as file:
             self.info = FileInfo.decode(file.metadata.metadata)
+            self.schema = file.schema_arrow.remove_metadata()
             self.spec, self.columns = read_schema(file.schema_arrow)
+            if like and (self.schema, self.spec, self.columns) == (like.schema, like.spec, like.columns):
+                self.schema, self.spec, self.columns = like.schema, like.spec, like.columns
+            self.groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]
             if file.metadata.num_rows != self.info.rows:
                 raise FileFormatError(
                     f"holds {file.metadata.num_rows} rows, its metadata says {self.info.rows};"
                     " it was changed after it was written: restore it from a copy"
                 )
+
+    @property
+    def where(self) -> str:
+        """Path or URL of the part, for people."""
+        return f"{self.store}/{self.name}"
 
     @contextlib.contextmanager
     def open(self) -> Iterator[pq.ParquetFile]:
@@ -70,6 +83,12 @@ class Part:
         with self.open() as file:
             for group in range(file.num_row_groups):
                 yield from file.read_row_group(group, columns=names).to_batches()
+
+    def row_group(self, group: int, names: list[str] | None = None) -> pa.RecordBatch:
+        """All rows of one row group; `names` as in `record_batches`."""
+        with self.open() as file:
+            (rows,) = file.read_row_group(group, columns=names).combine_chunks().to_batches()
+            return rows
 
 
 @contextlib.contextmanager

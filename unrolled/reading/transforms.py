@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from unrolled.format.columns import column_name
 from unrolled.reading.batch import Batch
+from unrolled.reading.pooling import pool_rows
 
 Pooling = Literal["mean", "max", "last", "first"]
 
@@ -58,14 +59,4 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
         raise ValueError(f"pooling {how!r} is unknown; allowed: {', '.join(get_args(Pooling))}")
     if (stored := column_name(how, layer)) in batch.vectors:
         return batch[stored].astype(np.float32, copy=False)
-    values = batch[column_name("none", layer)]
-    vectors = np.zeros((len(batch), values.shape[1]), np.float32)
-    ends = batch.offsets.tolist()
-    # A loop over rows is several times faster than NumPy's reduceat, which goes through the values one by one.
-    for row in np.flatnonzero(batch.lengths).tolist():
-        states = values[ends[row] : ends[row + 1]]
-        if how == "mean":
-            vectors[row] = states.mean(axis=0, dtype=np.float64)
-        else:
-            vectors[row] = states.max(axis=0) if how == "max" else states[-1 if how == "last" else 0]
-    return vectors
+    return pool_rows(batch[column_name("none", layer)], batch.offsets, how)

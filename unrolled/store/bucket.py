@@ -138,6 +138,16 @@ class BucketStore:
         """See `Store.sync`: nothing to do, since what is there is durable."""
         check_folder(folder)
 
+    def changed_at(self, name: str) -> float:
+        """When an object was created by the server's clock, in seconds since 1970, without fractions in some clouds.
+
+        Raises:
+            TransientError: the store can't be reached, or there is no object.
+        """
+        check_name(name)
+        with self._explained(f"read {self}/{name}"):
+            return self._bucket.head(name)["last_modified"].timestamp()
+
     def _put(self, name: str, body: bytes) -> Creation:
         check_process()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
@@ -67,3 +68,9 @@ class BucketUrl:
 def is_url(place: str) -> bool:
     """Whether a place is meant as a URL. One slash is enough: a URL that went through a path has lost the other."""
     return re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", place) is not None
+
+
+def shown(place: str | os.PathLike[str]) -> str:
+    """A path as it is, or a URL with the slash that it has lost on its way through a path."""
+    text = os.fspath(place)
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]+):/(?!/)", r"\1://", text) if is_url(text) else text

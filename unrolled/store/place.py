@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,10 @@ from unrolled.store.posix import PosixStore
 from unrolled.store.store import Creation, Store
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from unrolled.store.cloud.objects import BucketObjects
 
 
 def open_store(place: str | Path, *, make: bool = False) -> Store:
@@ -30,17 +34,41 @@ def open_store(place: str | Path, *, make: bool = False) -> Store:
     if not is_url(os.fspath(place)):
         return PosixStore(place, make=make)
     url = BucketUrl.parse(os.fspath(place))
-    try:
+    with _extra(url):
         from unrolled.store.bucket import BucketStore  # noqa: PLC0415 - needs the extra
-    except ModuleNotFoundError as error:
-        raise RequestError(f"{url} needs obstore; install it: pip install 'unrolled[cloud]'") from error
     return BucketStore(str(url))
 
 
-def check_creates_once(store: Store) -> None:
+def open_bucket(url: BucketUrl) -> BucketObjects:
+    """The objects that people put into a bucket, to be read.
+
+    Args:
+        url: of the bucket; its prefix doesn't matter.
+
+    Raises:
+        RequestError: the settings in the environment can't be used, or the extra `[cloud]` is not installed.
+    """
+    with _extra(url):
+        from unrolled.store.cloud.objects import BucketObjects  # noqa: PLC0415 - needs the extra
+    return BucketObjects(url)
+
+
+@contextlib.contextmanager
+def _extra(url: BucketUrl) -> Iterator[None]:
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise RequestError(f"{url} needs obstore; install it: pip install 'unrolled[cloud]'") from error
+
+
+def check_creates_once(store: Store, look: Callable[[str], object] = str) -> None:
     """Prove that a store never replaces an object: create one twice, and delete it.
 
     Servers and file systems that replace it, or know no such thing, are found before a job rests on them.
+
+    Args:
+        store: any.
+        look: called with the object's name while it is there.
 
     Raises:
         RequestError: the store replaced the object, or refuses to create one.
@@ -49,6 +77,7 @@ def check_creates_once(store: Store) -> None:
     name = f"_unrolled/probe/{os.urandom(8).hex()}"
     store.create(name, b"first")
     try:
+        look(name)
         second = store.create(name, b"second")
         found = store.read(name)
     finally:

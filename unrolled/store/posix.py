@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, BinaryIO, cast
 
 from unrolled.errors import MisplacedError
 from unrolled.store.disk.folders import Folders, make_directory
+from unrolled.store.disk.hidden_file import fill, hidden_file, sweep_leftovers, sync_directory
 from unrolled.store.disk.name_once import name_once
 from unrolled.store.disk.refusals import explained
-from unrolled.store.hidden_file import fill, hidden_file, sweep_leftovers, sync_directory
 from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
 from unrolled.store.store import Content, Creation, Listed
 

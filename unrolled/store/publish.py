@@ -10,8 +10,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import BinaryIO
 
+from unrolled.store.disk.hidden_file import fill, hidden_file, opened_directory, sync_directory
 from unrolled.store.disk.refusals import explained
-from unrolled.store.hidden_file import fill, hidden_file, opened_directory, sync_directory
 
 
 def publish(directory: Path, name: str, write: Callable[[BinaryIO], object], *, cached: bool = True) -> Path:

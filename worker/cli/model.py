@@ -8,12 +8,14 @@ from typing import Any
 import click
 
 from unrolled.errors import ModelError, OptionError
+from unrolled.job.directories import refuse_job
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, open_model, save_model
 from unrolled.model.files import WEIGHTS_FILE
 from unrolled.model.weights import new_weights
 from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions
+from worker.cli.model_compare import compare_command
 from worker.cli.model_import import import_command
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
@@ -21,13 +23,14 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 @click.group()
 def model() -> None:
-    """Train, import, make and show models.
+    """Train, import, compare, make and show models.
 
     A model is a directory: config.json, model.safetensors and, for text, tokenizer.json.
     """
 
 
 model.add_command(import_command)
+model.add_command(compare_command)
 
 
 @model.command()
@@ -57,6 +60,7 @@ def new(
         config = ModelConfig.stacked(vocab_size, max_length, lstm_units, lstm_layers, embedding_dim)
     except ModelError as error:
         raise OptionError(str(error)) from error
+    refuse_job(directory)
     made = save_model(directory, config, new_weights(config, seed))
     click.echo(f"{made.path}: {config.parameters:,} parameters, fingerprint {made.fingerprint}")
 

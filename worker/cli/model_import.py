@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,23 @@ _LEFT_SHOWN = 12
     metavar="NAME",
     multiple=True,
     help="Layer whose input is added to its output, where the weights alone don't show it; repeat it for each layer.",
+)
+@click.option(
+    "--leave",
+    metavar="NAME",
+    multiple=True,
+    help="Array or module that isn't between the ids and the states, where the weights alone don't show it; repeat it "
+    "for each.",
+)
+@click.option(
+    "--one-hot",
+    is_flag=True,
+    help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",
+)
+@click.option(
+    "--unpadded",
+    is_flag=True,
+    help="Take a model that computes padding like tokens: rows get the vectors that they have without padding.",
 )
 @click.option(
     "--ids-from",
@@ -88,6 +106,8 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
       unrolled model import tagger.keras model/
       unrolled model import lm.pt model/ --layer encoder.lstm --tokenizer tokenizer.json
     """
+    # TensorFlow's log lines are about itself, not about the model; it reads this when it is imported.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     from worker.model_import.importer import ImportOptions, import_model  # noqa: PLC0415 - other commands start without it
 
     if no_parity:

@@ -14,8 +14,8 @@ from worker.engines.fused.library import why_unavailable
 
 if TYPE_CHECKING:
     from unrolled.model.directory import ModelDirectory
+    from unrolled.settings.worker_options import WorkerOptions
     from worker.engines.engine import Engine
-    from worker.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 GPUS = Path("/proc/driver/nvidia/gpus")
 
 
-def choose_engine(settings: Settings, model: ModelDirectory) -> Engine:
+def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
     """The engine that the settings ask for.
 
     With "auto" it is the TensorFlow engine if there is a GPU and the arithmetic is float32, and the fused engine
@@ -46,7 +46,7 @@ def choose_engine(settings: Settings, model: ModelDirectory) -> Engine:
     return TensorFlowEngine(model, threads=settings.threads)
 
 
-def offer_of(settings: Settings, model: ModelDirectory) -> Offer:
+def offer_of(settings: WorkerOptions, model: ModelDirectory) -> Offer:
     """What a worker with these settings offers, without an engine being made.
 
     Raises:

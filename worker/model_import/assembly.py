@@ -1,5 +1,7 @@
 """Conversion of a stack of layers to the configuration and the tensors of a model directory."""
 
+# Over 150 lines: one conversion, in the order of its steps.
+
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -67,6 +69,8 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         raise ImportRefusedError(
             f"with --ids-from {start} none of the {rows} rows is left for an id; try --ids-from {1 - start}"
         )
+    if table is not None:
+        _check_hidden(stack, table, start)
     length = max_length or found.length or DEFAULT_LENGTH
     config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
     weights = _tensors(config, passes)
@@ -77,6 +81,18 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
     made = Assembled(config, weights, start, reason, notes=[*found.notes])
     _describe(made, found, stack)
     return made
+
+
+def _check_hidden(stack: Stack, table: Float32, start: int) -> None:
+    """Check that the source's Masking hides no token."""
+    for number in stack.hidden:
+        skipped = np.flatnonzero((table[start:] == number).all(axis=1)) + start
+        if len(skipped):
+            raise ImportRefusedError(
+                f"Masking(mask_value={number:g}) hides tokens whose vectors consist of {number:g}: ids "
+                f"{', '.join(map(str, skipped[:10]))}. Unrolled would compute them; leave them out of rows, and import "
+                "a model whose mask is the embedding's (mask_zero=True)"
+            )
 
 
 @contextmanager
@@ -147,7 +163,13 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
     for layer, config in zip(stack.layers, made.config.layers, strict=True):
         made.taken.append(f"{layer.name}: {config}")
         made.notes += [f"{layer.name}: {note}" for note in layer.notes]
+    if stack.computes_padding:
+        made.notes.append(
+            "the source doesn't mask padding: where its rows are padded, its vectors depend on the padding. Rows have "
+            "the vectors here that they have without padding"
+        )
     names = {layer.name for layer in stack.layers}
-    made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
+    if found.graph is not None:  # of weights alone, each array that is left over has been named
+        made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left

@@ -1,5 +1,6 @@
 """Whether row 0 of a source's embedding is padding, as id 0 is here, or a token."""
 
+from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Float32, Found, Table
 
 
@@ -14,7 +15,14 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
 
     Returns:
         1 if ids are the source's; 0 if they become the source's plus one. And the reason, for the user.
+
+    Raises:
+        ImportRefusedError: the user asks for vectors of an id that the source masks.
     """
+    if asked == 0 and table is not None and table.mask_zero:
+        raise ImportRefusedError(
+            f"--ids-from 0: {table.name} masks id 0, so the source computes no vector for it; leave --ids-from out"
+        )
     if asked is not None:
         return asked, f"--ids-from {asked}"
     if table is None or rows is None:

@@ -6,9 +6,10 @@ Over 150 lines, because readers, selection and assembly share all these classes.
 
 # Over 150 lines: what readers find, in the words that selection asks in.
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,11 +27,13 @@ class Array:
         name: its name there.
         shape: as the file says, checked against the stored bytes.
         read: reads it, as float32.
+        dtype: the file's word for its numbers if they aren't floats (int8), else "".
     """
 
     name: str
     shape: tuple[int, ...]
     read: Callable[[], Float32]
+    dtype: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +76,8 @@ class Layer:
         reversed: the layer returns its outputs in the order in which it reads: the last token's output first.
         problem: why it can't be imported; raised only if it is chosen.
         notes: remarks for the user.
+        below: name of the layer that it certainly reads, with nothing between: the one below it in an nn.LSTM.
+        scope: the beginning of its arrays' names in a file of weights alone, or "".
     """
 
     name: str
@@ -81,6 +86,8 @@ class Layer:
     reversed: bool = False
     problem: str | None = None
     notes: list[str] = field(default_factory=list)
+    below: str | None = None
+    scope: str = ""
 
     @property
     def passes(self) -> list[Pass]:
@@ -111,14 +118,16 @@ class Table:
         name: the name that `--embedding` takes.
         array: (rows, width).
         mask_zero: whether the source masks id 0; None if the file doesn't say.
+        named: whether its name, or the file's graph, says that it is an embedding.
     """
 
     name: str
     array: Array
     mask_zero: bool | None = None
+    named: bool = True
 
 
-Role = Literal["input", "table", "layer", "through", "add", "other"]
+Role = Literal["input", "table", "onehot", "layer", "through", "add", "other"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,10 +136,14 @@ class Node:
 
     Attributes:
         name: unique in the graph.
-        role: "through" passes its input on unchanged, as dropout does after training.
+        role: "through" passes its input on unchanged, as dropout does after training; "onehot" makes vectors of ids.
         what: its class, for messages.
         inputs: names of the nodes that it reads.
         target: name of its table or layer. One that is called twice has two nodes.
+        recurs: whether it reads a sequence step by step; layers that can't be read do too.
+        masks: it hides the tokens whose vectors have only this number.
+        masked: whether padding is hidden from it by lengths that the model is given.
+        doubt: why the file alone doesn't prove that it is what its role says.
     """
 
     name: str
@@ -138,6 +151,34 @@ class Node:
     what: str
     inputs: tuple[str, ...] = ()
     target: str | None = None
+    recurs: bool = False
+    masks: float | None = None
+    masked: bool = False
+    doubt: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KerasGraph:
+    """What Keras needs to rebuild a file's graph.
+
+    Attributes:
+        model: the model's configuration: {"class_name": …, "config": …}.
+        paths: for each call of a layer, by its name in the graph, the names of the models around it and its own.
+        weights: returns the arrays of a layer, by its path, in Keras's order.
+        version: of the Keras that wrote the file.
+    """
+
+    model: Mapping[str, Any]
+    paths: Mapping[str, tuple[str, ...]]
+    weights: Callable[[tuple[str, ...]], list[Array]]
+    version: str
+
+
+@dataclass(frozen=True, slots=True)
+class OnnxGraph:
+    """What ONNX Runtime needs to run a file's graph: the path of the file."""
+
+    path: Path
 
 
 @dataclass(slots=True)
@@ -149,17 +190,25 @@ class Found:
         tables: by name.
         layers: by name, in the file's order.
         graph: nodes by name, or None if the file has only weights.
-        left: everything that is neither a table nor a layer, one text each.
+        rest: arrays of a file with only weights that are in no layer and no table.
+        matrix_axes: what the axes of a matrix in `rest` are, or "" if the format doesn't say.
+        left: what else is neither a table nor a layer, one text each.
         length: tokens in a row of the source, if it is fixed.
         zero_is_padding: whether row 0 of an embedding is padding by the custom of this format.
         notes: assumptions that had to be made.
+        why_empty: why there is no layer, if the file shows more than that.
+        own: what its framework needs to run the graph; None if the file has none, or no framework here can run it.
     """
 
     format: str
     tables: dict[str, Table] = field(default_factory=dict)
     layers: dict[str, Layer] = field(default_factory=dict)
     graph: dict[str, Node] | None = None
+    rest: list[Array] = field(default_factory=list)
+    matrix_axes: Literal["outputs, inputs", "inputs, outputs", ""] = ""
     left: list[str] = field(default_factory=list)
     length: int | None = None
     zero_is_padding: bool = False
     notes: list[str] = field(default_factory=list)
+    why_empty: str | None = None
+    own: KerasGraph | OnnxGraph | None = None

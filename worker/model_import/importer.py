@@ -7,17 +7,20 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from unrolled.errors import ModelError
+from unrolled.job.directories import refuse_job
 from unrolled.model.directory import ModelDirectory, save_model
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
+from worker.model_import.selection.stack import Asked
 from worker.model_import.tokenizer_file import read_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from worker.model_import.found import Found
     from worker.model_import.selection.stack import Stack
 
 
@@ -29,6 +32,9 @@ class ImportOptions:
         embedding: name of the embedding to import; None for the only one.
         layers: names of the recurrent layers, first to last; empty for the only stack.
         residual: names of layers whose input is added to their output, if the file has only weights.
+        leave: names of arrays or modules that are not between ids and states, if the file has only weights.
+        one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
+        unpadded: whether rows may get the vectors without padding, if the source computes padding.
         ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
             decide by the file.
         max_length: tokens that a row is meant to have; None for the file's length, or 512.
@@ -41,12 +47,20 @@ class ImportOptions:
     embedding: str | None = None
     layers: tuple[str, ...] = ()
     residual: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    one_hot: bool = False
+    unpadded: bool = False
     ids_from: int | None = None
     max_length: int | None = None
     gates: str | None = None
     forget_bias: float | None = None
     tokenizer: Path | None = None
     parity: float | None = 1e-5
+
+    @property
+    def asked(self) -> Asked:
+        """What concerns the selection."""
+        return Asked(self.embedding, self.layers, self.residual, self.leave, self.one_hot, self.unpadded)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +88,31 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
             original's, or the directory contains another model. In all cases nothing is written.
         TransientError: a file can't be written.
     """
+    refuse_job(directory)
     found = read_source(source, options.gates, options.forget_bias)
     try:
-        stack = choose(found, options.embedding, options.layers, options.residual)
+        stack = choose(found, options.asked)
         made = assemble(found, stack, options.ids_from, options.max_length)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     tokenizer = None if options.tokenizer is None else read_tokenizer(options.tokenizer, made.config.vocab_size)
-    parity = None if options.parity is None else _compared(stack, made, tokenizer, directory.parent, options.parity)
+    if options.parity is None:
+        if stack.doubts:
+            raise ImportRefusedError(
+                f"{source} ({found.format}): {'; '.join(stack.doubts)}. Only a comparison with the file's own "
+                "computation can prove it: leave out --no-parity"
+            )
+        parity = None
+    else:
+        try:
+            parity = _compared(found, stack, made, tokenizer, directory.parent, options.parity)
+        except ModelError as error:
+            raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     model = save_model(directory, made.config, made.weights, tokenizer)
     return Imported(model, found.format, made, parity)
 
 
-def _compared(stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
+def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
     """Compare the model with the original, in a temporary directory below `parent`."""
     try:
         parent.mkdir(parents=True, exist_ok=True)
@@ -94,6 +120,6 @@ def _compared(stack: Stack, made: Assembled, tokenizer: str | None, parent: Path
     except OSError as error:
         raise ImportRefusedError(f"{parent}: can't be written ({error.strerror or error})") from error
     with scratch as path:
-        parity = compare(save_model(path, made.config, made.weights, tokenizer), stack, made.ids_from)
+        parity = compare(save_model(path, made.config, made.weights, tokenizer), found, stack, made.ids_from)
         check(parity, bound)
     return parity

@@ -13,8 +13,12 @@ MOST_JSON_BYTES = 64 << 20
 MOST_NAMES = 200_000
 #: The most operations in a graph.
 MOST_CALLS = 10_000
+#: The most recurrent layers in a file, or calls of them; deep models have a dozen.
+MOST_LAYERS = 512
 #: The highest ratio that deflate reaches: an array that claims a higher one isn't stored whole.
 LARGEST_RATIO = 1032
+#: Trained weights hardly shrink. What is larger than _SMALL_BYTES may not be packed more tightly than this.
+_TRAINED_RATIO, _SMALL_BYTES = 100, 256 << 20
 
 
 def check_array(
@@ -37,11 +41,16 @@ def check_array(
     size_bytes = math.prod(sizes) * item_bytes
     if size_bytes > MOST_BYTES:
         raise ImportRefusedError(f"{place}: {sizes} takes {size_bytes:,} bytes; at most {MOST_BYTES:,} are allowed")
-    if stored_bytes is not None and size_bytes > stored_bytes * LARGEST_RATIO:
+    if stored_bytes is not None and size_bytes > most_unpacked(stored_bytes):
         raise ImportRefusedError(
             f"{place}: {sizes} takes {size_bytes:,} bytes, but the file stores only {stored_bytes:,}; it is damaged"
         )
     return sizes
+
+
+def most_unpacked(stored_bytes: int) -> int:
+    """The most bytes that weights of so many stored bytes may have in memory."""
+    return min(max(stored_bytes, 1) * LARGEST_RATIO, max(_SMALL_BYTES, stored_bytes * _TRAINED_RATIO), MOST_BYTES)
 
 
 def check_count(place: str, count: int) -> None:
@@ -52,6 +61,16 @@ def check_count(place: str, count: int) -> None:
     """
     if count > MOST_NAMES:
         raise ImportRefusedError(f"{place}: has more than {MOST_NAMES:,} parts; no model has that many")
+
+
+def check_layers(count: int) -> None:
+    """Check the number of recurrent layers, or of their calls.
+
+    Raises:
+        ImportRefusedError: there are more than MOST_LAYERS.
+    """
+    if count > MOST_LAYERS:
+        raise ImportRefusedError(f"it has more than {MOST_LAYERS} recurrent layers; save those that you need alone")
 
 
 def check_calls(count: int) -> None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from unrolled.counted import counted
 from unrolled.errors import BrokenWorkerError, reason_of
 from unrolled.patience import ATTEMPTS, pauses
 from unrolled.ragged import Ragged, runs
@@ -103,7 +104,9 @@ def compute_isolating(
                 failed[row.shard][row.start] = f"{_reason(error)} ({ATTEMPTS} times)"
             break
         seconds = next(waits)
-        log.warning("%d row(s) can't be computed now (%s); again in %g s", len(stopped), _reason(first), seconds)
+        log.warning(
+            "%s can't be computed now (%s); again in %g s", counted(len(stopped), "row"), _reason(first), seconds
+        )
         pause(seconds)
         left = list(stopped)
     return failed

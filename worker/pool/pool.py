@@ -18,7 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from unrolled.errors import BrokenWorkerError
+from unrolled.counted import counted
+from unrolled.errors import BrokenWorkerError, reason_of
 from unrolled.ragged import runs
 from worker.engines.engine import PoolStats
 from worker.errors import GivenBackError
@@ -199,7 +200,8 @@ class Pool:
         except (BrokenWorkerError, GivenBackError):
             raise
         except Exception as error:
-            log.warning("the engine failed on a pool of %d shard(s), looking for the rows: %r", len(shards), error)
+            size = counted(len(shards), "shard")
+            log.warning("the engine failed on a pool of %s, looking for the rows: %s", size, reason_of(error))
             log.debug("the engine's failure", exc_info=error)
         # Not in the handler, where the error still holds the frames that it came through, and their arrays.
         failed = compute_isolating(self._engine, shards, outputs, columns, self._pool_tokens, self._pause)

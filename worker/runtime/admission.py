@@ -1,4 +1,4 @@
-"""Which shards may be on board together: as many as fit into a budget of bytes, and a suspect alone."""
+"""Admission of shards: as many on board together as fit in a budget of bytes, and a suspect only alone."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from worker.errors import GivenBackError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-#: Most shards on board together if they are too large for one pool: one is read, one computed, one written, and one
-#: waits. Each keeps the engine busy for long, and takes memory for the ids of all its rows meanwhile.
+#: Most shards on board together if each is too large for one pool: one is read, one computed, one written, and one
+#: waits. Each keeps the engine busy for a long time and needs memory for the ids of all its rows meanwhile.
 LARGE_ON_BOARD = 4
 
 
@@ -30,10 +30,10 @@ def size_on_board(vector_bytes: int, tokens: int, pool_tokens: int, budget_bytes
 
 
 class Admission:
-    """Admits shards in the order in which they came.
+    """Admits shards in the order of their requests.
 
-    A shard whose outputs alone exceed the budget is admitted when nothing else is on board: it can't be computed
-    otherwise.
+    A shard whose outputs alone exceed the budget is admitted when nothing else is on board, because it could never be
+    computed otherwise.
 
     Args:
         budget_bytes: bytes of outputs that may be in flight: being read, computed or written.
@@ -50,10 +50,10 @@ class Admission:
 
     @contextlib.contextmanager
     def admit(self, size_bytes: int, *, alone: bool = False) -> Iterator[None]:
-        """Wait for room, and take it until the block ends.
+        """Wait for room, and keep it until the block ends.
 
         Args:
-            size_bytes: `size_on_board`.
+            size_bytes: result of `size_on_board`.
             alone: whether nothing else may be on board.
 
         Raises:
@@ -82,7 +82,7 @@ class Admission:
                 self._changed.notify_all()
 
     def close(self) -> None:
-        """Admit no more shards, and end all waiting."""
+        """Admit no more shards, and let all waiting calls raise GivenBackError."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""How the parts of a worker fit together; knows nothing of Celery."""
+"""The assembly of a worker from its parts, without Celery."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
 from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
@@ -34,11 +35,11 @@ class Assembly:
     """A worker's parts from start to stop.
 
     Args:
-        settings: checked.
-        model: that they name; opened once, so that queue, ledger and engine are of one model.
+        settings: the worker's settings, checked.
+        model: the model that they name. It is opened once, so that queue, ledger and engine have the same model.
         send: sends one shard's message.
-        stop_worker: asks the process to stop; called when it can't go on.
-        make_engine: gives what computes.
+        stop_worker: asks the process to stop; called when it can't continue.
+        make_engine: creates the engine.
 
     Raises:
         UnrolledError: the model or the engine can't be used, or the broker refuses this worker.
@@ -84,7 +85,7 @@ class Assembly:
         self._heartbeat.start()
 
     def begin_stopping(self, **_: object) -> None:
-        """Give shards on board the grace to finish; at the second call give them back at once.
+        """Let shards on board finish within the grace period; at the second call give them back at once.
 
         Called in a signal handler, so it takes no lock: a timer's thread does the work.
         """
@@ -96,9 +97,15 @@ class Assembly:
         self._stopping.start()
 
     def stop(self) -> None:
-        """Wait until nothing is on board, within the grace, and end all threads."""
+        """Wait until nothing is on board, at most for the grace period, and end all threads."""
         if not self._stopping:
             self.begin_stopping()
+        if held := len(self.service.board.held()):
+            log.info(
+                "stopping: %s on board may finish within %g s; a second signal gives back what is left at once",
+                counted(held, "shard"),
+                self._settings.grace_seconds,
+            )
         self.service.board.wait_until_empty()
         if self._stopping:
             self._stopping.cancel()
@@ -107,7 +114,7 @@ class Assembly:
 
     @property
     def computing(self) -> bool:
-        """Whether the engine is still at a pool whose shards were given back."""
+        """Whether the engine still computes a pool whose shards were given back."""
         return self._pool.busy_seconds() > 0
 
     def _on_broken(self, error: BrokenWorkerError) -> None:
@@ -120,7 +127,7 @@ class Assembly:
         self._stop_worker()
 
     def _check_broker(self, broker: Broker) -> None:
-        """Check that this user may come in, and take messages; a producer's user may not."""
+        """Check that the broker accepts this user and lets it receive messages, which a producer's user may not do."""
         try:
             with broker.asked():
                 broker.client.rpop(f"{self._settings.namespace}:nothing")

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Board:
-    """The shards that the threads of a worker reach for, and those whose lease it has."""
+    """The shards that a worker's threads try to claim, and those whose lease the worker has."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
@@ -23,7 +23,7 @@ class Board:
 
     @contextlib.contextmanager
     def reach(self, member: Member) -> Iterator[bool]:
-        """Give True to one thread at a time for each shard. At the end of its block the shard is off board."""
+        """Give True to one thread at a time for each shard. When its block ends, the shard leaves the board."""
         with self._changed:
             first = member not in self._reached_for
             self._reached_for.add(member)
@@ -37,7 +37,7 @@ class Board:
                     self._changed.notify_all()
 
     def take(self, member: Member) -> None:
-        """Note that this worker has the lease of a shard that it reached for; from now on it is renewed."""
+        """Record that this worker has the lease of a shard; from now on the lease is renewed."""
         with self._changed:
             self._held[member] = time.monotonic()
 

@@ -1,10 +1,10 @@
-"""What a worker does every second or two: renew its leases, send lost shards again, and report that it is alive.
+"""The heartbeat: every second or two, renew leases, send the messages of lost shards again, and report to Redis.
 
-One thread beats, apart from those that compute, so that a worker which is alive keeps a shard however long it takes.
-Another one looks after jobs, because their stores may be slow.
+The heartbeat has a thread of its own, so that a living worker keeps a shard however long its computation takes. Another
+thread looks after the jobs, because their stores may be slow.
 """
 
-# Over 150 lines: everything that is done at each beat, in its order.
+# Over 150 lines: the steps of a beat, in their order.
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
+from unrolled.counted import counted
 from unrolled.queue.broker import AWAY
 from worker.runtime.metrics import progress_line
 
@@ -30,12 +31,14 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-#: The longest pause between two beats; it is shorter where leases are short.
+#: The longest pause between two beats; it is shorter if leases are short.
 LONGEST_PAUSE_SECONDS = 2.0
-#: A worker whose engine takes longer for one pool is not healthy any more.
+#: A worker whose engine takes longer for one pool isn't healthy.
 LONGEST_POOL_SECONDS = 3600.0
-#: Seconds between two lines in the log about what was done.
+#: Seconds between two lines in the log about progress.
 PROGRESS_SECONDS = 60.0
+#: What a heartbeat says of troubles: so many of them, each with a text of this length at most.
+MOST_TROUBLES, TROUBLE_CHARACTERS = 10, 500
 #: Seconds that the threads have to end.
 STOP_SECONDS = 5.0
 
@@ -44,13 +47,13 @@ class Heartbeat:
     """Beats beside the service, from start to stop.
 
     Args:
-        settings: of this worker.
-        ledger: of its offer.
-        service: has the shards whose leases are renewed, and the jobs.
+        settings: this worker's settings.
+        ledger: the ledger of its offer.
+        service: provides the shards whose leases are renewed, and the jobs.
         pool: shows whether the engine is stuck.
-        metrics: are sent with each beat, and logged.
-        patience: says when something is in the way.
-        about: facts about this worker that are sent with each beat.
+        metrics: sent with each beat, and logged.
+        patience: reports problems once.
+        about: facts about this worker, sent with each beat.
         send: sends one shard's message.
     """
 
@@ -91,7 +94,7 @@ class Heartbeat:
             thread.start()
 
     def stop(self) -> None:
-        """Stop the threads. Leases are not renewed any more."""
+        """Stop the threads. From now on leases aren't renewed."""
         self._stopped.set()
         until = time.monotonic() + STOP_SECONDS
         for thread in self._threads:
@@ -122,14 +125,23 @@ class Heartbeat:
         held = self._service.board.held()
         longest = max((time.monotonic() - since for since in held.values()), default=0.0)
         on_board = {"on_board": len(held), "longest_seconds": round(longest, 1)}
-        self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board})
+        troubles = {"troubles": self._troubles()}
+        self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board, **troubles})
         self._renew()
         again = self._ledger.sweep()
         for member in again:
             self._send_keeping_leases(member)
         if again:
-            log.warning("sent %d shard(s) again that no worker held: %s", len(again), ", ".join(map(str, again[:3])))
+            log.warning(
+                "sent %s again that no worker held: %s", counted(len(again), "shard"), ", ".join(map(str, again[:3]))
+            )
         self._warn_of_other_offers()
+
+    def _troubles(self) -> list[tuple[str | None, str]]:
+        """This worker's problems, the latest last: the job's key if it concerns one job only, and a text."""
+        found: list[tuple[str | None, str]] = [*self._service.put_off().items()]
+        found += [(None, text) for text in self._patience.troubles()]
+        return [(key, text[:TROUBLE_CHARACTERS]) for key, text in found[-MOST_TROUBLES:]]
 
     def _look_after_jobs(self) -> None:
         while not self._stopped.wait(self._pause):
@@ -151,7 +163,7 @@ class Heartbeat:
         self._renewed = time.monotonic()
 
     def _send_keeping_leases(self, member: Member) -> None:
-        """Send a message. Thousands take longer than a lease, and other workers must not take what is on board."""
+        """Send a message. Thousands of messages take longer than a lease, so leases are renewed in between."""
         if time.monotonic() - self._renewed > self._pause or member in self._service.board.held():
             self._renew()
         self._send(member)
@@ -164,7 +176,7 @@ class Heartbeat:
         self._log_next = time.monotonic() + PROGRESS_SECONDS
 
     def _warn_of_other_offers(self) -> None:
-        """Say once that shards wait for something that this worker doesn't offer."""
+        """Report once that shards wait for an offer that isn't this worker's."""
         for offer in self._ledger.other_offers() - self._other_offers:
             self._other_offers.add(offer)
             log.warning(

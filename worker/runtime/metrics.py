@@ -1,10 +1,12 @@
-"""Figures on the work that a worker has done: sent with its heartbeat, shown by `unrolled status`, and logged."""
+"""Figures about a worker's work: sent with its heartbeat, shown by `unrolled status`, and logged."""
 
 from __future__ import annotations
 
 import threading
 import time
 from typing import TYPE_CHECKING
+
+from unrolled.counted import counted
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -16,7 +18,7 @@ STAGES = ("read", "plan", "compute", "write")
 
 
 class Metrics:
-    """Counters since the worker's start. Seconds are wall time, and summed over threads in reading and writing."""
+    """Counters since the worker's start. Seconds are wall time, summed over threads for reading and writing."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,8 +40,8 @@ class Metrics:
 
         Args:
             rows: the rows in the pool.
-            seconds: how long the engine was at work on it.
-            stats: what the engine reports of it.
+            seconds: how long the engine took.
+            stats: the engine's report on the pool.
         """
         self._add(
             pools=1,
@@ -77,14 +79,14 @@ class Metrics:
 
 
 def progress_line(before: Mapping[str, float], now: Mapping[str, float]) -> str | None:
-    """A line for the log about the time between two snapshots; None where nothing was computed or published."""
+    """A line for the log about the time between two snapshots; None if nothing was computed or published."""
     span = {name: now[name] - before.get(name, 0.0) for name in now}
     if not span["pools"] and not span["shards"]:
         return None
     rates = _rates(span)
     seconds = ", ".join(f"{stage} {span[f'{stage}_seconds']:.1f}" for stage in STAGES)
     return (
-        f"{span['shards']:.0f} shard(s), {span['tokens']:,.0f} tokens in {span['up_seconds']:.0f} s: "
+        f"{counted(span['shards'], 'shard')}, {counted(span['tokens'], 'token')} in {span['up_seconds']:.0f} s: "
         f"engine busy {rates['busy_share']:.0%}, {rates['tokens_per_second']:,.0f} tokens/s, "
         f"{rates['computed_share']:.0%} of them computed; seconds in {seconds}"
     )

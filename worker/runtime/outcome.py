@@ -1,20 +1,20 @@
-"""What became of a shard when its message was handled."""
+"""The result of handling a shard's message."""
 
 from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """The ends that `ShardService.handle` comes to; the text is what the log shows.
+    """The possible results; their texts appear in the log.
 
     Attributes:
-        PUBLISHED: its part is durable, and the ledger has it no more.
-        GONE: the ledger doesn't have it: it is published, dead or cancelled.
-        HELD: another worker, or another thread of this one, computes it.
-        LEFT: the ledger could not be asked before this worker had to stop; the shard is still in it.
-        PUT_OFF: its job's directory can't be used by this worker. A sweep sends it again, a lease from now.
-        GIVEN_BACK: this worker stops before the shard is done; its message was sent again for another one.
-        GIVEN_UP: the shard is dead, and its reason is recorded in the job's directory.
-        DROPPED: the message names no shard.
+        PUBLISHED: the part is durable, and the shard was removed from the ledger.
+        GONE: the shard isn't in the ledger: it is published, dead or cancelled.
+        HELD: another worker, or another thread of this worker, computes the shard.
+        LEFT: the ledger didn't answer before this worker had to stop; the shard is still in the ledger.
+        PUT_OFF: this worker can't use the job's directory. A sweep sends the message again, a lease from now.
+        GIVEN_BACK: this worker stops before the shard is done; the message was sent again for another worker.
+        GIVEN_UP: the shard is dead, and the reason is recorded in the job's directory.
+        DROPPED: the message doesn't name a shard.
     """
 
     PUBLISHED = "published"

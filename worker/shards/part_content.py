@@ -1,4 +1,4 @@
-"""The content of a shard's part: metadata, columns and seal, as a store takes it."""
+"""The content of a shard's part: metadata, columns and seal."""
 
 from __future__ import annotations
 
@@ -30,15 +30,15 @@ def part_content(
     spec: OutputSpec,
     columns: Sequence[VectorColumn],
 ) -> Writer:
-    """What writes a shard's part, sealed; each time it is called it gives the same bytes.
+    """A function that writes a shard's part, sealed; every call writes the same bytes.
 
     Args:
-        job: of the shard.
-        shard: which one.
-        rows: those that were computed; they say which ones failed.
-        outputs: for each column of vectors float32 (tokens or rows, width) of all the shard's rows, those that failed
-            included.
-        spec: what the job stores.
+        job: the shard's job.
+        shard: the shard.
+        rows: the rows that were computed, and which rows failed.
+        outputs: for each column of vectors, float32 (tokens or rows, width) of all rows of the shard, also of the
+            failed ones.
+        spec: the columns and precision that the job stores.
         columns: the part's columns of vectors.
 
     Returns:
@@ -62,7 +62,7 @@ def part_content(
 
     def write(file: BinaryIO) -> None:
         sealing = Sealing(file)
-        # A file to write to is all that the encoder wants.
+        # The encoder only writes.
         encode(cast("BinaryIO", sealing), info, rows.ids.to_pylist(), rows.tokens, kept, spec, columns)
         sealing.finish()
 

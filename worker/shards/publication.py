@@ -1,10 +1,11 @@
-"""A shard's one outcome: its part is created if there is none, and the part that is there is the one that counts."""
+"""A shard's one outcome: its part is created if it doesn't exist, and only the part that exists counts."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING, NamedTuple
 
+from unrolled.errors import TransientError
 from unrolled.job.names import dead_object, part_object, rows_object
 from unrolled.protocol.finishing import finish
 
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What a store shows of a shard; neither where nothing can be seen, which is no proof that nothing is there.
+    """What can be seen of a shard in the store. If neither can be seen, that doesn't prove that both are missing.
 
     Attributes:
-        rows: the shard's rows, where there is no part.
-        failed: the numbers of the rows that its part calls failed, where there is one.
+        rows: the shard's rows; None if it has a part, or if they can't be seen.
+        failed: the numbers of the rows that its part names as failed; None if no part can be seen.
     """
 
     rows: bytes | None
@@ -31,7 +32,7 @@ class Found(NamedTuple):
 
 
 def look(objects: Objects, shard: ShardId, failed_rows: FailedRows) -> Found:
-    """Look for a shard's part, else for its rows.
+    """Look for a shard's part, and if there is none for its rows.
 
     Raises:
         FileFormatError: the part is damaged.
@@ -46,33 +47,38 @@ def look(objects: Objects, shard: ShardId, failed_rows: FailedRows) -> Found:
 def publish(
     objects: Objects, shard: ShardId, part: Content, failed: Sequence[int], rows: bytes | None, failed_rows: FailedRows
 ) -> bool:
-    """Create a shard's part, then do what is left to do for the part that is there.
+    """Create a shard's part, then take the last steps for the part that exists.
 
-    No lease is looked at: nothing rests on one.
+    Leases aren't checked, because no promise depends on them.
 
     Args:
-        objects: of the job.
-        shard: which one.
-        part: content of the part.
-        failed: the numbers of the rows that it calls failed.
-        rows: the shard's rows, where they are at hand.
-        failed_rows: reads a part's.
+        objects: the job's objects.
+        shard: the shard.
+        part: the content of the part.
+        failed: the numbers of the rows that the part names as failed.
+        rows: the shard's rows, if the caller has them in memory.
+        failed_rows: reads the failed rows of a part.
 
     Returns:
-        Whether this part is the outcome; else another attempt's was first, and this one is dropped.
+        Whether this part is the outcome. If not, another attempt's part was first, and this part is dropped.
 
     Raises:
         FileFormatError: the part that was first is damaged.
         PayloadError: the shard's rows are damaged.
     """
-    winner: Sequence[int] | None = None
-    while winner is None:  # a part that is there may be deleted, by a discard, or not to be seen yet
+
+    def settle() -> tuple[bool, Sequence[int]]:
         created = objects.create(part_object(shard), part)
         winner = failed if created else failed_rows(objects, shard)
+        if winner is None:  # deleted since, by a discard, or not visible yet
+            raise TransientError(f"{objects.store}/{part_object(shard)} exists, and can't be seen yet")
+        return created, winner
+
+    created, winner = objects.steadily(f"see the part of {shard}", settle)
     finish(objects, shard, winner, rows)
     return created
 
 
-def bury(objects: Objects, life: Life, reason: str) -> None:
-    """Record why a life of a shard is given up; its rows stay for `unrolled retry`."""
+def record_death(objects: Objects, life: Life, reason: str) -> None:
+    """Record why a life of a shard was given up; its rows stay for `unrolled retry`."""
     objects.create(dead_object(life), (json.dumps({"life": str(life), "reason": reason}) + "\n").encode())

@@ -1,4 +1,4 @@
-"""A shard's rows on their way through a worker, checked against the model."""
+"""A shard's rows in a worker, checked against the model."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardRows:
-    """The rows of one shard on their way through a worker.
+    """The rows of one shard in a worker.
 
     Attributes:
         ids: one string per row.
-        tokens: ids as the rows came in, padding zeros included.
-        real: the same without the zeros; what an engine computes.
-        good: bool (rows,) of all rows, False for those in `failed`; None where there are none.
-        kept: bool (real tokens,) of all rows, the same for their tokens.
+        tokens: token ids as they were read, padding zeros included.
+        real: the rows without their zeros, as the engine gets them.
+        good: bool (rows,) over all rows, False for those in `failed`; None if no row failed.
+        kept: bool (real tokens,) over the tokens of all rows, False for those of failed rows; None if no row failed.
         failed: the rows that can't be computed.
     """
 
@@ -38,7 +38,7 @@ class ShardRows:
     failed: tuple[FailedRow, ...] = ()
 
     def without(self, reasons: dict[int, str]) -> ShardRows:
-        """These rows without some, which are in `failed`.
+        """These rows without the failed ones, which are in `failed`.
 
         Args:
             reasons: row index → why it can't be computed.
@@ -61,19 +61,23 @@ class ShardRows:
 
 
 def decode_rows(content: bytes, shard: ShardId, vocab_size: int) -> ShardRows:
-    """The rows of a shard, checked.
+    """Read the rows of a shard, and check them.
 
     Args:
-        content: of the shard's rows in the store.
-        shard: its id, which says what the content is.
+        content: the content of the shard's rows in the store.
+        shard: the shard's id, which contains a hash of the content.
         vocab_size: the largest token id that the model knows.
 
     Raises:
         PayloadError: the rows are damaged, others than the shard's, or out of the vocabulary.
     """
-    if payload.content_hash(content) != shard.hash:
-        raise PayloadError(f"the rows of shard {shard} are others than its name says; restore them from a copy")
-    rows = payload.decode(content)
+    try:
+        rows = payload.decode_as(shard.hash, content)
+    except PayloadError as error:
+        raise PayloadError(
+            f"the rows of shard {shard} are damaged: {error}; the same `unrolled enqueue` cuts them again from the "
+            "input, but for those of a stream or of a retry: restore these from a copy, then use `unrolled retry`"
+        ) from error
     values = rows.tokens.values
     if values.size and int(values.max()) > vocab_size:
         raise PayloadError(f"shard {shard} has token id {int(values.max())}; the model knows 1 to {vocab_size}")

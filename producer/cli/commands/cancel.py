@@ -11,6 +11,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, n
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
+from unrolled.counted import counted
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
 
@@ -46,6 +47,6 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     if as_json:
         click.echo(json.dumps({"cancelled": count}))
         return
-    click.echo(f"{out or key}: {count:,} shard(s) are taken out of the queue")
+    click.echo(f"{out or key}: {counted(count, 'shard is', 'shards are')} taken out of the queue")
     if out is not None:
-        click.echo("the same `unrolled enqueue` command resumes the job")
+        click.echo("the same `unrolled run` or `unrolled enqueue` resumes the job")

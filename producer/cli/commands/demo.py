@@ -78,11 +78,11 @@ def _write_corpus(path: Path) -> None:
 
 def _show_neighbours(model: Path, out: Path) -> None:
     from producer.demo.neighbours import nearest  # noqa: PLC0415 - --help needs no numpy
-    from producer.tokenization.tokenize import load_tokenizer  # noqa: PLC0415 - --help needs no numpy
     from producer.training.display import perplexity_text  # noqa: PLC0415 - --help needs no numpy
     from producer.training.process import read_record  # noqa: PLC0415 - --help needs no numpy
     from unrolled.model.directory import open_model  # noqa: PLC0415 - --help needs no numpy
     from unrolled.reading.dataset import open_dataset  # noqa: PLC0415 - --help needs no numpy
+    from unrolled.tokenization.tokenizer import load_tokenizer  # noqa: PLC0415 - --help needs no numpy
 
     dataset, record = open_dataset(out), read_record(model)
     directory = open_model(model)

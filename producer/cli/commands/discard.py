@@ -11,6 +11,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
+from unrolled.counted import counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
@@ -37,7 +38,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     broker = find_broker(broker, job)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
     if not yes:
-        click.confirm(f"Delete the job in {job.place}, {parts:,} part(s) included?", abort=True, err=True)
+        click.confirm(f"Delete the job in {job.place}, {counted(parts, 'part')} included?", abort=True, err=True)
     queue = (
         ShardQueue(broker, namespace, job.job.offer, Patience(lambda line: click.echo(line, err=True)))
         if broker
@@ -46,5 +47,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     with closing(queue) if queue else nullcontext():
         decisions.discard(job.objects, queue.of_job(job) if queue else None)
     click.echo(
-        json.dumps({"discarded": parts}) if as_json else f"{job.place}: the job is discarded, {parts:,} part(s) deleted"
+        json.dumps({"discarded": parts})
+        if as_json
+        else f"{job.place}: the job is discarded, {counted(parts, 'part')} deleted"
     )

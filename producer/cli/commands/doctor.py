@@ -13,6 +13,7 @@ from celery import Celery
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import broker_option, json_option, namespace_option
 from producer.doctor.broker import SOCKET_SECONDS, check_broker
+from producer.doctor.bucket import check_bucket
 from producer.doctor.check import Check
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output
@@ -21,18 +22,20 @@ from producer.doctor.workers import check_workers
 from producer.jobs.worker_status import WorkerStatus
 from producer.local.broker_record import find_broker
 from producer.terminal.text import printable
-from unrolled.errors import BrokerError, OptionError
+from unrolled.errors import BrokerError, OptionError, UnrolledError
 from unrolled.job import names
 from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.ledger import alive_workers
 from unrolled.queue.messages import transport_options
+from unrolled.store.bucket_url import is_url
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from unrolled.job.offer import Offer
+    from unrolled.protocol.opening import OpenJob
 
 #: How long workers have to answer Celery's remote control.
 REMOTE_CONTROL_SECONDS = 1.5
@@ -42,8 +45,11 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 @click.command()
 @broker_option
 @namespace_option
-@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="A model directory.")
-@click.option("--out", type=click.Path(path_type=Path), metavar="DIR", help="An output directory, made or not.")
+@click.option(
+    "--model", type=click.Path(path_type=Path), metavar="DIR", help="A model directory, or URL of one in a bucket."
+)
+@click.option("--out", metavar="DIR", help="Same as PLACE.")
+@click.argument("place", required=False)
 @json_option
 @click.pass_context
 def doctor(
@@ -52,28 +58,31 @@ def doctor(
     broker: str | None,
     namespace: str,
     model: Path | None,
-    out: Path | None,
+    out: str | None,
+    place: str | None,
     as_json: bool,
 ) -> None:
-    """Check broker, workers, model and output directory.
+    """Check broker, workers, model and output directory or bucket.
 
-    Looks at what is named and changes nothing. Each line says what was found and what should be done. Exit
-    status 1 where a job couldn't run.
+    PLACE is an output directory, made or not, or the URL of a prefix in a bucket. In a bucket, one object is created
+    and deleted again; nothing else is changed. Each line says what was found and what should be done. Exit status 1
+    where a job couldn't run.
 
     \b
     Examples:
       unrolled doctor --broker redis://localhost:6379/0
-      unrolled doctor --broker redis://localhost:6379/0 --model MODEL --out OUT
+      unrolled doctor OUT --broker redis://localhost:6379/0 --model MODEL
+      unrolled doctor s3://my-bucket/vectors
       unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
     """
-    if out is not None and ":/" in str(out):
-        raise OptionError(
-            f"--out {out}: doctor looks at directories only; `unrolled status` looks at a job in a bucket"
-        )
-    if out is not None and broker is None and (out / names.JOB).exists():
-        broker = find_broker(None, open_job(out))
+    if out is not None and place is not None:
+        raise OptionError(f"both {place} and --out {out} are given; give one of them")
+    out = place or out
+    job = _job_in(out)
+    if job is not None:
+        broker = find_broker(broker, job)
     checks = []
-    for check in examine(broker, namespace, model, out):
+    for check in examine(broker, namespace, model, out, job):
         checks.append(check)
         if not as_json:
             click.echo(line(check))
@@ -90,7 +99,21 @@ def line(check: Check) -> str:
     return f"{click.style(sign, fg=colour)} {check.name}: {printable(check.found)}{advice}"
 
 
-def examine(broker: str | None, namespace: str, model: Path | None, out: Path | None) -> Iterator[Check]:
+def _job_in(out: str | None) -> OpenJob | None:
+    """The job in an output directory or bucket; None where there is none that can be read now."""
+    if out is None or not (is_url(out) or (Path(out) / names.JOB).exists()):
+        return None
+    try:
+        return open_job(out)
+    except UnrolledError:
+        if is_url(out):
+            return None  # why is among the checks
+        raise
+
+
+def examine(
+    broker: str | None, namespace: str, model: Path | None, out: str | None, job: OpenJob | None
+) -> Iterator[Check]:
     """All checks on what is named."""
     yield from check_software()
     opened = None
@@ -98,7 +121,7 @@ def examine(broker: str | None, namespace: str, model: Path | None, out: Path | 
         opened, checks = check_model(model)
         yield from checks
     if out:
-        yield from check_output(out, opened)
+        yield from check_bucket(out) if is_url(out) else check_output(Path(out), opened)
     if not broker:
         advice = "name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER"
         yield Check("broker", "unknown", "none is named", advice)
@@ -110,8 +133,8 @@ def examine(broker: str | None, namespace: str, model: Path | None, out: Path | 
         yield check
     if reached:
         offer: Offer | str | None = opened.fingerprint if opened else None
-        if out and (out / names.JOB).exists():
-            offer = open_job(out).job.offer
+        if job:
+            offer = job.job.offer
         yield from _examine_workers(broker, server, namespace, offer)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -11,8 +12,10 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from unrolled.counted import counted
 from unrolled.errors import UnrolledError
 from unrolled.protocol.opening import open_job
+from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
     from producer.enqueue.summary import Summary
@@ -55,7 +58,20 @@ def enqueue(
     prepared = prepare(submission)
     summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
+    for text in _in_the_way(prepared.job, url, namespace):
+        click.echo(f"→ {text}", err=True)
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
+
+
+def _in_the_way(job: OpenJob, url: str, namespace: str) -> list[str]:
+    """Why the shards will wait, as far as it is known now."""
+    from producer.jobs.diagnosis import diagnose  # noqa: PLC0415 - --help doesn't need it
+    from producer.jobs.status_reader import StatusReader  # noqa: PLC0415 - --help doesn't need it
+
+    with suppress(UnrolledError), closing(Broker(url)) as broker:
+        found = diagnose(StatusReader(job, broker, namespace).read())
+        return [text for kind, text in found.items() if kind in ("worker", "trouble", "silent", "turn")]
+    return []
 
 
 def _job_in(out: str) -> OpenJob | None:
@@ -68,9 +84,10 @@ def _job_in(out: str) -> OpenJob | None:
 
 def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
-    before = f"; {summary.known:,} were cut before" if summary.known else ""
-    cut = f"{summary.rows:,} rows with {summary.tokens:,} tokens in {summary.shards:,} shards"
-    lines = [f"{cut}{before}; {summary.sent:,} are queued"]
+    before = f"; {counted(summary.known, 'was', 'were')} cut before" if summary.known else ""
+    rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
+    lines = [f"{rows} with {tokens} in {shards}{before}; {counted(summary.sent, 'is', 'are')} queued"]
     if summary.quarantined:
-        lines.append(f"{summary.quarantined:,} row(s) are in quarantine, with reasons: unrolled quarantine {out}")
-    return "\n".join(lines)
+        bad = counted(summary.quarantined, "row is", "rows are")
+        lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
+    return "\n".join(lines + summary.coverage_lines())

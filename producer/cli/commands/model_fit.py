@@ -18,7 +18,7 @@ from unrolled.settings.declaration import declared
 from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions
 
-_SOURCE = ("format", "kind", "text_field", "tokens_field", "max_row_bytes")
+_SOURCE = ("format", "kind", "text_field", "tokens_field", "header", "columns", "max_row_bytes")
 #: The size of the vocabulary depends on the corpus, so it has a flag of another kind.
 _TRAINING = tuple(name for name in declared(FitOptions) if name != "vocab_size")
 
@@ -78,9 +78,11 @@ def fit(
       unrolled model fit texts.parquet --text-field body --vocab-size 20000 \\
           --lstm-units 512 --embedding-dim 256 --device gpu --out my-model
     """
-    from producer.training.display import perplexity_text  # noqa: PLC0415 - --help needs no numpy
+    from producer.training.display import curve, perplexity_text  # noqa: PLC0415 - --help needs no numpy
     from producer.training.process import fit_model  # noqa: PLC0415 - --help needs no numpy
+    from unrolled.model.directory import check_is_local  # noqa: PLC0415 - --help needs no numpy
 
+    check_is_local(out)
     request = FitRequest(
         inputs=inputs,
         out=out,
@@ -96,4 +98,8 @@ def fit(
         return
     held_out, alone = (perplexity_text(record[f"{name}_perplexity"]) for name in ("validation", "unigram"))
     best = f"held-out perplexity {held_out} after epoch {record['best_epoch']}"
-    click.echo(f"{out}: {best}; word frequencies alone have {alone}\nfingerprint {record['fingerprint']}")
+    click.echo(f"{out}: {best}; word frequencies alone have {alone}")
+    perplexities = [epoch["validation_perplexity"] for epoch in record["epochs"]]
+    ends = f"from {perplexity_text(perplexities[0])} to {perplexity_text(perplexities[-1])}"
+    click.echo(f"held out, epoch by epoch: {curve(perplexities)}  {ends}")
+    click.echo(f"fingerprint {record['fingerprint']}")

@@ -11,6 +11,7 @@ import click
 from producer.cli.options import json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from producer.terminal.text import printable
+from unrolled.counted import counted
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def quarantine(*, out: str, as_json: bool) -> None:
     for row in list_quarantine(open_job(out)):
         click.echo(json.dumps({**asdict(row), "shard": str(row.shard)}) if as_json else line(row))
         count += 1
-    click.echo(f"{count:,} row(s) in quarantine", err=True)
+    click.echo(f"{counted(count, 'row')} in quarantine", err=True)
 
 
 def line(row: BadRowListed) -> str:

@@ -13,6 +13,8 @@ from producer.cli.options import broker_option, json_option, namespace_option, o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
+from unrolled.counted import counted
+from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
 from unrolled.reading.outcome import failed_rows as read_failed_rows
@@ -55,13 +57,25 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
 
 def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
     """What was brought again, as text for people."""
-    lines = [f"{out}: {found.dead:,} dead shard(s) {'are back in the queue' if queued else 'wait again'}"]
+    lines = [f"{out}: {_again(found.dead, 'dead shard', queued=queued)}"]
+    if found.damaged:
+        lines.append(
+            f"{counted(found.damaged, 'dead shard has', 'dead shards have')} damaged rows in {out}/{names.ROWS}: the "
+            "same `unrolled enqueue` or `unrolled run` cuts them from the input again; rows of a stream or of an "
+            "earlier retry have to be restored from a copy"
+        )
     if failed_rows:
-        where = "are in the queue" if queued else "wait"
-        lines.append(f"{found.rows:,} failed row(s) {where} again, in {found.shards:,} new shard(s)")
+        lines.append(f"{_again(found.rows, 'failed row', queued=queued)}, in {counted(found.shards, 'new shard')}")
     if (found.dead or found.shards) and not queued:
         lines.append(
             "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
             f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` where workers are alive"
         )
     return "\n".join(lines)
+
+
+def _again(number: int, noun: str, *, queued: bool) -> str:
+    """How many of something were brought again, and where they are."""
+    if queued:
+        return f"{counted(number, f'{noun} is', f'{noun}s are')} back in the queue"
+    return f"{counted(number, f'{noun} waits', f'{noun}s wait')} again"

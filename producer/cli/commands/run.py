@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
+from pathlib import Path
 from typing import Any
 
 import click
@@ -11,10 +12,12 @@ from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option
 from producer.local.engine import local_engine
+from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
+from unrolled.store.bucket_url import is_url
 
 #: Options of a worker that are not the job's.
 OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in ("engine", "arithmetic"))
@@ -54,6 +57,9 @@ def run(
     engine = submission.engine or local_engine()
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
+    root = options.output_root
+    if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
+        raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.cli.commands.verify import report  # noqa: PLC0415
     from producer.cli.commands.wait import exit_status, summary  # noqa: PLC0415
@@ -61,8 +67,11 @@ def run(
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
 
-    _, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
+    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
     job = open_job(submission.out)
     found = verify_job(job)
-    click.echo(as_line(status) if as_json else f"{summary(status)}\n{report(found, job.place)}")
+    if as_json:
+        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
+    else:
+        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place)]))
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))

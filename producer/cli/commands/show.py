@@ -49,7 +49,9 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
     shown = list(found)
-    click.echo(table(_headings(shown[0] if shown else None), [_cells(row, numbers) for row in shown]))
+    click.echo(
+        table(_headings(shown[0] if shown else None), [cells for row in shown for cells in _lines(row, numbers)])
+    )
 
 
 def published_rows(job: OpenJob) -> Iterator[Row]:
@@ -87,29 +89,32 @@ def _described(vectors: Vectors, numbers: int) -> dict[str, object]:
 
 
 def _headings(row: Row | None) -> tuple[str, ...]:
-    found = ["id", "length", "mask"]
-    for name, vectors in (row.vectors if row else {"outputs": np.empty((0, 1))}).items():
-        if vectors.ndim == 1:
-            found += [name, "norm"]
-        else:
-            of = "" if name == "outputs" else f" of {name}"
-            found += [f"first vector{of}", f"last vector{of}", "norm"]
-    return tuple(found)
+    columns = row.vectors if row else {"outputs": np.empty((0, 1))}
+    if len(columns) > 1:
+        return ("id", "length", "mask", "column", "first vector", "last vector", "norm")
+    ((name, vectors),) = columns.items()
+    of = "" if name == "outputs" else f" of {name}"
+    found = (name,) if vectors.ndim == 1 else (f"first vector{of}", f"last vector{of}")
+    return ("id", "length", "mask", *found, "norm")
 
 
-def _cells(row: Row, numbers: int) -> tuple[object, ...]:
+def _lines(row: Row, numbers: int) -> Iterator[tuple[object, ...]]:
+    """The cells of a row's lines: one line, or one for each column of vectors where there are several."""
     mask = "".join("1" if real else "0" for real in row.mask[: _MASK_SHOWN + 1])
     if len(mask) > _MASK_SHOWN:
         mask = mask[: _MASK_SHOWN - 1] + "…"
-    cells: list[object] = [row.id, row.length, mask]
-    for vectors in row.vectors.values():
+    several = len(row.vectors) > 1
+    for number, (name, vectors) in enumerate(row.vectors.items()):
+        about: list[object] = [row.id, row.length, mask] if number == 0 else ["", "", ""]
+        if several:
+            about.append(name)
         if vectors.ndim == 1:
-            cells += [_vector(vectors, numbers), f"{_norm(vectors):.4f}"]
+            about += [_vector(vectors, numbers), *[""] * several, f"{_norm(vectors):.4f}"]
         elif len(vectors):
-            cells += [_vector(vectors[0], numbers), _vector(vectors[-1], numbers), f"{_norm(vectors[-1]):.4f}"]
+            about += [_vector(vectors[0], numbers), _vector(vectors[-1], numbers), f"{_norm(vectors[-1]):.4f}"]
         else:
-            cells += ["", "", ""]
-    return tuple(cells)
+            about += ["", "", ""]
+        yield tuple(about)
 
 
 def _norm(vector: Vectors) -> float:

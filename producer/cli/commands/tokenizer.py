@@ -5,6 +5,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,8 @@ from producer.rows import SourceRow
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.job.directories import refuse_job
+from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes
 
 if TYPE_CHECKING:
@@ -97,11 +100,11 @@ def fit_command(
     plan = check_inputs(inputs, options)
     for notice in plan.notices:
         click.echo(notice, err=True)
-    bad_rows = 0
+    bad_rows, patience = 0, Patience(partial(click.echo, err=True))
 
     def texts() -> Iterator[str]:
         nonlocal bad_rows
-        for batch in read_batches(plan, options):
+        for batch in read_batches(plan, options, steadily=patience.until_done):
             good = [row.text for row in batch if isinstance(row, SourceRow) and row.text is not None]
             bad_rows += len(batch) - len(good)
             yield from good
@@ -148,13 +151,16 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
     """The file to write, and the vocab_size of the model in whose directory it is; None without a model.
 
     Raises:
+        RequestError: it is a URL.
         JobError: the file exists, or its directory doesn't.
         ModelError: the directory contains no model that can be used.
     """
+    from unrolled.model.directory import check_is_local, open_model  # noqa: PLC0415 - other commands start without it
+
+    check_is_local(out)
     room, target = None, out
     if out.is_dir():
-        from unrolled.model.directory import open_model  # noqa: PLC0415 - other commands start without it
-
+        refuse_job(out)
         room, target = open_model(out).config.vocab_size, out / FILE_NAME
     if target.exists() and not overwrite:
         raise JobError(f"{target} exists; give another --out, or --overwrite")
@@ -164,7 +170,7 @@ def _target(out: Path, overwrite: bool) -> tuple[Path, int | None]:
 
 
 def _save(made: "Tokenizer", target: Path, room: int | None) -> None:
-    from producer.tokenization.tokenize import check_vocabulary  # noqa: PLC0415 - other commands start without it
+    from unrolled.tokenization.tokenizer import check_vocabulary  # noqa: PLC0415 - other commands start without it
 
     if room is not None:
         check_vocabulary(made, room, "the new tokenizer")

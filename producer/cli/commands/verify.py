@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 import click
@@ -13,11 +14,16 @@ from producer.cli.options import json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
+from unrolled.counted import counted
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.jobs.verify import Verification
+
+
+#: Problems with the same text that follow each other, as in a job that is at work; JSON lists all.
+_ALIKE_SHOWN = 5
 
 
 @click.command()
@@ -57,11 +63,17 @@ def verify(context: click.Context, *, out: str, as_json: bool) -> None:
 
 def report(found: Verification, out: str) -> str:
     """The outcome as text for people."""
-    lines = [f"✗ {printable(problem.where)}: {printable(problem.what)}" for problem in found.problems]
+    lines = []
+    for what, problems in groupby(found.problems, lambda problem: problem.what):
+        places = [printable(problem.where) for problem in problems]
+        shown = places[:-1] if len(places) <= _ALIKE_SHOWN else places[: _ALIKE_SHOWN - 1]
+        lines += [f"✗ {place}: {printable(what)}" for place in shown]
+        hidden = len(places) - len(shown)
+        lines.append(f"✗ {places[-1]}: {printable(what)}" if hidden == 1 else f"✗ … and {hidden:,} more: {what}")
     in_quarantine = found.quarantined + found.failed
-    count = f"{len(found.problems):,} problem(s)" if found.problems else "verified"
+    count = counted(len(found.problems), "problem") if found.problems else "verified"
     lines.append(
-        f"{out}: {count}; {found.rows_in:,} rows in, {found.rows_out:,} out in {found.files:,} whole files "
-        f"({found.tokens:,} tokens), {in_quarantine:,} in quarantine"
+        f"{out}: {count}; {counted(found.rows_in, 'row')} in, {found.rows_out:,} out in "
+        f"{counted(found.files, 'whole file')} ({counted(found.tokens, 'token')}), {in_quarantine:,} in quarantine"
     )
     return "\n".join(lines)

@@ -14,6 +14,7 @@ from producer.cli.status_report import as_line
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.progress import progress
+from unrolled.counted import counted
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
@@ -92,15 +93,21 @@ def summary(found: JobStatus) -> str:
     lines = [f"{found.out}: {'complete' if found.complete else 'not complete yet'}"]
     if not found.complete:
         more = "" if found.ended else ", and the input isn't at its end"
-        lines.append(f"{found.done:,} of {found.shards:,} shards are published{more}")
+        lines.append(f"{found.done:,} of {counted(found.shards, 'shard is', 'shards are')} published{more}")
     else:
-        lines.append(f"{found.rows_published:,} rows are published, in {found.done:,} files")
+        lines.append(
+            f"{counted(found.rows_published, 'row is', 'rows are')} published, in {counted(found.done, 'file')}"
+        )
     if found.quarantined or found.failed:
         count = found.quarantined + found.failed
-        lines.append(f"{count:,} row(s) are in quarantine, with reasons: unrolled quarantine {found.out}")
+        lines.append(
+            f"{counted(count, 'row is', 'rows are')} in quarantine, with reasons: unrolled quarantine {found.out}"
+        )
     if found.failed:
         again = f"unrolled retry {found.out} --failed-rows"
         lines.append(f"the engine failed on {found.failed:,} of them; when the cause is gone: {again}")
     if found.dead:
-        lines.append(f"{found.dead:,} shard(s) are dead; when the cause is gone: unrolled retry {found.out}")
+        lines.append(
+            f"{counted(found.dead, 'shard is', 'shards are')} dead; when the cause is gone: unrolled retry {found.out}"
+        )
     return "\n".join(lines)

@@ -234,6 +234,14 @@ def test_no_broker(place):
     assert not (place / "out").exists()
 
 
+def test_why_the_shards_will_wait(place, broker):
+    """No worker offers what the job asks for: that is said when they are queued, not found out later."""
+    write_rows(place / "rows.jsonl", {"a": [1]})
+    result = enqueue(broker, "rows.jsonl")
+    assert result.exit_code == 0
+    assert re.search(r"^→ no worker offers what this job asks for, .*: unrolled worker ", result.stderr, re.MULTILINE)
+
+
 def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     """It is found as by the other commands; where no run is working, both ways to name one are said."""
     write_rows(place / "rows.jsonl", {"a": [1]})
@@ -244,7 +252,7 @@ def test_the_broker_of_a_run_that_is_working_on_the_job(place, broker, models):
     assert result.exit_code == 2
     assert result.stderr.endswith("UNROLLED_BROKER (no `unrolled run` is working on out)\n")
     (place / "out" / BROKER_FILE).write_text(broker.url)
-    assert run(*command).stdout.endswith("1 were cut before; 0 are queued\n")
+    assert run(*command).stdout.endswith("1 was cut before; 0 are queued\n")
     assert queued(broker, models) == 1
 
 
@@ -291,8 +299,9 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
     result = enqueue(broker, "rows.jsonl")
     assert result.exit_code == 3
     assert result.stdout == (
-        "13 rows with 4 tokens in 1 shards; 1 are queued\n"
-        "8 row(s) are in quarantine, with reasons: unrolled quarantine out\n"
+        "13 rows with 4 tokens in 1 shard; 1 is queued\n"
+        "8 rows are in quarantine, with reasons: unrolled quarantine out\n"
+        "3 rows have no token, and so no vector: leave out rows where length is 0\n"
     )
     found = reasons("out")
     assert found == [
@@ -315,8 +324,18 @@ def test_lines_of_text_that_can_not_be_decoded(place, broker):
     (place / "rows.txt").write_bytes(b"one\n\nb\xffd\ntwo two\n")
     result = enqueue(broker, "rows.txt")
     assert result.exit_code == 3
-    assert "4 rows with 3 tokens in 1 shards" in result.stdout
+    assert "4 rows with 3 tokens in 1 shard;" in result.stdout
     assert reasons("out") == ["rows.txt row 2: not UTF-8: byte 0xff at byte 1 of the row"]
+
+
+def test_words_that_the_model_does_not_know_are_counted(place, broker):
+    """The share of them is told, and rows of which nothing is left."""
+    (place / "rows.txt").write_text("one five\nfive\ntwo one\n")
+    found = enqueue(broker, "rows.txt").stdout.splitlines()
+    assert found[1:] == [
+        "40.0 % of the words are not in the model's vocabulary",
+        "1 row has no token, and so no vector: leave out rows where length is 0",
+    ]
 
 
 def test_the_summary_as_json(place, broker):
@@ -325,7 +344,8 @@ def test_the_summary_as_json(place, broker):
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--json")
     assert result.exit_code == 3
     assert json.loads(result.stdout) == {
-        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0,
+        "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
+        "unknown_share": None,
     }  # fmt: skip
 
 
@@ -340,7 +360,7 @@ def test_an_output_directory_below_the_input_is_no_input(place, broker):
     (entry,) = entries(place / "corpus" / "out")
     pq.write_table(pa.table({"tokens": [[1]]}), place / "corpus" / "out" / f"part-{entry.shard}.parquet")
     again = enqueue(broker, "corpus", out="corpus/out")
-    assert (again.exit_code, again.stdout) == (0, "2 rows with 2 tokens in 1 shards; 1 were cut before; 0 are queued\n")
+    assert (again.exit_code, again.stdout) == (0, "2 rows with 2 tokens in 1 shard; 1 was cut before; 0 are queued\n")
     assert enqueue(broker, "corpus", out="other").exit_code == 0
     assert rows_in("other") == 2
 

@@ -43,16 +43,18 @@ def test_every_option_arrives():
     """Each option arrives with a value that isn't its default."""
     submission, left = parsed(
         "--format", "csv", "--kind", "tokens", "--text-field", "a", "--tokens-field", "b", "--id-field", "c",
+        "--no-header", "--columns", "a,b,c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
         "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max",
         "--precision", "float16", "--max-queued-tokens", "11", "--engine", "tensorflow",
         "--arithmetic", "bfloat16",
     )  # fmt: skip
-    source = SourceOptions("csv", "tokens", "a", "b", "c", 7, follow=True)
+    source = SourceOptions("csv", "tokens", "a", "b", "c", header=False, columns="a,b,c", max_row_bytes=7, follow=True)
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
     chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16"}
     assert submission == Submission(("-",), "out", Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
     assert left == {"max_queued_tokens": 11}
+    assert parsed("--id-first-word")[0].source == SourceOptions(id_first_word=True)
     plain = Submission(("-",), "out", Path("model"))
     changed = [
         field.name for field in fields(Submission) if getattr(submission, field.name) != getattr(plain, field.name)

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 import numpy as np
 import psutil
 import pytest
-from support.jobs import bury, waiting
+from support.jobs import record_death, waiting
 from support.processes import eventually
 from support.shell import ENGINE, UNITS, Crew, children, end, gone, make_model, unrolled, words, write_rows
 
@@ -69,7 +69,8 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert done.stdout == (
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
-        f"2 row(s) are in quarantine, with reasons: unrolled quarantine out\n"
+        "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
+        "200 rows have no token, and so no vector: leave out rows where length is 0\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
     )
     check_complete(place / "out")
@@ -110,11 +111,11 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
     options = ("--model", "model", "--out", "out", "--shard-tokens", "60", "--broker", broker_url)
     assert unrolled("enqueue", "rows.jsonl", *options, cwd=place).returncode == 0
     job = open_job(place / "out")
-    bury(job, min(waiting(job)))
+    record_death(job, min(waiting(job)))
     done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
-    assert "1 shard(s) are dead; when the cause is gone: unrolled retry" in done.stdout
-    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard(s) wait again\n")
+    assert "1 shard is dead; when the cause is gone: unrolled retry" in done.stdout
+    assert unrolled("retry", "out", cwd=place).stdout.startswith("out: 1 dead shard waits again\n")
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
 
@@ -144,6 +145,7 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "--lease-seconds is nan; allowed: 1 to 86400"),
+        (("--output-root", "elsewhere"), "--out is out; allowed by --output-root: directories in elsewhere"),
     ],
 )
 def test_what_can_not_be_is_refused_at_once(place, options, text):
@@ -182,6 +184,8 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
     os.killpg(run.pid, number)  # as a terminal does
     _, said = run.communicate(timeout=60)
     assert run.returncode == status
+    again = " Ctrl-C again stops them at once." if number == signal.SIGINT else ""
+    assert f"Stopping: the workers finish the shards that they compute, for up to 25 seconds.{again}\n" in said
     assert said.endswith("Interrupted; what is done is kept. Run the same command again and it resumes.\n")
     assert "Traceback" not in said
     assert gone(below)
@@ -191,6 +195,22 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
         assert "Traceback" not in log.read_text()
     assert unrolled(*command(), cwd=place).returncode == 0
     check_complete(place / "out")
+
+
+def test_a_second_ctrl_c_stops_at_once(place, crew):
+    """The workers give their shards back and need not use the grace, which is longer than the test waits."""
+    run = crew.start(*command(), "--grace-seconds", "500", cwd=place)
+    eventually(lambda: children(run.pid, "worker"), "the worker")
+    (worker,) = children(run.pid, "worker")
+    below = psutil.Process(run.pid).children(recursive=True)
+    worker.suspend()  # it can't end by itself, so that the first signal has something to wait for
+    assert any("queueing: " in line for line in iter(run.stderr.readline, ""))
+    os.killpg(run.pid, signal.SIGINT)
+    assert any("Stopping" in line for line in iter(run.stderr.readline, ""))
+    os.killpg(run.pid, signal.SIGINT)
+    run.communicate(timeout=45)
+    assert run.returncode == 130
+    eventually(lambda: gone(below), "their end")
 
 
 def test_a_second_sigterm_changes_nothing(place, crew):
@@ -208,8 +228,8 @@ def test_a_second_sigterm_changes_nothing(place, crew):
     assert not record_of(place).exists()
 
 
-def test_status_finds_the_broker_of_a_run(place, crew):
-    """While a run works, `status` in another terminal finds its broker by itself."""
+def test_a_run_is_found_and_alone(place, crew):
+    """While a run works, `status` in another terminal finds its broker; a second run is refused and changes nothing."""
     follow = ("--follow", "--flush-seconds", "0.1", "--format", "jsonl")
     run = crew.start("run", "-", *follow, *command()[2:], cwd=place, stdin=subprocess.PIPE)
     run.stdin.write((place / "rows.jsonl").read_text())
@@ -222,6 +242,10 @@ def test_status_finds_the_broker_of_a_run(place, crew):
 
     eventually(lambda: (found := looked()) and found["queue"] and found["queue"]["workers"], "a worker in the status")
     eventually(lambda: looked()["rows_published"] == len(ROWS), "all rows published while the input is open")
+    second = unrolled("run", "-", *follow, *command()[2:], cwd=place)
+    assert second.returncode == 1
+    assert "another `unrolled run` is working on it" in second.stderr
+    assert looked()["queue"]["workers"], "the first run's broker is found still"
     _, said = run.communicate(timeout=60)
     assert run.returncode == 0, said
     check_complete(place / "out")
@@ -238,7 +262,7 @@ def spoilt(place):
 def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, spoilt):
     """The run ends soon with status 1, the worker's last line and the path of its log, and leaves no process."""
     before = psutil.Process().children(recursive=True)
-    done = unrolled(*command(), cwd=place, timeout=20)
+    done = unrolled(*command(), cwd=place)
     assert done.returncode == 1
     assert "Error: the worker doesn't run (exit status" in done.stderr
     assert spoilt in done.stderr
@@ -253,7 +277,7 @@ def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew, s
     more = ["--follow"] if follow else []
     line = words("run", "-", "--format", "jsonl", *more, *command()[2:])
     run = crew.shell(f"trap '' INT; exec {shlex.join(line)}", cwd=place, stdin=subprocess.PIPE)
-    assert run.wait(20) == 1
+    assert run.wait(60) == 1
     assert spoilt in run.stderr.read()
 
 

@@ -109,7 +109,7 @@ def test_shards_aim_at_files_of_one_size(units, tokens):
 def test_pooled_vectors_are_counted_by_the_row(units, pools, rows):
     """Tokens weigh nothing then, and a shard holds many; but not more rows than a file's worth."""
     columns = tuple(VectorColumn(pool, 0, units) for pool in POOLINGS[1 : pools + 1])
-    assert shard_limits(columns) == (2**20, rows)
+    assert shard_limits(columns) == (2**17, rows)
     if 1 < rows < SHARD_ROWS:
         assert rows * units * pools * 4 == FILE_BYTES
     both = (*per_token(512), *columns)

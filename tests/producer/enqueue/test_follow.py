@@ -80,7 +80,7 @@ def test_one_line_of_a_pipe_is_published(live):
     """`printf 'one line\\n' | unrolled enqueue --follow -`: its end is the end of the input, and the job completes."""
     done = unrolled("enqueue", "--follow", "-", stdin="one line\n", **live | {"flush_seconds": 60})
     assert done.returncode == 0, done.stderr
-    assert "1 rows with 2 tokens in 1 shards; 1 are queued" in done.stdout
+    assert "1 row with 2 tokens in 1 shard; 1 is queued" in done.stdout
     published(live["out"], 1)
     assert ids(live["out"]) == numbered(1)
     assert unrolled("wait", live["out"], "--timeout", "20").returncode == 0

@@ -1,30 +1,33 @@
 """From cuts to queued shards, again and again to the same effect, whatever crashes between."""
 
+import contextlib
+import itertools
 import threading
 import uuid
 from contextlib import closing
 
 import numpy as np
 import pytest
-from support.jobs import decide, job_of, log_of, waiting
+from support.jobs import decide, job_of, log_of, publish_shard, record_death, waiting
 from support.processes import eventually
 
 from producer.enqueue.pipeline import shards_of
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.shard import make_shard
-from producer.jobs.decisions import cancel
+from producer.jobs.decisions import cancel, retry
 from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
 from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
-from unrolled.errors import JobError
+from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.segment import Segment
-from unrolled.patience import Patience
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import Patience, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
+from unrolled.reading.outcome import failed_rows
 from unrolled.store.memory import Crash, Fault, MemoryStore
 
 SHARDS, ROWS_PER_SHARD = 5, 4
@@ -102,7 +105,7 @@ def check_enqueued(job, queue, shards=SHARDS):
         assert job.objects.read(names.quarantine_object(one.entry.shard)) == one.quarantine
     assert in_ledger(queue, job) == {one.entry.shard for one in whole}
     assert queue.ledger.counts() == Counts(shards, 0, sum(one.entry.size for one in whole))
-    assert queue.ledger.told(job.key) == log.length
+    assert queue.ledger.mark(job.key) == log.length
 
 
 def test_enqueued(job, queue):
@@ -121,14 +124,15 @@ def test_twice(job, queue):
     assert (log_of(job).length, messages(queue)) == (before, SHARDS)
 
 
-def test_many_shards_are_few_segments(job, queue):
-    """A segment is a round trip and a file: a second's shards share one."""
+def test_many_shards_are_few_segments(job, queue, monkeypatch):
+    """A segment is a round trip and a file: after the first shard, those of a second (here a long one) share one."""
+    monkeypatch.setattr("producer.queue.shard_queue.SEGMENT_SECONDS", 3600.0)
     enqueue(job, queue, cuts(shards=300))
-    assert log_of(job).length < 20
+    assert log_of(job).length == 3, "the first shard, the others, and the end"
 
 
 def test_what_came_before_damage_is_queued(job, queue):
-    """The rows before it need not wait for the repair, though their segment isn't due; the input isn't at its end."""
+    """The rows before it don't wait for the repair, although their segment isn't due; the input hasn't ended."""
 
     def broken():
         yield from cuts(3)
@@ -144,7 +148,7 @@ def test_what_came_before_damage_is_queued(job, queue):
 
 
 def test_rows_that_were_lost_are_cut_again(job, queue):
-    """A disk lost them: the same command brings them back, under the life that they had."""
+    """A disk lost them: the same command creates them again, and their life stays."""
     enqueue(job, queue)
     first, second, *_ = waiting(job)
     job.objects.delete(names.rows_object(first))
@@ -153,8 +157,91 @@ def test_rows_that_were_lost_are_cut_again(job, queue):
     check_enqueued(job, queue)
 
 
+def test_a_part_that_was_removed_is_made_again(job, queue):
+    """Such as one that was damaged: its rows are cut again, and the ledger, which had it as done, gets it back."""
+    enqueue(job, queue)
+    first, *others = waiting(job)
+    publish_shard(job, first)
+    queue.ledger.remove(Member(job.key, names.Life(first, 0)))
+    job.objects.delete(names.part_object(first))
+    assert enqueue(job, queue) == []
+    check_enqueued(job, queue)
+    assert others
+
+
+def test_a_crash_while_a_removed_part_is_made_again(queue):
+    """The run that cuts its rows again dies before any of its steps; the next one comes to the same end."""
+    left = [0]
+
+    def hook(_):
+        left[0] -= 1
+        return Fault.CRASH_BEFORE if left[0] == 0 else None
+
+    for count in itertools.count(1):
+        job = OpenJob(job_of(), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
+        enqueue(job, queue)
+        first = waiting(job)[0]
+        queue.ledger.remove(Member(job.key, names.Life(first, 0)))
+        job.objects.delete(names.rows_object(first))
+        left[0] = count
+        with contextlib.suppress(Crash):
+            enqueue(job, queue)
+        died = left[0] <= 0
+        left[0] = 0
+        enqueue(job, queue)
+        assert first in waiting(job)
+        assert in_ledger(queue, job) == set(log_of(job).inputs)
+        if not died:
+            break
+    assert count > 5
+
+
+def test_a_removed_part_whose_failed_rows_were_retried_stays_away(job, queue):
+    """Those rows are in a shard of their own; if all of the shard's rows came again, they would be there twice."""
+    enqueue(job, queue)
+    first = waiting(job)[0]
+    publish_shard(job, first, {1: "out of memory"})
+    queue.ledger.remove(Member(job.key, names.Life(first, 0)))
+    assert retry(job.objects, queue.of_job(job), failed_rows, failed=True).rows == 1
+    job.objects.delete(names.part_object(first))
+    assert enqueue(job, queue) == []
+    assert first not in waiting(job)
+    assert first not in in_ledger(queue, job)
+
+
+def test_damaged_rows_of_a_dead_shard_are_cut_again(job, queue):
+    """Sound rows replace the damaged ones, and the shard gets another life; another dead shard doesn't."""
+    enqueue(job, queue)
+    first, second, *_ = waiting(job)
+    for shard in (first, second):
+        queue.ledger.remove(Member(job.key, names.Life(shard, 0)))
+        record_death(job, shard)
+    sound = job.objects.read(names.rows_object(first))
+    (job.objects.store.path / names.rows_object(first)).write_bytes(sound[:-1] + b"\xff")
+    assert enqueue(job, queue) == []
+    assert job.objects.read(names.rows_object(first)) == sound
+    assert {life for life in queue.ledger.members(job.key)[0] if life.shard in (first, second)} == {
+        names.Life(first, 1)
+    }
+    before = log_of(job).length
+    assert enqueue(job, queue) == []
+    assert log_of(job).length == before
+
+
+def test_damaged_rows_beside_a_part_are_left_alone(job, queue):
+    """Another attempt had read them before they were damaged; until its failed rows are saved, nothing is deleted."""
+    enqueue(job, queue)
+    first, *_ = waiting(job)
+    job.objects.create(names.part_object(first), b"")
+    record_death(job, first)
+    path = job.objects.store.path / names.rows_object(first)
+    path.write_bytes(b"damaged")
+    assert enqueue(job, queue) == []
+    assert path.read_bytes() == b"damaged"
+
+
 def test_what_is_published_is_left_alone(job, queue):
-    """Neither its rows nor its life come back, even where the ledger was lost."""
+    """Neither its rows nor its life are created again, even if the ledger was lost."""
     enqueue(job, queue)
     first, second, *_ = log_of(job).inputs
     job.objects.create(names.part_object(first), b"")
@@ -170,8 +257,8 @@ def test_what_is_published_is_left_alone(job, queue):
     ("stream", "reason"),
     [
         (lambda: cuts(word=2), "has changed since this job began: shard 0 began at in.txt row 0 with content"),
-        (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard\(s\) earlier"),
-        (lambda: cuts(shards=SHARDS + 1), r"it ended after 5 shard\(s\), now it goes on at in.txt row 20"),
+        (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard earlier"),
+        (lambda: cuts(shards=SHARDS + 1), r"it ended after 5 shards, now it goes on at in.txt row 20"),
     ],
     ids=["another", "shorter", "longer"],
 )
@@ -223,7 +310,7 @@ def test_two_producers_at_once(job, queue):
 
 
 def test_a_lost_ledger_is_told_again(job, queue):
-    """Redis came back empty, or has evicted a key: the next run tells it all that waits."""
+    """Redis was restarted empty, or has evicted a key: the next run enters everything that waits."""
     enqueue(job, queue)
     for key in queue.ledger.client.scan_iter(f"{queue.ledger.keys.ledger.rsplit(':', 1)[0]}*"):
         queue.ledger.client.delete(key)
@@ -278,7 +365,7 @@ def test_a_crash_before_any_operation(server, live):
 
 
 def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
-    """Rows that were durable and in no segment are brought, never deleted."""
+    """Rows that were durable and in no segment are added, never deleted."""
     stray = make_shard(0, live_job.job.id, next(cuts(file="-#0")))
     decide(live_job, Segment("begin", run="0" * 16))
     live_job.objects.create(names.quarantine_object(stray.entry.shard), stray.quarantine)
@@ -291,7 +378,7 @@ def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
 
 
 def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
-    """Another run begins: the first reads no more, queues all that it had read ahead, and stops with an error."""
+    """Another run begins: the first run stops reading, queues what it had read ahead, and ends with an error."""
     stopped = threading.Event()
 
     def stream(_):
@@ -308,8 +395,69 @@ def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
     assert not log.ended
 
 
+def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
+    """Nothing can be added to a damaged log: all rows read are made durable, and added once the log is repaired."""
+    stopped = threading.Event()
+    damaged = live_job.objects.store.path / names.segment_name(2)
+
+    def stream(_):
+        yield next(cuts(file="-#0"))
+        damaged.write_bytes(b"half")
+        yield from cuts(shards=2, first=1, file="-#0")
+        assert stopped.is_set(), "it reads on"
+        yield next(cuts(first=3, file="-#0"))
+
+    with pytest.raises(JobError, match="not a segment of a job's log"):
+        follow(live_job, queue, stream, stopped.set)
+    assert len(waiting(live_job)) == 4
+    damaged.unlink()
+    follow(live_job, queue, lambda _: iter(()))
+    assert len(log_of(live_job).inputs) == 4
+    assert in_ledger(queue, live_job) == set(waiting(live_job))
+
+
+@pytest.mark.parametrize("live", [False, True])
+def test_a_store_that_refuses_is_waited_for(queue, live):
+    """A full disk, or a server that is away, before any operation: nothing is lost, and nothing comes twice."""
+    said = []
+    for count in itertools.count(1):
+        left = [0]
+
+        def hook(operation, left=left):
+            left[0] -= 1
+            if left[0] not in (0, -1):
+                return None
+            return Fault.FULL if operation.kind == "create" else Fault.REFUSED
+
+        job = OpenJob(job_of(live=live), uuid.uuid4().hex[:16], Objects(MemoryStore(hook), at_once))
+        job = job.with_patience(Quick(said.append).until_done)
+        left[0] = count
+        if live:
+            follow(job, queue, lambda number: cuts(shards=2, file=f"-#{number}"))
+        else:
+            enqueue(job, queue, cuts(shards=2))
+        is_over = left[0] > 0
+        assert [entry.rows for entry in log_of(job).entries.values()] == [3, 3]
+        assert len(waiting(job)) == 2
+        assert in_ledger(queue, job) == set(waiting(job))
+        if is_over:
+            break
+    assert len(said) > 10
+
+
+class Quick(Patience):
+    """Tries again at once."""
+
+    def until_done(self, what, action):
+        while True:
+            try:
+                return action()
+            except TransientError as error:
+                self.fails(what, error)
+
+
 def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):
-    """Nothing of the job counts any more, so what was read ahead is not made durable."""
+    """None of its objects counts any more, so what was read ahead isn't made durable."""
 
     def stream(_):
         decide(live_job, Segment("discard"))
@@ -321,7 +469,7 @@ def test_a_live_run_of_a_discarded_job_leaves_nothing(live_job, queue):
 
 
 def test_live_runs_have_numbers_of_their_own(live_job, queue):
-    """The number of the segment that begins a run is in its rows' ids, so that no two runs give one id."""
+    """A run's row ids contain the number of the segment that begins it, so that no two runs give equal ids."""
     numbers = []
     for first in range(2):
         follow(
@@ -332,7 +480,7 @@ def test_live_runs_have_numbers_of_their_own(live_job, queue):
 
 
 def test_a_full_queue_is_waited_for_and_said(server, job, monkeypatch):
-    """Where nobody makes room, it is said why."""
+    """If no room is made, the user is told why."""
     said = []
     monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.0)
     queue = ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", job.job.offer, Patience(said.append), 1)

@@ -97,3 +97,53 @@ def test_directory_that_cannot_be_used(tmp_path):
     """A directory that can't be written to is an error that may pass."""
     with pytest.raises(TransientError, match="ids can't be kept"):
         SeenIds(["a"], tmp_path / "missing" / "ids")
+
+
+def test_a_full_disk_is_waited_for(tmp_path):
+    """Where rows can't be read again: every id that was kept before is known afterwards, and no row is turned away."""
+    failures = []
+
+    def steadily(_, action):
+        while True:
+            try:
+                return action()
+            except TransientError as error:
+                failures.append(str(error))
+                seen._database.execute("PRAGMA max_page_count = 1000000")  # there is room again
+
+    starts = range(0, 6_000, 2_000)
+    batches = [[row("a", place, f"id {place % 3_000}") for place in range(start, start + 2_000)] for start in starts]
+    with SeenIds(["a"], tmp_path / "ids", steadily) as seen:
+        checked = [seen.checked(batches[0])]
+        (pages,) = seen._database.execute("PRAGMA page_count").fetchone()
+        seen._database.execute(f"PRAGMA max_page_count = {pages}")
+        checked += [seen.checked(batch) for batch in batches[1:]]
+        assert seen._database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert len(failures) == 1
+    assert "full" in failures[0]
+    rows = [found for batch in checked for found in batch]
+    assert [isinstance(found, Row) for found in rows] == [place < 3_000 for place in range(6_000)]
+
+
+def test_more_files_than_two_to_the_21(tmp_path):
+    """The place of a row in any of them fits into what SQLite takes, up to the last one."""
+    with SeenIds(["first"], tmp_path / "ids") as seen:
+        last = 2**27 - 1
+        seen._numbers["last"] = last
+        seen._labels = _Labels(last)
+        assert seen.checked([row("last", 2**36 - 1, "x"), row("first", 0, "y")]) == [
+            row("last", 2**36 - 1, "x"),
+            row("first", 0, "y"),
+        ]
+        (again,) = seen.checked([row("first", 1, "x")])
+    assert again.reason == f"duplicate id; last row {2**36 - 1} has it"
+
+
+class _Labels:
+    """As a list of very many labels."""
+
+    def __init__(self, last):
+        self._last = last
+
+    def __getitem__(self, number):
+        return "last" if number == self._last else "first"

@@ -14,12 +14,14 @@ from support.columns import per_token
 from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
+from producer.enqueue import submission as submission_module
 from producer.enqueue.cutter import SHARD_ROWS, shard_limits
 from producer.enqueue.pipeline import submit
 from producer.enqueue.session import _rare_collections, _stop_signals
 from producer.enqueue.submission import Submission, prepare
 from producer.queue.shard_queue import ShardQueue
 from producer.sources.options import SourceOptions
+from producer.tokenization import tokenize
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
 from unrolled.patience import Patience
@@ -79,12 +81,39 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
     assert (job.inputs.first, job.engine, job.arithmetic, job.live) == (("rows.jsonl",), "fused", "float32", False)
     assert job.options == {
         "format": None, "kind": "auto", "text_field": "text", "tokens_field": "tokens", "id_field": None,
-        "max_row_bytes": 2**24, "follow": False, "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
+        "id_first_word": False, "header": True, "columns": None, "max_row_bytes": 2**24, "follow": False,
+        "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
+
         "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32",
     }  # fmt: skip
     assert prepared.tokenizer is None
     assert prepared.model.config.output_dim == UNITS
     assert {path.name for path in tmp_path.iterdir()} == {"model", "rows.jsonl", "out"}
+
+
+@pytest.mark.parametrize(("row", "reason"), [
+    ('{"tokens": [77, 78]}', "token 77 at position 0"),
+    ('{"text": "x"}', "holds text, but .* has no tokenizer"),
+    ('{"tokens": [1.5]}', "1.5"),
+])  # fmt: skip
+def test_rows_of_which_none_can_be_used_cost_no_directory(submission, row, reason):
+    """Such as ids of another vocabulary: a thousand of them are enough to say so."""
+    Path("rows.jsonl").write_text(f"{row}\n" * 2000)
+    with pytest.raises((RequestError, ModelError), match=f"rows.jsonl.*{reason}"):
+        prepare(submission)
+    assert not Path(submission.out).exists()
+
+
+def test_another_spelling_is_no_other_job(submission, tmp_path):
+    """Nor is a directory in place of its only file."""
+    Path("corpus").mkdir()
+    Path("rows.jsonl").rename("corpus/rows.jsonl")
+    names = ["corpus/rows.jsonl", "corpus", "./corpus/", "corpus/*.jsonl", str(tmp_path / "corpus"), "corpus/../corpus"]
+    jobs = {prepare(replace(submission, inputs=(name,))).job.job.id for name in names}
+    assert len(jobs) == 1
+    write_rows(tmp_path / "corpus/more.jsonl", {"a": [1]})
+    with pytest.raises(JobError, match="holds a job with other inputs"):
+        prepare(replace(submission, inputs=("corpus",)))
 
 
 def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
@@ -124,8 +153,24 @@ def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
     assert not Path(submission.out).exists()
 
 
+def test_a_tokenizer_that_is_replaced_meanwhile_is_noticed(submission, tmp_path, monkeypatch):
+    """After the fingerprint was taken, before it is read: its ids would be stored as those of another model."""
+    one, other = (fit([" ".join(words)], 50).tokenizer.to_str() for words in (["a", "b"], ["b", "a", "b"]))
+    model = make_model(tmp_path / "text", tokenizer_json=one)
+    load = submission_module.load_tokenizer
+
+    def replaced(path, vocab_size):
+        path.write_text(other)
+        return load(path, vocab_size)
+
+    monkeypatch.setattr(submission_module, "load_tokenizer", replaced)
+    with pytest.raises(ModelError, match="changed after the model was opened"):
+        prepare(replace(submission, model=model.path))
+    assert not Path(submission.out).exists()
+
+
 def test_every_row_is_cut_once(submission, queue):
-    """And the same submission again cuts nothing anew, whoever has seen to the shards meanwhile."""
+    """The same submission cuts nothing again, whatever has happened to the shards meanwhile."""
     seen = []
     summary = queued(prepare(submission), queue, lambda so_far: seen.append(so_far.shards))
     assert (summary.rows, summary.tokens, summary.shards, summary.sent) == (100, 300, 10, 10)
@@ -219,3 +264,29 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     log = log_of(prepare(live).job)
     assert sum(entry.rows for entry in log.entries.values()) == summary.rows
     assert log.ended
+
+
+def test_what_a_live_input_has_given_in_vain_is_told(submission, queue, tmp_path, monkeypatch):
+    """A failure that nothing is ready for, here the tokenizer's: the rows that are on no disk are counted."""
+    (tmp_path / "stream").write_bytes(b'{"tokens": [1, 2, 3]}\n' * 100)
+    source = SourceOptions(format="jsonl", follow=True, batch_rows=10)
+    live = replace(
+        submission, inputs=("-",), source=source, shard_tokens=60, flush_seconds=600, out=str(tmp_path / "live")
+    )
+    said = []
+    monkeypatch.setattr(queue, "say", said.append)
+
+    def fails(ids, vocab_size, *, calls=[], real=tokenize.checked_ids):  # noqa: B006 - counts the calls
+        calls.append(1)
+        if len(calls) == 5:
+            raise MemoryError
+        return real(ids, vocab_size)
+
+    monkeypatch.setattr(tokenize, "checked_ids", fails)
+    prepared = prepare(live)
+    with (tmp_path / "stream").open("rb") as stream:
+        monkeypatch.setattr("sys.stdin", SimpleNamespace(buffer=stream))
+        with pytest.raises(MemoryError):
+            queued(prepared, queue)
+    assert sum(entry.rows for entry in log_of(prepare(live).job).entries.values()) == 40
+    assert said == ["10 rows of the stream were read, but may not be on disk, and can't be read again"]

@@ -6,7 +6,6 @@ from contextlib import closing
 
 import pytest
 from support.jobs import (
-    bury,
     cut,
     dead,
     decide,
@@ -15,6 +14,7 @@ from support.jobs import (
     make_job,
     publish_shard,
     published,
+    record_death,
     waiting,
 )
 
@@ -43,7 +43,7 @@ def server():
 
 @pytest.fixture
 def make_queue(server):
-    """Makes the queue of a job, told all of its log."""
+    """Makes the queue of a job, with the whole log entered."""
     opened = []
 
     def make(job):
@@ -79,7 +79,7 @@ def test_failed_rows_get_a_shard_of_their_own(failing, make_queue):
     queue = make_queue(failing)
     source = log_of(failing).inputs[0]
     before = failing.objects.read(names.part_object(source))
-    assert again(failing, queue) == Retried(rows=2, shards=1, dead=0)
+    assert again(failing, queue) == Retried(rows=2, shards=1, dead=0, damaged=0)
     (shard,) = waiting(failing)
     assert (shard.index, shard.retries) == (source.index, 1)
     assert lives(failing, queue) == {Life(shard, 0)}
@@ -94,7 +94,7 @@ def test_rows_that_fail_again_are_retried_again(failing):
     again(failing)
     (first,) = waiting(failing)
     publish_shard(failing, first, failed={0: "ValueError: no"})
-    assert again(failing) == Retried(rows=1, shards=1, dead=0)
+    assert again(failing) == Retried(rows=1, shards=1, dead=0, damaged=0)
     (second,) = waiting(failing)
     assert (second.retries, log_of(failing).entries[second].source) == (2, first)
     publish_shard(failing, second)
@@ -103,7 +103,7 @@ def test_rows_that_fail_again_are_retried_again(failing):
 
 def test_a_retry_without_the_option_brings_no_failed_row(failing):
     """They wait for somebody to say that the cause is gone."""
-    assert again(failing, failed=False) == Retried(0, 0, 0)
+    assert again(failing, failed=False) == Retried(0, 0, 0, 0)
     assert waiting(failing) == []
 
 
@@ -112,23 +112,61 @@ def test_a_dead_shard_gets_its_next_life(tmp_path, make_queue):
     job = make_job(tmp_path, shards=2)
     queue = make_queue(job)
     shard, _ = waiting(job)
-    bury(job, shard)
-    assert again(job, queue) == Retried(rows=0, shards=0, dead=1)
+    record_death(job, shard)
+    assert again(job, queue) == Retried(rows=0, shards=0, dead=1, damaged=0)
     assert Life(shard, 1) in lives(job, queue)
-    bury(job, shard)  # a slow grave-digger of the first life
+    record_death(job, shard)  # a slow grave-digger of the first life
     assert log_of(job).life(shard) == Life(shard, 1)
-    bury(job, shard, 1)
+    record_death(job, shard, 1)
     assert again(job, queue).dead == 1
     assert log_of(job).life(shard) == Life(shard, 2)
+
+
+@pytest.mark.parametrize("damage", [lambda _: b"", lambda rows: rows[:-1] + b"\xff", lambda rows: b"PK" + rows[2:]])
+def test_a_dead_shard_whose_rows_are_damaged_stays_dead(tmp_path, damage):
+    """Its next life would die of them, too. It is counted, and the others get theirs."""
+    job = make_job(tmp_path / "out", shards=2)
+    first, second = waiting(job)
+    record_death(job, first)
+    record_death(job, second)
+    path = tmp_path / "out" / names.rows_object(first)
+    sound = path.read_bytes()
+    path.write_bytes(damage(sound))
+    assert again(job) == Retried(rows=0, shards=0, dead=1, damaged=1)
+    assert [log_of(job).life(shard).number for shard in (first, second)] == [0, 1]
+    path.write_bytes(sound)
+    assert again(job) == Retried(rows=0, shards=0, dead=1, damaged=0)
+
+
+@pytest.mark.parametrize("damaged", ["failed rows", "a part"])
+def test_damage_keeps_no_other_row_from_its_retry(tmp_path, damaged):
+    """It is named, with what to do, once all others are brought."""
+    job = make_job(tmp_path / "out", shards=3)
+    first, second, third = waiting(job)
+    rows = job.objects.read(names.rows_object(first))
+    for shard in (first, second):
+        publish_shard(job, shard, {1: "too hard"})
+    record_death(job, third)
+    name = names.failed_object(first) if damaged == "failed rows" else names.part_object(first)
+    if damaged == "a part":  # whose worker died before it had saved the failed rows
+        job.objects.delete(names.failed_object(first))
+        job.objects.create(names.rows_object(first), rows)
+    path = tmp_path / "out" / name
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; whatever else there is to retry was retried"):
+        again(job)
+    log = log_of(job)
+    assert set(log.retried) == {second}
+    assert log.life(third).number == 1
 
 
 def test_a_dead_shard_with_a_part_needs_no_life(tmp_path):
     """A part came after all."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     publish_shard(job, shard)
-    assert again(job) == Retried(0, 0, 0)
+    assert again(job) == Retried(0, 0, 0, 0)
 
 
 def test_two_retries_at_once_bring_each_row_once(failing):
@@ -145,7 +183,7 @@ def test_two_retries_at_once_bring_each_row_once(failing):
 
 
 def test_a_retry_beside_a_worker_that_has_not_finished(tmp_path):
-    """A part with its rows still there, because its worker stands between the two, is finished by the retry."""
+    """A retry finishes a shard with both its part and its rows, as a worker leaves them that is between two steps."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
     rows = job.objects.read(names.rows_object(shard))
@@ -158,18 +196,18 @@ def test_a_retry_beside_a_worker_that_has_not_finished(tmp_path):
 
 
 def test_cancel_takes_what_waits_out(tmp_path, make_queue):
-    """And enqueueing brings it back; a second cancel decides nothing."""
+    """Enqueueing resumes the job; a second cancel decides nothing."""
     job = make_job(tmp_path, shards=3)
     queue = make_queue(job)
     assert cancel(job.objects, queue.of_job(job))
-    assert (lives(job, queue), queue.ledger.told(job.key)) == (set(), None)
+    assert (lives(job, queue), queue.ledger.mark(job.key)) == (set(), None)
     assert not cancel(job.objects, queue.of_job(job))
     with pytest.raises(JobError, match="cancelled; `unrolled enqueue` with the same options resumes it"):
         again(job, queue)
 
 
 def test_discard_deletes_all_but_the_log(tmp_path, make_queue):
-    """The log keeps other jobs out, and tells late workers that nothing counts any more."""
+    """The log keeps other jobs out, and shows late workers that the job was discarded."""
     job = finished_job(tmp_path / "out", bad=[1])
     again(job)
     queue = make_queue(job)

@@ -1,9 +1,11 @@
 """How far a job is, by its directory and by the broker."""
 
+import json
+import re
 from pathlib import Path
 
 import pytest
-from support.jobs import bury, cut, job_of, make_job, publish_shard, waiting
+from support.jobs import cut, job_of, make_job, publish_shard, record_death, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
@@ -30,7 +32,7 @@ def job(tmp_path):
     job = make_job(tmp_path / "out", shards=4, bad=[3])
     first, second, *_ = waiting(job)
     publish_shard(job, first, failed={1: "ValueError: no"})
-    bury(job, second)
+    record_death(job, second)
     return job
 
 
@@ -47,7 +49,7 @@ def ledger(server):
 
 
 def enter(ledger, job, shards):
-    mark = ledger.told(job.key)
+    mark = ledger.mark(job.key)
     members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards]
     ledger.enter(job.key, job.place, mark, members, (mark or 0) + 1)
 
@@ -245,10 +247,11 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
     found = diagnose(StatusReader(job, server, "test").read())
     out = job.place
     assert found == {
-        "dead": f"1 shard(s) were given up, the reasons are in {out}/_unrolled/dead; "
+        "dead": f"1 shard was given up (its worker died 3 times); each reason is in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
-        "lost": "2 waiting shard(s) are not in Redis: it lost them, or is not the job's; "
-        f"they are entered again by: unrolled wait {out}",
+        "lost": "2 waiting shards are not in Redis: it lost them, or is not the job's; "
+        f"they are entered again by: unrolled wait {out}. If their parts were removed, the same `unrolled enqueue` "
+        "makes them again",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "
         "start one: unrolled worker --model DIR --engine fused --arithmetic float32",
@@ -268,3 +271,75 @@ def test_an_input_that_broke_off_is_told(tmp_path):
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
     assert list(diagnose(StatusReader(job).read())) == ["input"]
+
+
+def test_a_worker_says_what_is_in_its_way(tmp_path, server, ledger):
+    """What concerns this job, or all jobs, is told with the worker's name; what concerns another job isn't."""
+    job = make_job(tmp_path)
+    enter(ledger, job, waiting(job))
+    full = "can't publish to /x: no space is left; free some space"
+    ledger.beat("host-1", {"troubles": [[job.key, "outside of the root"], ["f" * 16, "another job's"], [None, full]]})
+    ledger.beat("host-2", {"troubles": [[None, full]]})
+    found = diagnose(StatusReader(job, server, "test").read())
+    assert found == {"trouble": f"outside of the root (worker host-1); {full} (worker host-1 and 1 more)"}
+
+
+@pytest.mark.parametrize("troubles", [7, [3], [["a"]], [[None, 3]], [[3, "\x1b[2J" + "x" * 9999]], "x", {"a": 1}])
+def test_troubles_in_redis_may_be_anything(tmp_path, server, ledger, troubles):
+    """A heartbeat that somebody forged makes no other text than a short one without control characters."""
+    job = make_job(tmp_path)
+    enter(ledger, job, waiting(job))
+    ledger.beat("host-1", {"troubles": troubles})
+    found = diagnose(StatusReader(job, server, "test").read())
+    assert len(found.get("trouble", "")) < 600
+    assert found.get("trouble", "").isprintable()
+
+
+def test_a_worker_that_has_died_is_seen_to_be_silent(tmp_path, server, ledger):
+    """Until its heartbeat runs out it is listed; how long ago it was seen shows what to think of it."""
+    job = make_job(tmp_path)
+    enter(ledger, job, waiting(job))
+    ledger.beat("host-1", {"lease_seconds": ledger.lease_seconds, "on_board": 1})
+    key = ledger.keys.workers
+    facts = json.loads(ledger.client.hget(key, "host-1"))
+    assert StatusReader(job, server, "test").read().queue.workers[0].silent_seconds <= 2
+    ledger.client.hset(key, "host-1", json.dumps(facts | {"until": facts["until"] - 20}))
+    status = StatusReader(job, server, "test").read()
+    assert 20 <= status.queue.workers[0].silent_seconds <= 30
+    assert re.fullmatch(r"no sign of life from host-1 \(2. s\); .*", diagnose(status)["silent"])
+
+
+def test_another_job_is_computed_first(tmp_path, server, ledger):
+    """What runs and waits of other jobs is told while nothing of this one runs."""
+    first, second = make_job(tmp_path / "first"), make_job(tmp_path / "second", shards=1)
+    for job in (first, second):
+        enter(ledger, job, waiting(job))
+    ledger.beat("host-1", {})
+    assert "turn" not in diagnose(StatusReader(second, server, "test").read())
+    ledger.claim(Member(first.key, Life(waiting(first)[0], 0)), "host-1")
+    status = StatusReader(second, server, "test").read()
+    assert (status.queue.others_running, status.queue.others_queued) == (1, 2)
+    assert diagnose(status) == {"turn": "the workers compute other jobs: 1 shard of those runs, and 2 wait"}
+    assert diagnose(StatusReader(first, server, "test").read()) == {}
+
+
+def test_no_time_is_left_where_nobody_works(tmp_path, server, ledger, monkeypatch):
+    """A speed of the past says nothing of a job that no worker computes."""
+    now = [1000.0]
+    monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])
+    job = make_job(tmp_path, shards=3)
+    first, second, _ = waiting(job)
+    enter(ledger, job, waiting(job))
+    ledger.claim(Member(job.key, Life(second, 0)), "host-1")
+    reader = StatusReader(job, server, "test")
+    reader.read()
+    publish_shard(job, first)
+    ledger.remove(Member(job.key, Life(first, 0)))
+    now[0] += 2
+    status = reader.read()
+    assert status.at_work
+    assert status.seconds_left > 0
+    ledger.give_back(Member(job.key, Life(second, 0)), "host-1", "first")
+    status = reader.read()
+    assert not status.at_work
+    assert status.seconds_left is None

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from support.columns import plain
-from support.jobs import bury, cut, decide, finished_job, log_of, make_job, publish_shard, waiting
+from support.jobs import cut, decide, finished_job, log_of, make_job, publish_shard, record_death, waiting
 
 from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
@@ -131,7 +131,22 @@ def test_a_missing_file_is_a_problem(job):
     path = part(job, 2)
     path.unlink()
     assert problems(job) == {
-        path.name: f"isn't there: unrolled wait {Path(job.place)}, or the same `unrolled enqueue` again"
+        path.name: "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
+    }
+
+
+def test_a_missing_file_whose_failed_rows_were_retried_is_a_problem(tmp_path):
+    """It can't be cut again, because those rows would be there twice."""
+    job = make_job(tmp_path, shards=1)
+    (shard,) = waiting(job)
+    publish_shard(job, shard, {1: "too hard"})
+    retry(job.objects, None, failed_rows, failed=True)
+    (brought,) = waiting(job)
+    publish_shard(job, brought)
+    part(job, 0).unlink()
+    assert problems(job) == {
+        names.part_object(shard): f"isn't there, and its failed rows are in {names.part_object(brought)}: restore it "
+        "from a copy"
     }
 
 
@@ -139,7 +154,7 @@ def test_a_dead_shard_is_a_problem(tmp_path):
     """The rows are neither out nor in quarantine."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     assert problems(job) == {
         names.part_object(shard): f"was given up, the reason is in _unrolled/dead/{shard}.0.json: "
         f"unrolled retry {job.place}"
@@ -153,7 +168,7 @@ def test_a_flipped_byte_in_a_vector_is_a_problem(job):
     content = path.read_bytes()
     assert content.count(vector) == 1
     path.write_bytes(content.replace(vector, bytes([vector[0] ^ 1]) + vector[1:]))
-    assert "damaged, or not a Parquet file" in problems(job)[path.name]
+    assert problems(job)[path.name].startswith("damaged, or not a Parquet file")  # its name is beside it
 
 
 @pytest.mark.parametrize("options", [{}, {"pooling": ["none", "mean"], "precision": "float16", "with_tokens": True}])
@@ -259,7 +274,7 @@ def test_a_file_that_was_written_anew_is_a_problem(job):
     with pq.ParquetWriter(path, table.schema) as writer:
         writer.add_key_value_metadata(metadata)
         writer.write_table(table)
-    assert problems(job)[path.name].startswith(f"{path.name}: not the bytes that were published")
+    assert problems(job)[path.name].startswith("not the bytes that were published")
 
 
 def test_two_rows_that_changed_places_are_a_problem(job):
@@ -291,7 +306,7 @@ def test_what_is_superfluous_is_no_problem(job):
     """Rows that a worker hasn't deleted yet, an old record of death."""
     shard = shard_of(job, 0)
     place(job, names.rows_object(shard)).touch()
-    bury(job, shard)
+    record_death(job, shard)
     assert verify_job(job).problems == ()
 
 
@@ -299,7 +314,8 @@ def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
     """However sound what is there."""
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
-    assert problems(job) == {names.LOG: "the input wasn't read to its end; give the same `unrolled enqueue` again"}
+    text = "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+    assert problems(job) == {names.LOG: text}
 
 
 def test_a_discarded_job_is_a_problem(job):
@@ -322,7 +338,7 @@ def test_a_quarantine_list_that_lost_a_line_is_a_problem(job):
     """A quarantined row without its reason is a lost row."""
     name = names.quarantine_object(shard_of(job, 1))
     place(job, name).write_text("")
-    assert problems(job) == {name: "lists 0 row(s), the log says 1"}
+    assert problems(job) == {name: "lists 0 rows, the log says 1"}
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\n", b"UNROLLED", "cut", "flipped"])

@@ -56,7 +56,7 @@ def test_celery_form(broker):
     """Kombu sends and receives over the address as given."""
     with Connection(broker.url) as connection, connection.SimpleQueue("words") as queue:
         queue.put("unrolled")
-        message = queue.get(timeout=5)
+        message = queue.get(timeout=60)
         message.ack()
         assert message.payload == "unrolled"
 

@@ -1,12 +1,16 @@
 """The broker that a running `unrolled run` leaves a record of."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 from support.jobs import make_job
 
-from producer.local.broker_record import BROKER_FILE, find_broker, record_of
+from producer.local.broker_record import BROKER_FILE, find_broker, record_of, recorded
 from unrolled.errors import JobError
 from unrolled.job import names
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob
 from unrolled.store.memory import MemoryStore
 
@@ -18,17 +22,24 @@ def job(tmp_path):
     return make_job(tmp_path / "out", shards=0)
 
 
+@pytest.fixture
+def socket(tmp_path):
+    """The URL of a server's socket."""
+    (tmp_path / "socket").touch()
+    return f"redis+socket://{tmp_path / 'socket'}"
+
+
 def test_the_broker_that_is_named_counts(job):
     """Whatever is recorded."""
     record_of(job).write_text("nonsense")
     assert find_broker(URL, job) == URL
 
 
-def test_the_record_is_beside_the_jobs_objects_and_none_of_them(job, tmp_path):
+def test_the_record_is_beside_the_jobs_objects_and_none_of_them(job, tmp_path, socket):
     """Readers and sweeps leave it alone."""
-    record_of(job).write_text(f"{URL}\n")
+    record_of(job).write_text(f"{socket}\n")
     assert record_of(job) == tmp_path / "out" / BROKER_FILE
-    assert find_broker(None, job) == URL
+    assert find_broker(None, job) == socket
     assert list(names.parts_in(job.objects.list(names.PARTS))) == []
 
 
@@ -46,12 +57,56 @@ def test_a_record_whose_server_is_gone_is_no_broker(job, tmp_path):
     assert find_broker(None, job) == f"redis+socket://{socket}"
 
 
-@pytest.mark.parametrize("content", [b"", b"nonsense", b"amqp://host/", b"\xff\xfe"])
-def test_a_damaged_record_is_an_error(job, content):
-    """The error names the file and both ways out."""
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"amqp://host/", b"\xff\xfe", URL.encode(), b"rediss://evil/"])
+def test_a_record_of_anything_else_is_an_error(job, content):
+    """The error names the file and both ways out. A server elsewhere, which a stranger may have put, isn't called."""
     record_of(job).write_bytes(content)
-    with pytest.raises(JobError, match=r"_unrolled/broker: holds no broker's URL; remove it, or name the broker"):
+    with pytest.raises(JobError, match=r"_unrolled/broker: holds no broker of `unrolled run`; remove it, or name the"):
         find_broker(None, job)
+
+
+def test_of_two_runs_one_has_the_record(job, socket):
+    """The second is refused while the first one's server lives, and takes nothing of it away."""
+    with recorded(socket, job):
+        with pytest.raises(JobError, match="another `unrolled run` is working on it"), recorded("x", job):
+            pass
+        assert find_broker(None, job) == socket
+    assert find_broker(None, job) is None
+    assert not record_of(job).exists()
+
+
+def test_the_record_of_a_killed_run_is_replaced(job, tmp_path, socket):
+    """Its server is gone; and one that was taken for dead takes nothing of its successor's away."""
+    gone = tmp_path / "gone"
+    gone.touch()
+    with recorded(f"redis+socket://{gone}", job):
+        gone.unlink()
+        successor = recorded(socket, job)
+        with successor:
+            assert find_broker(None, job) == socket
+            record = record_of(job).read_bytes()
+    assert record == socket.encode()
+
+
+def test_many_runs_at_once_have_one_record(job, tmp_path):
+    """However close they come: all but one are refused."""
+    barrier, refused, held = threading.Barrier(8), [], []
+
+    def run(number):
+        path = tmp_path / f"socket-{number}"
+        path.touch()
+        barrier.wait()
+        try:
+            with recorded(f"redis+socket://{path}", job):
+                held.append(number)
+                barrier.wait()
+        except JobError:
+            refused.append(number)
+            barrier.wait()
+
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(run, range(8)))
+    assert (len(held), len(refused)) == (1, 7)
 
 
 def test_a_job_in_a_bucket_has_no_record(job):
@@ -60,3 +115,5 @@ def test_a_job_in_a_bucket_has_no_record(job):
     assert record_of(elsewhere) is None
     assert find_broker(None, elsewhere) is None
     assert find_broker(URL, elsewhere) == URL
+    with recorded("redis+socket:///x", elsewhere):
+        assert find_broker(None, elsewhere) is None

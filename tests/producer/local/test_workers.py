@@ -10,8 +10,11 @@ import pytest
 from support.processes import eventually
 from support.shell import ENGINE, REPOSITORY, children, environment, gone, make_model
 
+from producer.local.deaths import Deaths, Settled
 from producer.local.workers import UNUSABLE, Workers
 from unrolled.errors import UnrolledError
+
+DEATHS = Deaths(2, 3, lambda: Settled(0, 0))
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +42,7 @@ def never():
 def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
     """So many as asked for, in a process group that Ctrl-C doesn't reach, and none afterwards; all end in order."""
     before = psutil.Process().children()
-    with Workers(2, settings, tmp_path / "logs", never):
+    with Workers(2, settings, tmp_path / "logs", never, DEATHS):
         ready(tmp_path / "logs", 2)
         found = workers_of(os.getpid())
         assert len(found) == 2
@@ -54,7 +57,7 @@ def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
 
 def test_a_worker_that_died_is_started_again(tmp_path, settings):
     """And writes on in the same log."""
-    with Workers(1, settings, tmp_path, never):
+    with Workers(1, settings, tmp_path, never, DEATHS):
         ready(tmp_path, 1)
         (first,) = workers_of(os.getpid())
         first.send_signal(signal.SIGKILL)
@@ -76,7 +79,7 @@ def test_a_worker_that_died_is_started_again(tmp_path, settings):
 def test_a_worker_that_can_not_start_is_no_reason_to_try_again(tmp_path, settings, variables, said):
     """It is started once; the failure has its last line and its log's path, and is reported until the block ends."""
     calls = []
-    with Workers(1, settings | variables, tmp_path, lambda: calls.append(1)) as crew:
+    with Workers(1, settings | variables, tmp_path, lambda: calls.append(1), DEATHS) as crew:
         eventually(lambda: calls, "the failure")
         assert said in str(crew.failure)
         assert f"Its log: {tmp_path / 'worker-0.log'}" in str(crew.failure)
@@ -90,16 +93,18 @@ def test_logs_that_can_not_be_written_are_an_error(tmp_path, settings):
     (tmp_path / "worker-1.log").mkdir()
     before = psutil.Process().children()
     with pytest.raises(UnrolledError, match=r"the workers can't be started: .*worker-1\.log"):
-        Workers(2, settings, tmp_path, never).__enter__()
+        Workers(2, settings, tmp_path, never, DEATHS).__enter__()
     assert psutil.Process().children() == before
 
 
 OWNER = """
 import sys, time
 from pathlib import Path
+from producer.local.deaths import Deaths, Settled
 from producer.local.workers import Workers
 settings = dict(word.split("=", 1) for word in sys.argv[2:])
-with Workers(2, settings, Path(sys.argv[1]), lambda: None):
+deaths = Deaths(2, 3, lambda: Settled(0, 0))
+with Workers(2, settings, Path(sys.argv[1]), lambda: None, deaths):
     time.sleep(600)
 """
 
@@ -115,5 +120,5 @@ def test_workers_end_with_a_killed_owner(tmp_path, settings):
         below = psutil.Process(owner.pid).children(recursive=True)
         assert len(workers_of(owner.pid)) == 2
         owner.kill()
-    eventually(lambda: gone(below), f"nothing left of {below}", 20)
+    eventually(lambda: gone(below), f"nothing left of {below}", 60)
     assert sum(log.read_text().count("Warm shutdown") for log in tmp_path.glob("*.log")) == 2

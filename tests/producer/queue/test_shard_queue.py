@@ -23,9 +23,9 @@ from unrolled.job.offer import Offer
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
+from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import append
 from unrolled.protocol.opening import create_job
-from unrolled.protocol.telling import tell
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import Counts
 from unrolled.queue.member import Member
@@ -49,14 +49,14 @@ def queue(broker):
 
 
 def cuts(count):
-    """What an input is cut into: so many shards of ten tokens."""
+    """The cuts of an input: some shards of ten tokens each."""
     for index in range(count):
         row = Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))
         yield lambda place, row=row: make_shard(place, JOB_ID, [row])
 
 
 def fill(queue, job, shards):
-    """Read an input of so many shards and bring them to the queue; how many were sent."""
+    """Read an input of some shards and queue them; return how many were sent."""
     ledger = queue.of_job(job)
     FileRun(job.objects, ledger, lambda *_: None).run(cuts(shards) if isinstance(shards, int) else shards)
     return ledger.sent
@@ -104,13 +104,13 @@ def test_a_shard_is_entered_once(broker, queue, job):
     assert fill(queue, job, 1) == 0
     assert queue.ledger.counts() == Counts(1, 0, TOKENS)
     assert queue.ledger.place_of(job.key) == job.place
-    assert queue.ledger.told(job.key) == log_of(job).length
+    assert queue.ledger.mark(job.key) == log_of(job).length
     assert queue.ledger.client.llen(f"unrolled:{queue_name(OFFER)}") == 1
     assert received(broker.url) == [(TASK, [job.key, f"{waiting(job)[0]}.0"])]
 
 
 def test_two_producers_at_once(broker, job):
-    """Two that read the same input side by side bring every shard once."""
+    """Two producers that read the same input at once queue every shard once."""
     sent = []
 
     def produce():
@@ -202,10 +202,10 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
         producer = beside(fill, queue, job, 1)
         eventually(lambda: said)
         queue.ledger.remove(other)
-        producer.join(20)
+        producer.join(60)
         assert not producer.is_alive()
     assert len(said) == 1
-    assert said[0].startswith("the queue is full: 1 shards of 7 token ids wait or run, and no worker offers ")
+    assert said[0].startswith("the queue is full: 1 shard of 7 token ids wait or run, and no worker offers ")
 
 
 @pytest.mark.parametrize("keep_data", [True, False])
@@ -213,7 +213,7 @@ def test_broker_away(broker, job, keep_data):
     """A broker that is killed midway is waited for; when it comes back, even empty, no shard is missing."""
     said = []
     with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append))) as queue:
-        queue.of_job(job).told()  # connected
+        queue.of_job(job).mark()  # connected
         broker.kill()
         producer = beside(fill, queue, job, 30)
         producer.join(0.3)
@@ -261,15 +261,15 @@ def test_emptied_behind_the_back(broker, queue, job, monkeypatch):
 
 
 def test_a_server_that_went_back(queue, job):
-    """One that lost its last second, a shard and its mark with it, is told what it has lost."""
+    """A ledger that lost its last second, with a shard and its mark, gets back what it has lost."""
     ledger = queue.ledger
     fill(queue, job, 3)
-    mark, last = ledger.told(job.key), held(queue, job)[-1]
+    mark, last = ledger.mark(job.key), held(queue, job)[-1]
     ledger.remove(Member(job.key, Life(last, 0)))
     ledger.client.zadd(ledger.keys.ledger, {job.key: 0})  # as it was before the first segment
     assert fill(queue, job, 3) == 1
     assert held(queue, job) == waiting(job)
-    assert ledger.told(job.key) == mark
+    assert ledger.mark(job.key) == mark
 
 
 def test_many_times_what_fits_in_a_segment(queue, job, monkeypatch):
@@ -281,12 +281,12 @@ def test_many_times_what_fits_in_a_segment(queue, job, monkeypatch):
 
 
 def test_told_by_another(queue, job):
-    """What another process has said in the log, this one tells, too."""
+    """Segments of another process are entered, too."""
     shard = make_shard(0, JOB_ID, [Row("in.txt", 0, "#0", np.full(TOKENS, 1, np.int32))])
     left = [Segment("shards", (shard.entry,))]
     append(log_of(job), job.objects, lambda _: left.pop() if left else None)
     ledger = queue.of_job(job)
-    tell(log_of(job), job.objects, ledger)
+    update_ledger(log_of(job), job.objects, ledger)
     assert ledger.sent == 1
     assert held(queue, job) == [shard.entry.shard]
 
@@ -297,7 +297,7 @@ def test_memory_stays_flat(broker, job):
         queue.ledger.client.config_set("appendfsync", "no")
         used = []
         for first in range(0, 600, 20):
-            mark = queue.ledger.told(job.key)
+            mark = queue.ledger.mark(job.key)
             members = [
                 (Member(job.key, Life(ShardId(index, "0123456789ab"), 0)), TOKENS) for index in range(first, first + 20)
             ]
@@ -327,11 +327,9 @@ def url_of(broker, user, password):
 
 def assert_refused(broker, job, user, password, what):
     said = []
-    with closing(ShardQueue(url_of(broker, user, password), "unrolled", OFFER, Patience(said.append))) as queue:
-        began = time.monotonic()
-        with pytest.raises(UnrolledError) as caught:
-            fill(queue, job, 1)
-    assert time.monotonic() - began < 5
+    queue = ShardQueue(url_of(broker, user, password), "unrolled", OFFER, Patience(said.append))
+    with closing(queue), pytest.raises(UnrolledError) as caught:
+        fill(queue, job, 1)
     text = str(caught.value)
     assert what in text
     assert "refuses" in text
@@ -343,7 +341,7 @@ def assert_refused(broker, job, user, password, what):
 @pytest.mark.parametrize(("user", "password"), [("producer", "wr0ng"), ("", "wr0ng"), ("nobody", "s3cr3t")])
 @pytest.mark.usefixtures("guarded")
 def test_wrong_password(broker, job, user, password):
-    """A login that is refused is an error at once, and its text tells no password."""
+    """A refused login is an error at once, and its text contains no password."""
     assert_refused(broker, job, user, password, "invalid username-password pair")
 
 
@@ -353,13 +351,13 @@ def test_wrong_password(broker, job, user, password):
     ids=" ".join,
 )
 def test_no_permission(broker, guarded, job, denied):
-    """A user who may not do what a producer must is told at once, wherever the server finds out."""
+    """A user without a producer's permissions gets an error at once, wherever the server notices."""
     guarded.execute_command("ACL", "SETUSER", "producer", *denied)
     assert_refused(broker, job, "producer", "s3cr3t", "permission")
 
 
 def test_keys_of_others(broker, guarded, job):
-    """A user whose keys are another namespace's is told at once."""
+    """A user with permissions for another namespace gets an error at once."""
     guarded.execute_command("ACL", "SETUSER", "producer", "resetkeys", "~other:*")
     assert_refused(broker, job, "producer", "s3cr3t", "permission")
 
@@ -369,7 +367,7 @@ def test_no_such_database(job):
     with (
         RestartableBroker(port=0) as broker,
         closing(ShardQueue(broker.url.removesuffix("/0") + "/99", "unrolled", OFFER, Patience(print))) as queue,
-        pytest.raises(UnrolledError, match=r"refuses: .*DB index is out of range"),
+        pytest.raises(UnrolledError, match=r"refuses: it has no database with the number in the URL"),
     ):
         fill(queue, job, 1)
 

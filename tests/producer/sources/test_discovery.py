@@ -10,11 +10,13 @@ import pyarrow as pa
 import pytest
 import zstandard
 from support.inputs import rows_of, table_bytes, write
+from support.jobs import finished_job
 
 from producer.sources.errors import SourceError
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs
 from unrolled.errors import RequestError
+from unrolled.format.output_spec import OutputSpec
 
 
 def test_order_of_inputs(tmp_path, monkeypatch):
@@ -36,9 +38,24 @@ def test_order_of_inputs(tmp_path, monkeypatch):
         "z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
     ]  # fmt: skip
     assert [row.file for row in rows_of("./z.txt", "d/", "*.log")] == [
-        "./z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
+        "z.txt", "d/a.txt", "d/b.txt", "d/sub/c.txt", "y.log"
     ]  # fmt: skip
     assert [row.file for row in rows_of("**/[bc].txt")] == ["d/b.txt", "d/sub/c.txt"]
+
+
+def test_a_name_has_one_spelling(tmp_path, monkeypatch):
+    """Rows without an id are named after it, and so is a job: below the working directory from there, else from /."""
+    here = tmp_path / "here"
+    here.mkdir()
+    write(here / "a.txt", "x")
+    write(tmp_path / "b.txt", "y")
+    monkeypatch.chdir(here)
+    for given in ("a.txt", "./a.txt", "../here//a.txt", str(here / "a.txt"), "*.txt", "./*.txt", ".", f"{here}/"):
+        (row,) = rows_of(given)
+        assert row.file == "a.txt"
+    for given in ("../b.txt", str(tmp_path / "b.txt"), f"{here}/../b.txt"):
+        (row,) = rows_of(given)
+        assert row.file == f"{tmp_path}/b.txt"
 
 
 def test_same_file_twice(tmp_path):
@@ -159,3 +176,24 @@ def test_follow_takes_standard_input_alone(tmp_path):
     """Only standard input can be followed."""
     with pytest.raises(RequestError, match="--follow reads only standard input"):
         check_inputs([str(tmp_path)], SourceOptions(follow=True))
+
+
+def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
+    """`enqueue . --out vectors` may be given again: its parts and its log are left out, and the user is told."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    for name in ("a.jsonl", "sub/b.jsonl"):
+        write(tmp_path / name, '{"tokens": [1, 2]}\n')
+    finished_job(tmp_path / "sub" / "vectors", shards=2, bad=[0])
+    for given in (".", "**/*", "**/*.jsonl", "*", "*/**/*.jsonl"):
+        plan = check_inputs(("a.jsonl", given), SourceOptions())
+        assert {os.path.normpath(file.label) for file in plan.files} == {"a.jsonl", "sub/b.jsonl"}
+        assert any("sub/vectors is the output directory of a job: left out" in notice for notice in plan.notices), given
+
+
+def test_an_output_that_is_named_is_an_input(tmp_path, monkeypatch):
+    """Parts with token ids can be the input of another job."""
+    monkeypatch.chdir(tmp_path)
+    finished_job(tmp_path / "vectors", shards=2, options=OutputSpec(with_tokens=True).to_options())
+    plan = check_inputs(("vectors/part-*.parquet",), SourceOptions())
+    assert [file.label for file in plan.files] == sorted(path.as_posix() for path in Path("vectors").glob("*.parquet"))

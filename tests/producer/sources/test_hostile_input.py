@@ -122,7 +122,7 @@ def test_csv(tmp_path):
     rows = rows_of(write(tmp_path / "a.csv", content))
     assert [row.text for row in rows if isinstance(row, SourceRow)] == ['a\nb "c"\r\nd', "e\0f", "g"]
     assert [(row.position, row.reason[:24]) for row in rows if isinstance(row, BadRow)] == [
-        (1, "has 2 columns; the heade"),
+        (1, "has 2 columns; 3 are nam"),
         (3, "not UTF-8: byte 0xff at "),
         (4, "not UTF-8: byte 0xff at "),
         (6, "id is empty; leave it ou"),
@@ -188,7 +188,7 @@ def test_mutated_files(tmp_path, name):
         changed = mutated(content, random.Random(f"{name} {seed}"))
         rows, error = outcome(write(tmp_path / name, changed))
         assert [row.position for row in rows] == list(range(len(rows)))
-        if name == "a.jsonl":
+        if name == "a.jsonl" and "none of its first" not in str(error):
             assert (error, len(rows)) == (None, count_lines(changed))
         outcomes.add(error is None)
     assert (encode is bytes) in outcomes
@@ -241,15 +241,18 @@ def test_flat_memory(piece, format):
 
 @pytest.mark.parametrize("suffix", [".gz", ".zst"])
 def test_decompression_bomb(tmp_path, suffix):
-    """A small file that unpacks to one line of 160 MB becomes one bad row, in bounded memory."""
+    """A small file that unpacks to a line of 160 MB and one more: the first is a bad row, in bounded memory."""
     packer = zstandard.ZstdCompressor().compressobj()
     if suffix == ".gz":
         packer = zlib.compressobj(wbits=31)
-    zeros = bytes(4_000_000)
-    path = write(tmp_path / f"a.txt{suffix}", b"".join(packer.compress(zeros) for _ in range(40)) + packer.flush())
+    zeros = b"0" * 4_000_000
+    path = write(
+        tmp_path / f"a.txt{suffix}",
+        b"".join(packer.compress(zeros) for _ in range(40)) + packer.compress(b"\nx") + packer.flush(),
+    )
     assert path.stat().st_size < 1_000_000
     tracemalloc.start()
-    (bad,) = rows_of(path, max_row_bytes=1_000_000)
+    bad, _ = rows_of(path, max_row_bytes=1_000_000)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert bad.reason.startswith("line of 160000000 bytes")

@@ -30,8 +30,8 @@ from support.inputs import (
 )
 
 from producer.rows import BadRow, SourceRow
-from producer.sources.delimited import Records, Unreadable
-from producer.sources.lines import LongLine, split_lines
+from producer.sources.formats.delimited import Records, Unreadable
+from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from unrolled.errors import RequestError

@@ -56,6 +56,22 @@ def test_the_speed_is_that_of_the_last_half_minute():
     assert list(speeds_of([(0.5, 10), (9.5, 90), *[(1, 1_000)] * 60]))[-1] == 1_000
 
 
+def test_a_standstill_has_no_speed():
+    """Neither where nothing works on it, nor where nothing was done for half a minute."""
+    clock = Clock()
+    shown = Progress("waiting", clock=clock)
+    for seconds, tokens, working, has_speed in (
+        (0, 100, True, False),
+        (10, 200, True, True),
+        (1, 200, False, False),
+        (1, 200, True, True),
+        (40, 200, True, False),
+    ):
+        clock.now += seconds
+        shown.update(done_tokens=tokens, total_tokens=1000, working=working)
+        assert ("tokens/s" in shown._shown, "left" in shown._shown) == (has_speed, has_speed)
+
+
 def test_a_phase_has_a_speed_of_its_own(capsys):
     """The tokens of the phase before don't count."""
     clock = Clock()

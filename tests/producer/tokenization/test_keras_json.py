@@ -9,8 +9,8 @@ from support.keras_like import ALPHABET, KerasLike
 from tokenizers import Tokenizer
 
 from producer.tokenization.keras_json import from_keras
-from producer.tokenization.word_rules import FILTERS
 from unrolled.errors import RequestError
+from unrolled.tokenization.word_rules import FILTERS
 
 texts = st.lists(st.text(st.sampled_from(ALPHABET), max_size=30), min_size=1, max_size=6)
 

@@ -8,25 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
+from support.tokenizers import saved, words
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from producer.rows import BadRow, Row, SourceRow
-from producer.tokenization.tokenize import load_tokenizer, tokenize
-from unrolled.errors import ModelError
-
-
-def words(**changes):
-    vocabulary = {"[PAD]": 0, "a": 1, "b": 2, "[UNK]": 3} | changes.pop("vocabulary", {})
-    made = Tokenizer(models.WordLevel(vocabulary, unk_token="[UNK]"))
-    made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    return made
-
-
-def saved(tokenizer, tmp_path):
-    path = tmp_path / "tokenizer.json"
-    tokenizer.save(str(path))
-    return path
+from producer.tokenization.tokenize import tokenize
+from unrolled.tokenization.tokenizer import load_tokenizer
 
 
 def text_row(text, position=0, id=None):
@@ -74,7 +61,7 @@ def test_text_without_tokenizer():
 
 def test_text_longer_than_a_call_allows(tmp_path, monkeypatch):
     """Batches with many characters go to the tokenizer in several calls, without losing a row."""
-    monkeypatch.setattr("producer.tokenization.tokenize._ENCODE_CHARACTERS", 8)
+    monkeypatch.setattr("unrolled.tokenization.texts._ENCODE_CHARACTERS", 8)
     texts = ["a b", "a b a b a b a b a b", "", "b", "a", "b b b b"]
     found = rows_of([text_row(text, at) for at, text in enumerate(texts)], load_tokenizer(saved(words(), tmp_path), 9))
     assert [len(row.tokens) for row in found] == [len(text.split()) for text in texts]
@@ -107,45 +94,6 @@ def test_refused_text_is_alone(tmp_path):
     )
     assert "the tokenizer refuses" in bad.reason
     assert [first.tokens.tolist(), last.tokens.tolist()] == [[1], [1, 1]]
-
-
-@pytest.mark.parametrize(
-    ("vocabulary", "message"),
-    [
-        ({"big": 10}, "the id of 'big' is 10; the model's vocab_size allows 1..9"),
-        ({"[PAD]": 5, "the": 0}, "id 0 is the token 'the', but 0 is padding"),
-        ({"[PAD]": 5, "pad": 0}, "id 0 is the token 'pad'"),
-    ],
-)
-def test_vocabulary_of_another_model(tmp_path, vocabulary, message):
-    """A tokenizer with ids above the model's, or with a word at id 0, is refused when it is loaded."""
-    with pytest.raises(ModelError) as caught:
-        load_tokenizer(saved(words(vocabulary=vocabulary), tmp_path), 9)
-    assert message in str(caught.value)
-
-
-@pytest.mark.parametrize("name", ["<pad>", "[PAD]", "<|padding|>", "__pad__"])
-def test_padding_by_any_name(tmp_path, name):
-    """Id 0 may be a padding token in any common spelling."""
-    made = words(vocabulary={"[PAD]": 5, name: 0})
-    assert load_tokenizer(saved(made, tmp_path), 9).token_to_id(name) == 0
-
-
-def test_padding_that_the_file_names(tmp_path):
-    """Id 0 may be any token that the file names as its padding."""
-    made = words(vocabulary={"[PAD]": 5, "nothing": 0})
-    made.enable_padding(pad_id=0, pad_token="nothing")
-    assert load_tokenizer(saved(made, tmp_path), 9).token_to_id("nothing") == 0
-
-
-@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[" * 10000, b'{"model": {"type": "Nothing"}}', None])
-def test_no_tokenizer_file(tmp_path, content):
-    """For anything but a tokenizer file there is a clear error."""
-    path = tmp_path / "tokenizer.json"
-    if content is not None:
-        path.write_bytes(content)
-    with pytest.raises(ModelError, match="is not a tokenizer file"):
-        load_tokenizer(path, 9)
 
 
 def test_starts_light():

@@ -109,11 +109,12 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
     before = (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns
     assert prepare(request, lambda _: None) == plan
     assert (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns == before
-    with pytest.raises(JobError, match=r"contains an unfinished training with other training; run"):
+    with pytest.raises(JobError, match=r"unfinished training with --epochs None \(asked for is 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     write(corpus, IDS[1:])
     with pytest.raises(
-        JobError, match=r"with other files; run the command that began it, choose another --out, or remove"
+        JobError,
+        match=r"with an input that has changed since; run the command that began it, choose another",
     ):
         prepare(request, lambda _: None)
 
@@ -126,7 +127,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
             {"vocab_size": None},
             "no row has the text field text; name the field with --text-field, or give the largest token id",
         ),
-        ([[1, 2]], {}, r"of 1 rows \(0 more can't be used\) no row of 2 tokens or more is held out"),
+        ([[1, 2]], {}, r"of 1 row \(0 more can't be used\) no row of 2 tokens or more is held out"),
         ([[1]] * 9, {}, "is to learn from"),
         (IDS, {"training": {"epochs": 0}}, "--epochs is 0"),
         (IDS, {"tokenizer": "none.json"}, "--tokenizer none.json: can't be read"),

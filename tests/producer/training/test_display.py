@@ -7,7 +7,7 @@ from rich.console import Console
 
 from producer.terminal import progress as module
 from producer.terminal.progress import Progress
-from producer.training.display import FitDisplay, perplexity_text
+from producer.training.display import FitDisplay, curve, perplexity_text
 
 BEGIN = {
     "parameters": 1_290_000, "device": "CPU", "unigram_perplexity": 630.75, "epoch": 2, "resumed": True,
@@ -55,6 +55,30 @@ def test_a_bar_on_a_terminal():
         assert line in text
     assert "120k of 240k tokens (50 %), perplexity 1,234" in text
     assert text.rstrip().endswith("\x1b[2K")
+
+
+def test_the_time_of_all_epochs(capsys, monkeypatch):
+    """It is told from the steps so far, once they have taken a while."""
+    monkeypatch.setattr(module, "PLAIN_EVERY_SECONDS", 0.0)
+    now = [0.0]
+    progress = Progress("starting TensorFlow", transient=True)
+    display = FitDisplay(4, progress, lambda: now[0])
+    for seconds, epoch, done in ((0, 1, 0), (1, 1, 1000), (10, 1, 10_000), (500, 3, 40_000)):
+        now[0] = seconds
+        display.show("step", STEP | {"epoch": epoch, "done": done})
+    lines = capsys.readouterr().err.splitlines()
+    assert ["all epochs" in line for line in lines] == [False, False, True, True]
+    assert lines[2].endswith(", up to 15 min 50 s for all epochs")
+    assert lines[3].endswith(", up to 7 min 03 s for all epochs")
+
+
+@pytest.mark.parametrize(
+    ("values", "bars"),
+    [([300.0], "▁"), ([300.0, 300.0], "▁▁"), ([1000.0, 200.0, 10.0], "█▆▁"), ([1e300, 1.0], "█▁")],
+)
+def test_a_curve_is_a_row_of_bars(values, bars):
+    """From the highest to the lowest, on a logarithmic scale."""
+    assert curve(values) == bars
 
 
 @pytest.mark.parametrize(("value", "text"), [(1.5, "1.5"), (630.75, "630.8"), (1204.4, "1,204"), (1e300, "1e+300")])

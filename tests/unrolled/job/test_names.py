@@ -28,7 +28,7 @@ def test_names_are_those_that_the_page_tells():
 
 
 def test_other_names_are_left_out():
-    """Whatever lies beside the job's objects, and whatever it is called."""
+    """Foreign files beside the job's objects are ignored, whatever their names."""
     strange = [
         "part-x.parquet",
         "data.parquet",

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file, save_file
 from support.model_configs import STACKED, STACKED_JSON
 
 from unrolled.errors import ModelError
+from unrolled.model import directory
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.layer import LayerConfig
 from unrolled.model.weights import new_weights
@@ -188,6 +189,33 @@ def test_files_swapped_after_opening(model):
         model.weights()
 
 
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
+def test_files_that_changed_are_told(model, name):
+    """Whoever has read a file since the directory was opened can ask whether it is still that model's."""
+    model.check_unchanged()
+    path = model.path / name
+    path.write_bytes(path.read_bytes() + b" ")
+    with pytest.raises(ModelError, match="changed after the model was opened"):
+        model.check_unchanged()
+    path.unlink()
+    with pytest.raises(ModelError, match=r"changed after|can't be read"):
+        model.check_unchanged()
+
+
+def test_a_configuration_that_changes_while_it_is_read(model, monkeypatch):
+    """Another model's files come between config.json and the fingerprint: neither is taken for the other's."""
+    fingerprint_of = directory.fingerprint_of
+
+    def fingerprint_of_another(path):
+        config = path / "config.json"
+        config.write_text(config.read_text().replace("sigmoid", "hard_sigmoid").replace("\n", "\n ", 1))
+        return fingerprint_of(path)
+
+    monkeypatch.setattr(directory, "fingerprint_of", fingerprint_of_another)
+    with pytest.raises(ModelError, match="changed while the model was opened"):
+        open_model(model.path)
+
+
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
 def test_missing_file(model, name):
     """A missing file is named."""
@@ -252,7 +280,10 @@ def test_saving_where_nothing_can_be_written(tmp_path):
 def test_a_tokenizer_may_be_there_first(tmp_path):
     """A directory with only a tokenizer becomes a model with that tokenizer."""
     (tmp_path / "tokenizer.json").write_text("{}")
-    assert save_model(tmp_path, STACKED, new_weights(STACKED, seed=1)).tokenizer_path is not None
+    saved = save_model(tmp_path, STACKED, new_weights(STACKED, seed=1))
+    assert saved.tokenizer_path == tmp_path / "tokenizer.json"
+    (tmp_path / "tokenizer.json").unlink()
+    assert open_model(tmp_path).fingerprint != saved.fingerprint
 
 
 def test_reading_is_light():

@@ -1,15 +1,15 @@
 """Whether a job is complete: by what is there, never by what isn't."""
 
 import pytest
-from support.jobs import bury, decide, finished_job, log_of, make_job, publish_shard, waiting
+from support.jobs import decide, finished_job, log_of, make_job, publish_shard, record_death, waiting
 
 from unrolled.job import names
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import at_once
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
-from unrolled.protocol.objects import at_once
 
 
 def look(job):
@@ -23,7 +23,7 @@ def test_a_job_is_complete_with_its_last_part(tmp_path):
     publish_shard(job, one)
     publish_shard(job, two)
     assert not look(job).complete
-    bury(job, three)
+    record_death(job, three)
     found = look(job)
     assert (found.complete, found.published, found.dead) == (True, {one, two}, {three})
 
@@ -65,11 +65,11 @@ def test_a_death_counts_in_its_own_life_alone(tmp_path):
     """A shard that was retried waits again, whatever record its last life has left."""
     job = make_job(tmp_path / "out", shards=1)
     (shard,) = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     assert look(job).complete
     decide(job, Segment("retry", lives=(Life(shard, 1),)))
     assert (look(job).complete, look(job).dead) == (False, frozenset())
-    bury(job, shard, 1)
+    record_death(job, shard, 1)
     assert look(job).complete
 
 
@@ -77,7 +77,7 @@ def test_a_part_outweighs_a_record_of_death(tmp_path):
     """A slow worker may have given up what another has published."""
     job = make_job(tmp_path / "out", shards=1)
     (shard,) = waiting(job)
-    bury(job, shard)
+    record_death(job, shard)
     publish_shard(job, shard)
     found = look(job)
     assert (found.complete, found.published, found.dead) == (True, {shard}, frozenset())

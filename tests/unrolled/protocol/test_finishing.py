@@ -1,16 +1,17 @@
 """What may be deleted once a shard's part is there, and what must not."""
 
 import pytest
-from support.jobs import bury, decide, log_of, make_job, publish_shard, published, waiting
+from support.jobs import decide, log_of, make_job, publish_shard, published, record_death, waiting
 
-from unrolled.errors import PayloadError
+from unrolled.errors import FileFormatError, PayloadError
 from unrolled.job import names, payload
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import at_once
 from unrolled.protocol.finishing import finish, finish_published, sweep, sweep_discarded
 from unrolled.protocol.log import Log, catch_up
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.spooling import make_retry, select_rows
 from unrolled.reading.outcome import failed_rows
 from unrolled.store.memory import Crash, Fault, MemoryStore
@@ -108,7 +109,7 @@ def test_a_sweep_deletes_what_is_superfluous_alone(job):
     published_one, retried, dead = waiting(job)
     publish_alone(job, published_one)
     for shard in (published_one, retried, dead):
-        bury(job, shard)
+        record_death(job, shard)
     decide(job, Segment("retry", lives=(Life(retried, 1),)))
     swept(job)
     assert folder(job, names.DEAD) == [names.dead_object(Life(dead, 0))]
@@ -140,7 +141,7 @@ def test_rows_that_were_brought_again_are_not_kept_twice(job):
     ("live", "ended", "left"), [(False, True, 0), (False, False, 1), (True, True, 1), (True, False, 1)]
 )
 def test_rows_that_no_segment_names(tmp_path, live, ended, left):
-    """They are deleted once the input has ended, never those of a live input: nothing can bring them again."""
+    """They are deleted once the input has ended; those of a live input stay, because they can't be read again."""
     job = make_job(tmp_path / "out", live=live, ended=ended)
     stray = ShardId(3, "ab" * 6)
     job.objects.create(names.rows_object(stray), b"rows")
@@ -151,10 +152,10 @@ def test_rows_that_no_segment_names(tmp_path, live, ended, left):
 
 
 def test_a_discarded_job_loses_all_but_its_log(job):
-    """And its identity, so that nobody takes the place for an empty one."""
+    """The log and job.json stay, so that the place isn't mistaken for an empty one."""
     one, two, three = waiting(job)
     publish_shard(job, one, failed={1: "too long"})
-    bury(job, two)
+    record_death(job, two)
     decide(job, Segment("discard"))
     swept(job)
     sweep_discarded(job.objects)
@@ -193,3 +194,20 @@ def test_a_record_of_death_outlives_a_part_that_is_not_durable(job):
     assert [*objects.list(names.DEAD)] == []
     store.power_cut(lambda name: name == names.part_object(shard))
     assert objects.exists(names.part_object(shard))
+
+
+def test_damage_to_one_shard_leaves_the_others_to_be_finished(job):
+    """A damaged part is named, once everything else is swept."""
+    damaged, sound = waiting(job)[:2]
+    for shard in (damaged, sound):
+        rows = job.objects.read(names.rows_object(shard))
+        publish_shard(job, shard)
+        job.objects.create(names.rows_object(shard), rows)
+        record_death(job, shard)
+    part = job.objects.store.path / names.part_object(damaged)
+    part.write_bytes(part.read_bytes()[:-1])
+    with pytest.raises(FileFormatError, match=names.part_object(damaged)):
+        sweep(log_of(job), job.objects, failed_rows, live=False)
+    assert damaged in waiting(job)
+    assert sound not in waiting(job)
+    assert list(job.objects.list(names.DEAD)) == []

@@ -8,8 +8,9 @@ from unrolled.errors import JobError
 from unrolled.job.names import Life, segment_name
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
+from unrolled.patience import at_once
 from unrolled.protocol.log import Log, append, catch_up
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.store.memory import MemoryStore
 
 

@@ -5,7 +5,8 @@ import threading
 import pytest
 
 from unrolled.errors import TransientError
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.patience import at_once
+from unrolled.protocol.objects import Objects
 from unrolled.store.memory import MemoryStore
 
 
@@ -67,7 +68,7 @@ def test_every_operation_is_tried_again():
 
 
 def test_a_listing_that_fails_is_tried_again():
-    """All of it, within the caller's patience: none of it is left for later, where nobody would try it again."""
+    """A listing is read to its end within the caller's patience, because later reads wouldn't be tried again."""
     objects = Objects(FailingOnce(), twice)
     assert list(objects.list("")) == ["a"]
 
@@ -79,7 +80,7 @@ def test_commands_that_answer_now_try_once():
 
 
 class FailingOnce(MemoryStore):
-    """A store whose first listing ends in its midst."""
+    """A store whose first listing breaks off."""
 
     def __init__(self):
         super().__init__()

@@ -59,7 +59,11 @@ def test_a_broker_that_has_answered_gets_no_advice_on_its_address():
 
 @pytest.mark.parametrize(
     "error",
-    [redis.AuthenticationError("WRONGPASS"), redis.exceptions.NoPermissionError("NOPERM"), redis.DataError("NOAUTH")],
+    [
+        redis.AuthenticationError("WRONGPASS"),
+        redis.exceptions.NoPermissionError("NOPERM"),
+        redis.DataError("ACL failure"),
+    ],
 )
 def test_a_broker_that_refuses_is_none(error):
     """Waiting would change nothing."""
@@ -67,6 +71,29 @@ def test_a_broker_that_refuses_is_none(error):
     assert not isinstance(found, TransientError)
     assert found.found == f"broker {SHOWN} refuses: {error}"
     assert found.advice == "check the user and password in --broker, and that user's permissions"
+
+
+@pytest.mark.parametrize(
+    ("answer", "means"),
+    [
+        (
+            redis.AuthenticationError("HELLO must be called with the client already authenticated, otherwise the …"),
+            "it wants a password, and the URL has none",
+        ),
+        (redis.DataError("NOAUTH Authentication required."), "it wants a password, and the URL has none"),
+        (
+            redis.AuthenticationError("AUTH <password> called without any password configured for the default user."),
+            "it wants no password, and the URL has one",
+        ),
+        (redis.ResponseError("DB index is out of range"), "it has no database with the number in the URL"),
+    ],
+)
+def test_a_refusal_is_put_in_words(answer, means):
+    """The server's own text speaks of its protocol, which few people know."""
+    found = explained(answer)
+    assert isinstance(found, BrokerRefusesError)
+    assert found.found == f"broker {SHOWN} refuses: {means}"
+    assert "URL" in found.advice or "UNROLLED_BROKER" in found.advice
 
 
 def test_other_errors_go_through():

@@ -23,6 +23,7 @@ from unrolled.job.offer import Offer
 from unrolled.job.shard_id import ShardId
 from unrolled.queue.broker_url import client_url
 from unrolled.queue.ledger import (
+    CANCEL_CHUNK,
     MARKS,
     RENEWAL_SECONDS,
     SILENCE_SECONDS,
@@ -64,7 +65,7 @@ def keys_of(ledger):
 
 
 def let_pass(ledger, seconds, *, swept=True):
-    """Make everything in the ledger so many seconds older, which is what waiting would do.
+    """Make everything in the ledger some seconds older, as waiting would.
 
     With `swept`, as if workers had swept all the while.
     """
@@ -84,7 +85,7 @@ def let_pass(ledger, seconds, *, swept=True):
 def tell(ledger, *members, tokens=10, place="/out"):
     """Tell it one more segment of the first member's job, which starts these lives; those that are new to it."""
     job_key = members[0].job_key
-    mark = ledger.told(job_key)
+    mark = ledger.mark(job_key)
     return ledger.enter(job_key, place, mark, [(member, tokens) for member in members], (mark or 0) + 1)
 
 
@@ -108,31 +109,31 @@ def test_enter_once(ledger):
 
 def test_two_tell_at_once(ledger):
     """Of two that tell a segment, one does; the other learns that the mark has moved."""
-    assert ledger.told(JOB) is None
+    assert ledger.mark(JOB) is None
     assert ledger.enter(JOB, "/out", None, [(A, 1)], 1) == [A]
     for expected in (None, 0, 2, -1):
         assert ledger.enter(JOB, "/out", expected, [(B, 1)], 2) is None
-    assert (ledger.told(JOB), ledger.counts().shards) == (1, 1)
+    assert (ledger.mark(JOB), ledger.counts().shards) == (1, 1)
     assert ledger.enter(JOB, "/out", 1, [], 2) == []
-    assert ledger.told(JOB) == 2
+    assert ledger.mark(JOB) == 2
 
 
 def test_telling_all_takes_turns(ledger):
-    """Who tells a lost ledger everything leaves a mark below zero, by which the next chunk sees a rival."""
+    """An update from scratch leaves a negative mark, so that the next chunk notices a rival."""
     mine, theirs = -(2**50) - 1, -5
     assert ledger.enter(JOB, "/out", None, [(A, 1)], mine) == [A]
-    assert ledger.told(JOB) == mine
+    assert ledger.mark(JOB) == mine
     assert ledger.enter(JOB, "/out", mine, [], theirs) == []
     assert ledger.enter(JOB, "/out", mine, [(B, 1)], 7) is None
     assert ledger.enter(JOB, "/out", theirs, [(B, 1)], 7) == [B]
-    assert ledger.told(JOB) == 7
+    assert ledger.mark(JOB) == 7
 
 
 def test_a_lost_key_takes_the_mark(ledger):
     """The mark and the shards are in one key, so both are evicted or neither."""
     enter(ledger, A)
     ledger.client.delete(ledger.keys.ledger)
-    assert ledger.told(JOB) is None
+    assert ledger.mark(JOB) is None
     enter(ledger, A)
     assert ledger.claim(A, "one") == Lease("taken")
 
@@ -146,7 +147,7 @@ def test_marks_are_no_shards(ledger):
     assert ledger.sweep() == []
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.members(JOB) == (set(), set())
-    assert ledger.told(JOB) == 1
+    assert ledger.mark(JOB) == 1
 
 
 def test_one_sweeper(ledger):
@@ -211,7 +212,7 @@ def test_remove_leaves_no_trace(ledger):
     assert ledger.remove(B)
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
-    ledger.forget(JOB)
+    ledger.forget(JOB, ledger.mark(JOB))
     assert set(keys_of(ledger)) == {f"{OFFER.short}:{name}" for name in ("tokens", "watermark", "swept")} | {"offers"}
 
 
@@ -247,7 +248,7 @@ def test_lease_runs_out(ledger):
 
 
 def test_renew(ledger):
-    """A lease is kept as long as its worker lives, and told to be lost once another has it."""
+    """A lease stays as long as its worker lives, and is reported as lost once another worker has it."""
     enter(ledger, A)
     ledger.claim(A, "one")
     for _ in range(5):
@@ -287,7 +288,7 @@ def test_give_back(ledger):
 
 
 def test_renew_after_give_back(ledger):
-    """A renewal that comes too late for a shard given back doesn't take it again, for nobody works on it."""
+    """A renewal that is too late for a shard given back doesn't take it again, because no worker computes it."""
     enter(ledger, A)
     ledger.claim(A, "one")
     ledger.give_back(A, "one", "first")
@@ -418,7 +419,7 @@ def test_two_sweepers(ledger):
 
 
 def test_sweep_after_silence(ledger):
-    """When nobody could sweep for a while, holders get the time to renew before they lose their leases."""
+    """If no worker could sweep for a while, holders get time to renew before they lose their leases."""
     enter(ledger, A, B)
     ledger.claim(A, "alive")
     ledger.claim(B, "dead")
@@ -486,7 +487,7 @@ def test_hostile_members(ledger, member):
     ],
 )
 def test_hostile_heartbeats(ledger, raw):
-    """What is no heartbeat is struck off; the workers beside it are still told of."""
+    """A malformed heartbeat is removed; the other workers are still listed."""
     ledger.beat("well", {"engine": "fused"})
     ledger.client.hset(ledger.keys.workers, "hostile", raw)
     ledger.client.hset(ledger.keys.workers, b"\xfe", raw)
@@ -515,7 +516,7 @@ def test_hostile_registration(ledger, raw):
 
 
 def test_offers_and_namespaces_apart(client, ledger):
-    """Two offers, and two namespaces, share a server and never meet; one is told that another waits."""
+    """Two offers, or two namespaces, share a server without interference; an offer sees that another one waits."""
     other_offer = Ledger(client, ledger._namespace, OTHER_OFFER, LEASE)
     other_space = Ledger(client, f"{ledger._namespace}-2", OFFER, LEASE)
     enter(ledger, A)
@@ -534,13 +535,14 @@ def test_offers_and_namespaces_apart(client, ledger):
 
 
 def test_members_of_a_job(ledger):
-    """A job's shards are told apart from another job's."""
+    """A job's shards are distinguished from another job's."""
     enter(ledger, A, B)
     other = Member(OTHER_JOB, A.life)
     enter(ledger, other)
     ledger.claim(A, "one")
     ledger.claim(other, "one")
     assert ledger.members(JOB) == ({A.life, B.life}, {A.life})
+    assert ledger.running(JOB) == ({A.life}, 1)
 
 
 @pytest.fixture
@@ -558,6 +560,93 @@ def test_cancelling_in_full_memory(ledger, full_memory):
     assert ledger.cancel(JOB) == 2
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.place_of(JOB) is None
+
+
+class Script:
+    """A script that something happens before: `meanwhile` is called with the number of each run, from 0."""
+
+    def __init__(self, ledger, meanwhile):
+        self.runs, self.sizes = 0, []
+        self._run, self._meanwhile = ledger._scripts.run, meanwhile
+        ledger._scripts.run = self
+
+    def __call__(self, name, *members, **arguments):
+        if name == "cancel":
+            self.sizes.append(len(members))
+            self.runs += 1
+            self._meanwhile(self.runs - 1)
+        return self._run(name, *members, **arguments)
+
+
+def many(count):
+    return [Member(JOB, Life(ShardId(index, "ab" * 6), 0)) for index in range(count)]
+
+
+def test_a_large_job_is_cancelled_in_steps(ledger):
+    """No step removes many shards, because the server answers no other question meanwhile; other jobs stay."""
+    members = many(3 * CANCEL_CHUNK + 1)
+    enter(ledger, *members)
+    enter(ledger, other := Member(OTHER_JOB, A.life))
+    script = Script(ledger, lambda _: None)
+    assert ledger.cancel(JOB) == len(members)
+    assert script.sizes == [0, CANCEL_CHUNK, CANCEL_CHUNK, CANCEL_CHUNK, 1]
+    assert (ledger.mark(JOB), ledger.place_of(JOB)) == (None, None)
+    assert (ledger.counts(), ledger.members(OTHER_JOB)[0]) == (Counts(1, 0, 10), {other.life})
+
+
+@pytest.mark.parametrize("step", range(1, 4))
+def test_a_process_that_dies_while_it_cancels(ledger, step):
+    """The job then has a negative mark, so that it is cancelled again, or entered again from its log."""
+    members = many(2 * CANCEL_CHUNK + 1)
+    enter(ledger, *members)
+
+    def die(run):
+        if run == step:
+            raise InterruptedError
+
+    script = Script(ledger, die)
+    with pytest.raises(InterruptedError):
+        ledger.cancel(JOB)
+    assert ledger.mark(JOB) < 0
+    assert ledger.place_of(JOB) is not None
+    assert len(ledger.members(JOB)[0]) == ledger.known([JOB])[0].left == len(members) - (step - 1) * CANCEL_CHUNK
+    assert script.runs == step + 1
+    ledger.cancel(JOB)
+    assert (ledger.mark(JOB), ledger.members(JOB)[0], ledger.counts()) == (None, set(), Counts(0, 0, 0))
+
+
+def test_a_job_that_is_told_again_while_it_is_cancelled(ledger):
+    """A process that needs the job has seen that everything was lost, and has entered everything: it stays."""
+    members = many(2 * CANCEL_CHUNK + 1)
+    enter(ledger, *members)
+
+    def resume(run):
+        if run == 2:
+            ledger.enter(JOB, "/out", ledger.mark(JOB), [(member, 10) for member in members], 7)
+
+    Script(ledger, resume)
+    assert ledger.cancel(JOB) == CANCEL_CHUNK
+    assert ledger.known([JOB]) == [Known(7, len(members))]
+    assert ledger.members(JOB)[0] == {member.life for member in members}
+    assert ledger.counts() == Counts(len(members), 0, 10 * len(members))
+
+
+def test_forgetting(ledger):
+    """A complete job goes, with what its workers haven't taken out; a job that a retry has made longer stays."""
+    enter(ledger, A, B)
+    mark = ledger.mark(JOB)
+    assert ledger.forget(JOB, mark - 1) == 0
+    assert ledger.mark(JOB) == mark
+    assert ledger.forget(JOB, mark) == 2
+    assert (ledger.mark(JOB), ledger.place_of(JOB), ledger.counts()) == (None, None, Counts(0, 0, 0))
+    assert ledger.forget(JOB, mark) == 0
+
+
+def test_a_job_that_is_being_told_is_not_forgotten(ledger):
+    """Its mark is below zero until all that waits is in the ledger."""
+    assert ledger.enter(JOB, "/out", None, [(A, 10)], -5) == [A]
+    assert ledger.forget(JOB, 3) == 0
+    assert ledger.mark(JOB) == -5
 
 
 @pytest.mark.parametrize("size", [b"-1000000", b"abc", b"", b"1e300", b"1000000000000"])
@@ -753,7 +842,7 @@ def test_against_a_model(client):
 
 
 def test_nothing_is_lost_for_good(client):
-    """After any of that, a sweeper and a worker that live bring every shard to its end."""
+    """After any of these events, one sweeper and one worker finish every shard."""
 
     class Machine(LedgerMachine):
         def teardown(self):

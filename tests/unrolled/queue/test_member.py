@@ -76,7 +76,7 @@ def test_other_numbers_of_values(values):
 @settings(deadline=None)
 @given(ANYTHING, ANYTHING)
 def test_anything(key, life):
-    """Whatever JSON brings is a member or a PayloadError."""
+    """Any JSON value gives a member or a PayloadError."""
     try:
         member = Member.decode([key, life])
     except PayloadError:

@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -13,10 +14,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.columns import plain, stored
+from support.jobs import decide, finished_job, make_job, publish_shard, record_death, waiting
 from support.ragged_rows import info_of, ragged
 
 import unrolled
 from unrolled.errors import FileFormatError, TransientError
+from unrolled.job import names
+from unrolled.job.segment import Segment
 from unrolled.job.shard_id import part_name
 from unrolled.store.publish import publish
 from worker.parquet import shard_file
@@ -410,3 +414,40 @@ def test_every_public_name_is_there():
         assert getattr(unrolled, name)
     with pytest.raises(AttributeError, match="no attribute 'closed'"):
         _ = unrolled.closed
+
+
+def test_a_part_of_another_job_is_refused(tmp_path):
+    """It would be read along unseen; named one by one, parts of several jobs are read."""
+    one, other = finished_job(tmp_path / "one"), finished_job(tmp_path / "other", inputs=("b.txt",))
+    (tmp_path / "parts").mkdir()
+    for job in (other, one):
+        for path in Path(job.place).glob("*.parquet"):
+            shutil.copy(path, tmp_path / "parts")
+    stranger = min(Path(other.place).glob("*.parquet"))
+    shutil.copy(stranger, one.place)
+    with pytest.raises(FileFormatError, match=rf"{stranger.name} is of another job than the job in that directory"):
+        unrolled.open(one.place)
+    with pytest.raises(FileFormatError, match=r"is of another job than .*part-"):
+        unrolled.open(tmp_path / "parts")
+    assert len(unrolled.open(sorted((tmp_path / "parts").iterdir()))) == len(unrolled.open(other.place)) * 2
+
+
+def test_whether_a_job_is_complete(tmp_path):
+    """It is when the input was read to its end and every shard is published; parts alone can't say."""
+    job = make_job(tmp_path, ended=False)
+    first, second, third = waiting(job)
+    publish_shard(job, first)
+    early = unrolled.open(tmp_path)
+    assert early.complete is False
+    publish_shard(job, second)
+    decide(job, Segment("end"))
+    record_death(job, third)
+    assert unrolled.open(tmp_path).complete is False
+    publish_shard(job, third)
+    assert unrolled.open(tmp_path).complete is True
+    assert early.complete is False, "it doesn't have the later parts"
+    assert unrolled.open(sorted(tmp_path.glob("*.parquet"))).complete is None
+    (tmp_path / names.JOB).write_text("{}")
+    assert unrolled.open(tmp_path).complete is None
+    shutil.rmtree(tmp_path / names.FOLDER)
+    assert unrolled.open(tmp_path).complete is None

@@ -4,7 +4,12 @@ import re
 import shutil
 from pathlib import Path
 
+import duckdb
 import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 from support.jobs import finished_job
 
@@ -47,6 +52,24 @@ def test_reader(out, reader):
     assert names["matrix"].shape == (3, 4)
 
 
+def test_the_bare_directory_is_read(out):
+    """No option is needed, whatever else a job has in its directory."""
+    expected = [row.id for row in unrolled.open(out)]
+    assert pd.read_parquet(out)["id"].tolist() == expected
+    assert ds.dataset(out).to_table(columns=["id"])["id"].to_pylist() == expected
+    assert pq.read_table(out, columns=["id"])["id"].to_pylist() == expected
+    assert pl.read_parquet(f"{out}/*.parquet", columns=["id"])["id"].to_list() == expected
+    by_duckdb = duckdb.sql(f"SELECT id FROM '{out}/*.parquet'").fetchall()
+    assert sorted(row[0] for row in by_duckdb) == sorted(expected)
+
+
+def test_datasets_takes_the_bare_directory(out, tmp_path):
+    """The library of Hugging Face needs no option either."""
+    datasets = pytest.importorskip("datasets", reason="machine: `datasets` isn't installed")
+    found = datasets.load_dataset(str(out), cache_dir=str(tmp_path / "cache"))["train"]
+    assert sorted(found["id"]) == sorted(row.id for row in unrolled.open(out))
+
+
 @pytest.mark.usefixtures("out")
 def test_own_reader(capsys):
     """What the page shows of this product's reader runs and gives what its comments say."""
@@ -56,6 +79,9 @@ def test_own_reader(capsys):
     assert names["outputs"].shape[::2] == (len(names["batch"]), 4)
     assert names["masks"].dtype == bool
     assert names["vectors"].shape == (7, 4)
+    assert names["row"].id == "docs.txt#1"
+    assert [each.id for each in names["near"]] == [each.id for each in names["dataset"].neighbours("docs.txt#1", 3)]
+    np.testing.assert_array_equal(names["frame"]["mean"].to_numpy(), names["vectors"])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])

@@ -72,7 +72,7 @@ def test_a_request_that_takes_effect_late(bucket, server):
     server.faults = {"PUT": [Answer.LATE]}
     assert bucket.create("a", b"1") is Creation.CREATED
     server.late.set()
-    assert server.late_done.wait(10)
+    assert server.late_done.wait(60)
     assert bucket.read("a") == b"1"
 
 

@@ -47,7 +47,8 @@ def test_engines_are_compared(case, tmp_path):
     facts = json.loads(result.output)
     parity = facts["parity"]
     compared = {one["left"] for one in parity["comparisons"]} | {one["right"] for one in parity["comparisons"]}
-    assert len(compared) + len(parity["missing"]) == 4
+    assert len(compared) + len(parity["missing"]) == 5
+    assert any("the file has no graph" in text for text in parity["missing"])
     assert "plain float64 arithmetic" in compared
     assert all(one["largest"] < 1e-5 for one in parity["comparisons"])
 
@@ -65,7 +66,7 @@ def test_a_difference_above_the_bound_writes_nothing(tmp_path, monkeypatch):
     pytest.importorskip("onnxruntime")
     result = run(source, tmp_path / "model")
     assert result.exit_code == 1, result.output
-    assert "ONNX Runtime and plain float64 arithmetic differ by" in result.output
+    assert "the file's graph in ONNX Runtime and plain float64 arithmetic differ by" in result.output
     assert "Nothing was written" in result.output
     assert list(tmp_path.iterdir()) == []
     assert run(source, tmp_path / "model", "--no-parity").exit_code == 0

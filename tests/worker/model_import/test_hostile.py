@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from support.imported import imported
 
 from unrolled.errors import ModelError
+from worker.model_import import limits
 from worker.model_import.assembly import assemble
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array
@@ -21,6 +22,7 @@ from worker.model_import.readers.formats import read_source
 from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.layers import find_layers
 from worker.model_import.selection.choice import choose
+from worker.model_import.selection.stack import Asked
 
 MODELS = Path(__file__).parents[2] / "torch_models"
 KINDS = [".keras", ".h5", ".hdf5", ".safetensors", ".npz", ".onnx", ".index", ".bin", ""]
@@ -288,7 +290,7 @@ def replaced(value, path, new):
 
 def test_the_real_configuration_is_taken():
     """Otherwise the next test would prove nothing."""
-    chain = choose(find_layers(read_calls(REAL), stored, "Keras", "3"), None, ())
+    chain = choose(find_layers(read_calls(REAL), stored, "Keras", "3"), Asked())
     assert [layer.name for layer in chain.layers] == ["both", "cells"]
     assert chain.residual == [False, True]
 
@@ -307,6 +309,127 @@ def test_a_configuration_with_one_thing_wrong(path, new):
     """A real configuration with any value in any place is imported, or refused with a reason."""
     try:
         found = find_layers(read_calls(replaced(REAL, path, new)), stored, "Keras", "3")
-        assemble(found, choose(found, None, ()), None, None)
+        assemble(found, choose(found, Asked()), None, None)
     except ModelError:
         pass
+
+
+def test_weights_packed_too_tightly(tmp_path, monkeypatch):
+    """A small .keras file can't fill the memory: trained weights hardly shrink."""
+    monkeypatch.setattr(limits, "_SMALL_BYTES", 1 << 20)
+    config = json.dumps({"class_name": "Sequential", "config": {"layers": []}})
+    with zipfile.ZipFile(tmp_path / "model.keras", "w", zipfile.ZIP_DEFLATED, compresslevel=1) as packed:
+        packed.writestr("config.json", config)
+        with packed.open("model.weights.h5", "w", force_zip64=True) as member:
+            for _ in range(4):
+                member.write(bytes(1 << 20))
+    with pytest.raises(ImportRefusedError, match=r"its model.weights.h5 claims 4,194,304 bytes"):
+        read_source(tmp_path / "model.keras")
+
+
+def layers_of(count):
+    """A state dict with an nn.LSTM of so many layers."""
+    tensors = {"embedding.weight": np.ones((5, 3), np.float32)}
+    for layer in range(count):
+        tensors[f"rnn.weight_ih_l{layer}"] = np.zeros((12, 3), np.float32)
+        tensors[f"rnn.weight_hh_l{layer}"] = np.zeros((12, 3), np.float32)
+    return tensors
+
+
+def test_a_hundred_layers(tmp_path):
+    """They are refused, or imported; a thousand are refused by their number."""
+    from safetensors.numpy import save_file  # noqa: PLC0415
+
+    save_file(layers_of(100), tmp_path / "hundred.safetensors")
+    with pytest.raises(ModelError, match=r"it has 100 layers; give 1..64"):
+        imported(tmp_path / "hundred.safetensors", tmp_path / "model")
+    save_file(layers_of(1000), tmp_path / "thousand.safetensors")
+    with pytest.raises(ImportRefusedError, match=r"more than 512 recurrent layers"):
+        imported(tmp_path / "thousand.safetensors", tmp_path / "model")
+
+
+def test_many_leftovers_of_hostile_shapes(tmp_path):
+    """Thousands of arrays with many axes, none or zeros in their shapes are judged in a moment."""
+    shapes = [(), (0,), (1,) * 32, (2,) * 6, (3, 0, 5), (7, 3), (3, 7), (1, 3), (3,), (12,)]
+    arrays = {f"a{number}.{name}": np.zeros(shapes[number % len(shapes)], np.float32)
+              for number, name in enumerate(["weight", "bias", "x"] * 500)}  # fmt: skip
+    np.savez(tmp_path / "model.npz", **layers_of(2), **arrays)
+    with pytest.raises(ImportRefusedError, match=r"could be between the ids and the states of rnn.1: .* and \d+ more"):
+        imported(tmp_path / "model.npz", tmp_path / "model")
+
+
+def test_graphs_that_are_cycles():
+    """A graph in which layers read each other, or themselves, is refused."""
+    lstm = {"class_name": "LSTM", "config": {"units": 3}}
+    for one, other in (("a", "b"), ("a", "a")):
+        layers = [{**lstm, "name": "a", "inbound_nodes": [[[other, 0, 0, {}]]]}]
+        layers += [{**lstm, "name": "b", "inbound_nodes": [[[one, 0, 0, {}]]]}]
+        with pytest.raises(ImportRefusedError, match=r"reads layers that it doesn't have"):
+            read_calls({"class_name": "Functional", "config": {"layers": layers}})
+
+
+def test_an_onnx_graph_that_is_a_cycle(tmp_path):
+    """Two LSTMs that read each other, and operators that read themselves, end in a refusal."""
+    onnx = pytest.importorskip("onnx")
+    weights = [onnx.numpy_helper.from_array(np.ones((1, 4, 1), np.float32), name) for name in "WR"]
+    for nodes in (
+        [("LSTM", ["y", "W", "R"], "x"), ("LSTM", ["x", "W", "R"], "y")],
+        [("Identity", ["x"], "x"), ("LSTM", ["x", "W", "R"], "y")],
+        [("Add", ["x", "y"], "x"), ("LSTM", ["x", "W", "R"], "y")],
+        [("Gather", ["W", "i"], "i"), ("LSTM", ["i", "W", "R", "", "y", "y", "y"], "y")],
+    ):
+        made = [onnx.helper.make_node(kind, read, [name]) for kind, read, name in nodes]
+        graph = onnx.helper.make_graph(made, "cycle", [], [], weights)
+        onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
+        with pytest.raises(ImportRefusedError):
+            imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5)
+
+
+def test_axes_without_end(tmp_path):
+    """Thousands of Unsqueezes would make tensors of thousands of axes; they are followed to eight."""
+    onnx = pytest.importorskip("onnx")
+    weights = [onnx.numpy_helper.from_array(np.ones((1, 4, 1), np.float32), name) for name in "WR"]
+    axes = onnx.numpy_helper.from_array(np.array([0, 1, 2, 3]), "axes")
+    ids = onnx.helper.make_tensor_value_info("x0", onnx.TensorProto.FLOAT, ["a", "b"])
+    nodes = [onnx.helper.make_node("Unsqueeze", [f"x{k}", "axes"], [f"x{k + 1}"]) for k in range(2000)]
+    nodes.append(onnx.helper.make_node("LSTM", ["x2000", "W", "R"], ["y"]))
+    graph = onnx.helper.make_graph(nodes, "axes", [ids], [], [*weights, axes])
+    onnx.save(onnx.helper.make_model(graph), tmp_path / "model.onnx")
+    with pytest.raises(ImportRefusedError, match=r"reads the model's input"):
+        imported(tmp_path / "model.onnx", tmp_path / "model")
+
+
+def test_calls_in_the_wrong_order():
+    """Thousands of layers, each before the one that it reads, are sorted without a look at all pairs."""
+    count = 3000
+    layers = [
+        {"class_name": "Dropout", "name": f"d{k}", "inbound_nodes": [[[f"d{k + 1}", 0, 0, {}]]]} for k in range(count)
+    ]
+    layers.append({"class_name": "InputLayer", "name": f"d{count}", "inbound_nodes": []})
+    assert len(read_calls({"class_name": "Functional", "config": {"layers": layers}})) == count + 1
+
+
+@pytest.mark.parametrize(
+    ("names", "reason"),
+    [
+        (["model/code/__torch__.py", "model/constants.pkl", "model/data.pkl"], r"it is TorchScript.*state_dict\(\)"),
+        (["archive/data.pkl"], r"needs PyTorch|weights_only"),
+        (["config.json"], r"it has no model.weights.h5|is not JSON"),
+        (["a.npy"], r"can't be read as a NumPy archive"),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pkl", ".zip", ".keras", ".npz"])
+def test_zips_are_told_by_their_content(names, reason, suffix, tmp_path):
+    """Whatever a zip file is called."""
+    with zipfile.ZipFile(tmp_path / f"model{suffix}", "w") as packed:
+        for name in names:
+            packed.writestr(name, "")
+    with pytest.raises(ImportRefusedError, match=reason):
+        read_source(tmp_path / f"model{suffix}")
+
+
+def test_pickles_under_any_name(tmp_path):
+    """A pickle is PyTorch's older format or nothing that can be imported; it is never loaded here."""
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps({"weights": Bomb()}))
+    with pytest.raises(ImportRefusedError, match=r"needs PyTorch|weights_only"):
+        read_source(tmp_path / "model.pkl")

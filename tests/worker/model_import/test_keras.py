@@ -81,7 +81,8 @@ def test_sequential_models_whose_last_layer_gives_one_vector(name, tmp_path):
         ]
     )
     randomize(model).save(tmp_path / name)
-    done = imported(tmp_path / name, tmp_path / "model")
+    done = imported(tmp_path / name, tmp_path / "model", unpadded=True)
+    assert any("doesn't mask padding" in note for note in done.made.notes)
     assert done.model.config.max_length == 9
     np.testing.assert_allclose(states_of(done, ROWS[-1:])[0][-1], np.asarray(model(padded(ROWS[-1:])))[0], atol=1e-5)
 
@@ -130,11 +131,13 @@ def test_models_in_models(name, tmp_path):
 
 
 def test_weights_alone(tmp_path):
-    """.weights.h5 has no graph; layers of one family are ordered by the numbers in their names."""
+    """.weights.h5 has no graph: layers that could be side by side have to be named."""
     model = keras.Sequential([layers.Embedding(10, 4), *(layers.LSTM(5, return_sequences=True) for _ in range(3))])
     model.build((None, None))
     randomize(model).save_weights(tmp_path / "model.weights.h5")
-    done = imported(tmp_path / "model.weights.h5", tmp_path / "model")
+    with pytest.raises(ImportRefusedError, match=r"--layer lstm --layer lstm_1 --layer lstm_2 if each reads the one"):
+        imported(tmp_path / "model.weights.h5", tmp_path / "model")
+    done = imported(tmp_path / "model.weights.h5", tmp_path / "model", layers=("lstm", "lstm_1", "lstm_2"))
     whole = ROWS[-1:]
     assert_same([np.asarray(model(padded(whole)))[0]], states_of(done, whole))
     assert "activations tanh and sigmoid are assumed" in done.made.notes[0]

@@ -77,7 +77,7 @@ def test_asmscan(tmp_path):
     """asmscan-bilstm, amyloid motifs: a bidirectional and a plain LSTM; compared is its score of 40 letters."""
     keras = pytest.importorskip("keras")
     source = download("asmscan-bilstm==1.0.0", "cvms/bass-model1.h5", tmp_path)
-    config, weights = run_import(source, tmp_path / "model")
+    config, weights = run_import(source, tmp_path / "model", "--unpadded")
     assert [str(layer) for layer in config.layers] == ["bidirectional lstm 8", "lstm 4"]
     fragments = np.random.default_rng(0).integers(1, 26, (5, 40), dtype=np.int32)
     # Keras 3 can't read this file's configuration, so its layers are built here; Keras reads the weights.
@@ -208,7 +208,7 @@ def test_russtress(tmp_path, keras2):
     """russtress, the stress of Russian words: a bidirectional LSTM with hard gates on one-hot letters."""
     source = download("russtress==0.1.4", "russtress/weights.96.hdf5", tmp_path)
     described = download("russtress==0.1.4", "russtress/text_model.json", tmp_path)
-    config, weights = run_import(source, tmp_path / "model")
+    config, weights = run_import(source, tmp_path / "model", "--one-hot", "--unpadded")
     assert config.describe_layers() == "bidirectional lstm 64 (hard sigmoid) on one-hot ids"
     package = keras2.models.model_from_json(described.read_text())
     package.load_weights(source)
@@ -228,7 +228,7 @@ def test_russtress(tmp_path, keras2):
 def test_chars2vec(tmp_path, keras2):
     """chars2vec, vectors of words: two LSTMs on one-hot letters; weights alone, of Keras 2.2."""
     source = download("chars2vec==0.1.7", "eng_50/weights.h5", tmp_path)
-    config, weights = run_import(source, tmp_path / "model", "--recurrent-activation", "hard_sigmoid")
+    config, weights = run_import(source, tmp_path / "model", "--recurrent-activation", "hard_sigmoid", "--one-hot")
     assert config.describe_layers() == "2 x lstm 50 (hard sigmoid) on one-hot ids"
     layers = keras2.layers
     package = keras2.Sequential(

@@ -10,6 +10,7 @@ from support.imported import assert_same, imported, states_of
 from support.skips import long
 
 from worker.model_import.errors import ImportRefusedError
+from worker.model_import.readers.torch.state_dict import tensors_of
 
 MODELS = Path(__file__).parents[2] / "torch_models"
 #: The development environment has no PyTorch, which takes gigabytes: the same tensors are read from .safetensors.
@@ -82,8 +83,10 @@ def test_npz_with_pytorchs_names(names, tmp_path):
                 "enc_" + name.removeprefix("rnn.").replace("weight", names).replace("bias", names[0].replace("w", "b"))
             ] = array
     np.savez(tmp_path / "model.npz", **arrays)
-    done = imported(tmp_path / "model.npz", tmp_path / "model")
-    assert done.made.left == ["dec_emb (embedding)"]
+    with pytest.raises(ImportRefusedError, match=r"dec_emb \(3, 4\) .* --leave dec_emb"):
+        imported(tmp_path / "model.npz", tmp_path / "model")
+    done = imported(tmp_path / "model.npz", tmp_path / "model", leave=("dec_emb",))
+    assert done.made.left == ["dec_emb (--leave)"]
     assert_same(expected("gru2"), states_of(done, ROWS, shift=1))
 
 
@@ -132,7 +135,9 @@ def test_two_modules_have_to_be_named(tmp_path):
     tensors = load_file(MODELS / "lstm1.safetensors")
     both = {f"{side}.{name}": array for side in ("encoder", "decoder") for name, array in tensors.items()}
     save_file(both, tmp_path / "both.safetensors")
-    with pytest.raises(ImportRefusedError, match=r"decoder.rnn, encoder.rnn.* --layer NAME"):
+    with pytest.raises(
+        ImportRefusedError, match=r"decoder.rnn, encoder.rnn.* --layer decoder.rnn --layer encoder.rnn if each reads"
+    ):
         imported(tmp_path / "both.safetensors", tmp_path / "model")
     done = imported(tmp_path / "both.safetensors", tmp_path / "model", layers=("encoder.rnn",))
     assert done.made.taken[0].startswith("encoder.embedding: ")
@@ -173,16 +178,18 @@ def test_a_layer_between_is_refused(tmp_path):
 
 
 def test_one_hot(tmp_path):
-    """Without an embedding, ids are one-hot vectors, and the source's id k becomes k + 1."""
+    """With --one-hot, the vectors are ids, and the source's id k becomes k + 1."""
     tensors = load_file(MODELS / "lstm1.safetensors")
     table = tensors.pop("embedding.weight")
     tensors["rnn.weight_ih_l0"] = np.ascontiguousarray(tensors["rnn.weight_ih_l0"] @ table.T)
     save_file(tensors, tmp_path / "onehot.safetensors")
-    done = imported(tmp_path / "onehot.safetensors", tmp_path / "model")
+    with pytest.raises(ImportRefusedError, match=r"rnn reads vectors 11 wide, and nothing in the file says"):
+        imported(tmp_path / "onehot.safetensors", tmp_path / "model")
+    done = imported(tmp_path / "onehot.safetensors", tmp_path / "model", one_hot=True)
     assert done.model.config.embedding_dim is None
     assert done.model.config.vocab_size == 11
     assert_same(expected("lstm1"), states_of(done, ROWS, shift=1))
-    done = imported(tmp_path / "onehot.safetensors", tmp_path / "from1", ids_from=1)
+    done = imported(tmp_path / "onehot.safetensors", tmp_path / "from1", ids_from=1, one_hot=True)
     assert done.model.config.vocab_size == 10
     assert_same(expected("lstm1")[:2], states_of(done, ROWS[:2]))
 
@@ -196,7 +203,7 @@ def test_pt_files(case, tmp_path):
     torch.save({"epoch": 3, "state_dict": state}, tmp_path / "model.pt")
     done = imported(tmp_path / "model.pt", tmp_path / "model", parity=1e-5)
     assert_same(expected(case), states_of(done, ROWS, shift=1))
-    assert {one.left for one in done.parity.comparisons} == {"PyTorch"}
+    assert {one.left for one in done.parity.comparisons} == {"PyTorch's layers"}
 
 
 @PYTORCH
@@ -206,3 +213,18 @@ def test_pickled_modules_are_refused(tmp_path):
     torch.save(torch.nn.LSTM(3, 4), tmp_path / "module.pt")
     with pytest.raises(ImportRefusedError, match=r"weights_only=True\) refuses it .* torch.save\(model.state_dict\(\)"):
         imported(tmp_path / "module.pt", tmp_path / "model")
+
+
+def test_the_dictionaries_of_a_checkpoint():
+    """The state dict's tensors keep their names; others, and all if two dictionaries have models, get a prefix."""
+    one = np.ones(1)
+    model = {"rnn.weight_ih_l0": one, "emb.weight": one}
+    training = {"state": {0: {"exp_avg": one}}, "param_groups": []}
+    tensors, optimizers = tensors_of({"epoch": 1, "state_dict": model, "opt": training, "h0": one}, np.ndarray)
+    assert list(tensors) == ["h0", "rnn.weight_ih_l0", "emb.weight"]
+    assert optimizers == ["opt"]
+    tensors, _ = tensors_of({"model": model, "ema": {"rnn.weight_ih_l0": one}}, np.ndarray)
+    assert list(tensors) == ["model.rnn.weight_ih_l0", "model.emb.weight", "ema.rnn.weight_ih_l0"]
+    endless = {}
+    endless["again"] = endless
+    assert tensors_of(endless, np.ndarray) == ({}, [])

@@ -102,7 +102,7 @@ def test_everything_that_waits_goes_together(started):
         for _ in range(5):
             engine.gate.release()
         for future, shard in zip(futures, shards, strict=True):
-            np.testing.assert_array_equal(future.result(10).outputs[0], outputs_of(shard))
+            np.testing.assert_array_equal(future.result(60).outputs[0], outputs_of(shard))
     # 1 | 2 + 2 + 1 | 4 | 9, over the budget, alone | 1
     assert [[len(values) for values in call] for call in engine.calls] == [[1], [2, 2, 1], [4], [9], [1]]
 
@@ -138,7 +138,7 @@ def test_closing_in_mid_compute_gives_back_at_once(started):
         futures = fill(pool, engine, threads, [shard_of([1]), shard_of([2]), shard_of([3])])
         pool.close()
         for future in futures:
-            assert isinstance(future.exception(10), GivenBackError)
+            assert isinstance(future.exception(60), GivenBackError)
     assert pool.busy_seconds() > 0
     with pytest.raises(GivenBackError):
         pool.compute(shard_of([4]), COLUMNS)
@@ -158,7 +158,7 @@ def test_a_bad_row_costs_its_shard_only_the_row(started):
         futures = fill(pool, engine, threads, shards)
         engine.gated = False
         engine.gate.release()
-        results = [future.result(10) for future in futures]
+        results = [future.result(60) for future in futures]
     assert [set(result.failed) for result in results] == [set(), {1}, set()]
     np.testing.assert_array_equal(results[1].outputs[0][[0, 1, 3]], outputs_of(shards[1])[[0, 1, 3]])
     np.testing.assert_array_equal(results[2].outputs[0], outputs_of(shards[2]))
@@ -196,8 +196,8 @@ def test_closing_ends_the_wait_for_memory(started):
         future = threads.submit(pool.compute, shard_of([7]), COLUMNS)
         eventually(lambda: len(engine.calls) > 1, "the row tried alone")
         pool.close()
-        assert isinstance(future.exception(10), GivenBackError)
-    pool._thread.join(10)
+        assert isinstance(future.exception(60), GivenBackError)
+    pool._thread.join(60)
     assert not pool._thread.is_alive()
 
 
@@ -210,7 +210,7 @@ def test_a_broken_engine_is_told_to_everybody(started):
         engine.gated = False
         engine.gate.release()
         for future in futures:
-            assert isinstance(future.exception(10), BrokenWorkerError)
+            assert isinstance(future.exception(60), BrokenWorkerError)
     engine.error = None
     np.testing.assert_array_equal(pool.compute(shard_of([4]), COLUMNS).outputs[0], outputs_of(shard_of([4])))
 
@@ -241,8 +241,8 @@ def test_arrays_of_a_pool_that_fails_are_kept(started):
             started(engine, buffers=buffers), engine, threads, [shard_of([1]), shard_of([2]), shard_of([3], [4], [5])]
         )
         engine.gate.release()
-        buffers.give(futures[0].result(10).outputs)
-        assert [type(future.exception(10)) for future in futures[1:]] == [MemoryError, MemoryError]
+        buffers.give(futures[0].result(60).outputs)
+        assert [type(future.exception(60)) for future in futures[1:]] == [MemoryError, MemoryError]
     assert buffers._used == 0
 
 
@@ -274,7 +274,7 @@ def test_shards_of_one_call_have_the_same_columns(started):
         for _ in range(3):
             engine.gate.release()
         for future, shard, columns in zip(futures, shards, kinds, strict=True):
-            (found,) = future.result(10).outputs
+            (found,) = future.result(60).outputs
             np.testing.assert_array_equal(found, outputs_of(shard))  # rows of one token: each its own mean
             assert columns in (COLUMNS, MEAN)
     assert engine.calls == [[[1]], [[2], [4]], [[3], [5], [6]]]

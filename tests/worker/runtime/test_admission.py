@@ -100,7 +100,7 @@ def test_an_empty_shard_is_no_company_for_a_suspect():
     assert suspect.aboard.is_set()
     assert not empty.aboard.is_set()
     suspect.go()
-    empty.aboard.wait(10)
+    empty.aboard.wait(60)
     empty.go()
 
 
@@ -110,7 +110,7 @@ def test_closing_sends_everybody_away_who_waits():
     passengers = queue_up(admission, [(80, False), (80, False), (10, True), (10, False)])
     admission.close()
     for passenger in passengers[1:]:
-        passenger.thread.join(10)
+        passenger.thread.join(60)
         assert passenger.refused
     assert passengers[0].aboard.is_set()
     passengers[0].go()

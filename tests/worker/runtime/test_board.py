@@ -51,5 +51,5 @@ def test_waiting_until_it_is_empty():
         waiting.start()
         waiting.join(0.05)
         assert waiting.is_alive()
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive()

@@ -7,7 +7,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from support.jobs import bury, log_of
+from support.jobs import log_of, record_death
 from support.processes import eventually, left, make_rows, open_site, worker_parts
 
 from unrolled.job import names
@@ -53,7 +53,23 @@ def test_what_was_done_is_logged(site, caplog):
             assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUBLISHED
     (line,) = texts(caplog, "engine busy")
     tokens = sum(entry.tokens for entry in log_of(job).entries.values())
-    assert line.startswith(f"2 shard(s), {tokens} tokens in ")
+    assert line.startswith(f"2 shards, {tokens} tokens in ")
+
+
+def test_what_is_in_the_way_is_in_the_heartbeat(site):
+    """A job outside of the worker's root waits; the list of workers shows why."""
+    job = site.enqueue(make_rows(2))
+    (shard,) = left(job)
+    with worker_parts(site, lease_seconds=LEASE, output_root=site.root / "below") as parts:
+        assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUT_OFF
+
+        def troubles():
+            return [facts["troubles"] for facts in site.ledger.workers().values() if facts["troubles"]]
+
+        eventually(troubles, "the trouble in the heartbeat")
+        (((key, text),),) = troubles()
+        assert key == job.key
+        assert "--output-root" in text
 
 
 def test_leases_are_kept_while_shards_are_on_board(site):
@@ -73,7 +89,7 @@ def test_leases_are_kept_while_shards_are_on_board(site):
             "a lease that was renewed for twice its time",
         )
         site.gate.touch()
-        assert future.result(10) == Outcome.PUBLISHED
+        assert future.result(60) == Outcome.PUBLISHED
 
 
 def test_an_empty_redis_is_filled_again(site, caplog):
@@ -97,8 +113,8 @@ def test_an_empty_redis_is_filled_again(site, caplog):
         eventually(lambda: {shard, *others} <= set(sent), "everything sent again")
         assert unguarded == []
         site.gate.touch()
-        assert future.result(10) == Outcome.PUBLISHED
-    assert len(texts(caplog, "entered 3 shard(s) that were not in the ledger")) == 1
+        assert future.result(60) == Outcome.PUBLISHED
+    assert len(texts(caplog, "entered 3 shards that the ledger lacked")) == 1
 
 
 @pytest.mark.parametrize("outcome", ["dead", "published"])
@@ -109,7 +125,7 @@ def test_a_job_that_is_over_is_forgotten(site, caplog, outcome):
     with worker_parts(site, lease_seconds=LEASE) as parts:
         parts.service.jobs.find(job.key)
         if outcome == "dead":
-            bury(job, shard)
+            record_death(job, shard)
         else:
             job.objects.create(part_object(shard), b"part")
             job.objects.delete(names.rows_object(shard))
@@ -124,17 +140,17 @@ def test_a_slow_store_does_not_stop_the_pulse(site, monkeypatch):
     shard = min(left(job))
     reached, gate = threading.Event(), threading.Event()
 
-    def slow(*arguments):
+    def slow(*arguments, **more):
         reached.set()
         assert gate.wait(30)
-        tell(*arguments)
+        return look_after(*arguments, **more)
 
-    tell = job_registry.tell
+    look_after = job_registry.look_after
     plan = site.with_plan(gate=str(site.gate))
     with ThreadPoolExecutor(1) as threads, worker_parts(site, plan, lease_seconds=LEASE) as parts:
         future = threads.submit(parts.service.handle, member_of(job, shard).encode())
         eventually(site.calls, "the engine at work")
-        monkeypatch.setattr(job_registry, "tell", slow)
+        monkeypatch.setattr(job_registry, "look_after", slow)
         site.ledger.client.hdel(site.ledger.keys.jobs, job.key)
         eventually(reached.is_set, "the job looked at")
         leases, member = site.ledger.keys.leases, str(member_of(job, shard))
@@ -143,7 +159,7 @@ def test_a_slow_store_does_not_stop_the_pulse(site, monkeypatch):
         assert parts.service.holder in site.ledger.workers()
         gate.set()
         site.gate.touch()
-        assert future.result(10) == Outcome.PUBLISHED
+        assert future.result(60) == Outcome.PUBLISHED
         eventually(lambda: site.ledger.place_of(job.key), "the job registered again")
 
 
@@ -198,7 +214,7 @@ def test_the_heartbeat_says_what_the_worker_does(site):
 
 
 def test_the_health_file_is_touched(site, caplog):
-    """While the worker is well; where it can't be written, that is told once."""
+    """It is touched while the worker is healthy; if it can't be written, that is reported once."""
     file = site.root / "health"
     with worker_parts(site, lease_seconds=LEASE, health_file=file):
         eventually(file.exists, "the file")

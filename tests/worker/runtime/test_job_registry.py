@@ -23,6 +23,7 @@ from unrolled.protocol.spooling import spool
 from unrolled.queue.broker import AWAY
 from unrolled.queue.ledger import Known, Ledger
 from unrolled.queue.member import Member
+from unrolled.store.posix import PosixStore
 from worker.errors import AwayError, GivenBackError
 from worker.runtime.job_registry import LOOK_PAUSE, Jobs
 from worker.settings import Settings
@@ -197,7 +198,7 @@ def test_an_entry_that_names_another_job_is_refused(site, jobs):
 
 @pytest.mark.parametrize("found", [None, "{", "a directory", "a FIFO"])
 def test_a_place_without_a_job_is_away_or_refused(site, jobs, found):
-    """A missing job.json may come back; what isn't a file holds nobody; a damaged one is told."""
+    """A missing job.json may return; something that isn't a file doesn't block a thread; a damaged one is reported."""
     job = site.enqueue(make_rows(2))
     file = site.root / "out" / names.JOB
     file.unlink()
@@ -261,7 +262,7 @@ def test_leftovers_of_dead_processes_are_swept(site, jobs, caplog):
     assert not any(path.exists() for path in old)
     assert fresh.exists()
     assert (out / ".hidden").exists()
-    assert caplog.text.count("removed 1 unfinished file(s)") == len(folders)
+    assert caplog.text.count("removed 1 unfinished file of") == len(folders)
     os.utime(fresh, times=(0, 0))
     jobs.find(job.key)
     jobs_of(site).find(job.key)
@@ -295,7 +296,7 @@ def test_what_redis_evicts_is_entered_again(site, jobs, sent, caplog, key):
 
 
 def test_one_worker_tells_what_was_lost(site, jobs, sent):
-    """The others leave it to the one whose turn it is, and try again a lease later."""
+    """The others leave the update to the worker whose turn it is, and try again a lease later."""
     job = site.enqueue(make_rows(6))
     other = jobs_of(site)
     for each in (jobs, other):
@@ -303,7 +304,7 @@ def test_one_worker_tells_what_was_lost(site, jobs, sent):
     site.ledger.client.delete(site.ledger.keys.ledger)
     assert site.ledger.take_turn(f"{job.key}:tell", 600)  # as a worker does that dies then
     jobs.look_after(sent.append)
-    assert site.ledger.told(job.key) is None
+    assert site.ledger.mark(job.key) is None
     site.ledger.end_turn(f"{job.key}:tell")
     jobs.look_after(sent.append)
     assert len(sent) == 3
@@ -312,7 +313,7 @@ def test_one_worker_tells_what_was_lost(site, jobs, sent):
 
 
 def test_a_segment_that_nobody_told_is_told(site, jobs, sent):
-    """A producer died between its segment and the ledger: workers see to it, once they have nothing else of the job."""
+    """A producer died between its segment and the ledger: a worker enters the shards, once the ledger has no other."""
     job = site.enqueue(make_rows(2))
     jobs.find(job.key)
     finish(site, job)
@@ -348,9 +349,29 @@ def test_a_job_that_is_complete_is_forgotten(site, jobs, sent):
     assert jobs.find(job.key).job == job.job  # a late message finds it again
 
 
+def test_one_worker_looks_whether_a_job_is_complete(site, jobs, monkeypatch):
+    """A thousand of them would read the log and list all parts; the others take its word, while nothing waits."""
+    job = site.enqueue(make_rows(2))
+    other = jobs_of(site)
+    for each in (jobs, other):
+        each.find(job.key)
+    late = Member(job.key, min(site.ledger.members(job.key)[0]))
+    finish(site, job)
+    jobs.look_after(lambda _: None)
+    assert jobs._met == {}
+    monkeypatch.setattr(PosixStore, "read", lambda *_: pytest.fail("the store is asked"))
+    monkeypatch.setattr(PosixStore, "list", lambda *_: pytest.fail("the store is asked"))
+    site.ledger.enter(job.key, job.place, site.ledger.mark(job.key), [(late, 1)], 9)
+    other.look_after(lambda _: None)
+    assert job.key in other._met
+    site.ledger.remove(late)
+    other.look_after(lambda _: None)
+    assert other._met == {}
+
+
 @pytest.mark.parametrize("kind", ["cancel", "discard"])
 def test_a_job_that_is_stopped_is_forgotten(site, jobs, sent, kind):
-    """The ledger has nothing of it any more, so nothing is told, and what `discard` left is removed."""
+    """The ledger has none of its shards, so nothing is entered, and the leftovers of `discard` are removed."""
     job = site.enqueue(make_rows(2))
     jobs.find(job.key)
     (shard,) = left(job)
@@ -365,14 +386,14 @@ def test_a_job_that_is_stopped_is_forgotten(site, jobs, sent, kind):
 
 @pytest.mark.parametrize("kind", ["cancel", "discard"])
 def test_a_stopped_job_is_seen_to_be_so(site, jobs, kind):
-    """Shards of it that are in the ledger all the same, as after a restored Redis, are taken out."""
+    """Shards of it that are still in the ledger, for example after Redis was restored, are removed."""
     job = site.enqueue(make_rows(2))
     found = jobs.find(job.key)
     assert not jobs.is_stopped(found)
     decide(job, Segment(kind))
     assert jobs.is_stopped(found)
     assert site.ledger.members(job.key) == (set(), set())
-    assert site.ledger.told(job.key) is None
+    assert site.ledger.mark(job.key) is None
 
 
 def test_a_log_that_cannot_be_read_stops_nothing(site, jobs):
@@ -409,7 +430,7 @@ def test_a_beat_asks_once_for_all_jobs(site, sent):
 
 
 def test_one_damaged_job_does_not_stop_the_others(site, jobs, sent, caplog):
-    """It is told once; shards of other jobs are entered all the same, and so are its own once it is restored."""
+    """It is reported once; shards of other jobs are entered, and so are its own once it is restored."""
     damaged = site.enqueue(make_rows(2), name="damaged")
     good = site.enqueue(make_rows(2), name="good")
     for job in (damaged, good):

@@ -39,7 +39,7 @@ def test_a_fresh_worker_has_done_nothing():
 
 
 def test_shared_prefixes_and_planning_are_told_apart():
-    """An engine that tells of them has its plan's seconds counted once, and its computed tokens over the real ones."""
+    """If an engine reports them, its planning seconds are counted once, and its computed tokens over the real ones."""
     metrics = Metrics()
     metrics.computed(rows=3, seconds=2.0, stats=PoolStats(100, 80, 0.5))
     metrics.computed(rows=1, seconds=2.0, stats=PoolStats(100, 100))
@@ -60,6 +60,6 @@ def test_a_line_for_the_log_tells_of_the_time_between():
     metrics.published(0.75)
     now = metrics.snapshot() | {"up_seconds": before["up_seconds"] + 4}
     assert progress_line(before, now) == (
-        "1 shard(s), 2,000 tokens in 4 s: engine busy 50%, 1,000 tokens/s, 75% of them computed; "
+        "1 shard, 2,000 tokens in 4 s: engine busy 50%, 1,000 tokens/s, 75% of them computed; "
         "seconds in read 0.2, plan 0.1, compute 1.9, write 0.8"
     )

@@ -9,16 +9,17 @@ import pytest
 from support.jobs import VOCABULARY, cut, job_of, make_job, publish_shard, waiting
 
 from producer.enqueue.shard import make_shard
-from unrolled.errors import FileFormatError, PayloadError
+from unrolled.errors import FileFormatError, PayloadError, TransientError
 from unrolled.job import names, payload
 from unrolled.job.names import Life
+from unrolled.patience import at_once
 from unrolled.protocol.finishing import finish
-from unrolled.protocol.objects import Objects, at_once
+from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob
 from unrolled.protocol.spooling import spool
 from unrolled.reading.outcome import failed_rows, read_outcome
 from unrolled.store.memory import Crash, Fault, Lag, MemoryStore
-from worker.shards.publication import Found, bury, look, publish
+from worker.shards.publication import Found, look, publish, record_death
 from worker.shards.shard_rows import decode_rows
 
 #: Two attempts, each with the rows that fail in it.
@@ -40,9 +41,9 @@ def shard(job):
     return waiting(job)[0]
 
 
-def in_memory(hook=None, **more):
+def in_memory(hook=None, steadily=at_once, **more):
     """A job of one shard in a store that stops before each operation, and the shard."""
-    objects = Objects(MemoryStore(hook, **more), at_once)
+    objects = Objects(MemoryStore(hook, **more), steadily)
     spooled = make_shard(0, job_of().id, cut(0))
     spool(objects, spooled)
     return OpenJob(job_of(), "0" * 16, objects), spooled.entry.shard
@@ -136,7 +137,7 @@ def test_a_look_finds_rows_then_the_part(job, shard):
 
 
 def test_a_look_at_nothing_proves_nothing(job, shard):
-    """Neither part nor rows: the caller learns that, and nobody calls the shard dead."""
+    """Neither part nor rows: the caller learns that, and the shard isn't declared dead."""
     job.objects.delete(names.rows_object(shard))
     assert look(job.objects, shard, failed_rows) == Found(None, None)
 
@@ -158,7 +159,7 @@ def test_a_shard_that_is_published_between_two_looks_is_found():
 
 
 def test_a_look_at_a_damaged_part_says_so(job, shard):
-    """It is nobody's outcome; nothing is deleted for it."""
+    """It is no outcome; nothing is deleted because of it."""
     job.objects.create(names.part_object(shard), b"PAR1")
     for attempt in (lambda: look(job.objects, shard, failed_rows), lambda: publish_shard(job, shard)):
         with pytest.raises(FileFormatError, match=f"part-{shard}"):
@@ -166,9 +167,24 @@ def test_a_look_at_a_damaged_part_says_so(job, shard):
     assert waiting(job) == [shard]
 
 
+class Pausing:
+    """Tries an action until it works, and counts the pauses between two tries."""
+
+    def __init__(self):
+        self.pauses = 0
+
+    def __call__(self, what, action):
+        del what
+        while True:
+            try:
+                return action()
+            except TransientError:
+                self.pauses += 1
+
+
 def test_a_part_that_cannot_be_seen_yet_is_waited_for():
-    """A network file system may show another's part late; the attempt that was second goes on with it then."""
-    lags = []
+    """A network file system may show another's part late; the attempt that was second pauses until it does."""
+    lags, pausing = [], Pausing()
 
     def hook(operation):
         if operation == ("read", names.part_object(shard)) and lags:
@@ -176,17 +192,17 @@ def test_a_part_that_cannot_be_seen_yet_is_waited_for():
         return None
 
     shard = None
-    job, shard = in_memory(hook, is_disk=True)
+    job, shard = in_memory(hook, pausing, is_disk=True)
     rows = job.objects.read(names.rows_object(shard))
     publish_shard(job, shard, {0: "x"})
     lags += [Lag(64)] * 3
     assert not publish_shard(job, shard, {}, rows)
-    assert lags == []
+    assert (lags, pausing.pauses) == ([], 3)
     assert waiting(job) == []
 
 
 def test_an_attempt_whose_rival_is_discarded_ends():
-    """A part that was there and is deleted at once, by `discard`, doesn't hold the attempt for ever."""
+    """A part that existed and is deleted at once, by `discard`, doesn't hold the attempt for ever."""
     discarded = []
 
     def hook(operation):
@@ -195,7 +211,7 @@ def test_an_attempt_whose_rival_is_discarded_ends():
             job.objects.delete(names.part_object(shard))
 
     armed, shard = False, None
-    job, shard = in_memory(hook)
+    job, shard = in_memory(hook, Pausing())
     rows = job.objects.read(names.rows_object(shard))
     publish_shard(job, shard)
     armed = True
@@ -204,7 +220,7 @@ def test_an_attempt_whose_rival_is_discarded_ends():
 
 
 def test_an_answer_that_got_lost_changes_nothing():
-    """In a bucket one's own part may look like another's: its list is the same, and the rows go."""
+    """In a bucket, the caller's own part may look like another attempt's: its list is equal, and the rows go."""
     faults = []
 
     def hook(operation):
@@ -229,8 +245,8 @@ def test_a_part_of_other_rows_deletes_none(job, shard):
 def test_a_record_of_death_says_why(job, shard):
     """The life that was given up is named, and its rows stay; the first reason is the one that counts."""
     life = Life(shard, 2)
-    bury(job.objects, life, "its worker died 3 times")
-    bury(job.objects, life, "another reason")
+    record_death(job.objects, life, "its worker died 3 times")
+    record_death(job.objects, life, "another reason")
     content = json.loads(job.objects.read(names.dead_object(life)))
     assert content == {"life": f"{shard}.2", "reason": "its worker died 3 times"}
     assert waiting(job) == [shard]

@@ -74,7 +74,9 @@ def test_other_rows_under_the_name_are_refused():
     """The shard's id names its content."""
     rows, _ = spooled([[1, 2]])
     _, other = spooled([[3]])
-    with pytest.raises(PayloadError, match=f"the rows of shard {other} are others than its name says"):
+    with pytest.raises(
+        PayloadError, match=f"the rows of shard {other} are damaged: they are others than its name says"
+    ):
         decode_rows(rows, other, VOCABULARY)
 
 

@@ -1,24 +1,33 @@
--- Take a job, its mark and all its shards out of the ledger, those on board of a worker too: their parts may still come, and are
--- as good as before.
--- Return how many shards there were.
+-- One step of removing a job: remove some of its lives, also those that a worker holds (it may still publish them), and
+-- move the job's mark. Between two steps the mark is negative, so that a process that enters the job again, or finds it
+-- left here by a process that died, enters everything or removes the job again.
+-- Nothing happens unless the mark is from `lowest` to `highest`; with '' any mark is fine, also none. The mark becomes
+-- `becomes`; with '' the mark and everything else about the job are removed. The arguments from the fifth on are members.
+-- Return how many of the members were in the ledger, or -1 if the mark is out of range.
 local ledger, tokens, leases, holders, started, lonely, resent, jobs, left = unpack(KEYS)
-local job_key = unpack(ARGV)
+local job_key, lowest, highest, becomes = unpack(ARGV)
 
--- ZREM and HDEL go first: they work where the server's memory is full, and after them so does the rest.
+local mark = tonumber(redis.call('ZSCORE', ledger, job_key) or '')
+if lowest ~= '' and (not mark or mark < tonumber(lowest) or mark > tonumber(highest)) then return -1 end
+-- ZREM is first: it works when the server's memory is full, and after it the other commands work, too.
 redis.call('ZREM', ledger, job_key)
-redis.call('HDEL', jobs, job_key)
-redis.call('HDEL', left, job_key)
-local count, prefix = 0, job_key .. '/'
-for _, member in ipairs(redis.call('ZRANGE', ledger, 0, -1)) do
-  if string.sub(member, 1, #prefix) == prefix then
-    redis.call('ZREM', ledger, member)
+if becomes ~= '' then redis.call('ZADD', ledger, becomes, job_key) end
+local count = 0
+for place = 5, #ARGV do
+  local member = ARGV[place]
+  if redis.call('ZREM', ledger, member) == 1 then
     redis.call('ZREM', leases, member)
     redis.call('SREM', resent, member)
     local size = tonumber(redis.call('HGET', tokens, member)) or 0
     for _, hash in ipairs({tokens, holders, started, lonely}) do redis.call('HDEL', hash, member) end
-    -- pcall: a count that somebody spoilt must not keep the shard here.
+    -- pcall: a count that was overwritten by hand must not keep the shard here.
     redis.pcall('HINCRBY', tokens, 'total', -size)
+    redis.pcall('HINCRBY', left, job_key, -1)
     count = count + 1
   end
+end
+if becomes == '' then
+  redis.call('HDEL', jobs, job_key)
+  redis.call('HDEL', left, job_key)
 end
 return count

@@ -1,6 +1,6 @@
--- Take the lease of a shard, unless another worker has it. Its first start is recorded in the same step, so that a
--- death right afterwards leaves a trace.
--- Return {state, suspect}: the state of a Lease, and 1 for a suspect, else 0.
+-- Take the lease of a shard, unless another worker has it. The first start is recorded in the same step, so that a
+-- worker that dies right afterwards leaves a trace.
+-- Return {state, suspect}: the state of a Lease, and 1 for a suspect, otherwise 0.
 local ledger, leases, holders, started, lonely, resent, watermark = unpack(KEYS)
 local member, holder, lease_seconds = unpack(ARGV)
 local time = redis.call('TIME')
@@ -16,9 +16,9 @@ end
 redis.call('ZADD', leases, now + lease_seconds, member)
 redis.call('HSET', holders, member, holder)
 
--- The queue is first in, first out, so messages sent before this one have left it. A shard whose message was sent twice
--- proves nothing: this may be either of the two. (Nor does one that was taken out and entered again, but that can't be
--- seen here. The worst of it is a message that is sent again although it wasn't lost.)
+-- The queue is first in, first out, so messages sent before this one have left it. If the shard's message was sent twice,
+-- this may be either of the two, which proves nothing. (A shard that was removed and entered again proves nothing either,
+-- but can't be recognised here. At worst, a message is sent again although it wasn't lost.)
 if redis.call('SISMEMBER', resent, member) == 0
   and tonumber(sent) > tonumber(redis.call('GET', watermark) or '0') then redis.call('SET', watermark, sent) end
 

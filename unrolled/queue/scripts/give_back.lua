@@ -1,6 +1,6 @@
--- Give up the lease of a shard that isn't done, and take back the start that was counted for it: "first", "alone" or
--- "none". Its message is about to be sent again.
--- Return 1 where the lease was this worker's, or no worker's; else 0.
+-- Give up the lease of a shard that isn't done, and revoke the start that was counted for it: "first", "alone" or "none".
+-- Its message is about to be sent again.
+-- Return 1 if this worker or no worker had the lease, otherwise 0.
 local ledger, leases, holders, started, lonely, resent = unpack(KEYS)
 local member, holder, start = unpack(ARGV)
 local time = redis.call('TIME')

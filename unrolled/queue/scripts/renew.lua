@@ -1,7 +1,7 @@
--- Extend the leases of a worker. One that ran out is taken again, unless another worker holds the shard, or it was
+-- Extend the leases of a worker. A lease that expired is taken again, unless another worker holds the shard or it was
 -- given back.
--- The third argument and all after it are the members.
--- Return the members that another worker holds, that were given back, or that are not in the ledger.
+-- The arguments from the third on are the members.
+-- Return the members that another worker holds, that were given back, or that aren't in the ledger.
 local ledger, leases, holders = unpack(KEYS)
 local holder, lease_seconds = unpack(ARGV)
 local time = redis.call('TIME')

@@ -1,6 +1,6 @@
--- Record that the holder of a suspect starts it with nothing else on board. Each worker counts once: one that starts
--- the shard again has died neither of the shard nor of an answer that got lost.
--- Return how many workers have started it alone, 0 where the shard is not in the ledger.
+-- Record that the holder of a suspect starts it with nothing else on board. Each worker counts once: a worker that starts
+-- the shard again is alive, so the shard hasn't killed it.
+-- Return how many workers have started it alone; 0 if the shard isn't in the ledger.
 local ledger, holders, lonely = unpack(KEYS)
 local member = unpack(ARGV)
 

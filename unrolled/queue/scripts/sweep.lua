@@ -1,15 +1,15 @@
--- Find the shards whose message must be sent again, and note that it is sent now.
+-- Find the shards whose messages must be sent again, and record that they are sent now.
 -- Return their members.
 local ledger, leases, holders, resent, watermark, swept, queue = unpack(KEYS)
 local lease_seconds, limit, silence_seconds, renewal_seconds, pause_seconds = unpack(ARGV)
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 
--- Marks of jobs are in the ledger too; their scores are small, those of shards are times.
+-- The ledger also has the marks of jobs. Their scores are small; the scores of shards are times.
 local MARKS = 1e9
 
--- Many workers ask; it is enough that one looks, now and then. `swept` is ahead of now while sweeping waits after a silence. If it is further ahead, the clock was set back, and
--- whatever has a later time gets the present one.
+-- Many workers sweep, and one sweep every `pause_seconds` is enough. `swept` is in the future while sweeping waits after a
+-- silence. If it is further in the future, the clock was set back, and every later time becomes the present time.
 local last = tonumber(redis.call('GET', swept) or now)
 if last > now and last - now <= tonumber(renewal_seconds) then return {} end
 if last <= now and now - last < tonumber(pause_seconds) and redis.call('EXISTS', swept) == 1 then return {} end
@@ -23,15 +23,15 @@ if last > now then
   if tonumber(redis.call('GET', watermark) or '0') > now then redis.call('SET', watermark, now) end
 end
 
--- After a silence the server was away, so leases that ran out meanwhile are not their holders' fault: they get the time
--- to renew.
+-- After a silence the server was away, so leases that expired meanwhile aren't their holders' fault: the holders get time
+-- to renew them.
 if last > now or now - last > tonumber(silence_seconds) then
   redis.call('SET', swept, now + renewal_seconds)
   return {}
 end
 redis.call('SET', swept, now)
 
--- First, shards whose lease ran out.
+-- First, shards whose lease has expired.
 local again = {}
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, limit)) do
   redis.call('ZREM', leases, member)
@@ -39,9 +39,9 @@ for _, member in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT'
   if redis.call('ZADD', ledger, 'XX', 'CH', now, member) == 1 then again[#again + 1] = member end
 end
 
--- Then, shards whose message was lost: it was sent more than a lease ago and isn't in the queue any more. It isn't if
--- the queue is empty, or if the message of a shard sent a second later was taken up. A second, because the messages of
--- two producers may swap places.
+-- Then, shards whose message was lost: it was sent more than a lease ago and has left the queue. It has left the queue if
+-- the queue is empty, or if a message sent a second later was received. A second, because the messages of two producers
+-- may swap places.
 local horizon = now - lease_seconds
 if redis.call('LLEN', queue) > 0 then
   horizon = math.min(horizon, tonumber(redis.call('GET', watermark) or '0') - 1)

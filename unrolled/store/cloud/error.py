@@ -107,6 +107,8 @@ def explained(action: str, error: Exception) -> UnrolledError:
     elif _MACHINE_CREDENTIALS.search(details):
         reason = "no credentials were found"
         advice = "log in with the cloud's own tool, or set its environment variables"
+    elif "RequestTimeTooSkewed" in reason:
+        advice = "set this machine's clock, which is too far from the server's"
     elif is_no_bucket(error):
         advice = "make the bucket, or correct its name"
     elif status_of(error) in _NOT_ALLOWED or isinstance(error, PermissionDeniedError | UnauthenticatedError):

@@ -9,7 +9,7 @@ import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from unrolled.store.hidden_file import opened_directory, sync_directory
+from unrolled.store.disk.hidden_file import opened_directory, sync_directory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,8 +1,14 @@
-"""The comparison of an imported model: its framework, both engines and plain arithmetic must give the same outputs.
+"""The comparison of an imported model: its own graph, both engines and plain arithmetic must give the same outputs.
+
+The file's graph is run by its framework, from the file (`own_graph`). Where it can't be run, or the file has only
+weights, the layers alone are compared, as objects of the framework with the file's arrays (`original`): that can't show
+what is between them.
 
 A trained model can amplify rounding: textgenrnn's outputs for random characters differ by 2e-4 between two float32
 programs. So the effect of rounding on the model is measured in plain NumPy, and differences of that size are allowed.
 """
+
+# Over 150 lines: the comparison and all that runs the rows.
 
 from __future__ import annotations
 
@@ -16,7 +22,9 @@ from unrolled.errors import ModelError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.ragged import Ragged
 from worker.engines.fused.library import why_unavailable
+from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.original import find_original, run_stack
+from worker.model_import.parity.own_graph import NO_GRAPH, run_own
 from worker.model_import.parity.plain_arithmetic import last_states
 
 if TYPE_CHECKING:
@@ -27,7 +35,7 @@ if TYPE_CHECKING:
     from unrolled.model.config import ModelConfig
     from unrolled.model.directory import ModelDirectory
     from worker.engines.engine import Engine
-    from worker.model_import.found import Float32
+    from worker.model_import.found import Float32, Found
     from worker.model_import.selection.stack import Stack
 
 #: Lengths of the rows that are compared: ragged, so that backward passes end at different places of a batch.
@@ -69,32 +77,50 @@ class Parity:
     rounding: float
 
 
-def compare(model: ModelDirectory, stack: Stack, ids_from: int) -> Parity:
+def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int) -> Parity:
     """Compute a few ragged rows with every program here that can compute the model.
 
     Args:
         model: the imported model.
+        found: the content of the file.
         stack: the layers that it was made from.
         ids_from: see `Assembled`.
+
+    Raises:
+        ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
     """
-    config, weights, rows = model.config, model.weights(), _rows(model.config.vocab_size)
-    made: dict[str, list[Float32]] = {}
+    config, weights = model.config, model.weights()
+    rows = _rows(config.vocab_size, found.length)
+    source_ids = [row.astype(np.int64) - (1 - ids_from) for row in rows]
+    made: dict[str, dict[int, Float32]] = {}
     missing = []
-    name, run, reason = find_original(stack)
-    if run is None:
-        missing.append(f"{name}: {reason}")
-    else:
-        made[name] = run_stack(stack, run, rows, ids_from)
-    exact = made[PLAIN] = [last_states(config, weights, row, np.float64) for row in rows]
-    rounding = _largest(exact, [last_states(config, weights, row, np.float32) for row in rows])
-    for engine in ("fused", "tensorflow"):
-        found = _engine(engine, model)
-        if isinstance(found, str):
-            missing.append(f"{engine} engine: {found}")
+    name, own = run_own(found, stack, source_ids)
+    if isinstance(own, str):
+        missing.append(NO_GRAPH if found.graph is None else f"{name}: {own}")
+        if stack.doubts:
+            raise ImportRefusedError(
+                f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and there is none: {own}"
+            )
+        name, run, reason = find_original(stack)
+        if run is None:
+            missing.append(f"{name}: {reason}")
         else:
-            made[f"{engine} engine"] = run_engine(found, config, rows)
+            made[name] = _numbered(run_stack(stack, run, rows, ids_from))
+    else:
+        made[name] = own
+    exact = made[PLAIN] = _numbered([last_states(config, weights, row, np.float64) for row in rows])
+    rounding = _largest(exact, _numbered([last_states(config, weights, row, np.float32) for row in rows]))
+    for engine in ("fused", "tensorflow"):
+        program = find_engine(engine, model)
+        if isinstance(program, str):
+            missing.append(f"{engine} engine: {program}")
+        else:
+            made[f"{engine} engine"] = _numbered(run_engine(program, config, rows))
     first, *others = made
-    return Parity([Comparison(first, other, _largest(made[first], made[other])) for other in others], missing, rounding)
+    comparisons = [Comparison(first, other, _largest(made[first], made[other])) for other in others]
+    if len(made[first]) < len(rows):  # the graph takes rows of one length
+        comparisons += [Comparison(PLAIN, other, _largest(exact, made[other])) for other in others if other != PLAIN]
+    return Parity(comparisons, missing, rounding)
 
 
 def check(parity: Parity, bound: float) -> None:
@@ -122,16 +148,26 @@ def run_engine(engine: Engine, config: ModelConfig, rows: Sequence[NDArray[np.in
     return np.split(outputs, shard.offsets[1:-1])
 
 
-def _rows(vocab_size: int) -> list[NDArray[np.int32]]:
+def _rows(vocab_size: int, length: int | None) -> list[NDArray[np.int32]]:
+    """Random ids; one row more if the source has a fixed length."""
     random = np.random.default_rng(0)
-    return [random.integers(1, vocab_size + 1, length, dtype=np.int32) for length in LENGTHS]
+    lengths = LENGTHS if length is None or length in LENGTHS else (*LENGTHS, length)
+    return [random.integers(1, vocab_size + 1, length, dtype=np.int32) for length in lengths]
 
 
-def _largest(left: list[Float32], right: list[Float32]) -> float:
-    return max(float(np.abs(one - two).max()) for one, two in zip(left, right, strict=True))
+def _numbered(states: list[Float32]) -> dict[int, Float32]:
+    return dict(enumerate(states))
 
 
-def _engine(name: str, model: ModelDirectory) -> Engine | str:
+def _largest(left: dict[int, Float32], right: dict[int, Float32]) -> float:
+    """The largest difference in the rows of `left`; infinite if the shapes differ."""
+    return max(
+        float(np.abs(states - right[number]).max()) if states.shape == right[number].shape else float("inf")
+        for number, states in left.items()
+    )
+
+
+def find_engine(name: str, model: ModelDirectory) -> Engine | str:
     """An engine for the model, or the reason why there is none."""
     try:
         if name == "fused":

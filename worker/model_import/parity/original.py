@@ -23,7 +23,11 @@ if TYPE_CHECKING:
     Run = Callable[[Layer, Float32], Float32]
 
 #: For each layout, the framework that computes it, and the package that must be installed.
-_FRAMEWORKS = {"keras": ("Keras", "tensorflow"), "torch": ("PyTorch", "torch"), "onnx": ("ONNX Runtime", "onnxruntime")}
+_FRAMEWORKS = {
+    "keras": ("Keras's layers", "tensorflow"),
+    "torch": ("PyTorch's layers", "torch"),
+    "onnx": ("ONNX Runtime's layers", "onnxruntime"),
+}
 
 
 def find_original(stack: Stack) -> tuple[str, Run | None, str]:
@@ -35,7 +39,7 @@ def find_original(stack: Stack) -> tuple[str, Run | None, str]:
     layouts = {one.layout for layer in stack.layers for one in layer.passes}
     layout = layouts.pop()
     if layouts or layout not in _FRAMEWORKS:
-        return layout, None, "no current framework reads this layout"
+        return f"the layout {layout}", None, "no current framework reads it"
     name, package = _FRAMEWORKS[layout]
     if find_spec(package) is None:
         return name, None, f"{package} isn't installed"

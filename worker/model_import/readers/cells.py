@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from worker.model_import.found import Array, Found, Layer, Pass, Table
+from worker.model_import.limits import check_layers
 from worker.model_import.readers.passes import pass_of
 
 #: TensorFlow adds these to the names of variables.
@@ -46,7 +47,7 @@ def layers_of(cells: Iterable[Cell]) -> list[Layer]:
     layers: dict[str, Layer] = {}
     for cell in cells:
         path, backward = _direction(cell.path)
-        layer = layers.setdefault(path, Layer(_short(path), None))
+        layer = layers.setdefault(path, Layer(_short(path), None, scope=path))
         if backward:
             layer.backward = cell.one
         else:
@@ -62,11 +63,13 @@ def sort_weights(
     """Sort the arrays of a file with only weights into layers, tables and the rest.
 
     Args:
-        found: gets the layers, the tables, and the names of the rest.
+        found: gets the layers, the tables, and the rest.
         layers: the recurrent layers among the arrays.
         stored: all arrays of the file.
         table_name: returns the name of an embedding, or None if the array is something else.
     """
+    check_layers(len(layers))
+    found.matrix_axes = "inputs, outputs"
     found.layers = {layer.name: layer for layer in layers}
     used = {part.name for layer in layers for one in layer.passes for part in one.parts.values()}
     for array in stored:
@@ -74,7 +77,7 @@ def sort_weights(
         if array.name in used:
             continue
         if name is None:
-            found.left.append(array.name)
+            found.rest.append(array)
         else:
             found.tables[name] = Table(name, array)
 

@@ -1,17 +1,17 @@
 """The format of a source, by its content, and its reader."""
 
+import zipfile
 from pathlib import Path
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found
+from worker.model_import.limits import check_count
 
 _ALLOWED = (
     "a Keras file (.keras, .h5, .hdf5), a TensorFlow SavedModel directory or checkpoint (.index), a PyTorch state "
     "dict (.pt, .pth, .safetensors), arrays with PyTorch's names (.npz), or ONNX (.onnx)"
 )
-_HDF5, _ZIP = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04"
-#: Formats of zip files; any other extension is PyTorch's.
-_ZIPPED = {".keras": "keras", ".npz": "npz"}
+_HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
 #: Formats that no first bytes show.
 _BY_NAME = {
     ".safetensors": "safetensors", ".onnx": "onnx",
@@ -85,7 +85,31 @@ def _format_of(source: Path) -> str:
     if head == _HDF5:
         return "hdf5"
     if head.startswith(_ZIP):
-        return _ZIPPED.get(suffix, "torch")
+        return _format_of_zip(source)
+    if head.startswith(_PICKLE) and suffix not in (".onnx", ".safetensors"):
+        return "torch"  # as PyTorch wrote before it wrote zips; its reader refuses any other pickle
     if suffix not in _BY_NAME:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return _BY_NAME[suffix]
+
+
+def _format_of_zip(source: Path) -> str:
+    """The format of a zip file, by the names in it."""
+    try:
+        with zipfile.ZipFile(source) as archive:
+            check_count(source.name, len(archive.infolist()))
+            names = archive.namelist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError) as error:
+        raise ImportRefusedError(f"it can't be read as a zip ({error}); get a fresh copy") from error
+    if any(name.endswith("/constants.pkl") or "/code/" in name for name in names):
+        raise ImportRefusedError(
+            "it is TorchScript, whose graph is code that isn't run. Save the weights: "
+            "torch.save(torch.jit.load(FILE).state_dict(), 'model.pt'), and import that"
+        )
+    if any(name.endswith("data.pkl") for name in names):
+        return "torch"
+    if "config.json" in names or "model.weights.h5" in names:
+        return "keras"
+    if any(name.endswith(".npy") for name in names):
+        return "npz"
+    return {".keras": "keras", ".npz": "npz"}.get(source.suffix.lower(), "torch")

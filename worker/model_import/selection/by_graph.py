@@ -1,35 +1,46 @@
 """The stack of a file with a graph: followed from its last layer back to the ids."""
 
+# Over 150 lines: the walk from a layer to the ids, with a reason for each place where it can end.
+
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Node
-from worker.model_import.selection.stack import Stack
+from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
 
-def choose_by_graph(found: Found, embedding: str | None, named: list[str]) -> Stack:
+def choose_by_graph(found: Found, asked: Asked) -> Stack:
     """Choose the only stack of the graph, or the one that consists of the named layers.
 
     Arguments and errors are those of `choose`.
     """
-    paths = _Paths(found)
+    named = list(asked.layers)
+    paths = _Paths(found, asked)
     ways: dict[tuple[str, ...], Stack | str] = {}
     for node in paths.ends(named):
         names, stack = paths.back_from(node, named)
         ways.setdefault(names, stack)
     stacks = [way for way in ways.values() if isinstance(way, Stack)]
-    if embedding is not None:
-        stacks = [stack for stack in stacks if stack.table is not None and stack.table.name == embedding]
+    if asked.embedding is not None:
+        stacks = [stack for stack in stacks if stack.table is not None and stack.table.name == asked.embedding]
     # A decoder that starts from an encoder's state can't be imported, so the encoder must be meant.
     good = _longest([stack for stack in stacks if not any(layer.problem for layer in stack.layers)] or stacks)
     if not good:
         reasons = [way for way in ways.values() if isinstance(way, str)]
-        raise ImportRefusedError(reasons[0] if reasons else f"no layer reads the embedding {embedding}")
+        raise ImportRefusedError(reasons[0] if reasons else f"no layer reads the embedding {asked.embedding}")
     if len(good) > 1:
-        choices = "; ".join(" ".join(f"--layer {layer.name}" for layer in stack.layers) for stack in good[:5])
+        choices = "; ".join(_options(stack) for stack in good[:5])
         raise ImportRefusedError(f"it has {len(good)} stacks of recurrent layers; say which one: {choices}")
+    if not named:
+        paths.check_top(good[0])
+    if not any(layer.problem for layer in good[0].layers):
+        paths.complete(good[0])
     return good[0]
+
+
+def _options(stack: Stack) -> str:
+    return " ".join(f"--layer {layer.name}" for layer in stack.layers)
 
 
 def _longest(stacks: list[Stack]) -> list[Stack]:
@@ -42,7 +53,7 @@ def _longest(stacks: list[Stack]) -> list[Stack]:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """The node that a layer's input comes from: a "table", a "layer", the "input", or something "other"."""
+    """The node that a layer's input comes from: a "table", "onehot", a "layer", the "input", or something "other"."""
 
     role: str
     name: str
@@ -52,9 +63,10 @@ class _Origin:
 class _Paths:
     """The ways through a file's graph, without the nodes that pass their input on unchanged."""
 
-    def __init__(self, found: Found) -> None:
-        self._found = found
-        self._graph = _without_through(found.graph or {})
+    def __init__(self, found: Found, asked: Asked) -> None:
+        self._found, self._asked = found, asked
+        self._whole = found.graph or {}
+        self._graph = _without_through(self._whole)
         self._layers = [node for node in self._graph.values() if node.role == "layer"]
         # Keras's Sequential models may begin without an InputLayer.
         self._origins = {
@@ -72,7 +84,8 @@ class _Paths:
 
     def back_from(self, last: Node, named: list[str]) -> tuple[tuple[str, ...], Stack | str]:
         """The names of the layers that end in a node, and their stack or the reason why there is none."""
-        nodes, residual = [last], [self._is_added(last)]
+        end = self._sum_of(last)
+        nodes, residual = [last], [end != last.name]
         while (origin := self._origins[nodes[-1].name]).role == "layer" and len(nodes) != len(named):
             nodes.append(self._graph[origin.name])
             residual.append(origin.residual)
@@ -83,10 +96,72 @@ class _Paths:
         if named and list(names) != named:
             below = " ".join(names[:-1]) or "no recurrent layer"
             return names, f"--layer: {' '.join(named)} don't read each other; {last.target} reads {below}"
-        if origin.role not in ("table", "input"):
-            return names, _why_cut(layers[0], origin)
+        problem = self._why_cut(layers[0], origin)
+        if problem is not None:
+            return names, problem
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
-        return names, Stack(table, layers, residual[::-1])
+        return names, Stack(table, layers, residual[::-1], last.name, end)
+
+    def complete(self, stack: Stack) -> None:
+        """Fill in what the stack's nodes say of masks and doubts.
+
+        Raises:
+            ImportRefusedError: the source computes padding, and rows would have other vectors here.
+        """
+        between = self._before(stack.last)
+        stack.hidden = tuple(node.masks for node in between if node.masks is not None)
+        stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
+        masked = all(node.masked for node in between if node.role == "layer")
+        masked = masked or (stack.table is not None and bool(stack.table.mask_zero))
+        stack.computes_padding = not (masked or stack.hidden)
+        length = self._found.length
+        if stack.computes_padding and length is not None and not self._asked.unpadded:
+            raise ImportRefusedError(
+                f"the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a "
+                f"token, and the vectors of shorter rows depend on it. Unrolled computes no padding: only rows of "
+                f"{length} tokens get the source's vectors. If all rows have that length, or you want vectors without "
+                "padding: --unpadded"
+            )
+
+    def check_top(self, stack: Stack) -> None:
+        """Check that nothing above the stack reads it step by step: such a layer would be left out in silence.
+
+        Raises:
+            ImportRefusedError: something does; the error says how to take the stack alone.
+        """
+        inside = {layer.name for layer in stack.layers}
+        reached, waiting = {stack.last}, [stack.last]
+        readers: dict[str, list[Node]] = {}
+        for node in self._whole.values():
+            for name in node.inputs:
+                readers.setdefault(name, []).append(node)
+        while waiting:
+            for node in readers.get(waiting.pop(), []):
+                if node.name in reached:
+                    continue
+                reached.add(node.name)
+                waiting.append(node.name)
+                if (node.role == "layer" and node.target not in inside) or node.recurs:
+                    raise ImportRefusedError(self._why_above(node, stack))
+
+    def _why_above(self, node: Node, stack: Stack) -> str:
+        origin = self._origins.get(node.name)
+        reads = f" reads {origin.name}" if origin is not None and origin.role == "other" else " reads its states"
+        return (
+            f"{stack.layers[-1].name} isn't the last recurrent layer: {node.target or node.name} ({node.what}){reads}, "
+            "and only dropout and masking may be between two layers that are imported. If the states of the first "
+            f"layers are what you want: {_options(stack)}"
+        )
+
+    def _before(self, name: str) -> list[Node]:
+        """The node and all that it reads, directly or not."""
+        reached, waiting = {name}, [name]
+        while waiting:
+            node = self._whole.get(waiting.pop())
+            new = set(node.inputs if node else ()) - reached
+            reached |= new
+            waiting += new
+        return [node for node in self._whole.values() if node.name in reached]
 
     def _origin(self, name: str) -> _Origin:
         node = self._graph.get(name)
@@ -94,7 +169,7 @@ class _Paths:
             return _Origin("other", name)
         if node.role == "add" and (layer := self._added(node)) is not None:
             return _Origin("layer", layer.name, residual=True)
-        if node.role in ("table", "layer", "input"):
+        if node.role in ("table", "onehot", "layer", "input"):
             return _Origin(node.role, node.name)
         return _Origin("other", f"{node.name} ({node.what})")
 
@@ -106,10 +181,44 @@ class _Paths:
                 return layer
         return None
 
-    def _is_added(self, last: Node) -> bool:
-        """Whether the only reader of the last layer's output is its sum with the layer's input."""
+    def _sum_of(self, last: Node) -> str:
+        """The last layer's name or, if its only reader is its sum with its input, the name of the sum."""
         readers = self._readers.get(last.name, [])
-        return len(readers) == 1 and readers[0].role == "add" and self._added(readers[0]) is last
+        added = len(readers) == 1 and readers[0].role == "add" and self._added(readers[0]) is last
+        return readers[0].name if added else last.name
+
+    def _why_cut(self, first: Layer, origin: _Origin) -> str | None:
+        """Why a stack can't begin with a layer; None if it can."""
+        layer = first.name
+        if origin.role in ("table", "onehot"):
+            return self._why_changed(self._graph[origin.name])
+        if first.problem:
+            return f"{layer}: {first.problem}"
+        if origin.role == "input" and self._asked.one_hot:
+            return None
+        if origin.role == "input":
+            width = f"vectors {first.inputs} wide"
+            return f"{layer} reads the model's input, {width}, and the graph doesn't say what they are. {ONE_HOT}"
+        if origin.role == "layer":
+            return (
+                f"{layer} reads the recurrent layer {origin.name}; name that too: --layer {origin.name} --layer {layer}"
+            )
+        return (
+            f"{layer} reads {origin.name}; a recurrent layer can be imported if it reads an embedding, ids as one-hot "
+            "vectors or another recurrent layer, with nothing but dropout and masking between"
+        )
+
+    def _why_changed(self, node: Node) -> str | None:
+        """Why ids aren't what an embedding or one-hot vectors are made of; None if they are."""
+        source = self._graph.get(node.inputs[0]) if node.inputs else None
+        if not node.inputs or (source is not None and source.role == "input"):
+            return None
+        what = node.inputs[0] if source is None else f"{source.name} ({source.what})"
+        return (
+            f"{node.target or node.name} reads {what}: the model computes ids from its input before it looks up their "
+            "vectors. Only a model whose embedding reads the ids themselves can be imported: save the part of the "
+            "model that begins with the embedding, and change the ids in your rows instead"
+        )
 
 
 def _without_through(graph: dict[str, Node]) -> dict[str, Node]:
@@ -135,16 +244,3 @@ def _without_through(graph: dict[str, Node]) -> dict[str, Node]:
 
 def _passes_on(node: Node) -> bool:
     return node.role == "through" and bool(node.inputs)
-
-
-def _why_cut(first: Layer, origin: _Origin) -> str:
-    """Why a stack can't begin with a layer."""
-    layer = first.name
-    if first.problem:
-        return f"{layer}: {first.problem}"
-    if origin.role == "layer":
-        return f"{layer} reads the recurrent layer {origin.name}; name that too: --layer {origin.name} --layer {layer}"
-    return (
-        f"{layer} reads {origin.name}; a recurrent layer can be imported if it reads an embedding, one-hot ids or "
-        "another recurrent layer, with nothing but dropout and masking between"
-    )

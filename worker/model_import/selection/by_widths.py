@@ -5,40 +5,74 @@ from itertools import pairwise
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Table
 from worker.model_import.selection.names import family, names_of
-from worker.model_import.selection.stack import Stack
+from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
 
-def choose_by_widths(found: Found, embedding: str | None, named: list[str]) -> Stack:
+def choose_by_widths(found: Found, asked: Asked) -> Stack:
     """Choose the named layers or, if none are named, all layers; and the embedding that they read.
 
     Arguments and errors are those of `choose`.
     """
-    layers = [found.layers[name] for name in named] or list(found.layers.values())
-    if not named:
-        families = {family(layer.name) for layer in layers}
-        fits = all(one.outputs == two.inputs for one, two in pairwise(layers))
-        if len(layers) > 1 and (len(families) > 1 or not fits):
+    layers = [found.layers[name] for name in asked.layers] or list(found.layers.values())
+    for layer in layers:
+        if layer.problem:
+            raise ImportRefusedError(f"{layer.name}: {layer.problem}")
+    if not asked.layers:
+        _check_order(found, layers)
+    _check_whole_modules(layers)
+    return Stack(_table_for(found, layers[0], asked), layers, [False] * len(layers))
+
+
+def _check_order(found: Found, layers: list[Layer]) -> None:
+    """Check that each layer can only read the one before it."""
+    proven = len({family(layer.name) for layer in layers}) == 1
+    tables = {table.array.shape[1] for table in found.tables.values() if table.named}
+    for before, layer in pairwise(layers):
+        if layer.below != before.name:
+            others = [one for one in layers if one is not layer and one.outputs == layer.inputs]
+            proven = proven and others == [before] and layer.inputs not in tables
+    if not proven:
+        order = " ".join(f"--layer {layer.name}" for layer in layers[:5])
+        raise ImportRefusedError(
+            f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them read "
+            f"each other; name those to take, from the first to the last: {order} if each reads the one before it, "
+            f"--layer {layers[0].name} if they are side by side"
+        )
+
+
+def _check_whole_modules(layers: list[Layer]) -> None:
+    """Check that no layer is taken without the one that it certainly reads."""
+    for before, layer in zip([None, *layers], layers, strict=False):
+        if layer.below is not None and (before is None or before.name != layer.below):
             raise ImportRefusedError(
-                f"it has the recurrent layers {names_of(found.layers)}, and weights alone don't show which of them "
-                "read each other; name them from the first to the last: --layer NAME --layer NAME"
+                f"{layer.name} reads {layer.below}; name that too: --layer {layer.below} --layer {layer.name}"
             )
-    table = _table_for(found, layers[0]) if embedding is None else found.tables[embedding]
-    return Stack(table, layers, [False] * len(layers))
 
 
-def _table_for(found: Found, first: Layer) -> Table | None:
+def _table_for(found: Found, first: Layer, asked: Asked) -> Table | None:
+    """The embedding that the first layer reads; None if ids are one-hot vectors."""
+    if asked.embedding is not None:
+        return found.tables[asked.embedding]
+    if asked.one_hot:
+        return None
     fitting = [table for table in found.tables.values() if table.array.shape[1] == first.inputs]
-    kin = [table for table in fitting if family(table.name).split()[:1] == family(first.name).split()[:1]]
-    fitting = kin if len(kin) == 1 else fitting
-    if len(fitting) > 1:
-        names = ", ".join(table.name for table in fitting)
+    named = [table for table in fitting if table.named]
+    kin = [table for table in named if family(table.name).split()[:1] == family(first.name).split()[:1]]
+    named = kin if len(kin) == 1 else named
+    if len(named) == 1:
+        return named[0]
+    names = ", ".join(f"{table.name} {table.array.shape}" for table in (named or fitting)[:5])
+    if named:
         raise ImportRefusedError(
             f"it has the embeddings {names}, all of the width that {first.name} reads; say which: --embedding NAME"
         )
-    if not fitting and found.tables:
-        wide = ", ".join(f"{table.name} ({table.array.shape[1]} wide)" for table in list(found.tables.values())[:5])
+    wide = ", ".join(f"{table.name} ({table.array.shape[1]} wide)" for table in found.tables.values() if table.named)
+    if wide:
         raise ImportRefusedError(
             f"{first.name} reads vectors {first.inputs} wide, but the embeddings are {wide}; an embedding can be "
             "imported only if the layer reads it unchanged"
         )
-    return fitting[0] if fitting else None
+    hint = f" Or {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
+    raise ImportRefusedError(
+        f"{first.name} reads vectors {first.inputs} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
+    )

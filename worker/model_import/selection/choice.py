@@ -1,38 +1,44 @@
 """The choice of an embedding and of the recurrent layers on top of it, from the ids to the last state."""
 
-from collections.abc import Sequence
+from dataclasses import replace
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found
 from worker.model_import.selection.by_graph import choose_by_graph
 from worker.model_import.selection.by_widths import choose_by_widths
+from worker.model_import.selection.leftovers import check_leftovers
 from worker.model_import.selection.names import names_of
-from worker.model_import.selection.stack import Stack
+from worker.model_import.selection.stack import Asked, Stack
 
 
-def choose(found: Found, embedding: str | None, layers: Sequence[str], residual: Sequence[str] = ()) -> Stack:
+def choose(found: Found, asked: Asked) -> Stack:
     """Choose what to import.
 
     Args:
         found: the content of the file.
-        embedding: name of the embedding, or None to decide.
-        layers: names of the recurrent layers, first to last, or empty to decide.
-        residual: names of layers whose input is added to their output, if the file has only weights.
+        asked: what the user says.
 
     Raises:
-        ImportRefusedError: there is nothing to choose, there are several possibilities, or the named layers don't
-            read each other.
+        ImportRefusedError: there is nothing to choose, there are several possibilities, the named layers don't
+            read each other, or something between the ids and the states can't be imported.
     """
     if not found.layers:
-        raise ImportRefusedError("it contains no LSTM and no GRU; other kinds of models can't be imported")
-    if embedding is not None and embedding not in found.tables:
+        raise ImportRefusedError(found.why_empty or "it contains no LSTM and no GRU; other models can't be imported")
+    if asked.embedding is not None and asked.embedding not in found.tables:
         raise ImportRefusedError(
-            f"--embedding {embedding}: there is no such embedding; it has {names_of(found.tables)}"
+            f"--embedding {asked.embedding}: there is no such embedding; it has {names_of(found.tables)}"
         )
-    named = [name for given in layers for name in _expand(found, given)]
-    by = choose_by_widths if found.graph is None else choose_by_graph
-    stack = by(found, embedding, named)
-    _mark_residual(found, stack, [name for given in residual for name in _expand(found, given)])
+    if asked.embedding is not None and asked.one_hot:
+        raise ImportRefusedError("--embedding and --one-hot: one-hot vectors need no embedding; leave one of them out")
+    asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, given)))
+    if found.graph is None:
+        stack = choose_by_widths(found, asked)
+        check_leftovers(found, stack, asked.leave, asked.layers)
+    elif asked.leave:
+        raise ImportRefusedError(f"--leave {asked.leave[0]}: this file's graph shows what is used; leave it out")
+    else:
+        stack = choose_by_graph(found, asked)
+    _mark_residual(found, stack, [name for given in asked.residual for name in _expand(found, given)])
     for layer in stack.layers:
         if layer.problem:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}")

@@ -1,4 +1,4 @@
-"""Names of layers: how a list of them is printed, and which of them belong together."""
+"""Names of layers and arrays: how a list of them is printed, which belong together, and what a name says."""
 
 import re
 from collections.abc import Iterable
@@ -20,3 +20,42 @@ def family(name: str) -> str:
     """A layer's name without numbers and without words for its kind: "encoder" for encoder.lstm_1."""
     words = re.split(r"[\W\d_]+", name.lower())
     return " ".join(word for word in words if word and word not in _KINDS)
+
+
+#: The last parts of arrays' names that follow "_" where a name has no other separator: fc_w, fc_b.
+_ENDS = re.compile(r"^(?P<module>.+)_(?P<last>w|b|weight|bias|kernel|gamma|beta|W)$")
+_HEADS = re.compile(r"decod|head|out|proj|soft|logit|classif|generator|linear|^fc|dense|attn|attention", re.IGNORECASE)
+_STRONG = re.compile(r"emb|wte|lookup|vocab", re.IGNORECASE)
+_WEAK = re.compile(r"token|word|char|encoder|table|glove|^W$", re.IGNORECASE)
+_ASIDE = re.compile(r"pos|segment|type", re.IGNORECASE)
+
+
+def module_of(name: str) -> tuple[str, str]:
+    """The module of an array, and the array's name in it: ("fc", "weight") for fc.weight, and ("fc", "w") for fc_w."""
+    at = max(name.rfind("."), name.rfind("/"))
+    if at > 0:
+        return name[:at], name[at + 1 :]
+    short = _ENDS.match(name)
+    return (short["module"], short["last"]) if short else (name, name)
+
+
+def scope_of(name: str) -> str:
+    """The first word of a name: "dec" for dec_emb and dec.rnn."""
+    return re.split(r"[./_]", name)[0]
+
+
+def ends_with_head(name: str) -> bool:
+    """Whether an array's module is called as heads are."""
+    return _HEADS.search(re.split(r"[./]", module_of(name)[0])[-1]) is not None
+
+
+def says_embedding(name: str, shape: tuple[int, ...]) -> bool:
+    """Whether the name of a matrix without bias says that it is the embedding of ids.
+
+    Words like "word" or "encoder" say it only of a matrix that isn't square: Linear layers have them too.
+    """
+    last = re.split(r"[./]", name)[-1]
+    if _ASIDE.search(last):
+        return False
+    weak = _WEAK.search(last) is not None and shape[0] != shape[1] and not _HEADS.search(last)
+    return _STRONG.search(last) is not None or weak

@@ -1,8 +1,35 @@
-"""The result of the selection: an embedding and the recurrent layers on top of it."""
+"""What the user asks to take, and the result of the selection: an embedding and the recurrent layers on top of it."""
 
 from dataclasses import dataclass, field
 
 from worker.model_import.found import Layer, Table
+
+#: What to do if the first layer reads vectors that no embedding makes.
+ONE_HOT = (
+    "If they are ids as one-hot vectors: --one-hot. Models that read other vectors (audio, sensors, vectors of another "
+    "program) can't be imported"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the user says where the file doesn't.
+
+    Attributes:
+        embedding: name of the embedding, or None to decide.
+        layers: names of the recurrent layers, first to last; empty to decide.
+        residual: names of layers whose input is added to their output, if the file has only weights.
+        leave: names of arrays or modules that are beside the way, if the file has only weights.
+        one_hot: whether vectors that no embedding makes are ids as one-hot vectors.
+        unpadded: whether rows get the vectors that they have without padding, though the source computes padding.
+    """
+
+    embedding: str | None = None
+    layers: tuple[str, ...] = ()
+    residual: tuple[str, ...] = ()
+    leave: tuple[str, ...] = ()
+    one_hot: bool = False
+    unpadded: bool = False
 
 
 @dataclass(slots=True)
@@ -13,8 +40,18 @@ class Stack:
         table: the embedding, or None if ids enter as one-hot vectors.
         layers: the recurrent layers, first to last.
         residual: for each layer, whether its input is added to its output.
+        last: name of the last layer's node in the graph, or "".
+        end: name of the node whose output is the stack's: the last layer's, or the sum with its input.
+        hidden: numbers; the source skips tokens whose vectors consist of one of them.
+        computes_padding: whether the source computes padding like a token.
+        doubts: what the file alone doesn't prove: only a comparison with its own computation can.
     """
 
     table: Table | None
     layers: list[Layer] = field(default_factory=list)
     residual: list[bool] = field(default_factory=list)
+    last: str = ""
+    end: str = ""
+    hidden: tuple[float, ...] = ()
+    computes_padding: bool = False
+    doubts: tuple[str, ...] = ()

@@ -91,6 +91,11 @@ def same_bytes(a, b):
     return all(x.shape == y.shape and x.tobytes() == y.tobytes() for x, y in zip(a, b, strict=True))
 
 
+def all_same_bytes(a, b):
+    """Whether two lists of rows have as many rows, with the same bytes."""
+    return len(a) == len(b) and all(map(same_bytes, a, b))
+
+
 def largest_error(config, weights, rows, columns, found):
     """The largest difference from the exact values; NaN if something was not written."""
     worst = [0.0]
@@ -136,7 +141,7 @@ def test_any_model_and_columns(kernel, config, rows, data):
     shuffled = compute(three, [rows[k] for k in order], columns)
     assert all(same_bytes(wanted[k], found) for k, found in zip(order, shuffled, strict=True))
     parts = compute(three, rows[:cut], columns) + compute(one, rows[cut:], columns)
-    assert all(map(same_bytes, wanted, parts))
+    assert all_same_bytes(wanted, parts)
     for k in {0, cut, len(rows) - 1} & set(range(len(rows))):
         assert same_bytes(wanted[k], compute(one, [rows[k]], columns)[0])
 
@@ -144,7 +149,7 @@ def test_any_model_and_columns(kernel, config, rows, data):
 @pytest.mark.parametrize("kernel", KERNELS, ids="-".join)
 @pytest.mark.parametrize("name", STACKS)
 def test_long_rows_of_every_kind(kernel, name, monkeypatch):
-    """Rows of 200 tokens stay within 1e-5 of the exact values, in every layer and pooling."""
+    """Rows of 200 tokens stay within 1e-5 of the exact values (in bfloat16 within 0.05), in every layer and pooling."""
     monkeypatch.setenv("UNROLLED_ISA", kernel[0])
     width, layers = STACKS[name]
     config = ModelConfig(VOCAB, 200, width, tuple(layers))
@@ -182,7 +187,7 @@ def test_processors_agree(name, scale, arithmetic, monkeypatch):
         monkeypatch.setenv("UNROLLED_ISA", isa)
         found.append(compute(FusedEngine(directory, arithmetic), rows, columns))
     for others in found[1:]:
-        assert all(map(same_bytes, found[0], others))
+        assert all_same_bytes(found[0], others)
 
 
 @pytest.mark.parametrize("name", ["gru", "backward", "bidirectional", "all"])
@@ -198,7 +203,7 @@ def test_threads_share_one_large_pool(name, monkeypatch):
     wanted = compute(FusedEngine(directory, threads=1), rows, columns)
     monkeypatch.setattr(fused, "VECTOR_BYTES", 100_000)
     for threads in (2, 3, 8):
-        assert all(map(same_bytes, wanted, compute(FusedEngine(directory, threads=threads), rows, columns)))
+        assert all_same_bytes(wanted, compute(FusedEngine(directory, threads=threads), rows, columns))
 
 
 def test_stats_count_what_was_shared():

@@ -11,11 +11,10 @@ from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
-from worker.model_import.limits import LARGEST_RATIO, MOST_BYTES, MOST_JSON_BYTES
+from worker.model_import.limits import MOST_BYTES, MOST_JSON_BYTES, most_unpacked
 from worker.model_import.readers.keras.configuration import MODELS, json_object, layer_configs, name_of
-from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.hdf5_tree import arrays, open_file
-from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.readers.keras.layers import find_model
 
 _CONFIG, _WEIGHTS, _ABOUT = "config.json", "model.weights.h5", "metadata.json"
 _DEPTH = 16
@@ -52,7 +51,7 @@ def read_keras_file(path: Path) -> Found:
 
     # Keras 2.12 to 2.15 wrote such files too.
     version = str(about.get("keras_version", "3"))
-    return find_layers(read_calls(model), weights_of, f"Keras {version.partition('.')[0]:.9} file", version)
+    return find_model(model, weights_of, f"Keras {version.partition('.')[0]:.9} file", version)
 
 
 def _member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
@@ -60,7 +59,7 @@ def _member(archive: zipfile.ZipFile, name: str, most_bytes: int) -> bytes:
         info = archive.getinfo(name)
     except KeyError as error:
         raise ImportRefusedError(f"it has no {name}; a .keras file has {_CONFIG} and {_WEIGHTS}") from error
-    if info.file_size > min(most_bytes, LARGEST_RATIO * max(info.compress_size, 1)):
+    if info.file_size > min(most_bytes, most_unpacked(info.compress_size)):
         raise ImportRefusedError(f"its {name} claims {info.file_size:,} bytes; get a fresh copy")
     with archive.open(info) as file:
         return file.read(info.file_size)

@@ -1,15 +1,20 @@
 """The calls of layers in a Keras model's configuration, as one flat graph; no layer is built or run."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+# Over 150 lines: one reader, whose methods call each other for models within models.
+
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import check_calls
 from worker.model_import.readers.keras.configuration import MODELS, config_of, layer_configs, name_of
-from worker.model_import.readers.keras.tensors import Tensor, keywords_of, tensors_in, tensors_read
+from worker.model_import.readers.keras.tensors import Tensor, keywords_of, numbers_in, tensors_in, tensors_read
 
 _DEPTH = 16
+#: What the name of a call's second or third output ends in.
+STATE = " (last state)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,8 @@ class Call:
         config: the arguments of its class.
         inputs: names of the calls whose outputs it reads.
         has_state: whether it starts from another layer's state.
+        masks: names of the calls that compute a mask that it is given.
+        numbers: the numbers among its arguments.
     """
 
     name: str
@@ -31,6 +38,8 @@ class Call:
     config: Mapping[str, Any]
     inputs: tuple[str, ...]
     has_state: bool = False
+    masks: tuple[str, ...] = ()
+    numbers: tuple[float, ...] = ()
 
 
 def read_calls(model: Mapping[str, Any]) -> list[Call]:
@@ -45,6 +54,15 @@ def read_calls(model: Mapping[str, Any]) -> list[Call]:
     reader = _Reader()
     reader.read(model, (), [], 0)
     return reader.calls
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A call of a functional model that waits for the calls that it reads."""
+
+    layer: Mapping[str, Any]
+    node: Any
+    read: tuple[Tensor, ...]
 
 
 class _Reader:
@@ -85,35 +103,38 @@ class _Reader:
         if given:
             inputs = tensors_in(config_of(model).get("input_layers"))
             outputs |= {(tensor.layer, 0): [source] for tensor, source in zip(inputs, given, strict=False)}
-        waiting = [
-            (layer, number, node, list(tensors_read(node)))
-            for layer in layer_configs(model)
-            for number, node in enumerate(_nodes(layer))
-        ]
-        check_calls(self._count + len(waiting))
-        while waiting:
-            left = []
-            for layer, number, node, read in waiting:
-                name = name_of(layer)
-                if (name, number) in outputs:
-                    continue
-                if not all((tensor.layer, tensor.call) in outputs for tensor in read):
-                    left.append((layer, number, node, read))
-                    continue
-                sources = [_output(outputs, tensor) for tensor in read]
-                given_state = any(True for _ in tensors_in(keywords_of(node).get("initial_state")))
-                has_state = given_state or (len(sources) > 1 and _is_recurrent(layer))
-                outputs[name, number] = self._call(layer, (*path, name), sources, depth, has_state=has_state)
-            if len(left) == len(waiting):
-                raise ImportRefusedError(
-                    "the model's graph reads layers that it doesn't have; get a fresh copy of the file"
-                )
-            waiting = left
+        calls: dict[tuple[str, int], _Waiting] = {}
+        for layer in layer_configs(model):
+            for number, node in enumerate(_nodes(layer)):
+                calls.setdefault((name_of(layer), number), _Waiting(layer, node, tuple(tensors_read(node))))
+        check_calls(self._count + len(calls))
+        for key in _in_order(calls, outputs):
+            outputs[key] = self._read_call(calls[key], (*path, key[0]), outputs, depth)
         ends = list(tensors_in(config_of(model).get("output_layers")))
         return [_output(outputs, tensor) for tensor in ends if (tensor.layer, tensor.call) in outputs]
 
+    def _read_call(
+        self, call: _Waiting, path: tuple[str, ...], outputs: Mapping[tuple[str, int], list[str]], depth: int
+    ) -> list[str]:
+        """Append a call whose inputs have been read; returns the names of its outputs."""
+        sources = [_output(outputs, tensor) for tensor in call.read]
+        keywords = keywords_of(call.node)
+        given_state = any(True for _ in tensors_in(keywords.get("initial_state")))
+        has_state = given_state or (len(sources) > 1 and _is_recurrent(call.layer))
+        made = self._call(call.layer, path, sources, depth, has_state=has_state)
+        if self.calls and made == [self.calls[-1].name]:
+            masks = tuple("/".join((*path[:-1], one.layer)) for one in tensors_in([keywords.get("mask")]))
+            self.calls[-1] = replace(self.calls[-1], masks=masks, numbers=tuple(numbers_in(call.node)))
+        return made
+
     def _call(
-        self, layer: Mapping[str, Any], path: tuple[str, ...], sources: list[str], depth: int, *, has_state: bool
+        self,
+        layer: Mapping[str, Any],
+        path: tuple[str, ...],
+        sources: list[str],
+        depth: int,
+        *,
+        has_state: bool,
     ) -> list[str]:
         self._count += 1
         check_calls(self._count)
@@ -126,6 +147,37 @@ class _Reader:
         return [name]
 
 
+def _in_order(
+    calls: Mapping[tuple[str, int], _Waiting], given: Mapping[tuple[str, int], list[str]]
+) -> Iterator[tuple[str, int]]:
+    """The calls that aren't given, each after those that it reads.
+
+    Raises:
+        ImportRefusedError: a call reads one that isn't there, or calls read each other.
+    """
+    missing = {
+        key: {(tensor.layer, tensor.call) for tensor in call.read} - given.keys()
+        for key, call in calls.items()
+        if key not in given
+    }
+    readers: dict[tuple[str, int], list[tuple[str, int]]] = {}
+    for key, needed in missing.items():
+        for one in needed:
+            readers.setdefault(one, []).append(key)
+    ready = deque(key for key, needed in missing.items() if not needed)
+    count = 0
+    while ready:
+        key = ready.popleft()
+        count += 1
+        yield key
+        for reader in readers.get(key, ()):
+            missing[reader].discard(key)
+            if not missing[reader]:
+                ready.append(reader)
+    if count < len(missing):
+        raise ImportRefusedError("the model's graph reads layers that it doesn't have; get a fresh copy of the file")
+
+
 def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor) -> str:
     """The name of the call that computes a tensor. A second output is a state, and no call has its name."""
     if tensor.output < 0:
@@ -134,7 +186,7 @@ def _output(outputs: Mapping[tuple[str, int], list[str]], tensor: Tensor) -> str
             "get a fresh copy of the file"
         )
     made = outputs[tensor.layer, tensor.call]
-    return made[tensor.output] if tensor.output < len(made) else f"state {tensor.output} of {tensor.layer}"
+    return made[tensor.output] if tensor.output < len(made) else f"{made[0] if made else tensor.layer}{STATE}"
 
 
 def _is_recurrent(layer: Mapping[str, Any]) -> bool:

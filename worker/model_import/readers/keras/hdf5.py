@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from worker.model_import.found import Array, Found
 from worker.model_import.readers.activations import hard_gates, set_gates
 from worker.model_import.readers.cells import find_cells, layers_of, sort_weights
-from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.hdf5_tree import (
     arrays,
     group_at,
@@ -18,7 +17,7 @@ from worker.model_import.readers.keras.hdf5_tree import (
     open_file,
     text_attribute,
 )
-from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.readers.keras.layers import find_model
 from worker.model_import.readers.order import natural
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def read_keras_hdf5(path: Path, gates: str | None) -> Found:
     def weights_of(layer: tuple[str, ...]) -> list[Array]:
         return _of_layer(in_order(layer[0]), layer)
 
-    return find_layers(read_calls(model), weights_of, f"Keras {version} model in HDF5", version)
+    return find_model(model, weights_of, f"Keras {version} model in HDF5", version)
 
 
 def _in_order(group: h5py.Group | None) -> list[Array]:

@@ -1,13 +1,18 @@
 """The calls of a Keras model and their weights, as tables, recurrent layers and a graph."""
 
+# Over 150 lines: the classification of all kinds of layers.
+
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Array, Found, Layer, Node, Role, Table
+from worker.model_import.found import Array, Found, KerasGraph, Layer, Node, Role, Table
+from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.configuration import inner_of
-from worker.model_import.readers.keras.graph import Call
+from worker.model_import.readers.keras.graph import STATE, Call, read_calls
+from worker.model_import.readers.keras.masks import hide_masked
 from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
 
 #: Layers that pass their input on unchanged after training.
@@ -27,6 +32,24 @@ _SUMS = ("__operators__.add", "math.add", "add")
 Weights = Callable[[tuple[str, ...]], list[Array]]
 
 
+def find_model(model: Mapping[str, Any], weights: Weights, format_: str, version: str) -> Found:
+    """Read a model's configuration, and join its layers with their weights.
+
+    Args:
+        model: {"class_name": …, "config": …}.
+        weights: returns the arrays of a layer, given its path.
+        format_: the file's format, for messages.
+        version: version of the Keras that wrote the file.
+
+    Raises:
+        ImportRefusedError: `read_calls` or `find_layers` refuses it.
+    """
+    calls = read_calls(model)
+    found = find_layers(calls, weights, format_, version)
+    found.own = KerasGraph(model, {call.name: call.layer for call in calls}, weights, version)
+    return found
+
+
 def find_layers(calls: list[Call], weights: Weights, format_: str, version: str) -> Found:
     """Classify the calls of a model, and join layers with their weights.
 
@@ -39,11 +62,15 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     Raises:
         ImportRefusedError: the weights of a recurrent layer or embedding don't fit its configuration.
     """
+    check_layers(sum(is_recurrent(call.kind) for call in calls))
     graph: dict[str, Node] = {}
     found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))
     made: dict[str, list[Layer]] = {}
     for call in calls:
         name = "/".join(call.layer)
+        for source in call.inputs:
+            if source.endswith(STATE) and source not in graph:
+                graph[source] = Node(source, "other", "state", (source.removesuffix(STATE),))
         if call.kind == "Embedding":
             if name not in found.tables:
                 found.tables[name] = _table(name, call.config, weights(call.layer))
@@ -55,10 +82,35 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
             _add_nodes(graph, call, made[name])
         else:
             role = _role(call)
-            graph[call.name] = Node(call.name, role, call.kind, call.inputs)
+            masks = float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None
+            graph[call.name] = Node(call.name, role, call.kind, call.inputs, recurs=_recurs(call), masks=masks)
             if role == "other":
                 found.left.append(f"{call.name} ({call.kind})")
+    _finish(found, graph, calls)
     return found
+
+
+def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
+    """Note what can be seen only when all calls are known: masks, and recurrent layers that can't be read."""
+    for call in calls:
+        if call.masks and graph[call.name].role == "layer":
+            hide_masked(found, call, {each.name: each for each in calls})
+    inside = [node for node in graph.values() if node.recurs]
+    if inside:
+        found.why_empty = (
+            f"its recurrent layers are of kinds that can't be imported, or within others: {inside[0].name} "
+            f"({inside[0].what}). Only LSTM and GRU that are layers of the model can be"
+        )
+
+
+def _recurs(call: Call) -> bool:
+    """Whether a layer that can't be read is recurrent, or has a recurrent one within."""
+    return bool(_RECURRENT.search(call.kind)) or any(
+        _RECURRENT.search(str(inner_of(call.config, name).get("class_name"))) for name in ("layer", "cell")
+    )
+
+
+_RECURRENT = re.compile(r"RNN|LSTM|GRU|Bidirectional|^while|^scan$", re.IGNORECASE)
 
 
 def _add_nodes(graph: dict[str, Node], call: Call, layers: list[Layer]) -> None:
@@ -73,6 +125,10 @@ def _add_nodes(graph: dict[str, Node], call: Call, layers: list[Layer]) -> None:
 def _role(call: Call) -> Role:
     if call.kind == "InputLayer":
         return "input"
+    if (call.kind == "OneHot" and call.config.get("axis") == -1) or (
+        call.kind == "CategoryEncoding" and call.config.get("output_mode") == "one_hot"
+    ):
+        return "onehot"
     if call.kind in THROUGH or (call.kind == "Activation" and call.config.get("activation") == "linear"):
         return "through"
     if call.kind == "TimeDistributed" and str(inner_of(call.config, "layer").get("class_name")) in THROUGH:
@@ -100,4 +156,10 @@ def _table(name: str, config: Mapping[str, Any], arrays: list[Array]) -> Table:
             f"{name}: an Embedding has one table, but the file has {[array.shape for array in arrays]} for it; "
             "quantized or adapted embeddings can't be read, save it as plain float32"
         )
+    for size, argument in zip(tables[0].shape, ("input_dim", "output_dim"), strict=True):
+        if config.get(argument, size) != size:
+            raise ImportRefusedError(
+                f"{name}: its {argument} is {config[argument]!r:.30}, but its table has {tables[0].shape}; "
+                "configuration and weights must come from the same model"
+            )
     return Table(name, tables[0], bool(config.get("mask_zero")))

@@ -66,10 +66,13 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], har
     if len(passes) != 2:
         raise _mismatch(name, 2, passes)
     cudnn = kind.startswith("CuDNN")
-    (ahead, problem), (back, back_problem) = (
-        _checked(one, _SIMPLE[kind], config_of(inner), hard, cudnn=cudnn) for one in passes
-    )
-    problem = problem or back_problem
+    own = inner_of(config, "backward_layer")
+    if own and own.get("class_name") != inner_of(config, "layer").get("class_name"):
+        return _unknown(name, f"Bidirectional with a backward layer {own.get('class_name')!r:.30}", passes)
+    own = inner_of(config_of(own), "cell") or own
+    ahead, problem = _checked(passes[0], _SIMPLE[kind], config_of(inner), hard, cudnn=cudnn)
+    back, back_problem = _checked(passes[1], _SIMPLE[kind], config_of(own or inner), hard, cudnn=cudnn)
+    problem = problem or (back_problem and f"its backward layer: {back_problem}")
     if config.get("merge_mode", "concat") != "concat":
         problem = (
             f"its merge_mode is {config.get('merge_mode')!r:.20}; only 'concat' can be imported (forward, then "
@@ -77,6 +80,8 @@ def _bidirectional(name: str, config: Mapping[str, Any], passes: list[Pass], har
         )
     if config_of(inner).get("go_backwards"):
         problem = problem or "its forward layer has go_backwards; swap the two layers"
+    if ahead.gates != back.gates:
+        problem = problem or f"its backward layer's gates are {back.gates}, and its forward layer's are {ahead.gates}"
     return Layer(name, ahead, back, problem=problem)
 
 

@@ -36,6 +36,14 @@ def tensors_read(node: Any) -> Iterator[Tensor]:
     return tensors_in(node)
 
 
+def numbers_in(node: Any) -> Iterator[float]:
+    """The numbers among the arguments of a call, as Keras 3 writes them."""
+    given = node.get("args") if isinstance(node, dict) else None
+    for value in given if isinstance(given, list) else ():
+        if type(value) in (int, float):
+            yield float(value)
+
+
 def keywords_of(node: Any) -> Mapping[str, Any]:
     """The keyword arguments of a call."""
     if isinstance(node, dict):

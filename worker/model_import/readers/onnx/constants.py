@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 _DEPTH = 64
 #: How many times the stored bytes the computed arrays may have: exporters reorder each weight two or three times.
 _MOST_GROWTH = 8
-#: Operations whose output is zero if their first input is zero.
+#: Operations that move or repeat the numbers of their first input.
 _MOVES = {"Cast", "Expand", "Identity", "Reshape", "Slice", "Squeeze", "Tile", "Transpose", "Unsqueeze"}
 
 
@@ -38,7 +38,8 @@ class Constants:
         self._computed: dict[str, NDArray[Any] | None] = {}
         self._read_bytes: dict[str, int] = {}
         self._computed_bytes = 0
-        self._zeros: dict[str, bool] = {}
+        self._starts: dict[str, str] = {}
+        self._inputs = {value.name for value in graph.input}
 
     def get(self, name: str, depth: int = 0) -> NDArray[Any] | None:
         """The array, or None if it isn't constant.
@@ -60,15 +61,15 @@ class Constants:
         found = self.get(name)
         return None if found is None else found.shape
 
-    def is_zero(self, name: str, depth: int = 0) -> bool:
-        """Whether an initial state is zero, or an input of the model, which its user then sets.
+    def start(self, name: str, depth: int = 0) -> str:
+        """What an initial state is: "zero", "input" (of the model, whose user sets it), or "other".
 
         Exporters make zeros of the batch's size from a zero with ConstantOfShape, Expand and others.
         """
-        if name not in self._zeros:
-            self._zeros[name] = False  # if a graph is a cycle
-            self._zeros[name] = self._is_zero(name, depth)
-        return self._zeros[name]
+        if name not in self._starts:
+            self._starts[name] = "other"  # if a graph is a cycle
+            self._starts[name] = self._start(name, depth)
+        return self._starts[name]
 
     def _compute(self, name: str, depth: int) -> NDArray[Any] | None:
         node = self._made.get(name)
@@ -94,19 +95,22 @@ class Constants:
         except (ValueError, IndexError, KeyError, TypeError, AttributeError):
             return None
 
-    def _is_zero(self, name: str, depth: int) -> bool:
+    def _start(self, name: str, depth: int) -> str:
         node = None if name in self._stored else self._made.get(name)
         if name in self._stored or depth > _DEPTH or (node is not None and node.op_type == "Constant"):
             found = self.get(name)
-            return found is not None and not found.any()
+            return "zero" if found is not None and not found.any() else "other"
         if node is None:
-            return True
+            return "input" if name in self._inputs else "other"
         if node.op_type == "ConstantOfShape":
             values = [self._tensor(one.t) for one in node.attribute if one.name == "value"]
-            return not any(value.any() for value in values)
+            return "other" if any(value.any() for value in values) else "zero"
         if node.op_type == "Concat":
-            return all(self.is_zero(source, depth + 1) for source in node.input)
-        return node.op_type in _MOVES and bool(node.input) and self.is_zero(node.input[0], depth + 1)
+            parts = {self.start(source, depth + 1) for source in node.input}
+            return "other" if "other" in parts else "input" if "input" in parts else "zero"
+        if node.op_type in (*_MOVES, "Split") and node.input:
+            return self.start(node.input[0], depth + 1)
+        return "other"
 
     def _counted(self, name: str, tensor: Any) -> NDArray[Any]:
         found = self._tensor(tensor)

@@ -1,13 +1,17 @@
 """ONNX files: the operators LSTM and GRU, the Gather that reads the embedding, and the graph between them."""
 
+# Over 150 lines: the classification of all kinds of nodes.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Array, Found, Layer, Node, Pass, Table
-from worker.model_import.limits import MOST_BYTES, check_calls
+from worker.model_import.found import Array, Found, Layer, Node, OnnxGraph, Pass, Table
+from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
+from worker.model_import.readers.onnx.axes import AxesOfGraph
 from worker.model_import.readers.onnx.constants import Constants
+from worker.model_import.readers.onnx.inner import InnerGraphs
 from worker.model_import.readers.onnx.recurrent import GATES, read_float, recurrent_layer
 
 if TYPE_CHECKING:
@@ -19,22 +23,25 @@ if TYPE_CHECKING:
 THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Unsqueeze"}
 
 
+#: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats.
+_INTEGERS, _FLOATS = {6, 7}, {1, 10, 11, 16}
+_STANDARD = ("", "ai.onnx")
+
+
 def read_onnx(path: Path) -> Found:
     """Read a `.onnx` file.
 
     Raises:
         ImportRefusedError: onnx isn't installed, the file isn't ONNX, or it contains something that can't be imported.
     """
-    graph = load(path).graph
+    model = load(path)
+    graph = model.graph
     check_calls(len(graph.node))
-    constants = Constants(graph, path.parent)
-    nodes: dict[str, Node] = {}
-    found = Found("ONNX model", graph=nodes)
-    for value in graph.input:
-        nodes[value.name] = Node(value.name, "input", "input")
+    check_layers(sum(node.op_type in GATES for node in graph.node))
+    reader = _Reader(model, path)
     for number, node in enumerate(graph.node):
-        _add(found, nodes, node, number, constants)
-    return found
+        reader.add(node, number)
+    return reader.found
 
 
 def load(path: Path) -> Any:
@@ -55,30 +62,141 @@ def load(path: Path) -> Any:
         raise ImportRefusedError(f"it can't be read as ONNX ({str(error)[:200]}); get a fresh copy") from error
 
 
-def _add(found: Found, nodes: dict[str, Node], node: Any, number: int, constants: Constants) -> None:
-    """Add a node under the names of its outputs, which other nodes read."""
-    name = node.name or f"{node.op_type}_{number}"
-    inputs = tuple(source for source in node.input if source)
-    output = next(iter(node.output), "") or name
-    if node.op_type in GATES and not node.domain:
-        layer = found.layers[name] = recurrent_layer(name, node, constants)
-        if any(start in nodes and nodes[start].role == "input" for start in node.input[5:7]):
-            layer.notes.append("its first state is an input of the model; here every row starts from zero")
-        nodes[output] = Node(output, "layer", node.op_type, inputs[:1], name)
-        return
-    if node.op_type in ("DynamicQuantizeLSTM", "QLinearLSTM"):
-        problem = "its weights are quantized to 8 bits; import the float32 model that it was made from"
-        found.layers[name] = Layer(name, Pass("onnx", "lstm", 1, 1, {}), problem=problem)
-        nodes[output] = Node(output, "layer", node.op_type, inputs[:1], name)
-        return
-    table = next(iter(node.input), "")
-    if node.op_type == "Gather" and (shape := constants.shape(table)) is not None and len(shape) == 2:
-        found.tables[table] = Table(table, Array(table, shape, lambda: read_float(constants, table)))
-        nodes[output] = Node(output, "table", "Gather", inputs[1:], table)
-        return
-    dynamic = tuple(source for source in inputs if constants.shape(source) is None)
-    is_sum = node.op_type == "Add" and len(dynamic) == 2
-    role: Role = "through" if node.op_type in THROUGH else "add" if is_sum else "other"
-    nodes |= {each: Node(each, role, node.op_type, dynamic) for each in node.output}
-    if role == "other" and dynamic:
-        found.left.append(f"{name} ({node.op_type})")
+class _Reader:
+    """Sorts the nodes of a graph.
+
+    Args:
+        model: an onnx.ModelProto.
+        path: its file: large models keep arrays in files beside it.
+
+    Attributes:
+        found: the content so far.
+    """
+
+    def __init__(self, model: Any, path: Path) -> None:
+        self._constants = Constants(model.graph, path.parent)
+        self._axes = AxesOfGraph(model.graph, self._constants)
+        self._nodes: dict[str, Node] = {}
+        self._times: set[str] = set()
+        self._inner = InnerGraphs(model)
+        self.found = Found("ONNX model", graph=self._nodes, length=_length(model.graph), own=OnnxGraph(path))
+        for value in model.graph.input:
+            self._nodes[value.name] = Node(value.name, "input", "input")
+
+    def add(self, node: Any, number: int) -> None:
+        """Add a node under the names of its outputs, which other nodes read."""
+        name = node.name or f"{node.op_type}_{number}"
+        inputs = tuple(source for source in node.input if source)
+        output = next(iter(node.output), "") or name
+        self._axes.add(node)
+        if node.domain in _STANDARD and node.op_type in GATES:
+            self._add_layer(node, name, output)
+        elif node.op_type in ("DynamicQuantizeLSTM", "QLinearLSTM"):
+            problem = "its weights are quantized to 8 bits; import the float32 model that it was made from"
+            self.found.layers[name] = Layer(name, Pass("onnx", "lstm", 1, 1, {}), problem=problem)
+            self._nodes[output] = Node(output, "layer", node.op_type, inputs[:1], name)
+        elif node.domain in _STANDARD and (table := self._table(node)) is not None:
+            self.found.tables[table.name] = table
+            self._nodes[output] = Node(output, "table", "Gather", inputs[1:], table.name)
+        else:
+            self._add_other(node, name, inputs)
+
+    def _add_layer(self, node: Any, name: str, output: str) -> None:
+        layer = self.found.layers[name] = recurrent_layer(name, node, self._constants)
+        time = self._axes.time_of(node)
+        self._times |= {time} if time else set()
+        if len(self._times) > 1:
+            layer.problem = layer.problem or (
+                "it reads along another axis than the layers below: along rows instead of tokens; such layers can't be "
+                "imported"
+            )
+        doubts = [] if time else ["the file alone doesn't show that it reads along the tokens of each row"]
+        lengths = node.input[4] if len(node.input) > 4 else ""
+        if lengths and self._source(lengths) != "input":
+            doubts.append("the model computes the lengths of rows")
+        self._nodes[output] = Node(
+            output,
+            "layer",
+            node.op_type,
+            tuple(node.input[:1]),
+            name,
+            masked=bool(lengths),
+            doubt="; ".join(doubts) or None,
+        )
+        for state in node.output[1:]:
+            if state:
+                self._nodes[state] = Node(state, "other", "last state", (output,))
+
+    def _table(self, node: Any) -> Table | None:
+        """The embedding that a Gather reads; None if the node is something else."""
+        name = next(iter(node.input), "")
+        if node.op_type != "Gather" or any(one.name == "axis" and one.i for one in node.attribute):
+            return None
+        shape = self._constants.shape(name)
+        if shape is None or len(shape) != 2:
+            return None
+        return Table(name, Array(name, shape, lambda: read_float(self._constants, name)))
+
+    def _add_other(self, node: Any, name: str, inputs: tuple[str, ...]) -> None:
+        dynamic = tuple(source for source in inputs if self._constants.shape(source) is None)
+        role = self._role(node, dynamic)
+        inner = self._inner.of(node)
+        if role == "onehot":
+            dynamic = dynamic[:1]
+        outputs = [each for each in node.output if each]
+        read = (*dynamic, *(inner.reads if inner else ()))
+        recurs = inner is not None or node.op_type == "RNN"
+        self._nodes |= {each: Node(each, role, node.op_type, read, recurs=recurs) for each in outputs}
+        if inner is not None and inner.layer:
+            self.found.why_empty = (
+                f"its {inner.layer} is inside {name} ({node.op_type}), and only the main graph is read; export the "
+                "model without branches, loops and functions (onnx.inliner.inline_local_functions removes functions)"
+            )
+        if role == "other" and dynamic:
+            self.found.left.append(f"{name} ({node.op_type})")
+
+    def _role(self, node: Any, dynamic: tuple[str, ...]) -> Role:
+        """What a node does that is neither a layer nor an embedding."""
+        if node.domain not in _STANDARD:
+            return "other"
+        if node.op_type == "Add" and len(dynamic) == 2:
+            return "add"
+        if node.op_type == "OneHot" and self._is_one_hot(node):
+            return "onehot"
+        return "through" if node.op_type in THROUGH and self._changes_nothing(node) else "other"
+
+    def _is_one_hot(self, node: Any) -> bool:
+        """Whether an operator OneHot makes zeros and a one along a new last axis."""
+        axis = next((one.i for one in node.attribute if one.name == "axis"), -1)
+        values = self._constants.get(node.input[2]) if len(node.input) == 3 else None
+        return axis == -1 and values is not None and values.ravel().tolist() == [0, 1]
+
+    def _changes_nothing(self, node: Any) -> bool:
+        """Whether an operator of THROUGH, with its settings, passes ids and vectors on."""
+        if node.op_type == "Cast":
+            axes = (self._axes.of(node.input[0]) if node.input else None) or ()
+            kind = next((one.i for one in node.attribute if one.name == "to"), 0)
+            return kind in _FLOATS or (kind in _INTEGERS and "f" not in axes)
+        if node.op_type == "Dropout" and len(node.input) > 2 and node.input[2]:
+            training = self._constants.get(node.input[2])
+            return training is not None and not training.any()
+        return True
+
+    def _source(self, name: str) -> str:
+        """The role of the node that a tensor comes from, without what passes it on."""
+        for _ in self._nodes:
+            node = self._nodes.get(name)
+            if node is None or node.role != "through" or not node.inputs:
+                return node.role if node else "other"
+            name = node.inputs[0]
+        return "other"
+
+
+def _length(graph: Any) -> int | None:
+    """The number of tokens in a row, if the first input has it: rows and tokens, and one of them above 1 is fixed."""
+    for value in graph.input:
+        sizes = [one.dim_value for one in value.type.tensor_type.shape.dim][:2]
+        if len(value.type.tensor_type.shape.dim) in (2, 3):
+            fixed = [int(size) for size in sizes if size > 1]
+            return fixed[-1] if fixed else None
+    return None

@@ -48,6 +48,8 @@ def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
         passes.append(Pass("onnx", kind, wide[2], square[2], parts, reset=reset, gates=activation))
     layer = _directed(name, passes, wide[0], settings)
     layer.problem = layer.problem or problem or _problem(settings, given, constants)
+    if any(constants.start(given[state]) == "input" for state in ("h", "c") if given.get(state)):
+        layer.notes.append("its first state is an input of the model; here every row starts from zero")
     return layer
 
 
@@ -132,7 +134,6 @@ def _problem(settings: dict[str, Any], given: dict[str, str], constants: Constan
         return f"it clips its cells at {settings['clip'].f:g}; only cells without clip can be imported: export it so"
     if "input_forget" in settings and settings["input_forget"].i:
         return "its input and forget gates are coupled; only cells with separate gates can be imported"
-    starts = [given[state] for state in ("h", "c") if given.get(state)]
-    if not all(constants.is_zero(start) for start in starts):
+    if any(constants.start(given[state]) == "other" for state in ("h", "c") if given.get(state)):
         return "it starts from a state that is not zero; here every row starts from zero"
     return None

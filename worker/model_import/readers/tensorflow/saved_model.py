@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.limits import MOST_JSON_BYTES
 from worker.model_import.readers.activations import set_gates
-from worker.model_import.readers.keras.graph import read_calls
-from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.readers.keras.layers import find_model
 from worker.model_import.readers.keras.saved_metadata import read_metadata
 from worker.model_import.readers.tensorflow.checkpoint import find_by_names, read_variables
 
@@ -42,7 +41,7 @@ def read_saved_model(path: Path, gates: str | None, forget_bias: float | None) -
         def weights_of(layer: tuple[str, ...]) -> list[Array]:
             return [array for array in stored if layer[-1] in array.name.split("/")[:-1]]
 
-        return find_layers(read_calls(model), weights_of, "Keras 2 SavedModel", "2")
+        return find_model(model, weights_of, "Keras 2 SavedModel", "2")
     found = find_by_names(stored, "TensorFlow SavedModel", forget_bias)
     if gates is None:
         _check_graph(path / "saved_model.pb", found)

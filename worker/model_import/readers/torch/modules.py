@@ -4,12 +4,21 @@ import re
 from collections.abc import Iterable
 
 from worker.model_import.found import Array, Found, Layer, Pass, Table
+from worker.model_import.limits import check_layers
+from worker.model_import.selection.names import module_of, says_embedding
 
 #: Names in nn.LSTM, nn.GRU and their cells. fastai's AWD-LSTM stores the weights before dropout as …_raw.
 _PART = re.compile(
     r"^(?P<module>.*?)[._]?(?P<what>weight|bias|w|b)_(?P<side>ih|hh|hr)(_l(?P<number>\d+))?(?P<back>_reverse)?(?P<raw>_raw)?$"
 )
-_EMBEDDING = re.compile(r"emb|wte|lookup|token|word|char|vocab", re.IGNORECASE)
+#: Two numbers for each weight, of which weight norm computes the weights: its old and its new names.
+_NORMED = re.compile(r"(weight_(ih|hh)_l\d+(_reverse)?_[gv]|parametrizations\.weight_(ih|hh)_l\d+.*original[01])$")
+
+
+def is_recurrent(name: str) -> bool:
+    """Whether a tensor's name is that of a recurrent module's weight."""
+    match = _PART.match(name)
+    return match is not None and match["side"] != "hr" and match["what"] in ("weight", "w")
 
 
 def find_modules(stored: Iterable[Array], format_: str) -> Found:
@@ -19,8 +28,9 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
         stored: all tensors of the state dict.
         format_: the file's format, for messages.
     """
-    found = Found(format_)
+    found = Found(format_, matrix_axes="outputs, inputs")
     modules: dict[str, dict[tuple[int, bool], dict[str, Array]]] = {}
+    scopes: dict[str, str] = {}
     raw: set[str] = set()
     rest = []
     for array in stored:
@@ -29,6 +39,7 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
             rest.append(array)
             continue
         module = match["module"].removesuffix(".module") or "rnn"
+        scopes[module] = match["module"].removesuffix(".module")
         part = ("w_" if match["what"] in ("weight", "w") else "b_") + match["side"]
         place = (int(match["number"] or 0), bool(match["back"]))
         parts = modules.setdefault(module, {}).setdefault(place, {})
@@ -37,26 +48,51 @@ def find_modules(stored: Iterable[Array], format_: str) -> Found:
             parts[part] = array
         if match["raw"]:
             raw.add(key)
+    check_layers(sum(len(passes) for passes in modules.values()))
+    normed = {array.name.partition(".parametrizations")[0] for array in rest if _NORMED.search(array.name)}
     for module, passes in modules.items():
-        _add_module(found, module, passes)
+        hidden = next((name for name in normed if not module or name.startswith(module)), None)
+        _add_module(found, module, scopes[module], passes, weight_norm=hidden is not None)
+    if normed and not modules:
+        found.why_empty = _WEIGHT_NORM
     _add_tables(found, rest)
     return found
 
 
-def _add_module(found: Found, module: str, passes: dict[tuple[int, bool], dict[str, Array]]) -> None:
+_WEIGHT_NORM = (
+    "its weights are in two parts, as weight norm stores them (weight_g and weight_v); save the model after "
+    "torch.nn.utils.remove_weight_norm or remove_parametrizations"
+)
+
+
+def _add_module(
+    found: Found,
+    module: str,
+    scope: str,
+    passes: dict[tuple[int, bool], dict[str, Array]],
+    *,
+    weight_norm: bool,
+) -> None:
     numbers = sorted({number for number, _ in passes})
+    below = None
     for number in numbers:
         name = f"{module}.{number}" if len(numbers) > 1 else module
         ahead, back = ((_pass(passes[number, side]) if (number, side) in passes else None) for side in (False, True))
         if isinstance(ahead, str) or isinstance(back, str):
-            problem = ahead if isinstance(ahead, str) else str(back)
+            problem = _WEIGHT_NORM if weight_norm else ahead if isinstance(ahead, str) else str(back)
             found.layers[name] = Layer(name, Pass("torch", "lstm", 1, 1, {}), problem=problem)
         else:
-            found.layers[name] = Layer(name, ahead, back)
+            found.layers[name] = Layer(name, ahead, back, below=below, scope=scope)
+        below = name
 
 
 def _pass(parts: dict[str, Array]) -> Pass | str:
     """A pass, or the reason why these arrays are none."""
+    other = next((part for part in parts.values() if part.dtype), None)
+    if other is not None:
+        return (
+            f"its weights are {other.dtype}, so the file is quantized; import the float32 model that it was made from"
+        )
     ih, hh = parts.get("w_ih"), parts.get("w_hh")
     matrices = [array for name, array in parts.items() if name.startswith("w_")]
     if ih is None or hh is None or any(len(array.shape) != 2 for array in matrices) or ih.shape[0] != hh.shape[0]:
@@ -78,19 +114,18 @@ def _pass(parts: dict[str, Array]) -> Pass | str:
 
 
 def _add_tables(found: Found, rest: list[Array]) -> None:
-    """Add the embeddings: matrices without a bias beside them, and only those with telling names if there are any."""
-    names = {array.name for array in rest}
-    matrices = {}
+    """Add all matrices that could be embeddings: those without a bias beside them."""
+    modules: dict[str, list[Array]] = {}
     for array in rest:
-        module, _, last = array.name.rpartition(".")
-        is_matrix = len(array.shape) == 2 and (last == "weight" or not module)
-        if is_matrix and f"{module}.bias" not in names:
-            matrices[module or array.name] = array
-    named = {name: array for name, array in matrices.items() if _EMBEDDING.search(name)}
-    widths = {layer.inputs for layer in found.layers.values()}
-    tables = named or {
-        name: array for name, array in matrices.items() if array.shape[1] in widths and name.count(".") == 0
-    }
-    found.tables = {name: Table(name, array) for name, array in tables.items()}
-    taken = {array.name for array in tables.values()}
-    found.left = [array.name for array in rest if array.name not in taken]
+        modules.setdefault(module_of(array.name)[0], []).append(array)
+    for array in rest:
+        module, last = module_of(array.name)
+        alone = not any(len(one.shape) == 1 and one.shape[0] in array.shape for one in modules[module])
+        if len(array.shape) == 2 and not array.dtype and alone and last.lower() in (module.lower(), *_TABLES):
+            found.tables[module] = Table(module, array, named=says_embedding(module, array.shape))
+    taken = {table.array.name for table in found.tables.values()}
+    found.rest = [array for array in rest if array.name not in taken]
+
+
+#: Names of an embedding's matrix in its module.
+_TABLES = ("weight", "w", "embedding", "embeddings", "emb", "table")

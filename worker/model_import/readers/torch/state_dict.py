@@ -1,8 +1,11 @@
 """PyTorch's state dicts: `.pt` by torch.load(weights_only=True), `.safetensors`, and `.npz` with the same names."""
 
+# Over 150 lines: three formats of one content.
+
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -12,8 +15,8 @@ from safetensors import safe_open
 
 from worker.model_import.errors import ImportRefusedError, refuse_missing
 from worker.model_import.found import Array, Found
-from worker.model_import.limits import LARGEST_RATIO, check_array, check_count
-from worker.model_import.readers.torch.modules import find_modules
+from worker.model_import.limits import check_array, check_count, most_unpacked
+from worker.model_import.readers.torch.modules import find_modules, is_recurrent
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,33 +40,65 @@ def read_torch(path: Path) -> Found:
     try:
         loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
     except Exception as error:  # torch raises pickle's, zipfile's and its own errors
+        if _QUANTIZED.search(str(error)):
+            raise ImportRefusedError(
+                "its weights are quantized to 8 bits; import the float32 model that it was made from"
+            ) from error
         raise ImportRefusedError(
             f"torch.load(weights_only=True) refuses it ({_first_line(error)}). A file with a whole model runs code "
             "when it is loaded; if you trust it, save torch.save(model.state_dict(), …) and import that"
         ) from error
 
     def of(name: str, tensor: Any) -> Array:
-        return Array(name, tuple(tensor.shape), lambda: np.asarray(tensor.detach().float().numpy(), np.float32))
+        other = "" if tensor.is_floating_point() and not tensor.is_quantized else str(tensor.dtype).rpartition(".")[2]
+        return Array(name, tuple(tensor.shape), lambda: np.asarray(tensor.detach().float().numpy(), np.float32), other)
 
-    return find_modules(_tensors(loaded, torch.Tensor, of), "PyTorch state dict")
+    tensors, optimizers = tensors_of(loaded, torch.Tensor)
+    found = find_modules([of(name, tensor) for name, tensor in tensors.items()], "PyTorch state dict")
+    found.left += [f"{name} (optimizer)" for name in optimizers]
+    return found
 
 
 def _first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0][:200]
 
 
-def _tensors(loaded: Any, kind: type, of: Any) -> list[Array]:
-    """The tensors of the state dict in a checkpoint; of the largest one if there are several."""
-    best: list[Array] = []
-    waiting = [(loaded, 0)]
+def tensors_of(loaded: Any, kind: type) -> tuple[dict[str, Any], list[str]]:
+    """The tensors in the nested dictionaries of a checkpoint, by name, and the names of the optimizers' states.
+
+    The dictionary with the recurrent modules is the state dict, and its tensors have their own names. All others, and
+    all tensors if there are several such dictionaries (a model and its average), have the dictionary's name before
+    their own.
+
+    Args:
+        loaded: what the file contains.
+        kind: the class of tensors.
+    """
+    places: list[tuple[str, dict[str, Any]]] = []
+    optimizers = []
+    waiting = [("", loaded, 0)]
     while waiting:
-        value, depth = waiting.pop()
-        if not isinstance(value, dict) or depth > 3:
+        path, value, depth = waiting.pop(0)
+        if not isinstance(value, dict) or depth > _DEPTH:
             continue
-        here = [of(str(name), part) for name, part in value.items() if isinstance(part, kind)]
-        best = max(best, here, key=len)
-        waiting += [(part, depth + 1) for part in value.values()]
-    return best
+        if "param_groups" in value and "state" in value:
+            optimizers.append(path or "state")
+            continue
+        places.append((path, {str(name): part for name, part in value.items() if isinstance(part, kind)}))
+        check_count("checkpoint", len(places))
+        waiting += [(f"{path}.{name}".strip("."), part, depth + 1) for name, part in value.items()]
+    models = [path for path, tensors in places if any(is_recurrent(name) for name in tensors)]
+    return {
+        name if [path] == models else f"{path}.{name}".strip("."): tensor
+        for path, tensors in places
+        for name, tensor in tensors.items()
+    }, optimizers
+
+
+#: How deep the dictionaries of a checkpoint may be nested.
+_DEPTH = 6
+#: What torch.load says of classes that only quantized models have.
+_QUANTIZED = re.compile(r"quantiz|qint8|_rebuild_qtensor|torch\.ScriptObject", re.IGNORECASE)
 
 
 def read_safetensors(path: Path) -> Found:
@@ -81,9 +116,10 @@ def read_safetensors(path: Path) -> Found:
 
     def of(name: str, kind: str, shape: tuple[int, ...]) -> Array:
         check_array(name, shape, 4)
-        return Array(name, shape, lambda: _safetensor(path, name, kind, shape))
+        other = "" if kind in ("F64", "F32", "F16", "BF16") else kind.lower()
+        return Array(name, shape, lambda: _safetensor(path, name, kind, shape), other)
 
-    stored = [of(name, kind, shape) for name, (kind, shape) in kinds.items() if kind in ("F64", "F32", "F16", "BF16")]
+    stored = [of(name, kind, shape) for name, (kind, shape) in kinds.items()]
     return find_modules(stored, "safetensors state dict")
 
 
@@ -111,27 +147,30 @@ def read_npz(path: Path) -> Found:
         with zipfile.ZipFile(path) as archive:
             check_count(path.name, len(archive.infolist()))
             for info in archive.infolist():
-                if info.file_size > LARGEST_RATIO * max(info.compress_size, 1):
+                if info.file_size > most_unpacked(info.compress_size):
                     raise ImportRefusedError(f"its {info.filename} claims {info.file_size:,} bytes; get a fresh copy")
                 with archive.open(info) as file:
                     array = _npy_header(file, info)
                 if array is not None:
-                    stored.append(Array(array[0], array[1], _npz_reading(path, array[0])))
+                    name, shape, other = array
+                    stored.append(Array(name, shape, _npz_reading(path, name), other))
     except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
         raise ImportRefusedError(f"it can't be read as a NumPy archive ({error}); get a fresh copy") from error
     return find_modules(stored, "NumPy archive")
 
 
-def _npy_header(file: Any, info: zipfile.ZipInfo) -> tuple[str, tuple[int, ...]] | None:
+def _npy_header(file: Any, info: zipfile.ZipInfo) -> tuple[str, tuple[int, ...], str] | None:
+    """The name, the shape, and the kind of numbers that aren't floats; None for objects and texts."""
     version = np.lib.format.read_magic(file)
     read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
     if read is None:
         return None
     shape, _, kind = read(file)
-    if kind.kind != "f":
+    if kind.kind not in "fiub":
         return None
     name = info.filename.removesuffix(".npy")
-    return name, check_array(name, shape, kind.itemsize, info.compress_size)
+    shape = check_array(name, shape, kind.itemsize, info.compress_size)
+    return name, shape, "" if kind.kind == "f" else kind.name
 
 
 def _npz_reading(path: Path, name: str) -> Callable[[], Float32]:

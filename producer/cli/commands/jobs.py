@@ -1,0 +1,61 @@
+"""`unrolled jobs`."""
+
+from __future__ import annotations
+
+import json
+import time
+from contextlib import closing
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from producer.jobs.queued_jobs import queued_jobs
+from producer.terminal.text import duration
+from unrolled.queue.broker import Broker
+
+if TYPE_CHECKING:
+    from producer.jobs.queued_jobs import QueuedJob
+
+
+@click.command()
+@broker_option
+@namespace_option
+@json_option
+def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
+    """List the jobs that wait in the broker.
+
+    Each line has a job's key, which `unrolled status`, `unrolled cancel --key` and the workers' logs use too; its rows
+    and how many are done, where its directory can be read on this machine; its shards that are computed now, and those
+    that wait; how long the oldest has waited since it was last sent; and the directory. The job that has waited longest
+    comes first.
+
+    \b
+    Examples:
+      unrolled jobs --broker redis://localhost:6379/0
+      unrolled jobs --json | jq -r .place
+    """
+    with closing(Broker(need_broker(broker, None))) as server:
+        found = queued_jobs(server, namespace)
+    if as_json:
+        for job in found:
+            click.echo(json.dumps(asdict(job)))
+        return
+    if not found:
+        click.echo("no job waits in this broker")
+        return
+    from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
+
+    headings = ("job", "asks for", "rows", "done", "running", "waiting", "for", "directory")
+    click.echo(table(headings, [_cells(job) for job in found]))
+
+
+def _cells(job: QueuedJob) -> tuple[object, ...]:
+    rows, done = "?", "?"
+    if job.status is not None:
+        more = "" if job.status.ended else "+"  # its input isn't at its end
+        rows = f"{job.status.rows:,}{more}"
+        done = f"{100 * job.status.rows_done // max(1, job.status.rows)} %"
+    since = "" if job.since is None else duration(time.time() - job.since)
+    return job.job, job.offer.describe(), rows, done, job.running, job.waiting - job.running, since, job.place or "?"

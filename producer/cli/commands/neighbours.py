@@ -1,0 +1,53 @@
+"""`unrolled neighbours`."""
+
+from __future__ import annotations
+
+import json
+from typing import get_args
+
+import click
+
+from producer.cli.options import json_option, out_argument
+from unrolled.errors import RequestError
+from unrolled.reading.dataset import open_dataset
+from unrolled.reading.nearest import Metric
+
+
+@click.command()
+@out_argument
+@click.option("--id", "of", required=True, help="Id of the row whose neighbours are listed.")
+@click.option("-n", "--rows", type=click.IntRange(1), default=10, show_default=True, help="Number of neighbours.")
+@click.option("--column", help="Column of pooled vectors.  [default: the first one that is stored, or else mean]")
+@click.option(
+    "--metric",
+    type=click.Choice(get_args(Metric)),
+    default="cosine",
+    show_default=True,
+    help="How vectors are compared.",
+)
+@json_option
+def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metric, as_json: bool) -> None:
+    """List the rows whose vectors are nearest to a row's.
+
+    Every row is compared, so the result is exact. A row has one vector: a pooled one that the job stored, or the mean
+    of its tokens' vectors. --json prints one row on a line.
+
+    \b
+    Examples:
+      unrolled neighbours out --id doc-17
+      unrolled neighbours out --id doc-17 -n 3 --column last --metric dot
+    """
+    dataset = open_dataset(out)
+    stored = (each.name for each in dataset.columns if not each.per_token)
+    try:
+        found = dataset.neighbours(of, rows, column=column or next(stored, "mean"), metric=metric)
+    except (KeyError, ValueError) as error:
+        raise RequestError(str(error.args[0])) from error
+    if as_json:
+        for each in found:
+            click.echo(json.dumps(each._asdict()))
+        return
+    from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
+
+    heading = "distance" if metric == "euclidean" else metric
+    click.echo(table(("id", heading), [(each.id, f"{each.score:.4f}") for each in found]))

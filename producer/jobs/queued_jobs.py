@@ -1,0 +1,116 @@
+"""All jobs that a broker knows: those with shards that wait or run, and those that it was not told to forget."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from producer.jobs.status_reader import StatusReader
+from producer.terminal.text import printable
+from unrolled.errors import PayloadError, RequestError, TransientError
+from unrolled.job.offer import Offer
+from unrolled.protocol.opening import open_job
+from unrolled.queue.ledger import MARKS, as_text
+from unrolled.queue.member import JOB_KEY, Member
+from unrolled.store.bucket_url import is_url
+
+if TYPE_CHECKING:
+    from producer.jobs.status import JobStatus
+    from unrolled.queue.broker import Broker
+    from unrolled.queue.ledger import Ledger
+
+#: Most jobs that are listed, and longest place that is shown: anybody with access to Redis can write there.
+_MOST_JOBS, _MOST_PLACE_CHARACTERS = 10_000, 4096
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedJob:
+    """A job in a broker.
+
+    Attributes:
+        job: its key.
+        place: path or URL of its store, as its producer has it; None where the broker has none that could be one.
+        offer: what it asks workers for.
+        waiting: its shards in the ledger, the running ones included.
+        running: those under a lease.
+        since: when the oldest of them was last sent, in seconds since 1970, by the server's clock; None without one.
+        status: what its store shows; None where that can't be read on this machine.
+    """
+
+    job: str
+    place: str | None
+    offer: Offer
+    waiting: int
+    running: int
+    since: float | None
+    status: JobStatus | None
+
+
+def queued_jobs(broker: Broker, namespace: str) -> list[QueuedJob]:
+    """The jobs of all offers, the one that has waited longest first.
+
+    Args:
+        broker: where they are queued.
+        namespace: prefix of every key.
+
+    Raises:
+        BrokerAwayError: the broker is away.
+        BrokerRefusesError: the broker doesn't let this user in or do this.
+    """
+    found: list[QueuedJob] = []
+    with broker.asked():
+        offers = {offer for raw in broker.client.smembers(f"{namespace}:offers") if (offer := _offer(raw))}
+        for offer in sorted(offers, key=str):
+            found += _of_offer(broker.ledger(namespace, offer))
+    found.sort(key=lambda job: (job.since is None, job.since or 0.0, job.job))
+    return found
+
+
+def _offer(raw: bytes | str) -> Offer | None:
+    return Offer.parse(as_text(raw))
+
+
+def _of_offer(ledger: Ledger) -> list[QueuedJob]:
+    pipe = ledger.client.pipeline(transaction=True)
+    pipe.hgetall(ledger.keys.jobs)
+    pipe.zrange(ledger.keys.ledger, 0, -1, withscores=True)
+    pipe.zrange(ledger.keys.leases, 0, -1)
+    registered, members, leases = pipe.execute()
+    waiting: dict[str, list[float]] = {}
+    for raw, score in members:
+        if score >= MARKS and (key := _job_of(raw)):
+            waiting.setdefault(key, []).append(score)
+    running: dict[str, int] = {}
+    for raw in leases:
+        if key := _job_of(raw):
+            running[key] = running.get(key, 0) + 1
+    keys = {as_text(raw) for raw in registered} | waiting.keys()
+    return [
+        _job(ledger, key, waiting.get(key, []), running.get(key, 0))
+        for key in sorted(filter(JOB_KEY.fullmatch, keys))[:_MOST_JOBS]
+    ]
+
+
+def _job(ledger: Ledger, key: str, sent: list[float], running: int) -> QueuedJob:
+    place = ledger.place_of(key)
+    if place is not None and (not (place.startswith("/") or is_url(place)) or len(place) > _MOST_PLACE_CHARACTERS):
+        place = None
+    status = None if place is None else _status(place, key)
+    shown = None if place is None else printable(place)
+    return QueuedJob(key, shown, ledger.offer, len(sent), running, min(sent, default=None), status)
+
+
+def _status(place: str, key: str) -> JobStatus | None:
+    """What a job's store shows; None where another job or none is there, as on a machine without that directory."""
+    try:
+        job = open_job(place)
+        return StatusReader(job).read() if job.key == key else None
+    except (RequestError, TransientError, ValueError, OSError):
+        return None
+
+
+def _job_of(raw: bytes) -> str | None:
+    try:
+        return Member.parse(as_text(raw)).job_key
+    except PayloadError:
+        return None

@@ -1,0 +1,67 @@
+"""Rows of inputs that are read from their start to their end, and a look at the first ones."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
+from itertools import islice
+
+from producer.rows import BadRow, SourceBatch
+from producer.sources.discovery import SourceFile
+from producer.sources.errors import DamagedInputError
+from producer.sources.formats.delimited import DELIMITERS, read_delimited
+from producer.sources.formats.jsonl import json_parser
+from producer.sources.formats.lines import read_lines, text_parser
+from producer.sources.options import SourceOptions
+
+#: Rows of an input of which one at least must be usable.
+_FIRST_ROWS = 1000
+#: Batches that are looked at for them; of long lines, each has 256 KiB.
+_FIRST_BATCHES = 64
+
+
+def read_rows(source: SourceFile, chunks: Iterable[bytes], options: SourceOptions) -> Iterator[SourceBatch]:
+    """Yield the rows of an input whose format is text, JSON lines, CSV or TSV.
+
+    Args:
+        source: the input.
+        chunks: its content; an empty chunk gives an empty batch.
+        options: how it is read.
+
+    Raises:
+        DamagedInputError: there is no header where one must be, or it lacks a column.
+    """
+    if source.format == "text":
+        yield from read_lines(chunks, source.label, options, text_parser(source.label, options))
+    elif source.format == "jsonl":
+        yield from read_lines(chunks, source.label, options, json_parser(source.label, options))
+    else:
+        yield from read_delimited(chunks, source.label, DELIMITERS[source.format], options)
+
+
+def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
+    """Refuse an input whose first rows are all bad: most likely an option is wrong, and no row can be used.
+
+    Args:
+        source: the input.
+        batches: of its rows, tokenized or not; closed at the end.
+
+    Raises:
+        DamagedInputError: there is a row, and none of the first 1,000 can be used.
+    """
+    first: BadRow | None = None
+    seen = 0
+    with closing(batches) as some:  # type: ignore[type-var]  # a generator
+        for batch in islice(some, _FIRST_BATCHES):
+            for row in batch[: _FIRST_ROWS - seen]:
+                if not isinstance(row, BadRow):
+                    return
+                first, seen = first or row, seen + 1
+            if seen >= _FIRST_ROWS:
+                break
+        else:
+            if next(some, None) is not None:
+                return  # rows are so long that a few say nothing
+    if first is not None:
+        raise DamagedInputError(
+            f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. Correct the options "
+            f"that say how {source.label} is read, or the file"
+        )

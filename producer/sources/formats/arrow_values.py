@@ -1,0 +1,130 @@
+"""Values from Arrow columns: the types that can be used, and each row's id, text or token ids."""
+
+from collections.abc import Iterator
+from itertools import repeat
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from producer.sources.errors import DamagedInputError
+from producer.sources.formats.fields import decoded, found_id
+from producer.sources.formats.input_columns import InputColumns
+from producer.sources.options import SourceOptions
+from unrolled.errors import RowError
+from unrolled.ragged import offsets_of
+
+# An id, and either text and tokens (one of them None) or the reason why the row is bad.
+Found = tuple[str | None, tuple[str | None, object] | str]
+
+
+def _value_type(type_: Any) -> Any:
+    return type_.value_type if pa.types.is_dictionary(type_) else type_
+
+
+def _is_text(type_: Any) -> bool:
+    of = pa.types
+    checks = (of.is_string, of.is_large_string, of.is_string_view, of.is_binary, of.is_large_binary)
+    return any(check(type_) for check in checks)
+
+
+def _is_list(type_: Any) -> bool:
+    of = pa.types
+    return any(check(type_) for check in (of.is_list, of.is_large_list, of.is_fixed_size_list))
+
+
+def check_types(schema: Any, columns: InputColumns) -> None:
+    """Check the types of the columns.
+
+    Raises:
+        DamagedInputError: texts are not text, ids are neither text nor integers, or tokens are not lists of integers.
+    """
+    content = schema.field(columns.content)
+    type_ = _value_type(content.type)
+    if columns.is_text and not _is_text(type_):
+        raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: text")
+    if not columns.is_text and not (_is_list(content.type) and pa.types.is_integer(content.type.value_type)):
+        raise DamagedInputError(f"column {content.name!r} is of type {content.type}; allowed: a list of integers")
+    if columns.id is not None:
+        ids = schema.field(columns.id)
+        type_ = _value_type(ids.type)
+        if not (_is_text(type_) or pa.types.is_integer(type_)):
+            raise DamagedInputError(
+                f"column {ids.name!r} is of type {ids.type}; allowed for ids: text or integers. "
+                "Name another (--id-field)"
+            )
+
+
+def validated(column: Any) -> Any:
+    """Check that all offsets and indices, which can be anything in a hostile file, are within the column.
+
+    Raises:
+        pyarrow.ArrowInvalid: one is not.
+    """
+    column.validate()
+    # As bytes, because invalid UTF-8 makes one row bad, not the whole file.
+    if pa.types.is_string(column.type):
+        column = column.cast(pa.binary())
+    elif pa.types.is_large_string(column.type):
+        column = column.cast(pa.large_binary())
+    column.validate(full=True)
+    return column
+
+
+def row_values(content: Any, ids: Any, is_text: bool, options: SourceOptions) -> Iterator[Found]:
+    """Yield each row's id with its text and tokens, or with the reason why it is bad.
+
+    Args:
+        content: array of texts or of lists of integers.
+        ids: array of ids, one for each row; None if rows have none.
+        is_text: whether `content` contains texts.
+        options: the names of the fields, and `max_row_bytes`.
+    """
+    contents = _texts(content) if is_text else _token_lists(content)
+    id: str | None = None  # noqa: A001 - the field's name
+    for value, given in zip(contents, repeat(None) if ids is None else _plain(ids), strict=ids is not None):
+        try:
+            id = None  # noqa: A001 - the field's name
+            id = found_id(decoded(given) if isinstance(given, bytes) else given, options)  # noqa: A001 - the field's name
+            yield id, _content(value, is_text, options)
+        except RowError as error:
+            yield id, str(error)
+
+
+def _content(value: Any, is_text: bool, options: SourceOptions) -> tuple[str | None, object]:
+    if value is None:
+        raise RowError(f"{(options.text_field if is_text else options.tokens_field)!r} is null")
+    size = value.nbytes if isinstance(value, np.ndarray) else len(value)
+    if size > options.max_row_bytes:
+        raise RowError(f"row of {size} bytes; allowed: {options.max_row_bytes} (--max-row-bytes)")
+    return (decoded(value), None) if is_text else (None, value)
+
+
+def _plain(column: Any) -> list[Any]:
+    """Values of a column of text or integers; text as bytes, because it may be invalid UTF-8."""
+    return _texts(column) if _is_text(_value_type(column.type)) else _decoded_dictionary(column).to_pylist()
+
+
+def _texts(column: Any) -> list[bytes | None]:
+    found: list[bytes | None] = _decoded_dictionary(column).cast(pa.large_binary()).to_pylist()
+    return found
+
+
+def _decoded_dictionary(column: Any) -> Any:
+    return column.dictionary_decode() if pa.types.is_dictionary(column.type) else column
+
+
+def _token_lists(column: Any) -> list[Any]:
+    """A NumPy view for each list; Python lists if there is a null in one of them."""
+    values = column.flatten()  # without values below null lists
+    if values.null_count:
+        return column.to_pylist()  # type: ignore[no-any-return]
+    lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy(zero_copy_only=False)
+    offsets = offsets_of(lengths)
+    valid = column.is_valid().to_pylist()
+    ids = values.to_numpy()
+    return [
+        ids[start:end] if is_valid else None
+        for start, end, is_valid in zip(offsets[:-1].tolist(), offsets[1:].tolist(), valid, strict=True)
+    ]

@@ -1,0 +1,57 @@
+"""Whether the beginning of an input is text in UTF-8, or something else that is known."""
+
+from producer.sources.errors import DamagedInputError
+
+#: Characters that texts don't have, or seldom: all below a space but tab, line feed, form feed, return and escape.
+_CONTROLS = bytes(byte for byte in range(32) if byte not in b"\t\n\f\r\x1b")
+#: Of a binary file, a tenth of the bytes are control characters if they are random, and more if there is a structure.
+#: A short text may have a few.
+_BINARY_SHARE, _SOME, _MANY = 1 / 20, 4, 32
+#: Of UTF-16 in Latin letters, every other byte is zero.
+_WIDE_SHARE = 1 / 4
+#: A text in another encoding has this many lines, and this share of all, that are no UTF-8.
+_FEWEST_LINES, _LINES_SHARE = 3, 1 / 20
+#: Signs in Windows-1252 that are control characters in ISO-8859-1: the euro, dots, quotes and dashes.
+_WINDOWS = b"\x80\x85\x91\x92\x93\x94\x96\x97"
+#: The letters of both but a y with two dots, and signs that texts have: spaces, quotes, degrees. Random bytes are so in
+#: less than 6 of 10 cases.
+_LETTERS = bytes({*range(0xC0, 0xFF)} - {0xD7, 0xF7}) + _WINDOWS + b"\xa0\xa7\xab\xb0\xbb\xdf"
+_LETTERS_SHARE = 0.8
+
+
+def check_encoding(head: bytes) -> None:
+    """Check the first bytes of an input whose format is text, JSON lines, CSV or TSV.
+
+    A few wrong bytes make a few rows bad; nothing is said of them here.
+
+    Raises:
+        DamagedInputError: they are binary, or text in another encoding; the text says how to convert it.
+    """
+    zeros = [head[start::2].count(0) for start in (0, 1)]
+    if max(zeros) > _WIDE_SHARE * len(head) and min(zeros) <= max(zeros) / 10:
+        name = "UTF-16BE" if zeros[0] > zeros[1] else "UTF-16LE"
+        raise DamagedInputError(f"is UTF-16 text; convert it (iconv -f {name} -t UTF-8)")
+    controls = len(head) - len(head.translate(None, _CONTROLS))
+    if controls > _BINARY_SHARE * len(head) and controls >= (_SOME if 0 in head else _MANY):
+        raise DamagedInputError(
+            f"is no text: it begins with {head[:8].hex(' ')}; name files that are text, or --format"
+        )
+    if head.isascii():
+        return
+    lines = head.split(b"\n")[:-1]  # the last one may end within a character
+    wrong = [line for line in lines if not line.isascii() and not _is_utf8(line)]
+    right = any(not line.isascii() and _is_utf8(line) for line in lines)
+    if len(wrong) < _FEWEST_LINES or len(wrong) < _LINES_SHARE * len(lines) or right:
+        return
+    high = b"".join(wrong).translate(None, bytes(range(0x80)))
+    if len(high) - len(high.translate(None, _LETTERS)) >= _LETTERS_SHARE * len(high):
+        name = "WINDOWS-1252" if len(high) > len(high.translate(None, _WINDOWS)) else "ISO-8859-1"
+        raise DamagedInputError(f"is not UTF-8; it looks like {name}: convert it (iconv -f {name} -t UTF-8)")
+
+
+def _is_utf8(line: bytes) -> bool:
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True

@@ -1,0 +1,63 @@
+"""The columns of an input table that are read: for all formats that name their columns once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from producer.sources.errors import DamagedInputError
+from producer.sources.options import SourceOptions
+
+
+@dataclass(frozen=True, slots=True)
+class InputColumns:
+    """Positions of the columns that are read, from 0.
+
+    Attributes:
+        content: the column with the text or the token ids.
+        is_text: whether it contains text.
+        id: the column with the ids; None if there is none.
+        count: number of columns in the table.
+    """
+
+    content: int
+    is_text: bool
+    id: int | None
+    count: int
+
+
+def find_columns(names: Sequence[str], options: SourceOptions) -> InputColumns:
+    """Find the columns that the options name.
+
+    Raises:
+        DamagedInputError: a column is missing or exists more than once, or both text and tokens exist and the options
+            don't choose one.
+    """
+    text, tokens = options.text_field, options.tokens_field
+    wanted = options.content_fields
+    present = [name for name in wanted if name in names]
+    if not present:
+        raise DamagedInputError(
+            f"has no column {' or '.join(map(repr, wanted))}; columns found: {_listed(names)}. "
+            "Name it (--text-field, --tokens-field)"
+        )
+    if len(present) > 1:
+        raise DamagedInputError(f"has both columns {text!r} and {tokens!r}; choose one (--kind)")
+    if options.id_field is not None and options.id_field not in names:
+        raise DamagedInputError(
+            f"has no column {options.id_field!r} for the ids; columns found: {_listed(names)}. Name it (--id-field)"
+        )
+    id_name = options.id_column if options.id_column in names else None
+    for name in (present[0], id_name):
+        if name is not None and list(names).count(name) > 1:
+            raise DamagedInputError(f"has the column {name!r} {list(names).count(name)} times; allowed: once")
+    return InputColumns(
+        content=list(names).index(present[0]),
+        is_text=present[0] == text,
+        id=None if id_name is None else list(names).index(id_name),
+        count=len(names),
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Up to twelve of the names."""
+    shown = [repr(name[:40]) for name in names[:12]]
+    return (", ".join(shown) + (", …" if len(names) > len(shown) else "")) or "none"

@@ -1,0 +1,97 @@
+"""JSON lines: one object on each line."""
+
+import json
+from typing import NoReturn
+
+from producer.rows import BadRow, SourceRow
+from producer.sources.formats.fields import checked_text, decoded, found_id
+from producer.sources.formats.lines import ParseLine
+from producer.sources.options import SourceOptions
+from unrolled.errors import RowError
+
+
+def _object_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        # Programs disagree about which of two equal keys to use.
+        names = [name for name, _ in pairs]
+        twice = next(name for name in fields if names.count(name) > 1)
+        raise RowError(f"not usable JSON: the key {twice[:80]!r} appears twice in one object")
+    return fields
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise RowError(f"not JSON: {name}")
+
+
+_decode = json.JSONDecoder(object_pairs_hook=_object_once, parse_constant=_no_constant).decode
+
+
+def json_object(line: bytes) -> dict[str, object]:
+    """Parse one line.
+
+    Raises:
+        RowError: the line is not UTF-8, not JSON (NaN and Infinity are not JSON), has a key twice, is nested too
+            deeply, has an integer of thousands of digits, or is not an object.
+    """
+    text = decoded(line)
+    try:
+        found = _decode(text)
+    except json.JSONDecodeError as error:
+        detail = f"{error.msg} at character {error.pos}" if text.strip() else "the line is empty"
+        raise RowError(f"not JSON: {detail}") from error
+    except RecursionError as error:
+        raise RowError("not usable JSON: nested too deeply") from error
+    except ValueError as error:
+        raise RowError("not usable JSON: an integer has too many digits") from error
+    if not isinstance(found, dict):
+        raise RowError(f"is a JSON {type(found).__name__}; allowed: an object")
+    return found
+
+
+def json_parser(file: str, options: SourceOptions) -> ParseLine:
+    """A function that makes a row from a line."""
+    text_field, tokens_field = options.text_field, options.tokens_field
+
+    def parse(line: bytes, position: int) -> SourceRow | BadRow:
+        id: str | None = None  # noqa: A001 - the field's name
+        try:
+            fields = json_object(line)
+            id = found_id(fields.get(options.id_column), options)  # noqa: A001 - the field's name
+            field = row_field(fields, options)
+            if field == tokens_field:
+                return SourceRow(file, position, id, None, fields[field])
+            return SourceRow(file, position, id, checked_text(fields[text_field], text_field), None)
+        except RowError as error:
+            return BadRow(file, position, id, str(error))
+
+    return parse
+
+
+def row_field(fields: dict[str, object], options: SourceOptions) -> str:
+    """The name of the field with the row's content; a null is missing if the other field exists.
+
+    Raises:
+        RowError: neither field exists, or both do.
+    """
+    text, tokens = options.text_field, options.tokens_field
+    wanted = options.content_fields
+    if len(wanted) == 1:
+        if wanted[0] in fields:
+            return wanted[0]
+        raise RowError(f"has no {wanted[0]!r}; fields found: {_listed(fields)}")
+    present = [name for name in wanted if fields.get(name) is not None]
+    if len(present) == 1:
+        return present[0]
+    if present:
+        raise RowError(f"has both {text!r} and {tokens!r}; choose one (--kind)")
+    null = next((name for name in wanted if name in fields), None)
+    if null is not None:
+        return null
+    raise RowError(f"has neither {text!r} nor {tokens!r}; fields found: {_listed(fields)}")
+
+
+def _listed(fields: dict[str, object]) -> str:
+    """Up to eight of the names."""
+    shown = [repr(name[:40]) for name in list(fields)[:8]]
+    return ", ".join(shown) + (", …" if len(fields) > len(shown) else "") if shown else "none"

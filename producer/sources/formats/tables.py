@@ -1,0 +1,178 @@
+"""Parquet and Arrow IPC (file and stream), read a batch at a time."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from producer.rows import BadRow, SourceBatch, SourceRow
+from producer.sources.errors import DamagedInputError
+from producer.sources.formats.arrow_values import check_types, row_values, validated
+from producer.sources.formats.input_columns import InputColumns, find_columns
+from producer.sources.options import Format, SourceOptions
+from producer.sources.places.place import Place
+from unrolled.patience import Steadily
+
+ARROW_MAGIC = b"ARROW1"
+
+# Arrays of the rows' content and ids (None if there are none), and the share of the file read so far, 0 to 1.
+_Piece = tuple[Any, Any, float]
+
+# About this much uncompressed content is in a batch: the larger rows are, the fewer of them.
+_BATCH_BYTES = 8 * 1024 * 1024
+#: Bytes of a column that are read at once, from a disk and over a network.
+_READ_BYTES, _DISTANT_READ_BYTES = 1 << 20, 1 << 22
+# Errors that pyarrow raises for damaged files.
+_DAMAGE = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, ArithmeticError, MemoryError)
+
+
+def check_table(
+    place: Place,
+    format: Format,  # noqa: A002 - the option's name
+    options: SourceOptions,
+    steadily: Steadily,
+) -> InputColumns:
+    """Read the file's schema and find the columns.
+
+    Raises:
+        DamagedInputError: the file can't be opened, lacks a column, or a column has a type that can't be used.
+    """
+    with _damage("can't be opened as " + format), place.open_table(steadily, mapped=format == "arrow") as source:
+        return _columns_of(source, format, options)
+
+
+def _columns_of(source: Any, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - as above
+    if format == "parquet":
+        with pq.ParquetFile(source, pre_buffer=False) as file:
+            schema = file.schema_arrow
+    else:
+        schema = _open_ipc(source, None).schema
+    source.seek(0)
+    columns = find_columns(list(schema.names), options)
+    check_types(schema, columns)
+    return columns
+
+
+def read_table(
+    place: Place,
+    format: Format,  # noqa: A002 - the option's name
+    file: str,
+    options: SourceOptions,
+    steadily: Steadily,
+    on_bytes: Callable[[int], None] | None = None,
+) -> Iterator[SourceBatch]:
+    """Yield the rows in batches.
+
+    Args:
+        place: where the file is.
+        format: "parquet" or "arrow".
+        file: the label for the rows.
+        options: only the names of the columns, `max_row_bytes` and `batch_rows` matter here.
+        steadily: tries each look at a bucket until it works.
+        on_bytes: called with the number of bytes of the file that have been read since the last call.
+
+    Raises:
+        DamagedInputError: the file can't be opened, or is damaged; raised after the rows before the damage.
+    """
+    with ExitStack() as stack:
+        with _damage("can't be opened as " + format):
+            source = stack.enter_context(place.open_table(steadily, mapped=format == "arrow"))
+            columns = _columns_of(source, format, options)
+        if format == "parquet":
+            read_bytes = _DISTANT_READ_BYTES if place.is_distant else _READ_BYTES
+            pieces = _parquet_pieces(source, columns, options.batch_rows, read_bytes)
+        else:
+            pieces = _ipc_pieces(source, columns, options.batch_rows)
+        yield from _batches(pieces, format, columns, file, options, place.size_bytes or 0, on_bytes)
+
+
+def _batches(
+    pieces: Iterator[_Piece],
+    format: Format,  # noqa: A002 - the option's name
+    columns: InputColumns,
+    file: str,
+    options: SourceOptions,
+    size: int,
+    on_bytes: Callable[[int], None] | None,
+) -> Iterator[SourceBatch]:
+    position = reported = 0
+    while True:
+        with _damage(f"is damaged ({format})"):
+            content, ids, share = next(pieces, (None, None, 1.0))
+            values = [] if content is None else row_values(content, ids, columns.is_text, options)
+            batch: SourceBatch = [
+                BadRow(file, at, id, value) if isinstance(value, str) else SourceRow(file, at, id, *value)
+                for at, (id, value) in enumerate(values, position)  # noqa: A001 - the field's name
+            ]
+        if on_bytes is not None:
+            on_bytes(int(size * share) - reported)
+            reported = int(size * share)
+        if content is None:
+            return
+        yield batch
+        position += len(batch)
+
+
+@contextmanager
+def _damage(doing: str) -> Iterator[None]:
+    try:
+        yield
+    except DamagedInputError:
+        raise
+    except _DAMAGE as error:
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
+        raise DamagedInputError(f"{doing}: {reason}") from error
+
+
+def _open_ipc(source: Any, options: Any) -> Any:
+    """Open a file in either of the two IPC formats; only the file format begins with ARROW_MAGIC."""
+    is_file = source.read(len(ARROW_MAGIC)) == ARROW_MAGIC
+    source.seek(0)
+    return (pa.ipc.open_file if is_file else pa.ipc.open_stream)(source, options=options)
+
+
+def _ipc_pieces(source: Any, columns: InputColumns, batch_rows: int) -> Iterator[_Piece]:
+    names = _open_ipc(source, None).schema.names
+    wanted = [at for at in (columns.content, columns.id) if at is not None]
+    source.seek(0)
+    reader = _open_ipc(source, pa.ipc.IpcReadOptions(included_fields=wanted))
+    places = [reader.schema.names.index(names[at]) for at in wanted]
+    for batch, share in _record_batches(reader, source):
+        found = [validated(batch.column(place)) for place in places]
+        step = _step(batch.nbytes, batch.num_rows, batch_rows)
+        for start in range(0, batch.num_rows, step):
+            content, *ids = (column.slice(start, step) for column in found)
+            yield content, ids[0] if ids else None, share
+
+
+def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
+    if not hasattr(reader, "get_batch"):  # a stream
+        for batch in reader:
+            yield batch, source.tell() / max(source.size(), 1)
+        return
+    for at in range(reader.num_record_batches):
+        yield reader.get_batch(at), (at + 1) / reader.num_record_batches
+
+
+def _parquet_pieces(source: Any, columns: InputColumns, batch_rows: int, read_bytes: int) -> Iterator[_Piece]:
+    # Without buffers for whole row groups, which may be larger than memory.
+    with pq.ParquetFile(source, pre_buffer=False, buffer_size=read_bytes, page_checksum_verification=True) as file:
+        names = file.schema_arrow.names
+        wanted = [names[at] for at in (columns.content, columns.id) if at is not None]
+        metadata = file.metadata
+        size = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+        rows = 0
+        for batch in file.iter_batches(_step(size, metadata.num_rows, batch_rows), columns=wanted):
+            batch.validate()
+            rows += batch.num_rows
+            content, *ids = (batch.column(name) for name in wanted)
+            yield content, ids[0] if ids else None, rows / max(metadata.num_rows, rows)
+        if rows != metadata.num_rows:
+            raise DamagedInputError(f"has {rows} rows, but its footer says {metadata.num_rows}")
+
+
+def _step(size_bytes: int, rows: int, batch_rows: int) -> int:
+    """The number of rows in a batch of about _BATCH_BYTES."""
+    return max(1, min(batch_rows, _BATCH_BYTES * max(rows, 1) // max(size_bytes, 1)))

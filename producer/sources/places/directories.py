@@ -1,0 +1,113 @@
+"""The files that a user's path or pattern stands for."""
+
+import glob
+import itertools
+import os
+from collections.abc import Iterable, Iterator
+from typing import NoReturn
+
+from producer.sources.places.local_file import LocalFile, shown
+from unrolled.errors import RequestError
+from unrolled.job.names import JOB
+
+
+def find_files(given: str, notices: list[str]) -> Iterator[LocalFile]:
+    """Yield the files of a path or a pattern, in sorted order.
+
+    Args:
+        given: a file, a directory, or a pattern, which may contain `**`.
+        notices: gets messages about what is left out.
+
+    Raises:
+        RequestError: nothing is found, or it can't be read.
+    """
+    for path in _paths(given, notices):
+        try:
+            file = LocalFile.of(path)
+        except OSError as error:
+            raise RequestError(f"input {shown(path)}: {error.strerror}") from error
+        if os.path.isdir(path):  # noqa: PTH112 - names stay as given
+            raise RequestError(f"input {file.name}: is a directory")
+        if not os.access(path, os.R_OK):
+            raise RequestError(f"input {file.name}: no permission to read it")
+        yield file
+
+
+def _paths(given: str, notices: list[str]) -> Iterator[str]:
+    if os.path.isdir(given):  # noqa: PTH112 - names stay as given
+        yield from _walk(given, notices)
+    elif os.path.lexists(given):
+        yield given
+    elif "\0" not in given and glob.has_magic(given):
+        matches = sorted(glob.glob(given, recursive=True))  # noqa: PTH207 - names stay as given
+        if not matches:
+            raise RequestError(f"input {shown(given)}: no file matches this pattern")
+        for match in _without_outputs(matches, given, notices):
+            yield from _walk(match, notices) if os.path.isdir(match) else (match,)  # noqa: PTH112 - names stay as given
+    else:
+        raise RequestError(f"input {shown(given)!r}: no such file or directory")
+
+
+def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -> Iterator[str]:
+    """The matches of a pattern that are in no job's output directory, unless the pattern itself names that directory.
+
+    A pattern that matches a job's own parts would find other inputs each time.
+    """
+    steps = list(itertools.takewhile(lambda step: not glob.has_magic(step), pattern.split("/")))
+    named, found = "/".join(steps), dict[str, bool]()
+
+    def is_output(folder: str) -> bool:
+        if len(folder) <= len(named):
+            return False
+        if folder not in found:
+            found[folder] = os.path.exists(os.path.join(folder, JOB))  # noqa: PTH110, PTH118 - names stay as given
+            if found[folder]:
+                notices.append(f"{shown(folder)} is the output directory of a job: left out")
+            else:
+                found[folder] = is_output(os.path.dirname(folder))  # noqa: PTH120 - names stay as given
+        return found[folder]
+
+    for match in matches:
+        if not is_output(match if os.path.isdir(match) else os.path.dirname(match)):  # noqa: PTH112, PTH120 - as above
+            yield match
+
+
+def _walk(top: str, notices: list[str]) -> Iterator[str]:
+    """Yield a directory's regular files; links are followed, but not in circles."""
+
+    def failed(error: OSError) -> NoReturn:
+        raise RequestError(f"input {shown(str(error.filename))}: {error.strerror}") from error
+
+    visited: set[tuple[int, int]] = set()
+    count = 0
+    for folder, folders, names in os.walk(top, onerror=failed, followlinks=True):
+        try:
+            status = os.stat(folder)  # noqa: PTH116 - os.walk gives text
+        except OSError as error:
+            failed(error)
+        if (status.st_dev, status.st_ino) in visited:
+            folders.clear()
+            continue
+        visited.add((status.st_dev, status.st_ino))
+        if os.path.exists(os.path.join(folder, JOB)):  # noqa: PTH110, PTH118 - os.walk gives text
+            notices.append(f"{shown(folder)} is the output directory of a job: left out")
+            folders.clear()
+            continue
+        folders[:] = sorted(name for name in folders if not is_private(name))
+        for name in sorted(names):
+            path = os.path.join(folder, name)  # noqa: PTH118 - os.walk gives text
+            if is_private(name):
+                continue
+            if os.path.exists(path) and not os.path.isfile(path):  # noqa: PTH110, PTH113 - os.walk gives text
+                # Opening a pipe would wait for a writer forever.
+                notices.append(f"{shown(path)} is not a regular file: left out")
+                continue
+            count += 1
+            yield path
+    if not count:
+        raise RequestError(f"input {shown(top)}: the directory has no file to read")
+
+
+def is_private(name: str) -> bool:
+    """Whether a name below a directory is left out."""
+    return name.startswith((".", "_"))

@@ -1,0 +1,70 @@
+"""An input on a disk."""
+
+import os
+import stat
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from producer.sources.errors import DamagedInputError
+from unrolled.patience import Steadily
+
+
+@dataclass(frozen=True, slots=True)
+class LocalFile:
+    """A file, or a pipe that has a name; the attributes are those of `Place`.
+
+    Attributes:
+        name: the path from the working directory where it is below it, else from the root: the same however the user
+            has spelled it. Bytes that are not UTF-8 are escapes.
+        path: the path to open.
+        inode: device and number; a file with several names has one.
+    """
+
+    name: str
+    path: str
+    inode: tuple[int, int]
+    size_bytes: int | None
+    version: int
+    is_distant: bool = False
+
+    @classmethod
+    def of(cls, path: str) -> "LocalFile":
+        """The file at a path.
+
+        Raises:
+            OSError: there is none.
+        """
+        status = os.stat(path)  # noqa: PTH116 - names stay as given
+        size = status.st_size if stat.S_ISREG(status.st_mode) else None
+        return cls(shown(_from_here(path)), path, (status.st_dev, status.st_ino), size, status.st_mtime_ns)
+
+    def open(self, steadily: Steadily) -> BinaryIO:
+        """See `Place.open`."""
+        del steadily
+        try:
+            return Path(self.path).open("rb")
+        except OSError as error:
+            raise DamagedInputError(f"can't be opened ({error.strerror or error})") from error
+
+    def open_table(self, steadily: Steadily, *, mapped: bool) -> AbstractContextManager[Any]:
+        """See `Place.open_table`."""
+        import pyarrow as pa  # noqa: PLC0415 - pyarrow is slow to import
+
+        del steadily
+        file: AbstractContextManager[Any] = pa.memory_map(self.path) if mapped else pa.OSFile(self.path, "rb")
+        return file
+
+
+def shown(path: str) -> str:
+    """A path with escapes for bytes that are not UTF-8."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _from_here(path: str) -> str:
+    try:
+        whole, here = os.path.abspath(path), os.path.join(os.getcwd(), "")  # noqa: PTH100, PTH109, PTH118 - paths are text
+    except OSError:  # the working directory is gone
+        return path
+    return whole.removeprefix(here) or path

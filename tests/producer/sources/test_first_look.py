@@ -1,0 +1,159 @@
+"""What newcomers get wrong is refused before anything is read, with what to do; ids and columns may be anywhere."""
+
+import gzip
+import random
+
+import pytest
+from support.inputs import plain, rows_of, write
+
+from producer.rows import BadRow
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs
+from unrolled.errors import OptionError, RequestError
+
+LATIN = "café au lait\nnaïve Übermut\nthé\n" * 3
+
+
+def refusal(path, **options):
+    with pytest.raises(RequestError) as caught:
+        check_inputs([str(path)], SourceOptions(**options))
+    assert str(caught.value).startswith(f"input {path}: ")
+    return str(caught.value)
+
+
+@pytest.mark.parametrize(("content", "options", "message"), [
+    ("id,text\n1,x\n", {"tokens_field": "tok"}, "has no column 'tok'; columns found: 'id', 'text'"),
+    ("id,tokens\n1,2\n", {"text_field": "body"}, "has no column 'body'; columns found: 'id', 'tokens'"),
+    ("id,text\n1,x\n", {"id_field": "key"}, "has no column 'key' for the ids"),
+])  # fmt: skip
+def test_a_field_that_is_named_must_be_there(tmp_path, content, options, message):
+    """Whatever else would do: the user said what the rows are."""
+    assert message in refusal(write(tmp_path / "a.csv", content), **options)
+
+
+def test_a_named_field_of_json_lines(tmp_path):
+    """Each row must have it; a row with another field is bad."""
+    path = write(tmp_path / "a.jsonl", '{"ids": [1]}\n{"text": "x"}\n')
+    rows = rows_of(path, tokens_field="ids")
+    assert [type(row) is BadRow for row in rows] == [False, True]
+    assert "has no 'ids'; fields found: 'text'" in rows[1].reason
+
+
+def test_both_fields_may_be_named(tmp_path):
+    """One of them is then enough, as without names."""
+    path = write(tmp_path / "a.jsonl", '{"ids": [1]}\n{"body": "x"}\n')
+    assert [row.text for row in rows_of(path, tokens_field="ids", text_field="body")] == [None, "x"]
+
+
+@pytest.mark.parametrize("rows", [20, 5_000])
+@pytest.mark.parametrize("encode", [bytes, gzip.compress])
+def test_json_lines_with_another_field(tmp_path, rows, encode):
+    """Not a thousand rows in quarantine and a directory that is spent."""
+    path = write(tmp_path / f"a.jsonl{'' if encode is bytes else '.gz'}", '{"txet": "x"}\n' * rows, encode)
+    found = refusal(path)
+    assert f"none of its first {min(rows, 1000):,} rows can be used" in found
+    assert "row 0: has neither 'text' nor 'tokens'; fields found: 'txet'" in found
+
+
+def test_one_usable_row_is_enough(tmp_path):
+    """The others go to quarantine, as everywhere."""
+    path = write(tmp_path / "a.jsonl", '{"txet": "x"}\n' * 999 + '{"text": "x"}\n')
+    assert sum(isinstance(row, BadRow) for row in rows_of(path)) == 999
+    assert rows_of(write(tmp_path / "empty.jsonl", "")) == []
+
+
+@pytest.mark.parametrize("name", ["a.txt", "a.jsonl", "a.csv"])
+@pytest.mark.parametrize(("encoding", "said"), [("latin-1", "ISO-8859-1"), ("cp1252", "WINDOWS-1252")])
+def test_text_of_one_byte_a_letter(tmp_path, name, encoding, said):
+    """As UTF-16, it is recognized, and the text says how to convert it."""
+    more = "“quoted”\n" if encoding == "cp1252" else ""
+    lines = (LATIN + more).splitlines()
+    content = {
+        "a.txt": LATIN + more,
+        "a.jsonl": "".join(f'{{"text": "{line}"}}\n' for line in lines),
+        "a.csv": "text\n" + LATIN + more,
+    }[name]
+    found = refusal(write(tmp_path / name, content.encode(encoding)))
+    assert f"is not UTF-8; it looks like {said}: convert it (iconv -f {said} -t UTF-8)" in found
+
+
+def test_some_wrong_bytes_make_some_rows_bad(tmp_path):
+    """A file that is mostly UTF-8 is not taken for another encoding."""
+    content = b"plain\n" * 400 + b"caf\xe9\n" * 3
+    assert sum(isinstance(row, BadRow) for row in rows_of(write(tmp_path / "a.txt", content))) == 3
+    content = "café\n".encode() + b"caf\xe9\n" * 30
+    assert sum(isinstance(row, BadRow) for row in rows_of(write(tmp_path / "b.txt", content))) == 30
+
+
+@pytest.mark.parametrize(("content", "message"), [
+    (random.Random(1).randbytes(3000), "is no text: it begins with"),
+    ("the cat sat\n".encode("utf-16-le"), "is UTF-16 text; convert it (iconv -f UTF-16LE -t UTF-8)"),
+    ("the cat sat\n".encode("utf-16-be"), "is UTF-16 text; convert it (iconv -f UTF-16BE -t UTF-8)"),
+    (b"\x7fELF\x02\x01\x01" + bytes(9), "is no text"),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no text"),
+    (b"%PDF-1.7\n%\xe2\xe3\n", "is a PDF document"),
+])  # fmt: skip
+@pytest.mark.parametrize("name", ["rnd.bin", "a.txt", "a.jsonl", "a.csv"])
+def test_binary_files(tmp_path, name, content, message):
+    """They aren't read as text by accident, whatever their names are."""
+    assert message in refusal(write(tmp_path / name, content))
+
+
+def test_control_characters_are_text(tmp_path):
+    """Form feeds, escapes and a lone NUL are in real texts."""
+    content = "page one\fpage two\n\x1b[1mbold\x1b[0m\n" + "a\0b and the rest of a line\n" * 3
+    assert len(rows_of(write(tmp_path / "a.txt", content))) == 5
+
+
+def test_the_first_word_of_a_line_as_id(tmp_path):
+    """A corpus whose lines begin with ids needs no conversion."""
+    path = write(tmp_path / "a.txt", "doc-1 the cat sat\ndoc-2\tthe  cat\n  doc-3\n\ndoc-4 x\n")
+    rows = rows_of(path, id_first_word=True)
+    assert [plain(row) for row in rows if not isinstance(row, BadRow)] == [
+        ("the cat sat", None, "doc-1"), ("the  cat", None, "doc-2"), ("", None, "doc-3"), ("x", None, "doc-4")
+    ]  # fmt: skip
+    assert [(row.position, row.reason) for row in rows if isinstance(row, BadRow)] == [
+        (3, "has no id: the line is empty, and its first word is to be the id")
+    ]
+    tokens = write(tmp_path / "b.txt", "doc-1 5 6\n")
+    assert [plain(row) for row in rows_of(tokens, id_first_word=True, kind="tokens")] == [(None, [5, 6], "doc-1")]
+
+
+def test_the_first_word_is_for_text(tmp_path):
+    """Other formats have fields for ids."""
+    path = write(tmp_path / "a.csv", "id,text\n1,x\n")
+    assert "--id-first-word is for plain text" in refusal(path, id_first_word=True)
+    with pytest.raises(OptionError, match="--id-first-word and --id-field"):
+        SourceOptions(id_first_word=True, id_field="x")
+
+
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.csv.gz"])
+def test_tables_without_a_line_of_names(tmp_path, name):
+    """Their columns are named by the user, or numbered from 1."""
+    delimiter = "\t" if ".tsv" in name else ","
+    content = "".join(f"k{at}{delimiter}the cat {at}{delimiter}x\n" for at in range(3))
+    path = write(tmp_path / name, content, gzip.compress if name.endswith(".gz") else bytes)
+    expected = [(f"the cat {at}", None, f"k{at}") for at in range(3)]
+    assert [plain(row) for row in rows_of(path, columns="id,text,other")] == expected
+    assert [plain(row) for row in rows_of(path, header=False, id_field="1", text_field="2")] == expected
+    assert rows_of(write(tmp_path / f"empty.{name[2:5]}", ""), columns="id,text") == []
+
+
+def test_a_table_whose_names_are_missing(tmp_path):
+    """The refusal says what line 1 was taken for, and what helps."""
+    path = write(tmp_path / "a.csv", "doc-1,the cat sat\n")
+    found = refusal(path)
+    assert "has no column 'text' or 'tokens'; columns found: 'doc-1', 'the cat sat'" in found
+    assert "without a line of names, give --columns NAME,NAME or --no-header" in found
+    assert "columns found: '1', '2'" in refusal(path, header=False)
+    assert "columns found: 'id', 'body'" in refusal(path, columns="id,body")
+    assert "none of its first 1 rows can be used; row 0: has 2 columns; 3 are named" in refusal(
+        path, columns="id,text,x"
+    )
+
+
+@pytest.mark.parametrize("columns", ["", "a,,b", "a,a"])
+def test_columns_that_cannot_be(columns):
+    """Names must be different, and not empty."""
+    with pytest.raises(OptionError, match="--columns"):
+        SourceOptions(columns=columns)

@@ -1,0 +1,122 @@
+"""Crafted model files: each is imported right, or refused with a reason and a way out; none is wrong in silence.
+
+A case is a function that returns what it writes and the model's own computation. The decorator `cases.case` registers
+it with the outcome that is expected, and `check` tests the outcome.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+from support.imported import imported
+from support.reference import gru_states, layer_states, lstm_states
+
+from unrolled.errors import ModelError
+
+#: The outcome of a file that is imported and computes what its own program computes.
+RIGHT = ""
+VOCABULARY, WIDTH, UNITS = 10, 4, 5
+
+
+@dataclass(frozen=True)
+class Case:
+    """One crafted file.
+
+    Attributes:
+        name: of the function that makes it.
+        make: returns what is written, and a function from a row of the source's ids to its own states.
+        outcome: RIGHT, or a pattern that the refusal matches.
+        options: of the import.
+        then: options with which the import is right after the refusal; None if there are none.
+        suffix: of the file.
+    """
+
+    name: str
+    make: object
+    outcome: str
+    options: dict = field(default_factory=dict)
+    then: dict | None = None
+    suffix: str = ".safetensors"
+
+
+class Cases(list):
+    """The cases of a test file."""
+
+    def case(self, outcome=RIGHT, then=None, suffix=".safetensors", **options):
+        def add(make):
+            self.append(Case(make.__name__, make, outcome, options, then, suffix))
+            return make
+
+        return add
+
+    @property
+    def parameters(self):
+        return [pytest.param(one, id=one.name) for one in self]
+
+
+def check(case, source, own, directory, rows):
+    """Check the outcome of a case whose file is written.
+
+    Args:
+        case: with its outcome.
+        source: the file.
+        own: from a row of source ids to (time, outputs).
+        directory: for the model directories.
+        rows: of the source's ids.
+    """
+    if case.outcome == RIGHT:
+        assert_right(source, own, directory / "model", rows, case.options)
+        return
+    with pytest.raises(ModelError, match=case.outcome):
+        imported(source, directory / "model", **case.options)
+    assert not (directory / "model").exists()
+    if case.then is not None:
+        assert_right(source, own, directory / "settled", rows, case.then)
+
+
+def assert_right(source, own, directory, rows, options):
+    """The imported model computes what the source computes, to 1e-5."""
+    done = imported(source, directory, **options)
+    shift = 1 - done.made.ids_from
+    for row in rows:
+        found = layer_states(done.model.config, done.model.weights(), np.array(row) + shift)[-1]
+        wanted = own(np.array(row))
+        assert found.shape == wanted.shape
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+class Tensors(dict):
+    """Arrays by name, with random numbers."""
+
+    def __init__(self):
+        super().__init__()
+        self.random = np.random.default_rng(1)
+
+    def add(self, name, *shape, scale=0.8):
+        self[name] = self.random.normal(0, scale, shape).astype(np.float32)
+        return self[name]
+
+
+def torch_lstm(tensors, module, inputs, units=UNITS, layer=0, back=""):
+    """Add the arrays of one pass of an nn.LSTM; returns its function from (time, inputs) to (time, units)."""
+    names = [f"{module}{what}_l{layer}{back}" for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    shapes = [(4 * units, inputs), (4 * units, units), (4 * units,), (4 * units,)]
+    w_ih, w_hh, b_ih, b_hh = (tensors.add(name, *shape, scale=0.6) for name, shape in zip(names, shapes, strict=True))
+    return lambda x: lstm_states(x, w_ih.T.astype(float), w_hh.T.astype(float), (b_ih + b_hh).astype(float))
+
+
+def keras_order(gates, axis=0):
+    """Blocks r, z, n of PyTorch as z, r, n."""
+    r, z, n = np.split(gates, 3, axis=axis)
+    return np.concatenate([z, r, n], axis=axis)
+
+
+def torch_gru(tensors, module, inputs, units=UNITS, layer=0):
+    """Add the arrays of an nn.GRU; returns its function."""
+    names = [f"{module}{what}_l{layer}" for what in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")]
+    shapes = [(3 * units, inputs), (3 * units, units), (3 * units,), (3 * units,)]
+    w_ih, w_hh, b_ih, b_hh = (
+        keras_order(tensors.add(name, *shape, scale=0.6)).astype(float)
+        for name, shape in zip(names, shapes, strict=True)
+    )
+    return lambda x: gru_states(x, w_ih.T, w_hh.T, np.stack([b_ih, b_hh]))

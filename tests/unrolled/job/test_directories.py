@@ -1,0 +1,50 @@
+"""Models and jobs keep out of each other's directories."""
+
+import pytest
+from click.testing import CliRunner
+from support.jobs import finished_job
+from support.shell import make_model, write_rows
+
+from producer.cli.root import cli
+
+NEW = ("--vocab-size", "9", "--max-length", "9", "--lstm-units", "2", "--lstm-layers", "1")
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="unrolled")
+
+
+@pytest.mark.parametrize("command", ["run", "enqueue"])
+def test_no_job_is_made_in_the_directory_of_a_model(tmp_path, command):
+    """The model stays as it was."""
+    make_model(tmp_path / "model")
+    rows = write_rows(tmp_path / "rows.jsonl", {"a": [1]})
+    before = sorted((tmp_path / "model").iterdir())
+    more = ("--broker", "redis://localhost:1/0") if command == "enqueue" else ()
+    result = run(command, rows, "--model", tmp_path / "model", "--out", tmp_path / "model", *more)
+    assert result.exit_code == 1
+    assert "contains a model (config.json), no job; use another --out" in result.stderr
+    assert sorted((tmp_path / "model").iterdir()) == before
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("model", "new", "OUT", *NEW),
+        ("model", "import", "model/model.safetensors", "OUT"),
+        ("model", "fit", "corpus.txt", "--out", "OUT", "--epochs", "1"),
+        ("tokenizer", "fit", "corpus.txt", "--vocab-size", "9", "--out", "OUT"),
+    ],
+    ids=lambda command: " ".join(command[:2]),
+)
+def test_no_model_is_made_in_the_directory_of_a_job(tmp_path, monkeypatch, command):
+    """The job stays as it was."""
+    monkeypatch.chdir(tmp_path)
+    make_model(tmp_path / "model")
+    (tmp_path / "corpus.txt").write_text("a few words\n")
+    finished_job(tmp_path / "OUT")
+    before = sorted((tmp_path / "OUT").rglob("*"))
+    result = run(*command)
+    assert result.exit_code == 1
+    assert "OUT: contains a job (_unrolled), no model; use another directory" in result.stderr
+    assert sorted((tmp_path / "OUT").rglob("*")) == before

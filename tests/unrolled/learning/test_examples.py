@@ -1,0 +1,136 @@
+"""A job's rows as examples to learn from."""
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.jobs import finished_job
+
+import unrolled
+from unrolled import Examples
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Thirty parts of four rows."""
+    out = tmp_path_factory.mktemp("out")
+    finished_job(out, shards=30)
+    return unrolled.open(out)
+
+
+@pytest.fixture(scope="module")
+def rows(dataset):
+    """The rows with a token, by id."""
+    return {row.id: row for row in dataset if row.length}
+
+
+def ids(examples):
+    return [example.id for example in examples]
+
+
+def test_every_row_in_order(dataset, rows):
+    """Without a seed, in the order of the job; the vectors are those of the rows."""
+    found = list(Examples(dataset=dataset))
+    assert ids(found) == list(rows)
+    for example in found:
+        np.testing.assert_array_equal(example.vectors, rows[example.id].outputs)
+        assert example.label is None
+    for example in Examples(dataset=dataset, column="max"):
+        np.testing.assert_array_equal(example.vectors, rows[example.id].outputs.max(axis=0))
+
+
+def test_every_epoch_has_another_order(dataset, rows):
+    """The same rows, once each; the same seed and epoch give the same order."""
+    examples = Examples(dataset=dataset, seed=1)
+    orders = [ids(examples.of_epoch(epoch)) for epoch in range(3)]
+    assert len(set(map(tuple, orders))) == 3
+    assert all(sorted(order) == sorted(rows) for order in orders)
+    assert ids(examples.of_epoch(2)) == orders[2]
+    assert ids(Examples(dataset=dataset, seed=2)) != orders[0]
+    group = {name: int(name.split("#")[1]) // 4 for name in rows}
+    assert any(group[a] != group[b] for a, b in zip(orders[0][:8], orders[0][1:8], strict=False))  # parts are mixed
+
+
+@given(cut=st.floats(0.01, 0.99), workers=st.integers(1, 5), more=st.integers(1, 3))
+def test_shares_and_workers_divide_the_rows(dataset, rows, cut, workers, more):
+    """Every row is in exactly one share, and goes to exactly one worker's worker."""
+    whole = Examples(dataset=dataset, column="mean", seed=3)
+    parts = [Examples(dataset=dataset, column="mean", seed=3, share=share) for share in ((0, cut), (cut, 1))]
+    assert sorted(ids(parts[0]) + ids(parts[1])) == sorted(rows)
+    assert [len(part) for part in parts] == [len(ids(part)) for part in parts]
+    mine = [ids(whole.of_worker(a, workers).of_worker(b, more)) for a in range(workers) for b in range(more)]
+    assert sorted(name for each in mine for name in each) == sorted(rows)
+
+
+def test_shares_are_as_large_as_they_say(dataset, rows):
+    """About: a place is a hash."""
+    assert 0.5 < len(ids(Examples(dataset=dataset, share=(0, 0.7)))) / len(rows) < 0.9
+
+
+LABELS = {"mapping": dict, "arrow": lambda m: pa.table({"i": [*m], "l": [*m.values()]}),
+          "polars": lambda m: pl.DataFrame({"i": [*m], "l": [*m.values()]})}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", LABELS)
+def test_labels_are_joined_by_id(dataset, rows, kind):
+    """Rows without a label are left out."""
+    labels = {name: number % 3 for number, name in enumerate(rows) if number % 5}
+    found = list(Examples(dataset=dataset, labels=LABELS[kind](labels)))
+    assert {example.id: example.label for example in found} == labels
+
+
+def test_batches(dataset, rows):
+    """Padded arrays with masks, and labels of rows."""
+    labels = {name: number for number, name in enumerate(rows)}
+    seen = []
+    for batch in Examples(dataset=dataset, labels=labels).batches(7):
+        assert batch.vectors.dtype == np.float32
+        assert batch.labels.tolist() == [labels[name] for name in batch.ids]
+        for name, vectors, mask in zip(batch.ids, batch.vectors, batch.mask, strict=True):
+            np.testing.assert_array_equal(vectors[mask], rows[name].outputs)
+            assert not vectors[~mask].any()
+            assert mask.tolist() == sorted(mask.tolist(), reverse=True)
+        seen += batch.ids
+    assert seen == list(rows)
+    pooled = next(Examples(dataset=dataset, column="last").batches(5))
+    assert pooled.vectors.shape == (5, 3)
+    assert pooled.mask is None
+
+
+def test_a_label_for_each_token(dataset, rows):
+    """Where there is no token, the label is -100."""
+    labels = {name: list(range(row.length)) for name, row in rows.items()}
+    batch = next(Examples(dataset=dataset, labels=labels).batches(6))
+    for name, found, mask in zip(batch.ids, batch.labels, batch.mask, strict=True):
+        assert found[mask].tolist() == labels[name]
+        assert set(found[~mask].tolist()) <= {-100}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"share": (0.5, 0.5)}, ValueError, "share is"),
+        ({"share": (0, 1.1)}, ValueError, "share is"),
+        ({"worker": 2, "workers": 2}, ValueError, "worker is 2 of 2"),
+        ({"column": "length"}, KeyError, "column 'length' has no vectors"),
+        ({"column": "outputs_3"}, KeyError, "no column 'outputs_3'"),
+        ({"labels": pa.table({"a": [1]})}, ValueError, "labels have the columns a; give two"),
+    ],
+)
+def test_wrong_values(dataset, options, error, message):
+    """They are refused before anything is read."""
+    with pytest.raises(error, match=message):
+        Examples(dataset=dataset, **options)
+
+
+def test_labels_that_do_not_fit(dataset, rows):
+    """A row's labels are as many as its tokens, and all rows have the same kind."""
+    first, second, *_ = rows
+    with pytest.raises(ValueError, match=f"row '{first}' has 1 tokens and 9 labels"):
+        next(Examples(dataset=dataset, labels={first: [0] * 9}).batches(1))
+    with pytest.raises(ValueError, match="some rows have one label"):
+        next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
+    with pytest.raises(ValueError, match="rows is 0"):
+        next(Examples(dataset=dataset).batches(0))

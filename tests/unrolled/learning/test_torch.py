@@ -1,0 +1,98 @@
+"""Examples for PyTorch."""
+
+import numpy as np
+import pytest
+from support.jobs import finished_job
+from support.skips import long
+
+import unrolled
+from unrolled import Examples
+
+pytestmark = long("needs PyTorch, which nothing else here needs")
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    out = tmp_path_factory.mktemp("out")
+    finished_job(out, shards=20)
+    return unrolled.open(out)
+
+
+@pytest.mark.parametrize("workers", [0, 1, 3])
+def test_each_row_once_an_epoch(torch, dataset, workers):
+    """Whatever the number of the loader's workers; each epoch has another order."""
+    from unrolled.learning.torch import TorchExamples, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    rows = TorchExamples(Examples(dataset=dataset, seed=1))
+    loader = torch.utils.data.DataLoader(rows, batch_size=5, num_workers=workers, collate_fn=collate_padded)
+    orders = []
+    for epoch in range(2):
+        rows.set_epoch(epoch)
+        orders.append([name for batch in loader for name in batch["ids"]])
+    wanted = sorted(row.id for row in dataset if row.length)
+    assert [sorted(order) for order in orders] == [wanted, wanted]
+    assert orders[0] != orders[1]
+
+
+def test_padded_and_packed(torch, dataset):
+    """Both have the rows' vectors, and their labels."""
+    from unrolled.learning.torch import TorchExamples, collate_packed, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    labels = {row.id: list(range(row.length)) for row in dataset if row.length}
+    rows = TorchExamples(Examples(dataset=dataset, labels=labels))
+    loaders = [
+        torch.utils.data.DataLoader(rows, batch_size=6, collate_fn=collate)
+        for collate in (collate_padded, collate_packed)
+    ]
+    for padded, packed in zip(*loaders, strict=True):
+        unpacked, lengths = torch.nn.utils.rnn.pad_packed_sequence(packed["vectors"], batch_first=True)
+        assert torch.equal(unpacked, padded["vectors"])
+        assert lengths.tolist() == padded["mask"].sum(dim=1).tolist()
+        found, _ = torch.nn.utils.rnn.pad_packed_sequence(packed["labels"], batch_first=True, padding_value=-100)
+        assert torch.equal(found, padded["labels"])
+
+
+def test_a_tagger_learns(torch, dataset):
+    """A label for each token: the sign of a number."""
+    from unrolled.learning.torch import TorchExamples, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    torch.manual_seed(1)
+    labels = {row.id: (row.outputs[:, 0] > 0).astype(np.int64) for row in dataset if row.length}
+    loader = torch.utils.data.DataLoader(
+        TorchExamples(Examples(dataset=dataset, labels=labels, seed=1)), batch_size=8, collate_fn=collate_padded
+    )
+    model = torch.nn.Linear(3, 2)
+    optimizer = torch.optim.Adam(model.parameters(), 0.1)
+    for _ in range(20):
+        for batch in loader:
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(
+                model(batch["vectors"]).flatten(0, 1), batch["labels"].flatten()
+            ).backward()
+            optimizer.step()
+    right = [
+        (model(batch["vectors"]).argmax(-1) == batch["labels"])[batch["mask"]].float().mean().item() for batch in loader
+    ]
+    assert np.mean(right) > 0.95
+
+
+@pytest.mark.parametrize("output", ["torch"])
+def test_an_encoder_gives_tensors(torch, tmp_path, output):
+    """Without a copy, one for each row or one for all."""
+    from support.reference import random_weights  # noqa: PLC0415 - next to its use
+
+    from unrolled.model.config import ModelConfig  # noqa: PLC0415 - next to its use
+    from unrolled.model.directory import save_model  # noqa: PLC0415 - next to its use
+
+    config = ModelConfig.stacked(9, 20, 4, 2, 3)
+    save_model(tmp_path / "model", config, random_weights(config, seed=1))
+    encoder = unrolled.load(tmp_path / "model")
+    rows = [[1, 2], [3]]
+    for found, wanted in zip(encoder.encode(rows, output=output), encoder.encode(rows), strict=True):
+        assert torch.equal(found, torch.from_numpy(wanted))
+    assert encoder.encode(rows, pooling="max", output=output).shape == (2, 4)

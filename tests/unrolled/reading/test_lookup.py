@@ -1,0 +1,97 @@
+"""Single rows of a job, by id and by number, and the rows that are nearest to one."""
+
+import numpy as np
+import pytest
+from support.jobs import finished_job
+
+import unrolled
+
+
+@pytest.fixture(scope="module", params=[("none",), ("none", "mean"), ("mean",)], ids=",".join)
+def dataset(request, tmp_path_factory):
+    """Three parts."""
+    out = tmp_path_factory.mktemp("out")
+    finished_job(out, options={"pooling": list(request.param)})
+    return unrolled.open(out)
+
+
+def equal(one, other):
+    assert (one.id, one.length) == (other.id, other.length)
+    np.testing.assert_array_equal(one.mask, other.mask)
+    assert one.vectors.keys() == other.vectors.keys()
+    for name in one.vectors:
+        np.testing.assert_array_equal(one[name], other[name])
+
+
+def test_every_row_by_id_and_by_number(dataset):
+    """In any order."""
+    rows = list(dataset)
+    for number in np.random.default_rng(0).permutation(len(rows)).tolist():
+        equal(dataset[number], rows[number])
+        equal(dataset[number - len(rows)], rows[number])
+        equal(dataset[rows[number].id], rows[number])
+        assert rows[number].id in dataset
+
+
+def test_what_is_not_there(dataset):
+    """An unknown id, or a number beyond the rows."""
+    with pytest.raises(KeyError, match="no row has the id 'nobody'"):
+        dataset["nobody"]
+    assert "nobody" not in dataset
+    assert 3 not in dataset
+    for number in (len(dataset), -len(dataset) - 1):
+        with pytest.raises(IndexError, match=f"there is no row {number}; there are {len(dataset)}"):
+            dataset[number]
+
+
+def test_an_id_whose_hash_is_anothers(dataset, monkeypatch):
+    """Rows are compared by their ids, not by hashes alone."""
+    monkeypatch.setattr("unrolled.reading.id_index.hashes_of", lambda ids: np.zeros(len(ids), np.uint64))
+    again = unrolled.open(dataset.files)
+    for row in dataset:
+        equal(again[row.id], row)
+    assert "nobody" not in again
+
+
+@pytest.mark.parametrize("metric", ["cosine", "dot", "euclidean"])
+def test_neighbours(dataset, metric):
+    """As NumPy finds them among all rows, without those that have no vector."""
+    ids, vectors = dataset.pooled("mean")
+    lengths = np.array([row.length for row in dataset])
+    query = vectors[lengths > 0][0] + 0.5
+    score = {
+        "cosine": vectors @ query / np.maximum(np.linalg.norm(vectors, axis=1) * np.linalg.norm(query), 1e-30),
+        "dot": vectors @ query,
+        "euclidean": np.linalg.norm(vectors - query, axis=1),
+    }[metric]
+    score[lengths == 0] = np.inf if metric == "euclidean" else -np.inf
+    order = np.argsort(score if metric == "euclidean" else -score, kind="stable")[:4]
+    found = dataset.neighbours(query, 4, metric=metric)
+    assert [each.id for each in found] == [ids[row] for row in order]
+    np.testing.assert_allclose([each.score for each in found], score[order], rtol=1e-5)
+
+
+def test_neighbours_of_a_row(dataset):
+    """A row isn't its own neighbour; the others are all there, if that many are asked for."""
+    named = next(row.id for row in dataset if row.length)
+    found = dataset.neighbours(named, 1000)
+    assert {each.id for each in found} == {row.id for row in dataset if row.length and row.id != named}
+    assert found == dataset.neighbours(named, 1000, column="mean", metric="cosine")
+    assert dataset.neighbours(named, 1) == found[:1]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"count": 0}, "count is 0"),
+        ({"metric": "l2"}, "metric is 'l2'; allowed: cosine, dot, euclidean"),
+        ({"column": "outputs"}, "column 'outputs' has no vector for each row"),
+        ({"column": "id"}, "column 'id' has no vector for each row"),
+        ({"query": np.ones(2, np.float32)}, r"the query has the shape \(2,\), the job's vectors \(3,\)"),
+        ({"query": np.zeros(3, np.float32)}, "the query is a vector of zeros"),
+    ],
+)
+def test_neighbours_that_can_not_be(dataset, options, message):
+    """The error says what is allowed."""
+    with pytest.raises(ValueError, match=message):
+        dataset.neighbours(**{"query": np.ones(3, np.float32), **options})

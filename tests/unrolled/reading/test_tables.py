@@ -1,0 +1,64 @@
+"""A job's rows as tables of other libraries."""
+
+import duckdb
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from support.jobs import finished_job
+
+import unrolled
+
+
+@pytest.fixture(scope="module")
+def dataset(tmp_path_factory):
+    """Three parts, which store each token's vector and the mean."""
+    out = tmp_path_factory.mktemp("out")
+    finished_job(out, options={"pooling": ["none", "mean"]})
+    return unrolled.open(out)
+
+
+def test_all_stored_columns(dataset):
+    """Arrow, pandas and Polars give the rows in order, with all columns."""
+    ids = [row.id for row in dataset]
+    for table in (dataset.to_arrow(), pa.table(dataset), dataset.record_batches().read_all()):
+        assert table.column_names == ["id", "length", "mask", "outputs", "mean"]
+        assert table["id"].to_pylist() == ids
+    assert dataset.to_pandas()["id"].tolist() == ids
+    assert dataset.to_polars()["id"].to_list() == ids
+    assert pl.DataFrame(dataset)["id"].to_list() == ids
+
+
+@pytest.mark.parametrize("name", ["mean", "max", "last", "first"])
+def test_pooled_columns_are_matrices(dataset, name):
+    """A pooled column, stored or computed, is one matrix, and nothing has to be reshaped."""
+    _, expected = dataset.pooled(name)
+    np.testing.assert_array_equal(dataset.to_polars(["id", name])[name].to_numpy(), expected)
+    np.testing.assert_array_equal(np.stack(dataset.to_pandas([name])[name]), expected)
+    with duckdb.connect() as connection:
+        table = dataset.to_duckdb(connection, columns=["id", name])
+        np.testing.assert_array_equal(np.array(table.fetchnumpy()[name].tolist()), expected)
+
+
+def test_columns_in_the_order_that_was_asked_for(dataset):
+    """Only these are there, and only these are read."""
+    assert dataset.to_arrow(["max", "id"]).column_names == ["max", "id"]
+    with pytest.raises(KeyError, match="no column 'text'; this job stored id, length, mask, outputs, mean"):
+        dataset.to_arrow(["text"])
+    with pytest.raises(KeyError, match="no column 'mean_1'"):
+        dataset.record_batches(["mean_1"])
+
+
+def test_duckdb_keeps_a_table(dataset, tmp_path):
+    """Under any name, in place of one that was there."""
+    with duckdb.connect(tmp_path / "rows.duckdb") as connection:
+        for _ in range(2):
+            table = dataset.to_duckdb(connection, 'the "vectors"', ["id", "length"])
+            assert table.count("*").fetchall() == [(len(dataset),)]
+    with duckdb.connect(tmp_path / "rows.duckdb") as connection:
+        assert connection.sql('SELECT count(*) FROM "the ""vectors"""').fetchall() == [(len(dataset),)]
+
+
+def test_a_row_group_at_a_time(dataset):
+    """Batches are the files' row groups: memory doesn't grow with the job."""
+    assert len(list(dataset.record_batches(["id"]))) >= len(dataset.files)

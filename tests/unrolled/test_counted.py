@@ -1,0 +1,37 @@
+"""Numbers of things are in the right form."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import producer
+import unrolled
+import worker
+from unrolled.counted import counted
+
+
+@pytest.mark.parametrize(
+    ("number", "words", "text"),
+    [
+        (0, ("shard",), "0 shards"),
+        (1, ("shard",), "1 shard"),
+        (0.6, ("shard",), "1 shard"),
+        (12_345, ("row is", "rows are"), "12,345 rows are"),
+        (1, ("row is", "rows are"), "1 row is"),
+    ],
+)
+def test_a_number_and_its_noun_agree(number: float, words: tuple[str, ...], text: str) -> None:
+    """One thing is singular, any other number of them plural."""
+    assert counted(number, *words) == text
+
+
+def test_no_text_leaves_the_form_to_the_reader() -> None:
+    """No text for people says "shard(s)"."""
+    found = [
+        f"{path}: {match[0]}"
+        for package in (producer, unrolled, worker)
+        for path in Path(package.__path__[0]).rglob("*.py")
+        for match in re.finditer(r"[a-z]\(s\) .*", path.read_text("utf-8"))
+    ]
+    assert found == []

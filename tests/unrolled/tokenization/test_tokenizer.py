@@ -1,0 +1,46 @@
+"""A tokenizer file: what is refused when it is loaded."""
+
+import pytest
+from support.tokenizers import saved, words
+
+from unrolled.errors import ModelError
+from unrolled.tokenization.tokenizer import load_tokenizer
+
+
+@pytest.mark.parametrize(
+    ("vocabulary", "message"),
+    [
+        ({"big": 10}, "the id of 'big' is 10; the model's vocab_size allows 1..9"),
+        ({"[PAD]": 5, "the": 0}, "id 0 is the token 'the', but 0 is padding"),
+        ({"[PAD]": 5, "pad": 0}, "id 0 is the token 'pad'"),
+    ],
+)
+def test_vocabulary_of_another_model(tmp_path, vocabulary, message):
+    """A tokenizer with ids above the model's, or with a word at id 0, is refused when it is loaded."""
+    with pytest.raises(ModelError) as caught:
+        load_tokenizer(saved(words(vocabulary=vocabulary), tmp_path), 9)
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["<pad>", "[PAD]", "<|padding|>", "__pad__"])
+def test_padding_by_any_name(tmp_path, name):
+    """Id 0 may be a padding token in any common spelling."""
+    made = words(vocabulary={"[PAD]": 5, name: 0})
+    assert load_tokenizer(saved(made, tmp_path), 9).token_to_id(name) == 0
+
+
+def test_padding_that_the_file_names(tmp_path):
+    """Id 0 may be any token that the file names as its padding."""
+    made = words(vocabulary={"[PAD]": 5, "nothing": 0})
+    made.enable_padding(pad_id=0, pad_token="nothing")
+    assert load_tokenizer(saved(made, tmp_path), 9).token_to_id("nothing") == 0
+
+
+@pytest.mark.parametrize("content", [b"", b"{}", b"\xff\xfe", b"[" * 10000, b'{"model": {"type": "Nothing"}}', None])
+def test_no_tokenizer_file(tmp_path, content):
+    """For anything but a tokenizer file there is a clear error."""
+    path = tmp_path / "tokenizer.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ModelError, match="is not a tokenizer file"):
+        load_tokenizer(path, 9)

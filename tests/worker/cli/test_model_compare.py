@@ -1,0 +1,130 @@
+"""`unrolled model compare`: rows that the user's own program computed, and where they differ first."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from click.testing import CliRunner
+from support.reference import layer_states
+
+from producer.cli.exit_status import ExitStatus
+from producer.cli.root import cli
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import open_model, save_model
+from unrolled.model.weights import new_weights
+from worker.cli.model_compare import EXIT_DIFFERENT
+
+ROWS = [[3], [1, 2], [9, 4, 4, 1, 7]]
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, ["model", "compare", *map(str, arguments)], prog_name="unrolled")
+
+
+@pytest.fixture
+def model(tmp_path):
+    config = ModelConfig.stacked(10, 16, 5, 2, 4)
+    weights = {name: array * 3 for name, array in new_weights(config, 1).items()}
+    return save_model(tmp_path / "model", config, weights)
+
+
+def states_of(model, rows=ROWS):
+    opened = open_model(model.path)
+    return [layer_states(opened.config, opened.weights(), np.array(row))[-1] for row in rows]
+
+
+def padded_file(path, rows, states, shift=0):
+    longest = max(map(len, rows))
+    ids = np.zeros((len(rows), longest), np.int64)
+    full = np.zeros((len(rows), longest, states[0].shape[1]))
+    for number, (row, made) in enumerate(zip(rows, states, strict=True)):
+        ids[number, : len(row)] = np.array(row) - shift
+        full[number, : len(row)] = made
+    np.savez(path, ids=ids, states=full, lengths=[len(row) for row in rows])
+
+
+def ragged_file(path, rows, states, shift=0):
+    arrays = {f"ids.{number}": np.array(row) - shift for number, row in enumerate(rows)}
+    np.savez(path, **arrays, **{f"states.{number}": made for number, made in enumerate(states)})
+
+
+def parquet_file(path, rows, states, shift=0):
+    ids = [[one - shift for one in row] for row in rows]
+    pq.write_table(pa.table({"ids": ids, "states": [made.tolist() for made in states]}), path)
+
+
+FILES = [("padded.npz", padded_file), ("ragged.npz", ragged_file), ("rows.parquet", parquet_file)]
+
+
+@pytest.mark.parametrize(("name", "write"), FILES)
+def test_the_same(name, write, model, tmp_path):
+    """All three layouts, with exit status 0."""
+    write(tmp_path / name, ROWS, states_of(model))
+    result = run(model.path, tmp_path / name)
+    assert result.exit_code == ExitStatus.DONE, result.output
+    assert result.output.startswith("same    your program and the ")
+    assert "3 rows with 8 tokens" in result.output
+
+
+@pytest.mark.parametrize(("name", "write"), FILES)
+def test_the_first_difference_is_named(name, write, model, tmp_path):
+    """Row, token, id and number of the first difference, with exit status 1."""
+    states = states_of(model)
+    states[2][3:, 1] += 0.25
+    write(tmp_path / name, ROWS, states)
+    result = run(model.path, tmp_path / name)
+    assert result.exit_code == ExitStatus.FAILED
+    assert "first   row 2, token 3 (id 1), number 1: " in result.output
+    assert "largest difference 2.5e-01, more than 0.0001 at 2 tokens" in result.output
+    facts = json.loads(run(model.path, tmp_path / name, "--json").output)
+    assert (facts["same"], facts["first"]["row"], facts["first"]["token"]) == (False, 2, 3)
+    assert run(model.path, tmp_path / name, "--bound", "0.3").exit_code == ExitStatus.DONE
+
+
+def test_ids_that_count_from_0(model, tmp_path):
+    """--ids-from 0 adds one; where that makes the rows the same, it is told."""
+    ragged_file(tmp_path / "rows.npz", [[4, 2], [9, 3]], states_of(model, [[4, 2], [9, 3]]), shift=1)
+    result = run(model.path, tmp_path / "rows.npz")
+    assert result.exit_code == ExitStatus.FAILED
+    assert "with --ids-from 0 they are the same" in result.output
+    assert run(model.path, tmp_path / "rows.npz", "--ids-from", "0").exit_code == ExitStatus.DONE
+
+
+def test_nan_differs(model, tmp_path):
+    """NaN is never the same as a number."""
+    states = states_of(model)
+    states[0][0, 0] = np.nan
+    ragged_file(tmp_path / "rows.npz", ROWS, states)
+    result = run(model.path, tmp_path / "rows.npz")
+    assert (result.exit_code, "row 0, token 0" in result.output) == (ExitStatus.FAILED, True)
+
+
+@pytest.mark.parametrize(
+    ("arrays", "reason"),
+    [
+        ({}, "has no row with an id"),
+        ({"ids": np.ones((1, 2), int)}, "can't be read as rows of ids and states"),
+        ({"ids": np.ones((1, 2), int), "states": np.ones((1, 3, 5))}, "don't fit together"),
+        ({"ids.0": np.ones(2), "states.0": np.ones((2, 5))}, "the ids of row 0 are float64"),
+        ({"ids.0": np.ones(2, int), "states.0": np.ones((1, 5))}, "row 0 has 2 ids, and its states are"),
+        ({"ids.0": np.ones(2, int), "states.0": np.ones((2, 6))}, "6 wide, and the model's are 5"),
+        ({"ids.0": np.array([0]), "states.0": np.ones((1, 5))}, "id 0 isn't one of the model's: with --ids-from 1"),
+        ({"ids.0": np.array([11]), "states.0": np.ones((1, 5))}, "ids 1..10 are allowed"),
+        ({"ids.0": np.array([{}], object), "states.0": np.ones((1, 5))}, "can't be read as rows"),
+    ],
+)
+def test_other_files_are_refused(arrays, reason, model, tmp_path):
+    """The error says what is wrong, and which arrays are wanted."""
+    np.savez(tmp_path / "rows.npz", **arrays)
+    result = run(model.path, tmp_path / "rows.npz")
+    assert result.exit_code == ExitStatus.FAILED
+    assert reason in result.output
+    (tmp_path / "noise.npz").write_bytes(b"noise")
+    assert "can't be read as rows of ids and states" in run(model.path, tmp_path / "noise.npz").output
+
+
+def test_the_status_is_the_tables():
+    """The worker may not import the table of exit statuses, which is the producer's."""
+    assert EXIT_DIFFERENT == ExitStatus.FAILED

@@ -1,0 +1,112 @@
+"""The function of Arrow tables that other engines call."""
+
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import duckdb
+import numpy as np
+import pandas as pd
+import polars as pl
+import pyarrow as pa
+import pytest
+from support.reference import random_weights
+from support.tokenizers import words
+
+import unrolled
+from unrolled.errors import RowError
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.layer import LayerConfig
+
+CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
+TEXTS = ["a b", "", "zzz a", "b"]
+TABLE = pa.table({"n": [1, 2, 3, 4], "text": TEXTS})
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(folder, CONFIG, random_weights(CONFIG, seed=1), words().to_str())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def wanted(directory):
+    return unrolled.load(directory).encode(TEXTS, pooling="mean", output="arrow")
+
+
+def test_tables_and_batches(directory, wanted):
+    """The same kind of table comes back, with one column more."""
+    embed = unrolled.Embedder(directory)
+    found = embed(TABLE)
+    assert found.column_names == ["n", "text", "embedding"]
+    assert found.column("embedding").combine_chunks() == wanted
+    (batch,) = TABLE.to_batches()
+    assert isinstance(embed(batch), pa.RecordBatch)
+    assert embed(batch).column("embedding") == wanted
+    assert embed(TABLE.slice(0, 0)).num_rows == 0
+
+
+def test_frames(directory, wanted):
+    """Frames of Polars and pandas, and DuckDB's results, come in as they are."""
+    embed = unrolled.Embedder(directory)
+    with duckdb.connect() as connection:
+        rows = TABLE  # noqa: F841 - DuckDB finds it by its name
+        relation = connection.sql("select * from rows")
+        for frame in (pl.DataFrame(TABLE.to_pydict()), pd.DataFrame(TABLE.to_pydict()), relation.arrow()):
+            assert embed(frame).column("embedding").combine_chunks() == wanted
+
+
+def test_arguments(directory):
+    """Names, pooling, layer, length and kind of list."""
+    table = pa.table({"ids": [[1, 2], [3]]})
+    embed = unrolled.Embedder(
+        directory, "ids", pooling=None, into="v", layer=0, fixed_size=False, normalize=True, threads=1
+    )
+    column = embed(table).column("v")
+    assert column.type == pa.list_(pa.list_(pa.float32()))
+    assert [len(row) for row in column.to_pylist()] == [2, 1]
+    np.testing.assert_allclose(np.linalg.norm(column.to_pylist()[0], axis=1), 1, rtol=1e-6)
+    plain = unrolled.Embedder(directory, "ids", fixed_size=False)(table).column("embedding")
+    assert plain.type == pa.list_(pa.float32())
+    assert "ids → v" in repr(embed)
+
+
+def test_it_is_small_when_pickled(directory, wanted):
+    """The model isn't in the pickle, also after it was loaded."""
+    embed = unrolled.Embedder(directory)
+    embed(TABLE)
+    pickled = pickle.dumps(embed)
+    assert len(pickled) < 1000
+    assert pickle.loads(pickled)(TABLE).column("embedding").combine_chunks() == wanted
+
+
+def test_it_takes_the_threads_that_it_is_granted(directory, monkeypatch):
+    """Ray and others say in OMP_NUM_THREADS how many; an argument has precedence."""
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert "3 threads" in repr(unrolled.Embedder(directory)._loaded())
+    assert "1 thread," in repr(unrolled.Embedder(directory, threads=1)._loaded())
+
+
+def test_one_model_for_all_threads(directory, wanted):
+    """Threads that come at the same time load it once."""
+    embed = unrolled.Embedder(directory)
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(embed, [TABLE] * 16):
+            assert found.column("embedding").combine_chunks() == wanted
+        assert len(set(map(id, pool.map(lambda _: embed._loaded(), range(8))))) == 1
+
+
+@pytest.mark.parametrize(
+    ("table", "error", "message"),
+    [
+        (pa.table({"body": ["a"]}), KeyError, "no column 'text'; the table has body"),
+        (pa.table({"text": ["a"], "embedding": [1]}), ValueError, "has a column 'embedding' already"),
+        (pa.table({"text": ["a", None]}), RowError, "row 1: "),
+        (pa.table({"text": [1.5]}), RowError, "row 0: "),
+    ],
+)
+def test_tables_that_do_not_fit(directory, table, error, message):
+    """The error says which column, or which row."""
+    with pytest.raises(error, match=message):
+        unrolled.Embedder(directory)(table)

@@ -1,0 +1,319 @@
+"""Vectors in the user's own program."""
+
+import multiprocessing
+import pickle
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from support.reference import column as expected_column
+from support.reference import layer_states, random_weights
+from support.shell import unrolled as command
+from support.shell import write_rows
+from support.skips import unless
+from support.tokenizers import words
+
+import unrolled
+from unrolled.errors import ModelError, RowError
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import open_model, save_model
+from unrolled.model.layer import LayerConfig
+from worker.engines.fused.library import why_unavailable
+
+CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
+ROWS = [[1, 2, 3], [], [0, 4, 0, 9], [7]]
+REAL = [[1, 2, 3], [], [4, 9], [7]]
+POOLINGS = ["mean", "max", "last", "first"]
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    """A model of two layers with a tokenizer: a is 1, b is 2, other words are 3."""
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(folder, CONFIG, random_weights(CONFIG, seed=1), words().to_str())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def encoder(directory):
+    return unrolled.load(directory, threads=1)
+
+
+def states(directory, row, layer=-1):
+    """NumPy's states of a row."""
+    return layer_states(CONFIG, open_model(directory).weights(), row)[layer]
+
+
+def same(found, wanted):
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-5)
+
+
+def test_a_vector_for_each_token(encoder, directory):
+    """Each row's array has a vector for each real token, in the caller's order."""
+    found = encoder.encode(ROWS)
+    assert [array.shape for array in found] == [(3, 5), (0, 5), (2, 5), (1, 5)]
+    for array, row in zip(found, REAL, strict=True):
+        same(array, states(directory, row))
+
+
+@pytest.mark.parametrize("pooling", POOLINGS)
+def test_a_vector_for_each_row(encoder, directory, pooling):
+    """One matrix; a row without a token has no vector."""
+    found = encoder.encode(ROWS, pooling=pooling)
+    assert np.isnan(found[1]).all()
+    for number in (0, 2, 3):
+        same(found[number], expected_column(states(directory, REAL[number]), pooling))
+    in_arrow = encoder.encode(ROWS, pooling=pooling, output="arrow")
+    assert in_arrow.is_null().to_pylist() == [False, True, False, False]
+    assert in_arrow.type == pa.list_(pa.float32(), 5)
+
+
+def test_layers(encoder, directory):
+    """One layer gives a result, several give one for each number."""
+    same(encoder.encode([[1, 2]], layers=0)[0], states(directory, [1, 2], 0))
+    every = encoder.encode([[1, 2]], layers="all")
+    assert list(every) == [0, 1]
+    for number, (array,) in every.items():
+        same(array, states(directory, [1, 2], number))
+    assert list(encoder.encode([[1]], layers=[1])) == [1]
+
+
+def test_one_row_gives_one_result(encoder):
+    """A text or a row of ids alone isn't a list with one row."""
+    (of_text,) = encoder.encode(["a b"])
+    np.testing.assert_array_equal(encoder.encode("a b"), of_text)
+    np.testing.assert_array_equal(encoder.encode([1, 2]), of_text)
+    np.testing.assert_array_equal(encoder.encode(np.array([1, 2])), of_text)
+    assert encoder.encode("a b", pooling="mean").shape == (5,)
+
+
+KINDS = {
+    "lists": ROWS,
+    "tuples": tuple(map(tuple, ROWS)),
+    "iterator": lambda: iter(ROWS),
+    "arrays": [np.array(row, np.uint16) for row in ROWS],
+    "arrow": pa.array(ROWS),
+    "large": pa.array(ROWS, pa.large_list(pa.uint8())),
+    "chunks": pa.chunked_array([ROWS[:1], ROWS[1:]]),
+    "slice": pa.array([[5], *ROWS, [6]]).slice(1, 4),
+    "polars": pl.Series(ROWS),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_of_any_kind(encoder, kind):
+    """However the rows are given, the vectors are the same."""
+    rows = KINDS[kind]() if kind == "iterator" else KINDS[kind]
+    for found, wanted in zip(encoder.encode(rows), encoder.encode(ROWS), strict=True):
+        np.testing.assert_array_equal(found, wanted)
+
+
+@pytest.mark.parametrize("make", [list, pa.array, pl.Series, np.array, lambda rows: pa.array(rows).dictionary_encode()])
+def test_texts_of_any_kind(encoder, make):
+    """So it is with texts, and with texts and ids side by side."""
+    found = encoder.encode(make(["a b", "zzz", "a b"]))
+    wanted = encoder.encode(["a b", [3], (1, 2)])
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_padded_rows(encoder):
+    """A matrix of ids is padded rows: zeros get no vector."""
+    found = encoder.encode(np.array([[1, 2, 0], [0, 0, 3]]))
+    assert [array.shape for array in found] == [(2, 5), (1, 5)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ([[1], [10]], r"row 1: token 10 at position 0 \(from 0\): allowed: 0 \(padding\) and 1..9"),
+        (pa.array([[1], [10]]), "row 1: token 10"),
+        (pa.array([[1], None]), "row 1: its tokens are null"),
+        (pa.array(["a", None]), "row 1: its tokens are null"),
+        ([[1], 2.5], "row 1: its tokens are 2.5"),
+        ([[1], [True]], "row 1: token true at position 0"),
+    ],
+)
+def test_a_bad_row_is_named(encoder, rows, message):
+    """Nothing is computed if a row is bad; the error has its number."""
+    with pytest.raises(RowError, match=message):
+        encoder.encode(rows)
+
+
+def test_text_without_a_tokenizer(tmp_path):
+    """The error says what is missing."""
+    save_model(tmp_path / "model", CONFIG, random_weights(CONFIG, seed=1))
+    with pytest.raises(RowError, match="row 0: has text, but the model has no tokenizer"):
+        unrolled.load(tmp_path / "model").encode(["a"])
+
+
+@pytest.mark.parametrize("rows", [b"a b", {"text": "a"}, 3, None, pl.DataFrame({"text": ["a"]})])
+def test_no_rows_at_all(encoder, rows):
+    """What can't be rows is refused."""
+    with pytest.raises(TypeError, match=r"allowed|give one of its columns"):
+        encoder.encode(rows)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"pooling": "none"},
+        {"layers": 2},
+        {"layers": -1},
+        {"layers": []},
+        {"layers": "first"},
+        {"layers": [True]},
+        {"output": "list"},
+    ],
+)
+def test_wrong_options(encoder, options):
+    """The error lists what is allowed."""
+    with pytest.raises(ValueError, match="allowed: "):
+        encoder.encode(["a"], **options)
+
+
+@pytest.mark.parametrize("options", [{"engine": "gpu"}, {"arithmetic": "int8"}, {"threads": 0}, {"threads": True}])
+def test_wrong_arguments_of_load(directory, options):
+    """So does that of `load`."""
+    with pytest.raises(ValueError, match="allowed: "):
+        unrolled.load(directory, **options)
+
+
+def test_normalize(encoder):
+    """Every vector gets length 1, but for rows without one."""
+    found = encoder.encode(ROWS, pooling="mean", normalize=True)
+    np.testing.assert_allclose(np.linalg.norm(found[[0, 2, 3]], axis=1), 1, rtol=1e-6)
+    assert np.isnan(found[1]).all()
+    for array in encoder.encode(ROWS, normalize=True):
+        np.testing.assert_allclose(np.linalg.norm(array, axis=1), 1, rtol=1e-6)
+
+
+def test_arrow_lists(encoder):
+    """Per token one list array of fixed-size lists, which is the array's own memory."""
+    found = encoder.encode(ROWS, output="arrow")
+    assert found.type == pa.list_(pa.list_(pa.float32(), 5))
+    for row, wanted in zip(found.to_pylist(), encoder.encode(ROWS), strict=True):
+        np.testing.assert_array_equal(np.array(row, np.float32).reshape(-1, 5), wanted)
+
+
+def test_tensorflow(encoder):
+    """A ragged tensor, or a matrix."""
+    ragged = encoder.encode(ROWS, output="tf")
+    assert ragged.row_lengths().numpy().tolist() == [3, 0, 2, 1]
+    np.testing.assert_array_equal(ragged[2].numpy(), encoder.encode(ROWS)[2])
+    assert encoder.encode(ROWS, pooling="max", output="tf").shape == (4, 5)
+    assert encoder.encode("a b", output="tf").shape == (2, 5)
+
+
+def test_batches(encoder):
+    """An endless iterator is read only as far as the batches that are asked for."""
+    read = []
+
+    def endless():
+        while True:
+            read.append(1)
+            yield [1 + len(read) % 9]
+
+    batches = encoder.encode_batches(endless(), batch_rows=3, pooling="last")
+    found = np.concatenate([next(batches), next(batches)])
+    assert len(read) == 6
+    np.testing.assert_array_equal(found, encoder.encode([[1 + n % 9] for n in range(1, 7)], pooling="last"))
+    assert [len(batch) for batch in encoder.encode_batches(ROWS, batch_rows=3)] == [3, 1]
+    with pytest.raises(ValueError, match="batch_rows is 0"):
+        next(encoder.encode_batches(ROWS, batch_rows=0))
+
+
+def test_long_rows_make_small_batches(encoder, monkeypatch):
+    """A batch ends when it has enough tokens, however few rows these are."""
+    monkeypatch.setattr("worker.encoder.encoder._BATCH_SIZE", 4)
+    assert [len(batch) for batch in encoder.encode_batches([[1, 2, 3], [4], [5, 6], [7]])] == [2, 2]
+
+
+def test_pools_of_any_size_give_the_same(directory):
+    """However many tokens are computed at once, and however many rows, a row has the same bits."""
+    rows = [[1 + (i * j) % 9 for j in range(i % 7)] for i in range(50)]
+    whole = unrolled.load(directory)
+    pieces = unrolled.load(directory)
+    object.__setattr__(pieces._options, "pool_tokens", 5)
+    done = []
+    for one, other in zip(whole.encode(rows), pieces.encode(rows, progress=lambda *at: done.append(at)), strict=True):
+        np.testing.assert_array_equal(one, other)
+    tokens = sum(map(len, rows))
+    assert len(done) > 10
+    assert done[-1] == (tokens, tokens)
+
+
+def test_threads_share_an_encoder(encoder):
+    """Many threads at once get what each would get alone."""
+    rows = [[[1 + (i + j) % 9 for j in range(n)] for n in range(1, 20)] for i in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        for found, given in zip(pool.map(encoder.encode, rows), rows, strict=True):
+            for one, other in zip(found, encoder.encode(given), strict=True):
+                np.testing.assert_array_equal(one, other)
+
+
+@unless(why_unavailable() is None, "build: the fused engine survives a fork, TensorFlow does not")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_after_a_fork(encoder):
+    """A child computes with an engine of its own."""
+    fork = multiprocessing.get_context("fork")
+    ours, childs = fork.Pipe()
+    child = fork.Process(target=lambda: childs.send((encoder.encode(ROWS), id(encoder._engine))))
+    child.start()
+    childs.close()
+    found, engine = ours.recv()
+    child.join()
+    ours.close()
+    assert engine != id(encoder._engine)
+    for one, other in zip(found, encoder.encode(ROWS), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_pickle_loads_the_model_again(encoder, tmp_path):
+    """It is small, computes the same, and is refused where the model changed."""
+    pickled = pickle.dumps(encoder)
+    assert len(pickled) < 2000
+    np.testing.assert_array_equal(pickle.loads(pickled).encode("a b"), encoder.encode("a b"))
+    save_model(tmp_path / "model", CONFIG, random_weights(CONFIG, seed=1))
+    moved = pickle.dumps(unrolled.load(tmp_path / "model"))
+    other = tmp_path / "other"
+    save_model(other, CONFIG, random_weights(CONFIG, seed=2))
+    (other / "model.safetensors").replace(tmp_path / "model" / "model.safetensors")
+    with pytest.raises(ModelError, match="the model changed"):
+        pickle.loads(moved)
+
+
+def test_it_says_what_it_is(encoder, directory):
+    """Model, engine, arithmetic and layers, for notebooks."""
+    text = repr(encoder)
+    assert str(directory) in text
+    assert f"{encoder.engine} engine" in text
+    assert encoder.width == 5
+    assert encoder.arithmetic == "float32"
+
+
+@given(rows=st.lists(st.lists(st.integers(0, 9), max_size=12), max_size=8))
+def test_any_rows(encoder, rows):
+    """Lengths and order are those of the rows, whatever they are."""
+    found = encoder.encode([np.array(row, np.int64) for row in rows])
+    assert [len(array) for array in found] == [np.count_nonzero(row) for row in rows]
+
+
+def test_the_same_bytes_as_a_job(encoder, directory, tmp_path):
+    """A job with the same engine and arithmetic stores exactly these vectors."""
+    rows = {f"row-{i}": [1 + (i * j) % 9 for j in range(i % 11)] for i in range(60)}
+    write_rows(tmp_path / "rows.jsonl", rows)
+    done = command("run", "rows.jsonl", "--model", directory, "--out", "out", "--pooling", "none,mean",
+                   "--shard-tokens", "50", "--engine", encoder.engine, cwd=tmp_path)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    tokens, means = encoder.encode(list(rows.values())), encoder.encode(list(rows.values()), pooling="mean")
+    stored = {row.id: row for row in unrolled.open(tmp_path / "out")}
+    for number, name in enumerate(rows):
+        assert stored[name].outputs.tobytes() == tokens[number].tobytes()
+        if rows[name]:
+            assert stored[name]["mean"].tobytes() == means[number].tobytes()

@@ -1,0 +1,278 @@
+"""Crafted Keras models with a graph: what Keras computes, or a refusal with the reason."""
+
+import numpy as np
+import pytest
+from support.crafted import RIGHT, Cases, check
+
+keras = pytest.importorskip("keras")
+layers, ops = keras.layers, keras.ops
+# Keras's variables warn with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CASES = Cases()
+case = CASES.case
+#: Without id 0, which is padding in Keras by custom.
+ROWS = [[3], [1, 2], [9, 4, 4, 1, 7], [5, 6, 7, 8, 9, 1, 1, 2, 3]]
+
+
+def text(length=None):
+    return keras.Input((length,), dtype="int32", name="ids")
+
+
+def words(**settings):
+    return layers.Embedding(10, 4, name="words", **settings)
+
+
+def lstm(units=5, **settings):
+    return layers.LSTM(units, return_sequences=True, **settings)
+
+
+MASKED = {"mask_zero": True}
+
+
+@case(suffix=".keras")
+def masked_embedding():
+    ids = text()
+    return ids, lstm()(words(**MASKED)(ids))
+
+
+@case(suffix=".h5")
+def masked_embedding_in_hdf5():
+    ids = text()
+    return ids, lstm()(words(**MASKED)(ids))
+
+
+@case(suffix=".keras")
+def attention_and_head_on_top():
+    ids = text()
+    states = lstm(name="states")(words(**MASKED)(ids))
+    return ids, layers.Attention()([states, states]), states
+
+
+@case(r"words reads flip \(Flip\)", suffix=".keras")
+def ids_reversed_before_the_embedding():
+    ids = text()
+    return ids, lstm()(words()(ops.flip(ids, axis=1)))
+
+
+@case(r"words reads .*\(Flip\)", suffix=".h5")
+def ids_reversed_before_the_embedding_in_hdf5():
+    ids = text()
+    return ids, lstm()(words()(ops.flip(ids, axis=1)))
+
+
+@case(r"words reads roll \(Roll\)", suffix=".keras")
+def ids_shifted_before_the_embedding():
+    ids = text()
+    return ids, lstm()(words()(ops.roll(ids, 1, axis=1)))
+
+
+@case(r"words reads .*\(Minimum\)", suffix=".keras")
+def ids_computed_before_the_embedding():
+    ids = text()
+    return ids, lstm()(words()(ops.minimum(ids + 1, 9)))
+
+
+@case(r"words reads .*Rescaling", suffix=".keras")
+def ids_scaled_before_the_embedding():
+    ids = text()
+    return ids, lstm()(words()(layers.Rescaling(0.5)(ids)))
+
+
+@case(r"words reads .*(GetItem)", suffix=".keras")
+def ids_cut_before_the_embedding():
+    ids = text()
+    return ids, lstm()(words()(ids[:, 1:]))
+
+
+@case(r"top \(LSTM\) reads dense \(Dense\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
+def dense_between_two_layers():
+    ids = text()
+    low = lstm(name="low")(words(**MASKED)(ids))
+    return ids, lstm(4, name="top")(layers.Dense(5)(low)), low
+
+
+@case(r"top \(LSTM\) reads .*LayerNormalization.*--layer low", then={"layers": ("low",)}, suffix=".h5")
+def normalization_between_two_layers():
+    ids = text()
+    low = lstm(name="low")(words(**MASKED)(ids))
+    return ids, lstm(4, name="top")(layers.LayerNormalization()(low)), low
+
+
+@case(r"--layer low", then={"layers": ("low",)}, suffix=".keras")
+def last_state_repeated_for_a_second_layer():
+    ids = text()
+    low = lstm(name="low")(words(**MASKED)(ids))
+    last = ops.max(low, axis=1)
+    return ids, lstm(4, name="top")(layers.RepeatVector(3)(last)), low
+
+
+@case(r"--layer low", then={"layers": ("low",)}, suffix=".keras")
+def state_output_repeated_for_a_second_layer():
+    ids = text()
+    low, last, _ = layers.LSTM(5, return_sequences=True, return_state=True, name="low")(words(**MASKED)(ids))
+    return ids, lstm(4, name="top")(layers.RepeatVector(3)(last)), low
+
+
+@case(r"simple \(SimpleRNN\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
+def plain_rnn_on_top():
+    ids = text()
+    low = lstm(name="low")(words(**MASKED)(ids))
+    return ids, layers.SimpleRNN(3, return_sequences=True, name="simple")(low), low
+
+
+@case(r"within others: time_distributed", suffix=".keras")
+def lstm_within_timedistributed():
+    ids = keras.Input((3, 4), dtype="int32")
+    return ids, layers.TimeDistributed(layers.LSTM(5))(words()(ids)), None
+
+
+@case(r"states reads the model's input.*--one-hot", suffix=".keras")
+def features_of_audio():
+    frames = keras.Input((None, 13))
+    return frames, lstm(name="states")(frames), None
+
+
+@case(r"--one-hot", then={"one_hot": True}, suffix=".keras")
+def one_hot_vectors():
+    vectors = keras.Input((None, 10))
+    return vectors, lstm()(vectors)
+
+
+@case(suffix=".keras")
+def one_hot_in_the_graph():
+    ids = text()
+    return ids, lstm()(ops.one_hot(ids, 10))
+
+
+@case(suffix=".keras")
+def category_encoding_in_the_graph():
+    ids = text()
+    return ids, lstm()(layers.CategoryEncoding(num_tokens=10, output_mode="one_hot")(ids))
+
+
+@case(r"reads .*\(Flip\)", suffix=".keras")
+def one_hot_of_reversed_ids():
+    ids = text()
+    return ids, lstm()(ops.one_hot(ops.flip(ids, axis=1), 10))
+
+
+@case(r"--unpadded", then={"unpadded": True}, suffix=".keras")
+def padding_that_the_source_computes():
+    ids = text(9)
+    return ids, layers.Bidirectional(lstm())(words()(ids))
+
+
+@case(r"--unpadded", then={"unpadded": True}, suffix=".h5")
+def padding_that_the_source_computes_in_hdf5():
+    ids = text(9)
+    return ids, lstm()(words()(ids))
+
+
+@case(suffix=".keras")
+def fixed_length_with_a_mask():
+    ids = text(9)
+    return ids, lstm()(words(**MASKED)(ids))
+
+
+@case(r"the model computes its mask \(not_equal", suffix=".keras")
+def mask_of_the_models_own():
+    ids = text()
+    return ids, lstm()(words()(ids), mask=ops.not_equal(ids, 3))
+
+
+@case(r"Masking.*ids 7", suffix=".keras")
+def masking_of_a_real_vector():
+    ids = text()
+    return ids, lstm()(layers.Masking()(layers.Embedding(10, 4, name="zero7")(ids)))
+
+
+@case(r"backward.*(recurrent_activation|gates)", suffix=".keras")
+def backward_layer_with_other_gates():
+    ids = text()
+    back = lstm(go_backwards=True, recurrent_activation="hard_sigmoid")
+    return ids, layers.Bidirectional(lstm(), backward_layer=back)(words(**MASKED)(ids))
+
+
+@case(r"backward.*activation", suffix=".keras")
+def backward_layer_with_another_activation():
+    ids = text()
+    back = lstm(go_backwards=True, activation="relu")
+    return ids, layers.Bidirectional(lstm(), backward_layer=back)(words(**MASKED)(ids))
+
+
+@case(r"--ids-from 0.*masks id 0", ids_from=0, suffix=".keras")
+def id_0_taken_for_a_token_though_it_is_masked():
+    ids = text()
+    return ids, lstm()(words(**MASKED)(ids))
+
+
+@case(r"reads .*\(Add\)", suffix=".keras")
+def positions_that_are_added():
+    ids = text(9)
+    places = layers.Embedding(9, 4, name="places")(ops.arange(9) + ids * 0)
+    return ids, lstm()(words()(ids) + places)
+
+
+@case(suffix=".keras")
+def one_layer_called_twice():
+    ids = text()
+    both = lstm(4, name="both")
+    return ids, both(both(words(**MASKED)(ids)))
+
+
+@case(r"2 stacks.*--layer ahead; --layer back", then={"layers": ("ahead",)}, suffix=".keras")
+def forward_and_backward_side_by_side():
+    ids = text()
+    embedded = words(**MASKED)(ids)
+    ahead = lstm(name="ahead")(embedded)
+    return ids, layers.Concatenate()([ahead, lstm(go_backwards=True, name="back")(embedded)]), ahead
+
+
+@case(r"starts from another layer's state", suffix=".keras", layers=("decoder",))
+def decoder_that_starts_from_a_state():
+    ids = text()
+    _, *state = layers.LSTM(5, return_sequences=True, return_state=True, name="encoder")(words(**MASKED)(ids))
+    return ids, lstm(name="decoder")(layers.Embedding(10, 4, name="other")(ids), initial_state=state)
+
+
+@case(r"reads conv1d \(Conv1D\)", suffix=".keras")
+def convolution_between():
+    ids = text()
+    return ids, lstm()(layers.Conv1D(4, 3, padding="same")(words()(ids)))
+
+
+def write(case, directory):
+    keras.utils.set_random_seed(1)
+    ids, end, *wanted = case.make()
+    model = keras.Model(ids, end)
+    random = np.random.default_rng(2)
+    model.set_weights([random.normal(0, 0.6, array.shape) for array in model.get_weights()])
+    for layer in model.layers:
+        if layer.name == "zero7":
+            table = layer.get_weights()[0]
+            table[7] = 0
+            layer.set_weights([table])
+    source = directory / f"model{case.suffix}"
+    model.save(source)
+    part = model if not wanted or wanted[0] is None else keras.Model(ids, wanted[0])
+
+    def own(row):
+        given = np.eye(10, dtype=np.float32)[row] if len(ids.shape) == 3 else np.asarray(row, np.int32)
+        return np.asarray(part(given[None]))[0]
+
+    return source, own
+
+
+@pytest.mark.parametrize("case", CASES.parameters)
+def test_keras_graphs(case, tmp_path):
+    """Each model's outcome."""
+    source, own = write(case, tmp_path)
+    # A fixed length allows whole rows alone, and CategoryEncoding takes a single id for a whole row.
+    rows = ROWS[-1:] if "padding" in case.name or "fixed" in case.name else ROWS[1:]
+    check(case, source, own, tmp_path, rows)
+
+
+def test_some_are_right():
+    """A reader that refuses everything would pass most of these tests."""
+    assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 12

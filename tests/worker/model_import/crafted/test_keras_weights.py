@@ -1,0 +1,112 @@
+"""Crafted Keras files of weights alone: the rule for what is left over is that of state dicts."""
+
+import numpy as np
+import pytest
+from support.crafted import RIGHT, Cases, check
+
+keras = pytest.importorskip("keras")
+layers = keras.layers
+# Keras's variables warn with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+CASES = Cases()
+case = CASES.case
+ROWS = [[3], [1, 2], [9, 4, 4, 1, 7], [5, 6, 7, 8, 9, 1, 1, 2, 3]]
+
+
+def lstm(units=5, **settings):
+    return layers.LSTM(units, return_sequences=True, **settings)
+
+
+@case(suffix=".weights.h5")
+def embedding_and_layer():
+    return [layers.Embedding(10, 4), lstm()], 2
+
+
+@case(suffix=".weights.h5")
+def head_on_top():
+    return [layers.Embedding(10, 4), lstm(), layers.Dense(3)], 2
+
+
+@case(suffix=".weights.h5")
+def normalization_on_top():
+    return [layers.Embedding(10, 4), lstm(), layers.LayerNormalization(), layers.Dense(3)], 2
+
+
+@case(r"dense.* --leave", suffix=".weights.h5")
+def dense_between():
+    return [layers.Embedding(10, 4), layers.Dense(4, activation="tanh"), lstm()], 3
+
+
+@case(r"conv1d", suffix=".weights.h5")
+def convolution_between():
+    return [layers.Embedding(10, 4), layers.Conv1D(4, 3, padding="same"), lstm()], 3
+
+
+@case(r"depthwise", suffix=".weights.h5")
+def depthwise_convolution_between():
+    return [layers.Embedding(10, 4), layers.DepthwiseConv1D(3, padding="same"), lstm()], 3
+
+
+@case(r"layer_normalization", suffix=".weights.h5")
+def layer_norm_between():
+    return [layers.Embedding(10, 4), layers.LayerNormalization(), lstm()], 3
+
+
+@case(r"batch_normalization", suffix=".weights.h5")
+def batch_norm_between():
+    return [layers.Embedding(10, 4), layers.BatchNormalization(), lstm()], 3
+
+
+@case(r"dense", layers=("lstm", "lstm_1"), suffix=".weights.h5")
+def dense_between_two_layers():
+    return [layers.Embedding(10, 4), lstm(6), layers.Dense(6), lstm(5)], 4
+
+
+@case(r"p_re_lu", suffix=".weights.h5")
+def learned_activation_between():
+    return [layers.Embedding(10, 4), layers.PReLU(shared_axes=[1]), lstm()], 3
+
+
+@case(r"--layer lstm --layer lstm_1", then={"layers": ("lstm", "lstm_1")}, suffix=".weights.h5")
+def two_layers_of_one_width():
+    return [layers.Embedding(10, 5), lstm(5), lstm(5)], 3
+
+
+@case(suffix=".weights.h5")
+def two_layers_that_fit_in_one_order():
+    return [layers.Embedding(10, 4), lstm(6), lstm(5)], 3
+
+
+@case(r"nothing in the file says what they are.*--one-hot", suffix=".weights.h5")
+def features_of_audio():
+    return [lstm()], 1
+
+
+def write(case, directory):
+    keras.utils.set_random_seed(1)
+    parts, end = case.make()
+    model = keras.Sequential(parts)
+    model.build((None, None) if isinstance(parts[0], layers.Embedding) else (None, None, 13))
+    random = np.random.default_rng(2)
+    model.set_weights([random.normal(0, 0.6, array.shape) for array in model.get_weights()])
+    source = directory / f"model{case.suffix}"
+    model.save_weights(source)
+    part = keras.Sequential(parts[:end])
+
+    def own(row):
+        given = np.ones((len(row), 13)) if len(model.inputs[0].shape) == 3 else np.asarray(row, np.int32)
+        return np.asarray(part(given[None]))[0]
+
+    return source, own
+
+
+@pytest.mark.parametrize("case", CASES.parameters)
+def test_keras_weights(case, tmp_path):
+    """Each file's outcome."""
+    check(case, *write(case, tmp_path), tmp_path, ROWS)
+
+
+def test_some_are_right():
+    """A reader that refuses everything would pass most of these tests."""
+    assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 5

@@ -1,0 +1,481 @@
+"""Crafted files of weights alone: what is left over and could be between ids and states is a refusal that names it."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import save_file
+from support.crafted import RIGHT, UNITS, VOCABULARY, WIDTH, Cases, Tensors, check, torch_gru, torch_lstm
+
+CASES = Cases()
+case = CASES.case
+#: Of the source's ids, which count from 0.
+ROWS = [[3], [1, 2], [9, 4, 4, 1, 7], [5, 6, 7, 8, 9, 1, 1, 2, 3]]
+
+
+def embedded(name="embedding.weight", rows=VOCABULARY, width=WIDTH):
+    tensors = Tensors()
+    return tensors, tensors.add(name, rows, width)
+
+
+def plain(width=WIDTH, units=UNITS, table="embedding.weight", module="rnn."):
+    """An embedding and an LSTM on it."""
+    tensors, rows = embedded(table, width=width)
+    run = torch_lstm(tensors, module, width, units)
+    return tensors, lambda row: run(rows[row]), rows, run
+
+
+@case()
+def plain_model():
+    tensors, own, *_ = plain()
+    return tensors, own
+
+
+@case()
+def head_on_top():
+    tensors, own, *_ = plain()
+    tensors.add("head.weight", 3, UNITS)
+    tensors.add("head.bias", 3)
+    return tensors, own
+
+
+@case()
+def head_of_two_layers_and_norm_on_top():
+    tensors, own, *_ = plain()
+    tensors.add("norm.weight", UNITS)
+    tensors.add("norm.bias", UNITS)
+    tensors.add("head.0.weight", 7, UNITS)
+    tensors.add("head.0.bias", 7)
+    tensors.add("head.2.weight", 3, 7)
+    tensors.add("head.2.bias", 3)
+    return tensors, own
+
+
+@case()
+def head_of_as_many_classes_as_the_embedding_is_wide():
+    tensors, own, *_ = plain()
+    tensors.add("head.weight", WIDTH, UNITS)
+    tensors.add("head.bias", WIDTH)
+    return tensors, own
+
+
+@case()
+def crf_on_top():
+    tensors, own, *_ = plain()
+    tensors.add("tags.weight", 3, UNITS)
+    tensors.add("tags.bias", 3)
+    tensors.add("crf.transitions", 3, 3)
+    tensors.add("crf.start_transitions", 3)
+    return tensors, own
+
+
+@case(r"between.*embedding2nn\.weight \(4, 4\) can turn.* --leave embedding2nn")
+def linear_between_embedding_and_lstm():
+    tensors, _, rows, run = plain()
+    w, b = tensors.add("embedding2nn.weight", WIDTH, WIDTH), tensors.add("embedding2nn.bias", WIDTH)
+    return tensors, lambda row: run(rows[row] @ w.T + b)
+
+
+@case(r"between.*word_reprojection_map\.weight")
+def linear_without_bias_between():
+    tensors, _, rows, run = plain(table="word_embedding.weight")
+    w = tensors.add("word_reprojection_map.weight", WIDTH, WIDTH)
+    return tensors, lambda row: run(rows[row] @ w.T)
+
+
+@case(r"square\.weight", then={"leave": ("square",)})
+def square_head_on_an_lstm_as_wide_as_its_embedding():
+    tensors, own, *_ = plain(width=UNITS)
+    tensors.add("square.weight", UNITS, UNITS)
+    tensors.add("square.bias", UNITS)
+    return tensors, own
+
+
+@case(r"bottleneck\.0\.weight")
+def two_linears_that_lead_back_to_the_width():
+    tensors, _, rows, run = plain()
+    down, up = tensors.add("bottleneck.0.weight", 2, WIDTH), tensors.add("bottleneck.2.weight", WIDTH, 2)
+    return tensors, lambda row: run(rows[row] + np.tanh(rows[row] @ down.T) @ up.T)
+
+
+@case(r"highway\.weight")
+def highway_of_twice_the_width():
+    tensors, _, rows, run = plain()
+    w, b = tensors.add("highway.weight", 2 * WIDTH, WIDTH), tensors.add("highway.bias", 2 * WIDTH)
+
+    def own(row):
+        new, gate = np.split(rows[row] @ w.T + b, 2, axis=1)
+        gate = 1 / (1 + np.exp(-gate))
+        return run(gate * rows[row] + (1 - gate) * np.maximum(new, 0))
+
+    return tensors, own
+
+
+@case(r"conv\.weight")
+def convolution_between():
+    tensors, _, rows, run = plain()
+    w = tensors.add("conv.weight", WIDTH, WIDTH, 1)
+    tensors.add("conv.bias", WIDTH)
+    return tensors, lambda row: run(rows[row] @ w[..., 0].T + tensors["conv.bias"])
+
+
+@case(r"depthwise\.weight")
+def depthwise_convolution_between():
+    tensors, _, rows, run = plain()
+    w = tensors.add("depthwise.weight", WIDTH, 1, 1)
+    return tensors, lambda row: run(rows[row] * w[:, 0, 0])
+
+
+@case(r"norm\.weight")
+def layer_norm_between():
+    tensors, _, rows, run = plain()
+    w, b = tensors.add("norm.weight", WIDTH), tensors.add("norm.bias", WIDTH)
+
+    def own(row):
+        x = rows[row]
+        return run((x - x.mean(1, keepdims=True)) / np.sqrt(x.var(1, keepdims=True) + 1e-5) * w + b)
+
+    return tensors, own
+
+
+@case(r"bn\.(weight|bias|running_mean)")
+def batch_norm_between():
+    tensors, _, rows, run = plain()
+    w, b, mean, var = (tensors.add(f"bn.{name}", WIDTH) for name in ("weight", "bias", "running_mean", "running_var"))
+    var[:] = np.abs(var)
+    return tensors, lambda row: run((rows[row] - mean) / np.sqrt(var + 1e-5) * w + b)
+
+
+@case(r"scale")
+def vector_that_scales():
+    tensors, _, rows, run = plain()
+    w = tensors.add("scale", WIDTH)
+    return tensors, lambda row: run(rows[row] * w)
+
+
+@case(r"gamma")
+def one_number_that_scales():
+    tensors, _, rows, run = plain()
+    w = tensors.add("gamma", 1)
+    return tensors, lambda row: run(rows[row] * w[0])
+
+
+@case(r"idf")
+def weight_of_each_id():
+    tensors, _, rows, run = plain()
+    w = tensors.add("idf", VOCABULARY)
+    return tensors, lambda row: run(rows[row] * w[row][:, None])
+
+
+@case(r"remap")
+def table_that_renumbers_ids():
+    tensors, _, rows, run = plain()
+    tensors["remap"] = np.random.default_rng(3).permutation(VOCABULARY)
+    return tensors, lambda row: run(rows[tensors["remap"][row]])
+
+
+@case(r"charlstm_h_init")
+def learned_initial_states():
+    tensors, rows = embedded("char_embeddings.weight")
+    run = torch_lstm(tensors, "charlstm.lstm.", WIDTH)
+    tensors.add("charlstm_h_init", 1, 1, UNITS)
+    tensors.add("charlstm_c_init", 1, 1, UNITS)
+    return tensors, lambda row: run(rows[row]) + 0.1  # not the states from zero
+
+
+@case(r"h0")
+def initial_state_as_a_vector():
+    tensors, own, *_ = plain()
+    tensors.add("h0", UNITS)
+    return tensors, lambda row: own(row) + 0.1
+
+
+@case(r"c0")
+def initial_states_of_two_layers():
+    tensors, rows = embedded()
+    low, high = torch_lstm(tensors, "rnn.", WIDTH), torch_lstm(tensors, "rnn.", UNITS, layer=1)
+    tensors.add("c0", 2, UNITS)
+    return tensors, lambda row: high(low(rows[row])) + 0.1
+
+
+@case(r"position(s|_embedding)\.weight|positions")
+def positions_that_are_added():
+    tensors, rows = embedded("token_embedding.weight")
+    run = torch_lstm(tensors, "rnn.", WIDTH)
+    places = tensors.add("position_embedding.weight", 32, WIDTH)
+    return tensors, lambda row: run(rows[row] + places[: len(row)])
+
+
+@case(r"position_embedding", embedding="token_embedding")
+def positions_beside_a_named_embedding():
+    tensors, rows = embedded("token_embedding.weight")
+    run = torch_lstm(tensors, "rnn.", WIDTH)
+    places = tensors.add("position_embedding.weight", 32, WIDTH)
+    return tensors, lambda row: run(rows[row] + places[: len(row)])
+
+
+@case(r"positions")
+def positions_with_a_first_axis():
+    tensors, rows = embedded()
+    run = torch_lstm(tensors, "rnn.", WIDTH)
+    places = tensors.add("positions", 1, 32, WIDTH)
+    return tensors, lambda row: run(rows[row] + places[0, : len(row)])
+
+
+@case(r"segments")
+def narrow_table_that_is_projected_and_added():
+    tensors, _, rows, run = plain()
+    table, w = tensors.add("segments.weight", 7, 3), tensors.add("segments_up.weight", WIDTH, 3)
+    return tensors, lambda row: run(rows[row] + table[0] @ w.T)
+
+
+@case(r"lstm1, lstm2.*--layer lstm1 --layer lstm2", then={"layers": ("lstm1",)})
+def parallel_stacks_of_one_width():
+    tensors, rows = embedded(width=UNITS)
+    one = torch_lstm(tensors, "lstm1.", UNITS)
+    torch_lstm(tensors, "lstm2.", UNITS)
+    return tensors, lambda row: one(rows[row])
+
+
+@case(r"rnns\.0, rnns\.1", then={"layers": ("rnns",)})
+def modules_of_a_list_that_read_each_other():
+    tensors, rows = embedded(width=UNITS)
+    one, two = torch_lstm(tensors, "rnns.0.", UNITS), torch_lstm(tensors, "rnns.1.", UNITS)
+    return tensors, lambda row: two(one(rows[row]))
+
+
+@case()
+def modules_that_only_fit_in_one_order():
+    tensors, rows = embedded()
+    one, two = torch_lstm(tensors, "lstm1.", WIDTH, 6), torch_lstm(tensors, "lstm2.", 6)
+    return tensors, lambda row: two(one(rows[row]))
+
+
+@case(r"rnn\.1 .*rnn\.0", layers=("rnn.1",))
+def upper_layer_without_the_lower_one():
+    tensors, rows = embedded(width=UNITS)
+    low, high = torch_lstm(tensors, "rnn.", UNITS), torch_lstm(tensors, "rnn.", UNITS, layer=1)
+    return tensors, lambda row: high(low(rows[row]))
+
+
+@case(r"middle\.weight")
+def linear_between_two_modules():
+    tensors, rows = embedded()
+    one = torch_lstm(tensors, "lstm1.", WIDTH, 6)
+    w, b = tensors.add("middle.weight", 6, 6), tensors.add("middle.bias", 6)
+    two = torch_lstm(tensors, "lstm2.", 6)
+    return tensors, lambda row: two(one(rows[row]) @ w.T + b)
+
+
+@case(r"ln\.0")
+def layer_norm_between_two_modules():
+    tensors, rows = embedded()
+    one = torch_lstm(tensors, "lstm1.", WIDTH, 6)
+    tensors.add("ln.0.weight", 6)
+    tensors.add("ln.0.bias", 6)
+    two = torch_lstm(tensors, "lstm2.", 6)
+    return tensors, lambda row: two(np.tanh(one(rows[row])))
+
+
+@case()
+def square_attention_on_two_layers_of_one_module():
+    tensors, rows = embedded()
+    low, high = torch_lstm(tensors, "rnn.", WIDTH), torch_lstm(tensors, "rnn.", UNITS, layer=1)
+    tensors.add("attention.weight", UNITS, UNITS)
+    tensors.add("attention.bias", UNITS)
+    return tensors, lambda row: high(low(rows[row]))
+
+
+@case(r"skip\.weight")
+def projected_skip_between_two_modules():
+    tensors, rows = embedded()
+    one = torch_lstm(tensors, "lstm1.", WIDTH, 6)
+    w = tensors.add("skip.weight", 6, WIDTH)
+    two = torch_lstm(tensors, "lstm2.", 6)
+    return tensors, lambda row: two(one(rows[row]) + rows[row] @ w.T)
+
+
+@case(r"rnn\.(norm|ln)")
+def layer_norm_within_the_cell():
+    tensors, own, *_ = plain()
+    tensors.add("rnn.ln_gates.weight", 4 * UNITS)
+    tensors.add("rnn.ln_gates.bias", 4 * UNITS)
+    return tensors, lambda row: own(row) + 0.1
+
+
+@case(r"rnn\.lora")
+def low_rank_addition_to_the_weights():
+    tensors, own, *_ = plain()
+    tensors.add("rnn.lora_a", 3, WIDTH)
+    tensors.add("rnn.lora_b", 4 * UNITS, 3)
+    return tensors, lambda row: own(row) + 0.1
+
+
+@case(r"peep")
+def peepholes_beside_the_cell():
+    tensors, own, *_ = plain()
+    tensors.add("peep_i", UNITS)
+    tensors.add("peep_f", UNITS)
+    return tensors, lambda row: own(row) + 0.1
+
+
+@case(r"self_attn\.in_proj_weight")
+def attention_over_the_embedding():
+    tensors, _, rows, run = plain()
+    tensors.add("self_attn.in_proj_weight", 3 * WIDTH, WIDTH)
+    tensors.add("self_attn.in_proj_bias", 3 * WIDTH)
+    tensors.add("self_attn.out_proj.weight", WIDTH, WIDTH)
+    return tensors, lambda row: run(np.tanh(rows[row]))
+
+
+@case()
+def embedding_called_encoder_with_a_tied_decoder():
+    tensors, rows = embedded("model.encoder.weight", width=UNITS)
+    run = torch_lstm(tensors, "model.rnn.", UNITS)
+    tensors["model.decoder.weight"] = rows.copy()
+    tensors.add("model.decoder.bias", VOCABULARY)
+    return tensors, lambda row: run(rows[row])
+
+
+@case()
+def embedding_called_encoder_with_an_untied_head():
+    tensors, rows = embedded("model.encoder.weight", width=UNITS)
+    run = torch_lstm(tensors, "model.rnn.", UNITS)
+    tensors.add("model.decoder.weight", VOCABULARY, UNITS)
+    return tensors, lambda row: run(rows[row])
+
+
+@case()
+def embedding_called_emb_beside_a_head():
+    tensors, own, *_ = plain(width=UNITS, table="net.emb.weight", module="net.rnn.")
+    tensors.add("net.out.weight", VOCABULARY, UNITS)
+    tensors.add("net.out.bias", VOCABULARY)
+    return tensors, own
+
+
+@case(r"Or x \(10, 4\) is its embedding: --embedding x", then={"embedding": "x"})
+def embedding_with_a_name_that_says_nothing():
+    tensors, own, *_ = plain(table="x.weight")
+    return tensors, own
+
+
+@case(r"decoder.*--embedding|--one-hot")
+def untied_head_and_no_embedding():
+    tensors = Tensors()
+    run = torch_lstm(tensors, "rnn.", UNITS)
+    tensors.add("decoder.weight", VOCABULARY, UNITS)
+    return tensors, lambda row: run(np.ones((len(row), UNITS)))
+
+
+@case(r"nothing in the file says what they are.*--one-hot")
+def features_of_audio():
+    tensors = Tensors()
+    run = torch_lstm(tensors, "rnn.", 13)
+    tensors.add("head.weight", 3, UNITS)
+    tensors.add("head.bias", 3)
+    return tensors, lambda row: run(np.ones((len(row), 13)))
+
+
+@case(r"--one-hot", then={"one_hot": True})
+def one_hot_ids():
+    tensors = Tensors()
+    run = torch_lstm(tensors, "rnn.", VOCABULARY)
+    return tensors, lambda row: run(np.eye(VOCABULARY)[row])
+
+
+@case(r"proj\.weight", one_hot=True)
+def linear_after_one_hot_ids():
+    tensors = Tensors()
+    run = torch_lstm(tensors, "rnn.", VOCABULARY)
+    w = tensors.add("proj.weight", VOCABULARY, VOCABULARY)
+    return tensors, lambda row: run(np.eye(VOCABULARY)[row] @ w.T)
+
+
+@case(r"ema\.rnn, model\.rnn", then={"layers": ("model.rnn",)})
+def averaged_copy_of_the_model():
+    tensors, own, *_ = plain(table="model.embedding.weight", module="model.rnn.")
+    plain_copy = {name.replace("model.", "ema."): array * 0.9 for name, array in tensors.items()}
+    tensors.update(plain_copy)
+    return tensors, own
+
+
+@case()
+def optimizer_beside_the_model():
+    tensors, own, *_ = plain()
+    for name in list(tensors):
+        tensors[f"optimizer.state.{name}.exp_avg"] = tensors[name] * 0
+    return tensors, own
+
+
+@case(r"dec", then={"layers": ("enc",)}, suffix=".npz")
+def encoder_and_decoder_in_an_archive():
+    tensors, own, *_ = plain(width=UNITS, table="enc_emb", module="enc_")
+    tensors.add("dec_emb", 7, UNITS)
+    torch_lstm(tensors, "dec_", UNITS)
+    tensors.add("fc_w", 7, UNITS)
+    tensors.add("fc_b", 7)
+    return tensors, own
+
+
+@case(r"emb_scale", suffix=".npz")
+def scale_in_an_archive():
+    tensors, own, *_ = plain(table="emb", module="rnn_")
+    tensors.add("emb_scale", WIDTH)
+    return tensors, lambda row: own(row) + 0.1
+
+
+@case(r"weight_g|weight norm", then=None)
+def weight_norm():
+    tensors, own, *_ = plain()
+    tensors["rnn.weight_hh_l0_v"] = tensors.pop("rnn.weight_hh_l0")
+    tensors.add("rnn.weight_hh_l0_g", 4 * UNITS, 1)
+    return tensors, own
+
+
+@case(r"int8|quantized")
+def quantized_weights():
+    tensors, own, *_ = plain()
+    tensors["rnn.weight_hh_l0"] = (tensors["rnn.weight_hh_l0"] * 50).astype(np.int8)
+    return tensors, own
+
+
+@case(r"plain nn\.RNN")
+def plain_rnn_above_the_lstm():
+    tensors, own, *_ = plain()
+    tensors.add("top.weight_ih_l0", 6, UNITS)
+    tensors.add("top.weight_hh_l0", 6, 6)
+    return tensors, own
+
+
+@case(r"plain nn\.RNN")
+def plain_rnn_alone():
+    tensors, rows = embedded()
+    tensors.add("rnn.weight_ih_l0", 6, WIDTH)
+    tensors.add("rnn.weight_hh_l0", 6, 6)
+    return tensors, lambda row: rows[row]
+
+
+@case()
+def gru_in_an_archive():
+    tensors, rows = embedded("embedding")
+    run = torch_gru(tensors, "gru.", WIDTH)
+    return tensors, lambda row: run(rows[row])
+
+
+def write(case, directory):
+    tensors, own = case.make()
+    source = directory / f"model{case.suffix}"
+    if case.suffix == ".npz":
+        np.savez(source, **tensors)
+    else:
+        save_file({name: np.ascontiguousarray(array) for name, array in tensors.items()}, source)
+    return source, own
+
+
+@pytest.mark.parametrize("case", CASES.parameters)
+def test_weights_alone(case, tmp_path):
+    """Each file's outcome."""
+    check(case, *write(case, tmp_path), tmp_path, ROWS)
+
+
+def test_some_are_right():
+    """A reader that refuses everything would pass most of these tests."""
+    assert sum(one.outcome == RIGHT or one.then is not None for one in CASES) >= 18

@@ -1,0 +1,135 @@
+"""The comparison with the file's own computation sees what the import left out; "same" can come out otherwise."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from support.imported import imported
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.parity.frameworks import keras_graph, onnx_graph
+from worker.model_import.readers.keras import layers as keras_reader
+from worker.model_import.readers.onnx import file as onnx_reader
+
+onnx = pytest.importorskip("onnx")
+keras = pytest.importorskip("keras")
+from onnx import TensorProto, helper, numpy_helper  # noqa: E402
+
+# Keras's variables warn with NumPy 2.
+pytestmark = pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")
+
+
+def onnx_file(path, between="Tanh", settings=None):
+    """An LSTM on an embedding, and an operator between."""
+    random = np.random.default_rng(1)
+    shapes = {"table": (10, 4), "W": (1, 20, 4), "R": (1, 20, 5)}
+    nodes = [
+        helper.make_node("Gather", ["table", "ids"], ["embedded"]),
+        helper.make_node("Transpose", ["embedded"], ["turned"], perm=[1, 0, 2]),
+        helper.make_node(between, ["turned"], ["x"], name="between", **(settings or {})),
+        helper.make_node("LSTM", ["x", "W", "R"], ["states"], hidden_size=5, name="lstm"),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "model",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["rows", "time"])],
+        [helper.make_tensor_value_info("states", TensorProto.FLOAT, None)],
+        [
+            numpy_helper.from_array(random.normal(0, 0.8, shape).astype(np.float32), name)
+            for name, shape in shapes.items()
+        ],
+    )
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+
+
+def test_an_operator_that_was_taken_for_nothing_shows_in_onnx(tmp_path, monkeypatch):
+    """If the reader took Tanh for an operator that changes nothing, the import would fail, and write nothing."""
+    pytest.importorskip("onnxruntime")
+    onnx_file(tmp_path / "model.onnx")
+    monkeypatch.setattr(onnx_reader, "THROUGH", {*onnx_reader.THROUGH, "Tanh"})
+    monkeypatch.setattr(onnx_reader.AxesOfGraph, "_tanh", onnx_reader.AxesOfGraph._same, raising=False)
+    with pytest.raises(ImportRefusedError, match=r"the file's graph in ONNX Runtime and plain .* differ by"):
+        imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5)
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_mask_that_was_taken_for_nothing_shows_in_keras(tmp_path, monkeypatch):
+    """If the reader overlooked that a mask hides id 3, the import would fail."""
+    ids = keras.Input((None,), dtype="int32")
+    embedded = keras.layers.Embedding(10, 4)(ids)
+    states = keras.layers.LSTM(5, return_sequences=True)(embedded, mask=keras.ops.not_equal(ids, 3))
+    keras.Model(ids, states).save(tmp_path / "model.keras")
+    monkeypatch.setattr(keras_reader, "hide_masked", lambda *_: None)
+    with pytest.raises(ImportRefusedError, match=r"the file's graph in Keras and plain .* differ by"):
+        imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
+
+
+def test_what_was_compared_is_told(tmp_path):
+    """The first of the two programs is the file's graph, where it can be run."""
+    pytest.importorskip("onnxruntime")
+    onnx_file(tmp_path / "model.onnx", "Identity")
+    done = imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5)
+    assert {one.left for one in done.parity.comparisons} == {"the file's graph in ONNX Runtime"}
+
+
+def test_doubts_need_a_run(tmp_path, monkeypatch):
+    """What the file alone doesn't prove is refused where its graph can't be run."""
+    model = crafted_reshape()
+    onnx.save(model, tmp_path / "model.onnx")
+    with pytest.raises(
+        ImportRefusedError, match=r"doesn't show that it reads along the tokens.* leave out --no-parity"
+    ):
+        imported(tmp_path / "model.onnx", tmp_path / "model")
+    monkeypatch.setattr("worker.model_import.parity.own_graph.find_spec", lambda _: None)
+    with pytest.raises(ImportRefusedError, match=r"can prove it, and there is none: onnxruntime isn't installed"):
+        imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5)
+
+
+def crafted_reshape():
+    """A Reshape whose sizes the graph computes."""
+    random = np.random.default_rng(1)
+    arrays = {"table": (10, 4), "W": (1, 20, 4), "R": (1, 20, 5)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Gather", ["table", "ids"], ["embedded"]),
+            helper.make_node("Shape", ["embedded"], ["sizes"]),
+            helper.make_node("Reshape", ["embedded", "sizes"], ["x"]),
+            helper.make_node("LSTM", ["x", "W", "R"], ["states"], hidden_size=5),
+        ],
+        "model",
+        [helper.make_tensor_value_info("ids", TensorProto.INT64, ["time", "rows"])],
+        [helper.make_tensor_value_info("states", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(random.normal(size=shape).astype(np.float32), name) for name, shape in arrays.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_a_graph_that_never_ends_is_given_up(tmp_path, monkeypatch):
+    """ONNX Runtime runs in a process of its own, with a time limit."""
+    pytest.importorskip("onnxruntime")
+    onnx_file(tmp_path / "model.onnx", "Identity")
+    monkeypatch.setattr(onnx_graph, "_SECONDS", 0)
+    done = imported(tmp_path / "model.onnx", tmp_path / "model", parity=1e-5)
+    assert any("took longer than 0 s" in text for text in done.parity.missing)
+
+
+@pytest.mark.parametrize(
+    "hostile",
+    [
+        {"module": "os", "class_name": "system", "config": {"command": "touch pwned"}},
+        {"class_name": "__lambda__", "config": {"value": "4wAAAA=="}},
+        {"module": "keras.layers", "class_name": "Lambda", "config": {"function": "4wAAAA=="}},
+    ],
+)
+def test_nothing_of_a_strangers_is_rebuilt(hostile):
+    """Initializers are left out, and an object of another package or with code is refused."""
+    layer = {
+        "class_name": "LSTM",
+        "module": "keras.layers",
+        "config": {"name": "lstm", "units": 5, "kernel_initializer": hostile, "anything": hostile},
+    }
+    plain = keras_graph._plain(layer, all_outputs=True)
+    assert not re.search(r"touch pwned|4wAAAA", json.dumps(plain))
+    with pytest.raises(ImportRefusedError, match=r"package 'os'|has a (Lambda|__lambda__)"):
+        keras_graph._known({"layers": [{**layer, "config": {"deep": [hostile]}}]})

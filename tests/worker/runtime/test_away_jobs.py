@@ -1,0 +1,42 @@
+"""Jobs that are away are reported once, and only the last ones are remembered."""
+
+import logging
+
+from unrolled.errors import JobError
+from unrolled.job.names import Life
+from unrolled.job.shard_id import ShardId
+from unrolled.queue.member import Member
+from worker.runtime.away_jobs import MOST_JOBS, AwayJobs
+
+SHARD = ShardId(0, "0123456789ab")
+
+
+def member(number):
+    return Member(f"{number:016x}", Life(SHARD, 0))
+
+
+def test_each_job_is_reported_when_it_goes_and_when_it_returns(caplog):
+    """However many of its shards are tried meanwhile."""
+    caplog.set_level(logging.WARNING)
+    away = AwayJobs(30)
+    for _ in range(3):
+        away.add(member(1), JobError("the directory is gone"))
+    away.remove(member(2).job_key)
+    away.remove(member(1).job_key)
+    away.remove(member(1).job_key)
+    gone, back = [record.getMessage() for record in caplog.records]
+    assert "the directory is gone" in gone
+    assert "tried again every 30 s" in gone
+    assert "its directory is back" in back
+    away.add(member(1), JobError("again"))
+    assert "again" in caplog.records[-1].getMessage()
+
+
+def test_memory_is_bounded():
+    """Jobs that never return are forgotten, the oldest first."""
+    away = AwayJobs(30)
+    for number in range(MOST_JOBS + 10):
+        away.add(member(number), JobError("gone"))
+    assert len(away._away) == MOST_JOBS
+    assert member(MOST_JOBS + 9).job_key in away._away
+    assert member(9).job_key not in away._away

@@ -1,0 +1,61 @@
+"""Examples for TensorFlow and Keras: a `tf.data.Dataset`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import tensorflow as tf
+
+from unrolled.format.columns import parse_name
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unrolled.learning.examples import Examples
+
+
+def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
+    """Batches for Keras's `fit`. Every pass over them is another epoch, if the examples are shuffled.
+
+    Args:
+        examples: which rows, with which labels; labels are numbers, or one for each token.
+        rows: in each batch; fewer in the last one.
+        ragged: whether vectors are ragged tensors, in place of padded ones with masks. A pooled column is a matrix.
+
+    Returns:
+        A `tf.data.Dataset` of (vectors, labels, weights): vectors float32 (rows, time, width); for labels of tokens the
+        weights float32 (rows, time), 0 where there is no token, and labels 0 there, so that Keras leaves these places
+        out. With labels of rows, or a pooled column, of (vectors, labels). Without labels, of vectors alone.
+    """
+    passes = iter(range(examples.epoch, 2**31))
+    pooled = parse_name(examples.column)[0] != "none"  # type: ignore[index] # Examples has checked it
+    first = next(iter(examples), None)
+    label = None if first is None else first.label
+    per_token = isinstance(label, np.ndarray | list | tuple)
+
+    def batches() -> Iterator[Any]:
+        for batch in examples.of_epoch(next(passes)).batches(rows):
+            vectors: Any = batch.vectors
+            if ragged and batch.mask is not None:
+                vectors = tf.RaggedTensor.from_row_lengths(batch.vectors[batch.mask], batch.mask.sum(axis=1))
+            if batch.labels is None:
+                yield vectors
+            elif per_token and batch.mask is not None:
+                yield vectors, np.where(batch.mask, batch.labels, 0), batch.mask.astype(np.float32)
+            else:
+                yield vectors, batch.labels
+
+    shape = (None, examples.width) if pooled else (None, None, examples.width)
+    if ragged and not pooled:
+        signature: Any = tf.RaggedTensorSpec(shape, tf.float32, ragged_rank=1)
+    else:
+        signature = tf.TensorSpec(shape, tf.float32)
+    if label is not None:
+        kind = np.result_type(np.asarray(label), np.int64) if per_token else np.asarray(label).dtype
+        of_labels = tf.TensorSpec((None, None) if per_token else (None,), kind)
+        weights = (tf.TensorSpec((None, None), tf.float32),) if per_token else ()
+        signature = (signature, of_labels, *weights)
+    # Keras warns where it doesn't know how many batches an epoch has.
+    count = tf.data.experimental.assert_cardinality(-(-len(examples) // rows))
+    return tf.data.Dataset.from_generator(batches, output_signature=signature).apply(count)

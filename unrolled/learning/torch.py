@@ -1,0 +1,78 @@
+"""Examples for PyTorch: a dataset for its `DataLoader`, and functions that make batches."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch.utils.data import IterableDataset, get_worker_info
+
+from unrolled.learning.batches import padded
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from unrolled.learning.examples import Example, Examples
+
+
+class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyped
+    """Examples for `torch.utils.data.DataLoader`; each of its workers reads other rows.
+
+    In a distributed program give each process its share: `TorchExamples(examples.of_worker(rank, world_size))`.
+
+    Args:
+        examples: which rows, with which labels. If they are shuffled, every pass over them is another epoch.
+    """
+
+    def __init__(self, examples: Examples) -> None:
+        self._examples = examples
+        self._epoch = examples.epoch
+
+    def __iter__(self) -> Iterator[Example]:
+        examples = self._examples.of_epoch(self._epoch)
+        self._epoch += 1
+        worker = get_worker_info()
+        if worker is not None:
+            # Its copies of this object begin at the epoch that was reached when the workers were started.
+            examples = examples.of_worker(worker.id, worker.num_workers)
+        return iter(examples)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Go on with the order of this epoch; a loader that starts its workers anew for each epoch needs it."""
+        self._epoch = epoch
+
+
+def collate_padded(examples: Sequence[Example]) -> dict[str, Any]:
+    """A batch for `DataLoader(collate_fn=…)`.
+
+    Returns:
+        "ids"; "vectors", float32 (rows, time, width), or (rows, width) of a pooled column; "mask", bool (rows, time),
+        unless the column is pooled; "labels", if there are some, -100 where there is no token.
+    """
+    batch = padded(examples)
+    found: dict[str, Any] = {"ids": batch.ids, "vectors": torch.from_numpy(batch.vectors)}
+    if batch.mask is not None:
+        found["mask"] = torch.from_numpy(batch.mask)
+    if batch.labels is not None:
+        found["labels"] = torch.from_numpy(batch.labels)
+    return found
+
+
+def collate_packed(examples: Sequence[Example]) -> dict[str, Any]:
+    """A batch for `DataLoader(collate_fn=…)` without padding.
+
+    Returns:
+        "ids"; "vectors", a `PackedSequence`; "labels", if there are some: one for each row, or a `PackedSequence`.
+    """
+    vectors = [torch.from_numpy(np.array(example.vectors, np.float32)) for example in examples]
+    found: dict[str, Any] = {
+        "ids": [example.id for example in examples],
+        "vectors": torch.nn.utils.rnn.pack_sequence(vectors, enforce_sorted=False),
+    }
+    if examples[0].label is not None:
+        labels = [torch.as_tensor(np.asarray(example.label)) for example in examples]
+        found["labels"] = (
+            torch.nn.utils.rnn.pack_sequence(labels, enforce_sorted=False) if labels[0].ndim else torch.stack(labels)
+        )
+    return found

@@ -1,0 +1,71 @@
+"""Where each id is: an index of the ids of a job, in memory."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from numpy.typing import NDArray
+
+# Odd, so that it has an inverse modulo 2**64; otherwise any number with many bits.
+_FACTOR = 0x9E3779B97F4A7C15
+_INVERSE = pow(_FACTOR, -1, 2**64)
+
+
+class IdIndex:
+    """The rows whose ids have a hash, among all rows of a job: 16 bytes a row.
+
+    Ids are compared by their hash alone, and two may share one: the caller looks at the ids of the rows that it gets.
+
+    Args:
+        ids: the column of ids, in pieces, in the order of the rows.
+    """
+
+    def __init__(self, ids: Iterable[pa.Array]) -> None:
+        hashes = [hashes_of(piece) for piece in ids]
+        every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+        self._rows = np.argsort(every, kind="stable")
+        self._hashes = every[self._rows]
+
+    def rows(self, id: str) -> list[int]:  # noqa: A002 - the column's name
+        """The numbers of all rows that may have this id, counted from 0, ascending."""
+        (wanted,) = hashes_of(pa.array([id]))
+        first, last = np.searchsorted(self._hashes, wanted, "left"), np.searchsorted(self._hashes, wanted, "right")
+        return [int(row) for row in self._rows[first:last]]
+
+
+def hashes_of(ids: pa.Array) -> NDArray[np.uint64]:
+    """A hash of each text: a polynomial of its bytes and its length, modulo 2**64, for all texts at once.
+
+    The polynomial of a text is the difference of two prefix sums over the bytes of all texts, divided by the power at
+    its beginning.
+
+    Args:
+        ids: a string array without nulls, sliced or not.
+    """
+    ids = ids.cast(pa.large_string())
+    if not len(ids):
+        return np.empty(0, np.uint64)
+    _, offsets_buffer, data = ids.buffers()
+    offsets = np.frombuffer(offsets_buffer, np.int64, len(ids) + 1, ids.offset * 8)
+    begin, end = int(offsets[0]), int(offsets[-1])
+    at = offsets - begin
+    # Plus 1, because a byte 0 must count too.
+    numbers = np.frombuffer(data or b"", np.uint8, end - begin, begin).astype(np.uint64) + np.uint64(1)
+    sums = np.zeros(end - begin + 1, np.uint64)
+    np.cumsum(numbers * _powers(_FACTOR, end - begin), out=sums[1:])
+    polynomials = (sums[at[1:]] - sums[at[:-1]]) * _powers(_INVERSE, end - begin + 1)[at[:-1]]
+    found: NDArray[np.uint64] = (polynomials + np.diff(at).astype(np.uint64)) * np.uint64(_FACTOR)
+    return found ^ (found >> np.uint64(32))
+
+
+def _powers(base: int, count: int) -> NDArray[np.uint64]:
+    """1, base, base², …, modulo 2**64."""
+    powers = np.full(count, base, np.uint64)
+    powers[:1] = 1
+    return np.multiply.accumulate(powers)

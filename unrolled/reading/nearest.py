@@ -1,0 +1,84 @@
+"""The rows whose vectors are nearest to one: exact, by one product for each batch of rows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import pyarrow as pa
+    from numpy.typing import NDArray
+
+Metric = Literal["cosine", "dot", "euclidean"]
+
+
+class Neighbour(NamedTuple):
+    """One row that is near.
+
+    Attributes:
+        id: its id.
+        score: its cosine or dot product with the query, which is larger for nearer rows; or its Euclidean distance.
+    """
+
+    id: str
+    score: float
+
+
+def nearest(
+    batches: Iterable[pa.RecordBatch], query: NDArray[np.float32], count: int, metric: Metric
+) -> list[Neighbour]:
+    """The rows that are nearest to a vector, nearest first; of equal ones, the earlier row first.
+
+    Args:
+        batches: of the columns "id", "length" and one of vectors; rows of length 0 have no vector, and are left out.
+        query: float32 (width,).
+        count: how many rows, at least 1.
+        metric: "cosine", "dot" or "euclidean".
+
+    Raises:
+        ValueError: an argument isn't allowed, or the query is of another width; or it is of length 0, for "cosine".
+    """
+    if metric not in get_args(Metric):
+        raise ValueError(f"metric is {metric!r}; allowed: {', '.join(get_args(Metric))}")
+    if count < 1:
+        raise ValueError(f"count is {count}; it must be at least 1")
+    wanted = np.asarray(query, np.float32)
+    norm = np.float32(np.linalg.norm(wanted))
+    if metric == "cosine" and norm == 0:
+        raise ValueError("the query is a vector of zeros, which has no direction; take the metric dot or euclidean")
+    best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
+    seen = 0
+    for rows in batches:
+        lists = rows.column(2)
+        vectors = lists.flatten().to_numpy().reshape(len(lists), -1).astype(np.float32, copy=False)
+        if wanted.shape != vectors.shape[1:]:
+            raise ValueError(f"the query has the shape {wanted.shape}, the job's vectors {vectors.shape[1:]}")
+        near = _nearness(vectors, wanted, norm, metric)
+        near[rows.column(1).to_numpy() == 0] = -np.inf
+        best += [
+            (float(near[row]), -(seen + row), rows.column(0)[row].as_py())
+            for row in np.argsort(-near, kind="stable")[:count].tolist()
+            if near[row] > -np.inf
+        ]
+        best = sorted(best, reverse=True)[:count]
+        seen += len(rows)
+    return [Neighbour(of, -near if metric == "euclidean" else near) for near, _, of in best]
+
+
+def _nearness(
+    vectors: NDArray[np.float32], query: NDArray[np.float32], norm: np.float32, metric: Metric
+) -> NDArray[np.float32]:
+    """For each vector a number that is larger for nearer ones."""
+    if metric == "euclidean":
+        distances: NDArray[np.float32] = np.linalg.norm(vectors - query, axis=1)
+        return -distances
+    products: NDArray[np.float32] = vectors @ query
+    if metric == "dot":
+        return products
+    lengths = np.linalg.norm(vectors, axis=1)
+    lengths[lengths == 0] = np.inf  # a vector of zeros is near to none
+    cosines: NDArray[np.float32] = products / (lengths * norm)
+    return cosines

@@ -1,0 +1,94 @@
+"""A job's rows as tables of Arrow: read a row group at a time, or handed to a library that reads what it needs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from unrolled.format.columns import column_name, parse_name
+from unrolled.ragged import offsets_of
+from unrolled.reading.part_file import explained
+from unrolled.reading.pooling import pool_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from unrolled.reading.part_file import Part
+
+
+def table_schema(part: Part, names: Sequence[str] | None) -> pa.Schema:
+    """The schema of the tables that `record_batches` gives.
+
+    Args:
+        part: any part of the job.
+        names: the columns; None for all that are stored.
+
+    Raises:
+        KeyError: there is no such column, and it can't be computed from one that there is.
+    """
+    stored = part.schema
+    if names is None:
+        return stored
+    return pa.schema([stored.field(name) if name in stored.names else _computed_field(stored, name) for name in names])
+
+
+def record_batches(parts: Sequence[Part], names: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
+    """All rows in order, a row group at a time; pooled columns that aren't stored are computed.
+
+    Args:
+        parts: of one job.
+        names: the columns to read; None for all that are stored.
+
+    Raises:
+        KeyError: as `table_schema`.
+        FileFormatError: a file turns out to be damaged.
+    """
+    schema = table_schema(parts[0], names)
+    sources = _sources(parts[0], schema)
+    for part in parts:
+        for rows in part.record_batches(list(dict.fromkeys(sources.values()))):
+            yield _table_of(part, rows, sources, schema)
+
+
+def row_group(part: Part, group: int, names: Sequence[str]) -> pa.RecordBatch:
+    """One row group of a part; arguments and errors are those of `record_batches`."""
+    schema = table_schema(part, names)
+    sources = _sources(part, schema)
+    return _table_of(part, part.row_group(group, list(dict.fromkeys(sources.values()))), sources, schema)
+
+
+def _sources(part: Part, schema: pa.Schema) -> dict[str, str]:
+    """For each column the one that is read for it."""
+    return {name: name if name in part.schema.names else _source_of(name) for name in schema.names}
+
+
+def _table_of(part: Part, rows: pa.RecordBatch, sources: dict[str, str], schema: pa.Schema) -> pa.RecordBatch:
+    with explained(part.where):
+        arrays = [
+            rows.column(name) if source == name else _computed(rows.column(source), schema.field(name))
+            for name, source in sources.items()
+        ]
+    return pa.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def _source_of(name: str) -> str:
+    """The column from which a pooled one is computed."""
+    pooling, layer = parse_name(name) or ("none", None)
+    return column_name("none", layer) if pooling != "none" else ""
+
+
+def _computed_field(stored: pa.Schema, name: str) -> pa.Field:
+    source = _source_of(name)
+    if source not in stored.names:
+        raise KeyError(f"no column {name!r}; this job stored {', '.join(stored.names)}")
+    vector = stored.field(source).type.value_type
+    return pa.field(name, pa.list_(pa.float32(), vector.list_size), nullable=False)
+
+
+def _computed(lists: pa.ListArray, field: pa.Field) -> pa.Array:
+    width = field.type.list_size
+    values = lists.flatten().flatten().to_numpy().reshape(-1, width)
+    pooling, _ = parse_name(field.name) or ("none", None)
+    pooled = pool_rows(values, offsets_of(lists.value_lengths().to_numpy()), pooling)
+    return pa.FixedSizeListArray.from_arrays(pa.array(pooled.reshape(-1)), width)

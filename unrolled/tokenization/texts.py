@@ -1,0 +1,63 @@
+"""Token ids of texts."""
+
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING
+
+from unrolled.errors import RowError
+from unrolled.tokenization.ascii_lookup import WordLookup
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# Characters that the tokenizer gets at once; it needs about a hundred bytes of memory for each.
+_ENCODE_CHARACTERS = 1024 * 1024
+
+
+def ids_of_texts(
+    texts: Sequence[str],
+    tokenizer: "Tokenizer | None",
+    lookup: WordLookup | None,
+    *,
+    add_special_tokens: bool = True,
+) -> Iterator[list[int] | RowError]:
+    """Yield for each text its token ids, not checked yet, or why it has none.
+
+    Args:
+        texts: the texts.
+        tokenizer: from `load_tokenizer`; None if the model has none: then no text has ids.
+        lookup: `word_lookup(tokenizer)`, or None: a faster way for ASCII texts, if the tokenizer allows it.
+        add_special_tokens: whether to apply the tokenizer's post-processor, as Hugging Face does by default. Tokenizers
+            that `unrolled tokenizer` makes have none.
+    """
+    others = _encoded([text for text in texts if not (lookup and text.isascii())], tokenizer, add_special_tokens)
+    for text in texts:
+        yield lookup.ids(text) if lookup and text.isascii() else next(others)
+
+
+def _encoded(
+    texts: Sequence[str], tokenizer: "Tokenizer | None", add_special_tokens: bool
+) -> Iterator[list[int] | RowError]:
+    if tokenizer is None:
+        missing = RowError("has text, but the model has no tokenizer; add a tokenizer.json, or give token ids")
+        yield from repeat(missing, len(texts))
+        return
+    start = 0
+    while start < len(texts):
+        end, characters = start + 1, len(texts[start])
+        while end < len(texts) and characters + len(texts[end]) <= _ENCODE_CHARACTERS:
+            characters += len(texts[end])
+            end += 1
+        yield from _encoded_part(texts[start:end], tokenizer, add_special_tokens)
+        start = end
+
+
+def _encoded_part(texts: Sequence[str], tokenizer: "Tokenizer", add_special_tokens: bool) -> list[list[int] | RowError]:
+    try:
+        encodings = tokenizer.encode_batch_fast(texts, add_special_tokens=add_special_tokens)
+    except Exception as error:  # noqa: BLE001 - tokenizers raises plain Exception
+        if len(texts) == 1:
+            return [RowError(f"the tokenizer refuses this text: {error}")]
+        # Only one of the texts is bad.
+        return [ids for text in texts for ids in _encoded_part([text], tokenizer, add_special_tokens)]
+    return [encoding.ids for encoding in encodings]

@@ -1,0 +1,66 @@
+"""A model's tokenizer: a file in the format of Hugging Face `tokenizers`, checked against the model."""
+
+import os
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from unrolled.errors import ModelError
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+# "[PAD]", "<pad>", "<|padding|>", "__pad__", …, but not a plain word.
+_PADDING = re.compile(r"[<\[({|_]+\s*pad(ding)?\s*[>\])}|_]+", re.IGNORECASE).fullmatch
+
+
+def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
+    """Load a Hugging Face tokenizer file for a model.
+
+    Truncation and padding are switched off, even if the file asks for them: tokens are neither dropped nor added.
+
+    Args:
+        path: tokenizer.json.
+        vocab_size: the model's vocab_size; ids 1..vocab_size are words, 0 is padding.
+
+    Raises:
+        ModelError: the file can't be read, or its ids don't fit the model.
+    """
+    # Allow the library's threads; otherwise it prints a warning and stops using them when the process forks.
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
+
+    try:
+        tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))
+    except Exception as error:  # tokenizers raises plain Exception
+        raise ModelError(
+            f"{path} is not a tokenizer file ({error}); make one with `unrolled tokenizer fit`, or copy one in "
+            "Hugging Face tokenizers format"
+        ) from error
+    check_vocabulary(tokenizer, vocab_size, str(path))
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    return tokenizer
+
+
+def check_vocabulary(tokenizer: "Tokenizer", vocab_size: int, name: str) -> None:
+    """Check that a tokenizer's ids fit a model; `name` is the tokenizer's in the error.
+
+    Raises:
+        ModelError: an id is above `vocab_size`, or id 0 is a token other than padding.
+    """
+    vocabulary: dict[str, int] = tokenizer.get_vocab(with_added_tokens=True)
+    word, largest = max(vocabulary.items(), key=lambda item: item[1], default=("", 0))
+    if largest > vocab_size:
+        raise ModelError(
+            f"{name}: the id of {word!r} is {largest}; the model's vocab_size allows 1..{vocab_size}. Make "
+            f"the tokenizer with --vocab-size {vocab_size}, or a model with vocab_size {largest}"
+        )
+    padding = tokenizer.padding
+    padding_token = None if padding is None or padding["pad_id"] != 0 else padding["pad_token"]
+    for word, number in vocabulary.items():
+        if number == 0 and word != padding_token and not _PADDING(word):
+            raise ModelError(
+                f"{name}: id 0 is the token {word!r}, but 0 is padding for the model; shift the ids by one, "
+                "or call the token with id 0 [PAD]"
+            )

@@ -1,0 +1,82 @@
+"""`unrolled model compare`: compare a model with a few rows that the user's own program computed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from unrolled.model.directory import open_model
+
+if TYPE_CHECKING:
+    from worker.model_import.parity.own_rows import Difference
+
+#: The status of a check that failed; it is a part of `producer.cli.exit_status`.
+EXIT_DIFFERENT = 1
+
+
+@click.command("compare")
+@click.argument("directory", type=click.Path(file_okay=False, path_type=Path))
+@click.argument("rows", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option(
+    "--ids-from",
+    type=click.Choice(["0", "1"]),
+    default="1",
+    show_default=True,
+    help="1: the ids are the model's. 0: the ids are the source's, and the source's id k is k + 1 in the model.",
+)
+@click.option(
+    "--bound",
+    metavar="NUMBER",
+    type=click.FloatRange(min=0, min_open=True),
+    default=1e-4,
+    show_default=True,
+    help="Largest allowed difference between two numbers.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
+@click.pass_context
+def compare_command(
+    context: click.Context, directory: Path, rows: Path, *, ids_from: str, bound: float, as_json: bool
+) -> None:
+    """Compare the model in DIRECTORY with ROWS: a few rows of ids and states that your own program computed.
+
+    ROWS is a .npz file with ids (rows, time) and states (rows, time, outputs), and lengths (rows,) if rows are padded;
+    or with ids.0 and states.0 for row 0, and so on. Or it is a Parquet file with the columns ids and states, of lists.
+    States are those of the last layer that was imported, for each token. The exit status is 1 if they differ.
+
+    \b
+    Examples:
+      unrolled model compare model/ rows.npz
+      unrolled model compare model/ rows.parquet --ids-from 0 --json
+    """
+    from worker.model_import.parity.own_rows import compare_rows, read_rows  # noqa: PLC0415 - other commands start without it
+
+    found = compare_rows(open_model(directory), read_rows(rows), int(ids_from), bound)
+    if as_json:
+        click.echo(json.dumps({"same": found.first is None, **asdict(found)}))
+    else:
+        for line in _lines(found, bound, int(ids_from)):
+            click.echo(line)
+    context.exit(0 if found.first is None else EXIT_DIFFERENT)
+
+
+def _lines(found: Difference, bound: float, ids_from: int) -> list[str]:
+    counted = f"your program and the {found.program}, {found.rows:,} rows with {found.tokens:,} tokens"
+    if found.first is None:
+        return [f"same    {counted}: largest difference {found.largest:.1e}"]
+    place = found.first
+    values = f"{place.own:.7g} in your program, {place.model:.7g} in the model"
+    if found.other_ids:
+        hint = f"with --ids-from {1 - ids_from} they are the same"
+    elif place.token == 0:
+        hint = "look for what your program does before the first layer, for a first state, or for other ids"
+    else:
+        hint = "the tokens before are the same: look for padding, a mask, or what depends on the position"
+    return [
+        f"differ  {counted}: largest difference {found.largest:.1e}, more than {bound:g} at {found.differing:,} tokens",
+        f"first   row {place.row}, token {place.token} (id {place.id}), number {place.number}: {values}",
+        f"        {hint}",
+    ]

@@ -1,0 +1,113 @@
+"""A function that adds the vectors of a column to Arrow tables, for Ray, Daft, Spark, Dask, Polars and DuckDB."""
+
+from __future__ import annotations
+
+import os
+import threading
+from typing import TYPE_CHECKING, Any, Literal
+
+import pyarrow as pa
+
+from worker.encoder.encoder import load
+
+if TYPE_CHECKING:
+    from worker.encoder.encoder import Encoder, Pooling
+
+
+class Embedder:
+    """Adds a column of vectors to tables; it loads the model at the first one, in whichever process that is.
+
+    Args:
+        model: a model directory.
+        column: the column with the texts, or with lists of token ids.
+        pooling: "mean", "max", "last" or "first" for one vector for each row; None for one for each token.
+        into: the name of the column of vectors.
+        layer: the number of the layer, from 0; None for the last.
+        fixed_size: whether a vector is a fixed-size list of Arrow; False makes plain lists, as Spark needs them.
+        engine: as in `unrolled.load`.
+        arithmetic: as in `unrolled.load`.
+        threads: threads of the engine; None takes `OMP_NUM_THREADS`, which Ray, Dask and Spark set to what they grant
+            a task, or else one for each core that the process may use.
+        normalize: whether each vector is divided by its length.
+    """
+
+    def __init__(
+        self,
+        model: str | os.PathLike[str],
+        column: str = "text",
+        *,
+        pooling: Pooling | None = "mean",
+        into: str = "embedding",
+        layer: int | None = None,
+        fixed_size: bool = True,
+        engine: Literal["auto", "fused", "tensorflow"] = "auto",
+        arithmetic: Literal["float32", "bfloat16"] = "float32",
+        threads: int | None = None,
+        normalize: bool = False,
+    ) -> None:
+        self._column, self._into, self._fixed_size = column, into, fixed_size
+        self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
+        self._pooling, self._layer, self._normalize = pooling, layer, normalize
+        self._encoder: Encoder | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, table: Any) -> Any:
+        """The table with the column of vectors at its end.
+
+        Args:
+            table: a table or a record batch of pyarrow; or anything that exports Arrow, such as a frame of Polars or
+                pandas, which gives a table of pyarrow.
+
+        Raises:
+            KeyError: the table has no such column.
+            ValueError: it has the column of vectors already.
+            RowError: a row can't be used.
+        """
+        if not isinstance(table, pa.Table | pa.RecordBatch):
+            table = pa.table(table)
+        names = table.column_names
+        if self._column not in names:
+            raise KeyError(f"no column {self._column!r}; the table has {', '.join(names)}")
+        if self._into in names:
+            raise ValueError(f"the table has a column {self._into!r} already; name another one with `into`")
+        vectors = self._loaded().encode(
+            table.column(self._column),
+            pooling=self._pooling,
+            layers="last" if self._layer is None else self._layer,
+            output="arrow",
+            normalize=self._normalize,
+            progress=False,
+        )
+        return table.append_column(self._into, vectors if self._fixed_size else _plain(vectors))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The arguments; the encoder stays where it is."""
+        return {name: value for name, value in vars(self).items() if name not in ("_encoder", "_lock")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state, _encoder=None, _lock=threading.Lock())
+
+    def __repr__(self) -> str:
+        """The arguments that say which column becomes which."""
+        return f"<Embedder of {self._model!r}: {self._column} → {self._into}>"
+
+    def _loaded(self) -> Encoder:
+        with self._lock:
+            if self._encoder is None:
+                threads = _granted_threads() if self._threads is None else self._threads
+                self._encoder = load(self._model, engine=self._engine, arithmetic=self._arithmetic, threads=threads)
+            return self._encoder
+
+
+def _granted_threads() -> int | None:
+    granted = os.environ.get("OMP_NUM_THREADS", "")
+    return int(granted) if granted.isdecimal() and int(granted) else None
+
+
+def _plain(vectors: pa.Array) -> pa.Array:
+    """Vectors as lists of any length."""
+    kind = vectors.type
+    if pa.types.is_fixed_size_list(kind):
+        return vectors.cast(pa.list_(kind.value_type))
+    make = pa.list_ if pa.types.is_list(kind) else pa.large_list
+    return vectors.cast(make(pa.list_(kind.value_type.value_type)))

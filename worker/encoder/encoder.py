@@ -1,0 +1,253 @@
+"""The encoder: a model that computes the vectors of rows in the user's own program."""
+
+# Over 150 lines: one class, most of it the description of its public methods.
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from unrolled.errors import ModelError
+from unrolled.format.output_spec import OutputSpec
+from unrolled.model.directory import open_model
+from unrolled.ragged import Ragged, runs
+from unrolled.settings.worker_options import WorkerOptions
+from unrolled.tokenization.ascii_lookup import word_lookup
+from unrolled.tokenization.texts import ids_of_texts
+from unrolled.tokenization.tokenizer import load_tokenizer
+from worker.encoder.progress import Progress, watched
+from worker.encoder.results import Output, normalized, row_vectors, token_vectors
+from worker.encoder.rows import read_rows
+from worker.engines.choice import choose_engine
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from numpy.typing import NDArray
+
+    from unrolled.format.columns import VectorColumn
+    from unrolled.model.directory import ModelDirectory
+    from worker.engines.engine import Engine
+
+Pooling = Literal["mean", "max", "last", "first"]
+#: The layers of a result: the last, all, one by its number from 0, or several.
+Layers = Literal["last", "all"] | int | tuple[int, ...] | list[int]
+
+_ENGINES = ("auto", "fused", "tensorflow")
+_ARITHMETICS = ("float32", "bfloat16")
+#: `encode_batches` computes its rows when it has this many characters or token ids of them.
+_BATCH_SIZE = 1 << 20
+
+
+def load(
+    model: str | os.PathLike[str],
+    *,
+    engine: Literal["auto", "fused", "tensorflow"] = "auto",
+    arithmetic: Literal["float32", "bfloat16"] = "float32",
+    threads: int | None = None,
+) -> Encoder:
+    """Load a model, to compute vectors in this program.
+
+    Args:
+        model: a model directory, as `unrolled model` makes it.
+        engine: what computes; "auto" takes "tensorflow" on a machine with an NVIDIA GPU, and "fused" elsewhere.
+        arithmetic: how it computes; "bfloat16" is faster and less exact.
+        threads: threads of the engine; None for one for each core that the process may use.
+
+    Raises:
+        ValueError: an argument isn't allowed.
+        ModelError: the directory is not a model, or its weights can't be read.
+        UnrolledError: the engine isn't installed; the text says how to install it.
+        BrokenWorkerError: the engine doesn't run on this machine.
+    """
+    for name, value, allowed in (("engine", engine, _ENGINES), ("arithmetic", arithmetic, _ARITHMETICS)):
+        if value not in allowed:
+            raise ValueError(f"{name} is {value!r}; allowed: {', '.join(allowed)}")
+    if engine == "tensorflow" and arithmetic == "bfloat16":
+        raise ValueError("the engine 'tensorflow' computes in float32 only; take the engine 'fused' for bfloat16")
+    if threads is not None and (type(threads) is not int or threads < 1):
+        raise ValueError(f"threads is {threads!r}; allowed: a whole number from 1, or None for all cores")
+    return Encoder(open_model(model), WorkerOptions(engine=engine, arithmetic=arithmetic, threads=threads))
+
+
+class Encoder:
+    """Computes the vectors of rows; `unrolled.load` makes it.
+
+    A row's vectors are the same, bit for bit, as those that a job with the same engine and arithmetic writes, whatever
+    other rows are computed with it. Many threads may use one encoder; its pools are computed one after the other. It
+    can be pickled, and used after a fork with the fused engine: then it loads the model again.
+
+    Args:
+        model: the model.
+        options: engine, arithmetic, threads, and how many tokens are computed at once.
+    """
+
+    def __init__(self, model: ModelDirectory, options: WorkerOptions) -> None:
+        self._model = model
+        self._options = options
+        self._process = os.getpid()
+        path = model.tokenizer_path
+        self._tokenizer = None if path is None else load_tokenizer(path, model.config.vocab_size)
+        # After the tokenizer: to read the weights is to check that no file of the model has changed.
+        self._engine: Engine = choose_engine(options, model)
+        self._lookup = None if self._tokenizer is None else word_lookup(self._tokenizer)
+
+    @property
+    def width(self) -> int:
+        """Numbers in a vector of the last layer."""
+        return self._model.config.output_dim
+
+    @property
+    def engine(self) -> str:
+        """The engine: "fused" or "tensorflow"."""
+        return self._engine.name
+
+    @property
+    def arithmetic(self) -> str:
+        """How it computes: "float32" or "bfloat16"."""
+        return self._engine.arithmetic
+
+    def encode(
+        self,
+        rows: Any,
+        *,
+        pooling: Pooling | None = None,
+        layers: Layers = "last",
+        output: Output = "numpy",
+        normalize: bool = False,
+        add_special_tokens: bool = True,
+        progress: Progress = None,
+    ) -> Any:
+        """Compute the vectors of rows.
+
+        Args:
+            rows: texts, or rows of token ids (lists, tuples, integer arrays; 0 is padding and gets no vector), in a
+                list, an iterator, or an Arrow array, such as a column of Polars or DuckDB. One text, or one row of
+                ids, gives one result.
+            pooling: None for a vector for each real token; "mean", "max", "last" or "first" for one for each row.
+            layers: "last", or a layer's number from 0; "all", or several numbers, give a dictionary of results by
+                number.
+            output: "numpy"; "arrow" for one array of pyarrow; "torch" and "tf" for tensors.
+            normalize: whether each vector is divided by its length.
+            add_special_tokens: whether the tokenizer adds its special tokens to texts.
+            progress: None shows a bar on a terminal if the work takes more than two seconds, True shows one always,
+                False never; or a function that is called with the tokens that are done and the tokens that there are.
+
+        Returns:
+            In the order of the rows: without pooling a list of float32 arrays (tokens, width), for "arrow" one list
+            array, for "tf" a ragged tensor; with pooling one array (rows, width). A row without a token has no pooled
+            vector: NaN, and null in Arrow. The results share memory with each other, not with the encoder.
+
+        Raises:
+            RowError: a row can't be used; the text has its number and the reason. Nothing has been computed.
+            ValueError: an argument isn't allowed.
+            TypeError: the rows are none of these.
+            MemoryError: the results don't fit into memory; `encode_batches` computes rows in batches.
+        """
+        columns, is_one = self._columns(pooling, layers)
+        if output not in get_args(Output):
+            raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
+        found = read_rows(
+            rows,
+            lambda texts: ids_of_texts(texts, self._tokenizer, self._lookup, add_special_tokens=add_special_tokens),
+            self._model.config.vocab_size,
+        )
+        results = {}
+        for column, vectors in zip(columns, self._compute(found.real, columns, progress), strict=True):
+            kept = normalized(vectors) if normalize else vectors
+            result = (
+                token_vectors(kept, found.real.offsets, output)
+                if column.per_token
+                else row_vectors(kept, found.real.lengths == 0, output)
+            )
+            number = column.layer_of(len(self._model.config.layers))
+            results[number] = result[0] if found.single else result
+        return next(iter(results.values())) if is_one else results
+
+    def encode_batches(self, rows: Iterable[Any], *, batch_rows: int = 4096, **options: Any) -> Iterator[Any]:
+        """Compute the vectors of any number of rows, a batch at a time, in bounded memory.
+
+        Args:
+            rows: texts or rows of token ids; it is read as far as the next batch needs.
+            batch_rows: the most rows in a batch; long rows make smaller batches.
+            options: those of `encode`.
+
+        Yields:
+            For each batch of consecutive rows what `encode` returns for them.
+
+        Raises:
+            ValueError: `batch_rows` is not a whole number from 1.
+            RowError: as `encode`; the number of the row counts from the beginning of its batch.
+        """
+        if type(batch_rows) is not int or batch_rows < 1:
+            raise ValueError(f"batch_rows is {batch_rows!r}; allowed: a whole number from 1")
+        options.setdefault("progress", False)
+        batch: list[Any] = []
+        size = 0
+        for row in rows:
+            batch.append(row)
+            size += len(row) if hasattr(row, "__len__") else 0
+            if len(batch) == batch_rows or size >= _BATCH_SIZE:
+                yield self.encode(batch, **options)
+                batch, size = [], 0
+        if batch:
+            yield self.encode(batch, **options)
+
+    def __repr__(self) -> str:
+        """The model, and what computes it."""
+        return f"<Encoder of {str(self._model.path)!r}: {self._engine.description}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Only where the model is; whoever unpickles it loads it again."""
+        return _reload, (os.path.abspath(self._model.path), self._model.fingerprint, self._options)  # noqa: PTH100 - keeps links
+
+    def _columns(self, pooling: str | None, layers: Layers) -> tuple[tuple[VectorColumn, ...], bool]:
+        """The columns of vectors, and whether the result is one rather than a dictionary."""
+        if pooling is not None and pooling not in get_args(Pooling):
+            raise ValueError(f"pooling is {pooling!r}; allowed: None, {', '.join(get_args(Pooling))}")
+        config = self._model.config
+        every = range(len(config.layers))
+        wanted = {"last": [every[-1]], "all": [*every]}.get(layers) if isinstance(layers, str) else layers
+        numbers = [wanted] if isinstance(wanted, int) else wanted
+        if not numbers or any(type(number) is not int or number not in every for number in numbers):
+            raise ValueError(f"layers is {layers!r}; allowed: 'last', 'all', or numbers from 0 to {every[-1]}")
+        spec = OutputSpec(tuple(sorted(set(numbers))), (pooling or "none",))
+        return spec.columns(config), layers == "last" or isinstance(layers, int)
+
+    def _compute(
+        self, real: Ragged, columns: tuple[VectorColumn, ...], progress: Progress
+    ) -> list[NDArray[np.float32]]:
+        """For each column float32 (tokens or rows, width) of all rows."""
+        engine, tokens = self._engine_here(), real.values.size
+        outputs = [np.empty((column.vectors(real.rows, tokens), column.width), np.float32) for column in columns]
+        with watched(progress, tokens) as advance:
+            for start, stop in runs(real.offsets[1:], self._options.pool_tokens):
+                first, last = int(real.offsets[start]), int(real.offsets[stop])
+                arrays = [
+                    array[first:last] if column.per_token else array[start:stop]
+                    for array, column in zip(outputs, columns, strict=True)
+                ]
+                engine.compute([real.take(start, stop)], [arrays], columns)
+                advance(last - first)
+        return outputs
+
+    def _engine_here(self) -> Engine:
+        """The engine of this process; a child gets its own, because a thread of its parent may have been computing."""
+        if self._process != os.getpid():
+            if self.engine != "fused":
+                raise RuntimeError(
+                    "this encoder was loaded before the process was forked, which TensorFlow doesn't survive; "
+                    "load it in each process, or start processes with the method 'spawn'"
+                )
+            # No lock, which another thread could have held during the fork. Two threads may load it twice.
+            self._engine, self._process = choose_engine(self._options, self._model), os.getpid()
+        return self._engine
+
+
+def _reload(path: str, fingerprint: str, options: WorkerOptions) -> Encoder:
+    model = open_model(path)
+    if model.fingerprint != fingerprint:
+        raise ModelError(f"{path}: the model changed after the encoder was pickled; load it again")
+    return Encoder(model, options)

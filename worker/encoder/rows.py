@@ -1,0 +1,126 @@
+"""Rows as a program has them, turned into token ids."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from unrolled.errors import RowError
+from unrolled.ragged import Ragged, offsets_of
+from unrolled.tokenization.token_ids import checked_ids
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+
+_ALLOWED = "allowed: a text, a row of token ids, a list or an iterator of these, or an Arrow array of either"
+
+
+class Rows(NamedTuple):
+    """Rows that can be computed.
+
+    Attributes:
+        real: the real token ids of each row; padding is left out.
+        single: whether a row was given alone, not a list with one row.
+    """
+
+    real: Ragged
+    single: bool
+
+
+def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int] | RowError]], vocab_size: int) -> Rows:
+    """Read rows of any of the kinds that `Encoder.encode` takes.
+
+    Args:
+        given: the rows.
+        tokenize: gives for each text its token ids, or why it has none.
+        vocab_size: ids 0..vocab_size are allowed; 0 is padding.
+
+    Raises:
+        RowError: a row can't be used; the text has its number, counted from 0.
+        TypeError: these are no rows at all.
+    """
+    if (column := _arrow(given)) is not None:
+        if (ids := _arrow_ids(column, vocab_size)) is not None:
+            return Rows(_real(ids), single=False)
+        rows, single = column.to_pylist(), False
+    else:
+        rows, single = _listed(given)
+    texts = tokenize([row for row in rows if isinstance(row, str)])
+    found = checked_ids([next(texts) if isinstance(row, str) else _ids(row) for row in rows], vocab_size)
+    for number, row in enumerate(found):
+        if isinstance(row, RowError):
+            raise RowError(f"row {number}: {row}")
+    arrays = [row for row in found if not isinstance(row, RowError)]
+    values = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
+    return Rows(_real(Ragged.from_lengths(values, [len(row) for row in arrays])), single)
+
+
+def _real(rows: Ragged) -> Ragged:
+    """The rows without padding."""
+    is_real = rows.values != 0
+    if is_real.all():
+        return rows
+    return Ragged(rows.values[is_real], offsets_of(is_real)[rows.offsets])
+
+
+def _arrow(given: Any) -> pa.Array | None:
+    """The rows as one Arrow array, if they are in Arrow's memory (of pyarrow, Polars, DuckDB, pandas)."""
+    if isinstance(given, pa.Array | pa.ChunkedArray):
+        column = given
+    elif hasattr(given, "__arrow_c_stream__"):
+        column = pa.chunked_array(given)
+    elif hasattr(given, "__arrow_c_array__"):
+        column = pa.array(given)
+    else:
+        return None
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks()
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if pa.types.is_struct(column.type):
+        names = ", ".join(column.type.field(number).name for number in range(column.type.num_fields))
+        raise TypeError(f"this is a table with the columns {names}; give one of its columns")
+    return column
+
+
+def _arrow_ids(column: pa.Array, vocab_size: int) -> Ragged | None:
+    """Rows of valid token ids without a Python object for each; None for all others, which are read one by one."""
+    is_list = pa.types.is_list(column.type) or pa.types.is_large_list(column.type)
+    if not is_list or not pa.types.is_integer(column.type.value_type) or column.null_count:
+        return None
+    ids = column.flatten()
+    if ids.null_count:
+        return None
+    values: NDArray[np.integer[Any]] = ids.to_numpy()
+    if values.size and not (int(values.min()) >= 0 and int(values.max()) <= vocab_size):
+        return None
+    return Ragged.from_lengths(values.astype(np.int32), column.value_lengths().to_numpy())
+
+
+def _listed(given: Any) -> tuple[list[Any], bool]:
+    """The rows as a list, and whether a row was given alone."""
+    if isinstance(given, str):
+        return [given], True
+    if hasattr(given, "__array__"):
+        array = np.asarray(given)
+        if array.ndim == 1 and array.dtype.kind in "iu":
+            return [array], True
+        given = list(array) if array.ndim == 2 and array.dtype.kind in "iu" else array.tolist()  # noqa: PLR2004 - axes
+    if isinstance(given, bytes | Mapping) or not isinstance(given, Iterable):
+        raise TypeError(f"rows are {type(given).__name__}; {_ALLOWED}")
+    rows = list(given)
+    is_row = bool(rows) and all(isinstance(row, int | np.integer) and not isinstance(row, bool) for row in rows)
+    return ([[int(number) for number in rows]], True) if is_row else (rows, False)
+
+
+def _ids(row: Any) -> Any:
+    """One row as a list or an array, if it is some other sequence of numbers."""
+    if isinstance(row, tuple):
+        return list(row)
+    return np.asarray(row) if hasattr(row, "__array__") else row

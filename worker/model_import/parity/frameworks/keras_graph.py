@@ -1,0 +1,188 @@
+"""The graph of a Keras file, cut above the last layer that is imported, rebuilt and run by Keras.
+
+Only classes that the import knows are rebuilt, and of their configurations only numbers, names and texts are used: a
+file can name initializers, regularizers and functions of any package, and none of those is looked up.
+"""
+
+# Over 150 lines: cutting, cleaning and rebuilding a configuration know the same places in it.
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.readers.keras.configuration import MODELS, config_of, layer_configs, name_of
+from worker.model_import.readers.keras.layers import THROUGH
+from worker.model_import.readers.keras.tensors import tensors_in
+from worker.models.tensorflow import keras
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from worker.model_import.found import Float32, KerasGraph
+    from worker.model_import.selection.stack import Stack
+
+#: The classes that are rebuilt.
+_CLASSES = {
+    *THROUGH, "InputLayer", "Embedding", "LSTM", "GRU", "Bidirectional", "RNN", "LSTMCell", "GRUCell",
+    "StackedRNNCells", "Activation", "Add", "TimeDistributed", "OneHot", "CategoryEncoding", "NotEqual", "Any",
+}  # fmt: skip
+#: Arguments that don't change what a trained layer computes, or whose values would be looked up by name.
+_DROPPED = ("_initializer", "_regularizer", "_constraint")
+_ASIDE = {
+    "dtype": None, "quantization_config": None, "stateful": False, "unroll": False, "time_major": None,
+    "implementation": None, "batch_input_shape": None, "input_length": None, "dropout": 0.0, "recurrent_dropout": 0.0,
+}  # fmt: skip
+
+
+def run_keras(own: KerasGraph, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+    """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
+
+    Raises:
+        ImportRefusedError: the graph can't be rebuilt; the text is the reason.
+    """
+    gates = {one.gates for layer in stack.layers for one in layer.passes}
+    if own.version.partition(".")[0] in ("1", "2") and gates != {"sigmoid"}:
+        raise ImportRefusedError("this Keras computes another hard_sigmoid than the Keras that wrote the file")
+    if stack.end not in own.paths or "#" in stack.end:
+        raise ImportRefusedError(f"{stack.end} is one of several calls or cells, which aren't run one by one")
+    *above, end = own.paths[stack.end]
+    *_, last = own.paths[stack.last]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Keras's, about NumPy and about its own defaults
+            model = _rebuilt(_inner(own.model, above), end, last)
+            _set_weights(model, own, tuple(above))
+            return _run(model, stack, rows)
+    except ImportRefusedError:
+        raise
+    except Exception as error:  # Keras raises errors of its own, of TensorFlow's and of Python's
+        text = str(error).strip().splitlines()
+        raise ImportRefusedError(f"Keras can't rebuild it ({(text or [type(error).__name__])[0][:200]})") from error
+
+
+def _inner(model: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    """The model within the model at a path."""
+    for name in path:
+        found = next((layer for layer in layer_configs(model) if name_of(layer) == name), None)
+        if found is None:
+            raise ImportRefusedError(f"{name} isn't in the configuration")
+        model = found
+    return model
+
+
+def _rebuilt(model: Mapping[str, Any], end: str, last: str) -> Any:
+    """The part of a model that ends in a layer; the last recurrent layer returns all its outputs."""
+    layers = {name_of(layer): layer for layer in layer_configs(model)}
+    if model.get("class_name") == "Sequential":
+        names = list(layers)[: list(layers).index(end) + 1]
+        config = {**config_of(model), "layers": [_plain(layers[name], all_outputs=name == last) for name in names]}
+        config.pop("build_input_shape", None)
+        return keras.Sequential.from_config(_known(config))
+    needed, waiting = {end}, [end]
+    while waiting:
+        layer = layers.get(waiting.pop())
+        if layer is None:
+            raise ImportRefusedError("its graph reads a layer that it doesn't have")
+        nodes = layer.get("inbound_nodes")
+        if isinstance(nodes, list) and len(nodes) > 1:
+            raise ImportRefusedError(f"{name_of(layer)} is called more than once")
+        # With the masks and states, which `tensors_read` leaves aside.
+        new = {tensor.layer for tensor in tensors_in(nodes)} - needed
+        new |= {tensor.layer for tensor in _masks_in(nodes)} - needed
+        needed |= new
+        waiting += new
+    inputs = [tensor for tensor in tensors_in(config_of(model).get("input_layers")) if tensor.layer in needed]
+    places = [[tensor.layer, tensor.call, tensor.output] for tensor in inputs]
+    config = {
+        "name": "part",
+        "trainable": True,
+        "layers": [_plain(layer, all_outputs=name == last) for name, layer in layers.items() if name in needed],
+        "input_layers": places[0] if len(places) == 1 else places,
+        "output_layers": [end, 0, 0],
+    }
+    return keras.Model.from_config(_known(config))
+
+
+def _masks_in(value: Any, depth: int = 0) -> Any:
+    """The tensors that are given as masks anywhere in the calls of a layer."""
+    if depth < 8 and isinstance(value, dict):
+        for name, part in value.items():
+            yield from tensors_in([part]) if name == "mask" else _masks_in(part, depth + 1)
+    if depth < 8 and isinstance(value, list):
+        for part in value:
+            yield from _masks_in(part, depth + 1)
+
+
+def _plain(layer: Mapping[str, Any], *, all_outputs: bool) -> dict[str, Any]:
+    """A layer's configuration without anything that would be looked up by name."""
+    kind = layer.get("class_name")
+    if kind in MODELS or kind not in _CLASSES:
+        raise ImportRefusedError(f"{name_of(layer)} is a {kind}, which isn't rebuilt here")
+    module = layer.get("module")
+    if module is not None and not str(module).startswith("keras.") and module != "keras":
+        raise ImportRefusedError(f"{name_of(layer)} is of the package {module!r:.60}, which isn't rebuilt here")
+    config: dict[str, Any] = {}
+    for name, value in config_of(layer).items():
+        if name in _ASIDE or name.endswith(_DROPPED):
+            continue
+        inner = isinstance(value, Mapping) and "class_name" in value
+        if inner and name in ("layer", "backward_layer", "cell"):
+            config[name] = _plain(value, all_outputs=all_outputs)
+        elif name == "cells" and isinstance(value, list):
+            config[name] = [_plain(one, all_outputs=False) for one in value if isinstance(one, Mapping)]
+        elif not inner:
+            config[name] = value
+    if all_outputs and "return_sequences" in config:
+        config |= {"return_sequences": True, "return_state": False}
+    kept = {name: layer[name] for name in ("class_name", "name", "inbound_nodes", "module") if name in layer}
+    if "module" in kept:
+        kept |= {"registered_name": None}
+    return {**kept, "config": config}
+
+
+def _known(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration, if no object in it comes from elsewhere than Keras."""
+    waiting: list[Any] = [config]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, Mapping):
+            module = str(value.get("module") or "keras")
+            if module not in ("keras", "builtins") and not module.startswith("keras."):
+                raise ImportRefusedError(f"it has an object of the package {module!r:.60}")
+            if value.get("class_name") in ("Lambda", "__lambda__", "function", "TorchModuleWrapper"):
+                raise ImportRefusedError(f"it has a {value.get('class_name')}, which isn't run here")
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+    return config
+
+
+def _set_weights(model: Any, own: KerasGraph, above: tuple[str, ...]) -> None:
+    if not model.built:
+        model.build((None, None))
+    for layer in model.layers:
+        if layer.weights:
+            layer.set_weights([array.read() for array in own.weights((*above, layer.name))])
+
+
+def _run(model: Any, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+    made = {}
+    shape = model.inputs[0].shape
+    turned = sum(layer.reversed for layer in stack.layers) % 2
+    for number, row in enumerate(rows):
+        if shape[1] not in (None, len(row)):
+            continue
+        batch = np.stack([row, np.roll(row, 1)[::-1]])
+        given = np.eye(stack.layers[0].inputs, dtype=np.float32)[batch] if len(shape) == 3 else batch.astype(np.int32)
+        states = np.asarray(keras.ops.convert_to_numpy(model(given)), np.float32)[0]
+        made[number] = states[::-1] if turned else states
+    if not made:
+        raise ImportRefusedError("it takes rows of a fixed length only, and none here has it")
+    return made

@@ -1,0 +1,199 @@
+"""The graph of an ONNX file, cut above the last layer that is imported, and run by ONNX Runtime.
+
+The graph comes from a stranger, so it runs in a process of its own, with limits on its memory and its time.
+"""
+
+# Over 150 lines: cutting a graph, and feeding and reading it, know the same names.
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import onnx
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.readers.onnx.constants import Constants
+from worker.model_import.readers.onnx.file import load
+from worker.model_import.readers.onnx.recurrent import GATES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import NDArray
+
+    from worker.model_import.found import Float32, Found, OnnxGraph
+    from worker.model_import.selection.stack import Stack
+
+_SECONDS = 300
+#: An ONNX file can't be larger, and arrays from other files are put into the cut one.
+_MOST_BYTES = 2**31 - 2**20
+
+
+def run_onnx(own: OnnxGraph, found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> dict[int, Float32]:
+    """The outputs of the rows whose lengths the graph takes, by their numbers, (time, outputs).
+
+    Raises:
+        ImportRefusedError: the graph can't be cut or run; the text is the reason.
+    """
+    model = load(own.path)
+    cut = _cut(model, stack.end, own.path.parent)
+    ids, lengths, states = _inputs(cut, found, stack)
+    reason = "its inputs or outputs have shapes that are not those of rows of ids"
+    for rows_first in (True, False):
+        feeds = {}
+        for number, row in enumerate(rows):
+            batch = _batch(ids, row, rows_first=rows_first)
+            if batch is None:
+                continue
+            size = batch.shape[0 if rows_first else -1] if batch.ndim > 1 else 1
+            vectors = np.eye(stack.layers[0].inputs, dtype=np.int64)[batch] if _rank(ids) == 3 else batch
+            feeds[number] = {
+                ids.name: _typed(vectors, ids),
+                **{one.name: _typed(np.full(size, len(row)), one) for one in lengths},
+                **{one.name: _typed(np.zeros(_shape(one, size)), one) for one in states},
+            }
+        try:
+            made = _run(cut, feeds) if feeds else {}
+        except ImportRefusedError as error:
+            reason, made = str(error), {}
+        found_rows = {number: _row(output, len(rows[number])) for number, output in made.items()}
+        good = {number: states for number, states in found_rows.items() if states is not None}
+        if good and len(good) == len(made):
+            return good
+    raise ImportRefusedError(reason)
+
+
+def _cut(model: Any, end: str, directory: Path) -> Any:
+    """The part of a graph that computes one tensor, with all its arrays."""
+    nodes = list(model.graph.node)  # protobuf may make new objects for each look
+    made = {name: node for node in nodes for name in node.output if name}
+    made |= {node.name: node for node in nodes if node.name and not any(node.output[:1])}
+    needed: set[int] = set()
+    waiting, names = [end], set[str]()
+    while waiting:
+        name = waiting.pop()
+        if name in names:
+            continue
+        names.add(name)
+        node = made.get(name)
+        if node is None:
+            continue
+        if node.domain not in ("", "ai.onnx") or any(one.HasField("g") or one.graphs for one in node.attribute):
+            raise ImportRefusedError(f"{node.name} ({node.op_type}) is an operator that isn't run here")
+        needed.add(id(node))
+        waiting += [source for source in node.input if source]
+    kept = onnx.ModelProto()
+    kept.ir_version = model.ir_version
+    kept.opset_import.extend(one for one in model.opset_import if one.domain in ("", "ai.onnx"))
+    kept.graph.name = "cut"
+    kept.graph.node.extend(node for node in nodes if id(node) in needed)
+    kept.graph.input.extend(one for one in model.graph.input if one.name in names)
+    constants = Constants(model.graph, directory)
+    stored = [tensor.name for tensor in model.graph.initializer if tensor.name in names]
+    arrays = {name: constants.get(name) for name in stored}
+    if sum(array.nbytes for array in arrays.values() if array is not None) > _MOST_BYTES:
+        raise ImportRefusedError("its arrays have more than 2 GiB, and ONNX Runtime reads no such file in one piece")
+    kept.graph.initializer.extend(
+        onnx.numpy_helper.from_array(array, name) for name, array in arrays.items() if array is not None
+    )
+    output = end
+    for node in kept.graph.node:
+        if node.name == end and not any(node.output[:1]):
+            output = node.output[0] = "unrolled_states"
+    kept.graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, None))
+    return kept
+
+
+def _inputs(cut: Any, found: Found, stack: Stack) -> tuple[Any, list[Any], list[Any]]:
+    """The graph's inputs: the ids, the lengths of rows, and the first states of layers."""
+    graph = found.graph or {}
+    name, steps = stack.last, 0
+    while (node := graph.get(name)) is not None and node.role != "input" and node.inputs and steps <= len(graph):
+        name, steps = node.inputs[0], steps + 1
+    layers = [node for node in cut.graph.node if node.op_type in GATES]
+    lengths = _sources(cut, [node.input[4] for node in layers if len(node.input) > 4])
+    states = _sources(cut, [state for node in layers for state in node.input[5:7]])
+    given = {one.name: one for one in cut.graph.input}
+    stored = {tensor.name for tensor in cut.graph.initializer}
+    others = given.keys() - {name} - lengths - states - stored
+    if name not in given or others:
+        raise ImportRefusedError(f"it has inputs whose meaning isn't known: {', '.join(sorted(others)) or 'no ids'}")
+    return (
+        given[name],
+        [given[one] for one in sorted((lengths & given.keys()) - {name} - stored)],
+        [given[one] for one in sorted((states & given.keys()) - lengths - {name} - stored)],
+    )
+
+
+def _sources(cut: Any, names: Iterable[str]) -> set[str]:
+    """All names that tensors are computed from, and their own."""
+    made = {name: node for node in cut.graph.node for name in node.output}
+    reached: set[str] = set()
+    waiting = [name for name in names if name]
+    while waiting:
+        name = waiting.pop()
+        if name not in reached:
+            reached.add(name)
+            node = made.get(name)
+            waiting += [] if node is None or node.op_type == "Shape" else [source for source in node.input if source]
+    return reached
+
+
+def _batch(ids: Any, row: NDArray[np.int64], *, rows_first: bool) -> NDArray[np.int64] | None:
+    """A row among others as the graph's input; None if the graph takes no row of its length."""
+    sizes = [one.dim_value for one in ids.type.tensor_type.shape.dim][:2]
+    if len(sizes) == 1:
+        return row if sizes[0] in (0, len(row)) and rows_first else None
+    if len(sizes) < 2:
+        raise ImportRefusedError(f"its input {ids.name} has no shape")
+    count, length = sizes if rows_first else sizes[::-1]
+    if length not in (0, len(row)):
+        return None
+    # The number of rows differs from the number of tokens, so that the axes of the output can be told apart.
+    count = count or (3 if len(row) == 2 else 2)
+    batch = np.stack([row, *(np.roll(row, shift)[::-1] for shift in range(1, count))])
+    return batch if rows_first else batch.T
+
+
+def _rank(value: Any) -> int:
+    return len(value.type.tensor_type.shape.dim)
+
+
+def _shape(value: Any, size: int) -> list[int]:
+    return [one.dim_value or size for one in value.type.tensor_type.shape.dim]
+
+
+def _typed(array: NDArray[Any], value: Any) -> NDArray[Any]:
+    return np.ascontiguousarray(array, onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type))
+
+
+def _row(output: NDArray[Any], length: int) -> Float32 | None:
+    """The first row's states, (time, outputs); None if the axes aren't where they must be."""
+    if output.ndim == 4 and output.shape[0] == length:  # (time, directions, rows, units)
+        return np.asarray(output[:, :, 0], np.float32).reshape(length, -1)
+    if output.ndim == 3 and length in output.shape[:2]:
+        return np.asarray(output[:, 0] if output.shape[0] == length else output[0], np.float32)
+    return None
+
+
+def _run(model: Any, feeds: dict[int, dict[str, NDArray[Any]]]) -> dict[int, NDArray[Any]]:
+    with tempfile.TemporaryDirectory(prefix="unrolled-import-", ignore_cleanup_errors=True) as scratch:
+        place = Path(scratch)
+        onnx.save(model, place / "cut.onnx")
+        for number, feed in feeds.items():
+            named: dict[str, Any] = {f"input {name}": array for name, array in feed.items()}
+            np.savez(place / f"feed{number}.npz", **named)
+        command = [sys.executable, "-m", "worker.model_import.parity.frameworks.onnx_process", scratch]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=_SECONDS, check=False)
+        except subprocess.TimeoutExpired as error:
+            raise ImportRefusedError(f"ONNX Runtime took longer than {_SECONDS} s") from error
+        if done.returncode:
+            lines = [line for line in done.stderr.splitlines() if line.strip()]
+            raise ImportRefusedError(f"ONNX Runtime refuses it ({(lines or ['it ended without a word'])[-1][:200]})")
+        return {number: np.load(place / f"made{number}.npy", allow_pickle=False) for number in feeds}

@@ -1,0 +1,55 @@
+"""The file's own computation up to the last layer that is imported, run by its framework from the file.
+
+This can see what the import left out: an operation before the embedding or between layers, a mask, a Reshape that
+mixes rows. Each row is run together with others, without padding, so that a graph that mixes rows shows.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import KerasGraph, OnnxGraph
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from worker.model_import.found import Float32, Found
+    from worker.model_import.selection.stack import Stack
+
+NO_GRAPH = "the file has no graph, only its layers; check a few rows against your own program: `unrolled model compare`"
+
+
+def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> tuple[str, dict[int, Float32] | str]:
+    """Run rows through the file's own graph.
+
+    Args:
+        found: the content of the file.
+        stack: what is imported.
+        rows: of the source's ids.
+
+    Returns:
+        The name of the program, and the outputs of those rows that have a length that the graph takes, by their
+        numbers, (time, outputs); or the reason why it can't be run.
+    """
+    own = found.own
+    if own is None:
+        return "the file's graph", "no framework here can run it"
+    name, package = ("Keras", "tensorflow") if isinstance(own, KerasGraph) else ("ONNX Runtime", "onnxruntime")
+    name = f"the file's graph in {name}"
+    if find_spec(package) is None:
+        return name, f"{package} isn't installed"
+    try:
+        if isinstance(own, OnnxGraph):
+            from worker.model_import.parity.frameworks.onnx_graph import run_onnx  # noqa: PLC0415 - only one framework is imported
+
+            return name, run_onnx(own, found, stack, rows)
+        from worker.model_import.parity.frameworks.keras_graph import run_keras  # noqa: PLC0415 - only one framework is imported
+
+        return name, run_keras(own, stack, rows)
+    except ImportRefusedError as error:
+        return name, str(error)

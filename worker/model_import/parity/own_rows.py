@@ -1,0 +1,217 @@
+"""A few rows of ids and states that the user's own program computed, compared with the model's.
+
+The files, both without a vector for padding:
+
+    .npz       ids (rows, time), states (rows, time, outputs) and, if rows have unequal lengths, lengths (rows,)
+               or, row by row: ids.0 (time,), states.0 (time, outputs), ids.1, states.1, …
+    .parquet   one row a line: ids, a list of integers; states, a list of as many lists of floats
+"""
+
+# Over 150 lines: half of them are the layouts of the file and the reasons for refusing one.
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from unrolled.errors import ModelError
+from worker.model_import.parity.comparison import PLAIN, find_engine, run_engine
+from worker.model_import.parity.plain_arithmetic import last_states
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from unrolled.model.directory import ModelDirectory
+
+#: The largest file: this command is for a few rows.
+_MOST_BYTES = 1 << 30
+_LAYOUT = (
+    "give arrays ids (rows, time) and states (rows, time, outputs), with lengths (rows,) if rows are padded, or ids.0 "
+    "and states.0 for row 0, and so on; in Parquet, columns ids and states of lists"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A row that the user's program computed.
+
+    Attributes:
+        ids: int64 (time,).
+        states: float64 (time, outputs), one for each id.
+    """
+
+    ids: NDArray[np.int64]
+    states: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where two computations differ.
+
+    Attributes:
+        row: number of the row, from 0.
+        token: number of the token in it, from 0.
+        id: the token's id, as the user's program counts.
+        number: number of the output, from 0.
+        own: the user's value.
+        model: the model's value.
+    """
+
+    row: int
+    token: int
+    id: int
+    number: int
+    own: float
+    model: float
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """The result of a comparison.
+
+    Attributes:
+        program: what computed the model.
+        rows: how many rows were compared.
+        tokens: how many tokens they have.
+        largest: the largest absolute difference; NaN if a value is NaN.
+        differing: how many tokens have a number that differs by more than the bound.
+        first: the first such place, in the order of rows and tokens; None if there is none.
+        other_ids: whether the rows are the same with the other value of --ids-from.
+    """
+
+    program: str
+    rows: int
+    tokens: int
+    largest: float
+    differing: int
+    first: Place | None
+    other_ids: bool = False
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read a file of rows.
+
+    Raises:
+        ModelError: it can't be read, or has another layout.
+    """
+    try:
+        if path.stat().st_size > _MOST_BYTES:
+            raise ModelError(f"{path}: has more than {_MOST_BYTES:,} bytes; a few rows are enough")
+        with path.open("rb") as file:
+            head = file.read(4)
+        pairs = list(_parquet_rows(path) if head == b"PAR1" else _npz_rows(path))
+    except (OSError, ValueError, KeyError, EOFError, pa.ArrowException) as error:
+        raise ModelError(f"{path}: can't be read as rows of ids and states ({error}); {_LAYOUT}") from error
+    rows = [_row(path, number, ids, states) for number, (ids, states) in enumerate(pairs)]
+    if not sum(row.ids.size for row in rows):
+        raise ModelError(f"{path}: has no row with an id; {_LAYOUT}")
+    return rows
+
+
+def compare_rows(model: ModelDirectory, rows: list[Row], ids_from: int, bound: float) -> Difference:
+    """Compare the user's states with the model's.
+
+    Args:
+        model: the imported model.
+        rows: from `read_rows`.
+        ids_from: 1 if the ids are the model's; 0 if they are the source's, to which one is added.
+        bound: the largest allowed difference.
+
+    Raises:
+        ModelError: the states have another width than the model's, or an id is none of the model's.
+    """
+    program, made = _computed(model, rows, ids_from)
+    found = _difference(program, rows, made, bound)
+    if found.first is None or not _fit(model, rows, 1 - ids_from):
+        return found
+    other = _difference(program, rows, _computed(model, rows, 1 - ids_from)[1], bound)
+    return replace(found, other_ids=other.first is None)
+
+
+def _npz_rows(path: Path) -> Iterator[tuple[Any, Any]]:
+    with np.load(path, allow_pickle=False) as stored:
+        if "ids" in stored.files:
+            ids, states = stored["ids"], stored["states"]
+            lengths = stored["lengths"] if "lengths" in stored.files else np.full(len(ids), ids.shape[-1])
+            if ids.ndim != 2 or states.ndim != 3 or states.shape[:2] != ids.shape or lengths.shape != ids.shape[:1]:
+                raise ValueError(f"ids {ids.shape}, states {states.shape}, lengths {lengths.shape} don't fit together")
+            for row, length in enumerate(lengths):
+                yield ids[row, : int(length)], states[row, : int(length)]
+            return
+        number = 0
+        while f"ids.{number}" in stored.files:
+            yield stored[f"ids.{number}"], stored[f"states.{number}"]
+            number += 1
+
+
+def _parquet_rows(path: Path) -> Iterator[tuple[Any, Any]]:
+    table = pq.read_table(path, columns=["ids", "states"])
+    for ids, states in zip(table["ids"].to_pylist(), table["states"].to_pylist(), strict=True):
+        yield np.array(ids, np.int64), np.array(states, np.float64)
+
+
+def _row(path: Path, number: int, ids: Any, states: Any) -> Row:
+    if ids.ndim != 1 or ids.dtype.kind not in "iu":
+        raise ModelError(f"{path}: the ids of row {number} are {ids.dtype} of shape {ids.shape}; {_LAYOUT}")
+    if states.ndim != 2 or len(states) != len(ids) or states.dtype.kind not in "fiu":
+        raise ModelError(
+            f"{path}: row {number} has {len(ids)} ids, and its states are {states.dtype} of shape {states.shape}; each "
+            f"id needs one state, {_LAYOUT}"
+        )
+    return Row(ids.astype(np.int64), states.astype(np.float64))
+
+
+def _fit(model: ModelDirectory, rows: list[Row], ids_from: int) -> bool:
+    shift = 1 - ids_from
+    return all(((row.ids + shift >= 1) & (row.ids + shift <= model.config.vocab_size)).all() for row in rows)
+
+
+def _computed(model: ModelDirectory, rows: list[Row], ids_from: int) -> tuple[str, list[NDArray[Any]]]:
+    """The program that computes the model, and the states of each row."""
+    config = model.config
+    for number, row in enumerate(rows):
+        if row.states.shape[1] != config.output_dim:
+            raise ModelError(
+                f"the states of row {number} are {row.states.shape[1]} wide, and the model's are {config.output_dim}; "
+                "give the states of the last layer that was imported (forward, then backward)"
+            )
+    if not _fit(model, rows, ids_from):
+        low, high = (1, config.vocab_size) if ids_from else (0, config.vocab_size - 1)
+        bad = next(int(one) for row in rows for one in row.ids if not low <= one <= high)
+        more = "; leave padding out, or use --ids-from 0 if 0 is a token" if bad == 0 else ""
+        raise ModelError(
+            f"id {bad} isn't one of the model's: with --ids-from {ids_from}, ids {low}..{high} are allowed{more}"
+        )
+    ids = [(row.ids + 1 - ids_from).astype(np.int32) for row in rows]
+    for name in ("fused", "tensorflow"):
+        engine = find_engine(name, model)
+        if not isinstance(engine, str):
+            filled = [row for row in ids if row.size]
+            made = iter(run_engine(engine, config, filled))
+            empty = np.empty((0, config.output_dim))
+            return f"{name} engine", [next(made) if row.size else empty for row in ids]
+    weights = model.weights()
+    return PLAIN, [last_states(config, weights, row, np.float64) for row in ids]
+
+
+def _difference(program: str, rows: list[Row], made: list[NDArray[Any]], bound: float) -> Difference:
+    largest, differing, first = 0.0, 0, None
+    for number, (row, states) in enumerate(zip(rows, made, strict=True)):
+        if not row.ids.size:
+            continue
+        differences = np.abs(states - row.states)
+        wrong = ~(differences <= bound)  # NaN differs too
+        largest = max(largest, float(differences.max())) if not np.isnan(differences).any() else float("nan")
+        differing += int(wrong.any(axis=1).sum())
+        if first is None and wrong.any():
+            token, output = (int(one) for one in np.argwhere(wrong)[0])
+            values = float(row.states[token, output]), float(states[token, output])
+            first = Place(number, token, int(row.ids[token]), output, *values)
+    return Difference(program, len(rows), sum(row.ids.size for row in rows), largest, differing, first)

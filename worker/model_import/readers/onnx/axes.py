@@ -1,0 +1,121 @@
+"""What the axes of a tensor are, followed from the ids: a recurrent layer must read along the tokens, not along rows.
+
+An axis is "a" or "b" (of the ids: rows and tokens, in the order of the input), "d" (directions), "f" (a vector's
+numbers) or "1". None means that the file alone doesn't show it: a Reshape to sizes that are computed, for example.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worker.model_import.readers.onnx.constants import Constants
+
+Axes = tuple[str, ...] | None
+#: More axes than the vectors of any model have.
+_MOST_AXES = 8
+#: Axes that a Reshape may join to one axis of a vector's numbers.
+_VECTORS = {("f",), ("d", "f"), ("1", "f"), ("f", "1"), ("1", "d", "f"), ("d", "1", "f")}
+
+
+class AxesOfGraph:
+    """The axes of each tensor of a graph, filled in node by node.
+
+    Args:
+        graph: an onnx.GraphProto.
+        constants: of the graph.
+    """
+
+    def __init__(self, graph: Any, constants: Constants) -> None:
+        self._constants = constants
+        self._known: dict[str, Axes] = {}
+        for value in graph.input:
+            kind = value.type.tensor_type
+            rank = len(kind.shape.dim) if kind.HasField("shape") else 0
+            self._known[value.name] = {1: ("a",), 2: ("a", "b"), 3: ("a", "b", "f")}.get(rank)
+
+    def of(self, name: str) -> Axes:
+        """The axes of a tensor, or None."""
+        return self._known.get(name)
+
+    def add(self, node: Any) -> None:
+        """Add the outputs of a node whose inputs have been added."""
+        find = getattr(self, f"_{node.op_type.lower()}", None)
+        before = self.of(node.input[0]) if node.input else None
+        settings = {one.name: one for one in node.attribute}
+        for output in node.output[:1]:
+            self._known[output] = None if find is None else find(node, before, settings)
+
+    def time_of(self, node: Any) -> str | None:
+        """The axis of the ids along which a recurrent node reads: "a" or "b"; None if the file doesn't show it."""
+        axes = self.of(node.input[0]) if node.input else None
+        if axes is None or len(axes) != 3 or axes[2] != "f":
+            return None
+        first = next((one.i for one in node.attribute if one.name == "layout"), 0)
+        time, row = (axes[1], axes[0]) if first else (axes[0], axes[1])
+        return time if time in ("a", "b") and row in {"a", "b", "1"} - {time} else None
+
+    def _lstm(self, _: Any, before: Axes, settings: dict[str, Any]) -> Axes:
+        if before is None or len(before) != 3:
+            return None
+        if "layout" in settings and settings["layout"].i:
+            return (*before[:2], "d", "f")
+        return (before[0], "d", before[1], "f")
+
+    _gru = _lstm
+
+    def _gather(self, node: Any, _: Axes, settings: dict[str, Any]) -> Axes:
+        ids = self.of(node.input[1]) if len(node.input) > 1 else None
+        return None if ids is None or ("axis" in settings and settings["axis"].i) else (*ids, "f")
+
+    def _onehot(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
+        return None if before is None else (*before, "f")
+
+    def _same(self, _: Any, before: Axes, __: dict[str, Any]) -> Axes:
+        return before
+
+    _cast = _identity = _dropout = _same
+
+    def _add(self, node: Any, before: Axes, _: dict[str, Any]) -> Axes:
+        return before if all(self.of(name) == before for name in node.input) else None
+
+    def _transpose(self, _: Any, before: Axes, settings: dict[str, Any]) -> Axes:
+        if before is None:
+            return None
+        order = list(settings["perm"].ints) if "perm" in settings else list(range(len(before)))[::-1]
+        return tuple(before[axis] for axis in order) if sorted(order) == list(range(len(before))) else None
+
+    def _squeeze(self, node: Any, before: Axes, settings: dict[str, Any]) -> Axes:
+        axes = self._axes(node, settings)
+        if before is None or axes is None or any(not -len(before) <= axis < len(before) for axis in axes):
+            return None
+        gone = {axis % len(before) for axis in axes}
+        return tuple(name for axis, name in enumerate(before) if axis not in gone)
+
+    def _unsqueeze(self, node: Any, before: Axes, settings: dict[str, Any]) -> Axes:
+        axes = self._axes(node, settings)
+        if before is None or axes is None or len(before) + len(axes) > _MOST_AXES:
+            return None
+        rank = len(before) + len(axes)
+        if any(not -rank <= axis < rank for axis in axes):
+            return None
+        new, rest = {axis % rank for axis in axes}, iter(before)
+        return tuple("1" if axis in new else next(rest, "1") for axis in range(rank))
+
+    def _reshape(self, node: Any, before: Axes, _: dict[str, Any]) -> Axes:
+        """Only 0 and -1 in the new shape show which axes stay: [0, 0, -1] joins all that follow the first two."""
+        found = self._constants.get(node.input[1]) if len(node.input) > 1 else None
+        if before is None or found is None or found.ndim != 1 or not 0 < found.size <= len(before):
+            return None
+        sizes = [int(size) for size in found]
+        if not any(sizes) and len(sizes) == len(before):
+            return before
+        if any(sizes[:-1]) or sizes[-1] != -1 or before[len(sizes) - 1 :] not in _VECTORS:
+            return None
+        return (*before[: len(sizes) - 1], "f")
+
+    def _axes(self, node: Any, settings: dict[str, Any]) -> list[int] | None:
+        if len(node.input) > 1:
+            found = self._constants.get(node.input[1])
+            return None if found is None or found.size > 8 else [int(axis) for axis in found.ravel()]
+        return list(settings["axes"].ints) if "axes" in settings else None

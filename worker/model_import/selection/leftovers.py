@@ -1,0 +1,245 @@
+"""Arrays of a file with only weights that are left over: which of them could be between the ids and the states.
+
+Weights alone don't show how data flows. So each array that is left over must be beside the way by its shape or its
+name; any other is a refusal, until the user says `--leave`. What counts is a chain of widths: an array is suspicious
+if it can lead from a vector on the way (or from ids) back to a vector on the way, alone or through other leftovers.
+Between the layers of one nn.LSTM there is nothing, and above the last layer everything is a head.
+"""
+
+# Over 150 lines: one rule, in the order in which an array is judged.
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Array, Found
+from worker.model_import.selection.names import ends_with_head, module_of, scope_of
+from worker.model_import.selection.stack import Stack
+
+#: Last parts of names that modules of the frameworks give to their arrays. Any other is a parameter of its own.
+_USUAL = re.compile(
+    r"^(\d+|.*weight|.*bias|.*kernel|w|b|gamma|beta|(running|moving)_(mean|var|variance)|embeddings)(:\d+)?$",
+    re.IGNORECASE,
+)
+_BIAS = re.compile(r"(^|[._/])(b|.*bias)(:\d+)?$", re.IGNORECASE)
+_OPTIMIZER = re.compile(
+    r"(^|[./])(optim(izer)?s?(_state(s)?|_weights)?|exp_avg(_sq)?|max_exp_avg_sq|momentum_buffer|square_avg)([./]|$)",
+    re.IGNORECASE,
+)
+#: A module may make several vectors at once, which its program then splits: gates, queries, keys and values.
+_SPLITS = (2, 3, 4)
+_IDS = -1
+#: The most axes of a convolution's array, and more.
+_AXES = 6
+_SHOWN = 5
+
+
+def check_leftovers(found: Found, stack: Stack, leave: Iterable[str], named: Iterable[str]) -> None:
+    """Check that no array that is left over could be between the ids and the states; name what is left.
+
+    Args:
+        found: a file with only weights; `left` gets the names of the arrays.
+        stack: what will be imported.
+        leave: names of arrays or modules that the user says are beside the way.
+        named: the layers that the user named.
+
+    Raises:
+        ImportRefusedError: some array could be, or `leave` names nothing that is left over.
+    """
+    rest = [*found.rest, *(table.array for table in found.tables.values() if table is not stack.table)]
+    _check_names(rest, leave)
+    table = None if stack.table is None else stack.table.array
+    known = table.read() if table is not None and any(one.shape == table.shape for one in rest) else None
+    unclear = []
+    for array in rest:
+        if any(_is_within(array.name, name) for name in leave):
+            found.left.append(f"{array.name} (--leave)")
+        elif _OPTIMIZER.search(array.name):
+            found.left.append(f"{array.name} (optimizer)")
+        elif (
+            known is not None and not array.dtype and array.shape == known.shape and np.array_equal(array.read(), known)
+        ):
+            found.left.append(f"{array.name} (tied to {table.name if table else ''})")
+        elif _is_of_others(array.name, found, stack, named):
+            found.left.append(f"{array.name} (beside a layer that isn't imported)")
+        else:
+            unclear.append(array)
+            found.left.append(array.name)
+    suspicious = _Way(found, stack, unclear).suspicious()
+    if suspicious:
+        raise ImportRefusedError(_refusal(suspicious, stack))
+
+
+def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
+    shown = "; ".join(f"{array.name} {array.shape} {why}" for array, why in suspicious[:_SHOWN])
+    more = f"; and {len(suspicious) - _SHOWN} more" if len(suspicious) > _SHOWN else ""
+    modules = dict.fromkeys(module_of(array.name)[0] for array, _ in suspicious)
+    options = " ".join(f"--leave {name}" for name in [*modules][:_SHOWN])
+    return (
+        f"weights alone don't show how data flows, and these could be between the ids and the states of "
+        f"{stack.layers[-1].name}: {shown}{more}. If they aren't used there (a head, attention on top, a decoder): "
+        f"{options}. If they are, weights alone can't be imported: save the model with its graph (.keras, ONNX) and "
+        "import that"
+    )
+
+
+def _check_names(rest: list[Array], leave: Iterable[str]) -> None:
+    for name in leave:
+        if not any(_is_within(array.name, name) for array in rest):
+            names = ", ".join(array.name for array in rest[:20]) or "nothing"
+            raise ImportRefusedError(f"--leave {name}: no array that is left over has this name; left over: {names}")
+
+
+def _is_within(name: str, scope: str) -> bool:
+    return name == scope or (name.startswith(scope) and name[len(scope)] in "./_:")
+
+
+def _is_of_others(name: str, found: Found, stack: Stack, named: Iterable[str]) -> bool:
+    """Whether the user named layers, and an array belongs to the scope of a layer that isn't among them."""
+    if not named:
+        return False
+    taken = {scope_of(layer.name) for layer in stack.layers} | ({scope_of(stack.table.name)} if stack.table else set())
+    chosen = {layer.name for layer in stack.layers}
+    others = {scope_of(layer.name) for layer in found.layers.values() if layer.name not in chosen}
+    return scope_of(name) in others - taken
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """One way in which an array can turn a vector of one width (or an id) into a vector of another."""
+
+    array: Array
+    before: int
+    after: int
+
+
+class _Way:
+    """The widths from the ids to the last layer, and the steps that leftovers could add to them.
+
+    Args:
+        found: the file.
+        stack: what will be imported.
+        rest: the arrays to judge.
+    """
+
+    def __init__(self, found: Found, stack: Stack, rest: list[Array]) -> None:
+        self._rest, self._stack, self._axes = rest, stack, found.matrix_axes
+        first, *others = stack.layers
+        #: The widths where something could be: before the first layer, and between layers of different modules.
+        self._widths = [first.inputs, *(layer.inputs for layer in others if layer.below is None)]
+        self._ids = first.inputs if stack.table is None else stack.table.array.shape[0]
+        passes = [one for layer in stack.layers for one in layer.passes]
+        gates = {count * one.units for one in passes for count in (3, 4)}
+        self._states = {size for one in passes for size in (one.units, one.projection or one.units)} | gates
+        self._states |= {layer.outputs for layer in stack.layers}
+        self._modules: dict[str, list[Array]] = {}
+        for array in rest:
+            self._modules.setdefault(module_of(array.name)[0], []).append(array)
+
+    def suspicious(self) -> list[tuple[Array, str]]:
+        """The arrays that could be between ids and states, each with the reason."""
+        steps = [step for array in self._rest for step in self._steps(array)]
+        on_way = self._on_way(steps)
+        return [(array, why) for array in self._rest if (why := self._reason(array, on_way)) is not None]
+
+    def _reason(self, array: Array, on_way: set[int]) -> str | None:
+        inside = next((one for one in self._stack.layers if one.scope and _is_inside(array.name, one.scope)), None)
+        if inside is not None:
+            return f"belongs to {inside.name}"
+        if self._is_vector(array):
+            return None if array.dtype and array.shape != (self._ids,) else self._reason_of_vector(array)
+        if id(array) in on_way:
+            return "can turn what a layer reads into other vectors, or add to it"
+        sizes = set(array.shape) if len(array.shape) > 2 else {array.shape[-1]}
+        if len(array.shape) > 2 and (len(array.shape) > _AXES or sizes & set(self._widths)):
+            return "has an axis as long as the vectors that a layer reads, or many axes"
+        can_start = not _is_usual(array.name) and sizes & (self._states | set(self._widths))
+        return "can be the first states of layers" if can_start else None
+
+    def _reason_of_vector(self, array: Array) -> str | None:
+        size = int(np.prod(array.shape, dtype=np.int64))
+        kin = [other for other in self._modules[module_of(array.name)[0]] if other is not array]
+        if any(not self._is_vector(other) and size in other.shape for other in kin):
+            return None  # a bias; its matrix is judged
+        if size == self._ids and not _BIAS.search(array.name) and size > 1:
+            return "has one number for each id"
+        if size == 1:
+            return "can scale vectors"
+        if size in self._widths:
+            return "is as long as the vectors that a layer reads: a normalization, a scale or a first state"
+        on_top = size == self._stack.layers[-1].outputs and any(other.shape == array.shape for other in kin)
+        if size in self._states and not (on_top and _is_usual(array.name)):
+            return "is as long as a layer's states: a first state, or a part of the cell"
+        return None
+
+    def _is_vector(self, array: Array) -> bool:
+        """Whether it has one axis longer than 1; a matrix with one row or column has a module's usual name."""
+        if len(array.shape) < 2:
+            return True
+        return sum(size > 1 for size in array.shape) < 2 and not _is_usual(array.name)
+
+    def _steps(self, array: Array) -> Iterator[_Step]:
+        if self._is_vector(array):
+            return
+        if len(array.shape) > 2:  # a convolution: which axes are in and out depends on the framework
+            sizes = set(array.shape[:_AXES])
+            yield from (_Step(array, one, two) for one in sizes for two in sizes)
+            return
+        rows, columns = array.shape
+        if rows == self._ids != columns and ends_with_head(array.name):
+            return  # the scores of all ids
+        kin = self._modules[module_of(array.name)[0]]
+        biased = any(self._is_vector(one) and rows in one.shape for one in kin)
+        usual = _is_usual(array.name)
+        if self._axes != "inputs, outputs" or not usual:
+            yield _Step(array, columns, rows)
+        if self._axes != "outputs, inputs" or not usual:
+            yield _Step(array, rows, columns)
+        if not (biased and self._axes != "inputs, outputs"):
+            yield _Step(array, _IDS, columns)
+
+    def _on_way(self, steps: list[_Step]) -> set[int]:
+        """The identities of the arrays with a step on a walk from a place on the way to that place or a later one."""
+        after: dict[int, set[int]] = {}
+        before: dict[int, set[int]] = {}
+        for step in steps:
+            after.setdefault(step.before, set()).add(step.after)
+            before.setdefault(step.after, set()).add(step.before)
+        parts = {count * width: width for width in self._widths for count in _SPLITS}
+        for whole, part in parts.items():
+            after.setdefault(whole, set()).add(part)
+            before.setdefault(part, set()).add(whole)
+        # A step is on a walk from an earlier place to a later one if the first place that leads to it isn't after the
+        # last place that it leads to.
+        first = dict.fromkeys(_closure(_IDS, after), 0)
+        last: dict[int, int] = {}
+        known: dict[int, tuple[set[int], set[int]]] = {}
+        for place, width in enumerate(self._widths):
+            if width not in known:
+                known[width] = _closure(width, after), _closure(width, before)
+            reached, leading = known[width]
+            for one in reached:
+                first.setdefault(one, place)
+            last |= dict.fromkeys(leading, place)
+        never = len(self._widths)
+        return {id(step.array) for step in steps if first.get(step.before, never) <= last.get(step.after, -1)}
+
+
+def _closure(start: int, edges: dict[int, set[int]]) -> set[int]:
+    reached, waiting = {start}, [start]
+    while waiting:
+        new = edges.get(waiting.pop(), set()) - reached
+        reached |= new
+        waiting += new
+    return reached
+
+
+def _is_inside(name: str, scope: str) -> bool:
+    return name.startswith(scope) and name[len(scope) : len(scope) + 1] in ("", ".", "/")
+
+
+def _is_usual(name: str) -> bool:
+    return _USUAL.match(module_of(name)[1]) is not None

@@ -1,0 +1,111 @@
+"""Opening the store of a job that Redis names: the place is believed only if the job in it has the job's key."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeVar
+
+from unrolled.errors import JobError, MisplacedError, TransientError
+from unrolled.job import names
+from unrolled.protocol.opening import OpenJob, open_job
+from unrolled.store.bucket_url import is_url
+from unrolled.store.posix import PosixStore
+from worker.errors import AwayError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from unrolled.job.offer import Offer
+    from unrolled.patience import Patience, Steadily
+
+T = TypeVar("T")
+
+#: Longest path or URL of a job, in bytes: Linux's PATH_MAX.
+MAX_PLACE_BYTES = 4096
+
+
+class Registry(Protocol):
+    """Where the places of jobs are registered (`unrolled.queue.ledger.Ledger`)."""
+
+    offer: Offer
+
+    def place_of(self, job_key: str) -> str | None:
+        """The path or URL of a job's store, unchecked; None where there is none."""
+        ...
+
+
+def open_registered(registry: Registry, job_key: str, check: Callable[[str], None]) -> OpenJob:
+    """The job of a key.
+
+    Args:
+        registry: says where it is.
+        job_key: of the job.
+        check: raises JobError for a place where no job may be.
+
+    Raises:
+        JobError: what is there isn't the job, or asks for another offer.
+        AwayError: nothing is there, or it can't be read now.
+        redis.RedisError: the server is away.
+    """
+    place = registry.place_of(job_key)
+    if place is None:
+        raise AwayError(f"job {job_key} isn't registered in Redis; run its `unrolled enqueue` again")
+    check(place)
+    try:
+        found = open_job(place)
+    except TransientError as error:
+        raise AwayError(str(error)) from error
+    if found.key != job_key:
+        raise JobError(f"job {job_key} names {place}, where the job is {found.key}; the entry is forged or stale")
+    if found.job.offer != registry.offer:
+        raise JobError(
+            f"job {job_key} asks for {found.job.offer.describe()}; this worker offers "
+            f"{registry.offer.describe()}: start one with the job's --model, --engine and --arithmetic"
+        )
+    return found
+
+
+def check_place(job_key: str, place: str, root: Path | None) -> None:
+    """Refuse a place that can't be a job's, or that isn't below `root`.
+
+    Raises:
+        JobError: it is refused.
+    """
+    try:
+        fits = "\0" not in place and len(os.fsencode(place)) <= MAX_PLACE_BYTES
+        fits = fits and (is_url(place) or Path(place).is_absolute())
+        below = root is None or (not is_url(place) and Path(place).resolve().is_relative_to(root))
+    except (ValueError, OSError, RuntimeError):  # a zero byte, a lone surrogate, symbolic links in a circle
+        fits = below = False
+    if not fits:
+        raise JobError(
+            f"job {job_key} names {place[:80]!r}; an absolute path or a URL of up to {MAX_PLACE_BYTES:,} bytes is "
+            "expected"
+        )
+    if not below:
+        raise JobError(f"job {job_key} asks for {place}; this worker writes below {root} only (--output-root)")
+
+
+def patience_of(job: OpenJob, patience: Patience) -> Steadily:
+    """Try what a job's store refuses until it works; where the store itself is gone, raise AwayError instead."""
+    store = job.objects.store
+
+    def steadily(what: str, action: Callable[[], T], /) -> T:
+        def attempt() -> T:
+            try:
+                return action()
+            except MisplacedError as error:
+                raise AwayError(str(error)) from error
+            except TransientError as error:
+                if isinstance(store, PosixStore) and not _is_there(store.path / names.JOB):
+                    raise AwayError(f"{store} is gone; mount or restore the job's directory") from error
+                raise
+
+        return patience.until_done(what, attempt)
+
+    return steadily
+
+
+def _is_there(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110 - False, too, where the place can't be looked at
