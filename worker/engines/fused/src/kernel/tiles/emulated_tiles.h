@@ -1,8 +1,8 @@
 // Eight tiles in memory, which give the bits of the processor's: the tile kernel can be tested on every machine.
 //
 // A tile has 16 rows of 64 bytes. `dot` is TDPBF16PS: for each row of A and each column of B, even and odd products of
-// 16 pairs are summed apart by fused multiply-adds from zero, added, and added to C. Operands that bfloat16.h has rounded
-// make every product exact, so a multiplication and an addition give the result of a fused multiply-add.
+// 16 pairs are summed apart by fused multiply-adds from zero, added, and added to C. Products of operands that bfloat16.h
+// has rounded are exact, so a multiplication and an addition give the result of a fused multiply-add.
 #pragma once
 
 #include <cstdint>
