@@ -1,4 +1,6 @@
-"""Inputs for the rounds, each with the files of an undisturbed run."""
+"""Inputs for the rounds, the real run that nothing disturbed, and the commands that every round gives."""
+
+# Over 150 lines: an input, and every command that is given for it.
 
 from __future__ import annotations
 
@@ -10,22 +12,24 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from expectation import Expectation
 from workplace import RestartableBroker
 
 from unrolled.job.offer import EngineName, Offer
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.weights import new_weights
-from unrolled.protocol.completion import standing
-from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 
 HERE = Path(__file__).parent
 #: Different inputs; a round takes the one of its seed.
 DATASETS = 4
-ROWS, SHARD_TOKENS, VOCABULARY = 2_000, 1_200, 500
-#: Token ids that make the engine raise, or kill its process; no other row holds them.
-FAILING, KILLING = VOCABULARY - 1, VOCABULARY
+ROWS, SHARD_TOKENS, VOCABULARY = 1_000, 500, 500
+#: Token ids that only misbehaving workers know: the engine fails on the first always, on the second in some processes
+#: or calls, and dies of the third. No other row holds them.
+FAILING, MOODY, KILLING = VOCABULARY - 2, VOCABULARY - 1, VOCABULARY
+#: Only the inputs with an odd number hold a row that kills its worker.
+KILLING_ROW = ROWS // 2
 
 
 @dataclass(frozen=True)
@@ -34,35 +38,51 @@ class Dataset:
 
     Attributes:
         number: which one.
-        folder: holds `rows.jsonl`, `model` and the undisturbed `out`.
-        ids: of all rows, in order.
+        folder: holds `rows.jsonl`, `model`, `dataset.json` and the undisturbed `out`.
+        lines: of `rows.jsonl`, by row id, in order.
+        tokens: token ids of each good row, by row id.
         bad: ids that the producer must put into quarantine.
-        failing: ids that the engine fails on.
-        killing: ids of rows that kill their worker.
+        failing: ids of rows on which the engine of a misbehaving worker always fails.
+        moody: ids of rows on which it fails now and then.
+        killing: ids of rows that kill a misbehaving worker.
         engine: what computes.
     """
 
     number: int
     folder: Path
-    ids: tuple[str, ...]
+    lines: dict[str, str]
+    tokens: dict[str, list[int]]
     bad: frozenset[str]
     failing: frozenset[str]
+    moody: frozenset[str]
     killing: frozenset[str]
     engine: EngineName
 
-    @property
-    def parts(self) -> dict[str, bytes]:
-        """The undisturbed files: name → content."""
-        return {path.name: path.read_bytes() for path in (self.folder / "out").glob("*.parquet")}
+    @classmethod
+    def load(cls, folder: Path) -> Dataset:
+        """Read what `prepare` has written."""
+        facts = json.loads((folder / "dataset.json").read_text())
+        lines = {json.loads(line)["id"]: line for line in (folder / "rows.jsonl").read_text().splitlines()}
+        tokens = {row: json.loads(line)["tokens"] for row, line in lines.items()}
+        good = {row: ids for row, ids in tokens.items() if -1 not in ids}
+        holding = {token: frozenset(row for row, ids in tokens.items() if token in ids)
+                   for token in (-1, FAILING, MOODY, KILLING)}  # fmt: skip
+        return cls(facts["number"], folder, lines, good, holding[-1], holding[FAILING], holding[MOODY],
+                   holding[KILLING], facts["engine"])  # fmt: skip
 
     @property
     def offer(self) -> Offer:
         """What the job asks workers for."""
         return Offer(open_model(self.folder / "model").fingerprint, self.engine, "float32")
 
+    @property
+    def expectation(self) -> Expectation:
+        """What each part must be."""
+        return Expectation(self.folder / "model", self.engine, self.tokens)
+
 
 def prepare(root: Path, number: int, engine: EngineName) -> Dataset:
-    """Write an input and compute it undisturbed."""
+    """Write an input, and have it computed undisturbed by a real worker, whose parts must be what is expected."""
     rng = random.Random(number)
     folder = root / f"dataset-{number}"
     folder.mkdir()
@@ -70,78 +90,93 @@ def prepare(root: Path, number: int, engine: EngineName) -> Dataset:
         vocab_size=VOCABULARY, max_length=64, num_lstm_units=24, num_lstm_layers=2, embedding_dim=4
     )
     save_model(folder / "model", config, new_weights(config, number))
-    bad, failing, killing = set(), set(), set()
     lines = []
     for row in range(ROWS):
-        row_id = f"row-{row}"
         tokens = [rng.choice((0, rng.randrange(1, FAILING))) if rng.random() < 0.1 else rng.randrange(1, FAILING)
                   for _ in range(int(rng.expovariate(1 / 16)))]  # fmt: skip
         kind = rng.random()
-        if kind < 0.003:
-            bad.add(row_id)
-            tokens.append(-1)
-        elif kind < 0.005:
-            failing.add(row_id)
-            tokens.append(FAILING)
-        elif number % 2 and row == ROWS // 2:
-            killing.add(row_id)
+        if number % 2 and row == KILLING_ROW:
             tokens.append(KILLING)
-        lines.append(json.dumps({"id": row_id, "tokens": tokens}))
+        elif kind < 0.004:
+            tokens.append(-1)
+        elif kind < 0.008:
+            tokens.append(FAILING)
+        elif kind < 0.08:
+            tokens.append(MOODY)
+        lines.append(json.dumps({"id": f"row-{row}", "tokens": tokens}))
     (folder / "rows.jsonl").write_text("\n".join(lines) + "\n")
-    ids = tuple(f"row-{row}" for row in range(ROWS))
-    dataset = Dataset(number, folder, ids, frozenset(bad), frozenset(failing), frozenset(killing), engine)
+    (folder / "dataset.json").write_text(json.dumps({"number": number, "engine": engine}))
+    dataset = Dataset.load(folder)
     _compute(dataset)
     return dataset
 
 
 def _compute(dataset: Dataset) -> None:
     with RestartableBroker() as broker:
-        environment = worker_environment(dataset, broker.url, kills=False, seconds=0.0)
+        environment = environment_of(dataset, broker.url)
+        command = [sys.executable, "-m", "producer", "worker"]
         with (dataset.folder / "worker.log").open("ab") as log:
-            command = [sys.executable, str(HERE / "misbehaving_worker.py")]
             worker = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
         try:
-            enqueue = _quietly(enqueue_command(dataset), dataset, environment)
-            if enqueue.returncode not in (0, 3):
-                raise SystemExit(enqueue.stderr.decode())
-            _quietly([sys.executable, "-m", "producer", "wait", "out", "--timeout", "120"], dataset, environment)
+            for words in (enqueue_words(dataset, "out"), ["wait", "out", "--timeout", "120"]):
+                done = subprocess.run(unrolled(*words), env=environment, cwd=dataset.folder, check=False,
+                                      capture_output=True, timeout=180)  # fmt: skip
+                if done.returncode not in (0, 3):
+                    raise SystemExit(f"the undisturbed run of {dataset.folder}: {done.stderr.decode()}")
         finally:
             worker.terminate()
             worker.wait()
-    job = open_job(dataset.folder / "out")
-    found = standing(Log(), job.objects, live=False)
-    if not found.complete or found.dead:
-        raise SystemExit(f"the undisturbed run of dataset {dataset.number} isn't complete: {dataset.folder}")
+    job, expectation = open_job(dataset.folder / "out").job, dataset.expectation
+    parts = list((dataset.folder / "out").glob("*.parquet"))
+    if not parts or any(path.read_bytes() != expectation.part(job, path.read_bytes()) for path in parts):
+        raise SystemExit(f"{dataset.folder}: the undisturbed run gives other parts than are expected")
 
 
-def _quietly(command: list[str], dataset: Dataset, environment: dict[str, str]) -> subprocess.CompletedProcess[bytes]:
-    """Run a command beside the input, for two minutes at most."""
-    return subprocess.run(command, env=environment, cwd=dataset.folder, check=False, capture_output=True, timeout=120)
+def unrolled(*words: str) -> list[str]:
+    """A command as a person types it."""
+    return [sys.executable, "-m", "producer", *words]
 
 
-def enqueue_command(dataset: Dataset) -> list[str]:
-    """The command that a round gives; the same words in every directory, so that it is the same job."""
-    return [sys.executable, "-m", "producer", "enqueue", "rows.jsonl", "--out", "out", "--with-tokens",
-            "--engine", dataset.engine,
-            "--model", str(dataset.folder / "model"), "--shard-tokens", str(SHARD_TOKENS),
-            "--max-queued-tokens", str(12 * SHARD_TOKENS)]  # fmt: skip
+def enqueue_words(dataset: Dataset, out: str, inputs: str = "rows.jsonl") -> list[str]:
+    """The words that queue an input; the same in every directory, so that it is the same job."""
+    return ["enqueue", *_job_words(dataset, out, inputs), "--max-queued-tokens", str(8 * SHARD_TOKENS)]
 
 
-def worker_environment(dataset: Dataset, broker: str, *, kills: bool, seconds: float) -> dict[str, str]:
-    """Settings of a worker in a round."""
-    repository = HERE.parent.parent
+def neighbour_words(dataset: Dataset, out: str) -> list[str]:
+    """The words that queue the same input for other vectors: another job, which has the model's queue too."""
+    return [*enqueue_words(dataset, out), "--pooling", "mean"]
+
+
+def follow_words(dataset: Dataset, out: str) -> list[str]:
+    """The words that queue standard input as it arrives."""
+    words = ["--follow", "--format", "jsonl", "--flush-seconds", "0.3"]
+    return ["enqueue", *_job_words(dataset, out, "-"), "--max-queued-tokens", str(8 * SHARD_TOKENS), *words]
+
+
+def run_words(dataset: Dataset, out: str) -> list[str]:
+    """The words that do a whole job, with a broker and workers of its own."""
+    words = ["--workers", "2", "--threads", "1", "--concurrency", "2", "--lease-seconds", "2", "--grace-seconds", "1"]
+    return ["run", *_job_words(dataset, out, "rows.jsonl"), *words]
+
+
+def _job_words(dataset: Dataset, out: str, inputs: str) -> list[str]:
+    return [inputs, "--out", out, "--with-tokens", "--engine", dataset.engine, "--model", str(dataset.folder / "model"),
+            "--shard-tokens", str(SHARD_TOKENS)]  # fmt: skip
+
+
+def environment_of(dataset: Dataset, broker: str, **more: str) -> dict[str, str]:
+    """Settings of the workers and commands of a round."""
     return {
         **os.environ,
-        "PYTHONPATH": str(repository),
+        "PYTHONPATH": str(HERE.parent.parent),
+        "COLUMNS": "120",
         "UNROLLED_BROKER": broker,
         "UNROLLED_MODEL": str(dataset.folder / "model"),
         "UNROLLED_ENGINE": dataset.engine,
         "UNROLLED_THREADS": "1",
-        "UNROLLED_CONCURRENCY": "4",
-        "UNROLLED_LEASE_SECONDS": "2",
+        "UNROLLED_CONCURRENCY": "2",
+        "UNROLLED_LEASE_SECONDS": "1.5",
         "UNROLLED_GRACE_SECONDS": "1",
-        "UNROLLED_MAX_ATTEMPTS": "5",
-        "CHAOS_FAILS_ON": str(FAILING),
-        "CHAOS_KILLS_ON": str(KILLING) if kills else "0",
-        "CHAOS_SECONDS": str(seconds),
+        "UNROLLED_MAX_ATTEMPTS": "2",
+        **more,
     }

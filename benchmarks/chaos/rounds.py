@@ -1,24 +1,30 @@
 """One round: a job, its disturbances, and the comparison afterwards."""
 
+# Over 150 lines: one round from its plan to its verdict.
+
 from __future__ import annotations
 
-import json
-import random
+import contextlib
 import shutil
-import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import Any
 
-import pyarrow.parquet as pq
+from account import Account, account_of, why_lost
+from contents import waiting
 from dataset import Dataset
-from faults import FAULTS
-from stage import Stage
+from nursery import Nursery
+from plan import FIRE_SECONDS, Plan, draw
+from scenes import Follow, make_scene
+from stage import NEIGHBOUR, Stage
+from truth import snapshot, why_untrue
+from waiter import Waiter
 from watcher import Watcher
-from workplace import RestartableBroker
 
 from producer.jobs.verify import verify_job
 from unrolled.job import names
+from unrolled.job.names import part_object
 from unrolled.protocol.completion import standing
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.log import Log
@@ -26,152 +32,174 @@ from unrolled.protocol.opening import OpenJob, open_job
 from unrolled.reading.outcome import failed_rows
 from unrolled.store.disk.hidden_file import sweep_leftovers
 
-COLUMNS = ("seed", "result", "seconds", "deaths", "broker_kills", "rows", "files", "dead", "looks", "faults")
-#: Disturbances happen within this time; then the job must complete within the other.
-FIRE_SECONDS, COMPLETION_SECONDS = 8.0, 120.0
+#: A job must be complete within this time after its last disturbance.
+COMPLETION_SECONDS = 150.0
+#: The first part is waited for no longer than this.
+FIRST_PART_SECONDS = 30.0
+_FOLDERS = (names.PARTS, names.FOLDER, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
 
 
 @dataclass
 class Result:
-    """What came of one round."""
+    """What came of one round; the columns of the table, but for the last two."""
 
     seed: int
-    directory: Path
+    kind: str
+    scene: str = ""
+    result: str = "ok"
     seconds: float = 0.0
     deaths: int = 0
+    overtaken: int = 0
     broker_kills: int = 0
-    rows: int = 0
-    files: int = 0
+    server_kills: int = 0
+    published: int = 0
+    failed: int = 0
+    quarantined: int = 0
     dead: int = 0
+    unread: int = 0
+    parts: int = 0
     looks: int = 0
-    faults: list[str] = field(default_factory=list)
+    claims: int = 0
+    faults: str = ""
     failures: list[str] = field(default_factory=list)
+    directory: str = ""
 
-    def columns(self) -> tuple[object, ...]:
-        """The values of `COLUMNS`."""
-        verdict = "FAILED" if self.failures else "ok"
-        return (self.seed, verdict, round(self.seconds, 1), self.deaths, self.broker_kills, self.rows, self.files,
-                self.dead, self.looks, " ".join(self.faults))  # fmt: skip
+    def columns(self) -> dict[str, Any]:
+        """Name → value."""
+        return {name: value for name, value in asdict(self).items() if name not in ("failures", "directory")}
 
 
-def run_round(root: Path, dataset: Dataset, seed: int) -> Result:
+def run_round(root: Path, dataset: Dataset, kind: str, seed: int) -> Result:
     """Run one round; its directory goes unless it failed."""
-    folder = root / f"round-{seed}"
+    folder = root / f"{kind}-{seed}"
     folder.mkdir()
-    result = Result(seed, folder, rows=len(dataset.ids))
+    plan = draw(seed, kind)
+    result = Result(seed, kind, plan.scene, directory=str(folder))
     began = time.monotonic()
     try:
-        _run(folder, dataset, result)
+        with Nursery() as nursery:
+            _run(nursery, folder, dataset, plan, result)
     except Exception as error:  # noqa: BLE001 - a round that can't be judged has failed, and the others go on
         result.failures.append(f"{type(error).__name__}: {error}")
-    result.seconds = time.monotonic() - began
-    if not result.failures:
+    result.seconds = round(time.monotonic() - began, 1)
+    if result.failures:
+        result.result = "FAILED"
+    else:
         shutil.rmtree(folder, ignore_errors=True)
     return result
 
 
-def _run(folder: Path, dataset: Dataset, result: Result) -> None:
-    rng = random.Random(result.seed)
-    with RestartableBroker(folder / "broker") as broker, Stage(folder, dataset, broker, rng) as stage:
-        watcher = Watcher(stage.out)
-        try:
-            with watcher:
-                _disturb(stage, rng, result)
-                _await_completion(stage, result)
-        finally:
-            stage.stop_workers()
-        result.deaths, result.broker_kills = stage.deaths, stage.broker_kills
-        result.looks = watcher.looks
-        result.failures += watcher.failures + stage.failures
-        if stage.out.exists():
-            _compare(dataset, open_job(stage.out), watcher, result)
+def _run(nursery: Nursery, folder: Path, dataset: Dataset, plan: Plan, result: Result) -> None:
+    scene = make_scene(plan.scene, dataset, FIRE_SECONDS)
+    rows = None if isinstance(scene, Follow) else len(dataset.lines)
+    with Stage(nursery, folder, dataset, result.kind, scene, result.seed, plan.seconds) as stage:
+        watcher = Watcher(stage.place, stage.address, rows, lossy=result.kind == "bucket")
+        waiter = Waiter(watcher, wanted=plan.waits)
+        stage.attendants.append(waiter)
+        with watcher:
+            _disturb(stage, plan, result)
+            waiter.wanted = True
+            account = _completed(stage, waiter, rows)
+            innocent = {*account.given_up} and not {*account.given_up} & dataset.killing
+            if plan.calms or innocent:
+                _check_rows(dataset, scene, account, result, calm=False)
+                stage.calm.touch()
+                result.faults += " calm"
+                stage.rest_until_ended(stage.unrolled("retry", stage.out, "--failed-rows", broker=scene.has_workers))
+                account = _completed(stage, waiter, rows)
+        if stage.neighbour:
+            _check_neighbour(stage, result)
+        stage.stop()
+        result.failures += [*watcher.failures, *stage.failures]
+        _check_rows(dataset, scene, account, result, calm=stage.calm.exists())
+        _check_place(open_job(stage.address), stage.place, watcher, result)
+        result.deaths, result.broker_kills, result.server_kills = stage.deaths, stage.broker_kills, stage.server_kills
+        result.overtaken = stage.overtaken()
+        result.looks, result.claims = watcher.looks, watcher.claims
+        if isinstance(scene, Follow):
+            scene.close()
 
 
-def _disturb(stage: Stage, rng: random.Random, result: Result) -> None:
-    moments = sorted(rng.uniform(0.5, FIRE_SECONDS) for _ in range(rng.randint(3, 7)))
+def _disturb(stage: Stage, plan: Plan, result: Result) -> None:
     began = time.monotonic()
-    for moment in moments:
-        fault = rng.choice(FAULTS)
-        _wait(stage, max(0.0, began + moment - time.monotonic()))
-        result.faults.append(fault.__name__)
-        fault(stage)
+    while not plan.early and not stage.is_at_work() and time.monotonic() < began + FIRST_PART_SECONDS:
+        stage.rest(0.1)
+    began = time.monotonic()
+    for planned in plan.faults:
+        stage.rest(max(0.0, began + planned.moment - time.monotonic()))
+        result.faults = f"{result.faults} {planned.fault.__name__}".strip()
+        planned.fault(stage, planned.rng)
 
 
-def _await_completion(stage: Stage, result: Result) -> None:
-    deadline = time.monotonic() + COMPLETION_SECONDS
-    while not stage.complete():
-        if time.monotonic() > deadline:
-            late = f"not complete {COMPLETION_SECONDS:.0f} s after the last disturbance"
-            result.failures.append(f"{late}: {stage.describe()}")
-            return
-        _wait(stage, 0.2)
-
-
-def _wait(stage: Stage, seconds: float) -> None:
-    """Let time pass, and start processes again that died, as a supervisor would."""
-    until = time.monotonic() + seconds
+def _completed(stage: Stage, waiter: Waiter, rows: int | None) -> Account:
+    """Wait until the job is complete, and `unrolled wait` has said so; then count its rows."""
+    deadline, since = time.monotonic() + COMPLETION_SECONDS, 0.0
     while True:
-        stage.supervise()
-        left = until - time.monotonic()
-        if left <= 0:
-            return
-        threading.Event().wait(min(0.1, left))
+        stage.rest(0.1)
+        now = snapshot(stage.place)
+        why = "its input isn't queued" if not stage.scene.done() else why_untrue(now, now, rows)
+        if stage.scene.done() and why and "cancelled" in why:
+            stage.scene.requeue()  # a cancel had its effect after its command was killed
+        since = (since or time.monotonic()) if why is None else 0.0
+        if why is None:
+            waiter.hurry()
+        if why is None and waiter.said > since:
+            return account_of(stage.dataset, open_job(stage.address), stage.place)
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not complete {COMPLETION_SECONDS:.0f} s after the last disturbance: {why}")
 
 
-def _compare(dataset: Dataset, job: OpenJob, watcher: Watcher, result: Result) -> None:
-    log, place = Log(), Path(job.place)
-    given_up = standing(log, job.objects, live=False).dead
-    expected = dataset.parts
+def _check_neighbour(stage: Stage, result: Result) -> None:
+    """Wait for the other job, and count its rows."""
+    deadline = time.monotonic() + COMPLETION_SECONDS
+    while stage.neighbour and not stage.neighbour.done() and time.monotonic() < deadline:
+        stage.rest(0.1)
+    out, place = stage.out + NEIGHBOUR, Path(f"{stage.place}{NEIGHBOUR}")
+    wait = stage.unrolled("wait", out, "--json", "--timeout", str(COMPLETION_SECONDS))
+    stage.rest_until_ended(wait, seconds=COMPLETION_SECONDS + 30)
+    if '"complete": true' not in wait.text():
+        result.failures.append(f"the other job is not complete: {wait.text()[-300:]}")
+        return
+    address = f"{stage.address}{NEIGHBOUR}"
+    account = account_of(stage.dataset, open_job(address), place)
+    result.failures += [f"other job: {failure}" for failure in account.failures]
+    if account.lost:
+        result.failures.append(f"other job: {len(account.lost)} rows lost: {sorted(account.lost)[:5]}")
+
+
+def _check_rows(dataset: Dataset, scene: object, account: Account, result: Result, *, calm: bool) -> None:
+    """Each row once; where engines behave and everything was retried, each good one in a part."""
+    result.failures += account.failures
+    result.published, result.failed = len(account.published), len(account.failed)
+    result.quarantined, result.dead = len(account.quarantined), account.dead
+    result.unread, result.parts = len(account.lost), account.parts
+    if isinstance(scene, Follow):
+        if why := why_lost(dataset, account.lost, scene.safe, scene.kills):
+            result.failures.append(why)
+    elif account.lost:
+        result.failures.append(f"{len(account.lost)} rows lost: {sorted(account.lost)[:5]}")
+    if calm and (account.failed or account.given_up):
+        gone = [*account.failed, *account.given_up]
+        result.failures.append(f"{len(gone)} rows are not published after a retry in calm weather: {gone[:5]}")
+
+
+def _check_place(job: OpenJob, place: Path, watcher: Watcher, result: Result) -> None:
+    """By the product's own eyes: every part is sound, and nothing is left over but what dead shards need."""
+    log = Log()
+    dead = standing(log, job.objects, live=job.job.live).dead
     found = {path.name: path.read_bytes() for path in place.glob("*.parquet")}
-    dead = set(map(names.part_object, given_up))
-    result.files, result.dead = len(found), len(dead)
-    allowed_dead = {name for name in expected if _ids(dataset.folder / "out" / name) & dataset.killing}
-    if dead != allowed_dead:
-        result.failures.append(f"dead: {sorted(dead)}, expected: {sorted(allowed_dead)}")
-    if missing := expected.keys() - found.keys() - dead:
-        result.failures.append(f"missing files: {sorted(missing)}")
-    if stray := found.keys() - expected.keys():
-        result.failures.append(f"stray files: {sorted(stray)}")
-    if wrong := [name for name in found.keys() & expected.keys() if found[name] != expected[name]]:
-        result.failures.append(f"other bytes than undisturbed: {sorted(wrong)}")
     if changed := [name for name, content in watcher.first_seen.items() if found.get(name) != content]:
         result.failures.append(f"changed after they were first seen: {sorted(changed)}")
-    sweep(log, job.objects, failed_rows, live=False)  # what workers do for a job that is complete
-    if (left := set(names.shards_in(job.objects.list(names.ROWS)))) != given_up:
-        result.failures.append(f"rows left: {sorted(map(str, left ^ given_up))}")
-    _compare_rows(dataset, place, dead, result)
-    problems = [problem for problem in verify_job(job).problems if problem.where not in dead]
+    given_up = set(map(part_object, dead))
+    problems = [problem for problem in verify_job(job).problems if problem.where not in given_up]
     result.failures += [f"verify: {problem.where}: {problem.what}" for problem in problems]
-    for folder in (names.PARTS, names.FOLDER, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD):
-        if (place / folder).is_dir():
+    sweep(log, job.objects, failed_rows, live=job.job.live)  # what workers do for a job that is complete
+    left = set(names.shards_in(job.objects.list(names.ROWS))) - dead
+    if left:
+        result.failures.append(f"rows left: {sorted(map(str, left))}, {len(waiting(place))} in all")
+    for folder in _FOLDERS:
+        if result.kind == "disk" and (place / folder).is_dir():
             sweep_leftovers(place / folder, 0)
-    result.failures += [f"left over: {path}" for path in place.rglob(".*") if path.is_file()]
-
-
-def _compare_rows(dataset: Dataset, place: Path, dead: set[str], result: Result) -> None:
-    """By the ids alone, and without any of the product's own reading: each row once."""
-    published: list[str] = []
-    failed: list[str] = []
-    for path in place.glob("*.parquet"):
-        published += pq.read_table(path, columns=["id"])["id"].to_pylist()
-        failed += _failed(path)
-    listed = [json.loads(line)["id"] for path in (place / names.QUARANTINE).glob("*.jsonl") for line in path.open()]
-    gone: set[str] = set()
-    for name in dead:
-        gone |= _ids(dataset.folder / "out" / name) | {*_failed(dataset.folder / "out" / name)}
-    there = sorted([*published, *failed, *listed, *gone])
-    if there != sorted(dataset.ids):
-        lost, twice = set(dataset.ids) - set(there), len(there) - len(set(there))
-        result.failures.append(f"{len(lost)} rows lost, {twice} twice")
-    if {*listed} != dataset.bad:
-        result.failures.append(f"quarantine holds {sorted(listed)}")
-    if {*failed} != dataset.failing - gone:
-        result.failures.append(f"parts call {sorted(failed)} failed")
-
-
-def _failed(path: Path) -> list[str]:
-    return [row_id for _, row_id, _ in json.loads(pq.read_metadata(path).metadata[b"unrolled.failed"])]
-
-
-def _ids(path: Path) -> set[str]:
-    return set(pq.read_table(path, columns=["id"])["id"].to_pylist())
+    with contextlib.suppress(FileNotFoundError):
+        hidden = [path for path in place.rglob(".*") if path.is_file() and ".localbucket" not in path.name]
+        result.failures += [f"left over: {path}" for path in hidden]

@@ -54,6 +54,7 @@ def submit(
         UnrolledError: an input broke off, has changed since the job began, or the job was cancelled. What was queued
             stays queued; the same command goes on from there.
     """
+    # Over 40 lines: the stations of a row in their order, and what ends each of them.
     summary, source = Summary(), prepared.submission.source
 
     def count(entry: Entry, new: bool) -> None:

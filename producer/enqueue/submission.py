@@ -1,5 +1,7 @@
 """A user's request, and the checks that it must pass before anything is queued."""
 
+# Over 150 lines: a request with all of its fields, and the checks that it must pass together.
+
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
@@ -102,6 +104,7 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
             text says which and why.
     """
+    # Over 40 lines: checks in the order in which a mistake costs least.
     refuse_model(submission.out)
     model = open_model(submission.model)
     spec = OutputSpec(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def diagnose(status: JobStatus) -> dict[str, str]:
-    """Lines that say what stands in a job's way and which command helps, by kind; none where all is well.
+    """Lines that say what keeps a job from its end and which command helps, by kind; none if all is well.
 
     The kinds: "cancelled", "away" (the broker), "dead" (shards), "lost" (shards that Redis forgot), "worker"
     (none serves the model), "trouble" (in a worker's way), "silent" (a worker), "turn" (other jobs are computed),
@@ -42,7 +42,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     if status.strays and status.ended:
         found["strays"] = (
             f"a run that died has read rows of {counted(status.strays, 'shard')} and not queued them; "
-            "the next `unrolled enqueue --follow` brings them, even on an empty input"
+            "the next `unrolled enqueue --follow` queues them, even on an empty input"
         )
     if not status.ended and not status.waiting:
         found["input"] = (

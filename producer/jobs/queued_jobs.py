@@ -1,4 +1,4 @@
-"""All jobs that a broker knows: those with shards that wait or run, and those that it was not told to forget."""
+"""All jobs that a broker knows: those with shards that wait or run, and those that were not removed."""
 
 from __future__ import annotations
 

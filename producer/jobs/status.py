@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from producer.jobs.worker_status import WorkerStatus
     from unrolled.job.offer import Offer
 
-#: Shards that a producer at work may have appended to the log but not told the ledger yet: those of one segment.
+#: Shards that a producer at work may have appended to the log but not entered in the ledger yet: those of one segment.
 ON_THEIR_WAY = MOST_ENTRIES
 
 
@@ -56,7 +56,7 @@ class JobStatus:
         complete: whether nothing more will come: every shard has its part or is dead, and no other can be added.
         cancelled: whether what waits was taken out of the queue.
         discarded: whether nothing of it counts any more.
-        strays: shards of a live input that no log names yet; the next run brings them.
+        strays: shards of a live input that no log names yet; the next run queues them.
         tokens_per_second: over the last files; None where there are too few to tell.
         queue: what the broker knows; None where none was named, or it is away.
         away: why the broker couldn't be asked.

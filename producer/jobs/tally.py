@@ -17,7 +17,7 @@ from unrolled.protocol.completion import standing
 from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, KeysView
 
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.log import Log
@@ -59,7 +59,6 @@ class Tally:
         cut: sums over all shards.
         done: sums over the published ones.
         published: shards whose part is there.
-        waiting: shards that are neither published nor dead.
         dead: shards without a part whose present life was given up.
         strays: rows of a live input that no segment names.
         kept: published shards whose failed rows may not have been brought again.
@@ -70,7 +69,8 @@ class Tally:
         self.log = log
         self.cut, self.done = Sums(), Sums()
         self.published: set[ShardId] = set()
-        self.waiting: set[ShardId] = set()
+        # A dictionary, because its order is the same in every process, so that a simulated look can be replayed.
+        self._waiting: dict[ShardId, None] = {}
         self.dead: frozenset[ShardId] = frozenset()
         self.strays: frozenset[ShardId] = frozenset()
         self.kept: set[ShardId] = set()
@@ -78,6 +78,11 @@ class Tally:
         self._objects = objects
         self._live = live
         self._segments = 0
+
+    @property
+    def waiting(self) -> KeysView[ShardId]:
+        """Shards that are neither published nor dead."""
+        return self._waiting.keys()
 
     def look(self) -> None:
         """Look again.
@@ -91,14 +96,15 @@ class Tally:
         if self.complete and log.length == known:
             return
         self._take_in_segments()
-        self.waiting |= self.dead
+        self._wait_for(self.dead)
         rows = set(names.shards_in(objects.list(names.ROWS)))
         self._publish(self._with_parts(rows))
         lives = set(names.lives_in(objects.list(names.DEAD)))
         self.dead = frozenset(
             life.shard for life in lives if life.shard in self.waiting and log.life(life.shard) == life
         )
-        self.waiting -= self.dead
+        for shard in self.dead:
+            del self._waiting[shard]
         if self._live:
             self.strays = frozenset(shard for shard in rows if shard not in log.entries and not shard.retries)
         self.kept = self.published & rows.union(names.shards_in(objects.list(names.FAILED)))
@@ -110,24 +116,27 @@ class Tally:
         for number in range(self._segments, self.log.length):
             for shard, _ in self.log.started(number):
                 if shard not in self.published and shard not in self.waiting and shard not in self.dead:
-                    self.waiting.add(shard)
+                    self._waiting[shard] = None
                     self._count(self.cut, shard)
         self._segments = self.log.length
 
     def _with_parts(self, rows: set[ShardId]) -> Iterable[ShardId]:
         """Those of the shards that wait whose part is found."""
-        gone = self.waiting - rows
+        gone = [shard for shard in self._waiting if shard not in rows]
         if len(gone) > len(self.log.entries) * LISTING:
             found = names.parts_in(self._objects.list(names.PARTS))
             # The log's own ids are kept, so that a million of them are held once.
             return [self.log.entries[shard].shard for shard in found if shard in self.waiting]
-        asked = gone.union(islice(self.waiting, FEW))  # which are all, towards the end of a job
+        asked = dict.fromkeys([*gone, *islice(self._waiting, FEW)])  # which are all, towards the end of a job
         return [shard for shard in asked if self._objects.exists(part_object(shard))]
+
+    def _wait_for(self, shards: Iterable[ShardId]) -> None:
+        self._waiting.update(dict.fromkeys(sorted(shards)))
 
     def _publish(self, shards: Iterable[ShardId]) -> None:
         for shard in shards:
             self.published.add(shard)
-            self.waiting.discard(shard)
+            self._waiting.pop(shard, None)
             self._count(self.done, shard)
 
     def _count(self, sums: Sums, shard: ShardId) -> None:
@@ -144,6 +153,6 @@ class Tally:
         if lost := self.published - found.published:  # somebody has removed parts
             self.published, self.done = set(), Sums()
             self._publish(shard for shard in self.log.entries if shard in found.published)
-            self.waiting |= lost - found.dead
+            self._wait_for(lost - found.dead)
             self.dead |= lost & found.dead
         return found.complete

@@ -150,7 +150,7 @@ def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
     if job.job.live:
         strays = [s for s in names.shards_in(job.objects.list(names.ROWS)) if s not in log.entries and not s.retries]
         for shard in strays:
-            yield Problem(rows_object(shard), "was read and never queued; `unrolled enqueue --follow` brings it")
+            yield Problem(rows_object(shard), "was read and never queued; `unrolled enqueue --follow` queues it")
 
 
 def _check_all(job: OpenJob, log: Log, parts: set[ShardId]) -> Iterator[tuple[Entry, _Checked]]:

@@ -1,6 +1,6 @@
 """Waiting for a job, and telling Redis again what it lost of it, so that it completes whatever the broker does."""
 
-# Over 150 lines: waiting, and everything that people are told meanwhile.
+# Over 150 lines: waiting, and everything that is reported meanwhile.
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from producer.terminal.progress import Progress
     from unrolled.protocol.opening import OpenJob
 
-#: How long something must be in the way before a person is told, where it is often over soon: a producer at work may
-#: be about to read its input on, and `wait` itself tells Redis again what it lost. All else is told at once.
+#: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
+#: be about to read its input on, and `wait` itself enters in Redis again what it lost. All else is reported at once.
 PATIENCE_SECONDS = {"input": 10.0, "strays": 10.0, "lost": 10.0}
 _BLIND = (
     "no broker is named, and no `unrolled run` is seen at work on {place}: only its files are watched. Name the broker "
@@ -61,7 +61,7 @@ def wait_for_job(
         bar: shows how far the job is, and what is in the way.
         until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
-        starting_seconds: how long the workers may take to start; until then, a lack of workers isn't told.
+        starting_seconds: how long the workers may take to start; until then, a lack of workers isn't reported.
 
     Returns:
         The job's last status.
@@ -71,6 +71,7 @@ def wait_for_job(
         TransientError: the store couldn't be read even once before `until`.
         BrokerRefusesError: the broker doesn't let this user in or do this.
     """
+    # Over 40 lines: one loop, and all that can end it.
     patience = Patience(bar.say)
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     reader = StatusReader(job, queue.broker if queue else None, namespace)

@@ -44,7 +44,8 @@ def find_broker(given: str | None, job: OpenJob) -> str | None:
             recorded = file.read(_LONGEST_URL).decode(errors="replace").strip()
     except OSError:
         return None
-    # Only a socket of this machine is one of `run`'s: whoever may write to OUT can't have this user call elsewhere.
+    # Only a socket of this machine is one of `run`'s. Anybody who can write to OUT could otherwise make this user
+    # connect elsewhere.
     try:
         url = check_broker_url(recorded) if recorded.startswith(_SOCKET) else ""
     except (RequestError, ValueError):

@@ -59,11 +59,12 @@ def run_job(
         environment: their settings, as `UNROLLED_*` variables.
 
     Returns:
-        What was queued, and how the job stands at the end.
+        What was queued, and the job's status at the end.
 
     Raises:
         UnrolledError: something can't be used, or the workers don't run; the same call goes on from there.
     """
+    # Over 40 lines: what is started in order, so that it ends in the reverse order.
     prepared = prepare(submission)
     job = prepared.job
     if broker is None:

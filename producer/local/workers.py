@@ -1,5 +1,7 @@
 """Worker processes of one machine, kept running."""
 
+# Over 150 lines: one class, whose processes are started, watched and ended together.
+
 from __future__ import annotations
 
 import contextlib

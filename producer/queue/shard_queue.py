@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: Seconds between two looks at a full queue, and until the user is told why it stays full.
+#: Seconds between two looks at a full queue, and until the reason why it stays full is printed.
 FULL_PAUSE, FULL_PATIENCE = 0.1, 10.0
 #: Seconds between two counts of the workers.
 WORKERS_PAUSE = 5.0

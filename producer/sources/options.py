@@ -77,7 +77,7 @@ class SourceOptions:
 
     @property
     def content_fields(self) -> tuple[str, ...]:
-        """The fields that may have a row's content, the text first. Where the user named one of them, it must be it."""
+        """The fields that may have a row's content, the text first; only the one that the user named, if any."""
         if self.kind != "auto":
             return (self.text_field if self.kind == "text" else self.tokens_field,)
         fields = (self.text_field, self.tokens_field)

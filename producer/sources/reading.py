@@ -6,6 +6,8 @@
 Each input row gives exactly one SourceRow or BadRow, in a fixed order: that of the inputs, and of the rows in each.
 """
 
+# Over 150 lines: one path, from the inputs that are named to batches of rows.
+
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor

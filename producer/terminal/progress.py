@@ -1,5 +1,7 @@
 """Shows how far something is, on standard error: a bar on a terminal, lines elsewhere."""
 
+# Over 150 lines: one class, half of it the description of what it shows.
+
 from __future__ import annotations
 
 import contextlib
@@ -51,7 +53,7 @@ class Progress:
         self._transient = transient
         self._said = self._shown = ""
         self._shown_at = clock()
-        self._moved = 0, clock()  # tokens, and when they were so many for the first time
+        self._moved = 0, clock()  # tokens, and when this number was first reached
         self._bar = RichProgress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from unrolled.errors import RowError
 
-#: All of the first texts are looked at, and then one of so many: splitting texts again takes time.
+#: All of the first texts are counted, and then every n-th: splitting texts a second time takes time.
 ALL_OF_FIRST, ONE_OF = 1000, 16
 _RULES = WordRules()
 

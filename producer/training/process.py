@@ -1,5 +1,7 @@
 """A training from the corpus to the model directory: this process prepares the rows, another one trains."""
 
+# Over 150 lines: one training, from its request to its end, and how it resumes.
+
 from __future__ import annotations
 
 import importlib.util

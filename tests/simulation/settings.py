@@ -14,6 +14,7 @@ from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol import ledger_update, opening, spooling
+from unrolled.queue import ledger
 from unrolled.store import memory
 from worker.runtime import attempt, worker_leases
 
@@ -90,7 +91,7 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
         *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(
             (module, "secrets", _Secrets(rng))
-            for module in (ledger_update, opening, runs, spooling)
+            for module in (ledger, ledger_update, opening, runs, spooling)
             if hasattr(module, "secrets")
         ),
     ]

@@ -15,7 +15,7 @@ _DONE = [*["producer"] * 6, *["retry", "wait"] * 3, *["sweep"] * 2, "reader", "c
 _LOST = "all", "back", "leases", *KEYS
 #: Steps before a job may be discarded; number of workers that are replaced when they have died.
 _EARLIEST_DISCARD, _WORKERS = 300, 3
-#: Only at one of so many steps anything can happen, with a probability so many times as high.
+#: Anything can happen at one step in this many only, with a probability this many times as high.
 _RARELY = 4
 
 

@@ -78,12 +78,16 @@ class BucketServer:
 
     def environment(self) -> dict[str, str]:
         """Variables with which the AWS command line would use the server."""
-        return {
-            "AWS_ENDPOINT_URL": self.url,
-            "AWS_ACCESS_KEY_ID": "key-id-of-a-test",
-            "AWS_SECRET_ACCESS_KEY": "secret-of-a-test",
-            "AWS_REGION": "us-east-1",
-        }
+        return client_environment(self.url)
+
+    def answer_to(self, method: str) -> Answer | None:
+        """What goes wrong with the request that has just come; None for nothing."""
+        faults = self.faults.get(method)
+        return faults.pop(0) if faults else None
+
+    def wait_until_late(self) -> None:
+        """Return when a late request is to have its effect."""
+        self.late.wait()
 
     def run(self) -> None:
         """Serve until `stop`."""
@@ -116,8 +120,7 @@ class _Handler(localbucket.S3Handler):
         control.requests.append(Request(self.command, self.path, condition, size))
         if control.ignores_conditions:
             del self.headers["If-None-Match"]
-        faults = control.faults.get(self.command)
-        answer = faults.pop(0) if faults else None
+        answer = control.answer_to(self.command)
         if answer is None:
             super()._dispatch(action)
             return
@@ -149,10 +152,20 @@ class _Handler(localbucket.S3Handler):
         self.connection.shutdown(socket.SHUT_RDWR)
 
     def _act_late(self, action, body: bytes) -> None:
-        self.control.late.wait()
+        self.control.wait_until_late()
         self.rfile, self.wfile = io.BytesIO(body), io.BytesIO()
         super()._dispatch(action)
         self.control.late_done.set()
+
+
+def client_environment(url: str) -> dict[str, str]:
+    """Variables with which the AWS command line would use the server at a URL."""
+    return {
+        "AWS_ENDPOINT_URL": url,
+        "AWS_ACCESS_KEY_ID": "key-id-of-a-test",
+        "AWS_SECRET_ACCESS_KEY": "secret-of-a-test",
+        "AWS_REGION": "us-east-1",
+    }
 
 
 @contextmanager
@@ -171,19 +184,26 @@ def bucket_server(directory: Path) -> Iterator[BucketServer]:
 class BucketProcess:
     """A server in a process of its own, to be killed; its objects are on the disk and outlive it.
 
+    Args:
+        directory: of its buckets.
+        script: serves a directory at a port, and prints its URL; by default this file, in which nothing goes wrong.
+        words: more arguments of the script.
+
     Attributes:
         url: of the server, the same after `start` again.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, script: str = __file__, *words: str) -> None:
         self._directory = directory
         self._port = 0
+        self._script = script
+        self._words = words
         self._process: subprocess.Popen[str] | None = None
         self.start()
 
     def start(self) -> None:
         """Serve, on the port of before."""
-        command = [sys.executable, __file__, str(self._directory), str(self._port)]
+        command = [sys.executable, self._script, str(self._directory), str(self._port), *self._words]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.url = self._process.stdout.readline().strip()
         self._port = int(self.url.rpartition(":")[2])

@@ -155,7 +155,7 @@ class Site:
 
     Args:
         root: where all files go.
-        broker_url: a server of one's own.
+        broker_url: a server that no other test uses.
         namespace: of its keys.
     """
 

@@ -151,7 +151,7 @@ def test_python_in_the_pages_is_python(page):
 def test_every_test_that_guarantees_name_is_there():
     """docs/guarantees.md: claim → test file::test, or a benchmark."""
     text = (REPOSITORY / "docs" / "guarantees.md").read_text()
-    shown = text[text.index("## What shows it") :]
+    shown = text[text.index("## Which test shows what") :]
     named = re.findall(r"`([\w/]+\.py)(?:::(\w+))?`", shown)
     assert len(named) > 20
     for file, test in named:

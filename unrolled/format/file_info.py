@@ -1,4 +1,4 @@
-"""What a part's metadata says; its columns are told in `unrolled.format.schema`.
+"""The metadata of a part; `unrolled.format.schema` describes its columns.
 
 The metadata says where the part comes from, and which rows of its shard failed. It holds nothing that differs between
 two attempts (no time, no host, no attempt number, no version of a library): the same rows give the same bytes.

@@ -1,5 +1,7 @@
 """What a job stores of every row: which layers, pooled how, how precisely, and whether the token ids too."""
 
+# Over 150 lines: one value, with its checks and its three spellings: options, JSON, columns.
+
 from __future__ import annotations
 
 import re

@@ -5,7 +5,7 @@ leave the rows readable and make a query skip some of them. So the 24 bytes betw
 where no reader looks, are `unrolled` and the 16 bytes of the XXH3-128 digest (seed 0, big-endian) of all other bytes
 of the file, in order.
 
-XXH3 runs at the speed of memory. It finds damage, not malice: whoever can write the file can also seal it.
+XXH3 runs at the speed of memory. It finds damage, not malice: anybody who can write the file can also seal it.
 Reading files doesn't need it, so it is part of the extras that write or verify them.
 """
 

@@ -11,10 +11,22 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unrolled.learning.examples import Example
-
 #: The label of a place where there is no token: PyTorch's losses leave it out by default.
 NO_LABEL = -100
+
+
+class Example(NamedTuple):
+    """One row.
+
+    Attributes:
+        id: its id.
+        vectors: float32 or float16 (length, width), or (width,) of a pooled column: a view that must not be changed.
+        label: its label; None without labels.
+    """
+
+    id: str
+    vectors: NDArray[np.floating[Any]]
+    label: Any
 
 
 class ExampleBatch(NamedTuple):

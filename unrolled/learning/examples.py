@@ -1,5 +1,7 @@
 """A job's rows as examples to learn from: read lazily, split, shuffled, divided among processes, joined with labels."""
 
+# Over 150 lines: one class, half of it the description of what it gives.
+
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.format.columns import parse_name
-from unrolled.learning.batches import ExampleBatch, padded
+from unrolled.learning.batches import Example, ExampleBatch, padded
 from unrolled.ragged import offsets_of
 from unrolled.reading.id_index import hashes_of
 
@@ -21,20 +23,6 @@ if TYPE_CHECKING:
 
 # How many row groups are mixed when rows are shuffled; each has about 16 MB.
 _MIXED = 4
-
-
-class Example(NamedTuple):
-    """One row.
-
-    Attributes:
-        id: its id.
-        vectors: float32 or float16 (length, width), or (width,) of a pooled column: a view that must not be changed.
-        label: its label; None without labels.
-    """
-
-    id: str
-    vectors: NDArray[np.floating[Any]]
-    label: Any
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,7 @@ def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
         weights float32 (rows, time), 0 where there is no token, and labels 0 there, so that Keras leaves these places
         out. With labels of rows, or a pooled column, of (vectors, labels). Without labels, of vectors alone.
     """
+    # Over 40 lines: the batches, and the signature that TensorFlow wants of them.
     passes = iter(range(examples.epoch, 2**31))
     pooled = parse_name(examples.column)[0] != "none"  # type: ignore[index] # Examples has checked it
     first = next(iter(examples), None)

@@ -13,7 +13,8 @@ from unrolled.learning.batches import padded
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from unrolled.learning.examples import Example, Examples
+    from unrolled.learning.batches import Example
+    from unrolled.learning.examples import Examples
 
 
 class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyped
@@ -39,7 +40,7 @@ class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyp
         return iter(examples)
 
     def set_epoch(self, epoch: int) -> None:
-        """Go on with the order of this epoch; a loader that starts its workers anew for each epoch needs it."""
+        """Continue with the order of this epoch; call it before each epoch if the loader starts its workers again."""
         self._epoch = epoch
 
 

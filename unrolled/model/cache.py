@@ -5,6 +5,8 @@ a model directory, named after the URL and the versions of its objects; it appea
 changed. `fingerprint` beside its files is that of the model.
 """
 
+# Over 150 lines: one copy, from the look into the bucket to the sweep of old ones.
+
 from __future__ import annotations
 
 import contextlib

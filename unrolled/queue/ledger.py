@@ -402,9 +402,9 @@ class _TakesOut(Protocol):
 
 
 def take_out(ledger: _TakesOut, job_key: str, length: int | None = None) -> int:
-    """Take a job out of a ledger, some members at a time, because a server answers nobody meanwhile.
+    """Take a job out of a ledger, some members at a time, because the server answers no other question meanwhile.
 
-    In between, its mark is below zero: whoever wants the job, or finds it left so, tells it everything or takes it out.
+    In between, its mark is below zero: a process that wants the job then enters everything again, or takes it out.
 
     Args:
         ledger: whose.
@@ -417,7 +417,7 @@ def take_out(ledger: _TakesOut, job_key: str, length: int | None = None) -> int:
     mark, count = -1 - secrets.randbits(50), 0
     if ledger.take_some_out(job_key, None if length is None else 0, length, [], mark) is None:
         return 0
-    members = ledger.entered(job_key)  # whoever enters more moves the mark, which ends this
+    members = ledger.entered(job_key)  # a process that enters more moves the mark, which ends this
     for start in range(0, len(members) + 1, CANCEL_CHUNK):
         last = start + CANCEL_CHUNK > len(members)
         some = members[start : start + CANCEL_CHUNK]

@@ -280,10 +280,10 @@ class Dataset:
         """All stored columns as a stream of Arrow: `pyarrow.table(dataset)` and `polars.DataFrame(dataset)` read it."""
         return self.record_batches().__arrow_c_stream__(requested_schema)
 
-    @cached_property
+    @property
     def row_groups(self) -> list[tuple[Part, int]]:
         """The pieces in which rows are read, about 16 MB each: for each its part, and its number there."""
-        return [(part, group) for part in self._parts for group in range(len(part.groups))]
+        return self._lookup.groups
 
     def row_group(self, number: int, columns: Sequence[str]) -> pa.RecordBatch:
         """One of `row_groups`; `columns` as in `record_batches`."""

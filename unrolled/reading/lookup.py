@@ -26,10 +26,13 @@ class Lookup:
 
     Args:
         parts: of one job, in order.
+
+    Attributes:
+        groups: each row group in order: its part, and its number there.
     """
 
     def __init__(self, parts: Sequence[Part]) -> None:
-        self._groups = [(part, group) for part in parts for group in range(len(part.groups))]
+        self.groups = [(part, group) for part in parts for group in range(len(part.groups))]
         self._ends = np.cumsum([rows for part in parts for rows in part.groups], dtype=np.int64)
         self._parts = parts
         self._kept: tuple[int, pa.RecordBatch] | None = None
@@ -46,7 +49,7 @@ class Lookup:
         if not 0 <= at < rows:
             raise IndexError(f"there is no row {number}; there are {rows}")
         group = int(np.searchsorted(self._ends, at, side="right"))
-        part, of_part = self._groups[group]
+        part, of_part = self.groups[group]
         kept = self._kept
         if kept is None or kept[0] != group:
             self._kept = kept = group, part.row_group(of_part)

@@ -1,4 +1,4 @@
-"""What became of a shard, told by its part's footer alone."""
+"""The outcome of a shard, from the footer of its part alone."""
 
 from __future__ import annotations
 

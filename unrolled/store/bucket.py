@@ -115,7 +115,7 @@ class BucketStore:
                 for meta in (meta for page in pages for meta in page):
                     name = meta["path"]
                     inner = name.removeprefix(beginning)
-                    # Some tools make an object that stands for the folder and has its name.
+                    # Some tools make an object that represents the folder and has its name.
                     if name not in {"", folder} and "/" not in inner and not inner.startswith("."):
                         yield Listed(name, meta["size"])
                     if jump.is_due(name):

@@ -1,4 +1,4 @@
-"""A store in memory, for tests and simulations: it stops before every operation, and fails where it is told to.
+"""A store in memory, for tests and simulations: it stops before every operation, and fails where its user asks for it.
 
 It can act as a disk, where a new name is durable only when its folder has been synced and a look-up may lag, or as a
 bucket, where both are immediate but each request may be refused, lost or late.

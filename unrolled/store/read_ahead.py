@@ -107,7 +107,7 @@ def in_thread(fetch: Callable[[int, int], bytes], start: int, stop: int) -> Futu
     def run() -> None:
         try:
             content.set_result(fetch(start, stop))
-        except BaseException as error:  # noqa: BLE001 - raised again by whoever wants the result
+        except BaseException as error:  # noqa: BLE001 - raised again in the thread that wants the result
             content.set_exception(error)
 
     threading.Thread(target=run, name="read-ahead", daemon=True).start()

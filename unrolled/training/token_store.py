@@ -4,6 +4,8 @@ NAME.arrow   Arrow IPC file with one column, "tokens": large_list<uint16>, or la
              above 65,535. Each record batch is a block of about BLOCK_TOKENS ids.
 """
 
+# Over 150 lines: a writer and a reader of one format.
+
 from collections.abc import Iterable
 from pathlib import Path
 from types import TracebackType

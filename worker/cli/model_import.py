@@ -1,5 +1,7 @@
 """`unrolled model import`: make a model directory of a model that was trained elsewhere."""
 
+# Over 150 lines: one command, most of it the texts of its options.
+
 from __future__ import annotations
 
 import json

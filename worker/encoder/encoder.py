@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -19,7 +20,7 @@ from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.encoder.progress import Progress, watched
 from worker.encoder.results import Output, normalized, row_vectors, token_vectors
-from worker.encoder.rows import read_rows
+from worker.encoder.rows import Rows, read_rows
 from worker.engines.choice import choose_engine
 
 if TYPE_CHECKING:
@@ -146,14 +147,11 @@ class Encoder:
             TypeError: the rows are none of these.
             MemoryError: the results don't fit into memory; `encode_batches` computes rows in batches.
         """
+        # Over 40 lines: half of it is the description of its arguments.
         columns, is_one = self._columns(pooling, layers)
         if output not in get_args(Output):
             raise ValueError(f"output is {output!r}; allowed: {', '.join(get_args(Output))}")
-        found = read_rows(
-            rows,
-            lambda texts: ids_of_texts(texts, self._tokenizer, self._lookup, add_special_tokens=add_special_tokens),
-            self._model.config.vocab_size,
-        )
+        found = self._read(rows, add_special_tokens=add_special_tokens)
         results = {}
         for column, vectors in zip(columns, self._compute(found.real, columns, progress), strict=True):
             kept = normalized(vectors) if normalize else vectors
@@ -165,6 +163,11 @@ class Encoder:
             number = column.layer_of(len(self._model.config.layers))
             results[number] = result[0] if found.single else result
         return next(iter(results.values())) if is_one else results
+
+    def tokenize(self, rows: Any, *, add_special_tokens: bool = True) -> list[NDArray[np.int32]]:
+        """The real token ids of each row, in order; arguments and errors are those of `encode`."""
+        real = self._read(rows, add_special_tokens=add_special_tokens).real
+        return [real.values[begin:end] for begin, end in pairwise(real.offsets.tolist())]
 
     def encode_batches(self, rows: Iterable[Any], *, batch_rows: int = 4096, **options: Any) -> Iterator[Any]:
         """Compute the vectors of any number of rows, a batch at a time, in bounded memory.
@@ -200,8 +203,15 @@ class Encoder:
         return f"<Encoder of {str(self._model.path)!r}: {self._engine.description}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Only where the model is; whoever unpickles it loads it again."""
+        """The model's place only: the model is loaded again when the pickle is read."""
         return _reload, (os.path.abspath(self._model.path), self._model.fingerprint, self._options)  # noqa: PTH100 - keeps links
+
+    def _read(self, rows: Any, *, add_special_tokens: bool) -> Rows:
+        return read_rows(
+            rows,
+            lambda texts: ids_of_texts(texts, self._tokenizer, self._lookup, add_special_tokens=add_special_tokens),
+            self._model.config.vocab_size,
+        )
 
     def _columns(self, pooling: str | None, layers: Layers) -> tuple[tuple[VectorColumn, ...], bool]:
         """The columns of vectors, and whether the result is one rather than a dictionary."""

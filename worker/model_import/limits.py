@@ -49,7 +49,7 @@ def check_array(
 
 
 def most_unpacked(stored_bytes: int) -> int:
-    """The most bytes that weights of so many stored bytes may have in memory."""
+    """The most bytes that weights may have in memory, for a number of stored bytes."""
     return min(max(stored_bytes, 1) * LARGEST_RATIO, max(_SMALL_BYTES, stored_bytes * _TRAINED_RATIO), MOST_BYTES)
 
 

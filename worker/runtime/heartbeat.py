@@ -37,7 +37,7 @@ LONGEST_PAUSE_SECONDS = 2.0
 LONGEST_POOL_SECONDS = 3600.0
 #: Seconds between two lines in the log about progress.
 PROGRESS_SECONDS = 60.0
-#: What a heartbeat says of troubles: so many of them, each with a text of this length at most.
+#: The most troubles that a heartbeat reports, and the longest text of each.
 MOST_TROUBLES, TROUBLE_CHARACTERS = 10, 500
 #: Seconds that the threads have to end.
 STOP_SECONDS = 5.0

@@ -5,6 +5,8 @@ because it uses cuDNN on a GPU, and takes and returns states, unlike `run_lstm`.
 the right, and a state after padding is never used.
 """
 
+# Over 150 lines: one network: training, evaluation and its state belong together.
+
 from typing import Any
 
 import numpy as np

@@ -1,5 +1,7 @@
 """`unrolled doctor`."""
 
+# Over 150 lines: one command, and its checks in the order in which they are printed.
+
 from __future__ import annotations
 
 import json

@@ -78,6 +78,7 @@ def fit(
       unrolled model fit texts.parquet --text-field body --vocab-size 20000 \\
           --lstm-units 512 --embedding-dim 256 --device gpu --out my-model
     """
+    # Over 40 lines: one command, most of it the texts of its options.
     from producer.training.display import curve, perplexity_text  # noqa: PLC0415 - --help needs no numpy
     from producer.training.process import fit_model  # noqa: PLC0415 - --help needs no numpy
     from unrolled.model.directory import check_is_local  # noqa: PLC0415 - --help needs no numpy

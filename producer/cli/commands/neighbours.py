@@ -29,7 +29,8 @@ from unrolled.reading.nearest import Metric
 def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metric, as_json: bool) -> None:
     """List the rows whose vectors are nearest to a row's.
 
-    Every row is compared, so the result is exact. A row has one vector: a pooled one that the job stored, or the mean
+    Every published row is compared, so the result is exact for these; a job that isn't complete is reported on standard
+    error. A row has one vector: a pooled one that the job stored, or the mean
     of its tokens' vectors. --json prints one row on a line.
 
     \b
@@ -38,6 +39,8 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
       unrolled neighbours out --id doc-17 -n 3 --column last --metric dot
     """
     dataset = open_dataset(out)
+    if dataset.complete is False:
+        click.echo(f"{out}: the job is not complete; only the rows that are published are compared", err=True)
     stored = (each.name for each in dataset.columns if not each.per_token)
     try:
         found = dataset.neighbours(of, rows, column=column or next(stored, "mean"), metric=metric)

@@ -52,6 +52,7 @@ def run(
       unrolled run corpus/*.txt --model my-model --out vectors
       unrolled run rows.parquet --text-field body --id-field key --model my-model --out vectors --workers 2
     """
+    # Over 40 lines: one command, most of it the texts of its options.
     own = {name: arguments.pop(name) for name in OWN}
     submission = submission_of(arguments)
     engine = submission.engine or local_engine()

@@ -87,6 +87,7 @@ def fit_command(
       unrolled tokenizer fit corpus/ --vocab-size 10000 --out tokenizer.json
       unrolled tokenizer fit 'logs/*.jsonl.gz' --out model/ --oov '<OOV>'
     """
+    # Over 40 lines: one step after the other, each with its own error.
     from producer.tokenization.word_level import fit  # noqa: PLC0415 - other commands start without it
 
     target, room = _target(out, overwrite)

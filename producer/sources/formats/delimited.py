@@ -1,5 +1,7 @@
 """CSV and TSV, with or without a header, as Python's csv module reads them: quoted fields may contain line ends."""
 
+# Over 150 lines: one reader: the csv module's limits, and what they make of a damaged file.
+
 import csv
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass

@@ -1,5 +1,7 @@
 """Parquet and Arrow IPC (file and stream), read a batch at a time."""
 
+# Over 150 lines: two formats, whose batches are read in the same way.
+
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any

@@ -1,4 +1,4 @@
-"""The objects that a user's URL stands for: `s3://BUCKET/KEY`, all below `s3://BUCKET/FOLDER/`, or a pattern."""
+"""The objects that a user's URL names: `s3://BUCKET/KEY`, all below `s3://BUCKET/FOLDER/`, or a pattern."""
 
 # Over 150 lines: what a URL may stand for, and the search for it.
 
@@ -79,7 +79,7 @@ class _Search:
         self._outputs: dict[str, bool] = {}
 
     def find(self, key: str) -> Sequence[ObjectInfo]:
-        """The objects that a key, a folder or a pattern stands for.
+        """The objects that a key, a folder or a pattern names.
 
         Raises:
             RequestError: there are none.
@@ -146,7 +146,7 @@ class _Search:
                 found.append(info)
         for job in jobs:
             self._notices.append(f"{self._bucket.url_of(job.rstrip('/'))} is the output directory of a job: left out")
-        # An empty object that has the name of a folder only stands for it.
+        # An empty object with the name of a folder only represents the folder.
         folders = {info.name.rpartition("/")[0] for info in found}
         kept = (info for info in found if info.size_bytes or info.name not in folders)
         return sorted((info for info in kept if not info.name.startswith(tuple(jobs))), key=_order)

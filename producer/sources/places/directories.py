@@ -1,4 +1,4 @@
-"""The files that a user's path or pattern stands for."""
+"""The files that a user's path or pattern names."""
 
 import glob
 import itertools

@@ -226,7 +226,8 @@ def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
     result = run("status", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {tmp_path}/{BROKER_FILE}: holds no broker's URL; remove it, or name the broker with --broker\n"
+        f"Error: {tmp_path}/{BROKER_FILE}: holds no broker of `unrolled run`; remove it, or name the broker with "
+        "--broker\n"
     )
 
 

@@ -181,8 +181,8 @@ def test_kill_at_any_moment_costs_nothing(place):
         (["corpus.jsonl", "--out", "m", "--epochs", "0"], 2, "0 is not in the range"),
         (["corpus.jsonl", "--out", "m", "--validation-share", "1"], 2, "1.0 is not in the range 0<x<1"),
         (["corpus.jsonl", "--out", "corpus.jsonl"], 1, "corpus.jsonl"),
-        (["corpus.jsonl", "--out", "m", "--text-field", "body"], 2, "no row has the text field body"),
-        (["corpus.jsonl", "--out", "m", "--vocab-size", "9", "--text-field", "body"], 1, "first: row 0 of corpus"),
+        (["corpus.jsonl", "--out", "m", "--text-field", "body"], 1, "none of its first 1,000 rows can be used"),
+        (["corpus.jsonl", "--out", "m", "--vocab-size", "9", "--text-field", "body"], 1, "row 0: has no 'body'"),
         (["corpus.jsonl"], 2, "--out"),
     ],
 )

@@ -4,7 +4,7 @@ import json
 
 import pytest
 from click.testing import CliRunner
-from support.jobs import finished_job
+from support.jobs import finished_job, make_job, publish_shard, waiting
 
 import unrolled
 from producer.cli.root import cli
@@ -51,3 +51,14 @@ def test_what_is_not_there(out, options, message):
     assert done.exit_code == 1
     assert message in done.output
     assert len(done.output.splitlines()) == 1
+
+
+def test_a_job_that_is_not_complete_is_reported(out, tmp_path):
+    """Its other rows may be nearer; of a complete job nothing is said."""
+    job = make_job(tmp_path / "out")
+    publish_shard(job, waiting(job)[0])
+    named = next(row.id for row in unrolled.open(tmp_path / "out") if row.length)
+    done = run(tmp_path / "out", "--id", named)
+    assert done.exit_code == 0, done.output
+    assert "the job is not complete; only the rows that are published are compared" in done.stderr
+    assert run(out, "--id", named).stderr == ""

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 from support.jobs import FINGERPRINT, finished_job, make_job, publish_shard, waiting
 
-from producer.cli.root import cli
 from producer.doctor.broker import check_broker
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
@@ -261,10 +259,3 @@ def test_the_software_is_listed():
     checks = {check.name: check for check in check_software()}
     assert f"numpy {np.__version__}" in checks["software"].found
     assert Path(checks["embedded broker"].found).exists()
-
-
-def test_a_bucket_is_not_taken_for_a_directory():
-    """Doctor looks at directories only, and says what looks at a bucket."""
-    result = CliRunner().invoke(cli, ["doctor", "--out", "s3://bucket/out"], prog_name="unrolled")
-    assert result.exit_code == 2
-    assert "--out s3:/bucket/out: doctor looks at directories only; `unrolled status`" in result.stderr

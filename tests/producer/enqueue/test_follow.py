@@ -180,12 +180,16 @@ def test_a_broker_that_is_away_meanwhile_costs_time_only(tmp_path, model, crew):
         server.kill()
         write(producer, "two\n")
         eventually(lambda: len(list((out / names.ROWS).iterdir())) == 1, "the row on disk while the broker is away")
+        said = ""
+        while "is away" not in said:
+            said += producer.stderr.readline()
         server.restart(keep_data=False)
         published(out, 2)
         write(producer, "three\n")
         published(out, 3)
-        _, said = producer.communicate(timeout=30)
-        assert producer.returncode == 0, said
+        producer.stdin.close()
+        said += producer.stderr.read()
+        assert producer.wait(30) == 0, said
         assert end(worker) == 0
     assert said.count("is away") == 1
     assert said.count("can reach the broker again, after ") == 1

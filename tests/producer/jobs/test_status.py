@@ -302,11 +302,11 @@ def test_a_worker_that_has_died_is_seen_to_be_silent(tmp_path, server, ledger):
     ledger.beat("host-1", {"lease_seconds": ledger.lease_seconds, "on_board": 1})
     key = ledger.keys.workers
     facts = json.loads(ledger.client.hget(key, "host-1"))
-    assert StatusReader(job, server, "test").read().queue.workers[0].silent_seconds <= 2
+    assert StatusReader(job, server, "test").read().queue.workers[0].silent_seconds < 20
     ledger.client.hset(key, "host-1", json.dumps(facts | {"until": facts["until"] - 20}))
     status = StatusReader(job, server, "test").read()
-    assert 20 <= status.queue.workers[0].silent_seconds <= 30
-    assert re.fullmatch(r"no sign of life from host-1 \(2. s\); .*", diagnose(status)["silent"])
+    assert status.queue.workers[0].silent_seconds >= 20
+    assert re.fullmatch(r"no sign of life from host-1 \(\d+ s\); .*", diagnose(status)["silent"])
 
 
 def test_another_job_is_computed_first(tmp_path, server, ledger):

@@ -331,7 +331,7 @@ def test_rows_that_no_run_has_queued_are_a_problem(tmp_path):
     stray = make_shard(1, job.job.id, cut(1))
     spool(job.objects, stray)
     name = names.rows_object(stray.entry.shard)
-    assert problems(job) == {name: "was read and never queued; `unrolled enqueue --follow` brings it"}
+    assert problems(job) == {name: "was read and never queued; `unrolled enqueue --follow` queues it"}
 
 
 def test_a_quarantine_list_that_lost_a_line_is_a_problem(job):

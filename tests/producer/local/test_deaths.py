@@ -56,7 +56,7 @@ def test_deaths_that_lead_to_nothing_end_the_run():
 
 
 def test_who_lived_long_died_of_something_else():
-    """The count begins anew."""
+    """The count begins again."""
     deaths = Deaths(1, 1, lambda: Settled(0, 0))
     for _ in range(10):
         assert {deaths.count(0.1) for _ in range(MOST_DEATHS)} == {""}

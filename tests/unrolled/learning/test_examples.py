@@ -4,7 +4,7 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.jobs import finished_job
 
@@ -53,6 +53,7 @@ def test_every_epoch_has_another_order(dataset, rows):
     assert any(group[a] != group[b] for a, b in zip(orders[0][:8], orders[0][1:8], strict=False))  # parts are mixed
 
 
+@settings(max_examples=15)
 @given(cut=st.floats(0.01, 0.99), workers=st.integers(1, 5), more=st.integers(1, 3))
 def test_shares_and_workers_divide_the_rows(dataset, rows, cut, workers, more):
     """Every row is in exactly one share, and goes to exactly one worker's worker."""

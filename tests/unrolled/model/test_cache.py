@@ -67,7 +67,7 @@ def test_a_model_that_changes_is_another_one(source):
     (source / TOKENIZER_FILE).write_text("[]")
     second = open_model(URL)
     assert second.fingerprint == open_model(source).fingerprint != first.fingerprint
-    assert first.weights()  # whoever has opened it keeps it
+    assert first.weights()  # a model that is open stays as it was
 
 
 def test_a_copy_that_was_damaged_is_fetched_again(server, source):

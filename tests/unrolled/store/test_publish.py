@@ -81,7 +81,7 @@ def test_a_missing_directory_is_told(tmp_path):
 
 
 def test_two_publishers_of_one_name_leave_one_whole_file(tmp_path):
-    """Whoever is last wins; nobody sees a mixture."""
+    """The last writer wins; no reader sees a mixture."""
     contents = [bytes([number]) * 100_000 for number in range(20)]
     with ThreadPoolExecutor(8) as threads:
         list(threads.map(lambda content: publish(tmp_path, "part", lambda file: file.write(content)), contents))

@@ -317,3 +317,10 @@ def test_the_same_bytes_as_a_job(encoder, directory, tmp_path):
         assert stored[name].outputs.tobytes() == tokens[number].tobytes()
         if rows[name]:
             assert stored[name]["mean"].tobytes() == means[number].tobytes()
+
+
+def test_tokens_of_rows(encoder):
+    """The ids that `encode` computes, without padding."""
+    assert [ids.tolist() for ids in encoder.tokenize(ROWS)] == REAL
+    assert [ids.tolist() for ids in encoder.tokenize(["a zzz b", ""])] == [[1, 3, 2], []]
+    assert encoder.tokenize([]) == []

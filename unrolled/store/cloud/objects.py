@@ -1,5 +1,7 @@
 """Objects that people put into a bucket: found, listed with all that is below a folder, and read in one version."""
 
+# Over 150 lines: what a bucket says of its objects, and how one version of an object is read.
+
 from __future__ import annotations
 
 import contextlib
@@ -76,7 +78,7 @@ class BucketObjects:
         """All objects in a folder and in the folders in it, a page at a time; "" is the whole bucket."""
         with self._explained(f"list {self.url_of(folder)}"):
             for page in obstore.list(self._bucket, folder or None, chunk_size=PAGE):
-                # Some tools make an object that stands for the folder and has its name.
+                # Some tools make an object that represents the folder and has its name.
                 yield from (_info(meta) for meta in page if meta["path"] not in {"", folder})
 
     def inside(self, folder: str) -> tuple[Sequence[ObjectInfo], Sequence[str]]:
@@ -91,7 +93,7 @@ class BucketObjects:
 
         Args:
             name: of the object.
-            start: where the range begins; it is not empty and lies in the object.
+            start: where the range begins; it is not empty, and within the object.
             stop: where it ends.
             etag: as the server gave it; None for any version.
 

@@ -1,9 +1,9 @@
 """A file whose content goes to the disk past the page cache, where the system lets it.
 
-The page cache copies what is written into pages that it has to find and account for, and lets them go again: for a
-large file that nobody reads soon, most of the processor time of writing it. A direct write (`O_DIRECT`) has the disk
-fetch the content from where it lies. It must begin and end, in memory and in the file, where the disk's blocks do, so
-it is gathered first.
+The page cache copies what is written into pages that it has to find and account for, and frees them later. For a large
+file that is not read soon, that is most of the processor time of writing it. With a direct write (`O_DIRECT`), the disk
+fetches the content from the program's memory. The write must begin and end, in memory and in the file, where the disk's
+blocks do, so the content is gathered first.
 """
 
 from __future__ import annotations

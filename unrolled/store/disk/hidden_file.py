@@ -1,6 +1,6 @@
 """Files that are written under a hidden name, before they get the name that readers look for.
 
-After a crash there may be a hidden leftover, which `sweep_leftovers` removes once nobody is writing it.
+After a crash there may be a hidden leftover, which `sweep_leftovers` removes once no process is writing it.
 """
 
 from __future__ import annotations

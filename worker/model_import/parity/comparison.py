@@ -89,6 +89,7 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int) ->
     Raises:
         ImportRefusedError: the file alone leaves doubts, and its graph can't be run.
     """
+    # Over 40 lines: half of it is the description of its arguments.
     config, weights = model.config, model.weights()
     rows = _rows(config.vocab_size, found.length)
     source_ids = [row.astype(np.int64) - (1 - ids_from) for row in rows]

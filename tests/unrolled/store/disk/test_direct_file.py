@@ -63,7 +63,7 @@ def test_a_system_that_refuses_direct_writes(tmp_path):
 
 
 def test_a_write_that_is_cut_short_goes_on(tmp_path):
-    """A limit in the midst of a block lets a part through; the rest meets the limit, and says so."""
+    """A limit in the middle of a block lets a part through; the rest meets the limit, and says so."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:

@@ -154,7 +154,7 @@ def _batch(ids: Any, row: NDArray[np.int64], *, rows_first: bool) -> NDArray[np.
     count, length = sizes if rows_first else sizes[::-1]
     if length not in (0, len(row)):
         return None
-    # The number of rows differs from the number of tokens, so that the axes of the output can be told apart.
+    # The number of rows differs from the number of tokens, so that the axes of the output can be distinguished.
     count = count or (3 if len(row) == 2 else 2)
     batch = np.stack([row, *(np.roll(row, shift)[::-1] for shift in range(1, count))])
     return batch if rows_first else batch.T
