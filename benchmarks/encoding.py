@@ -26,7 +26,7 @@ from unrolled.format.file_info import FileInfo
 from unrolled.format.output_spec import OutputSpec
 from unrolled.format.schema import arrow_schema
 from unrolled.job.shard_id import ShardId
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.parquet import shard_file
 
 OUTPUTS = "outputs.list.element.list.element"

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from producer.cli.commands.demo import _MODEL
+from producer.cli.commands.compute.demo import _MODEL
 from producer.demo.docstrings import sentences
 
 

@@ -19,7 +19,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 
 VOCAB, EMBEDDING, LENGTH = 10_000, 10, 24
@@ -33,6 +33,7 @@ def kinds(units: int) -> dict[str, ModelConfig]:
         "gru": LayerConfig(units, "gru"),
         "gru, reset before": LayerConfig(units, "gru", reset="before"),
         "hard gates": LayerConfig(units, gates="hard_sigmoid"),
+        "first state": LayerConfig(units, first_state=True),
         "projected to half": LayerConfig(units, projection=max(units // 2, 1)),
     }
     return {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, (layer,) * 2) for name, layer in layers.items()}
@@ -43,7 +44,8 @@ def operations(config: ModelConfig, rows: int) -> float:
     total, steps = 0.0, rows * LENGTH
     for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
         gates = 4 if layer.kind == "lstm" else 3
-        states = layer.state_dim * rows * (LENGTH - 1)  # a row's first token has no previous state
+        # A row's first token has no previous state, unless the layer begins with one.
+        states = layer.state_dim * rows * (LENGTH - (not layer.first_state))
         products = gates * layer.units * (states + (inputs * steps if number else 0))
         products += layer.units * (layer.projection or 0) * steps
         total += 2.0 * products * (layer.output_dim // layer.state_dim)

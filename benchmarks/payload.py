@@ -33,7 +33,7 @@ from unrolled.job.shard_id import ShardId
 from unrolled.patience import Patience
 from unrolled.protocol.opening import create_job
 from unrolled.queue.broker_url import client_url
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

@@ -40,7 +40,7 @@ from workplace import Workplace, add_engine, real_tokens, workplace
 from producer.demo.docstrings import sentences
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
-from unrolled.ragged import Ragged, runs
+from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.tokenizer import load_tokenizer
 
 MAX_LENGTH, BATCH = 128, 64

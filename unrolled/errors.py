@@ -15,7 +15,7 @@ UnrolledError
 └── BrokenWorkerError this process can't continue: it gives everything back and stops
 
 The text of each says what was found, what is allowed, and what to do. Only the command line turns an error into an exit
-status, and only the Celery task turns one into an acknowledgement.
+status, and only the Celery task turns one into an acknowledgement. The functions at the end help to write such texts.
 """
 
 
@@ -91,3 +91,19 @@ class BrokenWorkerError(UnrolledError):
 def reason_of(error: BaseException) -> str:
     """An error of any kind as text, with its kind: some, such as MemoryError, have no text of their own."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+def counted(number: float, one: str, more: str | None = None) -> str:
+    """A number, and what it counts in the right form.
+
+    Args:
+        number: rounded to a whole one.
+        one: the words after 1, such as "row" or "row is".
+        more: the words after any other number; None for `one` with an s.
+
+    Example:
+        >>> counted(1, "row is", "rows are"), counted(2000, "shard")
+        ('1 row is', '2,000 shards')
+    """
+    whole = round(number)
+    return f"{whole:,} {one if whole == 1 else more or f'{one}s'}"

@@ -14,7 +14,7 @@ from unrolled.format.file_info import FileInfo
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.job import Job
 from unrolled.model.directory import open_model
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import Engine
 from worker.engines.fused.engine import FusedEngine
 from worker.shards.part_content import part_content

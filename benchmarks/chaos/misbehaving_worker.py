@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.cli.worker import run_worker
 from worker.engines.choice import choose_engine
 from worker.engines.engine import PoolStats

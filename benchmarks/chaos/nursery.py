@@ -28,11 +28,11 @@ from typing import Any, Self
 
 #: What the product's processes import, but for TensorFlow, which takes long and must not be there before a fork.
 MODULES = (
-    "producer.cli.root", "producer.cli.commands.enqueue", "producer.cli.commands.wait", "producer.cli.commands.retry",
-    "producer.cli.commands.cancel", "producer.enqueue.session", "producer.jobs.wait", "producer.terminal.progress",
-    "worker.app", "worker.cli.worker", "worker.celery_guard", "celery.apps.worker", "celery.bin.worker",
-    "celery.concurrency.thread", "celery.worker.components", "kombu.transport.redis", "pyarrow.parquet", "numpy",
-    "rich.live", "unrolled.store.bucket",
+    "producer.cli.root", "producer.cli.commands.compute.enqueue", "producer.cli.commands.watch.wait",
+    "producer.cli.commands.intervene.retry", "producer.cli.commands.intervene.cancel", "producer.enqueue.session",
+    "producer.jobs.wait", "producer.terminal.progress", "worker.app", "worker.cli.worker", "worker.celery_guard",
+    "celery.apps.worker", "celery.bin.worker", "celery.concurrency.thread", "celery.worker.components",
+    "kombu.transport.redis", "pyarrow.parquet", "numpy", "rich.live", "unrolled.store.bucket",
 )  # fmt: skip
 _TICK_SECONDS = 0.02
 _REQUEST_BYTES = 1 << 17

@@ -36,7 +36,16 @@ from unrolled.store.disk.hidden_file import sweep_leftovers
 COMPLETION_SECONDS = 150.0
 #: The first part is waited for no longer than this.
 FIRST_PART_SECONDS = 30.0
-_FOLDERS = (names.PARTS, names.FOLDER, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
+_FOLDERS = (
+    names.PARTS,
+    names.FOLDER,
+    names.LOG,
+    names.ROWS,
+    names.QUARANTINE,
+    names.FAILED,
+    names.DEAD,
+    names.TIMES,
+)
 
 
 @dataclass
@@ -157,8 +166,8 @@ def _check_neighbour(stage: Stage, result: Result) -> None:
     out, place = stage.out + NEIGHBOUR, Path(f"{stage.place}{NEIGHBOUR}")
     wait = stage.unrolled("wait", out, "--json", "--timeout", str(COMPLETION_SECONDS))
     stage.rest_until_ended(wait, seconds=COMPLETION_SECONDS + 30)
-    if '"complete": true' not in wait.text():
-        result.failures.append(f"the other job is not complete: {wait.text()[-300:]}")
+    if '"finished": true' not in wait.text():
+        result.failures.append(f"the other job is not finished: {wait.text()[-300:]}")
         return
     address = f"{stage.address}{NEIGHBOUR}"
     account = account_of(stage.dataset, open_job(address), place)

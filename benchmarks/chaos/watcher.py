@@ -102,7 +102,7 @@ class Watcher:
         before = snapshot(self._place)
         try:
             self._reader = self._reader or StatusReader(open_job(self._address), None, "unrolled")
-            complete = self._reader.read().complete
+            complete = self._reader.read().finished
         except TransientError as error:
             if not self._lossy:
                 self.failures.append(f"the status can't be read: {error}")

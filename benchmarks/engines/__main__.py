@@ -33,7 +33,7 @@ from results import OURS, Figure, best_peer, merge, ratios
 from texts import TEXTS, VOCAB, rows_of
 
 from unrolled.model.directory import ModelDirectory
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 EMBEDDING, WIDE = int(VOCAB**0.25), 256
 # Few rows, and short ones: exact states take half a minute at 1,024 units.

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from peers import Peer
 
 from unrolled.format.columns import VectorColumn
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 #: Seconds between two turns, so that threads that are waiting for work in a loop go to sleep.
 PAUSE = 0.05

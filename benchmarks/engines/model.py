@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, save_model
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.model_import.parity.plain_arithmetic import last_states
 
 Weights = Mapping[str, NDArray[np.float32]]

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from producer.demo.docstrings import docstrings
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 VOCAB = 10_000
 _WORD = re.compile(r"\w+|[^\w\s]")

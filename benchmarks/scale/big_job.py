@@ -19,8 +19,8 @@ from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol.opening import create_job
 from unrolled.protocol.spooling import Place, Spooled, make_rows, spool
-from unrolled.ragged import Ragged
 from unrolled.reading.outcome import failed_rows
+from unrolled.tokenization.ragged import Ragged
 from worker.shards.part_content import part_content
 from worker.shards.publication import publish
 from worker.shards.shard_rows import decode_rows

@@ -84,7 +84,7 @@ def complete(place: Path, shards: int) -> list[Figure]:
         job.objects.delete(rows_object(shard))
     asked.clear()
     with Clock() as last:
-        assert reader.read().complete
+        assert reader.read().finished
     return [Figure("status: last look, complete", shards, last.processor, CPU, asked_for(asked))]
 
 

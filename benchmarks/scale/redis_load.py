@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 
 #: Shards on board of one worker.
 ON_BOARD = 8
-KEY = "0123456789abcdef"
+KEY, OTHER_KEY = "0123456789abcdef", "f" * 16
+#: Choices whose time is measured.
+CHOICES = 1000
 OFFER = job_of().offer
 TOKENS = 32_768
 #: Long enough for a busy machine: what runs out here is not what is measured.
@@ -36,7 +38,7 @@ LEASE_SECONDS = 600.0
 PLAYERS = 2
 SWEEPS = 50
 #: Commands ZRANGEBYSCORE in one sweep.
-RANGES_OF_A_SWEEP = 2
+RANGES_OF_A_SWEEP = 3
 
 
 def member(index: int, key: str = KEY) -> Member:
@@ -90,8 +92,9 @@ def fleet(workers: int, seconds: float) -> list[Figure]:
         beats_used, sweeps = used(ledger) - before, ledger.client.info("commandstats")["cmdstat_zrangebyscore"]["calls"]
         before = used(ledger)
         for index in range(count, 2 * count):
-            ledger.claim(member(index), "host-0-abcdef")
-            ledger.remove(member(index))
+            chosen = ledger.choose(member(index))
+            ledger.claim(chosen, "host-0-abcdef")
+            ledger.remove(chosen)
         shard_used = (used(ledger) - before) / count
         before = used(ledger)
         for _ in range(SWEEPS):
@@ -106,7 +109,7 @@ def fleet(workers: int, seconds: float) -> list[Figure]:
     return [
         Figure("heartbeats and sweeps: processors of the server", workers, share, "", detail),
         Figure("a sweep: time of the server", workers, sweep_used * 1e3, "ms", "one a second, by whichever worker"),
-        Figure("a shard's claim and removal: time of the server", workers, shard_used * 1e3, "ms"),
+        Figure("a shard's choice, claim and removal: time of the server", workers, shard_used * 1e3, "ms"),
     ]
 
 
@@ -142,6 +145,12 @@ def taken_out(shards: int) -> list[Figure]:
         ledger.client.config_set("slowlog-log-slower-than", 500)
         ledger.client.config_set("slowlog-max-len", 10_000)
         ledger.client.slowlog_reset()
+        enter(ledger, CHOICES, OTHER_KEY)
+        began = used(ledger)
+        chosen = [ledger.choose(member(0)).job_key for _ in range(CHOICES)]
+        choice = (used(ledger) - began) / CHOICES
+        assert chosen[:3].count(OTHER_KEY) >= 1, "the small job has its turn"
+        ledger.cancel(OTHER_KEY)
         before = used(ledger)
         assert ledger.cancel(KEY) == shards
         cancel = used(ledger) - before
@@ -150,6 +159,7 @@ def taken_out(shards: int) -> list[Figure]:
     return [
         Figure("status: asking Redis about a job of which nothing is lost", shards, known.processor * 1e3, "ms"),
         Figure("status: asking Redis about a job of which something is", shards, members.processor * 1e3, "ms"),
+        Figure("the choice of a shard, of two jobs that take turns: time of the server", shards, choice * 1e3, "ms"),
         Figure("cancel: time of the server, in all", shards, cancel, "s"),
         Figure(
             "cancel: longest time in which the server answers nobody", shards, max(slow, default=0.5), "ms", longest

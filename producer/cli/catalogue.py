@@ -29,33 +29,37 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
-    "run": Lazy("producer.cli.commands.run:run", "Do a whole job on this machine."),
-    "demo": Lazy("producer.cli.commands.demo:demo", "Show the whole path on text that is already here."),
-    "enqueue": Lazy("producer.cli.commands.enqueue:enqueue", "Cut input into shards and queue them for workers."),
-    "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
-    "status": Lazy("producer.cli.commands.status:status", "Show how far a job is."),
-    "jobs": Lazy("producer.cli.commands.jobs:jobs", "List the jobs that wait in the broker."),
-    "wait": Lazy("producer.cli.commands.wait:wait", "Wait until a job is complete."),
-    "verify": Lazy("producer.cli.commands.verify:verify", "Check that every input row is published exactly once."),
-    "retry": Lazy("producer.cli.commands.retry:retry", "Put dead shards and failed rows back in the queue."),
-    "cancel": Lazy("producer.cli.commands.cancel:cancel", "Take a job's waiting shards out of the queue."),
-    "discard": Lazy("producer.cli.commands.discard:discard", "Delete a job: its parts, and all that waits."),
-    "quarantine": Lazy(
-        "producer.cli.commands.quarantine:quarantine", "List the rows that can't be computed, with reasons."
+    "run": Lazy("producer.cli.commands.compute.run:run", "Do a whole job on this machine."),
+    "demo": Lazy("producer.cli.commands.compute.demo:demo", "Show the whole path on text that is already here."),
+    "enqueue": Lazy(
+        "producer.cli.commands.compute.enqueue:enqueue", "Cut input into shards and queue them for workers."
     ),
-    "show": Lazy("producer.cli.commands.show:show", "Show a job's first published rows."),
+    "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
+    "status": Lazy("producer.cli.commands.watch.status:status", "Show how far a job is."),
+    "jobs": Lazy("producer.cli.commands.watch.jobs:jobs", "List the jobs that wait in the broker."),
+    "wait": Lazy("producer.cli.commands.watch.wait:wait", "Wait until a job is finished."),
+    "verify": Lazy(
+        "producer.cli.commands.inspect.verify:verify", "Check that every input row is published exactly once."
+    ),
+    "retry": Lazy("producer.cli.commands.intervene.retry:retry", "Put dead shards and failed rows back in the queue."),
+    "cancel": Lazy("producer.cli.commands.intervene.cancel:cancel", "Take a job's waiting shards out of the queue."),
+    "discard": Lazy("producer.cli.commands.intervene.discard:discard", "Delete a job: its parts, and all that waits."),
+    "quarantine": Lazy(
+        "producer.cli.commands.inspect.quarantine:quarantine", "List the rows that can't be computed, with reasons."
+    ),
+    "show": Lazy("producer.cli.commands.inspect.show:show", "Show a job's first published rows."),
     "neighbours": Lazy(
-        "producer.cli.commands.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
+        "producer.cli.commands.inspect.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
     "doctor": Lazy(
-        "producer.cli.commands.doctor:doctor", "Check broker, workers, model and output directory or bucket."
+        "producer.cli.commands.prepare.doctor:doctor", "Check broker, workers, model and output directory or bucket."
     ),
     "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
-    "tokenizer": Lazy("producer.cli.commands.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
+    "tokenizer": Lazy("producer.cli.commands.prepare.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
     "completion": Lazy("producer.cli.completion:completion", "Print the script that completes commands in a shell."),
 }
 #: Commands of a group that are in the other package than the group itself.
-MEMBERS = {"model": ("producer.cli.commands.model_fit:fit",)}
+MEMBERS = {"model": ("producer.cli.commands.prepare.model_fit:fit",)}
 
 
 class CommandFailedError(click.ClickException):

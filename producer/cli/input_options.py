@@ -11,7 +11,9 @@ import click
 from producer.enqueue.submission import Submission
 from producer.sources.options import FORMATS, KINDS, SourceOptions
 from unrolled.format.output_spec import PRECISIONS
+from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
+from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,6 +78,11 @@ _JOB: dict[str, Decorator] = {
         "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
         help="Precision of the stored numbers; float16 halves the files, and a row with a number beyond 65,504 fails.",
     ),
+    "positions": click.option(
+        "--positions", metavar="WHICH", default=ALL, show_default=True,
+        help="Tokens whose vectors are stored: all, every:N, last:K, or word-ends for one vector for each word, of a "
+        "model that reads characters.",
+    ),
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(
         "--engine", type=click.Choice(ENGINES), show_default="fused",
@@ -102,6 +109,11 @@ _ALL: tuple[Decorator, ...] = (
     click.option(
         "--max-queued-tokens", type=click.IntRange(1), show_default="as many as keep all workers busy",
         help="Largest number of tokens that wait or are computed; reading goes on when there is room.",
+    ),
+    click.option(
+        "--priority", type=click.IntRange(1, HIGHEST_PRIORITY), default=NORMAL_PRIORITY, show_default=True,
+        help="The job's share of the workers while other jobs wait too: a job of priority 20 gets two tokens computed "
+        "while one of priority 10 gets one. It holds for shards that are queued from now on.",
     ),
 )  # fmt: skip
 

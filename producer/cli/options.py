@@ -14,7 +14,6 @@ from unrolled.queue.messages import check_namespace
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from unrolled.protocol.opening import OpenJob
     from unrolled.settings.flags import Decorator
 
 
@@ -48,16 +47,20 @@ json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="P
 out_argument: Decorator = click.argument("out")
 
 
-def need_broker(given: str | None, job: OpenJob | None) -> str:
+def need_broker(given: str | None, out: str | None) -> str:
     """The broker that a command can't do without: the given one, or that of the `unrolled run` working on a job.
+
+    Args:
+        given: the URL that was named; None where none was.
+        out: the job's output directory or URL; None where the command is about no job, or about one without a place.
 
     Raises:
         OptionError: there is none; the text says how to name one.
         JobError: the record of the run is damaged.
     """
-    found = find_broker(given, job) if job else given
+    found = find_broker(given, out) if out else given
     if found is None:
-        more = f" (no `unrolled run` is working on {job.place})" if job else ""
+        more = f" (no `unrolled run` is working on {out})" if out else ""
         raise OptionError(
             f"no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER{more}"
         )

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from producer.jobs.status import JobStatus
-    from producer.jobs.worker_status import WorkerStatus
+    from producer.queue.worker_status import WorkerStatus
     from unrolled.job.offer import Offer
 
 
 def as_line(found: JobStatus, **facts: object) -> str:
     """The status as JSON on one line, with more facts."""
-    more = {"waiting": found.waiting, "seconds_left": found.seconds_left, **facts}
+    more = {"complete": found.complete, "waiting": found.waiting, "seconds_left": found.seconds_left, **facts}
     return json.dumps({**asdict(found), **more, "diagnosis": list(diagnose(found).values())})
 
 
@@ -51,8 +51,8 @@ def report(found: JobStatus, width: int | None = None) -> str:
 
 
 def _state(found: JobStatus) -> str:
-    if found.complete:
-        return "complete"
+    if found.finished:
+        return "complete" if found.complete else "finished, not complete"
     if found.cancelled:
         return "discarded" if found.discarded else "cancelled"
     if found.queue is None:

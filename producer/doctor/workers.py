@@ -11,7 +11,7 @@ from unrolled.job.offer import SHORT, Offer
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from producer.jobs.worker_status import WorkerStatus
+    from producer.queue.worker_status import WorkerStatus
 
 _SLOW_SHARD_SECONDS = 600.0
 _SHORT_LEASE_SECONDS = 10.0

@@ -5,14 +5,11 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
-from unrolled.format.columns import vector_bytes
+from producer.sources.rows import BadRow, Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-    from unrolled.format.columns import VectorColumn
 
 #: Most rows in a shard, bad ones included: bounds memory where rows are short or all are bad.
 SHARD_ROWS = 2**16
@@ -97,13 +94,16 @@ def cuts(batches: Iterable[Cut], cutter: Cutter, flush_seconds: float | None) ->
     yield from cutter.flush()
 
 
-def shard_limits(columns: tuple[VectorColumn, ...]) -> tuple[int, int]:
+def shard_limits(token_bytes: int, row_bytes: int) -> tuple[int, int]:
     """Where shards are cut unless the user says otherwise: at parts of about `FILE_BYTES`, within bounds.
 
+    Args:
+        token_bytes: float32 outputs that each token adds to a part; 0 where all vectors are pooled.
+        row_bytes: pooled vectors that each row adds to a part.
+
     Returns:
-        Token ids and rows. Pooled vectors weigh nothing a token: where there are no others, the rows decide.
+        Token ids and rows. Where all vectors are pooled, the rows decide.
     """
-    token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
     tokens = _LARGEST_POOLED_SHARD
     if token_bytes:
         tokens = max(_SMALLEST_SHARD, min(_LARGEST_SHARD, FILE_BYTES // token_bytes))

@@ -15,11 +15,11 @@ from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.enqueue.summary import Summary
-from producer.rows import Row
 from producer.sources.reading import read_batches
+from producer.sources.rows import Row
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.patience import at_once
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from producer.enqueue.runs import Make
     from producer.enqueue.submission import Prepared
     from producer.queue.shard_queue import JobQueue
-    from producer.rows import SourceBatch
+    from producer.sources.rows import SourceBatch
     from unrolled.job.segment import Entry
     from unrolled.patience import Steadily
 
@@ -80,18 +80,18 @@ def submit(
         TemporaryDirectory(prefix="unrolled-", dir=_disk()) as scratch,
         SeenIds(labels, Path(scratch) / "ids", steadily) as seen,
     ):
-        rows = tokenize(
-            batches,
-            prepared.tokenizer,
-            prepared.model.config.vocab_size,
-            add_special_tokens=prepared.submission.special_tokens,
-            coverage=coverage,
-        )
         cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
         try:
             run.run(
-                shards_of(cuts(_without_tokens(seen.unique(rows), summary), cutter, flush_seconds), prepared.job.job.id)
+                shards_of(
+                    cuts(
+                        _without_tokens(seen.unique(_tokenized(batches, prepared, coverage)), summary),
+                        cutter,
+                        flush_seconds,
+                    ),
+                    prepared.job.job.id,
+                )
             )
         finally:
             if source.follow and read.rows > summary.rows and not run.log.discarded:
@@ -100,6 +100,16 @@ def submit(
     summary.sent = queue.sent
     summary.unknown_share = coverage.unknown_share
     return summary
+
+
+def _tokenized(batches: Iterable[SourceBatch], prepared: Prepared, coverage: Coverage) -> Iterator[Cut]:
+    return tokenize(
+        batches,
+        prepared.tokenizer,
+        prepared.model.config.vocab_size,
+        add_special_tokens=prepared.submission.special_tokens,
+        coverage=coverage,
+    )
 
 
 def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:

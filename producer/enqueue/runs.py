@@ -13,8 +13,7 @@ import secrets
 from typing import TYPE_CHECKING, Protocol
 
 from producer.sources.errors import SourceError
-from unrolled.counted import counted
-from unrolled.errors import JobError, UnrolledError
+from unrolled.errors import JobError, UnrolledError, counted
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from producer.rows import BadRow, Row, RowBatch, automatic_id
+from producer.sources.rows import BadRow, Row, RowBatch, automatic_id
 from unrolled.errors import TransientError
 from unrolled.patience import Steadily, at_once
 

@@ -25,7 +25,9 @@ if TYPE_CHECKING:
 _OBJECTS_PER_COLLECTION = 50_000
 
 
-def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None) -> Summary:
+def enqueue(
+    prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None, priority: int | None = None
+) -> Summary:
     """Cut and queue the rows of a prepared job, and report progress on standard error.
 
     Args:
@@ -33,6 +35,7 @@ def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: 
         broker: URL of the Redis server.
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
+        priority: the job's share of the workers, see `unrolled.queue.ledger.Ledger.enter`.
 
     Raises:
         UnrolledError: something can't be used, or broke off; the same call continues from there.
@@ -44,7 +47,10 @@ def enqueue(prepared: Prepared, broker: str, namespace: str, max_queued_tokens: 
         job = prepared.job.with_patience(patience.until_done)
         queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens)
         with closing(queue), _rare_collections():
-            return submit(replace(prepared, job=job), queue.of_job(job), shown.each, shown.on_bytes, stopped)
+            jobs = queue.of_job(job, priority)
+            summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
+            summary.in_the_way = jobs.obstacles()
+            return summary
 
 
 class _Shown:

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from producer.rows import BadRow, Row
+from producer.sources.rows import BadRow, Row
 from unrolled.protocol.spooling import Place, make_rows
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     from producer.enqueue.cutter import Cut

@@ -12,9 +12,12 @@ from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
+from producer.tokenization.positions import positions_of
 from producer.tokenization.tokenize import tokenize
 from unrolled.errors import ModelError, RequestError
+from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
+from unrolled.format.positions import ALL, parse_positions
 from unrolled.job.directories import refuse_model
 from unrolled.job.job import Inputs, Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
@@ -51,6 +54,7 @@ class Submission:
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
         pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
         precision: of what is stored.
+        positions: the tokens whose vectors are stored: "all", "word-ends", "every:N" or "last:K".
         engine: the family of engines that computes it; None for fused.
         arithmetic: how it is computed.
     """
@@ -66,6 +70,7 @@ class Submission:
     layers: str = "last"
     pooling: tuple[str, ...] = ("none",)
     precision: str = "float32"
+    positions: str = ALL
     engine: EngineName | None = None
     arithmetic: Arithmetic = "float32"
 
@@ -104,29 +109,28 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
         UnrolledError: an input, the model, the tokenizer, what is to be stored, or the directory can't be used; the
             text says which and why.
     """
-    # Over 40 lines: checks in the order in which a mistake costs least.
+    # Over 40 lines: checks in the order in which a mistake costs least: the model, the inputs, the job.
     refuse_model(submission.out)
     model = open_model(submission.model)
-    spec = OutputSpec(
-        parse_layers(submission.layers, model.config),
-        parse_pooling(submission.pooling),
-        submission.precision,
-        submission.with_tokens,
-    )
-    columns = spec.columns(model.config)
-    plan = check_inputs(submission.inputs, submission.source)
+    layers, pooling = parse_layers(submission.layers, model.config), parse_pooling(submission.pooling)
+    parse_positions(submission.positions)
     tokenizer = None
     if model.tokenizer_path:
         tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
         model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
-    elif plan.text_file is not None:
+    plan = check_inputs(submission.inputs, submission.source)
+    if tokenizer is None and plan.text_file is not None:
         raise ModelError(
             f"{plan.text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
             f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
         )
-    _check_rows(plan, submission, tokenizer, model.config.vocab_size)
-    shard_tokens, shard_rows = shard_limits(columns)
+    positions = positions_of(submission.positions, model.config, tokenizer)
+    spec = OutputSpec(layers, pooling, submission.precision, submission.with_tokens, positions)
+    columns = spec.columns(model.config)
+    token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
+    shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes)
     shard_tokens = submission.shard_tokens or shard_tokens
+    _check_rows(plan, submission, tokenizer, model.config.vocab_size)
     options = {name: value for name, value in asdict(submission.source).items() if name not in _NOT_THE_JOBS}
     options |= spec.to_options()
     options |= {
@@ -153,8 +157,7 @@ def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | 
     if found is None:
         return
     source, batches = found
-    rows = tokenize(batches, tokenizer, vocab_size, add_special_tokens=submission.special_tokens)
     try:
-        check_rows(source, rows)
+        check_rows(source, tokenize(batches, tokenizer, vocab_size, add_special_tokens=submission.special_tokens))
     except DamagedInputError as error:
         raise RequestError(f"input {source.label}: {error}") from error

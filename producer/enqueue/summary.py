@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from unrolled.job.segment import Entry
@@ -27,6 +27,7 @@ class Summary:
         known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
         unknown_share: share of the texts' words that are not in the vocabulary, by a sample; None where it isn't known.
+        in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
     """
 
@@ -38,6 +39,7 @@ class Summary:
     sent: int = 0
     without_tokens: int = 0
     unknown_share: float | None = None
+    in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:
         """What the model can't see in the rows, for people; empty where it sees all."""

@@ -6,8 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from unrolled.counted import counted
-from unrolled.errors import FileFormatError
+from unrolled.errors import FileFormatError, counted
 from unrolled.job import names
 from unrolled.job.names import quarantine_object
 from unrolled.protocol.log import Log, catch_up

@@ -12,6 +12,7 @@ from unrolled.job.offer import Offer
 from unrolled.protocol.opening import open_job
 from unrolled.queue.ledger import MARKS, as_text
 from unrolled.queue.member import JOB_KEY, Member
+from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
 from unrolled.store.bucket_url import is_url
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class QueuedJob:
         waiting: its shards in the ledger, the running ones included.
         running: those under a lease.
         since: when the oldest of them was last sent, in seconds since 1970, by the server's clock; None without one.
+        priority: its share of the workers, against those of other jobs of the offer.
         status: what its store shows; None where that can't be read on this machine.
     """
 
@@ -43,6 +45,7 @@ class QueuedJob:
     waiting: int
     running: int
     since: float | None
+    priority: int
     status: JobStatus | None
 
 
@@ -75,7 +78,9 @@ def _of_offer(ledger: Ledger) -> list[QueuedJob]:
     pipe.hgetall(ledger.keys.jobs)
     pipe.zrange(ledger.keys.ledger, 0, -1, withscores=True)
     pipe.zrange(ledger.keys.leases, 0, -1)
-    registered, members, leases = pipe.execute()
+    pipe.hgetall(ledger.keys.priorities)
+    registered, members, leases, given = pipe.execute()
+    priorities = {as_text(raw): priority for raw, priority in given.items()}
     waiting: dict[str, list[float]] = {}
     for raw, score in members:
         if score >= MARKS and (key := _job_of(raw)):
@@ -86,18 +91,18 @@ def _of_offer(ledger: Ledger) -> list[QueuedJob]:
             running[key] = running.get(key, 0) + 1
     keys = {as_text(raw) for raw in registered} | waiting.keys()
     return [
-        _job(ledger, key, waiting.get(key, []), running.get(key, 0))
+        _job(ledger, key, waiting.get(key, []), running.get(key, 0), _priority(priorities.get(key)))
         for key in sorted(filter(JOB_KEY.fullmatch, keys))[:_MOST_JOBS]
     ]
 
 
-def _job(ledger: Ledger, key: str, sent: list[float], running: int) -> QueuedJob:
+def _job(ledger: Ledger, key: str, sent: list[float], running: int, priority: int) -> QueuedJob:
     place = ledger.place_of(key)
     if place is not None and (not (place.startswith("/") or is_url(place)) or len(place) > _MOST_PLACE_CHARACTERS):
         place = None
     status = None if place is None else _status(place, key)
     shown = None if place is None else printable(place)
-    return QueuedJob(key, shown, ledger.offer, len(sent), running, min(sent, default=None), status)
+    return QueuedJob(key, shown, ledger.offer, len(sent), running, min(sent, default=None), priority, status)
 
 
 def _status(place: str, key: str) -> JobStatus | None:
@@ -107,6 +112,13 @@ def _status(place: str, key: str) -> JobStatus | None:
         return StatusReader(job).read() if job.key == key else None
     except (RequestError, TransientError, ValueError, OSError):
         return None
+
+
+def _priority(raw: bytes | None) -> int:
+    """A job's priority; the normal one if the ledger has none, or one that no producer gives."""
+    text = "" if raw is None else as_text(raw)
+    given = int(text) if text.isdecimal() and len(text) <= len(str(HIGHEST_PRIORITY)) else 0
+    return given if 1 <= given <= HIGHEST_PRIORITY else NORMAL_PRIORITY
 
 
 def _job_of(raw: bytes) -> str | None:

@@ -8,33 +8,11 @@ from typing import TYPE_CHECKING
 from unrolled.job.segment import MOST_ENTRIES
 
 if TYPE_CHECKING:
-    from producer.jobs.worker_status import WorkerStatus
+    from producer.queue.queue_status import QueueStatus
     from unrolled.job.offer import Offer
 
 #: Shards that a producer at work may have appended to the log but not entered in the ledger yet: those of one segment.
 ON_THEIR_WAY = MOST_ENTRIES
-
-
-@dataclass(frozen=True, slots=True)
-class QueueStatus:
-    """What the broker knows.
-
-    Attributes:
-        running: the job's shards under a lease.
-        queued: those that wait for a worker.
-        missing: those that wait by the directory, but aren't in the ledger. While the input is read, one
-            may be on its way; else Redis lost them.
-        workers: all that are alive, of every model.
-        others_running: shards of other jobs of the offer under a lease.
-        others_queued: those that wait for a worker.
-    """
-
-    running: int
-    queued: int
-    missing: int
-    workers: tuple[WorkerStatus, ...]
-    others_running: int = 0
-    others_queued: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +31,7 @@ class JobStatus:
         shards: cut so far.
         done, dead: published, given up.
         ended: whether the input was read to its end.
-        complete: whether nothing more will come: every shard has its part or is dead, and no other can be added.
+        finished: whether nothing more will come: every shard has its part or is dead, and no other can be added.
         cancelled: whether what waits was taken out of the queue.
         discarded: whether nothing of it counts any more.
         strays: shards of a live input that no log names yet; the next run queues them.
@@ -77,7 +55,7 @@ class JobStatus:
     done: int
     dead: int
     ended: bool
-    complete: bool = False
+    finished: bool = False
     cancelled: bool = False
     discarded: bool = False
     strays: int = 0
@@ -85,6 +63,11 @@ class JobStatus:
     queue: QueueStatus | None = None
     away: str | None = None
     death: str | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether every row of the input is in a part or in quarantine: the job is finished, and no shard is dead."""
+        return self.finished and not self.dead
 
     @property
     def waiting(self) -> int:

@@ -5,15 +5,13 @@
 from __future__ import annotations
 
 import json
-import sys
 import time
 from collections import deque
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from producer.jobs.status import JobStatus, QueueStatus
+from producer.jobs.status import JobStatus
 from producer.jobs.tally import Tally
-from producer.jobs.worker_status import WorkerStatus
+from producer.queue.queue_status import Asked, QueueStatus, ask
 from producer.terminal.text import printable
 from unrolled.errors import BrokerAwayError, FileFormatError, TransientError
 from unrolled.job.names import dead_object
@@ -21,37 +19,14 @@ from unrolled.protocol.log import Log
 from unrolled.reading.outcome import read_outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from unrolled.job.names import Life
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.opening import OpenJob
     from unrolled.queue.broker import Broker
-    from unrolled.queue.ledger import Ledger
 
 #: The speed is that of the last seconds for which somebody has looked.
 SPEED_SECONDS = 60.0
 _REASON_CHARACTERS = 300
-
-
-@dataclass(frozen=True, slots=True)
-class _Asked:
-    """What the broker said; `away` where it said nothing.
-
-    Attributes:
-        left: how many lives of the job it has.
-        waiting: which; None where it has as many as the job needs.
-        running: those under a lease.
-        workers: all that are alive.
-        others: how many shards of other jobs run, and how many wait.
-    """
-
-    left: int = sys.maxsize
-    waiting: frozenset[Life] | None = None
-    running: frozenset[Life] = frozenset()
-    workers: tuple[WorkerStatus, ...] = ()
-    others: tuple[int, int] = (0, 0)
-    away: str | None = None
 
 
 class StatusReader:
@@ -67,8 +42,8 @@ class StatusReader:
         self.log = Log()
         self._job = job
         self._broker = broker
-        self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._tally = Tally(self.log, job.objects, live=job.job.live)
+        self._ledger = broker.ledger(namespace, job.job.offer) if broker else None
         self._failed: dict[ShardId, int] = {}
         self._deaths: dict[Life, str] = {}
         self._looks: deque[tuple[float, int]] = deque()
@@ -82,39 +57,23 @@ class StatusReader:
             BrokerRefusesError: the broker doesn't let this user in or do this.
         """
         # In this order: what the log names and the ledger lacks is published or dead by then.
-        asked = self._ask(self._left)
+        asked = self._ask(named=False)
         self._tally.look()
         if asked and asked.left < len(self._tally.waiting):  # some are lost, or a count was spoilt
-            asked = self._ask(self._members)
+            asked = self._ask(named=True)
             self._tally.look()
         return self._status(asked)
 
-    def _ask(self, ledger: Callable[[Ledger], _Asked]) -> _Asked | None:
+    def _ask(self, *, named: bool) -> Asked | None:
         if self._broker is None or self._ledger is None:
             return None
         try:
             with self._broker.asked():
-                workers = self._ledger.workers()
-                asked = ledger(self._ledger)
+                return ask(self._ledger, self._job.key, named=named)
         except BrokerAwayError as error:
-            return _Asked(away=str(error))
-        found = tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items()))
-        return replace(asked, workers=found)
+            return Asked(away=str(error))
 
-    def _left(self, ledger: Ledger) -> _Asked:
-        """How many shards the ledger has: of them all, the number alone."""
-        (known,) = ledger.known([self._job.key])
-        left = 0 if known.mark is None else known.left
-        running, others_running = ledger.running(self._job.key)
-        others = max(0, ledger.counts().shards - left - others_running)
-        return _Asked(left, running=frozenset(running), others=(others_running, others))
-
-    def _members(self, ledger: Ledger) -> _Asked:
-        """Which shards the ledger has."""
-        waiting, running = ledger.members(self._job.key)
-        return replace(self._left(ledger), left=len(waiting), waiting=frozenset(waiting), running=frozenset(running))
-
-    def _status(self, asked: _Asked | None) -> JobStatus:
+    def _status(self, asked: Asked | None) -> JobStatus:
         log, job, tally = self.log, self._job, self._tally
         failed = self._count_failed()
         retried = log.retried.items()
@@ -134,23 +93,30 @@ class StatusReader:
             done=len(tally.published),
             dead=len(tally.dead),
             ended=log.ended,
-            complete=tally.complete,
+            finished=tally.finished,
             cancelled=log.stopped,
             discarded=log.discarded,
             strays=len(tally.strays),
-            tokens_per_second=self._speed(tally.done.tokens, over=tally.complete),
+            tokens_per_second=self._speed(tally.done.tokens, over=tally.finished),
             queue=self._queue(asked) if asked and asked.away is None else None,
             away=asked.away if asked else None,
             death=self._death(),
         )
 
-    def _queue(self, asked: _Asked) -> QueueStatus:
+    def _queue(self, asked: Asked) -> QueueStatus:
         waiting, life = self._tally.waiting, self.log.life
         running = sum(one.shard in waiting and life(one.shard) == one for one in asked.running)
         missing = 0
         if asked.waiting is not None:
             missing = sum(life(shard) not in asked.waiting for shard in waiting)
-        return QueueStatus(running, len(waiting) - running - missing, missing, asked.workers, *asked.others)
+        return QueueStatus(
+            running,
+            len(waiting) - running - missing,
+            missing,
+            asked.workers,
+            asked.others_running,
+            asked.others_queued,
+        )
 
     def _count_failed(self) -> int:
         """Rows that parts call failed and no retry has brought again; only footers that may name some are read."""

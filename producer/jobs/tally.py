@@ -2,7 +2,7 @@
 
 A part is never deleted, except by a discard, and a shard's rows are deleted once its part is there. So a look lists
 the rows that wait, and asks for the parts of those shards alone whose rows are gone. All parts are listed only where
-that is cheaper, and before a job is called complete.
+that is cheaper, and before a job is called finished.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Tally:
         dead: shards without a part whose present life was given up.
         strays: rows of a live input that no segment names.
         kept: published shards whose failed rows may not have been brought again.
-        complete: see `unrolled.protocol.completion.Standing`.
+        finished: see `unrolled.protocol.completion.Standing`.
     """
 
     def __init__(self, log: Log, objects: Objects, *, live: bool) -> None:
@@ -74,7 +74,7 @@ class Tally:
         self.dead: frozenset[ShardId] = frozenset()
         self.strays: frozenset[ShardId] = frozenset()
         self.kept: set[ShardId] = set()
-        self.complete = False
+        self.finished = False
         self._objects = objects
         self._live = live
         self._segments = 0
@@ -93,7 +93,7 @@ class Tally:
         """
         log, objects, known = self.log, self._objects, self.log.length
         catch_up(log, objects)
-        if self.complete and log.length == known:
+        if self.finished and log.length == known:
             return
         self._take_in_segments()
         self._wait_for(self.dead)
@@ -108,9 +108,9 @@ class Tally:
         if self._live:
             self.strays = frozenset(shard for shard in rows if shard not in log.entries and not shard.retries)
         self.kept = self.published & rows.union(names.shards_in(objects.list(names.FAILED)))
-        self.complete = False
+        self.finished = False
         if log.discarded or (log.ended and not (log.cancelled or self.strays or self.waiting)):
-            self.complete = self._is_complete()
+            self.finished = self._is_finished()
 
     def _take_in_segments(self) -> None:
         for number in range(self._segments, self.log.length):
@@ -147,7 +147,7 @@ class Tally:
             sums.tokens += entry.tokens
             sums.quarantined += entry.quarantined
 
-    def _is_complete(self) -> bool:
+    def _is_finished(self) -> bool:
         """Whether it is so by all that is there now, rather than by what earlier looks have found."""
         found = standing(self.log, self._objects, live=self._live)
         if lost := self.published - found.published:  # somebody has removed parts
@@ -155,4 +155,4 @@ class Tally:
             self._publish(shard for shard in self.log.entries if shard in found.published)
             self._wait_for(lost - found.dead)
             self.dead |= lost & found.dead
-        return found.complete
+        return found.finished

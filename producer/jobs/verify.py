@@ -235,6 +235,7 @@ def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Itera
         ("columns", ", ".join(contents.spec.names()), ", ".join(spec.names())),
         ("stored precision", contents.spec.precision, spec.precision),
         ("tokens stored", contents.spec.with_tokens, spec.with_tokens),
+        ("positions", contents.spec.positions, spec.positions),
     ):
         if found != expected:
             yield f"{what}: found {found}, the job says {expected}; restore the part from a copy"

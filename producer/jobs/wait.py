@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
-from unrolled.counted import counted
-from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError
+from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError, counted
 from unrolled.patience import Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log
@@ -52,7 +51,7 @@ def wait_for_job(
     every_seconds: float = 0.5,
     starting_seconds: float = 0.0,
 ) -> JobStatus:
-    """Wait until the job is complete. A broker or a store that is away is waited for.
+    """Wait until the job is finished. A broker or a store that is away is waited for.
 
     Args:
         job: which one.
@@ -92,11 +91,11 @@ def wait_for_job(
                 total_tokens=status.tokens,
                 working=status.at_work,
             )
-            if status.complete:
+            if status.finished:
                 _clean_up(queue, job, reader.log)
             elif status.cancelled:
                 raise JobError(f"{job.place}: {diagnose(status)['cancelled']}")
-            if status.complete or time.monotonic() >= until:
+            if status.finished or time.monotonic() >= until:
                 return status
             teller.tell(status)
             if queue is None:

@@ -10,7 +10,7 @@ from urllib.parse import unquote
 from unrolled.errors import JobError, RequestError
 from unrolled.job import names
 from unrolled.queue.broker_url import check_broker_url, without_secret
-from unrolled.store.posix import PosixStore
+from unrolled.store.bucket_url import is_url
 from unrolled.store.store import Creation
 
 if TYPE_CHECKING:
@@ -24,19 +24,22 @@ _LONGEST_URL = 4096
 _SOCKET = "redis+socket://"
 
 
-def record_of(job: OpenJob) -> Path | None:
+def record_of(out: str) -> Path | None:
     """Where the broker of a job is recorded; None where the job is in a bucket, which no `unrolled run` shares."""
-    store = job.objects.store
-    return store.path / BROKER_FILE if isinstance(store, PosixStore) else None
+    return None if is_url(out) else Path(out) / BROKER_FILE
 
 
-def find_broker(given: str | None, job: OpenJob) -> str | None:
+def find_broker(given: str | None, out: str) -> str | None:
     """The broker that was named, else the one that `unrolled run` recorded; None where there is neither.
+
+    Args:
+        given: the URL that was named; None where none was.
+        out: the job's output directory, or the URL of a prefix in a bucket.
 
     Raises:
         JobError: what is recorded is no broker of a run.
     """
-    path = record_of(job)
+    path = record_of(out)
     if given or path is None:
         return given
     try:
@@ -62,7 +65,7 @@ def check_alone(job: OpenJob) -> None:
     Raises:
         JobError: there is another run, or what is recorded is no broker.
     """
-    if alive := find_broker(None, job):
+    if alive := find_broker(None, job.place):
         raise JobError(
             f"{job.place}: another `unrolled run` is working on it (its broker is {without_secret(alive)}); wait "
             "for it with `unrolled wait`, or stop it"
@@ -77,7 +80,7 @@ def recorded(url: str, job: OpenJob) -> Iterator[None]:
         JobError: as `check_alone`.
         TransientError: the record can't be written.
     """
-    path = record_of(job)
+    path = record_of(job.place)
     if path is None:
         yield
         return

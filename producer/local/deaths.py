@@ -5,8 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, NamedTuple
 
-from unrolled.counted import counted
-from unrolled.errors import TransientError
+from unrolled.errors import TransientError, counted
 from unrolled.job import names
 
 if TYPE_CHECKING:

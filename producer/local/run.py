@@ -47,6 +47,7 @@ def run_job(
     max_queued_tokens: int | None,
     workers: int,
     environment: Mapping[str, str],
+    priority: int | None = None,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
 
@@ -57,6 +58,7 @@ def run_job(
         max_queued_tokens: token ids that may wait or be computed at once.
         workers: worker processes to start.
         environment: their settings, as `UNROLLED_*` variables.
+        priority: the job's share of the workers, where the broker has other jobs too.
 
     Returns:
         What was queued, and the job's status at the end.
@@ -85,7 +87,7 @@ def run_job(
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
-            summary = enqueue(prepared, url, namespace, max_queued_tokens)
+            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:

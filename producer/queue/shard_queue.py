@@ -5,12 +5,15 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import TYPE_CHECKING, TypeVar
 
 from celery import Celery
 from kombu.entity import Queue
 
-from unrolled.counted import counted
+from producer.queue.obstacles import obstacles
+from producer.queue.queue_status import QueueStatus, ask
+from unrolled.errors import UnrolledError, counted
 from unrolled.queue.broker import SOCKET_SECONDS, Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.job_ledger import JobLedger
@@ -49,7 +52,7 @@ class ShardQueue:
         offer: the offer.
         patience: waits for a broker that is away, and tells the user.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
-            keeps the workers that are alive busy.
+            keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
 
     Raises:
         RequestError: the URL doesn't name a Redis server.
@@ -87,9 +90,9 @@ class ShardQueue:
         """
         self._celery.send_task(TASK, member.encode())
 
-    def of_job(self, job: OpenJob) -> JobQueue:
-        """The queue as one job sees it."""
-        return JobQueue(self, job)
+    def of_job(self, job: OpenJob, priority: int | None = None) -> JobQueue:
+        """The queue as one job sees it; for the priority see `Ledger.enter`."""
+        return JobQueue(self, job, priority)
 
     def steadily(self, what: str, action: Callable[[], T]) -> T:
         """Run an action that asks the broker, again and again while the broker is away.
@@ -132,11 +135,13 @@ class JobQueue(JobLedger):
     Args:
         queue: the queue of the job's offer.
         job: the job.
+        priority: see `Ledger.enter`.
     """
 
-    def __init__(self, queue: ShardQueue, job: OpenJob) -> None:
-        super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily)
+    def __init__(self, queue: ShardQueue, job: OpenJob, priority: int | None = None) -> None:
+        super().__init__(queue.ledger, job.key, job.address, queue.send, queue.steadily, priority)
         self._queue = queue
+        self._key = job.key
         self._segment_at = 0.0
 
     def say(self, line: str) -> None:
@@ -144,14 +149,28 @@ class JobQueue(JobLedger):
         self._queue.say(line)
 
     def wait_for_room(self) -> None:
-        """Wait until the queue has room for more token ids; if that takes long, tell the user why."""
+        """Wait until the queue has room for more token ids; if that takes long, tell the user why.
+
+        A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn.
+        """
         began, said = time.monotonic(), False
-        while self._queue.steadily("reach the broker", self._queue.room) < 1:
+        while not self._queue.steadily("reach the broker", self._has_room):
             patient = time.monotonic() - began < FULL_PATIENCE
             if not said and (not patient or not self._queue.steadily("reach the broker", self._queue.threads)):
                 said = True
                 self._queue.say(self._queue.steadily("reach the broker", self._why_full))
             time.sleep(FULL_PAUSE)
+
+    def obstacles(self) -> list[str]:
+        """Why the job's shards wait now, as far as the broker knows; empty where none waits, or the broker is away."""
+        with suppress(UnrolledError), self._queue.broker.asked():
+            asked = ask(self._queue.ledger, self._key)
+            running = len(asked.running)
+            if asked.left:
+                others = asked.others_running, asked.others_queued
+                status = QueueStatus(running, asked.left - running, 0, asked.workers, *others)
+                return list(obstacles(self._queue.ledger.offer, self._key, status).values())
+        return []
 
     def is_time(self) -> bool:
         """Whether the last segment is old enough for the next one."""
@@ -160,6 +179,14 @@ class JobQueue(JobLedger):
         if due:
             self._segment_at = now + SEGMENT_SECONDS
         return due
+
+    def _has_room(self) -> bool:
+        if self._queue.room() >= 1:
+            return True
+        has_turn = not self._ledger.known([self._job_key])[0].left
+        if has_turn:
+            self._segment_at = 0.0  # the shard is entered before there is room for another
+        return has_turn
 
     def _why_full(self) -> str:
         counts, offer = self._queue.ledger.counts(), self._queue.ledger.offer

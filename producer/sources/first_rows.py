@@ -4,13 +4,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from itertools import islice
 
-from producer.rows import BadRow, SourceBatch
 from producer.sources.discovery import SourceFile
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.delimited import DELIMITERS, read_delimited
 from producer.sources.formats.jsonl import json_parser
 from producer.sources.formats.lines import read_lines, text_parser
 from producer.sources.options import SourceOptions
+from producer.sources.rows import BadRow, SourceBatch
 
 #: Rows of an input of which one at least must be usable.
 _FIRST_ROWS = 1000

@@ -15,13 +15,13 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, cast
 
-from producer.rows import SourceBatch
 from producer.sources.discovery import SourceFile, discover
 from producer.sources.errors import DamagedInputError, SourceError
 from producer.sources.first_rows import read_rows
 from producer.sources.heads import check_head
 from producer.sources.options import SourceOptions
 from producer.sources.places.local_file import LocalFile
+from producer.sources.rows import SourceBatch
 from producer.sources.streams.compression import read_chunks
 from producer.sources.streams.live import follow_chunks
 from producer.sources.streams.spool import spooled

@@ -3,10 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
-from producer.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
+from producer.sources.rows import BadRow, Row, RowBatch, SourceBatch, SourceRow, automatic_id
 from unrolled.errors import RowError
 from unrolled.tokenization.ascii_lookup import word_lookup
 from unrolled.tokenization.texts import ids_of_texts
@@ -46,11 +43,13 @@ def tokenize(
             of_texts = [one for row, one in zip(given, ids, strict=True) if row.text is not None]
             coverage.count(found_texts, of_texts, dropping=lookup is not None and lookup.drops)
         found = iter(ids)
-        yield [row if isinstance(row, BadRow) else _row(row, next(found)) for row in batch]
-
-
-def _row(row: SourceRow, found: NDArray[np.int32] | RowError) -> Row | BadRow:
-    if isinstance(found, RowError):
-        return BadRow(row.file, row.position, row.id, str(found))
-    id = automatic_id(row.file, row.position) if row.id is None else row.id  # noqa: A001 - the field's name
-    return Row(row.file, row.position, id, found)
+        rows: RowBatch = []
+        for row in batch:
+            if isinstance(row, BadRow):
+                rows.append(row)
+            elif isinstance(tokens := next(found), RowError):
+                rows.append(BadRow(row.file, row.position, row.id, str(tokens)))
+            else:
+                row_id = automatic_id(row.file, row.position) if row.id is None else row.id
+                rows.append(Row(row.file, row.position, row_id, tokens))
+        yield rows

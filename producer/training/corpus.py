@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from producer.rows import SourceRow
 from producer.sources.reading import InputPlan, check_inputs, read_batches
+from producer.sources.rows import SourceRow
 from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
 from producer.training.request import DEFAULT_VOCABULARY, FitRequest, differences
 from producer.training.rows import FEWEST_TOKENS, Seen, held_out, rows_with_targets, segments
-from unrolled.counted import counted
-from unrolled.errors import JobError, OptionError, RequestError, TransientError
+from unrolled.errors import JobError, OptionError, RequestError, TransientError, counted
 from unrolled.model.files import TOKENIZER_FILE
 from unrolled.patience import Patience
 from unrolled.store.publish import publish_bytes

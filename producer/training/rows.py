@@ -6,7 +6,7 @@ import hashlib
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from producer.rows import Row
+from producer.sources.rows import Row
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from producer.rows import RowBatch
+    from producer.sources.rows import RowBatch
 
 #: A shorter row has nothing to predict.
 FEWEST_TOKENS = 2

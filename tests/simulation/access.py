@@ -44,7 +44,7 @@ class ActorLedger:
         return take_out(self, job_key, length)
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        return lambda *arguments: self._actor.ask(method, *arguments)
+        return lambda *arguments, **options: self._actor.ask(method, *arguments, **options)
 
 
 class QueueLedger(JobLedger):

@@ -49,15 +49,15 @@ class Actor:
     def __str__(self) -> str:
         return self.process
 
-    def ask(self, method: str, *arguments: object) -> Any:
+    def ask(self, method: str, *arguments: object, **options: object) -> Any:
         """Call the ledger, once.
 
         Raises:
             BrokerAwayError: it doesn't answer; the call may have had its effect.
         """
-        lost = self._scheduler.stop(LedgerCall(method, arguments))
+        lost = self._scheduler.stop(LedgerCall(method, (*arguments, *options.values())))
         if lost != "request":
-            answer = getattr(self._scheduler.ledger, method)(*arguments)
+            answer = getattr(self._scheduler.ledger, method)(*arguments, **options)
             if lost is None:
                 return answer
         raise BrokerAwayError(f"the {lost} is lost")

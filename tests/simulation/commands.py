@@ -66,7 +66,7 @@ def wait(actor: Actor, job: SimulatedJob) -> None:
         waiting, _ = patiently("", lambda: ledger.members(found.key))
         asked = len(job.promises.history.changes)
         tally.look()
-        if tally.complete:
+        if tally.finished:
             job.hear_complete(asked)
             clean_up(log, found.objects, _ledger(actor, found), failed_numbers, live=found.job.live)
             return

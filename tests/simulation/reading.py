@@ -8,7 +8,7 @@ import numpy as np
 from simulation.content import Row, encode_bad
 
 from unrolled.protocol.spooling import Place, make_rows
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     import random

@@ -37,16 +37,32 @@ class Alike(RuleBasedStateMachine):
         self.model = LedgerModel()
         self.ledger = Ledger(self.client, f"n{uuid.uuid4().hex[:8]}", OFFER, LEASE_SECONDS)
 
-    def both(self, method, *arguments):
-        answer = getattr(self.ledger, method)(*arguments)
-        assert getattr(self.model, method)(*arguments) == answer
+    def both(self, method, *arguments, **options):
+        answer = getattr(self.ledger, method)(*arguments, **options)
+        assert getattr(self.model, method)(*arguments, **options) == answer
         return answer
 
-    @rule(job=jobs, lives=st.lists(st.sampled_from(LIVES), unique=True), is_right=st.booleans(), by=st.integers(-9, 9))
-    def enter(self, job, lives, is_right, by):
+    @rule(
+        job=jobs,
+        lives=st.lists(st.sampled_from(LIVES), unique=True),
+        is_right=st.booleans(),
+        by=st.integers(-9, 9),
+        tokens=st.integers(0, 3),
+        priority=st.sampled_from([None, 1, 7, 100]),
+    )
+    def enter(self, job, lives, is_right, by, tokens, priority):
         mark = self.model.mark(job)
         expected = mark if is_right else 99
-        self.both("enter", job, "/out", expected, [(Member(job, life), 1) for life in lives], (mark or 0) + by)
+        entered = [(Member(job, life), tokens) for life in lives]
+        self.both("enter", job, "/out", expected, entered, (mark or 0) + by, priority)
+
+    @rule(hint=members)
+    def choose(self, hint):
+        self.both("choose", hint)
+
+    @rule(hint=members, holder=holders)
+    def choose_and_claim(self, hint, holder):
+        self.both("claim", self.both("choose", hint), holder)
 
     @rule(member=members, holder=holders)
     def claim(self, member, holder):
@@ -65,9 +81,9 @@ class Alike(RuleBasedStateMachine):
     def renew(self, some, holder):
         self.both("renew", some, holder)
 
-    @rule(member=members, holder=holders, start=starts)
-    def give_back(self, member, holder, start):
-        self.both("give_back", member, holder, start)
+    @rule(member=members, holder=holders, start=starts, at_once=st.booleans())
+    def give_back(self, member, holder, start, at_once):
+        self.both("give_back", member, holder, start, at_once=at_once)
 
     @rule(member=members)
     def remove(self, member):
@@ -81,10 +97,14 @@ class Alike(RuleBasedStateMachine):
     def forget(self, job, by):
         self.both("forget", job, (self.model.mark(job) or 0) + by)
 
-    @rule()
-    def sweep(self):
-        """With an empty queue; else it depends on seconds between two messages, which the model has no clock for."""
-        self.client.delete(self.ledger.keys.swept)  # one sweep a second is enough for the product
+    @rule(is_empty=st.booleans())
+    def sweep(self, is_empty):
+        self.model.queue = [] if is_empty else [Member(JOBS[0], LIVES[0])]
+        self.client.delete(
+            self.ledger.keys.queue, self.ledger.keys.swept
+        )  # one sweep a second is enough for the product
+        if not is_empty:
+            self.client.lpush(self.ledger.keys.queue, b"any message")
         assert sorted(self.model.sweep()) == sorted(self.ledger.sweep())
 
     @rule(key=st.sampled_from(sorted({*KEYS} - {"queue"})))
@@ -95,7 +115,7 @@ class Alike(RuleBasedStateMachine):
     @rule()
     def let_leases_expire(self):
         self.model.now += LEASE
-        for name in (self.ledger.keys.ledger, self.ledger.keys.leases):
+        for name in (self.ledger.keys.ledger, self.ledger.keys.leases, self.ledger.keys.later):
             for member, score in self.client.zrange(name, 0, -1, withscores=True):
                 if score >= MARKS:
                     self.client.zadd(name, {member: score - LEASE_SECONDS})

@@ -85,6 +85,9 @@ class Layer:
         elif self.hard:
             self.input_bias = self.input_bias + half.astype(np.float32)
         self.projection = weights[f"{prefix}.projection"] if config.projection else None
+        state = config.projection or self.units
+        self.first_state = weights.get(f"{prefix}.first_state", np.zeros(state, np.float32))
+        self.first_cell = weights.get(f"{prefix}.first_cell", np.zeros(self.units, np.float32))
 
     def _scaled(self, matrix):
         scale = np.repeat(self.scale, self.units)
@@ -102,8 +105,8 @@ class Layer:
 
     def states(self, starts, inputs):
         """The states after each token: `starts` are those of a table, or `inputs` the vectors to multiply."""
-        hidden = np.zeros(self.config.projection or self.units, np.float32)
-        cell = np.zeros(self.units, np.float32)
+        hidden = self.first_state
+        cell = self.first_cell if self.lstm else self.first_state
         found = []
         for k in range(len(starts if inputs is None else inputs)):
             start = self.input_bias if starts is None else starts[k]

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import VectorColumn
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
 
 PLAN_VARIABLE = "COUNTING_PLAN"

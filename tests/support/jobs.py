@@ -3,7 +3,7 @@
 import numpy as np
 
 from producer.enqueue.shard import make_shard
-from producer.rows import BadRow, Row
+from producer.sources.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.job import Inputs, Job

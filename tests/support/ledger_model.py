@@ -8,9 +8,11 @@ be lost one by one. Not modelled: sizes in tokens, turns, heartbeats, and a serv
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 from unrolled.queue.ledger import Known, Lease, take_out
+from unrolled.queue.priority import NORMAL_PRIORITY
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 #: Ticks of the ledger's clock for which a lease is valid.
 LEASE = 14
 #: The keys that can be lost; marks are in the sorted set of `ledger`.
-KEYS = "ledger", "jobs", "leases", "holders", "started", "lonely", "resent", "watermark", "queue"
+KEYS = "ledger", "jobs", "leases", "holders", "started", "lonely", "order", "ranks", "priorities", "later", "queue"
 
 
 class LedgerModel:
@@ -36,8 +38,10 @@ class LedgerModel:
         holders: life → who has or had the lease, "" where it was given back.
         started: life → the first worker that started it.
         lonely: life → how many workers have started it alone, and the last of them.
-        resent: lives whose message was sent more than once.
-        watermark: "sent" → the latest sending of a message that was received.
+        order: life that waits → its rank; the lowest is chosen next.
+        ranks: job → the rank of its next life; "now" → that of the life that was chosen last.
+        priorities: job → its share of the workers.
+        later: life that was chosen and not claimed, or put off → the tick at which its message is sent again.
         queue: messages, first in, first out.
         now: the ledger's clock, in ticks.
     """
@@ -50,8 +54,10 @@ class LedgerModel:
         self.holders: dict[Member, str] = {}
         self.started: dict[Member, str] = {}
         self.lonely: dict[Member, tuple[int, str]] = {}
-        self.resent: dict[Member, None] = {}
-        self.watermark: dict[str, int] = {}
+        self.order: dict[Member, int] = {}
+        self.ranks: dict[str, int] = {}
+        self.priorities: dict[str, int] = {}
+        self.later: dict[Member, int] = {}
         self.queue: list[Member] = []
         self.now = 0
 
@@ -69,13 +75,30 @@ class LedgerModel:
         return ledger, leases
 
     def enter(
-        self, job_key: str, place: str, expected: int | None, members: Iterable[tuple[Member, int]], becomes: int
+        self,
+        job_key: str,
+        place: str,
+        expected: int | None,
+        members: Iterable[tuple[Member, int]],
+        becomes: int,
+        priority: int | None = None,
     ) -> list[Member] | None:
         """See `Ledger.enter`."""
         if self.mark(job_key) != expected:
             return None
-        new = [member for member, _ in members if member not in self.ledger]
-        self.ledger.update(dict.fromkeys(new, self.now))
+        if job_key not in self.marks:
+            self.ranks.pop(job_key, None)
+        if priority is not None:
+            self.priorities[job_key] = priority
+        rank = max(self.ranks.get("now", min(self.order.values(), default=0)), self.ranks.get(job_key, 0))
+        new = []
+        for member, tokens in members:
+            if member not in self.ledger:
+                self.ledger[member], self.order[member] = self.now, rank
+                self.later.pop(member, None)
+                rank += math.ceil(100 * max(1, tokens) / self.priorities.get(job_key, NORMAL_PRIORITY))
+                new.append(member)
+        self.ranks[job_key] = rank
         self.marks[job_key], self.jobs[job_key] = becomes, place
         return new
 
@@ -98,8 +121,8 @@ class LedgerModel:
         for member in there:
             self.remove(member)
         if becomes is None:
-            self.marks.pop(job_key, None)
-            self.jobs.pop(job_key, None)
+            for key in (self.marks, self.jobs, self.ranks, self.priorities):
+                key.pop(job_key, None)
         else:
             self.marks[job_key] = becomes
         return len(there)
@@ -120,17 +143,35 @@ class LedgerModel:
         """Take the next message from the queue, if there is one."""
         return self.queue.pop(0) if self.queue else None
 
+    def choose(self, hint: Member) -> Member:
+        """See `Ledger.choose`."""
+        chosen = hint
+        if not self._waits(hint) or hint in self.order or hint in self.later:
+            while self.order:
+                member = min(self.order, key=lambda member: (self.order[member], str(member)))
+                rank = self.order.pop(member)
+                if self._waits(member):
+                    chosen = member
+                    if rank > self.ranks.get("now", 0):
+                        self.ranks["now"] = rank
+                    break
+        if self._waits(chosen):
+            self.later[chosen] = self.now + LEASE
+        return chosen
+
+    def _waits(self, member: Member) -> bool:
+        return member in self.ledger and self.leases.get(member, 0) <= self.now
+
     def claim(self, member: Member, holder: str) -> Lease:
         """See `Ledger.claim`."""
-        sent = self.ledger.get(member)
-        if sent is None:
+        if member not in self.ledger:
             return Lease("gone")
         is_leased = self.leases.get(member, 0) > self.now
         if is_leased and self.holders.get(member) != holder:
             return Lease("held")
         self.leases[member], self.holders[member] = self.now + LEASE, holder
-        if member not in self.resent:
-            self.watermark["sent"] = max(sent, self.watermark.get("sent", 0))
+        self.order.pop(member, None)
+        self.later.pop(member, None)
         is_suspect = self.started.setdefault(member, holder) != holder or self.lonely.get(member, (0, ""))[0] > 0
         return Lease("mine" if is_leased else "taken", is_suspect)
 
@@ -158,11 +199,11 @@ class LedgerModel:
         """See `Ledger.remove`."""
         if member not in self.ledger:
             return False
-        for key in (self.ledger, self.leases, self.holders, self.started, self.lonely, self.resent):
+        for key in (self.ledger, self.leases, self.holders, self.started, self.lonely, self.order, self.later):
             key.pop(member, None)
         return True
 
-    def give_back(self, member: Member, holder: str, start: Start) -> bool:
+    def give_back(self, member: Member, holder: str, start: Start, *, at_once: bool = True) -> bool:
         """See `Ledger.give_back`."""
         if member not in self.ledger or self.holders.get(member, holder) != holder:
             return False
@@ -173,26 +214,32 @@ class LedgerModel:
         elif start == "first":
             self.started.pop(member, None)
         self.ledger[member] = self.now
-        self.resent[member] = None
+        for key in (self.order, self.later):
+            key.pop(member, None)
+        if at_once:
+            self.order[member] = 0
+        else:
+            self.later[member] = self.now + LEASE
         return True
 
     def sweep(self) -> list[Member]:
         """See `Ledger.sweep`."""
         again = []
-        for member in [member for member, expiry in self.leases.items() if expiry <= self.now]:
-            del self.leases[member]
-            self.holders.pop(member, None)
-            if member in self.ledger:
-                self.ledger[member] = self.now
-                again.append(member)
-        horizon = self.now - LEASE
-        if self.queue:
-            horizon = min(horizon, self.watermark.get("sent", 0) - 1)
+        for key in (self.leases, self.later):
+            for member in [member for member, expiry in key.items() if expiry <= self.now]:
+                del key[member]
+                if key is self.leases:
+                    self.holders.pop(member, None)
+                if member in self.ledger and member not in self.leases:
+                    again.append(member)
+                    self.ledger[member] = self.now
         for member, sent in self.ledger.items():
-            if sent <= horizon and member not in self.leases:
-                self.ledger[member] = self.now
+            is_reached = bool(self.queue) and member in self.order
+            if sent <= self.now - LEASE and not is_reached and member not in self.leases and member not in self.later:
                 again.append(member)
-        self.resent.update(dict.fromkeys(again))
+                self.ledger[member] = self.now
+        for member in again:
+            self.order.setdefault(member, 0)
         return again
 
     def lose(self, key: str) -> None:

@@ -54,8 +54,9 @@ class MaskedKeras:
                     make_cell(layer), return_sequences=True, go_backwards=prefix.endswith("backward"), dtype=tf.float32
                 )
                 rnn.build((None, None, inputs))
-                rnn.set_weights([weights[f"{prefix}.{part}"] for part in layer.shapes(inputs)])
-                passes.append(rnn)
+                first = layer.first_shapes()
+                rnn.set_weights([weights[f"{prefix}.{part}"] for part in layer.shapes(inputs) if part not in first])
+                passes.append((rnn, [weights[f"{prefix}.{part}"] for part in first]))
             self._passes.append(passes)
 
     def run(self, input_sequences: Any) -> tuple[tuple[Any, ...], Any]:
@@ -75,10 +76,11 @@ class MaskedKeras:
         layer_outputs = []
         for layer, passes in zip(self.config.layers, self._passes, strict=True):
             # A backward pass returns its outputs in the order in which it computed them.
-            directions = [
-                tf.reverse(rnn(sequence, mask=mask), [1]) if rnn.go_backwards else rnn(sequence, mask=mask)
-                for rnn in passes
-            ]
+            directions = []
+            for rnn, first in passes:
+                states = [tf.repeat(state[None], len(input_sequences), axis=0) for state in first] or None
+                outputs = rnn(sequence, mask=mask, initial_state=states)
+                directions.append(tf.reverse(outputs, [1]) if rnn.go_backwards else outputs)
             outputs = tf.concat(directions, axis=2)  # (batch, time, output_dim)
             sequence = outputs + sequence if layer.residual else outputs
             layer_outputs.append(sequence)

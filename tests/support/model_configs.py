@@ -12,10 +12,10 @@ from unrolled.model.layer import DIRECTIONS, GATES, RESETS, LayerConfig
 def layers(draw, widest):
     """One layer without a residual connection."""
     units, direction = draw(st.integers(1, widest)), draw(st.sampled_from(DIRECTIONS))
-    gates = draw(st.sampled_from(GATES))
+    more = {"gates": draw(st.sampled_from(GATES)), "first_state": draw(st.booleans())}
     if draw(st.booleans()):
-        return LayerConfig(units, "gru", direction, reset=draw(st.sampled_from(RESETS)), gates=gates)
-    return LayerConfig(units, "lstm", direction, draw(st.none() | st.integers(1, widest)), gates=gates)
+        return LayerConfig(units, "gru", direction, reset=draw(st.sampled_from(RESETS)), **more)
+    return LayerConfig(units, "lstm", direction, draw(st.none() | st.integers(1, widest)), **more)
 
 
 def with_residual(layer, inputs):
@@ -82,10 +82,15 @@ KINDS = {
     "bidirectional-gru": _model(LayerConfig(5, "gru", BOTH), LayerConfig(3, "gru", BOTH, reset="before")),
     "hard": _model(LayerConfig(5, gates=HARD), LayerConfig(6, "gru", gates=HARD)),
     "hard-keras3": _model(LayerConfig(5, direction=BOTH, gates=f"{HARD}_keras3"), LayerConfig(3)),
+    "first-states": _model(
+        LayerConfig(5, direction=BOTH, projection=3, first_state=True),
+        LayerConfig(4, "gru", first_state=True),
+        LayerConfig(3, "gru", "backward", reset="before", first_state=True),
+    ),
     "everything": _model(
         LayerConfig(6, direction=BOTH, projection=2, residual=True),
         LayerConfig(4, "gru", residual=True),
-        LayerConfig(3, direction="backward"),
+        LayerConfig(3, direction="backward", first_state=True),
         LayerConfig(6, projection=3, residual=True),
     ),
 }

@@ -23,7 +23,7 @@ from producer.enqueue.cutter import Cutter
 from producer.enqueue.pipeline import cuts, shards_of
 from producer.enqueue.runs import FileRun
 from producer.queue.shard_queue import ShardQueue
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.job import Inputs, Job
@@ -212,11 +212,19 @@ class Site:
         job = Job(self.model.fingerprint, Inputs.named([name]), "fused", "float32", live=False, options=stored)
         return create_job(self.root / name, job)
 
-    def enqueue(self, rows: list[Row], *, rows_per_shard: int = 2, name: str = "out", **options: object) -> OpenJob:
+    def enqueue(
+        self,
+        rows: list[Row],
+        *,
+        rows_per_shard: int = 2,
+        name: str = "out",
+        priority: int | None = None,
+        **options: object,
+    ) -> OpenJob:
         """Enter rows as a job, a few to a shard; options say what is stored."""
         job = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
-        run = FileRun(job.objects, self.queue.of_job(job), lambda *_: None)
+        run = FileRun(job.objects, self.queue.of_job(job, priority), lambda *_: None)
         run.run(shards_of(cuts([rows], cutter, None), job.job.id))
         return job
 

@@ -4,7 +4,7 @@ import numpy as np
 
 from unrolled.format.file_info import FileInfo
 from unrolled.job.shard_id import ShardId
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 FINGERPRINT = "ab" * 32
 

@@ -20,9 +20,12 @@ GATES = {
 }
 
 
-def lstm_states(inputs, kernel, recurrent_kernel, bias, projection=None, gate=sigmoid):
+def lstm_states(
+    inputs, kernel, recurrent_kernel, bias, projection=None, first_state=None, first_cell=None, gate=sigmoid
+):
     """From inputs (time, D) to states (time, S)."""
-    cell, state, states = np.zeros(len(bias) // 4), np.zeros(len(recurrent_kernel)), []
+    cell = np.zeros(len(bias) // 4) if first_cell is None else first_cell
+    state, states = np.zeros(len(recurrent_kernel)) if first_state is None else first_state, []
     for x in inputs:
         i, f, candidate, o = np.split(x @ kernel + state @ recurrent_kernel + bias, 4)
         cell = gate(f) * cell + gate(i) * np.tanh(candidate)
@@ -33,9 +36,9 @@ def lstm_states(inputs, kernel, recurrent_kernel, bias, projection=None, gate=si
     return np.array(states).reshape(len(inputs), len(recurrent_kernel))
 
 
-def gru_states(inputs, kernel, recurrent_kernel, bias, gate=sigmoid):
+def gru_states(inputs, kernel, recurrent_kernel, bias, first_state=None, gate=sigmoid):
     """From inputs (time, D) to states (time, U); resets after the recurrent product if the bias has two rows."""
-    state, states = np.zeros(len(recurrent_kernel)), []
+    state, states = np.zeros(len(recurrent_kernel)) if first_state is None else first_state, []
     to_z, to_r, to_h = np.split(recurrent_kernel, 3, axis=1)
     for x in inputs:
         xz, xr, xh = np.split(x @ kernel + (bias[0] if bias.ndim == 2 else bias), 3)
@@ -68,7 +71,7 @@ def layer_states(config, weights, tokens):
         run = {"lstm": lstm_states, "gru": gru_states}[layer.kind]
         directions = []
         for prefix in (f"{layer.kind}.{number}", f"{layer.kind}.{number}.backward"):
-            parts = ("kernel", "recurrent_kernel", "bias", "projection")
+            parts = ("kernel", "recurrent_kernel", "bias", "projection", "first_state", "first_cell")
             names = {part: f"{prefix}.{part}" for part in parts}
             given = {part: weights[name].astype(np.float64) for part, name in names.items() if name in weights}
             if not given:

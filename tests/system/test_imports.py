@@ -41,7 +41,10 @@ def test_the_command_line_loads_no_worker():
     )
 
 
-@pytest.mark.parametrize("module", ["run", "enqueue", "status", "wait", "verify", "show", "demo"])
+@pytest.mark.parametrize(
+    "module",
+    ["compute.run", "compute.enqueue", "compute.demo", "watch.status", "watch.wait", "inspect.verify", "inspect.show"],
+)
 def test_a_producers_command_loads_no_tensorflow(module):
     """Nor the worker; what computes is another process."""
     assert not loaded(f"import producer.cli.commands.{module}, producer.local.run") & (TENSORFLOW | {"worker"})
@@ -49,7 +52,7 @@ def test_a_producers_command_loads_no_tensorflow(module):
 
 def test_cutting_loads_no_pandas():
     """To make an array of a list pyarrow would, and it takes as long as all the rest."""
-    code = "import numpy as np; from producer.rows import Row; from producer.enqueue.shard import make_shard\n"
+    code = "import numpy as np; from producer.sources.rows import Row; from producer.enqueue.shard import make_shard\n"
     assert "pandas" not in loaded(code + "make_shard(0, 'ab' * 8, [Row('f', 0, 'id', np.ones(3, np.int32))])")
 
 

@@ -17,11 +17,13 @@ from functools import cache
 from itertools import pairwise
 from typing import NamedTuple, Self
 
-from unrolled.errors import FileFormatError, PayloadError
+from unrolled.errors import FileFormatError, PayloadError, RequestError
+from unrolled.format.positions import Positions
 from unrolled.job.shard_id import ShardId
 
 FORMAT_VERSION = 2
 METADATA_PREFIX = "unrolled."
+_POSITIONS = (METADATA_PREFIX + "positions").encode()
 
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
@@ -70,6 +72,7 @@ class FileInfo:
         rows: number of rows.
         tokens: number of real tokens, which is the sum of `length`.
         failed: the rows of the shard that are not in the part, because the engine could not compute them.
+        positions: the tokens whose vectors are stored; None for all tokens, and then the metadata has no such key.
     """
 
     model_fingerprint: str
@@ -80,6 +83,7 @@ class FileInfo:
     rows: int
     tokens: int
     failed: tuple[FailedRow, ...] = ()
+    positions: Positions | None = None
 
     def encode(self) -> dict[str, str]:
         """The file's key-value metadata.
@@ -98,6 +102,8 @@ class FileInfo:
             "tokens": self.tokens,
             "failed": json.dumps([(row, row_id, reason[:LONGEST_REASON]) for row, row_id, reason in self.failed]),
         }
+        if self.positions is not None:
+            fields["positions"] = json.dumps(self.positions.to_json())
         metadata = {METADATA_PREFIX + key: str(value) for key, value in fields.items()}
         self.decode({key.encode(): value.encode() for key, value in metadata.items()})
         return metadata
@@ -140,7 +146,15 @@ class FileInfo:
             rows=int(text("rows", _COUNT)),
             tokens=int(text("tokens", _COUNT)),
             failed=_failed(text("failed", _ANY)),
+            positions=_positions(text("positions", _ANY)) if _POSITIONS in found else None,
         )
+
+
+def _positions(text: str) -> Positions:
+    try:
+        return Positions.from_json(json.loads(text))
+    except (ValueError, TypeError, RecursionError, RequestError) as error:
+        raise FileFormatError(f"metadata {METADATA_PREFIX}positions is {text[:80]!r}: {error}") from error
 
 
 def _failed(text: str) -> tuple[FailedRow, ...]:

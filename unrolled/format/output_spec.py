@@ -1,4 +1,4 @@
-"""What a job stores of every row: which layers, pooled how, how precisely, and whether the token ids too."""
+"""What a job stores of every row: which layers and tokens, pooled how, how precisely, and whether the token ids too."""
 
 # Over 150 lines: one value, with its checks and its three spellings: options, JSON, columns.
 
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from unrolled.errors import OptionError, RequestError
 from unrolled.format.columns import MOST_LAYERS, POOLINGS, VectorColumn, column_name
+from unrolled.format.positions import Positions
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -40,6 +41,8 @@ class OutputSpec:
         pooling: members of `POOLINGS`, distinct and in that order; each gives one column for each layer.
         precision: how the vectors are stored, "float32" or "float16".
         with_tokens: whether the token ids are stored too.
+        positions: the tokens whose vectors are stored; None for all tokens. Pooled columns are then not allowed,
+            because they pool all tokens.
 
     Raises:
         RequestError: a value is not allowed.
@@ -49,6 +52,7 @@ class OutputSpec:
     pooling: tuple[str, ...] = ("none",)
     precision: str = "float32"
     with_tokens: bool = False
+    positions: Positions | None = None
 
     def __post_init__(self) -> None:
         layers, pooling = self.layers, self.pooling
@@ -68,6 +72,13 @@ class OutputSpec:
             raise RequestError(f"stored precision is {self.precision!r:.80}; allowed: {' or '.join(PRECISIONS)}")
         if type(self.with_tokens) is not bool:
             raise RequestError(f"with_tokens is {self.with_tokens!r:.80}; allowed: true or false")
+        if self.positions is not None and not isinstance(self.positions, Positions):
+            raise RequestError(f"positions are {self.positions!r:.80}; allowed: None (all), or a rule")
+        if self.positions is not None and pooling != ("none",):
+            raise RequestError(
+                f"positions {self.positions} with the pooling {', '.join(pooling)}, which takes all tokens; leave out "
+                "one of them. Readers pool the vectors at the positions: Dataset.pooled"
+            )
 
     def choices(self) -> tuple[tuple[str, int | None], ...]:
         """The pooling and the layer of each column of vectors, in file order: by layer, then as in `POOLINGS`."""
@@ -100,23 +111,26 @@ class OutputSpec:
             "pooling": list(self.pooling),
             "precision": self.precision,
             "with_tokens": self.with_tokens,
+            "positions": None if self.positions is None else self.positions.to_json(),
         }
 
     @classmethod
     def from_options(cls, options: Mapping[str, Any]) -> Self:
-        """Read a job's options, which are not trusted; options other than these four are ignored.
+        """Read a job's options, which are not trusted; options other than these five are ignored.
 
         Raises:
             RequestError: one is missing or not allowed.
         """
-        if missing := [name for name in ("layers", "pooling", "precision", "with_tokens") if name not in options]:
+        names = ("layers", "pooling", "precision", "with_tokens", "positions")
+        if missing := [name for name in names if name not in options]:
             raise RequestError(f"the job's options lack {', '.join(missing)}; run `unrolled enqueue` of this version")
-        layers, pooling = options["layers"], options["pooling"]
+        layers, pooling, positions = options["layers"], options["pooling"], options["positions"]
         return cls(
             tuple(layers) if isinstance(layers, list) else layers,
             tuple(pooling) if isinstance(pooling, list) else pooling,
             options["precision"],
             options["with_tokens"],
+            None if positions is None else Positions.from_json(positions),
         )
 
 

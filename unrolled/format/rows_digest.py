@@ -10,7 +10,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 _DIGEST_BYTES = 16
 

@@ -7,6 +7,8 @@ No column can hold a null. W is a vector's width; real is float, or halffloat if
     mask      list<bool>                          sign(tokens), as long as the row came in
     outputs   list<fixed_size_list<real>[W]>      one vector for each True of the mask, in order
     mean …    fixed_size_list<real>[W]            one vector for each row: mean, max, last, first
+    positions list<int32>                         only if the job chose positions: for each vector of outputs, the
+                                                  number of its token in the row as it came in, from 0
     tokens    list<int32>                         the row as it came in; only if asked for
 
 A job's `OutputSpec` decides which columns of vectors there are, at least one; `unrolled.format.columns` names them.
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pyarrow as pa
+
+    from unrolled.format.positions import Positions
 
 
 def arrow_schema(spec: OutputSpec, columns: Sequence[VectorColumn]) -> pa.Schema:
@@ -49,13 +53,19 @@ def arrow_schema(spec: OutputSpec, columns: Sequence[VectorColumn]) -> pa.Schema
     for column in columns:
         vector = pa.list_(required("element", real), column.width)
         fields.append(required(column.name, pa.list_(required("element", vector)) if column.per_token else vector))
+    if spec.positions is not None:
+        fields.append(required("positions", pa.list_(required("element", pa.int32()))))
     if spec.with_tokens:
         fields.append(required("tokens", pa.list_(required("element", pa.int32()))))
     return pa.schema(fields)
 
 
-def read_schema(schema: pa.Schema) -> tuple[OutputSpec, tuple[VectorColumn, ...]]:
+def read_schema(schema: pa.Schema, positions: Positions | None = None) -> tuple[OutputSpec, tuple[VectorColumn, ...]]:
     """What the job of a file stores, and the file's columns of vectors.
+
+    Args:
+        schema: the file's.
+        positions: the positions that its metadata names.
 
     Raises:
         FileFormatError: `arrow_schema` gives no such schema; the text shows both.
@@ -64,11 +74,14 @@ def read_schema(schema: pa.Schema) -> tuple[OutputSpec, tuple[VectorColumn, ...]
     choices = [choice for name in schema.names if (choice := parse_name(name))] or [("none", None)]
     layers = {layer for _, layer in choices}
     poolings = {pooling for pooling, _ in choices}
+    if positions is not None and poolings != {"none"}:
+        raise FileFormatError(f"has pooled columns and positions {positions}; no job stores both")
     spec = OutputSpec(
         tuple(sorted(layer for layer in layers if layer is not None)) or None,
         tuple(pooling for pooling in POOLINGS if pooling in poolings),
         _precision(schema, *choices[0]),
         "tokens" in schema.names,
+        positions,
     )
     columns = tuple(VectorColumn(*choice, _width(schema, *choice)) for choice in spec.choices())
     expected = arrow_schema(spec, columns)
@@ -83,7 +96,8 @@ def read_schema(schema: pa.Schema) -> tuple[OutputSpec, tuple[VectorColumn, ...]
 def show_columns(spec: OutputSpec, columns: Sequence[VectorColumn]) -> str:
     """A file's columns as people read them: "outputs of 512 float32", and ", tokens" if these are stored."""
     vectors = ", ".join(f"{column.name} of {column.width}" for column in columns)
-    return f"{vectors} {spec.precision}{', tokens' if spec.with_tokens else ''}"
+    where = f" at {spec.positions}" if spec.positions else ""
+    return f"{vectors} {spec.precision}{where}{', tokens' if spec.with_tokens else ''}"
 
 
 def _vector_type(schema: pa.Schema, pooling: str, layer: int | None) -> pa.DataType:

@@ -9,6 +9,7 @@
 | `_unrolled/quarantine/<shard>.jsonl` | producer | rows that can't be read or tokenized, with reasons |
 | `_unrolled/failed/<shard>.rows` | worker, retry, sweep | the rows that the shard's part names as failed |
 | `_unrolled/dead/<shard>.<life>.json` | worker | why this life of the shard was given up |
+| `_unrolled/times/<worker>-<number>.json` | worker | the worker's time for the job, for people |
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ if TYPE_CHECKING:
 
 #: The folders of the objects; parts are in the top folder.
 FOLDER, PARTS = "_unrolled", ""
-LOG, ROWS, QUARANTINE, FAILED, DEAD = (f"{FOLDER}/{name}" for name in ("log", "rows", "quarantine", "failed", "dead"))
+LOG, ROWS, QUARANTINE, FAILED, DEAD, TIMES = (
+    f"{FOLDER}/{name}" for name in ("log", "rows", "quarantine", "failed", "dead", "times")
+)
 JOB = f"{FOLDER}/job.json"
 _LIFE = re.compile(r"(.+)\.(0|[1-9][0-9]{0,8})")
 
@@ -85,6 +88,11 @@ def failed_object(shard: ShardId) -> str:
 def dead_object(life: Life) -> str:
     """The name of the record of a life that was given up."""
     return f"{DEAD}/{life}.json"
+
+
+def times_object(name: str) -> str:
+    """The name of a record of a worker's time."""
+    return f"{TIMES}/{name}.json"
 
 
 def parts_in(names: Iterable[str]) -> Iterator[ShardId]:

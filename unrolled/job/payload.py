@@ -33,7 +33,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.errors import PayloadError
-from unrolled.ragged import Ragged, offsets_of
+from unrolled.tokenization.ragged import Ragged, offsets_of
 
 MAGIC = b"UNROLLED"
 VERSION = 2

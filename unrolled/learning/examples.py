@@ -13,8 +13,8 @@ import pyarrow as pa
 
 from unrolled.format.columns import parse_name
 from unrolled.learning.batches import Example, ExampleBatch, padded
-from unrolled.ragged import offsets_of
 from unrolled.reading.id_index import hashes_of
+from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

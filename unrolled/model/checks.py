@@ -9,9 +9,9 @@ from unrolled.errors import ModelError
 LARGEST_WIDTH = 2**16
 
 
-def check_names(kind: type, found: Mapping[str, object], where: str) -> None:
-    """Check that an object has exactly the fields of a dataclass."""
-    names = {field.name for field in fields(kind)}
+def check_names(kind: type, found: Mapping[str, object], where: str, optional: frozenset[str] = frozenset()) -> None:
+    """Check that an object has exactly the fields of a dataclass, but for those that may be missing."""
+    names = {field.name for field in fields(kind)} - (optional - found.keys())
     if found.keys() != names:
         missing, unknown = sorted(names - found.keys()), sorted(found.keys() - names)
         raise ModelError(

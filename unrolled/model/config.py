@@ -21,6 +21,8 @@ LARGEST_VOCAB_SIZE = 2**31 - 2  # ids are int32, and the embedding has one row m
 LARGEST_LENGTH = 2**31 - 1
 MOST_LAYERS = 64
 MOST_PARAMETERS = 2**32  # 16 GiB of float32
+#: Fields of a layer that config.json contains only if they are true.
+_SELDOM = frozenset({"first_state"})
 
 
 def default_embedding_dim(vocab_size: int) -> int:
@@ -127,8 +129,11 @@ class ModelConfig:
         return f"{layers} on {on}"
 
     def to_json(self) -> str:
-        """The text of config.json."""
-        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self)}, indent=2) + "\n"
+        """The text of config.json. Fields that few models need are left out if they have their defaults."""
+        layers = [
+            {name: one for name, one in asdict(layer).items() if name not in _SELDOM or one} for layer in self.layers
+        ]
+        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self), "layers": layers}, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -172,7 +177,7 @@ class ModelConfig:
 def _layer_of(number: int, found: object) -> LayerConfig:
     if not isinstance(found, dict):
         raise ModelError(f"model: layers[{number}] is {found!r:.80}; it must be an object")
-    check_names(LayerConfig, found, f"layers[{number}]")
+    check_names(LayerConfig, found, f"layers[{number}]", _SELDOM)
     try:
         return LayerConfig(**found)
     except ModelError as error:

@@ -12,6 +12,8 @@
     gru.N.kernel             (D, 3 U)    gates z, r, h; h' = z h + (1 - z) candidate
     gru.N.recurrent_kernel   (U, 3 U)
     gru.N.bias               (2, 3 U)    for the input and for the state; (3 U,) if reset is "before"
+    lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of a gru
+    lstm.N.first_cell        (U,)        and the cell's
     lstm.N.backward.*, gru.N.backward.*  tensors of the pass from a row's last token to its first
 
 The fingerprint identifies the exact bytes of the three files; all outputs of a model are stored with it.

@@ -32,6 +32,8 @@ class LayerConfig:
             it. None for an LSTM; None becomes "after" for a GRU.
         gates: activation of the gates, Keras's recurrent_activation: "sigmoid"; "hard_sigmoid", which is
             clip(x / 5 + 1/2, 0, 1) as in Keras 1 and 2 and ONNX; or "hard_sigmoid_keras3", clip(x / 6 + 1/2, 0, 1).
+        first_state: whether the model has numbers of its own for the state before a row's first token (before its last
+            one for a pass that reads backward); otherwise that state is zero.
 
     Raises:
         ModelError: a value is not allowed, or two of them contradict each other.
@@ -44,14 +46,16 @@ class LayerConfig:
     residual: bool = False
     reset: str | None = None
     gates: str = "sigmoid"
+    first_state: bool = False
 
     def __post_init__(self) -> None:
         check_number("layer", "units", self.units, LARGEST_WIDTH)
         check_choice("kind", self.kind, KINDS)
         check_choice("direction", self.direction, DIRECTIONS)
         check_choice("gates", self.gates, GATES)
-        if type(self.residual) is not bool:
-            raise ModelError(f"layer: residual is {self.residual!r:.80}; give true or false")
+        for name, value in (("residual", self.residual), ("first_state", self.first_state)):
+            if type(value) is not bool:
+                raise ModelError(f"layer: {name} is {value!r:.80}; give true or false")
         if self.projection is not None:
             check_number("layer", "projection", self.projection, LARGEST_WIDTH)
             if self.kind != "lstm":
@@ -87,13 +91,21 @@ class LayerConfig:
         }
         if self.projection is not None:
             shapes["projection"] = (self.units, self.projection)
-        return shapes
+        return shapes | self.first_shapes()
+
+    def first_shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of those of the tensors that are the state before a row's first token; empty if it is zero."""
+        if not self.first_state:
+            return {}
+        cell = {"first_cell": (self.units,)} if self.kind == "lstm" else {}
+        return {"first_state": (self.state_dim,), **cell}
 
     def __str__(self) -> str:
         """For people: "lstm 512", "bidirectional lstm 512 projected to 128 + its input", "gru 64 (reset before)"."""
         words = [
             *(["reset before"] if self.reset == "before" else []),
             *([self.gates.replace("_", " ")] if self.gates != "sigmoid" else []),
+            *(["first state of its own"] if self.first_state else []),
         ]
         return (
             ("" if self.direction == "forward" else f"{self.direction} ")

@@ -1,4 +1,4 @@
-"""Whether a job is complete, as proved by objects that exist, never by objects that are missing."""
+"""Whether a job is finished, as proved by objects that exist, never by objects that are missing."""
 
 from __future__ import annotations
 
@@ -19,16 +19,21 @@ class Standing:
     """The state of a job's shards.
 
     Attributes:
-        complete: every shard of the job has its part or is dead, and no other shard can be added.
+        finished: every shard of the job has its part or is dead, and no other shard can be added.
         published: shards that have their part.
         dead: shards without a part whose present life was given up.
         strays: shards of a live input whose rows exist and that no segment names yet; the next live run adopts them.
     """
 
-    complete: bool
+    finished: bool
     published: frozenset[ShardId] = field(repr=False)
     dead: frozenset[ShardId] = field(repr=False)
     strays: frozenset[ShardId] = field(repr=False)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every shard has its part, and no other shard can be added."""
+        return self.finished and not self.dead
 
 
 def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
@@ -55,4 +60,4 @@ def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
         objects.sync(names.PARTS, names.DEAD)
         catch_up(log, objects)  # a shard may have been added meanwhile
         return Standing(known == log.length, published, dead, strays)
-    return Standing(complete=False, published=published, dead=dead, strays=strays)
+    return Standing(finished=False, published=published, dead=dead, strays=strays)

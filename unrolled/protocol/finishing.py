@@ -126,3 +126,6 @@ def sweep_discarded(objects: Objects) -> None:
             objects.delete(named(shard))
     for life in names.lives_in(objects.list(names.DEAD)):
         objects.delete(names.dead_object(life))
+    for name in objects.list(names.TIMES):
+        if name.endswith(".json"):
+            objects.delete(name)

@@ -20,7 +20,7 @@ from unrolled.job import payload
 from unrolled.job.names import quarantine_object, rows_object
 from unrolled.job.segment import Entry
 from unrolled.job.shard_id import ShardId
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -28,7 +28,7 @@ def look_after(log: Log, objects: Objects, ledger: JobLedger, *, live: bool) -> 
         JobError: a segment is damaged.
     """
     update_ledger(log, objects, ledger)
-    return log.stopped or (log.ended and standing(log, objects, live=live).complete)
+    return log.stopped or (log.ended and standing(log, objects, live=live).finished)
 
 
 def clean_up(log: Log, objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *, live: bool) -> None:

@@ -29,18 +29,22 @@ class JobLedger:
         place: path or URL of the job's store.
         send: sends a hint; if it is lost, a sweep sends it again.
         steadily: runs an action until it works.
+        priority: the job's share of the workers, see `Ledger.enter`; None for what the ledger knows.
 
     Attributes:
         sent: number of hints sent so far.
     """
 
-    def __init__(self, ledger: Ledger, job_key: str, place: str, send: Send, steadily: Steadily) -> None:
+    def __init__(
+        self, ledger: Ledger, job_key: str, place: str, send: Send, steadily: Steadily, priority: int | None = None
+    ) -> None:
         self.sent = 0
         self._ledger = ledger
         self._job_key = job_key
         self._place = place
         self._send = send
         self._steadily = steadily
+        self._priority = priority
 
     def mark(self) -> int | None:
         """See `unrolled.protocol.ledger_update.JobLedger`."""
@@ -51,7 +55,7 @@ class JobLedger:
         members = [(Member(self._job_key, life), tokens) for life, tokens in lives]
         new = self._steadily(
             "reach the broker",
-            lambda: self._ledger.enter(self._job_key, self._place, expected, members, becomes),
+            lambda: self._ledger.enter(self._job_key, self._place, expected, members, becomes, self._priority),
         )
         for member in new or ():
             self._steadily("reach the broker", lambda member=member: self._send(member))  # type: ignore[misc]

@@ -26,8 +26,12 @@ class Keys:
         holders: hash: member → the worker that has the lease; empty if the worker gave the shard back.
         started: hash: member → the worker that started it first. For any other worker, the shard is a suspect.
         lonely: hash: member → how many workers have started it with nothing else on board, a space, and the last one.
-        resent: set of the members whose message was sent more than once.
-        watermark: string: the latest sending time of a shard that was claimed after its only message.
+        order: sorted set: member that waits → its rank. The lowest is computed next; 0 for shards whose turn has come
+            before. See `Ledger.choose`.
+        ranks: hash: job key → the rank that its next shard gets; in the field `now`, that of the last shard chosen.
+        priorities: hash: job key → the job's priority, where its producer gave one.
+        later: sorted set: member that was chosen and isn't claimed, or that a worker put off → when its message is sent
+            again.
         swept: string: when a worker last swept. It is in the future while sweeping waits after a silence.
         jobs: hash: job key → JSON with the output directory.
         left: hash: job key → how many members it has: a hint when a look at the job is worthwhile, never a proof.
@@ -43,8 +47,10 @@ class Keys:
     holders: str
     started: str
     lonely: str
-    resent: str
-    watermark: str
+    order: str
+    ranks: str
+    priorities: str
+    later: str
     swept: str
     jobs: str
     left: str

@@ -4,6 +4,9 @@ The ledger is in Redis (`unrolled.queue.keys`). Lua scripts change it (`unrolled
 at all, on the server's clock. A shard is in the ledger from before its message is sent until its part is durable.
 The messages of shards that no worker holds are sent again (`Ledger.sweep`).
 
+Jobs take turns: a message says that some shard waits, and the ledger chooses which (`Ledger.choose`). Each job gets a
+share of the tokens in proportion to its priority, and the shards of one job are chosen in the order of their entry.
+
 The job's log decides what exists; the ledger only repeats it. A job's mark is the number of segments that were entered.
 A ledger that was lost is filled again from the log, so losing it costs only time.
 """
@@ -22,6 +25,7 @@ from unrolled.errors import PayloadError
 from unrolled.job.offer import Offer
 from unrolled.queue.keys import Keys
 from unrolled.queue.member import Member
+from unrolled.queue.priority import NORMAL_PRIORITY
 from unrolled.queue.scripts import Scripts
 
 if TYPE_CHECKING:
@@ -35,6 +39,8 @@ if TYPE_CHECKING:
 MARKS = 1_000_000_000
 #: Most members that one sweep returns of each kind; the next sweep returns more.
 SWEEP_LIMIT = 10_000
+#: Most shards that a sweep looks at for lost ranks while messages wait.
+SWEEP_FEW = 100
 #: Shards that one script removes; the server is busy with it for about a millisecond.
 CANCEL_CHUNK = 100
 #: Seconds between two sweeps of all workers together, because a sweep reads all running shards.
@@ -134,7 +140,13 @@ class Ledger:
         return self.known([job_key])[0].mark
 
     def enter(
-        self, job_key: str, place: str, expected: int | None, members: Sequence[tuple[Member, int]], becomes: int
+        self,
+        job_key: str,
+        place: str,
+        expected: int | None,
+        members: Sequence[tuple[Member, int]],
+        becomes: int,
+        priority: int | None = None,
     ) -> list[Member] | None:
         """Enter lives of a job's shards, and move its mark, in one step.
 
@@ -144,6 +156,8 @@ class Ledger:
             expected: the mark that the caller has read.
             members: lives, each with its number of token ids; lives that are in the ledger stay as they are.
             becomes: the new mark.
+            priority: the job's share of the workers, against other jobs' shares, for lives that are entered from now
+                on; None for what the ledger knows, or else NORMAL_PRIORITY.
 
         Returns:
             The new members, whose messages the caller sends; None if the mark isn't the expected one.
@@ -157,8 +171,29 @@ class Ledger:
             expected="" if expected is None else expected,
             becomes=becomes,
             offer=str(self.offer),
+            priority="" if priority is None else priority,
+            normal_priority=NORMAL_PRIORITY,
         )
         return [Member.parse(as_text(raw)) for raw in new] if moved else None
+
+    def choose(self, hint: Member) -> Member:
+        """Choose the shard that the receiver of a message computes next, in the turn of its job.
+
+        If the receiver doesn't claim the shard, a sweep sends its message again after a lease.
+
+        Args:
+            hint: the shard that the message names.
+
+        Returns:
+            The shard; the hint if no shard waits.
+        """
+        for _ in range(SWEEP_FEW):
+            raw = self._scripts.run("choose", hint=str(hint), lease_seconds=self.lease_seconds)
+            try:
+                return Member.parse(as_text(raw))
+            except PayloadError:
+                self._throw_out(raw)
+        return hint
 
     def claim(self, member: Member, holder: str) -> Lease:
         """Take the lease of a shard, unless another worker has it. The first start is recorded in the same step.
@@ -247,24 +282,41 @@ class Ledger:
         count = int(self._scripts.run("cancel", *members, job_key=job_key, **arguments))
         return None if count < 0 else count
 
-    def give_back(self, member: Member, holder: str, start: Start) -> bool:
+    def give_back(self, member: Member, holder: str, start: Start, *, at_once: bool = True) -> bool:
         """Give up the lease of a shard that isn't done, and take back the start that was counted for it.
+
+        Args:
+            member: the shard.
+            holder: the worker.
+            start: the start that was counted.
+            at_once: whether the shard is the next that is chosen, and the caller sends its message; otherwise a sweep
+                sends it, a lease from now.
 
         Returns:
             False if another worker has the shard, or if it isn't in the ledger: then no message is needed.
         """
-        return bool(self._scripts.run("give_back", member=str(member), holder=holder, start=start))
+        return bool(
+            self._scripts.run(
+                "give_back",
+                member=str(member),
+                holder=holder,
+                start=start,
+                at_once=int(at_once),
+                lease_seconds=self.lease_seconds,
+            )
+        )
 
     def sweep(self) -> list[Member]:
         """Find the shards that have neither a holder nor a message. The caller sends their messages again.
 
-        Either the lease has expired, or the message was sent more than a lease ago and has left the queue. Members that
-        don't name a shard are removed from the ledger.
+        Either the lease has expired; or the shard was chosen and not claimed, or put off, a lease ago; or its message
+        was sent more than a lease ago and the queue is empty. Members that name no shard are removed from the ledger.
         """
         found = self._scripts.run(
             "sweep",
             lease_seconds=self.lease_seconds,
             limit=SWEEP_LIMIT,
+            few=SWEEP_FEW,
             silence_seconds=SILENCE_SECONDS,
             renewal_seconds=RENEWAL_SECONDS,
             pause_seconds=SWEEP_PAUSE_SECONDS,
@@ -387,9 +439,8 @@ class Ledger:
     def _throw_out(self, raw: bytes | str) -> None:
         """Remove a member that doesn't name a shard: anybody with access to Redis may have written it."""
         pipe = self.client.pipeline(transaction=True)
-        for sorted_set in (self.keys.ledger, self.keys.leases):
+        for sorted_set in (self.keys.ledger, self.keys.leases, self.keys.order, self.keys.later):
             pipe.zrem(sorted_set, raw)
-        pipe.srem(self.keys.resent, raw)
         pipe.execute()
 
 

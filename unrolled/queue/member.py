@@ -6,8 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from unrolled.counted import counted
-from unrolled.errors import PayloadError
+from unrolled.errors import PayloadError, counted
 from unrolled.job.names import Life
 
 if TYPE_CHECKING:

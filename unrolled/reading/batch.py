@@ -9,8 +9,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
-from unrolled.ragged import offsets_of
 from unrolled.reading.row import Row, Vectors, column_of, outputs_of
+from unrolled.tokenization.ragged import offsets_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,13 +23,15 @@ class Batch:
     Attributes:
         ids: one for each row.
         lengths: int32 (rows,), the number of real tokens in each row.
-        vectors: by column name, float32 or float16 as the job stored them: "outputs" is (real tokens, units),
-            "mean", "max", "last" and "first" are (rows, units).
+        vectors: by column name, float32 or float16 as the job stored them: "outputs" is (real tokens, units), or
+            (positions, units) if the job chose positions; "mean", "max", "last" and "first" are (rows, units).
         offsets: int64 (rows + 1,); the outputs of row r are values[offsets[r]:offsets[r + 1]].
         mask_values: bool (tokens as they came in,).
         mask_offsets: int64 (rows + 1,); the mask of row r is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
         tokens: int32 (tokens as they came in,), with the offsets of the masks; None if the job did not store them.
         columns: the columns of vectors, in the files' order.
+        positions: int32 (positions,), if the job stored the vectors of some tokens only: the place of each in the mask
+            of its row, with the offsets of the outputs; None if it stored all.
     """
 
     ids: list[str]
@@ -40,6 +42,7 @@ class Batch:
     mask_offsets: NDArray[np.int64]
     tokens: NDArray[np.int32] | None
     columns: Sequence[VectorColumn]
+    positions: NDArray[np.int32] | None = None
 
     @classmethod
     def from_arrow(cls, rows: pa.RecordBatch, columns: Sequence[VectorColumn]) -> Self:
@@ -62,11 +65,12 @@ class Batch:
             mask_offsets=_offsets(mask),
             tokens=tokens,
             columns=columns,
+            positions=rows.column("positions").flatten().to_numpy() if "positions" in rows.schema.names else None,
         )
 
     @property
     def values(self) -> Vectors:
-        """The vectors of all tokens, (real tokens, units).
+        """The vectors of all tokens, (real tokens, units), or of those at the job's positions.
 
         Raises:
             AttributeError: the job stored no such column; for named layers, use `batch["outputs_0"]`.
@@ -81,14 +85,15 @@ class Batch:
 
     def rows(self) -> Iterator[Row]:
         """The rows one by one, as views."""
-        outputs_at, mask_at = self.offsets.tolist(), self.mask_offsets.tolist()
+        outputs_at, mask_at, lengths = self.offsets.tolist(), self.mask_offsets.tolist(), self.lengths.tolist()
         columns = [(column.name, self.vectors[column.name], column.per_token) for column in self.columns]
         for row, row_id in enumerate(self.ids):
             first, last = outputs_at[row : row + 2]
             begin, end = mask_at[row : row + 2]
             vectors = {name: array[first:last] if per_token else array[row] for name, array, per_token in columns}
             tokens = None if self.tokens is None else self.tokens[begin:end]
-            yield Row(row_id, last - first, self.mask_values[begin:end], vectors, tokens)
+            positions = None if self.positions is None else self.positions[first:last]
+            yield Row(row_id, lengths[row], self.mask_values[begin:end], vectors, tokens, positions)
 
 
 def _flat(array: pa.Array, column: VectorColumn) -> Vectors:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from unrolled.errors import FileFormatError, JobError
 from unrolled.format.columns import column_name, parse_name
+from unrolled.format.positions import ALL
 from unrolled.format.schema import show_columns
 from unrolled.job import names
 from unrolled.job.names import part_object
@@ -21,7 +22,6 @@ from unrolled.job.shard_id import ShardId
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
-from unrolled.ragged import runs
 from unrolled.reading.batch import Batch
 from unrolled.reading.lookup import Lookup
 from unrolled.reading.nearest import Metric, Neighbour, nearest
@@ -30,6 +30,7 @@ from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
 from unrolled.store.place import open_store
+from unrolled.tokenization.ragged import runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -135,6 +136,7 @@ class Dataset:
         engine: family of engines that computed them: "fused" or "tensorflow".
         model_fingerprint: SHA-256 of the model directory that computed every row, 64 hexadecimal digits.
         tokens: number of real tokens.
+        positions: the tokens whose vectors are stored, such as "word-ends"; "all" for all real tokens.
     """
 
     def __init__(self, parts: Sequence[Part], jobs: Sequence[OpenJob] = ()) -> None:
@@ -148,6 +150,7 @@ class Dataset:
         self.engine = parts[0].info.engine
         self.model_fingerprint = parts[0].info.model_fingerprint
         self.tokens = sum(part.info.tokens for part in parts)
+        self.positions = str(parts[0].spec.positions or ALL)
 
     @property
     def files(self) -> list[str]:
@@ -170,7 +173,7 @@ class Dataset:
         shards = {(part.info.job, part.info.shard) for part in self._parts}
         for job in self._jobs:
             found = standing(Log(), job.objects, live=job.job.live)
-            if not found.complete or found.dead or not {(job.job.id, shard) for shard in found.published} <= shards:
+            if not found.complete or not {(job.job.id, shard) for shard in found.published} <= shards:
                 return False
         return True
 
@@ -361,7 +364,8 @@ class Dataset:
         if column in row.vectors:
             vector = row[column].astype(np.float32)
         else:
-            vector = pool_rows(row[column_name("none", layer)], np.array([0, row.length]), pooling)[0]
+            states = row[column_name("none", layer)]
+            vector = pool_rows(states, np.array([0, len(states)]), pooling)[0]
         return [each for each in nearest(rows, vector, count + 1, metric) if each.id != query][:count]
 
     @cached_property

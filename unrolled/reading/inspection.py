@@ -8,18 +8,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from unrolled.errors import FileFormatError
+from unrolled.format.positions import WORD_ENDS
 from unrolled.format.rows_digest import RowsDigest
 from unrolled.format.seal import check_seal
-from unrolled.ragged import offsets_of
 from unrolled.reading.batch import Batch
 from unrolled.reading.part_file import Part, explained
+from unrolled.tokenization.ragged import Ragged, offsets_of
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    from numpy.typing import NDArray
 
     from unrolled.format.columns import VectorColumn
     from unrolled.format.file_info import FileInfo
     from unrolled.format.output_spec import OutputSpec
+    from unrolled.format.positions import Positions
     from unrolled.store.store import Store
 
 
@@ -63,6 +66,8 @@ def inspect_part(store: Store, name: str) -> PartContents:
         with explained(part.where):
             batch = Batch.from_arrow(record_batch, part.columns)
             _check(batch, record_batch, rows)
+            if part.spec.positions is not None:
+                _check_positions(batch, record_batch, rows, part.spec.positions)
             digest.update(batch.ids, np.diff(batch.mask_offsets), batch.mask_values)
         rows += len(batch)
         tokens += int(batch.lengths.sum(dtype=np.int64))
@@ -80,11 +85,41 @@ def inspect_part(store: Store, name: str) -> PartContents:
     return PartContents(part.info, part.spec, part.columns, rows, tokens, digest.hexdigest())
 
 
+def _check_positions(batch: Batch, record_batch: pa.RecordBatch, rows_before: int, rule: Positions) -> None:
+    """Check positions against the vectors, the mask and the rule; the ends of words only if the tokens are stored."""
+    counts, places = np.diff(batch.offsets), batch.positions
+    columns = ["positions", *(column.name for column in batch.columns if column.per_token)]
+    lengths = [record_batch.column(name).value_lengths().to_numpy() for name in columns]
+    sound = all(np.array_equal(one, counts) for one in lengths)
+    if places is None or not sound or not _are_positions(batch, counts, places, rule):
+        raise FileFormatError(
+            f"its positions are not {rule} of rows with its lengths and masks, from row {rows_before} on; restore the"
+            " part from a copy"
+        )
+
+
+def _are_positions(batch: Batch, counts: NDArray[np.int64], places: NDArray[np.int32], rule: Positions) -> bool:
+    """Whether rows have these numbers of positions, and these positions, as far as it can be known."""
+    if rule.rule == WORD_ENDS and batch.tokens is None:
+        rows = np.repeat(np.arange(len(batch)), counts)
+        if not ((places >= 0) & (places < np.diff(batch.mask_offsets)[rows])).all():
+            return False
+        found = batch.mask_offsets[rows] + places  # in the masks of all rows, end to end
+        return bool((np.diff(found) > 0).all() and batch.mask_values[found].all())
+    ids = np.zeros(int(batch.lengths.sum(dtype=np.int64)), np.int32)
+    if batch.tokens is not None:
+        ids = batch.tokens[batch.mask_values]
+    found = np.flatnonzero(batch.mask_values)[rule.chosen(Ragged(ids, offsets_of(batch.lengths)))]
+    rows = np.searchsorted(batch.mask_offsets, found, side="right") - 1
+    expected = np.bincount(rows, minlength=len(batch))
+    return np.array_equal(expected, counts) and np.array_equal(found - batch.mask_offsets[rows], places)
+
+
 def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None:
     ones = offsets_of(batch.mask_values)[batch.mask_offsets]
     found = {"mask": np.diff(ones)}
     for column in batch.columns:
-        if column.per_token:
+        if column.per_token and batch.positions is None:
             found[column.name] = record_batch.column(column.name).value_lengths().to_numpy()
     for name, lengths in found.items():
         if len(wrong := np.flatnonzero(lengths != batch.lengths)):

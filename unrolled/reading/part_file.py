@@ -47,7 +47,7 @@ class Part:
         with self.open() as file:
             self.info = FileInfo.decode(file.metadata.metadata)
             self.schema = file.schema_arrow.remove_metadata()
-            self.spec, self.columns = read_schema(file.schema_arrow)
+            self.spec, self.columns = read_schema(file.schema_arrow, self.info.positions)
             if like and (self.schema, self.spec, self.columns) == (like.schema, like.spec, like.columns):
                 self.schema, self.spec, self.columns = like.schema, like.spec, like.columns
             self.groups = [file.metadata.row_group(group).num_rows for group in range(file.num_row_groups)]

@@ -24,6 +24,8 @@ class Row:
         vectors: by column name, float32 or float16 as the job stored them: "outputs" (length, units) has one vector
             for each True of the mask, in order; "mean", "max", "last" and "first" are one vector, (units,).
         tokens: int32 (len(mask),), or None if the job did not store them.
+        positions: int32; if the job stored the vectors of some tokens only (`--positions`), the place in the mask of
+            each vector of "outputs"; None if it stored all.
     """
 
     id: str
@@ -31,10 +33,11 @@ class Row:
     mask: NDArray[np.bool_]
     vectors: Mapping[str, Vectors]
     tokens: NDArray[np.int32] | None
+    positions: NDArray[np.int32] | None = None
 
     @property
     def outputs(self) -> Vectors:
-        """The vectors of the row's tokens, (length, units).
+        """The vectors of the row's tokens, (length, units), or of those at its positions.
 
         Raises:
             AttributeError: the job stored no such column; for named layers, use `row["outputs_0"]`.

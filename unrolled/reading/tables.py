@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from unrolled.format.columns import column_name, parse_name
-from unrolled.ragged import offsets_of
 from unrolled.reading.part_file import explained
 from unrolled.reading.pooling import pool_rows
+from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -21,7 +21,8 @@ def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32
 
     Returns:
         outputs: float32 (rows, time, units), each vector at the position of its token, zeros elsewhere.
-        masks: bool (rows, time), True where a token is real; time is the length of the longest row as it came in.
+        masks: bool (rows, time), True where a token is real or, if the job stored the vectors of some tokens only,
+            where a vector is; time is the length of the longest row as it came in.
 
     Raises:
         ValueError: the column has one vector for each row.
@@ -33,7 +34,10 @@ def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32
     mask_lengths = np.diff(batch.mask_offsets)
     time = int(mask_lengths.max(initial=0))
     masks = np.zeros((len(batch), time), np.bool_)
-    masks[np.arange(time) < mask_lengths[:, None]] = batch.mask_values
+    if batch.positions is None:
+        masks[np.arange(time) < mask_lengths[:, None]] = batch.mask_values
+    else:
+        masks[np.repeat(np.arange(len(batch)), np.diff(batch.offsets)), batch.positions] = True
     outputs = np.zeros((len(batch), time, vectors.shape[1]), np.float32)
     # Boolean indexing walks row by row, then along time: the order of the stored vectors.
     outputs[masks] = vectors
@@ -41,7 +45,9 @@ def to_padded(batch: Batch, column: str = "outputs") -> tuple[NDArray[np.float32
 
 
 def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.float32]:
-    """One vector for each row, of its real tokens: the stored one, or else one computed from the tokens' vectors.
+    """One vector for each row, of its real tokens: the stored one, or else one computed from the stored vectors.
+
+    If the job stored the vectors of some tokens only (`--positions`), these are pooled: a mean is that of the words.
 
     Args:
         batch: the rows.

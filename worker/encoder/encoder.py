@@ -13,9 +13,9 @@ import numpy as np
 from unrolled.errors import ModelError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
-from unrolled.ragged import Ragged, runs
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.tokenization.ascii_lookup import word_lookup
+from unrolled.tokenization.ragged import Ragged, runs
 from unrolled.tokenization.texts import ids_of_texts
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.encoder.progress import Progress, watched

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.errors import RowError
-from unrolled.ragged import Ragged, offsets_of
+from unrolled.tokenization.ragged import Ragged, offsets_of
 from unrolled.tokenization.token_ids import checked_ids
 
 if TYPE_CHECKING:

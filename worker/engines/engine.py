@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unrolled.format.columns import VectorColumn
-    from unrolled.ragged import Ragged
+    from unrolled.tokenization.ragged import Ragged
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.first_id import decide_first_id
-from worker.model_import.found import Float32, Found, Layer
+from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
 from worker.model_import.selection.stack import Stack
 
@@ -128,7 +128,11 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
         one = layer.any_pass
         configs.append(
             LayerConfig(
-                one.units, one.kind, direction, one.projection, residual=residual, reset=one.reset, gates=one.gates
+                *(one.units, one.kind, direction, one.projection),
+                residual=residual,
+                reset=one.reset,
+                gates=one.gates,
+                first_state=bool(one.first),
             )
         )
         layers.append(Layer(layer.name, ahead, back))
@@ -168,8 +172,15 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
             "the source doesn't mask padding: where its rows are padded, its vectors depend on the padding. Rows have "
             "the vectors here that they have without padding"
         )
+    if found.alphabet is not None:
+        made.taken.append(_describe_alphabet(found.alphabet))
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left
+
+
+def _describe_alphabet(alphabet: Alphabet) -> str:
+    added = f"{alphabet.before!r} is put before each text and {alphabet.after!r} after it"
+    return f"tokenizer: the file's {len(alphabet.index):,} characters; {added}"

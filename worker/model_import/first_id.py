@@ -1,7 +1,7 @@
 """Whether row 0 of a source's embedding is padding, as id 0 is here, or a token."""
 
 from worker.model_import.errors import ImportRefusedError
-from worker.model_import.found import Float32, Found, Table
+from worker.model_import.found import Alphabet, Float32, Found, Table
 
 
 def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, asked: int | None) -> tuple[int, str]:
@@ -17,8 +17,11 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
         1 if ids are the source's; 0 if they become the source's plus one. And the reason, for the user.
 
     Raises:
-        ImportRefusedError: the user asks for vectors of an id that the source masks.
+        ImportRefusedError: the user asks for vectors of an id that the source masks, or for other ids than those of the
+            file's characters.
     """
+    if found.alphabet is not None:
+        return _by_alphabet(found.alphabet, asked)
     if asked == 0 and table is not None and table.mask_zero:
         raise ImportRefusedError(
             f"--ids-from 0: {table.name} masks id 0, so the source computes no vector for it; leave --ids-from out"
@@ -31,6 +34,19 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
         return 1, "the embedding masks id 0"
     if len(rows) and not rows[0].any():
         return 1, "the embedding's row 0 is all zeros"
-    if found.zero_is_padding:
-        return 1, "in Keras row 0 is usually padding; --ids-from 0 if it is a token"
-    return 0, "row 0 holds a token's vector; --ids-from 1 if it is padding"
+    return (
+        (1, "in Keras row 0 is usually padding; --ids-from 0 if it is a token")
+        if found.zero_is_padding
+        else (0, "row 0 holds a token's vector; --ids-from 1 if it is padding")
+    )
+
+
+def _by_alphabet(alphabet: Alphabet, asked: int | None) -> tuple[int, str]:
+    if asked not in (None, alphabet.first_id):
+        raise ImportRefusedError(
+            f"--ids-from {asked}: the file's own characters need {alphabet.first_id}; leave --ids-from out"
+        )
+    return (
+        alphabet.first_id,
+        f"by the file's own characters, id 0 is {'never read' if alphabet.first_id else 'a token'}",
+    )

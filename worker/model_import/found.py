@@ -50,6 +50,7 @@ class Pass:
         reset: "after" or "before" for a GRU, else None.
         gates: the activation of the gates, one of `LayerConfig`'s.
         forget_bias: what the source's program adds to the forget gate at run time.
+        first: the state before a row's first token, (state,), and for an LSTM the cell's, (U,); empty if it is zero.
         problem: why it can't be imported; raised only if it is chosen.
     """
 
@@ -62,6 +63,7 @@ class Pass:
     reset: str | None = None
     gates: str = "sigmoid"
     forget_bias: float = 0.0
+    first: tuple[Array, ...] = ()
     problem: str | None = None
 
 
@@ -181,6 +183,25 @@ class OnnxGraph:
     path: Path
 
 
+@dataclass(frozen=True, slots=True)
+class Alphabet:
+    """The characters that a character model reads.
+
+    Attributes:
+        index: the source's id of each character.
+        unknown: the source's id of all other characters.
+        before: characters that the source's program puts before a text, in the order of the text.
+        after: characters that it puts after a text.
+        first_id: the id from which characters are counted: 1 if the source's id 0 is never read.
+    """
+
+    index: Mapping[str, int]
+    unknown: int
+    before: str
+    after: str
+    first_id: int
+
+
 @dataclass(slots=True)
 class Found:
     """The content of a file.
@@ -198,6 +219,7 @@ class Found:
         notes: assumptions that had to be made.
         why_empty: why there is no layer, if the file shows more than that.
         own: what its framework needs to run the graph; None if the file has none, or no framework here can run it.
+        alphabet: the characters that the model reads, if the file contains them.
     """
 
     format: str
@@ -212,3 +234,4 @@ class Found:
     notes: list[str] = field(default_factory=list)
     why_empty: str | None = None
     own: KerasGraph | OnnxGraph | None = None
+    alphabet: Alphabet | None = None

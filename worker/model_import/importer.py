@@ -15,7 +15,7 @@ from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
 from worker.model_import.selection.stack import Asked
-from worker.model_import.tokenizer_file import read_tokenizer
+from worker.model_import.tokenizer_file import character_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,10 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         made = assemble(found, stack, options.ids_from, options.max_length)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
-    tokenizer = None if options.tokenizer is None else read_tokenizer(options.tokenizer, made.config.vocab_size)
+    if options.tokenizer is not None:
+        tokenizer: str | None = read_tokenizer(options.tokenizer, made.config.vocab_size)
+    else:
+        tokenizer = None if found.alphabet is None else character_tokenizer(found.alphabet)
     if options.parity is None:
         if stack.doubts:
             raise ImportRefusedError(

@@ -25,14 +25,15 @@ def convert(one: Pass) -> dict[str, Float32]:
     """Read the arrays of a pass and convert them.
 
     Returns:
-        "kernel", "recurrent_kernel", "bias" and, if the pass has one, "projection": float32, with the shapes that
-        `LayerConfig.shapes` gives.
+        "kernel", "recurrent_kernel", "bias" and, if the pass has them, "projection", "first_state" and "first_cell":
+        float32, with the shapes that `LayerConfig.shapes` gives.
     """
     arrays = {name: array.read() for name, array in one.parts.items()}
     made = _CONVERTERS[one.layout](one, arrays)
     if one.forget_bias:
         made["bias"] = made["bias"].copy()
         made["bias"][one.units : 2 * one.units] += np.float32(one.forget_bias)
+    made |= {part: array.read() for part, array in zip(("first_state", "first_cell"), one.first, strict=False)}
     return {name: np.ascontiguousarray(array, np.float32) for name, array in made.items()}
 
 

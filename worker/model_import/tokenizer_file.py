@@ -1,10 +1,13 @@
-"""A tokenizer.json that is imported together with a model."""
+"""The tokenizer.json of an imported model: the user's, or one made of the file's own characters."""
 
 from pathlib import Path
 
+from unrolled.tokenization.characters import build
 from worker.model_import.errors import ImportRefusedError, refuse_missing
+from worker.model_import.found import Alphabet
 from worker.model_import.limits import MOST_JSON_BYTES
 
+_INSTALL = "pip install 'unrolled[import]'"
 _MOST_BYTES = 16 * MOST_JSON_BYTES
 
 
@@ -17,7 +20,7 @@ def read_tokenizer(path: Path, vocab_size: int) -> str:
     try:
         from tokenizers import Tokenizer  # noqa: PLC0415 - in the extra [import]; most imports bring no tokenizer
     except ModuleNotFoundError as error:
-        raise refuse_missing("tokenizers", "pip install 'unrolled[import]'") from error
+        raise refuse_missing("tokenizers", _INSTALL) from error
     try:
         size_bytes = path.stat().st_size
     except OSError as error:
@@ -45,3 +48,18 @@ def read_tokenizer(path: Path, vocab_size: int) -> str:
             "tokenizer's plus one: shift them in the file, or enqueue token ids instead of text"
         )
     return text
+
+
+def character_tokenizer(alphabet: Alphabet) -> str:
+    """The text of a tokenizer.json that gives the model's ids of characters.
+
+    Raises:
+        ImportRefusedError: the package tokenizers isn't installed.
+    """
+    shift = 1 - alphabet.first_id
+    index = {character: number + shift for character, number in alphabet.index.items()}
+    try:
+        made = build(index, alphabet.unknown + shift, before=alphabet.before, after=alphabet.after)
+    except ModuleNotFoundError as error:
+        raise refuse_missing("tokenizers", _INSTALL) from error
+    return made.to_str()

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.ragged import offsets_of
+from unrolled.tokenization.ragged import offsets_of
 from worker.parquet.thrift import varint
 
 

@@ -16,7 +16,7 @@ from unrolled.format.columns import VectorColumn
 from unrolled.format.file_info import FORMAT_VERSION, FileInfo
 from unrolled.format.output_spec import OutputSpec
 from unrolled.format.schema import arrow_schema
-from unrolled.ragged import Ragged, offsets_of, runs
+from unrolled.tokenization.ragged import Ragged, offsets_of, runs
 from worker.parquet.file import Chunk, Page, Writer
 from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
 
@@ -48,7 +48,7 @@ def encode(
         tokens: the rows as they came in, zeros included.
         vectors: for each column of vectors float32, C-contiguous: (real tokens, width), a vector for each token that
             is not 0, in order, or (rows, width). If float16 is stored, they are rounded a page at a time.
-        spec: what the job stores.
+        spec: what the job stores. Of a vector for each token, only those at its positions are written.
         columns: the file's columns of vectors, in the order of `vectors`.
 
     Raises:
@@ -66,19 +66,27 @@ def encode(
     _check(info, ids, tokens, int(ends[-1]))
     for column, array in zip(columns, vectors, strict=True):
         _check_vectors(column, array, int(ends[-1]) if column.per_token else tokens.rows)
+    stored, places = ends, None
+    if spec.positions is not None:
+        chosen = spec.positions.chosen(Ragged(tokens.values[mask], ends))
+        stored = offsets_of(chosen)[ends]  # int64 (rows + 1,): the chosen tokens before each row
+        places = np.flatnonzero(mask)[chosen] - np.repeat(tokens.offsets[:-1], np.diff(stored))
+        vectors = [array[chosen] for array in vectors]
     encoded_ids = _encoded(ids)
     writer = Writer(file, arrow_schema(spec, columns), created_by=f"unrolled format {FORMAT_VERSION}")
     id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
-    for start, stop in _row_groups(id_bytes, tokens.offsets[1:], ends[1:], spec, columns):
-        padded, real = tokens.offsets[start : stop + 1], ends[start : stop + 1]
+    for start, stop in _row_groups(id_bytes, tokens.offsets[1:], stored[1:], spec, columns):
+        padded, real, kept = (each[start : stop + 1] for each in (tokens.offsets, ends, stored))
         chunks = [
             _id_chunk(encoded_ids[start:stop]),
             _length_chunk(np.diff(real).astype("<i4")),
             _token_chunk(padded, np.packbits(mask[padded[0] : padded[-1]], bitorder="little")),
         ]
         for column, array in zip(columns, vectors, strict=True):
-            pages = _vector_pages(array, real) if column.per_token else _row_vector_pages(array[start:stop])
+            pages = _vector_pages(array, kept) if column.per_token else _row_vector_pages(array[start:stop])
             chunks.append(Chunk(_rounded(pages) if spec.precision == "float16" else pages))
+        if places is not None:
+            chunks.append(_token_chunk(kept, places[kept[0] : kept[-1]].astype("<i4")))
         if spec.with_tokens:
             chunks.append(_token_chunk(padded, tokens.values[padded[0] : padded[-1]]))
         writer.write_row_group(stop - start, chunks)
@@ -119,7 +127,7 @@ def _row_groups(
     Args:
         id_bytes: int64 (rows,), the length of each id.
         padded: int64 (rows,), the tokens of all rows up to the end of each one.
-        real: int64 (rows,), the real tokens among these.
+        real: int64 (rows,), those among these whose vectors are stored.
         spec: what the job stores.
         columns: the columns of vectors.
     """

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from unrolled.counted import counted
-from unrolled.errors import BrokenWorkerError, reason_of
+from unrolled.errors import BrokenWorkerError, counted, reason_of
 from unrolled.patience import ATTEMPTS, pauses
-from unrolled.ragged import Ragged, runs
+from unrolled.tokenization.ragged import Ragged, runs
 from worker.errors import PASSING
 
 if TYPE_CHECKING:

@@ -18,9 +18,8 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
-from unrolled.counted import counted
-from unrolled.errors import BrokenWorkerError, reason_of
-from unrolled.ragged import runs
+from unrolled.errors import BrokenWorkerError, counted, reason_of
+from unrolled.tokenization.ragged import runs
 from worker.engines.engine import PoolStats
 from worker.errors import GivenBackError
 from worker.pool.isolation import compute_isolating, rows_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unrolled.format.columns import VectorColumn
-    from unrolled.ragged import Ragged
+    from unrolled.tokenization.ragged import Ragged
     from worker.engines.engine import Engine
     from worker.pool.buffers import Buffers
     from worker.runtime.metrics import Metrics
@@ -45,10 +44,14 @@ class Computed:
     Attributes:
         outputs: for each column float32 (tokens or rows, width).
         failed: the indices of rows that the engine can't compute, each with its reason.
+        seconds: the shard's share of the engine's time for its pool, by tokens.
+        computed: its share of the steps that the engine computed.
     """
 
     outputs: list[NDArray[np.float32]]
     failed: dict[int, str]
+    seconds: float
+    computed: float
     _buffers: Buffers
 
     def __enter__(self) -> Self:
@@ -65,6 +68,7 @@ class _Waiting(NamedTuple):
     shard: Ragged
     columns: tuple[VectorColumn, ...]
     future: Future[Computed]
+    since: float
 
 
 class Pool:
@@ -109,7 +113,7 @@ class Pool:
         with self._changed:
             if self._closed:
                 raise GivenBackError
-            self._waiting.append(_Waiting(shard, columns, future))
+            self._waiting.append(_Waiting(shard, columns, future, time.perf_counter()))
             self._changed.notify()
         return future.result()
 
@@ -177,9 +181,13 @@ class Pool:
                 self._buffers.give(arrays)
             raise
         rows = sum(shard.rows for shard in shards)
-        self._metrics.computed(rows=rows, seconds=time.perf_counter() - began, stats=stats)
+        seconds, waits = time.perf_counter() - began, [began - waiting.since for waiting in batch]
+        self._metrics.computed(rows=rows, seconds=seconds, stats=stats, waits=waits)
+        tokens = sum(shard.values.size for shard in shards)
         for waiting, arrays, reasons in zip(batch, outputs, failed, strict=True):
-            if not _settle(waiting.future, Computed(arrays, reasons, self._buffers)):
+            share = waiting.shard.values.size / tokens if tokens else 1 / len(batch)
+            done = Computed(arrays, reasons, share * seconds, share * stats.computed, self._buffers)
+            if not _settle(waiting.future, done):
                 self._buffers.give(arrays)
 
     def _fill(

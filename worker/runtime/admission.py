@@ -81,6 +81,11 @@ class Admission:
                 self._suspect_on_board = False  # a suspect on board is the only shard there
                 self._changed.notify_all()
 
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of the budget that are taken now."""
+        return self._used
+
     def close(self) -> None:
         """Admit no more shards, and let all waiting calls raise GivenBackError."""
         with self._changed:

@@ -6,8 +6,7 @@ import logging
 import threading
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
-from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError
+from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError, counted
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
 from unrolled.queue.broker import AWAY, Broker
@@ -68,7 +67,16 @@ class Assembly:
         self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
         jobs = Jobs(settings, ledger, self._patience, send)
         self.service = ShardService(
-            settings, ledger, model.config, jobs, self._pool, self._patience, metrics, send, self._on_broken
+            settings,
+            ledger,
+            model.config,
+            jobs,
+            self._pool,
+            self._patience,
+            metrics,
+            send,
+            self._on_broken,
+            engine.description,
         )
         about = {
             "engine": engine.name,

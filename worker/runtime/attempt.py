@@ -1,6 +1,6 @@
 """One attempt at a shard, from its message to its outcome.
 
-    claim → find the job → wait for room → look → compute → publish → finish → remove from the ledger
+    choose → claim → find the job → wait for room → look → compute → publish → finish → remove from the ledger
 
 Each step is safe to repeat, and an attempt that dies between two steps leaves only a lease, which expires. No step uses
 a thread, a clock or Celery, so that the simulation (tests/simulation) runs this code and not a copy of it.
@@ -13,8 +13,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, TypeVar
 
-from unrolled.counted import counted
-from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, reason_of
+from unrolled.errors import BrokenWorkerError, FileFormatError, JobError, RequestError, counted, reason_of
 from unrolled.protocol.finishing import finish
 from unrolled.queue.member import Member
 from worker.errors import AwayError, GivenBackError
@@ -51,6 +50,10 @@ class Computed(NamedTuple):
 
 class Leases(Protocol):
     """The ledger as a worker uses it for one shard (`worker.runtime.worker_leases.WorkerLeases`)."""
+
+    def choose(self, hint: Member) -> Member:
+        """Choose the shard that is computed next, for a message that names one; see `Ledger.choose`."""
+        ...
 
     def claim(self, member: Member) -> Lease:
         """Take the lease of a shard, unless another worker has it. Raises GivenBackError while the worker stops."""
@@ -128,7 +131,7 @@ class Attempts:
         self._max_attempts = max_attempts
 
     def handle(self, values: Sequence[object]) -> Outcome:
-        """Bring the shard that a message names to its outcome, unless another worker or thread does.
+        """Bring the shard whose turn it is to its outcome, for a message, unless another worker or thread does.
 
         Never raises, so the message may be acknowledged afterwards: a shard that isn't done is still in the ledger.
 
@@ -136,10 +139,17 @@ class Attempts:
             values: of the message; anything, because anybody with access to Redis may have sent it.
         """
         try:
-            member = Member.decode(values)
+            hint = Member.decode(values)
         except RequestError as error:
             log.warning("message dropped: %s", error)
             return Outcome.DROPPED
+        try:
+            member = self._leases.choose(hint)
+        except GivenBackError:
+            return Outcome.LEFT
+        except Exception:
+            log.exception("%s: the ledger's choice can't be read; left there", hint)
+            return Outcome.LEFT
         with self._board.reach(member) as first:
             return self._claim(member) if first else Outcome.HELD
 

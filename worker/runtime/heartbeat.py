@@ -14,7 +14,7 @@ import threading
 import time
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.queue.broker import AWAY
 from worker.runtime.metrics import progress_line
 
@@ -146,11 +146,13 @@ class Heartbeat:
     def _look_after_jobs(self) -> None:
         while not self._stopped.wait(self._pause):
             try:
+                self._service.time_records.write_due()
                 self._service.jobs.look_after(self._send_keeping_leases)
             except AWAY as error:
                 log.debug("jobs are looked after when the broker is back: %s", error)  # the heartbeat reports it
             except Exception as error:  # noqa: BLE001 - the next look may be one without it
                 self._log_failure("jobs", error)
+        self._service.time_records.write_all()
 
     def _log_failure(self, thread: str, error: Exception) -> None:
         """Log a failure once, however often it happens."""

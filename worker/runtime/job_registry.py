@@ -10,8 +10,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from unrolled.counted import counted
-from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError
+from unrolled.errors import FileFormatError, PayloadError, RequestError, TransientError, counted
 from unrolled.job import names
 from unrolled.patience import at_once
 from unrolled.protocol.finishing import sweep
@@ -39,7 +38,7 @@ LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
 LOOK_PAUSE = 60.0
 #: Seconds after which a worker asks again for its turn to look.
 TURN_PAUSE = 10.0
-_FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
+_FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD, names.TIMES)
 
 
 @dataclass(slots=True)

@@ -26,6 +26,8 @@ from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.attempt import Attempts, Computed
 from worker.runtime.away_jobs import AwayJobs
 from worker.runtime.board import Board
+from worker.runtime.shard_times import ShardTimes
+from worker.runtime.time_records import TimeRecords
 from worker.runtime.worker_leases import WorkerLeases
 from worker.shards.float16_range import rows_beyond_float16
 from worker.shards.part_content import part_content
@@ -60,14 +62,16 @@ class ShardService:
         jobs: finds jobs by their keys.
         pool: the process's one pool.
         patience: tries actions again.
-        metrics: counts what is read and written.
+        metrics: counts what is read and written, how long shards wait, and how they end.
         send: sends one shard's message.
         on_broken: called once when this process can't continue.
+        engine: describes its engine, for people.
 
     Attributes:
         holder: names this worker in the ledger.
         jobs: as given.
         board: the shards that it holds.
+        time_records: what its seconds went into, for each job.
     """
 
     def __init__(  # the parts are made in `worker.runtime.assembly`, which knows how they fit
@@ -81,10 +85,13 @@ class ShardService:
         metrics: Metrics,
         send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
+        engine: str = "",
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
         self.jobs = jobs
         self.board = Board()
+        self.time_records = TimeRecords(self.holder, engine, settings.concurrency)
+        self._times = ShardTimes([self.time_records.add])
         self._settings = settings
         self._config = config
         self._pool = pool
@@ -98,11 +105,18 @@ class ShardService:
 
     def handle(self, values: Sequence[object]) -> Outcome:
         """Bring the shard that a message names to its outcome; see `Attempts.handle`."""
-        return self._attempts.handle(values)
+        outcome = self._attempts.handle(values)
+        self._metrics.ended(outcome)
+        return outcome
 
     def put_off(self) -> dict[str, str]:
         """The jobs whose shards wait because of something that this worker met: job key → what."""
         return self._away.reasons()
+
+    @property
+    def used_bytes(self) -> int:
+        """Bytes of outputs that are in flight now."""
+        return self._admission.used_bytes
 
     def stop(self) -> None:
         """Give everything back, now."""
@@ -131,29 +145,47 @@ class ShardService:
         header = payload.read_header(content or b"")
         size = vector_bytes(columns, *header)
         size = size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
-        with self._admission.admit(size, alone=alone):
-            yield
+        with self._times.attempt(job, shard):
+            began = time.perf_counter()
+            with self._admission.admit(size, alone=alone):
+                seconds = time.perf_counter() - began
+                self._metrics.admitted(seconds)
+                self._times.add("wait", seconds)
+                yield
 
     @contextlib.contextmanager
     def timed(self, stage: Literal["read", "write"]) -> Iterator[None]:
         """See `Host`."""
         began = time.perf_counter()
         yield
+        seconds = time.perf_counter() - began
         count = self._metrics.read if stage == "read" else self._metrics.published
-        count(time.perf_counter() - began)
+        count(seconds)
+        self._times.add(stage, seconds)
 
     @contextlib.contextmanager
     def compute(self, job: OpenJob, shard: ShardId, content: bytes) -> Iterator[Computed]:
         """See `Host`."""
         spec = _stored(job)
         columns = spec.columns(self._config)
-        with self.timed("read"):
-            rows = decode_rows(content, shard, self._config.vocab_size)
+        began = time.perf_counter()
+        rows = decode_rows(content, shard, self._config.vocab_size)
+        decoded = time.perf_counter()
+        self._metrics.decoded(decoded - began)
+        self._times.add("read", decoded - began)
         with self._pool.compute(rows.real, columns) as computed:
+            self._times.computed(
+                rows=rows.real.rows,
+                tokens=rows.real.values.size,
+                computed=computed.computed,
+                engine_seconds=computed.seconds,
+                all_seconds=time.perf_counter() - decoded,
+            )
             failed = computed.failed
             if spec.precision == "float16":
                 failed = rows_beyond_float16(rows.real, computed.outputs, columns) | failed
             good = rows.without(failed)
+            self._metrics.failed(len(failed))
             part = part_content(job.job, shard, good, computed.outputs, spec, columns)
             yield Computed(part, [row.row for row in good.failed])
 

@@ -30,6 +30,10 @@ class WorkerLeases:
         self._steadily = steadily
         self._send = send
 
+    def choose(self, hint: Member) -> Member:
+        """See `Leases`."""
+        return self._steadily("reach the broker", lambda: self._ledger.choose(hint))
+
     def claim(self, member: Member) -> Lease:
         """See `Leases`."""
         return self._steadily("reach the broker", lambda: self._ledger.claim(member, self._holder))
@@ -45,7 +49,7 @@ class WorkerLeases:
     def give_back(self, member: Member, start: Start, *, send: bool) -> None:
         """See `Leases`."""
         try:
-            if self._ledger.give_back(member, self._holder, start) and send:
+            if self._ledger.give_back(member, self._holder, start, at_once=send) and send:
                 self._send(member)
         except Exception as error:  # noqa: BLE001 - the ledger keeps the shard, whatever happens here
             log.warning("%s: couldn't be given back (%s); its lease expires by itself", member, error)

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from unrolled.format.columns import VectorColumn
-    from unrolled.ragged import Ragged
+    from unrolled.tokenization.ragged import Ragged
 
 #: From here on a number is rounded to infinity: the largest float16 is 65,504, and the next one would be 65,536.
 TOO_LARGE = 65_520.0

@@ -54,6 +54,7 @@ def part_content(
         rows=rows.tokens.rows,
         tokens=rows.real.values.size,
         failed=rows.failed,
+        positions=spec.positions,
     )
     kept: list[NDArray[np.float32]] = list(outputs)
     if rows.good is not None:

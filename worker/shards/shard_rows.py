@@ -11,7 +11,7 @@ import pyarrow as pa
 from unrolled.errors import PayloadError
 from unrolled.format.file_info import FailedRow
 from unrolled.job import payload
-from unrolled.ragged import Ragged, offsets_of
+from unrolled.tokenization.ragged import Ragged, offsets_of
 
 if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId

@@ -13,7 +13,7 @@ from producer.sources.formats.fields import decoded, found_id
 from producer.sources.formats.input_columns import InputColumns
 from producer.sources.options import SourceOptions
 from unrolled.errors import RowError
-from unrolled.ragged import offsets_of
+from unrolled.tokenization.ragged import offsets_of
 
 # An id, and either text and tokens (one of them None) or the reason why the row is bad.
 Found = tuple[str | None, tuple[str | None, object] | str]

@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Self
 
-from producer.rows import BadRow, SourceBatch, SourceRow
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
 from producer.sources.formats.input_columns import InputColumns, find_columns
 from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
+from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.errors import RowError
 
 DELIMITERS = {"csv": ",", "tsv": "\t"}

@@ -3,10 +3,10 @@
 import json
 from typing import NoReturn
 
-from producer.rows import BadRow, SourceRow
 from producer.sources.formats.fields import checked_text, decoded, found_id
 from producer.sources.formats.lines import ParseLine
 from producer.sources.options import SourceOptions
+from producer.sources.rows import BadRow, SourceRow
 from unrolled.errors import RowError
 
 

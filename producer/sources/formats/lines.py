@@ -3,9 +3,9 @@
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from producer.rows import BadRow, SourceBatch, SourceRow
 from producer.sources.formats.fields import checked_id, decoded, spaced_tokens
 from producer.sources.options import SourceOptions
+from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.errors import RowError
 
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"

@@ -9,12 +9,12 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from producer.rows import BadRow, SourceBatch, SourceRow
 from producer.sources.errors import DamagedInputError
 from producer.sources.formats.arrow_values import check_types, row_values, validated
 from producer.sources.formats.input_columns import InputColumns, find_columns
 from producer.sources.options import Format, SourceOptions
 from producer.sources.places.place import Place
+from producer.sources.rows import BadRow, SourceBatch, SourceRow
 from unrolled.patience import Steadily
 
 ARROW_MAGIC = b"ARROW1"

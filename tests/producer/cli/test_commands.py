@@ -274,15 +274,17 @@ def test_wait_ends_with_3_where_rows_are_in_quarantine(tmp_path, bad, failed):
 
 
 def test_wait_ends_with_1_where_shards_are_dead(tmp_path):
-    """Dead shards count more than rows in quarantine."""
+    """Dead shards count more than rows in quarantine, and a job with one isn't called complete."""
     job = make_job(tmp_path, shards=1, bad=[0])
     record_death(job, *waiting(job))
     result = run("wait", tmp_path, "--json")
     assert result.exit_code == 1
-    assert json.loads(result.stdout)["dead"] == 1
-    assert run("wait", tmp_path).stdout.splitlines()[-1] == (
-        f"1 shard is dead; when the cause is gone: unrolled retry {tmp_path}"
-    )
+    found = json.loads(result.stdout)
+    assert (found["dead"], found["finished"], found["complete"]) == (1, True, False)
+    lines = run("wait", tmp_path).stdout.splitlines()
+    assert lines[0] == f"{tmp_path}: finished, not complete"
+    assert lines[-1] == f"1 shard is dead; when the cause is gone: unrolled retry {tmp_path}"
+    assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: finished, not complete; job ")
 
 
 def test_wait_ends_with_124_when_time_is_up(tmp_path):
@@ -293,7 +295,7 @@ def test_wait_ends_with_124_when_time_is_up(tmp_path):
     assert result.exit_code == 124
     assert time.monotonic() - began >= 0.3
     assert result.stdout == (
-        f"{tmp_path}: not complete yet\n0 of 2 shards are published, and the input isn't at its end\n"
+        f"{tmp_path}: not finished yet\n0 of 2 shards are published, and the input isn't at its end\n"
     )
 
 
@@ -488,16 +490,28 @@ def test_jobs_lists_what_waits_in_the_broker(tmp_path, broker, ledger):
     enter(ledger, job, *waiting(job))
     ledger.claim(Member(job.key, Life(second, 0)), "host-1")
     other = Broker(broker.url).ledger(NAMESPACE, Offer(OFFER.fingerprint, "fused", "bfloat16"))
-    other.enter("f" * 16, "/not/here", None, [(Member("f" * 16, Life(first, 0)), 5)], 1)
+    other.enter("f" * 16, "/not/here", None, [(Member("f" * 16, Life(first, 0)), 5)], 1, 30)
     found = {facts["job"]: facts for facts in map(json.loads, run_with(broker, "jobs", "--json").stdout.splitlines())}
     assert {name: (facts["place"], facts["waiting"], facts["running"]) for name, facts in found.items()} == {
         job.key: (job.place, 2, 1),
         "f" * 16: ("/not/here", 1, 0),
     }
     assert found["f" * 16]["status"] is None
+    assert (found[job.key]["priority"], found["f" * 16]["priority"]) == (10, 30)
     assert (found[job.key]["status"]["job"], found[job.key]["status"]["rows_done"]) == (job.key, 4)
     heading, *lines = run_with(broker, "jobs").stdout.splitlines()
-    assert heading.split() == ["job", "asks", "for", "rows", "done", "running", "waiting", "for", "directory"]
+    assert heading.split() == [
+        "job",
+        "asks",
+        "for",
+        "rows",
+        "done",
+        "running",
+        "waiting",
+        "for",
+        "priority",
+        "directory",
+    ]
     assert sorted(line.split()[0] for line in lines) == sorted(found)
     assert job.key in run("status", job.place).stdout
 
@@ -509,11 +523,14 @@ def test_jobs_believes_no_entry_in_redis(tmp_path, broker, ledger):
         ledger.enter(f"{number:016x}", place, None, [], 1)
     ledger.client.hset(ledger.keys.jobs, b"\xff", b"x")
     ledger.client.hset(ledger.keys.jobs, "0" * 15 + "f", b"[" * 9999)
+    hostile = [b"\xff", b"1" * 9999, b"-1", b"0", b"1e9"]
+    for number, priority in enumerate(hostile):
+        ledger.client.hset(ledger.keys.priorities, f"{number:016x}", priority)
     result = run_with(broker, "jobs", "--json")
     assert result.exit_code == 0
     found = list(map(json.loads, result.stdout.splitlines()))
     assert len(found) == 6
-    assert all(facts["status"] is None for facts in found)
+    assert all((facts["status"], facts["priority"]) == (None, 10) for facts in found)
     assert "\x1b" not in run_with(broker, "jobs").stdout
 
 

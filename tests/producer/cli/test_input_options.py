@@ -7,8 +7,8 @@ import click
 import pytest
 from click.testing import CliRunner
 
-from producer.cli.commands.enqueue import enqueue
-from producer.cli.commands.run import run
+from producer.cli.commands.compute.enqueue import enqueue
+from producer.cli.commands.compute.run import run
 from producer.cli.input_options import input_options, submission_of
 from producer.enqueue.submission import Submission
 from producer.sources.options import SourceOptions
@@ -36,7 +36,7 @@ def test_a_command_line_without_options_is_a_submission_without_options():
     """The defaults of the command line equal those of the library."""
     submission, left = parsed()
     assert submission == Submission(("-",), "out", Path("model"))
-    assert left == {"max_queued_tokens": None}
+    assert left == {"max_queued_tokens": None, "priority": 10}
 
 
 def test_every_option_arrives():
@@ -46,14 +46,14 @@ def test_every_option_arrives():
         "--no-header", "--columns", "a,b,c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
         "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max",
-        "--precision", "float16", "--max-queued-tokens", "11", "--engine", "tensorflow",
-        "--arithmetic", "bfloat16",
+        "--precision", "float16", "--max-queued-tokens", "11", "--priority", "30", "--engine", "tensorflow",
+        "--arithmetic", "bfloat16", "--positions", "every:2",
     )  # fmt: skip
     source = SourceOptions("csv", "tokens", "a", "b", "c", header=False, columns="a,b,c", max_row_bytes=7, follow=True)
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
-    chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16"}
+    chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16", "positions": "every:2"}
     assert submission == Submission(("-",), "out", Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
-    assert left == {"max_queued_tokens": 11}
+    assert left == {"max_queued_tokens": 11, "priority": 30}
     assert parsed("--id-first-word")[0].source == SourceOptions(id_first_word=True)
     plain = Submission(("-",), "out", Path("model"))
     changed = [

@@ -13,7 +13,7 @@ from producer.doctor.model import check_model
 from producer.doctor.output import check_output, file_system
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
-from producer.jobs.worker_status import WorkerStatus
+from producer.queue.worker_status import WorkerStatus
 from unrolled.job import names
 from unrolled.job.offer import Offer
 from unrolled.model.config import ModelConfig

@@ -4,12 +4,10 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from support.columns import per_token
 
 from producer.enqueue.cutter import FILE_BYTES, SHARD_ROWS, Cutter, cuts, shard_limits
-from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
-from unrolled.format.columns import POOLINGS, VectorColumn
+from producer.sources.rows import BadRow, Row
 
 
 def rows_of(sizes):
@@ -100,7 +98,7 @@ def test_cuts_of_a_stream(monkeypatch):
 @pytest.mark.parametrize(("units", "tokens"), [(1, 2**18), (64, 2**18), (512, 2**15), (1024, 2**14), (10**6, 2**12)])
 def test_shards_aim_at_files_of_one_size(units, tokens):
     """Within bounds: neither tiny files nor shards that take forever."""
-    assert shard_limits(per_token(units)) == (tokens, SHARD_ROWS)
+    assert shard_limits(4 * units, 0) == (tokens, SHARD_ROWS)
     if 2**12 < tokens < 2**18:
         assert tokens * units * 4 == FILE_BYTES
 
@@ -108,12 +106,10 @@ def test_shards_aim_at_files_of_one_size(units, tokens):
 @pytest.mark.parametrize(("units", "pools", "rows"), [(1, 1, 2**16), (512, 1, 2**15), (512, 4, 2**13), (10**8, 1, 1)])
 def test_pooled_vectors_are_counted_by_the_row(units, pools, rows):
     """Tokens weigh nothing then, and a shard holds many; but not more rows than a file's worth."""
-    columns = tuple(VectorColumn(pool, 0, units) for pool in POOLINGS[1 : pools + 1])
-    assert shard_limits(columns) == (2**17, rows)
+    assert shard_limits(0, pools * units * 4) == (2**17, rows)
     if 1 < rows < SHARD_ROWS:
         assert rows * units * pools * 4 == FILE_BYTES
-    both = (*per_token(512), *columns)
-    assert shard_limits(both) == (2**15, rows)
+    assert shard_limits(512 * 4, pools * units * 4) == (2**15, rows)
 
 
 @pytest.mark.parametrize(("flush_seconds", "kept"), [(60.0, 3), (None, 2)])

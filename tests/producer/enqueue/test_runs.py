@@ -17,8 +17,8 @@ from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import cancel, retry
 from producer.local.broker import EmbeddedBroker
 from producer.queue.shard_queue import ShardQueue
-from producer.rows import BadRow, Row
 from producer.sources.errors import SourceError
+from producer.sources.rows import BadRow, Row
 from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.segment import Segment

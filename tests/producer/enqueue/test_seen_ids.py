@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.enqueue.seen_ids import SeenIds
-from producer.rows import BadRow, Row, automatic_id
+from producer.sources.rows import BadRow, Row, automatic_id
 from unrolled.errors import TransientError
 
 NOTHING = np.zeros(0, np.int32)

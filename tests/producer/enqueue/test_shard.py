@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from producer.enqueue.shard import make_shard
-from producer.rows import BadRow, Row
+from producer.sources.rows import BadRow, Row
 from unrolled.format.rows_digest import rows_digest
 from unrolled.job import payload
 from unrolled.protocol.spooling import entry_of

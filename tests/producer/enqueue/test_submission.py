@@ -10,7 +10,6 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from support.columns import per_token
 from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
@@ -84,7 +83,7 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
         "id_first_word": False, "header": True, "columns": None, "max_row_bytes": 2**24, "follow": False,
         "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
 
-        "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32",
+        "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32", "positions": None,
     }  # fmt: skip
     assert prepared.tokenizer is None
     assert prepared.model.config.output_dim == UNITS
@@ -123,7 +122,8 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
     assert prepare(same).job.job == job
     for changes in (
         {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"},
-        {"pooling": ("max",)}, {"precision": "float16"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"},
+        {"pooling": ("max",)}, {"precision": "float16"},
+        {"positions": "every:2"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"},
     ):  # fmt: skip
         with pytest.raises(JobError, match="other options"):
             prepare(replace(submission, **changes))
@@ -132,7 +132,7 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
 def test_the_default_is_the_same_job_as_its_value(submission):
     """A person who names the default resumes what was begun without."""
     job = prepare(replace(submission, shard_tokens=None, out=submission.out + "/a")).job.job
-    named = replace(submission, shard_tokens=shard_limits(per_token(UNITS))[0], out=submission.out + "/a")
+    named = replace(submission, shard_tokens=shard_limits(4 * UNITS, 0)[0], out=submission.out + "/a")
     assert prepare(named).job.job == job
 
 

@@ -11,7 +11,7 @@ from producer.enqueue.shard import make_shard
 from producer.jobs.decisions import retry
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
-from producer.jobs.worker_status import WorkerStatus
+from producer.queue.worker_status import WorkerStatus
 from unrolled.errors import BrokerRefusesError, JobError, TransientError
 from unrolled.job import names
 from unrolled.job.names import Life
@@ -71,25 +71,36 @@ def test_the_directory_alone_tells_rows_tokens_and_shards(job):
     assert (status.ended, status.complete, status.queue, status.away) == (True, False, None, None)
 
 
-def test_a_job_is_complete_when_every_shard_is_published_or_dead(job):
-    """Dead shards don't keep a job open; an input that is still read does."""
+def test_a_job_is_finished_when_every_shard_is_published_or_dead(job):
+    """Dead shards don't keep a job open, but it isn't complete with them; an input that is still read keeps it open."""
     for shard in left(job):
-        assert not StatusReader(job).read().complete
+        assert not StatusReader(job).read().finished
         publish_shard(job, shard)
-    assert StatusReader(job).read().complete
+    status = StatusReader(job).read()
+    assert (status.finished, status.dead, status.complete) == (True, 1, False)
     unread = make_job(f"{job.place}-unread", shards=1, ended=False)
     publish_shard(unread, *waiting(unread))
-    assert not StatusReader(unread).read().complete
+    assert not StatusReader(unread).read().finished
 
 
-def test_complete_needs_a_last_look(job):
+def test_a_job_is_complete_when_every_shard_is_published(tmp_path):
+    """So that every row is in a part or in quarantine."""
+    job = make_job(tmp_path, shards=2)
+    one, two = waiting(job)
+    publish_shard(job, one)
+    assert not StatusReader(job).read().complete
+    publish_shard(job, two)
+    assert StatusReader(job).read().complete
+
+
+def test_finished_needs_a_last_look(job):
     """A shard that a retry adds while its parts are listed keeps a job open."""
     for shard in left(job):
         publish_shard(job, shard)
     reader = StatusReader(job)
-    assert reader.read().complete
+    assert reader.read().finished
     retry(job.objects, None, failed_rows, failed=True)
-    assert not reader.read().complete
+    assert not reader.read().finished
 
 
 def test_failed_rows_that_were_retried_count_where_they_are_now(job):
@@ -159,12 +170,14 @@ def test_workers_of_every_offer_are_told(job, server, ledger):
 def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
     """Every figure of a heartbeat that status shows is one that the worker's metrics have."""
     metrics = Metrics()
+    metrics.admitted(8.0)
     metrics.read(0.5)
-    metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0))
+    metrics.computed(rows=2, seconds=3.0, stats=PoolStats(10, 8, 1.0), waits=[16.0, 16.0])
     metrics.published(4.0)
     ledger.beat("host-1", metrics.snapshot())
     (worker,) = StatusReader(job, server, "test").read().queue.workers
     assert (worker.read_seconds, worker.plan_seconds, worker.compute_seconds, worker.write_seconds) == (0.5, 1, 2, 4)
+    assert (worker.room_wait_seconds, worker.engine_wait_seconds) == (8, 32)
     assert worker.computed_share == 0.8
     assert worker.tokens_per_second == round(10 / 3, 1)
     assert worker.busy_share > 0
@@ -173,7 +186,8 @@ def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
 @pytest.mark.parametrize("value", ["x" * 10**4, None, [1], -1, float("inf"), float("nan"), 10**400, {}])
 def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
     """Whoever may write to Redis may have written it."""
-    stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share")
+    waits = ("room_wait_seconds", "engine_wait_seconds")
+    stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share", *waits)
     names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", *stages)
     worker = WorkerStatus.parse("host", dict.fromkeys(names, value) | {"offer": value})
     assert (worker.on_board, worker.tokens_per_second, worker.lease_seconds) == (0, 0, None)
@@ -319,7 +333,10 @@ def test_another_job_is_computed_first(tmp_path, server, ledger):
     ledger.claim(Member(first.key, Life(waiting(first)[0], 0)), "host-1")
     status = StatusReader(second, server, "test").read()
     assert (status.queue.others_running, status.queue.others_queued) == (1, 2)
-    assert diagnose(status) == {"turn": "the workers compute other jobs: 1 shard of those runs, and 2 wait"}
+    turn = (
+        "the workers compute other jobs: 1 shard of those runs, and 2 wait; this job's turn comes when a worker is free"
+    )
+    assert diagnose(status) == {"turn": turn}
     assert diagnose(StatusReader(first, server, "test").read()) == {}
 
 

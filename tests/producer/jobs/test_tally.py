@@ -23,7 +23,7 @@ def tally_of(job):
 def looked(tally):
     """What a tally says after one more look."""
     tally.look()
-    return (tally.published, tally.waiting, tally.dead, tally.strays, tally.kept, tally.cut, tally.done, tally.complete)
+    return (tally.published, tally.waiting, tally.dead, tally.strays, tally.kept, tally.cut, tally.done, tally.finished)
 
 
 def publish_name(job, shard):
@@ -116,7 +116,7 @@ def test_parts_that_were_removed(tmp_path):
     (tmp_path / "out" / part_object(one)).unlink()
     publish_shard(job, three)
     tally.look()
-    assert (tally.complete, tally.published, tally.waiting) == (False, {two, three}, {one})
+    assert (tally.finished, tally.published, tally.waiting) == (False, {two, three}, {one})
     assert tally.done.rows == 8
 
 
@@ -127,9 +127,9 @@ def test_a_discarded_job(tmp_path):
     for shard in waiting(job):
         publish_shard(job, shard)
     tally.look()
-    assert tally.complete
+    assert tally.finished
     decide(job, Segment("discard"))
     for shard in list(tally.published):
         job.objects.delete(part_object(shard))
     tally.look()
-    assert (tally.complete, tally.published) == (False, set())
+    assert (tally.finished, tally.published) == (False, set())

@@ -31,38 +31,38 @@ def socket(tmp_path):
 
 def test_the_broker_that_is_named_counts(job):
     """Whatever is recorded."""
-    record_of(job).write_text("nonsense")
-    assert find_broker(URL, job) == URL
+    record_of(job.place).write_text("nonsense")
+    assert find_broker(URL, job.place) == URL
 
 
 def test_the_record_is_beside_the_jobs_objects_and_none_of_them(job, tmp_path, socket):
     """Readers and sweeps leave it alone."""
-    record_of(job).write_text(f"{socket}\n")
-    assert record_of(job) == tmp_path / "out" / BROKER_FILE
-    assert find_broker(None, job) == socket
+    record_of(job.place).write_text(f"{socket}\n")
+    assert record_of(job.place) == tmp_path / "out" / BROKER_FILE
+    assert find_broker(None, job.place) == socket
     assert list(names.parts_in(job.objects.list(names.PARTS))) == []
 
 
 def test_no_record_is_no_broker(job):
     """No `unrolled run` is working on it."""
-    assert find_broker(None, job) is None
+    assert find_broker(None, job.place) is None
 
 
 def test_a_record_whose_server_is_gone_is_no_broker(job, tmp_path):
     """A run that was killed leaves its record; its server takes the socket away."""
     socket = tmp_path / "socket"
-    record_of(job).write_text(f"redis+socket://{socket}")
-    assert find_broker(None, job) is None
+    record_of(job.place).write_text(f"redis+socket://{socket}")
+    assert find_broker(None, job.place) is None
     socket.touch()
-    assert find_broker(None, job) == f"redis+socket://{socket}"
+    assert find_broker(None, job.place) == f"redis+socket://{socket}"
 
 
 @pytest.mark.parametrize("content", [b"", b"nonsense", b"amqp://host/", b"\xff\xfe", URL.encode(), b"rediss://evil/"])
 def test_a_record_of_anything_else_is_an_error(job, content):
     """The error names the file and both ways out. A server elsewhere, which a stranger may have put, isn't called."""
-    record_of(job).write_bytes(content)
+    record_of(job.place).write_bytes(content)
     with pytest.raises(JobError, match=r"_unrolled/broker: holds no broker of `unrolled run`; remove it, or name the"):
-        find_broker(None, job)
+        find_broker(None, job.place)
 
 
 def test_of_two_runs_one_has_the_record(job, socket):
@@ -70,9 +70,9 @@ def test_of_two_runs_one_has_the_record(job, socket):
     with recorded(socket, job):
         with pytest.raises(JobError, match="another `unrolled run` is working on it"), recorded("x", job):
             pass
-        assert find_broker(None, job) == socket
-    assert find_broker(None, job) is None
-    assert not record_of(job).exists()
+        assert find_broker(None, job.place) == socket
+    assert find_broker(None, job.place) is None
+    assert not record_of(job.place).exists()
 
 
 def test_the_record_of_a_killed_run_is_replaced(job, tmp_path, socket):
@@ -83,8 +83,8 @@ def test_the_record_of_a_killed_run_is_replaced(job, tmp_path, socket):
         gone.unlink()
         successor = recorded(socket, job)
         with successor:
-            assert find_broker(None, job) == socket
-            record = record_of(job).read_bytes()
+            assert find_broker(None, job.place) == socket
+            record = record_of(job.place).read_bytes()
     assert record == socket.encode()
 
 
@@ -109,11 +109,18 @@ def test_many_runs_at_once_have_one_record(job, tmp_path):
     assert (len(held), len(refused)) == (1, 7)
 
 
+class Bucket(MemoryStore):
+    """A store whose place is a URL."""
+
+    def __str__(self):
+        return "s3://bucket/out"
+
+
 def test_a_job_in_a_bucket_has_no_record(job):
     """No `unrolled run` shares a socket through it."""
-    elsewhere = OpenJob(job.job, job.key, Objects(MemoryStore(), at_once))
-    assert record_of(elsewhere) is None
-    assert find_broker(None, elsewhere) is None
-    assert find_broker(URL, elsewhere) == URL
+    elsewhere = OpenJob(job.job, job.key, Objects(Bucket(), at_once))
+    assert record_of(elsewhere.place) is None
+    assert find_broker(None, elsewhere.place) is None
+    assert find_broker(URL, elsewhere.place) == URL
     with recorded("redis+socket:///x", elsewhere):
-        assert find_broker(None, elsewhere) is None
+        assert find_broker(None, elsewhere.place) is None

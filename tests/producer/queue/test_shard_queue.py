@@ -16,7 +16,7 @@ from support.processes import make_rows, open_site
 from producer.enqueue.runs import FileRun
 from producer.enqueue.shard import make_shard
 from producer.queue.shard_queue import ShardQueue
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.job.names import Life
 from unrolled.job.offer import Offer
@@ -98,6 +98,18 @@ def eventually(holds):
         time.sleep(0.01)
 
 
+def test_obstacles(queue, job):
+    """No worker offers what a waiting job needs; where no shard waits, or the broker is away, nothing is said."""
+    seen = queue.of_job(job)
+    assert seen.obstacles() == []
+    fill(queue, job, 1)
+    (line,) = seen.obstacles()
+    assert line.startswith(f"no worker offers what this job asks for, {OFFER.describe()} (none is alive); start one")
+    away = ShardQueue("redis://127.0.0.1:1/0", "unrolled", OFFER, Patience([].append))
+    with closing(away):
+        assert away.of_job(job).obstacles() == []
+
+
 def test_a_shard_is_entered_once(broker, queue, job):
     """It is in the ledger with its tokens and its job's place, and one message says so, with no path in it."""
     assert fill(queue, job, 1) == 1
@@ -176,16 +188,19 @@ def test_namespaces_and_offers_apart(broker, tmp_path):
 
 
 def test_a_full_queue_is_waited_for(broker, job):
-    """Nothing of a job goes into a queue that another job has filled, until that has made room."""
+    """Of a job whose queue another job has filled, one shard is queued, so that it has its turn; the others wait."""
     with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(print), max_queued_tokens=2 * TOKENS)) as queue:
         other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
         queue.ledger.enter(other.job_key, "/other", None, [(other, 2 * TOKENS)], 1)
         producer = beside(fill, queue, job, 5)
+        eventually(lambda: held(queue, job))
         producer.join(0.4)
         assert producer.is_alive()
-        assert held(queue, job) == []
-        queue.ledger.remove(other)
+        assert len(held(queue, job)) == 1
+        queue.ledger.remove(Member(job.key, Life(held(queue, job)[0], 0)))
         eventually(lambda: held(queue, job))
+        assert queue.ledger.counts().tokens == 3 * TOKENS
+        queue.ledger.remove(other)
         while producer.is_alive():
             for shard in held(queue, job):
                 queue.ledger.remove(Member(job.key, Life(shard, 0)))
@@ -199,13 +214,22 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
     with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append), max_queued_tokens=1)) as queue:
         other = Member("0" * 16, Life(ShardId(0, "0123456789ab"), 0))
         queue.ledger.enter(other.job_key, "/other", None, [(other, 7)], 1)
-        producer = beside(fill, queue, job, 1)
+        producer = beside(fill, queue, job, 2)
         eventually(lambda: said)
         queue.ledger.remove(other)
+        queue.ledger.remove(Member(job.key, Life(held(queue, job)[0], 0)))
         producer.join(60)
         assert not producer.is_alive()
     assert len(said) == 1
-    assert said[0].startswith("the queue is full: 1 shard of 7 token ids wait or run, and no worker offers ")
+    assert said[0].startswith(
+        f"the queue is full: 2 shards of {7 + TOKENS} token ids wait or run, and no worker offers "
+    )
+
+
+def test_a_jobs_priority(queue, job):
+    """It is in the ledger from the first shard on."""
+    FileRun(job.objects, queue.of_job(job, 30), lambda *_: None).run(cuts(1))
+    assert queue.ledger.client.hget(queue.ledger.keys.priorities, job.key) == b"30"
 
 
 @pytest.mark.parametrize("keep_data", [True, False])

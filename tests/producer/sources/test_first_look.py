@@ -6,9 +6,9 @@ import random
 import pytest
 from support.inputs import plain, rows_of, write
 
-from producer.rows import BadRow
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs
+from producer.sources.rows import BadRow
 from unrolled.errors import OptionError, RequestError
 
 LATIN = "café au lait\nnaïve Übermut\nthé\n" * 3

@@ -18,10 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.inputs import COMPRESS, content_of, count_lines, outcome, plain, rows_of, write
 
-from producer.rows import BadRow, SourceRow
 from producer.sources.errors import SourceError
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
+from producer.sources.rows import BadRow, SourceRow
 from unrolled.errors import RequestError
 
 HOSTILE = Path(__file__).parents[2] / "hostile" / "input"

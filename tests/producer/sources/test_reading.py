@@ -29,11 +29,11 @@ from support.inputs import (
     write,
 )
 
-from producer.rows import BadRow, SourceRow
 from producer.sources.formats.delimited import Records, Unreadable
 from producer.sources.formats.lines import LongLine, split_lines
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
+from producer.sources.rows import BadRow, SourceRow
 from unrolled.errors import RequestError
 
 

@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
-from producer.rows import SourceRow
+from producer.sources.rows import SourceRow
 from producer.tokenization.coverage import ALL_OF_FIRST, ONE_OF, Coverage
 from producer.tokenization.tokenize import tokenize
 from unrolled.tokenization.word_rules import WordRules, build

@@ -11,7 +11,7 @@ import numpy as np
 from support.tokenizers import saved, words
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
-from producer.rows import BadRow, Row, SourceRow
+from producer.sources.rows import BadRow, Row, SourceRow
 from producer.tokenization.tokenize import tokenize
 from unrolled.tokenization.tokenizer import load_tokenizer
 
@@ -98,7 +98,7 @@ def test_refused_text_is_alone(tmp_path):
 
 def test_starts_light():
     """The command line must not wait for the tokenizers library."""
-    modules = "producer.tokenization.tokenize, producer.cli.commands.tokenizer"
+    modules = "producer.tokenization.tokenize, producer.cli.commands.prepare.tokenizer"
     code = f"import sys, {modules}; print('tokenizers' in sys.modules)"
     root = Path(__file__).parents[3]
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root).stdout

@@ -18,9 +18,9 @@ import unrolled
 from unrolled.format.file_info import FailedRow, FileInfo
 from unrolled.format.seal import SEAL_BYTES, Sealing, check_seal
 from unrolled.job.shard_id import ShardId
-from unrolled.ragged import Ragged
 from unrolled.reading.inspection import inspect_part
 from unrolled.store.place import open_store
+from unrolled.tokenization.ragged import Ragged
 from worker.parquet.shard_file import encode
 
 GOLDEN = Path(__file__).parents[2] / "golden"

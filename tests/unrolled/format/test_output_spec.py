@@ -11,6 +11,7 @@ from support.output_specs import THREE, specs
 from unrolled.errors import RequestError
 from unrolled.format.columns import POOLINGS, VectorColumn, column_name
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
+from unrolled.format.positions import Positions
 
 
 def test_the_last_layer_of_each_token_is_the_default():
@@ -63,6 +64,8 @@ BAD = [
     {"precision": None},
     {"with_tokens": 1},
     {"with_tokens": None},
+    {"positions": "every:2"},
+    {"positions": {"rule": "every", "count": True}},
 ]
 
 
@@ -75,9 +78,15 @@ def test_anything_else_is_refused(bad):
         OutputSpec.from_options(OutputSpec().to_options() | bad)
 
 
+def test_positions_and_pooled_columns_exclude_each_other():
+    """A pooled column takes all tokens, so a mean beside the vectors of words would not be their mean."""
+    with pytest.raises(RequestError, match="positions every:2 with the pooling none, mean, which takes all tokens"):
+        OutputSpec(positions=Positions("every", 2), pooling=("none", "mean"))
+
+
 @given(
     st.dictionaries(
-        st.sampled_from(["layers", "pooling", "precision", "with_tokens"]),
+        st.sampled_from(["layers", "pooling", "precision", "with_tokens", "positions"]),
         st.recursive(
             st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
             lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
@@ -92,7 +101,7 @@ def test_hostile_options_raise_nothing_else(options):
 
 def test_options_that_are_missing_are_named():
     """An older or foreign job.json is refused, and nothing is guessed."""
-    with pytest.raises(RequestError, match="lack layers, precision"):
+    with pytest.raises(RequestError, match="lack layers, precision, positions"):
         OutputSpec.from_options({"pooling": ["none"], "with_tokens": False})
 
 

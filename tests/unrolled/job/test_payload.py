@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from unrolled.errors import PayloadError
 from unrolled.job import payload
 from unrolled.job.payload import HEADER_BYTES, MAX_FACT_BYTES, Payload, decode, encode
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 
 HOSTILE = Path(__file__).parents[2] / "hostile" / "payloads"
 

@@ -58,6 +58,25 @@ def test_shapes_of_every_kind():
     assert (MIXED.layer_dims, MIXED.input_dims, MIXED.output_dim) == ((10, 10, 7, 3), (4, 10, 10, 7), 3)
 
 
+def test_first_states_have_tensors():
+    """Of each pass; a GRU's state is its only one. config.json has the field only where it is true."""
+    layers = (
+        LayerConfig(6, direction="bidirectional", projection=5, first_state=True),
+        LayerConfig(3, "gru", first_state=True),
+    )
+    config = replace(MIXED, layers=(*layers, LayerConfig(2)))
+    first = {name: shape for name, shape in config.shapes().items() if "first" in name}
+    assert first == {
+        "lstm.0.first_state": (5,), "lstm.0.first_cell": (6,),
+        "lstm.0.backward.first_state": (5,), "lstm.0.backward.first_cell": (6,),
+        "gru.1.first_state": (3,),
+    }  # fmt: skip
+    assert [layer.get("first_state") for layer in json.loads(config.to_json())["layers"]] == [True, True, None]
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert str(layers[1]) == "gru 3 (first state of its own)"
+    assert not any(new_weights(config, 1)[name].any() for name in first)
+
+
 def test_one_hot_has_no_embedding():
     """The first kernel has a row for each id."""
     shapes = replace(STACKED, embedding_dim=None).shapes()

@@ -22,10 +22,10 @@ def test_a_job_is_complete_with_its_last_part(tmp_path):
     one, two, three = waiting(job)
     publish_shard(job, one)
     publish_shard(job, two)
-    assert not look(job).complete
+    assert not look(job).finished
     record_death(job, three)
     found = look(job)
-    assert (found.complete, found.published, found.dead) == (True, {one, two}, {three})
+    assert (found.finished, found.published, found.dead) == (True, {one, two}, {three})
 
 
 def test_an_input_that_has_not_ended(tmp_path):
@@ -33,15 +33,15 @@ def test_an_input_that_has_not_ended(tmp_path):
     job = make_job(tmp_path / "out", ended=False)
     for shard in waiting(job):
         publish_shard(job, shard)
-    assert not look(job).complete
+    assert not look(job).finished
     decide(job, Segment("end"))
-    assert look(job).complete
+    assert look(job).finished
 
 
 def test_an_empty_input(tmp_path):
     """Is complete as soon as it has ended."""
-    assert look(make_job(tmp_path / "out", shards=0)).complete
-    assert not look(make_job(tmp_path / "more", shards=0, ended=False)).complete
+    assert look(make_job(tmp_path / "out", shards=0)).finished
+    assert not look(make_job(tmp_path / "more", shards=0, ended=False)).finished
 
 
 @pytest.mark.parametrize("kind", ["cancel", "discard"])
@@ -49,7 +49,7 @@ def test_a_stopped_job_is_not_complete(tmp_path, kind):
     """However many parts it has."""
     job = finished_job(tmp_path / "out")
     decide(job, Segment(kind))
-    assert not look(job).complete
+    assert not look(job).finished
 
 
 def test_rows_that_are_gone_prove_nothing(tmp_path):
@@ -58,7 +58,7 @@ def test_rows_that_are_gone_prove_nothing(tmp_path):
     for shard in waiting(job):
         job.objects.delete(names.rows_object(shard))
     found = look(job)
-    assert (found.complete, found.published, found.dead) == (False, frozenset(), frozenset())
+    assert (found.finished, found.published, found.dead) == (False, frozenset(), frozenset())
 
 
 def test_a_death_counts_in_its_own_life_alone(tmp_path):
@@ -66,11 +66,11 @@ def test_a_death_counts_in_its_own_life_alone(tmp_path):
     job = make_job(tmp_path / "out", shards=1)
     (shard,) = waiting(job)
     record_death(job, shard)
-    assert look(job).complete
+    assert look(job).finished
     decide(job, Segment("retry", lives=(Life(shard, 1),)))
-    assert (look(job).complete, look(job).dead) == (False, frozenset())
+    assert (look(job).finished, look(job).dead) == (False, frozenset())
     record_death(job, shard, 1)
-    assert look(job).complete
+    assert look(job).finished
 
 
 def test_a_part_outweighs_a_record_of_death(tmp_path):
@@ -80,7 +80,7 @@ def test_a_part_outweighs_a_record_of_death(tmp_path):
     record_death(job, shard)
     publish_shard(job, shard)
     found = look(job)
-    assert (found.complete, found.published, found.dead) == (True, {shard}, frozenset())
+    assert (found.finished, found.published, found.dead) == (True, {shard}, frozenset())
 
 
 def test_parts_of_other_jobs_do_not_count(tmp_path):
@@ -88,7 +88,7 @@ def test_parts_of_other_jobs_do_not_count(tmp_path):
     job = make_job(tmp_path / "out", shards=1)
     (tmp_path / "out" / "part-000000-ffffffffffff.parquet").touch()
     found = look(job)
-    assert (found.complete, found.published) == (False, frozenset())
+    assert (found.finished, found.published) == (False, frozenset())
 
 
 def test_live_rows_without_a_segment_keep_a_job_open(tmp_path):
@@ -96,11 +96,11 @@ def test_live_rows_without_a_segment_keep_a_job_open(tmp_path):
     job = make_job(tmp_path / "out", shards=1, live=True)
     (shard,) = waiting(job)
     publish_shard(job, shard)
-    assert look(job).complete
+    assert look(job).finished
     stray = ShardId(1, "ab" * 6)
     job.objects.create(names.rows_object(stray), b"rows")
     found = look(job)
-    assert (found.complete, found.strays) == (False, {stray})
+    assert (found.finished, found.strays) == (False, {stray})
 
 
 def test_a_shard_that_comes_while_somebody_looks(tmp_path):
@@ -114,4 +114,4 @@ def test_a_shard_that_comes_while_somebody_looks(tmp_path):
         return at_once(what, action)
 
     found = standing(log_of(job), job.with_patience(meanwhile).objects, live=False)
-    assert not found.complete
+    assert not found.finished

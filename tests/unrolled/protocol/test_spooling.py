@@ -10,8 +10,8 @@ from unrolled.job import names, payload
 from unrolled.job.shard_id import ShardId
 from unrolled.protocol.objects import Objects
 from unrolled.protocol.spooling import Place, entry_of, make_retry, make_rows, select_rows, spool
-from unrolled.ragged import Ragged
 from unrolled.store.memory import MemoryStore
+from unrolled.tokenization.ragged import Ragged
 
 JOB = "0123456789abcdef"
 PLACE = Place(7, "rows.txt", 40)

@@ -69,14 +69,13 @@ def let_pass(ledger, seconds, *, swept=True):
 
     With `swept`, as if workers had swept all the while.
     """
-    for name in ("ledger", "leases"):
+    for name in ("ledger", "leases", "later"):
         for member, score in ledger.client.zrange(getattr(ledger.keys, name), 0, -1, withscores=True):
             if score < MARKS:
                 continue
             ledger.client.zadd(getattr(ledger.keys, name), {member: score - seconds})
-    for name in ("watermark", "swept"):
-        if (value := ledger.client.get(getattr(ledger.keys, name))) is not None:
-            ledger.client.set(getattr(ledger.keys, name), float(value) - seconds)
+    if (value := ledger.client.get(ledger.keys.swept)) is not None:
+        ledger.client.set(ledger.keys.swept, float(value) - seconds)
     if swept and ledger.client.exists(ledger.keys.swept):
         now, _ = ledger.client.time()
         ledger.client.set(ledger.keys.swept, now - SWEEP_PAUSE_SECONDS)
@@ -94,7 +93,7 @@ def enter(ledger, *members, tokens=10):
 
 
 def push(ledger, *members):
-    """Put messages into the model's queue; that there are some is all the ledger looks at."""
+    """Put messages into the ledger's queue; that there are some is all the ledger looks at."""
     ledger.client.lpush(ledger.keys.queue, *map(str, members))
 
 
@@ -199,9 +198,12 @@ def test_claim_by_many(ledger):
 
 
 def test_remove_leaves_no_trace(ledger):
-    """Once every shard is out and the job forgotten, nothing of them is left in any key."""
-    enter(ledger, A, B)
-    ledger.claim(A, "one")
+    """Once every shard is out and the job forgotten, nothing of them is left but the rank of the last one."""
+    enter(ledger, C, A, B)
+    for member in (C, A):
+        assert ledger.choose(B) == member
+        ledger.claim(member, "one")
+    ledger.remove(C)
     ledger.give_back(A, "one", "first")
     ledger.claim(A, "one")
     let_pass(ledger, LEASE + 1)
@@ -213,7 +215,8 @@ def test_remove_leaves_no_trace(ledger):
     assert ledger.counts() == Counts(0, 0, 0)
     assert ledger.client.hgetall(ledger.keys.tokens) == {b"total": b"0"}
     ledger.forget(JOB, ledger.mark(JOB))
-    assert set(keys_of(ledger)) == {f"{OFFER.short}:{name}" for name in ("tokens", "watermark", "swept")} | {"offers"}
+    assert set(keys_of(ledger)) == {f"{OFFER.short}:{name}" for name in ("tokens", "ranks", "swept")} | {"offers"}
+    assert ledger.client.hkeys(ledger.keys.ranks) == [b"now"]
 
 
 def test_late_traces(ledger):
@@ -347,35 +350,37 @@ def test_lonely_starts(ledger):
 
 
 def test_lost_message(ledger):
-    """A message that vanished is noticed once one sent after it is taken up, or the queue is empty."""
-    enter(ledger, A)
-    let_pass(ledger, 10)
-    enter(ledger, B, C)
-    push(ledger, A, B, C)
+    """Any message serves any shard, so a lost one is noticed when none is left and a shard still waits."""
+    enter(ledger, A, B, C)
+    push(ledger, B, C)
     let_pass(ledger, 1000)
     assert ledger.sweep() == []
-    ledger.claim(B, "one")
+    for hint, member in ((B, A), (C, B)):
+        assert ledger.choose(hint) == member
+        ledger.claim(member, "one")
     let_pass(ledger, 0)
-    assert ledger.sweep() == [A]
+    assert ledger.sweep() == [], "there are messages"
+    ledger.client.delete(ledger.keys.queue)
+    let_pass(ledger, 0)
+    assert ledger.sweep() == [C]
     let_pass(ledger, 0)
     assert ledger.sweep() == []
-    let_pass(ledger, 0)
-    ledger.client.delete(ledger.keys.queue)
-    ledger.renew([B], "one")
-    assert ledger.sweep() == [C]
 
 
-@pytest.mark.parametrize(("seconds", "lost"), [(0.5, []), (1.5, [A])])
-def test_messages_that_overtook(ledger, seconds, lost):
-    """Two producers' messages may swap places; a second is allowed for that."""
-    enter(ledger, A)
-    let_pass(ledger, seconds)
-    enter(ledger, B)
-    push(ledger, A)
+def test_shards_without_a_rank(ledger):
+    """A shard that no message would reach, because the order was lost, is found while messages wait."""
+    enter(ledger, A, B)
+    ledger.client.delete(ledger.keys.order)
+    push(ledger, A, B)
+    assert ledger.choose(B) == B, "its own message reaches it"
     ledger.claim(B, "one")
+    enter(ledger, C)
+    assert ledger.choose(C) == C
+    ledger.claim(C, "one")
     let_pass(ledger, LEASE + 1)
-    ledger.renew([B], "one")
-    assert ledger.sweep() == lost
+    ledger.renew([B, C], "one")
+    assert ledger.sweep() == [A]
+    assert ledger.choose(C) == A
 
 
 def test_fresh_message(ledger):
@@ -387,19 +392,129 @@ def test_fresh_message(ledger):
     assert ledger.sweep() == [A]
 
 
-def test_old_message_of_a_shard_sent_again(ledger):
-    """An old message that turns up after its shard was sent again says nothing of those sent in between."""
-    enter(ledger, A)
-    ledger.claim(A, "killed")
-    let_pass(ledger, 10)
-    enter(ledger, B, C)
-    push(ledger, B, C)
-    let_pass(ledger, LEASE)
+def of(job_key, count, life=0):
+    return [Member(job_key, Life(ShardId(index, "ab" * 6), life)) for index in range(count)]
+
+
+def turns(ledger, count):
+    """What the ledger chooses for some messages, which name one shard: the jobs of the shards that are claimed."""
+    chosen = [ledger.choose(A) for _ in range(count)]
+    for member in chosen:
+        assert ledger.claim(member, "one") == Lease("taken")
+    return chosen
+
+
+def test_one_job_in_order(ledger):
+    """The shards of one job are chosen in the order in which they were entered, whatever the messages name."""
+    members = of(OTHER_JOB, 20)
+    enter(ledger, *members[:10])
+    enter(ledger, *members[10:])
+    assert turns(ledger, 20) == members
+    assert ledger.choose(A) == A, "nothing waits any more"
+
+
+def test_a_small_job_behind_a_large_one(ledger):
+    """The next message after it was entered, or the one after that, is for the small job."""
+    large, small = of(OTHER_JOB, 1000), of(JOB, 3)
+    enter(ledger, *large)
+    turns(ledger, 100)
+    enter(ledger, *small)
+    chosen = turns(ledger, 6)
+    assert [member for member in chosen if member.job_key == JOB] == small
+    assert JOB in (chosen[0].job_key, chosen[1].job_key)
+    assert turns(ledger, 897) == large[103:]
+
+
+@pytest.mark.parametrize(("priority", "share"), [(None, 0.5), (10, 0.5), (30, 0.75), (90, 0.9), (1, 1 / 11)])
+def test_priority(ledger, priority, share):
+    """A job gets its share of the tokens, which is its priority against that of the others; shards differ in size."""
+    for job_key, tokens, given in ((JOB, 7, None), (OTHER_JOB, 21, priority)):
+        entered = [(member, tokens) for member in of(job_key, 400)]
+        ledger.enter(job_key, "/out", None, entered, 1, given)
+    sizes = {JOB: 0, OTHER_JOB: 0}
+    for member in turns(ledger, 300):
+        sizes[member.job_key] += 21 if member.job_key == OTHER_JOB else 7
+    assert sizes[OTHER_JOB] / sum(sizes.values()) == pytest.approx(share, abs=0.03)
+
+
+def test_priority_is_kept(ledger):
+    """A process that knows no priority leaves it; it is forgotten with its job."""
+    ledger.enter(JOB, "/out", None, [(A, 10)], 1, 90)
+    ledger.enter(JOB, "/out", 1, [(B, 10)], 2)
+    assert ledger.client.hget(ledger.keys.priorities, JOB) == b"90"
+    ledger.cancel(JOB)
+    assert not ledger.client.exists(ledger.keys.priorities)
+
+
+def test_a_job_gains_nothing_by_waiting(ledger):
+    """A job that had nothing to compute while another one was computed doesn't get all turns afterwards."""
+    enter(ledger, *of(JOB, 2))
+    turns(ledger, 2)
+    enter(ledger, *of(OTHER_JOB, 200))
+    turns(ledger, 100)
+    enter(ledger, *of(JOB, 50, life=1))
+    assert sum(member.job_key == JOB for member in turns(ledger, 40)) == pytest.approx(20, abs=1)
+
+
+def test_chosen_and_not_claimed(ledger):
+    """The worker died in between, or its answer was lost: a lease later the shard's message is sent again."""
+    enter(ledger, A, B)
+    push(ledger, B)
+    assert ledger.choose(B) == A
+    let_pass(ledger, LEASE - 1)
+    assert ledger.sweep() == []
+    let_pass(ledger, 2)
     assert ledger.sweep() == [A]
+    assert ledger.choose(B) == A, "its turn has come before"
+    assert ledger.claim(A, "one") == Lease("taken"), "nothing was started"
+
+
+def test_put_off(ledger):
+    """A shard that a worker can't use now takes no other message until a lease is over."""
+    enter(ledger, A, B)
     push(ledger, A)
+    assert ledger.choose(A) == A
+    ledger.claim(A, "one")
+    assert ledger.give_back(A, "one", "first", at_once=False)
+    assert ledger.choose(A) == B
+    ledger.claim(B, "one")
     let_pass(ledger, LEASE + 1)
-    ledger.claim(A, "by the message that the killed worker had")
-    assert ledger.sweep() == [], "B and C are in the queue; sending all of it again feeds on itself"
+    ledger.renew([B], "one")
+    assert ledger.sweep() == [A]
+
+
+def test_given_back_is_next(ledger):
+    """A shard that a stopping worker has begun goes first."""
+    enter(ledger, A, B, C)
+    assert turns(ledger, 2) == [A, B]
+    ledger.give_back(A, "one", "first")
+    assert ledger.choose(C) == A
+
+
+@pytest.mark.parametrize("number", [b"", b"abc", b"nan", b"inf", b"-1", b"1e300", b"0", b"-inf", b"0x"])
+def test_hostile_ranks(ledger, number):
+    """Whatever somebody writes there, shards are entered, chosen and given back."""
+    for field in ("now", JOB):
+        ledger.client.hset(ledger.keys.ranks, field, number)
+    ledger.client.hset(ledger.keys.priorities, JOB, number)
+    ledger.client.zadd(ledger.keys.order, {b"\xff": 0, "": 1, f"{JOB}/x": 2, str(C): 3})
+    enter(ledger, A, B)
+    assert turns(ledger, 2) == [A, B]
+    assert ledger.give_back(A, "one", "first")
+    let_pass(ledger, LEASE + 1)
+    assert set(ledger.sweep()) == {A, B}
+    assert {ledger.choose(A), ledger.choose(A)} == {A, B}
+
+
+def test_hostile_choice(ledger):
+    """A member that names no shard is thrown out, and the next one is chosen."""
+    for name in ("ledger", "order"):
+        ledger.client.zadd(getattr(ledger.keys, name), {"../../etc/passwd": 2 * MARKS, b"\xff": 2 * MARKS + 1})
+    enter(ledger, A)
+    let_pass(ledger, 0)
+    assert ledger.choose(B) in (A, B)
+    assert ledger.choose(A) == A
+    assert ledger.counts().shards == 1
 
 
 def test_two_sweepers(ledger):
@@ -447,14 +562,14 @@ def test_clock_set_back(ledger):
     assert ledger.sweep() == [], "a silence, and time to renew"
     let_pass(ledger, RENEWAL_SECONDS + SWEEP_PAUSE_SECONDS, swept=False)
     assert ledger.sweep() == [A]
-    enter(ledger, SHARDS[3])
-    push(ledger, SHARDS[3])
-    let_pass(ledger, LEASE + 1)
-    ledger.renew([B], "alive")
-    assert ledger.sweep() == [], "C and the last are in the queue"
-    let_pass(ledger, 2)
-    ledger.claim(SHARDS[3], "one")
-    assert ledger.sweep() == [C], "what was sent before one that was taken up isn't in the queue"
+    assert ledger.choose(C) == A
+    ledger.give_back(A, "dead", "first", at_once=False)
+    let_pass(ledger, -3600, swept=False)
+    assert ledger.sweep() == [], "everything is an hour ahead again"
+    let_pass(ledger, LEASE + 1, swept=False)
+    assert ledger.sweep() == [], "a silence"
+    let_pass(ledger, RENEWAL_SECONDS + SWEEP_PAUSE_SECONDS, swept=False)
+    assert A in ledger.sweep(), "it was put off for a lease, not for an hour"
 
 
 @pytest.mark.parametrize("member", ["../../etc/passwd", "total", "a/b/c", f"{JOB}/x", "", b"\xff\xfe", "[" * 10_000])
@@ -676,13 +791,11 @@ def test_full_memory(ledger, full_memory):
 class Shard:
     """What the plain model knows of one shard; times are counted in steps that are longer than a lease."""
 
-    sent: int
     holder: str | None = None
     taken: int = 0
     started: str = ""
     lonely: int = 0
     last_lonely: str = ""
-    resent: bool = False
 
 
 class LedgerMachine(RuleBasedStateMachine):
@@ -701,8 +814,7 @@ class LedgerMachine(RuleBasedStateMachine):
         self.ledger = Ledger(self.client, f"m{uuid.uuid4().hex[:8]}", OFFER, LEASE)
         self.model: dict[Member, Shard] = {}
         self.now = 0
-        self.watermark = -1
-        self.queue: list[tuple[Member, bool]] = []  # (member, whether it was restored), the oldest first
+        self.queue: list[Member] = []  # the oldest first
         self.popped: list[Member] = []
 
     def teardown(self):
@@ -710,26 +822,34 @@ class LedgerMachine(RuleBasedStateMachine):
             self.client.delete(f"{self.ledger._namespace}:{name}")
 
     def send(self, member):
-        self.queue.append((member, False))
+        self.queue.append(member)
         push(self.ledger, member)
 
     @rule(member=shards)
     def enter(self, member):
         assert tell(self.ledger, member, tokens=SHARDS.index(member) + 1) == ([] if member in self.model else [member])
         if member not in self.model:
-            self.model[member] = Shard(self.now)
+            self.model[member] = Shard()
             self.send(member)
 
     @rule(member=shards)
     def enter_without_message(self, member):
         """The producer dies between the two."""
         assert tell(self.ledger, member, tokens=SHARDS.index(member) + 1) == ([] if member in self.model else [member])
-        self.model.setdefault(member, Shard(self.now))
+        self.model.setdefault(member, Shard())
 
     @precondition(lambda self: self.queue)
     @rule(worker=workers)
     def take(self, worker):
-        member = self.pop()
+        self.claim(self.choose(self.pop()), worker)
+
+    @precondition(lambda self: self.queue)
+    @rule()
+    def choose_and_die(self):
+        self.choose(self.pop())
+
+    @rule(member=shards, worker=workers)
+    def claim(self, member, worker):
         shard = self.model.get(member)
         claim = self.ledger.claim(member, worker)
         if shard is None:
@@ -743,8 +863,16 @@ class LedgerMachine(RuleBasedStateMachine):
             assert claim == Lease("mine" if held else "taken", suspect)
             shard.holder, shard.taken = worker, self.now
             shard.started = shard.started or worker
-            if not shard.resent:
-                self.watermark = max(self.watermark, shard.sent)
+
+    def choose(self, hint):
+        """Which shard has its turn is the matter of other tests; here, one that waits, where one does."""
+        chosen = self.ledger.choose(hint)
+        assert chosen == hint or not self.is_held(chosen)
+        return chosen
+
+    def is_held(self, member):
+        shard = self.model[member]
+        return bool(shard.holder) and shard.taken == self.now
 
     @precondition(lambda self: self.queue)
     @rule()
@@ -755,7 +883,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def restore(self):
         member = self.popped.pop(0)
-        self.queue.insert(0, (member, True))
+        self.queue.insert(0, member)
         self.client.rpush(self.ledger.keys.queue, str(member))
 
     @rule()
@@ -780,18 +908,19 @@ class LedgerMachine(RuleBasedStateMachine):
             shard.lonely, shard.last_lonely = shard.lonely + 1, worker
         assert self.ledger.start_alone(member) == shard.lonely
 
-    @rule(member=shards, worker=workers, start=st.sampled_from(["first", "alone", "none"]))
-    def give_back(self, member, worker, start):
+    @rule(member=shards, worker=workers, start=st.sampled_from(["first", "alone", "none"]), at_once=st.booleans())
+    def give_back(self, member, worker, start, at_once):
         shard = self.model.get(member)
         mine = shard is not None and shard.holder in (worker, None)
-        assert self.ledger.give_back(member, worker, start) is mine
+        assert self.ledger.give_back(member, worker, start, at_once=at_once) is mine
         if mine:
-            shard.holder, shard.sent, shard.resent = "", self.now, True
+            shard.holder = ""
             if start == "alone":
                 shard.lonely, shard.last_lonely = max(0, shard.lonely - 1), ""
             elif start == "first":
                 shard.started = ""
-            self.send(member)
+            if at_once:
+                self.send(member)
 
     @rule(member=shards)
     def remove(self, member):
@@ -800,21 +929,14 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule()
     def sweep(self):
         let_pass(self.ledger, 0)
-        again = set(self.ledger.sweep())
+        again = self.ledger.sweep()
         expired = {m for m, s in self.model.items() if s.holder and s.taken < self.now}
-        lost = {
-            member
-            for member, shard in self.model.items()
-            if not shard.holder and shard.sent < self.now and (not self.queue or shard.sent < self.watermark)
-        }
-        assert again == expired | lost
-        sent = {member for member, restored in self.queue if not restored}
-        assert not lost & sent, "its message is still in the queue"
+        assert expired <= set(again) <= self.model.keys()
+        assert len(set(again)) == len(again)
         for member in again:
-            shard = self.model[member]
+            assert not self.is_held(member)
             if member in expired:
-                shard.holder = None
-            shard.sent, shard.resent = self.now, True
+                self.model[member].holder = None
             self.send(member)
 
     @invariant()
@@ -825,7 +947,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def pop(self):
         raw = self.client.rpop(self.ledger.keys.queue)
-        member, _ = self.queue.pop(0)
+        member = self.queue.pop(0)
         assert raw.decode() == str(member)
         return member
 

@@ -19,6 +19,7 @@ from support.ragged_rows import info_of, ragged
 
 import unrolled
 from unrolled.errors import FileFormatError, TransientError
+from unrolled.format.positions import Positions
 from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import part_name
@@ -64,6 +65,39 @@ def out(tmp_path):
         (tmp_path / hidden).mkdir()
     (tmp_path / ".part-x.parquet").write_text("half")
     return tmp_path
+
+
+def test_rows_with_chosen_positions_come_back(tmp_path):
+    """A row knows where its vectors belong; a padded batch has them there, and a mean is that of the stored ones."""
+    rule = Positions("last", 2)
+    _, outputs = publish_rows(tmp_path, ROWS, positions=rule, computed={"positions": rule})
+    dataset = unrolled.open(tmp_path)
+    assert dataset.positions == "last:2"
+    expected = [
+        [place for place, token in enumerate(tokens) if token][-2:] for tokens in ROWS
+    ]  # fmt: skip
+    for row, tokens, places, vectors in zip(dataset, ROWS, expected, vectors_of(ROWS, outputs), strict=True):
+        assert row.length == sum(token != 0 for token in tokens)
+        assert row.positions.tolist() == places
+        assert np.array_equal(row.outputs, vectors[-2:] if len(vectors) else vectors)
+    (batch,) = dataset.batches()
+    padded, masks = unrolled.to_padded(batch)
+    assert [np.flatnonzero(mask).tolist() for mask in masks] == expected
+    assert np.array_equal(padded[masks], batch.values)
+    means = dict(zip(*dataset.pooled("mean"), strict=True))
+    assert np.allclose(means["row#3"], vectors_of(ROWS, outputs)[3][-2:].mean(axis=0))
+    assert dataset.neighbours("row#3")[0].id != "row#3"
+
+
+def test_parts_with_other_positions_do_not_mix(tmp_path):
+    """Nor do those with all vectors."""
+    rules = (Positions("last", 2), Positions("last", 1), None)
+    for index, rule in enumerate(rules):
+        publish_rows(tmp_path, ROWS, index=index, positions=rule, computed={"positions": rule})
+    paths = sorted(tmp_path.glob("*.parquet"))
+    for pair in itertools.combinations(paths, 2):
+        with pytest.raises(FileFormatError, match="of columns outputs of 3 float32"):
+            unrolled.open(pair)
 
 
 @settings(deadline=None)  # a shared disk takes its time

@@ -1,6 +1,7 @@
 """A published file, read whole and held against itself."""
 
 import io
+import json
 
 import numpy as np
 import pyarrow as pa
@@ -12,13 +13,14 @@ from support.columns import plain, stored
 
 from unrolled.errors import FileFormatError
 from unrolled.format.file_info import FileInfo
+from unrolled.format.positions import Positions
 from unrolled.format.rows_digest import rows_digest
 from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job.shard_id import ShardId
-from unrolled.ragged import Ragged
 from unrolled.reading.inspection import PartContents, inspect_part
 from unrolled.store.place import open_store
+from unrolled.tokenization.ragged import Ragged
 from worker.parquet import shard_file
 
 TOKENS = Ragged(np.array([1, 0, 2, 3, 0, 0, 1, 1], np.int32), np.array([0, 3, 3, 4, 6, 8]))
@@ -97,6 +99,64 @@ def test_contradictions_are_named(tmp_path, change, text):
     write(path, COLUMNS | change)
     with pytest.raises(FileFormatError, match=rf"part\.parquet.*{text}"):
         inspect(path)
+
+
+WORDS, LAST = Positions("word-ends", blanks=(1,)), Positions("last", 1)
+CHOSEN = {
+    "outputs": [[[0, 1]], [], [[4, 5]], [], []],
+    "positions": [[2], [], [0], [], []],
+}
+
+
+def write_chosen(path, rule, columns):
+    with_tokens = "tokens" in columns
+    write(
+        path,
+        columns,
+        plain(2, positions=rule, with_tokens=with_tokens),
+        **{"unrolled.positions": json.dumps(rule.to_json())},
+    )
+
+
+@pytest.mark.parametrize("stored", [COLUMNS, {name: one for name, one in COLUMNS.items() if name != "tokens"}])
+def test_sound_positions_are_counted(tmp_path, stored):
+    """Those of words can be checked against the rule only if the tokens are stored."""
+    path = tmp_path / "part.parquet"
+    write_chosen(path, WORDS, stored | CHOSEN)
+    assert inspect(path).spec.positions == WORDS
+    write_chosen(
+        path, LAST, stored | {"outputs": [[[0, 1]], [], [[4, 5]], [], [[6, 7]]], "positions": [[2], [], [0], [], [1]]}
+    )
+    assert inspect(path).spec.positions == LAST
+
+
+@pytest.mark.parametrize("change", [
+    {"positions": [[2], [], [], [], []]},
+    {"outputs": [[[0, 1]], [], [], [], [[4, 5]]]},
+    {"positions": [[3], [], [0], [], []]},
+    {"positions": [[-1], [], [0], [], []]},
+    {"positions": [[1], [], [0], [], []]},
+    {"positions": [[2, 2], [], [0], [], []], "outputs": [[[0, 1], [0, 1]], [], [[4, 5]], [], []]},
+    {"positions": [[2, 0], [], [0], [], []], "outputs": [[[0, 1], [0, 1]], [], [[4, 5]], [], []]},
+])  # fmt: skip
+def test_positions_that_do_not_fit_are_refused(tmp_path, change):
+    """Beyond the row, at padding, twice, or of another number than the vectors."""
+    path = tmp_path / "part.parquet"
+    untold = {name: one for name, one in COLUMNS.items() if name != "tokens"}
+    write_chosen(path, WORDS, untold | CHOSEN | change)
+    with pytest.raises(FileFormatError, match="its positions are not word-ends"):
+        inspect(path)
+
+
+def test_positions_of_another_rule_are_refused(tmp_path):
+    """Rules that depend on lengths alone are always checked, that of words if the tokens are stored."""
+    path = tmp_path / "part.parquet"
+    other = {"outputs": [[[0, 1]], [], [[4, 5]], [], []], "positions": [[0], [], [0], [], []]}
+    for rule, tokens in ((WORDS, {"tokens": COLUMNS["tokens"]}), (LAST, {})):
+        untold = {name: one for name, one in COLUMNS.items() if name != "tokens"}
+        write_chosen(path, rule, untold | other | tokens)
+        with pytest.raises(FileFormatError, match=f"its positions are not {rule}"):
+            inspect(path)
 
 
 def test_a_file_without_its_seal_is_refused(tmp_path):

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers, processors
 
-from producer.rows import SourceRow
+from producer.sources.rows import SourceRow
 from producer.tokenization.tokenize import tokenize
 from producer.tokenization.word_level import fit
 from unrolled.tokenization.ascii_lookup import word_lookup

@@ -9,7 +9,7 @@ from support.shell import make_model
 from unrolled.errors import UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.offer import Offer
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines import choice
 from worker.engines.choice import choose_engine, offer_of
 from worker.engines.fused import library

@@ -20,6 +20,7 @@ from support.ragged_rows import info_of, ragged
 from unrolled.errors import PayloadError, TransientError
 from unrolled.format.columns import column_name
 from unrolled.format.file_info import LONGEST_REASON, FailedRow, FileInfo
+from unrolled.format.positions import Positions
 from unrolled.format.schema import arrow_schema
 from unrolled.job.shard_id import ShardId
 from unrolled.store.publish import publish
@@ -59,6 +60,33 @@ def test_what_is_written_is_read(lists, units, with_tokens):
     assert table["outputs"].to_pylist() == expected
     if with_tokens:
         assert table["tokens"].to_pylist() == lists
+    assert FileInfo.decode(pq.read_metadata(io.BytesIO(data)).metadata) == info
+
+
+RULES = (Positions("word-ends", blanks=(1,)), Positions("every", 2), Positions("last", 2))
+
+
+@settings(deadline=None)  # a shared disk may be slow
+@given(token_lists, st.sampled_from(RULES), st.booleans())
+def test_only_the_chosen_vectors_are_written(lists, rule, with_tokens):
+    """Beside each is the place of its token in the row as it came in; they have the bits of a job that stores all."""
+    arguments = info, *_ = shard(lists)
+    info = replace(info, positions=rule)
+    data = encoded((info, *arguments[1:]), positions=rule, with_tokens=with_tokens)
+    table = pq.read_table(io.BytesIO(data))
+    assert table.schema == arrow_schema(*plain(3, positions=rule, with_tokens=with_tokens))
+    every = pq.read_table(io.BytesIO(encoded(arguments)))
+    real = [[place for place, token in enumerate(row) if token] for row in lists]
+    chosen = iter(rule.chosen(ragged([[token for token in row if token] for row in lists])).tolist())
+    kept = [[place for place in row if next(chosen)] for row in real]
+    assert table["positions"].to_pylist() == kept
+    vectors = [
+        dict(zip(row, found, strict=True)) for row, found in zip(real, every["outputs"].to_pylist(), strict=True)
+    ]
+    assert table["outputs"].to_pylist() == [
+        [row[place] for place in places] for row, places in zip(vectors, kept, strict=True)
+    ]
+    assert (table["length"], table["mask"]) == (every["length"], every["mask"])
     assert FileInfo.decode(pq.read_metadata(io.BytesIO(data)).metadata) == info
 
 

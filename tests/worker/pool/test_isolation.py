@@ -12,7 +12,7 @@ from support.counting_engine import expected_outputs, fill
 from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.columns import VectorColumn
 from unrolled.patience import ATTEMPTS, FIRST_PAUSE
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.errors import GivenBackError
 from worker.pool.isolation import REASON_CHARACTERS, compute_isolating
 

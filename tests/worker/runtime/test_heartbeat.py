@@ -13,6 +13,7 @@ from support.processes import eventually, left, make_rows, open_site, worker_par
 from unrolled.job import names
 from unrolled.job.names import Life, part_object
 from unrolled.job.offer import Offer
+from unrolled.job.time_record import TimeRecord
 from unrolled.queue.keys import Keys
 from unrolled.queue.member import Member
 from worker.runtime import job_registry
@@ -236,3 +237,21 @@ def test_a_strange_failure_is_told_once(site, caplog):
         site.ledger.client.delete(site.ledger.keys.leases)
         eventually(lambda: texts(caplog, "can send the heartbeat again"), "the end of it")
     assert len([record for record in caplog.records if record.levelno >= logging.WARNING]) == 2
+
+
+def test_a_worker_records_its_time_in_the_job(site):
+    """When it stops at the latest, the job says what its seconds went into; every token once."""
+    job = site.enqueue(make_rows(6))
+    with worker_parts(site, lease_seconds=LEASE) as parts:
+        for shard in sorted(left(job)):
+            assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUBLISHED
+            assert parts.service.handle(member_of(job, shard).encode()) == Outcome.GONE
+    names_found = sorted(job.objects.list(names.TIMES))
+    found = [TimeRecord.decode(name, job.objects.read(name)) for name in names_found]
+    entries = log_of(job).entries.values()
+    intervals = [interval for record in found for interval in record.intervals]
+    assert sum(interval.tokens for interval in intervals) == sum(entry.tokens for entry in entries)
+    assert sum(interval.rows for interval in intervals) == sum(entry.rows for entry in entries)
+    assert sum(interval.shards for interval in intervals) == len(entries)
+    assert all(min(interval[4:]) >= 0 and interval.read and interval.write for interval in intervals)
+    assert {record.engine for record in found} == {"counts"}

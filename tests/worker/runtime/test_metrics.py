@@ -5,6 +5,7 @@ import threading
 
 from worker.engines.engine import PoolStats
 from worker.runtime.metrics import Metrics, progress_line
+from worker.runtime.outcome import Outcome
 
 
 def test_what_is_counted_adds_up():
@@ -13,8 +14,10 @@ def test_what_is_counted_adds_up():
 
     def work():
         for _ in range(1000):
-            metrics.computed(rows=2, seconds=0.001, stats=PoolStats(10, 10))
-            metrics.read(0.5)
+            metrics.computed(rows=2, seconds=0.001, stats=PoolStats(10, 10), waits=[0.25, 0.5])
+            metrics.admitted(2.0)
+            metrics.read(0.375)
+            metrics.decoded(0.125)
             metrics.published(0.25)
 
     threads = [threading.Thread(target=work) for _ in range(4)]
@@ -26,6 +29,7 @@ def test_what_is_counted_adds_up():
     assert found["pools"] == found["shards"] == 4000
     assert (found["rows"], found["tokens"]) == (8000, 40_000)
     assert (found["read_seconds"], found["write_seconds"]) == (2000, 1000)
+    assert (found["room_wait_seconds"], found["engine_wait_seconds"]) == (8000, 3000)
     assert found["tokens_per_second"] == 10_000
     assert found["up_seconds"] > 0
     assert found["busy_share"] > 0
@@ -56,10 +60,37 @@ def test_a_line_for_the_log_tells_of_the_time_between():
     before = metrics.snapshot()
     assert progress_line(before, metrics.snapshot()) is None
     metrics.read(0.25)
-    metrics.computed(rows=1, seconds=2.0, stats=PoolStats(2000, 1500, 0.1))
+    metrics.admitted(2.0)
+    metrics.computed(rows=1, seconds=2.0, stats=PoolStats(2000, 1500, 0.1), waits=[0.5])
     metrics.published(0.75)
     now = metrics.snapshot() | {"up_seconds": before["up_seconds"] + 4}
     assert progress_line(before, now) == (
         "1 shard, 2,000 tokens in 4 s: engine busy 50%, 1,000 tokens/s, 75% of them computed; "
-        "seconds in read 0.2, plan 0.1, compute 1.9, write 0.8"
+        "seconds in read 0.2, plan 0.1, compute 1.9, write 0.8; shards waited 2.0 s for memory, 0.5 s for the engine"
     )
+
+
+def test_each_stage_of_a_shard_and_of_a_pool_has_its_distribution():
+    """A pool's seconds count for each of its shards, a value at a bound counts below it, and an end has its kind."""
+    metrics = Metrics()
+    metrics.computed(rows=3, seconds=2.0, stats=PoolStats(1024, 80, 0.5), waits=[0.1, 400.0])
+    metrics.admitted(0.0)
+    metrics.read(0.002)
+    metrics.decoded(0.001)
+    metrics.published(0.3)
+    metrics.failed(2)
+    metrics.ended(Outcome.PUBLISHED)
+    metrics.ended(Outcome.PUBLISHED)
+    metrics.ended(Outcome.HELD)
+    found = metrics.tallies()
+    assert found.outcomes == {Outcome.PUBLISHED: 2, Outcome.HELD: 1}
+    assert found.totals["failed_rows"] == 2
+    assert {stage: sum(buckets.counts) for stage, buckets in found.shards.items()} == {
+        **dict.fromkeys(("room_wait", "read", "decode", "write"), 1),
+        **dict.fromkeys(("engine_wait", "compute"), 2),
+    }
+    assert {stage: buckets.total for stage, buckets in found.pools.items()} == {"plan": 0.5, "compute": 1.5}
+    waits = found.shards["engine_wait"]
+    assert waits.counts[-1] == 1
+    assert waits.counts[waits.bounds.index(0.1)] == 1
+    assert found.pool_tokens.counts[found.pool_tokens.bounds.index(1024)] == 1

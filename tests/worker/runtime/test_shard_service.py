@@ -27,7 +27,7 @@ from support.processes import (
 )
 
 from producer.jobs.verify import verify_job
-from producer.rows import Row
+from producer.sources.rows import Row
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import column_name
 from unrolled.job import names, payload
@@ -300,7 +300,7 @@ def test_a_damaged_part_is_put_off(site, parts, caplog):
 
 
 def test_a_death_is_of_one_life(site, parts):
-    """The next life of a shard is computed, whatever the record of the first one says."""
+    """The next life of a shard is computed, whatever the record of the first one says, after any message."""
     rows = make_rows(2)
     job = site.enqueue(rows)
     shard = only_shard(job)
@@ -310,8 +310,8 @@ def test_a_death_is_of_one_life(site, parts):
     second = Member(job.key, Life(shard, 1))
     mark = site.ledger.mark(job.key)
     site.ledger.enter(job.key, job.address, mark, [(second, 10)], mark + 1)
-    assert handle(parts, job, shard) == Outcome.GONE
-    assert parts.service.handle(second.encode()) == Outcome.PUBLISHED
+    assert handle(parts, job, shard) == Outcome.PUBLISHED
+    assert parts.service.handle(second.encode()) == Outcome.GONE
     check_outputs(job, rows)
 
 

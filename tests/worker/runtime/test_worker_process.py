@@ -73,6 +73,41 @@ def test_two_workers_share_a_job_and_end_at_once_when_idle(site):
     assert site.ledger.workers() == {}
 
 
+def first_rows(site):
+    """The number of the first row of each shard, in the order in which the engine got the shards."""
+    return [shard[0] - 1 for _, shards in site.calls() for shard in shards]
+
+
+def test_a_small_job_behind_a_large_one_begins_at_once(site):
+    """While a large job is computed, a job that is queued behind all of it has the next turn, or the one after that."""
+    held(site, concurrency=1)
+    large = site.enqueue(large_rows := make_rows(80), name="large")
+    busy(site, 2)
+    small = site.enqueue(small_rows := make_rows(6, start=1000), name="small")
+    site.gate.touch()
+    site.wait_done(large)
+    site.wait_done(small)
+    check_outputs(large, large_rows)
+    check_outputs(small, small_rows)
+    found = first_rows(site)
+    assert [row for row in found if row < 1000] == sorted(range(0, 80, 2)), "each job in its own order"
+    assert [found.index(row) for row in (1000, 1002, 1004)] <= [2, 4, 6]
+    assert set(site.starts().values()) == {1}
+
+
+def test_a_job_of_high_priority_gets_most_turns(site):
+    """Nine tenths of them, with nine times the priority; the other job still has its tenth."""
+    held(site, concurrency=1)
+    usual = site.enqueue(make_rows(80), name="usual")
+    busy(site, 2)
+    urgent = site.enqueue(make_rows(72, start=1000), name="urgent", priority=90)
+    site.gate.touch()
+    site.wait_done(usual)
+    site.wait_done(urgent)
+    found = first_rows(site)
+    assert 35 <= sum(row >= 1000 for row in found[:41]) <= 37
+
+
 def test_a_killed_workers_shards_are_taken_up_soon(site):
     """After `kill -9` of the only worker in mid-shard, another has the shards once their leases have run out."""
     rows = make_rows(4)

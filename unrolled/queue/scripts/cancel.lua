@@ -4,7 +4,7 @@
 -- Nothing happens unless the mark is from `lowest` to `highest`; with '' any mark is fine, also none. The mark becomes
 -- `becomes`; with '' the mark and everything else about the job are removed. The arguments from the fifth on are members.
 -- Return how many of the members were in the ledger, or -1 if the mark is out of range.
-local ledger, tokens, leases, holders, started, lonely, resent, jobs, left = unpack(KEYS)
+local ledger, tokens, leases, holders, started, lonely, order, later, jobs, left, ranks, priorities = unpack(KEYS)
 local job_key, lowest, highest, becomes = unpack(ARGV)
 
 local mark = tonumber(redis.call('ZSCORE', ledger, job_key) or '')
@@ -16,8 +16,7 @@ local count = 0
 for place = 5, #ARGV do
   local member = ARGV[place]
   if redis.call('ZREM', ledger, member) == 1 then
-    redis.call('ZREM', leases, member)
-    redis.call('SREM', resent, member)
+    for _, set in ipairs({leases, order, later}) do redis.call('ZREM', set, member) end
     local size = tonumber(redis.call('HGET', tokens, member)) or 0
     for _, hash in ipairs({tokens, holders, started, lonely}) do redis.call('HDEL', hash, member) end
     -- pcall: a count that was overwritten by hand must not keep the shard here.
@@ -27,7 +26,6 @@ for place = 5, #ARGV do
   end
 end
 if becomes == '' then
-  redis.call('HDEL', jobs, job_key)
-  redis.call('HDEL', left, job_key)
+  for _, hash in ipairs({jobs, left, ranks, priorities}) do redis.call('HDEL', hash, job_key) end
 end
 return count

@@ -1,7 +1,7 @@
 -- Find the shards whose messages must be sent again, and record that they are sent now.
 -- Return their members.
-local ledger, leases, holders, resent, watermark, swept, queue = unpack(KEYS)
-local lease_seconds, limit, silence_seconds, renewal_seconds, pause_seconds = unpack(ARGV)
+local ledger, leases, holders, order, later, swept, queue = unpack(KEYS)
+local lease_seconds, limit, few, silence_seconds, renewal_seconds, pause_seconds = unpack(ARGV)
 local time = redis.call('TIME')
 local now = time[1] + time[2] / 1e6
 
@@ -17,10 +17,11 @@ if last > now then
   for _, member in ipairs(redis.call('ZRANGEBYSCORE', ledger, now, '+inf')) do
     redis.call('ZADD', ledger, now, member)
   end
-  for _, member in ipairs(redis.call('ZRANGEBYSCORE', leases, now + lease_seconds, '+inf')) do
-    redis.call('ZADD', leases, now + lease_seconds, member)
+  for _, set in ipairs({leases, later}) do
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', set, now + lease_seconds, '+inf')) do
+      redis.call('ZADD', set, now + lease_seconds, member)
+    end
   end
-  if tonumber(redis.call('GET', watermark) or '0') > now then redis.call('SET', watermark, now) end
 end
 
 -- After a silence the server was away, so leases that expired meanwhile aren't their holders' fault: the holders get time
@@ -31,26 +32,38 @@ if last > now or now - last > tonumber(silence_seconds) then
 end
 redis.call('SET', swept, now)
 
--- First, shards whose lease has expired.
 local again = {}
+local function send(member)
+  redis.call('ZADD', order, 'NX', 0, member) -- its turn has come once, so it is among the next
+  again[#again + 1] = member
+end
+
+-- First, shards whose lease has expired.
 for _, member in ipairs(redis.call('ZRANGEBYSCORE', leases, '-inf', now, 'LIMIT', 0, limit)) do
   redis.call('ZREM', leases, member)
   redis.call('HDEL', holders, member)
-  if redis.call('ZADD', ledger, 'XX', 'CH', now, member) == 1 then again[#again + 1] = member end
+  if redis.call('ZADD', ledger, 'XX', 'CH', now, member) == 1 then send(member) end
 end
 
--- Then, shards whose message was lost: it was sent more than a lease ago and has left the queue. It has left the queue if
--- the queue is empty, or if a message sent a second later was received. A second, because the messages of two producers
--- may swap places.
-local horizon = now - lease_seconds
-if redis.call('LLEN', queue) > 0 then
-  horizon = math.min(horizon, tonumber(redis.call('GET', watermark) or '0') - 1)
-end
-for _, member in ipairs(redis.call('ZRANGEBYSCORE', ledger, MARKS, horizon, 'LIMIT', 0, limit)) do
-  if not redis.call('ZSCORE', leases, member) then
-    redis.call('ZADD', ledger, now, member)
-    again[#again + 1] = member
+-- Then, shards that were chosen and not claimed, and those that a worker has put off.
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', later, '-inf', now, 'LIMIT', 0, limit)) do
+  redis.call('ZREM', later, member)
+  if not redis.call('ZSCORE', leases, member) and redis.call('ZADD', ledger, 'XX', 'CH', now, member) == 1 then
+    send(member)
   end
 end
-for _, member in ipairs(again) do redis.call('SADD', resent, member) end
+
+-- Then, shards whose message was lost. Any message serves any shard, so they are noticed when the queue is empty and shards
+-- wait that were sent more than a lease ago. While it isn't empty, only shards that no message would reach, because a key
+-- was lost, are looked for among the oldest.
+local is_empty = redis.call('LLEN', queue) == 0
+local horizon = now - lease_seconds
+for _, member in ipairs(redis.call('ZRANGEBYSCORE', ledger, MARKS, horizon, 'LIMIT', 0, is_empty and limit or few)) do
+  if not redis.call('ZSCORE', leases, member)
+    and not redis.call('ZSCORE', later, member)
+    and (is_empty or not redis.call('ZSCORE', order, member)) then
+    redis.call('ZADD', ledger, now, member)
+    send(member)
+  end
+end
 return again

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from unrolled.errors import RequestError
 from unrolled.format.columns import POOLINGS, VectorColumn
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused import library
 
 

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.format.columns import VectorColumn
 from unrolled.model.directory import ModelDirectory
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
 from worker.engines.fused import library
 from worker.engines.fused.arrays import PoolArrays

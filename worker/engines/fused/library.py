@@ -14,7 +14,7 @@ from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 4
+ABI_VERSION = 6
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated")
@@ -34,6 +34,8 @@ class PassWeights(Structure):
         ("recurrent_kernel", c_void_p),
         ("bias", c_void_p),
         ("projection", c_void_p),
+        ("first_state", c_void_p),
+        ("first_cell", c_void_p),
     )
 
 

@@ -52,7 +52,10 @@ class Weights:
                 self._address(f"{prefix}.kernel"),
                 self._address(f"{prefix}.recurrent_kernel"),
                 self._address(f"{prefix}.bias"),
-                self._address(f"{prefix}.projection") if layer.projection else None,
+                *(
+                    self._address(f"{prefix}.{part}") if f"{prefix}.{part}" in self._shapes else None
+                    for part in ("projection", "first_state", "first_cell")
+                ),
             )
         return found
 

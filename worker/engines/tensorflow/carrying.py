@@ -16,14 +16,17 @@ class Carried:
 
     Args:
         columns: the columns.
-        state_dims: widths of the states.
+        first_states: each (dim,), the states before a row's first token.
         rows: how many rows have tokens left.
     """
 
-    def __init__(self, columns: Sequence[VectorColumn], state_dims: Sequence[int], rows: int = 0) -> None:
+    def __init__(
+        self, columns: Sequence[VectorColumn], first_states: Sequence[NDArray[np.float32]], rows: int = 0
+    ) -> None:
         self._columns = columns
         self._rows = rows
-        self._states = [np.zeros((rows, dim), np.float32) for dim in state_dims]
+        self._first_states = first_states
+        self._states = [np.zeros((rows, len(state)), np.float32) for state in first_states]
         self._pooled: dict[int, Partial] = {
             index: first_partial(column.pooling, np.zeros((rows, column.width), np.float32))
             for index, column in enumerate(columns)
@@ -31,10 +34,13 @@ class Carried:
         }
 
     def states(self, start: int, stop: int, batch: int) -> list[NDArray[np.float32]]:
-        """The states (batch, dim) before a batch of rows start..stop; zeros in the first chunk and in empty rows."""
+        """The states (batch, dim) before a batch of rows start..stop.
+
+        These are the first states in the first chunk, and in empty rows.
+        """
         states = []
-        for state in self._states:
-            before = np.zeros((batch, state.shape[1]), np.float32)
+        for state, first in zip(self._states, self._first_states, strict=True):
+            before = np.tile(first, (batch, 1))
             known = state[start:stop]
             before[: len(known)] = known
             states.append(before)

@@ -25,7 +25,7 @@ from unrolled.errors import BrokenWorkerError, TransientError
 from unrolled.format.columns import VectorColumn
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelDirectory
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
 from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
 from worker.engines.tensorflow.carrying import Carried
@@ -134,7 +134,7 @@ class TensorFlowEngine:
                 self._computed_steps += self._long_rows.compute(store, order[:long])
             order = order[long:]
         begun = 0
-        carried = Carried(columns, self._stack.state_dims)
+        carried = Carried(columns, self._stack.first_states)
         # Rows are sorted by length, so those with tokens left are always the first ones of `order`.
         while len(order := order[: np.count_nonzero(store.lengths[order] > begun)]):
             carried = self._compute_chunk(store, order, begun, carried)
@@ -155,7 +155,7 @@ class TensorFlowEngine:
         """
         lengths = np.minimum(store.lengths[order] - begun, self._longest)
         going_on = int(np.count_nonzero(store.lengths[order] > begun + self._longest))
-        after = Carried(store.columns, self._stack.state_dims, going_on)
+        after = Carried(store.columns, self._stack.first_states, going_on)
         batches = iter(plan(lengths, self._limits))
         while batch := next(batches, None):
             start, stop, shape = batch
@@ -205,7 +205,7 @@ class TensorFlowEngine:
     def _try(self, tokens: NDArray[np.int32]) -> NDArray[np.float32]:
         """The last layer's outputs (batch, time, width) of rows (batch, time) without padding."""
         rows, time = tokens.shape
-        states = [np.zeros((rows, dim), np.float32) for dim in self._stack.state_dims]
+        states = [np.tile(state, (rows, 1)) for state in self._stack.first_states]
         (results,), _ = self._run(tokens, np.full(rows, time), states, self._columns)
         return results
 

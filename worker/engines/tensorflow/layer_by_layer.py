@@ -103,7 +103,7 @@ class LayerByLayer:
     ) -> None:
         """Fill in the outputs (tokens, S) of rows, by one pass over their inputs (tokens, D) or ids (tokens,)."""
         states: Any = [
-            np.zeros((self._batch_rows, dim), np.float32) for dim in self._stack.pass_state_dims(number, direction)
+            np.tile(state, (self._batch_rows, 1)) for state in self._stack.first_states_of(number, direction)
         ]
         for begun in range(0, len(inputs[0]), CHUNK):
             chunks = [each[begun : begun + CHUNK] for each in inputs if len(each) > begun]

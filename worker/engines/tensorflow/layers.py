@@ -22,11 +22,13 @@ class Pass(NamedTuple):
         layer: a Keras layer, from (sequence (batch, time, D), initial_state) to outputs (batch, time, S) and states.
         backward: whether it must get a row's tokens from the last to the first.
         state_dims: widths of its states: h and c, or only h.
+        first_states: for each of them float32 (dim,), before a row's first token.
     """
 
     layer: Any
     backward: bool
     state_dims: tuple[int, ...]
+    first_states: tuple[NDArray[np.float32], ...]
 
 
 def build_passes(
@@ -50,9 +52,12 @@ def build_passes(
         for prefix in layer.prefixes(number):
             keras_layer = _keras_layer(layer, cudnn=cudnn)
             keras_layer.build((None, None, inputs))
-            keras_layer.set_weights([weights[f"{prefix}.{part}"] for part in layer.shapes(inputs)])
+            parts = [part for part in layer.shapes(inputs) if part not in layer.first_shapes()]
+            keras_layer.set_weights([weights[f"{prefix}.{part}"] for part in parts])
             state_dims = (layer.state_dim, layer.units) if layer.kind == "lstm" else (layer.units,)
-            directions.append(Pass(keras_layer, prefix.endswith("backward"), state_dims))
+            first = tuple(weights[f"{prefix}.{part}"] for part in layer.first_shapes())
+            first = first or tuple(np.zeros(dim, np.float32) for dim in state_dims)
+            directions.append(Pass(keras_layer, prefix.endswith("backward"), state_dims, first))
         passes.append(directions)
     return lookup, passes
 

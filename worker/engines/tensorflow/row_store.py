@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from unrolled.format.columns import VectorColumn
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.tensorflow.buckets import Shape
 
 

@@ -11,6 +11,9 @@ It is one file because every function here becomes part of one traced graph.
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from unrolled.format.columns import VectorColumn
 from unrolled.model.config import ModelConfig
 from worker.engines.tensorflow.layers import Pass, Weights, build_passes
@@ -22,6 +25,7 @@ class Stack:
 
     Attributes:
         state_dims: widths of all states, in the order in which `run` takes and gives them.
+        first_states: for each of them float32 (dim,), before a row's first token.
 
     Args:
         config: the model's configuration.
@@ -33,6 +37,7 @@ class Stack:
         self._config = config
         self._lookup, self._passes = build_passes(config, weights, cudnn=cudnn)
         self.state_dims = tuple(dim for layer in self._passes for each in layer for dim in each.state_dims)
+        self.first_states = [state for layer in self._passes for each in layer for state in each.first_states]
         self._stacks: dict[tuple[tuple[int, str], ...], Any] = {}
         self._alone: dict[tuple[int, int], Any] = {}
 
@@ -68,9 +73,9 @@ class Stack:
             self._alone[key] = self._trace_pass(self._passes[number][direction], embed=number == 0)
         return self._alone[key](inputs, tuple(states))
 
-    def pass_state_dims(self, number: int, direction: int) -> tuple[int, ...]:
-        """Widths of the states of one pass."""
-        return self._passes[number][direction].state_dims
+    def first_states_of(self, number: int, direction: int) -> tuple[NDArray[np.float32], ...]:
+        """The states of one pass before a row's first token in the order of its inputs, each (dim,)."""
+        return self._passes[number][direction].first_states
 
     def function(self, columns: Sequence[VectorColumn]) -> Any:
         """The traced function for these columns."""

@@ -20,7 +20,7 @@ import numpy as np
 
 from unrolled.errors import ModelError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.library import why_unavailable
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.original import find_original, run_stack

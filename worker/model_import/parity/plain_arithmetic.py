@@ -55,7 +55,8 @@ def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Flo
     first = bias[0] if layer.reset == "after" else bias
     given = np.array([_sums(first, row, kernel) for row in inputs])  # (time, gates)
     states = np.zeros((len(inputs) + 1, layer.state_dim), inputs.dtype)
-    cell = np.zeros(layer.units, inputs.dtype)
+    states[0] = parts.get("first_state", 0)
+    cell = parts.get("first_cell", np.zeros(layer.units, inputs.dtype))
     gate = _gate(layer)
     for time, gates in enumerate(given):
         state = states[time]

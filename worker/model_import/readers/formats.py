@@ -9,13 +9,13 @@ from worker.model_import.limits import check_count
 
 _ALLOWED = (
     "a Keras file (.keras, .h5, .hdf5), a TensorFlow SavedModel directory or checkpoint (.index), a PyTorch state "
-    "dict (.pt, .pth, .safetensors), arrays with PyTorch's names (.npz), or ONNX (.onnx)"
+    "dict (.pt, .pth, .safetensors), arrays with PyTorch's names (.npz, .pkl), or ONNX (.onnx)"
 )
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
 #: Formats that no first bytes show.
 _BY_NAME = {
     ".safetensors": "safetensors", ".onnx": "onnx",
-    ".pt": "torch", ".pth": "torch", ".bin": "torch", ".ckpt": "torch",
+    ".pt": "torch", ".pth": "torch", ".bin": "torch", ".ckpt": "torch", ".pkl": "torch", ".pickle": "torch",
 }  # fmt: skip
 
 
@@ -87,7 +87,7 @@ def _format_of(source: Path) -> str:
     if head.startswith(_ZIP):
         return _format_of_zip(source)
     if head.startswith(_PICKLE) and suffix not in (".onnx", ".safetensors"):
-        return "torch"  # as PyTorch wrote before it wrote zips; its reader refuses any other pickle
+        return "torch"  # as PyTorch wrote before it wrote zips, or another pickle
     if suffix not in _BY_NAME:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return _BY_NAME[suffix]

@@ -16,7 +16,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.model.layer import LayerConfig
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused import engine as fused
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine

@@ -63,7 +63,7 @@ import numpy as np
 from pathlib import Path
 from unrolled.model.directory import open_model
 from unrolled.format.output_spec import OutputSpec
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 
 directory = open_model(Path(sys.argv[1]))

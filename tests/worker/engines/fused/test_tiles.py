@@ -21,7 +21,7 @@ import hashlib, sys
 import numpy as np
 from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import open_model
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused import library
 from worker.engines.fused.engine import FusedEngine
 

@@ -230,7 +230,7 @@ import numpy as np
 from unrolled.errors import BrokenWorkerError
 from unrolled.model.directory import open_model
 from unrolled.format.output_spec import OutputSpec
-from unrolled.ragged import Ragged
+from unrolled.tokenization.ragged import Ragged
 from worker.engines.tensorflow.engine import TensorFlowEngine
 engine = TensorFlowEngine(open_model(sys.argv[1]), device="cpu", threads=int(sys.argv[2]))
 rows = Ragged(np.arange(3000, dtype=np.int32) % 300 + 1, np.arange(0, 3001, 30))

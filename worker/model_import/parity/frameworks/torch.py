@@ -37,5 +37,14 @@ def run(layer: Layer, inputs: Float32) -> Float32:
     given = torch.from_numpy(np.ascontiguousarray(inputs[::-1] if alone_backward else inputs))
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about projections, which don't run on oneDNN
-        made = module(given[None])[0][0].numpy()
+        made = module(given[None], _first_states(layer))[0][0].numpy()
     return np.asarray(made[::-1] if alone_backward else made, np.float32)
+
+
+def _first_states(layer: Layer) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor] | None:
+    """The states that PyTorch is given: (passes, rows, units); None for zeros."""
+    if not layer.any_pass.first:
+        return None
+    parts = zip(*(one.first for one in layer.passes), strict=True)
+    given = [torch.from_numpy(np.stack([array.read() for array in part])[:, None].copy()) for part in parts]
+    return (given[0], given[1]) if len(given) > 1 else given[0]

@@ -1,11 +1,10 @@
-"""PyTorch's state dicts: `.pt` by torch.load(weights_only=True), `.safetensors`, and `.npz` with the same names."""
+"""PyTorch's state dicts: `.pt` and other pickles, `.safetensors`, and `.npz` with the same names."""
 
 # Over 150 lines: three formats of one content.
 
 from __future__ import annotations
 
 import json
-import re
 import zipfile
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -13,10 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from safetensors import safe_open
 
-from worker.model_import.errors import ImportRefusedError, refuse_missing
+from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
 from worker.model_import.limits import check_array, check_count, most_unpacked
+from worker.model_import.readers.torch.archive import load
+from worker.model_import.readers.torch.character_models import read_character_model
 from worker.model_import.readers.torch.modules import find_modules, is_recurrent
+from worker.model_import.readers.torch.unpickling import Inert, PickledArray, Tensor
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,44 +28,29 @@ if TYPE_CHECKING:
 
 
 def read_torch(path: Path) -> Found:
-    """Read a `.pt` or `.pth` file with a state dict, also within the dictionaries of a checkpoint.
+    """Read a file of `torch.save` or a pickle: a state dict or arrays, also within the dictionaries of a checkpoint.
+
+    Character language models of Flair and Stanza are recognized. PyTorch isn't needed, and nothing in the file is run.
 
     Raises:
-        ImportRefusedError: PyTorch isn't installed, or the file contains more than tensors.
+        ImportRefusedError: it can't be read, or contains a whole module.
     """
-    try:
-        import torch  # noqa: PLC0415 - large, and in no extra
-    except ModuleNotFoundError as error:
-        raise refuse_missing(
-            "PyTorch", "pip install torch, or save the weights with safetensors.torch.save_file(model.state_dict(), …)"
-        ) from error
-    try:
-        loaded = torch.load(path, map_location="cpu", weights_only=True, mmap=False)
-    except Exception as error:  # torch raises pickle's, zipfile's and its own errors
-        if _QUANTIZED.search(str(error)):
-            raise ImportRefusedError(
-                "its weights are quantized to 8 bits; import the float32 model that it was made from"
-            ) from error
+    loaded = load(path)
+    if not isinstance(loaded.content, dict):
+        what = type(loaded.content)
+        name = f"{what.__module__}.{what.__qualname__}" if isinstance(loaded.content, Inert) else what.__name__
         raise ImportRefusedError(
-            f"torch.load(weights_only=True) refuses it ({_first_line(error)}). A file with a whole model runs code "
-            "when it is loaded; if you trust it, save torch.save(model.state_dict(), …) and import that"
-        ) from error
-
-    def of(name: str, tensor: Any) -> Array:
-        other = "" if tensor.is_floating_point() and not tensor.is_quantized else str(tensor.dtype).rpartition(".")[2]
-        return Array(name, tuple(tensor.shape), lambda: np.asarray(tensor.detach().float().numpy(), np.float32), other)
-
-    tensors, optimizers = tensors_of(loaded, torch.Tensor)
-    found = find_modules([of(name, tensor) for name, tensor in tensors.items()], "PyTorch state dict")
+            f"it contains a {name:.200}, not a dictionary of arrays. A whole module needs its program, which isn't run "
+            "here; if you trust the file, load it, save torch.save(model.state_dict(), …) and import that"
+        )
+    tensors, optimizers = tensors_of(loaded.content, (Tensor, PickledArray))
+    arrays = [loaded.array(name, tensor) for name, tensor in tensors.items()]
+    found = read_character_model(loaded.content, arrays) or find_modules(arrays, "PyTorch state dict")
     found.left += [f"{name} (optimizer)" for name in optimizers]
     return found
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
-
-
-def tensors_of(loaded: Any, kind: type) -> tuple[dict[str, Any], list[str]]:
+def tensors_of(loaded: Any, kind: type | tuple[type, ...]) -> tuple[dict[str, Any], list[str]]:
     """The tensors in the nested dictionaries of a checkpoint, by name, and the names of the optimizers' states.
 
     The dictionary with the recurrent modules is the state dict, and its tensors have their own names. All others, and
@@ -97,8 +84,6 @@ def tensors_of(loaded: Any, kind: type) -> tuple[dict[str, Any], list[str]]:
 
 #: How deep the dictionaries of a checkpoint may be nested.
 _DEPTH = 6
-#: What torch.load says of classes that only quantized models have.
-_QUANTIZED = re.compile(r"quantiz|qint8|_rebuild_qtensor|torch\.ScriptObject", re.IGNORECASE)
 
 
 def read_safetensors(path: Path) -> Found:

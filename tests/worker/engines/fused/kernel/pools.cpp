@@ -140,13 +140,14 @@ struct Sample {
     return arrays.back().data();
   }
   std::int64_t add(std::int64_t inputs, Cell cell, Direction direction, std::int64_t units, std::int64_t projection,
-                   bool residual, GateKind kind = GateKind::sigmoid) {
+                   bool residual, GateKind kind = GateKind::sigmoid, bool first = false) {
     LayerWeights layer{cell, direction, residual, kind, inputs, units, projection, {}};
     const std::int64_t gates = (cell == Cell::lstm ? 4 : 3) * units, state = projection ? projection : units;
     const std::int64_t directions = direction == Direction::bidirectional ? 2 : 1;
     for (std::int64_t d = 0; d < directions; ++d) {
       layer.passes[d] = {array(inputs * gates), array(state * gates), array(2 * gates),
-                         projection ? array(units * projection) : nullptr};
+                         projection ? array(units * projection) : nullptr, first ? array(state) : nullptr,
+                         first && cell == Cell::lstm ? array(units) : nullptr};
     }
     layers.push_back(layer);
     return directions * state;
@@ -168,7 +169,7 @@ void run_sample(const char* isa, Arithmetic arithmetic, const Sample& sample, st
 }
 
 void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
-  Sample plain(3), gru(3), projected(0), all(7), hard(3);
+  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3);
   for (std::int64_t width = 3; plain.layers.size() < 2;) {
     width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
   }
@@ -183,7 +184,10 @@ void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
   width = hard.add(3, Cell::lstm, Direction::forward, units, 5, false, GateKind::hard_fifth);
   width = hard.add(width, Cell::gru, Direction::forward, units, 0, false, GateKind::hard_sixth);
   hard.add(width, Cell::gru_reset_before, Direction::bidirectional, units, 0, false, GateKind::hard_fifth);
-  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard}) {
+  width = first.add(3, Cell::lstm, Direction::bidirectional, units, 5, false, GateKind::sigmoid, true);
+  width = first.add(width, Cell::gru, Direction::forward, units, 0, false, GateKind::sigmoid, true);
+  first.add(width, Cell::gru_reset_before, Direction::backward, units, 0, false, GateKind::sigmoid, true);
+  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard, &first}) {
     run_sample(isa, arithmetic, *sample, 1 << 20);
     run_sample(isa, arithmetic, *sample, 0);
   }
@@ -199,13 +203,16 @@ void refuse_unfit_models() {
     }
     return false;
   };
-  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3);
+  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3), half(3);
   narrow.add(3, Cell::lstm, Direction::bidirectional, 4, 0, false);
   narrow.add(4, Cell::lstm, Direction::forward, 4, 0, false);
   residual.add(3, Cell::lstm, Direction::forward, 4, 0, true);
   unknown.add(3, static_cast<Cell>(7), Direction::forward, 4, 0, false);
   ungated.add(3, Cell::lstm, Direction::forward, 4, 0, false, static_cast<GateKind>(3));
+  half.add(3, Cell::lstm, Direction::forward, 4, 0, false, GateKind::sigmoid, true);
+  half.layers[0].passes[0].first_cell = nullptr;
   check(refused(none), "a model without layers");
+  check(refused(half), "an LSTM with a first state and without a first cell state");
   check(refused(narrow), "a layer that reads half of the one below");
   check(refused(residual), "a residual layer of another width than its input");
   check(refused(unknown), "an unknown cell");

@@ -15,6 +15,13 @@ void check(const LayerWeights& layer, std::int64_t inputs) {
   const bool gated = layer.gates == GateKind::sigmoid || layer.gates == GateKind::hard_fifth ||
                      layer.gates == GateKind::hard_sixth;
   const bool sized = layer.units > 0 && layer.projection >= 0 && layer.inputs == inputs;
+  const int passes = layer.direction == Direction::bidirectional ? 2 : 1;
+  for (int d = 0; d < passes; ++d) {
+    const PassWeights& pass = layer.passes[d];
+    if (!pass.first_state != !pass.first_cell && layer.cell == Cell::lstm) {
+      throw std::invalid_argument("an LSTM's first state has two parts");
+    }
+  }
   if (!known || !gated || !directed || !sized || (layer.projection && layer.cell != Cell::lstm)) {
     throw std::invalid_argument("no such layer");
   }

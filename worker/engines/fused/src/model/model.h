@@ -22,6 +22,8 @@ struct PassWeights {
   const float* recurrent_kernel;  // (state, G * units)
   const float* bias;              // (G * units); for a GRU that resets after the product (2, G * units)
   const float* projection;        // (units, projection), or null
+  const float* first_state;       // (state), before the first token of a row; null for zeros
+  const float* first_cell;        // (units); null for zeros, and for a GRU
 };
 
 struct LayerWeights {
@@ -52,6 +54,11 @@ struct Pass {
   std::int64_t state_dim = 0;     // width of the state that the next step reads
   std::int64_t written_state = 0; // whole panels
   std::int64_t padded_state = 0;  // and whole blocks: the next step reads so many
+
+  // The state before a row's first token, if it isn't zero: as the kernel reads states, and what a LayerBlock calls
+  // cell_in, which is the cell state or, for a GRU, the state.
+  bool has_first = false;
+  Buffer first_state, first_cell;
 
   // The first layer's input product for each token, if it is kept.
   bool has_table = false;

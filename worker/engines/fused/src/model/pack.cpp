@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "model/elements.h"
+#include "model/strides.h"
 #include "kernel/gates/gates.h"
 #include "kernel/gates/gru_gates.h"
 
@@ -135,6 +136,20 @@ void pack_columns(const Kernel& kernel, Pass& pass, const Columns& from) {
   }
 }
 
+// Keeps the state before a row's first token, in whole panels and blocks.
+void keep_first(const Kernel& kernel, Pass& pass, const PassWeights& weights) {
+  if (!weights.first_state) return;
+  pass.has_first = true;
+  char* const state = pass.first_state.reserve<char>(hidden_bytes(kernel, pass));
+  std::memset(state, 0, hidden_bytes(kernel, pass));
+  for (std::int64_t u = 0; u < pass.state_dim; ++u) put_element(kernel, state, u, weights.first_state[u]);
+  // What a block carries from step to step in float32 is an LSTM's cell state, or a GRU's state.
+  const float* const carried = pass.cell == Cell::lstm ? weights.first_cell : weights.first_state;
+  float* const cell = static_cast<float*>(pass.first_cell.reserve(cell_bytes(pass)));
+  std::memset(cell, 0, cell_bytes(pass));
+  std::memcpy(cell, carried, static_cast<std::size_t>(pass.packed.units) * sizeof(float));
+}
+
 // Which of a pass's matrices are packed.
 struct Parts {
   bool input, state;
@@ -186,6 +201,7 @@ std::int64_t table_stride(const Kernel& kernel, const LayerWeights& layer) {
 Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled) {
   Pass pass = pack_parts(kernel, layer, weights, {!tabled, true}, gates_of(layer));
   pass.table_stride = table_stride(kernel, layer);
+  keep_first(kernel, pass, weights);
   return pass;
 }
 

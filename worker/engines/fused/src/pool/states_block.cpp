@@ -1,5 +1,6 @@
 // Takes one block of nodes through the layers of a course. It is one file because each function fills in the arrays
 // that the next one reads.
+#include <algorithm>
 #include <cstring>
 
 #include "model/elements.h"
@@ -83,6 +84,11 @@ void States::read_parents(const Block& block, std::size_t l) {
   const LayerStates& states = layers_[l - block.course.first()];
   const std::size_t hidden = hidden_bytes(block.course.model().kernel(), pass), cell = cell_bytes(pass);
   const bool first_level = block.walk.level() == 0;
+  if (first_level && pass.has_first) {
+    std::fill_n(recurrent_.begin(), block.count, pass.first_state.as<void>());
+    std::fill_n(cell_in_.begin(), block.count, pass.first_cell.as<float>());
+    return;
+  }
   for (std::size_t k = 0; k < block.count; ++k) {
     const std::size_t parent = level_.slot(block.walk.parent(block.first + k));
     recurrent_[k] = states.hidden + parent * hidden;
@@ -111,7 +117,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.outputs_read = at.course.reads_floats(l);
   block.sums = sums_.as<float>();
   block.gathered = gathered_.as<void>();
-  block.first_level = at.walk.level() == 0;
+  block.first_level = at.walk.level() == 0 && !pass.has_first;
   if (pass.cell == Cell::lstm) {
     kernel.lstm[pass.hard](pass.packed, block);
     if (!projected) return;

@@ -11,7 +11,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, n
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
 
@@ -40,7 +40,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     else:
         job = open_job(out)
         patience = Patience(lambda line: click.echo(line, err=True))
-        queue = ShardQueue(need_broker(broker, job), namespace, job.job.offer, patience)
+        queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):
             count = queue.steadily("reach the broker", lambda: len(queue.ledger.members(job.key)[0]))
             decisions.cancel(job.objects, queue.of_job(job))

@@ -14,7 +14,7 @@ from producer.cli.options import json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.opening import open_job
 

@@ -8,7 +8,7 @@ import pytest
 import producer
 import unrolled
 import worker
-from unrolled.counted import counted
+from unrolled.errors import counted
 
 
 @pytest.mark.parametrize(

@@ -13,9 +13,9 @@ import click
 
 from producer.cli.input_options import source_options
 from producer.cli.options import json_option
-from producer.rows import SourceRow
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
+from producer.sources.rows import SourceRow
 from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.job.directories import refuse_job
 from unrolled.patience import Patience

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _MOST_TROUBLES, _TROUBLE_CHARACTERS = 10, 500
 #: Facts of a heartbeat that are numbers from 0, with the attributes' names.
 _NUMBERS = (
-    "longest_seconds", "tokens_per_second", "busy_share", "computed_share", "read_seconds", "plan_seconds",
-    "compute_seconds", "write_seconds",
+    "longest_seconds", "tokens_per_second", "busy_share", "computed_share", "room_wait_seconds", "read_seconds",
+    "engine_wait_seconds", "plan_seconds", "compute_seconds", "write_seconds",
 )  # fmt: skip
 
 
@@ -33,6 +33,8 @@ class WorkerStatus:
         busy_share: the share of its time in which the engine computes.
         computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the
             TensorFlow engine pads batches. 0 before the first.
+        room_wait_seconds, engine_wait_seconds: how long shards have waited since its start for memory and for the
+            engine, summed over shards.
         read_seconds, plan_seconds, compute_seconds, write_seconds: since its start, summed over its threads.
         lease_seconds: how long it may be silent; None where the heartbeat doesn't say.
         silent_seconds: how long ago that heartbeat was.
@@ -46,6 +48,8 @@ class WorkerStatus:
     tokens_per_second: float
     busy_share: float
     computed_share: float = 0.0
+    room_wait_seconds: float = 0.0
+    engine_wait_seconds: float = 0.0
     read_seconds: float = 0.0
     plan_seconds: float = 0.0
     compute_seconds: float = 0.0

@@ -11,7 +11,7 @@ import click
 from producer.cli.options import json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from producer.terminal.text import printable
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:

@@ -39,6 +39,7 @@ def run(
     as_json: bool,
     workers: int,
     max_queued_tokens: int | None,
+    priority: int,
     **arguments: Any,
 ) -> None:
     """Do a whole job on this machine.
@@ -62,13 +63,13 @@ def run(
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
         raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
-    from producer.cli.commands.verify import report  # noqa: PLC0415
-    from producer.cli.commands.wait import exit_status, summary  # noqa: PLC0415
+    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415
+    from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415
     from producer.cli.status_report import as_line  # noqa: PLC0415
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
 
-    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options))
+    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options), priority)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:

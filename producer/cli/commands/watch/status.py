@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "--watch/--once",
     default=None,
     show_default="--watch on a terminal, else --once",
-    help="Show the status again and again until the job is complete.",
+    help="Show the status again and again until the job is finished.",
 )
 @click.option(
     "--every-seconds",
@@ -55,7 +55,7 @@ def status(
       unrolled status out --json | jq .tokens_done
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     reader = StatusReader(job, Broker(broker) if broker else None, namespace)
     live = sys.stdout.isatty() and not as_json
     if not (live if watch is None else watch):
@@ -72,7 +72,7 @@ def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus
         began = time.monotonic()
         found = reader.read()
         show(found)
-        if found.complete:
+        if found.finished:
             return
         # A look at a directory of 100,000 files takes half a second: don't keep the file system busy with it.
         time.sleep(max(every_seconds, time.monotonic() - began))

@@ -13,7 +13,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
@@ -46,7 +46,7 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
       unrolled retry out --failed-rows && unrolled run corpus/*.txt --model my-model --out out
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     patience = Patience(lambda line: click.echo(line, err=True))
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
     with closing(queue) if queue else nullcontext():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from contextlib import closing, suppress
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +11,10 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, need_broker
-from unrolled.counted import counted
-from unrolled.errors import UnrolledError
-from unrolled.protocol.opening import open_job
-from unrolled.queue.broker import Broker
+from unrolled.errors import counted
 
 if TYPE_CHECKING:
     from producer.enqueue.summary import Summary
-    from unrolled.protocol.opening import OpenJob
 
 
 @click.command()
@@ -35,6 +30,7 @@ def enqueue(
     namespace: str,
     as_json: bool,
     max_queued_tokens: int | None,
+    priority: int,
     **arguments: Any,
 ) -> None:
     """Cut input into shards and queue them for workers.
@@ -50,44 +46,26 @@ def enqueue(
       tail -F app.log | unrolled enqueue --follow - --model my-model --out live
     """
     submission = submission_of(arguments)
-    url = broker or need_broker(None, _job_in(submission.out))
+    url = need_broker(broker, submission.out)
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.enqueue import session  # noqa: PLC0415
     from producer.enqueue.submission import prepare  # noqa: PLC0415
 
     prepared = prepare(submission)
-    summary = session.enqueue(prepared, url, namespace, max_queued_tokens)
+    summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
-    for text in _in_the_way(prepared.job, url, namespace):
+    for text in summary.in_the_way:
         click.echo(f"→ {text}", err=True)
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 
 
-def _in_the_way(job: OpenJob, url: str, namespace: str) -> list[str]:
-    """Why the shards will wait, as far as it is known now."""
-    from producer.jobs.diagnosis import diagnose  # noqa: PLC0415 - --help doesn't need it
-    from producer.jobs.status_reader import StatusReader  # noqa: PLC0415 - --help doesn't need it
-
-    with suppress(UnrolledError), closing(Broker(url)) as broker:
-        found = diagnose(StatusReader(job, broker, namespace).read())
-        return [text for kind, text in found.items() if kind in ("worker", "trouble", "silent", "turn")]
-    return []
-
-
-def _job_in(out: str) -> OpenJob | None:
-    """The job that an earlier command made; None where there is none that can be used, which `prepare` explains."""
-    try:
-        return open_job(out)
-    except UnrolledError:
-        return None
-
-
 def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
+    unseen = summary.coverage_lines()
     before = f"; {counted(summary.known, 'was', 'were')} cut before" if summary.known else ""
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
     lines = [f"{rows} with {tokens} in {shards}{before}; {counted(summary.sent, 'is', 'are')} queued"]
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
-    return "\n".join(lines + summary.coverage_lines())
+    return "\n".join(lines + unseen)

@@ -28,8 +28,8 @@ def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
 
     Each line has a job's key, which `unrolled status`, `unrolled cancel --key` and the workers' logs use too; its rows
     and how many are done, where its directory can be read on this machine; its shards that are computed now, and those
-    that wait; how long the oldest has waited since it was last sent; and the directory. The job that has waited longest
-    comes first.
+    that wait; how long the oldest has waited since it was last sent; its priority; and the directory. The
+    job that has waited longest comes first.
 
     \b
     Examples:
@@ -47,7 +47,7 @@ def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
         return
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
-    headings = ("job", "asks for", "rows", "done", "running", "waiting", "for", "directory")
+    headings = ("job", "asks for", "rows", "done", "running", "waiting", "for", "priority", "directory")
     click.echo(table(headings, [_cells(job) for job in found]))
 
 
@@ -58,4 +58,5 @@ def _cells(job: QueuedJob) -> tuple[object, ...]:
         rows = f"{job.status.rows:,}{more}"
         done = f"{100 * job.status.rows_done // max(1, job.status.rows)} %"
     since = "" if job.since is None else duration(time.time() - job.since)
-    return job.job, job.offer.describe(), rows, done, job.running, job.waiting - job.running, since, job.place or "?"
+    waiting = job.waiting - job.running
+    return job.job, job.offer.describe(), rows, done, job.running, waiting, since, job.priority, job.place or "?"

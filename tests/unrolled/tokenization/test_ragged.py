@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.ragged_rows import ragged
 
-from unrolled.ragged import offsets_of, runs
+from unrolled.tokenization.ragged import offsets_of, runs
 
 ROWS = st.lists(st.lists(st.integers(0, 2**31 - 1), max_size=5), max_size=8)
 

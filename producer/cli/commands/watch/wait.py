@@ -14,7 +14,7 @@ from producer.cli.status_report import as_line
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
 from producer.terminal.progress import progress
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def wait(
     timeout_seconds: float | None,
     every_seconds: float,
 ) -> None:
-    """Wait until a job is complete.
+    """Wait until a job is finished.
 
-    A job is complete when its input was read to the end and every shard is published or dead. With a broker, `wait`
-    also enters shards again that Redis lost, and waits for a broker that is away. Without one, it watches the
-    directory.
+    A job is finished when its input was read to the end and every shard is published or dead; it is complete if none is
+    dead. With a broker, `wait` also enters shards again that Redis lost, and waits for a broker that is away. Without
+    one, it watches the directory.
 
     \b
     Examples:
@@ -65,7 +65,7 @@ def wait(
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     with progress("waiting") as bar:
         found = wait_for_job(
             job,
@@ -81,7 +81,7 @@ def wait(
 
 def exit_status(found: JobStatus) -> ExitStatus:
     """What `unrolled wait` reports to the shell."""
-    if not found.complete:
+    if not found.finished:
         return ExitStatus.TIMED_OUT
     if found.dead:
         return ExitStatus.FAILED
@@ -90,8 +90,9 @@ def exit_status(found: JobStatus) -> ExitStatus:
 
 def summary(found: JobStatus) -> str:
     """How a job ended, or how far it is, as text for people."""
-    lines = [f"{found.out}: {'complete' if found.complete else 'not complete yet'}"]
-    if not found.complete:
+    ended = "complete" if found.complete else "finished, not complete"
+    lines = [f"{found.out}: {ended if found.finished else 'not finished yet'}"]
+    if not found.finished:
         more = "" if found.ended else ", and the input isn't at its end"
         lines.append(f"{found.done:,} of {counted(found.shards, 'shard is', 'shards are')} published{more}")
     else:

@@ -21,8 +21,8 @@ from producer.doctor.model import check_model
 from producer.doctor.output import check_output
 from producer.doctor.software import check_software
 from producer.doctor.workers import check_workers
-from producer.jobs.worker_status import WorkerStatus
 from producer.local.broker_record import find_broker
+from producer.queue.worker_status import WorkerStatus
 from producer.terminal.text import printable
 from unrolled.errors import BrokerError, OptionError, UnrolledError
 from unrolled.job import names
@@ -82,7 +82,7 @@ def doctor(
     out = place or out
     job = _job_in(out)
     if job is not None:
-        broker = find_broker(broker, job)
+        broker = find_broker(broker, job.place)
     checks = []
     for check in examine(broker, namespace, model, out, job):
         checks.append(check)

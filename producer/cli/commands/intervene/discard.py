@@ -11,7 +11,7 @@ from producer.cli.options import broker_option, json_option, namespace_option, o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.counted import counted
+from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
 from unrolled.protocol.opening import open_job
@@ -35,7 +35,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
       unrolled discard out --yes
     """
     job = open_job(out)
-    broker = find_broker(broker, job)
+    broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
     if not yes:
         click.confirm(f"Delete the job in {job.place}, {counted(parts, 'part')} included?", abort=True, err=True)

@@ -1,0 +1,61 @@
+"""What keeps the shards of a job waiting in the queue."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from producer.terminal.text import duration
+from unrolled.errors import counted
+
+if TYPE_CHECKING:
+    from producer.queue.queue_status import QueueStatus
+    from unrolled.job.offer import Offer
+
+
+def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
+    """Lines that say why the shards of a job wait and what helps, by kind; none if all is well.
+
+    The kinds: "worker" (none serves the model), "trouble" (in a worker's way), "silent" (a worker), "turn" (other jobs
+    are computed).
+
+    Args:
+        offer: what the job asks workers for.
+        job_key: the job's key.
+        queue: what the broker knows.
+    """
+    found, troubles, silent = {}, dict[str, list[str]](), list[str]()
+    if not any(worker.offer == offer for worker in queue.workers):
+        others = Counter(worker.offer.describe() for worker in queue.workers if worker.offer)
+        alive = "; ".join(f"{count} for {offer}" for offer, count in sorted(others.items()))
+        found["worker"] = (
+            f"no worker offers what this job asks for, {offer.describe()} "
+            f"({f'alive: {alive}' if alive else 'none is alive'}); start one: unrolled worker --model DIR "
+            f"--engine {offer.engine} --arithmetic {offer.arithmetic}"
+        )
+    for worker in queue.workers:
+        if worker.offer != offer:
+            continue
+        for job, text in worker.troubles:
+            if job in (None, job_key):
+                troubles.setdefault(text, []).append(worker.name)
+        if worker.on_board and worker.lease_seconds and worker.silent_seconds > worker.lease_seconds / 2:
+            silent.append(f"{worker.name} ({duration(worker.silent_seconds)})")
+    if troubles:
+        found["trouble"] = "; ".join(f"{text} (worker {_some(names)})" for text, names in troubles.items())
+    if silent:
+        found["silent"] = (
+            f"no sign of life from {_some(silent)}; when its lease has run out, other workers take its shards"
+        )
+    if queue.queued and not queue.running and queue.others_running:
+        found["turn"] = (
+            f"the workers compute other jobs: {counted(queue.others_running, 'shard')} of those "
+            f"{'runs' if queue.others_running == 1 else 'run'}, and {queue.others_queued:,} wait; this job's turn "
+            "comes when a worker is free"
+        )
+    return found
+
+
+def _some(texts: list[str]) -> str:
+    """The first of several texts, and how many there are."""
+    return texts[0] if len(texts) == 1 else f"{texts[0]} and {len(texts) - 1:,} more"

@@ -1,0 +1,85 @@
+"""What the broker knows of a job: how many of its shards wait and run, and which workers are alive."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from producer.queue.worker_status import WorkerStatus
+
+if TYPE_CHECKING:
+    from unrolled.job.names import Life
+    from unrolled.queue.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class QueueStatus:
+    """What the broker knows.
+
+    Attributes:
+        running: the job's shards under a lease.
+        queued: those that wait for a worker.
+        missing: those that wait by the directory, but aren't in the ledger. While the input is read, one
+            may be on its way; else Redis lost them.
+        workers: all that are alive, of every model.
+        others_running: shards of other jobs of the offer under a lease.
+        others_queued: those that wait for a worker.
+    """
+
+    running: int
+    queued: int
+    missing: int
+    workers: tuple[WorkerStatus, ...]
+    others_running: int = 0
+    others_queued: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the broker said of a job; `away` where it said nothing.
+
+    Attributes:
+        left: the number of the job's lives in the ledger.
+        waiting: which lives these are; None where they weren't asked for.
+        running: those under a lease.
+        workers: all that are alive, of every model.
+        others_running: shards of other jobs of the offer under a lease.
+        others_queued: those that wait for a worker.
+        away: why the broker couldn't be asked.
+    """
+
+    left: int = sys.maxsize
+    waiting: frozenset[Life] | None = None
+    running: frozenset[Life] = frozenset()
+    workers: tuple[WorkerStatus, ...] = ()
+    others_running: int = 0
+    others_queued: int = 0
+    away: str | None = None
+
+
+def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
+    """Ask the ledger about a job.
+
+    Args:
+        ledger: of the job's offer.
+        job_key: the job's key.
+        named: whether the lives that wait are named, which takes longer the more there are; else they are counted.
+
+    Raises:
+        Exception: one of `unrolled.queue.broker.AWAY`.
+    """
+    workers = ledger.workers()
+    waiting, running = ledger.members(job_key) if named else (None, None)
+    (known,) = ledger.known([job_key])
+    left = 0 if known.mark is None else known.left
+    leased, others_running = ledger.running(job_key)
+    others_queued = max(0, ledger.counts().shards - left - others_running)
+    return Asked(
+        left if waiting is None else len(waiting),
+        None if waiting is None else frozenset(waiting),
+        frozenset(leased if running is None else running),
+        tuple(WorkerStatus.parse(name, facts) for name, facts in sorted(workers.items())),
+        others_running,
+        others_queued,
+    )

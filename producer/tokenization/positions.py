@@ -1,0 +1,46 @@
+"""The positions that a user names, for a model and its tokenizer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from unrolled.errors import RequestError
+from unrolled.format.positions import ALL, WORD_ENDS, Positions, parse_positions
+from unrolled.tokenization.characters import blanks_of
+
+if TYPE_CHECKING:
+    from tokenizers import Tokenizer
+
+    from unrolled.model.config import ModelConfig
+
+
+def positions_of(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> Positions | None:
+    """The positions that a user names, for a model; None for all.
+
+    Args:
+        text: as `parse_positions` reads it.
+        config: the model's configuration.
+        tokenizer: the model's.
+
+    Raises:
+        OptionError: the text is not allowed.
+        RequestError: "word-ends", and the model doesn't read characters in one direction.
+    """
+    rule, count = parse_positions(text)
+    if rule == ALL:
+        return None
+    if rule != WORD_ENDS:
+        return Positions(rule, count)
+    blanks = blanks_of(tokenizer) if tokenizer else None
+    if not blanks:
+        raise RequestError(
+            "positions word-ends: the tokens of this model are not characters with a blank among them; give every:N or "
+            "last:K, or leave --positions out"
+        )
+    directions = {layer.direction for layer in config.layers}
+    if directions not in ({"forward"}, {"backward"}):
+        raise RequestError(
+            "positions word-ends: this model reads in both directions, so no token is the end of a word in both; take "
+            "a model that reads in one, or leave --positions out"
+        )
+    return Positions(WORD_ENDS, blanks=blanks, backward=directions == {"backward"})

@@ -1,0 +1,66 @@
+"""Tokenizers whose tokens are characters (Unicode's code points), as character language models read them.
+
+They are byte-pair models without merges: each character is looked up, and one that has no id becomes the token for
+unknown characters, or is dropped.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from unrolled.tokenization.word_rules import PADDING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from tokenizers import Tokenizer
+
+UNKNOWN = "[UNK]"
+
+
+def build(index: Mapping[str, int], unknown: int | None, *, before: str = "", after: str = "") -> Tokenizer:
+    """Make a tokenizer of characters. Id 0 becomes [PAD].
+
+        >>> build({"a": 1, "b": 2, " ": 4}, 3, after=" ").encode("abc").ids
+        [1, 2, 3, 4]
+
+    Args:
+        index: id of each character, from 1.
+        unknown: id of all other characters; None to drop them.
+        before: characters that are added to the beginning of each text, as special tokens.
+        after: characters that are added to its end.
+    """
+    from tokenizers import Tokenizer, models, processors  # noqa: PLC0415 - slow to import
+
+    vocabulary = {PADDING: 0, **index}
+    if unknown is not None:
+        vocabulary[UNKNOWN] = unknown
+    token = None if unknown is None else UNKNOWN
+    tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=token))
+    ids = {character: vocabulary.get(character, unknown) for character in before + after}
+    added = {character: number for character, number in ids.items() if number is not None}
+    if added:
+        # A piece of a template is named after its place, because a name can't be a blank.
+        names = {character: f"[{number}]" for number, character in enumerate(added)}
+        first, last = ([names[one] for one in text if one in added] for text in (before, after))
+        special = [
+            {"id": names[one], "ids": [number], "tokens": [one if one in index else UNKNOWN]}
+            for one, number in added.items()
+        ]
+        tokenizer.post_processor = processors.TemplateProcessing(
+            single=[*first, "$A", *last], pair=[*first, "$A", "$B", *last], special_tokens=special
+        )
+    return tokenizer
+
+
+def blanks_of(tokenizer: Tokenizer) -> tuple[int, ...] | None:
+    """The ids of blanks, ascending; None if the tokens are not characters."""
+    found = json.loads(tokenizer.to_str())
+    model = found["model"]
+    plain = model["type"] == "BPE" and not model["merges"] and not model.get("byte_fallback")
+    vocabulary: dict[str, int] = model["vocab"] if plain else {}
+    tokens = [one for one in vocabulary if one not in (PADDING, model["unk_token"])]
+    if not plain or found["pre_tokenizer"] or any(len(one) != 1 for one in tokens):
+        return None
+    return tuple(sorted(vocabulary[one] for one in tokens if one.isspace()))
