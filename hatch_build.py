@@ -19,7 +19,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
     """Compiles into worker/engines/fused/, for wheels and editable installs alike."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
-        """Build, and say in `build_data` what the wheel then holds; one line tells where it could not."""
+        """Build the library and name it in `build_data`; a line says where it can't be built."""
         del version
         if self.target_name == "sdist":  # it has the sources; the wheel that is made of it gets the library
             return
@@ -44,7 +44,7 @@ class CustomBuildHook(BuildHookInterface[Any]):
 
 
 def _load(path: Path) -> Any:
-    """A module from its file: the package itself can't be imported before its dependencies are there."""
+    """A module from its file: the package itself can't be imported before its dependencies are installed."""
     spec = importlib.util.spec_from_file_location("unrolled_kernel_build", path)
     if spec is None or spec.loader is None:
         raise ImportError(f"{path} can't be loaded")

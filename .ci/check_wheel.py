@@ -30,6 +30,11 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
         ("-m", "producer", "verify", "out"),
         ("-c", READER),
     ],
+    "producer,worker,report": [
+        ("-m", "producer", *MODEL),
+        ("-m", "producer", "run", "rows.jsonl", "--model", "model", "--out", "out"),
+        ("-m", "producer", "report", "out", "--png"),
+    ],
     "encode": [("-c", "import unrolled; print(unrolled.load)")],
     "producer,cloud": [("-c", "import obstore, unrolled"), ("-m", "producer", "doctor")],
     "worker,import": [("-c", "import h5py, onnx, tokenizers"), ("-m", "producer", "model", "import", "--help")],

@@ -12,6 +12,8 @@ With --results, sizes may be run one at a time: figures are added to the file, a
 for the same settings. A job needs tokens x units x 4 bytes of disk (10 GB by default), which are freed after it.
 """
 
+# Over 150 lines: one measurement, from its options to its table.
+
 import argparse
 import contextlib
 import csv
@@ -49,7 +51,7 @@ MEASURED = {
 
 
 def main() -> None:
-    """Measure each size and print how the largest stands to the smallest."""
+    """Measure each size and print the ratio of the largest to the smallest."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--tokens", type=int, nargs="+", default=[1_000_000, 10_000_000])
     parser.add_argument("--units", type=int, default=256)

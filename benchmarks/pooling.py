@@ -3,7 +3,7 @@
     python benchmarks/pooling.py [--rows 1000000] [--units 512] [--layers 2] [--pooling mean] [--engine auto]
 
 Three jobs, each with a broker, a worker and the `enqueue` command of its own: pooled rows; the same rows with a vector
-for each token (fewer of them, for they take tens of gigabytes); and the rows' first tokens alone, a vector for each:
+for each token (fewer, because they take tens of gigabytes); and the rows' first tokens alone, a vector for each:
 what one vector a row costs where nothing is pooled. Prints seconds, tokens a second, the files' bytes beside those of
 one float32 vector a row, and the worker's peak resident memory (VmHWM).
 """

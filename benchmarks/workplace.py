@@ -30,7 +30,7 @@ from unrolled.queue.ledger import alive_workers
 
 #: Between two looks; a job's seconds are known no better.
 LOOK_SECONDS = 0.02
-#: A heartbeat comes at least every two seconds.
+#: A worker sends a heartbeat at least every two seconds.
 HEARTBEAT_SECONDS = 2.5
 
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from nursery import Hatched
 
-#: How long a process may take to end once it was told to, before it is killed.
+#: How long a process may take to end after a signal asked it to, before it is killed.
 END_SECONDS = 20.0
 #: How a command may end: in order, with an error in one line, or by the signal that it was sent.
 ALLOWED = frozenset({0, 1, 3, 124, 130, 143, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT})

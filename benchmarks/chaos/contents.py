@@ -53,7 +53,7 @@ def waiting(place: Path) -> set[str]:
     """Ids of the rows that wait for their part."""
     found: set[str] = set()
     for path in (place / names.ROWS).glob("*.rows"):
-        with suppress(FileNotFoundError):  # its part is there by now
+        with suppress(FileNotFoundError):  # its part exists by now
             found |= set(rows_of(path))
     return found
 

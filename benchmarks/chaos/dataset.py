@@ -34,7 +34,7 @@ KILLING_ROW = ROWS // 2
 
 @dataclass(frozen=True)
 class Dataset:
-    """One input and what must come of it.
+    """One input and the results that it must have.
 
     Attributes:
         number: which one.
@@ -138,7 +138,7 @@ def unrolled(*words: str) -> list[str]:
 
 
 def enqueue_words(dataset: Dataset, out: str, inputs: str = "rows.jsonl") -> list[str]:
-    """The words that queue an input; the same in every directory, so that it is the same job."""
+    """The words that queue an input; equal in every directory, so that the job is equal too."""
     return ["enqueue", *_job_words(dataset, out, inputs), "--max-queued-tokens", str(8 * SHARD_TOKENS)]
 
 

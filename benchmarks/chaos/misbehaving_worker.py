@@ -28,8 +28,8 @@ SHARD_ROWS = 25
 class Misbehaving:
     """An engine that is slow, and fails on rows with certain tokens: always, by its mood, or with its whole process.
 
-    The mood is drawn when the process starts, so that two attempts at one row, in two processes that are alive, come to
-    different ends. In some moods it changes from call to call. Once the file `calm` exists, the engine is an ordinary
+    The mood is drawn when the process starts, so that two attempts at one row, in two processes that are alive, end
+    differently. In some moods it changes from call to call. Once the file `calm` exists, the engine is an ordinary
     one.
     """
 

@@ -143,7 +143,7 @@ class Nursery:
 
 
 def _serve(requests: socket.socket) -> None:
-    """Start what is asked for, and tell what has ended, until the other side is gone."""
+    """Start the processes that are asked for, and report those that have ended, until the other side is gone."""
     running: set[int] = set()
     while True:
         ready, _, _ = select.select([requests], [], [], _TICK_SECONDS)
@@ -177,7 +177,7 @@ def _become(request: dict[str, Any], stdin: int) -> None:
         random.seed()
         status = _run(request["words"])
         threading._shutdown()  # type: ignore[attr-defined]  # noqa: SLF001 - as the interpreter does at its end
-        atexit._run_exitfuncs()  # noqa: SLF001 - as above
+        atexit._run_exitfuncs()  # noqa: SLF001 - as the interpreter does at its end
     except BaseException:  # noqa: BLE001 - nothing may go on as the nursery
         traceback.print_exc()
     finally:

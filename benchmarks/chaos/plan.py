@@ -34,14 +34,14 @@ _JOB: tuple[Fault, ...] = (
     *_WORKERS, *_OUTPACED, *_PRODUCERS, *_BROKER, *_PEOPLE, commands.second_producer, commands.second_producer,
     commands.second_job, commands.offer_another_arithmetic,
 )  # fmt: skip
-#: What can happen where rows come in each way.
+#: The disturbances that can happen for each way in which rows arrive.
 _SCENES: dict[str, tuple[Fault, ...]] = {
     "files": (*_JOB, commands.second_job),
     "follow": (*_JOB, processes.kill_settled_producer, processes.kill_settled_producer),
     "run": (*_WORKERS, *_PRODUCERS, processes.kill_producer, commands.second_run, commands.second_run,
             commands.cancel_and_enqueue),
 }  # fmt: skip
-#: How often rows come in each way.
+#: How often rows arrive in each way.
 _WEIGHTS = {"files": 6, "follow": 3, "run": 1}
 _STORES: dict[str, tuple[Fault, ...]] = {
     "disk": (stores.fill_disk, stores.fill_disk),
@@ -69,8 +69,8 @@ class Plan:
     """A round before it begins.
 
     Attributes:
-        early: whether the disturbances begin before the first part is there.
-        scene: the way in which its rows come.
+        early: whether the disturbances begin before the first part exists.
+        scene: the way in which its rows arrive.
         seconds: that a call of an engine takes at least.
         waits: whether `unrolled wait` watches the job from its beginning, and puts back what Redis loses.
         calms: whether at the end engines behave, and all failed rows are brought again.

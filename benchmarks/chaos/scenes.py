@@ -1,4 +1,4 @@
-"""The three ways in which a round's rows come: an input that is queued, a stream, and `unrolled run`.
+"""The three ways in which a round's rows arrive: an input that is queued, a stream, and `unrolled run`.
 
 Over 150 lines: each way is a supervisor of its own.
 """
@@ -102,7 +102,7 @@ class Run(_Supervised):
 
 
 class Follow(_Supervised):
-    """`unrolled enqueue --follow` on a pipe that this process keeps open, so that the next reader goes on with it.
+    """`unrolled enqueue --follow` on a pipe that this process keeps open, so that the next reader continues it.
 
     Args:
         dataset: whose lines are written.
@@ -160,7 +160,7 @@ class Follow(_Supervised):
 
     def on_disk(self, place: Path) -> set[str]:
         """Ids of the rows that are in the job's objects, the bad ones included."""
-        # In this order: rows are deleted only once their part is there.
+        # In this order: rows are deleted only once their part exists.
         found = waiting(place)
         for content in parts(place).values():
             part = read_part(content)

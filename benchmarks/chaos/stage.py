@@ -223,7 +223,7 @@ class Stage:
         return found
 
     def is_at_work(self) -> bool:
-        """Whether there is a part, and all of this stage's workers have told the broker that they are there."""
+        """Whether a part exists, and all of this stage's workers have sent a heartbeat."""
         awake = not self.scene.has_workers or self.client().hlen(self.keys.workers) >= WORKERS
         return awake and any(self.place.glob("*.parquet"))
 

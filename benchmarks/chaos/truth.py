@@ -28,7 +28,7 @@ def snapshot(place: Path) -> Snapshot:
 def why_untrue(before: Snapshot, after: Snapshot, rows: int | None) -> str | None:
     """What contradicts the claim that a job was complete at some moment between two looks; None if nothing does.
 
-    The log says the same to everybody as far as it goes, so the claim is true if it is true of one of its beginnings
+    Everyone reads the same segments of the log, so the claim is true if it is true of one of its beginnings
     that ended between the two looks: the input had ended, nothing was cancelled, and each shard has a part or is dead.
 
     Args:

@@ -22,7 +22,7 @@ READER_EVERY = 10
 
 
 class Watcher:
-    """Looks at a job's objects, asks the product how it stands, and reads what it has published, again and again.
+    """Looks at a job's objects, asks the product for its status, and reads what it has published, again and again.
 
     Args:
         place: where the objects are.

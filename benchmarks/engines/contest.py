@@ -94,7 +94,7 @@ class Batched:
         self.detail = f"batches of {best}"
         self._batches = self._spread_batches(best, trials[best] * seconds)
 
-    def turn(self, number: int) -> int:  # noqa: ARG002 - all turns compute the same
+    def turn(self, number: int) -> int:  # noqa: ARG002 - all turns compute these rows
         """Compute the chosen batches; returns the number of their real tokens."""
         for ids, lengths in self._batches:
             self._peer.run(ids, lengths)

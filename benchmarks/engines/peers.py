@@ -1,7 +1,7 @@
 """Other libraries' LSTMs: from a batch of padded ids to the last layer's states.
 
 Rows are padded on the right, where padding doesn't affect the state of a real token, so no library needs a mask. The
-states at padding are dropped. It is one file because all libraries get the same weights in the same way.
+states at padding are dropped. It is one file because all libraries get these weights in one way.
 """
 
 from collections.abc import Callable, Mapping

@@ -1,5 +1,7 @@
 """What a fleet costs one Redis: heartbeats, sweeps, jobs of the past; a job taken out; a restart."""
 
+# Over 150 lines: the figures of one server, which share how its ledger is filled.
+
 from __future__ import annotations
 
 import time
@@ -161,9 +163,7 @@ def taken_out(shards: int) -> list[Figure]:
         Figure("status: asking Redis about a job of which something is", shards, members.processor * 1e3, "ms"),
         Figure("the choice of a shard, of two jobs that take turns: time of the server", shards, choice * 1e3, "ms"),
         Figure("cancel: time of the server, in all", shards, cancel, "s"),
-        Figure(
-            "cancel: longest time in which the server answers nobody", shards, max(slow, default=0.5), "ms", longest
-        ),
+        Figure("cancel: longest time without an answer of the server", shards, max(slow, default=0.5), "ms", longest),
     ]
 
 

@@ -29,6 +29,7 @@ class Lazy(NamedTuple):
 
 
 COMMANDS = {
+    "plan": Lazy("producer.cli.commands.prepare.plan:plan", "Say what a job will cost, before anything is queued."),
     "run": Lazy("producer.cli.commands.compute.run:run", "Do a whole job on this machine."),
     "demo": Lazy("producer.cli.commands.compute.demo:demo", "Show the whole path on text that is already here."),
     "enqueue": Lazy(
@@ -46,6 +47,10 @@ COMMANDS = {
     "discard": Lazy("producer.cli.commands.intervene.discard:discard", "Delete a job: its parts, and all that waits."),
     "quarantine": Lazy(
         "producer.cli.commands.inspect.quarantine:quarantine", "List the rows that can't be computed, with reasons."
+    ),
+    "report": Lazy(
+        "producer.cli.commands.inspect.report:report",
+        "Write a page about a job: its numbers, its time, and a map of its states.",
     ),
     "show": Lazy("producer.cli.commands.inspect.show:show", "Show a job's first published rows."),
     "neighbours": Lazy(

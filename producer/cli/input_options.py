@@ -97,12 +97,17 @@ _JOB: dict[str, Decorator] = {
         help="Let the tokenizer add its special tokens to each text.",
     ),
 }  # fmt: skip
-_ALL: tuple[Decorator, ...] = (
+_INPUTS_AND_MODEL: tuple[Decorator, ...] = (
     click.argument("inputs", nargs=-1, required=True, metavar="INPUTS..."),
     click.option(
         "--model", metavar="DIR", required=True, type=click.Path(path_type=Path),
         help="Model directory, or URL of one in a bucket.",
     ),
+)  # fmt: skip
+#: Options of a live input, which can't be planned.
+_LIVE = ("follow", "flush_seconds")
+_ALL: tuple[Decorator, ...] = (
+    *_INPUTS_AND_MODEL,
     click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
     *_SOURCE.values(),
     *_JOB.values(),
@@ -128,6 +133,12 @@ def input_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return with_options(command, _ALL)
 
 
+def planning_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that decide what a job costs; `planned_submission_of` takes them out again."""
+    shared = [option for name, option in (_SOURCE | _JOB).items() if name not in _LIVE]
+    return with_options(command, (*_INPUTS_AND_MODEL, *shared))
+
+
 def source_options(*names: str) -> Decorator:
     """Add some of the options of inputs to a command."""
     return lambda command: with_options(command, tuple(_SOURCE[name] for name in names))
@@ -141,3 +152,14 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
     """
     source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE})
     return Submission(source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", *_JOB)})
+
+
+def planned_submission_of(arguments: dict[str, Any]) -> Submission:
+    """Take the options that `planning_options` has added out of a command's arguments.
+
+    Raises:
+        OptionError: two options contradict each other.
+    """
+    source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE if name not in _LIVE})
+    chosen = {name: arguments.pop(name) for name in ("inputs", "model", *_JOB) if name not in _LIVE}
+    return Submission(source=source, out="", **chosen)

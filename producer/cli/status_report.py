@@ -40,7 +40,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
         missing = f", {found.queue.missing:,} not in Redis" if found.queue.missing else ""
         split = f"{found.queue.running:,} running, {found.queue.queued:,} queued{missing}"
     lines = [
-        f"{found.out}: {_state(found)}; job {found.job}, {found.offer.describe()}",
+        f"{found.out}: {found.state}; job {found.job}, {found.offer.describe()}",
         f"rows    {found.rows_done:,} of {found.rows:,}{more}; {bad:,} in quarantine",
         f"tokens  {found.tokens_done:,} of {found.tokens:,}{speed}{left}",
         f"shards  {found.done:,} done, {split}, {found.dead:,} dead, of {found.shards:,}",
@@ -48,16 +48,6 @@ def report(found: JobStatus, width: int | None = None) -> str:
     if found.queue and found.queue.workers:
         lines += _tables(found.queue.workers, found.offer, width)
     return "\n".join(lines + [f"→ {line}" for line in diagnose(found).values()])
-
-
-def _state(found: JobStatus) -> str:
-    if found.finished:
-        return "complete" if found.complete else "finished, not complete"
-    if found.cancelled:
-        return "discarded" if found.discarded else "cancelled"
-    if found.queue is None:
-        return "not complete"  # no broker says whether somebody works on it
-    return "at work" if found.at_work else "waiting"
 
 
 def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) -> list[str]:

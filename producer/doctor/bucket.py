@@ -34,7 +34,7 @@ def check_bucket(url: str) -> Iterator[Check]:
     except UnrolledError as error:
         yield _failed("bucket", error)
         return
-    found = f"{store}: can be listed, in {1000 * seconds:.0f} ms{'; nothing is there' if empty else ''}"
+    found = f"{store}: can be listed, in {1000 * seconds:.0f} ms{'; it is empty' if empty else ''}"
     if seconds > _SLOW_LISTING_SECONDS:
         yield Check("bucket", "warn", found, "each part needs several answers; move the workers nearer to the bucket")
     else:

@@ -1,5 +1,7 @@
 """The path of a job's rows to the queue: sources, tokenization, unique ids, cuts, shards, runs."""
 
+# Over 150 lines: the stations of a row, from batches that are read to shards that are queued.
+
 from __future__ import annotations
 
 import os

@@ -117,7 +117,7 @@ class FileRun(Run):
         A shard whose failed rows were retried is left out, because those rows are in another shard now.
         """
         found = set(self.log.inputs) - self.log.retried.keys()
-        # In this order: rows are deleted only once their part is there.
+        # In this order: rows are deleted only once their part exists.
         for folder, shards_in in ((names.ROWS, names.shards_in), (names.PARTS, names.parts_in)):
             found = found and found.difference(shards_in(self._objects.list(folder)))
         return found

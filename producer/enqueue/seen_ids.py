@@ -23,7 +23,7 @@ class SeenIds:
     """Records on disk where each id that a user gave was first seen.
 
     Ids are kept as 128-bit BLAKE2b hashes: among 10**9 ids, the chance that any two collide is about 10**-21. The
-    file is removed at the end, because a new run reads its input again and so fills a new one. A row that comes again
+    file is removed at the end, because a new run reads its input again and so fills a new one. A row that is read again
     from its own file and position is no duplicate.
 
     Args:

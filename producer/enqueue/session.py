@@ -5,13 +5,13 @@ from __future__ import annotations
 import gc
 import signal
 import threading
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from producer.enqueue.pipeline import submit
 from producer.queue.shard_queue import ShardQueue
-from producer.terminal.progress import Progress, progress
+from producer.terminal.progress import progress
 from producer.terminal.signals import announce
 from unrolled.patience import Patience
 
@@ -21,12 +21,29 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
 
-#: Objects that are made, and not let go, until cycles are looked for; a shard's rows are a few thousand.
+#: Objects that are created, and still alive, before Python looks for cycles; a shard has a few thousand rows.
 _OBJECTS_PER_COLLECTION = 50_000
 
 
+class Display(Protocol):
+    """Shows how far the queueing is: a `Progress`, or what stands for one."""
+
+    def update(self, *, done_tokens: int, done_rows: int | None = None, total_tokens: int | None = None) -> None:
+        """See `Progress.update`."""
+        ...
+
+    def say(self, line: str) -> None:
+        """See `Progress.say`."""
+        ...
+
+
 def enqueue(
-    prepared: Prepared, broker: str, namespace: str, max_queued_tokens: int | None, priority: int | None = None
+    prepared: Prepared,
+    broker: str,
+    namespace: str,
+    max_queued_tokens: int | None,
+    priority: int | None = None,
+    display: Display | None = None,
 ) -> Summary:
     """Cut and queue the rows of a prepared job, and report progress on standard error.
 
@@ -36,11 +53,15 @@ def enqueue(
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
         priority: the job's share of the workers, see `unrolled.queue.ledger.Ledger.enter`.
+        display: shows how far it is; None for a bar on standard error.
 
     Raises:
         UnrolledError: something can't be used, or broke off; the same call continues from there.
     """
-    with progress("queueing") as bar, _stop_signals(live=prepared.submission.source.follow) as stopped:
+    with (
+        nullcontext(display) if display else progress("queueing") as bar,
+        _stop_signals(live=prepared.submission.source.follow) as stopped,
+    ):
         for notice in prepared.plan.notices:
             bar.say(notice)
         shown, patience = _Shown(bar, prepared.plan.size_bytes), Patience(bar.say)
@@ -56,7 +77,7 @@ def enqueue(
 class _Shown:
     """Shows the tokens queued so far, and estimates their total from the share of bytes read."""
 
-    def __init__(self, bar: Progress, size_bytes: int | None) -> None:
+    def __init__(self, bar: Display, size_bytes: int | None) -> None:
         self._bar = bar
         self._size_bytes = size_bytes
         self._read_bytes = 0

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from tokenizers import Tokenizer
 
+    from unrolled.model.config import ModelConfig
     from unrolled.patience import Steadily
 
 #: Options that change how rows are read but not which rows there are.
@@ -112,20 +113,11 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # Over 40 lines: checks in the order in which a mistake costs least: the model, the inputs, the job.
     refuse_model(submission.out)
     model = open_model(submission.model)
-    layers, pooling = parse_layers(submission.layers, model.config), parse_pooling(submission.pooling)
-    parse_positions(submission.positions)
-    tokenizer = None
-    if model.tokenizer_path:
-        tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
-        model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
+    check_stored(submission, model.config)
+    tokenizer = tokenizer_of(model)
     plan = check_inputs(submission.inputs, submission.source)
-    if tokenizer is None and plan.text_file is not None:
-        raise ModelError(
-            f"{plan.text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
-            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
-        )
-    positions = positions_of(submission.positions, model.config, tokenizer)
-    spec = OutputSpec(layers, pooling, submission.precision, submission.with_tokens, positions)
+    need_tokenizer(submission, tokenizer, plan.text_file)
+    spec = spec_of(submission, model.config, tokenizer)
     columns = spec.columns(model.config)
     token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
     shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes)
@@ -145,6 +137,69 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     return Prepared(
         submission, create_job(submission.out, job, steadily), model, plan, tokenizer, shard_tokens, shard_rows
     )
+
+
+def check_stored(submission: Submission, config: ModelConfig) -> None:
+    """Check what a submission asks to be stored, as far as the tokenizer doesn't matter.
+
+    Raises:
+        OptionError: the model doesn't have one of the layers, or a pooling or positions are unknown.
+    """
+    parse_layers(submission.layers, config)
+    parse_pooling(submission.pooling)
+    parse_positions(submission.positions)
+
+
+def spec_of(submission: Submission, config: ModelConfig, tokenizer: Tokenizer | None) -> OutputSpec:
+    """What a submission asks to be stored.
+
+    Args:
+        submission: the request.
+        config: the model's.
+        tokenizer: the model's; None where it has none.
+
+    Raises:
+        OptionError: as in `check_stored`.
+        RequestError: the positions are not for this model, or not for this pooling.
+    """
+    return OutputSpec(
+        parse_layers(submission.layers, config),
+        parse_pooling(submission.pooling),
+        submission.precision,
+        submission.with_tokens,
+        positions_of(submission.positions, config, tokenizer),
+    )
+
+
+def tokenizer_of(model: ModelDirectory) -> Tokenizer | None:
+    """The model's tokenizer; None where it has none.
+
+    Raises:
+        ModelError: it doesn't fit the model.
+    """
+    if not model.tokenizer_path:
+        return None
+    tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
+    model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
+    return tokenizer
+
+
+def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_file: str | None) -> None:
+    """Refuse inputs with text for a model without a tokenizer.
+
+    Args:
+        submission: the request.
+        tokenizer: the model's; None where it has none.
+        text_file: an input that contains text; None where there is none.
+
+    Raises:
+        ModelError: there is text, and no tokenizer.
+    """
+    if tokenizer is None and text_file is not None:
+        raise ModelError(
+            f"{text_file} holds text, but {shown(submission.model)} has no tokenizer.json; make one with "
+            f"`unrolled tokenizer fit INPUTS --out {shown(submission.model)}`, or give token ids (--tokens-field)"
+        )
 
 
 def _check_rows(plan: InputPlan, submission: Submission, tokenizer: Tokenizer | None, vocab_size: int) -> None:

@@ -19,6 +19,7 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     (none serves the model), "trouble" (in a worker's way), "silent" (a worker), "turn" (other jobs are computed),
     "strays" (rows that a dead run has read), "input" (not read to its end).
     """
+    # Over 40 lines: a text for each kind, in the order in which they are shown.
     found = {}
     if status.discarded:
         return {"cancelled": "it was discarded: nothing of it counts any more; use another --out"}

@@ -56,12 +56,21 @@ def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
     catch_up(log, objects)
     kept = {shard for folder in (names.FAILED, names.ROWS) for shard in names.shards_in(objects.list(folder))}
     for shard, entry in log.entries.items():
-        if entry.quarantined:
-            for number, line in _lines(objects, shard):
-                yield _listed(objects, shard, number, line)
+        yield from refused_rows(objects, entry)
         if shard in kept and shard not in log.retried and (info := read_outcome(objects, shard)) is not None:
             for failed in info.failed:
                 yield BadRowListed(None, None, shard, failed.row, failed.id, failed.reason)
+
+
+def refused_rows(objects: Objects, entry: Entry) -> Iterator[BadRowListed]:
+    """The rows of a shard that the producer refused.
+
+    Raises:
+        FileFormatError: the list is damaged.
+    """
+    if entry.quarantined:
+        for number, line in _lines(objects, entry.shard):
+            yield _listed(objects, entry.shard, number, line)
 
 
 def count_quarantine(objects: Objects, entry: Entry) -> tuple[int, list[str]]:

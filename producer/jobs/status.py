@@ -80,6 +80,17 @@ class JobStatus:
         return self.queue is None or self.queue.running > 0
 
     @property
+    def state(self) -> str:
+        """How it is, in a word or two for people."""
+        if self.finished:
+            return "complete" if self.complete else "finished, not complete"
+        if self.cancelled:
+            return "discarded" if self.discarded else "cancelled"
+        if self.queue is None:
+            return "not complete"  # no broker says whether somebody works on it
+        return "at work" if self.at_work else "waiting"
+
+    @property
     def lost(self) -> int:
         """Shards that wait, but that Redis lost or never had; none while their producer may be at them."""
         missing = self.queue.missing if self.queue else 0

@@ -49,7 +49,7 @@ class StatusReader:
         self._looks: deque[tuple[float, int]] = deque()
 
     def read(self) -> JobStatus:
-        """The status now; where the broker is away, what the store tells.
+        """The status now; where the broker is away, as far as the store shows it.
 
         Raises:
             JobError: the log is damaged.

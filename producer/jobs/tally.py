@@ -1,9 +1,11 @@
 """Which shards of a job have their part, kept from look to look: a look costs what has changed and what still waits.
 
-A part is never deleted, except by a discard, and a shard's rows are deleted once its part is there. So a look lists
+A part is never deleted, except by a discard, and a shard's rows are deleted once its part exists. So a look lists
 the rows that wait, and asks for the parts of those shards alone whose rows are gone. All parts are listed only where
 that is cheaper, and before a job is called finished.
 """
+
+# Over 150 lines: one look is a few steps, each of which changes what the next one starts from.
 
 from __future__ import annotations
 
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from unrolled.protocol.log import Log
     from unrolled.protocol.objects import Objects
 
-#: Shards whose rows are there and whose part is asked for too, because a process may have died between the two.
+#: Shards whose rows exist and whose part is asked for too, because a process may have died between the two.
 FEW = 32
 #: Listing all parts costs as much as asking for this share of them.
 LISTING = 1 / 100
@@ -47,7 +49,7 @@ class Sums:
 
 
 class Tally:
-    """Where the shards of a job stand, look by look.
+    """The state of a job's shards, look by look.
 
     Args:
         log: of the job; read further with each look.
@@ -58,7 +60,7 @@ class Tally:
         log: as given.
         cut: sums over all shards.
         done: sums over the published ones.
-        published: shards whose part is there.
+        published: shards whose part exists.
         dead: shards without a part whose present life was given up.
         strays: rows of a live input that no segment names.
         kept: published shards whose failed rows may not have been brought again.
@@ -148,7 +150,7 @@ class Tally:
             sums.quarantined += entry.quarantined
 
     def _is_finished(self) -> bool:
-        """Whether it is so by all that is there now, rather than by what earlier looks have found."""
+        """Whether it is complete by the objects that exist now, rather than by what earlier looks have found."""
         found = standing(self.log, self._objects, live=self._live)
         if lost := self.published - found.published:  # somebody has removed parts
             self.published, self.done = set(), Sums()

@@ -81,7 +81,7 @@ class _Checked:
 
 
 def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Verification:
-    """Check a job: every entry of its log has its part, whole, with its rows, and nothing else is there.
+    """Check a job: every entry of its log has its part, whole, with its rows, and no other part exists.
 
     Checked of each part: its seal, which no flipped bit passes; what `inspect_part` checks; and model, engine,
     arithmetic, job, shard, rows, tokens, the digest of ids and masks (rows that the engine failed on put back in their

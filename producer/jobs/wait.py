@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from producer.jobs.diagnosis import diagnose
 from producer.jobs.status_reader import StatusReader
 from producer.queue.shard_queue import ShardQueue
+from producer.terminal.progress import Progress
 from unrolled.errors import BrokerAwayError, FileFormatError, JobError, PayloadError, TransientError, counted
 from unrolled.patience import Patience, at_once
 from unrolled.protocol.ledger_update import update_ledger
@@ -23,9 +24,9 @@ from unrolled.reading.outcome import failed_rows
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from producer.jobs.screen import JobScreen
     from producer.jobs.status import JobStatus
     from producer.queue.shard_queue import JobQueue
-    from producer.terminal.progress import Progress
     from unrolled.protocol.opening import OpenJob
 
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
@@ -45,7 +46,7 @@ def wait_for_job(
     job: OpenJob,
     broker: str | None,
     namespace: str,
-    bar: Progress,
+    bar: Progress | JobScreen,
     *,
     until: float = math.inf,
     every_seconds: float = 0.5,
@@ -85,12 +86,7 @@ def wait_for_job(
                 if status is None:
                     raise
                 return status
-            bar.update(
-                done_tokens=status.tokens_done,
-                done_rows=status.rows_done,
-                total_tokens=status.tokens,
-                working=status.at_work,
-            )
+            _show(bar, status)
             if status.finished:
                 _clean_up(queue, job, reader.log)
             elif status.cancelled:
@@ -107,6 +103,18 @@ def wait_for_job(
             time.sleep(max(0.0, min(pause, until - time.monotonic())))
 
 
+def _show(bar: Progress | JobScreen, status: JobStatus) -> None:
+    if isinstance(bar, Progress):
+        bar.update(
+            done_tokens=status.tokens_done,
+            done_rows=status.rows_done,
+            total_tokens=status.tokens,
+            working=status.at_work,
+        )
+    else:
+        bar.show(status)
+
+
 def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
     """Delete leftovers, and let Redis forget the job. Both are harmless if they stay."""
     ledger = JobLedger(queue.ledger, job.key, job.address, queue.send, at_once) if queue else None
@@ -118,7 +126,7 @@ def _clean_up(queue: ShardQueue | None, job: OpenJob, log: Log) -> None:
 
 
 def _tell_again(queue: JobQueue, job: OpenJob, log: Log, teller: _Teller) -> None:
-    """Tell Redis again what it lost."""
+    """Enter again in Redis what it lost."""
     try:
         update_ledger(log, job.objects, queue)
     except (BrokerAwayError, TransientError):

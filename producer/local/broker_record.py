@@ -84,7 +84,7 @@ def recorded(url: str, job: OpenJob) -> Iterator[None]:
     if path is None:
         yield
         return
-    try:  # from here on: a signal may come right after the record is there
+    try:  # from here on: a signal may arrive right after the record is written
         while job.objects.store.create(BROKER_FILE, url.encode()) is Creation.EXISTS:
             check_alone(job)
             path.unlink(missing_ok=True)

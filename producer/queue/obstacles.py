@@ -24,6 +24,7 @@ def obstacles(offer: Offer, job_key: str, queue: QueueStatus) -> dict[str, str]:
         job_key: the job's key.
         queue: what the broker knows.
     """
+    # Over 40 lines: a text for each kind, in the order in which they are shown.
     found, troubles, silent = {}, dict[str, list[str]](), list[str]()
     if not any(worker.offer == offer for worker in queue.workers):
         others = Counter(worker.offer.describe() for worker in queue.workers if worker.offer)

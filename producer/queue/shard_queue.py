@@ -50,7 +50,7 @@ class ShardQueue:
         broker: URL of the Redis server.
         namespace: prefix of every key.
         offer: the offer.
-        patience: waits for a broker that is away, and tells the user.
+        patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
             keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
 
@@ -74,7 +74,7 @@ class ShardQueue:
             task_default_queue=queue,
             task_queues=[Queue(queue)],  # type: ignore[no-untyped-call]  # kombu is half typed
             task_ignore_result=True,
-            task_publish_retry=False,  # Patience tries again, and tells the user
+            task_publish_retry=False,  # Patience tries again, and says so
             broker_transport_options={
                 **transport_options(namespace),
                 "socket_timeout": SOCKET_SECONDS,

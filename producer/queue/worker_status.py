@@ -16,7 +16,8 @@ _MOST_TROUBLES, _TROUBLE_CHARACTERS = 10, 500
 #: Facts of a heartbeat that are numbers from 0, with the attributes' names.
 _NUMBERS = (
     "longest_seconds", "tokens_per_second", "busy_share", "computed_share", "room_wait_seconds", "read_seconds",
-    "engine_wait_seconds", "plan_seconds", "compute_seconds", "write_seconds",
+    "engine_wait_seconds", "plan_seconds", "compute_seconds", "write_seconds", "tokens",
+    "up_seconds",
 )  # fmt: skip
 
 
@@ -36,6 +37,8 @@ class WorkerStatus:
         room_wait_seconds, engine_wait_seconds: how long shards have waited since its start for memory and for the
             engine, summed over shards.
         read_seconds, plan_seconds, compute_seconds, write_seconds: since its start, summed over its threads.
+        tokens: real tokens that it has computed since its start.
+        up_seconds: since its start.
         lease_seconds: how long it may be silent; None where the heartbeat doesn't say.
         silent_seconds: how long ago that heartbeat was.
         troubles: what is in its way: the job's key, None where it concerns all jobs, and a text.
@@ -54,6 +57,8 @@ class WorkerStatus:
     plan_seconds: float = 0.0
     compute_seconds: float = 0.0
     write_seconds: float = 0.0
+    tokens: float = 0.0
+    up_seconds: float = 0.0
     lease_seconds: float | None = None
     silent_seconds: float = 0.0
     troubles: tuple[tuple[str | None, str], ...] = ()

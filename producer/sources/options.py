@@ -25,7 +25,7 @@ class SourceOptions:
         id_field: name of the field or column with the row's id; None for "id", if that exists.
         id_first_word: whether the first word of each line of text is the row's id, and no part of the text.
         header: whether the first line of CSV and TSV names the columns; else they are numbered from 1.
-        columns: names of the columns of CSV and TSV without such a line, separated by commas.
+        columns: names of the columns of CSV and TSV without a line of names, separated by commas.
         max_row_bytes: longer rows are quarantined, and never completely in memory.
         batch_rows: the most rows in a batch.
         follow: read standard input as it arrives.

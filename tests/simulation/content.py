@@ -28,7 +28,7 @@ class Row(NamedTuple):
 
     Attributes:
         id: the row's id.
-        token: its only token; no two rows of an input have the same.
+        token: its only token; no two rows of an input have one token.
     """
 
     id: str

@@ -179,9 +179,9 @@ class Promises:
         if before is not None or content is None:
             raise BrokenPromiseError(f"{name} was replaced or removed")
         if name != f"{LOG}{self.log.length:06d}.jsonl":
-            raise BrokenPromiseError(f"the log has a hole: {name} is there, and segment {self.log.length} isn't")
+            raise BrokenPromiseError(f"the log has a hole: {name} exists, and segment {self.log.length} doesn't")
         if JOB not in self.objects:
-            raise BrokenPromiseError(f"{name} is there, and nothing says of which job")
+            raise BrokenPromiseError(f"{name} exists, and no job.json says of which job it is")
         inputs, has_ended = self.log.inputs, self.log.ended
         shards = self._account.append(content)
         if has_ended and not self._kind.is_live and self.log.inputs > inputs:

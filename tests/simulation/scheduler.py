@@ -93,7 +93,7 @@ class Scheduler:
     def hook(self, job: SimulatedJob, operation: Operation) -> Fault | Lag | None:
         """Stop before an operation of a job's store, or let a look happen at once.
 
-        Most looks at old segments of the log aren't steps, because they would find the same at any other moment.
+        Most looks at old segments of the log aren't steps, because they would find equal ones at any other moment.
         """
         is_look, is_log = operation.kind in ("read", "list"), operation.name.startswith(LOG)
         if is_log and is_look and job.promises.history.is_seen(operation.name):

@@ -28,7 +28,7 @@ holders, starts = st.sampled_from(["one", "two", "three"]), st.sampled_from(["fi
 
 
 class Alike(RuleBasedStateMachine):
-    """Both get the same calls, and must give the same answers."""
+    """Both get the same calls, and must give equal answers."""
 
     client: redis.Redis
 

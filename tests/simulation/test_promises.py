@@ -153,7 +153,7 @@ def test_bad_rows_gone():
 
 
 def test_log_changed(site):
-    """A segment goes, or comes too early."""
+    """A segment is deleted, or created too early."""
     with pytest.raises(BrokenPromiseError, match="replaced or removed"):
         site.delete(names.segment_name(0))
     site = Site(FILE)

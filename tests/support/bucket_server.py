@@ -44,7 +44,7 @@ class Request(NamedTuple):
 
 
 class BucketServer:
-    """The server, and the faults of the requests to come.
+    """The server, and the faults of the next requests.
 
     Attributes:
         url: of the server.
@@ -81,7 +81,7 @@ class BucketServer:
         return client_environment(self.url)
 
     def answer_to(self, method: str) -> Answer | None:
-        """What goes wrong with the request that has just come; None for nothing."""
+        """The fault of the request that has just arrived; None for none."""
         faults = self.faults.get(method)
         return faults.pop(0) if faults else None
 

@@ -1,10 +1,10 @@
-"""A small language in which the next word can be learnt: far from what frequencies alone tell."""
+"""A small language whose next word can be learnt, far better than word frequencies alone predict it."""
 
 import json
 
 import numpy as np
 
-#: Every word is followed by one of so many others, at random.
+#: Every word is followed by one of this many others, at random.
 CHOICES = 2
 WORDS = 40
 
@@ -23,7 +23,7 @@ def sentences(count, seed=0):
 
 
 def write_corpus(path, count, seed=0):
-    """JSON lines of such sentences, as text."""
+    """JSON lines with sentences of the language, as text."""
     texts = [" ".join(f"w{word}" for word in words) for words in sentences(count, seed)]
     path.write_text("".join(json.dumps({"id": f"s{at}", "text": text}) + "\n" for at, text in enumerate(texts)))
     return path

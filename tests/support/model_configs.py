@@ -1,4 +1,4 @@
-"""Hypothesis strategies of model configurations of every kind, as small as they come."""
+"""Hypothesis strategies of model configurations of every kind, as small as possible."""
 
 from dataclasses import replace
 

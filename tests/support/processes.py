@@ -300,7 +300,7 @@ def published_rows(job: OpenJob) -> dict[str, NDArray[np.float32]]:
     """Rows by id: float32 (real tokens, units), from the parts alone.
 
     Raises:
-        AssertionError: an id is there twice.
+        AssertionError: an id occurs twice.
     """
     found: dict[str, NDArray[np.float32]] = {}
     for path in sorted(Path(job.place).glob("*.parquet")):

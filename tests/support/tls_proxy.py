@@ -75,7 +75,7 @@ def _shut(each: socket.socket) -> None:
 
 
 def authority(path: Path) -> trustme.CA:
-    """A certificate authority whose certificate lies at `path`."""
+    """A certificate authority whose certificate is at `path`."""
     made = trustme.CA()
     made.cert_pem.write_to_path(str(path))
     return made

@@ -8,7 +8,7 @@ import pytest
 from support.shell import ENGINE, REPOSITORY, environment
 from support.skips import long
 
-#: Seeds whose rounds come in all three ways, with kills, pauses, retries, a cancel, two commands at once and lost keys.
+#: Seeds whose rounds are of all three kinds, with kills, pauses, retries, a cancel, two commands at once and lost keys.
 DISK, BUCKET = "801", "1910"
 
 

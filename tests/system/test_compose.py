@@ -105,7 +105,7 @@ def test_services_have_no_more_rights_than_they_need(services, name):
 
 
 def test_redis_is_private(services):
-    """Without a password, nobody outside may reach Redis."""
+    """Without a password, Redis can't be reached from outside."""
     assert not {"ports", "network_mode"} & services["redis"].keys()
 
 
@@ -130,7 +130,7 @@ def test_worker_may_wind_down(services):
 
 
 def test_worker_health(services):
-    """The worker's health is the age of the file that it is told to touch."""
+    """The worker's health is the age of the file that it is set to touch."""
     kind, script = services["worker"]["healthcheck"]["test"]
     assert kind == "CMD-SHELL"
     assert "$$UNROLLED_HEALTH_FILE" in script

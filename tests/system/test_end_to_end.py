@@ -33,8 +33,8 @@ def random_rows(count, vocabulary, longest, seed=0):
 
 @pytest.mark.parametrize("engine", ["fused", "tensorflow"])
 def test_the_files_equal_the_reference_model(tmp_path, engine):
-    """1,000 random ragged rows: `run_lstm` on the padded batch gives the same at every set bit of the mask, to 1e-5."""
-    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - TensorFlow takes seconds that the other tests need not pay
+    """1,000 random ragged rows: `run_lstm` on the padded batch agrees at every set bit of the mask, to 1e-5."""
+    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - TensorFlow takes seconds, and the other tests don't use it
 
     if engine == "fused" and why_unavailable():
         pytest.skip(why_unavailable())
@@ -61,7 +61,7 @@ def test_the_files_equal_the_reference_model(tmp_path, engine):
 
 
 def two_workers_one_killed(folder, count, shard_tokens):
-    """Two workers and a producer at a stand-alone server; one worker is killed midway. Seconds of the whole."""
+    """Two workers and a producer at a stand-alone server; one worker is killed midway. Gives the seconds it takes."""
     make_model(folder / "model")
     write_rows(folder / "rows.jsonl", random_rows(count, 50, 20))
     out = folder / "out"

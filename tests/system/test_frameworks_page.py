@@ -1,4 +1,4 @@
-"""docs/frameworks.md: its code runs as it stands there, and gives the vectors of `unrolled.load`."""
+"""docs/frameworks.md: its code runs as it is printed, and gives the vectors of `unrolled.load`."""
 
 import os
 import re

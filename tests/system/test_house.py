@@ -1,6 +1,8 @@
 """The house: empty packages, rooms in one order, types that users see."""
 
+import ast
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -9,8 +11,14 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("unrolled", "producer", "worker")
-#: Most entries of a folder before nobody finds anything in it.
-MOST_ENTRIES = 16
+#: Most entries of a folder in which a reader still finds things.
+MOST_ENTRIES = 15
+#: Folders that have more, and how many: the kernel is one template, cut where each piece can be read alone.
+LARGER = {"worker/engines/fused/src/kernel": 16}
+#: Lines of a file and of a function above which a comment or the docstring says why it is one piece.
+FILE_LINES, FUNCTION_LINES = 150, 40
+FILE_REASON = re.compile(rf"over {FILE_LINES} lines|one file", re.IGNORECASE)
+FUNCTION_REASON = re.compile(rf"over {FUNCTION_LINES} lines|one function", re.IGNORECASE)
 #: A new import that breaks a contract, and the contract that says so: one for each direction that imports may not go.
 BROKEN = [
     ("producer/sources/formats/lines.py", "import worker.settings", "Producer and worker meet only in unrolled"),
@@ -37,7 +45,7 @@ def tracked(*patterns):
 
 
 def test_packages_are_empty_but_for_the_facade():
-    """An implementation in `__init__.py` is one that nobody finds."""
+    """An implementation in `__init__.py` is hard to find."""
     files = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("__init__.py")]
     assert len(files) > 30
     assert [path for path in files if path.read_text()] == [REPOSITORY / "unrolled" / "__init__.py"]
@@ -53,7 +61,37 @@ def test_no_folder_is_an_attic(package):
             path = path.parent  # noqa: PLW2901 - walks up to the root
     del folders[REPOSITORY]
     full = {str(folder.relative_to(REPOSITORY)): len(names - {"__init__.py"}) for folder, names in folders.items()}
-    assert {name: count for name, count in full.items() if count > MOST_ENTRIES} == {}
+    assert {name: count for name, count in full.items() if count > LARGER.get(name, MOST_ENTRIES)} == {}
+
+
+def without_reason(text):
+    """What is long in a module and doesn't say why: its functions by name, and the module itself as an empty name."""
+    lines = text.splitlines()
+    found = [] if len(lines) <= FILE_LINES or FILE_REASON.search(text) else [""]
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef) and node.end_lineno - node.lineno >= FUNCTION_LINES:
+            own = "\n".join(lines[node.lineno - 1 : node.end_lineno])
+            found += [] if FUNCTION_REASON.search(own) else [node.name]
+    return found
+
+
+def test_long_pieces_say_why_they_are_one():
+    """A module of the product or of the benchmarks, and a function in it."""
+    modules = {path: path.read_text() for path in tracked(*PACKAGES, "benchmarks") if path.suffix == ".py"}
+    assert len(modules) > 400
+    found = {str(path.relative_to(REPOSITORY)): without_reason(text) for path, text in modules.items()}
+    assert {path: names for path, names in found.items() if names} == {}
+
+
+def test_a_long_piece_without_a_reason_is_found():
+    """One line too many, in a module and in a function."""
+    function = "def long():\n" + "    pass\n" * FUNCTION_LINES
+    assert without_reason(function) == ["long"]
+    assert without_reason(function.replace("    pass\n", "    # Over 40 lines: a test.\n", 1) + "    pass\n") == []
+    assert without_reason(function.replace("    pass\n", "", 1)) == []
+    assert without_reason("x = 1\n" * FILE_LINES) == []
+    assert without_reason("x = 1\n" * (FILE_LINES + 1)) == [""]
+    assert without_reason('"""It is one file because it is a test."""\n' + "x = 1\n" * FILE_LINES) == []
 
 
 def contracts(place):
@@ -80,7 +118,7 @@ def copy(tmp_path_factory):
 
 
 def test_contracts_hold(copy):
-    """As the packages are, every contract is kept; `make check` asks the same."""
+    """As the packages are, every contract is kept; `make check` checks this too."""
     done = contracts(copy)
     assert done.returncode == 0, done.stdout
     assert " 0 broken" in done.stdout

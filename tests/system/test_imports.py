@@ -57,7 +57,7 @@ def test_cutting_loads_no_pandas():
 
 
 def test_the_worker_loads_the_engine_that_it_takes():
-    """Its application, its command and its choice of engines come without TensorFlow."""
+    """Its application, its command and its choice of engines load no TensorFlow."""
     assert (
         not loaded("import worker.app, worker.cli.worker, worker.engines.choice, worker.engines.fused.engine")
         & TENSORFLOW

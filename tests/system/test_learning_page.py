@@ -1,4 +1,4 @@
-"""docs/learning.md: its code runs as it stands there."""
+"""docs/learning.md: its code runs as it is printed."""
 
 import re
 from pathlib import Path

@@ -22,7 +22,7 @@ LEFT_OUT = re.compile(r"(Usage: |Try '|queueing: |computing: |verifying: |\d+ ro
 
 
 def prepare():
-    """What the page says is there."""
+    """The files that the page supposes."""
     make_model(Path("model"), tokenizer_json=fit(["one two three four"], 50).tokenizer.to_str())
     write_rows(Path("rows.jsonl"), {"a": [1, 2, 3], "b": [4, 5]})
     write_rows(Path("bad.jsonl"), {"a": [1, 2, 3], "b": [4, 5], "c": [99]})

@@ -1,4 +1,4 @@
-"""docs/python.md: its code runs as it stands there, and its comments are true."""
+"""docs/python.md: its code runs as it is printed, and its comments are true."""
 
 import re
 from pathlib import Path

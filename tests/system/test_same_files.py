@@ -1,4 +1,4 @@
-"""The same job gives the same files, whatever pools its rows went through."""
+"""A job, done again, gives equal files, whatever pools its rows went through."""
 
 from functools import partial
 
@@ -16,7 +16,7 @@ pytestmark = pytest.mark.skipif(why_unavailable() is not None, reason=str(why_un
 
 
 def rows_that_share(count):
-    """Rows of which many begin alike, some are the same, and zeros lie anywhere."""
+    """Rows of which many begin alike and some are equal, with zeros anywhere."""
     random = np.random.default_rng(0)
     stems = [random.integers(0, 51, random.integers(1, 30)).tolist() for _ in range(count // 8)]
     rows = [

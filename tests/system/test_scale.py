@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def test_a_small_job(tmp_path):
-    """Each figure is there; the next reading of a log and the next look list and read what waits alone."""
+    """Each figure is reported; the next reading of a log and the next look list and read only what waits."""
     results = tmp_path / "scale.tsv"
     sizes = {"shards": 600, "segments": 60, "waiting": 110, "parts": 20, "queued": 200, "jobs": 10, "workers": 4}
     words = [word for name, size in sizes.items() for word in (f"--{name}", str(size))]

@@ -42,7 +42,7 @@ WRONG = "wr0ng@:/#%41ü"
 
 
 class GuardedBroker(RestartableBroker):
-    """A server that lets nobody in without a name and a password.
+    """A server that refuses everyone without a name and a password.
 
     Args:
         users: a configuration that names them.
@@ -197,7 +197,7 @@ def check_silent(secret: str, text: str) -> None:
 
 
 def test_the_file_is_refused_until_it_has_passwords():
-    """A server doesn't start with the documented users as they stand: nobody runs with a known password."""
+    """A server doesn't start with the documented users unchanged, because their passwords are known."""
     with pytest.raises(Exception, match="ended with status 1"), GuardedBroker(USERS):
         pass
 
@@ -229,7 +229,7 @@ def test_a_whole_job(tmp_path, guarded):
         assert "this job's" in ended[0][1]  # the worker's heartbeat
         assert "✓ worker pool: threads" in report
         assert guarded.denials() == []
-        # What a producer may not, it is told.
+        # What a producer may not do is refused with an error.
         status, text = run(product.producer, "doctor", "--out", job.place)
         assert status == 0, text
         assert "? worker pool" in text
@@ -357,7 +357,7 @@ def test_two_products_on_one_server(tmp_path, guarded):
 
 
 def test_a_wrong_password(tmp_path, guarded):
-    """Every command ends at once with one clear line, and nobody writes the password anywhere."""
+    """Every command ends at once with one clear line, and the password is written nowhere."""
     with open_product(tmp_path, guarded) as product:
         job = product.site.enqueue(make_rows(4))
         model = product.site.model.path
@@ -385,7 +385,7 @@ def test_a_wrong_password(tmp_path, guarded):
 
 
 def test_the_wrong_rights(tmp_path, guarded):
-    """Whoever comes in but may not do its work says so, and ends."""
+    """A process that may log in but not do its work says so, and ends."""
     with open_product(tmp_path, guarded) as product:
         job = product.site.enqueue(make_rows(4))
         model = product.site.model.path
@@ -454,7 +454,7 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
 
 @pytest.mark.parametrize("socket", [False, True])
 def test_percent_encoded_passwords(tmp_path, socket):
-    """What must be percent-encoded in a password reaches the server from both clients, and nobody tells it."""
+    """Characters of a password that must be percent-encoded reach the server from both clients, and appear nowhere."""
     with (
         GuardedBroker(write_users(tmp_path / "users.conf", NAMESPACE), socket=socket) as server,
         open_product(tmp_path, server) as product,

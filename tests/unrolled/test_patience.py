@@ -42,7 +42,7 @@ def failing(times, error=None):
 
 
 def test_pauses_double_up_to_the_longest():
-    """A first new try comes soon, and the last ones don't keep anything busy."""
+    """The first new try is soon, and the last ones keep nothing busy."""
     found = list(itertools.islice(pauses(), 8))
     assert found[:3] == [FIRST_PAUSE, 2 * FIRST_PAUSE, 4 * FIRST_PAUSE]
     assert found[-2:] == [LONGEST_PAUSE, LONGEST_PAUSE]
@@ -50,7 +50,7 @@ def test_pauses_double_up_to_the_longest():
 
 @pytest.mark.parametrize("error", [TransientError("x"), BrokerAwayError("x"), ConnectionError("x")])
 def test_what_passes_is_tried_until_it_works(patience, said, error):
-    """The result comes, with one line for the trouble and one for its end."""
+    """The result is returned, with one line for the trouble and one for its end."""
     assert patience.until_done("publish to /out", failing(2, error)) == 42
     assert said == ["can't publish to /out: x; trying again until it works", "can publish to /out again, after 0 s"]
 

@@ -163,7 +163,7 @@ def test_a_worker_survives_every_hostile_entry(site):
 
 
 def test_the_list_of_refused_messages_is_bounded(site):
-    """However many come, the list holds the latest thousand, under the namespace."""
+    """However many arrive, the list holds the latest thousand, under the namespace."""
     client = site.ledger.client
     client.lpush(f"test:{REFUSED}", *(["old"] * KEPT_MESSAGES))
     client.lpush(site.queue_key, *[json.dumps(HOSTILE["unknown task"])] * 20)

@@ -10,7 +10,7 @@ from support.processes import check_outputs, eventually, make_rows, open_site
 from worker.celery_guard import KEPT_MESSAGES, REFUSED
 
 MESSAGES = 10_000
-#: What a guarded worker may grow by, whatever comes.
+#: Memory by which a guarded worker may grow, whatever arrives.
 GROWTH_BYTES = 64 * 2**20
 VALUES = (
     None, True, 0, -1, 10**30, 1e308, "", "x" * 3000, "\x00", [], {}, [[[[]]]], {"a": {"b": []}}, "../../../etc/passwd",
@@ -78,7 +78,7 @@ def mutated(raw, chance):
 
 
 def test_ten_thousand_mutated_messages(site):
-    """The process and its memory stay, the job comes out exactly, nothing is left in Redis or elsewhere on disk."""
+    """The process and its memory stay, the job's rows are exact, nothing is left in Redis or elsewhere on disk."""
     rows = make_rows(400)
     job = site.enqueue(rows)
     client = site.ledger.client

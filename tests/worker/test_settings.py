@@ -47,7 +47,7 @@ def test_what_is_needed_is_named(name, value):
 
 @pytest.mark.parametrize("value", ["Upper", "a:b", "x" * 33])
 def test_a_namespace_is_a_prefix_of_keys(value):
-    """Whichever way it comes in."""
+    """Whichever way it is given."""
     with pytest.raises(OptionError, match=rf"--namespace: namespace '{value}'; allowed: "):
         Settings(broker="redis://h", model=Path("/m"), namespace=value)
     with pytest.raises(OptionError, match=rf"UNROLLED_NAMESPACE: namespace '{value}'; allowed: "):

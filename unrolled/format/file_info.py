@@ -36,7 +36,7 @@ LONGEST_REASON = 300
 @cache
 def release() -> str:
     """The installed version of this product, "unknown" if it runs from sources that are not installed."""
-    # Here, because it takes 0.05 s that a command line which only names shards need not pay.
+    # Here, because it takes 0.05 s, and a command line that only names shards doesn't use it.
     from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415
 
     try:

@@ -81,7 +81,7 @@ def local_copy(place: str, steadily: Steadily = at_once) -> Path:
             f"{url}: can't be copied to {copies} ({error.strerror or error}); make room there, or let UNROLLED_CACHE"
             " name another directory"
         ) from error
-    raise ModelError(f"{url}: changes while it is read; try again when all of its objects are there")
+    raise ModelError(f"{url}: changes while it is read; try again when all of its objects are in place")
 
 
 def _find(bucket: BucketObjects, url: BucketUrl) -> _Objects:

@@ -258,7 +258,7 @@ class Ledger:
         return take_out(self, job_key, length)
 
     def entered(self, job_key: str) -> list[Any]:
-        """The members of a job that are in the ledger, as they are there."""
+        """The members of a job that are in the ledger, as Redis holds them."""
         prefix, found = f"{job_key}/".encode(), self.client.zrange(self.keys.ledger, 0, -1)
         return [raw for raw in cast("list[bytes]", found) if raw.startswith(prefix)]
 

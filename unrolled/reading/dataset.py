@@ -99,7 +99,7 @@ def _part_at(path: str) -> Part:
 
 
 def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
-    """The parts in a directory in the order of the shards, and its job; None where only parts are there.
+    """The parts in a directory in the order of the shards, and its job; None where the directory has only parts.
 
     Raises:
         FileFormatError: one is of another job.
@@ -220,7 +220,7 @@ class Dataset:
 
         Args:
             max_rows: the most rows in a batch, at least 1.
-            max_tokens: the most real tokens in a batch, at least 1; a longer row comes alone.
+            max_tokens: the most real tokens in a batch, at least 1; a longer row is a batch of its own.
 
         Raises:
             ValueError: a limit is below 1.

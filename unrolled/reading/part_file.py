@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
@@ -34,16 +35,17 @@ class Part:
         columns: its columns of vectors, in order.
         schema: of all its columns, without metadata.
         groups: rows of each row group.
+        size_bytes: of the file.
 
     Raises:
         FileFormatError: the file is damaged, not ours, or of another format version.
         TransientError: the operating system would not let it be read.
     """
 
-    __slots__ = ("columns", "groups", "info", "name", "schema", "spec", "store")
+    __slots__ = ("columns", "groups", "info", "name", "schema", "size_bytes", "spec", "store")
 
     def __init__(self, store: Store, name: str, like: Part | None = None) -> None:
-        self.store, self.name = store, name
+        self.store, self.name, self.size_bytes = store, name, 0
         with self.open() as file:
             self.info = FileInfo.decode(file.metadata.metadata)
             self.schema = file.schema_arrow.remove_metadata()
@@ -71,6 +73,7 @@ class Part:
             source = self.store.open(self.name)
             if source is None:
                 raise FileFormatError("is not there any more")
+            self.size_bytes = source.seek(0, io.SEEK_END)
             with source, pq.ParquetFile(source, **options) as file:
                 yield file
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 #: Bytes of an object's end that are fetched when it is opened: the footer of most Parquet files, and a whole small one.
 TAIL_BYTES = 1 << 16
-#: What is read to see whether an object is there. A HEAD would not say that the bucket is missing; and Azure's emulator
+#: What is read to see whether an object exists. A HEAD would not say that the bucket is missing; and Azure's emulator
 #: has no answer for the first byte alone of an empty object.
 _BEGINNING = (0, 2)
 #: A part of 64 MiB is put within this at 2 Mbit/s; a server that has gone silent is noticed after it.
@@ -135,7 +135,7 @@ class BucketStore:
                     raise
 
     def sync(self, folder: str = "") -> None:
-        """See `Store.sync`: nothing to do, since what is there is durable."""
+        """See `Store.sync`: nothing to do, since every object in a bucket is durable."""
         check_folder(folder)
 
     def changed_at(self, name: str) -> float:

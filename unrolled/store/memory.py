@@ -181,7 +181,7 @@ class MemoryStore:
             return [operation for operation, _ in self._late]
 
     def deliver(self, number: int) -> Operation:
-        """Let a late operation have its effect; a `create` has none where an object of its name is there."""
+        """Let a late operation have its effect; a `create` has none where an object of its name exists."""
         with self._lock:
             operation, body = self._late.pop(number)
             self._affect(operation, body)

@@ -16,7 +16,7 @@ class ObjectFile(io.RawIOBase):
 
     Args:
         size_bytes: of the object.
-        fetch: gives the bytes `[start:stop]`, which lie in the object; None where the object is gone.
+        fetch: gives the bytes `[start:stop]`, which are in the object; None where the object is gone.
         tail: the object's last bytes, which are not fetched again.
     """
 
@@ -48,7 +48,7 @@ class ObjectFile(io.RawIOBase):
         return self._position
 
     def read(self, size: int | None = -1) -> bytes:
-        """So many bytes from the position on, all that are left by default; fewer at the end only."""
+        """Up to `size` bytes from the position on, all that are left by default; fewer only at the end."""
         if self.closed:
             raise ValueError("read of a closed file")
         left = max(0, self._size_bytes - self._position)

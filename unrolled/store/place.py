@@ -64,11 +64,11 @@ def _extra(url: BucketUrl) -> Iterator[None]:
 def check_creates_once(store: Store, look: Callable[[str], object] = str) -> None:
     """Prove that a store never replaces an object: create one twice, and delete it.
 
-    Servers and file systems that replace it, or know no such thing, are found before a job rests on them.
+    Servers and file systems that replace it, or ignore the condition, are found before a job rests on them.
 
     Args:
         store: any.
-        look: called with the object's name while it is there.
+        look: called with the object's name while it exists.
 
     Raises:
         RequestError: the store replaced the object, or refuses to create one.

@@ -15,7 +15,7 @@ from unrolled.store.disk.refusals import explained
 
 
 def publish(directory: Path, name: str, write: Callable[[BinaryIO], object], *, cached: bool = True) -> Path:
-    """Make a file durable under its name, all at once, in place of one that is there.
+    """Make a file durable under its name, all at once, in place of one that exists.
 
     Args:
         directory: of the file; it must exist.
@@ -44,7 +44,7 @@ def publish(directory: Path, name: str, write: Callable[[BinaryIO], object], *, 
 
 
 def publish_bytes(path: Path, content: bytes) -> None:
-    """Make a small file durable, all at once, in place of one that is there.
+    """Make a small file durable, all at once, in place of one that exists.
 
     Raises:
         TransientError: as `publish`.

@@ -24,7 +24,7 @@ LONGEST_SECONDS = 120.0
 
 
 class UnknownOutcomeError(Exception):
-    """Nobody can tell from this answer whether the object was created; the text is the reason."""
+    """This answer doesn't say whether the object was created; the text is the reason."""
 
 
 def settle(

@@ -51,7 +51,7 @@ class Store(Protocol):
         """Create an object, if there is none of this name.
 
         When this returns, with either answer, a whole object is durable under the name. When the process dies before,
-        either there is one or there is none, never half of one. An object that is there is left as it is. What a
+        either there is one or there is none, never half of one. An object that exists is left as it is. What a
         `Writer` raises goes through, and nothing is created.
         """
         ...
@@ -77,7 +77,7 @@ class Store(Protocol):
         ...
 
     def delete(self, name: str) -> None:
-        """Delete an object, if it is there."""
+        """Delete an object, if it exists."""
         ...
 
     def sync(self, folder: str = "") -> None:

@@ -29,7 +29,7 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
     if asked is not None:
         return asked, f"--ids-from {asked}"
     if table is None or rows is None:
-        return 0, "ids are one-hot vectors, and the first stands for the source's id 0"
+        return 0, "ids are one-hot vectors, and the first is the source's id 0"
     if table.mask_zero:
         return 1, "the embedding masks id 0"
     if len(rows) and not rows[0].any():

@@ -158,7 +158,7 @@ class Writer:
         Args:
             metadata: key-value pairs that describe the file.
         """
-        # Parquet has no lists of a fixed size. Arrow's schema in the metadata tells Arrow's readers of them.
+        # Parquet has no lists of a fixed size. Arrow's readers find them in Arrow's schema in the metadata.
         arrow = base64.b64encode(self._schema.serialize())
         pairs = [struct({1: binary("ARROW:schema"), 2: binary(arrow)})]
         pairs += [struct({1: binary(key), 2: binary(value)}) for key, value in metadata.items()]

@@ -1,7 +1,7 @@
 """Finds the rows that an engine fails on, by halving, so that all other rows are computed.
 
 A single row that fails because something is missing for now (above all, memory) is tried again, with longer and longer
-pauses, before it is blamed. All such rows wait together, because the engine is idle during a pause.
+pauses, before it is blamed. All of these rows wait together, because the engine is idle during a pause.
 
 It is one file because search, retries and probe are one algorithm.
 """

@@ -1,7 +1,7 @@
 """The pool: the rows of all shards that a worker holds, which are computed together.
 
 Whenever the engine is idle, it takes all waiting shards that store the same columns, up to a budget of tokens. So pools
-grow under load, and an idle worker starts at once on the first shard that comes. There is no timer.
+grow under load, and an idle worker starts at once on the first shard that arrives. There is no timer.
 
 It is one file because the queue, the engine's thread and the shutdown share one lock.
 """

@@ -52,6 +52,7 @@ class Assembly:
         stop_worker: Callable[[], None],
         make_engine: Callable[[Settings, ModelDirectory], Engine] = choose_engine,
     ) -> None:
+        # Over 40 lines: the parts of a worker are made in the order in which they need each other.
         broker = Broker(settings.broker)
         self.broken: BrokenWorkerError | None = None
         self._breaking = threading.Lock()

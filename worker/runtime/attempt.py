@@ -100,11 +100,11 @@ class Host(Protocol):
         ...
 
     def note_put_off(self, member: Member, error: UnrolledError) -> None:
-        """Tell people why a shard waits."""
+        """Say why a shard waits."""
         ...
 
     def note_published(self, member: Member) -> None:
-        """Tell people that a job which was put off can be used again."""
+        """Say that a job which was put off can be used again."""
         ...
 
     def note_broken(self, error: BrokenWorkerError) -> None:

@@ -20,7 +20,7 @@ class AwayJobs:
     """Reports jobs that are away, and jobs that are back.
 
     Args:
-        lease_seconds: after which a shard of such a job is tried again.
+        lease_seconds: after which a shard of a job that is away is tried again.
     """
 
     def __init__(self, lease_seconds: float) -> None:

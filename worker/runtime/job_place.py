@@ -44,8 +44,8 @@ def open_registered(registry: Registry, job_key: str, check: Callable[[str], Non
         check: raises JobError for a place where no job may be.
 
     Raises:
-        JobError: what is there isn't the job, or asks for another offer.
-        AwayError: nothing is there, or it can't be read now.
+        JobError: the place has another job, or one that asks for another offer.
+        AwayError: the place has no job, or can't be read now.
         redis.RedisError: the server is away.
     """
     place = registry.place_of(job_key)

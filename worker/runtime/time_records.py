@@ -6,6 +6,8 @@ records an hour from each worker, each of a few kilobytes. A record that can't b
 bounded: its intervals become longer instead of more.
 """
 
+# Over 150 lines: the records in memory, and how they become longer while they can't be written.
+
 from __future__ import annotations
 
 import logging

@@ -136,7 +136,7 @@ class Network:
         return sequence, tf.stack(after)
 
     def _dropped(self, sequence: Any, seed: Any) -> Any:
-        # One mask for all steps of a row, as in Keras's cells; stateless, so that a resumed training drops the same.
+        # One mask for all steps of a row, as in Keras's cells; stateless, so that a resumed training drops equal units.
         shape = (tf.shape(sequence)[0], 1, sequence.shape[2])
         rate = 1 - self._options.keep_probability
         return tf.nn.experimental.stateless_dropout(sequence, rate, seed, noise_shape=shape)

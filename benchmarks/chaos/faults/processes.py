@@ -40,12 +40,12 @@ def terminate_worker(stage: Stage, rng: random.Random) -> None:
 
 
 def pause_worker(stage: Stage, rng: random.Random) -> None:
-    """Pause a worker for longer than its lease: another takes its shards, and then it goes on with them."""
+    """Pause a worker for longer than its lease: another one takes its shards, and then it continues with them."""
     _pause(stage, rng, _some(stage, rng, 1))
 
 
 def outpace_worker(stage: Stage, rng: random.Random) -> None:
-    """Pause a worker until another one has published what it held; then it goes on, and comes to other ends.
+    """Pause a worker until another one has published what it held; then it continues, and its attempts end otherwise.
 
     The messages that were sent last are delivered first meanwhile, so that it needn't be paused to the end of the job.
     """
@@ -105,7 +105,7 @@ def pause_producer(stage: Stage, rng: random.Random) -> None:
 
 
 def outpace_producer(stage: Stage, rng: random.Random) -> None:
-    """Pause the producer until a second one has done its work, or taken its turn; then it goes on with its own."""
+    """Pause the producer until a second one has done its work, or taken its turn; then it continues its own."""
     del rng
     if producer := stage.scene.producer():
         producer.send(signal.SIGSTOP)

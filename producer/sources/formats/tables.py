@@ -2,7 +2,7 @@
 
 # Over 150 lines: two formats, whose batches are read in the same way.
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -45,7 +45,7 @@ def check_table(
         return _columns_of(source, format, options)
 
 
-def _columns_of(source: Any, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - as above
+def _columns_of(source: Any, format: Format, options: SourceOptions) -> InputColumns:  # noqa: A002 - the option's name
     if format == "parquet":
         with pq.ParquetFile(source, pre_buffer=False) as file:
             schema = file.schema_arrow
@@ -64,6 +64,7 @@ def read_table(
     options: SourceOptions,
     steadily: Steadily,
     on_bytes: Callable[[int], None] | None = None,
+    groups: Sequence[int] | None = None,
 ) -> Iterator[SourceBatch]:
     """Yield the rows in batches.
 
@@ -74,6 +75,7 @@ def read_table(
         options: only the names of the columns, `max_row_bytes` and `batch_rows` matter here.
         steadily: tries each look at a bucket until it works.
         on_bytes: called with the number of bytes of the file that have been read since the last call.
+        groups: which row groups of a Parquet file are read, from 0; None for all.
 
     Raises:
         DamagedInputError: the file can't be opened, or is damaged; raised after the rows before the damage.
@@ -84,7 +86,7 @@ def read_table(
             columns = _columns_of(source, format, options)
         if format == "parquet":
             read_bytes = _DISTANT_READ_BYTES if place.is_distant else _READ_BYTES
-            pieces = _parquet_pieces(source, columns, options.batch_rows, read_bytes)
+            pieces = _parquet_pieces(source, columns, options.batch_rows, read_bytes, groups)
         else:
             pieces = _ipc_pieces(source, columns, options.batch_rows)
         yield from _batches(pieces, format, columns, file, options, place.size_bytes or 0, on_bytes)
@@ -141,12 +143,15 @@ def _ipc_pieces(source: Any, columns: InputColumns, batch_rows: int) -> Iterator
     source.seek(0)
     reader = _open_ipc(source, pa.ipc.IpcReadOptions(included_fields=wanted))
     places = [reader.schema.names.index(names[at]) for at in wanted]
+    before = 0.0
     for batch, share in _record_batches(reader, source):
         found = [validated(batch.column(place)) for place in places]
         step = _step(batch.nbytes, batch.num_rows, batch_rows)
         for start in range(0, batch.num_rows, step):
             content, *ids = (column.slice(start, step) for column in found)
-            yield content, ids[0] if ids else None, share
+            part = min(start + step, batch.num_rows) / batch.num_rows
+            yield content, ids[0] if ids else None, before + part * (share - before)
+        before = share
 
 
 def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
@@ -158,21 +163,40 @@ def _record_batches(reader: Any, source: Any) -> Iterator[tuple[Any, float]]:
         yield reader.get_batch(at), (at + 1) / reader.num_record_batches
 
 
-def _parquet_pieces(source: Any, columns: InputColumns, batch_rows: int, read_bytes: int) -> Iterator[_Piece]:
+def row_groups(place: Place, steadily: Steadily) -> list[int]:
+    """The bytes of each row group of a Parquet file, uncompressed.
+
+    Raises:
+        DamagedInputError: the file can't be opened.
+    """
+    with (
+        _damage("can't be opened as parquet"),
+        place.open_table(steadily, mapped=False) as source,
+        pq.ParquetFile(source, pre_buffer=False) as file,
+    ):
+        return [file.metadata.row_group(at).total_byte_size for at in range(file.metadata.num_row_groups)]
+
+
+def _parquet_pieces(
+    source: Any, columns: InputColumns, batch_rows: int, read_bytes: int, groups: Sequence[int] | None
+) -> Iterator[_Piece]:
     # Without buffers for whole row groups, which may be larger than memory.
     with pq.ParquetFile(source, pre_buffer=False, buffer_size=read_bytes, page_checksum_verification=True) as file:
         names = file.schema_arrow.names
         wanted = [names[at] for at in (columns.content, columns.id) if at is not None]
-        metadata = file.metadata
-        size = sum(metadata.row_group(at).total_byte_size for at in range(metadata.num_row_groups))
+        numbers = list(range(file.metadata.num_row_groups) if groups is None else groups)
+        read = [file.metadata.row_group(at) for at in numbers]
+        size, expected = sum(group.total_byte_size for group in read), sum(group.num_rows for group in read)
+        if groups is None:
+            expected = file.metadata.num_rows
         rows = 0
-        for batch in file.iter_batches(_step(size, metadata.num_rows, batch_rows), columns=wanted):
+        for batch in file.iter_batches(_step(size, expected, batch_rows), row_groups=numbers, columns=wanted):
             batch.validate()
             rows += batch.num_rows
             content, *ids = (batch.column(name) for name in wanted)
-            yield content, ids[0] if ids else None, rows / max(metadata.num_rows, rows)
-        if rows != metadata.num_rows:
-            raise DamagedInputError(f"has {rows} rows, but its footer says {metadata.num_rows}")
+            yield content, ids[0] if ids else None, rows / max(expected, rows)
+        if rows != expected:
+            raise DamagedInputError(f"has {rows} rows, but its footer says {expected}")
 
 
 def _step(size_bytes: int, rows: int, batch_rows: int) -> int:

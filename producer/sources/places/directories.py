@@ -68,7 +68,7 @@ def _without_outputs(matches: Iterable[str], pattern: str, notices: list[str]) -
         return found[folder]
 
     for match in matches:
-        if not is_output(match if os.path.isdir(match) else os.path.dirname(match)):  # noqa: PTH112, PTH120 - as above
+        if not is_output(match if os.path.isdir(match) else os.path.dirname(match)):  # noqa: PTH112, PTH120 - names stay as given
             yield match
 
 

@@ -35,7 +35,7 @@ class Place(Protocol):
             steadily: tries each look at a bucket until it works.
 
         Raises:
-            DamagedInputError: it can't be opened; reading from it raises the same, or an OSError.
+            DamagedInputError: it can't be opened; reading from it raises this error too, or an OSError.
         """
         ...
 
@@ -48,6 +48,6 @@ class Place(Protocol):
 
         Raises:
             DamagedInputError: it can't be opened.
-            OSError: as above.
+            OSError: it can't be opened.
         """
         ...

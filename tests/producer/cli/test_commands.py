@@ -72,7 +72,7 @@ class Working(threading.Thread):
 
 
 def enter(ledger, job, *shards):
-    """Enter the first lives of some shards, as one who knows no others, with the whole log told."""
+    """Enter only the first lives of some shards, and put the mark at the end of the log."""
     members = [(Member(job.key, Life(shard, 0)), 5) for shard in shards]
     ledger.enter(job.key, job.place, ledger.mark(job.key), members, log_of(job).length)
 
@@ -81,7 +81,7 @@ class Lines(Progress):
     """Keeps the lines that are said, and calls a function at the first line with a certain word."""
 
     def __init__(self, reactions=()):
-        super().__init__("waiting", clock=lambda: 0.0)  # so that no line comes of the time that has passed
+        super().__init__("waiting", clock=lambda: 0.0)  # so that no line is printed only because time has passed
         self.lines = []
         self._reactions = dict(reactions)
 
@@ -185,7 +185,7 @@ def test_status_watches_until_the_job_is_complete(tmp_path):
 
 
 def test_status_on_a_terminal_is_live(tmp_path):
-    """The report is redrawn until the job is complete."""
+    """One screen is redrawn until the job is finished; the report is what stays."""
     finished_job(tmp_path, shards=1)
     main, other = pty.openpty()
     done = subprocess.run(
@@ -200,7 +200,8 @@ def test_status_on_a_terminal_is_live(tmp_path):
     with os.fdopen(main, "rb") as screen:
         shown = screen.read1(65_536)
     assert done.stderr == b""
-    assert b"shards  1 done, 0 waiting, 0 dead, of 1" in shown
+    assert b"shards: 1 of 1 done" in shown
+    assert b"shards  1 done, 0 waiting, 0 dead, of 1" in shown  # the report that stays
     assert b"\x1b[" in shown
 
 
@@ -346,7 +347,7 @@ def test_wait_tells_a_ledger_that_is_behind_the_log(tmp_path, broker, ledger):
 
 @pytest.mark.parametrize("decide", [decisions.cancel, decisions.discard])
 def test_wait_does_not_wait_for_a_job_that_was_stopped(tmp_path, decide):
-    """Nothing more will come of it; the error says how to go on."""
+    """Nothing more will be computed; the error says how to resume."""
     job = make_job(tmp_path)
     decide(job.objects, None)
     with pytest.raises(JobError, match=r"it was (cancelled, and 3 shards wait; the same|discarded: nothing)"):
@@ -388,7 +389,7 @@ def failing(monkeypatch, name, times):
 
 
 def test_wait_without_a_broker_says_what_it_can_not_know(tmp_path):
-    """Only files are watched then, and nobody may ever write one: the line comes at once."""
+    """Only files are watched then, and perhaps no process ever writes one: the line is printed at once."""
     job = make_job(tmp_path)
     lines = Lines()
     assert not wait.wait_for_job(job, None, NAMESPACE, lines, until=time.monotonic() + 0.1, every_seconds=0.02).complete
@@ -426,7 +427,7 @@ def test_wait_gives_up_on_a_directory_that_stays_away(tmp_path, monkeypatch):
 
 
 def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
-    """A worker for the model is missing; the line comes at once, and once only."""
+    """A worker for the model is missing; the line is printed at once, and only once."""
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)
 
@@ -450,7 +451,7 @@ def test_wait_says_what_stands_in_the_way_once(tmp_path, broker):
 
 
 def test_wait_says_what_brings_a_removed_part_back(tmp_path, broker, ledger, monkeypatch):
-    """Redis had it as done, so nothing is told again; `wait` says so once it has lasted, and goes on waiting."""
+    """Redis had it as done, so nothing is entered again; after a while `wait` says so, and it continues to wait."""
     monkeypatch.setitem(wait.PATIENCE_SECONDS, "lost", 0.1)
     job = make_job(tmp_path, shards=1)
     (shard,) = waiting(job)

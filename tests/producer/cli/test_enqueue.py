@@ -1,4 +1,4 @@
-"""`unrolled enqueue`: what it says and does about input, models, directories and brokers that are no good."""
+"""`unrolled enqueue`: its errors and answers for input, models, directories and brokers that can't be used."""
 
 import gzip
 import io
@@ -85,7 +85,7 @@ def refused(result, said, status=1):
 
 
 def reasons(out):
-    """Of the rows in quarantine, as `unrolled quarantine` tells them."""
+    """The rows in quarantine and their reasons, as `unrolled quarantine` prints them."""
     return run("quarantine", out).stdout.splitlines()
 
 
@@ -116,7 +116,7 @@ def test_a_corrupt_parquet_file(place, broker, models):
 
 
 def test_a_missing_field(place, broker, models):
-    """The columns that are there are named."""
+    """The error names the columns that the file has."""
     pq.write_table(pa.table({"body": ["one"], "key": ["a"]}), "rows.parquet")
     refused(
         enqueue(broker, "rows.parquet"),
@@ -160,7 +160,7 @@ def test_text_for_a_model_without_a_tokenizer(place, broker, models):
 
 
 def test_a_directory_of_another_job(place, broker, models):
-    """Another model, other inputs, other options: each is named, and what is there stays as it is."""
+    """Another model, other inputs, other options: each is named, and the existing job stays as it is."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     write_rows(place / "more.jsonl", {"b": [1]})
     assert enqueue(broker, "rows.jsonl").exit_code == 0
@@ -186,7 +186,7 @@ def test_a_directory_of_another_job(place, broker, models):
 
 
 def test_a_directory_that_can_not_be_one(place, broker, models):
-    """A file stands where the directory, or one of those above it, should be made."""
+    """A file is where the directory, or one of those above it, should be made."""
     write_rows(place / "rows.jsonl", {"a": [1]})
     (place / "file").write_text("in the way")
     refused(
@@ -276,7 +276,7 @@ def test_options_that_contradict_each_other(place, broker, more, said):
     assert not (place / "out").exists()
 
 
-# ---------------------------------------------------------------- rows that are no good
+# ---------------------------------------------------------------- rows that can't be used
 
 
 def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, models):
@@ -330,7 +330,7 @@ def test_lines_of_text_that_can_not_be_decoded(place, broker):
 
 
 def test_words_that_the_model_does_not_know_are_counted(place, broker):
-    """The share of them is told, and rows of which nothing is left."""
+    """The summary has their share, and the number of rows of which nothing is left."""
     (place / "rows.txt").write_text("one five\nfive\ntwo one\n")
     found = enqueue(broker, "rows.txt").stdout.splitlines()
     assert found[1:] == [
@@ -340,7 +340,7 @@ def test_words_that_the_model_does_not_know_are_counted(place, broker):
 
 
 def test_the_summary_as_json(place, broker):
-    """One object, the same exit status."""
+    """One object; the exit status is as without --json."""
     (place / "rows.jsonl").write_text('{"tokens": [1]}\n{"tokens": [99]}\n')
     result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, "--json")
     assert result.exit_code == 3

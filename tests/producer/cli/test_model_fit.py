@@ -194,7 +194,7 @@ def test_what_can_not_be_trained(place, arguments, status, text):
 
 
 def test_a_device_that_is_not_there_is_the_trainings_own_error(place):
-    """The error comes from the other process, as one line; the prepared rows stay for the next try."""
+    """The other process's error is shown as one line; the prepared rows stay for the next try."""
     import tensorflow as tf  # noqa: PLC0415 - the other tests of this file do without
 
     if tf.config.list_physical_devices("GPU"):

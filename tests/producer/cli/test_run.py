@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import pty
 import shlex
 import signal
 import subprocess
@@ -72,7 +73,9 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
         "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
         "200 rows have no token, and so no vector: leave out rows where length is 0\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
+        "report: out/_unrolled/report.html\n"
     )
+    assert "<h1>" in (place / "out" / "_unrolled" / "report.html").read_text()
     check_complete(place / "out")
     assert psutil.Process().children(recursive=True) == before
     assert not record_of(place).exists()
@@ -83,6 +86,31 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     found = json.loads(again.stdout)
     assert (found["complete"], found["rows_published"], found["done"]) == (True, 1000, len(files))
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
+
+
+def test_a_run_on_a_terminal_is_one_screen(place):
+    """It shows the job and its worker while it works, and leaves the summary alone; elsewhere, lines are plain."""
+    main, other = pty.openpty()
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100", "LINES": "24"}
+    with subprocess.Popen(words(*command()), cwd=place, stdout=other, stderr=other, env=environment) as run:
+        os.close(other)
+        shown = b""
+        with contextlib.suppress(OSError):  # Linux reports that the other side is closed
+            while chunk := os.read(main, 65_536):
+                shown += chunk
+    os.close(main)
+    assert run.returncode == 0, shown
+    text = shown.decode()
+    assert "out: " in text
+    assert "at work" in text or "waiting" in text
+    assert "shards: " in text
+    assert "\x1b[" in text
+    assert "Traceback" not in text
+    assert text.splitlines()[-1].startswith("out: verified; 1,000 rows in, 1,000 out")
+    plain = unrolled(*command(), cwd=place)
+    assert plain.returncode == 0
+    assert "\x1b" not in plain.stdout + plain.stderr
+    assert "computing: " in plain.stderr
 
 
 def test_what_is_asked_for_is_stored(place):
@@ -198,7 +226,7 @@ def test_a_signal_ends_all_in_order(place, crew, number, status):
 
 
 def test_a_second_ctrl_c_stops_at_once(place, crew):
-    """The workers give their shards back and need not use the grace, which is longer than the test waits."""
+    """The workers give their shards back, and don't use the grace, which is longer than the test waits."""
     run = crew.start(*command(), "--grace-seconds", "500", cwd=place)
     eventually(lambda: children(run.pid, "worker"), "the worker")
     (worker,) = children(run.pid, "worker")

@@ -34,7 +34,7 @@ def test_a_bucket_as_it_should_be_passes(server):
     assert {name: check.outcome for name, check in found.items()} == {
         "bucket": "ok", "created once": "ok", "bucket's clock": "ok"
     }  # fmt: skip
-    assert "nothing is there" in found["bucket"].found
+    assert "it is empty" in found["bucket"].found
     assert "is deleted again" in found["created once"].found
     assert not [path for path in (server.directory / "bucket").rglob("*") if path.is_file()]
     assert len({request.path for request in server.requests if request.method == "PUT"}) == 1

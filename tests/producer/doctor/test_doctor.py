@@ -101,7 +101,7 @@ def test_what_an_acl_forbids_is_unknown_not_wrong(broker):
 
 
 def test_a_wrong_password_fails_with_what_to_see_to(broker):
-    """The server is there, the login isn't."""
+    """The server answers, but refuses the login."""
     url = broker.url.replace("redis+socket://", "redis+socket://nobody:wrong@")
     (check,) = check_broker(Broker(url))
     assert check.outcome == "fail"
@@ -151,14 +151,14 @@ def test_a_directory_that_can_be_written_passes(tmp_path):
 
 
 def test_a_place_that_cannot_be_written_fails(tmp_path):
-    """A file stands where the directory should be."""
+    """A file is where the directory should be."""
     (tmp_path / "file").touch()
     (check,) = check_output(tmp_path / "file" / "out", None)
     assert (check.outcome, check.advice) == ("fail", "choose another directory, or make this one writable")
 
 
 def test_the_disk_must_hold_what_is_to_come(tmp_path, monkeypatch, model):
-    """Told from the model's width, or else from the files that are there."""
+    """Estimated from the model's width, or else from the published files."""
     out = tmp_path / "out"
     job = make_job(out, shards=2)
     usage = shutil.disk_usage(tmp_path)

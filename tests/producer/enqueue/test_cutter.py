@@ -66,7 +66,7 @@ def test_empty():
 
 
 def test_cuts_of_files():
-    """Where the input is no live one, only rows decide, and what is left comes last."""
+    """Where the input is no live one, only rows decide, and what is left is cut last."""
     batches = [rows_of([3]), [], rows_of([3, 3]), [], []]
     assert [len(each) for each in cuts(batches, Cutter(6), None)] == [2, 1]
     assert list(cuts([], Cutter(6), None)) == []

@@ -124,7 +124,7 @@ def test_a_file_that_grows_is_followed(tmp_path, live, crew):
 
 
 def test_a_stream_goes_on(live):
-    """Three runs of the same command: no id is given twice, and all rows are there in the end."""
+    """Three runs of the same command: no id is given twice, and no row is missing in the end."""
     for part, more in enumerate(["one\ntwo\n", "three\n", "four\nfive\n"]):
         done = unrolled("enqueue", "--follow", "-", stdin=more, **live)
         assert done.returncode == 0, done.stderr
@@ -209,7 +209,7 @@ def test_standard_input_alone_is_followed(live, tmp_path):
 
 
 def test_a_silent_pipe_costs_next_to_nothing(live, crew):
-    """The producer sleeps while nothing comes, and takes little of a core."""
+    """While no input arrives, the producer sleeps, and takes little of a core."""
     producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live)
     write(producer, "one\n")
     published(live["out"], 1)

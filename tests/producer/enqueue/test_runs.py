@@ -1,4 +1,4 @@
-"""From cuts to queued shards, again and again to the same effect, whatever crashes between."""
+"""From cuts to queued shards: repeating it changes nothing, whatever crashes in between."""
 
 import contextlib
 import itertools
@@ -170,7 +170,7 @@ def test_a_part_that_was_removed_is_made_again(job, queue):
 
 
 def test_a_crash_while_a_removed_part_is_made_again(queue):
-    """The run that cuts its rows again dies before any of its steps; the next one comes to the same end."""
+    """The run that cuts its rows again dies before any of its steps; the next one completes what it began."""
     left = [0]
 
     def hook(_):
@@ -197,7 +197,7 @@ def test_a_crash_while_a_removed_part_is_made_again(queue):
 
 
 def test_a_removed_part_whose_failed_rows_were_retried_stays_away(job, queue):
-    """Those rows are in a shard of their own; if all of the shard's rows came again, they would be there twice."""
+    """Those rows are in a shard of their own; if all of its rows were queued again, some would be published twice."""
     enqueue(job, queue)
     first = waiting(job)[0]
     publish_shard(job, first, {1: "out of memory"})
@@ -300,7 +300,7 @@ def test_a_running_producer_stops_at_a_cancel(job, queue):
 
 
 def test_two_producers_at_once(job, queue):
-    """No lock is needed: both cut the same, and the log has every shard once."""
+    """No lock is needed: their cuts are equal, and the log has every shard once."""
     threads = [threading.Thread(target=enqueue, args=(job, queue, cuts(shards=40))) for _ in range(2)]
     for thread in threads:
         thread.start()
@@ -331,7 +331,7 @@ def crashing(count):
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_crash_before_any_operation(server, live):
-    """The next run of the same command comes to what an undisturbed run gives; nothing that was read is lost."""
+    """The command, given again, ends as an undisturbed run does; nothing that was read is lost."""
     made = job_of(live=live)
     for count in range(1, 200):
         store, mend = crashing(count)
@@ -418,7 +418,7 @@ def test_a_live_run_whose_log_is_damaged_keeps_what_it_read(live_job, queue):
 
 @pytest.mark.parametrize("live", [False, True])
 def test_a_store_that_refuses_is_waited_for(queue, live):
-    """A full disk, or a server that is away, before any operation: nothing is lost, and nothing comes twice."""
+    """A full disk, or a server that is away, before any operation: nothing is lost, and nothing is queued twice."""
     said = []
     for count in itertools.count(1):
         left = [0]
@@ -480,7 +480,7 @@ def test_live_runs_have_numbers_of_their_own(live_job, queue):
 
 
 def test_a_full_queue_is_waited_for_and_said(server, job, monkeypatch):
-    """If no room is made, the user is told why."""
+    """If no room is made, a line says why."""
     said = []
     monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.0)
     queue = ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", job.job.offer, Patience(said.append), 1)

@@ -1,4 +1,4 @@
-"""From a submission to shards: checks first, then each row once, again and again to the same effect."""
+"""From a submission to shards: checks first, then each row once; repeating it changes nothing."""
 
 import gc
 import os
@@ -238,7 +238,7 @@ def test_the_first_signal_ends_a_live_input_and_the_second_interrupts(number):
 
 
 def test_rare_collections_end():
-    """Whoever queues a job from a longer program finds its collector as it was."""
+    """A longer program that queues a job finds its garbage collector as it was."""
     before = gc.get_threshold()
     with _rare_collections():
         assert gc.get_threshold()[0] > before[0]
@@ -247,7 +247,7 @@ def test_rare_collections_end():
 
 
 def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp_path, monkeypatch):
-    """One read of the pipe gives many batches; the stop comes at the first shard, and all of them are cut."""
+    """One read of the pipe gives many batches; the stop is asked for at the first shard, and all of them are cut."""
     lines = b'{"tokens": [1, 2, 3]}\n' * 10_000
     (tmp_path / "stream").write_bytes(lines)
     source = SourceOptions(format="jsonl", follow=True, batch_rows=10)

@@ -61,7 +61,7 @@ def left(job):
 
 
 def test_the_directory_alone_tells_rows_tokens_and_shards(job):
-    """Without a broker, everything but what runs is told."""
+    """Without a broker, the status has everything but what runs."""
     status = StatusReader(job).read()
     # Rows of a shard have 1, 1, 2 and 3 real tokens.
     assert (status.rows, status.tokens) == (16, 25)
@@ -104,7 +104,7 @@ def test_finished_needs_a_last_look(job):
 
 
 def test_failed_rows_that_were_retried_count_where_they_are_now(job):
-    """As many rows come out as went in, by any engine."""
+    """The counts add up to the rows of the input, though some were retried."""
     for shard in left(job):
         publish_shard(job, shard)
     before = StatusReader(job).read()
@@ -149,7 +149,7 @@ def test_the_ledger_tells_running_from_queued_and_what_is_missing(job, server, l
 
 
 def test_missing_shards_are_on_their_way_while_the_input_is_read(tmp_path, server, ledger):
-    """The producer appends a segment before it tells the ledger."""
+    """The producer appends a segment before it enters its shards in the ledger."""
     job = make_job(tmp_path, shards=2, ended=False)
     first, _ = waiting(job)
     enter(ledger, job, [first])
@@ -185,7 +185,7 @@ def test_what_a_worker_counts_is_what_status_shows(job, server, ledger):
 
 @pytest.mark.parametrize("value", ["x" * 10**4, None, [1], -1, float("inf"), float("nan"), 10**400, {}])
 def test_a_forged_heartbeat_is_shown_as_far_as_it_makes_sense(value):
-    """Whoever may write to Redis may have written it."""
+    """Anyone who can write to Redis may have written it."""
     waits = ("room_wait_seconds", "engine_wait_seconds")
     stages = ("read_seconds", "plan_seconds", "compute_seconds", "write_seconds", "computed_share", *waits)
     names = ("on_board", "longest_seconds", "tokens_per_second", "busy_share", "lease_seconds", *stages)
@@ -246,7 +246,7 @@ def test_the_speed_is_that_between_two_looks(tmp_path, monkeypatch):
 
 
 def test_a_store_that_cannot_be_read_is_a_passing_trouble(job):
-    """A folder in place of a segment stands for a mount that fails."""
+    """A folder in place of a segment acts like a mount that fails."""
     path = Path(job.place) / names.segment_name(0)
     path.unlink()
     path.mkdir()
@@ -255,7 +255,7 @@ def test_a_store_that_cannot_be_read_is_a_passing_trouble(job):
 
 
 def test_hints_name_the_command_that_helps(job, server, ledger):
-    """Dead shards, lost shards and a model that nobody serves are each told once, with the way out."""
+    """Dead shards, lost shards and a model that no worker serves have a line each, with what helps."""
     other = Ledger(ledger.client, "test", job_of(arithmetic="bfloat16").offer)
     other.beat("elsewhere", {})
     found = diagnose(StatusReader(job, server, "test").read())
@@ -273,7 +273,7 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
 
 
 def test_no_hint_where_all_is_well(tmp_path, server, ledger):
-    """A job at work with a worker of its model needs nobody."""
+    """A job at work with a worker of its model needs no help."""
     job = make_job(tmp_path)
     enter(ledger, job, waiting(job))
     ledger.beat("host-1", {})
@@ -288,7 +288,7 @@ def test_an_input_that_broke_off_is_told(tmp_path):
 
 
 def test_a_worker_says_what_is_in_its_way(tmp_path, server, ledger):
-    """What concerns this job, or all jobs, is told with the worker's name; what concerns another job isn't."""
+    """Trouble with this job, or with all jobs, is shown with the worker's name; trouble with another job isn't."""
     job = make_job(tmp_path)
     enter(ledger, job, waiting(job))
     full = "can't publish to /x: no space is left; free some space"
@@ -324,7 +324,7 @@ def test_a_worker_that_has_died_is_seen_to_be_silent(tmp_path, server, ledger):
 
 
 def test_another_job_is_computed_first(tmp_path, server, ledger):
-    """What runs and waits of other jobs is told while nothing of this one runs."""
+    """While no shard of this job runs, a line says how many of other jobs run and wait."""
     first, second = make_job(tmp_path / "first"), make_job(tmp_path / "second", shards=1)
     for job in (first, second):
         enter(ledger, job, waiting(job))

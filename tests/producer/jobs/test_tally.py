@@ -1,4 +1,4 @@
-"""Where a job's shards stand, kept from look to look."""
+"""The state of a job's shards, kept from look to look."""
 
 import random
 from pathlib import Path

@@ -189,7 +189,7 @@ def test_any_flipped_bit_is_a_problem(tmp_path, options):
 
 @pytest.mark.parametrize("size", [0, 1, 8, 100, 1_000])
 def test_a_truncated_file_is_a_problem(job, size):
-    """Be it empty or cut anywhere."""
+    """An empty file is one, and a file that was cut anywhere."""
     path = part(job, 0)
     path.write_bytes(path.read_bytes()[:size])
     assert list(problems(job)) == [path.name]
@@ -267,7 +267,7 @@ def test_a_row_that_was_taken_out_is_a_problem(job):
 
 
 def test_a_file_that_was_written_anew_is_a_problem(job):
-    """The same rows by another program: they may be right, but nobody can tell by the vectors."""
+    """Another program's file of these rows: it may be right, but its vectors don't prove that."""
     path = part(job, 0)
     metadata = pq.read_metadata(path).metadata
     table = pq.read_table(path)
@@ -311,7 +311,7 @@ def test_what_is_superfluous_is_no_problem(job):
 
 
 def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
-    """However sound what is there."""
+    """However sound its parts are."""
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
     text = "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"

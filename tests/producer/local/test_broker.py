@@ -46,7 +46,7 @@ def test_settings(broker):
 
 
 def test_socket_is_private(broker):
-    """Nobody but its owner can reach the socket."""
+    """Only its owner can reach the socket."""
     path = Path(client_url(broker.url).removeprefix("unix://"))
     assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
     assert stat.S_IMODE(path.stat().st_mode) == 0o700
@@ -62,7 +62,7 @@ def test_celery_form(broker):
 
 
 def test_killed_server_keeps_its_data(broker):
-    """What was acknowledged before a kill -9 is there after the restart, at the same address."""
+    """What was acknowledged before a kill -9 survives the restart, and the address stays."""
     with client_of(broker) as client:
         client.set("before", "kept")
         url = broker.url

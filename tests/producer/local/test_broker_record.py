@@ -89,7 +89,7 @@ def test_the_record_of_a_killed_run_is_replaced(job, tmp_path, socket):
 
 
 def test_many_runs_at_once_have_one_record(job, tmp_path):
-    """However close they come: all but one are refused."""
+    """However close in time they start, all but one are refused."""
     barrier, refused, held = threading.Barrier(8), [], []
 
     def run(number):

@@ -64,7 +64,7 @@ def test_who_lived_long_died_of_something_else():
 
 
 def test_a_store_that_is_away_does_not_end_the_run():
-    """Then nothing is known to have come of a death."""
+    """Then it isn't known whether a death had any effect."""
 
     def away():
         raise TransientError("away")

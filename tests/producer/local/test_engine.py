@@ -1,4 +1,4 @@
-"""The engine of `unrolled run` where nobody names one."""
+"""The engine of `unrolled run` where none is named."""
 
 import subprocess
 import sys

@@ -40,7 +40,7 @@ def never():
 
 
 def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
-    """So many as asked for, in a process group that Ctrl-C doesn't reach, and none afterwards; all end in order."""
+    """As many as asked for, in a process group that Ctrl-C doesn't reach, and none afterwards; all end in order."""
     before = psutil.Process().children()
     with Workers(2, settings, tmp_path / "logs", never, DEATHS):
         ready(tmp_path / "logs", 2)
@@ -56,7 +56,7 @@ def test_workers_run_until_the_end_of_the_block(tmp_path, settings):
 
 
 def test_a_worker_that_died_is_started_again(tmp_path, settings):
-    """And writes on in the same log."""
+    """The new one appends to the log of the one that died."""
     with Workers(1, settings, tmp_path, never, DEATHS):
         ready(tmp_path, 1)
         (first,) = workers_of(os.getpid())

@@ -234,7 +234,7 @@ def test_a_jobs_priority(queue, job):
 
 @pytest.mark.parametrize("keep_data", [True, False])
 def test_broker_away(broker, job, keep_data):
-    """A broker that is killed midway is waited for; when it comes back, even empty, no shard is missing."""
+    """The producer waits for a broker that is killed midway; once it is back, even empty, no shard is missing."""
     said = []
     with closing(ShardQueue(broker.url, "unrolled", OFFER, Patience(said.append))) as queue:
         queue.of_job(job).mark()  # connected

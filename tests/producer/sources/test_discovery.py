@@ -59,7 +59,7 @@ def test_a_name_has_one_spelling(tmp_path, monkeypatch):
 
 
 def test_same_file_twice(tmp_path):
-    """A file named twice, through a link or a pattern, is read once, and the user is told."""
+    """A file named twice, through a link or a pattern, is read once, and a notice says so."""
     first = write(tmp_path / "a.txt", "x\n")
     (tmp_path / "link.txt").symlink_to(first)
     (tmp_path / "loop").symlink_to(tmp_path)
@@ -179,7 +179,7 @@ def test_follow_takes_standard_input_alone(tmp_path):
 
 
 def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
-    """`enqueue . --out vectors` may be given again: its parts and its log are left out, and the user is told."""
+    """`enqueue . --out vectors` may be given again: its parts and its log are left out, and a notice says so."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "sub").mkdir()
     for name in ("a.jsonl", "sub/b.jsonl"):

@@ -134,7 +134,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
     ],
 )
 def test_what_makes_no_training(tmp_path, rows, options, text):
-    """The error comes before anything is trained, and no plan is left."""
+    """The error is raised before anything is trained, and no plan is left."""
     from pathlib import Path  # noqa: PLC0415
 
     if "tokenizer" in options:

@@ -58,7 +58,7 @@ def test_a_bar_on_a_terminal():
 
 
 def test_the_time_of_all_epochs(capsys, monkeypatch):
-    """It is told from the steps so far, once they have taken a while."""
+    """It is estimated from the steps so far, once they have taken a while."""
     monkeypatch.setattr(module, "PLAIN_EVERY_SECONDS", 0.0)
     now = [0.0]
     progress = Progress("starting TensorFlow", transient=True)

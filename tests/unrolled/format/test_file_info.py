@@ -101,6 +101,6 @@ def test_reasons_are_cut():
     ],
 )
 def test_malformed_lists_of_failed_rows_are_refused(failed):
-    """The numbers decide which rows are kept when a shard's rows are deleted: each is a row's, and comes once."""
+    """The numbers decide which rows are kept when a shard's rows are deleted: each is a row's, and occurs once."""
     with pytest.raises(FileFormatError, match=r"unrolled\.failed"):
         FileInfo.decode({**stored(INFO), b"unrolled.failed": failed.encode()})

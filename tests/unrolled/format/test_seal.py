@@ -44,7 +44,7 @@ def test_the_digest_is_xxh3_as_it_is_published():
 @settings(max_examples=50)
 @given(st.binary(max_size=3_000_000 // 1000).map(lambda some: some * 1000))
 def test_a_sealed_file_is_sound(body):
-    """However large; the body and the footer stand in it as they were written, one before and one after the seal."""
+    """However large; it contains the body and the footer as they were written, one before and one after the seal."""
     content = sealed([body])
     check_seal(io.BytesIO(content))
     assert content.startswith(body)

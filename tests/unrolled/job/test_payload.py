@@ -50,7 +50,7 @@ def forged(rows=0, tokens=0, id_bytes=0, body=b"", *, width=2, version=2, facts=
 @settings(deadline=None)
 @given(ROWS)
 def test_round_trip(rows):
-    """Any ids and any ragged tokens come back as they went in, as int32 and int64."""
+    """Any ids and any ragged tokens are read as they were written, as int32 and int64."""
     found = decode(encode(payload_of(rows, FACTS)))
     assert rows_of(found) == rows
     assert found.facts == FACTS
@@ -123,7 +123,7 @@ def test_facts_are_bounded():
 
 
 def test_negative_tokens():
-    """A negative token id is refused, where it would come back as another one."""
+    """A negative token id is refused, because it would be read as another one."""
     with pytest.raises(PayloadError, match="token id -1 is negative"):
         encode(payload_of([("a", [-1])]))
 

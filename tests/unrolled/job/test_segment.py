@@ -42,7 +42,7 @@ SEGMENTS = st.one_of(
 
 @given(SEGMENTS)
 def test_what_is_written_is_read(segment):
-    """Any segment comes back as it was, and always has the same bytes."""
+    """Any segment is read as it was written, and always has the same bytes."""
     assert Segment.decode("000000.jsonl", segment.encode()) == segment
     assert Segment.decode("000000.jsonl", segment.encode()).encode() == segment.encode()
 

@@ -24,7 +24,7 @@ def test_shard_id_and_file_name_round_trip(shard):
 
 @given(st.lists(shards, min_size=2, max_size=2))
 def test_shards_are_ordered_by_their_index(pair):
-    """A shard of seven digits comes after one of six, though its text doesn't."""
+    """A shard of seven digits is after one of six, though its text doesn't."""
     first, second = sorted(pair)
     assert first.index <= second.index
 

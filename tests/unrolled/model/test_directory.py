@@ -191,7 +191,7 @@ def test_files_swapped_after_opening(model):
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
 def test_files_that_changed_are_told(model, name):
-    """Whoever has read a file since the directory was opened can ask whether it is still that model's."""
+    """A process that reads a file later can ask whether the file is still that of the model that was opened."""
     model.check_unchanged()
     path = model.path / name
     path.write_bytes(path.read_bytes() + b" ")
@@ -203,7 +203,7 @@ def test_files_that_changed_are_told(model, name):
 
 
 def test_a_configuration_that_changes_while_it_is_read(model, monkeypatch):
-    """Another model's files come between config.json and the fingerprint: neither is taken for the other's."""
+    """Another model's files arrive after config.json is read: neither is taken for the other's."""
     fingerprint_of = directory.fingerprint_of
 
     def fingerprint_of_another(path):

@@ -1,4 +1,4 @@
-"""Whether a job is complete: by what is there, never by what isn't."""
+"""Whether a job is complete: by objects that exist, never by those that are absent."""
 
 import pytest
 from support.jobs import decide, finished_job, log_of, make_job, publish_shard, record_death, waiting
@@ -29,7 +29,7 @@ def test_a_job_is_complete_with_its_last_part(tmp_path):
 
 
 def test_an_input_that_has_not_ended(tmp_path):
-    """More may come."""
+    """More shards may follow."""
     job = make_job(tmp_path / "out", ended=False)
     for shard in waiting(job):
         publish_shard(job, shard)
@@ -104,7 +104,7 @@ def test_live_rows_without_a_segment_keep_a_job_open(tmp_path):
 
 
 def test_a_shard_that_comes_while_somebody_looks(tmp_path):
-    """Whoever adds a shard meanwhile was first: the job isn't complete."""
+    """A process that adds a shard meanwhile was first: the job isn't complete."""
     job = finished_job(tmp_path / "out")
     shard = next(iter(log_of(job).entries))
 

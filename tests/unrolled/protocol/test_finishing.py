@@ -1,4 +1,4 @@
-"""What may be deleted once a shard's part is there, and what must not."""
+"""What may be deleted once a shard's part exists, and what must not."""
 
 import pytest
 from support.jobs import decide, log_of, make_job, publish_shard, published, record_death, waiting
@@ -64,7 +64,7 @@ def test_failed_rows_are_kept_before_the_rows_go(job):
 
 
 def test_the_part_that_is_there_decides_which_rows_are_kept(job):
-    """An attempt that failed on other rows and came second has no say: no row is lost, and none is there twice."""
+    """An attempt that failed on other rows and was second decides nothing: no row is lost, and none occurs twice."""
     shard = waiting(job)[0]
     content = publish_alone(job, shard, failed={1: "memory was short"})
     publish_shard(job, shard, failed=None, content=content)  # the second attempt computed them all

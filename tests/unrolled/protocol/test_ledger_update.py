@@ -55,7 +55,7 @@ def test_a_new_ledger_is_told_all_that_waits(tmp_path, ledger):
 
 
 def test_a_ledger_is_told_what_is_new(tmp_path, ledger):
-    """Segment by segment: what a worker took out does not come back."""
+    """Segment by segment: what a worker took out is not entered again."""
     job = make_job(tmp_path / "out", ended=False)
     one, two, three = waiting(job)
     update(job, ledger)
@@ -101,7 +101,7 @@ def test_a_stopped_job_is_taken_out(tmp_path, ledger, kind):
 
 @pytest.mark.parametrize("mark", ["kept", "lost", "another's"])
 def test_what_was_taken_out_is_told_again(tmp_path, ledger, mark):
-    """A shard whose part was removed: it comes back, whatever has become of the mark, and nothing else does."""
+    """A shard whose part was removed is entered again, whatever has become of the mark, and nothing else is."""
     job = make_job(tmp_path / "out")
     one, two, three = waiting(job)
     publish_shard(job, three)
@@ -133,7 +133,7 @@ def test_many_are_told_some_at_a_time(tmp_path, ledger, monkeypatch, chunk):
 
 
 def test_a_rival_ends_the_update(tmp_path, monkeypatch):
-    """Two that tell everything at once: one gives way, and nothing is missing in the end."""
+    """Two processes enter everything at once: one gives way, and nothing is missing in the end."""
     monkeypatch.setattr(ledger_update, "CHUNK", 1)
     job = make_job(tmp_path / "out")
 

@@ -11,7 +11,7 @@ from unrolled.store.memory import MemoryStore
 
 
 def test_the_first_content_counts():
-    """Whoever comes second is given what is there."""
+    """The second one gets the content that exists."""
     store = MemoryStore()
     one, two = Objects(store, at_once), Objects(store, at_once)
     assert one.settle("a/b", b"first") == b"first"
@@ -21,7 +21,7 @@ def test_the_first_content_counts():
 
 
 def test_many_settle_on_one_content():
-    """Threads that create one object at once are all given the same."""
+    """Threads that create one object at once all get one content."""
     store, given = MemoryStore(), []
 
     def settle(number):

@@ -60,7 +60,7 @@ def test_whatever_differs_makes_another_name(change):
 
 
 def test_bad_rows_are_durable_before_the_rows():
-    """Once a shard's rows are there, its quarantine can't be lost."""
+    """Once a shard's rows exist, its quarantine can't be lost."""
     store, order = MemoryStore(), []
 
     def steadily(_, action):
@@ -122,7 +122,7 @@ def test_a_retry_is_a_shard_of_its_own():
     ],
 )
 def test_rows_with_strange_facts_are_refused(facts):
-    """They come from outside, however sound their digest is."""
+    """They are from outside, however sound their digest is."""
     found = payload.decode(made().rows)
     changed = json.loads(json.dumps(found.facts | facts)) if facts else {}
     content = payload.encode(payload.Payload(found.ids, found.tokens, changed))

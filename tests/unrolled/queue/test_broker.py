@@ -43,7 +43,7 @@ def test_a_broker_gives_a_ledger_and_a_client(broker):
     ],
 )
 def test_a_broker_that_is_away_is_a_passing_trouble(error):
-    """It may come back, and its own text is in the line."""
+    """It may answer again later, and its own text is in the line."""
     found = explained(error)
     assert isinstance(found, TransientError)
     assert isinstance(error, AWAY)

@@ -27,7 +27,7 @@ def ledger(broker):
 
 
 def update(ledger, job, send=None, steadily=at_once):
-    """Tell a job as a process does that knows nothing of it yet; the members whose messages it sent."""
+    """Enter a job as a process does that knows nothing of it yet. Returns the members whose messages it sent."""
     sent = []
     update_ledger(Log(), job.objects, JobLedger(ledger, job.key, job.address, send or sent.append, steadily))
     return sent
@@ -61,8 +61,8 @@ def test_what_was_told_is_not_told_again(tmp_path, ledger):
     assert update(ledger, job) == [Member(job.key, Life(shards[1], 1))]
 
 
-def test_rows_beside_a_part_are_told(tmp_path, ledger):
-    """Whoever published it died before its failed rows were saved: a worker sees to it."""
+def test_rows_beside_a_part_are_entered(tmp_path, ledger):
+    """Its publisher died before its failed rows were saved: a worker has to save them."""
     job = make_job(tmp_path / "out", 1)
     (shard,) = waiting(job)
     rows = job.objects.read(rows_object(shard))
@@ -73,8 +73,8 @@ def test_rows_beside_a_part_are_told(tmp_path, ledger):
     assert update(ledger, job) == firsts(job, shard)
 
 
-def test_rows_that_cannot_be_seen_are_told(tmp_path, ledger):
-    """What isn't there may be what can't be seen yet: only an object that is there takes a shard out."""
+def test_rows_that_cannot_be_seen_are_entered(tmp_path, ledger):
+    """Rows that seem to be missing may be invisible yet: only an object that exists takes a shard out."""
     job = make_job(tmp_path / "out", 2)
     shards = waiting(job)
     job.objects.delete(rows_object(shards[0]))
@@ -138,7 +138,7 @@ def test_a_job_that_is_resumed_is_told_again(tmp_path, ledger):
 
 
 def test_many_at_once_send_each_life_once(tmp_path, ledger):
-    """However many tell a ledger that has lost everything."""
+    """However many processes enter everything in a ledger that has lost it."""
     job = make_job(tmp_path / "out", 40)
     sent, barrier = [], threading.Barrier(6)
 

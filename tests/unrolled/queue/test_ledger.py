@@ -82,7 +82,7 @@ def let_pass(ledger, seconds, *, swept=True):
 
 
 def tell(ledger, *members, tokens=10, place="/out"):
-    """Tell it one more segment of the first member's job, which starts these lives; those that are new to it."""
+    """Enter one more segment of the first member's job, which starts these lives. Returns those that are new."""
     job_key = members[0].job_key
     mark = ledger.mark(job_key)
     return ledger.enter(job_key, place, mark, [(member, tokens) for member in members], (mark or 0) + 1)
@@ -107,7 +107,7 @@ def test_enter_once(ledger):
 
 
 def test_two_tell_at_once(ledger):
-    """Of two that tell a segment, one does; the other learns that the mark has moved."""
+    """Of two processes that enter a segment, one does; the other learns that the mark has moved."""
     assert ledger.mark(JOB) is None
     assert ledger.enter(JOB, "/out", None, [(A, 1)], 1) == [A]
     for expected in (None, 0, 2, -1):

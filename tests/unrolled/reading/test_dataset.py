@@ -55,7 +55,7 @@ def vectors_of(lists, outputs):
 
 @pytest.fixture
 def out(tmp_path):
-    """A job's directory with two files and what else lies in one."""
+    """A job's directory with two files, and with what else is in one."""
     publish_rows(tmp_path, ROWS, index=0, first=0)
     publish_rows(tmp_path, ROWS, index=1, first=len(ROWS))
     (tmp_path / "_unrolled").mkdir()
@@ -118,14 +118,14 @@ def test_rows_come_back(tmp_path_factory, lists, with_tokens, group_bytes):
 
 
 def test_a_directory_is_read_in_the_order_of_shards(tmp_path):
-    """Seven digits come after six, and nothing but *.parquet is looked at."""
+    """Seven digits are after six, and only *.parquet is looked at."""
     for place, index in enumerate([7, 999_999, 1_000_000]):
         publish_rows(tmp_path, [[1]], index=index, first=place)
     assert [row.id for row in unrolled.open(tmp_path)] == ["row#0", "row#1", "row#2"]
 
 
 def test_what_a_dataset_tells(out):
-    """Counts, width and model come from the footers."""
+    """Counts, width and model are read from the footers."""
     dataset = unrolled.open(str(out))
     assert (len(dataset), dataset.tokens, dataset.units) == (16, 20, UNITS)
     assert (dataset.model_fingerprint, dataset.engine, dataset.arithmetic) == ("ab" * 32, "fused", "float32")
@@ -198,7 +198,7 @@ def test_impossible_limits_are_refused_at_once(out, limits):
 
 
 def test_padded_pair(tmp_path):
-    """Vectors stand at the set bits of the mask, zeros elsewhere; time is the longest row's as it came in."""
+    """Vectors are at the set bits of the mask, zeros elsewhere; the longest row, with its padding, sets the steps."""
     _, outputs = publish_rows(tmp_path, ROWS)
     padded, masks = unrolled.to_padded(next(unrolled.open(tmp_path).batches()))
     assert padded.shape == (8, 4, UNITS)
@@ -370,7 +370,7 @@ def test_mixed_ways_of_computing_are_refused(out, different, text):
 
 
 def test_mixed_widths_are_refused(out):
-    """Vectors of different widths never stand in one array."""
+    """Vectors of different widths are never in one array."""
     publish_rows(out, ROWS, index=2, units=5)
     with pytest.raises(FileFormatError, match=r"outputs of 3 float32.*part-000002.*outputs of 5"):
         unrolled.open(out)
@@ -413,7 +413,7 @@ def test_no_parquet_file_is_refused(tmp_path, content):
 
 
 def test_damage_behind_the_footer_shows_while_reading(out):
-    """Opening reads footers alone; a broken page is told, by file name, when its rows are asked for."""
+    """Opening reads footers alone; an error names the file with a broken page when its rows are asked for."""
     path, outputs = publish_rows(out, [[1] * 30], index=2)
     data = bytearray(path.read_bytes())
     data[data.index(outputs.tobytes())] ^= 1

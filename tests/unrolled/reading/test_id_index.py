@@ -11,7 +11,7 @@ texts = st.lists(st.text(max_size=12), max_size=40)
 
 @given(texts, st.integers(0, 5))
 def test_every_row_is_found(ids, cut):
-    """Whatever the ids are, in however many pieces: also those that are there twice, and empty ones."""
+    """Whatever the ids are, in however many pieces: also those that occur twice, and empty ones."""
     index = IdIndex([pa.array(ids[:cut], pa.string()), pa.array(ids[cut:], pa.string())])
     for number, name in enumerate(ids):
         found = index.rows(name)

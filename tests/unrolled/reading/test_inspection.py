@@ -69,7 +69,7 @@ def inspect(path):
 
 
 def test_a_sound_file_is_counted(part):
-    """Counts and digest are those of the rows that were cut, whoever computed them."""
+    """Counts and digest are those of the rows that were cut, on any processor."""
     expected = PartContents(INFO, *plain(2, with_tokens=True), 5, 5, rows_digest(IDS, TOKENS))
     assert inspect(part) == expected
 

@@ -86,7 +86,7 @@ def test_own_reader(capsys):
 
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_pooled_vectors_are_read_by_all(tmp_path, monkeypatch, precision):
-    """The page's snippet: one matrix, whoever reads it, of either precision."""
+    """The page's snippet: one matrix by each reader, in either precision."""
     finished_job(tmp_path / "OUT", options={"pooling": ["mean"], "precision": precision})
     surround(tmp_path / "OUT")
     monkeypatch.chdir(tmp_path)

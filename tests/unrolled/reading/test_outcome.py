@@ -15,7 +15,7 @@ def job(tmp_path):
 
 
 def test_a_shard_without_a_part(job):
-    """There is nothing to be seen, which isn't the same as no failed row."""
+    """Nothing can be seen, which doesn't mean that no row failed."""
     for shard in waiting(job):
         assert read_outcome(job.objects, shard) is None
         assert failed_rows(job.objects, shard) is None
@@ -34,7 +34,7 @@ def test_failed_rows_are_numbered_as_in_the_shard(job):
 
 
 def test_the_outcome_is_that_of_the_part_that_came_first(job):
-    """A second attempt with another outcome changes nothing: the part that is there decides."""
+    """A second attempt with another outcome changes nothing: the published part decides."""
     shard = waiting(job)[0]
     content = job.objects.read(names.rows_object(shard))
     publish_shard(job, shard, failed={1: "too long"})
@@ -44,7 +44,7 @@ def test_the_outcome_is_that_of_the_part_that_came_first(job):
 
 @pytest.mark.parametrize("kept", [0, 10, 500])
 def test_a_damaged_part_is_named(job, tmp_path, kept):
-    """Its footer can't be read, so nobody knows which rows failed."""
+    """Its footer can't be read, so it isn't known which rows failed."""
     shard = waiting(job)[0]
     publish_shard(job, shard)
     path = tmp_path / "out" / names.part_object(shard)

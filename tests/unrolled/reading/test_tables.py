@@ -41,7 +41,7 @@ def test_pooled_columns_are_matrices(dataset, name):
 
 
 def test_columns_in_the_order_that_was_asked_for(dataset):
-    """Only these are there, and only these are read."""
+    """The table has only these, and only these are read."""
     assert dataset.to_arrow(["max", "id"]).column_names == ["max", "id"]
     with pytest.raises(KeyError, match="no column 'text'; this job stored id, length, mask, outputs, mean"):
         dataset.to_arrow(["text"])

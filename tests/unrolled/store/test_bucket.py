@@ -51,7 +51,7 @@ def test_an_object_is_one_request_with_a_condition(bucket, server):
 @pytest.mark.parametrize("answer", [Answer.CONFLICT, Answer.EXISTS_IN_VAIN, Answer.SLOW_DOWN, Answer.BROKEN,
                                     Answer.THROTTLED, Answer.LOST_REQUEST])  # fmt: skip
 def test_what_had_no_effect_is_sent_again(bucket, server, answer):
-    """409 and 412 are no proof that an object is there; it is looked for."""
+    """409 and 412 are no proof that an object exists; it is looked for."""
     server.faults = {"PUT": [answer] * 3}
     assert bucket.create("a", b"1") is Creation.CREATED
     assert methods(server) == ["PUT", "GET"] * 3 + ["PUT"]
@@ -60,7 +60,7 @@ def test_what_had_no_effect_is_sent_again(bucket, server, answer):
 
 @pytest.mark.parametrize("answer", [Answer.LOST_ANSWER, Answer.HALF_ANSWER, Answer.EXISTS_AFTER])
 def test_what_had_its_effect_is_found(bucket, server, answer):
-    """Nobody can tell whose object it is, and nobody needs to."""
+    """Its creator isn't known, and doesn't matter."""
     server.faults = {"PUT": [answer]}
     assert bucket.create("a", b"1") is Creation.EXISTS
     assert methods(server) == ["PUT", "GET"]
@@ -171,7 +171,7 @@ def test_an_answer_that_ends_early_is_not_taken_for_whole(bucket, server):
 
 
 def test_a_small_object_is_opened_by_one_request(bucket, server):
-    """Its end comes with its size; a Parquet file's footer is there."""
+    """The answer has its size and its end, where a Parquet file has its footer."""
     content = os.urandom(TAIL_BYTES + 1000)
     bucket.create("a", content)
     bucket.create("small", content[:1000])

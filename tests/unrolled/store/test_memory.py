@@ -1,4 +1,4 @@
-"""A store in memory that fails where it is told to."""
+"""A store in memory that fails where a test asks for it."""
 
 import pytest
 
@@ -54,7 +54,7 @@ def test_a_late_request_meets_what_was_created_meanwhile():
 
 
 def test_a_late_delete_has_its_effect_after_its_error():
-    """The caller is told that nothing is known."""
+    """The caller learns that the outcome isn't known."""
     store = MemoryStore(Script(None, Fault.LATE))
     store.create("a", b"1")
     with pytest.raises(TransientError, match="cannot delete memory:/a"):

@@ -24,7 +24,7 @@ def failing(number):
 
 
 def test_a_file_is_published_and_replaced(tmp_path):
-    """The content is what was written last, under the name, and nothing else lies there."""
+    """The name has the content that was written last, and its folder has nothing else."""
     assert publish(tmp_path, "part", lambda file: file.write(b"one")) == tmp_path / "part"
     publish(tmp_path, "part", lambda file: file.write(b"two"))
     assert (tmp_path / "part").read_bytes() == b"two"
@@ -44,7 +44,7 @@ def test_a_file_is_published_and_replaced(tmp_path):
     ],
 )
 def test_a_refusing_system_leaves_the_old_file(tmp_path, number, advice):
-    """What stood there stands, nothing half is left, and the text names file, reason and remedy."""
+    """The former content stays, nothing half is left, and the text names file, reason and remedy."""
     publish(tmp_path, "part", lambda file: file.write(b"old"))
     with pytest.raises(TransientError, match=advice) as caught:
         publish(tmp_path, "part", failing(number))
@@ -56,7 +56,7 @@ def test_a_refusing_system_leaves_the_old_file(tmp_path, number, advice):
 
 @pytest.mark.parametrize("cached", [True, False])
 def test_a_file_over_the_limit_of_the_system(tmp_path, cached):
-    """A refusal by the real system call is told like the others."""
+    """A refusal by the real system call is reported like the others."""
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 16, limits[1]))
     try:
@@ -75,7 +75,7 @@ def test_other_errors_go_through(tmp_path):
 
 
 def test_a_missing_directory_is_told(tmp_path):
-    """An unmounted output directory may come back, so it is tried again."""
+    """An output directory may be mounted again, so it is tried again."""
     with pytest.raises(TransientError, match="bring the directory back"):
         publish(tmp_path / "gone", "part", lambda file: file.write(b"x"))
 
@@ -98,7 +98,7 @@ def in_page_cache(path):
             return False
 
 
-@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="machine: only Linux tells what it has in its page cache")
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="machine: only Linux shows what it has in its page cache")
 def test_a_large_file_leaves_the_page_cache(tmp_path):
     """With cached=False its content is on the disk alone, and whole; else it stays where a reader finds it soon."""
     content = os.urandom(4 << 20)
@@ -109,7 +109,7 @@ def test_a_large_file_leaves_the_page_cache(tmp_path):
     try:
         found = {cached: in_page_cache(path) for cached, path in paths.items()}
     except OSError as error:
-        pytest.skip(f"machine: this file system can't tell: {error}")
+        pytest.skip(f"machine: this file system doesn't show it: {error}")
     with paths[True].open("rb") as file:
         os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     if in_page_cache(paths[True]):

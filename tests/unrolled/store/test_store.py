@@ -27,13 +27,13 @@ def names(store, folder=""):
 
 
 def test_it_has_the_methods_of_a_store(store):
-    """So one can stand where a store is wanted."""
+    """So one can be given where a store is wanted."""
     assert isinstance(store, Store)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_an_object_is_created_once(store, name):
-    """The first content stays, whatever comes later, until it is deleted."""
+    """The first content stays, whatever is created later, until it is deleted."""
     assert store.read(name) is None
     assert store.create(name, b"first") is Creation.CREATED
     assert store.create(name, b"second") is Creation.EXISTS
@@ -47,7 +47,7 @@ def test_an_object_is_created_once(store, name):
 
 @pytest.mark.parametrize("size", [0, 1, 4096, 3_000_001])
 def test_content_is_written_by_pieces_or_at_once(store, size):
-    """Both give the same object."""
+    """Both names open one object."""
     content = os.urandom(size)
 
     def write(file):
@@ -84,7 +84,7 @@ def test_ranges_are_slices(store, start, stop):
 
 
 def test_ranges_of_an_empty_object_are_empty(store):
-    """It is there all the same."""
+    """The object exists."""
     store.create("empty", b"")
     assert [store.read("empty"), store.read("empty", 0, 5), store.read("empty", 5)] == [b"", b"", b""]
     with store.open("empty") as file:
@@ -119,7 +119,7 @@ def test_deleting_what_is_absent_is_fine(store):
 
 
 def test_any_folder_can_be_synced(store):
-    """Also one that is not there yet."""
+    """Also one that doesn't exist yet."""
     store.create("f/g/a", b"1")
     for folder in ("", "f", "f/g", "absent", "absent/g"):
         store.sync(folder)
@@ -151,7 +151,7 @@ def test_a_foreign_name_can_be_read_alone(store, name):
 
 
 def test_one_of_many_creators_wins(store):
-    """Threads that create one name at once: one is told so, and its content is the object's."""
+    """Threads that create one name at once: one learns that it did, and its content is the object's."""
     contents = {number: bytes([number]) * 50_000 for number in range(8)}
     barrier = threading.Barrier(len(contents))
 

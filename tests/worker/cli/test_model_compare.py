@@ -84,7 +84,7 @@ def test_the_first_difference_is_named(name, write, model, tmp_path):
 
 
 def test_ids_that_count_from_0(model, tmp_path):
-    """--ids-from 0 adds one; where that makes the rows the same, it is told."""
+    """--ids-from 0 adds one; where the rows are equal then, the report says so."""
     ragged_file(tmp_path / "rows.npz", [[4, 2], [9, 3]], states_of(model, [[4, 2], [9, 3]]), shift=1)
     result = run(model.path, tmp_path / "rows.npz")
     assert result.exit_code == ExitStatus.FAILED
@@ -93,7 +93,7 @@ def test_ids_that_count_from_0(model, tmp_path):
 
 
 def test_nan_differs(model, tmp_path):
-    """NaN is never the same as a number."""
+    """NaN never equals a number."""
     states = states_of(model)
     states[0][0, 0] = np.nan
     ragged_file(tmp_path / "rows.npz", ROWS, states)

@@ -36,7 +36,7 @@ def wanted(directory):
 
 
 def test_tables_and_batches(directory, wanted):
-    """The same kind of table comes back, with one column more."""
+    """The result is the kind of table that was given, with one column more."""
     embed = unrolled.Embedder(directory)
     found = embed(TABLE)
     assert found.column_names == ["n", "text", "embedding"]
@@ -48,7 +48,7 @@ def test_tables_and_batches(directory, wanted):
 
 
 def test_frames(directory, wanted):
-    """Frames of Polars and pandas, and DuckDB's results, come in as they are."""
+    """Frames of Polars and pandas, and DuckDB's results, are taken as they are."""
     embed = unrolled.Embedder(directory)
     with duckdb.connect() as connection:
         rows = TABLE  # noqa: F841 - DuckDB finds it by its name
@@ -89,7 +89,7 @@ def test_it_takes_the_threads_that_it_is_granted(directory, monkeypatch):
 
 
 def test_one_model_for_all_threads(directory, wanted):
-    """Threads that come at the same time load it once."""
+    """Threads that call it at once load it once."""
     embed = unrolled.Embedder(directory)
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(embed, [TABLE] * 16):

@@ -275,7 +275,7 @@ def test_after_a_fork(encoder):
 
 
 def test_a_pickle_loads_the_model_again(encoder, tmp_path):
-    """It is small, computes the same, and is refused where the model changed."""
+    """It is small, gives equal vectors, and is refused where the model changed."""
     pickled = pickle.dumps(encoder)
     assert len(pickled) < 2000
     np.testing.assert_array_equal(pickle.loads(pickled).encode("a b"), encoder.encode("a b"))

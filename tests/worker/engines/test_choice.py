@@ -70,7 +70,7 @@ def test_a_wish_goes_before_the_gpu(model):
 
 @BUILT
 def test_a_driver_without_a_gpu_is_none(model, monkeypatch, tmp_path):
-    """The directory is there, and empty."""
+    """The directory exists, and is empty."""
     monkeypatch.setattr(choice, "GPUS", tmp_path)
     assert chosen(model).name == "fused"
 

@@ -61,7 +61,7 @@ def all_columns(config):
 
 
 def assert_equals_numpy(directory, weights, shards, columns):
-    """Each engine gives NumPy's numbers, and so both give the same."""
+    """Each engine gives NumPy's numbers, and so both agree."""
     for engine in engines(directory):
         outputs = compute(engine, columns, *map(ragged, shards))
         for found, rows in zip(outputs, shards, strict=True):

@@ -328,7 +328,7 @@ def test_weights_packed_too_tightly(tmp_path, monkeypatch):
 
 
 def layers_of(count):
-    """A state dict with an nn.LSTM of so many layers."""
+    """A state dict with an nn.LSTM of this many layers."""
     tensors = {"embedding.weight": np.ones((5, 3), np.float32)}
     for layer in range(count):
         tensors[f"rnn.weight_ih_l{layer}"] = np.zeros((12, 3), np.float32)

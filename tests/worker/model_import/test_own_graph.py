@@ -1,4 +1,4 @@
-"""The comparison with the file's own computation sees what the import left out; "same" can come out otherwise."""
+"""The comparison with the file's own computation sees what the import left out; it can find a difference."""
 
 import json
 import re

@@ -13,7 +13,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.readers.torch.state_dict import tensors_of
 
 MODELS = Path(__file__).parents[2] / "torch_models"
-#: The development environment has no PyTorch, which takes gigabytes: the same tensors are read from .safetensors.
+#: The development environment has no PyTorch, which takes gigabytes: the tensors are read from .safetensors.
 PYTORCH = long("needs PyTorch, which nothing else here needs")
 ROWS = [[3], [1, 2], [10, 4, 4, 0, 7], [5, 6, 7, 8, 9, 10, 1, 2, 3]]
 EXPECTED = np.load(MODELS / "expected.npz")

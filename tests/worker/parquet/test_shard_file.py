@@ -47,7 +47,7 @@ def encoded(arguments, **options):
 @settings(deadline=None)  # a shared disk may be slow
 @given(token_lists, st.integers(1, 5), st.booleans())
 def test_what_is_written_is_read(lists, units, with_tokens):
-    """All columns come back, wherever zeros are and whichever rows are empty."""
+    """All columns are read as written, wherever zeros are and whichever rows are empty."""
     info, ids, tokens, outputs = shard(lists, units)
     data = encoded((info, ids, tokens, outputs), with_tokens=with_tokens)
     table = pq.read_table(io.BytesIO(data))
@@ -163,7 +163,7 @@ def test_a_flipped_bit_in_the_vectors_shows():
 
 
 def test_a_row_longer_than_many_pages():
-    """A row of any length is cut into pages and comes back whole."""
+    """A row of any length is cut into pages and read as a whole."""
     info, ids, tokens, outputs = shard([[1], [1] * 400_000, [0, 1]], units=3)
     data = encoded((info, ids, tokens, outputs))
     read = pq.read_table(io.BytesIO(data))["outputs"].combine_chunks()

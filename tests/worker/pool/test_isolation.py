@@ -111,7 +111,7 @@ def test_a_row_that_stops_for_what_passes_is_tried_again(error):
 
 
 def test_a_row_that_never_fits_is_set_aside_in_the_end():
-    """After all tries it fails with its reason; more such rows don't make the pauses longer."""
+    """After all tries it fails with its reason; more rows that fail don't make the pauses longer."""
     pauses, engine = [], Short({3: 99, 5: 99, 7: ATTEMPTS})
     failed = isolating(engine, shard_of(8), pause=pauses.append)
     assert failed == dict.fromkeys([1, 3, 5], f"MemoryError ({ATTEMPTS} times)")

@@ -202,7 +202,7 @@ def test_closing_ends_the_wait_for_memory(started):
 
 
 def test_a_broken_engine_is_told_to_everybody(started):
-    """All shards of the pool get the error, and the pool goes on with the next ones."""
+    """All shards of the pool get the error, and the pool continues with the next ones."""
     engine = Recorder(error=BrokenWorkerError("smoke"))
     pool = started(engine)
     with ThreadPoolExecutor(4) as threads:

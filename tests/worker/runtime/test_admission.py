@@ -39,7 +39,7 @@ class Passenger:
 
 
 def queue_up(admission, wishes):
-    """Passengers in a known order: each one waits, or is aboard, before the next one comes."""
+    """Passengers in a known order: each one waits, or is aboard, before the next one arrives."""
     passengers = []
     for size, alone in wishes:
         passenger = Passenger(admission, size, alone=alone)
@@ -64,7 +64,7 @@ def test_whoever_is_aboard_may_be_together(wishes, random):
             assert not any(p.alone for p in aboard)
         if not aboard:
             break
-        # Whoever is next waits for a reason.
+        # The next one has a reason to wait.
         if len(order) < len(passengers):
             head = passengers[len(order)]
             assert head.alone or aboard[0].alone or sum(p.size for p in aboard) + head.size > BUDGET
@@ -74,7 +74,7 @@ def test_whoever_is_aboard_may_be_together(wishes, random):
 
 
 def advance(admission, passengers):
-    """Wait until every thread that fits on board is there."""
+    """Wait until every thread that fits is on board."""
 
     def still():
         with admission._changed:
@@ -105,7 +105,7 @@ def test_an_empty_shard_is_no_company_for_a_suspect():
 
 
 def test_closing_sends_everybody_away_who_waits():
-    """Those on board stay; those who wait, and those who come later, are given back."""
+    """Those on board stay; those that wait, and those that arrive later, are given back."""
     admission = Admission(BUDGET)
     passengers = queue_up(admission, [(80, False), (80, False), (10, True), (10, False)])
     admission.close()

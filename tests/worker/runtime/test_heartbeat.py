@@ -230,7 +230,7 @@ def test_the_health_file_is_touched(site, caplog):
 
 
 def test_a_strange_failure_is_told_once(site, caplog):
-    """Whoever may write to Redis may put another kind of thing under our keys: the watch lives on."""
+    """Anyone who can write to Redis may put a value of another type under our keys: the watch lives on."""
     site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):
         eventually(lambda: caplog.records, "a line")

@@ -77,7 +77,7 @@ def empty_ledger(site, job):
 
 
 def finish(site, job):
-    """Publish a job and take its shards out of the ledger; that a part is there is all that is looked at."""
+    """Publish a job and take its shards out of the ledger; only whether a part exists is looked at."""
     for shard in left(job):
         job.objects.create(part_object(shard), b"part")
         job.objects.delete(names.rows_object(shard))

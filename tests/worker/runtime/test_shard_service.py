@@ -107,7 +107,7 @@ def dead_reason(job, shard):
 
 
 def waits(job, shard):
-    """Whether the rows of a shard are there."""
+    """Whether the rows of a shard exist."""
     return job.objects.exists(rows_object(shard))
 
 
@@ -593,7 +593,7 @@ def test_a_killer_is_given_up_after_its_lonely_deaths(site, parts, deaths, outco
 
 
 def test_a_suspect_runs_alone(site):
-    """While it is on board no other shard is in the engine, and those that wait come after it."""
+    """While it is on board no other shard is in the engine, and those that wait follow it."""
     job = site.enqueue(make_rows(6))
     suspect, *others = sorted(left(job))
     die(site, member_of(job, suspect), 1)

@@ -15,7 +15,7 @@ from worker.runtime.time_records import FIRST_SPAN, LONGEST_SPAN, QUIET, TimeRec
 
 
 class Clock:
-    """A clock that moves when it is told to."""
+    """A clock that a test moves."""
 
     now = 1000.0
 

@@ -56,7 +56,7 @@ def running(site, shards):
 
 
 def test_two_workers_share_a_job_and_end_at_once_when_idle(site):
-    """Both take shards, every row comes out once and right, and SIGTERM ends idle workers without a wait."""
+    """Both take shards, every row is published once and right, and SIGTERM ends idle workers without a wait."""
     # The grace is longer than anything here is waited for.
     workers = [site.worker(site.with_plan(seconds=0.02), concurrency=2, grace_seconds=600) for _ in range(2)]
     for worker in workers:

@@ -107,7 +107,7 @@ def _interrupted_at(step, *, ours, theirs, is_disk, dies):
     except Crash:
         armed = False
         _check_rows(job, shard)
-        _attempt(job, shard, ours)  # whoever claims the shard next
+        _attempt(job, shard, ours)  # the next claim of the shard
     armed = False
     failed = _check_rows(job, shard)
     assert ids_of_rows(job, names.failed_object(shard)) == (failed or None)
@@ -116,7 +116,7 @@ def _interrupted_at(step, *, ours, theirs, is_disk, dies):
 
 
 def _check_rows(job, shard):
-    """Each row is in the part, or the part calls it failed and its tokens are there; the ids of those that failed."""
+    """Each row is in the part, or the part calls it failed and its tokens are kept; the ids of those that failed."""
     info = read_outcome(job.objects, shard)
     failed = [row.id for row in info.failed]
     table = pq.read_table(job.objects.store.open(names.part_object(shard)))
@@ -127,7 +127,7 @@ def _check_rows(job, shard):
 
 
 def test_a_look_finds_rows_then_the_part(job, shard):
-    """The part's own list where it is published, whether rows are there or not."""
+    """The part's own list where it is published, whether rows exist or not."""
     rows = job.objects.read(names.rows_object(shard))
     assert look(job.objects, shard, failed_rows) == Found(rows, None)
     publish_shard(job, shard, {2: "too hard"})
@@ -234,7 +234,7 @@ def test_an_answer_that_got_lost_changes_nothing():
 
 
 def test_a_part_of_other_rows_deletes_none(job, shard):
-    """Whoever can write there may put a part whose list names rows that there are not."""
+    """Anyone who can write there may put a part whose list names rows that don't exist."""
     content = job.objects.read(names.rows_object(shard))
     rows = decode_rows(content, shard, VOCABULARY)
     with pytest.raises(PayloadError, match="the part is not this shard's"):

@@ -152,7 +152,7 @@ class OneVersion:
         return self._bucket.url_of(self.info.name)
 
     def read(self, start: int, stop: int) -> bytes:
-        """The bytes `[start:stop]`, which must lie in the object.
+        """The bytes `[start:stop]`, which must be in the object.
 
         Raises:
             RequestError: it is gone, or was replaced by another version.

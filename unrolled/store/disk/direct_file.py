@@ -69,7 +69,7 @@ class DirectFile:
         return self._descriptor
 
     def close(self) -> None:
-        """Let go of the memory; the descriptor stays open."""
+        """Free the memory; the descriptor stays open."""
         self._gathered.release()
         self._memory.close()
 
@@ -103,7 +103,7 @@ def direct_file(descriptor: int) -> Iterator[DirectFile]:
 
 
 def _set_direct(descriptor: int, *, wanted: bool) -> bool:
-    """Whether the file's writes are direct now; never where the system or the file system has no such thing."""
+    """Whether the file's writes are direct now; never where the system or the file system has no direct writes."""
     direct = getattr(os, "O_DIRECT", 0)
     flags = fcntl.fcntl(descriptor, fcntl.F_GETFL) & ~direct
     try:

@@ -25,7 +25,7 @@ _ADVICE = {
     errno.ESTALE: "mount the directory again",
     errno.EIO: "check the disk",
 }
-#: What is there is of another kind than it must be, which no waiting changes.
+#: The name belongs to something of another kind, which no waiting changes.
 _MISPLACED = {errno.EEXIST, errno.ENOTDIR, errno.ELOOP, errno.EISDIR}
 
 

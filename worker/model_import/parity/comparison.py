@@ -174,7 +174,7 @@ def find_engine(name: str, model: ModelDirectory) -> Engine | str:
         if name == "fused":
             if lacking := why_unavailable():
                 return lacking
-            from worker.engines.fused.engine import FusedEngine  # noqa: PLC0415 - only if the kernel is there
+            from worker.engines.fused.engine import FusedEngine  # noqa: PLC0415 - only if the kernel is built
 
             return FusedEngine(model, "float32", 1)
         if find_spec("tensorflow") is None:

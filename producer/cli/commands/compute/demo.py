@@ -37,7 +37,8 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
     """Show the whole path on text that is already here.
 
     The text is the docstrings of Python's standard library, cut into sentences. A model is trained on it, a job
-    computes the state of every word, and the files show which words have similar states. Each step is a command, which
+    computes the state of every word, a report shows the job and a map of the sentences, and the files show which words
+    have similar states. Each step is a command, which
     is printed first. Everything is in DIRECTORY, by default demo-output. Run the command again and it resumes.
 
     \b
@@ -54,6 +55,7 @@ def demo(directory: Path, engine: str | None, epochs: int) -> None:
         ["model", "fit", str(corpus), "--out", str(model), *sizes, "--epochs", str(epochs)],
         ["run", str(corpus), "--model", str(model), "--out", str(out), "--with-tokens", *chosen],
         ["show", str(out)],
+        ["report", str(out), "--model", str(model), "--points", "10000", "--to", str(directory / "report.html")],
     ]
     for step in steps:
         click.secho(f"\n$ unrolled {shlex.join(step)}", bold=True)

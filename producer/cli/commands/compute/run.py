@@ -29,6 +29,10 @@ OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in (
 @flags(WorkerOptions, OWN)
 @broker_option
 @namespace_option
+@click.option(
+    "--report/--no-report", "with_report", default=True, show_default=True,
+    help="Write OUT/_unrolled/report.html, a page about the job, at the end.",
+)  # fmt: skip
 @json_option
 @click.pass_context
 def run(
@@ -37,6 +41,7 @@ def run(
     broker: str | None,
     namespace: str,
     as_json: bool,
+    with_report: bool,
     workers: int,
     max_queued_tokens: int | None,
     priority: int,
@@ -44,9 +49,9 @@ def run(
 ) -> None:
     """Do a whole job on this machine.
 
-    Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published, and
-    verifies the files. Run the same command again and it resumes. `unrolled status OUT` in another terminal shows how
-    far the job is; the workers' logs are in OUT/_unrolled/logs.
+    Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
+    verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
+    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
 
     \b
     Examples:
@@ -68,6 +73,7 @@ def run(
     from producer.cli.status_report import as_line  # noqa: PLC0415
     from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
+    from producer.report.writing import report_after_run  # noqa: PLC0415
 
     cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options), priority)
     job = open_job(submission.out)
@@ -76,4 +82,6 @@ def run(
         click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
     else:
         click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place)]))
+    if with_report:
+        click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))

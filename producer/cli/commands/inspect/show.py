@@ -55,7 +55,7 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
 
 
 def published_rows(job: OpenJob) -> Iterator[Row]:
-    """The rows of a job's parts in order, each part opened when its turn comes.
+    """The rows of a job's parts in order, each part opened when it is needed.
 
     Raises:
         UnrolledError: no part is published yet, or one is damaged.

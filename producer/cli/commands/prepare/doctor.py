@@ -152,7 +152,7 @@ def _examine_workers(broker: str, server: Broker, namespace: str, offer: Offer |
 
 
 def _celery_stats(broker: str, namespace: str) -> dict[str, Any] | None:
-    """What workers tell of themselves through Celery's remote control; None where none may or can answer."""
+    """The workers' answers through Celery's remote control; None where none may or can answer."""
     app = Celery("unrolled-doctor", broker=celery_url(broker), set_as_current=False)
     app.conf.broker_transport_options = transport_options(namespace)
     try:

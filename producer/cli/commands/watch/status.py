@@ -62,29 +62,26 @@ def status(
         found = reader.read()
         click.echo(as_line(found) if as_json else report(found))
     elif live:
-        _watch_live(reader, every_seconds)
+        click.echo(report(_watch_live(reader, every_seconds, out)))
     else:
         _watch(reader, every_seconds, lambda found: click.echo(as_line(found) if as_json else report(found) + "\n"))
 
 
-def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus], None]) -> None:
+def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus], None]) -> JobStatus:
     while True:
         began = time.monotonic()
         found = reader.read()
         show(found)
         if found.finished:
-            return
+            return found
         # A look at a directory of 100,000 files takes half a second: don't keep the file system busy with it.
         time.sleep(max(every_seconds, time.monotonic() - began))
 
 
-def _watch_live(reader: StatusReader, every_seconds: float) -> None:
-    from rich.live import Live  # noqa: PLC0415 - a single report needs no rich
-    from rich.text import Text  # noqa: PLC0415 - a single report needs no rich
+def _watch_live(reader: StatusReader, every_seconds: float, out: str) -> JobStatus:
+    from rich.console import Console  # noqa: PLC0415 - a single report needs no rich
 
-    with Live(auto_refresh=False) as live:
-        _watch(
-            reader,
-            every_seconds,
-            lambda found: live.update(Text.from_ansi(report(found, live.console.width)), refresh=True),
-        )
+    from producer.jobs.screen import JobScreen  # noqa: PLC0415 - as above
+
+    with JobScreen(out, Console()) as screen:
+        return _watch(reader, every_seconds, screen.show)

@@ -102,7 +102,7 @@ def test_a_listing_of_many_pages(folder, server):
 
 @pytest.mark.parametrize("given", ["d", "d*/**", "**/*.*", "d/*", "*/*/*.*"])
 def test_what_is_no_input(folder, server, given):
-    """A job's output is left out, and the user is told; objects that stand for folders aren't read."""
+    """A job's output is left out, with a notice; objects that only represent folders aren't read."""
     fill(folder, ["d/a.txt", "d/out/_unrolled/job.json", "d/out/part-000000-0123456789ab.parquet", "d/out2/b.txt"])
     server_folder = folder / "d" / "c"
     server_folder.mkdir()
@@ -245,7 +245,7 @@ def test_ranges_ask_for_one_version(folder, server, monkeypatch):
 
 
 def test_memory_is_bounded_by_the_ranges(monkeypatch):
-    """However slow the reader, only so many ranges are fetched ahead; all of them once."""
+    """However slow the reader, few ranges are fetched ahead, and each range once."""
     monkeypatch.setattr(read_ahead, "FIRST_BYTES", 1 << 10)
     monkeypatch.setattr(read_ahead, "MOST_BYTES", 1 << 12)
     content = os.urandom(1 << 18)

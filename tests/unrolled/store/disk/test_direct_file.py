@@ -44,7 +44,7 @@ def test_any_buffer_is_taken(tmp_path):
 
 
 def test_it_goes_on_after_a_flush(tmp_path):
-    """What comes after a flush is no whole block's beginning; it is written all the same."""
+    """What follows a flush doesn't begin at a block; it is written through the page cache."""
     pieces = [os.urandom(size) for size in (10, 2 * GATHERED_BYTES)]
     with (tmp_path / "file").open("xb") as file, direct_file(file.fileno()) as direct:
         for piece in pieces:
@@ -77,7 +77,7 @@ def test_a_write_that_is_cut_short_goes_on(tmp_path):
 def test_most_of_the_content_never_sees_the_page_cache(tmp_path):
     """What was handed over is not there before anybody lets it go."""
     if not hasattr(os, "RWF_NOWAIT"):
-        pytest.skip("machine: only Linux tells what it has in its page cache")
+        pytest.skip("machine: only Linux shows what it has in its page cache")
     with (tmp_path / "file").open("xb") as file, direct_file(file.fileno()) as direct:
         if not direct.is_direct:
             pytest.skip("machine: this file system has no direct writes")
@@ -88,5 +88,5 @@ def test_most_of_the_content_never_sees_the_page_cache(tmp_path):
             except BlockingIOError:
                 found = 0
             except OSError as error:
-                pytest.skip(f"machine: this file system can't tell: {error}")
+                pytest.skip(f"machine: this file system doesn't show it: {error}")
         assert found == 0

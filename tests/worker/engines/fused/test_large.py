@@ -67,8 +67,8 @@ def test_a_model_of_4096_units(tmp_path):
 
 
 def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
-    """`LanguageModel.run_lstm` gives the same to 1e-5, up to the last token, with and without padding."""
-    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - TensorFlow takes seconds that the other tests need not pay
+    """`LanguageModel.run_lstm` gives equal vectors to 1e-5, up to the last token, with and without padding."""
+    from worker.models.language_model import LanguageModel  # noqa: PLC0415 - TensorFlow takes seconds, and the other tests don't use it
 
     config = ModelConfig.stacked(300, 1000, 96, 2, 8)
     weights = new_weights(config, 3)

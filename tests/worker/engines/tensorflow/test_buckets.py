@@ -50,7 +50,7 @@ def test_bounds_hold(lengths, limits):
 
 @given(pools, limits)
 def test_shapes_are_few(lengths, limits):
-    """Times and rows come from fixed sets; the number of rows differs only if no member fits the budget."""
+    """Times and rows are from fixed sets; the number of rows differs only if no member fits the budget."""
     for batch in plan(lengths, limits):
         rows, time = batch.shape
         assert time in TIMES

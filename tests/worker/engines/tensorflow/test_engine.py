@@ -171,7 +171,7 @@ class SmallDevice(TensorFlowEngine):
 
 @pytest.mark.parametrize("memory_tokens", [4_000, CHUNK + 5, CHUNK])
 def test_out_of_memory_halves_the_batch(directory, engine, memory_tokens):
-    """The engine goes on with smaller batches and keeps the size; no row is lost or wrong."""
+    """The engine continues with smaller batches and keeps the size; no row is lost or wrong."""
     small = SmallDevice(directory, device="cpu", memory_tokens=memory_tokens)
     shard = ragged(random_rows(120, 2 * CHUNK, seed=3))
     np.testing.assert_allclose(compute(small, shard)[0], compute(engine, shard)[0], rtol=0, atol=1e-5)

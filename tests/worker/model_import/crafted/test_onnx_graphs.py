@@ -401,7 +401,7 @@ def test_onnx_graphs(case, tmp_path):
 
 
 def test_the_note_about_first_states(tmp_path):
-    """A first state that is an input of the model is told, whatever is between."""
+    """The error names a first state that is an input of the model, whatever is in between."""
     from support.imported import imported  # noqa: PLC0415
 
     found = next(one for one in CASES if one.name == "first_state_that_is_an_input_over_a_slice")

@@ -7,6 +7,8 @@
 Source: torch/serialization.py. A plain pickle, such as one of a dictionary of NumPy arrays, is read too.
 """
 
+# Over 150 lines: two formats of one kind of file, which share how numbers are found and checked.
+
 from __future__ import annotations
 
 import io

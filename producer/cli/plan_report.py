@@ -1,0 +1,139 @@
+"""A plan as text for people."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from producer.terminal.text import duration, figure, printable
+from unrolled.errors import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from producer.plan.estimate import Estimate
+    from producer.plan.plan import Choice, Input, Plan, Rows, Times
+
+#: Inputs that are named, of those that can't be read.
+_NAMED = 3
+#: Smaller errors are not shown; and the units of bytes, each a thousand times the one before.
+_SMALL_SHARE = 0.0005
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
+_POOLINGS = {"none": "every token", "mean": "one vector a row"}
+
+
+def size_text(size_bytes: float) -> str:
+    """A number of bytes to three digits: 512 B, 1.5 MB, 2.34 GB."""
+    rounded = float(f"{size_bytes:.3g}")
+    power = min(len(_UNITS) - 1, int(math.log10(rounded)) // 3) if rounded >= 1 else 0
+    return f"{rounded / 1000**power:.3g} {_UNITS[power]}"
+
+
+def report(plan: Plan) -> str:
+    """The plan as text."""
+    lines = [*_input_lines(plan.input), "", *_row_lines(plan.rows, plan.max_length), "", *_size_lines(plan)]
+    lines += [
+        "",
+        *(_time_lines(plan.times) if plan.times else [f"time      not known: {plan.no_times or 'not measured'}"]),
+    ]
+    if plan.worker_bytes is not None:
+        lines.append(f"memory    {size_text(plan.worker_bytes)} for each worker")
+    lines += [f"→ {printable(line)}" for line in _advice(plan)]
+    return "\n".join(lines)
+
+
+def with_error(estimate: Estimate, text: str) -> str:
+    """An estimate's text, with how far it may be off."""
+    if estimate.error is None:
+        return f"{text} (one look: how far that is off isn't known)"
+    if not estimate.value or estimate.error / estimate.value < _SMALL_SHARE:
+        return text
+    share = 100 * estimate.error / estimate.value
+    return f"{text} ±{share:.0f} %" if share >= 1 else f"{text} ±{share:.1f} %"
+
+
+def _input_lines(found: Input) -> Iterator[str]:
+    share = found.read_bytes / found.size_bytes if found.size_bytes else 1.0
+    read = "all of it was read" if found.exact else f"{size_text(found.read_bytes)} ({100 * share:.2g} %) were read"
+    yield f"input     {counted(found.files, 'input')}, {size_text(found.size_bytes)}; {read}"
+
+
+def _row_lines(rows: Rows, max_length: int) -> Iterator[str]:
+    def about(estimate: Estimate) -> str:
+        return with_error(estimate, figure(estimate.value))
+
+    yield f"rows      {about(rows.rows)}"
+    yield f"tokens    {about(rows.tokens)}"
+    lengths = rows.lengths
+    if rows.rows.value >= 2:  # noqa: PLR2004 - one length needs no line
+        yield (
+            f"lengths   {lengths['mean']:.1f} tokens on average; half of the rows up to {figure(lengths['median'])}, "
+            f"99 % up to {figure(lengths['p99'])}, the longest seen {figure(lengths['longest'])}"
+        )
+    if rows.computed_share < 1:
+        yield f"sharing   {100 * rows.computed_share:.0f} % of the tokens are computed; other rows begin with the rest"
+    if rows.longer.value >= 1:
+        yield (
+            f"longer    {about(rows.longer)} rows have more than {max_length:,} tokens, for which the model was made; "
+            "nothing is cut off"
+        )
+    if rows.empty.value >= 1:
+        yield f"empty     {about(rows.empty)} rows have no token, and so no vector"
+    if rows.quarantined.value >= 1:
+        yield f"unusable  {about(rows.quarantined)} rows go to quarantine, for example:"
+        yield from (f"            {printable(reason)}" for reason in rows.reasons)
+    if rows.unknown_share:
+        yield f"words     {100 * rows.unknown_share:.1f} % are not in the model's vocabulary"
+
+
+def _size_lines(plan: Plan) -> Iterator[str]:
+    size = with_error(plan.chosen.size, size_text(plan.chosen.size.value))
+    yield f"store     {size} in {counted(plan.parts, 'part')}"
+    by_row: dict[tuple[str, str], list[Choice]] = {}
+    for choice in plan.choices:
+        by_row.setdefault((choice.layers, choice.pooling), []).append(choice)
+    precisions = [choice.precision for choice in next(iter(by_row.values()))]
+    cells = [["layers", "pooling", *precisions]]
+    for (layers, pooling), choices in by_row.items():
+        sizes = [f"{'*' if choice.chosen else ''}{size_text(choice.size.value)}" for choice in choices]
+        label = _POOLINGS.get(pooling, pooling) if pooling != "none" or plan.positions == "all" else plan.positions
+        cells.append([layers, label, *sizes])
+    widths = [max(len(row[column]) for row in cells) for column in range(len(cells[0]))]
+    for row in cells:
+        left = "  ".join(cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))
+        right = "  ".join(cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))
+        yield f"          {left}  {right}"
+    yield "          * what these options ask for"
+
+
+def _time_lines(times: Times) -> Iterator[str]:
+    whose = "by `unrolled run` on this machine" if times.workers == 1 else f"by {times.workers} machines like this one"
+    yield f"time      {with_error(times.total, duration(times.total.value))} {whose}"
+    if times.limit == "queueing":
+        yield f"          reading and tokenizing takes {duration(times.queueing)}: more workers don't make it faster"
+    yield f"          {figure(times.tokens_per_second)} tokens/s by one worker; {printable(times.engine)}"
+
+
+def _advice(plan: Plan) -> Iterator[str]:
+    found = plan.input
+    if found.unreadable:
+        named = "; ".join(f"{label}: {reason}" for label, reason in list(found.unreadable.items())[:_NAMED])
+        more = len(found.unreadable) - _NAMED
+        yield (
+            f"{counted(len(found.unreadable), 'input')} can't be read, and `unrolled enqueue` will refuse: {named}"
+            f"{f'; and {more:,} more' if more > 0 else ''}"
+        )
+    if found.unchecked:
+        unchecked = counted(found.unchecked, "input was", "inputs were")
+        yield f"{unchecked} not looked at, for lack of time; `unrolled enqueue` looks at all"
+    if found.not_sampled:
+        yield (
+            f"{counted(len(found.not_sampled), 'compressed table')} of more than 64 MiB "
+            f"{'is' if len(found.not_sampled) == 1 else 'are'} left out of all figures, as {found.not_sampled[0]}"
+        )
+    if found.from_the_start and not found.exact:
+        yield (
+            f"{size_text(found.from_the_start)} can be read from their start only (compressed files): "
+            "rows that come later may be others, and the errors don't say that"
+        )
+    yield from found.notices

@@ -1,0 +1,67 @@
+"""The bytes of a job's parts for each choice of what is stored."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from producer.enqueue.cutter import shard_limits
+from producer.plan.estimate import Estimate
+from producer.plan.part_bytes import Content, part_bytes, parts_of
+from producer.plan.plan import Choice
+from unrolled.format.columns import vector_bytes
+from unrolled.format.output_spec import PRECISIONS, OutputSpec, parse_layers, parse_pooling
+
+if TYPE_CHECKING:
+    from producer.enqueue.submission import Submission
+    from producer.plan.sample import Sample
+    from unrolled.model.config import ModelConfig
+
+
+def limits_of(submission: Submission, spec: OutputSpec, config: ModelConfig) -> tuple[int, int]:
+    """The token ids and the rows at which a shard is cut."""
+    columns = spec.columns(config)
+    tokens, rows = shard_limits(vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0))
+    return submission.shard_tokens or tokens, rows
+
+
+def parts_in(sample: Sample, submission: Submission, spec: OutputSpec, config: ModelConfig) -> float:
+    """How many parts there will be."""
+    return parts_of(sample.sums["rows"].value, sample.sums["token_ids"].value, *limits_of(submission, spec, config))
+
+
+def choices_of(sample: Sample, submission: Submission, spec: OutputSpec, config: ModelConfig) -> list[Choice]:
+    """The bytes of each choice: last and all layers, every token and one vector for each row, both precisions."""
+    layers = list(dict.fromkeys(["last", *(["all"] if len(config.layers) > 1 else []), submission.layers]))
+    poolings = list(dict.fromkeys([("none",), ("mean",), spec.pooling]))
+    found = []
+    for layer in layers:
+        for pooling in poolings:
+            for precision in PRECISIONS:
+                positions = spec.positions if pooling == ("none",) else None
+                choice = OutputSpec(
+                    parse_layers(layer, config), parse_pooling(pooling), precision, submission.with_tokens, positions
+                )
+                chosen = layer == submission.layers and (pooling, precision) == (spec.pooling, spec.precision)
+                size = _size(sample, submission, choice, config)
+                found.append(Choice(layer, ",".join(pooling), precision, size, chosen))
+    return found
+
+
+def _size(sample: Sample, submission: Submission, spec: OutputSpec, config: ModelConfig) -> Estimate:
+    sums = sample.sums
+
+    def size(errors: float) -> float:
+        found = {name: max(0.0, each.value + errors * (each.error or 0.0)) for name, each in sums.items()}
+        content = Content(
+            parts=parts_of(found["rows"], found["token_ids"], *limits_of(submission, spec, config)),
+            rows=found["rows"],
+            vectors=found["vectors"] if spec.positions else found["tokens"],
+            token_ids=found["token_ids"],
+            id_bytes=found["id_bytes"],
+            empty=found["empty"],
+            bare=found["bare"] if spec.positions else found["empty"],
+        )
+        return part_bytes(content, spec, spec.columns(config))
+
+    known = all(sums[name].error is not None for name in ("rows", "tokens"))
+    return Estimate(size(0), size(1) - size(0) if known else None)

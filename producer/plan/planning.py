@@ -1,0 +1,140 @@
+"""Making a plan: a sample of the rows, what follows from it, and a measurement of the engine."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from producer.enqueue.submission import check_stored, need_tokenizer, spec_of, tokenizer_of
+from producer.local.engine import local_engine
+from producer.plan.choices import choices_of, limits_of, parts_in
+from producer.plan.plan import Input, Plan, Rows
+from producer.plan.readable import readable
+from producer.plan.sample import LONG_ROW_TOKENS, Sampler
+from producer.plan.sharing import computed_share
+from producer.plan.timing import Load, measured_speed, queueing_seconds, times_of
+from producer.plan.units import frames_of
+from producer.sources.discovery import discover
+from unrolled.errors import RequestError, UnrolledError
+from unrolled.model.directory import open_model
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from producer.enqueue.submission import Submission
+    from producer.plan.sample import Sample
+    from producer.sources.rows import Row
+    from unrolled.settings.worker_options import WorkerOptions
+
+#: Seconds for a look at the inputs' beginnings, for the sample, and for rows that follow each other.
+CHECK_SECONDS, SAMPLE_SECONDS, RUN_SECONDS = 1.0, 3.0, 1.0
+
+
+def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, measured: bool = True) -> Plan:
+    """Plan a job. Nothing is written, and nothing is queued.
+
+    Args:
+        submission: what is asked for; `out` isn't looked at.
+        options: of each worker.
+        workers: how many, each on a machine like this one.
+        measured: whether the engine is measured; else the plan has no times.
+
+    Raises:
+        UnrolledError: an input isn't found, no input can be read, the model can't be used, or options contradict each
+            other.
+    """
+    # Over 40 lines: the steps of a plan in their order.
+    # `unrolled run` starts in the same way: it imports nearly the same, and checks model and inputs.
+    imported, began = time.process_time(), time.monotonic()
+    model = open_model(submission.model)
+    config = model.config
+    check_stored(submission, config)
+    tokenizer = tokenizer_of(model)
+    found = discover(submission.inputs, submission.source)
+    inputs = readable(found.files, submission.source, CHECK_SECONDS)
+    if not inputs.files:
+        label, reason = next(iter(inputs.problems.items()))
+        raise RequestError(f"input {label}: {reason}")
+    need_tokenizer(submission, tokenizer, inputs.text_file)
+    spec = spec_of(submission, config, tokenizer)
+    preparing = imported + time.monotonic() - began + inputs.seconds * inputs.unchecked / max(1, len(found.files))
+    frames, not_sampled = frames_of(inputs.files, submission.source)
+    sampler = Sampler(
+        frames,
+        tokenizer,
+        config.vocab_size,
+        config.max_length,
+        [source.size_bytes or 0 for source in inputs.files],
+        special_tokens=submission.special_tokens,
+        positions=spec.positions,
+    )
+    sample = sampler.sample(SAMPLE_SECONDS)
+    limits = limits_of(submission, spec, config)
+    parts = parts_in(sample, submission, spec, config)
+    load = Load(sample, spec, config, parts, options)
+    began = time.monotonic()
+    run = sampler.run(load.pool_tokens, RUN_SECONDS)
+    run_seconds = time.monotonic() - began + queueing_seconds(run, limits)
+    rows = _real(run)
+    ordinary = [row for row in rows if row.size <= LONG_ROW_TOKENS]
+    share = 1.0
+    if (submission.engine or local_engine()) == "fused":
+        stored = 1 + max(column.layer_of(len(config.layers)) for column in spec.columns(config))
+        share = computed_share(ordinary, config.layers[:stored])
+    total_bytes = sum(source.size_bytes or 0 for source in found.files)
+    plan = Plan(
+        model=model.fingerprint,
+        max_length=config.max_length,
+        input=Input(
+            files=len(found.files),
+            size_bytes=total_bytes,
+            read_bytes=round(sample.read_bytes),
+            exact=sample.exact and not not_sampled,
+            from_the_start=sum(frame.size_bytes for frame in frames if frame.from_the_start),
+            unreadable=inputs.problems | {label: why for frame in frames for label, why in frame.unread.items()},
+            not_sampled=not_sampled,
+            unchecked=inputs.unchecked,
+            notices=found.notices,
+        ),
+        rows=_rows(sample, share),
+        parts=round(parts),
+        shard_tokens=limits[0],
+        choices=choices_of(sample, submission, spec, config),
+        positions=submission.positions,
+    )
+    if not measured or not rows:
+        return plan
+    try:
+        speed = measured_speed(submission, options, model, spec, ordinary, sample, load)
+    except UnrolledError as error:
+        plan.no_times = str(error)
+        return plan
+    queueing = run_seconds / max(sum(row.tokens.size for row in run), 1)
+    plan.times = times_of(plan, sample, speed, (preparing, queueing), workers)
+    plan.worker_bytes = round(speed.base_bytes + speed.engine_bytes + load.output_bytes)
+    return plan
+
+
+def _rows(sample: Sample, share: float) -> Rows:
+    sums = sample.sums
+    median, p90, p99 = sample.length_at(0.5, 0.9, 0.99)
+    longest = max([int(sample.lengths.max(initial=0)), *(row.length for row in sample.long_rows)])
+    mean = sums["tokens"].value / sums["rows"].value if sums["rows"].value else 0.0
+    return Rows(
+        rows=sums["rows"],
+        tokens=sums["tokens"],
+        quarantined=sums["quarantined"],
+        reasons=sample.reasons,
+        empty=sums["empty"],
+        longer=sums["longer"],
+        lengths={"mean": mean, "median": median, "p90": p90, "p99": p99, "longest": longest},
+        unknown_share=sample.unknown_share,
+        computed_share=share,
+    )
+
+
+def _real(run: list[Row]) -> list[NDArray[np.int32]]:
+    """The real tokens of rows that have any."""
+    rows = (row.tokens if row.tokens.all() else row.tokens[row.tokens > 0] for row in run)
+    return [row for row in rows if row.size]

@@ -1,0 +1,85 @@
+"""What a report says of a job, as values."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from producer.report.lengths import Lengths
+    from producer.report.states.state_map import StateMap
+    from producer.report.throughput import Timeline
+    from producer.report.trouble import Reason
+    from unrolled.format.columns import VectorColumn
+    from unrolled.job.job import Job
+    from unrolled.model.config import ModelConfig
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """A job at one moment. Tokens are real tokens.
+
+    Attributes:
+        job: what is computed, and how.
+        key: names the job.
+        state: "complete", "finished, not complete", "not complete", "cancelled" or "discarded".
+        ended: whether the input was read to its end.
+        rows, tokens: cut from the input so far; rows include those in quarantine.
+        rows_published, tokens_published: in parts.
+        shards, parts, dead: how many there are; a part is a published shard.
+        size_bytes: of all parts.
+        refused, failed: rows in quarantine: those that the producer refused, and those that the engine failed on.
+        retried_rows: rows that were brought again after the engine had failed on them.
+        retried_shards: dead shards that were given another life.
+        deaths: the first few dead shards, each with its reason.
+        reasons: rows in quarantine by reason; `other_reasons` counts those beyond the different reasons.
+        damaged: parts that can't be read, as texts.
+        columns: of vectors; empty while there is no part.
+        precision: of the stored numbers.
+        positions: the rule by which the vectors of some tokens only are stored; empty if it is those of all.
+        lengths: of the published rows.
+        time: the workers' records; None if there are none.
+        model: the model's configuration; None if the model isn't known.
+    """
+
+    job: Job
+    key: str
+    state: str
+    ended: bool
+    rows: int
+    tokens: int
+    rows_published: int
+    tokens_published: int
+    shards: int
+    parts: int
+    dead: int
+    size_bytes: int
+    refused: int
+    failed: int
+    retried_rows: int
+    retried_shards: int
+    deaths: list[tuple[str, str]]
+    reasons: list[Reason]
+    other_reasons: int
+    damaged: list[str]
+    columns: tuple[VectorColumn, ...]
+    precision: str
+    positions: str
+    lengths: Lengths
+    time: Timeline | None
+    model: ModelConfig | None
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """Everything that a page shows.
+
+    Attributes:
+        facts: numbers.
+        state_map: the map; None if there is none.
+        without_map: why there is no map, as a sentence; empty if there is one.
+    """
+
+    facts: Facts
+    state_map: StateMap | None
+    without_map: str = ""

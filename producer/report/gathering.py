@@ -1,0 +1,323 @@
+"""Reads a job for its report: each part once, and again only what is new."""
+
+# Over 150 lines: one object that is read further with each look, and what it has counted.
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+
+from producer.jobs.quarantine_lists import BadRowListed, refused_rows
+from producer.jobs.tally import Tally
+from producer.report.facts import Facts, Shown
+from producer.report.lengths import Lengths
+from producer.report.states.components import Covariance
+from producer.report.states.projection import COMPONENTS, check_method
+from producer.report.states.sample import Points, Sample
+from producer.report.states.state_map import make_map
+from producer.report.states.texts import TOKENS_SHOWN, Words, window
+from producer.report.throughput import timeline
+from producer.report.trouble import Reasons
+from producer.terminal.text import printable
+from unrolled.errors import FileFormatError, JobError, OptionError, TransientError
+from unrolled.format.columns import POOLINGS, column_name, parse_name
+from unrolled.job import names
+from unrolled.job.names import dead_object, part_object
+from unrolled.job.time_record import TimeRecord
+from unrolled.model.directory import open_model
+from unrolled.protocol.log import Log
+from unrolled.reading.part_file import Part
+from unrolled.reading.tables import record_batches
+from unrolled.tokenization.ragged import offsets_of
+from unrolled.tokenization.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from numpy.typing import NDArray
+
+    from producer.report.options import ReportOptions
+    from unrolled.job.shard_id import ShardId
+    from unrolled.model.config import ModelConfig
+    from unrolled.protocol.opening import OpenJob
+
+#: Dead shards whose reasons are shown, and damaged parts that are named.
+FEW = 20
+_REASON_CHARACTERS = 300
+
+
+class Gathering:
+    """A job as far as it was read.
+
+    Args:
+        job: the job.
+        options: what the report shows.
+
+    Attributes:
+        spoilt: whether a part was left in the middle, because its store failed: begin again with another one.
+
+    Raises:
+        UnrolledError: an option can't be used with this job.
+    """
+
+    def __init__(self, job: OpenJob, options: ReportOptions) -> None:
+        check_method(options.method)
+        self.spoilt = False
+        self._job, self._options = job, options
+        self._tally = Tally(Log(), job.objects, live=job.job.live)
+        self._read: set[ShardId] = set()
+        self._logged = 0
+        self._first: Part | None = None
+        self._size_bytes = self._rows = 0
+        self._lengths = Lengths()
+        self._reasons = Reasons()
+        self._failed: dict[ShardId, list[BadRowListed]] = {}
+        self._damaged: list[str] = []
+        self._records: dict[str, TimeRecord | None] = {}
+        self._covariance: Covariance | None = None
+        self._sample: Sample | None = None
+        self._column = ""
+        self._model: ModelConfig | None = None
+        self._words = Words(None)
+        if options.model is not None:
+            self._open_model()
+
+    def look(self, each: Callable[[int], object] = lambda _: None) -> None:
+        """Read what is new.
+
+        Args:
+            each: called with the tokens of each part that was read.
+
+        Raises:
+            JobError: the log is damaged.
+            OptionError: the job has no such column.
+            TransientError: the store can't be read now.
+        """
+        objects = self._job.objects
+        self._tally.look()
+        entries = list(self._tally.log.entries.values())
+        for entry in entries[self._logged :]:
+            self._logged += 1
+            try:
+                for row in refused_rows(objects, entry):
+                    self._reasons.add(row)
+            except FileFormatError as error:
+                self._damaged.append(printable(str(error)))
+        self._read_times()
+        for shard in sorted(self._tally.published - self._read):
+            self._read.add(shard)
+            try:
+                each(self._read_part(shard))
+            except FileFormatError as error:
+                self._damaged.append(printable(str(error)))
+            except TransientError:
+                self.spoilt = True
+                raise
+
+    def _read_times(self) -> None:
+        objects = self._job.objects
+        for name in sorted(objects.list(names.TIMES)):
+            if name not in self._records and (content := objects.read(name)) is not None:
+                try:
+                    self._records[name] = TimeRecord.decode(name, content)
+                except JobError:
+                    self._records[name] = None  # a report without it is as true
+
+    def shown(self) -> Shown:
+        """Everything that was read, as a page shows it."""
+        options, seen = self._options, self.vectors
+        if options.method == "none":
+            return Shown(self.facts(), None, "This report was made without a map (--map none).")
+        if self._covariance is None or self._sample is None or seen == 0:
+            return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
+        components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
+        entries = self._tally.log.entries
+        found = make_map(self._sample.points(), components, seen, self._column, options, self._words, entries)
+        return Shown(self.facts(), found)
+
+    def _open_model(self) -> None:
+        assert self._options.model is not None  # noqa: S101 - the caller has checked
+        model = open_model(self._options.model)
+        if model.fingerprint != self._job.job.fingerprint:
+            raise OptionError(
+                f"--model {self._options.model} has the fingerprint {model.fingerprint[:16]}…, the job's model "
+                f"{self._job.job.fingerprint[:16]}…; name the model that the job was made with"
+            )
+        self._model = model.config
+        if model.tokenizer_path is not None:
+            self._words = Words(load_tokenizer(model.tokenizer_path, model.config.vocab_size))
+
+    def _read_part(self, shard: ShardId) -> int:
+        """Count a part, and keep what the map needs of it; gives its real tokens."""
+        part = Part(self._job.objects.store, part_object(shard), self._first)
+        if self._first is None:
+            self._first = part
+            self._begin_map(part)
+        columns = ["length", "id"]
+        if self._sample is not None:
+            columns.append(self._column)
+            columns += ["tokens"] * part.spec.with_tokens
+            if self._options.of_tokens and part.spec.positions is not None:
+                columns += ["positions", "mask"]
+        lengths, at = [], 0
+        for rows in record_batches([part], columns if self._sample is not None else ["length"]):
+            lengths.append(rows.column(0).to_numpy())
+            if self._sample is not None:
+                at += self._add_vectors(shard, at, rows)
+        self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
+        self._size_bytes += part.size_bytes
+        self._rows += part.info.rows
+        if part.info.failed:
+            self._failed[shard] = [
+                BadRowListed(None, None, shard, failed.row, failed.id, failed.reason) for failed in part.info.failed
+            ]
+        return part.info.tokens
+
+    def _begin_map(self, part: Part) -> None:
+        """Choose the column, now that it is known which there are."""
+        options = self._options
+        if options.method == "none":
+            return
+        pooled = [column.name for column in part.columns if not column.per_token]
+        tokens = [column for column in part.columns if column.per_token]
+        if options.of_tokens and not tokens:
+            raise OptionError("this job stored no vectors of tokens (--pooling none), so it has no map of tokens")
+        computed = [column_name(how, column.layer) for column in tokens for how in POOLINGS[1:]]
+        allowed = [column.name for column in tokens] if options.of_tokens else [*pooled, *computed]
+        self._column = options.column or allowed[0]
+        if self._column not in allowed:
+            raise OptionError(
+                f"column is {self._column!r:.80}; allowed for this map: {', '.join(dict.fromkeys(allowed))}"
+            )
+        layers = {name: (parse_name(name) or ("", None))[1] for name in allowed}
+        width = next(column.width for column in part.columns if column.layer == layers[self._column])
+        self._covariance, self._sample = Covariance(width), Sample(options.points, width)
+
+    def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
+        """Add the vectors of some rows of a part; gives how many places they take."""
+        assert self._sample is not None  # noqa: S101 - the caller has checked
+        assert self._covariance is not None  # noqa: S101 - as above
+        lists = rows.column(2)
+        lengths = rows.column(0).to_numpy()
+        if self._options.of_tokens:
+            vectors = _matrix(lists.flatten())
+            offsets = offsets_of(lists.value_lengths().to_numpy())
+            self._covariance.add(vectors)
+            chosen, keys = self._sample.wanted(shard, at, len(vectors))
+            of_rows = np.searchsorted(offsets, chosen, side="right") - 1
+            positions = (chosen - offsets[of_rows]).astype(np.int32)
+            if "positions" in rows.schema.names:
+                positions = _places(rows, of_rows, rows.column("positions").flatten().to_numpy()[chosen])
+        else:
+            vectors = _matrix(lists)
+            real = lengths > 0  # a row without a token has no vector
+            if self._first is not None and self._first.spec.positions is not None:
+                real = real & vectors.any(axis=1)  # nor has one without a chosen position
+            self._covariance.add(vectors if real.all() else vectors[real])
+            chosen, keys = self._sample.wanted(shard, at, len(vectors))
+            kept = real[chosen]
+            chosen, keys = chosen[kept], keys[kept]
+            of_rows, positions = chosen, np.full(len(chosen), -1, np.int32)
+        if len(chosen):
+            self._sample.add(_points(shard, at, rows, vectors, chosen, keys, of_rows, positions))
+        return len(vectors)
+
+    @property
+    def vectors(self) -> int:
+        """Number of vectors that were read for the map."""
+        return self._covariance.vectors if self._covariance else 0
+
+    def facts(self) -> Facts:
+        """The numbers, without the map, which cost little."""
+        # Over 40 lines: one value of many fields.
+        tally, job, log = self._tally, self._job, self._tally.log
+        kept = {shard: rows for shard, rows in self._failed.items() if shard not in log.retried}
+        reasons = Reasons()
+        reasons.others = self._reasons.others
+        for reason in self._reasons.by_rows():
+            reasons.take(reason)
+        for rows in kept.values():
+            for row in rows:
+                reasons.add(row)
+        state = "not complete"
+        if tally.finished:
+            state = "finished, not complete" if tally.dead else "complete"
+        if log.stopped:
+            state = "discarded" if log.discarded else "cancelled"
+        return Facts(
+            job=job.job,
+            key=job.key,
+            state=state,
+            ended=log.ended,
+            rows=tally.cut.rows,
+            tokens=tally.cut.tokens,
+            rows_published=self._rows,
+            tokens_published=self._lengths.tokens,
+            shards=len(log.entries),
+            parts=len(tally.published),
+            dead=len(tally.dead),
+            size_bytes=self._size_bytes,
+            refused=tally.cut.quarantined,
+            failed=sum(map(len, kept.values())),
+            retried_rows=sum(log.entries[shard].rows for shard in log.retried.values()),
+            retried_shards=sum(log.life(shard).number > 0 for shard in log.entries),
+            deaths=[(str(shard), self._death(shard)) for shard in sorted(tally.dead)[:FEW]],
+            reasons=reasons.by_rows(),
+            other_reasons=reasons.others,
+            damaged=self._damaged[:FEW],
+            columns=self._first.columns if self._first else (),
+            precision=self._first.spec.precision if self._first else "",
+            positions=""
+            if self._first is None or self._first.spec.positions is None
+            else str(self._first.spec.positions),
+            lengths=self._lengths,
+            time=timeline(filter(None, self._records.values())),
+            model=self._model,
+        )
+
+    def _death(self, shard: ShardId) -> str:
+        try:
+            content = self._job.objects.read(dead_object(self._tally.log.life(shard)))
+            return str(json.loads(content or b"")["reason"])[:_REASON_CHARACTERS]
+        except (ValueError, TypeError, KeyError, RecursionError):
+            return "the record of its death can't be read"
+
+
+def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
+    """Vectors (any number, width) of a column of them."""
+    values: NDArray[np.floating] = lists.flatten().to_numpy().reshape(-1, lists.type.list_size)
+    return values
+
+
+def _places(rows: pa.RecordBatch, of_rows: NDArray[np.int64], at: NDArray[np.int32]) -> NDArray[np.int32]:
+    """Places among the real tokens, from places in the rows as they came in."""
+    masks = rows.column("mask").take(pa.array(of_rows)).to_pylist()
+    places = [sum(mask[:place]) for mask, place in zip(masks, at.tolist(), strict=True)]
+    return np.array(places, np.int32)
+
+
+def _points(
+    shard: ShardId,
+    at: int,
+    rows: pa.RecordBatch,
+    vectors: NDArray[np.floating],
+    chosen: NDArray[np.int64],
+    keys: NDArray[np.uint64],
+    of_rows: NDArray[np.int64],
+    positions: NDArray[np.int32],
+) -> Points:
+    stored = ["tokens"] * ("tokens" in rows.schema.names)
+    few = rows.select(["length", "id", *stored]).take(pa.array(of_rows))
+    tokens = np.full(len(chosen), None, np.object_)
+    if stored:
+        for number, ids in enumerate(few.column(2).to_pylist()):
+            tokens[number] = window(ids, int(positions[number])) if positions[number] >= 0 else ids[:TOKENS_SHOWN]
+    order = np.empty((len(chosen), 3), np.int64)
+    order[:, 0], order[:, 1], order[:, 2] = shard.index, shard.retries, at + chosen
+    return Points(
+        keys, order, vectors[chosen].astype(np.float32), np.array(few.column(1).to_pylist(), np.object_),
+        few.column(0).to_numpy(), positions, tokens, np.full(len(chosen), shard, np.object_),
+    )  # fmt: skip

@@ -1,0 +1,43 @@
+"""The nearest points of each point, by cosine: exact among the points of a map."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+#: Points that are compared with all others at once.
+_BLOCK = 256
+
+
+def nearest_points(vectors: NDArray[np.float32], count: int) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
+    """The nearest others of each vector, nearest first.
+
+    Args:
+        vectors: float32 (points, width).
+        count: how many others; fewer where there are fewer points.
+
+    Returns:
+        int32 (points, count): the numbers of the others; float32 (points, count): their cosines.
+    """
+    points = len(vectors)
+    count = max(0, min(count, points - 1))
+    if not count:
+        return np.empty((points, 0), np.int32), np.empty((points, 0), np.float32)
+    norms = np.linalg.norm(vectors, axis=1, keepdims=True)
+    unit = (vectors / np.where(norms == 0, 1, norms)).astype(np.float32)
+    found, near_by = np.empty((points, count), np.int32), np.empty((points, count), np.float32)
+    for start in range(0, points, _BLOCK):
+        cosines = unit[start : start + _BLOCK] @ unit.T
+        rows = np.arange(len(cosines))
+        cosines[rows, start + rows] = -np.inf
+        near = np.argpartition(cosines, points - count, axis=1)[:, points - count :]
+        near.sort(axis=1)  # of equal ones the earlier first, in whatever order they were found
+        values = np.take_along_axis(cosines, near, axis=1)
+        order = np.argsort(-values, axis=1, kind="stable")
+        found[start : start + _BLOCK] = np.take_along_axis(near, order, axis=1)
+        near_by[start : start + _BLOCK] = np.take_along_axis(values, order, axis=1)
+    return found, near_by

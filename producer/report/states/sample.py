@@ -1,0 +1,129 @@
+"""A sample of a job's rows or tokens: the same for the same job, in whatever order the parts are read.
+
+Each row has a number that looks random, made from its shard and its place in it; the rows with the smallest numbers are
+the sample.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from unrolled.job.shard_id import ShardId
+
+#: How much more than the sample is kept before it is cut.
+_SLACK = 1.25
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Points:
+    """Points of a map, in the order of the job.
+
+    Attributes:
+        keys: uint64 (points,), which decide what is in the sample.
+        order: int64 (points, 3): the shard's number and retries, and the point's place in the shard.
+        vectors: float32 (points, width).
+        ids: of the points' rows.
+        lengths: int32 (points,), the real tokens of the rows.
+        positions: int32 (points,), the place of a token in its row, from 0; -1 for a whole row.
+        tokens: for a row its first token ids, for a token those around it (`texts.window`); None where they aren't
+            stored.
+        shards: the shards of the points.
+    """
+
+    keys: NDArray[np.uint64]
+    order: NDArray[np.int64]
+    vectors: NDArray[np.float32]
+    ids: NDArray[np.object_]
+    lengths: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    tokens: NDArray[np.object_]
+    shards: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def take(self, chosen: NDArray[Any]) -> Points:
+        """Some of the points."""
+        return Points(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+    @classmethod
+    def joined(cls, many: Sequence[Points]) -> Points:
+        """The points of several, one after another."""
+        return cls(*(np.concatenate([getattr(each, field.name) for each in many]) for field in fields(cls)))
+
+    @classmethod
+    def none(cls, width: int) -> Points:
+        """No point."""
+        empty = np.empty(0, np.object_)
+        return cls(
+            np.empty(0, np.uint64), np.empty((0, 3), np.int64), np.empty((0, width), np.float32), empty,
+            np.empty(0, np.int32), np.empty(0, np.int32), empty, empty,
+        )  # fmt: skip
+
+
+class Sample:
+    """Keeps the points with the smallest keys.
+
+    Args:
+        most: the most points.
+        width: numbers in a vector.
+    """
+
+    def __init__(self, most: int, width: int) -> None:
+        self._most = most
+        self._kept = [Points.none(width)]
+        self._count = 0
+        self._bound = np.uint64(2**64 - 1)
+
+    def wanted(self, shard: ShardId, start: int, count: int) -> tuple[NDArray[np.int64], NDArray[np.uint64]]:
+        """Which of some points of a shard may be in the sample, and their keys.
+
+        Args:
+            shard: the shard.
+            start: the place of the first of the points in the shard.
+            count: how many they are.
+
+        Returns:
+            The chosen ones' numbers among them, and their keys.
+        """
+        keys = _scattered(np.arange(start, start + count, dtype=np.uint64) + np.uint64(int(shard.hash, 16) << 16))
+        chosen = np.flatnonzero(keys <= self._bound)
+        return chosen, keys[chosen]
+
+    def add(self, points: Points) -> None:
+        """Add points that `wanted` has chosen."""
+        self._kept.append(points)
+        self._count += len(points)
+        if self._count > self._most * _SLACK:
+            self._cut()
+
+    def points(self) -> Points:
+        """The sample, in the order of the job."""
+        found = self._cut()
+        at = found.order
+        return found.take(np.lexsort((at[:, 2], at[:, 1], at[:, 0])))
+
+    def _cut(self) -> Points:
+        found = Points.joined(self._kept)
+        if len(found) > self._most:
+            found = found.take(np.argpartition(found.keys, self._most - 1)[: self._most])
+            self._bound = found.keys.max()
+        self._kept, self._count = [found], len(found)
+        return found
+
+
+def _scattered(numbers: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """Numbers that look random, one for each number (the finalizer of splitmix64)."""
+    mixed = (numbers + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+    mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    found: NDArray[np.uint64] = mixed ^ (mixed >> np.uint64(31))
+    return found

@@ -1,0 +1,159 @@
+"""The map of a job's states: points on a plane, with what is known about each."""
+
+# Over 150 lines: one value of many fields, and how each is made.
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from producer.report.states import colours
+from producer.report.states.neighbours import nearest_points
+from producer.report.states.projection import project
+from producer.report.states.texts import BEFORE, LONGEST_ID, around, read_table, shown
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from producer.report.options import ReportOptions
+    from producer.report.states.components import Components
+    from producer.report.states.sample import Points
+    from producer.report.states.texts import Words
+    from unrolled.job.segment import Entry
+    from unrolled.job.shard_id import ShardId
+
+NEIGHBOURS = 5
+#: Coordinates are stored as whole numbers up to this one.
+LARGEST = 65_535
+_ROW_OF_FILE = re.compile(r"(.+)#\d+", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StateMap:
+    """A map as a page shows it.
+
+    Attributes:
+        title: names the method.
+        note: what people should know about the method.
+        column: the column of vectors.
+        of_tokens: whether a point is a token.
+        total: number of rows or tokens from which the points were drawn.
+        coordinates: float64 (points, 2), as the method gave them.
+        ids: of the points' rows, complete.
+        texts: shown beside them; None where there are none.
+        lengths: int32 (points,), real tokens of the rows.
+        positions: int32 (points,), places of the tokens in their rows, or -1.
+        files: the input of each point.
+        neighbours: int32 (points, few): the numbers of the nearest others.
+        cosines: float32 (points, few): theirs.
+        colours: what the points can be coloured by; the first is shown at first.
+        labelled: whether the first is a label column of the user.
+    """
+
+    title: str
+    note: str
+    column: str
+    of_tokens: bool
+    total: int
+    coordinates: NDArray[np.float64]
+    ids: list[str]
+    texts: list[str] | None
+    lengths: NDArray[np.int32]
+    positions: NDArray[np.int32]
+    files: list[str]
+    neighbours: NDArray[np.int32]
+    cosines: NDArray[np.float32]
+    colours: list[colours.Groups | colours.Scale]
+    labelled: bool
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def placed(self) -> NDArray[np.uint16]:
+        """The coordinates as whole numbers (points, 2), with one scale for both axes and the middle in the middle."""
+        if not len(self):
+            return np.empty((0, 2), np.uint16)
+        low, high = self.coordinates.min(axis=0), self.coordinates.max(axis=0)
+        half = float((high - low).max()) / 2 or 1.0
+        scaled = (self.coordinates - (low + high) / 2) / half
+        found: NDArray[np.uint16] = np.rint((scaled + 1) / 2 * LARGEST).astype(np.uint16)
+        return found
+
+
+def make_map(
+    points: Points,
+    components: Components,
+    total: int,
+    column: str,
+    options: ReportOptions,
+    words: Words,
+    entries: Mapping[ShardId, Entry],
+) -> StateMap:
+    """Place a sample of a job's vectors on a plane.
+
+    Args:
+        points: the sample.
+        components: of all vectors.
+        total: number of rows or tokens from which the points were drawn.
+        column: the column of vectors.
+        options: what is shown.
+        words: shows token ids.
+        entries: the job's shards.
+    """
+    # Over 40 lines: one object of many fields, each made once.
+    projection = project(options.method, points.vectors, components)
+    ids = points.ids.tolist()
+    table = {}
+    if options.table is not None:
+        fields = [options.text_field, *([options.label_field] if options.label_field else [])]
+        table = read_table(options.table, points.ids, options.id_field, fields)
+    texts = _texts(points, options, words, table.get(options.text_field))
+    files = [_file_of(row_id, entries[shard].file) for row_id, shard in zip(ids, points.shards, strict=True)]
+    found: list[colours.Groups | colours.Scale] = []
+    if options.label_field is not None and options.label_field in table:
+        values = table[options.label_field].tolist()
+        found.append(
+            colours.labels(options.label_field, [None if each is None else shown(each, 60) for each in values])
+        )
+    if options.of_tokens:
+        if points.tokens[:1].tolist() not in ([], [None]):
+            pairs = zip(points.tokens, points.positions.tolist(), strict=True)
+            names = [shown(words.word(near[min(at, BEFORE)]), 40) for near, at in pairs]
+            found.append(colours.groups("token", names))
+        found.append(colours.scale("position in the row", points.positions.astype(np.float64) + 1))
+    found.append(colours.scale("length in tokens", points.lengths.astype(np.float64)))
+    if len(set(files)) > 1:
+        found.append(colours.groups("source file", [shown(name, 80) for name in files]))
+    return StateMap(
+        projection.title, projection.note, column, options.of_tokens, total, projection.coordinates, ids, texts,
+        points.lengths, points.positions, files, *nearest_points(points.vectors, NEIGHBOURS), found,
+        options.label_field is not None and options.label_field in table,
+    )  # fmt: skip
+
+
+def _texts(points: Points, options: ReportOptions, words: Words, given: NDArray[np.object_] | None) -> list[str] | None:
+    stored = points.tokens[:1].tolist() not in ([], [None])
+    if options.of_tokens and stored:
+        pairs = zip(points.tokens, points.positions.tolist(), strict=True)
+        return [shown(around(words, near, at)) for near, at in pairs]
+    if given is not None:
+        return ["" if text is None else shown(text) for text in given.tolist()]
+    if stored:
+        return [shown(words.text(ids)) for ids in points.tokens]
+    return None
+
+
+def _file_of(row_id: str, file: str) -> str:
+    """The input of a row: by its id where the product gave it one, else that of its shard's first row."""
+    found = _ROW_OF_FILE.fullmatch(row_id)
+    return found[1] if found else file
+
+
+def short_id(row_id: str) -> str:
+    """An id as a page shows it."""
+    return shown(row_id, LONGEST_ID)

@@ -1,0 +1,133 @@
+"""What workers' records say of their time: tokens over time, and for each worker what its seconds went into."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from unrolled.job.time_record import Interval, TimeRecord
+
+#: Most bars over time, and the widths that they may have, in seconds.
+MOST_BARS = 120
+_WIDTHS = (0.25, 0.5, 1, 2, 5, 10, 15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200, 21600, 43200, 86400)
+STAGES = ("read", "wait", "compute", "write")
+
+
+@dataclass(slots=True)
+class WorkerTime:
+    """One worker's time for a job.
+
+    Attributes:
+        name: host, process and a random end.
+        engine: describes its engine.
+        threads: shards that it handles at once.
+        first, last: when its first interval began and its last one ended, in seconds since 1970 by its clock.
+        shards, rows, tokens: published.
+        computed: steps that its engine computed.
+        seconds: stage → seconds, summed over its threads.
+    """
+
+    name: str
+    engine: str
+    threads: int
+    first: float
+    last: float
+    shards: int = 0
+    rows: int = 0
+    tokens: int = 0
+    computed: float = 0.0
+    seconds: dict[str, float] = field(default_factory=lambda: dict.fromkeys(STAGES, 0.0))
+
+    @property
+    def busy_share(self) -> float:
+        """The share of its time in which its engine computed; at most 1."""
+        return min(1.0, self.seconds["compute"] / max(self.last - self.first, 1e-9))
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Tokens over time, all workers together.
+
+    Attributes:
+        began: when the first interval began, in seconds since 1970.
+        seconds: from there to the end of the last one.
+        width: seconds of a bar.
+        rates: for each bar the real tokens per second.
+        workers: the workers, the one with most tokens first.
+    """
+
+    began: float
+    seconds: float
+    width: float
+    rates: list[float]
+    workers: list[WorkerTime]
+
+    @property
+    def tokens(self) -> int:
+        """Real tokens in all records."""
+        return sum(worker.tokens for worker in self.workers)
+
+    @property
+    def computed_share(self) -> float:
+        """Computed steps over real tokens."""
+        return sum(worker.computed for worker in self.workers) / max(self.tokens, 1)
+
+
+def timeline(records: Iterable[TimeRecord]) -> Timeline | None:
+    """The time of a job, from its workers' records in any order; None where there are none.
+
+    Workers' clocks are taken as they are.
+    """
+    spans: list[tuple[float, float, int]] = []
+    workers: dict[str, WorkerTime] = {}
+    ordered = sorted(records, key=lambda each: (each.began, each.worker, each.every_seconds, each.intervals))
+    for record in ordered:
+        for interval in record.intervals:
+            start = record.began + interval.number * record.every_seconds
+            spans.append((start, record.every_seconds, interval.tokens))
+            _count(workers, record, start, interval)
+    if not spans:
+        return None
+    began = min(start for start, _, _ in spans)
+    seconds = max(start + every for start, every, _ in spans) - began
+    width = next((width for width in _WIDTHS if seconds / width <= MOST_BARS), seconds / MOST_BARS)
+    return Timeline(
+        began,
+        seconds,
+        width,
+        _rates(spans, began, seconds, width),
+        sorted(workers.values(), key=lambda worker: (-worker.tokens, worker.name)),
+    )
+
+
+def _count(workers: dict[str, WorkerTime], record: TimeRecord, start: float, interval: Interval) -> None:
+    end = start + record.every_seconds
+    if (worker := workers.get(record.worker)) is None:
+        worker = workers[record.worker] = WorkerTime(record.worker, record.engine, record.threads, start, end)
+    worker.first, worker.last = min(worker.first, start), max(worker.last, end)
+    worker.shards += interval.shards
+    worker.rows += interval.rows
+    worker.tokens += interval.tokens
+    worker.computed += interval.computed
+    for stage in STAGES:
+        worker.seconds[stage] += getattr(interval, stage)
+
+
+def _rates(spans: Sequence[tuple[float, float, int]], began: float, seconds: float, width: float) -> list[float]:
+    """Tokens per second of each bar; an interval's tokens are spread evenly over it."""
+    edges = began + width * np.arange(max(1, int(np.ceil(seconds / width - 1e-9))) + 1)
+    tokens = np.zeros(len(edges) - 1)
+    for start, every, count in spans:
+        first = int((start - began) / width)
+        last = min(int((start + every - began) / width), len(tokens) - 1)
+        inside = np.minimum(edges[first + 1 : last + 2], start + every) - np.maximum(edges[first : last + 1], start)
+        inside = np.maximum(inside, 0)
+        tokens[first : last + 1] += count * inside / max(float(inside.sum()), 1e-12)
+    ends = np.minimum(edges[1:], began + seconds)  # the last bar may be shorter than the others
+    found: list[float] = (tokens / np.maximum(ends - edges[:-1], 1e-9)).tolist()
+    return found

@@ -1,0 +1,59 @@
+"""What went wrong in a job, counted by reason, with a few samples of each."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from producer.jobs.quarantine_lists import BadRowListed
+
+#: Different reasons that are told apart, and the samples of each.
+MOST_REASONS, SAMPLES = 200, 3
+#: What differs between rows that are bad for one reason: numbers, and what is quoted.
+_DIFFERENT = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d[\d,.]*")
+
+
+@dataclass(slots=True)
+class Reason:
+    """Rows in quarantine for one reason.
+
+    Attributes:
+        text: the reason of the first of them.
+        rows: how many they are.
+        samples: the first few.
+    """
+
+    text: str
+    rows: int = 0
+    samples: list[BadRowListed] = field(default_factory=list)
+
+
+class Reasons:
+    """Counts rows in quarantine by their reason; numbers and quoted words in a reason make no other one."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Reason] = {}
+        self.others = 0
+
+    def add(self, row: BadRowListed) -> None:
+        """Count one row."""
+        kind = _DIFFERENT.sub("#", row.reason)
+        if kind not in self._found:
+            if len(self._found) >= MOST_REASONS:
+                self.others += 1
+                return
+            self._found[kind] = Reason(row.reason)
+        reason = self._found[kind]
+        reason.rows += 1
+        if len(reason.samples) < SAMPLES:
+            reason.samples.append(row)
+
+    def take(self, reason: Reason) -> None:
+        """Take over what was counted elsewhere; more rows may follow."""
+        self._found[_DIFFERENT.sub("#", reason.text)] = Reason(reason.text, reason.rows, [*reason.samples])
+
+    def by_rows(self) -> list[Reason]:
+        """The reasons, that with most rows first."""
+        return sorted(self._found.values(), key=lambda reason: (-reason.rows, reason.text))

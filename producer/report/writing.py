@@ -1,0 +1,141 @@
+"""Writing a job's report: the page, and beside it the points and the pictures that were asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from producer.report.gathering import Gathering
+from producer.report.options import ReportOptions
+from producer.report.page.page import render
+from producer.terminal.progress import progress
+from unrolled.errors import OptionError, UnrolledError
+from unrolled.job import names
+from unrolled.job.names import part_object, parts_in
+from unrolled.store.bucket_url import is_url
+from unrolled.store.posix import PosixStore
+from unrolled.store.publish import publish_bytes
+
+if TYPE_CHECKING:
+    from producer.report.facts import Facts
+    from producer.report.options import Method
+    from unrolled.protocol.opening import OpenJob
+
+#: The name of a report beside its job's other records.
+REPORT = f"{names.FOLDER}/report.html"
+#: Bytes of parts up to which a report after a run has a map, and the points of that map.
+MOST_BYTES, FEW_POINTS = 10**9, 5_000
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was written.
+
+    Attributes:
+        page: the page.
+        others: the points and the pictures.
+        facts: what the page says.
+    """
+
+    page: Path
+    others: tuple[Path, ...]
+    facts: Facts
+
+
+def report_after_run(job: OpenJob, model: Path | str) -> str:
+    """Write the report of a job that `unrolled run` has done, and say where it is, in one line.
+
+    It costs little beside the job: one of more than `MOST_BYTES` gets no map. What goes wrong is said in that line.
+
+    Args:
+        job: the job.
+        model: directory of its model.
+    """
+    store = job.objects.store
+    if not isinstance(store, PosixStore):
+        return f"report: `unrolled report {job.place} --to report.html` writes one"
+    reason = "The job is large, so `unrolled run` made no map; `unrolled report` makes one."
+    try:
+        parts = map(part_object, parts_in(job.objects.list(names.PARTS)))
+        size_bytes = sum((store.path / name).stat().st_size for name in parts)
+        method: Method = "pca" if size_bytes <= MOST_BYTES else "none"
+        options = ReportOptions(method=method, points=FEW_POINTS, model=None if is_url(str(model)) else Path(model))
+        return f"report: {write_report(job, options, without_map=reason).page}"
+    except (UnrolledError, OSError) as error:
+        return f"report: can't be written ({error}); `unrolled report {job.place}` tries again"
+
+
+def report_path(job: OpenJob, to: Path | None) -> Path:
+    """Where a job's report goes: to the named file, else beside the job's records.
+
+    Raises:
+        OptionError: the job is in a bucket, and no file is named; or its directory doesn't exist.
+    """
+    store = job.objects.store
+    if to is None:
+        if not isinstance(store, PosixStore):
+            raise OptionError(f"{job.place} is in a bucket: name a file for the report with --to report.html")
+        return store.path / REPORT
+    if not to.absolute().parent.is_dir():
+        raise OptionError(f"--to is {to}: its directory doesn't exist; make it, or name another file")
+    return to
+
+
+def write_report(
+    job: OpenJob,
+    options: ReportOptions,
+    to: Path | None = None,
+    *,
+    coordinates: Path | None = None,
+    png: bool = False,
+    without_map: str = "",
+) -> Written:
+    """Read a job and write its report.
+
+    Args:
+        job: the job.
+        options: what it shows.
+        to: the file; None for the usual place.
+        coordinates: a Parquet file for the points of the map; None for none.
+        png: whether pictures are written beside the page.
+        without_map: why there is no map, where `options` ask for none.
+
+    Raises:
+        UnrolledError: the job can't be read, an option doesn't fit it, or a file can't be written.
+    """
+    # Over 40 lines: most of it is the description of its arguments.
+    path = report_path(job, to)
+    if png:
+        from producer.report.pictures import check_drawable  # noqa: PLC0415 - most reports draw nothing
+
+        check_drawable()
+    gathering = Gathering(job, options)
+    done = 0
+    with progress("reading", transient=True) as bar:
+
+        def each(tokens: int) -> None:
+            nonlocal done
+            done += tokens
+            bar.update(done_tokens=done)
+
+        gathering.look(each)
+    shown = gathering.shown()
+    if without_map and shown.state_map is None:
+        shown = replace(shown, without_map=without_map)
+    others: list[Path] = []
+    if coordinates is not None:
+        if shown.state_map is None:
+            raise OptionError(f"--coordinates needs a map: {shown.without_map}")
+        from producer.report.coordinates import write_coordinates  # noqa: PLC0415 - most reports need none
+
+        write_coordinates(shown.state_map, coordinates)
+        others.append(coordinates)
+    if png:
+        from producer.report.pictures import pictures  # noqa: PLC0415 - as above
+
+        for name, content in pictures(shown).items():
+            others.append(path.with_name(f"{path.stem}-{name}.png"))
+            publish_bytes(others[-1], content)
+    publish_bytes(path, render(shown).encode())
+    return Written(path, tuple(others), shown.facts)

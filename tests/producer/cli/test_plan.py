@@ -1,0 +1,140 @@
+"""`unrolled plan`, as a person types it."""
+
+import json
+
+import pytest
+from click.testing import CliRunner
+from support.model_configs import STACKED
+from support.tokenizers import words
+
+from producer.cli.plan_report import report, size_text, with_error
+from producer.cli.root import cli
+from producer.plan.estimate import Estimate
+from producer.plan.plan import Choice, Input, Plan, Rows, Times
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
+
+
+def run(*arguments):
+    return CliRunner().invoke(cli, [str(argument) for argument in arguments], prog_name="unrolled")
+
+
+@pytest.fixture
+def model(tmp_path):
+    return save_model(tmp_path / "model", STACKED, new_weights(STACKED, 1), words().to_str()).path
+
+
+@pytest.fixture
+def text(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("a b a\nb\n\n" + "a " * 40 + "\n")
+    return path
+
+
+def test_a_plan_is_read_by_people(text, model):
+    """Rows, tokens, lengths, bytes of each choice; nothing is measured without being asked."""
+    result = run("plan", text, "--model", model, "--no-measure", "--precision", "float16")
+    assert result.exit_code == 0
+    lines = result.output.splitlines()
+    assert lines[0] == "input     1 input, 90 B; all of it was read"
+    assert "rows      4" in lines
+    assert "tokens    44" in lines
+    assert "longer    1 rows have more than 12 tokens, for which the model was made; nothing is cut off" in lines
+    assert "empty     1 rows have no token, and so no vector" in lines
+    assert any("last" in line and "every token" in line and "*" in line for line in lines)
+    assert lines[-1] == "time      not known: not measured"
+
+
+def test_a_plan_is_read_by_programs(text, model):
+    """The whole plan on one line."""
+    result = run("plan", text, "--model", model, "--no-measure", "--json", "--workers", "4")
+    found = json.loads(result.output)
+    assert (found["rows"]["rows"], found["rows"]["tokens"]["value"]) == ({"value": 4, "error": 0.0}, 44)
+    assert [choice["chosen"] for choice in found["choices"]].count(True) == 1
+    assert found["times"] is None
+    assert found["format_version"] == 1
+
+
+def test_inputs_that_can_not_be_read_give_a_status(tmp_path, text, model):
+    """Scripts may rely on it."""
+    (tmp_path / "bad.txt").write_bytes(b"PK\x03\x04")
+    result = run("plan", text, tmp_path / "bad.txt", "--model", model, "--no-measure")
+    assert result.exit_code == 1
+    assert "→ 1 input can't be read, and `unrolled enqueue` will refuse" in result.output
+
+
+def test_a_live_input_is_refused(model):
+    """The plan would take its rows from the job."""
+    result = run("plan", "-", "--model", model)
+    assert result.exit_code == 1
+    assert "a stream can be read once" in result.output
+
+
+def plan_with(**changes):
+    exactly = Estimate(10.0)
+    facts = {
+        "model": "ab" * 32,
+        "max_length": 128,
+        "input": Input(
+            2, 5_000_000, 1_000_000, exact=False, from_the_start=4_000_000, unreadable={}, not_sampled=["x.parquet.gz"],
+            unchecked=3, notices=["y is left out"],
+        ),
+        "rows": Rows(
+            Estimate(1e6, 2e4), Estimate(2e7, 4e5), exactly, ["a.jsonl: bad \x1b[2J"], exactly, exactly,
+            {"mean": 20.0, "median": 18, "p90": 30, "p99": 99, "longest": 400}, 0.02, 0.75,
+        ),
+        "parts": 12,
+        "shard_tokens": 32768,
+        "choices": [Choice("last", "none", "float32", Estimate(4e10, 8e8), chosen=True)],
+        "times": Times("fused engine", 8, 40_000.0, 2.0, 90.0, Estimate(500.0), Estimate(92.0, 2.0), "queueing"),
+        "worker_bytes": 800_000_000,
+    }  # fmt: skip
+    return Plan(**(facts | changes))
+
+
+def test_errors_limits_and_gaps_are_said():
+    """What isn't known, and what would be in the way of more workers."""
+    text = report(plan_with())
+    assert "rows      1.00M ±2 %" in text
+    assert "store     40 GB ±2 % in 12 parts" in text
+    assert "sharing   75 % of the tokens are computed" in text
+    assert "time      1 min 32 s ±2 % by 8 machines like this one" in text
+    assert "more workers don't make it faster" in text
+    assert "memory    800 MB for each worker" in text
+    assert "→ 3 inputs were not looked at" in text
+    assert "→ 1 compressed table of more than 64 MiB is left out of all figures, as x.parquet.gz" in text
+    assert "→ 4 MB can be read from their start only" in text
+    assert "→ y is left out" in text
+    assert "\x1b" not in text
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        (0, "0 B"),
+        (999, "999 B"),
+        (1_000, "1 kB"),
+        (999_600, "1 MB"),
+        (1_234_567, "1.23 MB"),
+        (5e15, "5 PB"),
+        (2e19, "2e+04 PB"),
+    ],
+)
+def test_sizes_have_three_digits(size, text):
+    """In units of a thousand."""
+    assert size_text(size) == text
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(100.0, 5.0), "x ±5 %"),
+        (Estimate(100.0, 0.3), "x ±0.3 %"),
+        (Estimate(100.0, 0.01), "x"),
+        (Estimate(0.0, 0.0), "x"),
+        (Estimate(5.0, None), "x (one look: how far that is off isn't known)"),
+    ],
+)
+def test_an_error_is_a_share(estimate, text):
+    """None where it is too small to matter."""
+    assert with_error(estimate, "x") == text

@@ -1,0 +1,101 @@
+"""The page as bytes: small, closed, and nothing in it that a parser could mistake."""
+
+import base64
+import hashlib
+import json
+import re
+import zlib
+from html.parser import HTMLParser
+
+import pytest
+from support.report_jobs import report_job
+from support.skips import long
+
+from producer.report.gathering import Gathering
+from producer.report.options import ReportOptions
+from producer.report.page import map_section
+from producer.report.page.page import policy, render
+
+VOID = {"meta", "link", "br", "input"}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    gathering = Gathering(report_job(tmp_path_factory.mktemp("job") / "out", 300), ReportOptions())
+    gathering.look()
+    return render(gathering.shown())
+
+
+class Tags(HTMLParser):
+    """Every tag is closed in order; keeps the attributes."""
+
+    def __init__(self):
+        super().__init__()
+        self.open, self.attributes = [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.attributes += [(tag, *pair) for pair in attrs]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.attributes += [(tag, *pair) for pair in attrs]
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+def test_it_is_whole_and_names_no_other_address(page):
+    """Every tag is closed, no attribute runs or loads anything, and no style is outside of the one that is allowed."""
+    tags = Tags()
+    tags.feed(page)
+    assert tags.open == []
+    names = {name for _, name, _ in tags.attributes}
+    assert not [name for name in names if name.startswith("on") or name in ("src", "action", "style", "srcset")]
+    assert [value for _, name, value in tags.attributes if name == "href"] == ["data:,"]
+    assert "http:" not in page.replace("http://www.w3.org/2000/svg", "")
+    assert "https:" not in page
+    assert "url(" not in page
+    assert "@import" not in page
+
+
+def test_its_policy_allows_its_own_style_and_script_alone(page):
+    """By their hashes."""
+    assert page.count("<style>") == 1
+    assert page.count("<script>") == 1
+    for tag, kind in (("style", "style-src"), ("script", "script-src")):
+        content = re.search(f"<{tag}>(.*?)</{tag}>", page, re.DOTALL)[1]
+        digest = base64.b64encode(hashlib.sha256(content.encode()).digest()).decode()
+        assert f"{kind} 'sha256-{digest}'" in page
+    assert "unsafe" not in policy(live=True)
+    assert "connect-src" not in policy(live=False)
+    assert policy(live=False).startswith("default-src 'none'")
+
+
+def test_the_points_are_text_that_no_parser_mistakes(page):
+    """Letters, digits and three signs."""
+    packed = re.search('<script type="text/plain" id="map-data">(.*?)</script>', page)[1]
+    assert re.fullmatch("[A-Za-z0-9+/=]+", packed)
+    found = json.loads(zlib.decompress(base64.b64decode(packed)))
+    assert len(found["ids"]) == len(found["xy"]) / 2 == 299
+    assert max(found["xy"]) <= 65_535
+    assert {len(each["of"] if "of" in each else each["values"]) for each in found["colours"]} == {299}
+
+
+@pytest.mark.parametrize(
+    ("points", "most"), [(1_000, 40_000), pytest.param(20_000, None, marks=long("compares 20,000 points"))]
+)
+def test_many_long_texts_fit(tmp_path, monkeypatch, points, most):
+    """The texts are cut until the page is small enough to be passed on."""
+    if most is not None:
+        monkeypatch.setattr(map_section, "MOST_BYTES", most)
+    job = report_job(
+        tmp_path / "out", points, units=4, rows_per_shard=4096, pooling=("mean",), ids=lambda at: f"{at * 7919:x}" * 40
+    )
+    gathering = Gathering(job, ReportOptions())
+    gathering.look()
+    shown = gathering.shown()
+    assert 0.98 * points < len(shown.state_map) < points  # few rows have no token
+    page = render(shown)
+    assert len(page.encode()) < 2_000_000
+    assert len(re.search('id="map-data">(.*?)<', page)[1]) <= (most or 2_000_000)

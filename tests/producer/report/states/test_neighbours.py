@@ -1,0 +1,26 @@
+"""The nearest points, against a plain sort."""
+
+import numpy as np
+import pytest
+
+from producer.report.states import neighbours
+from producer.report.states.neighbours import nearest_points
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7, 40])
+def test_they_are_those_of_a_plain_sort(monkeypatch, count):
+    """Whatever the number of points and blocks; a vector of zeros is nobody's neighbour before another."""
+    monkeypatch.setattr(neighbours, "_BLOCK", 16)
+    vectors = np.random.default_rng(1).standard_normal((count, 5)).astype(np.float32)
+    vectors[:1] = 0
+    found, cosines = nearest_points(vectors, 5)
+    assert found.shape == cosines.shape == (count, max(0, min(5, count - 1)))
+    norms = np.linalg.norm(vectors, axis=1)
+    norms[norms == 0] = 1
+    unit = vectors / norms[:, None]
+    for at in range(count):
+        every = unit @ unit[at]
+        order = [other for other in np.argsort(-every, kind="stable") if other != at][:5]
+        np.testing.assert_allclose(cosines[at], every[order], atol=1e-6)
+        np.testing.assert_allclose(every[found[at]], every[order], atol=1e-6)
+        assert at not in found[at]

@@ -1,0 +1,190 @@
+"""A job read for its report: every number, the same bytes each time, and only what is new again."""
+
+import json
+
+import numpy as np
+import pytest
+from support.jobs import record_death
+from support.report_jobs import report_job
+
+from producer.report.gathering import Gathering
+from producer.report.options import ReportOptions
+from producer.report.page.page import render
+from unrolled.errors import OptionError, TransientError
+from unrolled.format.positions import Positions
+from unrolled.job import names
+from unrolled.job.names import part_object
+from unrolled.protocol.opening import open_job
+from unrolled.reading.dataset import open_dataset
+
+
+def shown(job, **options):
+    gathering = Gathering(job, ReportOptions(**options))
+    gathering.look()
+    return gathering.shown()
+
+
+def test_the_numbers_are_those_of_the_job(tmp_path):
+    """Rows, tokens, bytes, quarantine, deaths, time."""
+    bad = [json.dumps({"file": "f", "position": 3, "id": None, "reason": "not UTF-8"}).encode() + b"\n"]
+    job = report_job(tmp_path / "out", 256, bad=bad, unpublished=2)
+    (*_, last) = sorted(names.shards_in(job.objects.list(names.ROWS)))
+    record_death(job, last)
+    facts = shown(job).facts
+    dataset = open_dataset(tmp_path / "out")
+    lengths = [row.length for row in dataset]
+    assert (facts.rows, facts.rows_published, facts.refused) == (257, 128, 1)
+    assert facts.tokens_published == dataset.tokens == sum(lengths) == facts.lengths.tokens
+    assert facts.lengths.longest == max(lengths)
+    assert facts.size_bytes == sum(path.stat().st_size for path in (tmp_path / "out").glob("*.parquet"))
+    assert (facts.shards, facts.parts, facts.dead, facts.state) == (4, 2, 1, "not complete")
+    assert facts.deaths == [(str(last), "its worker died 3 times")]
+    assert [(reason.text, reason.rows) for reason in facts.reasons] == [("not UTF-8", 1)]
+    assert len(facts.time.workers) == 2
+    assert facts.time.tokens == pytest.approx(facts.tokens, abs=4)
+
+
+@pytest.mark.parametrize("options", [{}, {"of_tokens": True, "points": 150}, {"column": "max", "points": 40}])
+def test_the_same_job_gives_the_same_bytes(tmp_path, options):
+    """In another process, on another day, under another path."""
+    job = report_job(tmp_path / "out", 200)
+    page = render(shown(job, **options))
+    (tmp_path / "out").rename(tmp_path / "moved")
+    assert render(shown(open_job(tmp_path / "moved"), **options)) == page
+    assert str(tmp_path) not in page
+
+
+def test_a_point_is_a_row_s_vector(tmp_path):
+    """Stored or computed from its tokens' vectors; rows without a token have none."""
+    dataset_of = {}
+    for name, pooling in (("stored", ("none", "mean")), ("computed", ("none",))):
+        job = report_job(tmp_path / name, 150, pooling=pooling)
+        gathering = Gathering(job, ReportOptions())
+        gathering.look()
+        dataset_of[name] = open_dataset(tmp_path / name)
+        points = gathering._sample.points()
+        expected = [row for row in dataset_of[name] if row.length]
+        assert points.ids.tolist() == [row.id for row in expected]
+        means = [row["mean"] if name == "stored" else row.outputs.mean(axis=0, dtype=np.float64) for row in expected]
+        np.testing.assert_allclose(points.vectors, means, atol=1e-6)
+        assert points.lengths.tolist() == [row.length for row in expected]
+
+
+def test_a_point_is_a_token_s_vector(tmp_path):
+    """With its place in the row, and the tokens around it."""
+    job = report_job(tmp_path / "out", 60)
+    found = shown(job, of_tokens=True, points=20_000)
+    rows = list(open_dataset(tmp_path / "out"))
+    assert len(found.state_map) == sum(row.length for row in rows)
+    at = 0
+    for row in rows:
+        real = row.tokens[row.mask].tolist()
+        for position, token in enumerate(real):
+            assert found.state_map.ids[at] == row.id
+            assert found.state_map.positions[at] == position
+            assert f"[{token}]" in found.state_map.texts[at]
+            at += 1
+
+
+def test_vectors_of_chosen_tokens_alone(tmp_path):
+    """Their places are those of the tokens; a row without a chosen one has no point."""
+    positions = Positions("every", 4)
+    job = report_job(tmp_path / "out", 90, pooling=("none",), positions=positions)
+    rows = list(open_dataset(tmp_path / "out"))
+    found = shown(job, of_tokens=True)
+    assert found.state_map.positions.tolist() == [at for row in rows for at in range(3, row.length, 4)]
+    tokens = [row.tokens[row.mask][at] for row in rows for at in range(3, row.length, 4)]
+    assert all(f"[{token}]" in text for token, text in zip(tokens, found.state_map.texts, strict=True))
+    assert shown(job).state_map.ids == [row.id for row in rows if row.length >= 4]
+    assert "positions every:4" in render(found)
+
+
+def test_a_sample_has_the_components_of_all(tmp_path):
+    """The axes don't depend on how many points are drawn."""
+    job = report_job(tmp_path / "out", 300)
+    whole, few = shown(job).state_map, shown(job, points=50).state_map
+    assert (len(whole), len(few)) == (299, 50)
+    assert whole.note == few.note
+    places = dict(zip(whole.ids, whole.coordinates.tolist(), strict=True))
+    for row_id, place in zip(few.ids, few.coordinates.tolist(), strict=True):
+        np.testing.assert_allclose(place, places[row_id])
+
+
+def test_a_second_look_reads_what_is_new_alone(tmp_path, monkeypatch):
+    """A live report costs what has changed."""
+    report_job(tmp_path / "done", 256)
+    job = report_job(tmp_path / "out", 256, unpublished=2, ended=False)
+    parts = sorted((tmp_path / "done").glob("part-*.parquet"))
+    gathering = Gathering(job, ReportOptions())
+    read = []
+    gathering.look(read.append)
+    assert len(read) == 2
+    (tmp_path / "out" / parts[2].name).write_bytes(parts[2].read_bytes())
+    gathering.look(read.append)
+    assert len(read) == 3
+    store, counted = job.objects.store, []
+    monkeypatch.setattr(type(store), "open", lambda *arguments: counted.append(arguments))
+    gathering.look(read.append)
+    assert (len(read), counted) == (3, [])
+
+
+def test_a_damaged_part_is_named_and_the_others_are_shown(tmp_path):
+    """A report is no verification, but it doesn't hide what it met."""
+    job = report_job(tmp_path / "out", 256)
+    shard = sorted(names.parts_in(job.objects.list(names.PARTS)))[1]
+    path = tmp_path / "out" / part_object(shard)
+    path.write_bytes(path.read_bytes()[:-40])
+    found = shown(job)
+    assert len(found.facts.damaged) == 1
+    assert path.name in found.facts.damaged[0]
+    assert found.facts.rows_published == 192
+    assert path.name in render(found)
+
+
+def test_a_store_that_fails_meanwhile_spoils_a_gathering(tmp_path, monkeypatch):
+    """What was read of a part in the middle must not count twice: whoever goes on begins again."""
+    job = report_job(tmp_path / "out", 128)
+    gathering, store = Gathering(job, ReportOptions()), type(job.objects.store)
+
+    def fail(*_):
+        raise TransientError("away")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store, "open", fail)
+        with pytest.raises(TransientError):
+            gathering.look()
+    assert gathering.spoilt
+    assert shown(job).facts.rows_published == 128
+
+
+def test_what_is_damaged_beside_the_parts_is_no_end(tmp_path):
+    """A list of bad rows and a record of time that can't be read."""
+    job = report_job(tmp_path / "out", 128, bad=[b'{"file": 1}\n'])
+    job.objects.create(names.times_object("x"), b"nonsense")
+    facts = shown(job).facts
+    assert "the list is damaged" in facts.damaged[0]
+    assert len(facts.time.workers) == 2
+
+
+@pytest.mark.parametrize(
+    ("pooling", "options", "said"),
+    [
+        (("mean",), {"of_tokens": True}, "no vectors of tokens"),
+        (("mean",), {"column": "last"}, "allowed for this map: mean"),
+        (("none",), {"column": "x"}, "allowed for this map: mean, max, last, first"),
+        (("none", "mean"), {"column": "mean", "of_tokens": True}, "allowed for this map: outputs"),
+    ],
+)
+def test_a_column_that_does_not_fit_is_refused(tmp_path, pooling, options, said):
+    """With those that do."""
+    job = report_job(tmp_path / "out", 20, pooling=pooling)
+    with pytest.raises(OptionError, match=said):
+        shown(job, **options)
+
+
+def test_a_job_that_has_just_begun_has_a_report(tmp_path):
+    """Without a part, without a record of time."""
+    job = report_job(tmp_path / "out", 20, unpublished=1, records=False)
+    page = render(shown(job))
+    assert "No vector is published yet" in page
+    assert "No worker has recorded its time" in page
