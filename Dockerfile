@@ -22,7 +22,7 @@ COPY constraints.txt /opt/
 RUN python -m venv /opt/unrolled
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker,cloud,import]"
+    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker,cloud,import,metrics,tracing]"
 # Compose may run it as a user without a home directory.
 ENV HOME=/tmp
 USER unrolled
@@ -36,7 +36,7 @@ RUN --mount=type=cache,target=/root/.cache/pip \
     pip install --constraint /opt/constraints.txt "tensorflow[and-cuda]"
 RUN --mount=type=cache,target=/root/.cache/pip \
     --mount=type=bind,from=build,source=/wheels,target=/wheels \
-    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker,cloud,import]"
+    pip install --constraint /opt/constraints.txt "$(echo /wheels/unrolled-*.whl)[producer,worker,cloud,import,metrics,tracing]"
 # Compose may run it as a user without a home directory.
 ENV HOME=/tmp
 USER unrolled

@@ -37,6 +37,8 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
     ],
     "encode": [("-c", "import unrolled; print(unrolled.load)")],
     "producer,cloud": [("-c", "import obstore, unrolled"), ("-m", "producer", "doctor")],
+    "producer,metrics": [("-c", "import prometheus_client"), ("-m", "producer", "metrics", "--help")],
+    "worker,tracing": [("-c", "from unrolled.telemetry.tracing import check_installed; check_installed('otlp')")],
     "worker,import": [("-c", "import h5py, onnx, tokenizers"), ("-m", "producer", "model", "import", "--help")],
     "producer,worker,tensorflow": [
         ("-m", "producer", "model", "fit", "rows.jsonl", "--kind", "tokens", "--vocab-size", "9", "--out", "fitted",

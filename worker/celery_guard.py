@@ -22,10 +22,13 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import sys
 import time
 from queue import Empty
 from typing import TYPE_CHECKING, Any
 
+import celery.apps.worker
 import redis
 from celery.worker.consumer import Consumer
 from celery.worker.state import maybe_shutdown
@@ -37,6 +40,7 @@ from unrolled.errors import PayloadError
 from unrolled.queue.broker_url import without_secret
 from unrolled.queue.member import Member
 from unrolled.queue.messages import TASK
+from unrolled.telemetry.json_log import line_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,6 +194,16 @@ def _put_aside(message: Any, error: Exception) -> None:
         # Not LTRIM, because kombu doesn't put the namespace before its key.
         if client.lpush(REFUSED, text) > KEPT_MESSAGES:
             client.rpop(REFUSED)
+
+
+def announce_as_json() -> None:
+    """Make Celery's announcements of a shutdown, which it writes past all logging, lines of a log of JSON."""
+
+    def say(message: str, *_: object) -> None:
+        # Called by signal handlers, where no lock may be taken, and so no logger used.
+        os.write(sys.__stderr__.fileno(), line_of("WARNING", message.strip()).encode())  # type: ignore[union-attr]  # a worker has one
+
+    celery.apps.worker.safe_say = say
 
 
 def guard_transport() -> None:

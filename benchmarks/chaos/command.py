@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import subprocess
 import time
@@ -76,4 +77,18 @@ class Command:
             return f"{self.log.name} ended with status {self.status}"
         forbidden = FORBIDDEN if self.name.startswith("worker") else (*FORBIDDEN, TRACEBACK)
         found = [text for text in forbidden if text in self.text()]
-        return f"{self.log.name} says {found[0]!r}" if found else None
+        if found:
+            return f"{self.log.name} says {found[0]!r}"
+        return self._why_unreadable() if self.name.startswith("worker") else None
+
+    def _why_unreadable(self) -> str | None:
+        """The first line of a worker's log that is no JSON object; a kill may cut the last one."""
+        *lines, _ = self.text().split("\n")
+        for line in lines:
+            try:
+                readable = isinstance(json.loads(line), dict)
+            except ValueError:
+                readable = False
+            if not readable:
+                return f"{self.log.name} has a line that is no JSON object: {line[:200]!r}"
+        return None

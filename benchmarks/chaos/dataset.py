@@ -174,6 +174,7 @@ def environment_of(dataset: Dataset, broker: str, **more: str) -> dict[str, str]
         "UNROLLED_MODEL": str(dataset.folder / "model"),
         "UNROLLED_ENGINE": dataset.engine,
         "UNROLLED_THREADS": "1",
+        "UNROLLED_LOG_FORMAT": "json",
         "UNROLLED_CONCURRENCY": "2",
         "UNROLLED_LEASE_SECONDS": "1.5",
         "UNROLLED_GRACE_SECONDS": "1",

@@ -53,6 +53,6 @@ class Waiter:
 
     def _judge(self, command: Command) -> None:
         last = command.text().splitlines()[-1:] or [""]
-        if last[0].startswith("{") and json.loads(last[0])["finished"] and self._before:
+        if last[0].startswith("{") and json.loads(last[0]).get("finished") and self._before:
             self._watcher.check_claim(command.log.name, self._before)
             self.said = command.started

@@ -5,13 +5,15 @@ Nothing heavy is imported here, so that `unrolled --help` is quick.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
-from typing import NamedTuple
+from typing import IO, Any, NamedTuple
 
 import click
 
 from producer.cli.exit_status import ExitStatus, exit_help
 from unrolled.settings.declaration import variable_of
+from unrolled.telemetry import json_log
 
 
 class Lazy(NamedTuple):
@@ -56,6 +58,7 @@ COMMANDS = {
     "neighbours": Lazy(
         "producer.cli.commands.inspect.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
+    "metrics": Lazy("producer.cli.commands.watch.metrics:metrics", "Serve the queue's figures to Prometheus."),
     "doctor": Lazy(
         "producer.cli.commands.prepare.doctor:doctor", "Check broker, workers, model and output directory or bucket."
     ),
@@ -71,6 +74,13 @@ class CommandFailedError(click.ClickException):
     """An error as one line on standard error, and exit status 1."""
 
     exit_code = ExitStatus.FAILED
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Write the line, as JSON if the command logs as JSON."""
+        if json_log.is_active():
+            logging.getLogger("unrolled").error("%s", self.format_message())
+        else:
+            super().show(file)
 
 
 def load_command(name: str) -> click.Command:

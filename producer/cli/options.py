@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 import click
 
 from producer.local.broker_record import find_broker
+from producer.terminal.lines import tell
 from unrolled.errors import OptionError, RequestError
 from unrolled.queue.broker_url import check_broker_url
 from unrolled.queue.messages import check_namespace
+from unrolled.settings.flags import flags
+from unrolled.settings.worker_options import WorkerOptions
+from unrolled.telemetry.json_log import log_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from unrolled.settings.flags import Decorator
+    from unrolled.telemetry.server import Collect
 
 
 def _checked(check: Callable[[str], str]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
@@ -45,6 +51,26 @@ namespace_option: Decorator = click.option(
 )
 json_option: Decorator = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 out_argument: Decorator = click.argument("out")
+metrics_options: Decorator = flags(WorkerOptions, ("metrics_port", "metrics_address"))
+log_format_option: Decorator = flags(WorkerOptions, ("log_format",))
+tracing_option: Decorator = flags(WorkerOptions, ("tracing",))
+
+
+@contextmanager
+def served(collect: Collect, port: int | None, address: str) -> Iterator[None]:
+    """Serve figures to Prometheus while the block runs, if a port is given.
+
+    Raises:
+        OptionError: `prometheus_client` is missing, or the port can't be used.
+    """
+    if port is None:
+        yield
+        return
+    from unrolled.telemetry.server import MetricsServer  # noqa: PLC0415 - few commands serve figures
+
+    with closing(MetricsServer(collect, port, address)) as server:
+        tell(f"figures for Prometheus: {server.url}")
+        yield
 
 
 def need_broker(given: str | None, out: str | None) -> str:
@@ -65,3 +91,9 @@ def need_broker(given: str | None, out: str | None) -> str:
             f"no broker: name it with --broker redis://HOST:6379/0 or in the variable UNROLLED_BROKER{more}"
         )
     return found
+
+
+def start_log(log_format: str) -> None:
+    """Begin to write messages as `--log-format` says."""
+    if log_format == "json":
+        log_json()

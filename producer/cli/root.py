@@ -14,6 +14,7 @@ except ModuleNotFoundError:
 
 from producer.cli.catalogue import COMMANDS, CommandFailedError, completed, load_command
 from producer.cli.exit_status import ExitStatus, exit_help
+from producer.terminal.lines import tell
 from producer.terminal.signals import Terminated
 from unrolled.errors import OptionError, UnrolledError
 
@@ -61,7 +62,7 @@ class LazyGroup(click.Group):
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:
-            click.echo("Interrupted; what is done is kept. Run the same command again and it resumes.", err=True)
+            tell("Interrupted; what is done is kept. Run the same command again and it resumes.")
             ctx.exit(ExitStatus.TERMINATED if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:
             if ctx.params["debug"]:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from producer.doctor.check import Check, Outcome
+from producer.doctor.disk import check_disk
 from producer.jobs.status_reader import StatusReader
 from unrolled.errors import UnrolledError
 from unrolled.format.columns import vector_bytes
@@ -63,6 +64,7 @@ def check_output(path: Path, model: ModelDirectory | None, mounts: Path = Path("
         )
         return
     yield Check("output directory", "ok", f"{place}: can be written")
+    yield from check_disk(place)
     yield _check_space(path, place, model)
     kind = file_system(place.resolve(), mounts)
     outcome, found = _PLACES.get(kind, ("ok", kind or "unknown"))

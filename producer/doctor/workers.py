@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 from typing import TYPE_CHECKING, Any
 
 from producer.doctor.check import Check
+from producer.doctor.machine import usable_cpus
 from producer.terminal.text import duration, printable
 from unrolled.job.offer import SHORT, Offer
 
@@ -40,12 +42,22 @@ def check_workers(
             f"{len(serving)} offer {what}: {printable(', '.join(w.name for w in serving[:5]))}",
         )
         yield _check_leases(serving)
+        yield from _check_crowd(workers)
     if workers:
         yield _check_pools(stats)
 
 
 def _serves(worker: WorkerStatus, offer: Offer | str | None) -> bool:
     return offer in (None, worker.offer, worker.offer and worker.offer.fingerprint)
+
+
+def _check_crowd(workers: Sequence[WorkerStatus]) -> Iterator[Check]:
+    """Whether the workers of this machine have more threads than it has processors."""
+    here = [worker for worker in workers if worker.name.startswith(f"{socket.gethostname()}-") and worker.threads]
+    threads, cpus = sum(worker.threads for worker in here), usable_cpus()
+    if len(here) > 1 and threads > cpus:
+        found = f"{len(here)} on this machine have {threads} threads together, on {cpus} usable processors"
+        yield Check("workers' threads", "warn", found, f"give each --threads {max(1, cpus // len(here))}, or run fewer")
 
 
 def _check_leases(workers: Sequence[WorkerStatus]) -> Check:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from producer.enqueue.pipeline import submit
 from producer.queue.shard_queue import ShardQueue
+from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
 from unrolled.patience import Patience
@@ -44,6 +45,7 @@ def enqueue(
     max_queued_tokens: int | None,
     priority: int | None = None,
     display: Display | None = None,
+    figures: ProducerFigures | None = None,
 ) -> Summary:
     """Cut and queue the rows of a prepared job, and report progress on standard error.
 
@@ -54,6 +56,7 @@ def enqueue(
         max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
         priority: the job's share of the workers, see `unrolled.queue.ledger.Ledger.enter`.
         display: shows how far it is; None for a bar on standard error.
+        figures: is told what is read and queued.
 
     Raises:
         UnrolledError: something can't be used, or broke off; the same call continues from there.
@@ -64,9 +67,10 @@ def enqueue(
     ):
         for notice in prepared.plan.notices:
             bar.say(notice)
-        shown, patience = _Shown(bar, prepared.plan.size_bytes), Patience(bar.say)
+        figures = figures or ProducerFigures()
+        shown, patience = _Shown(bar, prepared.plan.size_bytes, figures), Patience(bar.say)
         job = prepared.job.with_patience(patience.until_done)
-        queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens)
+        queue = ShardQueue(broker, namespace, job.job.offer, patience, max_queued_tokens, figures.waited)
         with closing(queue), _rare_collections():
             jobs = queue.of_job(job, priority)
             summary = submit(replace(prepared, job=job), jobs, shown.each, shown.on_bytes, stopped)
@@ -77,15 +81,18 @@ def enqueue(
 class _Shown:
     """Shows the tokens queued so far, and estimates their total from the share of bytes read."""
 
-    def __init__(self, bar: Display, size_bytes: int | None) -> None:
+    def __init__(self, bar: Display, size_bytes: int | None, figures: ProducerFigures) -> None:
         self._bar = bar
+        self._figures = figures
         self._size_bytes = size_bytes
         self._read_bytes = 0
 
     def on_bytes(self, count: int) -> None:
         self._read_bytes += count
+        self._figures.read(count)
 
     def each(self, summary: Summary) -> None:
+        self._figures.queued(summary)
         total = None
         if self._size_bytes and self._read_bytes:
             total = summary.tokens * max(self._size_bytes, self._read_bytes) // self._read_bytes

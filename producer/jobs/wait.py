@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from producer.jobs.screen import JobScreen
     from producer.jobs.status import JobStatus
     from producer.queue.shard_queue import JobQueue
+    from producer.terminal.figures import ProducerFigures
     from unrolled.protocol.opening import OpenJob
 
 #: How long something must be in the way before it is reported, if it is often over soon: a producer at work may
@@ -51,6 +52,7 @@ def wait_for_job(
     until: float = math.inf,
     every_seconds: float = 0.5,
     starting_seconds: float = 0.0,
+    figures: ProducerFigures | None = None,
 ) -> JobStatus:
     """Wait until the job is finished. A broker or a store that is away is waited for.
 
@@ -62,6 +64,7 @@ def wait_for_job(
         until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
         starting_seconds: how long the workers may take to start; until then, a lack of workers isn't reported.
+        figures: is told how far the job is.
 
     Returns:
         The job's last status.
@@ -86,6 +89,8 @@ def wait_for_job(
                 if status is None:
                     raise
                 return status
+            if figures:
+                figures.looked(status)
             _show(bar, status)
             if status.finished:
                 _clean_up(queue, job, reader.log)

@@ -11,8 +11,6 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import click
-
 from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
 from producer.jobs.screen import JobScreen
@@ -22,6 +20,7 @@ from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
 from producer.local.workers import START_SECONDS, Workers
+from producer.terminal.lines import tell
 from producer.terminal.progress import progress
 from producer.terminal.signals import Terminated, terminable
 from unrolled.errors import UnrolledError
@@ -29,6 +28,7 @@ from unrolled.job import names
 from unrolled.queue.broker import Broker
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
+from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
+    from producer.terminal.figures import ProducerFigures
     from unrolled.protocol.opening import OpenJob
 
 #: Folder for the workers' logs, beside the job's objects.
@@ -55,6 +56,7 @@ def run_job(
     workers: int,
     environment: Mapping[str, str],
     priority: int | None = None,
+    figures: ProducerFigures | None = None,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
 
@@ -64,8 +66,10 @@ def run_job(
         namespace: prefix of every key.
         max_queued_tokens: token ids that may wait or be computed at once.
         workers: worker processes to start.
-        environment: their settings, as `UNROLLED_*` variables.
+        environment: their settings, as `UNROLLED_*` variables. If they name a port for metrics, it is this process's
+            own, and the workers take the next ones.
         priority: the job's share of the workers, where the broker has other jobs too.
+        figures: is told how far the job is.
 
     Returns:
         What was queued, and the job's status at the end.
@@ -80,6 +84,7 @@ def run_job(
         check_alone(job)
     with ExitStack() as stack:
         stack.enter_context(terminable())
+        stack.enter_context(about(job=job.key))
         url = broker or stack.enter_context(EmbeddedBroker()).url
         if broker is None:
             stack.enter_context(recorded(url, job))
@@ -95,34 +100,42 @@ def run_job(
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
             if sys.stderr.isatty():
-                return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew)
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority)
+                return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
+            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
             if crew.failure:  # a live input was ended by it, in order
                 raise crew.failure
             with progress("computing") as bar:
-                return summary, wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS)
+                status = wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS, figures=figures)
+                return summary, status
         except KeyboardInterrupt as reason:
             if crew.failure:
                 raise crew.failure from None
             if crew.running:
                 signal.signal(signal.SIGINT, lambda *_: crew.hurry())
                 again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them at once."
-                click.echo(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}", err=True)
+                tell(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}")
             raise
 
 
 def _on_screen(
-    prepared: Prepared, url: str, namespace: str, max_queued_tokens: int | None, priority: int | None, crew: Workers
+    prepared: Prepared,
+    url: str,
+    namespace: str,
+    max_queued_tokens: int | None,
+    priority: int | None,
+    crew: Workers,
+    figures: ProducerFigures | None,
 ) -> tuple[Summary, JobStatus]:
     """Queue the input and wait, on one screen that shows the workers from the start."""
     job = prepared.job
     patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
     with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:
         with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace), screen):
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, screen)
+            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, screen, figures)
         if crew.failure:
             raise crew.failure
-        return summary, wait_for_job(job, url, namespace, screen, starting_seconds=START_SECONDS)
+        waited = wait_for_job(job, url, namespace, screen, starting_seconds=START_SECONDS, figures=figures)
+        return summary, waited
 
 
 @contextmanager

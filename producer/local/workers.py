@@ -132,7 +132,7 @@ class Workers:
         with self._log(number).open("ab") as log:
             process = subprocess.Popen(
                 [sys.executable, "-m", "producer", "worker"],
-                env=self._environment,
+                env={**self._environment, **_own_port(self._environment, number)},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -176,3 +176,14 @@ class Workers:
 
     def _log(self, number: int) -> Path:
         return self._logs / f"worker-{number}.log"
+
+
+def _own_port(environment: Mapping[str, str], number: int) -> dict[str, str]:
+    """The variable with the port of one worker's metrics: the next ones after the given port, which is this process's.
+
+    Args:
+        environment: the settings of all workers.
+        number: of the worker, from 0.
+    """
+    port = int(environment.get("UNROLLED_METRICS_PORT") or 0)
+    return {"UNROLLED_METRICS_PORT": str(port + 1 + number)} if port else {}

@@ -53,17 +53,25 @@ class ShardQueue:
         patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
             keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
+        on_wait: is told how many seconds each wait for room took.
 
     Raises:
         RequestError: the URL doesn't name a Redis server.
     """
 
     def __init__(
-        self, broker: str, namespace: str, offer: Offer, patience: Patience, max_queued_tokens: int | None = None
+        self,
+        broker: str,
+        namespace: str,
+        offer: Offer,
+        patience: Patience,
+        max_queued_tokens: int | None = None,
+        on_wait: Callable[[float], None] = lambda _: None,
     ) -> None:
         self.broker = Broker(broker)
         self.ledger = self.broker.ledger(namespace, offer)
         self.say = patience.say
+        self.on_wait = on_wait
         self._patience = patience
         self._max_queued_tokens = max_queued_tokens
         self._threads, self._count_at = 0, 0.0
@@ -160,6 +168,7 @@ class JobQueue(JobLedger):
                 said = True
                 self._queue.say(self._queue.steadily("reach the broker", self._why_full))
             time.sleep(FULL_PAUSE)
+        self._queue.on_wait(time.monotonic() - began)
 
     def obstacles(self) -> list[str]:
         """Why the job's shards wait now, as far as the broker knows; empty where none waits, or the broker is away."""

@@ -30,6 +30,7 @@ class WorkerStatus:
         offer: what it computes; None where its heartbeat names nothing.
         on_board: how many shards it holds.
         longest_seconds: how long it has held the one that it took first.
+        threads: of its engine; 0 where the heartbeat doesn't say.
         tokens_per_second: real tokens per second of its engine's time.
         busy_share: the share of its time in which the engine computes.
         computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the
@@ -51,6 +52,7 @@ class WorkerStatus:
     tokens_per_second: float
     busy_share: float
     computed_share: float = 0.0
+    threads: int = 0
     room_wait_seconds: float = 0.0
     engine_wait_seconds: float = 0.0
     read_seconds: float = 0.0
@@ -70,6 +72,7 @@ class WorkerStatus:
             name=name,
             offer=Offer.parse(str(facts.get("offer"))),
             on_board=int(_number(facts, "on_board")),
+            threads=int(_number(facts, "threads")),
             lease_seconds=_number(facts, "lease_seconds") or None,
             silent_seconds=_number(facts, "silent_seconds"),
             troubles=tuple(_troubles(facts.get("troubles"))),

@@ -9,9 +9,9 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-import click
-
+from producer.terminal.lines import tell
 from producer.terminal.text import duration, figure
+from unrolled.telemetry import json_log
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -49,7 +49,7 @@ class Progress:
         from rich.progress import Progress as RichProgress  # noqa: PLC0415 - many commands show no progress
 
         self._clock = clock
-        self._drawn = console is not None or sys.stderr.isatty()
+        self._drawn = console is not None or (sys.stderr.isatty() and not json_log.is_active())
         self._transient = transient
         self._said = self._shown = ""
         self._shown_at = clock()
@@ -113,7 +113,7 @@ class Progress:
         if self._drawn:
             self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
         else:
-            click.echo(line, err=True)
+            tell(line)
 
     def finish(self) -> None:
         """Leave the last state, unless it is printed already, or nothing is to stay."""

@@ -9,6 +9,8 @@ import threading
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from unrolled.telemetry import json_log
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
@@ -24,6 +26,9 @@ _STANDARD_ERROR = 2
 def announce(line: str) -> None:
     """Write a line to standard error from a signal handler, where nothing that takes a lock may be called."""
     with contextlib.suppress(OSError):
+        if json_log.is_active():
+            os.write(_STANDARD_ERROR, json_log.line_of("INFO", line).encode())
+            return
         start = "\r\x1b[K" if os.isatty(_STANDARD_ERROR) else ""  # a bar may have been drawn there
         os.write(_STANDARD_ERROR, f"{start}{line}\n".encode())
 

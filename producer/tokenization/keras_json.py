@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import RequestError
+from unrolled.tokenization.characters import build as characters_of
 from unrolled.tokenization.word_rules import FILTERS, WordRules, build
 
 if TYPE_CHECKING:
@@ -20,14 +21,12 @@ def from_keras(text: str) -> "Tokenizer":
         text: the output of Keras's `tokenizer.to_json()`.
 
     Raises:
-        RequestError: the text is something else, or the tokenizer can't be imported, because its tokens are characters.
+        RequestError: the text is something else.
     """
     config = _keras_config(text)
     index = _word_index(config)
     num_words = config.get("num_words")
     oov_token = config.get("oov_token")
-    if config.get("char_level"):
-        raise RequestError("char_level is true: characters as tokens are not supported; allowed: words")
     rules = WordRules(config.get("filters", FILTERS), config.get("lower", True), config.get("split", " "))
     if not isinstance(rules.filters, str) or not isinstance(rules.lower, bool):
         raise RequestError(f"filters {rules.filters!r} with lower {rules.lower!r}; allowed: text and true or false")
@@ -38,6 +37,9 @@ def from_keras(text: str) -> "Tokenizer":
     if num_words is not None and type(num_words) is not int:
         raise RequestError(f"num_words is {num_words!r}; allowed: an integer or null")
     kept = {word: number for word, number in index.items() if not num_words or number < num_words or word == oov_token}
+    if config.get("char_level"):  # without filters, as in Keras
+        characters = {one: number for one, number in kept.items() if len(one) == 1}
+        return characters_of(characters, None if oov_token is None else kept[oov_token], lower=rules.lower)
     return build(kept, rules, oov_token)
 
 

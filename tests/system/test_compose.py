@@ -1,31 +1,14 @@
 """The compose files: valid after the official schema, and right about what a queue and its workers need."""
 
 import dataclasses
-import json
 import re
-from importlib.resources import files
-from pathlib import Path
 
 import jsonschema
 import pytest
-import yaml
+from support.compose import ROOT, SCHEMA, load, merge
 
 from unrolled.settings.worker_options import WorkerOptions, parse_bytes
 from worker.settings import Settings
-
-ROOT = Path(__file__).parents[2]
-SCHEMA = json.loads((files("check_jsonschema") / "builtin_schemas/vendor/compose-spec.json").read_text())
-
-
-def load(name):
-    return yaml.safe_load((ROOT / name).read_text())
-
-
-def merge(below, above):
-    """What compose makes of two files, as far as ours go: mappings are merged, the rest is replaced."""
-    if isinstance(below, dict) and isinstance(above, dict):
-        return {key: merge(below.get(key), above.get(key, below.get(key))) for key in below | above}
-    return above
 
 
 @pytest.fixture
@@ -181,4 +164,4 @@ def test_targets_exist(services, gpu_services):
         assert "\nUSER unrolled\n" in text[target]
         assert '\nCMD ["unrolled"' in text[target]
         (extras,) = re.findall(r"unrolled-\*\.whl\)\[([\w,]+)\]", text[target])
-        assert {"producer", "worker", "cloud", "import"} == set(extras.split(",")), "commands need no more"
+        assert {"producer", "worker", "cloud", "import", "metrics", "tracing"} == set(extras.split(","))

@@ -60,7 +60,10 @@ def test_no_folder_is_an_attic(package):
             folders.setdefault(path.parent, set()).add(path.name)
             path = path.parent  # noqa: PLW2901 - walks up to the root
     del folders[REPOSITORY]
-    full = {str(folder.relative_to(REPOSITORY)): len(names - {"__init__.py"}) for folder, names in folders.items()}
+    full = {
+        str(folder.relative_to(REPOSITORY)): len(names - {"__init__.py", "py.typed"})
+        for folder, names in folders.items()
+    }
     assert {name: count for name, count in full.items() if count > LARGER.get(name, MOST_ENTRIES)} == {}
 
 

@@ -217,14 +217,16 @@ def test_a_whole_job(tmp_path, guarded):
         assert run(product.producer, "wait", job.place)[0] == 1
         assert run(product.producer, "retry", job.place)[0] == 0
         assert run(product.producer, "wait", job.place)[0] == 0
-        (shown, _), (verified, _), (checked, report) = ended = finish_all(
+        (shown, _), (verified, _), (checked, report), (asked, figures) = ended = finish_all(
             [
                 Command(product.producer, "status", job.place),
                 Command(product.producer, "verify", job.place),
                 Command(product.worker, "doctor", "--out", job.place),
+                Command(product.producer, "metrics", "--once"),
             ]
         )
-        assert (shown, verified, checked) == (0, 0, 0), ended
+        assert (shown, verified, checked, asked) == (0, 0, 0, 0), ended
+        assert "unrolled_broker_up 1.0" in figures
         assert "12 of 12" in ended[0][1]
         assert "this job's" in ended[0][1]  # the worker's heartbeat
         assert "✓ worker pool: threads" in report
@@ -434,7 +436,7 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
     url = guarded.url_of(f"{NAMESPACE}-worker")
     command = Command(
         url, "run", rows, "--model", model.path, "--shard-tokens", 500, "--out", tmp_path / "out", "--workers", 2,
-        log_level="DEBUG",
+        log_level="DEBUG", log_format="json",
     )  # fmt: skip
     lines: set[str] = set()
     while command.process.poll() is None:
@@ -449,7 +451,7 @@ def test_no_secret_on_any_command_line(tmp_path, guarded):
     check_silent(PASSWORDS["WORKER"], text + "\n".join(lines))
     assert holders_of(PASSWORDS["WORKER"], tmp_path) == []
     log = (tmp_path / "out" / "_unrolled" / "logs" / "worker-0.log").read_text()
-    assert "DEBUG" in log
+    assert {json.loads(line)["level"] for line in log.splitlines()} >= {"DEBUG", "INFO"}
 
 
 @pytest.mark.parametrize("socket", [False, True])

@@ -338,6 +338,20 @@ class Ledger:
         shards, running, tokens = pipe.execute()
         return Counts(int(shards), int(running), int(tokens or 0))
 
+    def oldest_seconds(self) -> float:
+        """How long the oldest message has waited since it was last sent, by the server's clock; 0 if there is none."""
+        found: Any = self.client.zrange(
+            self.keys.ledger,
+            MARKS,
+            "+inf",
+            byscore=True,
+            offset=0,
+            num=1,
+            withscores=True,
+        )
+        seconds, microseconds = self.client.time()
+        return max(0.0, seconds + microseconds / 1e6 - found[0][1]) if found else 0.0
+
     def members(self, job_key: str) -> tuple[set[Life], set[Life]]:
         """The lives of a job that are in the ledger, and those of them that are under a lease."""
         pipe = self.client.pipeline(transaction=True)

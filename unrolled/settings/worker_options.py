@@ -81,6 +81,30 @@ class WorkerOptions:
         None, "File that is touched again and again while the worker is well.", metavar="FILE"
     )
 
+    metrics_port: int | None = option(
+        None,
+        "Serve figures to Prometheus on this port, 0 for any that is free; the workers of `unrolled run` take the "
+        "ports after it.",
+        least=0,
+        most=65_535,
+        metavar="PORT",
+    )
+    metrics_address: str = option(
+        "127.0.0.1", "Address on which figures are served; everybody who reaches it can read them.", metavar="ADDRESS"
+    )
+
+    log_format: str = option(
+        "text",
+        "How messages are written to standard error: text for people; json for programs, one object a line.",
+        choices=("text", "json"),
+    )
+
+    tracing: str = option(
+        "off",
+        "Record spans for OpenTelemetry; otlp sends them as variables such as OTEL_EXPORTER_OTLP_ENDPOINT say.",
+        choices=("off", "otlp"),
+    )
+
     def __post_init__(self) -> None:
         check(self)
         if self.engine == "tensorflow" and self.arithmetic == "bfloat16":

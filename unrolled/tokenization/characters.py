@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from unrolled.tokenization.word_rules import PADDING
+from unrolled.tokenization.word_rules import PADDING, lower_case
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 UNKNOWN = "[UNK]"
 
 
-def build(index: Mapping[str, int], unknown: int | None, *, before: str = "", after: str = "") -> Tokenizer:
+def build(
+    index: Mapping[str, int], unknown: int | None, *, before: str = "", after: str = "", lower: bool = False
+) -> Tokenizer:
     """Make a tokenizer of characters. Id 0 becomes [PAD].
 
         >>> build({"a": 1, "b": 2, " ": 4}, 3, after=" ").encode("abc").ids
@@ -30,14 +32,17 @@ def build(index: Mapping[str, int], unknown: int | None, *, before: str = "", af
         unknown: id of all other characters; None to drop them.
         before: characters that are added to the beginning of each text, as special tokens.
         after: characters that are added to its end.
+        lower: whether texts are lower-cased first.
     """
-    from tokenizers import Tokenizer, models, processors  # noqa: PLC0415 - slow to import
+    from tokenizers import Tokenizer, models, normalizers, processors  # noqa: PLC0415 - slow to import
 
     vocabulary = {PADDING: 0, **index}
     if unknown is not None:
         vocabulary[UNKNOWN] = unknown
     token = None if unknown is None else UNKNOWN
     tokenizer = Tokenizer(models.BPE(vocabulary, [], unk_token=token))
+    if lower:
+        tokenizer.normalizer = normalizers.Sequence(lower_case())
     ids = {character: vocabulary.get(character, unknown) for character in before + after}
     added = {character: number for character, number in ids.items() if number is not None}
     if added:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -69,7 +69,7 @@ def build(index: Mapping[str, int], rules: WordRules, oov_token: str | None) -> 
         tokenizer = Tokenizer(models.BPE({PADDING: 0, **led}, [], ignore_merges=True))
     else:
         tokenizer = Tokenizer(models.WordLevel({PADDING: 0, **index}, unk_token=oov_token))
-    steps = [normalizers.Replace(Regex(_FINAL_SIGMA), "ς"), normalizers.Lowercase()] if rules.lower else []
+    steps = lower_case() if rules.lower else []
     if rules.split == _SPACE:
         split = pre_tokenizers.Split(Regex(_one_of(rules.filters + _SPACE)), "removed")
         lead = pre_tokenizers.Metaspace(_SPACE, "always", split=False)
@@ -85,6 +85,13 @@ def build(index: Mapping[str, int], rules: WordRules, oov_token: str | None) -> 
         tokenizer.pre_tokenizer = pre_tokenizers.Split(rules.split, "merged_with_next" if drop else "removed")
     tokenizer.normalizer = normalizers.Sequence(steps)
     return tokenizer
+
+
+def lower_case() -> list[Any]:
+    """Normalizers that lower-case a text as Python does."""
+    from tokenizers import Regex, normalizers  # noqa: PLC0415 - slow to import
+
+    return [normalizers.Replace(Regex(_FINAL_SIGMA), "ς"), normalizers.Lowercase()]
 
 
 def _one_of(characters: str) -> str:

@@ -49,6 +49,14 @@ _LEFT_SHOWN = 12
     "for each.",
 )
 @click.option(
+    "--map",
+    "maps",
+    metavar="NAME[:FUNCTION]",
+    multiple=True,
+    help="Linear module that the weights alone don't show between the embedding and the first layer, and the function "
+    "that follows it (tanh, relu, sigmoid, …); repeat it for each, in their order.",
+)
+@click.option(
     "--one-hot",
     is_flag=True,
     help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",

@@ -12,6 +12,9 @@ import click
 
 from unrolled.model.directory import open_model
 from unrolled.settings.flags import flags
+from unrolled.telemetry import tracing
+from unrolled.telemetry.json_log import log_json
+from unrolled.telemetry.server import check_installed
 from worker.engines.choice import choose_engine
 from worker.settings import Settings
 
@@ -51,8 +54,36 @@ def worker(context: click.Context, /, log_level: str, **options: Any) -> None:
       UNROLLED_BROKER=rediss://worker:secret@host:6379/0 unrolled worker --model my-model --memory-budget 4G
     """
     settings = Settings(**options)
+    start_log(settings.log_format, log_level)
+    if settings.metrics_port is not None:
+        check_installed()
+    tracing.check_installed(settings.tracing)
     open_model(settings.model)
     context.exit(run_worker(settings, log_level))
+
+
+def start_log(log_format: str, log_level: str) -> None:
+    """Write all that is logged to standard error, Celery's own records included."""
+    if log_format == "json":
+        from celery.signals import setup_logging  # noqa: PLC0415 - Celery's import is a third of a second
+
+        from worker.celery_guard import announce_as_json  # noqa: PLC0415 - as above
+
+        announce_as_json()
+        log_json(log_level)
+        # Celery gives some of its loggers handlers of their own, unless somebody else sets up logging.
+        setup_logging.connect(_set_up, weak=False)
+    else:
+        logging.basicConfig(
+            level=log_level,
+            format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+            stream=sys.stderr,
+            force=True,
+        )
+
+
+def _set_up(**_: object) -> None:
+    """Logging is set up already."""
 
 
 def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = choose_engine) -> int:
@@ -68,12 +99,7 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
 
     from worker.app import EXIT_BROKEN, create_app  # noqa: PLC0415 - Celery's import is a third of a second
 
-    logging.basicConfig(
-        level=log_level,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )
+    start_log(settings.log_format, log_level)
     for name, level in _QUIETER.items():
         logging.getLogger(name).setLevel(level)
     # Celery warns root of pickle, which this worker refuses; in a container, root is usual. The other warning is about

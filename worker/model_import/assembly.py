@@ -17,6 +17,7 @@ from worker.model_import.first_id import decide_first_id
 from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
 from worker.model_import.selection.stack import Stack
+from worker.model_import.token_maps import apply_maps
 
 #: The model's max_length if neither the file nor the user says how long rows are, in tokens.
 DEFAULT_LENGTH = 512
@@ -71,6 +72,7 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         )
     if table is not None:
         _check_hidden(stack, table, start)
+        table = _changed(stack, table)
     length = max_length or found.length or DEFAULT_LENGTH
     config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
     weights = _tensors(config, passes)
@@ -80,6 +82,24 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         weights["embedding"] = table if start else np.concatenate([np.zeros_like(table[:1]), table])
     made = Assembled(config, weights, start, reason, notes=[*found.notes])
     _describe(made, found, stack)
+    return made
+
+
+def _changed(stack: Stack, table: Float32) -> Float32:
+    """The embedding with what the model does to each token's vector before the first layer reads it."""
+    if not stack.maps:
+        return table
+    first = stack.layers[0]
+    what = ", ".join(map(str, stack.maps))
+    try:
+        with _damage_named(what):
+            made = apply_maps(table, stack.functions)
+    except MemoryError as error:
+        raise ImportRefusedError(f"{what}: the vectors of all {len(table):,} ids don't fit into memory") from error
+    if made.ndim != 2 or made.shape[1] != first.inputs:
+        raise ImportRefusedError(
+            f"{what}: makes vectors of shape {made.shape}, but {first.name} reads {first.inputs} numbers"
+        )
     return made
 
 
@@ -164,6 +184,7 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
     else:
         rows, width = stack.table.array.shape
         made.taken.append(f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
+        made.taken += [f"{node}: computed once for each id, as a part of the embedding" for node in stack.maps]
     for layer, config in zip(stack.layers, made.config.layers, strict=True):
         made.taken.append(f"{layer.name}: {config}")
         made.notes += [f"{layer.name}: {note}" for note in layer.notes]
@@ -177,6 +198,9 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
+        taken = {node.name for node in stack.maps}
+        others = [node for node in found.graph.values() if node.role == "map" and node.name not in taken]
+        made.left += map(str, others)
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]
     made.left += found.left
 

@@ -129,7 +129,9 @@ class Table:
     named: bool = True
 
 
-Role = Literal["input", "table", "onehot", "layer", "through", "add", "other"]
+Role = Literal["input", "table", "onehot", "layer", "map", "through", "add", "other"]
+#: From the vectors of tokens, (…, width) in float64, to others; each depends on one token alone.
+TokenMap = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +140,8 @@ class Node:
 
     Attributes:
         name: unique in the graph.
-        role: "through" passes its input on unchanged, as dropout does after training; "onehot" makes vectors of ids.
+        role: "through" passes its input on unchanged, as dropout does after training; "onehot" makes vectors of ids;
+            "map" changes each token's vector alone.
         what: its class, for messages.
         inputs: names of the nodes that it reads.
         target: name of its table or layer. One that is called twice has two nodes.
@@ -146,6 +149,8 @@ class Node:
         masks: it hides the tokens whose vectors have only this number.
         masked: whether padding is hidden from it by lengths that the model is given.
         doubt: why the file alone doesn't prove that it is what its role says.
+        map: the function of a "map".
+        label: its name for people, if `name` is another.
     """
 
     name: str
@@ -157,6 +162,11 @@ class Node:
     masks: float | None = None
     masked: bool = False
     doubt: str | None = None
+    map: TokenMap | None = None
+    label: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.label or self.name} ({self.what})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,6 +33,8 @@ class ImportOptions:
         layers: names of the recurrent layers, first to last; empty for the only stack.
         residual: names of layers whose input is added to their output, if the file has only weights.
         leave: names of arrays or modules that are not between ids and states, if the file has only weights.
+        maps: Linear modules between the embedding and the first layer, "NAME" or "NAME:FUNCTION", if the file has only
+            weights.
         one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
         unpadded: whether rows may get the vectors without padding, if the source computes padding.
         ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
@@ -48,6 +50,7 @@ class ImportOptions:
     layers: tuple[str, ...] = ()
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
     one_hot: bool = False
     unpadded: bool = False
     ids_from: int | None = None
@@ -60,7 +63,7 @@ class ImportOptions:
     @property
     def asked(self) -> Asked:
         """What concerns the selection."""
-        return Asked(self.embedding, self.layers, self.residual, self.leave, self.one_hot, self.unpadded)
+        return Asked(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded)
 
 
 @dataclass(frozen=True, slots=True)

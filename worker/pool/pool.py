@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Self
 
 from unrolled.errors import BrokenWorkerError, counted, reason_of
+from unrolled.telemetry.tracing import Spans
 from unrolled.tokenization.ragged import runs
 from worker.engines.engine import PoolStats
 from worker.errors import GivenBackError
@@ -69,6 +70,7 @@ class _Waiting(NamedTuple):
     columns: tuple[VectorColumn, ...]
     future: Future[Computed]
     since: float
+    span: object
 
 
 class Pool:
@@ -80,13 +82,17 @@ class Pool:
         metrics: counts every pool.
         pool_tokens: the most tokens in one call of the engine. A larger shard is computed alone, some of its rows at a
             time, and a longer row alone.
+        spans: records what is computed, if spans are recorded.
     """
 
-    def __init__(self, engine: Engine, buffers: Buffers, metrics: Metrics, pool_tokens: int) -> None:
+    def __init__(
+        self, engine: Engine, buffers: Buffers, metrics: Metrics, pool_tokens: int, spans: Spans | None = None
+    ) -> None:
         self._engine = engine
         self._buffers = buffers
         self._metrics = metrics
         self._pool_tokens = pool_tokens
+        self._spans = spans or Spans()
         self._changed = threading.Condition()
         self._waiting: deque[_Waiting] = deque()
         self._computing: list[Future[Computed]] = []
@@ -113,7 +119,7 @@ class Pool:
         with self._changed:
             if self._closed:
                 raise GivenBackError
-            self._waiting.append(_Waiting(shard, columns, future, time.perf_counter()))
+            self._waiting.append(_Waiting(shard, columns, future, time.perf_counter(), self._spans.here()))
             self._changed.notify()
         return future.result()
 
@@ -175,7 +181,8 @@ class Pool:
         try:
             for shard in shards:
                 outputs.append(self._buffers.take(columns, shard.rows, shard.values.size))  # noqa: PERF401 - one may fail
-            failed, stats = self._fill(shards, outputs, columns)
+            with self._spans.joint("compute", [waiting.span for waiting in batch], shards=len(batch)):
+                failed, stats = self._fill(shards, outputs, columns)
         except BaseException:
             for arrays in outputs:  # the arrays that were taken before the failure
                 self._buffers.give(arrays)

@@ -7,23 +7,27 @@ import threading
 from typing import TYPE_CHECKING
 
 from unrolled.errors import BrokenWorkerError, BrokerAwayError, TransientError, counted
-from unrolled.job.offer import Offer
+from unrolled.job.offer import SHORT, Offer
 from unrolled.patience import Patience
 from unrolled.queue.broker import AWAY, Broker
+from unrolled.telemetry.server import MetricsServer
+from unrolled.telemetry.tracing import start_tracing
 from worker.engines.choice import choose_engine
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
+from worker.runtime.figures import Now, figures
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.job_registry import Jobs
 from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from unrolled.model.directory import ModelDirectory
     from unrolled.queue.job_ledger import Send
+    from unrolled.telemetry.family import Family
     from worker.engines.engine import Engine
     from worker.settings import Settings
 
@@ -41,7 +45,8 @@ class Assembly:
         make_engine: creates the engine.
 
     Raises:
-        UnrolledError: the model or the engine can't be used, or the broker refuses this worker.
+        UnrolledError: the model or the engine can't be used, the broker refuses this worker, or figures can't be served
+            where the settings say.
     """
 
     def __init__(
@@ -63,9 +68,10 @@ class Assembly:
         log.info("model %s, %s", model.fingerprint, engine.description)
         offer = Offer(model.fingerprint, engine.name, engine.arithmetic)  # type: ignore[arg-type]  # the settings are checked
         ledger = broker.ledger(settings.namespace, offer, settings.lease_seconds)
-        metrics = Metrics()
+        self._metrics = metrics = Metrics()
         self._patience = Patience(log.warning, (TransientError, *AWAY), GivenBackError)
-        self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens)
+        self._spans = start_tracing(settings.tracing, "unrolled-worker")
+        self._pool = Pool(engine, Buffers(settings.memory_budget), metrics, settings.pool_tokens, self._spans)
         jobs = Jobs(settings, ledger, self._patience, send)
         self.service = ShardService(
             settings,
@@ -77,16 +83,43 @@ class Assembly:
             metrics,
             send,
             self._on_broken,
+            self._spans,
             engine.description,
         )
         about = {
             "engine": engine.name,
             "arithmetic": engine.arithmetic,
             "concurrency": settings.concurrency,
+            "threads": getattr(engine, "threads", None),
             "lease_seconds": settings.lease_seconds,
         }
         self._heartbeat = Heartbeat(settings, ledger, self.service, self._pool, metrics, self._patience, about, send)
+        self._labels = {
+            "model": model.fingerprint[:SHORT],
+            "engine": engine.name,
+            "arithmetic": engine.arithmetic,
+            # The engines that have kernels to choose from name theirs.
+            "kernel": str(getattr(engine, "isa", engine.name)),
+            "threads": str(getattr(engine, "threads", "")),
+        }
         self._check_broker(broker)
+        self._server: MetricsServer | None = None
+        if settings.metrics_port is not None:
+            self._server = MetricsServer(self.figures, settings.metrics_port, settings.metrics_address)
+            log.info("figures for Prometheus: %s", self._server.url)
+
+    def figures(self) -> Iterator[Family]:
+        """This worker's figures now, as Prometheus gets them."""
+        on_board, longest_seconds = self.service.board.load()
+        now = Now(
+            on_board,
+            longest_seconds,
+            self._pool.busy_seconds(),
+            self.service.used_bytes,
+            self._settings.memory_budget,
+            len(self._heartbeat.troubles()),
+        )
+        yield from figures(self._labels, self._metrics.tallies(), now)
 
     def start(self) -> None:
         """Start the engine's thread and the heartbeat."""
@@ -120,6 +153,9 @@ class Assembly:
             self._stopping.cancel()
         self.service.stop()
         self._heartbeat.stop()
+        if self._server:
+            self._server.close()
+        self._spans.close()
 
     @property
     def computing(self) -> bool:

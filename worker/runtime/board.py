@@ -46,6 +46,11 @@ class Board:
         with self._changed:
             return dict(self._held)
 
+    def load(self) -> tuple[int, float]:
+        """How many shards are on board, and for how many seconds the one that was taken first has been."""
+        held = self.held()
+        return len(held), max((time.monotonic() - since for since in held.values()), default=0.0)
+
     def wait_until_empty(self) -> None:
         """Wait until nothing is on board."""
         with self._changed:

@@ -122,10 +122,9 @@ class Heartbeat:
                 return
 
     def _beat(self) -> None:
-        held = self._service.board.held()
-        longest = max((time.monotonic() - since for since in held.values()), default=0.0)
-        on_board = {"on_board": len(held), "longest_seconds": round(longest, 1)}
-        troubles = {"troubles": self._troubles()}
+        count, longest = self._service.board.load()
+        on_board = {"on_board": count, "longest_seconds": round(longest, 1)}
+        troubles = {"troubles": self.troubles()}
         self._ledger.beat(self._service.holder, {**self._about, **self._metrics.snapshot(), **on_board, **troubles})
         self._renew()
         again = self._ledger.sweep()
@@ -137,7 +136,7 @@ class Heartbeat:
             )
         self._warn_of_other_offers()
 
-    def _troubles(self) -> list[tuple[str | None, str]]:
+    def troubles(self) -> list[tuple[str | None, str]]:
         """This worker's problems, the latest last: the job's key if it concerns one job only, and a text."""
         found: list[tuple[str | None, str]] = [*self._service.put_off().items()]
         found += [(None, text) for text in self._patience.troubles()]

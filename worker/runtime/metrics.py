@@ -12,7 +12,7 @@ import time
 from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 from unrolled.errors import counted
-from unrolled.metrics.distribution import SECONDS, TOKENS, Buckets, Distribution
+from unrolled.telemetry.distribution import SECONDS, TOKENS, Buckets, Distribution
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

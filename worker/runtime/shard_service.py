@@ -21,6 +21,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job import payload
 from unrolled.job.names import rows_object
 from unrolled.reading.outcome import failed_rows
+from unrolled.telemetry.json_log import about, note
 from worker.errors import PASSING
 from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.attempt import Attempts, Computed
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Ledger
     from unrolled.queue.member import Member
+    from unrolled.telemetry.tracing import Spans
     from worker.pool.pool import Pool
     from worker.runtime.job_registry import Jobs
     from worker.runtime.metrics import Metrics
@@ -65,6 +67,7 @@ class ShardService:
         metrics: counts what is read and written, how long shards wait, and how they end.
         send: sends one shard's message.
         on_broken: called once when this process can't continue.
+        spans: records the steps of shards, if spans are recorded.
         engine: describes its engine, for people.
 
     Attributes:
@@ -85,6 +88,7 @@ class ShardService:
         metrics: Metrics,
         send: Send,
         on_broken: Callable[[BrokenWorkerError], None],
+        spans: Spans,
         engine: str = "",
     ) -> None:
         self.holder = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}"
@@ -98,16 +102,24 @@ class ShardService:
         self._patience = patience
         self._metrics = metrics
         self._on_broken = on_broken
+        self._spans = spans
         self._away = AwayJobs(ledger.lease_seconds)
         self._admission = Admission(settings.memory_budget)
-        leases = WorkerLeases(ledger, self.holder, patience.until_done, send)
+        leases = WorkerLeases(ledger, self.holder, patience.until_done, send, self._name)
         self._attempts = Attempts(leases, self.board, self, failed_rows, settings.max_attempts)
 
     def handle(self, values: Sequence[object]) -> Outcome:
         """Bring the shard that a message names to its outcome; see `Attempts.handle`."""
-        outcome = self._attempts.handle(values)
+        with about(), self._spans.span("shard"):
+            outcome = self._attempts.handle(values)
         self._metrics.ended(outcome)
         return outcome
+
+    def _name(self, member: Member) -> None:
+        """Name a shard in what this thread logs from now on, and in its span."""
+        facts = {"job": member.job_key, "shard": str(member.shard)}
+        note(**facts)
+        self._spans.note(**facts)
 
     def put_off(self) -> dict[str, str]:
         """The jobs whose shards wait because of something that this worker met: job key → what."""
@@ -145,19 +157,21 @@ class ShardService:
         header = payload.read_header(content or b"")
         size = vector_bytes(columns, *header)
         size = size_on_board(size, header.tokens, settings.pool_tokens, settings.memory_budget)
-        with self._times.attempt(job, shard):
+        with self._times.attempt(job, shard), contextlib.ExitStack() as stack:
             began = time.perf_counter()
-            with self._admission.admit(size, alone=alone):
-                seconds = time.perf_counter() - began
-                self._metrics.admitted(seconds)
-                self._times.add("wait", seconds)
-                yield
+            with self._spans.span("room_wait"):
+                stack.enter_context(self._admission.admit(size, alone=alone))
+            seconds = time.perf_counter() - began
+            self._metrics.admitted(seconds)
+            self._times.add("wait", seconds)
+            yield
 
     @contextlib.contextmanager
     def timed(self, stage: Literal["read", "write"]) -> Iterator[None]:
         """See `Host`."""
         began = time.perf_counter()
-        yield
+        with self._spans.span(stage):
+            yield
         seconds = time.perf_counter() - began
         count = self._metrics.read if stage == "read" else self._metrics.published
         count(seconds)

@@ -6,6 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from unrolled.patience import Steadily
     from unrolled.queue.job_ledger import Send
     from unrolled.queue.ledger import Lease, Ledger, Start
@@ -22,17 +24,28 @@ class WorkerLeases:
         holder: names the worker in the ledger.
         steadily: tries an action until it works.
         send: sends one shard's message.
+        on_choice: called with each shard that is chosen, in the thread that computes it next.
     """
 
-    def __init__(self, ledger: Ledger, holder: str, steadily: Steadily, send: Send) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        holder: str,
+        steadily: Steadily,
+        send: Send,
+        on_choice: Callable[[Member], None] = lambda _: None,
+    ) -> None:
         self._ledger = ledger
         self._holder = holder
         self._steadily = steadily
         self._send = send
+        self._on_choice = on_choice
 
     def choose(self, hint: Member) -> Member:
         """See `Leases`."""
-        return self._steadily("reach the broker", lambda: self._ledger.choose(hint))
+        member = self._steadily("reach the broker", lambda: self._ledger.choose(hint))
+        self._on_choice(member)
+        return member
 
     def claim(self, member: Member) -> Lease:
         """See `Leases`."""

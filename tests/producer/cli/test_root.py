@@ -112,11 +112,14 @@ finally:
         "producer.cli.exit_status",
         "producer.cli.root",
         "producer.terminal",
+        "producer.terminal.lines",
         "producer.terminal.signals",
         "unrolled",
         "unrolled.errors",
         "unrolled.settings",
         "unrolled.settings.declaration",
+        "unrolled.telemetry",
+        "unrolled.telemetry.json_log",
     }
 
 

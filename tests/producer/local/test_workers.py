@@ -11,7 +11,7 @@ from support.processes import eventually
 from support.shell import ENGINE, REPOSITORY, children, environment, gone, make_model
 
 from producer.local.deaths import Deaths, Settled
-from producer.local.workers import UNUSABLE, Workers
+from producer.local.workers import UNUSABLE, Workers, _own_port
 from unrolled.errors import UnrolledError
 
 DEATHS = Deaths(2, 3, lambda: Settled(0, 0))
@@ -122,3 +122,11 @@ def test_workers_end_with_a_killed_owner(tmp_path, settings):
         owner.kill()
     eventually(lambda: gone(below), f"nothing left of {below}", 60)
     assert sum(log.read_text().count("Warm shutdown") for log in tmp_path.glob("*.log")) == 2
+
+
+def test_each_worker_has_a_port_for_figures_of_its_own():
+    """The ports after that of `unrolled run` itself; none without one, and any for each with 0."""
+    assert _own_port({"UNROLLED_METRICS_PORT": "9150"}, 0) == {"UNROLLED_METRICS_PORT": "9151"}
+    assert _own_port({"UNROLLED_METRICS_PORT": "9150"}, 2) == {"UNROLLED_METRICS_PORT": "9153"}
+    for given in ({}, {"UNROLLED_METRICS_PORT": ""}, {"UNROLLED_METRICS_PORT": "0"}):
+        assert _own_port(given, 1) == {}

@@ -57,7 +57,6 @@ def keras_json(**changes):
         (keras_json(word_index='{"a": 0}'), "'a' has the id 0"),
         (keras_json(word_index='{"a": true}'), "'a' has the id True"),
         (keras_json(word_index='{"a": 1, "b": 1}'), "the same id"),
-        (keras_json(char_level=True), "char_level is true"),
         (keras_json(split=""), "split is ''"),
         (keras_json(filters=3), "filters 3"),
         (keras_json(num_words="5"), "num_words is '5'"),
@@ -65,7 +64,28 @@ def keras_json(**changes):
     ],
 )
 def test_what_cannot_be_imported(content, message):
-    """For anything but a fitted Keras tokenizer of words, the error says what was found."""
+    """For anything but a fitted Keras tokenizer, the error says what was found."""
     with pytest.raises(RequestError) as caught:
         from_keras(content)
     assert message in str(caught.value)
+
+
+@given(
+    text=st.text("abAΣς é\n!x", max_size=20),
+    lower=st.booleans(),
+    num_words=st.none() | st.integers(2, 7),
+    oov=st.sampled_from([None, "<OOV>"]),
+)
+def test_tokenizers_of_characters(*, text, lower, num_words, oov):
+    """With char_level, each character of a text is looked up, also those of the filters."""
+    index = {"<OOV>": 1} if oov else {}
+    index |= {one: number for number, one in enumerate("ab é!ς", len(index) + 1)}
+    content = keras_json(char_level=True, lower=lower, word_index=json.dumps(index), num_words=num_words, oov_token=oov)
+    expected = []
+    for one in text.lower() if lower else text:
+        number = index.get(one)
+        if number is not None and (not num_words or number < num_words):
+            expected.append(number)
+        elif oov is not None:
+            expected.append(index[oov])
+    assert reloaded(from_keras(content)).encode(text).ids == expected

@@ -127,6 +127,36 @@ def test_an_archive_is_read(tmp_path):
     assert found.read().tolist() == [[0, 3], [1, 4], [2, 5]]
 
 
+def test_modules_with_their_sources_are_inert():
+    """As PyTorch stored them before it wrote zips: the class of an object is a reference."""
+    made = io.BytesIO()
+    ModulePickler(made, 2).dump({"model": Module(), "again": Module()})
+    built = read(made.getvalue())
+    assert [type(one).__name__ for one in built.values()] == ["Module", "Module"]
+    assert built["model"].attributes == {"size": 3}
+
+
+class Module:
+    """Stands for a module of PyTorch."""
+
+    def __init__(self):
+        self.size = 3
+
+
+class ModulePickler(pickle.Pickler):
+    """Refers to a class together with its source."""
+
+    def __init__(self, *given):
+        super().__init__(*given)
+        self._referred = False
+
+    def persistent_id(self, one):
+        if one is not Module or self._referred:
+            return None
+        self._referred = True  # the reference contains the class too
+        return ("module", one, "model.py", "class Module: …")
+
+
 class Storage:
     """Stands for a storage of PyTorch in a pickle."""
 

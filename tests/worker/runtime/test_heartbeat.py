@@ -243,9 +243,9 @@ def test_a_worker_records_its_time_in_the_job(site):
     """When it stops at the latest, the job says what its seconds went into; every token once."""
     job = site.enqueue(make_rows(6))
     with worker_parts(site, lease_seconds=LEASE) as parts:
-        for shard in sorted(left(job)):
-            assert parts.service.handle(member_of(job, shard).encode()) == Outcome.PUBLISHED
-            assert parts.service.handle(member_of(job, shard).encode()) == Outcome.GONE
+        messages = [member_of(job, shard).encode() for shard in sorted(left(job))]
+        for outcome in (Outcome.PUBLISHED, Outcome.GONE):
+            assert [parts.service.handle(message) for message in messages] == [outcome] * 3
     names_found = sorted(job.objects.list(names.TIMES))
     found = [TimeRecord.decode(name, job.objects.read(name)) for name in names_found]
     entries = log_of(job).entries.values()

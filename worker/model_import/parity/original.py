@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from worker.model_import.token_maps import apply_maps
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -64,7 +66,7 @@ def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int32]], ids_fro
     Returns:
         For each row float32 (time, outputs), in the order of the row's tokens.
     """
-    table = None if stack.table is None else stack.table.array.read()
+    table = None if stack.table is None else apply_maps(stack.table.array.read(), stack.functions)
     width = stack.layers[0].inputs
     outputs = []
     for row in rows:

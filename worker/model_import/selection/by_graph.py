@@ -53,11 +53,15 @@ def _longest(stacks: list[Stack]) -> list[Stack]:
 
 @dataclass(frozen=True, slots=True)
 class _Origin:
-    """The node that a layer's input comes from: a "table", "onehot", a "layer", the "input", or something "other"."""
+    """The node that a layer's input comes from: a "table", "onehot", a "layer", the "input", or something "other".
+
+    Between a table and the layer may be nodes that change each token's vector alone, `maps`, in their order.
+    """
 
     role: str
     name: str
     residual: bool = False
+    maps: tuple[Node, ...] = ()
 
 
 class _Paths:
@@ -100,7 +104,7 @@ class _Paths:
         if problem is not None:
             return names, problem
         table = self._found.tables[self._graph[origin.name].target or ""] if origin.role == "table" else None
-        return names, Stack(table, layers, residual[::-1], last.name, end)
+        return names, Stack(table, layers, residual[::-1], last.name, end, maps=origin.maps)
 
     def complete(self, stack: Stack) -> None:
         """Fill in what the stack's nodes say of masks and doubts.
@@ -110,6 +114,11 @@ class _Paths:
         """
         between = self._before(stack.last)
         stack.hidden = tuple(node.masks for node in between if node.masks is not None)
+        if stack.hidden and stack.maps:
+            raise ImportRefusedError(
+                f"it masks vectors that consist of one number, and changes vectors before {stack.layers[0].name}; "
+                "import a model whose mask is the embedding's (mask_zero=True)"
+            )
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
         masked = all(node.masked for node in between if node.role == "layer")
         masked = masked or (stack.table is not None and bool(stack.table.mask_zero))
@@ -165,12 +174,18 @@ class _Paths:
 
     def _origin(self, name: str) -> _Origin:
         node = self._graph.get(name)
+        maps: list[Node] = []
+        while node is not None and node.role == "map" and len(maps) <= len(self._graph):
+            maps.append(node)
+            node = self._graph.get(node.inputs[0])
+        if maps and (node is None or node.role != "table"):
+            node = maps[0]  # only vectors that a table contains can be changed once for all
         if node is None:
             return _Origin("other", name)
         if node.role == "add" and (layer := self._added(node)) is not None:
             return _Origin("layer", layer.name, residual=True)
         if node.role in ("table", "onehot", "layer", "input"):
-            return _Origin(node.role, node.name)
+            return _Origin(node.role, node.name, maps=tuple(maps[::-1]))
         return _Origin("other", f"{node.name} ({node.what})")
 
     def _added(self, node: Node) -> Node | None:
@@ -205,7 +220,8 @@ class _Paths:
             )
         return (
             f"{layer} reads {origin.name}; a recurrent layer can be imported if it reads an embedding, ids as one-hot "
-            "vectors or another recurrent layer, with nothing but dropout and masking between"
+            "vectors or another recurrent layer, with nothing but dropout and masking between or, after an embedding, "
+            "what changes each token's vector alone (Dense, normalization, functions)"
         )
 
     def _why_changed(self, node: Node) -> str | None:

@@ -4,6 +4,7 @@ from itertools import pairwise
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Table
+from worker.model_import.selection.linear import take_maps
 from worker.model_import.selection.names import family, names_of
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 
@@ -20,7 +21,11 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     if not asked.layers:
         _check_order(found, layers)
     _check_whole_modules(layers)
-    return Stack(_table_for(found, layers[0], asked), layers, [False] * len(layers))
+    maps = take_maps(found, asked.maps)
+    table = _table_for(found, layers[0].name, maps[0].inputs if maps else layers[0].inputs, asked)
+    if maps and table is None:
+        raise ImportRefusedError(f"--map {asked.maps[0]}: it needs an embedding; name it with --embedding")
+    return Stack(table, layers, [False] * len(layers), maps=tuple(one.node for one in maps))
 
 
 def _check_order(found: Found, layers: list[Layer]) -> None:
@@ -49,30 +54,30 @@ def _check_whole_modules(layers: list[Layer]) -> None:
             )
 
 
-def _table_for(found: Found, first: Layer, asked: Asked) -> Table | None:
-    """The embedding that the first layer reads; None if ids are one-hot vectors."""
+def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | None:
+    """The embedding that a layer reads, whose vectors have this width; None if ids are one-hot vectors."""
     if asked.embedding is not None:
         return found.tables[asked.embedding]
     if asked.one_hot:
         return None
-    fitting = [table for table in found.tables.values() if table.array.shape[1] == first.inputs]
+    fitting = [table for table in found.tables.values() if table.array.shape[1] == width]
     named = [table for table in fitting if table.named]
-    kin = [table for table in named if family(table.name).split()[:1] == family(first.name).split()[:1]]
+    kin = [table for table in named if family(table.name).split()[:1] == family(reader).split()[:1]]
     named = kin if len(kin) == 1 else named
     if len(named) == 1:
         return named[0]
     names = ", ".join(f"{table.name} {table.array.shape}" for table in (named or fitting)[:5])
     if named:
         raise ImportRefusedError(
-            f"it has the embeddings {names}, all of the width that {first.name} reads; say which: --embedding NAME"
+            f"it has the embeddings {names}, all of the width that {reader} reads; say which: --embedding NAME"
         )
     wide = ", ".join(f"{table.name} ({table.array.shape[1]} wide)" for table in found.tables.values() if table.named)
     if wide:
         raise ImportRefusedError(
-            f"{first.name} reads vectors {first.inputs} wide, but the embeddings are {wide}; an embedding can be "
-            "imported only if the layer reads it unchanged"
+            f"{reader} reads vectors {width} wide, but the embeddings are {wide}. If a Linear module is between them: "
+            "--map NAME, or --map NAME:tanh if a function follows it"
         )
     hint = f" Or {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
     raise ImportRefusedError(
-        f"{first.name} reads vectors {first.inputs} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
+        f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )

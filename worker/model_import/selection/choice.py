@@ -34,8 +34,9 @@ def choose(found: Found, asked: Asked) -> Stack:
     if found.graph is None:
         stack = choose_by_widths(found, asked)
         check_leftovers(found, stack, asked.leave, asked.layers)
-    elif asked.leave:
-        raise ImportRefusedError(f"--leave {asked.leave[0]}: this file's graph shows what is used; leave it out")
+    elif asked.leave or asked.maps:
+        option = f"--leave {asked.leave[0]}" if asked.leave else f"--map {asked.maps[0]}"
+        raise ImportRefusedError(f"{option}: this file's graph shows what is used; leave it out")
     else:
         stack = choose_by_graph(found, asked)
     _mark_residual(found, stack, [name for given in asked.residual for name in _expand(found, given)])
@@ -72,7 +73,8 @@ def _mark_residual(found: Found, stack: Stack, residual: list[str]) -> None:
 
 
 def _check_widths(stack: Stack) -> None:
-    before = None if stack.table is None else (stack.table.name, stack.table.array.shape[1])
+    # The width after maps is checked when they are applied.
+    before = None if stack.table is None or stack.maps else (stack.table.name, stack.table.array.shape[1])
     for layer, residual in zip(stack.layers, stack.residual, strict=True):
         if before is not None and before[1] != layer.inputs:
             raise ImportRefusedError(

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from worker.model_import.found import Layer, Table
+from worker.model_import.found import Layer, Node, Table, TokenMap
 
 #: What to do if the first layer reads vectors that no embedding makes.
 ONE_HOT = (
@@ -20,6 +20,8 @@ class Asked:
         layers: names of the recurrent layers, first to last; empty to decide.
         residual: names of layers whose input is added to their output, if the file has only weights.
         leave: names of arrays or modules that are beside the way, if the file has only weights.
+        maps: what is between the embedding and the first layer, if the file has only weights: names of Linear modules,
+            each with ":" and the name of a function, if one follows.
         one_hot: whether vectors that no embedding makes are ids as one-hot vectors.
         unpadded: whether rows get the vectors that they have without padding, though the source computes padding.
     """
@@ -28,6 +30,7 @@ class Asked:
     layers: tuple[str, ...] = ()
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
+    maps: tuple[str, ...] = ()
     one_hot: bool = False
     unpadded: bool = False
 
@@ -44,6 +47,7 @@ class Stack:
         end: name of the node whose output is the stack's: the last layer's, or the sum with its input.
         hidden: numbers; the source skips tokens whose vectors consist of one of them.
         computes_padding: whether the source computes padding like a token.
+        maps: the nodes between the embedding and the first layer that change each token's vector alone, in their order.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
     """
 
@@ -55,3 +59,9 @@ class Stack:
     hidden: tuple[float, ...] = ()
     computes_padding: bool = False
     doubts: tuple[str, ...] = ()
+    maps: tuple[Node, ...] = ()
+
+    @property
+    def functions(self) -> list[TokenMap]:
+        """The functions of `maps`."""
+        return [node.map for node in self.maps if node.map is not None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +11,22 @@ import click
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
-from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from producer.cli.options import (
+    broker_option,
+    json_option,
+    log_format_option,
+    metrics_options,
+    namespace_option,
+    need_broker,
+    served,
+    start_log,
+    tracing_option,
+)
+from producer.terminal.figures import ProducerFigures
+from producer.terminal.lines import tell
 from unrolled.errors import counted
+from unrolled.telemetry.json_log import about
+from unrolled.telemetry.tracing import start_tracing
 
 if TYPE_CHECKING:
     from producer.enqueue.summary import Summary
@@ -22,6 +37,9 @@ if TYPE_CHECKING:
 @broker_option
 @namespace_option
 @json_option
+@metrics_options
+@log_format_option
+@tracing_option
 @click.pass_context
 def enqueue(
     context: click.Context,
@@ -30,6 +48,10 @@ def enqueue(
     namespace: str,
     as_json: bool,
     max_queued_tokens: int | None,
+    metrics_port: int | None,
+    metrics_address: str,
+    log_format: str,
+    tracing: str,
     priority: int,
     **arguments: Any,
 ) -> None:
@@ -45,6 +67,7 @@ def enqueue(
       unrolled enqueue 'logs/*.jsonl.gz' --id-field request --model my-model --out vectors
       tail -F app.log | unrolled enqueue --follow - --model my-model --out live
     """
+    start_log(log_format)
     submission = submission_of(arguments)
     url = need_broker(broker, submission.out)
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
@@ -52,10 +75,16 @@ def enqueue(
     from producer.enqueue.submission import prepare  # noqa: PLC0415
 
     prepared = prepare(submission)
-    summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority)
+    figures = ProducerFigures()
+    with (
+        served(figures.collect, metrics_port, metrics_address),
+        closing(start_tracing(tracing, "unrolled-producer")),
+        about(job=prepared.job.key),
+    ):
+        summary = session.enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
     click.echo(json.dumps(asdict(summary)) if as_json else as_text(summary, submission.out))
     for text in summary.in_the_way:
-        click.echo(f"→ {text}", err=True)
+        tell(f"→ {text}")
     context.exit(ExitStatus.QUARANTINE if summary.quarantined else ExitStatus.DONE)
 
 

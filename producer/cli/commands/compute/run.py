@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +11,16 @@ import click
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
-from producer.cli.options import broker_option, json_option, namespace_option
+from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
 from producer.local.engine import local_engine
+from producer.terminal.figures import ProducerFigures
 from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
+from unrolled.telemetry.tracing import start_tracing
 
 #: Options of a worker that are not the job's.
 OWN = tuple(field.name for field in fields(WorkerOptions) if field.name not in ("engine", "arithmetic"))
@@ -64,6 +67,7 @@ def run(
     engine = submission.engine or local_engine()
     submission = replace(submission, engine=engine)
     options = WorkerOptions(**own, engine=engine, arithmetic=submission.arithmetic)
+    start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
         raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
@@ -75,7 +79,12 @@ def run(
     from producer.local.run import run_job  # noqa: PLC0415
     from producer.report.writing import report_after_run  # noqa: PLC0415
 
-    cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, to_environ(options), priority)
+    figures, settings = ProducerFigures(), to_environ(options)
+    with (
+        served(figures.collect, options.metrics_port, options.metrics_address),
+        closing(start_tracing(options.tracing, "unrolled-producer")),
+    ):
+        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:

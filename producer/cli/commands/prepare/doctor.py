@@ -17,6 +17,8 @@ from producer.cli.options import broker_option, json_option, namespace_option
 from producer.doctor.broker import SOCKET_SECONDS, check_broker
 from producer.doctor.bucket import check_bucket
 from producer.doctor.check import Check
+from producer.doctor.machine import check_machine
+from producer.doctor.metrics_port import check_metrics_port
 from producer.doctor.model import check_model
 from producer.doctor.output import check_output
 from producer.doctor.software import check_software
@@ -31,6 +33,8 @@ from unrolled.queue.broker import Broker
 from unrolled.queue.broker_url import celery_url
 from unrolled.queue.ledger import alive_workers
 from unrolled.queue.messages import transport_options
+from unrolled.settings.flags import flags
+from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.bucket_url import is_url
 
 if TYPE_CHECKING:
@@ -52,6 +56,7 @@ _SIGNS = {"ok": ("✓", "green"), "warn": ("!", "yellow"), "fail": ("✗", "red"
 )
 @click.option("--out", metavar="DIR", help="Same as PLACE.")
 @click.argument("place", required=False)
+@flags(WorkerOptions, ("threads", "memory_budget", "metrics_port", "metrics_address"))
 @json_option
 @click.pass_context
 def doctor(
@@ -62,13 +67,18 @@ def doctor(
     model: Path | None,
     out: str | None,
     place: str | None,
+    threads: int | None,
+    memory_budget: int,
+    metrics_port: int | None,
+    metrics_address: str,
     as_json: bool,
 ) -> None:
     """Check broker, workers, model and output directory or bucket.
 
     PLACE is an output directory, made or not, or the URL of a prefix in a bucket. In a bucket, one object is created
-    and deleted again; nothing else is changed. Each line says what was found and what should be done. Exit status 1
-    where a job couldn't run.
+    and deleted again; nothing else is changed. Each line says what was found and what should be done. The machine is
+    checked for a worker with the given options, which are the worker's own: run this where the worker will run. Exit
+    status 1 where a job couldn't run.
 
     \b
     Examples:
@@ -84,7 +94,10 @@ def doctor(
     if job is not None:
         broker = find_broker(broker, job.place)
     checks = []
-    for check in examine(broker, namespace, model, out, job):
+    machine = WorkerOptions(
+        threads=threads, memory_budget=memory_budget, metrics_port=metrics_port, metrics_address=metrics_address
+    )
+    for check in examine(broker, namespace, model, out, job, machine):
         checks.append(check)
         if not as_json:
             click.echo(line(check))
@@ -114,14 +127,22 @@ def _job_in(out: str | None) -> OpenJob | None:
 
 
 def examine(
-    broker: str | None, namespace: str, model: Path | None, out: str | None, job: OpenJob | None
+    broker: str | None,
+    namespace: str,
+    model: Path | None,
+    out: str | None,
+    job: OpenJob | None,
+    worker: WorkerOptions,
 ) -> Iterator[Check]:
-    """All checks on what is named."""
+    """All checks on what is named, and on this machine for a worker with these settings."""
     yield from check_software()
     opened = None
     if model:
         opened, checks = check_model(model)
         yield from checks
+    yield from check_machine(worker.threads, worker.memory_budget, opened)
+    if worker.metrics_port is not None:
+        yield from check_metrics_port(worker.metrics_port, worker.metrics_address)
     if out:
         yield from check_bucket(out) if is_url(out) else check_output(Path(out), opened)
     if not broker:

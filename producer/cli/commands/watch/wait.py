@@ -9,13 +9,24 @@ from typing import TYPE_CHECKING
 import click
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.options import (
+    broker_option,
+    json_option,
+    log_format_option,
+    metrics_options,
+    namespace_option,
+    out_argument,
+    served,
+    start_log,
+)
 from producer.cli.status_report import as_line
 from producer.jobs.wait import wait_for_job
 from producer.local.broker_record import find_broker
+from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from unrolled.errors import counted
 from unrolled.protocol.opening import open_job
+from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
     from producer.jobs.status import JobStatus
@@ -42,6 +53,8 @@ if TYPE_CHECKING:
     show_default=True,
     help="Time between two looks at the job.",
 )
+@metrics_options
+@log_format_option
 @click.pass_context
 def wait(
     context: click.Context,
@@ -52,6 +65,9 @@ def wait(
     as_json: bool,
     timeout_seconds: float | None,
     every_seconds: float,
+    metrics_port: int | None,
+    metrics_address: str,
+    log_format: str,
 ) -> None:
     """Wait until a job is finished.
 
@@ -64,9 +80,11 @@ def wait(
       unrolled wait out
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
+    start_log(log_format)
     job = open_job(out)
     broker = find_broker(broker, job.place)
-    with progress("waiting") as bar:
+    figures = ProducerFigures()
+    with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
         found = wait_for_job(
             job,
             broker,
@@ -74,6 +92,7 @@ def wait(
             bar,
             until=time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds),
             every_seconds=every_seconds,
+            figures=figures,
         )
     click.echo(as_line(found) if as_json else summary(found))
     context.exit(exit_status(found))

@@ -236,6 +236,52 @@ def decoder_that_starts_from_a_state():
     return ids, lstm(name="decoder")(layers.Embedding(10, 4, name="other")(ids), initial_state=state)
 
 
+@case(suffix=".keras")
+def dense_on_the_embedding():
+    ids = text()
+    return ids, lstm()(layers.Dropout(0.5)(layers.Dense(7, activation="tanh")(words(**MASKED)(ids))))
+
+
+@case(suffix=".h5")
+def two_dense_layers_on_the_embedding_in_hdf5():
+    ids = text()
+    low = layers.Dense(6, use_bias=False, activation="relu")(words(**MASKED)(ids))
+    return ids, lstm()(layers.TimeDistributed(layers.Dense(3, activation="softsign"))(low))
+
+
+@case(suffix=".keras")
+def normalizations_and_functions_on_the_embedding():
+    ids = text()
+    low = layers.LayerNormalization(epsilon=0.1)(words(**MASKED)(ids))
+    low = layers.ReLU()(layers.BatchNormalization(center=False)(layers.Activation("elu")(low)))
+    return ids, lstm()(layers.LayerNormalization(scale=False)(low))
+
+
+@case(suffix=".keras")
+def dense_on_the_embedding_and_a_residual_layer():
+    ids = text()
+    low = layers.Dense(5)(words(**MASKED)(ids))
+    return ids, layers.Add()([lstm(5)(low), low])
+
+
+@case(r"reads .*\(LayerNormalization\)", suffix=".keras")
+def normalization_along_the_tokens():
+    ids = text(9)
+    return ids, lstm()(layers.LayerNormalization(axis=1)(words(**MASKED)(ids)))
+
+
+@case(r"reads .*\(Dense\)", suffix=".keras", one_hot=True)
+def dense_on_vectors():
+    ids = keras.Input((None, 10), name="ids")
+    return ids, lstm()(layers.Dense(4)(ids))
+
+
+@case(r"it masks vectors that consist of one number, and changes vectors", suffix=".keras")
+def masking_of_a_changed_vector():
+    ids = text()
+    return ids, lstm()(layers.Dense(4)(layers.Masking(0.0)(words()(ids))))
+
+
 @case(r"reads conv1d \(Conv1D\)", suffix=".keras")
 def convolution_between():
     ids = text()
@@ -247,7 +293,9 @@ def write(case, directory):
     ids, end, *wanted = case.make()
     model = keras.Model(ids, end)
     random = np.random.default_rng(2)
-    model.set_weights([random.normal(0, 0.6, array.shape) for array in model.get_weights()])
+    for variable in model.variables:
+        drawn = random.normal(0, 0.6, variable.shape)
+        variable.assign(np.abs(drawn) if "variance" in variable.path else drawn)
     for layer in model.layers:
         if layer.name == "zero7":
             table = layer.get_weights()[0]

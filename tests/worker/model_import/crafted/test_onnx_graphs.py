@@ -152,6 +152,38 @@ def gather_of_columns():
     return graph, graph.lstm(graph.add("Transpose", columns, perm=[2, 1, 0]))
 
 
+@case(suffix=".onnx")
+def linear_and_tanh_on_the_embedding():
+    graph = Graph()
+    x = graph.add("MatMul", graph.time_first(graph.embed()), graph.weights(4, 6))
+    x = graph.add("Tanh", graph.add("Add", graph.weights(6), x))
+    return graph, graph.lstm(x, inputs=6)
+
+
+@case(suffix=".onnx")
+def scale_and_normalization_on_the_embedding():
+    graph = Graph()
+    x = graph.add("Mul", graph.embed(), graph.constant(2.5, np.float32))
+    x = graph.add("LayerNormalization", x, graph.weights(4), graph.weights(4), axis=-1, epsilon=0.01)
+    x = graph.add("Div", graph.add("Sub", graph.constant([1.5], np.float32), x), graph.weights(1, 1, 4))
+    return graph, graph.lstm(graph.time_first(graph.add("Sigmoid", x)))
+
+
+@case(r"reads add.* \(Add\)", suffix=".onnx")
+def positions_that_are_constants():
+    graph = Graph(shape=("batch", 9))
+    x = graph.add("Add", graph.embed(), graph.weights(9, 4))
+    return graph, graph.lstm(graph.time_first(x))
+
+
+@case(r"reads matmul.* \(MatMul\)", suffix=".onnx")
+def matmul_along_the_tokens():
+    graph = Graph(shape=("batch", 4))
+    x = graph.add("Transpose", graph.embed(), perm=[0, 2, 1])
+    x = graph.add("Transpose", graph.add("MatMul", x, graph.weights(4, 4)), perm=[2, 0, 1])
+    return graph, graph.lstm(x)
+
+
 @case(r"another axis", suffix=".onnx")
 def second_layer_that_reads_along_rows():
     graph = Graph()

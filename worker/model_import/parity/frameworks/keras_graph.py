@@ -17,6 +17,7 @@ import numpy as np
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.readers.keras.configuration import MODELS, config_of, layer_configs, name_of
 from worker.model_import.readers.keras.layers import THROUGH
+from worker.model_import.readers.keras.maps import MAPS
 from worker.model_import.readers.keras.tensors import tensors_in
 from worker.models.tensorflow import keras
 
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 #: The classes that are rebuilt.
 _CLASSES = {
-    *THROUGH, "InputLayer", "Embedding", "LSTM", "GRU", "Bidirectional", "RNN", "LSTMCell", "GRUCell",
+    *THROUGH, *MAPS, "InputLayer", "Embedding", "LSTM", "GRU", "Bidirectional", "RNN", "LSTMCell", "GRUCell",
     "StackedRNNCells", "Activation", "Add", "TimeDistributed", "OneHot", "CategoryEncoding", "NotEqual", "Any",
 }  # fmt: skip
 #: Arguments that don't change what a trained layer computes, or whose values would be looked up by name.

@@ -12,6 +12,7 @@ from worker.model_import.limits import check_layers
 from worker.model_import.readers.activations import hard_gates
 from worker.model_import.readers.keras.configuration import inner_of
 from worker.model_import.readers.keras.graph import STATE, Call, read_calls
+from worker.model_import.readers.keras.maps import MAPS, token_map
 from worker.model_import.readers.keras.masks import hide_masked
 from worker.model_import.readers.keras.recurrent import is_recurrent, recurrent_layers
 
@@ -82,8 +83,12 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
             _add_nodes(graph, call, made[name])
         else:
             role = _role(call)
+            function = token_map(call.kind, call.config, weights(call.layer)) if _is_map(call, role) else None
+            role = "map" if function else role
             masks = float(call.config.get("mask_value") or 0) if call.kind == "Masking" else None
-            graph[call.name] = Node(call.name, role, call.kind, call.inputs, recurs=_recurs(call), masks=masks)
+            graph[call.name] = Node(
+                call.name, role, call.kind, call.inputs, recurs=_recurs(call), masks=masks, map=function
+            )
             if role == "other":
                 found.left.append(f"{call.name} ({call.kind})")
     _finish(found, graph, calls)
@@ -101,6 +106,11 @@ def _finish(found: Found, graph: dict[str, Node], calls: list[Call]) -> None:
             f"its recurrent layers are of kinds that can't be imported, or within others: {inside[0].name} "
             f"({inside[0].what}). Only LSTM and GRU that are layers of the model can be"
         )
+
+
+def _is_map(call: Call, role: Role) -> bool:
+    """Whether a call may be one that changes each token's vector alone."""
+    return role == "other" and call.kind in MAPS and len(call.inputs) == 1 and not _recurs(call)
 
 
 def _recurs(call: Call) -> bool:

@@ -76,8 +76,22 @@ class AxesOfGraph:
 
     _cast = _identity = _dropout = _same
 
-    def _add(self, node: Any, before: Axes, _: dict[str, Any]) -> Axes:
-        return before if all(self.of(name) == before for name in node.input) else None
+    _tanh = _relu = _sigmoid = _softplus = _softsign = _layernormalization = _same
+
+    def _add(self, node: Any, _: Axes, __: dict[str, Any]) -> Axes:
+        """The axes of the inputs that aren't constant; a constant may have as many axes, or fewer."""
+        ranks = [len(shape) for name in node.input if (shape := self._constants.shape(name)) is not None]
+        others = {self.of(name) for name in node.input if self._constants.shape(name) is None}
+        axes = others.pop() if len(others) == 1 else None
+        return axes if axes is not None and all(rank <= len(axes) for rank in ranks) else None
+
+    _sub = _mul = _div = _add
+
+    def _matmul(self, node: Any, before: Axes, _: dict[str, Any]) -> Axes:
+        shape = self._constants.shape(node.input[1]) if len(node.input) > 1 else None
+        return (
+            before if before is not None and before[-1:] == ("f",) and shape is not None and len(shape) == 2 else None
+        )
 
     def _transpose(self, _: Any, before: Axes, settings: dict[str, Any]) -> Axes:
         if before is None:

@@ -12,6 +12,7 @@ from worker.model_import.limits import MOST_BYTES, check_calls, check_layers
 from worker.model_import.readers.onnx.axes import AxesOfGraph
 from worker.model_import.readers.onnx.constants import Constants
 from worker.model_import.readers.onnx.inner import InnerGraphs
+from worker.model_import.readers.onnx.maps import token_map
 from worker.model_import.readers.onnx.recurrent import GATES, read_float, recurrent_layer
 
 if TYPE_CHECKING:
@@ -140,13 +141,19 @@ class _Reader:
     def _add_other(self, node: Any, name: str, inputs: tuple[str, ...]) -> None:
         dynamic = tuple(source for source in inputs if self._constants.shape(source) is None)
         role = self._role(node, dynamic)
+        function = None
+        if role == "other" and len(dynamic) == 1 and node.domain in _STANDARD:
+            function = token_map(node, self._constants, self._axes.of(dynamic[0]))
+            role = "map" if function else role
         inner = self._inner.of(node)
         if role == "onehot":
             dynamic = dynamic[:1]
         outputs = [each for each in node.output if each]
         read = (*dynamic, *(inner.reads if inner else ()))
         recurs = inner is not None or node.op_type == "RNN"
-        self._nodes |= {each: Node(each, role, node.op_type, read, recurs=recurs) for each in outputs}
+        self._nodes |= {
+            each: Node(each, role, node.op_type, read, recurs=recurs, map=function, label=name) for each in outputs
+        }
         if inner is not None and inner.layer:
             self.found.why_empty = (
                 f"its {inner.layer} is inside {name} ({node.op_type}), and only the main graph is read; export the "

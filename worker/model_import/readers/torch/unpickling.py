@@ -198,6 +198,8 @@ class _Unpickler(pickle.Unpickler):
         return self._classes.setdefault((module, name), type(name, (Inert,), {"__module__": module}))
 
     def persistent_load(self, pid: Any) -> Any:
+        if isinstance(pid, tuple) and len(pid) > 1 and pid[0] == "module" and isinstance(pid[1], type):
+            return pid[1]  # the class of a module, which PyTorch once stored with its source
         kind, storage, key, _, numbers, *view = pid if isinstance(pid, tuple) and len(pid) > 4 else (None,) * 5
         name = storage.__name__ if isinstance(storage, type) else ""
         if kind != "storage" or name not in STORAGES or type(numbers) is not int or view not in ([], [None]):

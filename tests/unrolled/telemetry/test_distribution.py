@@ -1,6 +1,6 @@
 """Counts by size."""
 
-from unrolled.metrics.distribution import SECONDS, TOKENS, Distribution
+from unrolled.telemetry.distribution import SECONDS, TOKENS, Distribution
 
 
 def test_each_value_counts_once_below_the_first_bound_that_it_does_not_exceed():

@@ -1,0 +1,100 @@
+"""The figures of all ledgers of a broker.
+
+One process serves them (`unrolled metrics`). If each worker did, a sum over workers would count each shard many times.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from unrolled.errors import BrokerError
+from unrolled.job.offer import Offer
+from unrolled.queue.ledger import alive_workers, as_text
+from unrolled.telemetry.family import Family
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from unrolled.queue.broker import Broker
+    from unrolled.queue.ledger import Counts
+
+#: Most offers whose figures are served: anybody with access to Redis can name more.
+MOST_OFFERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class _Queue:
+    """One offer's ledger, and the workers that serve it."""
+
+    counts: Counts
+    oldest_seconds: float
+    workers: int
+
+
+class LedgerFigures:
+    """Reads the ledgers' figures.
+
+    Args:
+        broker: where the ledgers are.
+        namespace: prefix of every key.
+    """
+
+    def __init__(self, broker: Broker, namespace: str) -> None:
+        self._broker = broker
+        self._namespace = namespace
+
+    def collect(self) -> Iterator[Family]:
+        """The figures now; of a broker that doesn't answer, only that it doesn't."""
+        try:
+            with self._broker.asked():
+                queues = self._queues()
+        except BrokerError:
+            yield _up(0)
+            return
+        yield _up(1)
+        yield Family(
+            "unrolled_ledger_shards",
+            "Shards without a part: those that wait, and those that a worker holds.",
+            "gauge",
+            [({"offer": name}, one.counts.shards) for name, one in queues.items()],
+        )
+        yield Family(
+            "unrolled_ledger_held_shards",
+            "Shards that a worker holds.",
+            "gauge",
+            [({"offer": name}, one.counts.running) for name, one in queues.items()],
+        )
+        yield Family(
+            "unrolled_ledger_tokens",
+            "Token ids in all shards of the ledger.",
+            "gauge",
+            [({"offer": name}, one.counts.tokens) for name, one in queues.items()],
+        )
+        yield Family(
+            "unrolled_ledger_oldest_shard_seconds",
+            "How long the oldest message has waited since it was last sent; 0 if the ledger is empty.",
+            "gauge",
+            [({"offer": name}, one.oldest_seconds) for name, one in queues.items()],
+        )
+        yield Family(
+            "unrolled_ledger_workers",
+            "Workers that are alive and compute what the ledger's jobs ask for.",
+            "gauge",
+            [({"offer": name}, one.workers) for name, one in queues.items()],
+        )
+
+    def _queues(self) -> dict[str, _Queue]:
+        client: Any = self._broker.client
+        alive = [Offer.parse(str(facts["offer"])) for facts in alive_workers(client, self._namespace).values()]
+        found = {Offer.parse(as_text(raw)) for raw in client.smembers(f"{self._namespace}:offers")}
+        offers = sorted(offer for offer in found.union(alive) if offer)[:MOST_OFFERS]
+        ledgers = {offer: self._broker.ledger(self._namespace, offer) for offer in offers}
+        return {
+            offer.short: _Queue(ledger.counts(), ledger.oldest_seconds(), alive.count(offer))
+            for offer, ledger in ledgers.items()
+        }
+
+
+def _up(value: int) -> Family:
+    return Family.gauge("unrolled_broker_up", "1 if the broker answered, else 0.", value)

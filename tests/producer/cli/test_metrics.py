@@ -1,0 +1,92 @@
+"""Figures for Prometheus from a producer's commands, and their lines as JSON."""
+
+import json
+import re
+import urllib.request
+
+import pytest
+from support.jobs import make_job
+from support.processes import eventually
+from support.promtool import check_metrics
+from support.shell import Crew, end, make_model, unrolled, write_rows
+
+from unrolled.job.offer import Offer
+from unrolled.queue.broker import Broker
+
+
+@pytest.fixture
+def crew():
+    with Crew() as opened:
+        yield opened
+
+
+def served(process):
+    """The figures of a command that has said where they are."""
+    found = None
+    while not found:
+        line = process.stderr.readline()
+        assert line, "the command ended"
+        found = re.search(r"figures for Prometheus: (http://127\.0\.0\.1:\d+/metrics)", line)
+
+    def ask():
+        with urllib.request.urlopen(found[1]) as answer:
+            return answer.read().decode()
+
+    return ask
+
+
+def test_the_queues_figures_are_served_until_the_command_is_ended(broker, crew):
+    """They follow the queue; SIGTERM ends the command in order."""
+    ask = served(crew.start("metrics", "--metrics-port", 0, broker=broker.url, namespace="test"))
+    assert "unrolled_broker_up 1.0" in ask()
+    offer = Offer("ab" * 32, "fused", "float32")
+    Broker(broker.url).ledger("test", offer).beat("host", {})
+    found = ask()
+    assert f'unrolled_ledger_workers{{offer="{offer.short}"}} 1.0' in found
+    assert check_metrics(found) == ""
+    assert end(crew._processes[-1]) == 143
+
+
+def test_figures_can_be_printed_once(broker):
+    """For a file that another exporter serves; a broker that is away is a figure, and no error."""
+    done = unrolled("metrics", "--once", broker=broker.url)
+    assert (done.returncode, check_metrics(done.stdout)) == (0, "")
+    broker.kill()
+    assert "unrolled_broker_up 0.0" in unrolled("metrics", "--once", broker=broker.url).stdout
+
+
+@pytest.mark.parametrize("options", [(), ("--once", "--metrics-port", "0")])
+def test_either_served_or_printed(options):
+    """Anything else is wrong usage."""
+    done = unrolled("metrics", "--broker", "redis://localhost:1/0", *options)
+    assert done.returncode == 2
+    assert "either --metrics-port, to serve the figures, or --once, to print them" in done.stderr
+
+
+def test_wait_serves_how_far_its_job_is(tmp_path, crew):
+    """From its first look on."""
+    make_job(tmp_path / "out", shards=3)
+    ask = served(crew.start("wait", tmp_path / "out", "--metrics-port", 0))
+    eventually(lambda: "unrolled_job_shards 3.0" in ask(), "the job's shards")
+    found = ask()
+    assert "unrolled_job_complete 0.0" in found
+    assert check_metrics(found) == ""
+
+
+def test_each_line_of_a_command_that_logs_as_json_is_an_object(tmp_path):
+    """Of a whole job, whose workers log so too, and of an error."""
+    make_model(tmp_path / "model")
+    write_rows(tmp_path / "rows.jsonl", {f"row-{number}": [1, 2, 3] for number in range(20)})
+    words = ("run", "rows.jsonl", "--model", "model", "--out", "out")
+    done = unrolled(*words, "--metrics-port", "0", cwd=tmp_path, log_format="json")
+    assert done.returncode == 0, done.stderr
+    (log,) = (tmp_path / "out" / "_unrolled" / "logs").iterdir()
+    lines = [json.loads(line) for line in (done.stderr + log.read_text()).splitlines()]
+    assert {"unrolled", "celery.apps.worker", "worker.runtime.assembly"} <= {line["logger"] for line in lines}
+    assert {"time", "level", "logger", "message", "thread"} <= set.intersection(*map(set, lines))
+    assert any(re.fullmatch(r"[0-9a-f]{16}", line.get("job", "")) for line in lines)
+    assert sum("figures for Prometheus" in line["message"] for line in lines) == 2
+    done = unrolled("wait", "nowhere", cwd=tmp_path, log_format="json")
+    (line,) = map(json.loads, done.stderr.splitlines())
+    assert (done.returncode, line["level"]) == (1, "ERROR")
+    assert "nowhere" in line["message"]
