@@ -63,7 +63,8 @@ def _check_kernel(proc: Path) -> Check:
     features = [feature for feature in _FEATURES if feature in words]
     has = f"the processor has {', '.join(features)}" if features else "the processor doesn't say what it has"
     try:
-        kernels = import_module("worker.engines.fused.library").available_isas()
+        available = import_module("worker.engines.fused.library").available_isas
+        kernels = [*available("float32"), *available("bfloat16")]  # some are for one of the two only
     except Exception as error:  # noqa: BLE001 - whatever it is, no kernel can be used
         return Check("kernel", "warn", f"{has}; {error}", "the tensorflow engine, or workers elsewhere, can compute")
     forced = os.environ.get(_ISA_VARIABLE)

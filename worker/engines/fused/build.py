@@ -28,6 +28,7 @@ X86_FLAGS = {
     "kernel_avx2.cpp": ("-mavx2", "-mfma"),
     "kernel_avx512.cpp": _AVX512,
     "kernel_avx512_bf16.cpp": (*_AVX512, "-mavx512bf16"),
+    "kernel_amx.cpp": (*_AVX512, "-mavx512bf16", "-mamx-tile", "-mamx-bf16"),
 }
 
 
@@ -74,6 +75,8 @@ def compile_kernel(
         def compile_one(source: Path) -> str:
             target = f"{scratch}/{source.stem}.o"
             own = X86_FLAGS.get(source.name, ()) if x86 else ()
+            if not _knows(compiler, own):
+                own = ()  # a file without its flags says that it has no kernel
             _run([*compiler, *common, *own, f"-I{SOURCES}", "-c", str(source), "-o", target])
             return target
 
@@ -93,6 +96,14 @@ def _targets_x86(compiler: list[str]) -> bool:
     if architectures:  # macOS; a universal build has only the portable kernel
         return architectures == ["x86_64"]
     return _run([*compiler, "-dumpmachine"]).startswith(("x86_64", "amd64"))
+
+
+def _knows(compiler: list[str], flags: Sequence[str]) -> bool:
+    """Whether the compiler knows all of these flags; those of the newest processors need a new one."""
+    if not flags:
+        return True
+    command = [*compiler, *flags, "-E", "-x", "c++", os.devnull]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _run(command: list[str]) -> str:

@@ -1,7 +1,7 @@
 """The fused CPU engine: a trie of the pool's token prefixes, and one C++ kernel for the stack of layers.
 
 No padding is computed, and no shared prefix is computed twice. A row has the same bits alone, in any pool, in any order
-and on any number of threads; they depend on the instruction set. docs/engine.md explains how it works.
+and on any number of threads. docs/engine.md explains how it works.
 
 It is one file because it is the Python side of one C interface.
 """
@@ -62,8 +62,8 @@ class FusedEngine:
             ModelError: the weights don't fit the configuration.
             MemoryError: the packed weights don't fit into memory.
         """
-        if arithmetic not in ("float32", "bfloat16"):
-            raise RequestError(f"arithmetic is {arithmetic!r}; allowed: float32 or bfloat16")
+        if arithmetic not in library.ARITHMETICS:
+            raise RequestError(f"arithmetic is {arithmetic!r}; allowed: {' or '.join(library.ARITHMETICS)}")
         if threads is not None and threads < 1:
             raise RequestError(f"threads is {threads}; give at least 1, or leave it out for all processors")
         self._library = library.load()
@@ -72,9 +72,9 @@ class FusedEngine:
         self._layer_dims = model.config.layer_dims
         self._engine, has_table = self._pack(model)
         self._release = weakref.finalize(self, self._library.unrolled_engine_free, self._engine)
-        self.isa, native = self._kernel()
+        self.isa = self._kernel()
         self.description = (
-            f"fused engine: {self.isa}, {arithmetic}{'' if native else ' (emulated)'}, "
+            f"fused engine: {self.isa}, {arithmetic}, "
             f"{self.threads} thread{'s' if self.threads > 1 else ''}, {model.config.describe_layers()}, "
             f"first layer's input {'from a table' if has_table else 'computed'}"
         )
@@ -111,16 +111,18 @@ class FusedEngine:
         _raise_for(status, problem)
         return PoolStats(stats.tokens, stats.nodes, stats.plan_seconds)
 
-    def _kernel(self) -> tuple[str, bool]:
-        """The instruction set that is used, and whether it has instructions for the arithmetic."""
-        native, forced = ctypes.c_int32(), library.forced_isa()
-        isa = self._library.unrolled_kernel_isa(forced, int(self.arithmetic == "bfloat16"), ctypes.byref(native))
+    def _kernel(self) -> str:
+        """The instruction set that is used."""
+        forced = library.forced_isa()
+        isa = library.kernel_isa(forced, self.arithmetic)
         if isa is None:
+            name = (forced or b"").decode()
+            reason = f" ({library.why_no_tiles()})" if name == "amx" else ""
             raise BrokenWorkerError(
-                f"{library.ISA_VARIABLE} is {(forced or b'').decode()}, which this processor doesn't have for "
-                f"{self.arithmetic}; allowed here: {', '.join(library.available_isas(self.arithmetic))}"
+                f"{library.ISA_VARIABLE} is {name}, which this processor doesn't have for "
+                f"{self.arithmetic}{reason}; allowed here: {', '.join(library.available_isas(self.arithmetic))}"
             )
-        return isa.decode(), bool(native.value)
+        return isa
 
     def _pack(self, model: ModelDirectory) -> tuple[ctypes.c_void_p, bool]:
         """Hand the weights to the kernel, which copies them.
@@ -133,7 +135,7 @@ class FusedEngine:
         engine, has_table = ctypes.c_void_p(), ctypes.c_int32()
         status = self._library.unrolled_engine_new(
             library.forced_isa(),
-            int(self.arithmetic == "bfloat16"),
+            library.ARITHMETICS[self.arithmetic],
             self.threads,
             TABLE_BYTES,
             VECTOR_BYTES,

@@ -14,10 +14,12 @@ from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 5
+ABI_VERSION = 6
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
-ISAS = ("avx512", "avx2", "portable")
+ISAS = ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated")
+#: The numbers of the arithmetics in src/kernel/kernel.h.
+ARITHMETICS = {"float32": 0, "bfloat16": 1}
 
 # The statuses in src/pool/api.cpp.
 OK, OUT_OF_MEMORY, NO_KERNEL, BAD_OFFSETS, BAD_TOKEN, TOO_MANY_ROWS, ROW_TOO_LONG = range(7)
@@ -89,8 +91,8 @@ class Problem(Structure):
 
 _SIGNATURES = {
     "unrolled_abi_version": (c_int32, ()),
-    "unrolled_has_kernel": (c_int32, (c_char_p, c_int32)),
-    "unrolled_kernel_isa": (c_char_p, (c_char_p, c_int32, POINTER(c_int32))),
+    "unrolled_kernel_isa": (c_char_p, (c_char_p, c_int32)),
+    "unrolled_why_no_tiles": (c_char_p, ()),
     "unrolled_engine_new": (
         c_int32,
         (
@@ -168,6 +170,26 @@ def forced_isa() -> bytes | None:
 
 
 def available_isas(arithmetic: str = "float32") -> list[str]:
-    """The instruction sets that this machine can run for an arithmetic, best first."""
-    library = load()
-    return [isa for isa in ISAS if library.unrolled_has_kernel(isa.encode(), int(arithmetic == "bfloat16"))]
+    """The instruction sets that have a kernel for an arithmetic and that this machine can run."""
+    return [isa for isa in ISAS if kernel_isa(isa.encode(), arithmetic) == isa]
+
+
+def why_no_tiles() -> str | None:
+    """Why the processor's matrix units are not used, or None if they are."""
+    reason: bytes | None = load().unrolled_why_no_tiles()
+    return reason.decode() if reason else None
+
+
+def kernel_isa(isa: bytes | None, arithmetic: str) -> str | None:
+    """The instruction set whose kernel is taken.
+
+    Args:
+        isa: the instruction set that is asked for, or None for the fastest one. One that has no kernel of its own for
+            the arithmetic gives another one.
+        arithmetic: the arithmetic.
+
+    Returns:
+        The instruction set, or None if this machine can't run what is asked for.
+    """
+    found: bytes | None = load().unrolled_kernel_isa(isa, ARITHMETICS[arithmetic])
+    return found.decode() if found else None

@@ -32,7 +32,7 @@ def cell_update(kernel, i, f, g, o, cell):
     cell_out, hidden_out = np.empty(i.shape, np.float32), np.empty(i.shape, np.float32)
     addresses = [a.ctypes.data for a in (*arrays, cell_out, hidden_out)]
     assert (
-        library.load().unrolled_cell_update(isa.encode(), int(arithmetic == "bfloat16"), i.size, *addresses)
+        library.load().unrolled_cell_update(isa.encode(), library.ARITHMETICS[arithmetic], i.size, *addresses)
         == library.OK
     )
     return cell_out, hidden_out

@@ -312,7 +312,7 @@ def test_description_tells_the_path(model_of, monkeypatch):
     """The line for the log names instruction set, arithmetic and threads."""
     monkeypatch.setenv("UNROLLED_ISA", "portable")
     assert FusedEngine(model_of(), "bfloat16", 3).description == (
-        "fused engine: portable, bfloat16 (emulated), 3 threads, 2 x lstm 20 on an embedding of 3, "
+        "fused engine: portable, bfloat16, 3 threads, 2 x lstm 20 on an embedding of 3, "
         "first layer's input from a table"
     )
 

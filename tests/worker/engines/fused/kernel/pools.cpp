@@ -13,6 +13,7 @@
 
 namespace {
 
+using unrolled::Arithmetic;
 using unrolled::Cell;
 using unrolled::Column;
 using unrolled::Direction;
@@ -153,12 +154,12 @@ struct Sample {
   }
 };
 
-void run_sample(const char* isa, bool bfloat16, const Sample& sample, std::int64_t table_bytes) {
-  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16);
+void run_sample(const char* isa, Arithmetic arithmetic, const Sample& sample, std::int64_t table_bytes) {
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, arithmetic);
   if (!kernel) return;
   const auto model = [&] {
-    return unrolled::Model(*kernel, *unrolled::choose_kernel(isa, false), sample.vocab, sample.embedding_dim,
-                           sample.embedding.data(), sample.layers, table_bytes);
+    return unrolled::Model(*kernel, sample.vocab, sample.embedding_dim, sample.embedding.data(), sample.layers,
+                           table_bytes);
   };
   Engine alone(model(), 1, 1 << 20);
   for (int threads : {1, 2, 7}) {
@@ -167,7 +168,7 @@ void run_sample(const char* isa, bool bfloat16, const Sample& sample, std::int64
   }
 }
 
-void run_models(const char* isa, bool bfloat16, std::int64_t units) {
+void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
   Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3);
   for (std::int64_t width = 3; plain.layers.size() < 2;) {
     width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
@@ -187,16 +188,16 @@ void run_models(const char* isa, bool bfloat16, std::int64_t units) {
   width = first.add(width, Cell::gru, Direction::forward, units, 0, false, GateKind::sigmoid, true);
   first.add(width, Cell::gru_reset_before, Direction::backward, units, 0, false, GateKind::sigmoid, true);
   for (const Sample* sample : {&plain, &gru, &projected, &all, &hard, &first}) {
-    run_sample(isa, bfloat16, *sample, 1 << 20);
-    run_sample(isa, bfloat16, *sample, 0);
+    run_sample(isa, arithmetic, *sample, 1 << 20);
+    run_sample(isa, arithmetic, *sample, 0);
   }
 }
 
 void refuse_unfit_models() {
-  const unrolled::Kernel& kernel = *unrolled::choose_kernel("portable", false);
+  const unrolled::Kernel& kernel = *unrolled::choose_kernel("portable", Arithmetic::float32);
   const auto refused = [&](const Sample& sample) {
     try {
-      unrolled::Model(kernel, kernel, sample.vocab, sample.embedding_dim, sample.embedding.data(), sample.layers, 0);
+      unrolled::Model(kernel, sample.vocab, sample.embedding_dim, sample.embedding.data(), sample.layers, 0);
     } catch (const std::invalid_argument&) {
       return true;
     }
@@ -246,8 +247,8 @@ int main(int argc, char** argv) {
   check(argc == 2, "usage: pools ISA");
   refuse_hostile_input();
   grow_buffers();
-  for (bool bfloat16 : {false, true}) {
-    for (std::int64_t units : {1, 16, 37}) run_models(argv[1], bfloat16, units);
+  for (const Arithmetic arithmetic : {Arithmetic::float32, Arithmetic::bfloat16}) {
+    for (std::int64_t units : {1, 16, 37}) run_models(argv[1], arithmetic, units);
   }
   std::puts("ok");
 }

@@ -9,6 +9,8 @@
 namespace unrolled {
 namespace {
 
+constexpr std::int64_t kChunkSteps = 16;  // a cache line of a node's inputs: a step takes 4 bytes in every arithmetic
+
 template <class P, int R>
 using Sums = typename P::Isa::Vec[R][kGates];
 

@@ -16,7 +16,10 @@ struct Float32 {
   using Isa = Isa_;
   using Element = float;
   using Weight = typename Isa::Vec;
+  static constexpr Arithmetic arithmetic = Arithmetic::float32;
   static constexpr int step_inputs = 1;
+  static constexpr int block_steps = 1;
+  static constexpr int group_inputs = 1;
   static constexpr int weight_bits = 24;
   static constexpr bool fine = true;
 
@@ -28,12 +31,22 @@ struct Float32 {
   static UNROLLED_INLINE void store_hidden(Element* p, typename Isa::Vec h) { Isa::store(p, h); }
 };
 
-// Emulates bfloat16 hardware: weights and states are rounded to bfloat16 and kept as float32. No faster than float32.
+// Bfloat16 without instructions for it: weights and states are rounded to bfloat16 and kept as float32.
 template <class Isa_>
 struct RoundedFloat32 : Float32<Isa_> {
   using Isa = Isa_;
+  using Weight = typename Isa::Vec;
+  static constexpr Arithmetic arithmetic = Arithmetic::bfloat16;
+  static constexpr int block_steps = 32;
   static constexpr int weight_bits = 8;
   static constexpr bool fine = false;
+
+  // Where in a block the inputs of a step are: step `step` of the inputs with an even index (half 0) or an odd one.
+  static constexpr int input(int step, int half) { return 2 * step + half; }
+  // A product of two bfloat16 numbers has no more than 16 significant bits.
+  static UNROLLED_INLINE typename Isa::Vec dot(typename Isa::Vec sum, Weight w, Weight x) {
+    return Isa::fma_narrow(w, x, sum);
+  }
   static UNROLLED_INLINE void store_hidden(float* p, typename Isa::Vec h) {
     Isa::store(p, Isa::round_to_bfloat16(h));
   }

@@ -5,10 +5,10 @@
 //
 //   panel p:  step 0: [i: lanes][f: lanes][g: lanes][o: lanes]   step 1: ...   up to steps_a + steps_b
 //
-// A step is one input (float32) or a pair of inputs (bfloat16 dot products). The first steps_a steps multiply the
-// layer's input, the other steps_b the previous state. Weights are scaled when they are packed, so that the sums are
-// exponents of two: i, f, o by -log2(e), g by -2 log2(e). See gates.h; for gates that are a straight line,
-// hard_gates.h.
+// A step is one input, or a pair of inputs (bfloat16 dot products). The first steps_a steps multiply the layer's input,
+// the other steps_b the previous state. In bfloat16 the depth of both is padded to whole blocks, and the order within a
+// block is another; see blocks.h. Weights are scaled when they are packed, so that the sums are exponents of two: i, f,
+// o by -log2(e), g by -2 log2(e). See gates.h; for gates that are a straight line, hard_gates.h.
 #pragma once
 
 #include <cstdint>
@@ -18,7 +18,7 @@ namespace unrolled {
 constexpr int kGates = 4;
 
 struct PackedLayer {
-  const void* panels;         // [panel_count][steps_a + steps_b][kGates * lanes] of steps
+  const void* panels;         // [panel_count][steps_a + steps_b][kGates * lanes] of steps; bfloat16: see blocks.h
   std::int64_t panel_count;   // ceil(units / lanes)
   std::int64_t steps_a;       // depth of the input; 0 if a table has its product
   std::int64_t steps_b;       // depth of the recurrent state
@@ -45,21 +45,29 @@ struct LayerBlock {
   // apart: the sums of z, and the input's part of the candidate.
   float* updates;
   float* candidates;
+  void* gathered;                 // scratch of a kernel that multiplies tiles: the inputs of all nodes
 };
+
+// How numbers are rounded and products are summed. Mirrored in library.py.
+enum class Arithmetic : std::int32_t { float32 = 0, bfloat16 = 1 };
 
 struct Kernel {
   const char* isa;
-  const char* arithmetic;
+  Arithmetic arithmetic;
   int lanes;             // units in a panel
   int tile_rows;         // the most nodes in a tile
   int step_inputs;       // inputs in one step
+  int block_inputs;      // the depth is padded to a multiple of it
+  int group_inputs;      // numbers that are in another order among each other, see elements.h; or 1
+  bool tiles;            // whether weights are tiles, see run_tiles.h, and LayerBlock::gathered is needed
+  int most_nodes;        // the most nodes in a block
   int element_bytes;     // bytes of one number of an input or a hidden state
   int weight_bits;       // significant bits of a weight: 24 or 8
   // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for
   // gates that are a straight line.
   using RunLayer = void (*)(const PackedLayer&, const LayerBlock&);
   RunLayer lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection;
-  // Only the sums: sums[node][panel_count][kGates * lanes], `sums_stride` floats apart. It makes the table.
+  // Only the sums: sums[node][panel_count][kGates * lanes], `sums_stride` floats apart. Null but in float32.
   void (*project)(const PackedLayer&, std::int64_t nodes, const float* start, const void* const* input,
                   float* sums, std::int64_t sums_stride);
   // Cell updates over plain arrays of unscaled sums, for the tests of the approximations.
@@ -67,18 +75,28 @@ struct Kernel {
                       const float* cell_in, float* cell_out, float* hidden_out);
   // `rounds` rounds of a tile's multiplications, in registers only; returns the number of operations.
   double (*spin)(std::int64_t rounds);
+  // The float32 kernel that makes the first layer's table, with the same lanes and with fused multiply-adds.
+  const Kernel* (*table_kernel)();
 };
 
 // Null if the compiler could not build it for this machine's architecture.
+const Kernel* amx_bfloat16();
+const Kernel* amx_emulated_bfloat16();
 const Kernel* avx512_float32();
 const Kernel* avx512_bfloat16();
+const Kernel* avx512_bf16_bfloat16();
 const Kernel* avx2_float32();
 const Kernel* avx2_bfloat16();
 const Kernel* portable_float32();
 const Kernel* portable_bfloat16();
 
-// The kernel of an instruction set ("avx512", "avx2", "portable", or null for the best one here) for an arithmetic;
-// null if this machine can't run it.
-const Kernel* choose_kernel(const char* isa, bool bfloat16);
+// Whether this processor's dot products of bfloat16 pairs round as blocks.h needs it. Call it only where there is
+// AVX512_BF16.
+bool pairs_agree();
+
+// The kernel of an instruction set ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated", or null for the
+// fastest one here) for an arithmetic; null if this machine can't run it. Where an instruction set has no kernel of its
+// own for float32, it is that of the vector units beside it.
+const Kernel* choose_kernel(const char* isa, Arithmetic arithmetic);
 
 }  // namespace unrolled

@@ -7,11 +7,11 @@
 
 namespace unrolled {
 const Kernel* avx2_float32() {
-  static constexpr Kernel kernel = make_kernel<Float32<Avx2>>("avx2", "float32");
+  static constexpr Kernel kernel = make_kernel<Float32<Avx2>>("avx2", avx2_float32);
   return &kernel;
 }
 const Kernel* avx2_bfloat16() {
-  static constexpr Kernel kernel = make_kernel<RoundedFloat32<Avx2>>("avx2", "bfloat16");
+  static constexpr Kernel kernel = make_kernel<RoundedFloat32<Avx2>>("avx2", avx2_float32);
   return &kernel;
 }
 }  // namespace unrolled

@@ -7,7 +7,11 @@
 
 namespace unrolled {
 const Kernel* avx512_float32() {
-  static constexpr Kernel kernel = make_kernel<Float32<Avx512>>("avx512", "float32");
+  static constexpr Kernel kernel = make_kernel<Float32<Avx512>>("avx512", avx512_float32);
+  return &kernel;
+}
+const Kernel* avx512_bfloat16() {
+  static constexpr Kernel kernel = make_kernel<RoundedFloat32<Avx512>>("avx512", avx512_float32);
   return &kernel;
 }
 }  // namespace unrolled
@@ -16,6 +20,7 @@ const Kernel* avx512_float32() {
 
 namespace unrolled {
 const Kernel* avx512_float32() { return nullptr; }
+const Kernel* avx512_bfloat16() { return nullptr; }
 }  // namespace unrolled
 
 #endif

@@ -9,12 +9,22 @@ namespace unrolled {
 namespace {
 
 template <class P>
-constexpr Kernel make_kernel(const char* isa, const char* arithmetic) {
+constexpr auto project_of() -> decltype(Kernel::project) {
+  if constexpr (P::arithmetic == Arithmetic::float32) return project<P>;
+  return nullptr;
+}
+
+template <class P>
+constexpr Kernel make_kernel(const char* isa, const Kernel* (*table_kernel)()) {
   return Kernel{isa,
-                arithmetic,
+                P::arithmetic,
                 P::Isa::lanes,
                 P::Isa::rows,
                 P::step_inputs,
+                P::block_steps * P::step_inputs,
+                P::group_inputs,
+                false,
+                384,
                 static_cast<int>(sizeof(typename P::Element)),
                 P::weight_bits,
                 {run_layer<P, Lstm<P, Sigmoid>>, run_layer<P, Lstm<P, HardSigmoid>>},
@@ -22,9 +32,10 @@ constexpr Kernel make_kernel(const char* isa, const char* arithmetic) {
                 {run_layer<P, ResetGates<P, Sigmoid>>, run_layer<P, ResetGates<P, HardSigmoid>>},
                 {run_layer<P, ResetCandidate<P, Sigmoid>>, run_layer<P, ResetCandidate<P, HardSigmoid>>},
                 run_layer<P, Projection<P>>,
-                project<P>,
+                project_of<P>(),
                 cell_update<P>,
-                spin<P>};
+                spin<P>,
+                table_kernel};
 }
 
 }  // namespace

@@ -2,9 +2,9 @@
 // instruction set. It is one file because a tile's products, prefetches and runs are one loop, and their order is what
 // makes it fast.
 //
-// A tile is up to Isa::rows nodes by one panel (lanes units x 4 sums). Its sums stay in registers over the whole
-// depth. Each sum takes its products in the order of the depth, whatever the tile's height and wherever the depth is
-// cut. This is why a node's result depends on that node alone.
+// A tile is up to Isa::rows nodes by one panel (lanes units x 4 sums). In float32 its sums stay in registers over the
+// whole depth, and each takes its products in the order of the depth; bfloat16 has the order of blocks.h. Neither
+// depends on the tile's height, nor on where the depth is cut. This is why a node's result depends on that node alone.
 //
 // A kind of layer has these members:
 //   Input, State       the sums to which a step of the input and a step of the previous state add
@@ -16,13 +16,13 @@
 #include <cstdint>
 
 #include "kernel/accumulate.h"
+#include "kernel/blocks.h"
 #include "kernel/runs.h"
 
 namespace unrolled {
 namespace {
 
 constexpr std::int64_t kLine = 64;         // bytes in a cache line
-constexpr std::int64_t kChunkSteps = 16;   // a cache line of a node's inputs: a step takes 4 bytes in every arithmetic
 constexpr std::int64_t kShortSteps = 128;
 
 struct Place {
@@ -79,6 +79,43 @@ UNROLLED_INLINE void products(Sums<P, R>& sums, To to, const char* at, const voi
   if (step < end) accumulate<P, R>(sums, to, weights, rows, step, end);
 }
 
+// A tile of a kernel that sums in blocks; `input` and `state` are the weights of this run.
+template <class P, class Kind, int R>
+UNROLLED_INLINE void block_tile(const PackedLayer& layer, const LayerBlock& block, const Place& place, const Run& run,
+                                const char* input, const char* state, Fetching<Kind, R>& fetching) {
+  using Input = typename Kind::Input;
+  using State = typename Kind::State;
+  float* const kept = block.sums + place.node * kGates * P::Isa::lanes;
+  const bool has_input = run.a_end > run.a, has_state = run.b_end > run.b;
+  Totals<P, R> totals;
+  if (!run.first) {
+    take_totals<P, R>(totals, kept);
+  } else if (has_input) {
+    clear_others(totals, Input{});
+  } else if (has_state) {
+    clear_others(totals, State{});
+  } else {
+    clear_others(totals, To<>{});
+  }
+  add_blocks(totals, Input{}, input, block.input + place.node, run.a, run.a_end, run.first, fetching);
+  add_blocks(totals, State{}, state, block.recurrent + place.node, run.b, run.b_end, run.first && !has_input, fetching);
+  for (; fetching.fetched < R * Kind::kFetches; ++fetching.fetched) fetching.fetch_next();
+  if (!run.last) {
+    keep_totals<P, R>(totals, kept);
+    return;
+  }
+  Sums<P, R> sums;
+  Kind::template begin<R>(layer, block, place, sums);
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+    for (int gate = 0; gate < kGates; ++gate) {
+      sums[r][gate] = P::Isa::add(P::Isa::load(totals.at[gate][r]), sums[r][gate]);
+    }
+  }
+  Kind::template finish<R>(layer, block, place, sums);
+}
+
 // Not inlined, and with its loops over rows unrolled: in a larger function the sums would spill to memory.
 template <class P, class Kind, int R>
 __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
@@ -89,17 +126,6 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
   constexpr std::int64_t kInput = Kind::Input::weights * kWeight, kState = Kind::State::weights * kWeight;
 
   float* const kept = block.sums + place.node * kWidth;
-  Sums<P, R> sums;
-  if (run.first) {
-    Kind::template begin<R>(layer, block, place, sums);
-  } else {
-#pragma GCC unroll 8
-    for (int r = 0; r < R; ++r) {
-#pragma GCC unroll 4
-      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(kept + r * kWidth + gate * Isa::lanes);
-    }
-  }
-
   const char* const panel = static_cast<const char*>(layer.panels) + place.panel * layer.panel_bytes;
   const char* const input = panel + run.a * kInput;
   const char* const state = panel + layer.steps_a * kInput + run.b * kState;
@@ -110,6 +136,21 @@ __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& 
   const std::int64_t weights = input_steps * Kind::Input::weights + state_steps * Kind::State::weights;
   const char* const share = behind + place.node / Isa::rows * weights * pace.weight_bytes / kChunkSteps;
   Fetching<Kind, R> fetching{block, next, pace, 0, share, share, place.panel == 0};
+  if constexpr (P::block_steps > 1) {
+    block_tile<P, Kind, R>(layer, block, place, run, input, state, fetching);
+    return;
+  }
+
+  Sums<P, R> sums;
+  if (run.first) {
+    Kind::template begin<R>(layer, block, place, sums);
+  } else {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+#pragma GCC unroll 4
+      for (int gate = 0; gate < kGates; ++gate) sums[r][gate] = Isa::load(kept + r * kWidth + gate * Isa::lanes);
+    }
+  }
   products<P, Kind, R>(sums, typename Kind::Input{}, input, block.input + place.node, run.a, run.a_end, fetching);
   products<P, Kind, R>(sums, typename Kind::State{}, state, block.recurrent + place.node, run.b, run.b_end, fetching);
   for (; fetching.fetched < R * Kind::kFetches; ++fetching.fetched) fetching.fetch_next();
@@ -147,7 +188,8 @@ void run_layer(const PackedLayer& layer, const LayerBlock& block) {
   // A tile of few steps ends before memory answers, so its nodes are prefetched two tiles early.
   const std::int64_t early = (tiles > 1 && layer.steps_a + steps_b < kShortSteps ? 2 : 1) * kRows;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
-    for (Run run = first_run(layer.steps_a, steps_b);; run = next_run(run, layer.steps_a, steps_b)) {
+    for (Run run = first_run(layer.steps_a, steps_b, P::block_steps);;
+         run = next_run(run, layer.steps_a, steps_b, P::block_steps)) {
       const Pace pace{kRows * Kind::kFetches * kChunkSteps / (run.steps() + 1) + 1, kChunkBytes / tiles};
       for (std::int64_t node = 0; node < block.nodes; node += kRows) {
         // `next` may be in the panel after the last one: the arrays have room for one more.

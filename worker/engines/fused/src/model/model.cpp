@@ -29,28 +29,28 @@ void check(const LayerWeights& layer, std::int64_t inputs) {
 
 }  // namespace
 
-Model::Model(const Kernel& kernel, const Kernel& table_kernel, std::int64_t vocab_size,
-             std::int64_t embedding_dim, const float* embedding, const std::vector<LayerWeights>& layers,
-             std::int64_t table_bytes)
+Model::Model(const Kernel& kernel, std::int64_t vocab_size, std::int64_t embedding_dim, const float* embedding,
+             const std::vector<LayerWeights>& layers, std::int64_t table_bytes)
     : kernel_(kernel), vocab_size_(vocab_size) {
   if (layers.empty()) throw std::invalid_argument("no layers");
   for (const LayerWeights& weights : layers) {
     check(weights, layers_.empty() ? (embedding_dim ? embedding_dim : vocab_size) : layers_.back().output_dim);
-    add_layer(table_kernel, weights, embedding_dim ? embedding : nullptr, table_bytes);
+    add_layer(weights, embedding_dim ? embedding : nullptr, table_bytes);
   }
   if (embedding_dim && (!has_table() || layers_[0].residual)) keep_embedding(embedding_dim, embedding);
 }
 
-void Model::add_layer(const Kernel& table_kernel, const LayerWeights& weights, const float* embedding,
-                      std::int64_t table_bytes) {
+void Model::add_layer(const LayerWeights& weights, const float* embedding, std::int64_t table_bytes) {
   const std::int64_t directions = weights.direction == Direction::bidirectional ? 2 : 1;
-  const std::int64_t row_bytes = table_stride(kernel_, weights) * std::int64_t{sizeof(float)};
+  // Not the row's real size, which depends on the kernel: in bfloat16, a model without a table has other results, and
+  // they must not differ between processors.
+  const std::int64_t row_bytes = kGates * round_up(weights.units, 16) * std::int64_t{sizeof(float)};
   const bool fits = (vocab_size_ + 1) * directions <= table_bytes / row_bytes;
   const bool tabled = layers_.empty() && (fits || !embedding);
   Layer layer{weights.direction, weights.residual != 0, weights.inputs, 0, {}};
   for (std::int64_t d = 0; d < directions; ++d) {
     Pass pass = pack_pass(kernel_, weights, weights.passes[d], tabled);
-    if (tabled) make_table(table_kernel, pass, weights, weights.passes[d], vocab_size_, embedding);
+    if (tabled) make_table(*kernel_.table_kernel(), pass, weights, weights.passes[d], vocab_size_, embedding);
     layer.output_dim += pass.state_dim;
     layer.passes.push_back(std::move(pass));
   }
@@ -61,7 +61,7 @@ void Model::add_layer(const Kernel& table_kernel, const LayerWeights& weights, c
 }
 
 void Model::keep_embedding(std::int64_t embedding_dim, const float* embedding) {
-  const std::int64_t step = kernel_.step_inputs, padded = (embedding_dim + step - 1) / step * step;
+  const std::int64_t padded = round_up(embedding_dim, kernel_.block_inputs);
   embedding_bytes_ = padded * kernel_.element_bytes;
   char* const out = embedding_.reserve<char>(static_cast<std::size_t>((vocab_size_ + 1) * embedding_bytes_));
   for (std::int64_t r = 0; r <= vocab_size_; ++r) {

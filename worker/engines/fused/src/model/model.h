@@ -42,7 +42,8 @@ struct Pass {
   Cell cell = Cell::lstm;
   bool hard = false;              // whether its gates are a straight line, as in hard_gates.h
   PackedLayer packed{};
-  std::int64_t padded_units = 0;  // whole panels
+  std::int64_t written_units = 0; // whole panels
+  std::int64_t padded_units = 0;  // and whole blocks: a second product reads so many
   Buffer panels;
   Buffer bias;                    // float [panel_count][kGates * lanes], scaled: added to the products
 
@@ -51,7 +52,8 @@ struct Pass {
   PackedLayer projection{};
   Buffer projection_panels;
   std::int64_t state_dim = 0;     // width of the state that the next step reads
-  std::int64_t padded_state = 0;
+  std::int64_t written_state = 0; // whole panels
+  std::int64_t padded_state = 0;  // and whole blocks: the next step reads so many
 
   // The state before a row's first token, if it isn't zero: as the kernel reads states, and what a LayerBlock calls
   // cell_in, which is the cell state or, for a GRU, the state.
@@ -93,10 +95,10 @@ class Model {
  public:
   // `embedding` is (vocab_size + 1, embedding_dim), with row 0 for padding; if embedding_dim is 0, tokens enter as
   // one-hot vectors. Layer 0's input product is kept as a table with one row for each token if that takes at most
-  // `table_bytes` or the vectors are one-hot; `table_kernel` is the float32 kernel that makes it. Throws
-  // std::bad_alloc, and std::invalid_argument if the sizes of layers don't fit together.
-  Model(const Kernel& kernel, const Kernel& table_kernel, std::int64_t vocab_size, std::int64_t embedding_dim,
-        const float* embedding, const std::vector<LayerWeights>& layers, std::int64_t table_bytes);
+  // `table_bytes` or the vectors are one-hot. Throws std::bad_alloc, and std::invalid_argument if the sizes of layers
+  // don't fit together.
+  Model(const Kernel& kernel, std::int64_t vocab_size, std::int64_t embedding_dim, const float* embedding,
+        const std::vector<LayerWeights>& layers, std::int64_t table_bytes);
 
   const Kernel& kernel() const { return kernel_; }
   std::int64_t vocab_size() const { return vocab_size_; }
@@ -112,15 +114,14 @@ class Model {
   std::vector<Stage> stages(std::size_t layers) const;
 
  private:
-  void add_layer(const Kernel& table_kernel, const LayerWeights& weights, const float* embedding,
-                 std::int64_t table_bytes);
+  void add_layer(const LayerWeights& weights, const float* embedding, std::int64_t table_bytes);
   void keep_embedding(std::int64_t embedding_dim, const float* embedding);
 
   const Kernel& kernel_;
   std::int64_t vocab_size_;
   std::vector<Layer> layers_;
   Buffer embedding_;
-  std::int64_t embedding_bytes_ = 0;  // size of one row, in whole steps
+  std::int64_t embedding_bytes_ = 0;  // size of one row, in whole blocks
 };
 
 }  // namespace unrolled

@@ -39,7 +39,7 @@ float scaled(const float* gates, std::int64_t units, int gate, std::int64_t unit
 // The memory is zero before.
 void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const float* matrix, std::int64_t depth,
           const Gates& kind) {
-  const std::int64_t lanes = kernel.lanes, inputs = kernel.step_inputs;
+  const std::int64_t lanes = kernel.lanes;
   for (std::int64_t panel = 0; panel < layer.panel_count; ++panel) {
     void* const out = part + panel * layer.panel_bytes;
     const std::int64_t first = panel * lanes;
@@ -47,9 +47,10 @@ void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const floa
     for (std::int64_t k = 0; k < depth; ++k) {
       const float* const gates = matrix + k * kind.columns * layer.units;
       for (int gate = 0; gate < kind.filled; ++gate) {
-        const std::int64_t at = (k / inputs * kind.width + gate) * lanes * inputs + k % inputs;
+        const std::int64_t at = weight_at(kernel, k, gate, 0, kind.width);
         for (std::int64_t lane = 0; lane < width; ++lane) {
-          put_element(kernel, out, at + lane * inputs, scaled(gates, layer.units, gate, first + lane, kind));
+          put_number(kernel, out, at + lane * kernel.step_inputs,
+                     scaled(gates, layer.units, gate, first + lane, kind));
         }
       }
     }
@@ -121,15 +122,16 @@ struct Columns {
 
 void pack_columns(const Kernel& kernel, Pass& pass, const Columns& from) {
   PackedLayer& packed = pass.projection;
-  const std::int64_t inputs = kernel.step_inputs, columns = std::int64_t{kGates} * kernel.lanes;
+  const std::int64_t lanes = kernel.lanes, columns = kGates * lanes;
   packed.units = from.width;
-  packed.steps_a = ceil_div(pass.packed.units, inputs);
+  packed.steps_a = steps_of(kernel, pass.packed.units);
   char* const panels = reserve_panels(kernel, packed, pass.projection_panels, columns, packed.steps_a * kGates);
   for (std::int64_t k = 0; k < pass.packed.units; ++k) {
     for (std::int64_t column = 0; column < from.width; ++column) {
-      const std::int64_t at = (k / inputs * columns + column % columns) * inputs + k % inputs;
-      put_element(kernel, panels + column / columns * packed.panel_bytes, at,
-                  static_cast<float>(from.matrix[k * from.stride + column] * from.scale));
+      const int gate = static_cast<int>(column % columns / lanes);
+      put_number(kernel, panels + column / columns * packed.panel_bytes,
+                 weight_at(kernel, k, gate, column % lanes, kGates),
+                 static_cast<float>(from.matrix[k * from.stride + column] * from.scale));
     }
   }
 }
@@ -159,16 +161,18 @@ Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeigh
   pass.cell = layer.cell;
   pass.hard = layer.gates != GateKind::sigmoid;
   pass.state_dim = layer.projection ? layer.projection : layer.units;
-  pass.padded_state = ceil_div(pass.state_dim, kernel.lanes) * kernel.lanes;
+  pass.written_state = round_up(pass.state_dim, kernel.lanes);
+  pass.padded_state = round_up(pass.written_state, kernel.block_inputs);
   PackedLayer& packed = pass.packed;
   packed.units = layer.units;
-  packed.steps_a = parts.input ? ceil_div(layer.inputs, kernel.step_inputs) : 0;
-  packed.steps_b = parts.state ? ceil_div(pass.state_dim, kernel.step_inputs) : 0;
+  packed.steps_a = parts.input ? steps_of(kernel, layer.inputs) : 0;
+  packed.steps_b = parts.state ? steps_of(kernel, pass.state_dim) : 0;
   const bool before = layer.cell == Cell::gru_reset_before;
   const Gates state_kind = before ? Gates{kind.scale, 3, 2, 2} : kind;
   const std::int64_t gates = packed.steps_a * kind.width + packed.steps_b * state_kind.width;
   char* const panels = reserve_panels(kernel, packed, pass.panels, kernel.lanes, gates);
-  pass.padded_units = packed.panel_count * kernel.lanes;
+  pass.written_units = packed.panel_count * kernel.lanes;
+  pass.padded_units = round_up(pass.written_units, kernel.block_inputs);
   if (parts.input) pack(kernel, packed, panels, weights.kernel, layer.inputs, kind);
   if (parts.state) {
     const std::int64_t step_bytes = std::int64_t{kind.width} * kernel.lanes * kernel.step_inputs * kernel.element_bytes;

@@ -7,6 +7,7 @@
 #include <system_error>
 #include <vector>
 
+#include "kernel/tiles/permission.h"
 #include "pool/engine.h"
 
 #define UNROLLED_API extern "C" __attribute__((visibility("default")))
@@ -26,6 +27,8 @@ enum Status : std::int32_t {
   kBadColumns = 8,
   kFailed = 9,        // no thread could be started, or worse
 };
+
+using unrolled::Arithmetic;
 
 struct Problem {
   std::int64_t shard, position, value;
@@ -62,33 +65,31 @@ std::int32_t guarded(Problem* problem, Status unfit, Action action) {
 }  // namespace
 
 // Raised whenever a signature or structure here changes.
-UNROLLED_API std::int32_t unrolled_abi_version() { return 5; }
+UNROLLED_API std::int32_t unrolled_abi_version() { return 6; }
 
-// Whether this machine can run an instruction set with an arithmetic; null is any instruction set.
-UNROLLED_API std::int32_t unrolled_has_kernel(const char* isa, std::int32_t bfloat16) {
-  return unrolled::choose_kernel(isa, bfloat16 != 0) != nullptr;
+// The instruction set whose kernel is taken if `isa` is asked for; null if this machine can't run it.
+UNROLLED_API const char* unrolled_kernel_isa(const char* isa, Arithmetic arithmetic) {
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, arithmetic);
+  return kernel ? kernel->isa : nullptr;
 }
 
-// The instruction set that would be taken, and whether a step of it holds two inputs (native bfloat16).
-UNROLLED_API const char* unrolled_kernel_isa(const char* isa, std::int32_t bfloat16, std::int32_t* native) {
-  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
-  if (!kernel) return nullptr;
-  *native = kernel->step_inputs == 2 || !bfloat16;
-  return kernel->isa;
+// Why the processor's matrix units are not used; null if they are.
+UNROLLED_API const char* unrolled_why_no_tiles() {
+  if (!unrolled::amx_bfloat16()) return "the kernel was built for another processor, or by a compiler without AMX";
+  return unrolled::why_no_tiles();
 }
 
-UNROLLED_API std::int32_t unrolled_engine_new(const char* isa, std::int32_t bfloat16, std::int32_t threads,
+UNROLLED_API std::int32_t unrolled_engine_new(const char* isa, Arithmetic arithmetic, std::int32_t threads,
                                               std::int64_t table_bytes, std::int64_t vector_bytes,
                                               std::int64_t vocab_size, std::int64_t embedding_dim,
                                               const float* embedding,
                                               std::int64_t layer_count, const unrolled::LayerWeights* layers,
                                               void** engine, std::int32_t* has_table) {
   return guarded(nullptr, kBadModel, [&]() -> std::int32_t {
-    const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
+    const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, arithmetic);
     if (!kernel) return kNoKernel;
-    const unrolled::Kernel* table_kernel = unrolled::choose_kernel(kernel->isa, false);
     const std::vector<unrolled::LayerWeights> weights(layers, layers + layer_count);
-    unrolled::Model model(*kernel, *table_kernel, vocab_size, embedding_dim, embedding, weights, table_bytes);
+    unrolled::Model model(*kernel, vocab_size, embedding_dim, embedding, weights, table_bytes);
     *has_table = model.has_table();
     *engine = new unrolled::Engine(std::move(model), threads, vector_bytes);
     return kOk;
@@ -125,17 +126,17 @@ UNROLLED_API std::int32_t unrolled_plan(const unrolled::Shard* shard, std::int64
 }
 
 // One cell update over plain arrays of `count` unscaled sums, for the tests of the approximations.
-UNROLLED_API std::int32_t unrolled_cell_update(const char* isa, std::int32_t bfloat16, std::int64_t count,
+UNROLLED_API std::int32_t unrolled_cell_update(const char* isa, Arithmetic arithmetic, std::int64_t count,
                                                const float* i, const float* f, const float* g, const float* o,
                                                const float* cell_in, float* cell_out, float* hidden_out) {
-  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, arithmetic);
   if (!kernel) return kNoKernel;
   kernel->cell_update(count, i, f, g, o, cell_in, cell_out, hidden_out);
   return kOk;
 }
 
 // Multiply-adds in registers only, for benchmarks: no kernel can be faster. Returns the number of operations.
-UNROLLED_API double unrolled_spin(const char* isa, std::int32_t bfloat16, std::int64_t rounds) {
-  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, bfloat16 != 0);
+UNROLLED_API double unrolled_spin(const char* isa, Arithmetic arithmetic, std::int64_t rounds) {
+  const unrolled::Kernel* kernel = unrolled::choose_kernel(isa, arithmetic);
   return kernel ? kernel->spin(rounds) : 0.0;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/elements.h"
 #include "model/strides.h"
 
 namespace unrolled {
@@ -16,12 +17,16 @@ constexpr std::size_t kLine = 64;
 // sums.
 struct Widest {
   std::int64_t units = 0, state = 0;
+  std::int64_t steps = 0;  // of one product
   bool resets = false;
 
   explicit Widest(const Course& course) {
     for (std::size_t l = course.first(); l < course.end(); ++l) {
       units = std::max(units, course.pass(l).padded_units);
       state = std::max(state, course.pass(l).padded_state);
+      for (const PackedLayer* packed : {&course.pass(l).packed, &course.pass(l).projection}) {
+        steps = std::max(steps, packed->steps_a + packed->steps_b);
+      }
       resets = resets || course.pass(l).cell == Cell::gru_reset_before;
     }
   }
@@ -31,14 +36,15 @@ struct Widest {
 // shallow layers should stay in the second-level cache beside a panel. If too few nodes would fit, their inputs are
 // read from the third level, because fetching a panel from memory costs more.
 std::size_t block_nodes(const Course& course) {
-  constexpr std::int64_t kMost = 384, kFew = 96, kCached = std::int64_t{300} << 10;
+  constexpr std::int64_t kFew = 96, kCached = std::int64_t{300} << 10;
   const Kernel& kernel = course.model().kernel();
+  const std::int64_t most = kernel.most_nodes;
   std::int64_t deepest = 1;
   for (std::size_t l = course.first(); l < course.end(); ++l) {
     deepest = std::max(deepest, course.pass(l).packed.steps_a + course.pass(l).packed.steps_b);
   }
   const std::int64_t fitting = kCached / (deepest * kernel.step_inputs * kernel.element_bytes);
-  return static_cast<std::size_t>(fitting < kFew ? kMost : std::min(fitting, kMost));
+  return static_cast<std::size_t>(fitting < kFew ? most : std::min(fitting, most));
 }
 
 // Slots in addition to those that are still needed: for the block that is being computed, and for those at the ring's
@@ -74,6 +80,12 @@ void States::prepare(const Course& course, std::size_t rows) {
   for (std::size_t l = course.first(); l < course.end(); ++l) {
     const Pass& pass = course.pass(l);
     layers_.push_back({take(hidden_bytes(kernel, pass)), take(cell_bytes(pass))});
+    // What a block reads beyond a state's last panel has weights of 0, but must not be NaN.
+    const std::int64_t bytes = kernel.element_bytes, unwritten = pass.padded_state - pass.written_state;
+    for (std::size_t slot = 0; unwritten > 0 && slot < slots_; ++slot) {
+      std::memset(layers_.back().hidden + slot * hidden_bytes(kernel, pass) + pass.written_state * bytes, 0,
+                  static_cast<std::size_t>(unwritten * bytes));
+    }
   }
   poolings_.clear();
   for (const Course::Pooled& pooled : course.pooled()) {
@@ -85,6 +97,10 @@ void States::prepare(const Course& course, std::size_t rows) {
   std::memset(zeros, 0, static_cast<std::size_t>(widest.units) * sizeof(float));
   const std::size_t block = block_nodes(course), element = static_cast<std::size_t>(kernel.element_bytes);
   sums_.reserve<float>(block * kGates * static_cast<std::size_t>(kernel.lanes));
+  if (kernel.tiles) {
+    const std::int64_t nodes = round_up(static_cast<std::int64_t>(block), kernel.tile_rows);
+    gathered_.reserve(static_cast<std::size_t>(nodes * widest.steps * kernel.step_inputs * kernel.element_bytes));
+  }
   between_.reserve(block * element * static_cast<std::size_t>(elements_apart(kernel, widest.units)));
   if (widest.resets) between_floats_.reserve<float>(2 * block * static_cast<std::size_t>(floats_apart(widest.units)));
   floats_.reserve<float>(block * static_cast<std::size_t>(floats_apart(widest.state)));

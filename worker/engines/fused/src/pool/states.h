@@ -73,6 +73,7 @@ class States {
   std::vector<PoolingStates> poolings_;  // one for each of Course::pooled
   Buffer zeros_;       // the cell state before a row's first token
   Buffer sums_;
+  Buffer gathered_;    // see LayerBlock
   // For a block, between the two products of a layer that has two: the input of the second, and sums.
   Buffer between_, between_floats_;
   Buffer floats_;      // a block's states in float32, if no column keeps them

@@ -116,6 +116,7 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.outputs = with_outputs && !projected ? outputs_.data() : nullptr;
   block.outputs_read = at.course.reads_floats(l);
   block.sums = sums_.as<float>();
+  block.gathered = gathered_.as<void>();
   block.first_level = at.walk.level() == 0 && !pass.has_first;
   if (pass.cell == Cell::lstm) {
     kernel.lstm[pass.hard](pass.packed, block);
@@ -129,10 +130,14 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
     block.candidates = block.updates + block.nodes * block.cell_stride;
     kernel.reset_gates[pass.hard](pass.packed, block);
   }
-  // The input of the second product is the result of the first pass.
+  // The input of the second product is the result of the first pass, in whole blocks.
+  const std::int64_t bytes = kernel.element_bytes, written = pass.written_units * bytes;
   for (std::size_t k = 0; k < at.count; ++k) {
-    between_rows_[k] =
-        between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * kernel.element_bytes;
+    char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * bytes;
+    if (written < pass.padded_units * bytes) {
+      std::memset(row + written, 0, static_cast<std::size_t>(pass.padded_units * bytes - written));
+    }
+    between_rows_[k] = row;
   }
   LayerBlock second = block;
   second.input = second.recurrent = between_rows_.data();
@@ -178,12 +183,11 @@ void States::add_to_poolings(const Block& block, std::size_t l) {
 void States::hand_over(const Block& block, const char* results, std::size_t stride) const {
   const Course& course = block.course;
   const std::size_t top = course.end() - 1;
-  const std::int64_t element = course.model().kernel().element_bytes;
   for (std::size_t k = 0; k < block.count; ++k) {
     const Row& row = block.walk.row(block.first + k);
     char* const vector = course.above()->at(row, row.position(block.walk.level(), course.backward()));
-    std::memcpy(vector + course.offset(top) * element, results + k * stride,
-                static_cast<std::size_t>(course.pass(top).state_dim * element));
+    copy_elements(course.model().kernel(), vector, course.offset(top), results + k * stride, 0,
+                  course.pass(top).state_dim);
   }
 }
 

@@ -3,6 +3,8 @@
 
 #include <immintrin.h>
 
+#include "kernel/bfloat16.h"
+
 namespace unrolled {
 namespace {
 
@@ -26,6 +28,7 @@ struct Avx2 {
   static Vec mul(Vec a, Vec b) { return _mm256_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) { return _mm256_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm256_fmadd_ps(a, b, c); }
+  static Vec fma_narrow(Vec a, Vec b, Vec c) { return fma(a, b, c); }  // for products that float32 has room for
   // Clamps to -40..40 with integer minima, which don't occupy the multipliers. As signed integers the bits of positive
   // floats have the floats' order, and those of negative floats are negative; as unsigned integers, the bits of
   // negative floats have the opposite order and are above all others.
@@ -40,7 +43,10 @@ struct Avx2 {
     const __m256i exponent = _mm256_slli_epi32(_mm256_cvtps_epi32(n), 23);
     return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(x), exponent));
   }
+  // Rounds to bfloat16 and back, to nearest even; see kLeastBfloat16.
   static Vec round_to_bfloat16(Vec v) {
+    const Vec magnitude = _mm256_andnot_ps(set1(-0.0f), v);
+    v = _mm256_and_ps(v, _mm256_cmp_ps(magnitude, set1(kLeastBfloat16), _CMP_NLT_UQ));
     const __m256i bits = _mm256_castps_si256(v);
     const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
     const __m256i rounded = _mm256_add_epi32(bits, _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff)));

@@ -4,6 +4,9 @@
 #include <immintrin.h>
 
 #include <cstdint>
+#include <cstring>
+
+#include "kernel/bfloat16.h"
 
 namespace unrolled {
 namespace {
@@ -35,19 +38,30 @@ struct Avx512 {
   static Vec mul(Vec a, Vec b) { return _mm512_mul_ps(a, b); }
   static Vec div(Vec a, Vec b) { return _mm512_div_ps(a, b); }
   static Vec fma(Vec a, Vec b, Vec c) { return _mm512_fmadd_ps(a, b, c); }
+  static Vec fma_narrow(Vec a, Vec b, Vec c) { return fma(a, b, c); }  // for products that float32 has room for
   // Clamps to -40..40: the smaller magnitude, with the sign of x.
   static Vec cap(Vec x) { return _mm512_range_ps(x, set1(40.0f), 0b0010); }
   // Clamps to 0..1; NaN stays NaN.
   static Vec clamp(Vec x) { return _mm512_min_ps(set1(1.0f), _mm512_max_ps(_mm512_setzero_ps(), x)); }
   static Vec whole(Vec x) { return _mm512_roundscale_ps(x, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC); }
   static Vec scale(Vec x, Vec n) { return _mm512_scalef_ps(x, n); }  // x * 2^n
-  // Rounds to bfloat16 and back, to nearest even; the values of a gate are finite and small.
+  // Zero where |v| is less than kLeastBfloat16.
+  static Vec clear_least(Vec v) {
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(_mm512_abs_ps(v), set1(kLeastBfloat16), _CMP_NLT_UQ), v);
+  }
+  // Rounds to bfloat16 and back, to nearest even; see kLeastBfloat16.
   static Vec round_to_bfloat16(Vec v) {
-    const __m512i bits = _mm512_castps_si512(v);
+    const __m512i bits = _mm512_castps_si512(clear_least(v));
     const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
     const __m512i rounded = _mm512_add_epi32(bits, _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff)));
     return _mm512_castsi512_ps(_mm512_and_si512(rounded, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
   }
+#ifdef __AVX512BF16__
+  static void store_bfloat16(std::uint16_t* p, Vec v) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(clear_least(v));
+    std::memcpy(p, &rounded, sizeof rounded);
+  }
+#endif
 };
 
 }  // namespace

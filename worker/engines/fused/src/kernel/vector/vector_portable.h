@@ -1,8 +1,11 @@
 // Four floats, with the compilers' vector extensions: NEON on ARM, SSE2 on x86, scalars elsewhere.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <cstring>
+
+#include "kernel/bfloat16.h"
 
 #if defined(__aarch64__)
 #include <arm_neon.h>
@@ -49,9 +52,11 @@ struct Portable {
     return a * b + c;  // rounds twice everywhere, because it is built with -ffp-contract=off
 #endif
   }
-  static Vec cap(Vec x) {  // clamps to -40..40
-    const Vec top = pick(x < set1(40.0f), x, set1(40.0f));
-    return pick(top > set1(-40.0f), top, set1(-40.0f));
+  static Vec fma_narrow(Vec a, Vec b, Vec c) { return a * b + c; }  // for products that float32 has room for
+  static Vec cap(Vec x) {  // clamps to -40..40, as AVX2 does it: integers have an order for NaN too
+    const Int4 bits = as<Int4>(x), top = bits < as<Int4>(set1(40.0f)) ? bits : as<Int4>(set1(40.0f));
+    const Bits4 low = as<Bits4>(set1(-40.0f)), capped = as<Bits4>(top);
+    return as<Vec>(capped < low ? capped : low);
   }
   // Clamps to 0..1; NaN stays NaN.
   static Vec clamp(Vec x) {
@@ -69,26 +74,38 @@ struct Portable {
     std::memcpy(&exponent, &steps, sizeof exponent);
     return from_bits(bits_of(x) + (exponent << 23));
   }
+  // Rounds to bfloat16 and back, to nearest even; see kLeastBfloat16.
   static Vec round_to_bfloat16(Vec v) {
-    const Bits4 bits = bits_of(v);
+    const Bits4 magnitude = bits_of(v) & 0x7fffffffu;
+    const Bits4 bits = magnitude < bits_of(set1(kLeastBfloat16)) ? Bits4{} : bits_of(v);
     return from_bits((bits + (((bits >> 16) & 1u) + 0x7fffu)) & 0xffff0000u);
   }
 
  private:
-  static Bits4 bits_of(Vec v) {
-    Bits4 bits;
-    std::memcpy(&bits, &v, sizeof bits);
-    return bits;
+  template <class To, class From>
+  static To as(From from) {
+    To to;
+    std::memcpy(&to, &from, sizeof to);
+    return to;
   }
-  static Vec from_bits(Bits4 bits) {
-    Vec v;
-    std::memcpy(&v, &bits, sizeof v);
-    return v;
-  }
+  static Bits4 bits_of(Vec v) { return as<Bits4>(v); }
+  static Vec from_bits(Bits4 bits) { return as<Vec>(bits); }
   static Vec pick(Int4 condition, Vec a, Vec b) {
-    Bits4 mask;
-    std::memcpy(&mask, &condition, sizeof mask);
+    const Bits4 mask = as<Bits4>(condition);
     return from_bits((mask & bits_of(a)) | (~mask & bits_of(b)));
+  }
+};
+
+// The same with multiply-adds that round once everywhere. Where the processor has no such instruction they are slow, so
+// they serve only gates and tables.
+struct PortableFused : Portable {
+  static Vec fma(Vec a, Vec b, Vec c) {
+#if defined(__aarch64__)
+    return Portable::fma(a, b, c);
+#else
+    return Vec{std::fma(a[0], b[0], c[0]), std::fma(a[1], b[1], c[1]), std::fma(a[2], b[2], c[2]),
+               std::fma(a[3], b[3], c[3])};
+#endif
   }
 };
 

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cstring>
 
+#include "model/elements.h"
+
 namespace unrolled {
 namespace {
 
@@ -21,16 +23,15 @@ void copy_vectors(char* to, const char* from, std::int64_t count, std::int64_t s
 }  // namespace
 
 std::int64_t Vectors::bytes_of(const Kernel& kernel, std::int64_t width) {
-  const std::int64_t steps = (width + kernel.step_inputs - 1) / kernel.step_inputs;
-  return steps * kernel.step_inputs * kernel.element_bytes;
+  return round_up(width, kernel.block_inputs) * kernel.element_bytes;
 }
 
 void Vectors::prepare(const Kernel& kernel, std::int64_t width, std::int64_t tokens) {
   stride_ = bytes_of(kernel, width);
   char* const vectors = bytes_.reserve<char>(static_cast<std::size_t>(tokens * stride_));
-  const std::int64_t written = width * kernel.element_bytes;
+  const std::int64_t written = width / kernel.group_inputs * kernel.group_inputs * kernel.element_bytes;
   if (written == stride_) return;
-  // The second half of the last step has weights of 0, but must not be NaN.
+  // The rest of the last block has weights of 0, but must not be NaN.
   for (std::int64_t k = 0; k < tokens; ++k) {
     std::memset(vectors + k * stride_ + written, 0, static_cast<std::size_t>(stride_ - written));
   }
@@ -85,10 +86,11 @@ void Course::copy_shared(const Walk::Branch& branch, std::int32_t level) const {
                 static_cast<std::size_t>(pass(pooled.layer).state_dim * kFloat));
   }
   if (above_) {
-    const std::int64_t element = model_.kernel().element_bytes, top = static_cast<std::int64_t>(stage_.end) - 1;
-    const std::int64_t part = offset(static_cast<std::size_t>(top)) * element;
-    copy_vectors(above_->at(row, to) + part, above_->at(owner, from) + part, level, above_->stride(),
-                 pass(static_cast<std::size_t>(top)).state_dim * element);
+    const std::size_t top = stage_.end - 1;
+    for (std::int64_t k = 0; k < level; ++k) {
+      copy_elements(model_.kernel(), above_->at(row, to + k), offset(top), above_->at(owner, from + k), offset(top),
+                    pass(top).state_dim);
+    }
   }
 }
 

@@ -1,0 +1,182 @@
+"""The engine's bfloat16 in plain NumPy, one row and one step at a time: engines must give its bytes.
+
+It shares nothing with the C++ sources but the formulas.
+"""
+
+# Over 150 lines: one definition, from rounding to a stack of layers.
+
+import numpy as np
+
+BLOCK = 32
+LEAST = np.float32(2.0**-56)
+LOG2E = 1.4426950408889634074
+ONE, TANH = np.float32(1), np.float32(-2 * LOG2E)
+POLYNOMIAL = np.array([0.05500893294811249, 0.24221095442771912, 0.6932829022407532, 1], np.float32)
+SLOPES = {"sigmoid": -LOG2E, "hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
+
+
+def rounded(x):
+    """X rounded to bfloat16, to nearest even, as float32; what is nearer to zero than 2^-56 becomes zero."""
+    x = np.asarray(x, np.float32)
+    bits = x.view(np.uint32)
+    up = ((bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000).astype(np.uint32).view(np.float32)
+    return np.where(np.abs(x) < LEAST, np.float32(0), up)
+
+
+def fma(a, b, c):
+    """A multiply-add that rounds once: float64 holds the product, and the sum is rounded to odd before float32."""
+    product, c = np.multiply(a, b, dtype=np.float64), np.asarray(c, np.float64)
+    total = product + c
+    virtual = total - product
+    lost = (product - (total - virtual)) + (c - virtual)
+    even = total.view(np.int64) & 1 == 0
+    odd = np.nextafter(total, np.where(lost > 0, np.inf, -np.inf))
+    return np.where(even & (lost != 0), odd, total).astype(np.float32)
+
+
+def blocks(weights, x):
+    """The total of the products of rounded `x` (depth) and rounded `weights` (depth, columns): block after block."""
+    padding = -len(x) % BLOCK
+    x, weights = np.pad(rounded(x), (0, padding)), np.pad(rounded(weights), ((0, padding), (0, 0)))
+    total = np.zeros(weights.shape[1], np.float32)
+    for begin in range(0, len(x), BLOCK):
+        even = odd = np.zeros_like(total)
+        for k in range(begin, begin + BLOCK, 2):  # products of two bfloat16 numbers are exact in float32
+            even, odd = even + weights[k] * x[k], odd + weights[k + 1] * x[k + 1]
+        total = total + (even + odd)
+    return total
+
+
+def exp2(x):
+    x = np.clip(x, np.float32(-40), np.float32(40))
+    whole = np.rint(x)
+    p = np.broadcast_to(POLYNOMIAL[0], x.shape)
+    for coefficient in POLYNOMIAL[1:]:
+        p = fma(p, x - whole, coefficient)
+    return np.ldexp(p, whole.astype(np.int32))
+
+
+def tanh(x):
+    e = exp2(x)
+    return (ONE - e) / (ONE + e)
+
+
+class Layer:
+    """One direction of a layer, with its weights scaled as the engine scales them."""
+
+    def __init__(self, config, weights, prefix):
+        self.config, self.units = config, config.units
+        self.lstm, self.hard = config.kind == "lstm", config.gates != "sigmoid"
+        slope = SLOPES[config.gates]
+        self.scale = [slope, slope, -2 * LOG2E] + ([slope] if self.lstm else [])
+        self.kernel, self.state_kernel = (
+            self._scaled(weights[f"{prefix}.{name}"]) for name in ("kernel", "recurrent_kernel")
+        )
+        bias = [self._scaled(row) for row in np.atleast_2d(weights[f"{prefix}.bias"])]
+        self.input_bias, self.candidate_bias = np.float32(0) + bias[0], None
+        if self.hard:
+            half = np.repeat([0.5 if gate != 2 else 0 for gate in range(len(self.scale))], self.units)
+        if len(bias) == 2:  # a GRU that resets after the product has a bias for the state, too
+            both, cut = self.input_bias + bias[1], 2 * self.units
+            if self.hard:  # the half is added before the state's bias
+                both = (self.input_bias + half.astype(np.float32)) + bias[1]
+            self.candidate_bias = bias[1][cut:]
+            self.input_bias = np.concatenate([both[:cut], self.input_bias[cut:]])
+        elif self.hard:
+            self.input_bias = self.input_bias + half.astype(np.float32)
+        self.projection = weights[f"{prefix}.projection"] if config.projection else None
+        state = config.projection or self.units
+        self.first_state = weights.get(f"{prefix}.first_state", np.zeros(state, np.float32))
+        self.first_cell = weights.get(f"{prefix}.first_cell", np.zeros(self.units, np.float32))
+
+    def _scaled(self, matrix):
+        scale = np.repeat(self.scale, self.units)
+        return (matrix.astype(np.float64) * scale).astype(np.float32)
+
+    def table(self, vector):
+        """The start of a token whose input product is in the table, from its embedding; or from its id's row alone."""
+        start = self.input_bias
+        for weights, number in zip(self.kernel, vector, strict=True):
+            start = fma(weights, number, start)
+        return start
+
+    def gate(self, x):
+        return np.clip(x, 0, 1) if self.hard else ONE / (ONE + exp2(x))
+
+    def states(self, starts, inputs):
+        """The states after each token: `starts` are those of a table, or `inputs` the vectors to multiply."""
+        hidden = self.first_state
+        cell = self.first_cell if self.lstm else self.first_state
+        found = []
+        for k in range(len(starts if inputs is None else inputs)):
+            start = self.input_bias if starts is None else starts[k]
+            x = np.zeros(0, np.float32) if inputs is None else inputs[k]
+            if self.lstm:
+                hidden, cell = self._lstm(x, hidden, cell, start)
+            else:
+                cell = self._gru(x, cell, start)
+                hidden = cell
+            found.append(hidden)
+        return found
+
+    def _sums(self, x, hidden, gates):
+        """The totals of gates that have products of the input and of the state: blocks of one, then of the other."""
+        columns = slice(gates.start * self.units, gates.stop * self.units)
+        padding = np.zeros(-len(x) % BLOCK, np.float32)
+        kernel = np.pad(self.kernel[: len(x), columns], ((0, len(padding)), (0, 0)))
+        return blocks(np.concatenate([kernel, self.state_kernel[:, columns]]), np.concatenate([x, padding, hidden]))
+
+    def _lstm(self, x, hidden, cell, start):
+        i, f, g, o = np.split(self._sums(x, hidden, slice(0, 4)) + start, 4)
+        if self.hard:
+            cell = fma(np.clip(f, 0, 1), cell, np.clip(i, 0, 1) * tanh(g))
+            hidden = np.clip(o, 0, 1) * tanh(cell * TANH)
+        else:
+            i, f, g, o = map(exp2, (i, f, g, o))
+            sides = (ONE + i) * (ONE + g)
+            cell = fma(cell, sides, (ONE - g) * (ONE + f)) / (sides * (ONE + f))
+            e = exp2(cell * TANH)
+            hidden = (ONE - e) / ((ONE + o) * (ONE + e))
+        return (hidden if self.projection is None else blocks(self.projection, hidden)), cell
+
+    def _gru(self, x, state, start):
+        cut = 2 * self.units
+        z, r = np.split(self._sums(x, state, slice(0, 2)) + start[:cut], 2)
+        candidate = blocks(self.kernel[: len(x), cut:], x) + start[cut:]
+        if self.candidate_bias is None:
+            candidate = blocks(self.state_kernel[:, cut:], state * self.gate(r)) + candidate
+        else:
+            candidate = fma(self.gate(r), blocks(self.state_kernel[:, cut:], state) + self.candidate_bias, candidate)
+        if self.hard:
+            z = np.clip(z, 0, 1)
+            return fma(z, state, (ONE - z) * tanh(candidate))
+        z, c = exp2(z), exp2(candidate)
+        return fma(state, ONE + c, z * (ONE - c)) / ((ONE + z) * (ONE + c))
+
+
+def layer_states(config, weights, row, tabled):
+    """Every layer's states (tokens, width) of one row in bfloat16; `tabled` says whether the engine has a table."""
+    embedding = weights.get("embedding")
+    results, found = None if embedding is None else embedding[row], []
+    for number, layer in enumerate(config.layers):
+        outputs = []
+        for backward, prefix in zip(
+            {"forward": [False], "backward": [True], "bidirectional": [False, True]}[layer.direction],
+            layer.prefixes(number),
+            strict=True,
+        ):
+            cell = Layer(layer, weights, prefix)
+            starts, inputs = None, results
+            if number == 0 and embedding is None:
+                starts, inputs = [cell.input_bias + cell.kernel[token - 1] for token in row], None
+            elif number == 0 and tabled:
+                starts, inputs = [cell.table(embedding[token]) for token in row], None
+            turn = slice(None, None, -1 if backward else 1)
+            states = cell.states(starts and starts[turn], inputs if inputs is None else inputs[turn])
+            outputs.append(np.array(states, np.float32).reshape(len(row), layer.projection or layer.units)[turn])
+        output = np.concatenate(outputs, axis=1)
+        if layer.residual:
+            output = output + rounded(results)
+        found.append(output)
+        results = output
+    return found

@@ -1,0 +1,147 @@
+// The products of bfloat16, in the one order that every instruction set can keep.
+//
+// The depth is padded to blocks of 32 inputs. In each block the products of inputs with an even index are added up by
+// fused multiply-adds, from zero and in order; so are those with an odd index; then
+//
+//   total = total + (even + odd)
+//
+// and after the last block the start (a bias or a row of a table) is added. A product of two bfloat16 numbers is exact
+// in float32, and nothing is denormal (bfloat16.h), so the result does not depend on how an instruction set gets there.
+// It is what Intel's matrix units compute.
+//
+// A group of two gates has even and odd sums for six nodes in 24 registers. The totals wait in the first-level cache.
+// Panels have, for every block, its groups one after another, and in a group: [step][half][gate][lanes] of steps.
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/accumulate.h"
+
+namespace unrolled {
+namespace {
+
+template <class P, int R>
+struct Totals {
+  alignas(64) float at[kGates][R][P::Isa::lanes];
+};
+
+template <int... Gates>
+constexpr bool contains(To<Gates...>, int gate) {
+  return ((gate == Gates) || ...);
+}
+
+// to[gate][r] = the products of one block for `G` neighbouring gates; after the first block, added to what is there. It
+// is not inlined, because in a larger function the sums would spill to memory.
+template <class P, int R, int G, bool First>
+__attribute__((noinline)) void add_group(const typename P::Element* weights, const void* const* rows,
+                                         std::int64_t begin, float (*to)[R][P::Isa::lanes]) {
+  using Isa = typename P::Isa;
+  using Element = typename P::Element;
+  constexpr int kWeight = Isa::lanes * P::step_inputs;
+  const Element* x[R];
+  typename Isa::Vec sums[2][R][G];
+#pragma GCC unroll 8
+  for (int r = 0; r < R; ++r) {
+    x[r] = static_cast<const Element*>(rows[r]) + begin;
+#pragma GCC unroll 2
+    for (int gate = 0; gate < G; ++gate) sums[0][r][gate] = sums[1][r][gate] = Isa::set1(0.0f);
+  }
+#pragma GCC unroll 16
+  for (int step = 0; step < P::block_steps / 2; ++step) {
+#pragma GCC unroll 2
+    for (int half = 0; half < 2; ++half) {
+      typename P::Weight w[G];
+#pragma GCC unroll 2
+      for (int gate = 0; gate < G; ++gate) w[gate] = P::weight(weights + ((step * 2 + half) * G + gate) * kWeight);
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        const typename P::Weight spread = P::spread(x[r] + P::input(step, half));
+#pragma GCC unroll 2
+        for (int gate = 0; gate < G; ++gate) sums[half][r][gate] = P::dot(sums[half][r][gate], w[gate], spread);
+        if (step + 1 < P::block_steps / 2 || half == 0) continue;
+        // A node's sums are finished between the products of the others, or the multipliers would wait.
+#pragma GCC unroll 2
+        for (int gate = 0; gate < G; ++gate) {
+          const typename Isa::Vec sum = Isa::add(sums[0][r][gate], sums[1][r][gate]);
+          Isa::store(to[gate][r], First ? sum : Isa::add(Isa::load(to[gate][r]), sum));
+        }
+      }
+    }
+    // GCC would load the weights of many steps at once, and have no registers left for the sums.
+    asm volatile("" : : : "memory");
+  }
+}
+
+// Adds the products of the block that begins at input `begin` with `weights`. Returns the address of the weights after
+// these.
+template <class P, int R>
+UNROLLED_INLINE const typename P::Element* add_block(Totals<P, R>&, To<>, const typename P::Element* weights,
+                                                     const void* const*, std::int64_t, bool) {
+  return weights;
+}
+template <class P, int R, int Gate>
+UNROLLED_INLINE const typename P::Element* add_block(Totals<P, R>& totals, To<Gate>, const typename P::Element* weights,
+                                                     const void* const* rows, std::int64_t begin, bool first) {
+  if (first) {
+    add_group<P, R, 1, true>(weights, rows, begin, &totals.at[Gate]);
+  } else {
+    add_group<P, R, 1, false>(weights, rows, begin, &totals.at[Gate]);
+  }
+  return weights + P::block_steps * P::step_inputs * P::Isa::lanes;
+}
+template <class P, int R, int Gate, int Next, int... Gates>
+UNROLLED_INLINE const typename P::Element* add_block(Totals<P, R>& totals, To<Gate, Next, Gates...>,
+                                                     const typename P::Element* weights, const void* const* rows,
+                                                     std::int64_t begin, bool first) {
+  static_assert(Next == Gate + 1, "the gates of a group are neighbours");
+  if (first) {
+    add_group<P, R, 2, true>(weights, rows, begin, &totals.at[Gate]);
+  } else {
+    add_group<P, R, 2, false>(weights, rows, begin, &totals.at[Gate]);
+  }
+  weights += 2 * P::block_steps * P::step_inputs * P::Isa::lanes;
+  return add_block(totals, To<Gates...>{}, weights, rows, begin, first);
+}
+
+// Adds the products of steps [begin, end), which are whole blocks. The first ones set the totals of their gates.
+// `fetching` is called for every kChunkSteps steps.
+template <class P, int R, class To, class Fetching>
+UNROLLED_INLINE void add_blocks(Totals<P, R>& totals, To to, const char* at, const void* const* rows,
+                                std::int64_t begin, std::int64_t end, bool first, Fetching& fetching) {
+  const typename P::Element* weights = reinterpret_cast<const typename P::Element*>(at);
+  for (std::int64_t step = begin; step < end; step += P::block_steps, first = false) {
+    for (std::int64_t line = 0; line < P::block_steps; line += kChunkSteps) fetching(rows, step + line, To::weights);
+    weights = add_block(totals, to, weights, rows, step * P::step_inputs, first);
+  }
+}
+
+// Clears the totals of all gates but those of `set`.
+template <class P, int R, class To>
+UNROLLED_INLINE void clear_others(Totals<P, R>& totals, To set) {
+#pragma GCC unroll 4
+  for (int gate = 0; gate < kGates; ++gate) {
+    if (contains(set, gate)) continue;
+    for (int r = 0; r < R; ++r) P::Isa::store(totals.at[gate][r], P::Isa::set1(0.0f));
+  }
+}
+
+// Moves totals to and from a tile's scratch memory.
+template <class P, int R>
+void keep_totals(const Totals<P, R>& totals, float* kept) {
+  for (int r = 0; r < R; ++r) {
+    for (int gate = 0; gate < kGates; ++gate, kept += P::Isa::lanes) {
+      P::Isa::store(kept, P::Isa::load(totals.at[gate][r]));
+    }
+  }
+}
+template <class P, int R>
+void take_totals(Totals<P, R>& totals, const float* kept) {
+  for (int r = 0; r < R; ++r) {
+    for (int gate = 0; gate < kGates; ++gate, kept += P::Isa::lanes) {
+      P::Isa::store(totals.at[gate][r], P::Isa::load(kept));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace unrolled

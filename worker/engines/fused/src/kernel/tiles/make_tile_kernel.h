@@ -1,0 +1,71 @@
+// Makes the table of functions of a kernel that multiplies tiles.
+#pragma once
+
+#include <cstdint>
+
+#include "kernel/probes.h"
+#include "kernel/tiles/run_tiles.h"
+
+namespace unrolled {
+namespace {
+
+// Bfloat16 in tiles: states are stored in their order, and a pair is two neighbours.
+template <class Isa_>
+struct TileBfloat16 {
+  using Isa = Isa_;
+  using Element = std::uint16_t;
+  static constexpr Arithmetic arithmetic = Arithmetic::bfloat16;
+  static constexpr int step_inputs = 2;
+  static constexpr int block_steps = 16;
+  static constexpr int weight_bits = 8;
+  static constexpr bool fine = false;
+
+  static UNROLLED_INLINE void store_hidden(Element* p, typename Isa::Vec h) { Isa::store_bfloat16(p, h); }
+};
+
+// Products of tiles of zeros, which nothing waits for.
+template <class Tiles>
+double spin_tiles(std::int64_t rounds) {
+  Tiles tiles;
+  alignas(64) static const char zeros[kTileBytes] = {};
+  tiles.template zero<0>();
+  tiles.template zero<1>();
+  tiles.template zero<2>();
+  tiles.template zero<3>();
+  tiles.template load<4>(zeros);
+  tiles.template load<6>(zeros);
+  for (std::int64_t round = 0; round < rounds; ++round) {
+    tiles.template dot<0, 4, 6>();
+    tiles.template dot<1, 4, 6>();
+    tiles.template dot<2, 4, 6>();
+    tiles.template dot<3, 4, 6>();
+  }
+  return 2.0 * 4 * 16 * 16 * 32 * static_cast<double>(rounds);
+}
+
+template <class P, class Tiles>
+constexpr Kernel make_tile_kernel(const char* isa, const Kernel* (*table_kernel)()) {
+  return Kernel{isa,
+                P::arithmetic,
+                P::Isa::lanes,
+                kSquareNodes,
+                P::step_inputs,
+                P::block_steps * P::step_inputs,
+                1,
+                true,
+                192,  // so many nodes' inputs stay in the second-level cache beside the weights
+                static_cast<int>(sizeof(typename P::Element)),
+                P::weight_bits,
+                {run_tiles<P, Lstm<P, Sigmoid>, Tiles>, run_tiles<P, Lstm<P, HardSigmoid>, Tiles>},
+                {run_tiles<P, Gru<P, Sigmoid>, Tiles>, run_tiles<P, Gru<P, HardSigmoid>, Tiles>},
+                {run_tiles<P, ResetGates<P, Sigmoid>, Tiles>, run_tiles<P, ResetGates<P, HardSigmoid>, Tiles>},
+                {run_tiles<P, ResetCandidate<P, Sigmoid>, Tiles>, run_tiles<P, ResetCandidate<P, HardSigmoid>, Tiles>},
+                run_tiles<P, Projection<P>, Tiles>,
+                nullptr,
+                cell_update<P>,
+                spin_tiles<Tiles>,
+                table_kernel};
+}
+
+}  // namespace
+}  // namespace unrolled
