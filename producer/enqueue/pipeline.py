@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from producer.sources.rows import SourceBatch
     from unrolled.job.segment import Entry
     from unrolled.patience import Steadily
+    from unrolled.protocol.log import Log
 
 
 def submit(
@@ -74,6 +75,7 @@ def submit(
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
         batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
+        batches = _while_there_is_room(batches, queue, run.log, stopped, source.batch_rows)
         steadily = prepared.job.objects.steadily
         labels = [_label_of_run(label, run.number) for label in labels]
     else:
@@ -147,6 +149,26 @@ def _numbered(
         # Rows read from a pipe can't be read again. A batch that isn't full is the last one that was read.
         if stopped.is_set() and len(batch) < batch_rows:
             return
+
+
+def _while_there_is_room(
+    batches: Iterator[SourceBatch], queue: JobQueue, log: Log, stopped: threading.Event, batch_rows: int
+) -> Iterator[SourceBatch]:
+    """A live stream's batches, of which none is read from the pipe while the queue is full.
+
+    Empty batches are given meanwhile, so that the rows that were read are cut when they have waited for long enough.
+    """
+    known = log.length
+    for batch in batches:
+        yield batch
+        # A full batch is followed by the rest of what was read. Without a new shard, the queue isn't asked: the broker
+        # may be away, and the rows must reach the disk first.
+        if len(batch) < batch_rows and log.length > known:
+            for _ in queue.while_full():
+                if stopped.is_set():
+                    return
+                yield []
+            known = log.length
 
 
 def _label_of_run(label: str, run: int) -> str:

@@ -254,10 +254,9 @@ class LiveRun(Run):
     def _bring(self, spooled: Spooled) -> None:
         spool(self._objects, spooled)
         self._each(spooled.entry, True)  # noqa: FBT003 - it is new
-        # Even if it is another run's turn now, because these rows were read. They are durable before there is room.
+        # Even if it is another run's turn now, or the queue is full, because these rows were read.
         append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
         self._update_ledger()
-        self._ledger.wait_for_room()
 
     def _keep(self, cuts: Iterator[Make]) -> None:
         """Make durable the rows that were read ahead, where nothing can be added to the log; the next run adds them."""
