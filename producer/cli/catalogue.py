@@ -58,6 +58,7 @@ COMMANDS = {
     "neighbours": Lazy(
         "producer.cli.commands.inspect.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
+    "card": Lazy("producer.cli.commands.inspect.card:card", "Print a dataset card, for the Hugging Face Hub."),
     "metrics": Lazy("producer.cli.commands.watch.metrics:metrics", "Serve the queue's figures to Prometheus."),
     "doctor": Lazy(
         "producer.cli.commands.prepare.doctor:doctor", "Check broker, workers, model and output directory or bucket."

@@ -1,5 +1,7 @@
 """The options of a job, shared by `enqueue` and `run`; other commands share those of its inputs."""
 
+# Over 150 lines: one list of options, with the help of each.
+
 from __future__ import annotations
 
 from functools import reduce

@@ -11,8 +11,8 @@ from unrolled.errors import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.plan.estimate import Estimate
     from producer.plan.plan import Choice, Input, Plan, Rows, Times
+    from producer.plan.sampling.estimate import Estimate
 
 #: Inputs that are named, of those that can't be read.
 _NAMED = 3
@@ -74,16 +74,21 @@ def _row_lines(rows: Rows, max_length: int) -> Iterator[str]:
         yield f"sharing   {100 * rows.computed_share:.0f} % of the tokens are computed; other rows begin with the rest"
     if rows.longer.value >= 1:
         yield (
-            f"longer    {about(rows.longer)} rows have more than {max_length:,} tokens, for which the model was made; "
-            "nothing is cut off"
+            f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {max_length:,} tokens, for which the "
+            "model was made; nothing is cut off"
         )
     if rows.empty.value >= 1:
-        yield f"empty     {about(rows.empty)} rows have no token, and so no vector"
+        yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
     if rows.quarantined.value >= 1:
-        yield f"unusable  {about(rows.quarantined)} rows go to quarantine, for example:"
+        go = "row goes" if round(rows.quarantined.value) == 1 else "rows go"
+        yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
         yield from (f"            {printable(reason)}" for reason in rows.reasons)
     if rows.unknown_share:
         yield f"words     {100 * rows.unknown_share:.1f} % are not in the model's vocabulary"
+
+
+def _rows_have(count: Estimate) -> str:
+    return "row has" if round(count.value) == 1 else "rows have"
 
 
 def _size_lines(plan: Plan) -> Iterator[str]:

@@ -79,6 +79,7 @@ def measure(request: MeasurementRequest, rows: Sequence[NDArray[np.int32]], *, h
     Raises:
         UnrolledError: the engine doesn't run here; the text says why.
     """
+    # Over 40 lines: one process, and all that can end it.
     tokens = Ragged.from_lengths(np.concatenate(rows), [row.size for row in rows])
     content = encode(Payload(strings([""] * len(rows)), tokens, request.to_facts()))
     began, ready, facts = time.monotonic(), 0.0, dict[str, Any]()

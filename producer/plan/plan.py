@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from producer.plan.estimate import Estimate
+    from producer.plan.sampling.estimate import Estimate
 
 
 #: Numbers from here on are written without a fraction.

@@ -9,11 +9,11 @@ from producer.enqueue.submission import check_stored, need_tokenizer, spec_of, t
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
-from producer.plan.readable import readable
-from producer.plan.sample import LONG_ROW_TOKENS, Sampler
+from producer.plan.sampling.readable import readable
+from producer.plan.sampling.sample import LONG_ROW_TOKENS, Sampler
+from producer.plan.sampling.units import frames_of
 from producer.plan.sharing import computed_share
 from producer.plan.timing import Load, measured_speed, queueing_seconds, times_of
-from producer.plan.units import frames_of
 from producer.sources.discovery import discover
 from unrolled.errors import RequestError, UnrolledError
 from unrolled.model.directory import open_model
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from producer.enqueue.submission import Submission
-    from producer.plan.sample import Sample
+    from producer.plan.sampling.sample import Sample
     from producer.sources.rows import Row
     from unrolled.settings.worker_options import WorkerOptions
 

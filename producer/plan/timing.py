@@ -17,9 +17,9 @@ from producer.enqueue.cutter import Cutter, cuts
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.local.engine import local_engine
-from producer.plan.estimate import Estimate
 from producer.plan.measurement import measure
 from producer.plan.plan import Times
+from producer.plan.sampling.estimate import Estimate
 from unrolled.format.columns import vector_bytes
 from unrolled.settings.measurement import MeasurementRequest
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Submission
     from producer.plan.measurement import Speed
     from producer.plan.plan import Plan
-    from producer.plan.sample import Sample
+    from producer.plan.sampling.sample import Sample
     from producer.sources.rows import Row
     from unrolled.format.output_spec import OutputSpec
     from unrolled.model.config import ModelConfig

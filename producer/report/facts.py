@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from producer.plan.beside import Beside
     from producer.report.lengths import Lengths
     from producer.report.states.state_map import StateMap
     from producer.report.throughput import Timeline
@@ -78,8 +79,10 @@ class Shown:
         facts: numbers.
         state_map: the map; None if there is none.
         without_map: why there is no map, as a sentence; empty if there is one.
+        plan: the figures of the job's plan beside the facts; empty if there is no plan, or the job isn't finished.
     """
 
     facts: Facts
     state_map: StateMap | None
     without_map: str = ""
+    plan: tuple[Beside, ...] = ()

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from producer.jobs.quarantine_lists import BadRowListed, refused_rows
 from producer.jobs.tally import Tally
+from producer.plan.beside import beside, read_plan
 from producer.report.facts import Facts, Shown
 from producer.report.lengths import Lengths
 from producer.report.states.components import Covariance
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from producer.plan.beside import Beside
     from producer.report.options import ReportOptions
     from unrolled.job.shard_id import ShardId
     from unrolled.model.config import ModelConfig
@@ -85,6 +88,9 @@ class Gathering:
         self._words = Words(None)
         if options.model is not None:
             self._open_model()
+        self._plan = None if options.plan is None else read_plan(options.plan)
+        if self._plan is not None and self._plan["model"] != job.job.fingerprint:
+            raise OptionError(f"--plan {options.plan} is the plan of a job with another model; name this job's plan")
 
     def look(self, each: Callable[[int], object] = lambda _: None) -> None:
         """Read what is new.
@@ -129,6 +135,23 @@ class Gathering:
 
     def shown(self) -> Shown:
         """Everything that was read, as a page shows it."""
+        found = self._with_map()
+        return replace(found, plan=self._beside_plan(found.facts))
+
+    def _beside_plan(self, facts: Facts) -> tuple[Beside, ...]:
+        """The plan's figures beside the facts, once these are final."""
+        if self._plan is None or not self._tally.finished:
+            return ()
+        known: dict[str, float] = {
+            "rows": facts.rows - facts.refused,
+            "tokens": facts.tokens,
+            "bytes": facts.size_bytes,
+        }
+        if facts.time is not None:
+            known["seconds"] = facts.time.seconds
+        return tuple(beside(self._plan, known))
+
+    def _with_map(self) -> Shown:
         options, seen = self._options, self.vectors
         if options.method == "none":
             return Shown(self.facts(), None, "This report was made without a map (--map none).")

@@ -19,8 +19,7 @@ from producer.terminal.figures import ProducerFigures
 from unrolled.job.offer import Offer
 from unrolled.queue.broker import Broker
 from unrolled.telemetry.server import build_info
-from worker.runtime.figures import Now, figures
-from worker.runtime.metrics import Metrics
+from worker.runtime.metrics import Metrics, Now, figures
 
 MONITORING = ROOT / "deploy" / "monitoring"
 BOARD = json.loads((MONITORING / "grafana" / "dashboards" / "unrolled.json").read_text())

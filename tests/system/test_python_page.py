@@ -27,7 +27,7 @@ def test_the_code_runs(capsys):
     """Block after block, in one program."""
     names = {}
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), names)
     assert [array.shape for array in names["vectors"]] == [(6, 4), (3, 4)]
@@ -38,6 +38,7 @@ def test_the_code_runs(capsys):
     assert table.column_names == ["text", "embedding"]
     np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), names["means"])
     np.testing.assert_array_equal(names["lazy"].collect()["embedding"].to_numpy(), names["means"])
+    assert names["classifier"].predict(names["texts"]).tolist() == ["cat", "dog"]
 
 
 @pytest.mark.parametrize("option", ["pooling", "layers", "output", "normalize", "progress"])

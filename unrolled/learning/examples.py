@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from unrolled.format.columns import parse_name
+from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
 from unrolled.reading.arrays import row_vectors
 from unrolled.reading.id_index import hashes_of
@@ -28,7 +29,7 @@ _MIXED = 4
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Examples:
-    """Rows of a job, to iterate over once per epoch. Rows without a token, or without a label, are left out.
+    """Rows of a job, to iterate over once per epoch. Rows without a vector, or without a label, are left out.
 
     Memory holds a few row groups of about 16 MB each, however large the job is.
 
@@ -88,7 +89,7 @@ class Examples:
     def __len__(self) -> int:
         """How many examples there are. All ids are read for it, but no vectors."""
         mine = self._order().tolist()
-        return sum(len(self._wanted(self.dataset.row_group(number, ("id", "length")))) for number in mine)
+        return sum(len(self._wanted(self.dataset.row_group(number, ("id", self._counted)))) for number in mine)
 
     def __iter__(self) -> Iterator[Example]:
         for rows in self._mixtures():
@@ -116,6 +117,11 @@ class Examples:
         if batch:
             yield padded(batch)
 
+    @property
+    def _counted(self) -> str:
+        """The column that says how many vectors a row has."""
+        return "length" if self.dataset.positions == ALL else "positions"
+
     def _mixtures(self) -> Iterator[list[_Rows]]:
         """The row groups of this worker, some at a time if they are shuffled."""
         mine = self._order().tolist()
@@ -124,7 +130,7 @@ class Examples:
             yield [
                 _Rows.of(number, rows, self._wanted(rows))
                 for number in mine[start : start + step]
-                for rows in [self.dataset.row_group(number, ("id", "length", self.column))]
+                for rows in [self.dataset.row_group(number, ("id", self._counted, self.column))]
             ]
 
     def _order(self) -> NDArray[np.int64]:
@@ -135,10 +141,12 @@ class Examples:
         return numbers[self.worker :: self.workers]
 
     def _wanted(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        """The rows of a row group that are in the share, and have a token and a label."""
+        """The rows of a row group that are in the share, and have a vector and a label."""
         ids = rows.column(0)
         places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
-        is_wanted = (places >= self.share[0]) & (places < self.share[1]) & (rows.column(1).to_numpy() > 0)
+        numbers = rows.column(1)
+        counts = (numbers if self._counted == "length" else numbers.value_lengths()).to_numpy()
+        is_wanted = (places >= self.share[0]) & (places < self.share[1]) & (counts > 0)
         wanted = np.flatnonzero(is_wanted)
         if self.labels is not None:
             wanted = np.array([row for row in wanted.tolist() if ids[row].as_py() in self.labels], np.int64)
@@ -149,22 +157,22 @@ class _Rows(NamedTuple):
     """One row group, decoded: its number, its ids, its vectors, and the rows that are wanted."""
 
     number: int
-    ids: pa.Array
+    ids: list[str]
     vectors: NDArray[np.floating[Any]]
     offsets: list[int] | None
     wanted: NDArray[np.int64]
 
     @classmethod
     def of(cls, number: int, rows: pa.RecordBatch, wanted: NDArray[np.int64]) -> _Rows:
-        lists = rows.column(2)
+        ids, lists = rows.column(0).to_pylist(), rows.column(2)
         if pa.types.is_fixed_size_list(lists.type):
-            return cls(number, rows.column(0), row_vectors(lists), None, wanted)
+            return cls(number, ids, row_vectors(lists), None, wanted)
         vectors = lists.flatten()
         values = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
-        return cls(number, rows.column(0), values, offsets_of(lists.value_lengths().to_numpy()).tolist(), wanted)
+        return cls(number, ids, values, offsets_of(lists.value_lengths().to_numpy()).tolist(), wanted)
 
     def example(self, row: int, labels: Mapping[str, Any] | None) -> Example:
-        name = self.ids[row].as_py()
+        name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
         return Example(name, vectors, None if labels is None else labels[name])
 

@@ -6,12 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import IterableDataset, get_worker_info
 
 from unrolled.learning.batches import padded
+from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
 
     from unrolled.learning.batches import Example
     from unrolled.learning.examples import Examples
@@ -66,14 +70,26 @@ def collate_packed(examples: Sequence[Example]) -> dict[str, Any]:
     Returns:
         "ids"; "vectors", a `PackedSequence`; "labels", if there are some: one for each row, or a `PackedSequence`.
     """
-    vectors = [torch.from_numpy(np.array(example.vectors, np.float32)) for example in examples]
     found: dict[str, Any] = {
         "ids": [example.id for example in examples],
-        "vectors": torch.nn.utils.rnn.pack_sequence(vectors, enforce_sorted=False),
+        "vectors": _packed([example.vectors for example in examples], np.float32),
     }
     if examples[0].label is not None:
-        labels = [torch.as_tensor(np.asarray(example.label)) for example in examples]
-        found["labels"] = (
-            torch.nn.utils.rnn.pack_sequence(labels, enforce_sorted=False) if labels[0].ndim else torch.stack(labels)
-        )
+        labels = [np.asarray(example.label) for example in examples]
+        found["labels"] = _packed(labels) if labels[0].ndim else torch.from_numpy(np.stack(labels))
     return found
+
+
+def _packed(rows: Sequence[NDArray[Any]], kind: type | None = None) -> PackedSequence:
+    """What `torch.nn.utils.rnn.pack_sequence(rows, enforce_sorted=False)` gives, without padding on the way."""
+    lengths = np.array([len(row) for row in rows])
+    order = np.argsort(-lengths, kind="stable")
+    begins = offsets_of(lengths[order])[:-1]
+    time, row = np.nonzero(np.arange(lengths.max())[:, None] < lengths[order])
+    flat = np.concatenate([rows[at] for at in order.tolist()], dtype=kind)
+    return PackedSequence(
+        torch.from_numpy(flat[begins[row] + time]),  # the first tokens of all rows, then their second tokens, …
+        torch.from_numpy(np.bincount(time)),
+        torch.from_numpy(order),
+        torch.from_numpy(np.argsort(order)),
+    )

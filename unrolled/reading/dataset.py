@@ -23,6 +23,7 @@ from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 from unrolled.reading.batch import Batch
+from unrolled.reading.card import card
 from unrolled.reading.lookup import Lookup
 from unrolled.reading.nearest import Metric, Neighbour, nearest
 from unrolled.reading.part_file import Part, explained
@@ -377,6 +378,16 @@ class Dataset:
             states = row[column_name("none", layer)]
             vector = pool_rows(states, np.array([0, len(states)]), pooling)[0]
         return [each for each in nearest(rows, vector, count + 1, metric) if each.id != query][:count]
+
+    def card(self, title: str = "Hidden states") -> str:
+        """A dataset card, which is the README.md of a data set on the Hugging Face Hub.
+
+        The same rows give the same text.
+
+        Args:
+            title: its heading.
+        """
+        return card(self, title)
 
     @cached_property
     def _lookup(self) -> Lookup:

@@ -62,7 +62,7 @@ def inspect_part(store: Store, name: str) -> PartContents:
     part = Part(store, name)
     digest = RowsDigest()
     rows = tokens = 0
-    for record_batch in part.record_batches():
+    for record_batch in part.record_batches_as_stored():
         with explained(part.where):
             batch = Batch.from_arrow(record_batch, part.columns)
             _check(batch, record_batch, rows)

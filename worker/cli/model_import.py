@@ -49,7 +49,7 @@ _LEFT_SHOWN = 12
     "for each.",
 )
 @click.option(
-    "--map",
+    "--fold",
     "maps",
     metavar="NAME[:FUNCTION]",
     multiple=True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from warnings import catch_warnings
 
 #: None, True and False: a bar on a terminal, always, never; or a function of the tokens done and the tokens in all.
 Progress = bool | Callable[[int, int], None] | None
@@ -34,7 +35,8 @@ def watched(progress: Progress, tokens: int) -> Iterator[Callable[[int], object]
         yield advance
         return
     try:
-        from tqdm.auto import tqdm  # noqa: PLC0415 - most calls are short
+        with catch_warnings(action="ignore"):  # in a notebook without ipywidgets it draws its bar as text, and warns
+            from tqdm.auto import tqdm  # noqa: PLC0415 - most calls are short
     except ImportError:
         if progress:
             raise

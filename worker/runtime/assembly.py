@@ -1,5 +1,7 @@
 """The assembly of a worker from its parts, without Celery."""
 
+# Over 150 lines: the parts of one worker, and their start and end in order.
+
 from __future__ import annotations
 
 import logging
@@ -16,10 +18,9 @@ from worker.engines.choice import choose_engine
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.figures import Now, figures
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.job_registry import Jobs
-from worker.runtime.metrics import Metrics
+from worker.runtime.metrics import Metrics, Now, figures
 from worker.runtime.shard_service import ShardService
 
 if TYPE_CHECKING:

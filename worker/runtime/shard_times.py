@@ -59,7 +59,7 @@ class ShardTimes:
 
     @contextlib.contextmanager
     def attempt(self, job: OpenJob, shard: ShardId) -> Iterator[None]:
-        """Collect this thread's seconds for one shard until the block ends. Without a written part nothing is told."""
+        """Collect this thread's seconds for one shard until the block ends; only a written part is recorded."""
         self._of_thread.seconds = seconds = ShardSeconds(job, shard)
         try:
             yield

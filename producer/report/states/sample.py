@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
 
 #: How much more than the sample is kept before it is cut.
-_SLACK = 1.25
+_SLACK = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -109,7 +109,8 @@ class Sample:
         """The sample, in the order of the job."""
         found = self._cut()
         at = found.order
-        return found.take(np.lexsort((at[:, 2], at[:, 1], at[:, 0])))
+        self._kept = [found.take(np.lexsort((at[:, 2], at[:, 1], at[:, 0])))]
+        return self._kept[0]
 
     def _cut(self) -> Points:
         found = Points.joined(self._kept)

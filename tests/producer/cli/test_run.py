@@ -73,6 +73,7 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
         "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
         "200 rows have no token, and so no vector (length is 0)\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
+        "→ unrolled show out; in Python: unrolled.open('out')\n"
         "report: out/_unrolled/report.html\n"
     )
     assert "<h1>" in (place / "out" / "_unrolled" / "report.html").read_text()
@@ -106,7 +107,8 @@ def test_a_run_on_a_terminal_is_one_screen(place):
     assert "shards: " in text
     assert "\x1b[" in text
     assert "Traceback" not in text
-    assert text.splitlines()[-1].startswith("out: verified; 1,000 rows in, 1,000 out")
+    assert "out: verified; 1,000 rows in, 1,000 out" in text
+    assert "shards: " not in "\n".join(text.splitlines()[-4:])  # the screen is wiped
     plain = unrolled(*command(), cwd=place)
     assert plain.returncode == 0
     assert "\x1b" not in plain.stdout + plain.stderr

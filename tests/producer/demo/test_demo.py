@@ -26,13 +26,14 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
     done = unrolled("demo", "demo", "--engine", ENGINE, "--epochs", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
-    assert [step.split()[2] for step in steps] == ["model", "run", "show"]
+    assert [step.split()[2] for step in steps] == ["model", "run", "show", "report"]
     table = [line.split() for line in done.stdout.splitlines()]
     heading = table.index(["id", "length", "mask", "first", "vector", "last", "vector", "norm"])
     assert [line[:3] for line in table[heading + 1 : heading + 6]] == [
         [f"s{number}", str(len(TEXTS[number].split())), "1" * len(TEXTS[number].split())] for number in range(5)
     ]
     assert "300 rows in, 300 out" in done.stdout
+    assert "<h1>" in (tmp_path / "demo" / "report.html").read_text()
     last = r"never saw it has a perplexity of [\d.]+; word frequencies alone have [\d.]+\.\n$"
     assert re.search(last, done.stdout)
     dataset = open_dataset(tmp_path / "demo" / "vectors")

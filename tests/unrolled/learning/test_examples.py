@@ -109,6 +109,19 @@ def test_a_label_for_each_token(dataset, rows):
         assert set(found[~mask].tolist()) <= {-100}
 
 
+def test_rows_without_a_position_are_left_out(tmp_path):
+    """A job that stores every second token has no vector of a row with one token."""
+    finished_job(tmp_path, shards=5, options={"positions": {"rule": "every", "count": 2}})
+    dataset = unrolled.open(tmp_path)
+    stored = {row.id: row.outputs for row in dataset if len(row.outputs)}
+    assert 0 < len(stored) < len([row for row in dataset if row.length])
+    examples = Examples(dataset=dataset)
+    assert ids(examples) == list(stored)
+    assert len(examples) == len(stored)
+    for example in examples:
+        np.testing.assert_array_equal(example.vectors, stored[example.id])
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

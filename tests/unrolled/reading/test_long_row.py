@@ -15,12 +15,12 @@ from producer.enqueue.shard import make_shard
 from producer.jobs.verify import verify_job
 from producer.sources.rows import Row
 from unrolled.errors import FileFormatError
+from unrolled.format import vector_pages
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job.names import part_object
 from unrolled.job.segment import Segment
 from unrolled.protocol.opening import create_job
 from unrolled.protocol.spooling import spool
-from unrolled.reading import long_row
 from unrolled.reading.part_file import Part
 from unrolled.store.place import open_store
 from worker.parquet import shard_file
@@ -58,8 +58,7 @@ def small_groups(monkeypatch):
     """Row groups and pages are small, so that short rows are long."""
     monkeypatch.setattr(shard_file, "ROW_GROUP_BYTES", 10_000)
     monkeypatch.setattr(shard_file, "PAGE_BYTES", 3_000)
-    monkeypatch.setattr(long_row, "LONG_BYTES", 10_000)
-    monkeypatch.setattr(long_row, "_BUFFER_BYTES", 1_000)
+    monkeypatch.setattr(vector_pages, "READ_BYTES", 1_000)
 
 
 def arrays_of(out):
@@ -72,25 +71,15 @@ def arrays_of(out):
 @pytest.mark.usefixtures("small_groups")
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 @pytest.mark.parametrize("options", [{"with_tokens": True}, {"layers": (0, 1), "pooling": ("none", "max")}])
-def test_a_long_row_is_read_as_pyarrow_reads_it(tmp_path, monkeypatch, precision, options):
-    """Every value, wherever pages end; rows beside it, too."""
+def test_a_long_row_is_read_as_pyarrow_reads_it(tmp_path, precision, options):
+    """Every value, wherever pages and reads end; rows beside it, too."""
     job, _ = job_with(tmp_path, [3, 400, 0, 1, 120, 1000], precision=precision, **options)
-    read = []
-    monkeypatch.setattr(
-        "unrolled.reading.part_file.read_vectors",
-        lambda *arguments: read.append(found := long_row.read_vectors(*arguments)) or found,
-    )
-    found = arrays_of(tmp_path)
-    assert len(read) == 3 * len(options.get("layers", (0,)))
-    assert None not in read
+    (path,) = tmp_path.glob("*.parquet")
+    part = Part(open_store(tmp_path), path.name)
+    assert len(part.groups) > 2
+    for found, wanted in zip(part.record_batches(), part.record_batches_as_stored(), strict=True):
+        assert found.equals(wanted)
     assert verify_job(job).problems == ()
-    monkeypatch.setattr("unrolled.reading.part_file.is_long", lambda _: False)
-    for one, other in zip(found, arrays_of(tmp_path), strict=True):
-        assert one[:-1] == other[:-1]
-        assert one[-1].keys() == other[-1].keys()
-        for name, vectors in one[-1].items():
-            assert vectors.dtype == other[-1][name].dtype
-            np.testing.assert_array_equal(vectors, other[-1][name])
 
 
 @pytest.mark.usefixtures("small_groups")
@@ -134,17 +123,8 @@ def test_a_part_that_another_program_has_rewritten_is_read(tmp_path, how):
     about = pq.read_metadata(path).metadata
     table = pq.read_table(path)
     pq.write_table(table.replace_schema_metadata(about), path, data_page_version="2.0", **how)
-    assert long_row.is_long(pq.read_metadata(path).row_group(0))
     (row,) = unrolled.open(tmp_path)
     np.testing.assert_array_equal(row.outputs, outputs)
-
-
-@pytest.mark.parametrize(
-    "data", [b"", b"\x15", b"\x15\x00\x15", b"\xff" * 300, bytes(300), b"\x1c" * 300, b"\x15\x80" * 200]
-)
-def test_hostile_headers_are_no_headers(data):
-    """Whatever the bytes are, the answer is that this isn't a page of ours."""
-    assert long_row._read_header(data) is None
 
 
 PEAK = """

@@ -20,6 +20,7 @@ from support.skips import long
 
 from producer.cli.root import cli
 from unrolled.model.directory import open_model
+from worker.model_import.readers.torch.archive import load
 
 pytestmark = [
     long("downloads packages"),
@@ -263,3 +264,27 @@ def test_uzmorph_nn(tmp_path):
         own = package(torch.from_numpy(ids)[None])[0].detach().numpy()
         states = layer_states(config, weights, ids + 1)[-1]
         np.testing.assert_allclose(states @ head[0].T + head[1], own, rtol=0, atol=1e-4)
+
+
+def test_name2nat(tmp_path):
+    """name2nat, nationalities of names: a Linear layer and a bidirectional GRU on characters, as Flair saved them."""
+    torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
+    source = download("name2nat==0.5.1", "name2nat/best-model.pt", tmp_path)
+    config, weights = run_import(source, tmp_path / "model", "--fold", "document_embeddings.word_reprojection_map")
+    assert config.describe_layers() == "bidirectional gru 256 on an embedding of 300"
+    # The file contains whole modules of 2020, which current PyTorch can't build.
+    loaded = load(source)
+    arrays = {
+        name.removeprefix("document_embeddings."): torch.from_numpy(loaded.array(name, one).read())
+        for name, one in loaded.content["state_dict"].items()
+    }
+    table = arrays["embeddings.list_embedding_0.embedding_layer.weight"]
+    linear, gru = torch.nn.Linear(300, 300), torch.nn.GRU(300, 256, bidirectional=True, batch_first=True)
+    for name, module in (("word_reprojection_map", linear), ("rnn", gru)):
+        module.load_state_dict({key.removeprefix(f"{name}."): one for key, one in arrays.items() if name in key})
+    random = np.random.default_rng(0)
+    for length in (1, 7, 30):
+        ids = random.integers(0, 245, length)
+        with torch.no_grad():
+            own = gru(linear(table[torch.from_numpy(ids)])[None])[0][0].numpy()
+        np.testing.assert_allclose(layer_states(config, weights, ids + 1)[-1], own, rtol=0, atol=1e-4)

@@ -11,8 +11,7 @@ from support.shell import REPOSITORY
 
 from unrolled.telemetry.server import text
 from worker.engines.engine import PoolStats
-from worker.runtime.figures import Now, figures
-from worker.runtime.metrics import SHARD_STAGES, Metrics
+from worker.runtime.metrics import SHARD_STAGES, Metrics, Now, figures
 from worker.runtime.outcome import Outcome
 
 ABOUT = {"model": "ab" * 6, "engine": "fused", "arithmetic": "float32", "kernel": "avx512", "threads": "2"}

@@ -357,7 +357,7 @@ def test_the_leftovers_of_a_killed_worker_are_hidden_and_swept(site):
     half.write_bytes(b"PAR1 half")
     worker.kill()
     os.utime(half, times=(0, 0))
-    site.ledger.end_turn(f"{job.key}:leftovers")  # as its time would
+    site.ledger.client.delete(f"{site.ledger.keys.turns}:{job.key}:leftovers")  # as its time would
     site.worker().wait_ready()
     site.wait_done(job)
     check_outputs(job, rows)

@@ -35,7 +35,7 @@ def choose(found: Found, asked: Asked) -> Stack:
         stack = choose_by_widths(found, asked)
         check_leftovers(found, stack, asked.leave, asked.layers)
     elif asked.leave or asked.maps:
-        option = f"--leave {asked.leave[0]}" if asked.leave else f"--map {asked.maps[0]}"
+        option = f"--leave {asked.leave[0]}" if asked.leave else f"--fold {asked.maps[0]}"
         raise ImportRefusedError(f"{option}: this file's graph shows what is used; leave it out")
     else:
         stack = choose_by_graph(found, asked)

@@ -67,6 +67,7 @@ def enqueue(
       unrolled enqueue 'logs/*.jsonl.gz' --id-field request --model my-model --out vectors
       tail -F app.log | unrolled enqueue --follow - --model my-model --out live
     """
+    # Over 40 lines: one command, most of it its options and its help text.
     start_log(log_format)
     submission = submission_of(arguments)
     url = need_broker(broker, submission.out)

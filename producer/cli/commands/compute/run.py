@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 from dataclasses import fields, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
@@ -92,7 +93,10 @@ def run(
     if as_json:
         click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
     else:
-        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place)]))
+        shown = (
+            [] if found.problems else [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"]
+        )
+        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place), *shown]))
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))

@@ -65,6 +65,12 @@ _LIVE_POINTS = 5_000
 )
 @click.option("--label-field", metavar="NAME", help="Column of the table by which points are coloured.")
 @click.option(
+    "--plan",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="What `unrolled plan --json` printed before the job: the report then shows it beside the fact.",
+)
+@click.option(
     "--coordinates",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
@@ -96,6 +102,7 @@ def report(
     id_field: str,
     text_field: str,
     label_field: str | None,
+    plan: Path | None,
     coordinates: Path | None,
     png: bool,
     live: bool,
@@ -125,6 +132,7 @@ def report(
         id_field=id_field,
         text_field=text_field,
         label_field=label_field,
+        plan=plan,
     )
     job = open_job(out)
     if live:

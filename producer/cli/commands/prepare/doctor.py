@@ -87,6 +87,7 @@ def doctor(
       unrolled doctor s3://my-bucket/vectors
       unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
     """
+    # Over 40 lines: one command, most of it its options and its help text.
     if out is not None and place is not None:
         raise OptionError(f"both {place} and --out {out} are given; give one of them")
     out = place or out

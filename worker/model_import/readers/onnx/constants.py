@@ -71,6 +71,11 @@ class Constants:
             self._starts[name] = self._start(name, depth)
         return self._starts[name]
 
+    def repeated(self, name: str) -> NDArray[Any] | None:
+        """A constant, or the constant that Expand repeats for each row of a batch; None if it is neither."""
+        node = self._made.get(name)
+        return self.get(node.input[0] if node is not None and node.op_type == "Expand" and node.input else name)
+
     def _compute(self, name: str, depth: int) -> NDArray[Any] | None:
         node = self._made.get(name)
         if node is None or depth > _DEPTH:

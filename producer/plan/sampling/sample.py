@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from producer.plan.estimate import Draws, Estimate, quantiles, total_of
+from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
 from producer.sources.rows import BadRow, Row
 from producer.tokenization.coverage import Coverage
 from producer.tokenization.tokenize import tokenize
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from tokenizers import Tokenizer
 
-    from producer.plan.pieces import Frame, Piece, Seen
+    from producer.plan.sampling.pieces import Frame, Piece, Seen
     from producer.sources.rows import SourceBatch
     from unrolled.format.positions import Positions
 

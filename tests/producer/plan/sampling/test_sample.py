@@ -14,9 +14,9 @@ import zstandard
 from support.ragged_rows import ragged
 from support.tokenizers import words
 
-from producer.plan import line_frame, units
-from producer.plan.sample import LONG_ROW_TOKENS, Sampler
-from producer.plan.units import frames_of
+from producer.plan.sampling import line_frame, units
+from producer.plan.sampling.sample import LONG_ROW_TOKENS, Sampler
+from producer.plan.sampling.units import frames_of
 from producer.sources.discovery import discover
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches

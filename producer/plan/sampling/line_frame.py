@@ -8,7 +8,7 @@ from bisect import bisect_right
 from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
-from producer.plan.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, part_of_row, spread
+from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen, part_of_row, spread
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, has_header

@@ -8,9 +8,9 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from producer.plan.line_frame import LineFrame
-from producer.plan.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen
-from producer.plan.unit_frame import Unit, UnitFrame
+from producer.plan.sampling.line_frame import LineFrame
+from producer.plan.sampling.pieces import PART_BYTES, WHOLE_ROW_BYTES, Piece, Seen
+from producer.plan.sampling.unit_frame import Unit, UnitFrame
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import read_rows
 from producer.sources.formats.delimited import DELIMITERS, Records
@@ -24,7 +24,7 @@ from unrolled.patience import at_once
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from producer.plan.pieces import Frame
+    from producer.plan.sampling.pieces import Frame
     from producer.sources.discovery import SourceFile
     from producer.sources.options import SourceOptions
     from producer.sources.places.place import Place

@@ -6,7 +6,7 @@ from bisect import bisect_right
 from itertools import accumulate, count
 from typing import TYPE_CHECKING
 
-from producer.plan.pieces import Piece, spread
+from producer.plan.sampling.pieces import Piece, spread
 from producer.sources.errors import DamagedInputError
 
 if TYPE_CHECKING:

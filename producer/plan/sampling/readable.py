@@ -6,7 +6,7 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from producer.plan.pieces import spread
+from producer.plan.sampling.pieces import spread
 from producer.sources.errors import DamagedInputError
 from producer.sources.heads import check_head
 from unrolled.errors import RequestError

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from producer.plan.estimate import Draws, Estimate, quantiles, total_of
+from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
 
 
 def draws_of(values, size_bytes, *, drawn_bytes=10.0, whole=False):
