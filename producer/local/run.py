@@ -1,7 +1,5 @@
 """A whole job on one machine: broker, workers, queueing and waiting, and an orderly end of all."""
 
-# Over 150 lines: one job, what it starts in order, and what it shows meanwhile.
-
 from __future__ import annotations
 
 import signal
