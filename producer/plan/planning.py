@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from producer.enqueue.submission import check_stored, need_tokenizer, spec_of, tokenizer_of
+from producer.enqueue.submission import need_tokenizer
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
@@ -16,6 +16,7 @@ from producer.plan.sharing import computed_share
 from producer.plan.timing import Load, measured_speed, queueing_seconds, times_of
 from producer.sources.discovery import discover
 from unrolled.errors import RequestError, UnrolledError
+from unrolled.format.requested import requested_spec
 from unrolled.model.directory import open_model
 
 if TYPE_CHECKING:
@@ -49,15 +50,14 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     imported, began = time.process_time(), time.monotonic()
     model = open_model(submission.model)
     config = model.config
-    check_stored(submission, config)
-    tokenizer = tokenizer_of(model)
+    tokenizer = model.tokenizer()
+    spec = requested_spec(config, tokenizer, **submission.stored)
     found = discover(submission.inputs, submission.source)
     inputs = readable(found.files, submission.source, CHECK_SECONDS)
     if not inputs.files:
         label, reason = next(iter(inputs.problems.items()))
         raise RequestError(f"input {label}: {reason}")
     need_tokenizer(submission, tokenizer, inputs.text_file)
-    spec = spec_of(submission, config, tokenizer)
     preparing = imported + time.monotonic() - began + inputs.seconds * inputs.unchecked / max(1, len(found.files))
     frames, not_sampled = frames_of(inputs.files, submission.source)
     sampler = Sampler(

@@ -14,7 +14,7 @@ PACKAGES = ("unrolled", "producer", "worker")
 #: Most entries of a folder in which a reader still finds things.
 MOST_ENTRIES = 15
 #: Folders that have more, and how many: the kernel is one template, and the runtime one process, each in small pieces.
-LARGER = {"worker/engines/fused/src/kernel": 16, "worker/runtime": 16}
+LARGER = {"worker/runtime": 16}
 #: Lines of a file and of a function above which a comment or the docstring says why it is one piece.
 FILE_LINES, FUNCTION_LINES = 150, 40
 FILE_REASON = re.compile(rf"over {FILE_LINES} lines|one file", re.IGNORECASE)

@@ -7,6 +7,8 @@ without nulls, each with a checksum.
 Source: https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
 
+# Over 150 lines: a reader of one column's pages, from their headers to its vectors.
+
 from __future__ import annotations
 
 import zlib

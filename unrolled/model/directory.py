@@ -17,17 +17,19 @@
     lstm.N.backward.*, gru.N.backward.*  tensors of the pass from a row's last token to its first
 
 The fingerprint identifies the exact bytes of the three files; all outputs of a model are stored with it.
-The producer checks that tokenizer.json fits the vocabulary; this module doesn't.
+That tokenizer.json fits the vocabulary is checked when it is loaded, not when the directory is opened.
 """
 
 # Over 150 lines: opening and saving check the same files.
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.errors import ModelError, RequestError
 from unrolled.model.cache import local_copy
@@ -36,6 +38,11 @@ from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, fing
 from unrolled.model.weights import check_arrays, check_finite, check_header
 from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
+from unrolled.tokenization.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 #: The longest config.json that is read, in bytes; a model's has a few kilobytes.
 _CONFIG_BYTES = 1 << 20
@@ -69,6 +76,18 @@ class ModelDirectory:
             raise ModelError(f"{self.path}: can't be read ({error})") from error
         if now != self.fingerprint:
             raise ModelError(f"{self.path}: the files changed after the model was opened; start again")
+
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's tokenizer; None where it has none.
+
+        Raises:
+            ModelError: it doesn't fit the model.
+        """
+        if not self.tokenizer_path:
+            return None
+        tokenizer = load_tokenizer(self.tokenizer_path, self.config.vocab_size)
+        self.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
+        return tokenizer
 
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Read the tensors: finite float32 arrays with the names and shapes of `ModelConfig.shapes`.

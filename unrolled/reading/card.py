@@ -41,6 +41,7 @@ def card(dataset: Dataset, title: str) -> str:
         dataset: the rows.
         title: the heading.
     """
+    # Over 40 lines: most of it is the text of the card.
     size = next((name for name, end in _SIZES if len(dataset) < end), _LARGEST)
     names = dataset.record_batches().schema.names
     features = "\n".join(_feature(dataset, name) for name in names)

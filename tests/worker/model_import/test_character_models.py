@@ -9,7 +9,7 @@ from support.ragged_rows import ragged
 from support.reference import layer_states
 from tokenizers import Tokenizer
 
-from producer.tokenization.positions import positions_of
+from unrolled.format.requested import positions_of
 from unrolled.model.directory import open_model
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.model_import.errors import ImportRefusedError

@@ -1,5 +1,7 @@
 """The ONNX operators LSTM and GRU as recurrent layers."""
 
+# Over 150 lines: two operators that share most of their inputs and attributes.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any

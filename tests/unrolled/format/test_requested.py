@@ -3,9 +3,9 @@
 import pytest
 from support.tokenizers import words
 
-from producer.tokenization.positions import positions_of
 from unrolled.errors import OptionError, RequestError
 from unrolled.format.positions import Positions
+from unrolled.format.requested import positions_of
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from unrolled.tokenization.characters import build

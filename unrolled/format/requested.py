@@ -1,17 +1,57 @@
-"""The positions that a user names, for a model and its tokenizer."""
+"""What a user asks to be stored, in words, for a model and its tokenizer."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from unrolled.errors import RequestError
+from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.format.positions import ALL, WORD_ENDS, Positions, parse_positions
 from unrolled.tokenization.characters import blanks_of
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from tokenizers import Tokenizer
 
     from unrolled.model.config import ModelConfig
+
+
+def requested_spec(
+    config: ModelConfig,
+    tokenizer: Tokenizer | None,
+    *,
+    layers: str,
+    pooling: Sequence[str],
+    precision: str,
+    with_tokens: bool,
+    empty_rows: str,
+    positions: str,
+) -> OutputSpec:
+    """What a job stores.
+
+    Args:
+        config: the model's configuration.
+        tokenizer: the model's; None where it has none.
+        layers: as `parse_layers` reads them.
+        pooling: as `parse_pooling` reads it.
+        precision: see `OutputSpec`.
+        with_tokens: see `OutputSpec`.
+        empty_rows: see `OutputSpec`.
+        positions: as `positions_of` reads them.
+
+    Raises:
+        OptionError: the model doesn't have one of the layers, or a pooling or positions are unknown.
+        RequestError: the positions are not for this model, or not for this pooling.
+    """
+    return OutputSpec(
+        parse_layers(layers, config),
+        parse_pooling(pooling),
+        precision,
+        with_tokens,
+        empty_rows,
+        positions_of(positions, config, tokenizer),
+    )
 
 
 def positions_of(text: str, config: ModelConfig, tokenizer: Tokenizer | None) -> Positions | None:

@@ -4,7 +4,7 @@
 
 #include <cstring>
 
-#include "kernel/check_pairs.h"
+#include "kernel/isa/check_pairs.h"
 #include "kernel/make_kernel.h"
 #include "kernel/vector/vector_avx512.h"
 
