@@ -180,7 +180,7 @@ def test_log_of_two_jobs(site):
         site.add(site.cut(1, "f" * 16))
     site = Site(FILE)
     site.delete(names.JOB)
-    with pytest.raises(BrokenPromiseError, match="nothing says of which job"):
+    with pytest.raises(BrokenPromiseError, match=r"no job\.json says of which job"):
         site.add(site.first)
 
 

@@ -1,6 +1,7 @@
 """docs/tour.ipynb: its cells run, and show what the notebook in the repository shows."""
 
 import re
+from itertools import groupby
 
 import pytest
 from support.notebook import ENVIRONMENT, NOTEBOOK, executed, read
@@ -10,12 +11,13 @@ pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def shown(notebook):
-    """For each cell of code the kinds of what it shows."""
-    return [
+    """For each cell of code the kinds of what it shows. A text that came in several pieces counts once."""
+    kinds = [
         [sorted(output.get("data", {"stream": ""})) for output in cell.outputs]
         for cell in notebook.cells
         if cell.cell_type == "code"
     ]
+    return [[kind for kind, _ in groupby(cell)] for cell in kinds]
 
 
 def text_of(notebook):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from unrolled.format.columns import VectorColumn
     from unrolled.store.store import Store
 
 #: A row group of one row that has more bytes is a long row.
@@ -130,8 +131,7 @@ class Part:
             for column in self.columns
             if column.name in wanted
             for chunk in [metadata.column(self.schema.names.index(column.name))]
-            if is_plain(file.metadata.created_by, chunk)
-            and (column.per_token or chunk.num_values == metadata.num_rows * column.width)  # no row is null
+            if is_plain(file.metadata.created_by, chunk) and (column.per_token or self._has_all(metadata, column))
         }
         direct = {column.name for column in chunks}
         counted = "length" if self.spec.positions is None else "positions"
@@ -150,6 +150,12 @@ class Part:
             found[column.name] = _lists(vectors, kind, offsets if column.per_token else None)
         schema = pa.schema([self.schema.field(name) for name in wanted])
         return pa.RecordBatch.from_arrays([found[name] for name in wanted], schema=schema)
+
+    def _has_all(self, group: pq.RowGroupMetaData, column: VectorColumn) -> bool:
+        """Whether a pooled column has a vector for each row of a row group. A row that is null counts as one number."""
+        chunk = group.column(self.schema.names.index(column.name))
+        certain = column.width > 1 or not self.schema.field(column.name).nullable
+        return certain and chunk.num_values == group.num_rows * column.width
 
 
 def _one(table: pa.Table) -> pa.RecordBatch:
