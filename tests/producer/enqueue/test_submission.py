@@ -13,7 +13,6 @@ import pytest
 from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
-from producer.enqueue import submission as submission_module
 from producer.enqueue.cutter import SHARD_ROWS, shard_limits
 from producer.enqueue.pipeline import submit
 from producer.enqueue.session import _rare_collections, _stop_signals
@@ -23,6 +22,7 @@ from producer.sources.options import SourceOptions
 from producer.tokenization import tokenize
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
+from unrolled.model import directory
 from unrolled.patience import Patience
 
 
@@ -159,13 +159,13 @@ def test_a_tokenizer_that_is_replaced_meanwhile_is_noticed(submission, tmp_path,
     """After the fingerprint was taken, before it is read: its ids would be stored as those of another model."""
     one, other = (fit([" ".join(words)], 50).tokenizer.to_str() for words in (["a", "b"], ["b", "a", "b"]))
     model = make_model(tmp_path / "text", tokenizer_json=one)
-    load = submission_module.load_tokenizer
+    load = directory.load_tokenizer
 
     def replaced(path, vocab_size):
         path.write_text(other)
         return load(path, vocab_size)
 
-    monkeypatch.setattr(submission_module, "load_tokenizer", replaced)
+    monkeypatch.setattr(directory, "load_tokenizer", replaced)
     with pytest.raises(ModelError, match="changed after the model was opened"):
         prepare(replace(submission, model=model.path))
     assert not Path(submission.out).exists()
