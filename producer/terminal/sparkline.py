@@ -28,7 +28,7 @@ class Speeds:
         self._now = 0.0
 
     def add(self, now: float, done: float) -> None:
-        """Note what was done by now; a smaller number than before begins anew."""
+        """Note how much is done by now; a smaller amount than before starts a new line."""
         self._now = now
         if self._points and done < self._points[-1][1]:
             self._points.clear()

@@ -142,7 +142,7 @@ def test_a_damaged_part_is_named_and_the_others_are_shown(tmp_path):
 
 
 def test_a_store_that_fails_meanwhile_spoils_a_gathering(tmp_path, monkeypatch):
-    """What was read of a part in the middle must not count twice: whoever goes on begins again."""
+    """Rows of a part that was read halfway must not count twice: the next attempt starts from its beginning."""
     job = report_job(tmp_path / "out", 128)
     gathering, store = Gathering(job, ReportOptions()), type(job.objects.store)
 
