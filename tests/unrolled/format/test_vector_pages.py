@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from support.jobs import finished_job
 from support.random_parts import write_part
@@ -39,6 +39,7 @@ def check(part):
     width=st.sampled_from([1, 2, 7, 256, 3000]),
     pooling=st.sampled_from(["none", "mean"]),
 )
+@example(lengths=[0], width=1, pooling="mean")
 def test_any_rows(tmp_path_factory, lengths, width, pooling):
     """Empty rows, rows of many pages, and several row groups."""
     folder = tmp_path_factory.mktemp("part")
