@@ -15,6 +15,7 @@ from unrolled.job.segment import Segment
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from unrolled.job.inputs import Inputs
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.objects import Objects
@@ -32,6 +33,8 @@ class Log:
         inputs: the shards that were cut from the input, in order.
         retried: shards whose failed rows were retried: source → the shard that has those rows.
         ended: whether the input was read to its end.
+        growths: for each `append`, how many shards were cut from the input before it.
+        grown_to: the inputs since the last `append`; None before the first, while those of `job.json` count.
         cancelled: whether the waiting shards must not be computed.
         discarded: whether the job was discarded, so that none of its objects counts any more.
         run: in a live job, the run whose turn it is to read; empty before the first run.
@@ -43,6 +46,8 @@ class Log:
         self.inputs: list[ShardId] = []
         self.retried: dict[ShardId, ShardId] = {}
         self.ended = self.cancelled = self.discarded = False
+        self.growths: list[int] = []
+        self.grown_to: Inputs | None = None
         self.run = ""
         self._lives: dict[ShardId, int] = {}
         self._started: list[tuple[tuple[ShardId, ...], tuple[Life, ...]]] = []
@@ -65,6 +70,9 @@ class Log:
         match segment.kind:
             case "begin":
                 self.run, self.cancelled, self.ended = segment.run, False, False
+            case "append":
+                self.growths.append(len(self.inputs))
+                self.grown_to, self.ended = segment.inputs, False
             case "end":
                 self.ended = True
             case "cancel" | "resume":

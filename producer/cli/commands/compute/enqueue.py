@@ -59,7 +59,7 @@ def enqueue(
 
     INPUTS are files, directories, patterns, or - for standard input. Run the same command again and it resumes: nothing
     that is published or queued is queued again. Rows that can't be used go to quarantine, with reasons; the others are
-    queued.
+    queued. With --append, rows that the input has gained since are added to the job.
 
     \b
     Examples:
@@ -98,4 +98,4 @@ def as_text(summary: Summary, out: str) -> str:
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
-    return "\n".join(lines + unseen)
+    return "\n".join(lines + summary.growth_lines() + unseen)

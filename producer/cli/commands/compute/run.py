@@ -55,7 +55,8 @@ def run(
 
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
     verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
-    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
+    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs. With --append, rows that the input
+    has gained since are added to the job.
 
     \b
     Examples:
@@ -91,12 +92,14 @@ def run(
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
-        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
+        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share, added=cut.added))
     else:
         shown = (
             [] if found.problems else [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"]
         )
-        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place), *shown]))
+        click.echo(
+            "\n".join([summary(status), *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown])
+        )
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
