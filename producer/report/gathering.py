@@ -30,7 +30,7 @@ from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, read_entries
 from unrolled.reading.arrays import row_vectors
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
@@ -107,11 +107,11 @@ class Gathering:
         """
         objects = self._job.objects
         self._tally.look()
-        entries = list(self._tally.log.entries.values())
-        for entry in entries[self._logged :]:
+        entries = self._tally.log.entries
+        while self._logged < len(entries):
             self._logged += 1
             try:
-                for row in refused_rows(objects, entry):
+                for row in refused_rows(objects, entries.at(self._logged - 1)):
                     self._reasons.add(row)
             except FileFormatError as error:
                 self._damaged.append(printable(str(error)))
@@ -160,8 +160,10 @@ class Gathering:
         if self._covariance is None or self._sample is None or seen == 0:
             return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
         components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
-        entries = self._tally.log.entries
-        found = make_map(self._sample.points(), components, seen, self._column, options, self._words, entries)
+        points = self._sample.points()
+        drawn, entries = set(points.shards), read_entries(self._tally.log, self._job.objects)
+        files = {entry.shard: entry.file for entry in entries if entry.shard in drawn}
+        found = make_map(points, components, seen, self._column, options, self._words, files)
         return Shown(self.facts(), found)
 
     def _open_model(self) -> None:
