@@ -9,11 +9,13 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from dataclasses import replace
-from itertools import accumulate
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from unrolled.errors import JobError
 from unrolled.job.segment import Segment
+from unrolled.job.shard_keys import FIRST_RETRY
 from unrolled.protocol.opening import refuse_other_job
 
 if TYPE_CHECKING:
@@ -56,8 +58,9 @@ class Growth:
         """The numbers of rows after which the input ended, before each growth and now."""
         if not log.growths and not log.ended:
             return []
-        shards = (log.entries[shard] for shard in log.inputs)
-        rows = [0, *accumulate(entry.rows + entry.quarantined for entry in shards)]
+        columns = log.entries.columns
+        columns = columns[columns["hash"] < FIRST_RETRY]
+        rows = [0, *np.cumsum(columns["rows"].astype(np.int64) + columns["quarantined"]).tolist()]
         return [rows[count] for count in log.growths + [len(log.inputs)] * log.ended]
 
     @staticmethod

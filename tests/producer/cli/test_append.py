@@ -89,9 +89,9 @@ def content(out):
 def test_rows_at_the_end(broker):
     """They are cut into shards of their own; the same again adds nothing and says so."""
     enqueue(broker)
-    before = log_of(open_job("out")).inputs
+    before = [*log_of(open_job("out")).inputs]
     assert appended(broker) == NOTHING
-    assert log_of(open_job("out")).inputs == before
+    assert [*log_of(open_job("out")).inputs] == before
     write(60, first=40)
     assert "Give --append to add the new rows to this job" in refused(broker)
     assert appended(broker) == "20 rows were appended"
