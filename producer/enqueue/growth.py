@@ -1,8 +1,8 @@
 """Rows that were appended to a job's input after the log had its end: one *growth* of the input for each `--append`.
 
-A producer compares what it cuts with the shards in the log. At the first shard behind them, and so only after all
-earlier rows have proved equal, it adds an `append` segment, which revokes the end. From then on the rows of this growth
-alone are cut: a producer that began before the segment adds nothing any more, and neither an end.
+A producer compares the shards that it cuts with those in the log. At the first shard after them, and so only when all
+earlier rows have proved equal, it adds an `append` segment, which revokes the end. A producer that began before this
+segment adds neither shards nor an end any more.
 """
 
 from __future__ import annotations
@@ -73,10 +73,10 @@ class Growth:
 
         Args:
             log: the job's log.
-            rows: whether there is a row behind the shards of the log.
+            rows: whether there is a row after the shards of the log.
         """
-        is_behind = log.ended or len(log.growths) != self._number
-        return self.append and (self._inputs != self._current(log) or (rows and is_behind))
+        is_needed = log.ended or len(log.growths) != self._number
+        return self.append and (self._inputs != self._current(log) or (rows and is_needed))
 
     def segment(self, log: Log, place: int, *, rows: bool) -> Segment | None:
         """The segment that begins a growth; None where it has begun, or where shards must be compared first.
@@ -84,7 +84,7 @@ class Growth:
         Args:
             log: the job's log, read to its end.
             place: number of shards that were compared with the log.
-            rows: whether there is a row behind them.
+            rows: whether there is a row after them.
 
         Raises:
             JobError: another producer has appended something else meanwhile.

@@ -151,7 +151,7 @@ class FileRun(Run):
         self._update_ledger()
 
     def _compared(self, place: int, make: Make) -> tuple[Spooled, bool]:
-        """Make the shard at a place, and compare it with the log; the first one behind the end begins a growth.
+        """Make the shard at a place, and compare it with the log; the first one after the end begins a growth.
 
         Returns:
             The shard, and whether the log has it.
@@ -239,7 +239,7 @@ class FileRun(Run):
         shard = self.log.inputs[place]
         before = next(known for known in read_entries(self.log, self._objects) if known.shard == shard)
         hint = ""
-        if place + 1 in [*self.log.growths, len(self.log.inputs)]:
+        if place + 1 in self.log.growths + [len(self.log.inputs)] * self.log.ended:
             hint = "If the last line had no line end, the text that was added has lengthened it. "
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: shard {place} began at "

@@ -57,7 +57,7 @@ class Submission:
         positions: the tokens whose vectors are stored: "all", "word-ends", "every:N" or "last:K".
         engine: the family of engines that computes it; None for fused.
         arithmetic: how it is computed.
-        append: whether rows behind the end of the job's input are added to the job.
+        append: whether rows after the end of the job's input are added to the job.
     """
 
     inputs: tuple[str, ...]

@@ -59,7 +59,7 @@ class Summary:
         if self.added is None:
             return []
         if not self.added:
-            return ["nothing was appended: the input has no new row"]
+            return ["nothing was appended: the input has no new rows"]
         return [f"{counted(self.added, 'row was', 'rows were')} appended"]
 
     def add(self, entry: Entry, new: bool) -> None:

@@ -53,8 +53,10 @@ class Reading:
     @property
     def different_versions(self) -> list[str]:
         """The names of versions, each version once."""
-        found = [*self.versions.items()]
-        return [name for number, (name, rows) in enumerate(found) if rows not in [each for _, each in found[:number]]]
+        found: dict[tuple[bool, tuple[Row, ...]], str] = {}
+        for name, rows in self.versions.items():
+            found.setdefault((name in self.second_file, tuple(rows)), name)
+        return [*found.values()]
 
     def names(self, version: str, place: str) -> list[str]:
         """The names of the files of a version, of which the first one is called `place`."""

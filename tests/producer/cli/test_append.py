@@ -25,7 +25,7 @@ from worker.encoder.encoder import load
 pytestmark = pytest.mark.usefixtures("place")
 NAMESPACE = "append"
 ROWS = {f"row-{number}": [1 + number % 50, 0, 2, 3][: 1 + number % 4] for number in range(60)}
-NOTHING = "nothing was appended: the input has no new row"
+NOTHING = "nothing was appended: the input has no new rows"
 
 
 @pytest.fixture

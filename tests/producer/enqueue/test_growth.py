@@ -22,6 +22,7 @@ from producer.sources.rows import BadRow, Row, automatic_id
 from unrolled.errors import JobError
 from unrolled.job import names, payload
 from unrolled.job.inputs import Inputs
+from unrolled.job.names import segment_name
 from unrolled.job.segment import Segment
 from unrolled.patience import at_once
 from unrolled.protocol.objects import Objects
@@ -259,23 +260,50 @@ def test_a_crash_before_any_operation():
     assert count > 10
 
 
-def test_a_producer_that_is_overtaken_does_not_end_the_input():
-    """Another one has begun to append since: its rows are still to come."""
-    job = new_job(["a.txt"])
-    read(job, rows_of([1] * 4))
-    overtake = {1: lambda: decide(job, Segment("append", inputs=job.job.inputs))}
-    growth = Growth(job, append=True)
-    run = FileRun(job.objects, Ledger(), lambda *_: None, growth)
+def begun(job, rows):
+    """An appending run that has read the log, and what it does next."""
+    inputs = Inputs.named(dict.fromkeys(row.file for row in rows))
+    run = FileRun(job.objects, Ledger(), lambda *_: None, Growth(job, inputs, append=True))
     ends = run.begin()
+    return lambda: run.run(shards_of(cuts([rows], Cutter(TOKENS, FEW, ends), None), job.job.id))
 
-    def stream():
-        for number, cut in enumerate(cuts([rows_of([1] * 4)], Cutter(TOKENS, FEW, ends), None)):
-            overtake.get(number, lambda: None)()
-            yield cut
 
+@pytest.mark.parametrize("rows", [0, 3])
+def test_a_producer_that_is_overtaken_does_not_end_the_input(rows):
+    """Another one appends just before its end is created: the rows of the other are still to come."""
+    taken = [segment_name(2)]
+
+    def hook(operation):
+        if operation == ("create", *taken):
+            job.objects.store.create(taken.pop(), Segment("append", inputs=job.job.inputs).encode())
+
+    job = new_job(["a.txt"], hook)
     with pytest.raises(JobError, match=r"another `unrolled enqueue --append` has added to this job meanwhile"):
-        run.run(shards_of(stream(), job.job.id))
-    assert not log_of(job).ended
+        read(job, rows_of([1] * (4 + rows)), append=rows > 0)
+    log = log_of(job)
+    assert (log.growths, log.ended, len(log.inputs)) == ([2], False, 2)
+
+
+def test_a_producer_takes_part_in_a_growth_of_the_same_inputs():
+    """Another one has begun it since, and has added nothing yet."""
+    job, rows = new_job(["a.txt"]), rows_of([1] * 7)
+    read(job, rows[:4])
+    proceed = begun(job, rows)
+    decide(job, Segment("append", inputs=job.job.inputs))
+    proceed()
+    log = log_of(job)
+    assert (log.growths, log.ended, len(log.inputs)) == ([2], True, 3)
+
+
+def test_a_growth_of_other_inputs_is_not_replaced():
+    """Of two that append another file each, the later one is refused."""
+    job, rows = new_job(["a.txt"]), rows_of([1] * 4)
+    read(job, rows)
+    proceed = begun(job, [*rows, *rows_of([1], "c.txt")])
+    decide(job, Segment("append", inputs=Inputs.named(["a.txt", "b.txt"])))
+    with pytest.raises(JobError, match="has added to this job meanwhile"):
+        proceed()
+    assert log_of(job).grown_to == Inputs.named(["a.txt", "b.txt"])
 
 
 def test_growths_that_contradict_each_other():
