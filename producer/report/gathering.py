@@ -223,7 +223,7 @@ class Gathering:
     def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
         """Add the vectors of some rows of a part; gives how many places they take."""
         assert self._sample is not None  # noqa: S101 - the caller has checked
-        assert self._covariance is not None  # noqa: S101 - as above
+        assert self._covariance is not None  # noqa: S101 - the caller has checked
         lists = rows.column(2)
         lengths = rows.column(0).to_numpy()
         if self._options.of_tokens:

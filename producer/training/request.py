@@ -1,4 +1,4 @@
-"""What a user asks for with `unrolled model fit`."""
+"""The request of a user for `unrolled model fit`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class FitRequest:
     training: dict[str, Any]
 
     def words(self) -> dict[str, Any]:
-        """What a resumed training must be equal in, as JSON values; the tokenizer by its hash."""
+        """The options that a resumed training must share, as JSON values; the tokenizer by its hash."""
         source = {name: value for name, value in asdict(self.source).items() if name not in _NOT_THE_CORPUSES}
         return {
             "inputs": list(self.inputs),
@@ -74,7 +74,7 @@ def _difference(name: str, before: object, asked: object) -> str:
         return "an input that has changed since"
     flag = flag_of(name) if name != "inputs" else "inputs"
     shown, wanted = (str(value)[:_LONGEST_SHOWN] for value in (before, asked))
-    return f"{flag} {shown} (asked for is {wanted})"
+    return f"{flag} {shown} (you asked for {wanted})"
 
 
 def _digest(path: Path) -> str:

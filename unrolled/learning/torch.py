@@ -81,7 +81,7 @@ def collate_packed(examples: Sequence[Example]) -> dict[str, Any]:
 
 
 def _packed(rows: Sequence[NDArray[Any]], kind: type | None = None) -> PackedSequence:
-    """What `torch.nn.utils.rnn.pack_sequence(rows, enforce_sorted=False)` gives, without padding on the way."""
+    """The result of `torch.nn.utils.rnn.pack_sequence(rows, enforce_sorted=False)`, without padding on the way."""
     lengths = np.array([len(row) for row in rows])
     order = np.argsort(-lengths, kind="stable")
     begins = offsets_of(lengths[order])[:-1]

@@ -114,7 +114,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     `ModelDirectory.weights` reads the weights.
 
     Args:
-        path: of the directory, or URL of a prefix in a bucket, which is copied to this machine by `local_copy`.
+        path: path of the directory, or URL of a prefix in a bucket, which `local_copy` copies to this machine.
 
     Raises:
         ModelError: a file is missing or unreadable, has another format version, or contradicts config.json.

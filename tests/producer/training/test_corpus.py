@@ -109,7 +109,7 @@ def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
     before = (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns
     assert prepare(request, lambda _: None) == plan
     assert (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns == before
-    with pytest.raises(JobError, match=r"unfinished training with --epochs None \(asked for is 3\); run"):
+    with pytest.raises(JobError, match=r"unfinished training with --epochs None \(you asked for 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
     write(corpus, IDS[1:])
     with pytest.raises(

@@ -54,8 +54,8 @@ def run(
     """Do a whole job on this machine.
 
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
-    verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
-    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
+    verifies the files, and writes a report. If you run the same command again, it resumes. `unrolled status OUT` in
+    another terminal shows how far the job is. The workers' logs are in OUT/_unrolled/logs.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def run(
     start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
-        raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
+        raise OptionError(f"--out {submission.out} is outside --output-root; allowed: directories in {root}")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.local.run import run_job  # noqa: PLC0415
 
