@@ -1,13 +1,14 @@
 """Bringing a ledger up to a log, whatever it has lost, and beside other processes that do it."""
 
 import pytest
+from support.counting_store import counting
 from support.jobs import decide, log_of, make_job, publish_shard, record_death, waiting
 
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.protocol import ledger_update
 from unrolled.protocol.ledger_update import enter_again, update_ledger
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, append
 
 
 class DictLedger:
@@ -66,6 +67,18 @@ def test_a_ledger_gets_what_is_new(tmp_path, ledger):
     entered = len(ledger.entered)
     assert update(job, ledger) == [Life(two, 1), Life(three, 0)]
     assert len(ledger.entered) == entered
+
+
+def test_a_new_segment_costs_one_look(tmp_path, ledger):
+    """It is entered without another look: another process that adds a segment enters it itself."""
+    job, asked = counting(make_job(tmp_path / "out", ended=False))
+    log = Log()
+    update_ledger(log, job.objects, ledger)
+    known = log.length
+    append(log, job.objects, lambda log: Segment("end") if log.length == known else None)
+    before = asked["read"]
+    update_ledger(log, job.objects, ledger)
+    assert (ledger.known, asked["read"] - before) == (log.length, 1)
 
 
 def test_a_lost_mark_brings_all_again(tmp_path, ledger):
