@@ -69,8 +69,8 @@ def update_ledger(log: Log, objects: Objects, ledger: JobLedger) -> None:
         elif mark >= log.length:
             return
         elif ledger.enter(mark, _sized(log, log.started(mark)), mark + 1) and mark + 1 >= log.length:
-            # A process that has added a segment since the last look enters it. A cancel would have removed the mark, and
-            # nothing would have been entered.
+            # A process that has added a segment since the last look enters it. A cancel would have removed the mark,
+            # and nothing would have been entered.
             return
 
 
