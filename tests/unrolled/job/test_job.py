@@ -21,7 +21,10 @@ def test_what_is_written_is_read():
     ("changes", "said"),
     [
         ({"fingerprint": "cd" * 32}, "another model"),
-        ({"inputs": Inputs.named(["a.txt"])}, "other inputs (a.txt, b.txt; asked for are a.txt)"),
+        (
+            {"inputs": Inputs.named(["a.txt"])},
+            "other inputs (a.txt, b.txt; asked for are a.txt; names are from the working directory)",
+        ),
         ({"engine": "tensorflow"}, 'engine: "fused"; asked for is "tensorflow"'),
         ({"arithmetic": "bfloat16"}, 'arithmetic: "float32"; asked for is "bfloat16"'),
         ({"live": True}, "live: false; asked for is true"),
