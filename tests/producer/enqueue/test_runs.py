@@ -23,6 +23,7 @@ from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience, at_once
+from unrolled.protocol.log import read_entries
 from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.queue.ledger import Counts
@@ -98,7 +99,7 @@ def check_enqueued(job, queue, shards=SHARDS):
     """Every shard has its rows and its bad rows, and is in the log, in order, and in the ledger, once."""
     whole = spooled(job, shards)
     log = log_of(job)
-    assert [log.entries[shard] for shard in log.inputs] == [one.entry for one in whole]
+    assert list(read_entries(log, job.objects)) == [one.entry for one in whole]
     assert log.ended
     for one in whole:
         assert job.objects.read(names.rows_object(one.entry.shard)) == one.rows
@@ -141,7 +142,7 @@ def test_what_came_before_damage_is_queued(job, queue):
     with pytest.raises(SourceError, match="is damaged"):
         enqueue(job, queue, broken())
     log = log_of(job)
-    assert (log.inputs, log.ended) == ([one.entry.shard for one in spooled(job, 3)], False)
+    assert (list(log.inputs), log.ended) == ([one.entry.shard for one in spooled(job, 3)], False)
     assert in_ledger(queue, job) == set(log.inputs)
     assert len(enqueue(job, queue)) == SHARDS - 3
     check_enqueued(job, queue)

@@ -96,7 +96,7 @@ def test_rows_that_fail_again_are_retried_again(failing):
     publish_shard(failing, first, failed={0: "ValueError: no"})
     assert again(failing) == Retried(rows=1, shards=1, dead=0, damaged=0)
     (second,) = waiting(failing)
-    assert (second.retries, log_of(failing).entries[second].source) == (2, first)
+    assert (second.retries, log_of(failing).retried[first]) == (2, second)
     publish_shard(failing, second)
     assert verify_job(failing).rows_out == 8
 

@@ -133,7 +133,7 @@ def test_two_producers_at_once(broker, job):
     for thread in threads:
         thread.join(60)
     assert sum(sent) == 200
-    assert log_of(job).inputs == waiting(job)
+    assert list(log_of(job).inputs) == waiting(job)
     found = [tuple(arguments) for _, arguments in received(broker.url)]
     assert sorted(found) == [(job.key, f"{shard}.0") for shard in waiting(job)]
 

@@ -61,7 +61,7 @@ def test_a_retry_starts_shards_and_lives():
     log = read(store)
     assert log.retried == {one.shard: again.shard}
     assert log.life(two.shard) == Life(two.shard, 1)
-    assert log.inputs == [one.shard, two.shard]
+    assert list(log.inputs) == [one.shard, two.shard]
     assert log.started(0) == [Life(one.shard, 0)]  # the other's first life is over
     assert log.started(1) == [Life(again.shard, 0), Life(two.shard, 1)]
 

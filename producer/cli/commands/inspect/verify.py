@@ -44,7 +44,7 @@ def verify(context: click.Context, *, out: str, as_json: bool) -> None:
     """
     job, log = open_job(out), Log()
     catch_up(log, job.objects)
-    total = sum(entry.tokens for entry in log.entries.values())
+    total = int(log.entries.columns["tokens"].sum())
     done = 0
     with progress("verifying", total) as bar:
 
