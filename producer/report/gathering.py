@@ -51,6 +51,8 @@ if TYPE_CHECKING:
 #: Dead shards whose reasons are shown, and damaged parts that are named.
 FEW = 20
 _REASON_CHARACTERS = 300
+#: Rows of a row group whose vectors are copied at a time.
+_ROWS_AT_ONCE = 4096
 
 
 class Gathering:
@@ -191,8 +193,8 @@ class Gathering:
         lengths, at = [], 0
         for rows in record_batches([part], columns if self._sample is not None else ["length"]):
             lengths.append(rows.column(0).to_numpy())
-            if self._sample is not None:
-                at += self._add_vectors(shard, at, rows)
+            for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
+                at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
         self._size_bytes += part.size_bytes
         self._rows += part.info.rows

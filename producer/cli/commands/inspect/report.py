@@ -11,6 +11,7 @@ import click
 
 from producer.cli.options import out_argument
 from producer.report.options import METHODS, MOST_POINTS, ReportOptions
+from unrolled.allocator import return_large_blocks
 from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
 
@@ -143,6 +144,7 @@ def report(
     from producer.report.page.markup import size  # noqa: PLC0415 - --help needs no numpy
     from producer.report.writing import write_report  # noqa: PLC0415 - --help needs no numpy
 
+    return_large_blocks()
     written = write_report(job, options, to, coordinates=coordinates, png=png)
     if written.facts.state == "not complete":
         click.echo(f"{out}: the job is not complete; the report shows what is published now", err=True)
