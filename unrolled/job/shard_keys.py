@@ -88,7 +88,7 @@ def _parse_inputs(
         fits &= digits[:, 0] > 0
     keys = np.empty(np.count_nonzero(fits), KEY)
     keys["index"], keys["hash"] = _number(digits[fits], 10), _number(hex_digits[fits], 16)
-    return keys, [names[number] for number in np.flatnonzero(~fits)]
+    return keys, [names[number] for number in np.flatnonzero(~fits).tolist()]
 
 
 def _number(digits: NDArray[np.uint8], base: int) -> NDArray[np.uint64]:
