@@ -16,6 +16,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
 from unrolled.job.shard_keys import FIRST_RETRY
+from unrolled.protocol.chapters import false_chapters
 from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import Log, catch_up, read_entries
 from unrolled.protocol.spooling import select_rows
@@ -104,10 +105,10 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         TransientError: the store can't be read now.
     """
     objects = job.objects
-    log = Log()
-    catch_up(log, objects)
+    log, chapters = Log(), sorted(objects.list(names.CHAPTERS))
+    catch_up(log, objects, by_chapters=False)
     parts, published = _listed(log, objects)
-    problems = list(_of_job(job, log))
+    problems = list(_of_job(job, log, chapters))
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
     for entry, checked in _check_all(job, log, published):
@@ -132,7 +133,7 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
 def _listed(log: Log, objects: Objects) -> tuple[Found, NDArray[np.bool_]]:
     """What the output directory holds, and a mark for each shard of the log: whether it has its part."""
     parts = find(log, objects, names.PARTS)
-    catch_up(log, objects)  # now it has every shard whose part was listed
+    catch_up(log, objects, by_chapters=False)  # now it has every shard whose part was listed
     published = log.entries.marks(parts.unknown)
     published[: len(parts.marks)] |= parts.marks
     return parts, published
@@ -147,13 +148,15 @@ def _strays(parts: Iterable[ShardId], others: Iterable[str]) -> Iterator[Problem
             yield Problem(name, "is a visible temporary file; move it elsewhere")
 
 
-def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
+def _of_job(job: OpenJob, log: Log, chapters: Iterable[str]) -> Iterator[Problem]:
     if log.discarded:
         yield Problem(names.LOG, "the job was discarded; nothing of it is kept")
     elif not log.ended:
         yield Problem(
             names.LOG, "the input wasn't read to its end; run the same `unrolled run` or `unrolled enqueue` again"
         )
+    for name in false_chapters(log, job.objects, chapters):
+        yield Problem(name, "is not what the segments of the log say; delete it: they are read")
     if job.job.live:
         for shard in sorted(find(log, job.objects, names.ROWS).strays):
             yield Problem(rows_object(shard), "was read and never queued; `unrolled enqueue --follow` queues it")

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from producer.report.lengths import Lengths
     from producer.report.states.state_map import StateMap
     from producer.report.throughput import Timeline
+    from producer.report.training import Training
     from producer.report.trouble import Reason
     from unrolled.format.columns import VectorColumn
     from unrolled.job.job import Job
@@ -41,6 +42,7 @@ class Facts:
         lengths: lengths of the published rows.
         time: the workers' records; None if there are none.
         model: the model's configuration; None if the model isn't known.
+        training: how the model learned; None if that isn't known.
     """
 
     job: Job
@@ -69,6 +71,7 @@ class Facts:
     lengths: Lengths
     time: Timeline | None
     model: ModelConfig | None
+    training: Training | None
 
 
 @dataclass(frozen=True, slots=True)

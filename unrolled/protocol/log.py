@@ -9,12 +9,18 @@ and creates the segment with the next number. If that number is taken, it reads 
 from __future__ import annotations
 
 from array import array
+from dataclasses import replace
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.names import Life, segment_name
 from unrolled.job.segment import Segment
+from unrolled.job.shard_keys import FIRST_RETRY, key_of, shard_of
+from unrolled.protocol.chapter import Chapter
+from unrolled.protocol.chapters import read_chapter, write_chapters
 from unrolled.protocol.entries import Entries
 
 if TYPE_CHECKING:
@@ -40,29 +46,51 @@ class Log:
         cancelled: whether the waiting shards must not be computed.
         discarded: whether the job was discarded, so that none of its objects counts any more.
         run: in a live job, the run whose turn it is to read; empty before the first run.
+        chapters: number of chapters, counted from the first one, that are known to exist.
     """
 
     def __init__(self) -> None:
-        self.length = 0
+        self.length = self.chapters = 0
         self.entries = Entries()
         self.retried: dict[ShardId, ShardId] = {}
         self.ended = self.cancelled = self.discarded = False
         self.run = ""
         self._lives: dict[ShardId, int] = {}
         self._entries_before = array("Q", [0])  # number of entries before each segment, and after the last one
-        self._lives_of: dict[int, tuple[Life, ...]] = {}
+        self._sources = array("Q")  # for each retry, the hash of its source
+        self._decisions: dict[int, Segment] = {}  # the segments that do more than add shards, without their shards
 
     def apply(self, segment: Segment) -> None:
         """Apply the next segment. An entry that the log already has, as two runs at once may write, adds nothing."""
         for entry in segment.entries:
             if self.entries.add(entry) and entry.source is not None:
                 self.retried[entry.source] = entry.shard
+                self._sources.append(key_of(entry.source)[1])
+        self._entries_before.append(len(self.entries))
+        if segment.kind != "shards":
+            self._decide(self.length, replace(segment, entries=()))
+        self.length += 1
+
+    def apply_chapter(self, chapter: Chapter) -> None:
+        """Apply all segments of the next chapter."""
+        known = len(self.entries)
+        self.entries.extend(chapter.columns)
+        is_retry = chapter.columns["hash"] >= FIRST_RETRY
+        for place, source in zip(np.flatnonzero(is_retry).tolist(), chapter.sources.tolist(), strict=True):
+            shard = self.entries.shard(known + place)
+            self.retried[shard_of(shard.index, source)] = shard
+            self._sources.append(source)
+        self._entries_before.extend((known + np.cumsum(chapter.added, dtype=np.uint64)).tolist())
+        for number, segment in chapter.decisions.items():
+            self._decide(number, segment)
+        if self.length == self.chapters * len(chapter.added):
+            self.chapters += 1
+        self.length += len(chapter.added)
+
+    def _decide(self, number: int, segment: Segment) -> None:
+        self._decisions[number] = segment
         for life in segment.lives:
             self._lives[life.shard] = life.number
-        if segment.lives:
-            self._lives_of[self.length] = segment.lives
-        self._entries_before.append(len(self.entries))
-        self.length += 1
         match segment.kind:
             case "begin":
                 self.run, self.cancelled, self.ended = segment.run, False, False
@@ -72,6 +100,22 @@ class Log:
                 self.cancelled = segment.kind == "cancel"
             case "discard":
                 self.discarded = True
+
+    def chapter(self, start: int, stop: int, last: str) -> Chapter:
+        """The chapter of the segments `[start:stop]`, given the SHA-256 of the last one."""
+        before = np.array(self._entries_before[start : stop + 1])
+        retries = np.count_nonzero(self.entries.columns["hash"][: before[-1]] >= FIRST_RETRY)
+        columns = self.entries.columns[before[0] : before[-1]]
+        own = np.count_nonzero(columns["hash"] >= FIRST_RETRY)
+        decisions = {number: self._decisions[number] for number in range(start, stop) if number in self._decisions}
+        return Chapter(
+            start,
+            last,
+            np.diff(before).astype(np.uint32),
+            np.array(self._sources[retries - own : retries], np.uint64),
+            columns,
+            decisions,
+        )
 
     @property
     def inputs(self) -> Inputs:
@@ -90,22 +134,31 @@ class Log:
     def started(self, number: int) -> list[Life]:
         """The lives that a segment starts and that no later segment has ended."""
         first, end = self._entries_before[number : number + 2]
-        started = [
-            *(Life(self.entries.shard(place), 0) for place in range(first, end)),
-            *self._lives_of.get(number, ()),
-        ]
+        started = [Life(self.entries.shard(place), 0) for place in range(first, end)]
+        if number in self._decisions:
+            started += self._decisions[number].lives
         return [life for life in started if self.life(life.shard) == life]
 
 
-def catch_up(log: Log, objects: Objects) -> None:
+def catch_up(log: Log, objects: Objects, *, by_chapters: bool = True) -> None:
     """Read the new segments.
+
+    Args:
+        log: the job's log as far as it was read.
+        objects: the job's objects.
+        by_chapters: whether chapters may stand in for their segments.
 
     Raises:
         JobError: a segment is damaged.
     """
     known = log.length
-    while (segment := _read_segment(objects, log.length)) is not None:
-        log.apply(segment)
+    while True:
+        if by_chapters and (chapter := read_chapter(log, objects)) is not None:
+            log.apply_chapter(chapter)
+        elif (segment := _read_segment(objects, log.length)) is not None:
+            log.apply(segment)
+        else:
+            break
     if log.length > known:
         objects.sync(names.LOG)  # no decision may outlast the segments that it is based on
 
@@ -126,9 +179,11 @@ def append(log: Log, objects: Objects, decide: Decide, *, look: bool = True) -> 
     """
     if look:
         catch_up(log, objects)
+    write_chapters(log, objects)
     while (segment := decide(log)) is not None:
         name = segment_name(log.length)
         log.apply(Segment.decode(name, objects.settle(name, segment.encode())))
+        write_chapters(log, objects)
 
 
 def read_entries(log: Log, objects: Objects) -> Iterator[Entry]:

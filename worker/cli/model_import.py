@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unrolled.model.layer import GATES
+from unrolled.model.layer import GATES, LARGEST_CLIP
 
 if TYPE_CHECKING:
     from worker.model_import.importer import Imported
     from worker.model_import.parity.comparison import Parity
 
+_CLIP = click.FloatRange(min=0, min_open=True, max=LARGEST_CLIP, max_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 #: Names of what was left, in one line for people; JSON has them all.
 _LEFT_SHOWN = 12
@@ -93,6 +94,19 @@ _LEFT_SHOWN = 12
     type=float,
     show_default="1.0, as TensorFlow's cells do",
     help="What a TensorFlow 1 program adds to the forget gate.",
+)
+@click.option(
+    "--cell-clip",
+    metavar="NUMBER",
+    type=_CLIP,
+    help="Largest magnitude of the cell states of an LSTM, where the program clips them (TensorFlow's cell_clip); the "
+    "weights alone don't show it.",
+)
+@click.option(
+    "--projection-clip",
+    metavar="NUMBER",
+    type=_CLIP,
+    help="Largest magnitude of projected states, where the program clips them (TensorFlow's proj_clip).",
 )
 @click.option(
     "--parity",

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 #: How the arrays of a pass are laid out; see `worker.model_import.layouts`.
-Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1"]
+Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1", "unirep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Pass:
 
     Attributes:
         layout: which layout.
-        kind: "lstm" or "gru".
+        kind: one of `LayerConfig`'s.
         inputs: width of its input (D).
         units: width of its cell (U).
         parts: the arrays by the layout's names.
@@ -203,6 +203,7 @@ class Alphabet:
         before: characters that the source's program puts before a text, in the order of the text.
         after: characters that it puts after a text.
         first_id: the id from which characters are counted: 1 if the source's id 0 is never read.
+        description: of an alphabet that isn't in the file, for people.
     """
 
     index: Mapping[str, int]
@@ -210,6 +211,7 @@ class Alphabet:
     before: str
     after: str
     first_id: int
+    description: str = ""
 
 
 @dataclass(slots=True)

@@ -9,6 +9,7 @@ the log lines of a real process. It doesn't use Celery.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from worker.runtime.telemetry.metrics import Metrics
     from worker.settings import Settings
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -213,6 +215,7 @@ class ShardService:
 
     def note_published(self, member: Member) -> None:
         """See `Host`."""
+        log.info("%s is published", member)
         self._away.remove(member.job_key)
 
     def note_broken(self, error: BrokenWorkerError) -> None:

@@ -19,7 +19,7 @@ from producer.cli.root import cli
 from producer.jobs import decisions, wait
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
-from unrolled.errors import JobError, TransientError, UnrolledError
+from unrolled.errors import FileFormatError, JobError, TransientError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
@@ -834,6 +834,17 @@ def test_show_before_the_first_file_says_so(tmp_path):
     result = run("show", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (f"Error: {tmp_path}: no part is published yet; see `unrolled status {tmp_path}`\n")
+
+
+def test_a_job_without_a_row_can_be_shown(tmp_path):
+    """An empty input isn't an error; the reader, which can't know the columns, says that the job is complete."""
+    finished_job(tmp_path, shards=0)
+    result = run("show", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}: complete, and without a row: its input had none that can be computed\n"
+    assert (run("show", tmp_path, "--json").stdout, run("show", tmp_path, "--json").exit_code) == ("", 0)
+    with pytest.raises(FileFormatError, match="the job is complete, and its input had no row that can be computed"):
+        open_dataset(tmp_path)
 
 
 # ---------------------------------------------------------------- doctor

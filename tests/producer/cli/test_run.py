@@ -81,7 +81,9 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert psutil.Process().children(recursive=True) == before
     assert not record_of(place).exists()
     assert list((place / "out" / names.ROWS).iterdir()) == []
-    assert "Traceback" not in (place / "out" / LOGS / "worker-0.log").read_text()
+    log = (place / "out" / LOGS / "worker-0.log").read_text()
+    assert "Traceback" not in log
+    assert log.count(" is published\n") == len(files)
     again = unrolled(*command("--json"), cwd=place)
     assert again.returncode == 3
     found = json.loads(again.stdout)

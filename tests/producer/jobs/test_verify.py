@@ -20,6 +20,8 @@ from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job import names
 from unrolled.job.segment import Segment
+from unrolled.protocol import chapters
+from unrolled.protocol.log import append
 from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
@@ -418,3 +420,15 @@ def test_damage_is_named_or_changes_nothing_that_is_read(job, data):
 def read_whole(path):
     """Everything that a reader gets of a file."""
     return [(row.id, row.length, row.mask.tobytes(), row.outputs.tobytes()) for row in open_dataset(path).rows()]
+
+
+def test_a_damaged_chapter_of_the_log_is_a_problem(job, monkeypatch):
+    """No process believes it, and nothing else is wrong."""
+    monkeypatch.setattr(chapters, "SEGMENTS", 2)
+    append(log_of(job), job.objects, lambda _: None)
+    assert problems(job) == {}
+    path = place(job, names.chapter_name(0))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert problems(job) == {names.chapter_name(0): "is not what the segments of the log say; delete it: they are read"}
+    path.unlink()
+    assert problems(job) == {}

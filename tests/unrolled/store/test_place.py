@@ -99,4 +99,6 @@ def test_without_obstore_the_extra_is_named():
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "RequestError s3://bucket/out needs obstore; install it: pip install 'unrolled[cloud]'\n"
+    assert (
+        done.stdout == "RequestError s3://bucket/out needs obstore, which is missing: pip install 'unrolled[cloud]'\n"
+    )

@@ -159,7 +159,7 @@ def test_without_obstore_the_extra_is_named():
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "RequestError s3://bucket needs obstore; install it: pip install 'unrolled[cloud]'\n"
+    assert done.stdout == "RequestError s3://bucket needs obstore, which is missing: pip install 'unrolled[cloud]'\n"
 
 
 def texts_of(folder, name, rows=40_000):

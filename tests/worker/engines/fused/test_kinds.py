@@ -47,6 +47,16 @@ STACKS = {
             LayerConfig(70, "gru", reset="before", gates="hard_sigmoid"),
         ],
     ),
+    "multiplicative": (5, [LayerConfig(40, "mlstm"), LayerConfig(21, "mlstm", "bidirectional", first_state=True)]),
+    "multiplicative-one-hot": (None, [LayerConfig(70, "mlstm"), LayerConfig(12, "mlstm", gates="hard_sigmoid")]),
+    "clipped": (
+        5,
+        [
+            LayerConfig(40, projection=17, cell_clip=0.3, projection_clip=0.2),
+            LayerConfig(33, gates="hard_sigmoid", cell_clip=0.2),
+            LayerConfig(18, "mlstm", cell_clip=0.1),
+        ],
+    ),
     "all": (
         6,
         [

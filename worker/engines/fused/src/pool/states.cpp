@@ -109,6 +109,7 @@ void States::prepare(const Course& course, std::size_t rows) {
   // The kernel prefetches for a whole tile after the last one; what these entries point to is never read.
   const std::size_t entries = block + static_cast<std::size_t>(kernel.tile_rows);
   start_.resize(entries);
+  factor_start_.resize(entries);
   cell_in_.resize(entries);
   input_.resize(entries);
   recurrent_.resize(entries);
