@@ -17,8 +17,11 @@ from unrolled.errors import JobError, UnrolledError, counted
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
+from unrolled.job.shard_keys import FIRST_RETRY
+from unrolled.protocol.entries import ShardSet
 from unrolled.protocol.ledger_update import JobLedger, enter_again, update_ledger
-from unrolled.protocol.log import Log, append
+from unrolled.protocol.listing import find
+from unrolled.protocol.log import Log, append, read_entries
 from unrolled.protocol.spooling import entry_of, spool
 
 if TYPE_CHECKING:
@@ -111,16 +114,17 @@ class FileRun(Run):
         append(self.log, self._objects, lambda log: self._ended(log, count))
         self._update_ledger()
 
-    def _lost(self) -> set[ShardId]:
+    def _lost(self) -> frozenset[ShardId]:
         """The input's shards that have neither rows nor a part, for example after a disk repair; they are cut again.
 
         A shard whose failed rows were retried is left out, because those rows are in another shard now.
         """
-        found = set(self.log.inputs) - self.log.retried.keys()
-        # In this order: rows are deleted only once their part exists.
-        for folder, shards_in in ((names.ROWS, names.shards_in), (names.PARTS, names.parts_in)):
-            found = found and found.difference(shards_in(self._objects.list(folder)))
-        return found
+        entries = self.log.entries
+        found = (entries.columns["hash"] < FIRST_RETRY) & ~entries.marks(self.log.retried)
+        for folder in (names.ROWS, names.PARTS):  # in this order: rows are deleted only once their part exists
+            if found.any():
+                found &= ~find(self.log, self._objects, folder).marks
+        return frozenset(ShardSet(entries, found))
 
     def _dead(self) -> dict[ShardId, Life]:
         """The shards that were given up, each with its last life."""
@@ -171,7 +175,8 @@ class FileRun(Run):
         return None if log.ended else Segment("end")
 
     def _changed(self, place: int, entry: Entry) -> JobError:
-        before = self.log.entries[self.log.inputs[place]]
+        shard = self.log.inputs[place]
+        before = next(known for known in read_entries(self.log, self._objects) if known.shard == shard)
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: shard {place} began at "
             f"{before.file} row {before.position} with content {before.shard}, now at {entry.file} row "
@@ -255,8 +260,8 @@ class LiveRun(Run):
         spool(self._objects, spooled)
         self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         # Even if it is another run's turn now, or the queue is full, because these rows were read.
-        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
-        self._update_ledger()
+        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]), look=False)
+        self._update_ledger()  # the one look for new segments of others
 
     def _keep(self, cuts: Iterator[Make]) -> None:
         """Make durable the rows that were read ahead, where nothing can be added to the log; the next run adds them."""
@@ -267,9 +272,7 @@ class LiveRun(Run):
 
     def _adopt(self) -> None:
         """Add shards of the input whose rows exist and that no segment names, because their run has died."""
-        strays = [
-            s for s in names.shards_in(self._objects.list(names.ROWS)) if s not in self.log.entries and not s.retries
-        ]
+        strays = sorted(find(self.log, self._objects, names.ROWS).strays)
         found = [entry_of(rows) for shard in strays if (rows := self._objects.read(rows_object(shard))) is not None]
         if found:
             self._objects.sync(names.ROWS, names.QUARANTINE)

@@ -22,6 +22,7 @@ from producer.report.states.sample import Points, Sample
 from producer.report.states.state_map import make_map
 from producer.report.states.texts import TOKENS_SHOWN, Words, window
 from producer.report.throughput import timeline
+from producer.report.training import read_training
 from producer.report.trouble import Reasons
 from producer.terminal.text import printable
 from unrolled.errors import FileFormatError, JobError, OptionError, TransientError
@@ -30,7 +31,7 @@ from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, read_entries
 from unrolled.reading.arrays import row_vectors
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from producer.plan.beside import Beside
     from producer.report.options import ReportOptions
+    from producer.report.training import Training
     from unrolled.job.shard_id import ShardId
     from unrolled.model.config import ModelConfig
     from unrolled.protocol.opening import OpenJob
@@ -51,6 +53,8 @@ if TYPE_CHECKING:
 #: Dead shards whose reasons are shown, and damaged parts that are named.
 FEW = 20
 _REASON_CHARACTERS = 300
+#: Rows of a row group whose vectors are copied at a time.
+_ROWS_AT_ONCE = 4096
 
 
 class Gathering:
@@ -85,6 +89,7 @@ class Gathering:
         self._sample: Sample | None = None
         self._column = ""
         self._model: ModelConfig | None = None
+        self._training: Training | None = None
         self._words = Words(None)
         if options.model is not None:
             self._open_model()
@@ -105,11 +110,11 @@ class Gathering:
         """
         objects = self._job.objects
         self._tally.look()
-        entries = list(self._tally.log.entries.values())
-        for entry in entries[self._logged :]:
+        entries = self._tally.log.entries
+        while self._logged < len(entries):
             self._logged += 1
             try:
-                for row in refused_rows(objects, entry):
+                for row in refused_rows(objects, entries.at(self._logged - 1)):
                     self._reasons.add(row)
             except FileFormatError as error:
                 self._damaged.append(printable(str(error)))
@@ -158,8 +163,10 @@ class Gathering:
         if self._covariance is None or self._sample is None or seen == 0:
             return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
         components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
-        entries = self._tally.log.entries
-        found = make_map(self._sample.points(), components, seen, self._column, options, self._words, entries)
+        points = self._sample.points()
+        drawn, entries = set(points.shards), read_entries(self._tally.log, self._job.objects)
+        files = {entry.shard: entry.file for entry in entries if entry.shard in drawn}
+        found = make_map(points, components, seen, self._column, options, self._words, files)
         return Shown(self.facts(), found)
 
     def _open_model(self) -> None:
@@ -171,6 +178,7 @@ class Gathering:
                 f"{self._job.job.fingerprint[:16]}…; name the model that the job was made with"
             )
         self._model = model.config
+        self._training = read_training(model.path, model.fingerprint)
         if model.tokenizer_path is not None:
             self._words = Words(load_tokenizer(model.tokenizer_path, model.config.vocab_size))
 
@@ -189,8 +197,8 @@ class Gathering:
         lengths, at = [], 0
         for rows in record_batches([part], columns if self._sample is not None else ["length"]):
             lengths.append(rows.column(0).to_numpy())
-            if self._sample is not None:
-                at += self._add_vectors(shard, at, rows)
+            for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
+                at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
         self._size_bytes += part.size_bytes
         self._rows += part.info.rows
@@ -223,7 +231,7 @@ class Gathering:
     def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
         """Add the vectors of some rows of a part; gives how many places they take."""
         assert self._sample is not None  # noqa: S101 - the caller has checked
-        assert self._covariance is not None  # noqa: S101 - as above
+        assert self._covariance is not None  # noqa: S101 - the caller has checked
         lists = rows.column(2)
         lengths = rows.column(0).to_numpy()
         if self._options.of_tokens:
@@ -299,6 +307,7 @@ class Gathering:
             lengths=self._lengths,
             time=timeline(filter(None, self._records.values())),
             model=self._model,
+            training=self._training,
         )
 
     def _death(self, shard: ShardId) -> str:

@@ -36,7 +36,8 @@ MOST_BYTES = 8 * 2**20
 FORMAT_VERSION = 1
 _RUN = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_COUNTS, _COUNT_END = ("rows", "tokens", "size", "quarantined", "position"), 2**63
+#: A shard's counts are below 2**32: a payload has fewer token ids, and a list of bad rows is made in memory.
+_COUNT_ENDS = {"rows": 2**32, "tokens": 2**32, "size": 2**32, "quarantined": 2**32, "position": 2**63}
 
 
 class Entry(NamedTuple):
@@ -81,22 +82,15 @@ class Entry(NamedTuple):
             different = ", ".join(sorted(map(str, content.keys() ^ _KEYS)))
             raise ValueError(f"an entry has or lacks {different!s:.120}; its keys are fixed")
         shard, rows, tokens, size, quarantined, digest, source, file, position = _in_order(content)
-        for name, count in zip(_COUNTS, (rows, tokens, size, quarantined, position), strict=True):
-            if type(count) is not int or not 0 <= count < _COUNT_END:
+        for (name, end), count in zip(_COUNT_ENDS.items(), (rows, tokens, size, quarantined, position), strict=True):
+            if type(count) is not int or not 0 <= count < end:
                 raise ValueError(f"{name} is {count!s:.80}; a count is expected")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ValueError(f"digest is {digest!s:.80}; 32 hexadecimal digits are expected")
-        return cls(
-            ShardId.parse(_text(shard)),
-            rows,
-            tokens,
-            size,
-            quarantined,
-            digest,
-            None if source is None else ShardId.parse(_text(source)),
-            sys.intern(_text(file)),
-            position,
-        )
+        shard, source = ShardId.parse(_text(shard)), None if source is None else ShardId.parse(_text(source))
+        if (shard.index, shard.retries) != ((source.index, source.retries + 1) if source else (shard.index, 0)):
+            raise ValueError(f"the source of {shard} is {source}; that of a retry has its index and one retry less")
+        return cls(shard, rows, tokens, size, quarantined, digest, source, sys.intern(_text(file)), position)
 
 
 _KEYS = frozenset(Entry._fields)

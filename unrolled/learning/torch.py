@@ -98,7 +98,7 @@ def _in_float32(examples: Sequence[Example]) -> Sequence[Example]:
 
 
 def _packed(rows: Sequence[NDArray[Any]], kind: np.dtype[Any], memory: BatchMemory) -> PackedSequence:
-    """What `torch.nn.utils.rnn.pack_sequence(rows, enforce_sorted=False)` gives, without padding on the way."""
+    """The result of `torch.nn.utils.rnn.pack_sequence(rows, enforce_sorted=False)`, without padding on the way."""
     lengths = np.array([len(row) for row in rows])
     order = np.argsort(-lengths, kind="stable")
     begins = offsets_of(lengths[order])[:-1]

@@ -9,12 +9,15 @@
     lstm.N.recurrent_kernel  (S, 4 U)    S = width of the state: projection, or units
     lstm.N.bias              (4 U,)
     lstm.N.projection        (U, S)      if the state is projected
+    mlstm.N.*                the tensors of an lstm; the recurrent kernel multiplies x input_factor * h state_factor
+    mlstm.N.input_factor     (D, U)
+    mlstm.N.state_factor     (U, U)
     gru.N.kernel             (D, 3 U)    gates z, r, h; h' = z h + (1 - z) candidate
     gru.N.recurrent_kernel   (U, 3 U)
     gru.N.bias               (2, 3 U)    for the input and for the state; (3 U,) if reset is "before"
-    lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of a gru
-    lstm.N.first_cell        (U,)        and the cell's
-    lstm.N.backward.*, gru.N.backward.*  tensors of the pass from a row's last token to its first
+    lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of the others
+    lstm.N.first_cell        (U,)        and the cell's; also of an mlstm
+    lstm.N.backward.*        and of the others: tensors of the pass from a row's last token to its first
 
 The fingerprint identifies the exact bytes of the three files; all outputs of a model are stored with it.
 That tokenizer.json fits the vocabulary is checked when it is loaded, not when the directory is opened.
@@ -114,7 +117,7 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     `ModelDirectory.weights` reads the weights.
 
     Args:
-        path: of the directory, or URL of a prefix in a bucket, which is copied to this machine by `local_copy`.
+        path: path of the directory, or URL of a prefix in a bucket, which `local_copy` copies to this machine.
 
     Raises:
         ModelError: a file is missing or unreadable, has another format version, or contradicts config.json.

@@ -31,7 +31,7 @@ def new_weights(config: ModelConfig, seed: int) -> dict[str, NDArray[np.float32]
             weights[name] = _orthogonal(random, shape)
         elif part == "bias":
             weights[name] = np.zeros(shape, np.float32)
-            if kind == "lstm":
+            if kind != "gru":
                 units = shape[0] // 4
                 weights[name][units : 2 * units] = 1
         elif part.startswith("first_"):
