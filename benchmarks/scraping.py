@@ -32,7 +32,8 @@ from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.metrics import Metrics, Now, figures
+from worker.runtime.telemetry.figures import Now, figures
+from worker.runtime.telemetry.metrics import Metrics
 
 VOCABULARY, LENGTH, ROWS = 10_000, 20, 400
 SCRAPE_SECONDS = 15.0

@@ -170,18 +170,22 @@ def catch_up(log: Log, objects: Objects, *, by_chapters: bool = True) -> None:
         log.durable = log.length
 
 
-def append(log: Log, objects: Objects, decide: Decide) -> None:
+def append(log: Log, objects: Objects, decide: Decide, *, look: bool = True) -> None:
     """Add segments to the log for as long as `decide` returns one.
 
     Args:
         log: the job's log; it is read to its end.
         objects: the job's objects.
         decide: called again after each segment, whether this process or another one has created it.
+        look: whether to read new segments before the first decision. Without that, a decision to add something is as
+            safe, because only a log that was read to its end can get the next number; a decision to add nothing is one
+            about the segments that were read before.
 
     Raises:
         JobError: a segment is damaged.
     """
-    catch_up(log, objects)
+    if look:
+        catch_up(log, objects)
     write_chapters(log, objects)
     while (segment := decide(log)) is not None:
         name = segment_name(log.length)

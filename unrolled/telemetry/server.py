@@ -102,7 +102,7 @@ def build_info() -> Family:
 
 
 class _Collector:
-    """What `prometheus_client` asks for figures."""
+    """The object that `prometheus_client` asks for figures."""
 
     def __init__(self, collect: Collect) -> None:
         self._collect = collect

@@ -71,8 +71,8 @@ class Jobs:
     there can name it.
 
     Args:
-        settings: of this worker.
-        ledger: of its offer.
+        settings: the settings of this worker.
+        ledger: the ledger of its offer.
         patience: tries what the store refuses for now.
         send: sends one shard's message.
     """

@@ -62,7 +62,7 @@ def test_labels_of_a_table(out, tmp_path):
         (["--to", "/nowhere/at/all.html"], "its directory doesn't exist"),
         (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map"),
         (["--live", "--png"], "--live writes no file"),
-        (["--live", "--host", "256.1.1.1"], "can't be listened at"),
+        (["--live", "--host", "256.1.1.1"], "can't be used"),
         (["--column", "first"], None),
         (["--column", "no"], "allowed for this map"),
     ],

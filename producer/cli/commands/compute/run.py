@@ -9,14 +9,17 @@ from shlex import quote
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
 from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
+from producer.terminal.lines import tell
 from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
+from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
@@ -54,8 +57,8 @@ def run(
     """Do a whole job on this machine.
 
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
-    verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
-    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
+    verifies the files, and writes a report. If you run the same command again, it resumes. `unrolled status OUT` in
+    another terminal shows how far the job is. The workers' logs are in OUT/_unrolled/logs.
 
     \b
     Examples:
@@ -71,7 +74,9 @@ def run(
     start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
-        raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
+        raise OptionError(f"--out {submission.out} is outside --output-root; allowed: directories in {root}")
+    if broker and context.get_parameter_source("broker") is ParameterSource.ENVIRONMENT:
+        tell(f"the broker is {without_secret(broker)}, which UNROLLED_BROKER names; without it, `run` starts its own")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
     from producer.local.run import run_job  # noqa: PLC0415
 
@@ -93,9 +98,8 @@ def run(
     if as_json:
         click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
     else:
-        shown = (
-            [] if found.problems else [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"]
-        )
+        readable = found.files and not found.problems
+        shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
         click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place), *shown]))
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)

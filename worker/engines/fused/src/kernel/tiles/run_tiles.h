@@ -11,6 +11,8 @@
 //
 // Panels have, for every block of the input and then of the state, one tile of weights for each gate: 16 rows of 16
 // pairs.
+//
+// One file, because gathering, products and gates share the layout of the tiles and of the sums.
 #pragma once
 
 #include <cstdint>
@@ -134,6 +136,8 @@ UNROLLED_INLINE void square(Tiles& tiles, const Operands& input, const Operands&
   tiles.template store<3>(sums.at[First + 1][kTileNodes]);
 }
 
+// One function, because it is one loop over panels and nodes, with the gates of one turn between the products of the
+// next.
 template <class P, class Kind, class Tiles>
 void run_tiles(const PackedLayer& layer, const LayerBlock& block) {
   constexpr std::int64_t kBlockSteps = P::block_steps;
