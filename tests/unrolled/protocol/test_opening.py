@@ -22,7 +22,7 @@ def test_a_job_is_found_again(tmp_path):
     assert create_job(tmp_path / "other", job_of()).key != made.key
 
 
-def test_a_place_is_told_as_it_was_given(tmp_path, monkeypatch):
+def test_a_place_is_named_as_it_was_given(tmp_path, monkeypatch):
     """To people as they gave it, to other processes as an absolute path."""
     monkeypatch.chdir(tmp_path)
     job = create_job("out", job_of())
@@ -32,7 +32,7 @@ def test_a_place_is_told_as_it_was_given(tmp_path, monkeypatch):
 def test_another_job_is_refused(tmp_path):
     """What differs is named, and nothing is changed."""
     made = create_job(tmp_path / "out", job_of())
-    with pytest.raises(JobError, match=r"other inputs \(rows.txt; asked for are more.txt\).*another --out"):
+    with pytest.raises(JobError, match=r"other inputs \(rows.txt; you asked for more.txt; names are .*another --out"):
         create_job(tmp_path / "out", job_of(inputs=["more.txt"]))
     assert open_job(tmp_path / "out").job == made.job
 
@@ -44,8 +44,8 @@ def test_another_job_is_refused(tmp_path):
         ({"inputs": ["a", "c"]}, False, "or the options of that job to resume it"),
         ({"inputs": ["a", "c", "b"]}, True, "name that job's inputs first, in its order, and new ones after them"),
         ({"inputs": ["a"]}, True, "name that job's inputs first, in its order, and new ones after them"),
-        ({"inputs": ["a", "b", "c"], "options": {"x": 1}}, True, r"other options \(x: null; asked for is 1\)"),
-        ({"inputs": ["a", "b"], "live": True}, True, "live: false; asked for is true"),
+        ({"inputs": ["a", "b", "c"], "options": {"x": 1}}, True, r"other options \(x is null; you asked for 1\)"),
+        ({"inputs": ["a", "b"], "live": True}, True, "live is false; you asked for true"),
     ],
 )
 def test_inputs_that_are_not_the_jobs_are_refused(tmp_path, given, append, said):
@@ -81,7 +81,7 @@ def test_other_files_are_not_taken_for_parts(tmp_path):
     assert not (tmp_path / names.FOLDER).exists()
 
 
-def test_no_job_is_told(tmp_path):
+def test_no_job_is_reported(tmp_path):
     """With the command that makes one."""
     with pytest.raises(JobError, match=r"no job here \(_unrolled/job\.json is missing\); `unrolled enqueue` makes one"):
         open_job(tmp_path)
