@@ -51,8 +51,8 @@ def segments(count, seed=1):
             case 1:
                 yield Segment("begin", run=f"{rng.getrandbits(64):016x}")
             case 2:
-                yield Segment(rng.choice(["end", "cancel", "resume"]))
-                yield Segment("append", inputs=Inputs.named([str(number) for number in range(rng.randrange(9))]))
+                more = Segment("append", inputs=Inputs.named(map(str, range(rng.randrange(9)))))
+                yield rng.choice([Segment("end"), more, Segment("cancel"), Segment("resume")])
             case _:
                 again = tuple(entry(shard.index) for shard in known[:1] if not shard.retries)
                 yield Segment("shards", new + again)
