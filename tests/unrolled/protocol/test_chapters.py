@@ -92,7 +92,8 @@ def state(log):
     """Everything that a log says."""
     return (
         log.length, [*log.entries.items()], [*log.inputs], log.retried, log.ended, log.cancelled, log.discarded,
-        log.run, log.growths, log.grown_to, [log.life(shard) for shard in log.entries], [log.started(number) for number in range(log.length)],
+        log.run, log.growths, log.grown_to, [log.life(shard) for shard in log.entries],
+        [log.started(number) for number in range(log.length)],
     )  # fmt: skip
 
 
