@@ -43,9 +43,9 @@ sanitize: $(VENV)/dev.stamp ## run the kernel's tests under the address, undefin
 	PYTHONPATH=. $(BIN)/python tests/worker/engines/fused/kernel/sanitize.py
 
 wheel: $(VENV)/python.stamp ## make sdist and wheel in dist/, and try the wheel with each extra in an empty environment
-	$(PIP) install build
+	$(PIP) install build uv
 	rm -rf dist
-	UNROLLED_REQUIRE_KERNEL=1 $(BIN)/python -m build --outdir dist .
+	UNROLLED_REQUIRE_KERNEL=1 $(BIN)/python -m build --installer uv --outdir dist .
 	$(BIN)/python .ci/check_wheel.py dist/unrolled-*.whl
 
 reference: $(VENV)/dev.stamp ## write docs/cli.md, the page of all commands, from the code

@@ -260,8 +260,8 @@ class LiveRun(Run):
         spool(self._objects, spooled)
         self._each(spooled.entry, True)  # noqa: FBT003 - it is new
         # Even if it is another run's turn now, or the queue is full, because these rows were read.
-        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
-        self._update_ledger()
+        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]), look=False)
+        self._update_ledger()  # the one look for new segments of others
 
     def _keep(self, cuts: Iterator[Make]) -> None:
         """Make durable the rows that were read ahead, where nothing can be added to the log; the next run adds them."""

@@ -52,7 +52,7 @@ class Submission:
         special_tokens: let the tokenizer add its special tokens.
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
         pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
-        precision: of what is stored.
+        precision: precision of the stored numbers.
         positions: the tokens whose vectors are stored: "all", "word-ends", "every:N" or "last:K".
         engine: the family of engines that computes it; None for fused.
         arithmetic: how it is computed.
@@ -76,7 +76,7 @@ class Submission:
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What is asked to be stored, as `requested_spec` takes it."""
+        """The options about what is stored, as `requested_spec` takes them."""
         names = ("layers", "pooling", "precision", "with_tokens", "empty_rows", "positions")
         return {name: getattr(self, name) for name in names}
 

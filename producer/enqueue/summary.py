@@ -17,7 +17,7 @@ _SMALL_SHARE = 0.001
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         rows: input rows read, the bad ones included.
@@ -42,7 +42,7 @@ class Summary:
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:
-        """What the model can't see in the rows, for people; empty where it sees all."""
+        """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
         lines = []
         if self.unknown_share:
             share = f"{100 * self.unknown_share:.1f} %" if self.unknown_share >= _SMALL_SHARE else "less than 0.1 %"

@@ -40,7 +40,7 @@ class Sums:
     """Sums over some shards of a job.
 
     Attributes:
-        rows: of the input, those of the quarantine included.
+        rows: number of input rows, those in quarantine included.
         tokens: real tokens of the input.
         quarantined: rows of the quarantine.
         all_rows: rows, those that a retry brought again counted twice.
@@ -56,8 +56,8 @@ class Tally:
     """The state of a job's shards, look by look.
 
     Args:
-        log: of the job; read further with each look.
-        objects: of the job.
+        log: the job's log; each look reads its new segments.
+        objects: the job's objects.
         live: whether its input can't be read again.
 
     Attributes:

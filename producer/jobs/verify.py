@@ -16,6 +16,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
 from unrolled.job.shard_keys import FIRST_RETRY
+from unrolled.protocol.chapters import false_chapters
 from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import Log, catch_up, read_entries
 from unrolled.protocol.spooling import select_rows
@@ -56,7 +57,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found, counted from the objects.
+    """The result of a verification, counted from the objects.
 
     Attributes:
         rows_in: input rows by the log.
@@ -104,10 +105,10 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         TransientError: the store can't be read now.
     """
     objects = job.objects
-    log = Log()
-    catch_up(log, objects)
+    log, chapters = Log(), sorted(objects.list(names.CHAPTERS))
+    catch_up(log, objects, by_chapters=False)
     parts, published = _listed(log, objects)
-    problems = list(_of_job(job, log))
+    problems = list(_of_job(job, log, chapters))
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
     for entry, checked in _check_all(job, log, published):
@@ -132,7 +133,7 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
 def _listed(log: Log, objects: Objects) -> tuple[Found, NDArray[np.bool_]]:
     """What the output directory holds, and a mark for each shard of the log: whether it has its part."""
     parts = find(log, objects, names.PARTS)
-    catch_up(log, objects)  # now it has every shard whose part was listed
+    catch_up(log, objects, by_chapters=False)  # now it has every shard whose part was listed
     published = log.entries.marks(parts.unknown)
     published[: len(parts.marks)] |= parts.marks
     return parts, published
@@ -142,18 +143,20 @@ def _strays(parts: Iterable[ShardId], others: Iterable[str]) -> Iterator[Problem
     """`OUT/*.parquet` must be exact, and nothing half-made may be seen there."""
     for name in sorted([*map(part_object, parts), *others]):
         if name.endswith(".parquet"):
-            yield Problem(name, "is no part of this job; move it elsewhere")
+            yield Problem(name, "is not a part of this job; move it elsewhere")
         elif name.endswith(".tmp"):
             yield Problem(name, "is a visible temporary file; move it elsewhere")
 
 
-def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
+def _of_job(job: OpenJob, log: Log, chapters: Iterable[str]) -> Iterator[Problem]:
     if log.discarded:
-        yield Problem(names.LOG, "the job was discarded; nothing of it counts any more")
+        yield Problem(names.LOG, "the job was discarded; nothing of it is kept")
     elif not log.ended:
         yield Problem(
-            names.LOG, "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+            names.LOG, "the input wasn't read to its end; run the same `unrolled run` or `unrolled enqueue` again"
         )
+    for name in false_chapters(log, job.objects, chapters):
+        yield Problem(name, "is not what the segments of the log say; delete it: they are read")
     if job.job.live:
         for shard in sorted(find(log, job.objects, names.ROWS).strays):
             yield Problem(rows_object(shard), "was read and never queued; `unrolled enqueue --follow` queues it")
@@ -205,10 +208,8 @@ def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
     if gone:
         return f"was given up, the reason is in {gone}: unrolled retry {job.place}"
     if entry.shard in log.retried:
-        return (
-            f"isn't there, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
-        )
-    return "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
+        return f"is missing, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
+    return "is missing: wait for the workers, or run the same `unrolled run` or `unrolled enqueue` again"
 
 
 def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:
@@ -219,7 +220,7 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
         if kept is None and (rows := objects.read(rows_object(shard))) is not None:
             kept = select_rows(rows, [failed.row for failed in contents.info.failed])
         if kept is None:
-            yield Problem(failed_object(shard), "isn't there: the tokens of failed rows are lost")
+            yield Problem(failed_object(shard), "is missing: the tokens of failed rows are lost")
         elif digest_with(objects.store, part_object(shard), contents.info.failed, payload.decode(kept)) != entry.digest:
             yield Problem(part_object(shard), _OTHER_ROWS)
     except PayloadError as error:
@@ -227,7 +228,7 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
 
 
 def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[str]:
-    """What a part holds, against what the log promises."""
+    """The problems of a part: differences between its content and the log."""
     info, failed = contents.info, contents.info.failed
     spec = OutputSpec.from_options(job.job.options)
     for what, found, expected in (

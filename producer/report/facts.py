@@ -1,4 +1,4 @@
-"""What a report says of a job, as values."""
+"""The facts that a report shows about a job, as values."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from producer.report.lengths import Lengths
     from producer.report.states.state_map import StateMap
     from producer.report.throughput import Timeline
+    from producer.report.training import Training
     from producer.report.trouble import Reason
     from unrolled.format.columns import VectorColumn
     from unrolled.job.job import Job
@@ -28,19 +29,20 @@ class Facts:
         rows, tokens: cut from the input so far; rows include those in quarantine.
         rows_published, tokens_published: in parts.
         shards, parts, dead: how many there are; a part is a published shard.
-        size_bytes: of all parts.
+        size_bytes: size of all parts.
         refused, failed: rows in quarantine: those that the producer refused, and those that the engine failed on.
         retried_rows: rows that were brought again after the engine had failed on them.
         retried_shards: dead shards that were given another life.
         deaths: the first few dead shards, each with its reason.
         reasons: rows in quarantine by reason; `other_reasons` counts those beyond the different reasons.
         damaged: parts that can't be read, as texts.
-        columns: of vectors; empty while there is no part.
-        precision: of the stored numbers.
+        columns: the columns of vectors; empty while there is no part.
+        precision: precision of the stored numbers.
         positions: the rule by which the vectors of some tokens only are stored; empty if it is those of all.
-        lengths: of the published rows.
+        lengths: lengths of the published rows.
         time: the workers' records; None if there are none.
         model: the model's configuration; None if the model isn't known.
+        training: how the model learned; None if that isn't known.
     """
 
     job: Job
@@ -69,6 +71,7 @@ class Facts:
     lengths: Lengths
     time: Timeline | None
     model: ModelConfig | None
+    training: Training | None
 
 
 @dataclass(frozen=True, slots=True)

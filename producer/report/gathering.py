@@ -22,6 +22,7 @@ from producer.report.states.sample import Points, Sample
 from producer.report.states.state_map import make_map
 from producer.report.states.texts import TOKENS_SHOWN, Words, window
 from producer.report.throughput import timeline
+from producer.report.training import read_training
 from producer.report.trouble import Reasons
 from producer.terminal.text import printable
 from unrolled.errors import FileFormatError, JobError, OptionError, TransientError
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
     from producer.plan.beside import Beside
     from producer.report.options import ReportOptions
+    from producer.report.training import Training
     from unrolled.job.shard_id import ShardId
     from unrolled.model.config import ModelConfig
     from unrolled.protocol.opening import OpenJob
@@ -76,6 +78,7 @@ class Gathering:
         self._tally = Tally(Log(), job.objects, live=job.job.live)
         self._read: set[ShardId] = set()
         self._logged = 0
+        self._files: list[str] = []
         self._first: Part | None = None
         self._size_bytes = self._rows = 0
         self._lengths = Lengths()
@@ -87,6 +90,7 @@ class Gathering:
         self._sample: Sample | None = None
         self._column = ""
         self._model: ModelConfig | None = None
+        self._training: Training | None = None
         self._words = Words(None)
         if options.model is not None:
             self._open_model()
@@ -161,8 +165,10 @@ class Gathering:
             return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
         components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
         points = self._sample.points()
-        drawn, entries = set(points.shards), read_entries(self._tally.log, self._job.objects)
-        files = {entry.shard: entry.file for entry in entries if entry.shard in drawn}
+        log = self._tally.log
+        self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
+        numbers = {shard: log.entries.number(shard) for shard in set(points.shards)}
+        files = {shard: self._files[number] for shard, number in numbers.items() if number is not None}
         found = make_map(points, components, seen, self._column, options, self._words, files)
         return Shown(self.facts(), found)
 
@@ -175,6 +181,7 @@ class Gathering:
                 f"{self._job.job.fingerprint[:16]}…; name the model that the job was made with"
             )
         self._model = model.config
+        self._training = read_training(model.path, model.fingerprint)
         if model.tokenizer_path is not None:
             self._words = Words(load_tokenizer(model.tokenizer_path, model.config.vocab_size))
 
@@ -227,7 +234,7 @@ class Gathering:
     def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
         """Add the vectors of some rows of a part; gives how many places they take."""
         assert self._sample is not None  # noqa: S101 - the caller has checked
-        assert self._covariance is not None  # noqa: S101 - as above
+        assert self._covariance is not None  # noqa: S101 - the caller has checked
         lists = rows.column(2)
         lengths = rows.column(0).to_numpy()
         if self._options.of_tokens:
@@ -303,6 +310,7 @@ class Gathering:
             lengths=self._lengths,
             time=timeline(filter(None, self._records.values())),
             model=self._model,
+            training=self._training,
         )
 
     def _death(self, shard: ShardId) -> str:

@@ -42,7 +42,7 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
 
     Args:
         source: the input.
-        batches: of its rows, tokenized or not; closed at the end.
+        batches: batches of its rows, tokenized or not; closed at the end.
 
     Raises:
         DamagedInputError: there is a row, and none of the first 1,000 can be used.
@@ -63,5 +63,5 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
     if first is not None:
         raise DamagedInputError(
             f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. Correct the options "
-            f"that say how {source.label} is read, or the file"
+            f"that say how {source.label} is read, such as --text-field, or the file"
         )

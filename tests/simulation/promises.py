@@ -8,12 +8,24 @@ stay; a report that a job is complete is right, even if the power fails at that 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulation.account import Account
 from simulation.content import Row, decode_bad, decode_part, decode_rows
 from simulation.history import History
-from simulation.segments import DEAD, JOB, LOG, QUARANTINE, ROWS, BrokenPromiseError, Decisions, is_retry, shard_in
+from simulation.segments import (
+    CHAPTERS,
+    DEAD,
+    JOB,
+    LOG,
+    QUARANTINE,
+    ROWS,
+    BrokenPromiseError,
+    Decisions,
+    is_retry,
+    shard_in,
+)
 
 if TYPE_CHECKING:
     import random
@@ -81,6 +93,9 @@ class Promises:
         """Record that an object was created, or deleted if `content` is None; check what depends on it."""
         before, shard = self.history.change(name, content), shard_in(name)
         shards = {shard}
+        if name.startswith(CHAPTERS):
+            self._check_chapter(name, before, content)
+            return
         if name.startswith(LOG):
             shards = self._read_segment(name, before, content)
         else:
@@ -165,7 +180,7 @@ class Promises:
             is_used = name.startswith(("part-", QUARANTINE)) and (
                 shard_in(name) in self.log.shards or (self._kind.is_live and name.startswith(QUARANTINE))
             )
-            if name != JOB and not name.startswith(LOG) and (self.log.discarded or not is_used):
+            if name != JOB and not name.startswith((LOG, CHAPTERS)) and (self.log.discarded or not is_used):
                 raise BrokenPromiseError(f"at the end, {name} is left")
 
     def _counted(self, objects: Mapping[str, bytes]) -> Account:
@@ -189,6 +204,21 @@ class Promises:
         if len({self._spooled[shard].job for shard in self.log.shards if shard in self._spooled}) > 1:
             raise BrokenPromiseError("the log has shards of two jobs")
         return shards
+
+    def _check_chapter(self, name: str, before: bytes | None, content: bytes | None) -> None:
+        """Check that a new chapter has the shards of its segments, and no power cut can undo one of these."""
+        if before is not None or content is None:
+            raise BrokenPromiseError(f"{name} was replaced or removed")
+        head = json.loads(content[32 : content.index(b"\n", 32)])
+        first, end = head["first"], head["first"] + head["segments"]
+        durable = self.history.durable()
+        if any(f"{LOG}{number:06d}.jsonl" not in durable for number in range(first, end)):
+            raise BrokenPromiseError(f"{name} exists, and not all of its segments are durable")
+        shards = [len(Decisions(durable, stop).shards) for stop in (first, end)]
+        if head["shards"] != shards[1] - shards[0]:
+            raise BrokenPromiseError(
+                f"{name} has {head['shards']} shards, and its segments add {shards[1] - shards[0]}"
+            )
 
     def _check_part(self, name: str, shard: str, content: bytes | None) -> None:
         if content is None or self._parts.setdefault(name, content) != content:

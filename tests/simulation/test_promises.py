@@ -343,7 +343,7 @@ def test_something_is_left_of_a_discarded_job(site):
     site.promises.check_nothing_is_left()
 
 
-def test_told_ledger(site):
+def test_entered_ledger(site):
     """Lives that were entered and have no durable outcome are in the ledger; an older life may be missing."""
     first, second = site.first.entry.shard, site.second.entry.shard
     site.promises.check_ledger(None, [])
@@ -361,7 +361,7 @@ def test_told_ledger(site):
         site.promises.check_ledger(2, [f"{first}.0"])
 
 
-def test_told_ledger_and_a_part_that_is_not_durable():
+def test_entered_ledger_and_a_part_that_is_not_durable():
     """A part that a power cut can undo is no reason to remove its shard from the ledger."""
     site = Site(DISK)
     site.sync(names.FOLDER)

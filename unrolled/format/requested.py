@@ -1,4 +1,4 @@
-"""What a user asks to be stored, in words, for a model and its tokenizer."""
+"""The user's choice of what is stored, in words, applied to a model and its tokenizer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def requested_spec(
     empty_rows: str,
     positions: str,
 ) -> OutputSpec:
-    """What a job stores.
+    """The choice of what a job stores.
 
     Args:
         config: the model's configuration.

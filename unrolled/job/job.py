@@ -149,13 +149,14 @@ class Job:
     def differences(self, other: Job) -> str:
         """The differences to another job, for people; empty if the jobs are equal."""
         if self.fingerprint != other.fingerprint:
-            return f"another model (fingerprint {self.fingerprint}; asked for is {other.fingerprint})"
+            return f"another model (fingerprint {self.fingerprint}; you asked for {other.fingerprint})"
         if self.inputs != other.inputs:
-            return f"other inputs ({self.inputs}; asked for are {other.inputs})"
+            relative = "names are relative to the working directory"
+            return f"other inputs ({self.inputs}; you asked for {other.inputs}; {relative})"
         mine = self.options | {"engine": self.engine, "arithmetic": self.arithmetic, "live": self.live}
         theirs = other.options | {"engine": other.engine, "arithmetic": other.arithmetic, "live": other.live}
         pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
-        different = [f"{name}: {_shown(a)}; asked for is {_shown(b)}" for name, a, b in pairs if a != b]
+        different = [f"{name} is {_shown(a)}; you asked for {_shown(b)}" for name, a, b in pairs if a != b]
         return f"other options ({', '.join(different)})" if different else ""
 
 

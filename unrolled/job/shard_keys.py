@@ -49,11 +49,10 @@ def parse_names(names: Sequence[str], before: str, after: str) -> tuple[NDArray[
     Returns:
         The shards' keys, in no promised order; and the names of another form.
     """
-    by_length: dict[int, list[str]] = {}
-    for name in names:
-        by_length.setdefault(len(name), []).append(name)
     found, one_by_one, others = [], [], []
-    for length, some in by_length.items():
+    lengths = set(map(len, names))
+    for length in sorted(lengths):
+        some = names if len(lengths) == 1 else [name for name in names if len(name) == length]
         keys, rest = _parse_inputs(some, length, before.encode(), after.encode())
         found.append(keys)
         for name in rest:
@@ -72,7 +71,9 @@ def _shard_in(name: str, before: str, after: str) -> ShardId | None:
     return shard if name == f"{before}{shard}{after}" else None
 
 
-def _parse_inputs(names: list[str], length: int, before: bytes, after: bytes) -> tuple[NDArray[np.void], list[str]]:
+def _parse_inputs(
+    names: Sequence[str], length: int, before: bytes, after: bytes
+) -> tuple[NDArray[np.void], Sequence[str]]:
     """The keys of those of some names, all of one length, that have a shard of the input; and the other names."""
     start, stop = len(before), length - len(after)
     dash = stop - _HASH_DIGITS - 1
@@ -87,7 +88,7 @@ def _parse_inputs(names: list[str], length: int, before: bytes, after: bytes) ->
         fits &= digits[:, 0] > 0
     keys = np.empty(np.count_nonzero(fits), KEY)
     keys["index"], keys["hash"] = _number(digits[fits], 10), _number(hex_digits[fits], 16)
-    return keys, [names[number] for number in np.flatnonzero(~fits)]
+    return keys, [names[number] for number in np.flatnonzero(~fits).tolist()]
 
 
 def _number(digits: NDArray[np.uint8], base: int) -> NDArray[np.uint64]:

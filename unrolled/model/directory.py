@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from unrolled.errors import ModelError, RequestError
+from unrolled.errors import ModelError, RequestError, from_extra
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, fingerprint_of
@@ -98,9 +98,9 @@ class ModelDirectory:
         Raises:
             ModelError: the files changed after the directory was opened, or a weight is NaN or infinite.
         """
+        check_header(self.path / WEIGHTS_FILE, self.config)
         from safetensors.numpy import load_file  # noqa: PLC0415 - in the extras; a reader of published files needs none
 
-        check_header(self.path / WEIGHTS_FILE, self.config)
         try:
             weights: dict[str, NDArray[np.float32]] = load_file(self.path / WEIGHTS_FILE)
         except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
@@ -117,11 +117,11 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     `ModelDirectory.weights` reads the weights.
 
     Args:
-        path: of the directory, or URL of a prefix in a bucket, which is copied to this machine by `local_copy`.
+        path: path of the directory, or URL of a prefix in a bucket, which `local_copy` copies to this machine.
 
     Raises:
         ModelError: a file is missing or unreadable, has another format version, or contradicts config.json.
-        RequestError: the URL can't be used.
+        RequestError: the URL can't be used, or a package isn't installed.
         TransientError: the bucket can't be reached, or the copy can't be written.
     """
     directory = local_copy(os.fspath(path)) if is_url(os.fspath(path)) else Path(path)
@@ -160,12 +160,13 @@ def save_model(
     last, so that a directory that is half written does not open. Saving the same model again changes nothing.
 
     Raises:
-        RequestError: `path` is a URL.
+        RequestError: `path` is a URL, or safetensors isn't installed.
         ModelError: the directory contains another model or tokenizer, the weights don't fit `config` or are not
             finite, or the directory can't be made.
         TransientError: a file can't be written.
     """
-    from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
+    with from_extra("writing a model", "encode"):
+        from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
 
     check_is_local(path)
     directory = Path(path)

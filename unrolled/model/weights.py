@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, from_extra
 from unrolled.model.config import ModelConfig
 
 #: From a tensor's name to its type and shape.
@@ -63,8 +63,10 @@ def check_header(place: Path, config: ModelConfig) -> None:
 
     Raises:
         ModelError: it doesn't, or can't be read.
+        RequestError: safetensors isn't installed.
     """
-    from safetensors import safe_open  # noqa: PLC0415 - in the extras; a reader of published files needs none
+    with from_extra("reading a model", "encode"):
+        from safetensors import safe_open  # noqa: PLC0415 - in the extras; a reader of published files needs none
 
     try:
         with safe_open(place, framework="numpy") as file:

@@ -26,6 +26,8 @@ COUNTS = ("rows", "tokens", "size", "quarantined")
 COLUMNS = np.dtype([*KEY, *((name, "<u4") for name in COUNTS)])
 #: Shards that were added one by one and are not in the sorted index yet.
 _MOST_RECENT = 1 << 14
+#: So few shards are found more quickly one by one.
+_FEW = 32
 _FIRST_CAPACITY = 16
 
 
@@ -90,11 +92,14 @@ class Entries(Mapping[ShardId, Counts]):
 
     def number(self, shard: ShardId) -> int | None:
         """The number of a shard; None if the job doesn't have it."""
-        key = key_of(shard)
+        number = self._number(key_of(shard))
+        return None if number < 0 else number
+
+    def _number(self, key: tuple[int, int]) -> int:
         if len(self._sorted) + len(self._recent) < self._count:
             self._sort()
-        if (recent := self._recent.get(key)) is not None:
-            return recent
+        if key in self._recent:
+            return self._recent[key]
         beginning = key[1] % FIRST_RETRY >> 16
         for packed in map(int, self._sorted[np.searchsorted(self._sorted, np.uint64(beginning << 32)) :]):
             if packed >> 32 != beginning:
@@ -102,12 +107,12 @@ class Entries(Mapping[ShardId, Counts]):
             number = packed & 0xFFFFFFFF
             if self._columns[number].tolist()[:2] == key:
                 return number
-        return None
+        return -1
 
     def numbers(self, keys: NDArray[Any]) -> NDArray[np.int64]:
         """The numbers of shards by their keys, -1 where the job doesn't have the shard."""
-        if not len(keys):
-            return np.empty(0, np.int64)
+        if len(keys) < _FEW:
+            return np.array([self._number(key) for key in keys.tolist()], np.int64)
         self._sort()
         found, left = np.full(len(keys), -1, np.int64), np.arange(len(keys))
         beginnings = _beginning(keys["hash"])
@@ -132,17 +137,25 @@ class Entries(Mapping[ShardId, Counts]):
 
     def add(self, entry: Entry) -> bool:
         """Add a shard at the end; False if the job has it."""
-        if self.number(entry.shard) is not None:
+        key = key_of(entry.shard)
+        if self._number(key) >= 0:
             return False
         if len(self._recent) >= _MOST_RECENT:
             self._sort()
-        key = key_of(entry.shard)
         self._make_room(1)
         self._columns[self._count] = (*key, entry.rows, entry.tokens, entry.size, entry.quarantined)
-        self._note_retries(self._columns["hash"][self._count : self._count + 1])
+        if entry.shard.retries:
+            self._note_retries([self._count])
         self._recent[key] = self._count
         self._count += 1
         return True
+
+    def extend(self, columns: NDArray[Any]) -> None:
+        """Add shards at the end, of which the job has none."""
+        self._make_room(len(columns))
+        self._columns[self._count : self._count + len(columns)] = columns
+        self._note_retries((np.flatnonzero(columns["hash"] >= FIRST_RETRY) + self._count).tolist())
+        self._count += len(columns)
 
     def _make_room(self, count: int) -> None:
         if self._count + count > len(self._columns):
@@ -150,9 +163,9 @@ class Entries(Mapping[ShardId, Counts]):
             columns[: self._count] = self.columns
             self._columns = columns
 
-    def _note_retries(self, hashes: NDArray[np.uint64]) -> None:
-        for number in np.flatnonzero(hashes >= FIRST_RETRY).tolist():
-            self._inputs_before.append(self._count + number - len(self._inputs_before))
+    def _note_retries(self, numbers: Iterable[int]) -> None:
+        for number in numbers:
+            self._inputs_before.append(number - len(self._inputs_before))
 
     def _sort(self) -> None:
         """Put all shards into the sorted index."""

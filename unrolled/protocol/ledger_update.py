@@ -68,8 +68,10 @@ def update_ledger(log: Log, objects: Objects, ledger: JobLedger) -> None:
             _enter_all(log, objects, ledger, mark)
         elif mark >= log.length:
             return
-        else:
-            ledger.enter(mark, _sized(log, log.started(mark)), mark + 1)
+        elif ledger.enter(mark, _sized(log, log.started(mark)), mark + 1) and mark + 1 >= log.length:
+            # A process that has added a segment since the last look enters it. A cancel would have removed the mark,
+            # and nothing would have been entered.
+            return
 
 
 def enter_again(log: Log, objects: Objects, ledger: JobLedger, lives: Sequence[Life]) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
+import numpy as np
+
 from unrolled.job import names
 from unrolled.job.shard_keys import parse_names, shard_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from unrolled.job.shard_id import ShardId
@@ -54,6 +55,7 @@ def find(log: Log, objects: Objects, folder: str) -> Found:
         others: list[str] = []
         while some := list(islice(found, _AT_ONCE)):
             keys, rest = parse_names(some, *_FORMS[folder])
+            keys = keys[np.argsort(keys["hash"])]  # neighbours are looked up near each other
             numbers = entries.numbers(keys)
             marks[numbers[numbers >= 0]] = True
             unknown += [shard_of(*key) for key in keys[numbers < 0].tolist()]

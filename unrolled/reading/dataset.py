@@ -79,8 +79,17 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             parts += found
             jobs.append(job)
     if not parts:
-        raise FileFormatError(f"no part in {source}: give the output directory of a job that has begun")
+        raise FileFormatError(f"no part in {source}: {_why_none(jobs)}")
     return Dataset(parts, [job for job in jobs if job] if all(jobs) else [])
+
+
+def _why_none(jobs: Iterable[OpenJob | None]) -> str:
+    """Why there is no part to read, for people."""
+    if any(job and standing(Log(), job.objects, live=job.job.live).complete for job in jobs):
+        return (
+            "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists bad rows"
+        )
+    return "give the output directory of a job that has begun"
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:

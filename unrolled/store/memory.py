@@ -26,7 +26,7 @@ REMEMBERED_CHANGES = 64
 
 
 class Operation(NamedTuple):
-    """What is about to happen: one step that nothing comes between. One call may take several.
+    """The next step, which nothing interrupts. One call may take several steps.
 
     Attributes:
         kind: `create` on a disk is followed by a `sync` of the folder; in a bucket, where the answer is not "created",
@@ -39,7 +39,7 @@ class Operation(NamedTuple):
 
 
 class Fault(enum.Enum):
-    """What goes wrong with an operation."""
+    """The fault of an operation."""
 
     REFUSED = "503: it has no effect"
     CONFLICT = "409: another request for the name is under way; it has no effect"

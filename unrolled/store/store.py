@@ -1,4 +1,4 @@
-"""What a job asks of the place it is in: five operations, the same on a disk, in a bucket and in memory.
+"""The five operations that a job needs of the place it is in, the same on a disk, in a bucket and in memory.
 
 Every object is created whole, under a name that no other object has, and is never changed and never replaced. Nothing
 else is assumed of a store: no lock, no append, no rename, no time of change, no order of names.

@@ -123,7 +123,8 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
 
     SOURCE is a Keras file (.keras, .h5, .hdf5; also weights alone), a TensorFlow SavedModel or checkpoint (.index), a
     PyTorch state dict (.pt, .safetensors), or ONNX. The embedding and the LSTM or GRU layers above it are found and
-    taken; heads, dropout and all else are left out. No code in the file is run.
+    taken. What is above these layers, such as a head, is left out; anything else that would change the states is
+    refused. No code in the file is run.
 
     \b
     Examples:

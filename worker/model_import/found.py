@@ -1,4 +1,4 @@
-"""What a reader returns: the embeddings, the recurrent layers and, if the file has one, the graph between them.
+"""The result of a reader: the embeddings, the recurrent layers and, if the file has one, the graph between them.
 
 Arrays stay in the file until a layer is imported: a head may be larger than everything that is imported.
 Over 150 lines, because readers, selection and assembly share all these classes.
@@ -171,13 +171,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class KerasGraph:
-    """What Keras needs to rebuild a file's graph.
+    """The facts with which Keras can rebuild a file's graph.
 
     Attributes:
         model: the model's configuration: {"class_name": …, "config": …}.
         paths: for each call of a layer, by its name in the graph, the names of the models around it and its own.
         weights: returns the arrays of a layer, by its path, in Keras's order.
-        version: of the Keras that wrote the file.
+        version: version of the Keras that wrote the file.
     """
 
     model: Mapping[str, Any]
@@ -188,7 +188,7 @@ class KerasGraph:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """What ONNX Runtime needs to run a file's graph: the path of the file."""
+    """The path of a file whose graph ONNX Runtime can run."""
 
     path: Path
 
@@ -219,7 +219,7 @@ class Found:
     """The content of a file.
 
     Attributes:
-        format: for messages: "Keras 3 file".
+        format: the format's name in messages: "Keras 3 file".
         tables: by name.
         layers: by name, in the file's order.
         graph: nodes by name, or None if the file has only weights.

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What the user says where the file doesn't.
+    """The user's statements about what the file doesn't show.
 
     Attributes:
         embedding: name of the embedding to import; None for the only one.
@@ -66,7 +66,7 @@ class ImportOptions:
 
     @property
     def asked(self) -> Asked:
-        """What concerns the selection."""
+        """The statements that concern the selection."""
         return Asked(
             *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded),
             *(self.cell_clip, self.projection_clip),

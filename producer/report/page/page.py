@@ -12,6 +12,7 @@ from producer.report.page import sections
 from producer.report.page.map_section import map_section, map_store
 from producer.report.page.markup import text
 from producer.report.page.plan_section import plan_section
+from producer.report.page.training_section import training_section
 from unrolled.format.file_info import release
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ def render(shown: Shown, live_seconds: float = 0) -> str:
 {sections.lengths(facts)}
 {sections.time(facts)}
 {sections.trouble(facts)}
+{training_section(facts.training)}
 {sections.provenance(facts)}
 </div>
 </main>

@@ -339,7 +339,7 @@ def _steps(most: float, count: int = 4) -> list[float]:
 
 
 def _top(most: float) -> float:
-    """What the height of a chart stands for: a little more than its highest bar."""
+    """The value at the top of a chart: a little more than its highest bar."""
     return most * 1.04 if most else 1.0
 
 

@@ -30,7 +30,7 @@ class Points:
         keys: uint64 (points,), which decide what is in the sample.
         order: int64 (points, 3): the shard's number and retries, and the point's place in the shard.
         vectors: float32 (points, width).
-        ids: of the points' rows.
+        ids: ids of the points' rows.
         lengths: int32 (points,), the real tokens of the rows.
         positions: int32 (points,), the place of a token in its row, from 0; -1 for a whole row.
         tokens: for a row its first token ids, for a token those around it (`texts.window`); None where they aren't

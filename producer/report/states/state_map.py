@@ -43,7 +43,7 @@ class StateMap:
         of_tokens: whether a point is a token.
         total: number of rows or tokens from which the points were drawn.
         coordinates: float64 (points, 2), as the method gave them.
-        ids: of the points' rows, complete.
+        ids: the whole ids of the points' rows.
         texts: shown beside them; None where there are none.
         lengths: int32 (points,), real tokens of the rows.
         positions: int32 (points,), places of the tokens in their rows, or -1.
@@ -97,7 +97,7 @@ def make_map(
 
     Args:
         points: the sample.
-        components: of all vectors.
+        components: the principal components of all vectors.
         total: number of rows or tokens from which the points were drawn.
         column: the column of vectors.
         options: what is shown.

@@ -19,7 +19,7 @@ from producer.cli.root import cli
 from producer.jobs import decisions, wait
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
-from unrolled.errors import JobError, TransientError, UnrolledError
+from unrolled.errors import FileFormatError, JobError, TransientError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
@@ -227,7 +227,7 @@ def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
     result = run("status", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {tmp_path}/{BROKER_FILE}: holds no broker of `unrolled run`; remove it, or name the broker with "
+        f"Error: {tmp_path}/{BROKER_FILE}: names no broker of `unrolled run`; remove it, or name the broker with "
         "--broker\n"
     )
 
@@ -555,9 +555,9 @@ def test_verify_lists_what_is_wrong(tmp_path):
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert result.stdout == (
-        f"✗ {part_object(shard)}: isn't there: wait for the workers, or give the same `unrolled run` or "
+        f"✗ {part_object(shard)}: is missing: wait for the workers, or run the same `unrolled run` or "
         "`unrolled enqueue` again\n"
-        "✗ more.parquet: is no part of this job; move it elsewhere\n"
+        "✗ more.parquet: is not a part of this job; move it elsewhere\n"
         f"{tmp_path}: 2 problems; 8 rows in, 4 out in 1 whole file (7 tokens), 0 in quarantine\n"
     )
 
@@ -612,7 +612,7 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     assert run_with(broker, "retry", tmp_path).stdout == (
         f"{tmp_path}: 0 dead shards are back in the queue\n"
         f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
-        "cuts them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
+        "reads them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
     )
     assert log_of(job).life(shard).number == 0
 
@@ -638,8 +638,8 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
     assert result.stdout == (
         f"{tmp_path}: 1 dead shard waits again\n"
         "1 failed row waits again, in 1 new shard\n"
-        "no broker is named, so none is queued: the same `unrolled run` goes on with them, and so does "
-        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
+        "no broker is named, so none is queued: the same `unrolled run` computes them, and so does "
+        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` if workers are alive\n"
     )
     first_waiting, again = waiting(job)
     assert (first_waiting, again.retries, published(job)) == (first, 1, [second])
@@ -681,6 +681,17 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
     assert (published(job), waiting(job)) == ([first], others)
     assert run("status", tmp_path).stdout.startswith(f"{tmp_path}: cancelled; ")
     assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
+
+
+def test_a_finished_job_is_not_cancelled(tmp_path, broker):
+    """It would no longer be complete, and there is nothing to take out of the queue."""
+    job = finished_job(tmp_path)
+    result = run_with(broker, "cancel", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}: the job is finished and no shard waits, so nothing is changed\n"
+    assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
+    assert open_dataset(tmp_path).complete
+    assert not log_of(job).stopped
 
 
 def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledger):
@@ -834,6 +845,17 @@ def test_show_before_the_first_file_says_so(tmp_path):
     result = run("show", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (f"Error: {tmp_path}: no part is published yet; see `unrolled status {tmp_path}`\n")
+
+
+def test_a_job_without_a_row_can_be_shown(tmp_path):
+    """An empty input isn't an error; the reader, which can't know the columns, says that the job is complete."""
+    finished_job(tmp_path, shards=0)
+    result = run("show", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}: complete, and without a row: its input had none that can be computed\n"
+    assert (run("show", tmp_path, "--json").stdout, run("show", tmp_path, "--json").exit_code) == ("", 0)
+    with pytest.raises(FileFormatError, match="the job is complete, and its input had no row that can be computed"):
+        open_dataset(tmp_path)
 
 
 # ---------------------------------------------------------------- doctor

@@ -8,6 +8,7 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from support.counting_store import counting
 from support.jobs import decide, job_of, log_of, publish_shard, record_death, waiting
 from support.processes import eventually
 
@@ -310,7 +311,7 @@ def test_two_producers_at_once(job, queue):
     check_enqueued(job, queue, 40)
 
 
-def test_a_lost_ledger_is_told_again(job, queue):
+def test_a_lost_ledger_is_entered_again(job, queue):
     """Redis was restarted empty, or has evicted a key: the next run enters everything that waits."""
     enqueue(job, queue)
     for key in queue.ledger.client.scan_iter(f"{queue.ledger.keys.ledger.rsplit(':', 1)[0]}*"):
@@ -376,6 +377,24 @@ def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
     assert log.inputs[0] == stray.entry.shard
     assert len(log.inputs) == 2
     assert live_job.objects.read(names.rows_object(stray.entry.shard)) == stray.rows
+
+
+def test_a_live_run_touches_the_log_once_for_each_shard(live_job, queue):
+    """Its segment is created without a look before it; one look afterwards shows what others have added."""
+    counted, asked = counting(live_job)
+    run = LiveRun(counted.objects, queue.of_job(counted), lambda *_: None, lambda: None)
+    run.begin()
+    steps = []
+
+    def noted():
+        for cut in cuts(4, file=f"in.txt#{run.number}"):
+            steps.append((asked["create"], asked["read"], asked["list"]))
+            yield cut
+
+    run.run(shards_of(noted(), live_job.job.id))
+    each = {tuple(np.subtract(after, before).tolist()) for before, after in itertools.pairwise(steps)}
+    assert each == {(3, 1, 0)}, "rows, bad rows and segment are created; the next segment is looked for"
+    assert len(log_of(live_job).inputs) == 4
 
 
 def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):

@@ -153,7 +153,7 @@ def test_damage_keeps_no_other_row_from_its_retry(tmp_path, damaged):
         job.objects.create(names.rows_object(first), rows)
     path = tmp_path / "out" / name
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; whatever else there is to retry was retried"):
+    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; everything else was retried"):
         again(job)
     log = log_of(job)
     assert set(log.retried) == {second}

@@ -304,7 +304,7 @@ def test_many_times_what_fits_in_a_segment(queue, job, monkeypatch):
     assert held(queue, job) == waiting(job)
 
 
-def test_told_by_another(queue, job):
+def test_entered_by_another(queue, job):
     """Segments of another process are entered, too."""
     shard = make_shard(0, JOB_ID, [Row("in.txt", 0, "#0", np.full(TOKENS, 1, np.int32))])
     left = [Segment("shards", (shard.entry,))]

@@ -56,6 +56,10 @@ def test_a_name_has_one_spelling(tmp_path, monkeypatch):
     for given in ("../b.txt", str(tmp_path / "b.txt"), f"{here}/../b.txt"):
         (row,) = rows_of(given)
         assert row.file == f"{tmp_path}/b.txt"
+    (tmp_path / "link").symlink_to(here)  # a shell that went through it calls the working directory so
+    for given in (f"{tmp_path}/link/a.txt", f"{tmp_path}/link/*.txt", f"{tmp_path}/link/", "../link/a.txt"):
+        (row,) = rows_of(given)
+        assert row.file == "a.txt"
 
 
 def test_same_file_twice(tmp_path):

@@ -1,5 +1,7 @@
 """A job's rows as examples to learn from."""
 
+import threading
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -70,6 +72,26 @@ def test_shares_are_as_large_as_they_say(dataset, rows):
     assert 0.5 < len(ids(Examples(dataset=dataset, share=(0, 0.7)))) / len(rows) < 0.9
 
 
+@pytest.mark.parametrize("group_rows", [1, 5, 8, 1000])
+def test_rows_of_one_length_come_together(dataset, rows, group_rows):
+    """Every row once an epoch, in groups whose lengths differ little; another order in each epoch."""
+    examples = Examples(dataset=dataset, seed=1, group_rows=group_rows)
+    orders = [ids(examples.of_epoch(epoch)) for epoch in range(2)]
+    assert [sorted(order) for order in orders] == [sorted(rows)] * 2
+    assert orders[0] == ids(examples)
+    if group_rows < len(rows):
+        assert orders[0] != orders[1]
+        assert orders[0] != sorted(orders[0], key=lambda name: rows[name].length)
+    for example in examples:
+        np.testing.assert_array_equal(example.vectors, rows[example.id].outputs)
+    places = {
+        each: sum(batch.mask.size for batch in Examples(dataset=dataset, seed=1, group_rows=each).batches(5))
+        for each in (0, 5)
+    }
+    tokens = sum(row.length for row in rows.values())
+    assert places[5] - tokens < 0.7 * (places[0] - tokens)
+
+
 LABELS = {"mapping": dict, "arrow": lambda m: pa.table({"i": [*m], "l": [*m.values()]}),
           "polars": lambda m: pl.DataFrame({"i": [*m], "l": [*m.values()]})}  # fmt: skip
 
@@ -128,6 +150,8 @@ def test_rows_without_a_position_are_left_out(tmp_path):
         ({"share": (0.5, 0.5)}, ValueError, "share is"),
         ({"share": (0, 1.1)}, ValueError, "share is"),
         ({"worker": 2, "workers": 2}, ValueError, "worker is 2 of 2"),
+        ({"group_rows": -1, "seed": 1}, ValueError, "group_rows is -1"),
+        ({"group_rows": 8}, ValueError, "group_rows is 8; allowed: 0, or with a seed"),
         ({"column": "length"}, KeyError, "column 'length' has no vectors"),
         ({"column": "outputs_3"}, KeyError, "no column 'outputs_3'"),
         ({"labels": pa.table({"a": [1]})}, ValueError, "labels have the columns a; give two"),
@@ -148,3 +172,30 @@ def test_labels_that_do_not_fit(dataset, rows):
         next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
     with pytest.raises(ValueError, match="rows is 0"):
         next(Examples(dataset=dataset).batches(0))
+
+
+def test_a_damaged_file_is_noticed(tmp_path):
+    """By the thread that reads ahead; the error comes where the rows would."""
+    finished_job(tmp_path, shards=12)
+    paths = sorted(tmp_path.glob("*.parquet"))
+    dataset = unrolled.open(tmp_path)
+    content = bytearray(paths[8].read_bytes())
+    content[200] ^= 1
+    paths[8].write_bytes(content)
+    found = []
+    with pytest.raises(unrolled.UnrolledError, match=paths[8].name):
+        found.extend(iter(Examples(dataset=dataset)))
+    assert len(found) > 20
+
+
+def test_rows_that_are_not_wanted_any_more(dataset):
+    """Leaving an epoch ends the thread that reads ahead."""
+    before = set(threading.enumerate())
+    rows = iter(Examples(dataset=dataset, seed=1))
+    next(rows)
+    mine = set(threading.enumerate()) - before
+    assert mine
+    rows.close()
+    for thread in mine:
+        thread.join(60)
+        assert not thread.is_alive()

@@ -20,7 +20,7 @@ def test_a_job_is_found_again(tmp_path):
     assert create_job(tmp_path / "other", job_of()).key != made.key
 
 
-def test_a_place_is_told_as_it_was_given(tmp_path, monkeypatch):
+def test_a_place_is_named_as_it_was_given(tmp_path, monkeypatch):
     """To people as they gave it, to other processes as an absolute path."""
     monkeypatch.chdir(tmp_path)
     job = create_job("out", job_of())
@@ -30,7 +30,7 @@ def test_a_place_is_told_as_it_was_given(tmp_path, monkeypatch):
 def test_another_job_is_refused(tmp_path):
     """What differs is named, and nothing is changed."""
     made = create_job(tmp_path / "out", job_of())
-    with pytest.raises(JobError, match=r"other inputs \(rows.txt; asked for are more.txt\).*another --out"):
+    with pytest.raises(JobError, match=r"other inputs \(rows.txt; you asked for more.txt; names are .*another --out"):
         create_job(tmp_path / "out", job_of(inputs=["more.txt"]))
     assert open_job(tmp_path / "out").job == made.job
 
@@ -43,7 +43,7 @@ def test_other_files_are_not_taken_for_parts(tmp_path):
     assert not (tmp_path / names.FOLDER).exists()
 
 
-def test_no_job_is_told(tmp_path):
+def test_no_job_is_reported(tmp_path):
     """With the command that makes one."""
     with pytest.raises(JobError, match=r"no job here \(_unrolled/job\.json is missing\); `unrolled enqueue` makes one"):
         open_job(tmp_path)

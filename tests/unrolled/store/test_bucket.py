@@ -98,7 +98,7 @@ def test_no_new_attempt_after_a_long_time(bucket, server, monkeypatch):
     (Answer.UNAUTHORIZED, "401 InvalidToken; let these credentials"),
     (Answer.REDIRECT, "set AWS_REGION to the bucket's region"),
 ])  # fmt: skip
-def test_what_a_person_has_to_change_is_told_at_once(bucket, server, answer, text):
+def test_what_a_person_has_to_change_is_reported_at_once(bucket, server, answer, text):
     """It would be refused again; the text names the object, and nothing that is secret."""
     for method, operation in (
         ("PUT", lambda: bucket.create("f/a", b"1")),
@@ -132,7 +132,7 @@ def test_a_server_without_conditions_is_refused(bucket, server):
     assert list(bucket.list("_unrolled/probe")) == []
 
 
-def test_a_bucket_that_is_missing_is_told(server):
+def test_a_bucket_that_is_missing_is_reported(server):
     """Its objects aren't taken for absent."""
     assert server.url
     store = BucketStore("s3://no-such-bucket/out")

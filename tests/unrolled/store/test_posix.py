@@ -106,7 +106,7 @@ def test_a_file_over_the_limit_of_the_system(tmp_path, content):
     assert store.create("a", content) is Creation.CREATED
 
 
-def test_a_full_disk_is_told(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     """With what to do; the writer's own OSError is one of the disk."""
 
     def write(file):

@@ -65,7 +65,7 @@ def test_a_mask_that_was_taken_for_nothing_shows_in_keras(tmp_path, monkeypatch)
         imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
 
 
-def test_what_was_compared_is_told(tmp_path):
+def test_what_was_compared_is_reported(tmp_path):
     """The first of the two programs is the file's graph, where it can be run."""
     pytest.importorskip("onnxruntime")
     onnx_file(tmp_path / "model.onnx", "Identity")

@@ -189,7 +189,7 @@ def test_contradictions_are_refused(position, value, text):
         encoded(arguments)
 
 
-def test_a_full_disk_is_told_as_such(tmp_path):
+def test_a_full_disk_is_reported_as_one(tmp_path):
     """The operating system's error is reported, and no partial file is left."""
     arguments = shard([[1] * 1000] * 10, units=64)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

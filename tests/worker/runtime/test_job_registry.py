@@ -312,7 +312,7 @@ def test_one_worker_tells_what_was_lost(site, jobs, sent):
     assert len(sent) == 3
 
 
-def test_a_segment_that_nobody_told_is_told(site, jobs, sent):
+def test_a_segment_that_no_one_entered_is_entered(site, jobs, sent):
     """A producer died between its segment and the ledger: a worker enters the shards, once the ledger has no other."""
     job = site.enqueue(make_rows(2))
     jobs.find(job.key)

@@ -302,7 +302,7 @@ def test_a_broken_engine_ends_its_worker(site):
     worker = site.worker(site.with_plan(breaks_on=[1])).wait_ready()
     job = site.enqueue(rows)
     assert worker.wait() == 70
-    assert worker.log.count("can't go on") == 1
+    assert worker.log.count("can't continue") == 1
     assert site.ledger.counts().running == 0
     site.worker().wait_ready()
     site.wait_done(job)

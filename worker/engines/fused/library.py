@@ -77,7 +77,7 @@ class Shard(Structure):
 
 
 class PoolStats(Structure):
-    """What it took to compute a pool (src/pool/engine.h)."""
+    """The statistics of one computed pool (src/pool/engine.h)."""
 
     _fields_ = (
         ("tokens", c_int64),

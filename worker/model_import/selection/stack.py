@@ -1,4 +1,4 @@
-"""What the user asks to take, and the result of the selection: an embedding and the recurrent layers on top of it."""
+"""The user's request for a selection, and its result: an embedding and the recurrent layers on top of it."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ ONE_HOT = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user says where the file doesn't.
+    """The user's statements about what the file doesn't show.
 
     Attributes:
         embedding: name of the embedding, or None to decide.

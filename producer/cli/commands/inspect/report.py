@@ -30,7 +30,7 @@ _LIVE_POINTS = 5_000
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     show_default="OUT/_unrolled/report.html",
-    help="HTML file that is written.",
+    help="HTML file to write.",
 )
 @click.option(
     "--map",
@@ -45,7 +45,7 @@ _LIVE_POINTS = 5_000
     "--points",
     type=click.IntRange(1, MOST_POINTS),
     show_default=f"{MOST_POINTS:,}; {_LIVE_POINTS:,} with --live",
-    help="Most points of the map; more rows or tokens are sampled.",
+    help="Largest number of points on the map; of more rows or tokens, a sample is shown.",
 )
 @click.option("--column", metavar="NAME", help="Column of vectors.  [default: the first that fits]")
 @click.option(
@@ -58,7 +58,7 @@ _LIVE_POINTS = 5_000
     "--table",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Parquet, CSV, TSV or JSON lines file with texts and labels of rows.",
+    help="Parquet, CSV, TSV or JSON Lines file with texts and labels of rows.",
 )
 @click.option("--id-field", metavar="NAME", default="id", show_default=True, help="Column of the table with the ids.")
 @click.option(
@@ -69,7 +69,7 @@ _LIVE_POINTS = 5_000
     "--plan",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="What `unrolled plan --json` printed before the job: the report then shows it beside the fact.",
+    help="Output of `unrolled plan --json` for this job: the report then compares plan and result.",
 )
 @click.option(
     "--coordinates",
@@ -84,11 +84,11 @@ _LIVE_POINTS = 5_000
     type=click.IntRange(0, 65_535),
     default=8710,
     show_default=True,
-    help="With --live: port of the server; 0 for any that is free.",
+    help="With --live: port of the server; 0 takes any free one.",
 )
 @click.option(
     "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True,
-    help="With --live: address to listen at. Anybody who reaches another one than the default can read the report.",
+    help="With --live: address to listen at. There is no login: anyone who can reach it can read the report.",
 )  # fmt: skip
 def report(
     *,
@@ -112,8 +112,9 @@ def report(
 ) -> None:
     """Write a page about a job: its numbers, its time, and a map of its states.
 
-    The page is one HTML file that loads nothing, so it can be kept and passed on. It contains ids of rows, and texts if
-    the job stored token ids or a table is named. With --live the page is served on this machine, and follows the job.
+    The page is one HTML file that loads nothing from the network, so it can be kept and passed on. It contains ids of
+    rows, and texts if the job stored token ids or a table is named. With --live, the page is served on this machine,
+    and follows the job.
 
     \b
     Examples:

@@ -12,6 +12,8 @@ import numpy as np
 from producer.cli.options import json_option, out_argument
 from unrolled.errors import JobError
 from unrolled.job import names
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_part
 
@@ -41,7 +43,8 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
       unrolled show out
       unrolled show out -n 20 --json | jq .norm
     """
-    found = itertools.islice(published_rows(open_job(out)), rows)
+    job = open_job(out)
+    found = itertools.islice(published_rows(job), rows)
     if as_json:
         for row in found:
             click.echo(json.dumps(as_dict(row, numbers)))
@@ -49,9 +52,10 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
     shown = list(found)
-    click.echo(
-        table(_headings(shown[0] if shown else None), [cells for row in shown for cells in _lines(row, numbers)])
-    )
+    if not shown:
+        click.echo(f"{job.place}: complete, and without a row: its input had none that can be computed")
+        return
+    click.echo(table(_headings(shown[0]), [cells for row in shown for cells in _lines(row, numbers)]))
 
 
 def published_rows(job: OpenJob) -> Iterator[Row]:
@@ -61,7 +65,7 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
         UnrolledError: no part is published yet, or one is damaged.
     """
     shards = sorted(names.parts_in(job.objects.list(names.PARTS)))
-    if not shards:
+    if not shards and not standing(Log(), job.objects, live=job.job.live).complete:
         raise JobError(f"{job.place}: no part is published yet; see `unrolled status {job.place}`")
     for shard in shards:
         yield from open_part(job.objects.store, shard).rows()
@@ -90,8 +94,8 @@ def _described(vectors: Vectors, numbers: int) -> dict[str, object]:
     return {"first": first[:numbers].tolist(), "last": last[:numbers].tolist(), "norm": _norm(last)}
 
 
-def _headings(row: Row | None) -> tuple[str, ...]:
-    columns = row.vectors if row else {"outputs": np.empty((0, 1))}
+def _headings(row: Row) -> tuple[str, ...]:
+    columns = row.vectors
     if len(columns) > 1:
         return ("id", "length", "mask", "column", "first vector", "last vector", "norm")
     ((name, vectors),) = columns.items()

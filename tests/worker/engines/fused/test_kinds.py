@@ -236,7 +236,7 @@ def test_stats_count_what_was_shared():
     assert computed == {"forward": 7, "backward": 5, "both": 6, "above": (7 + 5 + 7) // 3}
 
 
-def test_layers_that_nobody_asks_for_are_not_computed():
+def test_layers_that_are_not_asked_for_are_not_computed():
     """A model whose upper layers overflow still gives the lowest one."""
     config = ModelConfig(VOCAB, 9, 2, (LayerConfig(3), LayerConfig(2, direction="bidirectional")))
     directory, weights = model(config)

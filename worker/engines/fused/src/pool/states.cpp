@@ -64,6 +64,7 @@ std::size_t States::node_bytes(const Course& course) {
   return bytes;
 }
 
+// One function, because every buffer of a course gets its size here, once.
 void States::prepare(const Course& course, std::size_t rows) {
   const Kernel& kernel = course.model().kernel();
   slots_ = rows + std::min(2 * rows, spare_slots(course));
