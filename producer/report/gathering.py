@@ -78,6 +78,7 @@ class Gathering:
         self._tally = Tally(Log(), job.objects, live=job.job.live)
         self._read: set[ShardId] = set()
         self._logged = 0
+        self._files: list[str] = []
         self._first: Part | None = None
         self._size_bytes = self._rows = 0
         self._lengths = Lengths()
@@ -164,8 +165,10 @@ class Gathering:
             return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
         components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
         points = self._sample.points()
-        drawn, entries = set(points.shards), read_entries(self._tally.log, self._job.objects)
-        files = {entry.shard: entry.file for entry in entries if entry.shard in drawn}
+        log = self._tally.log
+        self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
+        numbers = {shard: log.entries.number(shard) for shard in set(points.shards)}
+        files = {shard: self._files[number] for shard, number in numbers.items() if number is not None}
         found = make_map(points, components, seen, self._column, options, self._words, files)
         return Shown(self.facts(), found)
 

@@ -42,18 +42,13 @@ def read_chapter(log: Log, objects: Objects) -> Chapter | None:
 
 
 def write_chapters(log: Log, objects: Objects) -> None:
-    """Create those of a log's chapters that are missing.
-
-    Args:
-        log: the job's log, whose segments are durable as far as it was read.
-        objects: the job's objects.
-    """
+    """Create those chapters of a log that are missing, and whose segments are durable."""
     with contextlib.suppress(TransientError):  # no command fails because of a chapter
         _write_chapters(log, objects)
 
 
 def _write_chapters(log: Log, objects: Objects) -> None:
-    while (end := (log.chapters + 1) * SEGMENTS) <= log.length:
+    while (end := (log.chapters + 1) * SEGMENTS) <= log.durable:
         name = chapter_name(log.chapters)
         if not objects.exists(name) and (last := _last(objects, end)) is not None:
             objects.create(name, log.chapter(end - SEGMENTS, end, last).encode())

@@ -9,6 +9,7 @@ and creates the segment with the next number. If that number is taken, it reads 
 from __future__ import annotations
 
 from array import array
+from bisect import bisect_right
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -40,6 +41,7 @@ class Log:
 
     Attributes:
         length: number of segments read.
+        durable: number of these, counted from the first one, that are known to be durable.
         entries: every shard of the job, retries included, in the order of the log.
         retried: shards whose failed rows were retried: source → the shard that has those rows.
         ended: whether the input was read to its end.
@@ -50,7 +52,7 @@ class Log:
     """
 
     def __init__(self) -> None:
-        self.length = self.chapters = 0
+        self.length = self.durable = self.chapters = 0
         self.entries = Entries()
         self.retried: dict[ShardId, ShardId] = {}
         self.ended = self.cancelled = self.discarded = False
@@ -81,7 +83,7 @@ class Log:
             self.retried[shard_of(shard.index, source)] = shard
             self._sources.append(source)
         self._entries_before.extend((known + np.cumsum(chapter.added, dtype=np.uint64)).tolist())
-        for number, segment in chapter.decisions.items():
+        for number, segment in sorted(chapter.decisions.items()):
             self._decide(number, segment)
         if self.length == self.chapters * len(chapter.added):
             self.chapters += 1
@@ -139,6 +141,11 @@ class Log:
             started += self._decisions[number].lives
         return [life for life in started if self.life(life.shard) == life]
 
+    def added_by(self, number: int) -> tuple[int, int]:
+        """The number of the segment that added a shard, given by its number, and that of the segment's first shard."""
+        place = bisect_right(self._entries_before, number) - 1
+        return place, self._entries_before[place]
+
 
 def catch_up(log: Log, objects: Objects, *, by_chapters: bool = True) -> None:
     """Read the new segments.
@@ -151,7 +158,6 @@ def catch_up(log: Log, objects: Objects, *, by_chapters: bool = True) -> None:
     Raises:
         JobError: a segment is damaged.
     """
-    known = log.length
     while True:
         if by_chapters and (chapter := read_chapter(log, objects)) is not None:
             log.apply_chapter(chapter)
@@ -159,8 +165,9 @@ def catch_up(log: Log, objects: Objects, *, by_chapters: bool = True) -> None:
             log.apply(segment)
         else:
             break
-    if log.length > known:
+    if log.length > log.durable:
         objects.sync(names.LOG)  # no decision may outlast the segments that it is based on
+        log.durable = log.length
 
 
 def append(log: Log, objects: Objects, decide: Decide, *, look: bool = True) -> None:
@@ -183,27 +190,30 @@ def append(log: Log, objects: Objects, decide: Decide, *, look: bool = True) -> 
     while (segment := decide(log)) is not None:
         name = segment_name(log.length)
         log.apply(Segment.decode(name, objects.settle(name, segment.encode())))
+        log.durable = log.length
         write_chapters(log, objects)
 
 
-def read_entries(log: Log, objects: Objects) -> Iterator[Entry]:
+def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
     """The whole entry of each shard, in order; the log's segments are read again.
 
     Args:
         log: the log, as far as its shards are wanted.
         objects: the job's objects.
+        since: number of the first shard that is wanted.
 
     Raises:
         JobError: a segment is damaged or gone.
     """
-    number = 0
-    for place in range(log.length):
+    first, number = log.added_by(since)
+    for place in range(first, log.length):
         if (segment := _read_segment(objects, place)) is None:
             raise JobError(f"{objects.store}/{segment_name(place)}: isn't there; restore it from a copy")
         for entry in segment.entries:
             if number < len(log.entries) and entry.shard == log.entries.shard(number):
                 number += 1
-                yield entry
+                if number > since:
+                    yield entry
 
 
 def _read_segment(objects: Objects, number: int) -> Segment | None:

@@ -106,9 +106,10 @@ class PosixStore:
                 return
             beginning = f"{folder}/" if folder else ""
             with entries:
-                for entry in entries:
-                    if not entry.name.startswith(".") and entry.is_file():
-                        yield beginning + entry.name
+                for entry in entries:  # of which there may be a million
+                    name = entry.name
+                    if name[0] != "." and entry.is_file():
+                        yield beginning + name
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""

@@ -4,14 +4,14 @@ import threading
 
 import pytest
 
-from unrolled.errors import JobError
+from unrolled.errors import JobError, TransientError
 from unrolled.job.names import Life, segment_name
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
 from unrolled.patience import at_once
 from unrolled.protocol.log import Log, append, catch_up
 from unrolled.protocol.objects import Objects
-from unrolled.store.memory import MemoryStore
+from unrolled.store.memory import Fault, MemoryStore
 
 
 def entry(number, source=None):
@@ -106,3 +106,19 @@ def test_a_damaged_segment_ends_the_reading():
     store.create(segment_name(0), b"{}\n")
     with pytest.raises(JobError, match=r"000000\.jsonl: not a segment"):
         read(store)
+
+
+def test_a_sync_that_failed_is_made_up_for():
+    """No decision is based on segments that a power cut may take, also if the reader goes on after an error."""
+    faults = []
+    store = MemoryStore(lambda operation: faults.pop() if faults and operation.kind == "sync" else None, is_disk=True)
+    faults.append(Fault.REFUSED)
+    with pytest.raises(TransientError):
+        write(store, Segment("end"))  # its creator died before it was durable
+    log = Log()
+    faults.append(Fault.REFUSED)
+    with pytest.raises(TransientError):
+        catch_up(log, Objects(store, at_once))
+    assert log.length == 1
+    catch_up(log, Objects(store, at_once))
+    assert list(store.power_cut(lambda _: True)) == []
