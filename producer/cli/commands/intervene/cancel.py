@@ -28,8 +28,8 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     """Take a job's waiting shards out of the queue.
 
     Published parts stay, and shards that a worker is computing are still published. An `unrolled enqueue` that is
-    running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A finished job
-    stays as it is.
+    running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
+    finished job stays as it is.
 
     \b
     Examples:
