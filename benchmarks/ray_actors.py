@@ -87,14 +87,18 @@ def main() -> None:
                     notes.setdefault(f"{kind}, {count}", []).append(found)
                     print(f"turn {turn}, {kind}, {count}: {described(found)}", flush=True)
         ray.shutdown()
-    if arguments.results:
-        settings = {name: getattr(arguments, name) for name in ("units", "texts", "batch")}
-        for name, rate in (("whole", whole), ("steady", steady)):
-            rates = {f"{kind}, {name}": [rate(each) for each in turns] for kind, turns in notes.items()}
+    report(notes, arguments)
+
+
+def report(notes: dict[str, list[list[dict[str, Any]]]], arguments: argparse.Namespace) -> None:
+    """Print the rates of all turns, and append them to a file if one is named."""
+    settings = {name: getattr(arguments, name) for name in ("units", "texts", "batch")}
+    for name, rate in (("whole", whole), ("steady", steady)):
+        rates = {f"{kind}, {name}": [rate(each) for each in turns] for kind, turns in notes.items()}
+        if arguments.results:
             append(arguments.results, settings, rates)
-    for kind in ("Ray", "no Ray"):
-        for name, rate in (("whole", whole), ("steady", steady)):
-            one, two = ([rate(each) for each in notes[f"{kind}, {count}"]] for count in (1, 2))
+        for kind in ("Ray", "no Ray"):
+            one, two = (rates[f"{kind}, {count}, {name}"] for count in (1, 2))
             ratios = [more / fewer for more, fewer in zip(two, one, strict=True)]
             print(
                 f"{kind}, {name}: {statistics.median(one):,.0f} and {statistics.median(two):,.0f} tokens/s; two are"
