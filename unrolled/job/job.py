@@ -151,7 +151,8 @@ class Job:
         if self.fingerprint != other.fingerprint:
             return f"another model (fingerprint {self.fingerprint}; you asked for {other.fingerprint})"
         if self.inputs != other.inputs:
-            return f"other inputs ({self.inputs}; you asked for {other.inputs}; names are from the working directory)"
+            relative = "names are relative to the working directory"
+            return f"other inputs ({self.inputs}; you asked for {other.inputs}; {relative})"
         mine = self.options | {"engine": self.engine, "arithmetic": self.arithmetic, "live": self.live}
         theirs = other.options | {"engine": other.engine, "arithmetic": other.arithmetic, "live": other.live}
         pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]

@@ -171,7 +171,12 @@ def test_a_directory_of_another_job(place, broker, models):
     assert result.stderr.startswith(what + "another model (fingerprint ")
     assert result.stderr.endswith(end)
     result = enqueue(broker, "more.jsonl")
-    assert result.stderr == what + "other inputs (rows.jsonl; you asked for more.jsonl)" + end
+    assert (
+        result.stderr
+        == what
+        + "other inputs (rows.jsonl; you asked for more.jsonl; names are relative to the working directory)"
+        + end
+    )
     for flags, differs in (
         (["--with-tokens"], "with_tokens is false; you asked for true"),
         (["--arithmetic", "bfloat16"], 'arithmetic is "float32"; you asked for "bfloat16"'),

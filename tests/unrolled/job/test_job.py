@@ -23,7 +23,7 @@ def test_what_is_written_is_read():
         ({"fingerprint": "cd" * 32}, "another model"),
         (
             {"inputs": Inputs.named(["a.txt"])},
-            "other inputs (a.txt, b.txt; you asked for a.txt; names are from the working directory)",
+            "other inputs (a.txt, b.txt; you asked for a.txt; names are relative to the working directory)",
         ),
         ({"engine": "tensorflow"}, 'engine is "fused"; you asked for "tensorflow"'),
         ({"arithmetic": "bfloat16"}, 'arithmetic is "float32"; you asked for "bfloat16"'),

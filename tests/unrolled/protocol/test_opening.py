@@ -30,7 +30,7 @@ def test_a_place_is_named_as_it_was_given(tmp_path, monkeypatch):
 def test_another_job_is_refused(tmp_path):
     """What differs is named, and nothing is changed."""
     made = create_job(tmp_path / "out", job_of())
-    with pytest.raises(JobError, match=r"other inputs \(rows.txt; you asked for more.txt\).*another --out"):
+    with pytest.raises(JobError, match=r"other inputs \(rows.txt; you asked for more.txt; names are .*another --out"):
         create_job(tmp_path / "out", job_of(inputs=["more.txt"]))
     assert open_job(tmp_path / "out").job == made.job
 

@@ -180,6 +180,8 @@ struct Parts {
   bool input, state;
 };
 
+// Packs the weights of one pass, or those that read its input or its state alone. One function, because the sizes of a
+// pass follow from each other.
 Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, const Parts& parts,
                 const Gates& kind) {
   Pass pass;
