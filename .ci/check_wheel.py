@@ -19,6 +19,15 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 MODEL = ("model", "new", "model", "--vocab-size", "9", "--max-length", "9", "--lstm-units", "4", "--lstm-layers", "1")
 READER = "import unrolled; print(len(unrolled.open('out')), unrolled.open('out').complete)"
+ENCODE = """
+import unrolled
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.weights import new_weights
+config = ModelConfig.stacked(9, 9, 4, 1)
+save_model("model", config, new_weights(config, 0))
+assert unrolled.load("model").encode([[1, 2, 3], [4]], pooling="mean").shape == (2, 4)
+"""
 TRACING = "from unrolled.telemetry.tracing import check_installed; check_installed('otlp')"
 #: Extras → the commands that must work with them, which are the environment's own.
 TRIALS: dict[str, list[tuple[str, ...]]] = {
@@ -37,7 +46,7 @@ TRIALS: dict[str, list[tuple[str, ...]]] = {
         ("unrolled", "run", "rows.jsonl", "--model", "model", "--out", "out"),
         ("unrolled", "report", "out", "--png"),
     ],
-    "encode": [("python", "-c", "import unrolled; print(unrolled.load)")],
+    "encode": [("python", "-c", ENCODE)],
     "producer,cloud": [("python", "-c", "import obstore, unrolled"), ("unrolled", "doctor")],
     "producer,metrics": [("python", "-c", "import prometheus_client"), ("unrolled", "metrics", "--help")],
     "worker,tracing": [("python", "-c", TRACING)],

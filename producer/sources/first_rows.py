@@ -63,5 +63,5 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
     if first is not None:
         raise DamagedInputError(
             f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. Correct the options "
-            f"that say how {source.label} is read, or the file"
+            f"that say how {source.label} is read, such as --text-field, or the file"
         )

@@ -11,6 +11,8 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("unrolled", "producer", "worker")
+#: Suffixes of files that people read.
+PROSE = {".md", ".py", ".h", ".cpp", ".lua", ".yml", ".yaml", ".toml", ".ipynb", ".js", ".css", ".svg", ".conf"}
 #: Most entries of a folder in which a reader still finds things.
 MOST_ENTRIES = 15
 #: Lines of a file and of a function above which a comment or the docstring says why it is one piece.
@@ -20,6 +22,12 @@ FUNCTION_REASON = re.compile(rf"over {FUNCTION_LINES} lines|one function", re.IG
 #: The comment, the head and the body of what begins and ends in the first column of a C++ file.
 CPP_PIECE = re.compile(
     r"((?:^//[^\n]*\n)*)^(?!namespace|extern)([^\s#/}][^;{}]*\{\n)(.*?)^\}", re.MULTILINE | re.DOTALL
+)
+#: Words that make a reader stop: old ones, and those of another language's grammar.
+RIDDLES = re.compile(
+    r"\b(?:anew|whoever|nobody|astray|likewise|in the midst|for want of|of one's own|be it|belongs? into|needs not"
+    r"|may no more|gets? on with|(?:is|are|was|were|be) told)\b",
+    re.IGNORECASE,
 )
 #: A new import that breaks a contract, and the contract that says so: one for each direction that imports may not go.
 BROKEN = [
@@ -130,6 +138,13 @@ def test_a_long_piece_without_a_reason_is_found():
     assert without_reason("x = 1\n" * FILE_LINES) == []
     assert without_reason("x = 1\n" * (FILE_LINES + 1)) == [""]
     assert without_reason('"""It is one file because it is a test."""\n' + "x = 1\n" * FILE_LINES) == []
+
+
+def test_prose_uses_plain_words():
+    """Pages, help texts, errors, docstrings and comments; tests and the licence may say what they like."""
+    texts = {path: path.read_text() for path in tracked() if path.suffix in PROSE and "tests" not in path.parts}
+    assert len(texts) > 500
+    assert {str(path): found for path, text in texts.items() if (found := RIDDLES.findall(text))} == {}
 
 
 def contracts(place):

@@ -2,7 +2,7 @@
 
 PyTorch sends each tensor of a batch in shared memory of its own, which both processes have to ask for, to map and to
 touch for the first time: for a batch of some megabytes that takes longer than to make it. Here a batch's tensors are
-sent as places in a slot, which is mapped once. Its first bytes say who has tensors in it; when nobody has, it is free.
+sent as places in a slot, which is mapped once. Its first bytes say who has tensors in it; if no one has, it is free.
 """
 
 # Over 150 lines: the worker that fills a slot and the parent that reads it agree on each of its bytes.

@@ -683,6 +683,17 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
     assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
 
 
+def test_a_finished_job_is_not_cancelled(tmp_path, broker):
+    """It would no longer be complete, and there is nothing to take out of the queue."""
+    job = finished_job(tmp_path)
+    result = run_with(broker, "cancel", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}: the job is finished and no shard waits, so nothing is changed\n"
+    assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
+    assert open_dataset(tmp_path).complete
+    assert not log_of(job).stopped
+
+
 def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledger):
     """The key is in the workers' logs."""
     job = make_job(tmp_path, shards=2)

@@ -68,7 +68,7 @@ def test_labels_of_a_table(out, tmp_path):
     ],
 )
 def test_options_that_do_not_fit(out, arguments, said):
-    """Are told before anything is written, with exit status 2."""
+    """They are reported before anything is written, with exit status 2."""
     found = run(out, *arguments)
     assert found.exit_code == (2 if said else 0), found.output
     assert (said or "") in found.output

@@ -13,6 +13,8 @@ from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import counted
 from unrolled.patience import Patience
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 
 
@@ -26,7 +28,8 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     """Take a job's waiting shards out of the queue.
 
     Published parts stay, and shards that a worker is computing are still published. An `unrolled enqueue` that is
-    running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again.
+    running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
+    finished job stays as it is.
 
     \b
     Examples:
@@ -39,6 +42,11 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
         count = remove_key(str(key), need_broker(broker, None), namespace)
     else:
         job = open_job(out)
+        if standing(Log(), job.objects, live=job.job.live).finished:
+            # A cancelled job isn't complete, and this one may be.
+            nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
+            click.echo(json.dumps({"cancelled": 0}) if as_json else nothing)
+            return
         patience = Patience(lambda line: click.echo(line, err=True))
         queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):

@@ -4,7 +4,7 @@
 // by 2 gates of a panel, over the whole depth. Then the sums go to memory, and the next two gates follow.
 //
 //   tiles 0 1    sums of nodes 0..15 and 16..31, first gate       tiles 4 5    inputs of the nodes
-//   tiles 2 3    likewise, second gate                            tiles 6 7    weights of the gates
+//   tiles 2 3    the same, second gate                            tiles 6 7    weights of the gates
 //
 // The vector units compute the gates of the 32 nodes before, a few nodes at a time between products, because both kinds
 // of units work at once. Nodes' inputs lie anywhere in memory; they are first copied into tiles.
