@@ -137,13 +137,13 @@ class SimulatedJob:
 
     def damage(self, rng: random.Random) -> str:
         """Damage an object until it is restored from a copy; return its name."""
-        objects = [*self.promises.objects]
-        name = rng.choice([name for name in objects if name.startswith(ROWS)] * (rng.random() < 0.5) or objects)
+        objects, folder = [*self.promises.objects], rng.choice((ROWS, ROWS, CHAPTERS, ""))
+        name = rng.choice([name for name in objects if name.startswith(folder)] or objects)
         content = self.promises.objects[name]
         self._ever_damaged.add(name)
         self.store.damage[name] = rng.choice((b"", content[: len(content) // 2], content[:-1] + b"?"))
-        if name.startswith(CHAPTERS):  # whose digest covers every bit
-            place = rng.randrange(len(content))
+        if name.startswith(CHAPTERS):  # a bit of the hash of its last shard, if it has one
+            place = max(0, len(content) - 24)
             self.store.damage[name] = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         return name
 

@@ -212,7 +212,7 @@ def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
         since: number of the first shard that is wanted.
 
     Raises:
-        JobError: a segment is damaged or gone.
+        JobError: a segment is damaged or gone, or the log was read by a chapter that contradicts its segments.
     """
     first, number = log.added_by(since)
     for place in range(first, log.length):
@@ -223,6 +223,8 @@ def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
                 number += 1
                 if number > since:
                     yield entry
+    if number < len(log.entries):
+        raise JobError(f"{objects.store}/{names.CHAPTERS} contradicts the log's segments; `unrolled verify` says where")
 
 
 def _read_segment(objects: Objects, number: int) -> Segment | None:

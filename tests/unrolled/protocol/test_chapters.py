@@ -209,6 +209,21 @@ def test_a_chapter_of_segments_that_are_gone_is_not_believed():
     assert chapter_name(1) in job.false()
 
 
+def test_a_false_chapter_is_found_where_segments_are_read():
+    """A whole chapter that says something else than its segments: nobody goes on with entries of both."""
+    job = Job()
+    log = job.read(by_chapters=False)
+    last = hashlib.sha256(job.store.read(segment_name(5))).hexdigest()
+    chapter = log.chapter(3, 6, last)
+    columns = chapter.columns.copy()
+    columns["hash"][0] ^= 1
+    false = Chapter(3, last, chapter.added, chapter.sources, columns, chapter.decisions)
+    job.replace(chapter_name(1), false.encode())
+    with pytest.raises(JobError, match="contradicts the log's segments; `unrolled verify` says where"):
+        list(read_entries(job.read(), job.objects))
+    assert job.false() == [chapter_name(1)]
+
+
 def rewritten(content, **changes):
     """A chapter with another head, and a digest that fits."""
     end = content.index(b"\n", 32)
