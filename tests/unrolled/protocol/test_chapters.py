@@ -11,6 +11,7 @@ import pytest
 
 from unrolled.errors import JobError, TransientError
 from unrolled.job import names
+from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life, chapter_name, segment_name
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
@@ -50,7 +51,8 @@ def segments(count, seed=1):
             case 1:
                 yield Segment("begin", run=f"{rng.getrandbits(64):016x}")
             case 2:
-                yield Segment(rng.choice(["end", "cancel", "resume"]))
+                more = Segment("append", inputs=Inputs.named(map(str, range(rng.randrange(9)))))
+                yield rng.choice([Segment("end"), more, Segment("cancel"), Segment("resume")])
             case _:
                 again = tuple(entry(shard.index) for shard in known[:1] if not shard.retries)
                 yield Segment("shards", new + again)
@@ -90,7 +92,8 @@ def state(log):
     """Everything that a log says."""
     return (
         log.length, [*log.entries.items()], [*log.inputs], log.retried, log.ended, log.cancelled, log.discarded,
-        log.run, [log.life(shard) for shard in log.entries], [log.started(number) for number in range(log.length)],
+        log.run, log.growths, log.grown_to, [log.life(shard) for shard in log.entries],
+        [log.started(number) for number in range(log.length)],
     )  # fmt: skip
 
 
