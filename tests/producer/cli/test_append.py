@@ -94,7 +94,7 @@ def test_rows_at_the_end(broker):
     assert appended(broker) == NOTHING
     assert [*log_of(open_job("out")).inputs] == before
     write(60, first=40)
-    assert "Give --append to add the new rows to this job" in refused(broker)
+    assert "Use --append to add the new rows to this job" in refused(broker)
     assert appended(broker) == "20 rows were appended"
     log = log_of(open_job("out"))
     assert log.inputs[: len(before)] == before
@@ -126,7 +126,7 @@ def test_new_inputs(place, broker):
     write_rows(place / "corpus" / "c.jsonl", {"new": [1]})
     said = refused(broker, "corpus")
     assert "holds a job with other inputs (corpus/b.jsonl; you asked for corpus/b.jsonl, corpus/c.jsonl; " in said
-    assert "Give --append" in said
+    assert "Use --append" in said
     assert appended(broker, "corpus") == "1 row was appended"
     assert appended(broker, "corpus") == NOTHING
     assert "other inputs" in refused(broker, "corpus/b.jsonl")
