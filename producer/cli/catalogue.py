@@ -65,7 +65,7 @@ COMMANDS = {
     "doctor": Lazy(
         "producer.cli.commands.prepare.doctor:doctor", "Check broker, workers, model and output directory or bucket."
     ),
-    "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
+    "model": Lazy("worker.cli.model:model", "Train, import, join, compare, make and show models."),
     "tokenizer": Lazy("producer.cli.commands.prepare.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
     "completion": Lazy("producer.cli.completion:completion", "Print the script that completes commands in a shell."),
 }

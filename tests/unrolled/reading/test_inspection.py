@@ -101,7 +101,7 @@ def test_contradictions_are_named(tmp_path, change, text):
         inspect(path)
 
 
-WORDS, LAST = Positions("word-ends", blanks=(1,)), Positions("last", 1)
+WORDS, LAST = Positions("word-ends", blanks=(1,), direction="forward"), Positions("last", 1)
 CHOSEN = {
     "outputs": [[[0, 1]], [], [[4, 5]], [], []],
     "positions": [[2], [], [0], [], []],

@@ -63,7 +63,7 @@ def test_what_is_written_is_read(lists, units, with_tokens):
     assert FileInfo.decode(pq.read_metadata(io.BytesIO(data)).metadata) == info
 
 
-RULES = (Positions("word-ends", blanks=(1,)), Positions("every", 2), Positions("last", 2))
+RULES = (Positions("word-ends", blanks=(1,), direction="forward"), Positions("every", 2), Positions("last", 2))
 
 
 @settings(deadline=None)  # a shared disk may be slow
