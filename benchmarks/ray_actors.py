@@ -78,6 +78,7 @@ def main() -> None:
         context.wait_for_min_actors_s = 600  # so that no actor waits for the start of another one
         rows = ray.data.from_arrow(tables).materialize()
         notes: dict[str, list[list[dict[str, Any]]]] = {}
+        with_ray(rows, model, arguments.batch, 2)  # Ray starts helpers of its own with the first data set
         for turn in range(arguments.repeats):
             for count in (1, 2):
                 for kind, found in (

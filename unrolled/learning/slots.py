@@ -83,7 +83,10 @@ def _free_slot(size: int) -> _Slot | None:
     if slot is None:
         if len(mine) == _MOST_SLOTS:
             return None
-        descriptor = os.memfd_create("unrolled-batch")
+        try:
+            descriptor = os.memfd_create("unrolled-batch")
+        except OSError:  # the system forbids it, or has no more descriptors
+            return None
         os.ftruncate(descriptor, needed)
         slot = _Slot((os.getpid(), secrets.token_hex(8)), descriptor, needed)
         _slots.append(slot)

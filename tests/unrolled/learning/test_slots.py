@@ -165,9 +165,17 @@ def test_packed(torch, loader):
             assert all(map(torch.equal, mine[key], plain[key]))
 
 
-def test_without_memory_that_has_no_name(loader, check, monkeypatch, slots):
-    """Batches are sent as PyTorch sends them."""
-    monkeypatch.delattr(os, "memfd_create", raising=False)
+def refuse(name):
+    raise PermissionError(name)
+
+
+@pytest.mark.parametrize("is_there", [True, False])
+def test_without_memory_that_has_no_name(loader, check, monkeypatch, slots, is_there):
+    """Where the system has none, or forbids it, batches are sent as PyTorch sends them."""
+    if is_there:
+        monkeypatch.setattr(os, "memfd_create", refuse, raising=False)
+    else:
+        monkeypatch.delattr(os, "memfd_create", raising=False)
     kept = list(loader(multiprocessing_context="fork"))
     assert not slots._mapped
     assert sorted(name for batch in kept for name in check(batch)) == sorted(
