@@ -1,6 +1,7 @@
 """How fast a job's vectors reach PyTorch: with one worker of its `DataLoader`, beside pyarrow's own reading.
 
-    python benchmarks/loading.py [--units 256] [--tokens 1000000] [--rows 64] [--precision float32] [--repeats 3]
+    python benchmarks/loading.py [--units 256] [--tokens 2000000] [--rows 64] [--precision float32]
+        [--repeats 3] [--results loading.tsv]
 
 Writes parts of 64 MiB with random vectors for rows of lognormal lengths (24 tokens on average), then reads all of them
 in turns: with pyarrow alone, row group by row group, without and with checking the pages' checksums, as Unrolled does;
@@ -29,6 +30,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import torch
+from machine import append
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
 from support.random_parts import write_part
@@ -46,10 +48,11 @@ def main() -> None:
     """Write the parts, read them in turns, print the rates."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--units", type=int, default=256)
-    parser.add_argument("--tokens", type=int, default=1_000_000)
+    parser.add_argument("--tokens", type=int, default=2_000_000)
     parser.add_argument("--rows", type=int, default=64, help="in a batch")
     parser.add_argument("--precision", choices=("float32", "float16"), default="float32")
     parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--results", type=Path, help="append the figures to this file")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory(prefix="unrolled-loading-") as folder:
@@ -67,6 +70,10 @@ def main() -> None:
         took = statistics.median(each)
         spread = f"{tokens / max(each):,.0f} to {tokens / min(each):,.0f}"
         print(f"{name}: {tokens / took:,.0f} tokens/s ({spread}), {reference / took:.2f} of pyarrow")
+    if arguments.results:
+        settings = {name: getattr(arguments, name) for name in ("units", "precision", "rows")} | {"tokens": tokens}
+        rates = {name: [tokens / took for took in each] for name, each in seconds.items()}
+        append(arguments.results, settings, rates)
 
 
 def write_parts(folder: Path, units: int, tokens: int, precision: str) -> int:
@@ -96,13 +103,13 @@ def contestants(folder: Path, rows: int, tokens: int) -> dict[str, Callable[[], 
                     seen += sum(len(chunk.flatten()) for chunk in table["outputs"].chunks)
         return seen
 
-    def examples() -> unrolled.Examples:
-        return unrolled.Examples(dataset=unrolled.open(folder), seed=1)
+    def examples(group_rows: int = 0) -> unrolled.Examples:
+        return unrolled.Examples(dataset=unrolled.open(folder), seed=1, group_rows=group_rows)
 
-    def loaded(workers: int, collate: Callable[..., dict[str, object]]) -> Callable[[], int]:
+    def loaded(workers: int, collate: Callable[..., dict[str, object]], group_rows: int = 0) -> Callable[[], int]:
         def read() -> int:
             loader = torch.utils.data.DataLoader(
-                TorchExamples(examples()), batch_size=rows, num_workers=workers, collate_fn=collate
+                TorchExamples(examples(group_rows)), batch_size=rows, num_workers=workers, collate_fn=collate
             )
             return sum(count(batch) for batch in loader)
 
@@ -117,6 +124,7 @@ def contestants(folder: Path, rows: int, tokens: int) -> dict[str, Callable[[], 
         "Examples.batches": lambda: sum(int(batch.mask.sum()) for batch in examples().batches(rows)),
         "DataLoader, no worker, padded": loaded(0, collate_padded),
         "DataLoader, one worker, padded": loaded(1, collate_padded),
+        "DataLoader, one worker, padded, group_rows": loaded(1, collate_padded, group_rows=rows),
         "DataLoader, one worker, packed": loaded(1, collate_packed),
         "zeros of a DataLoader's worker": lambda: tokens if zeros(shapes) == len(shapes) else 0,
         "reading, checksums, filling": lambda: filled(folder, shapes, tokens),

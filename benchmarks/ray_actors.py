@@ -1,6 +1,7 @@
 """How much faster Ray Data embeds texts with two actors of one thread each than with one.
 
     python benchmarks/ray_actors.py [--units 512] [--texts 24000] [--batch 1024] [--repeats 5]
+        [--results ray_actors.tsv]
 
 The docstrings of Python's standard library, several times over, go through `map_batches` with `unrolled.Embedder`, in
 turns with one actor and with two. The same batches then go through one process and through two processes without Ray,
@@ -29,6 +30,7 @@ from typing import Any
 import pyarrow as pa
 import ray
 from encode import make_model
+from machine import append
 
 import unrolled
 from producer.demo.docstrings import docstrings
@@ -61,6 +63,7 @@ def main() -> None:
     parser.add_argument("--texts", type=int, default=24_000)
     parser.add_argument("--batch", type=int, default=1024, help="rows in a batch, and in a block of Ray")
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--results", type=Path, help="append the figures to this file")
     arguments = parser.parse_args()
     known = [text for _, text in docstrings()]
     with tempfile.TemporaryDirectory(prefix="unrolled-ray-") as folder:
@@ -84,9 +87,18 @@ def main() -> None:
                     notes.setdefault(f"{kind}, {count}", []).append(found)
                     print(f"turn {turn}, {kind}, {count}: {described(found)}", flush=True)
         ray.shutdown()
-    for kind in ("Ray", "no Ray"):
-        for name, rate in (("whole", whole), ("steady", steady)):
-            one, two = ([rate(each) for each in notes[f"{kind}, {count}"]] for count in (1, 2))
+    report(notes, arguments)
+
+
+def report(notes: dict[str, list[list[dict[str, Any]]]], arguments: argparse.Namespace) -> None:
+    """Print the rates of all turns, and append them to a file if one is named."""
+    settings = {name: getattr(arguments, name) for name in ("units", "texts", "batch")}
+    for name, rate in (("whole", whole), ("steady", steady)):
+        rates = {f"{kind}, {name}": [rate(each) for each in turns] for kind, turns in notes.items()}
+        if arguments.results:
+            append(arguments.results, settings, rates)
+        for kind in ("Ray", "no Ray"):
+            one, two = (rates[f"{kind}, {count}, {name}"] for count in (1, 2))
             ratios = [more / fewer for more, fewer in zip(two, one, strict=True)]
             print(
                 f"{kind}, {name}: {statistics.median(one):,.0f} and {statistics.median(two):,.0f} tokens/s; two are"

@@ -115,6 +115,11 @@ _LIVE = ("follow", "flush_seconds")
 _ALL: tuple[Decorator, ...] = (
     *_INPUTS_AND_MODEL,
     click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
+    click.option(
+        "--append", is_flag=True,
+        help="Add to the job in OUT what its input has gained: rows at the end of the last input, and new inputs named "
+        "after the others. All earlier rows must be as they were.",
+    ),
     *_SOURCE.values(),
     *_JOB.values(),
     click.option(
@@ -157,7 +162,9 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
         OptionError: two options contradict each other.
     """
     source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE})
-    return Submission(source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", *_JOB)})
+    return Submission(
+        source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", "append", *_JOB)}
+    )
 
 
 def planned_submission_of(arguments: dict[str, Any]) -> Submission:

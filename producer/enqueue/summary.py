@@ -28,6 +28,7 @@ class Summary:
         without_tokens: good rows without a real token, which have no vector.
         unknown_share: share of the texts' words that are not in the vocabulary, by a sample; None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
+        added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
     """
 
@@ -39,6 +40,7 @@ class Summary:
     sent: int = 0
     without_tokens: int = 0
     unknown_share: float | None = None
+    added: int | None = None
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:
@@ -52,6 +54,14 @@ class Summary:
             lines.append(f"{rows} no token, and so no vector (length is 0)")
         return lines
 
+    def growth_lines(self) -> list[str]:
+        """How much was appended, for people; empty without `--append`."""
+        if self.added is None:
+            return []
+        if not self.added:
+            return ["nothing was appended: the input has no new rows"]
+        return [f"{counted(self.added, 'row was', 'rows were')} appended"]
+
     def add(self, entry: Entry, new: bool) -> None:
         """Count a shard."""
         self.shards += 1
@@ -59,3 +69,5 @@ class Summary:
         self.rows += entry.rows + entry.quarantined
         self.tokens += entry.tokens
         self.quarantined += entry.quarantined
+        if self.added is not None and new:
+            self.added += entry.rows + entry.quarantined

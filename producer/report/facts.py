@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from producer.report.training import Training
     from producer.report.trouble import Reason
     from unrolled.format.columns import VectorColumn
+    from unrolled.job.inputs import Inputs
     from unrolled.job.job import Job
     from unrolled.model.config import ModelConfig
 
@@ -23,6 +24,7 @@ class Facts:
 
     Attributes:
         job: what is computed, and how.
+        inputs: its inputs by now.
         key: names the job.
         state: "complete", "finished, not complete", "not complete", "cancelled" or "discarded".
         ended: whether the input was read to its end.
@@ -46,6 +48,7 @@ class Facts:
     """
 
     job: Job
+    inputs: Inputs
     key: str
     state: str
     ended: bool

@@ -283,6 +283,7 @@ class Gathering:
             state = "discarded" if log.discarded else "cancelled"
         return Facts(
             job=job.job,
+            inputs=log.grown_to or job.job.inputs,
             key=job.key,
             state=state,
             ended=log.ended,

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import RequestError
-from unrolled.job.job import Inputs
+from unrolled.job.inputs import Inputs
 from unrolled.settings.declaration import flag_of
 
 if TYPE_CHECKING:

@@ -89,6 +89,10 @@ class Promises:
         """Whether all rows are in parts, or bad, and nothing is left to do."""
         return self._account.is_perfect and self._is_complete(self._account)
 
+    def input_rows(self) -> frozenset[Row]:
+        """The rows of all shards that were cut from the input, bad ones included."""
+        return self._account.input_rows()
+
     def change(self, name: str, content: bytes | None) -> None:
         """Record that an object was created, or deleted if `content` is None; check what depends on it."""
         before, shard = self.history.change(name, content), shard_in(name)
@@ -160,6 +164,13 @@ class Promises:
         if not any(self._is_complete(self._counted(objects)) for objects in self.history.moments(asked)):
             raise BrokenPromiseError("an actor reports a complete job, and it isn't complete")
         self.completed = True
+
+    def hear_queued(self, rows: Iterable[Row]) -> None:
+        """Check a producer's report that all rows of a file are queued."""
+        spooled = [self._spooled[shard] for shard in self.log.shards if shard in self._spooled]
+        missing = {*rows}.difference(row for each in spooled for row in each.rows + each.bad)
+        if missing and not self.log.discarded:
+            raise BrokenPromiseError(f"a producer has ended, and {sorted(missing)} of its file are not in the log")
 
     def hear_end(self, numbers: Iterable[int], *, was_damaged: bool = False) -> None:
         """Check that a command that has ended by itself has lost none of its rows, even if the power fails now.

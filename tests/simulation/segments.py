@@ -54,6 +54,7 @@ class Decisions:
         retried: shards whose failed rows are in another shard.
         lives: the present life of each shard, and the number of the segment that began it.
         ended: whether the input was read to its end.
+        grown_to: the digest of the inputs' names since rows were appended; empty before.
     """
 
     def __init__(self, objects: Mapping[str, bytes], stop: int | None = None) -> None:
@@ -62,6 +63,7 @@ class Decisions:
         self.retried: set[str] = set()
         self.lives: dict[str, tuple[int, int]] = {}
         self.ended = self.cancelled = self.discarded = False
+        self.grown_to = ""
         while self.length != stop and (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
             self.apply(content)
         if stop is not None:
@@ -90,8 +92,10 @@ class Decisions:
         kind = head["segment"]
         if kind in ("begin", "resume", "cancel"):
             self.cancelled = kind == "cancel"
-        if kind in ("begin", "end"):
+        if kind in ("begin", "append", "end"):
             self.ended = kind == "end"
+        if kind == "append":
+            self.grown_to = head["inputs"]["digest"]
         self.discarded |= kind == "discard"
         self.length += 1
         return touched

@@ -65,9 +65,11 @@ def padded(examples: Sequence[Example], empty: Empty = np.empty) -> ExampleBatch
     lengths = [len(example.vectors) for example in examples]
     time = max(lengths)
     vectors = empty((len(examples), time, examples[0].vectors.shape[1]), np.float32)
-    for row, (example, length) in enumerate(zip(examples, lengths, strict=True)):
-        vectors[row, :length] = example.vectors
-        vectors[row, length:] = 0
+    flat, end = vectors.reshape(-1, vectors.shape[2]), 0
+    for example, length in zip(examples, lengths, strict=True):
+        begin, end = end, end + time
+        flat[begin : begin + length] = example.vectors
+        flat[begin + length : end] = 0
     mask = empty((len(examples), time), np.bool_)
     np.less(np.arange(time), np.array(lengths)[:, None], out=mask)
     return ExampleBatch(ids, vectors, mask, _labels(examples, mask, empty))

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -18,11 +17,14 @@ import pyarrow as pa
 from unrolled.format.columns import parse_name
 from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
+from unrolled.learning.labels import numbered
 from unrolled.reading.arrays import row_vectors
 from unrolled.reading.id_index import hashes_of
 from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from unrolled.reading.dataset import Dataset
@@ -41,8 +43,10 @@ class Examples:
     Attributes:
         dataset: from `unrolled.open`.
         column: a column of vectors, stored or pooled from one that is.
-        labels: the label of each id: a number; or a sequence with one for each real token. A mapping, or a table of two
-            columns (ids and labels) of pyarrow, Polars or pandas. None for no labels.
+        labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, or a
+            table of two columns (ids and labels) of pyarrow, Polars or pandas. None for no labels. A text becomes the
+            number of its class.
+        classes: the texts of labels, in the order of their numbers; by default those in `labels`, sorted.
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
         seed: shuffles the rows, another way in each epoch; None keeps their order. Row groups come in a random order,
@@ -61,6 +65,7 @@ class Examples:
     dataset: Dataset
     column: str = "outputs"
     labels: Any = None
+    classes: Sequence[str] = ()
     share: tuple[float, float] = (0.0, 1.0)
     seed: int | None = None
     group_rows: int = 0
@@ -79,8 +84,10 @@ class Examples:
         if parse_name(self.column) is None:
             raise KeyError(f"column {self.column!r:.100} has no vectors")
         self.dataset.record_batches([self.column])  # raises where there is none
-        if self.labels is not None and not isinstance(self.labels, Mapping):
-            object.__setattr__(self, "labels", _mapping(self.labels))
+        if self.labels is not None:
+            labels, classes = numbered(self.labels, tuple(self.classes))
+            object.__setattr__(self, "labels", labels)
+            object.__setattr__(self, "classes", classes)
 
     def of_epoch(self, epoch: int) -> Examples:
         """The same examples in the order of another epoch."""
@@ -235,11 +242,3 @@ def _texts(ids: pa.StringArray) -> list[str]:
     """A column of ids as `to_pylist` gives it, in a tenth of the time."""
     found: list[str] = ids.to_numpy(zero_copy_only=False).tolist()
     return found
-
-
-def _mapping(table: Any) -> dict[str, Any]:
-    """Labels by id, from a table of two columns."""
-    found = pa.table(table)
-    if found.num_columns != 2:  # noqa: PLR2004 - ids and labels
-        raise ValueError(f"labels have the columns {', '.join(found.column_names)}; give two: ids and labels")
-    return dict(zip(found.column(0).to_pylist(), found.column(1).to_pylist(), strict=True))

@@ -27,9 +27,10 @@ from unrolled.protocol.entries import Entries
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from unrolled.job.inputs import Inputs
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
-    from unrolled.protocol.entries import Inputs
+    from unrolled.protocol.entries import Inputs as InputShards
     from unrolled.protocol.objects import Objects
 
     #: Returns the segment to add to a log; None if nothing is left to add.
@@ -45,6 +46,8 @@ class Log:
         entries: every shard of the job, retries included, in the order of the log.
         retried: shards whose failed rows were retried: source → the shard that has those rows.
         ended: whether the input was read to its end.
+        growths: for each `append`, how many shards were cut from the input before it.
+        grown_to: the inputs since the last `append`; None before the first, while those of `job.json` count.
         cancelled: whether the waiting shards must not be computed.
         discarded: whether the job was discarded, so that none of its objects counts any more.
         run: in a live job, the run whose turn it is to read; empty before the first run.
@@ -56,6 +59,8 @@ class Log:
         self.entries = Entries()
         self.retried: dict[ShardId, ShardId] = {}
         self.ended = self.cancelled = self.discarded = False
+        self.growths: list[int] = []
+        self.grown_to: Inputs | None = None
         self.run = ""
         self._lives: dict[ShardId, int] = {}
         self._entries_before = array("Q", [0])  # number of entries before each segment, and after the last one
@@ -96,6 +101,10 @@ class Log:
         match segment.kind:
             case "begin":
                 self.run, self.cancelled, self.ended = segment.run, False, False
+            case "append":
+                before = self.entries.columns["hash"][: self._entries_before[number]]
+                self.growths.append(int(np.count_nonzero(before < FIRST_RETRY)))
+                self.grown_to, self.ended = segment.inputs, False
             case "end":
                 self.ended = True
             case "cancel" | "resume":
@@ -120,7 +129,7 @@ class Log:
         )
 
     @property
-    def inputs(self) -> Inputs:
+    def inputs(self) -> InputShards:
         """The shards that were cut from the input, in order."""
         return self.entries.inputs
 
@@ -203,7 +212,7 @@ def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
         since: number of the first shard that is wanted.
 
     Raises:
-        JobError: a segment is damaged or gone.
+        JobError: a segment is damaged or gone, or the log was read by a chapter that contradicts its segments.
     """
     first, number = log.added_by(since)
     for place in range(first, log.length):
@@ -214,6 +223,8 @@ def read_entries(log: Log, objects: Objects, since: int = 0) -> Iterator[Entry]:
                 number += 1
                 if number > since:
                     yield entry
+    if number < len(log.entries):
+        raise JobError(f"{objects.store}/{names.CHAPTERS} contradicts the log's segments; `unrolled verify` says where")
 
 
 def _read_segment(objects: Objects, number: int) -> Segment | None:

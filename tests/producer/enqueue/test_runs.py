@@ -12,6 +12,7 @@ from support.counting_store import counting
 from support.jobs import decide, job_of, log_of, publish_shard, record_death, waiting
 from support.processes import eventually
 
+from producer.enqueue.growth import Growth
 from producer.enqueue.pipeline import shards_of
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.shard import make_shard
@@ -73,10 +74,12 @@ def spooled(job, shards=SHARDS):
     return [make_shard(index, job.job.id, cut) for index, cut in enumerate(cuts(shards))]
 
 
-def enqueue(job, queue, stream=None):
+def enqueue(job, queue, stream=None, inputs=None, *, append=False):
     """One run of `enqueue`; the shards that were new to the log."""
     new = []
-    run = FileRun(job.objects, queue.of_job(job), lambda entry, is_new: new.extend([entry.shard] * is_new))
+    growth = Growth(job, inputs, append=append)
+    run = FileRun(job.objects, queue.of_job(job), lambda entry, is_new: new.extend([entry.shard] * is_new), growth)
+    run.begin()
     run.run(shards_of(cuts() if stream is None else stream, job.job.id))
     return new
 
@@ -260,7 +263,10 @@ def test_what_is_published_is_left_alone(job, queue):
     [
         (lambda: cuts(word=2), "has changed since this job began: shard 0 began at in.txt row 0 with content"),
         (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard earlier"),
-        (lambda: cuts(shards=SHARDS + 1), r"it ended after 5 shards, now it goes on at in.txt row 20"),
+        (
+            lambda: cuts(shards=SHARDS + 1),
+            r"has grown .* after 5 shards, now it goes on at in.txt row 20. Give --append",
+        ),
     ],
     ids=["another", "shorter", "longer"],
 )
@@ -282,7 +288,7 @@ def test_a_cancelled_job_goes_on(job, queue):
     def stream():
         yield from cuts()
 
-    with pytest.raises(JobError, match="ended after 2"):
+    with pytest.raises(JobError, match="it ended after 2"):
         enqueue(job, queue, stream())
     assert not log_of(job).cancelled
 

@@ -13,6 +13,7 @@ from support.broker import RestartableBroker
 from support.jobs import job_of, log_of, waiting
 from support.processes import make_rows, open_site
 
+from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun
 from producer.enqueue.shard import make_shard
 from producer.queue.shard_queue import ShardQueue
@@ -52,13 +53,15 @@ def cuts(count):
     """The cuts of an input: some shards of ten tokens each."""
     for index in range(count):
         row = Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))
-        yield lambda place, row=row: make_shard(place, JOB_ID, [row])
+        yield lambda place, growth, row=row: make_shard(place, JOB_ID, [row], growth)
 
 
 def fill(queue, job, shards):
     """Read an input of some shards and queue them; return how many were sent."""
     ledger = queue.of_job(job)
-    FileRun(job.objects, ledger, lambda *_: None).run(cuts(shards) if isinstance(shards, int) else shards)
+    run = FileRun(job.objects, ledger, lambda *_: None, Growth(job))
+    run.begin()
+    run.run(cuts(shards) if isinstance(shards, int) else shards)
     return ledger.sent
 
 
@@ -228,7 +231,9 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
 
 def test_a_jobs_priority(queue, job):
     """It is in the ledger from the first shard on."""
-    FileRun(job.objects, queue.of_job(job, 30), lambda *_: None).run(cuts(1))
+    run = FileRun(job.objects, queue.of_job(job, 30), lambda *_: None, Growth(job))
+    run.begin()
+    run.run(cuts(1))
     assert queue.ledger.client.hget(queue.ledger.keys.priorities, job.key) == b"30"
 
 

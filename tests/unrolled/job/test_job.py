@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from unrolled.errors import JobError
-from unrolled.job.job import FEW_NAMES, LONG_NAME, MOST_BYTES, Inputs, Job
+from unrolled.job.inputs import FEW_NAMES, LONG_NAME, Inputs
+from unrolled.job.job import MOST_BYTES, Job
 
 JOB = Job("ab" * 32, Inputs.named(["a.txt", "b.txt"]), "fused", "float32", live=False, options={"shard_tokens": 100})
 KEY = "0123456789abcdef"

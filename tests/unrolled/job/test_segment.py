@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import JobError
+from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
@@ -43,6 +44,7 @@ SEGMENTS = st.one_of(
         ),
     ),
     st.builds(Segment, st.just("begin"), run=st.from_regex(r"[0-9a-f]{16}", fullmatch=True)),
+    st.builds(Segment, st.just("append"), inputs=st.lists(st.text(max_size=9), max_size=9).map(Inputs.named)),
     st.sampled_from(["end", "cancel", "resume", "discard"]).map(Segment),
 )
 
@@ -81,6 +83,12 @@ def changed(number, **values):
         (changed(0, segment="end"), "a segment of kind end has entries"),
         (changed(0, segment="retry"), "source doesn't fit"),
         (changed(0, run="0" * 16), "belongs to a begin"),
+        (changed(0, inputs=Inputs.named(["a"]).to_json()), "inputs belong to an append"),
+        (changed(0, segment="append"), "a segment of kind append has entries"),
+        (b'{"format_version": 1, "segment": "append", "entries": 0}', "inputs belong to an append"),
+        (changed(0, inputs=3), "not a segment"),
+        (changed(0, inputs={"digest": "x", "count": 1, "first": []}), "64 hexadecimal digits are expected"),
+        (changed(0, inputs={"digest": "0" * 64, "count": -1, "first": []}), "a count is expected"),
         (changed(0, lives={"000003-0123456789ab": 1}), "belong to a retry"),
         (changed(1, rows=-1), "rows is -1; a count is expected"),
         (changed(1, rows=True), "rows is True; a count is expected"),

@@ -104,6 +104,26 @@ def test_labels_are_joined_by_id(dataset, rows, kind):
     assert {example.id: example.label for example in found} == labels
 
 
+def test_labels_that_are_texts(dataset, rows):
+    """They become the numbers of their classes, in every epoch and for every worker."""
+    names = ("odd", "even", "none")
+    labels = {name: names[number % 2] for number, name in enumerate(rows)}
+    examples = Examples(dataset=dataset, labels=labels, seed=1)
+    assert examples.classes == ("even", "odd")
+    for some in (examples, examples.of_epoch(3), examples.of_worker(1, 3).of_epoch(1)):
+        assert some.classes == ("even", "odd")
+        assert {some.classes[example.label] == labels[example.id] for example in some} == {True}
+    table = pa.table({"i": [*labels, *rows], "l": [*labels.values(), *[None] * len(rows)]})
+    given = Examples(dataset=dataset, labels=table, classes=names)
+    assert given.classes == names
+    batch = next(given.batches(5))
+    assert [names[label] for label in batch.labels] == [labels[name] for name in batch.ids]
+    tags = {name: [names[at % 3] for at in range(row.length)] for name, row in rows.items()} | {"no row": []}
+    tagged = Examples(dataset=dataset, labels=dict(reversed(tags.items())))
+    for example in tagged:
+        assert [tagged.classes[label] for label in example.label] == tags[example.id]
+
+
 def test_batches(dataset, rows):
     """Padded arrays with masks, and labels of rows."""
     labels = {name: number for number, name in enumerate(rows)}
@@ -154,6 +174,7 @@ def test_rows_without_a_position_are_left_out(tmp_path):
         ({"group_rows": 8}, ValueError, "group_rows is 8; allowed: 0, or with a seed"),
         ({"column": "length"}, KeyError, "column 'length' has no vectors"),
         ({"column": "outputs_3"}, KeyError, "no column 'outputs_3'"),
+        ({"labels": {"a": "x"}, "classes": ("y",)}, ValueError, "label 'x' is none of the 1 class"),
         ({"labels": pa.table({"a": [1]})}, ValueError, "labels have the columns a; give two"),
     ],
 )

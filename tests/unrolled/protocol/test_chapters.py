@@ -11,6 +11,7 @@ import pytest
 
 from unrolled.errors import JobError, TransientError
 from unrolled.job import names
+from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life, chapter_name, segment_name
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
@@ -50,7 +51,8 @@ def segments(count, seed=1):
             case 1:
                 yield Segment("begin", run=f"{rng.getrandbits(64):016x}")
             case 2:
-                yield Segment(rng.choice(["end", "cancel", "resume"]))
+                more = Segment("append", inputs=Inputs.named(map(str, range(rng.randrange(9)))))
+                yield rng.choice([Segment("end"), more, Segment("cancel"), Segment("resume")])
             case _:
                 again = tuple(entry(shard.index) for shard in known[:1] if not shard.retries)
                 yield Segment("shards", new + again)
@@ -90,7 +92,8 @@ def state(log):
     """Everything that a log says."""
     return (
         log.length, [*log.entries.items()], [*log.inputs], log.retried, log.ended, log.cancelled, log.discarded,
-        log.run, [log.life(shard) for shard in log.entries], [log.started(number) for number in range(log.length)],
+        log.run, log.growths, log.grown_to, [log.life(shard) for shard in log.entries],
+        [log.started(number) for number in range(log.length)],
     )  # fmt: skip
 
 
@@ -204,6 +207,21 @@ def test_a_chapter_of_segments_that_are_gone_is_not_believed():
     log = job.read()
     assert (log.length, state(log)) == (5, state(job.read(by_chapters=False)))
     assert chapter_name(1) in job.false()
+
+
+def test_a_false_chapter_is_found_where_segments_are_read():
+    """A whole chapter that says something else than its segments: nobody goes on with entries of both."""
+    job = Job()
+    log = job.read(by_chapters=False)
+    last = hashlib.sha256(job.store.read(segment_name(5))).hexdigest()
+    chapter = log.chapter(3, 6, last)
+    columns = chapter.columns.copy()
+    columns["hash"][0] ^= 1
+    false = Chapter(3, last, chapter.added, chapter.sources, columns, chapter.decisions)
+    job.replace(chapter_name(1), false.encode())
+    with pytest.raises(JobError, match="contradicts the log's segments; `unrolled verify` says where"):
+        list(read_entries(job.read(), job.objects))
+    assert job.false() == [chapter_name(1)]
 
 
 def rewritten(content, **changes):

@@ -81,6 +81,30 @@ def test_a_new_segment_costs_one_look(tmp_path, ledger):
     assert (ledger.known, asked["read"] - before) == (log.length, 1)
 
 
+def test_a_cancel_between_look_and_entry_is_noticed(tmp_path):
+    """The ledger refuses the entry, because the cancel has taken the mark; what was resumed since is entered."""
+    job = make_job(tmp_path / "out", ended=False)
+
+    class Rival(DictLedger):
+        def enter(self, expected, lives, becomes):
+            if expected is not None and not self.rivals:
+                self.rivals += 1
+                decide(job, Segment("cancel"))
+                self.cancel()
+                decide(job, Segment("resume"))
+            return super().enter(expected, lives, becomes)
+
+        rivals = 0
+
+    ledger, log = Rival(), Log()
+    update_ledger(log, job.objects, ledger)
+    before = dict(ledger.lives)
+    decide(job, Segment("end"))
+    update_ledger(log, job.objects, ledger)
+    assert (ledger.rivals, ledger.lives, ledger.known) == (1, before, log_of(job).length)
+    assert len(before) == 3
+
+
 def test_a_lost_mark_brings_all_again(tmp_path, ledger):
     """A key that Redis evicted takes the mark with the shards, so that it is seen."""
     job = make_job(tmp_path / "out")

@@ -5,6 +5,7 @@ import threading
 import pytest
 
 from unrolled.errors import JobError, TransientError
+from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life, segment_name
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
@@ -98,6 +99,17 @@ def test_the_last_word_counts():
         (False, False, True), (False, False, True),
     ]  # fmt: skip
     assert log.stopped
+
+
+def test_rows_are_appended():
+    """The end is revoked, the inputs are others, and each growth has the number of shards that were cut before it."""
+    store, more, most = MemoryStore(), Inputs.named(["a", "b"]), Inputs.named(["a", "b", "c"])
+    write(store, Segment("shards", (entry(0), entry(1))), Segment("end"), Segment("append", inputs=more))
+    log = read(store)
+    assert (log.ended, log.growths, log.grown_to) == (False, [2], more)
+    write(store, Segment("shards", (entry(2),)), Segment("end"), Segment("append", inputs=most), Segment("end"))
+    log = read(store)
+    assert (log.ended, log.growths, log.grown_to) == (True, [2, 3], most)
 
 
 def test_a_damaged_segment_ends_the_reading():

@@ -14,7 +14,8 @@ from support.processes import left, make_rows, open_site
 from producer.enqueue.shard import make_shard
 from unrolled.errors import JobError, RequestError, TransientError
 from unrolled.job import names
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, part_object, segment_name
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience

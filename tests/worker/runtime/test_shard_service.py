@@ -31,7 +31,8 @@ from producer.sources.rows import Row
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import column_name
 from unrolled.job import names, payload
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, failed_object, part_object, rows_object
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId

@@ -59,6 +59,7 @@ def enqueue(
 
     INPUTS are files, directories, patterns, or - for standard input. If you run the same command again, it resumes:
     shards that are published or queued are not queued again. Rows that can't be used go to quarantine, with reasons.
+    With --append, the new rows of an input that has grown are added to the job.
 
     \b
     Examples:
@@ -97,4 +98,4 @@ def as_text(summary: Summary, out: str) -> str:
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
-    return "\n".join(lines + unseen)
+    return "\n".join(lines + summary.growth_lines() + unseen)

@@ -60,6 +60,7 @@ def run(
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
     verifies the files, and writes a report. If you run the same command again, it resumes. `unrolled status OUT` in
     another terminal shows how far the job is. The workers' logs are in OUT/_unrolled/logs.
+    With --append, the new rows of an input that has grown are added to the job.
 
     \b
     Examples:
@@ -98,11 +99,13 @@ def run(
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
-        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
+        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share, added=cut.added))
     else:
         readable = found.files and not found.problems
         shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
-        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place), *shown]))
+        click.echo(
+            "\n".join([summary(status), *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown])
+        )
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
