@@ -33,7 +33,7 @@ TOKENS = Ragged.from_lengths(np.array([1, 2], np.int32), [2])
 FILE = "corpus/some-directory/file-0001.jsonl.gz"
 
 
-def shard_of(index: int) -> Spooled:
+def shard_of(index: int, growth: int = 0) -> Spooled:  # noqa: ARG001 - of an input that does not grow
     """A shard of which the name and the entry alone are looked at, not the rows."""
     shard = ShardId(index, f"{index * 0x9E3779B97F4B % 2**48:012x}")  # hashes are spread evenly
     return Spooled(Entry(shard, 1, 2, 2, 0, f"{index:032x}", None, FILE, index), b"rows")
