@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 # What is installed depends on these; the kernel is built at installation.
 SOURCES := pyproject.toml constraints.txt $(wildcard hatch_build.py $(foreach depth,* */* */*/*,worker/engines/fused/src/$(depth)))
 
-.PHONY: help demo test long check format reference bench sanitize wheel constraints clean
+.PHONY: help demo test long browser check format reference bench sanitize wheel constraints clean
 .DELETE_ON_ERROR:
 
 help:
@@ -21,6 +21,9 @@ test: $(VENV)/dev.stamp ## run all tests
 
 long: $(VENV)/dev.stamp ## run the tests that take hours too, and draw new random examples (pip install torch first)
 	UNROLLED_LONG=1 HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --timeout 3600
+
+browser: $(VENV)/dev.stamp ## fetch a headless Chromium for the report's tests (needs npm), where none is installed
+	.ci/get_browser $(VENV)/browser
 
 check: $(VENV)/dev.stamp ## check format, lint, types and the direction of imports
 	$(BIN)/ruff format --check .

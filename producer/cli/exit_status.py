@@ -7,7 +7,7 @@ from typing import Self
 
 
 class ExitStatus(IntEnum):
-    """What a command reports to the shell.
+    """The number that a command reports to the shell.
 
     Attributes:
         meaning: one line for people.

@@ -45,7 +45,7 @@ def report(plan: Plan) -> str:
 def with_error(estimate: Estimate, text: str) -> str:
     """An estimate's text, with how far it may be off."""
     if estimate.error is None:
-        return f"{text} (one look: how far that is off isn't known)"
+        return f"{text} (one look; its error is unknown)"
     if not estimate.value or estimate.error / estimate.value < _SMALL_SHARE:
         return text
     share = 100 * estimate.error / estimate.value
@@ -74,8 +74,8 @@ def _row_lines(rows: Rows, max_length: int) -> Iterator[str]:
         yield f"sharing   {100 * rows.computed_share:.0f} % of the tokens are computed; other rows begin with the rest"
     if rows.longer.value >= 1:
         yield (
-            f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {max_length:,} tokens, for which the "
-            "model was made; nothing is cut off"
+            f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {max_length:,} tokens "
+            "(max_length of the model); they are computed whole"
         )
     if rows.empty.value >= 1:
         yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
@@ -108,7 +108,7 @@ def _size_lines(plan: Plan) -> Iterator[str]:
         left = "  ".join(cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))
         right = "  ".join(cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))
         yield f"          {left}  {right}"
-    yield "          * what these options ask for"
+    yield "          * what these options store"
 
 
 def _time_lines(times: Times) -> Iterator[str]:
@@ -139,6 +139,6 @@ def _advice(plan: Plan) -> Iterator[str]:
     if found.from_the_start and not found.exact:
         yield (
             f"{size_text(found.from_the_start)} can be read from their start only (compressed files): "
-            "rows that come later may be others, and the errors don't say that"
+            "if later rows are of another kind, the error is larger"
         )
     yield from found.notices

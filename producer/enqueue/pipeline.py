@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import Cutter, cuts
+from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from unrolled.job.segment import Entry
     from unrolled.patience import Steadily
     from unrolled.protocol.log import Log
+    from unrolled.protocol.spooling import Spooled
 
 
 def submit(
@@ -69,7 +71,7 @@ def submit(
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
     steadily: Steadily = at_once
-    read, coverage = _Read(), Coverage(prepared.tokenizer)
+    read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
         stopped = stopped or threading.Event()
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
@@ -79,12 +81,15 @@ def submit(
         steadily = prepared.job.objects.steadily
         labels = [_label_of_run(label, run.number) for label in labels]
     else:
-        run = FileRun(prepared.job.objects, queue, count)
+        growth = Growth(prepared.job, prepared.inputs, append=prepared.submission.append)
+        summary.added = 0 if prepared.submission.append else None
+        run = FileRun(prepared.job.objects, queue, count, growth)
+        ends = run.begin()
     with (
         TemporaryDirectory(prefix="unrolled-", dir=_disk()) as scratch,
         SeenIds(labels, Path(scratch) / "ids", steadily) as seen,
     ):
-        cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
+        cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
         try:
             run.run(
@@ -117,9 +122,13 @@ def _tokenized(batches: Iterable[SourceBatch], prepared: Prepared, coverage: Cov
 
 
 def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
-    """For each cut, a function that makes its shard, given its number in the job."""
+    """For each cut, a function that makes its shard, given its place in the job."""
     for cut in stream:
-        yield partial(make_shard, job=job, cut=cut)
+        yield partial(_shard_of, job, cut)
+
+
+def _shard_of(job: str, cut: Cut, index: int, growth: int = 0) -> Spooled:
+    return make_shard(index, job, cut, growth)
 
 
 def _without_tokens(batches: Iterable[Cut], summary: Summary) -> Iterator[Cut]:

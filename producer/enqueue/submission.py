@@ -13,12 +13,13 @@ from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
 from producer.tokenization.tokenize import tokenize
-from unrolled.errors import ModelError, RequestError
+from unrolled.errors import ModelError, OptionError, RequestError
 from unrolled.format.columns import vector_bytes
 from unrolled.format.positions import ALL
 from unrolled.format.requested import requested_spec
 from unrolled.job.directories import refuse_model
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.patience import at_once
@@ -52,10 +53,11 @@ class Submission:
         special_tokens: let the tokenizer add its special tokens.
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
         pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
-        precision: of what is stored.
+        precision: precision of the stored numbers.
         positions: the tokens whose vectors are stored: "all", "word-ends", "every:N" or "last:K".
         engine: the family of engines that computes it; None for fused.
         arithmetic: how it is computed.
+        append: whether rows after the end of the job's input are added to the job.
     """
 
     inputs: tuple[str, ...]
@@ -73,10 +75,18 @@ class Submission:
     positions: str = ALL
     engine: EngineName | None = None
     arithmetic: Arithmetic = "float32"
+    append: bool = False
+
+    def __post_init__(self) -> None:
+        if self.append and self.source.follow:
+            raise OptionError(
+                "--append adds to files, and --follow reads a stream; to add to a stream, run the job's `unrolled "
+                "enqueue --follow` again, without --append"
+            )
 
     @property
     def stored(self) -> dict[str, Any]:
-        """What is asked to be stored, as `requested_spec` takes it."""
+        """The options about what is stored, as `requested_spec` takes them."""
         names = ("layers", "pooling", "precision", "with_tokens", "empty_rows", "positions")
         return {name: getattr(self, name) for name in names}
 
@@ -89,7 +99,8 @@ class Prepared:
         submission: the request.
         job: the job, which was created or found.
         model: the job's model.
-        plan: the job's inputs.
+        plan: the inputs.
+        inputs: their names.
         tokenizer: None if no input contains text.
         shard_tokens: token ids at which a shard is cut.
         shard_rows: most rows of a shard.
@@ -99,6 +110,7 @@ class Prepared:
     job: OpenJob
     model: ModelDirectory
     plan: InputPlan
+    inputs: Inputs
     tokenizer: Tokenizer | None
     shard_tokens: int
     shard_rows: int
@@ -138,9 +150,8 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
     inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
-    return Prepared(
-        submission, create_job(submission.out, job, steadily), model, plan, tokenizer, shard_tokens, shard_rows
-    )
+    opened = create_job(submission.out, job, steadily, append=submission.append)
+    return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
 
 
 def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_file: str | None) -> None:

@@ -17,7 +17,7 @@ _SMALL_SHARE = 0.001
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         rows: input rows read, the bad ones included.
@@ -28,6 +28,7 @@ class Summary:
         without_tokens: good rows without a real token, which have no vector.
         unknown_share: share of the texts' words that are not in the vocabulary, by a sample; None where it isn't known.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
+        added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
     """
 
@@ -39,10 +40,11 @@ class Summary:
     sent: int = 0
     without_tokens: int = 0
     unknown_share: float | None = None
+    added: int | None = None
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:
-        """What the model can't see in the rows, for people; empty where it sees all."""
+        """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
         lines = []
         if self.unknown_share:
             share = f"{100 * self.unknown_share:.1f} %" if self.unknown_share >= _SMALL_SHARE else "less than 0.1 %"
@@ -52,6 +54,14 @@ class Summary:
             lines.append(f"{rows} no token, and so no vector (length is 0)")
         return lines
 
+    def growth_lines(self) -> list[str]:
+        """How much was appended, for people; empty without `--append`."""
+        if self.added is None:
+            return []
+        if not self.added:
+            return ["nothing was appended: the input has no new rows"]
+        return [f"{counted(self.added, 'row was', 'rows were')} appended"]
+
     def add(self, entry: Entry, new: bool) -> None:
         """Count a shard."""
         self.shards += 1
@@ -59,3 +69,5 @@ class Summary:
         self.rows += entry.rows + entry.quarantined
         self.tokens += entry.tokens
         self.quarantined += entry.quarantined
+        if self.added is not None and new:
+            self.added += entry.rows + entry.quarantined

@@ -59,7 +59,7 @@ def run_job(
         environment: their settings, as `UNROLLED_*` variables. If they name a port for metrics, it is this process's
             own, and the workers take the next ones.
         priority: the job's share of the workers, where the broker has other jobs too.
-        figures: is told how far the job is.
+        figures: receive how far the job is.
         meanwhile: called once when all is queued and the workers compute, or still start.
 
     Returns:

@@ -50,7 +50,7 @@ def read_plan(path: str | Path) -> dict[str, Any]:
             raise RequestError(f"{path}: a plan of another version; make it again with `unrolled plan --json`")
         beside(found, dict.fromkeys(("rows", "tokens", "bytes", "seconds"), 1.0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration) as error:
-        raise RequestError(f"{path}: is no plan of `unrolled plan --json` ({error})") from error
+        raise RequestError(f"{path}: is not a plan of `unrolled plan --json` ({error})") from error
     plan: dict[str, Any] = found
     return plan
 

@@ -27,14 +27,14 @@ _EMPTY_LEVELS = 4
 
 
 class Content(NamedTuple):
-    """What a job's parts hold.
+    """The content of a job's parts, in numbers.
 
     Attributes:
         parts: how many there are.
         rows: in all of them.
         vectors: real tokens whose vectors are stored, if those of tokens are.
         token_ids: token ids, padding included.
-        id_bytes: of the rows' ids in UTF-8.
+        id_bytes: size of the rows' ids in UTF-8.
         empty: rows without a real token.
         bare: rows without a token whose vector is stored.
     """

@@ -37,7 +37,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
 
     Args:
         submission: what is asked for; `out` isn't looked at.
-        options: of each worker.
+        options: the options of each worker.
         workers: how many, each on a machine like this one.
         measured: whether the engine is measured; else the plan has no times.
 

@@ -49,11 +49,11 @@ _MOST_LONG_ROWS = 64
 
 
 class Load:
-    """What a worker holds of the job at a time.
+    """The share of a job that a worker holds at a time.
 
     Attributes:
         pool_tokens: real tokens that are computed together.
-        output_bytes: of the shards on board.
+        output_bytes: bytes of the outputs of the shards on board.
     """
 
     def __init__(
@@ -125,8 +125,8 @@ def times_of(plan: Plan, sample: Sample, speed: Speed, producer: tuple[float, fl
 
     Args:
         plan: what is known of the rest.
-        sample: of the rows.
-        speed: of the engine.
+        sample: the sample of the rows.
+        speed: the engine's speed.
         producer: its seconds until it reads the first row, and for each token id.
         workers: how many, each on a machine like this one.
     """

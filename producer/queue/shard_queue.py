@@ -53,7 +53,7 @@ class ShardQueue:
         patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
             keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
-        on_wait: is told how many seconds each wait for room took.
+        on_wait: called with the seconds that each wait for room took.
 
     Raises:
         RequestError: the URL doesn't name a Redis server.

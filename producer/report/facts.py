@@ -1,4 +1,4 @@
-"""What a report says of a job, as values."""
+"""The facts that a report shows about a job, as values."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from producer.report.training import Training
     from producer.report.trouble import Reason
     from unrolled.format.columns import VectorColumn
+    from unrolled.job.inputs import Inputs
     from unrolled.job.job import Job
     from unrolled.model.config import ModelConfig
 
@@ -23,29 +24,31 @@ class Facts:
 
     Attributes:
         job: what is computed, and how.
+        inputs: its inputs by now.
         key: names the job.
         state: "complete", "finished, not complete", "not complete", "cancelled" or "discarded".
         ended: whether the input was read to its end.
         rows, tokens: cut from the input so far; rows include those in quarantine.
         rows_published, tokens_published: in parts.
         shards, parts, dead: how many there are; a part is a published shard.
-        size_bytes: of all parts.
+        size_bytes: size of all parts.
         refused, failed: rows in quarantine: those that the producer refused, and those that the engine failed on.
         retried_rows: rows that were brought again after the engine had failed on them.
         retried_shards: dead shards that were given another life.
         deaths: the first few dead shards, each with its reason.
         reasons: rows in quarantine by reason; `other_reasons` counts those beyond the different reasons.
         damaged: parts that can't be read, as texts.
-        columns: of vectors; empty while there is no part.
-        precision: of the stored numbers.
+        columns: the columns of vectors; empty while there is no part.
+        precision: precision of the stored numbers.
         positions: the rule by which the vectors of some tokens only are stored; empty if it is those of all.
-        lengths: of the published rows.
+        lengths: lengths of the published rows.
         time: the workers' records; None if there are none.
         model: the model's configuration; None if the model isn't known.
         training: how the model learned; None if that isn't known.
     """
 
     job: Job
+    inputs: Inputs
     key: str
     state: str
     ended: bool

@@ -31,7 +31,7 @@ from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, read_entries
 from unrolled.reading.arrays import row_vectors
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
@@ -53,6 +53,8 @@ if TYPE_CHECKING:
 #: Dead shards whose reasons are shown, and damaged parts that are named.
 FEW = 20
 _REASON_CHARACTERS = 300
+#: Rows of a row group whose vectors are copied at a time.
+_ROWS_AT_ONCE = 4096
 
 
 class Gathering:
@@ -76,6 +78,7 @@ class Gathering:
         self._tally = Tally(Log(), job.objects, live=job.job.live)
         self._read: set[ShardId] = set()
         self._logged = 0
+        self._files: list[str] = []
         self._first: Part | None = None
         self._size_bytes = self._rows = 0
         self._lengths = Lengths()
@@ -108,11 +111,11 @@ class Gathering:
         """
         objects = self._job.objects
         self._tally.look()
-        entries = list(self._tally.log.entries.values())
-        for entry in entries[self._logged :]:
+        entries = self._tally.log.entries
+        while self._logged < len(entries):
             self._logged += 1
             try:
-                for row in refused_rows(objects, entry):
+                for row in refused_rows(objects, entries.at(self._logged - 1)):
                     self._reasons.add(row)
             except FileFormatError as error:
                 self._damaged.append(printable(str(error)))
@@ -161,8 +164,12 @@ class Gathering:
         if self._covariance is None or self._sample is None or seen == 0:
             return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
         components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
-        entries = self._tally.log.entries
-        found = make_map(self._sample.points(), components, seen, self._column, options, self._words, entries)
+        points = self._sample.points()
+        log = self._tally.log
+        self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
+        numbers = {shard: log.entries.number(shard) for shard in set(points.shards)}
+        files = {shard: self._files[number] for shard, number in numbers.items() if number is not None}
+        found = make_map(points, components, seen, self._column, options, self._words, files)
         return Shown(self.facts(), found)
 
     def _open_model(self) -> None:
@@ -193,8 +200,8 @@ class Gathering:
         lengths, at = [], 0
         for rows in record_batches([part], columns if self._sample is not None else ["length"]):
             lengths.append(rows.column(0).to_numpy())
-            if self._sample is not None:
-                at += self._add_vectors(shard, at, rows)
+            for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
+                at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
         self._size_bytes += part.size_bytes
         self._rows += part.info.rows
@@ -227,7 +234,7 @@ class Gathering:
     def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
         """Add the vectors of some rows of a part; gives how many places they take."""
         assert self._sample is not None  # noqa: S101 - the caller has checked
-        assert self._covariance is not None  # noqa: S101 - as above
+        assert self._covariance is not None  # noqa: S101 - the caller has checked
         lists = rows.column(2)
         lengths = rows.column(0).to_numpy()
         if self._options.of_tokens:
@@ -276,6 +283,7 @@ class Gathering:
             state = "discarded" if log.discarded else "cancelled"
         return Facts(
             job=job.job,
+            inputs=log.grown_to or job.job.inputs,
             key=job.key,
             state=state,
             ended=log.ended,

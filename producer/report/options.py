@@ -1,4 +1,4 @@
-"""What a report shows: its options, checked once."""
+"""The options of a report, checked once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_POINTS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What a report shows.
+    """The options of a report.
 
     Attributes:
         method: how the map's coordinates are computed; "none" for a report without a map.

@@ -42,7 +42,7 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
 
     Args:
         source: the input.
-        batches: of its rows, tokenized or not; closed at the end.
+        batches: batches of its rows, tokenized or not; closed at the end.
 
     Raises:
         DamagedInputError: there is a row, and none of the first 1,000 can be used.

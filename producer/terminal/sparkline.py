@@ -18,7 +18,7 @@ _LEAST_SECONDS = 1.0
 
 
 class Speeds:
-    """What was done by when, and the speeds that follow from it.
+    """The amounts that were done by certain times, and the speeds that follow from them.
 
     Work is often counted in large lumps, such as a file at a time. A lump was done evenly since the one before it.
     """

@@ -25,7 +25,7 @@ class Coverage:
     """Counts words, and those among them that are not in a tokenizer's vocabulary.
 
     Args:
-        tokenizer: of the model; None where it has none.
+        tokenizer: the model's tokenizer; None if it has none.
 
     Attributes:
         words: words of the texts looked at; for a tokenizer of parts of words, those parts.

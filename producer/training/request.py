@@ -1,4 +1,4 @@
-"""What a user asks for with `unrolled model fit`."""
+"""The request of a user for `unrolled model fit`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import RequestError
-from unrolled.job.job import Inputs
+from unrolled.job.inputs import Inputs
 from unrolled.settings.declaration import flag_of
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class FitRequest:
     training: dict[str, Any]
 
     def words(self, files: Iterable[SourceFile]) -> dict[str, Any]:
-        """What a resumed training must be equal in, as JSON values; the tokenizer by its hash.
+        """The options that a resumed training must share, as JSON values; the tokenizer by its hash.
 
         Args:
             files: the inputs that were found; another spelling of their paths is no other training.
@@ -87,7 +87,7 @@ def _difference(name: str, before: object, asked: object) -> str:
         return "an input that has changed since"
     flag = flag_of(name) if name != "inputs" else "inputs"
     shown, wanted = (str(value)[:_LONGEST_SHOWN] for value in (before, asked))
-    return f"{flag} {shown} (asked for is {wanted})"
+    return f"{flag} {shown} (you asked for {wanted})"
 
 
 def _few(inputs: object) -> object:

@@ -6,7 +6,8 @@ from producer.enqueue.shard import make_shard
 from producer.sources.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.protocol.log import Log, append, catch_up

@@ -15,7 +15,7 @@ class _Width:
         self.layer_dims = (width,)
 
 
-def write_part(folder, index, ids, lengths, width, pooling="none"):
+def write_part(folder, index, ids, lengths, width, pooling="none", precision="float32"):
     """One part of random vectors.
 
     Args:
@@ -25,9 +25,10 @@ def write_part(folder, index, ids, lengths, width, pooling="none"):
         lengths: int (rows,), the tokens of each row.
         width: numbers in a vector.
         pooling: "none" for a vector for each token.
+        precision: of the vectors that are stored.
     """
     tokens = Ragged.from_lengths(np.ones(int(lengths.sum()), np.int32), lengths)
-    spec = OutputSpec(pooling=(pooling,))
+    spec = OutputSpec(pooling=(pooling,), precision=precision)
     columns = spec.columns(_Width(width))
     random = np.random.default_rng(index)
     vectors = [

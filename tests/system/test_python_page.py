@@ -1,13 +1,16 @@
 """docs/python.md: its code runs as it is printed, and its comments are true."""
 
 import re
+import shlex
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.reference import random_weights
+from support.shell import unrolled as command
 from support.tokenizers import words
 
+import unrolled
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 
@@ -51,3 +54,16 @@ def test_the_defaults_are_those_of_the_page(option):
     default = signature(Encoder.encode).parameters[option].default
     shown = f'"{default}"' if isinstance(default, str) else default
     assert f"| `{option}={shown}` |" in PAGE.read_text()
+
+
+def test_the_commands_make_a_model(tmp_path):
+    """That the code can use."""
+    (tmp_path / "my-model").rename(tmp_path / "other")
+    (tmp_path / "texts.csv").write_text("text\nthe cat sat\na dog\n")
+    (block,) = re.findall(r"^```sh\n(unrolled .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    for line in block.splitlines():
+        program, *words = shlex.split(line, comments=True)
+        assert program == "unrolled"
+        done = command(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert unrolled.load("my-model").encode("the cat", pooling="mean").shape == (256,)

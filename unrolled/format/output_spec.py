@@ -1,4 +1,4 @@
-"""What a job stores of every row: which layers and tokens, pooled how, how precisely, and whether the token ids too."""
+"""The vectors that a job stores of every row: of which layers and tokens, pooled how, how precise, with ids or not."""
 
 # Over 150 lines: one value, with its checks and its three spellings: options, JSON, columns.
 
@@ -36,7 +36,7 @@ class Layered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What a job stores, for all of its rows.
+    """The choice of what a job stores, the same for all of its rows.
 
     Attributes:
         layers: numbers from 0, ascending and distinct; None for the last layer, whose number the names leave out.

@@ -1,4 +1,4 @@
-"""What a user asks to be stored, in words, for a model and its tokenizer."""
+"""The user's choice of what is stored, in words, applied to a model and its tokenizer."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def requested_spec(
     empty_rows: str,
     positions: str,
 ) -> OutputSpec:
-    """What a job stores.
+    """The choice of what a job stores.
 
     Args:
         config: the model's configuration.
@@ -64,7 +64,7 @@ def positions_of(text: str, config: ModelConfig, tokenizer: Tokenizer | None) ->
 
     Raises:
         OptionError: the text is not allowed.
-        RequestError: "word-ends", and the model doesn't read characters in one direction.
+        RequestError: "word-ends", and the model doesn't read characters, or its layers differ in their direction.
     """
     rule, count = parse_positions(text)
     if rule == ALL:
@@ -77,10 +77,11 @@ def positions_of(text: str, config: ModelConfig, tokenizer: Tokenizer | None) ->
             "positions word-ends: the tokens of this model are not characters with a blank among them; give every:N or "
             "last:K, or leave --positions out"
         )
-    directions = {layer.direction for layer in config.layers}
-    if directions not in ({"forward"}, {"backward"}):
+    direction, *others = {layer.direction for layer in config.layers}
+    if others:
         raise RequestError(
-            "positions word-ends: this model reads in both directions, so no token is the end of a word in both; take "
-            "a model that reads in one, or leave --positions out"
+            "positions word-ends: the layers of this model read in different directions, so a vector has no place of "
+            "its own in a word; take a model whose layers read in one direction, or all in both, or leave --positions "
+            "out"
         )
-    return Positions(WORD_ENDS, blanks=blanks, backward=directions == {"backward"})
+    return Positions(WORD_ENDS, blanks=blanks, direction=direction)

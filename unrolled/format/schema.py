@@ -65,7 +65,7 @@ def arrow_schema(spec: OutputSpec, columns: Sequence[VectorColumn]) -> pa.Schema
 
 
 def read_schema(schema: pa.Schema, positions: Positions | None = None) -> tuple[OutputSpec, tuple[VectorColumn, ...]]:
-    """What the job of a file stores, and the file's columns of vectors.
+    """The choice of what the job of a file stores, and the file's columns of vectors.
 
     Args:
         schema: the file's.

@@ -4,8 +4,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import contextlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -14,11 +17,14 @@ import pyarrow as pa
 from unrolled.format.columns import parse_name
 from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
+from unrolled.learning.labels import numbered
 from unrolled.reading.arrays import row_vectors
 from unrolled.reading.id_index import hashes_of
 from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+
     from numpy.typing import NDArray
 
     from unrolled.reading.dataset import Dataset
@@ -31,17 +37,22 @@ _MIXED = 4
 class Examples:
     """Rows of a job, to iterate over once per epoch. Rows without a vector, or without a label, are left out.
 
-    Memory holds a few row groups of about 16 MB each, however large the job is.
+    Memory holds at most eight row groups of about 16 MB each, however large the job is: four whose rows are mixed, and
+    four that a thread reads meanwhile.
 
     Attributes:
         dataset: from `unrolled.open`.
         column: a column of vectors, stored or pooled from one that is.
-        labels: the label of each id: a number; or a sequence with one for each real token. A mapping, or a table of two
-            columns (ids and labels) of pyarrow, Polars or pandas. None for no labels.
+        labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, or a
+            table of two columns (ids and labels) of pyarrow, Polars or pandas. None for no labels. A text becomes the
+            number of its class.
+        classes: the texts of labels, in the order of their numbers; by default those in `labels`, sorted.
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
         seed: shuffles the rows, another way in each epoch; None keeps their order. Row groups come in a random order,
             and the rows of four at a time are mixed.
+        group_rows: puts rows of about one length together, this many at a time, so that a batch of as many rows needs
+            little padding; the groups come in a random order. 0 leaves the rows as they are; it needs a seed.
         epoch: the number of the epoch.
         worker: which of `workers` this is, from 0; each gets other rows.
         workers: among how many processes the rows are divided.
@@ -54,8 +65,10 @@ class Examples:
     dataset: Dataset
     column: str = "outputs"
     labels: Any = None
+    classes: Sequence[str] = ()
     share: tuple[float, float] = (0.0, 1.0)
     seed: int | None = None
+    group_rows: int = 0
     epoch: int = 0
     worker: int = 0
     workers: int = 1
@@ -64,13 +77,17 @@ class Examples:
         first, last = self.share
         if not 0 <= first < last <= 1:
             raise ValueError(f"share is {self.share}; allowed: two numbers, 0 <= first < last <= 1")
+        if self.group_rows < 0 or (self.group_rows and self.seed is None):
+            raise ValueError(f"group_rows is {self.group_rows}; allowed: 0, or with a seed the rows of a batch")
         if not 0 <= self.worker < self.workers:
             raise ValueError(f"worker is {self.worker} of {self.workers}; allowed: 0 to workers - 1")
         if parse_name(self.column) is None:
             raise KeyError(f"column {self.column!r:.100} has no vectors")
         self.dataset.record_batches([self.column])  # raises where there is none
-        if self.labels is not None and not isinstance(self.labels, Mapping):
-            object.__setattr__(self, "labels", _mapping(self.labels))
+        if self.labels is not None:
+            labels, classes = numbered(self.labels, tuple(self.classes))
+            object.__setattr__(self, "labels", labels)
+            object.__setattr__(self, "classes", classes)
 
     def of_epoch(self, epoch: int) -> Examples:
         """The same examples in the order of another epoch."""
@@ -92,13 +109,19 @@ class Examples:
         return sum(len(self._wanted(self.dataset.row_group(number, ("id", self._counted)))) for number in mine)
 
     def __iter__(self) -> Iterator[Example]:
+        left: list[Example] = []
         for rows in self._mixtures():
             numbers = [(group, row) for group, one in enumerate(rows) for row in one.wanted.tolist()]
             if self.seed is not None:
-                order = np.random.default_rng([self.seed, self.epoch, rows[0].number]).permutation(len(numbers))
-                numbers = [numbers[at] for at in order.tolist()]
-            for group, row in numbers:
-                yield rows[group].example(row, self.labels)
+                random = np.random.default_rng([self.seed, self.epoch, rows[0].number])
+                numbers = [numbers[at] for at in random.permutation(len(numbers)).tolist()]
+            some: Iterable[Example] = (rows[group].example(row, self.labels) for group, row in numbers)
+            if self.group_rows:
+                some, left = _grouped([*left, *some], self.group_rows, random)
+            yield from some
+            del some
+            rows.clear()  # before the next ones are asked for
+        yield from sorted(left, key=_length)
 
     def batches(self, rows: int) -> Iterator[ExampleBatch]:
         """The examples in padded batches of NumPy arrays, as JAX and others take them.
@@ -124,14 +147,14 @@ class Examples:
 
     def _mixtures(self) -> Iterator[list[_Rows]]:
         """The row groups of this worker, some at a time if they are shuffled."""
-        mine = self._order().tolist()
         step = 1 if self.seed is None else _MIXED
-        for start in range(0, len(mine), step):
-            yield [
-                _Rows.of(number, rows, self._wanted(rows))
-                for number in mine[start : start + step]
-                for rows in [self.dataset.row_group(number, ("id", self._counted, self.column))]
-            ]
+        with contextlib.closing(_read_ahead(self._rows, self._order().tolist(), step)) as groups:
+            while some := list(islice(groups, step)):
+                yield some
+
+    def _rows(self, number: int) -> _Rows:
+        rows = self.dataset.row_group(number, ("id", self._counted, self.column))
+        return _Rows.of(number, rows, self._wanted(rows))
 
     def _order(self) -> NDArray[np.int64]:
         """The numbers of this worker's row groups in the order of the epoch."""
@@ -142,14 +165,15 @@ class Examples:
 
     def _wanted(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
         """The rows of a row group that are in the share, and have a vector and a label."""
-        ids = rows.column(0)
-        places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
-        numbers = rows.column(1)
-        counts = (numbers if self._counted == "length" else numbers.value_lengths()).to_numpy()
-        is_wanted = (places >= self.share[0]) & (places < self.share[1]) & (counts > 0)
+        ids, numbers = rows.column(0), rows.column(1)
+        is_wanted = (numbers if self._counted == "length" else numbers.value_lengths()).to_numpy() > 0
+        if self.share != (0, 1):
+            places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
+            is_wanted &= (places >= self.share[0]) & (places < self.share[1])
         wanted = np.flatnonzero(is_wanted)
         if self.labels is not None:
-            wanted = np.array([row for row in wanted.tolist() if ids[row].as_py() in self.labels], np.int64)
+            texts = _texts(ids)
+            wanted = np.array([row for row in wanted.tolist() if texts[row] in self.labels], np.int64)
         return wanted
 
 
@@ -164,7 +188,7 @@ class _Rows(NamedTuple):
 
     @classmethod
     def of(cls, number: int, rows: pa.RecordBatch, wanted: NDArray[np.int64]) -> _Rows:
-        ids, lists = rows.column(0).to_pylist(), rows.column(2)
+        ids, lists = _texts(rows.column(0)), rows.column(2)
         if pa.types.is_fixed_size_list(lists.type):
             return cls(number, ids, row_vectors(lists), None, wanted)
         vectors = lists.flatten()
@@ -177,9 +201,44 @@ class _Rows(NamedTuple):
         return Example(name, vectors, None if labels is None else labels[name])
 
 
-def _mapping(table: Any) -> dict[str, Any]:
-    """Labels by id, from a table of two columns."""
-    found = pa.table(table)
-    if found.num_columns != 2:  # noqa: PLR2004 - ids and labels
-        raise ValueError(f"labels have the columns {', '.join(found.column_names)}; give two: ids and labels")
-    return dict(zip(found.column(0).to_pylist(), found.column(1).to_pylist(), strict=True))
+def _length(example: Example) -> int:
+    return len(example.vectors)
+
+
+def _grouped(
+    examples: list[Example], rows: int, random: np.random.Generator
+) -> tuple[Iterator[Example], list[Example]]:
+    """Whole groups of rows of about one length, in a random order; and the last examples, too few for a group."""
+    whole = len(examples) - len(examples) % rows
+    by_length = sorted(examples[:whole], key=_length)  # those of one length stay in their order, which is random
+    order = random.permutation(whole // rows).tolist()
+    grouped = (example for at in order for example in by_length[at * rows : (at + 1) * rows])
+    # Copies: a view would keep its row group in memory.
+    return grouped, [example._replace(vectors=example.vectors.copy()) for example in examples[whole:]]
+
+
+def _read_ahead(read: Callable[[int], _Rows], numbers: Sequence[int], most: int) -> Generator[_Rows]:
+    """Row groups in order, read by a thread while the caller is busy with earlier ones.
+
+    Args:
+        read: reads one.
+        numbers: which ones.
+        most: how many are read before they are asked for.
+    """
+    reader = ThreadPoolExecutor(1, "read-ahead")
+    waiting: deque[Future[_Rows]] = deque()
+    try:
+        for number in numbers:
+            waiting.append(reader.submit(read, number))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _texts(ids: pa.StringArray) -> list[str]:
+    """A column of ids as `to_pylist` gives it, in a tenth of the time."""
+    found: list[str] = ids.to_numpy(zero_copy_only=False).tolist()
+    return found

@@ -116,9 +116,8 @@ def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
     """
     text = os.fspath(place)
     store = open_store(text)
-    found = (listed.name for listed in store.list())
     parts: list[Part] = []
-    for name in sorted(name for name in found if name.endswith(".parquet") and name[0] not in "._"):
+    for name in sorted(name for name in store.list() if name.endswith(".parquet") and name[0] not in "._"):
         parts.append(Part(store, name, parts[0] if parts else None))
     parts.sort(key=lambda part: (part.info.shard, part.name))
     job = None

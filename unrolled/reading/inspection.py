@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PartContents:
-    """What a file holds, counted, not taken from its metadata.
+    """The content of a file, counted, not taken from its metadata.
 
     Attributes:
         info: its metadata.
@@ -79,7 +79,7 @@ def inspect_part(store: Store, name: str) -> PartContents:
     with explained(part.where):
         file = store.open(name)
         if file is None:
-            raise FileFormatError("is not there any more")
+            raise FileFormatError("no longer exists")
         with file:
             check_seal(file)  # last, because the others can say more of what is wrong
     return PartContents(part.info, part.spec, part.columns, rows, tokens, digest.hexdigest())

@@ -88,7 +88,7 @@ class Part:
         with explained(self.where):
             source = self.store.open(self.name)
             if source is None:
-                raise FileFormatError("is not there any more")
+                raise FileFormatError("no longer exists")
             self.size_bytes = source.seek(0, io.SEEK_END)
             with source, pq.ParquetFile(source, **options) as file:
                 yield source, file

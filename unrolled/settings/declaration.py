@@ -26,7 +26,7 @@ _NUMBERS = {int: "a whole number", float: "a number"}
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What a field declares besides its type and its default.
+    """The declaration of a field, besides its type and its default.
 
     Attributes:
         help: what the value is.

@@ -20,7 +20,7 @@ from unrolled.store.cloud.options import asking, check_process, connected
 from unrolled.store.names import check_folder, check_name, check_own_name
 from unrolled.store.object_file import ObjectFile, native_file
 from unrolled.store.settle import UnknownOutcomeError, settle
-from unrolled.store.store import Content, Creation, Listed, collected
+from unrolled.store.store import Content, Creation, collected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -101,7 +101,7 @@ class BucketStore:
             ObjectFile(size, lambda start, stop: self.read(name, start, stop), content if from_end else b"")
         )
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[str]:
         """See `Store.list`."""
         check_folder(folder)
         beginning = f"{folder}/" if folder else ""
@@ -116,7 +116,7 @@ class BucketStore:
                     inner = name.removeprefix(beginning)
                     # Some tools make an object that represents the folder and has its name.
                     if name not in {"", folder} and "/" not in inner and not inner.startswith("."):
-                        yield Listed(name, meta["size"])
+                        yield name
                     if jump.is_due(name):
                         break
             if jump.offset is None:

@@ -18,13 +18,14 @@ from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions
 from worker.cli.model_compare import compare_command
 from worker.cli.model_import import import_command
+from worker.cli.model_join import join_command
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group()
 def model() -> None:
-    """Train, import, compare, make and show models.
+    """Train, import, join, compare, make and show models.
 
     A model is a directory: config.json, model.safetensors and, for text, tokenizer.json.
     """
@@ -32,6 +33,7 @@ def model() -> None:
 
 model.add_command(import_command)
 model.add_command(compare_command)
+model.add_command(join_command)
 
 
 @model.command()

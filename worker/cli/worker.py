@@ -68,7 +68,7 @@ def start_log(log_format: str, log_level: str) -> None:
     if log_format == "json":
         from celery.signals import setup_logging  # noqa: PLC0415 - Celery's import is a third of a second
 
-        from worker.celery_guard import announce_as_json  # noqa: PLC0415 - as above
+        from worker.celery_guard import announce_as_json  # noqa: PLC0415 - it needs Celery
 
         announce_as_json()
         log_json(log_level)

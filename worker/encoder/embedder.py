@@ -27,7 +27,8 @@ class Embedder:
         engine: as in `unrolled.load`.
         arithmetic: as in `unrolled.load`.
         threads: threads of the engine; None takes `OMP_NUM_THREADS`, which Ray, Dask and Spark set to what they grant
-            a task, or else one for each core that the process may use.
+            a task, or else one for each core that the process may use. If that variable is set, the tokenizer has as
+            many threads, unless `RAYON_NUM_THREADS` says another number.
         normalize: whether each vector is divided by its length.
     """
 
@@ -94,7 +95,11 @@ class Embedder:
     def _loaded(self) -> Encoder:
         with self._lock:
             if self._encoder is None:
-                threads = _granted_threads() if self._threads is None else self._threads
+                granted = _granted_threads()
+                if granted:
+                    # The tokenizer's threads: they start with its first batch of texts, as many as this says.
+                    os.environ.setdefault("RAYON_NUM_THREADS", str(granted))
+                threads = granted if self._threads is None else self._threads
                 self._encoder = load(self._model, engine=self._engine, arithmetic=self._arithmetic, threads=threads)
             return self._encoder
 

@@ -47,7 +47,7 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
 
 
 def offer_of(settings: WorkerOptions, model: ModelDirectory) -> Offer:
-    """What a worker with these settings offers, without an engine being made.
+    """The offer of a worker with these settings; no engine is made.
 
     Raises:
         RequestError: the engine doesn't have the arithmetic.
@@ -67,7 +67,7 @@ def _automatic(arithmetic: str, lacking: dict[str, str | None]) -> str:
     if not lacking["tensorflow"] and GPUS.is_dir() and any(GPUS.iterdir()):
         return "tensorflow"
     if lacking["fused"]:
-        log.warning("the tensorflow engine serves: %s", lacking["fused"])
+        log.warning("using the tensorflow engine: %s", lacking["fused"])
         return "tensorflow"
     return "fused"
 

@@ -69,25 +69,26 @@ def encode(
         _check_vectors(column, array, int(ends[-1]) if column.per_token else tokens.rows)
     stored, places = ends, None
     if spec.positions is not None:
-        chosen = spec.positions.chosen(Ragged(tokens.values[mask], ends))
+        real = Ragged(tokens.values[mask], ends)
+        chosen = spec.positions.chosen(real)
         stored = offsets_of(chosen)[ends]  # int64 (rows + 1,): the chosen tokens before each row
         places = np.flatnonzero(mask)[chosen] - np.repeat(tokens.offsets[:-1], np.diff(stored))
-        vectors = [array[chosen] for array in vectors]
+        vectors = [spec.positions.choose(real, array) for array in vectors]
     encoded_ids = _encoded(ids)
     writer = Writer(file, arrow_schema(spec, columns), created_by=f"unrolled format {FORMAT_VERSION}")
     id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
     for start, stop in _row_groups(id_bytes, tokens.offsets[1:], stored[1:], spec, columns):
-        padded, real, kept = (each[start : stop + 1] for each in (tokens.offsets, ends, stored))
+        padded, filled, kept = (each[start : stop + 1] for each in (tokens.offsets, ends, stored))
         chunks = [
             _id_chunk(encoded_ids[start:stop]),
-            _length_chunk(np.diff(real).astype("<i4")),
+            _length_chunk(np.diff(filled).astype("<i4")),
             _token_chunk(padded, np.packbits(mask[padded[0] : padded[-1]], bitorder="little")),
         ]
         for column, array in zip(columns, vectors, strict=True):
             if column.per_token:
                 pages = _vector_pages(array, kept)
             elif spec.empty_rows == "null":
-                pages = _optional_vector_pages(array[start:stop], np.diff(real) == 0)
+                pages = _optional_vector_pages(array[start:stop], np.diff(filled) == 0)
             else:
                 pages = _row_vector_pages(array[start:stop])
             chunks.append(Chunk(_rounded(pages) if spec.precision == "float16" else pages))

@@ -20,8 +20,9 @@ from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.job_registry import Jobs
-from worker.runtime.metrics import Metrics, Now, figures
 from worker.runtime.shard_service import ShardService
+from worker.runtime.telemetry.figures import Now, figures
+from worker.runtime.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -168,7 +169,7 @@ class Assembly:
             if self.broken is not None:
                 return
             self.broken = error
-        log.critical("this worker can't go on: %s; giving everything back", error)
+        log.critical("this worker can't continue: %s; it gives its shards back", error)
         self.service.stop()
         self._stop_worker()
 

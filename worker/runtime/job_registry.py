@@ -38,7 +38,7 @@ LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
 LOOK_PAUSE = 60.0
 #: Seconds after which a worker asks again for its turn to look.
 TURN_PAUSE = 10.0
-_FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD, names.TIMES)
+_FOLDERS = (names.PARTS, names.LOG, names.CHAPTERS, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD, names.TIMES)
 
 
 @dataclass(slots=True)
@@ -71,8 +71,8 @@ class Jobs:
     there can name it.
 
     Args:
-        settings: of this worker.
-        ledger: of its offer.
+        settings: the settings of this worker.
+        ledger: the ledger of its offer.
         patience: tries what the store refuses for now.
         send: sends one shard's message.
     """

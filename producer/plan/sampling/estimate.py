@@ -39,7 +39,7 @@ class Draws:
 
     Args:
         size_bytes: stored bytes of all these inputs.
-        names: of the sums.
+        names: the names of the sums.
 
     Attributes:
         covered_bytes: stored bytes that were read.

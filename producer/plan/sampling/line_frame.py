@@ -35,7 +35,7 @@ class LineFrame:
     """Files of lines, one after the other, cut into pieces of equal size; see `Frame` for the attributes.
 
     Args:
-        files: with a size, in the order in which they are read.
+        files: files with a size, in the order in which they are read.
         options: how they are read.
     """
 

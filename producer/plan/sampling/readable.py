@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Readable:
-    """What the beginnings of inputs show.
+    """The facts that the beginnings of inputs show.
 
     Attributes:
         files: the inputs, without those that can't be read.

@@ -58,7 +58,7 @@ class LongRow(NamedTuple):
 
 @dataclass(slots=True)
 class Sample:
-    """What was seen.
+    """The sample.
 
     Attributes:
         sums: estimates by the names in `SUMS`.

@@ -43,7 +43,7 @@ def frames_of(files: Sequence[SourceFile], options: SourceOptions) -> tuple[list
     """The inputs by the way in which they are sampled.
 
     Args:
-        files: with a size.
+        files: files with a size.
         options: how they are read.
 
     Returns:

@@ -16,7 +16,7 @@ _HEADINGS = ("", "planned", "error", "was", "off")
 
 
 def plan_section(found: Sequence[Beside]) -> str:
-    """What was planned, how far the plan said that may be off, what it was, and by how much the plan was off."""
+    """A table of planned values, their planned errors, the real values, and the differences."""
     if not found:
         return ""
     rows = [

@@ -227,7 +227,7 @@ def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
     result = run("status", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {tmp_path}/{BROKER_FILE}: holds no broker of `unrolled run`; remove it, or name the broker with "
+        f"Error: {tmp_path}/{BROKER_FILE}: names no broker of `unrolled run`; remove it, or name the broker with "
         "--broker\n"
     )
 
@@ -555,9 +555,9 @@ def test_verify_lists_what_is_wrong(tmp_path):
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert result.stdout == (
-        f"✗ {part_object(shard)}: isn't there: wait for the workers, or give the same `unrolled run` or "
+        f"✗ {part_object(shard)}: is missing: wait for the workers, or run the same `unrolled run` or "
         "`unrolled enqueue` again\n"
-        "✗ more.parquet: is no part of this job; move it elsewhere\n"
+        "✗ more.parquet: is not a part of this job; move it elsewhere\n"
         f"{tmp_path}: 2 problems; 8 rows in, 4 out in 1 whole file (7 tokens), 0 in quarantine\n"
     )
 
@@ -612,7 +612,7 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     assert run_with(broker, "retry", tmp_path).stdout == (
         f"{tmp_path}: 0 dead shards are back in the queue\n"
         f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
-        "cuts them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
+        "reads them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
     )
     assert log_of(job).life(shard).number == 0
 
@@ -638,8 +638,8 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
     assert result.stdout == (
         f"{tmp_path}: 1 dead shard waits again\n"
         "1 failed row waits again, in 1 new shard\n"
-        "no broker is named, so none is queued: the same `unrolled run` goes on with them, and so does "
-        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
+        "no broker is named, so none is queued: the same `unrolled run` computes them, and so does "
+        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` if workers are alive\n"
     )
     first_waiting, again = waiting(job)
     assert (first_waiting, again.retries, published(job)) == (first, 1, [second])

@@ -171,11 +171,16 @@ def test_a_directory_of_another_job(place, broker, models):
     assert result.stderr.startswith(what + "another model (fingerprint ")
     assert result.stderr.endswith(end)
     result = enqueue(broker, "more.jsonl")
-    assert result.stderr == what + "other inputs (rows.jsonl; asked for are more.jsonl)" + end
+    assert (
+        result.stderr
+        == what
+        + "other inputs (rows.jsonl; you asked for more.jsonl; names are relative to the working directory)"
+        + end
+    )
     for flags, differs in (
-        (["--with-tokens"], "with_tokens: false; asked for is true"),
-        (["--arithmetic", "bfloat16"], 'arithmetic: "float32"; asked for is "bfloat16"'),
-        (["--engine", "tensorflow"], 'engine: "fused"; asked for is "tensorflow"'),
+        (["--with-tokens"], "with_tokens is false; you asked for true"),
+        (["--arithmetic", "bfloat16"], 'arithmetic is "float32"; you asked for "bfloat16"'),
+        (["--engine", "tensorflow"], 'engine is "fused"; you asked for "tensorflow"'),
     ):
         result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *flags,
                      "--shard-tokens", "1000", "--namespace", NAMESPACE)  # fmt: skip
@@ -306,9 +311,9 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
     )
     found = reasons("out")
     assert found == [
-        "rows.jsonl row 1 (negative): token -3 at position 1 (from 0): allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 2 (above): token 51 at position 0 (from 0): allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 3 (float): token 1.5 at position 0 (from 0): not an integer; allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 1 (negative): token -3 at position 1 (from 0); allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 2 (above): token 51 at position 0 (from 0); allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 3 (float): token 1.5 at position 0 (from 0); not an integer; allowed: 0 (padding) and 1..50",
         "rows.jsonl row 8 (good): duplicate id; rows.jsonl row 0 has it",
         "rows.jsonl row 9 (no field): has neither 'text' nor 'tokens'; fields found: 'id'",
         "rows.jsonl row 10: not UTF-8: byte 0xff at byte 8 of the row",
@@ -348,7 +353,7 @@ def test_the_summary_as_json(place, broker):
     assert found.pop("in_the_way")[0].startswith("no worker offers what this job asks for")
     assert found == {
         "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
-        "unknown_share": None,
+        "unknown_share": None, "added": None,
     }  # fmt: skip
 
 
@@ -400,7 +405,7 @@ def test_an_arithmetic_that_an_engine_does_not_have(place, broker, flags, said):
 # ---------------------------------------------------------------- damage that shows midway
 
 
-def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
+def test_a_truncated_file_is_reported_midway_and_mended(place, broker, models):
     """What came before the cut is queued; the job says that its input isn't at its end; the whole file completes it."""
     chance = random.Random(1)
     rows = {f"row-{number}": [chance.randrange(1, 51) for _ in range(20)] for number in range(8000)}

@@ -163,7 +163,7 @@ def test_another_choice_of_columns_is_another_job(place):
     assert unrolled(*command("--pooling", "mean"), cwd=place).returncode == 0
     again = unrolled(*command("--pooling", "max"), cwd=place)
     assert again.returncode == 1
-    assert 'other options (pooling: ["mean"]; asked for is ["max"])' in again.stderr
+    assert 'other options (pooling is ["mean"]; you asked for ["max"])' in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "--lease-seconds is nan; allowed: 1 to 86400"),
-        (("--output-root", "elsewhere"), "--out is out; allowed by --output-root: directories in elsewhere"),
+        (("--output-root", "elsewhere"), "--out out is outside --output-root; allowed: directories in elsewhere"),
     ],
 )
 def test_what_can_not_be_is_refused_at_once(place, options, text):
@@ -305,7 +305,7 @@ def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, spoilt)
 
 
 @pytest.mark.parametrize("follow", [True, False])
-def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew, spoilt):
+def test_a_failure_is_reported_even_while_the_input_is_silent(place, follow, crew, spoilt):
     """A pipe that stays open doesn't keep the run alive, even where the shell makes it ignore Ctrl-C."""
     more = ["--follow"] if follow else []
     line = words("run", "-", "--format", "jsonl", *more, *command()[2:])

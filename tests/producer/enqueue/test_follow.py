@@ -166,7 +166,7 @@ def test_rows_that_were_read_are_on_disk_while_the_queue_is_full(tmp_path, model
 
 
 def test_a_signal_ends_a_run_whose_queue_is_full(tmp_path, model, broker, crew):
-    """The rows that were read are in the log; nobody needs to make room first."""
+    """The rows that were read are in the log; no one needs to make room first."""
     live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": 600}
     producer = crew.start(
         "enqueue", "--follow", "-", stdin=subprocess.PIPE, shard_tokens=2, max_queued_tokens=1, **live

@@ -64,7 +64,7 @@ def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
         ({"empty_rows": "zeros"}, "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
     ],
 )
-def test_what_cannot_be_stored_is_told_before_a_directory_is_made(submission, changes, text):
+def test_what_cannot_be_stored_is_reported_before_a_directory_is_made(submission, changes, text):
     """With what is allowed."""
     with pytest.raises(RequestError, match=text):
         prepare(replace(submission, **changes))
@@ -138,7 +138,7 @@ def test_the_default_is_the_same_job_as_its_value(submission):
     assert prepare(named).job.job == job
 
 
-def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
+def test_what_is_wrong_is_reported_before_a_directory_is_made(submission, tmp_path):
     """Model, inputs, tokenizer: each by its own error."""
     (tmp_path / "text.txt").write_text("one\n")
     with pytest.raises(ModelError, match="does not exist"):
@@ -268,7 +268,7 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     assert log.ended
 
 
-def test_what_a_live_input_has_given_in_vain_is_told(submission, queue, tmp_path, monkeypatch):
+def test_what_a_live_input_has_given_in_vain_is_reported(submission, queue, tmp_path, monkeypatch):
     """A failure that nothing is ready for, here the tokenizer's: the rows that are on no disk are counted."""
     (tmp_path / "stream").write_bytes(b'{"tokens": [1, 2, 3]}\n' * 100)
     source = SourceOptions(format="jsonl", follow=True, batch_rows=10)

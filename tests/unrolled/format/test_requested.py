@@ -19,15 +19,15 @@ def model(*directions):
 
 def test_words_end_where_the_model_has_read_them():
     """The blanks are the tokenizer's, and the direction is the model's."""
-    for direction in ("forward", "backward"):
-        expected = Positions("word-ends", blanks=(3, 4), backward=direction == "backward")
+    for direction in ("forward", "backward", "bidirectional"):
+        expected = Positions("word-ends", blanks=(3, 4), direction=direction)
         assert positions_of("word-ends", model(direction, direction), CHARACTERS) == expected
 
 
-@pytest.mark.parametrize("directions", [("bidirectional",), ("forward", "backward")])
-def test_no_token_ends_a_word_in_both_directions(directions):
-    """So such a model is refused."""
-    with pytest.raises(RequestError, match="this model reads in both directions"):
+@pytest.mark.parametrize("directions", [("bidirectional", "forward"), ("forward", "backward")])
+def test_layers_of_different_directions_have_no_place_in_a_word(directions):
+    """So a model with these is refused."""
+    with pytest.raises(RequestError, match="the layers of this model read in different directions"):
         positions_of("word-ends", model(*directions), CHARACTERS)
 
 

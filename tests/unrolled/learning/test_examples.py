@@ -1,5 +1,7 @@
 """A job's rows as examples to learn from."""
 
+import threading
+
 import numpy as np
 import polars as pl
 import pyarrow as pa
@@ -70,6 +72,26 @@ def test_shares_are_as_large_as_they_say(dataset, rows):
     assert 0.5 < len(ids(Examples(dataset=dataset, share=(0, 0.7)))) / len(rows) < 0.9
 
 
+@pytest.mark.parametrize("group_rows", [1, 5, 8, 1000])
+def test_rows_of_one_length_come_together(dataset, rows, group_rows):
+    """Every row once an epoch, in groups whose lengths differ little; another order in each epoch."""
+    examples = Examples(dataset=dataset, seed=1, group_rows=group_rows)
+    orders = [ids(examples.of_epoch(epoch)) for epoch in range(2)]
+    assert [sorted(order) for order in orders] == [sorted(rows)] * 2
+    assert orders[0] == ids(examples)
+    if group_rows < len(rows):
+        assert orders[0] != orders[1]
+        assert orders[0] != sorted(orders[0], key=lambda name: rows[name].length)
+    for example in examples:
+        np.testing.assert_array_equal(example.vectors, rows[example.id].outputs)
+    places = {
+        each: sum(batch.mask.size for batch in Examples(dataset=dataset, seed=1, group_rows=each).batches(5))
+        for each in (0, 5)
+    }
+    tokens = sum(row.length for row in rows.values())
+    assert places[5] - tokens < 0.7 * (places[0] - tokens)
+
+
 LABELS = {"mapping": dict, "arrow": lambda m: pa.table({"i": [*m], "l": [*m.values()]}),
           "polars": lambda m: pl.DataFrame({"i": [*m], "l": [*m.values()]})}  # fmt: skip
 
@@ -80,6 +102,26 @@ def test_labels_are_joined_by_id(dataset, rows, kind):
     labels = {name: number % 3 for number, name in enumerate(rows) if number % 5}
     found = list(Examples(dataset=dataset, labels=LABELS[kind](labels)))
     assert {example.id: example.label for example in found} == labels
+
+
+def test_labels_that_are_texts(dataset, rows):
+    """They become the numbers of their classes, in every epoch and for every worker."""
+    names = ("odd", "even", "none")
+    labels = {name: names[number % 2] for number, name in enumerate(rows)}
+    examples = Examples(dataset=dataset, labels=labels, seed=1)
+    assert examples.classes == ("even", "odd")
+    for some in (examples, examples.of_epoch(3), examples.of_worker(1, 3).of_epoch(1)):
+        assert some.classes == ("even", "odd")
+        assert {some.classes[example.label] == labels[example.id] for example in some} == {True}
+    table = pa.table({"i": [*labels, *rows], "l": [*labels.values(), *[None] * len(rows)]})
+    given = Examples(dataset=dataset, labels=table, classes=names)
+    assert given.classes == names
+    batch = next(given.batches(5))
+    assert [names[label] for label in batch.labels] == [labels[name] for name in batch.ids]
+    tags = {name: [names[at % 3] for at in range(row.length)] for name, row in rows.items()} | {"no row": []}
+    tagged = Examples(dataset=dataset, labels=dict(reversed(tags.items())))
+    for example in tagged:
+        assert [tagged.classes[label] for label in example.label] == tags[example.id]
 
 
 def test_batches(dataset, rows):
@@ -128,8 +170,11 @@ def test_rows_without_a_position_are_left_out(tmp_path):
         ({"share": (0.5, 0.5)}, ValueError, "share is"),
         ({"share": (0, 1.1)}, ValueError, "share is"),
         ({"worker": 2, "workers": 2}, ValueError, "worker is 2 of 2"),
+        ({"group_rows": -1, "seed": 1}, ValueError, "group_rows is -1"),
+        ({"group_rows": 8}, ValueError, "group_rows is 8; allowed: 0, or with a seed"),
         ({"column": "length"}, KeyError, "column 'length' has no vectors"),
         ({"column": "outputs_3"}, KeyError, "no column 'outputs_3'"),
+        ({"labels": {"a": "x"}, "classes": ("y",)}, ValueError, "label 'x' is none of the 1 class"),
         ({"labels": pa.table({"a": [1]})}, ValueError, "labels have the columns a; give two"),
     ],
 )
@@ -148,3 +193,30 @@ def test_labels_that_do_not_fit(dataset, rows):
         next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
     with pytest.raises(ValueError, match="rows is 0"):
         next(Examples(dataset=dataset).batches(0))
+
+
+def test_a_damaged_file_is_noticed(tmp_path):
+    """By the thread that reads ahead; the error comes where the rows would."""
+    finished_job(tmp_path, shards=12)
+    paths = sorted(tmp_path.glob("*.parquet"))
+    dataset = unrolled.open(tmp_path)
+    content = bytearray(paths[8].read_bytes())
+    content[200] ^= 1
+    paths[8].write_bytes(content)
+    found = []
+    with pytest.raises(unrolled.UnrolledError, match=paths[8].name):
+        found.extend(iter(Examples(dataset=dataset)))
+    assert len(found) > 20
+
+
+def test_rows_that_are_not_wanted_any_more(dataset):
+    """Leaving an epoch ends the thread that reads ahead."""
+    before = set(threading.enumerate())
+    rows = iter(Examples(dataset=dataset, seed=1))
+    next(rows)
+    mine = set(threading.enumerate()) - before
+    assert mine
+    rows.close()
+    for thread in mine:
+        thread.join(60)
+        assert not thread.is_alive()

@@ -307,7 +307,7 @@ def test_every_column_comes_back(tmp_path_factory, lists, chosen, max_rows, grou
         assert row.length == sum(row.mask)
 
 
-def test_a_column_that_is_not_there_is_told(tmp_path):
+def test_a_missing_column_is_reported(tmp_path):
     """With those that are; `outputs` is no other word for a pooled vector or for one of several layers."""
     publish_columns(tmp_path, ROWS, *POOLED)
     batch = next(unrolled.open(tmp_path).batches())

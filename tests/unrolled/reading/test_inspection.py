@@ -101,7 +101,7 @@ def test_contradictions_are_named(tmp_path, change, text):
         inspect(path)
 
 
-WORDS, LAST = Positions("word-ends", blanks=(1,)), Positions("last", 1)
+WORDS, LAST = Positions("word-ends", blanks=(1,), direction="forward"), Positions("last", 1)
 CHOSEN = {
     "outputs": [[[0, 1]], [], [[4, 5]], [], []],
     "positions": [[2], [], [0], [], []],
@@ -194,7 +194,7 @@ def test_an_id_that_is_no_text(tmp_path):
 
 def test_a_missing_file(tmp_path):
     """It was deleted since somebody listed it; the text names it."""
-    with pytest.raises(FileFormatError, match=r"gone\.parquet: is not there any more"):
+    with pytest.raises(FileFormatError, match=r"gone\.parquet: no longer exists"):
         inspect(tmp_path / "gone.parquet")
 
 

@@ -2,6 +2,8 @@
 
 import multiprocessing
 import pickle
+import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
@@ -18,7 +20,7 @@ from support.skips import unless
 from support.tokenizers import words
 
 import unrolled
-from unrolled.errors import ModelError, RowError
+from unrolled.errors import ModelError, RequestError, RowError
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.layer import LayerConfig
@@ -182,6 +184,24 @@ def test_wrong_arguments_of_load(directory, options):
     """So does that of `load`."""
     with pytest.raises(ValueError, match="allowed: "):
         unrolled.load(directory, **options)
+
+
+@pytest.mark.parametrize(
+    ("package", "text", "options"),
+    [
+        ("safetensors", "reading a model needs safetensors", {}),
+        ("tokenizers", "a tokenizer needs tokenizers", {}),
+        ("tqdm", "a progress bar needs tqdm", {"progress": True}),
+        ("tensorflow", "output='tf' needs tensorflow", {"output": "tf"}),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(encoder, directory, monkeypatch, package, text, options):
+    """The error says how to install it."""
+    for name in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    extra = "tensorflow" if package == "tensorflow" else "encode"
+    with pytest.raises(RequestError, match=re.escape(f"{text}, which is missing: pip install 'unrolled[{extra}]'")):
+        (encoder if options else unrolled.load(directory)).encode(["a"], **options)
 
 
 def test_normalize(encoder):

@@ -420,7 +420,7 @@ def test_calls_in_the_wrong_order():
     ],
 )
 @pytest.mark.parametrize("suffix", [".pkl", ".zip", ".keras", ".npz"])
-def test_zips_are_told_by_their_content(names, reason, suffix, tmp_path):
+def test_zips_are_recognized_by_their_content(names, reason, suffix, tmp_path):
     """Whatever a zip file is called."""
     with zipfile.ZipFile(tmp_path / f"model{suffix}", "w") as packed:
         for name in names:

@@ -160,7 +160,7 @@ class OneVersion:
         elif now.version != self._version or now.size_bytes != self.info.size_bytes:
             raise RequestError(CHANGED)  # the server ignores If-Match
         if len(content) != stop - start:
-            raise TransientError(f"cannot read {self}: {len(content)} of {stop - start} bytes arrived; trying helps")
+            raise TransientError(f"cannot read {self}: {len(content)} of {stop - start} bytes arrived; try again")
         return content
 
 

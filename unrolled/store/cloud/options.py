@@ -77,7 +77,7 @@ def connected(url: BucketUrl, seconds: float, retries: RetryConfig) -> _Bucket:
 
 
 def s3_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the AWS command line reads: a profile's region, endpoint and credentials, where no variable has them."""
+    """Settings that the AWS command line reads: a profile's region, endpoint, credentials, if no variable has them."""
     profile = read_profile(environment)
     # Single deletes are known to all servers, `DeleteObjects` is not; a disabled condition would replace objects.
     options: dict[str, Any] = {"disable_bulk_delete": True, "conditional_put": "etag"}
@@ -106,7 +106,7 @@ def gcs_options(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def azure_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the Azure command line reads: its names for account and key, a connection string, and its own login.
+    """Settings that the Azure command line reads: names of account and key, a connection string, and its own login.
 
     Raises:
         RequestError: no account is named.

@@ -58,8 +58,9 @@ def run(
     """Do a whole job on this machine.
 
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
-    verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
-    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
+    verifies the files, and writes a report. If you run the same command again, it resumes. `unrolled status OUT` in
+    another terminal shows how far the job is. The workers' logs are in OUT/_unrolled/logs.
+    With --append, the new rows of an input that has grown are added to the job.
 
     \b
     Examples:
@@ -75,7 +76,7 @@ def run(
     start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
-        raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
+        raise OptionError(f"--out {submission.out} is outside --output-root; allowed: directories in {root}")
     if broker and context.get_parameter_source("broker") is ParameterSource.ENVIRONMENT:
         tell(f"the broker is {without_secret(broker)}, which UNROLLED_BROKER names; without it, `run` starts its own")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
@@ -98,11 +99,13 @@ def run(
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
-        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
+        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share, added=cut.added))
     else:
         readable = found.files and not found.problems
         shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
-        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place), *shown]))
+        click.echo(
+            "\n".join([summary(status), *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown])
+        )
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def quarantine(*, out: str, as_json: bool) -> None:
     """List the rows that can't be computed, with reasons.
 
-    Prints one row on a line, shard by shard. Positions in a file count from 0. A row that the engine failed on is named
-    by its shard and its number among the shard's good rows.
+    Prints one row on a line, shard by shard. Rows of a file are counted from 0. A row that the engine failed on is
+    named by its shard and its number among the shard's good rows.
 
     \b
     Examples:

@@ -19,15 +19,16 @@ from unrolled.protocol.log import Log
 
 @click.command()
 @click.argument("out", required=False)
-@click.option("--key", metavar="KEY", help="The job's key in Redis, where its directory OUT is gone for good.")
+@click.option("--key", metavar="KEY", help="The job's key in Redis, if its directory OUT is gone for good.")
 @broker_option
 @namespace_option
 @json_option
 def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: str, as_json: bool) -> None:
     """Take a job's waiting shards out of the queue.
 
-    Published parts stay, and a worker that computes a shard still publishes it. An `unrolled enqueue` that is running
-    for the job stops. The same command, given again, resumes the job. A job that is finished stays as it is.
+    Published parts stay, and shards that a worker is computing are still published. An `unrolled enqueue` that is
+    running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
+    finished job stays as it is.
 
     \b
     Examples:
@@ -35,7 +36,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
       unrolled cancel --key 0f3a5c7e9b1d2468 --broker redis://localhost:6379/0
     """
     if (out is None) == (key is None):
-        raise click.UsageError("name the job by its directory OUT, or by --key where that is gone")
+        raise click.UsageError("name the job by its directory OUT, or by --key if that is gone")
     if out is None:
         count = remove_key(str(key), need_broker(broker, None), namespace)
     else:

@@ -23,10 +23,10 @@ from unrolled.patience import Patience
 @namespace_option
 @json_option
 def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json: bool) -> None:
-    """Delete a job: its parts, and all that waits.
+    """Delete a job: its parts, and everything that waits.
 
-    The job's log stays, as its tombstone: a worker that was paused can't bring the job back, and no other job can use
-    the directory. Remove the directory yourself when no worker is left that may know the job.
+    The job's log stays, so that a worker that was paused can't bring the job back, and no other job uses the directory.
+    Remove the directory yourself when no worker is running that may have seen the job.
 
     \b
     Examples:

@@ -32,11 +32,10 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
     """Put dead shards and failed rows back in the queue.
 
     A dead shard was given up; the reason is in OUT/_unrolled/dead. `unrolled quarantine` shows why the engine failed on
-    a row. Remove the cause first: what still fails is given up again. Failed rows are computed again only with
-    --failed-rows; they get a part of their own, and nothing that is published changes. `unrolled wait` waits until all
-    is done.
+    a row. Remove the cause first, or the shard or row fails again. Failed rows are computed again only with
+    --failed-rows; they get a part of their own, and no published part changes. Then run `unrolled wait`.
 
-    Without a broker the shards wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled
+    Without a broker, the shards wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled
     wait`.
 
     \b
@@ -55,20 +54,20 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
 
 
 def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
-    """What was brought again, as text for people."""
+    """The result of a retry, as text for people."""
     lines = [f"{out}: {_again(found.dead, 'dead shard', queued=queued)}"]
     if found.damaged:
         lines.append(
             f"{counted(found.damaged, 'dead shard has', 'dead shards have')} damaged rows in {out}/{names.ROWS}: the "
-            "same `unrolled enqueue` or `unrolled run` cuts them from the input again; rows of a stream or of an "
+            "same `unrolled enqueue` or `unrolled run` reads them from the input again; rows of a stream or of an "
             "earlier retry have to be restored from a copy"
         )
     if failed_rows:
         lines.append(f"{_again(found.rows, 'failed row', queued=queued)}, in {counted(found.shards, 'new shard')}")
     if (found.dead or found.shards) and not queued:
         lines.append(
-            "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
-            f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` where workers are alive"
+            "no broker is named, so none is queued: the same `unrolled run` computes them, "
+            f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` if workers are alive"
         )
     return "\n".join(lines)
 

@@ -80,7 +80,7 @@ def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus
 def _watch_live(reader: StatusReader, every_seconds: float, out: str) -> JobStatus:
     from rich.console import Console  # noqa: PLC0415 - a single report needs no rich
 
-    from producer.jobs.screen import JobScreen  # noqa: PLC0415 - as above
+    from producer.jobs.screen import JobScreen  # noqa: PLC0415 - it needs rich
 
     with JobScreen(out, Console()) as screen:
         return _watch(reader, every_seconds, screen.show)

@@ -71,9 +71,9 @@ def wait(
 ) -> None:
     """Wait until a job is finished.
 
-    A job is finished when its input was read to the end and every shard is published or dead; it is complete if none is
-    dead. With a broker, `wait` also enters shards again that Redis lost, and waits for a broker that is away. Without
-    one, it watches the directory.
+    A job is finished when its input has been read to the end and every shard is published or dead; it is complete if
+    none is dead. With a broker, `wait` also queues again the shards that Redis has lost, and waits while the broker
+    can't be reached. Without one, it watches the directory.
 
     \b
     Examples:
@@ -99,7 +99,7 @@ def wait(
 
 
 def exit_status(found: JobStatus) -> ExitStatus:
-    """What `unrolled wait` reports to the shell."""
+    """The exit status of `unrolled wait`."""
     if not found.finished:
         return ExitStatus.TIMED_OUT
     if found.dead:

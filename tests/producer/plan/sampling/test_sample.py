@@ -270,7 +270,9 @@ def test_token_ids_need_no_tokenizer(tmp_path):
     assert sample.length_at(0.5) == [2]
 
 
-@pytest.mark.parametrize("rule", [Positions("every", 5), Positions("last", 3), Positions("word-ends", blanks=(2,))])
+@pytest.mark.parametrize(
+    "rule", [Positions("every", 5), Positions("last", 3), Positions("word-ends", blanks=(2,), direction="forward")]
+)
 def test_vectors_at_some_positions(tmp_path, rule):
     """As many as the writer of parts writes, and rows without one."""
     rows = texts(500)

@@ -62,7 +62,7 @@ class Constants:
         return None if found is None else found.shape
 
     def start(self, name: str, depth: int = 0) -> str:
-        """What an initial state is: "zero", "input" (of the model, whose user sets it), or "other".
+        """The kind of an initial state: "zero", "input" (of the model, whose user sets it), or "other".
 
         Exporters make zeros of the batch's size from a zero with ConstantOfShape, Expand and others.
         """

@@ -28,7 +28,7 @@ def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
     Args:
         name: the layer's.
         node: an onnx.NodeProto of the operator LSTM or GRU.
-        constants: of the node's graph.
+        constants: the constants of the node's graph.
 
     Raises:
         ImportRefusedError: a constant is too large or can't be read.

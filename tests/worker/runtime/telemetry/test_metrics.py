@@ -4,8 +4,8 @@ import json
 import threading
 
 from worker.engines.engine import PoolStats
-from worker.runtime.metrics import Metrics, progress_line
 from worker.runtime.outcome import Outcome
+from worker.runtime.telemetry.metrics import Metrics, progress_line
 
 
 def test_what_is_counted_adds_up():
@@ -42,7 +42,7 @@ def test_a_fresh_worker_has_done_nothing():
     assert {name for name, value in found.items() if value} <= {"up_seconds"}
 
 
-def test_shared_prefixes_and_planning_are_told_apart():
+def test_shared_prefixes_and_planning_are_distinguished():
     """If an engine reports them, its planning seconds are counted once, and its computed tokens over the real ones."""
     metrics = Metrics()
     metrics.computed(rows=3, seconds=2.0, stats=PoolStats(100, 80, 0.5))

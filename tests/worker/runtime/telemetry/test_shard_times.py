@@ -6,7 +6,7 @@ from threading import Barrier
 import pytest
 
 from unrolled.errors import TransientError
-from worker.runtime.shard_times import ShardTimes
+from worker.runtime.telemetry.shard_times import ShardTimes
 
 
 def test_attempts_at_once_are_kept_apart():
@@ -40,7 +40,7 @@ def fail(times):
         raise TransientError("full")
 
 
-def test_an_attempt_without_a_part_is_not_told():
+def test_an_attempt_without_a_part_is_not_reported():
     """What failed, or was published before, has no time that belongs to a part."""
     told = []
     times = ShardTimes([told.append])

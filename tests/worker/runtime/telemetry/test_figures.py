@@ -11,8 +11,9 @@ from support.shell import REPOSITORY
 
 from unrolled.telemetry.server import text
 from worker.engines.engine import PoolStats
-from worker.runtime.metrics import SHARD_STAGES, Metrics, Now, figures
 from worker.runtime.outcome import Outcome
+from worker.runtime.telemetry.figures import Now, figures
+from worker.runtime.telemetry.metrics import SHARD_STAGES, Metrics
 
 ABOUT = {"model": "ab" * 6, "engine": "fused", "arithmetic": "float32", "kernel": "avx512", "threads": "2"}
 
@@ -69,7 +70,7 @@ def test_a_live_worker_serves_what_it_has_done(tmp_path, broker_url):
         assert worker.stop() == 0
 
 
-def test_a_worker_serves_nothing_unless_it_is_told_to(tmp_path, broker_url):
+def test_a_worker_serves_nothing_unless_it_is_asked_to(tmp_path, broker_url):
     """No port, no thread, and nothing of the packages is imported (redis imports a part of OpenTelemetry by itself)."""
     with open_site(tmp_path, broker_url) as site, worker_parts(site) as assembly:
         assert assembly._server is None

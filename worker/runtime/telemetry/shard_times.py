@@ -1,4 +1,4 @@
-"""The seconds of each shard, stage by stage: what `worker.runtime.metrics` counts in sum, kept apart by shard."""
+"""The seconds of each shard by stage; `worker.runtime.telemetry.metrics` counts those of all shards together."""
 
 from __future__ import annotations
 

@@ -10,8 +10,8 @@ from unrolled.job import names
 from unrolled.job.time_record import MOST_INTERVALS, TimeRecord
 from unrolled.protocol.finishing import sweep_discarded
 from unrolled.protocol.opening import OpenJob
-from worker.runtime.shard_times import ShardSeconds
-from worker.runtime.time_records import FIRST_SPAN, LONGEST_SPAN, QUIET, TimeRecords
+from worker.runtime.telemetry.shard_times import ShardSeconds
+from worker.runtime.telemetry.time_records import FIRST_SPAN, LONGEST_SPAN, QUIET, TimeRecords
 
 
 class Clock:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from unrolled.protocol.opening import OpenJob
-    from worker.runtime.shard_times import ShardSeconds
+    from worker.runtime.telemetry.shard_times import ShardSeconds
 
 log = logging.getLogger(__name__)
 
@@ -42,7 +42,7 @@ _NOT_IN_NAMES = re.compile(r"[^A-Za-z0-9_.-]|^[^A-Za-z0-9_]", re.ASCII)
 
 @dataclass(slots=True)
 class _Kept:
-    """What isn't written yet of one job.
+    """The record of one job that isn't written yet.
 
     Attributes:
         job: the job; each operation on its store is tried once.
