@@ -9,6 +9,7 @@ import click
 
 from unrolled.errors import ModelError, OptionError
 from unrolled.job.directories import refuse_job
+from unrolled.model.checks import LARGEST_WIDTH
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, open_model, save_model
 from unrolled.model.files import WEIGHTS_FILE
@@ -39,7 +40,12 @@ model.add_command(join_command)
 @click.argument("directory", type=_DIRECTORY)
 @flags(FitOptions, ("vocab_size", "lstm_units", "lstm_layers"), required=True)
 @click.option("--max-length", type=click.IntRange(1), required=True, help="Number of tokens that rows usually have.")
-@flags(FitOptions, ("embedding_dim",))
+@click.option(
+    "--embedding-dim",
+    type=click.IntRange(1, LARGEST_WIDTH),
+    show_default="fourth root of the vocabulary size",
+    help="Width of the embedding.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the weights.")
 def new(
     directory: Path,

@@ -20,8 +20,8 @@ from unrolled.model.directory import open_model
 from unrolled.training.plan import HEAD_FILE, RECORD_FILE, SCRATCH
 
 OPTIONS = [
-    *("--lstm-units", 16, "--embedding-dim", 16, "--max-length", 8, "--batch-tokens", 256, "--learning-rate", 0.02),
-    *("--epochs", 6, "--keep-probability", 0.9, "--validation-share", 0.1),
+    *("--lstm-units", 16, "--lstm-layers", 2, "--embedding-dim", 16, "--max-length", 8, "--batch-tokens", 256),
+    *("--learning-rate", 0.02, "--epochs", 6, "--keep-probability", 0.9, "--validation-share", 0.1),
 ]
 #: Three trainings load TensorFlow, which may take a minute each where the machine is busy.
 START_SECONDS = 120
@@ -33,7 +33,7 @@ def place(tmp_path_factory):
     """A directory with a corpus, and a model that was trained on it without an interruption."""
     path = tmp_path_factory.mktemp("fit")
     write_corpus(path / "corpus.jsonl", 3000)
-    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, cwd=path)
+    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, cwd=path, timeout=START_SECONDS)
     assert done.returncode == 0, done.stderr
     (path / "said").write_text(done.stdout + done.stderr)
     return path
