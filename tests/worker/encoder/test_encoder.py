@@ -133,7 +133,7 @@ def test_padded_rows(encoder):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[1], [10]], r"row 1: token 10 at position 0 \(from 0\): allowed: 0 \(padding\) and 1..9"),
+        ([[1], [10]], r"row 1: token 10 at position 0 \(from 0\); allowed: 0 \(padding\) and 1..9"),
         (pa.array([[1], [10]]), "row 1: token 10"),
         (pa.array([[1], None]), "row 1: its tokens are null"),
         (pa.array(["a", None]), "row 1: its tokens are null"),
