@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Shards that get their part between two looks.
 CHANGED = 100
 CPU = "processor s"
-FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
+FOLDERS = (names.PARTS, names.LOG, names.CHAPTERS, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
 
 
 def asked_for(asked: Counter[str]) -> str:

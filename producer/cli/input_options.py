@@ -117,8 +117,8 @@ _ALL: tuple[Decorator, ...] = (
     click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
     click.option(
         "--append", is_flag=True,
-        help="Add to the job in OUT what its input has gained: rows at the end of the last input, and new inputs named "
-        "after the others. All earlier rows must be as they were.",
+        help="Add new rows to the job in OUT: those at the end of its last input, and those of new inputs, named after "
+        "the others. All earlier rows must be as they were.",
     ),
     *_SOURCE.values(),
     *_JOB.values(),

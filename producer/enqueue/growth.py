@@ -112,5 +112,5 @@ class Growth:
         """The error of a producer whose shards no longer follow those in the log."""
         return JobError(
             f"{self._job.place}: another `unrolled enqueue --append` has added to this job meanwhile; nothing more is "
-            "queued. When it has ended, give this command again, with --append if there are more rows"
+            "queued. When it has ended, run this command again, with --append if there are more rows"
         )

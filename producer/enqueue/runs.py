@@ -250,8 +250,8 @@ class FileRun(Run):
     def _longer(self, entry: Entry) -> JobError:
         return JobError(
             f"{self._objects.store}: the input has grown since this job read it to its end: it ended after "
-            f"{counted(len(self.log.inputs), 'shard')}, now it goes on at {entry.file} row {entry.position}. "
-            "Give --append to add the new rows to this job, restore the input, or use another --out"
+            f"{counted(len(self.log.inputs), 'shard')}, now it continues at {entry.file} row {entry.position}. "
+            "Use --append to add the new rows to this job, restore the input, or use another --out"
         )
 
 

@@ -80,7 +80,7 @@ class Submission:
     def __post_init__(self) -> None:
         if self.append and self.source.follow:
             raise OptionError(
-                "--append adds to files, and --follow reads a stream; to add to a stream, give the job's `unrolled "
+                "--append adds to files, and --follow reads a stream; to add to a stream, run the job's `unrolled "
                 "enqueue --follow` again, without --append"
             )
 

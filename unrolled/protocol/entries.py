@@ -1,6 +1,6 @@
 """The shards of a job in columns: 40 bytes of memory for each, and look-ups of a million at once."""
 
-# Over 150 lines: the columns, and the three views of them.
+# Over 150 lines: the columns, and two views of them.
 
 from __future__ import annotations
 

@@ -130,7 +130,7 @@ def _is_passed(log: Log, objects: Objects, name: str, shard: ShardId) -> bool:
 
 
 def sweep_discarded(objects: Objects) -> None:
-    """Delete everything of a discarded job except its log and `job.json`, which keep other jobs out."""
+    """Delete everything of a discarded job except `job.json` and its log with chapters, which keep other jobs out."""
     for shard in names.parts_in(objects.list(names.PARTS)):
         objects.delete(names.part_object(shard))
     for folder, named in (

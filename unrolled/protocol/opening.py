@@ -121,7 +121,7 @@ def refuse_other_job(place: str, job: Job, asked: Job, *, append: bool) -> None:
     """
     if append and job.live:
         raise JobError(
-            f"{place}: holds a job that reads a stream, and --append adds to files. To add to a stream, give the job's "
+            f"{place}: holds a job that reads a stream, and --append adds to files. To add to a stream, run the job's "
             "`unrolled enqueue --follow` again"
         )
     goes_on = not job.live and asked.inputs != job.inputs and asked.inputs.continues(job.inputs)
@@ -134,6 +134,6 @@ def refuse_other_job(place: str, job: Job, asked: Job, *, append: bool) -> None:
                 "another --out"
             )
         elif goes_on:
-            advice = "Give --append to add the rows of the new inputs to that job, or use another --out"
+            advice = "Use --append to add the rows of the new inputs to that job, or use another --out"
     if different:
         raise JobError(f"{place}: holds a job with {different}. {advice}")

@@ -20,10 +20,10 @@ _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 @click.argument("directory", type=_DIRECTORY)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 def join_command(forward: Path, backward: Path, directory: Path, *, as_json: bool) -> None:
-    """Make one model in DIRECTORY of FORWARD and BACKWARD, a pair that reads forward and backward.
+    """Join FORWARD and BACKWARD, a pair of models that read forward and backward, to one model in DIRECTORY.
 
-    Its outputs are those of the two models side by side, those of FORWARD first, so one job makes one column of both.
-    The two need layers of one kind and size, and one tokenizer.json, or one of characters each.
+    Its vectors are those of the two models side by side, those of FORWARD first, so one job makes one column of both.
+    The two need layers of the same kind and size, and the same tokenizer.json, or each one of characters.
 
     \b
     Example:

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from support import skips
 from support.jobs import decide, log_of
 from support.processes import eventually
 from support.shell import ENGINE, Crew, make_model, unrolled, write_rows
@@ -93,7 +94,7 @@ def test_rows_at_the_end(broker):
     assert appended(broker) == NOTHING
     assert [*log_of(open_job("out")).inputs] == before
     write(60, first=40)
-    assert "Give --append to add the new rows to this job" in refused(broker)
+    assert "Use --append to add the new rows to this job" in refused(broker)
     assert appended(broker) == "20 rows were appended"
     log = log_of(open_job("out"))
     assert log.inputs[: len(before)] == before
@@ -125,7 +126,7 @@ def test_new_inputs(place, broker):
     write_rows(place / "corpus" / "c.jsonl", {"new": [1]})
     said = refused(broker, "corpus")
     assert "holds a job with other inputs (corpus/b.jsonl; you asked for corpus/b.jsonl, corpus/c.jsonl; " in said
-    assert "Give --append" in said
+    assert "Use --append" in said
     assert appended(broker, "corpus") == "1 row was appended"
     assert appended(broker, "corpus") == NOTHING
     assert "other inputs" in refused(broker, "corpus/b.jsonl")
@@ -234,6 +235,28 @@ def test_it_goes_on_after_kill_9(place, broker):
     enqueue(broker, out="other")
     assert content("out") == content("other")
     assert log_of(job).growths == log.growths
+
+
+@skips.long("starts 20 producers")
+def test_it_goes_on_after_kill_9_again_and_again(place, broker):
+    """The input grows 20 times, and each time a producer is killed after another number of objects."""
+    (place / "rows.jsonl").unlink()
+    write(20)
+    enqueue(broker)
+    job = open_job("out")
+    for number in range(20):
+        write(22 + 2 * number, first=20 + 2 * number)
+        known = len(objects())
+        with Crew() as crew:
+            killed = crew.start(*words(broker), "--append", cwd=place)
+            enough = known + number % 5
+            eventually(lambda k=killed, n=enough: len(objects()) >= n or k.poll() is not None, "some new objects")
+            killed.send_signal(signal.SIGKILL)
+            killed.wait()
+        assert enqueue(broker, "--append").exit_code == 0
+        assert log_of(job).ended
+    enqueue(broker, out="other")
+    assert content("out") == content("other")
 
 
 def test_a_job_that_grows_is_the_job_run_at_once(place):

@@ -847,6 +847,17 @@ def test_show_before_the_first_file_says_so(tmp_path):
     assert result.stderr == (f"Error: {tmp_path}: no part is published yet; see `unrolled status {tmp_path}`\n")
 
 
+@pytest.mark.parametrize(
+    "command",
+    ["status", "wait", "verify", "show", "quarantine", "report", "card", "retry", "discard", "cancel", "neighbours"],
+)
+def test_a_misspelt_directory_does_not_exist(tmp_path, command):
+    """Each command says so; a store would wait for a directory that is away."""
+    result = run(command, tmp_path / "nowhere", *["--id", "x"] * (command == "neighbours"))
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path}/nowhere: does not exist; name the output directory of a job\n"
+
+
 def test_a_job_without_a_row_can_be_shown(tmp_path):
     """An empty input isn't an error; the reader, which can't know the columns, says that the job is complete."""
     finished_job(tmp_path, shards=0)

@@ -190,9 +190,9 @@ def test_growing_is_asked_for():
     job = new_job(["a.txt"])
     read(job, rows_of([1] * 4))
     before = dict(job.objects.store.contents())
-    with pytest.raises(JobError, match=r"ended after 2 shards, now it goes on at a.txt row 4\. Give --append"):
+    with pytest.raises(JobError, match=r"ended after 2 shards, now it continues at a.txt row 4\. Use --append"):
         read(job, rows_of([1] * 5))
-    with pytest.raises(JobError, match="Give --append to add the rows of the new inputs"):
+    with pytest.raises(JobError, match="Use --append to add the rows of the new inputs"):
         read(job, rows_of([1] * 4) + rows_of([1], "b.txt"))
     assert job.objects.store.contents() == before
 

@@ -265,7 +265,7 @@ def test_what_is_published_is_left_alone(job, queue):
         (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard earlier"),
         (
             lambda: cuts(shards=SHARDS + 1),
-            r"has grown .* after 5 shards, now it goes on at in.txt row 20. Give --append",
+            r"has grown .* after 5 shards, now it continues at in.txt row 20. Use --append",
         ),
     ],
     ids=["another", "shorter", "longer"],

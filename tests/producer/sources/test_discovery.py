@@ -195,6 +195,14 @@ def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
         assert any("sub/vectors is the output directory of a job: left out" in notice for notice in plan.notices), given
 
 
+def test_a_jobs_output_directory_alone_is_no_input(tmp_path, monkeypatch):
+    """The error says how its parts are named."""
+    monkeypatch.chdir(tmp_path)
+    finished_job(tmp_path / "vectors", shards=1)
+    with pytest.raises(RequestError, match=r"input vectors: is the output directory of a job; .*'vectors/\*.parquet'"):
+        check_inputs(["vectors"], SourceOptions())
+
+
 def test_an_output_that_is_named_is_an_input(tmp_path, monkeypatch):
     """Parts with token ids can be the input of another job."""
     monkeypatch.chdir(tmp_path)

@@ -40,7 +40,7 @@ def test_another_job_is_refused(tmp_path):
 @pytest.mark.parametrize(
     ("given", "append", "said"),
     [
-        ({"inputs": ["a", "b", "c"]}, False, "Give --append to add the rows of the new inputs to that job"),
+        ({"inputs": ["a", "b", "c"]}, False, "Use --append to add the rows of the new inputs to that job"),
         ({"inputs": ["a", "c"]}, False, "or the options of that job to resume it"),
         ({"inputs": ["a", "c", "b"]}, True, "name that job's inputs first, in its order, and new ones after them"),
         ({"inputs": ["a"]}, True, "name that job's inputs first, in its order, and new ones after them"),

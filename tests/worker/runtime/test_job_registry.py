@@ -251,7 +251,7 @@ def test_leftovers_of_dead_processes_are_swept(site, jobs, caplog):
     caplog.set_level(logging.INFO)
     job = site.enqueue(make_rows(2))
     out = site.root / "out"
-    folders = ("", names.LOG, names.ROWS, names.FAILED, names.DEAD)
+    folders = ("", names.LOG, names.CHAPTERS, names.ROWS, names.FAILED, names.DEAD)
     old = [out / folder / ".part-x.tmp" for folder in folders]
     fresh = out / ".fresh.tmp"
     for path in (*old, fresh, out / ".hidden"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from producer.cli.options import out_argument
+from producer.cli.options import check_exists, out_argument
 from unrolled.reading.dataset import open_dataset
 
 
@@ -24,6 +24,7 @@ def card(*, out: str, title: str) -> None:
       hf upload NAME README.md --repo-type dataset
       hf upload NAME out . --include '*.parquet' --repo-type dataset
     """
+    check_exists(out)
     dataset = open_dataset(out)
     if dataset.complete is False:
         click.echo(f"{out}: the job is not complete; the card describes the rows that are published", err=True)

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import out_argument
+from producer.cli.options import job_at, out_argument
 from producer.report.options import METHODS, MOST_POINTS, ReportOptions
 from unrolled.allocator import return_large_blocks
 from unrolled.errors import OptionError
-from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.report.options import Method
@@ -136,7 +135,7 @@ def report(
         label_field=label_field,
         plan=plan,
     )
-    job = open_job(out)
+    job = job_at(out)
     if live:
         if to or coordinates or png:
             raise OptionError("--live writes no file; leave out --to, --coordinates and --png")

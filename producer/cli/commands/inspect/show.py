@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from producer.cli.options import json_option, out_argument
+from producer.cli.options import job_at, json_option, out_argument
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
-from unrolled.protocol.opening import open_job
 from unrolled.reading.dataset import open_part
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
       unrolled show out
       unrolled show out -n 20 --json | jq .norm
     """
-    job = open_job(out)
+    job = job_at(out)
     found = itertools.islice(published_rows(job), rows)
     if as_json:
         for row in found:

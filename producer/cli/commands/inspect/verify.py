@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.options import json_option, out_argument
+from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
 from unrolled.errors import counted
 from unrolled.protocol.log import Log, catch_up
-from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.jobs.verify import Verification
@@ -42,7 +41,7 @@ def verify(context: click.Context, *, out: str, as_json: bool) -> None:
       unrolled verify out
       unrolled verify out --json | jq '.problems[].where'
     """
-    job, log = open_job(out), Log()
+    job, log = job_at(out), Log()
     catch_up(log, job.objects)
     total = int(log.entries.columns["tokens"].sum())
     done = 0

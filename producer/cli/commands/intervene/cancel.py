@@ -7,7 +7,7 @@ from contextlib import closing
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, need_broker
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
@@ -15,7 +15,6 @@ from unrolled.errors import counted
 from unrolled.patience import Patience
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
-from unrolled.protocol.opening import open_job
 
 
 @click.command()
@@ -41,7 +40,7 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
     if out is None:
         count = remove_key(str(key), need_broker(broker, None), namespace)
     else:
-        job = open_job(out)
+        job = job_at(out)
         if standing(Log(), job.objects, live=job.job.live).finished:
             # A cancelled job isn't complete, and this one may be.
             nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"

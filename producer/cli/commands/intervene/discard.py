@@ -7,14 +7,13 @@ from contextlib import closing, nullcontext
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
-from unrolled.protocol.opening import open_job
 
 
 @click.command()
@@ -34,7 +33,7 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
       unrolled discard out --broker redis://localhost:6379/0
       unrolled discard out --yes
     """
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
     if not yes:

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
-from unrolled.protocol.opening import open_job
 from unrolled.reading.outcome import failed_rows as read_failed_rows
 
 if TYPE_CHECKING:
@@ -44,7 +43,7 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
       unrolled retry out --broker redis://localhost:6379/0
       unrolled retry out --failed-rows && unrolled run corpus/*.txt --model my-model --out out
     """
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     patience = Patience(lambda line: click.echo(line, err=True))
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None

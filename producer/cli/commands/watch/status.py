@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.cli.status_report import as_line, report
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker
-from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
@@ -54,7 +53,7 @@ def status(
       unrolled status out --broker redis://localhost:6379/0 --once
       unrolled status out --json | jq .tokens_done
     """
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     reader = StatusReader(job, Broker(broker) if broker else None, namespace)
     live = sys.stdout.isatty() and not as_json

@@ -11,6 +11,7 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import (
     broker_option,
+    job_at,
     json_option,
     log_format_option,
     metrics_options,
@@ -25,7 +26,6 @@ from producer.local.broker_record import find_broker
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from unrolled.errors import counted
-from unrolled.protocol.opening import open_job
 from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
@@ -81,7 +81,7 @@ def wait(
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
     start_log(log_format)
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     figures = ProducerFigures()
     with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
