@@ -38,7 +38,7 @@ COMMANDS = {
         "producer.cli.commands.compute.enqueue:enqueue", "Group rows into shards and queue them for workers."
     ),
     "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
-    "status": Lazy("producer.cli.commands.watch.status:status", "Show how far a job is."),
+    "status": Lazy("producer.cli.commands.watch.status:status", "Show a job's progress."),
     "jobs": Lazy("producer.cli.commands.watch.jobs:jobs", "List the jobs that wait in the broker."),
     "wait": Lazy("producer.cli.commands.watch.wait:wait", "Wait until a job is finished."),
     "verify": Lazy(

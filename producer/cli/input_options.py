@@ -92,7 +92,8 @@ _JOB: dict[str, Decorator] = {
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(
         "--engine", type=click.Choice(ENGINES), show_default="fused",
-        help="Engine of the job, because engines round differently: fused for CPUs, tensorflow for GPUs.",
+        help="Engine of the job, because engines round differently: fused for CPUs, tensorflow for GPUs. Where the "
+        "fused engine wasn't built, the default of `unrolled run` and `unrolled plan` is tensorflow.",
     ),
     "arithmetic": click.option(
         "--arithmetic", type=click.Choice(ARITHMETICS), default="float32", show_default=True,

@@ -44,7 +44,8 @@ class WorkerOptions:
 
     engine: str = option(
         "auto",
-        "Engine that computes; auto takes tensorflow on a machine with an NVIDIA GPU, and fused elsewhere.",
+        "Engine that computes; auto takes tensorflow if it is installed and the machine has an NVIDIA GPU or no fused "
+        "engine, and else fused.",
         choices=("auto", "fused", "tensorflow"),
     )
     arithmetic: str = option(

@@ -59,7 +59,7 @@ def run(
 
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
     verifies the files, and writes a report. If you run the same command again, it resumes. `unrolled status OUT` in
-    another terminal shows how far the job is. The workers' logs are in OUT/_unrolled/logs.
+    another terminal shows the job's progress. The workers' logs are in OUT/_unrolled/logs.
     With --append, the new rows of an input that has grown are added to the job.
 
     \b

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 def status(
     *, out: str, broker: str | None, namespace: str, as_json: bool, watch: bool | None, every_seconds: float
 ) -> None:
-    """Show how far a job is.
+    """Show a job's progress.
 
     With a broker, the status says which shards are computed and which are queued, and what the workers do. Without
     one, it says what the output directory shows. --watch --json prints one line for each look.
