@@ -15,7 +15,7 @@ from unrolled.model.directory import save_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "learning.md").read_text()
 BLOCKS = dict(re.findall(r"^#+ (.*?)\n[^#]*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
-FIRST = "From vectors to a model that learns"
+FIRST = "Training on the vectors"
 TAGGER = "A tagger from beginning to end"
 SECTION = re.search(rf"^## {TAGGER}\n(.*?)^## ", PAGE, re.MULTILINE | re.DOTALL)[1]
 #: The program of the tagger in its order: rows and labels, commands, examples, and how each library learns.
