@@ -16,11 +16,12 @@ help:
 demo: $(VENV)/demo.stamp ## run the main job on real text, set-up included
 	$(BIN)/unrolled demo demo-output
 
+# Four at once, also on two cores: half of the time, a test waits for processes that it has started.
 test: $(VENV)/dev.stamp ## run all tests
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist worksteal
+	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
 long: $(VENV)/dev.stamp ## run the tests that take hours too, and draw new random examples (pip install torch first)
-	UNROLLED_LONG=1 HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --timeout 3600
+	UNROLLED_LONG=1 HYPOTHESIS_PROFILE=long $(BIN)/python -m pytest --numprocesses 4 --timeout 3600
 
 browser: $(VENV)/dev.stamp ## fetch a headless Chromium for the report's tests (needs npm), where none is installed
 	.ci/get_browser $(VENV)/browser
