@@ -7,7 +7,8 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -17,7 +18,7 @@ import pyarrow as pa
 from unrolled.format.columns import parse_name
 from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
-from unrolled.learning.labels import numbered
+from unrolled.learning.labels import read_labels
 from unrolled.reading.arrays import row_vectors
 from unrolled.reading.id_index import hashes_of
 from unrolled.tokenization.ragged import offsets_of
@@ -43,9 +44,10 @@ class Examples:
     Attributes:
         dataset: from `unrolled.open`.
         column: a column of vectors, stored or pooled from one that is.
-        labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, or a
-            table of two columns (ids and labels) of pyarrow, Polars or pandas. None for no labels. A text becomes the
-            number of its class.
+        labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, a table
+            of two columns (ids and labels) of pyarrow, Polars or pandas, or a Series of pandas with the ids as its
+            index. None for no labels. A text becomes the number of its class. An id that is a whole number, such as 5,
+            is the job's id "5".
         classes: the texts of labels, in the order of their numbers; by default those in `labels`, sorted.
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
@@ -59,7 +61,9 @@ class Examples:
 
     Raises:
         KeyError: the job doesn't have the column.
-        ValueError: a value isn't allowed.
+        TypeError: labels are of another type.
+        ValueError: a value isn't allowed, or no row of the job has a label. Until one is found, ids are read, and
+            nothing else.
     """
 
     dataset: Dataset
@@ -85,17 +89,23 @@ class Examples:
             raise KeyError(f"column {self.column!r:.100} has no vectors")
         self.dataset.record_batches([self.column])  # raises where there is none
         if self.labels is not None:
-            labels, classes = numbered(self.labels, tuple(self.classes))
-            object.__setattr__(self, "labels", labels)
-            object.__setattr__(self, "classes", classes)
+            labels, classes, ids = read_labels(self.labels, tuple(self.classes))
+            self._check_ids(labels, ids)
+            _changed(self, labels=labels, classes=classes)
 
     def of_epoch(self, epoch: int) -> Examples:
         """The same examples in the order of another epoch."""
-        return replace(self, epoch=epoch)
+        return _changed(copy(self), epoch=epoch)
 
     def of_worker(self, worker: int, workers: int) -> Examples:
-        """The share of one of several processes; together they have every example once."""
-        return replace(self, worker=self.worker * workers + worker, workers=self.workers * workers)
+        """The share of one of several processes; together they have every example once.
+
+        Raises:
+            ValueError: `worker` is not one of the numbers 0 to workers - 1.
+        """
+        if not 0 <= worker < workers:
+            raise ValueError(f"worker is {worker} of {workers}; allowed: 0 to workers - 1")
+        return _changed(copy(self), worker=self.worker * workers + worker, workers=self.workers * workers)
 
     @property
     def width(self) -> int:
@@ -139,6 +149,26 @@ class Examples:
                 batch = []
         if batch:
             yield padded(batch)
+
+    def _check_ids(self, labels: Mapping[str, Any], given: str) -> None:
+        """Read ids until one has a label, which is in the first row group in most jobs.
+
+        Args:
+            labels: by id.
+            given: one of their ids, for people.
+
+        Raises:
+            ValueError: no row of the job has a label.
+        """
+        ids: list[str] = []
+        for number in range(len(self.dataset.row_groups)):
+            ids = _texts(self.dataset.row_group(number, ("id",)).column(0))
+            if any(name in labels for name in ids):
+                return
+        raise ValueError(
+            f"no row has a label: labels have ids like {given}; the job has ids like {ids[0]!r:.100}; give labels by"
+            " the job's ids (`row.id for row in dataset`), or name the ids' field when you make the job (--id-field)"
+        )
 
     @property
     def _counted(self) -> str:
@@ -199,6 +229,13 @@ class _Rows(NamedTuple):
         name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
         return Example(name, vectors, None if labels is None else labels[name])
+
+
+def _changed(examples: Examples, **values: Any) -> Examples:
+    """New examples, given other values: `dataclasses.replace` would read and check the labels again in each epoch."""
+    for name, value in values.items():
+        object.__setattr__(examples, name, value)
+    return examples
 
 
 def _length(example: Example) -> int:
