@@ -1,6 +1,8 @@
 """A job's rows as examples to learn from."""
 
+import importlib
 import re
+import sys
 import threading
 
 import numpy as np
@@ -15,6 +17,7 @@ from support.random_parts import write_part
 
 import unrolled
 from unrolled import Examples
+from unrolled.format.columns import POOLINGS, VectorColumn
 
 
 @pytest.fixture(scope="module")
@@ -233,8 +236,12 @@ def test_rows_without_a_position_are_left_out(tmp_path):
         ({"worker": 2, "workers": 2}, ValueError, "worker is 2 of 2"),
         ({"group_rows": -1, "seed": 1}, ValueError, "group_rows is -1"),
         ({"group_rows": 8}, ValueError, "group_rows is 8; allowed: 0, or with a seed"),
-        ({"column": "length"}, KeyError, "column 'length' has no vectors"),
-        ({"column": "outputs_3"}, KeyError, "no column 'outputs_3'"),
+        ({"share": 0.8}, ValueError, r"share is 0.8; allowed: two numbers from 0 to 1, such as \(0, 0.8\)"),
+        ({"share": ("a", "b")}, ValueError, "share is .*; allowed: two numbers"),
+        ({"column": "length"}, KeyError, "column is 'length'; this job has vectors in outputs, mean, max, last, first"),
+        ({"column": "average"}, KeyError, "column is 'average'; this job has vectors in outputs, mean, max"),
+        ({"column": "outputs_3"}, KeyError, "column is 'outputs_3'; this job has vectors in outputs, mean, max"),
+        ({"dataset": "vectors"}, TypeError, r"dataset is 'vectors'; give the result of unrolled.open"),
         ({"labels": {"a": "x"}, "classes": ("y",)}, ValueError, "label 'x' is none of the 1 class"),
         ({"labels": pa.table({"a": [1]})}, ValueError, "labels have the columns a; give two"),
         ({"labels": pd.DataFrame({"a": [1]})}, ValueError, "labels have the columns a; give two"),
@@ -252,7 +259,45 @@ def test_rows_without_a_position_are_left_out(tmp_path):
 def test_wrong_values(dataset, options, error, message):
     """They are refused before anything is read."""
     with pytest.raises(error, match=message):
-        Examples(dataset=dataset, **options)
+        Examples(**({"dataset": dataset} | options))
+
+
+@pytest.mark.parametrize("layers", [None, (0, 1)])
+@pytest.mark.parametrize("pooling", [("none",), ("mean", "last"), ("none", "max")])
+def test_every_column_that_is_named_is_there(dataset, monkeypatch, pooling, layers):
+    """The error of a wrong column lists exactly those that can be read."""
+    columns = [VectorColumn(how, layer, 3) for layer in layers or [None] for how in pooling]
+    monkeypatch.setattr(dataset, "columns", columns)
+    with pytest.raises(KeyError) as error:
+        Examples(dataset, column="x")
+    named = str(error.value).rpartition(" in ")[2].rstrip("'\"").split(", ")
+    stored = [column.name for column in columns]
+    assert named[: len(stored)] == stored
+    pooled = [f"{how}{'' if layer is None else f'_{layer}'}" for layer in layers or [None] for how in POOLINGS[1:]]
+    assert set(named) == set(stored) | (set(pooled) if "none" in pooling else set())
+
+
+def test_what_examples_are_is_short(dataset, rows):
+    """However many labels there are; the job's rows may be given without their name."""
+    labels = {name: "ab"[number % 2] for number, name in enumerate(rows)}
+    assert repr(Examples(dataset)) == "<Examples: outputs of 120 rows, share 0.0 to 1.0, in order>"
+    found = repr(Examples(dataset, column="mean", labels=labels, share=(0, 0.8), seed=1))
+    assert found == f"<Examples: mean of 120 rows, {len(rows)} labels of 2 classes, share 0 to 0.8, seed 1>"
+
+
+@pytest.mark.parametrize(
+    ("library", "package", "text"),
+    [
+        ("torch", "torch", "unrolled.learning.torch needs PyTorch: pip install torch"),
+        ("tensorflow", "tensorflow", r"needs tensorflow, .*: pip install 'unrolled\[tensorflow\]'"),
+    ],
+)
+def test_a_missing_library_is_named(monkeypatch, library, package, text):
+    """The error says how to install it."""
+    monkeypatch.delitem(sys.modules, f"unrolled.learning.{library}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises((ImportError, unrolled.UnrolledError), match=text):
+        importlib.import_module(f"unrolled.learning.{library}")
 
 
 def test_labels_that_do_not_fit(dataset, rows):
@@ -264,6 +309,8 @@ def test_labels_that_do_not_fit(dataset, rows):
         next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
     with pytest.raises(ValueError, match="rows is 0"):
         next(Examples(dataset=dataset).batches(0))
+    with pytest.raises(ValueError, match=r"at least 1; there is no example .* look at the share and the labels"):
+        next(Examples(dataset=dataset, labels={first: 0, second: 1}, share=(0.999999, 1)).batches(0))
 
 
 def test_a_damaged_file_is_noticed(tmp_path):
