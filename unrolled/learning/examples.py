@@ -7,18 +7,21 @@ from __future__ import annotations
 import contextlib
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from unrolled.format.columns import parse_name
+from unrolled.errors import counted
+from unrolled.format.columns import POOLINGS, column_name, parse_name
 from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
-from unrolled.learning.labels import numbered
+from unrolled.learning.labels import read_labels
 from unrolled.reading.arrays import row_vectors
+from unrolled.reading.dataset import Dataset
 from unrolled.reading.id_index import hashes_of
 from unrolled.tokenization.ragged import offsets_of
 
@@ -27,13 +30,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from unrolled.reading.dataset import Dataset
-
 # How many row groups are mixed when rows are shuffled; each has about 16 MB.
 _MIXED = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Examples:
     """Rows of a job, to iterate over once per epoch. Rows without a vector, or without a label, are left out.
 
@@ -43,9 +44,10 @@ class Examples:
     Attributes:
         dataset: from `unrolled.open`.
         column: a column of vectors, stored or pooled from one that is.
-        labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, or a
-            table of two columns (ids and labels) of pyarrow, Polars or pandas. None for no labels. A text becomes the
-            number of its class.
+        labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, a table
+            of two columns (ids and labels) of pyarrow, Polars or pandas, or a Series of pandas with the ids as its
+            index. None for no labels. A text becomes the number of its class. An id that is a whole number, such as 5,
+            is the job's id "5".
         classes: the texts of labels, in the order of their numbers; by default those in `labels`, sorted.
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
@@ -59,10 +61,12 @@ class Examples:
 
     Raises:
         KeyError: the job doesn't have the column.
-        ValueError: a value isn't allowed.
+        TypeError: `dataset` or `labels` is of another type.
+        ValueError: a value isn't allowed, or no row of the job has a label. Until one is found, ids are read, and
+            nothing else.
     """
 
-    dataset: Dataset
+    dataset: Dataset = field(kw_only=False)
     column: str = "outputs"
     labels: Any = None
     classes: Sequence[str] = ()
@@ -74,34 +78,52 @@ class Examples:
     workers: int = 1
 
     def __post_init__(self) -> None:
-        first, last = self.share
-        if not 0 <= first < last <= 1:
-            raise ValueError(f"share is {self.share}; allowed: two numbers, 0 <= first < last <= 1")
+        if not isinstance(self.dataset, Dataset):
+            raise TypeError(
+                f"dataset is {self.dataset!r:.100}; give the result of unrolled.open, such as unrolled.open('OUT')"
+            )
+        if not _is_share(self.share):
+            raise ValueError(f"share is {self.share!r:.100}; allowed: two numbers from 0 to 1, such as (0, 0.8)")
         if self.group_rows < 0 or (self.group_rows and self.seed is None):
             raise ValueError(f"group_rows is {self.group_rows}; allowed: 0, or with a seed the rows of a batch")
         if not 0 <= self.worker < self.workers:
             raise ValueError(f"worker is {self.worker} of {self.workers}; allowed: 0 to workers - 1")
-        if parse_name(self.column) is None:
-            raise KeyError(f"column {self.column!r:.100} has no vectors")
-        self.dataset.record_batches([self.column])  # raises where there is none
+        if self.column not in (allowed := _columns(self.dataset)):
+            raise KeyError(f"column is {self.column!r:.100}; this job has vectors in {', '.join(allowed)}")
         if self.labels is not None:
-            labels, classes = numbered(self.labels, tuple(self.classes))
-            object.__setattr__(self, "labels", labels)
-            object.__setattr__(self, "classes", classes)
+            labels, classes, ids = read_labels(self.labels, tuple(self.classes))
+            self._check_ids(labels, ids)
+            _changed(self, labels=labels, classes=classes)
 
     def of_epoch(self, epoch: int) -> Examples:
         """The same examples in the order of another epoch."""
-        return replace(self, epoch=epoch)
+        return _changed(copy(self), epoch=epoch)
 
     def of_worker(self, worker: int, workers: int) -> Examples:
-        """The share of one of several processes; together they have every example once."""
-        return replace(self, worker=self.worker * workers + worker, workers=self.workers * workers)
+        """The share of one of several processes; together they have every example once.
+
+        Raises:
+            ValueError: `worker` is not one of the numbers 0 to workers - 1.
+        """
+        if not 0 <= worker < workers:
+            raise ValueError(f"worker is {worker} of {workers}; allowed: 0 to workers - 1")
+        return _changed(copy(self), worker=self.worker * workers + worker, workers=self.workers * workers)
 
     @property
     def width(self) -> int:
         """Numbers in a vector."""
         kind = self.dataset.record_batches([self.column]).schema.field(0).type
         return int((kind if parse_name(self.column)[0] != "none" else kind.value_type).list_size)  # type: ignore[index]
+
+    def __repr__(self) -> str:
+        """What it reads, for notebooks; labels as a number, because there may be millions."""
+        about = [f"{self.column} of {counted(len(self.dataset), 'row')}"]
+        if self.labels is not None:
+            of = f" of {counted(len(self.classes), 'class', 'classes')}" if self.classes else ""
+            about.append(f"{counted(len(self.labels), 'label')}{of}")
+        first, last = self.share
+        about += [f"share {first} to {last}", "in order" if self.seed is None else f"seed {self.seed}"]
+        return f"<Examples: {', '.join(about)}>"
 
     def __len__(self) -> int:
         """How many examples there are. All ids are read for it, but no vectors."""
@@ -130,7 +152,8 @@ class Examples:
             rows: in each batch; fewer in the last one.
         """
         if rows < 1:
-            raise ValueError(f"rows is {rows}; it must be at least 1")
+            none = "" if rows else "; there is no example if this is len(examples): look at the share and the labels"
+            raise ValueError(f"rows is {rows}; it must be at least 1{none}")
         batch: list[Example] = []
         for example in self:
             batch.append(example)
@@ -139,6 +162,26 @@ class Examples:
                 batch = []
         if batch:
             yield padded(batch)
+
+    def _check_ids(self, labels: Mapping[str, Any], given: str) -> None:
+        """Read ids until one has a label, which is in the first row group in most jobs.
+
+        Args:
+            labels: by id.
+            given: one of their ids, for people.
+
+        Raises:
+            ValueError: no row of the job has a label.
+        """
+        ids: list[str] = []
+        for number in range(len(self.dataset.row_groups)):
+            ids = _texts(self.dataset.row_group(number, ("id",)).column(0))
+            if any(name in labels for name in ids):
+                return
+        raise ValueError(
+            f"no row has a label: labels have ids like {given}; the job has ids like {ids[0]!r:.100}; give labels by"
+            " the job's ids (`row.id for row in dataset`), or name the ids' field when you make the job (--id-field)"
+        )
 
     @property
     def _counted(self) -> str:
@@ -177,6 +220,16 @@ class Examples:
         return wanted
 
 
+def check_examples(given: object) -> None:
+    """Refuse what isn't examples, such as a job's rows alone.
+
+    Raises:
+        TypeError: it isn't.
+    """
+    if not isinstance(given, Examples):
+        raise TypeError(f"examples are {given!r:.100}; give unrolled.Examples, such as unrolled.Examples(dataset=…)")
+
+
 class _Rows(NamedTuple):
     """One row group, decoded: its number, its ids, its vectors, and the rows that are wanted."""
 
@@ -199,6 +252,29 @@ class _Rows(NamedTuple):
         name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
         return Example(name, vectors, None if labels is None else labels[name])
+
+
+def _is_share(share: Any) -> bool:
+    """Whether these are two numbers, 0 <= first < last <= 1."""
+    try:
+        first, last = share
+        return bool(0 <= first < last <= 1)
+    except (TypeError, ValueError):
+        return False
+
+
+def _columns(dataset: Dataset) -> list[str]:
+    """The columns of vectors: those that are stored, and those that are pooled from them."""
+    stored = [column.name for column in dataset.columns]
+    layers = [column.layer for column in dataset.columns if column.per_token]
+    return list(dict.fromkeys([*stored, *(column_name(how, layer) for layer in layers for how in POOLINGS)]))
+
+
+def _changed(examples: Examples, **values: Any) -> Examples:
+    """New examples, given other values: `dataclasses.replace` would read and check the labels again in each epoch."""
+    for name, value in values.items():
+        object.__setattr__(examples, name, value)
+    return examples
 
 
 def _length(example: Example) -> int:

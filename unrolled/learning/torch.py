@@ -6,11 +6,16 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
+
+try:
+    import torch
+except ModuleNotFoundError as error:
+    raise ImportError("unrolled.learning.torch needs PyTorch: pip install torch") from error
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.data import IterableDataset, get_worker_info
 
 from unrolled.learning.batches import padded
+from unrolled.learning.examples import check_examples
 from unrolled.learning.slots import BatchMemory
 from unrolled.tokenization.ragged import offsets_of
 
@@ -30,9 +35,13 @@ class TorchExamples(IterableDataset):  # type: ignore[misc] # torch may be untyp
 
     Args:
         examples: which rows, with which labels. If they are shuffled, every pass over them is another epoch.
+
+    Raises:
+        TypeError: `examples` are not `unrolled.Examples`.
     """
 
     def __init__(self, examples: Examples) -> None:
+        check_examples(examples)
         self._examples = examples
         self._epoch = examples.epoch
 

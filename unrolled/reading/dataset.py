@@ -7,6 +7,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -30,6 +31,7 @@ from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
+from unrolled.store.bucket_url import is_url
 from unrolled.store.place import open_store
 from unrolled.tokenization.ragged import runs
 
@@ -58,9 +60,9 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at.
 
     Raises:
-        FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
-            are of different models, have other columns, or are of the same shard; or one in a directory is of another
-            job than the directory. The text names the files.
+        FileFormatError: there is no such path, or no part in it; or one is damaged, not ours, or of another format
+            version; or two are of different models, have other columns, or are of the same shard; or one in a
+            directory is of another job than the directory. The text names the files.
         TransientError: the operating system would not let one be read.
 
     Example:
@@ -71,6 +73,7 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
     parts: list[Part] = []
     jobs: list[OpenJob | None] = []
     for place in places:
+        _check_exists(os.fspath(place))
         if os.fspath(place).endswith(".parquet"):
             parts.append(_part_at(os.fspath(place)))
             jobs.append(None)
@@ -100,6 +103,23 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
         TransientError: it can't be read now.
     """
     return Dataset([Part(store, part_object(shard))])
+
+
+def _check_exists(place: str) -> None:
+    """Refuse a misspelt path; a store waits for one that is away.
+
+    Raises:
+        FileFormatError: there is no such path, or it is another file than a part.
+    """
+    if is_url(place):
+        return
+    found = "does not exist"
+    with suppress(PermissionError):  # the store says what the system doesn't let it do
+        if Path(place).exists():
+            if place.endswith(".parquet") or Path(place).is_dir():
+                return
+            found = "is a file"
+        raise FileFormatError(f"{place}: {found}; name the output directory of a job, or its .parquet files")
 
 
 def _part_at(path: str) -> Part:

@@ -23,6 +23,15 @@ def dataset(tmp_path_factory):
     return unrolled.open(out)
 
 
+@pytest.mark.usefixtures("torch")
+def test_rows_are_not_examples(dataset):
+    """The error says what is missing."""
+    from unrolled.learning.torch import TorchExamples  # noqa: PLC0415 - needs PyTorch
+
+    with pytest.raises(TypeError, match=r"give unrolled.Examples, such as unrolled.Examples\(dataset=…\)"):
+        TorchExamples(dataset)
+
+
 @pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_each_row_once_an_epoch(torch, dataset, workers):

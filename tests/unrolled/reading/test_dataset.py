@@ -1,6 +1,7 @@
 """Reading what a job published."""
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from support.jobs import decide, finished_job, make_job, publish_shard, record_d
 from support.ragged_rows import info_of, ragged
 
 import unrolled
-from unrolled.errors import FileFormatError, TransientError
+from unrolled.errors import FileFormatError
 from unrolled.format.positions import Positions
 from unrolled.job import names
 from unrolled.job.segment import Segment
@@ -363,6 +364,19 @@ def test_unknown_pooling_is_refused(out):
         unrolled.open(out).pooled("median")
 
 
+@pytest.mark.parametrize("make", [str, Path, lambda path: [path]])
+@pytest.mark.parametrize("name", ["vector", "part.parquet", "rows.csv"])
+def test_a_misspelt_path_is_named(tmp_path, name, make):
+    """It is no directory that has to come back, and the error has no other one behind it."""
+    if name == "rows.csv":
+        (tmp_path / name).touch()
+    found = "is a file" if name == "rows.csv" else "does not exist"
+    path = tmp_path / name
+    with pytest.raises(FileFormatError, match=re.escape(f"{path}: {found}; name the output directory")) as error:
+        unrolled.open(make(path))
+    assert (error.value.__cause__, error.value.__context__) == (None, None)
+
+
 def test_mixed_models_are_refused(out):
     """Both files and both fingerprints are named."""
     publish_rows(out, ROWS, index=2, fingerprint="cd" * 32)
@@ -439,12 +453,10 @@ def test_damage_behind_the_footer_shows_while_reading(out):
         list(dataset)
 
 
-def test_an_empty_directory_and_a_missing_one(tmp_path):
-    """Each says what to give instead."""
+def test_an_empty_directory(tmp_path):
+    """The error says what to give instead."""
     with pytest.raises(FileFormatError, match="give the output directory"):
         unrolled.open(tmp_path)
-    with pytest.raises(TransientError, match=r"gone.*No such file"):
-        unrolled.open(tmp_path / "gone")
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -7,6 +7,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -136,7 +137,13 @@ def test_padded_rows(encoder):
         ([[1], [10]], r"row 1: token 10 at position 0 \(from 0\); allowed: 0 \(padding\) and 1..9"),
         (pa.array([[1], [10]]), "row 1: token 10"),
         (pa.array([[1], None]), "row 1: its tokens are null"),
-        (pa.array(["a", None]), "row 1: its tokens are null"),
+        (pa.array(["a", None]), r"row 1 has no text \(null or NaN\); give '' for a row without text"),
+        (["a", float("nan")], "row 1 has no text"),
+        (pl.Series(["a", None]), "row 1 has no text"),
+        (pd.Series(["a", None]), "row 1 has no text"),
+        (pd.Series(["a", float("nan")], dtype=object), "row 1 has no text"),
+        (pd.Series(["a", None], dtype="string"), "row 1 has no text"),
+        (["a", 2.5], "row 1: its tokens are 2.5"),
         ([[1], 2.5], "row 1: its tokens are 2.5"),
         ([[1], [True]], "row 1: token true at position 0"),
     ],

@@ -97,5 +97,5 @@ def test_what_is_refused(directory):
         unrolled.Vectorizer(directory).transform("a b")
     with pytest.raises(ValueError, match="pooling is None; allowed: mean, max, last, first"):
         unrolled.Vectorizer(directory, pooling=None).transform(TEXTS)
-    with pytest.raises(RowError, match="row 1: "):
+    with pytest.raises(RowError, match="row 1 has no text"):
         unrolled.Vectorizer(directory).transform(["a", None])
