@@ -701,6 +701,8 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     result = run_with(broker, "cancel", "--key", job.key)
     assert (result.exit_code, result.stdout) == (0, f"{job.key}: 2 shards are taken out of the queue\n")
     assert ledger.counts().shards == 0
+    result = run_with(broker, "cancel", "--key", "0" * 16)
+    assert (result.exit_code, "`unrolled jobs` lists its jobs" in result.stderr) == (1, True)
     result = run_with(broker, "cancel", "--key", "nonsense")
     assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (1, True)
     assert run_with(broker, "cancel").exit_code == run_with(broker, "cancel", tmp_path, "--key", job.key).exit_code == 2
@@ -714,6 +716,8 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     publish_shard(job, first, failed={1: "ValueError: no"})
     record_death(job, third)
     rows = job.objects.read(names.rows_object(second))
+    result = run_with(broker, "discard", tmp_path)  # there is no terminal to answer on
+    assert (result.exit_code, "nothing is deleted; " in result.stderr, "--yes" in result.stderr) == (2, True, True)
     result = run_with(broker, "discard", tmp_path, "--yes")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
     kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}

@@ -77,7 +77,7 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
             f"{reader} reads vectors {width} wide, but the embeddings are {wide}. If a Linear module is between them: "
             "--fold NAME, or --fold NAME:tanh if a function follows it"
         )
-    hint = f" Or {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
+    hint = f" If {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )

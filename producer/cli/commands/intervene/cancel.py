@@ -11,7 +11,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import counted
+from unrolled.errors import JobError, counted
 from unrolled.patience import Patience
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
@@ -39,6 +39,8 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
         raise click.UsageError("name the job by its directory OUT, or by --key if that is gone")
     if out is None:
         count = remove_key(str(key), need_broker(broker, None), namespace)
+        if not count:
+            raise JobError(f"no shard of a job {key} waits in this broker; `unrolled jobs` lists its jobs")
     else:
         job = job_at(out)
         if standing(Log(), job.objects, live=job.job.live).finished:

@@ -11,7 +11,7 @@ from producer.cli.options import broker_option, job_at, json_option, namespace_o
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import counted
+from unrolled.errors import OptionError, counted
 from unrolled.job import names
 from unrolled.patience import Patience
 
@@ -37,7 +37,11 @@ def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json:
     broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
     if not yes:
-        click.confirm(f"Delete the job in {job.place}, {counted(parts, 'part')} included?", abort=True, err=True)
+        question = f"Delete the job in {job.place}, {counted(parts, 'part')} included?"
+        try:
+            click.confirm(question, abort=True, err=True)
+        except click.Abort:
+            raise OptionError("nothing is deleted; to delete the job without a question, give --yes") from None
     queue = (
         ShardQueue(broker, namespace, job.job.offer, Patience(lambda line: click.echo(line, err=True)))
         if broker

@@ -385,7 +385,7 @@ def embedding_called_emb_beside_a_head():
     return tensors, own
 
 
-@case(r"Or x \(10, 4\) is its embedding: --embedding x", then={"embedding": "x"})
+@case(r"If x \(10, 4\) is its embedding: --embedding x", then={"embedding": "x"})
 def embedding_with_a_name_that_says_nothing():
     tensors, own, *_ = plain(table="x.weight")
     return tensors, own
