@@ -84,7 +84,7 @@ def _row_lines(rows: Rows, max_length: int) -> Iterator[str]:
         yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
         yield from (f"            {printable(reason)}" for reason in rows.reasons)
     if rows.unknown_share:
-        yield f"words     {100 * rows.unknown_share:.1f} % are not in the model's vocabulary"
+        yield f"words     about {100 * rows.unknown_share:.1f} % are not in the model's vocabulary"
 
 
 def _rows_have(count: Estimate) -> str:

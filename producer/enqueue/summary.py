@@ -26,7 +26,8 @@ class Summary:
         shards: cut from the input.
         known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
-        unknown_share: share of the texts' words that are not in the vocabulary, by a sample; None where it isn't known.
+        unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
+        unknown_is_exact: whether that share is of all texts rather than of a sample.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
         added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
@@ -40,6 +41,7 @@ class Summary:
     sent: int = 0
     without_tokens: int = 0
     unknown_share: float | None = None
+    unknown_is_exact: bool = True
     added: int | None = None
     in_the_way: list[str] = field(default_factory=list)
 
@@ -48,7 +50,8 @@ class Summary:
         lines = []
         if self.unknown_share:
             share = f"{100 * self.unknown_share:.1f} %" if self.unknown_share >= _SMALL_SHARE else "less than 0.1 %"
-            lines.append(f"{share} of the words are not in the model's vocabulary")
+            about = "" if self.unknown_is_exact else "about "
+            lines.append(f"{about}{share} of the words are not in the model's vocabulary")
         if self.without_tokens:
             rows = counted(self.without_tokens, "row has", "rows have")
             lines.append(f"{rows} no token, and so no vector (length is 0)")
