@@ -48,7 +48,7 @@ def test_a_block_runs(names, block, capsys):
     assert shown
     if block != "Keras":
         width = names["dataset"].units
-        assert re.search(rf"(Size\()?[\[(]\d+, {width}[\])]", shown)
+        assert re.search(rf"(Size\()?[\[(]\d+, (\d+, )?{width}[\])]", shown)
 
 
 def tagged(folder, block, commands):
