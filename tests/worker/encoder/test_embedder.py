@@ -110,7 +110,7 @@ def test_one_model_for_all_threads(directory, wanted):
     [
         (pa.table({"body": ["a"]}), KeyError, "no column 'text'; the table has body"),
         (pa.table({"text": ["a"], "embedding": [1]}), ValueError, "has a column 'embedding' already"),
-        (pa.table({"text": ["a", None]}), RowError, "row 1: "),
+        (pa.table({"text": ["a", None]}), RowError, "row 1 has no text"),
         (pa.table({"text": [1.5]}), RowError, "row 0: "),
     ],
 )
