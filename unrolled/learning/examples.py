@@ -173,14 +173,16 @@ class Examples:
         Raises:
             ValueError: no row of the job has a label.
         """
-        ids: list[str] = []
+        shown = ""
         for number in range(len(self.dataset.row_groups)):
             ids = _texts(self.dataset.row_group(number, ("id",)).column(0))
             if any(name in labels for name in ids):
                 return
+            if ids and not shown:
+                shown = f"the job has ids like {ids[0]!r:.100}"
         raise ValueError(
-            f"no row has a label: labels have ids like {given}; the job has ids like {ids[0]!r:.100}; give labels by"
-            " the job's ids (`row.id for row in dataset`), or name the ids' field when you make the job (--id-field)"
+            f"no row has a label: labels have ids like {given}; {shown or 'the job has no row'}; give labels by the"
+            " job's ids (`row.id for row in dataset`), or name the ids' field when you make the job (--id-field)"
         )
 
     @property
