@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from support.browser import Browser, need_browser
 from support.shell import ENGINE, unrolled
 
 from unrolled.reading.dataset import open_dataset
@@ -46,6 +47,18 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.parquet")} == before
     assert corpus.exists()
+    open_report(tmp_path / "demo" / "report.html", tmp_path / "browser")
+
+
+def open_report(page, profile):
+    """A browser draws a point for each sentence, and asks for nothing."""
+    browser = Browser(need_browser(), profile)
+    try:
+        browser.open(page.as_uri())
+        browser.until("document.querySelector('#canvas')?.dataset.drawn == 300")
+        assert (browser.errors, browser.requests) == ([], [])
+    finally:
+        browser.close()
 
 
 def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):
