@@ -145,7 +145,7 @@ class FileRun(Run):
         for start in range(0, len(mended), MOST_ENTRIES):
             some = mended[start : start + MOST_ENTRIES]
             append(self.log, self._objects, lambda log, some=some: _revived(log, some))  # type: ignore[misc]
-        if self._growth.is_due(self.log, rows=False):  # inputs without a row
+        if self._growth.append:  # inputs without a row may begin a growth; equal rows make this run a part of another's
             append(self.log, self._objects, lambda log: self._grown(log, count, rows=False))
         append(self.log, self._objects, lambda log: self._ended(log, count))
         self._update_ledger()
@@ -213,11 +213,13 @@ class FileRun(Run):
         def decide(log: Log) -> Segment | None:
             if log.stopped:
                 raise self._stopped()
-            self._growth.check(log)
             new = tuple(entry for place, entry in enumerate(entries, first) if not self._is_known(place, entry))
-            if new and log.ended:  # another producer has read the input when it was shorter
+            if not new:
+                return None
+            self._growth.check(log)
+            if log.ended:  # another producer has read the input when it was shorter
                 raise self._growth.overtaken() if self._growth.append else self._longer(new[0])
-            return Segment("shards", new) if new else None
+            return Segment("shards", new)
 
         append(self.log, self._objects, decide)
         self._update_ledger()

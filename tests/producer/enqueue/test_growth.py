@@ -5,6 +5,7 @@ import json
 import tempfile
 import threading
 import uuid
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -335,11 +336,37 @@ def test_two_that_append_equal_rows_at_once():
     job = new_job(["a.txt"])
     read(job, rows_of([1] * 4))
     rows = rows_of([1] * 40)
-    threads = [threading.Thread(target=read, args=(job, rows), kwargs={"append": True}) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as threads:
+        runs = [threads.submit(read, job, rows, append=True) for _ in range(2)]
+    for run in runs:
+        run.result()
+    assert [name for name, _ in contents(job)[0]] == [row.id for row in rows]
+    assert log_of(job).ended
+
+
+@pytest.mark.parametrize("when", range(1, 13))
+def test_one_that_only_finds_rows_which_another_has_appended(when):
+    """It began before them, has nothing to add, and comes to an end, wherever the other one came in between."""
+    job = new_job(["a.txt"])
+    read(job, rows_of([1] * 4))
+    rows = rows_of([1] * 28)
+    read(job, rows, append=True, each=lambda count: count == when and read(job, rows, append=True))
+    assert [name for name, _ in contents(job)[0]] == [row.id for row in rows]
+    assert log_of(job).ended
+
+
+def test_one_that_began_before_a_growth_and_finds_equal_rows():
+    """Another one appends all rows while this one still compares the old ones."""
+    job = new_job(["a.txt"])
+    read(job, rows_of([1] * 9))
+    rows, met = rows_of([1] * 20), []
+
+    def meanwhile(_):
+        if not met:
+            met.append(True)
+            read(job, rows, append=True)
+
+    assert read(job, rows, append=True, each=meanwhile) == 0
     assert [name for name, _ in contents(job)[0]] == [row.id for row in rows]
     assert log_of(job).ended
 
