@@ -153,8 +153,8 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
                 reset=one.reset,
                 gates=one.gates,
                 first_state=bool(one.first),
-                cell_clip=stack.clips[0],
-                projection_clip=stack.clips[1],
+                cell_clip=stack.clips[0] if one.clips[0] is None else one.clips[0],
+                projection_clip=stack.clips[1] if one.clips[1] is None else one.clips[1],
             )
         )
         layers.append(Layer(layer.name, ahead, back))
@@ -186,7 +186,7 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
         made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
     else:
         rows, width = stack.table.array.shape
-        made.taken.append(f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
+        made.taken.append(stack.table.label or f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
         made.taken += [f"{node}: computed once for each id, as a part of the embedding" for node in stack.maps]
     for layer, config in zip(stack.layers, made.config.layers, strict=True):
         made.taken.append(f"{layer.name}: {config}")
@@ -198,6 +198,8 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
         )
     if found.alphabet is not None:
         made.taken.append(_describe_alphabet(found.alphabet))
+    if found.words is not None:
+        made.taken.append(f"tokenizer: {found.words.description}")
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]

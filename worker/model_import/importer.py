@@ -15,7 +15,7 @@ from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
 from worker.model_import.selection.stack import Asked
-from worker.model_import.tokenizer_file import character_tokenizer, read_tokenizer
+from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -45,6 +45,8 @@ class ImportOptions:
         cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
         projection_clip: and of projected states.
         tokenizer: a tokenizer.json to include.
+        elmo_options: the file of options of an ELMo; None for the one beside its weights.
+        vocabulary: the words that an ELMo will read.
         parity: the largest difference allowed beyond float32's rounding; None to compare nothing.
     """
 
@@ -62,6 +64,8 @@ class ImportOptions:
     cell_clip: float | None = None
     projection_clip: float | None = None
     tokenizer: Path | None = None
+    elmo_options: Path | None = None
+    vocabulary: Path | None = None
     parity: float | None = 1e-5
 
     @property
@@ -99,7 +103,9 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         TransientError: a file can't be written.
     """
     refuse_job(directory)
-    found = read_source(source, options.gates, options.forget_bias)
+    found = read_source(
+        source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
+    )
     try:
         stack = choose(found, options.asked)
         made = assemble(found, stack, options.ids_from, options.max_length)
@@ -108,7 +114,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     if options.tokenizer is not None:
         tokenizer: str | None = read_tokenizer(options.tokenizer, made.config.vocab_size)
     else:
-        tokenizer = None if found.alphabet is None else character_tokenizer(found.alphabet)
+        tokenizer = own_tokenizer(found)
     if options.parity is None:
         if stack.doubts:
             raise ImportRefusedError(
