@@ -14,7 +14,7 @@ from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
-from worker.model_import.selection.stack import Asked
+from worker.model_import.selection.stack import Asked, AskedPadding
 from worker.model_import.tokenizer_file import character_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class ImportOptions:
             weights.
         one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
         unpadded: whether rows may get the vectors without padding, if the source computes padding.
+        padding: how the source's program pads rows, if it computes padding.
         ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
             decide by the file.
         max_length: tokens that a row is meant to have; None for the file's length, or 512.
@@ -55,6 +56,7 @@ class ImportOptions:
     maps: tuple[str, ...] = ()
     one_hot: bool = False
     unpadded: bool = False
+    padding: AskedPadding | None = None
     ids_from: int | None = None
     max_length: int | None = None
     gates: str | None = None
@@ -69,7 +71,7 @@ class ImportOptions:
         """The statements that concern the selection."""
         return Asked(
             *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded),
-            *(self.cell_clip, self.projection_clip),
+            *(self.padding, self.cell_clip, self.projection_clip),
         )
 
 
@@ -102,7 +104,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     found = read_source(source, options.gates, options.forget_bias)
     try:
         stack = choose(found, options.asked)
-        made = assemble(found, stack, options.ids_from, options.max_length)
+        made = assemble(found, stack, options.ids_from, options.max_length, options.padding)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     if options.tokenizer is not None:
@@ -133,6 +135,7 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
     except OSError as error:
         raise ImportRefusedError(f"{parent}: can't be written ({error.strerror or error})") from error
     with scratch as path:
-        parity = compare(save_model(path, made.config, made.weights, tokenizer), found, stack, made.ids_from)
+        saved = save_model(path, made.config, made.weights, tokenizer)
+        parity = compare(saved, found, stack, made.ids_from, made.padding)
         check(parity, bound)
     return parity
