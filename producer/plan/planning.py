@@ -96,7 +96,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
             unreadable=inputs.problems | {label: why for frame in frames for label, why in frame.unread.items()},
             not_sampled=not_sampled,
             unchecked=inputs.unchecked,
-            notices=found.notices,
+            notices=[*found.notices, *inputs.notices],
         ),
         rows=_rows(sample, share),
         parts=round(parts),

@@ -1,7 +1,10 @@
 """The whole import: read, select, convert, compare, and only then write."""
 
+# Over 150 lines: the options of an import, its steps in their order, and what each refuses or notes.
+
 from __future__ import annotations
 
+import math
 import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -9,6 +12,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import ModelError
 from unrolled.job.directories import refuse_job
 from unrolled.model.directory import ModelDirectory, save_model
+from unrolled.model.weights import check_finite
 from worker.model_import.assembly import Assembled, assemble
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import Parity, check, compare
@@ -107,8 +111,14 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         made = assemble(found, stack, options.ids_from, options.max_length, options.padding)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
+    check_finite({_in_source(name, stack): array for name, array in made.weights.items()}, source)
+    made.notes += _notes_of_states(found, stack)
     if options.tokenizer is not None:
-        tokenizer: str | None = read_tokenizer(options.tokenizer, made.config.vocab_size)
+        # A file with an alphabet gives the model's own ids, and so does a tokenizer in its place.
+        first_id = made.ids_from if found.alphabet is None else 1
+        tokenizer: str | None = read_tokenizer(options.tokenizer, made.config.vocab_size, first_id)
+        if not first_id:
+            made.notes.append("the tokenizer's ids are one higher here too, so texts stay as they are")
     else:
         tokenizer = None if found.alphabet is None else character_tokenizer(found.alphabet)
     if options.parity is None:
@@ -139,3 +149,27 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
         parity = compare(saved, found, stack, made.ids_from, made.padding)
         check(parity, bound)
     return parity
+
+
+def _in_source(name: str, stack: Stack) -> str:
+    """A tensor's name by the layer or the embedding that it was made of, so that it is found in the source."""
+    if name == "embedding" and stack.table is not None:
+        return stack.table.name
+    _, number, part = name.split(".", 2)
+    return f"{stack.layers[int(number)].name} ({part})"
+
+
+def _notes_of_states(found: Found, stack: Stack) -> list[str]:
+    """Notes about arrays that the user had left out and that have the shape of the layers' first states."""
+    passes = [one for layer in stack.layers for one in layer.passes]
+    widths = {size for one in passes for size in (one.units, one.projection)}
+    return [
+        f"{one.name} {one.shape} is left out, and rows begin with states of zero. If the source begins them with this "
+        "array (a learned first state), its states differ from those here: then save the model with its graph (ONNX), "
+        "and import that"
+        for one in found.rest
+        if f"{one.name} (--leave)" in found.left
+        and one.shape[-1:]
+        and one.shape[-1] in widths
+        and math.prod(one.shape[:-1]) <= len(passes)
+    ]

@@ -65,6 +65,14 @@ def test_a_plan_is_read_by_programs(text, model):
     assert found["format_version"] == 1
 
 
+def test_inputs_without_rows_are_named(tmp_path, text, model):
+    """As `unrolled enqueue` names them."""
+    (tmp_path / "empty.jsonl").touch()
+    result = run("plan", text, tmp_path / "empty.jsonl", "--model", model, "--no-measure")
+    assert result.exit_code == 0
+    assert f"→ 1 input has no rows: {tmp_path}/empty.jsonl" in result.output.splitlines()
+
+
 def test_inputs_that_can_not_be_read_give_a_status(tmp_path, text, model):
     """Scripts may rely on it."""
     (tmp_path / "bad.txt").write_bytes(b"PK\x03\x04")
