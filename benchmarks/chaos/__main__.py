@@ -42,6 +42,8 @@ from plan import SCENES
 from rounds import Result, run_round
 from workplace import add_engine
 
+from unrolled.job.offer import EngineName
+
 #: A round that takes longer hangs.
 ROUND_SECONDS = 600
 
@@ -60,10 +62,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="unrolled-chaos-"))
     seeds = range(arguments.seed, arguments.seed + arguments.rounds)
     preload()
-    numbers = sorted({seed % DATASETS for seed in seeds})
-    for number, status in in_processes(numbers, lambda n: prepare(folder, n, arguments.engine), arguments.at_once):
-        if status:
-            raise SystemExit(f"dataset {number} can't be prepared")
+    _prepare(folder, seeds, arguments.engine, arguments.at_once)
     lines = ["\t".join(Result(0, "").columns())]
     print(lines[0], flush=True)
     results: list[Result] = []
@@ -87,6 +86,14 @@ def main() -> int:
         return 1
     shutil.rmtree(folder, ignore_errors=True)
     return 0
+
+
+def _prepare(folder: Path, seeds: Iterable[int], engine: EngineName, at_once: int) -> None:
+    """Make the inputs of some rounds."""
+    numbers = sorted({seed % DATASETS for seed in seeds})
+    for number, status in in_processes(numbers, lambda n: prepare(folder, n, engine), at_once):
+        if status:
+            raise SystemExit(f"dataset {number} can't be prepared")
 
 
 def in_processes(values: Iterable[int], action: Callable[[int], object], at_once: int) -> Iterator[tuple[int, int]]:

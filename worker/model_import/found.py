@@ -151,10 +151,13 @@ class Node:
         target: name of its table or layer. One that is called twice has two nodes.
         recurs: whether it reads a sequence step by step; layers that can't be read do too.
         masks: it hides the tokens whose vectors have only this number.
-        masked: whether padding is hidden from it by lengths that the model is given.
+        masked: whether padding is hidden from it by lengths that the model is given, or by a mask of its own.
+        drops_mask: the mask of what it reads isn't passed on to what reads it.
         doubt: why the file alone doesn't prove that it is what its role says.
         map: the function of a "map".
         label: its name for people, if `name` is another.
+        quantized: "weights" if the file has its weights as 8-bit integers; "activations" if it rounds the vectors that
+            it reads or passes on to 8 bits, too, which isn't imported.
     """
 
     name: str
@@ -165,9 +168,11 @@ class Node:
     recurs: bool = False
     masks: float | None = None
     masked: bool = False
+    drops_mask: bool = False
     doubt: str | None = None
     map: TokenMap | None = None
     label: str = ""
+    quantized: Literal["", "weights", "activations"] = ""
 
     def __str__(self) -> str:
         return f"{self.label or self.name} ({self.what})"

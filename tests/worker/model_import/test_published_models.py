@@ -427,26 +427,26 @@ def test_two_bidirectional_layers_of_characters(package, member, embedding, head
 
 
 def test_eng_syl(tmp_path, keras2):
-    """eng-syl, syllables and sounds of English words: GRUs and an LSTM, on words that are padded as it pads them."""
+    """eng-syl, syllables and sounds of English words: GRUs and an LSTM, on words without padding, as it pads them."""
     names = ["syllabler", "op", "onceler"]
     members = [*(f"eng_syl/{name}_best_weights.h5" for name in names), "eng_syl/e2i.pkl"]
     *sources, letters = download_all("eng-syl==4.0.8.2", members, tmp_path)
     index = load(letters).content
     random = np.random.default_rng(0)
     for name, source in zip(names, sources, strict=True):
-        config, weights = run_import(source, tmp_path / name, "--unpadded", "--ids-from", "0")
         package = keras2.models.load_model(source, compile=False)
         length = package.input_shape[1]
-        rows = np.zeros((4, length), int)
-        for row, word in zip(rows, ("unrolled", "syllable", "a", "recurrently"), strict=True):
-            ids = (
-                [index[letter] for letter in word]
-                if name == "syllabler"
-                else random.integers(1, config.vocab_size, len(word))
-            )
-            row[: len(ids)] = ids[:length]
+        config, weights = run_import(source, tmp_path / name, "--pad", str(length), "--ids-from", "0")
+        words = [
+            [index[letter] for letter in word]
+            if name == "syllabler"
+            else random.integers(1, config.vocab_size, len(word)).tolist()
+            for word in ("unrolled", "syllable", "a", "recurrently")
+        ]
+        rows = np.array([word + [0] * (length - len(word)) for word in words])
         kernel, bias = (np.asarray(one) for one in package.weights[-2:])
-        for row, own in zip(rows, package.predict(rows, verbose=0), strict=True):
-            logits = layer_states(config, weights, row + 1)[-1] @ kernel + bias
+        for word, own in zip(words, package.predict(rows, verbose=0), strict=True):
+            logits = layer_states(config, weights, np.array(word) + 1)[-1] @ kernel + bias
             found = np.exp(logits - logits.max(axis=1, keepdims=True))
-            np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), own, rtol=0, atol=1e-4)
+            found /= found.sum(axis=1, keepdims=True)
+            np.testing.assert_allclose(found, own[: len(word)], rtol=0, atol=1e-4)
