@@ -125,6 +125,20 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
 )
 @click.option("--tokenizer", metavar="FILE", type=_FILE, help="A tokenizer.json to put into the model.")
 @click.option(
+    "--vocabulary",
+    metavar="FILE",
+    type=_FILE,
+    help="The words that an ELMo will read, one on each line of a text file.",
+)
+@click.option(
+    "--options",
+    "elmo_options",
+    metavar="FILE",
+    type=_FILE,
+    show_default="options.json beside the weights",
+    help="The options of an ELMo.",
+)
+@click.option(
     "--recurrent-activation",
     "gates",
     type=click.Choice(GATES),
@@ -165,14 +179,15 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
     """Convert the model in SOURCE, trained elsewhere, to a model directory in DIRECTORY.
 
     SOURCE is a Keras file (.keras, .h5, .hdf5; also weights alone), a TensorFlow SavedModel or checkpoint (.index), a
-    PyTorch state dict (.pt, .safetensors), or ONNX. The embedding and the LSTM or GRU layers above it are found and
-    taken. What is above these layers, such as a head, is left out; anything else that would change the states is
-    refused. No code in the file is run.
+    PyTorch state dict (.pt, .safetensors), ONNX, or an ELMo (weights.hdf5). The embedding and the LSTM or GRU layers
+    above it are found and taken. What is above these layers, such as a head, is left out; anything else that would
+    change the states is refused. No code in the file is run.
 
     \b
     Examples:
       unrolled model import tagger.keras model/
       unrolled model import lm.pt model/ --layer encoder.lstm --tokenizer tokenizer.json
+      unrolled model import weights.hdf5 elmo/ --vocabulary words.txt
     """
     # TensorFlow's log lines are about itself, not about the model; it reads this when it is imported.
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -184,8 +184,8 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
                 reset=one.reset,
                 gates=one.gates,
                 first_state=bool(one.first),
-                cell_clip=stack.clips[0],
-                projection_clip=stack.clips[1],
+                cell_clip=stack.clips[0] if one.clips[0] is None else one.clips[0],
+                projection_clip=stack.clips[1] if one.clips[1] is None else one.clips[1],
             )
         )
         layers.append(Layer(layer.name, ahead, back))
@@ -217,13 +217,15 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
         made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
     else:
         rows, width = stack.table.array.shape
-        made.taken.append(f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
+        made.taken.append(stack.table.label or f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
         made.taken += [f"{node}: computed once for each id, as a part of the embedding" for node in stack.maps]
     for layer, config in zip(stack.layers, made.config.layers, strict=True):
         made.taken.append(f"{layer.name}: {config}")
         made.notes += [f"{layer.name}: {note}" for note in layer.notes]
     if found.alphabet is not None:
         made.taken.append(_describe_alphabet(found.alphabet))
+    if found.words is not None:
+        made.taken.append(f"tokenizer: {found.words.description}")
     if stack.quantized:
         made.notes.append(
             "the file has weights as 8-bit integers; they are computed as the numbers that they mean, in float32"

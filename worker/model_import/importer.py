@@ -19,7 +19,7 @@ from worker.model_import.parity.comparison import Parity, check, compare
 from worker.model_import.readers.formats import read_source
 from worker.model_import.selection.choice import choose
 from worker.model_import.selection.stack import Asked, AskedPadding
-from worker.model_import.tokenizer_file import character_tokenizer, read_tokenizer
+from worker.model_import.tokenizer_file import own_tokenizer, read_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,6 +50,8 @@ class ImportOptions:
         cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
         projection_clip: and of projected states.
         tokenizer: a tokenizer.json to include.
+        elmo_options: the file of options of an ELMo; None for the one beside its weights.
+        vocabulary: the words that an ELMo will read.
         parity: the largest difference allowed beyond float32's rounding; None to compare nothing.
     """
 
@@ -68,6 +70,8 @@ class ImportOptions:
     cell_clip: float | None = None
     projection_clip: float | None = None
     tokenizer: Path | None = None
+    elmo_options: Path | None = None
+    vocabulary: Path | None = None
     parity: float | None = 1e-5
 
     @property
@@ -105,7 +109,9 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         TransientError: a file can't be written.
     """
     refuse_job(directory)
-    found = read_source(source, options.gates, options.forget_bias)
+    found = read_source(
+        source, options.gates, options.forget_bias, elmo_options=options.elmo_options, vocabulary=options.vocabulary
+    )
     try:
         stack = choose(found, options.asked)
         made = assemble(found, stack, options.ids_from, options.max_length, options.padding)
@@ -113,14 +119,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     check_finite({_in_source(name, stack): array for name, array in made.weights.items()}, source)
     made.notes += _notes_of_states(found, stack)
-    if options.tokenizer is not None:
-        # A file with an alphabet gives the model's own ids, and so does a tokenizer in its place.
-        first_id = made.ids_from if found.alphabet is None else 1
-        tokenizer: str | None = read_tokenizer(options.tokenizer, made.config.vocab_size, first_id)
-        if not first_id:
-            made.notes.append("the tokenizer's ids are one higher here too, so texts stay as they are")
-    else:
-        tokenizer = None if found.alphabet is None else character_tokenizer(found.alphabet)
+    tokenizer = _tokenizer(found, made, options.tokenizer)
     if options.parity is None:
         if stack.doubts:
             raise ImportRefusedError(
@@ -135,6 +134,18 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
             raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
     model = save_model(directory, made.config, made.weights, tokenizer)
     return Imported(model, found.format, made, parity)
+
+
+def _tokenizer(found: Found, made: Assembled, own: Path | None) -> str | None:
+    """The model's tokenizer: the user's, or else the file's; None if there is none."""
+    if own is None:
+        return own_tokenizer(found)
+    # A file with an alphabet gives the model's own ids, and so does a tokenizer in its place.
+    first_id = made.ids_from if found.alphabet is None else 1
+    tokenizer = read_tokenizer(own, made.config.vocab_size, first_id)
+    if not first_id:
+        made.notes.append("the tokenizer's ids are one higher here too, so texts stay as they are")
+    return tokenizer
 
 
 def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
