@@ -450,3 +450,22 @@ def test_eng_syl(tmp_path, keras2):
             found = np.exp(logits - logits.max(axis=1, keepdims=True))
             found /= found.sum(axis=1, keepdims=True)
             np.testing.assert_allclose(found, own[: len(word)], rtol=0, atol=1e-4)
+
+
+def test_dksplit(tmp_path):
+    """dksplit, words of domain names: three bidirectional LSTMs whose weights are 8-bit integers in ONNX."""
+    onnx, onnxruntime = pytest.importorskip("onnx"), pytest.importorskip("onnxruntime")
+    source = download("dksplit==1.0.2", "models/dksplit-int8.onnx", tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert config.describe_layers() == "3 x bidirectional lstm 384 on an embedding of 384"
+    arrays = {one.name: onnx.numpy_helper.to_array(one) for one in onnx.load(source).graph.initializer}
+    kernel, zero, scale = (arrays[f"onnx::MatMul_584_{part}"] for part in ("quantized", "zero_point", "scale"))
+    kernel = (kernel.astype(float) - zero) * scale
+    session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
+    letters = {letter: number for number, letter in enumerate("abcdefghijklmnopqrstuvwxyz0123456789", 2)}
+    for name in ("chatgptlogin", "kubernetescluster", "mercedesbenzlogo", "a", "the2026worldcupfinal"):
+        ids = np.array([letters[letter] for letter in name])
+        own = session.run(None, {"chars": ids[None]})[0][0]
+        ours = layer_states(config, weights, ids)[-1] @ kernel + arrays["hidden2tag.bias"]
+        np.testing.assert_array_equal(ours.argmax(axis=1), own.argmax(axis=1))
+        np.testing.assert_allclose(ours, own, rtol=0, atol=0.05 * np.abs(own).max())
