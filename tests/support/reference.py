@@ -76,12 +76,16 @@ def layer_states(config, weights, tokens):
         tokens: (time,) ids, each in 1..vocab_size: the row's real tokens.
 
     Returns:
-        For each layer float64 (time, its output_dim).
+        For each layer float64 (time, its output_dim). If rows are padded, padding is computed, but not in the result.
     """
+    ids, padding = np.asarray(tokens, int), config.padding
+    if padding is not None:
+        more = np.full(padding.length - len(ids), padding.id)
+        ids = np.concatenate([ids, more] if padding.side == "after" else [more, ids])
     if config.embedding_dim is None:
-        inputs = np.eye(config.vocab_size)[np.asarray(tokens, int) - 1]
+        inputs = np.concatenate([np.zeros((1, config.vocab_size)), np.eye(config.vocab_size)])[ids]
     else:
-        inputs = weights["embedding"].astype(np.float64)[np.asarray(tokens, int)]
+        inputs = weights["embedding"].astype(np.float64)[ids]
     of_layers = []
     for number, layer in enumerate(config.layers):
         run = {"lstm": lstm_states, "gru": gru_states, "mlstm": lstm_states}[layer.kind]
@@ -98,7 +102,10 @@ def layer_states(config, weights, tokens):
         outputs = np.concatenate(directions, axis=1)
         inputs = outputs + inputs if layer.residual else outputs
         of_layers.append(inputs)
-    return of_layers
+    if padding is None:
+        return of_layers
+    real = slice(len(tokens)) if padding.side == "after" else slice(len(ids) - len(tokens), None)
+    return [states[real] for states in of_layers]
 
 
 def column(states, pooling):

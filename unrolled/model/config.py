@@ -14,6 +14,7 @@ from typing import Any, Self
 from unrolled.errors import ModelError
 from unrolled.model.checks import LARGEST_WIDTH, check_names, check_number
 from unrolled.model.layer import LayerConfig
+from unrolled.model.padding import Padding
 
 FORMAT_VERSION = 1
 # Larger numbers are typing errors, not models.
@@ -40,6 +41,8 @@ class ModelConfig:
         embedding_dim: width of the embedding, or None if ids enter as one-hot vectors. The first layer's kernel then
             has vocab_size rows, and id i reads row i - 1.
         layers: first to last.
+        padding: how rows are padded before they are computed; None for no padding, the usual case. `max_length` is
+            then the length of padded rows, and longer rows can't be computed.
 
     Raises:
         ModelError: a value is not a whole number in its range, widths don't fit, or the weights would exceed 16 GiB.
@@ -49,6 +52,7 @@ class ModelConfig:
     max_length: int
     embedding_dim: int | None
     layers: tuple[LayerConfig, ...]
+    padding: Padding | None = None
 
     def __post_init__(self) -> None:
         check_number("model", "vocab_size", self.vocab_size, LARGEST_VOCAB_SIZE)
@@ -60,6 +64,7 @@ class ModelConfig:
         if not 1 <= len(self.layers) <= MOST_LAYERS:
             raise ModelError(f"model: it has {len(self.layers)} layers; give 1..{MOST_LAYERS}")
         self._check_residuals()
+        self._check_padding()
         if self.parameters > MOST_PARAMETERS:
             raise ModelError(
                 f"model: these sizes make {self.parameters:,} parameters, but at most {MOST_PARAMETERS:,} are allowed; "
@@ -88,7 +93,8 @@ class ModelConfig:
     @property
     def is_stacked(self) -> bool:
         """Whether `stacked` could have made it."""
-        return self.embedding_dim is not None and set(self.layers) == {LayerConfig(self.layers[0].units)}
+        plain = self.embedding_dim is not None and self.padding is None
+        return plain and set(self.layers) == {LayerConfig(self.layers[0].units)}
 
     @property
     def layer_dims(self) -> tuple[int, ...]:
@@ -133,7 +139,10 @@ class ModelConfig:
         layers = [
             {name: one for name, one in asdict(layer).items() if name not in _SELDOM or one} for layer in self.layers
         ]
-        return json.dumps({"format_version": FORMAT_VERSION, **asdict(self), "layers": layers}, indent=2) + "\n"
+        content = {"format_version": FORMAT_VERSION, **asdict(self), "layers": layers}
+        if self.padding is None:
+            del content["padding"]
+        return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -155,11 +164,26 @@ class ModelConfig:
                 f"model: config.json has format_version {version!r:.80}, but this program reads {FORMAT_VERSION}; use "
                 "the version of unrolled that wrote it, or make a new directory"
             )
-        check_names(cls, found, "config.json")
+        check_names(cls, found, "config.json", frozenset({"padding"}))
         layers = found["layers"]
         if not isinstance(layers, list) or not 1 <= len(layers) <= MOST_LAYERS:
             raise ModelError(f"model: layers is {layers!r:.80}; give a list of 1..{MOST_LAYERS} objects")
-        return cls(**{**found, "layers": tuple(_layer_of(number, layer) for number, layer in enumerate(layers))})
+        padding = Padding.from_json(found["padding"]) if "padding" in found else None
+        made = tuple(_layer_of(number, layer) for number, layer in enumerate(layers))
+        return cls(**{**found, "layers": made, "padding": padding})
+
+    def _check_padding(self) -> None:
+        if self.padding is None:
+            return
+        if not isinstance(self.padding, Padding):
+            raise ModelError(f"model: padding is {self.padding!r:.80}; give a Padding, or None")
+        if self.padding.id > self.vocab_size:
+            raise ModelError(f"model: padding has id {self.padding.id}; give 0 or an id in 1..{self.vocab_size}")
+        if self.padding.length != self.max_length:
+            raise ModelError(
+                f"model: max_length is {self.max_length}, but rows are padded to {self.padding.length} tokens; make "
+                "the two numbers equal"
+            )
 
     def _check_residuals(self) -> None:
         for number, (layer, inputs) in enumerate(zip(self.layers, self.input_dims, strict=True)):

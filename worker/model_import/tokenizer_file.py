@@ -1,10 +1,10 @@
-"""The tokenizer.json of an imported model: that of the source's texts, or one made of the file's own characters."""
+"""The tokenizer.json of an imported model: the user's, or one made of the file's own characters or words."""
 
 from pathlib import Path
 
-from unrolled.tokenization.characters import build
+from unrolled.tokenization import characters, word_list
 from worker.model_import.errors import ImportRefusedError, refuse_missing
-from worker.model_import.found import Alphabet
+from worker.model_import.found import Found, Words
 from worker.model_import.limits import MOST_JSON_BYTES
 from worker.model_import.shifted_tokenizer import NoShiftError, shifted
 
@@ -66,16 +66,22 @@ def read_tokenizer(path: Path, vocab_size: int, first_id: int = 1) -> str:
     return text
 
 
-def character_tokenizer(alphabet: Alphabet) -> str:
-    """The text of a tokenizer.json that gives the model's ids of characters.
+def own_tokenizer(found: Found) -> str | None:
+    """The text of a tokenizer.json that gives the model's ids of characters or words; None if they aren't known.
 
     Raises:
         ImportRefusedError: the package tokenizers isn't installed.
     """
-    shift = 1 - alphabet.first_id
-    index = {character: number + shift for character, number in alphabet.index.items()}
+    known = found.alphabet or found.words
+    if known is None:
+        return None
+    shift = 1 - known.first_id
+    index = {token: number + shift for token, number in known.index.items()}
     try:
-        made = build(index, alphabet.unknown + shift, before=alphabet.before, after=alphabet.after)
+        if isinstance(known, Words):
+            made = word_list.build(index, known.unknown, after=known.after, of_characters=known.of_characters)
+        else:
+            made = characters.build(index, known.unknown + shift, before=known.before, after=known.after)
     except ModuleNotFoundError as error:
         raise refuse_missing("tokenizers", _INSTALL) from error
     return made.to_str()

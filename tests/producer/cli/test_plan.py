@@ -1,6 +1,7 @@
 """`unrolled plan`, as a person types it."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from click.testing import CliRunner
@@ -12,6 +13,7 @@ from producer.cli.root import cli
 from producer.plan.plan import Choice, Input, Plan, Rows, Times
 from producer.plan.sampling.estimate import Estimate
 from unrolled.model.directory import save_model
+from unrolled.model.padding import Padding
 from unrolled.model.weights import new_weights
 
 
@@ -43,6 +45,14 @@ def test_a_plan_is_read_by_people(text, model):
     assert "empty     1 row has no token, and so no vector" in lines
     assert any("last" in line and "every token" in line and "*" in line for line in lines)
     assert lines[-1] == "time      not known: not measured"
+
+
+def test_rows_that_a_model_which_pads_cannot_compute(tmp_path, text):
+    """They are named as what they will be: rows of the quarantine."""
+    config = replace(STACKED, padding=Padding(STACKED.max_length))
+    model = save_model(tmp_path / "padded", config, new_weights(config, 1), words().to_str()).path
+    result = run("plan", text, "--model", model, "--no-measure")
+    assert "(max_length of the model); the model pads rows to this length, so they go to quarantine" in result.output
 
 
 def test_a_plan_is_read_by_programs(text, model):

@@ -210,6 +210,52 @@ def test_importing_twice_changes_nothing_and_another_model_is_refused(tmp_path):
     assert "another model" in other.output or "is there" in other.output
 
 
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--pad", "0"], "give a number of tokens from 1"),
+        (["--pad", "-3"], "give a number of tokens from 1"),
+        (["--pad", "many"], "give a number of tokens from 1"),
+        (["--pad", "9:left"], "only pre (before the tokens) and post"),
+        (["--pad", "9", "--pad-id", "none"], "give a number from 0, or zeros"),
+        (["--pad-id", "3"], "--pad-id needs --pad"),
+    ],
+)
+def test_padding_is_read_strictly(options, reason, tmp_path):
+    """What can't be meant is a usage error that says what is allowed."""
+    result = run(MODELS / "lstm1.safetensors", tmp_path / "model", *options)
+    assert result.exit_code == 2
+    assert reason in " ".join(result.output.split())
+
+
+def test_padding_is_a_part_of_the_model(tmp_path):
+    """It is printed, stored, changes the fingerprint, and is computed by both engines like by PyTorch."""
+    source = MODELS / "lstm2_projected_bidirectional.safetensors"
+    plain = run(source, tmp_path / "plain", "--json", "--no-parity")
+    padded = run(source, tmp_path / "padded", "--json", "--pad", "12:pre", "--pad-id", "3")
+    assert padded.exit_code == 0, padded.output
+    facts = json.loads(padded.output)
+    assert json.loads(plain.output)["padding"] is None
+    # The source's id k is k + 1.
+    assert facts["padding"] == {"length": 12, "side": "before", "id": 4}
+    assert facts["fingerprint"] != json.loads(plain.output)["fingerprint"]
+    assert any(
+        "rows are padded to 12 tokens with the source's id 3, before the tokens" in text for text in facts["taken"]
+    )
+    assert all(one["largest"] < 1e-5 for one in facts["parity"]["comparisons"])
+    assert open_model(tmp_path / "padded").config.max_length == 12
+    shown = CliRunner().invoke(cli, ["model", "show", str(tmp_path / "padded")]).output
+    assert "rows are padded to 12 tokens with id 4, before the tokens" in shown
+
+
+def test_padding_that_changes_nothing_is_left_out(tmp_path):
+    """After the tokens of a row, for layers that read forward."""
+    result = run(MODELS / "lstm2.safetensors", tmp_path / "model", "--pad", "12", "--json")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.output)["padding"] is None
+    assert any("it changes no vector of a token" in note for note in json.loads(result.output)["notes"])
+
+
 def test_the_command_line_stays_light():
     """The help of all commands needs no framework."""
     code = (

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
-    """The last layer's state after each token of a row, (time, outputs).
+    """The last layer's state after each token of a row, (time, outputs); padding is computed, and left out.
 
     Args:
         config: the model's configuration.
@@ -34,8 +34,15 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
         row: token ids, each in 1..vocab_size.
         kind: dtype of the arithmetic, float32 or float64.
     """
+    real, padding = slice(None), config.padding
+    if padding is not None:
+        real = padding.real(len(row))
+        padded = np.full(padding.length, padding.id, row.dtype)
+        padded[real] = row
+        row = padded
     if config.embedding_dim is None:
-        inputs = np.eye(config.vocab_size, dtype=kind)[row - 1]
+        # The row after the last one is a vector of zeros, for padding with id 0.
+        inputs = np.eye(config.vocab_size + 1, config.vocab_size, dtype=kind)[row - 1]
     else:
         inputs = weights["embedding"][row].astype(kind)
     for number, layer in enumerate(config.layers):
@@ -46,7 +53,7 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
             passes.append(_run(layer, inputs[::step], parts)[::step])
         made = np.concatenate(passes, axis=1)
         inputs = made + inputs if layer.residual else made
-    return inputs
+    return inputs[real]
 
 
 def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:

@@ -30,6 +30,8 @@ def choose(found: Found, asked: Asked) -> Stack:
         )
     if asked.embedding is not None and asked.one_hot:
         raise ImportRefusedError("--embedding and --one-hot: one-hot vectors need no embedding; leave one of them out")
+    if asked.padding is not None and asked.unpadded:
+        raise ImportRefusedError("--pad and --unpadded contradict each other; leave one of them out")
     asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, given)))
     if found.graph is None:
         stack = choose_by_widths(found, asked)
