@@ -97,6 +97,24 @@ def test_arrays_that_are_not_stored(tmp_path):
         read_source(tmp_path / "model.h5")
 
 
+@pytest.mark.parametrize("place", ["lstm", "RNN_0/RNN/MultiRNNCell/Cell0/LSTMCell"])
+def test_groups_with_many_names_are_not_read_for_ever(place, tmp_path):
+    """Twenty-five groups, each with two links to the next, have thirty million paths."""
+    with h5py.File(tmp_path / "weights.hdf5", "w") as file:
+        file.attrs["layer_names"] = [place]
+        group = file.create_group(place)
+        for _ in range(25):
+            below = file.create_group(None)
+            group["a"] = group["b"] = below
+            group = below
+        group["kernel"] = np.ones(3, np.float32)
+    for name in ("options.json", "words.txt"):
+        (tmp_path / name).write_bytes((MODELS.parent / "elmo_models/published" / name).read_bytes())
+    words = None if place == "lstm" else tmp_path / "words.txt"
+    with pytest.raises(ImportRefusedError, match="has several names in the file"):
+        read_source(tmp_path / "weights.hdf5", vocabulary=words)
+
+
 def test_links_to_other_files_are_not_followed(tmp_path):
     """HDF5's external links and external storage could read any file here."""
     with h5py.File(tmp_path / "secret.h5", "w") as file:
@@ -130,10 +148,14 @@ def test_a_link_in_the_place_of_a_group_is_not_followed(place, tmp_path):
 
 
 def test_groups_without_end(tmp_path):
-    """A group that contains itself."""
+    """A group that contains itself, and a long chain."""
     with h5py.File(tmp_path / "model.h5", "w") as file:
         group = file.create_group("a")
         group["a"] = group
+    with pytest.raises(ImportRefusedError, match=r"/a/a: this group has several names"):
+        read_source(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "w") as file:
+        file.create_group("a/" * 33)
     with pytest.raises(ImportRefusedError, match=r"groups are nested more than 32 deep"):
         read_source(tmp_path / "model.h5")
 
