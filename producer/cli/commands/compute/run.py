@@ -12,7 +12,7 @@ import click
 from click.core import ParameterSource
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.input_options import input_options, submission_of
+from producer.cli.input_options import input_options, notices_of_standard_input, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
 from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
@@ -93,6 +93,8 @@ def run(
     from producer.jobs.verify import verify_job  # noqa: PLC0415 - as above
     from producer.report.writing import report_after_run  # noqa: PLC0415 - as above
 
+    for text in notices_of_standard_input(submission, cut.rows):
+        tell(text)
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
