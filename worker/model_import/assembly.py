@@ -6,17 +6,19 @@ import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
+from unrolled.model.token_map import MapConfig
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.first_id import decide_first_id
 from worker.model_import.found import Alphabet, Float32, Found, Layer
 from worker.model_import.layouts import convert
 from worker.model_import.selection.stack import Stack
+from worker.model_import.selection.steps import Part, parts_of
 from worker.model_import.token_maps import apply_maps
 
 #: The model's max_length if neither the file nor the user says how long rows are, in tokens.
@@ -59,7 +61,9 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         ImportRefusedError: the directions don't fit together, or an array can't be read.
         ModelError: the configuration isn't allowed.
     """
-    layers, passes = _directions(stack)
+    with _damage_named("a layer above a recurrent one"):
+        parts = parts_of(stack.chain)
+    layers, passes = _directions(stack, parts)
     table = None
     if stack.table is not None:
         with _damage_named(stack.table.name):
@@ -75,13 +79,13 @@ def assemble(found: Found, stack: Stack, ids_from: int | None, max_length: int |
         table = _changed(stack, table)
     length = max_length or found.length or DEFAULT_LENGTH
     config = ModelConfig(rows - start, length, None if table is None else table.shape[1], tuple(layers))
-    weights = _tensors(config, passes)
+    weights = _tensors(config, passes, parts)
     if table is None:
         _drop_first_row(config, weights, start)
     else:
         weights["embedding"] = table if start else np.concatenate([np.zeros_like(table[:1]), table])
     made = Assembled(config, weights, start, reason, notes=[*found.notes])
-    _describe(made, found, stack)
+    _describe(made, found, stack, parts)
     return made
 
 
@@ -124,14 +128,26 @@ def _damage_named(name: str) -> Iterator[None]:
         raise ImportRefusedError(f"{name}: its arrays can't be read ({error}); get a fresh copy") from error
 
 
-def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
-    """Each layer's configuration, and the layer with its passes in the row's order.
+def _directions(stack: Stack, parts: list[Part]) -> tuple[list[LayerConfig | MapConfig], list[Layer]]:
+    """Each layer's configuration, and the recurrent layers with their passes in the row's order.
 
     A reversed layer returns the last token's output first, so the next layer reads the row from its end.
     """
-    configs, layers = [], []
+    # Over 40 lines: the reasons why a layer that reads in another order can't follow.
+    configs: list[LayerConfig | MapConfig] = []
+    layers = []
     turned = False
-    for layer, residual in zip(stack.layers, stack.residual, strict=True):
+    for part in parts:
+        layer, residual, span = part.layer, part.span > 0, max(part.span, 1)
+        if part.map is not None:
+            if residual and any(one.reversed for one in stack.layers):
+                raise ImportRefusedError(
+                    f"{part.name}: it is added to another output, and a layer with go_backwards turns the order of "
+                    "outputs; such a sum can't be imported"
+                )
+            configs.append(replace(part.map.config, residual=residual, span=span))
+        if layer is None:
+            continue
         both = len(layer.passes) > 1
         if turned and (both or residual):
             raise ImportRefusedError(
@@ -150,6 +166,7 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
             LayerConfig(
                 *(one.units, one.kind, direction, one.projection),
                 residual=residual,
+                span=span,
                 reset=one.reset,
                 gates=one.gates,
                 first_state=bool(one.first),
@@ -162,9 +179,16 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
     return configs, layers
 
 
-def _tensors(config: ModelConfig, layers: list[Layer]) -> dict[str, Float32]:
+def _tensors(config: ModelConfig, layers: list[Layer], parts: list[Part]) -> dict[str, Float32]:
     weights: dict[str, Float32] = {}
-    for number, (layer, description) in enumerate(zip(layers, config.layers, strict=True)):
+    recurrent = iter(layers)
+    for number, (part, description) in enumerate(zip(parts, config.layers, strict=True)):
+        if part.map is not None:
+            (prefix,) = description.prefixes(number)
+            made = {f"{prefix}.{name}": np.asarray(array, np.float32) for name, array in part.map.tensors.items()}
+            weights |= {name: np.ascontiguousarray(array) for name, array in made.items()}
+            continue
+        layer = next(recurrent)
         for one, prefix in zip(layer.passes, description.prefixes(number), strict=True):
             with _damage_named(layer.name):
                 made = convert(one)
@@ -180,7 +204,7 @@ def _drop_first_row(config: ModelConfig, weights: dict[str, Float32], start: int
             weights[name] = np.ascontiguousarray(weights[name][start:])
 
 
-def _describe(made: Assembled, found: Found, stack: Stack) -> None:
+def _describe(made: Assembled, found: Found, stack: Stack, parts: list[Part]) -> None:
     """Fill in what was imported and what was left out."""
     if stack.table is None:
         made.taken.append(f"no embedding: ids are read as one-hot vectors of {stack.layers[0].inputs}")
@@ -188,9 +212,9 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
         rows, width = stack.table.array.shape
         made.taken.append(f"{stack.table.name}: embedding of {rows:,} rows, {width} wide")
         made.taken += [f"{node}: computed once for each id, as a part of the embedding" for node in stack.maps]
-    for layer, config in zip(stack.layers, made.config.layers, strict=True):
-        made.taken.append(f"{layer.name}: {config}")
-        made.notes += [f"{layer.name}: {note}" for note in layer.notes]
+    for part, config in zip(parts, made.config.layers, strict=True):
+        made.taken.append(f"{part.name}: {config}")
+    made.notes += [f"{layer.name}: {note}" for layer in stack.layers for note in layer.notes]
     if stack.computes_padding:
         made.notes.append(
             "the source doesn't mask padding: where its rows are padded, its vectors depend on the padding. Rows have "
@@ -201,7 +225,7 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
     names = {layer.name for layer in stack.layers}
     if found.graph is not None:  # of weights alone, each array that is left over has been named
         made.left += [f"{table.name} (embedding)" for table in found.tables.values() if table is not stack.table]
-        taken = {node.name for node in stack.maps}
+        taken = {node.name for node in (*stack.maps, *(one for part in parts for one in part.nodes))}
         others = [node for node in found.graph.values() if node.role == "map" and node.name not in taken]
         made.left += map(str, others)
     made.left += [f"{layer.name} (recurrent layer)" for layer in found.layers.values() if layer.name not in names]

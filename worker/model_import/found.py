@@ -232,6 +232,8 @@ class Found:
         why_empty: why there is no layer, if the file shows more than that.
         own: what its framework needs to run the graph; None if the file has none, or no framework here can run it.
         alphabet: the characters that the model reads, if the file contains them.
+        above: the functions of each token's vector above the last layer that make the source's outputs, if the file has
+            no graph and is of a kind that has them.
     """
 
     format: str
@@ -247,3 +249,4 @@ class Found:
     why_empty: str | None = None
     own: KerasGraph | OnnxGraph | None = None
     alphabet: Alphabet | None = None
+    above: tuple[Node, ...] = ()

@@ -35,6 +35,7 @@ class ImportOptions:
         leave: names of arrays or modules that are not between ids and states, if the file has only weights.
         maps: Linear modules between the embedding and the first layer, "NAME" or "NAME:FUNCTION", if the file has only
             weights.
+        top: name of the last function of each token's vector above the last recurrent layer to import; None for none.
         one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
         unpadded: whether rows may get the vectors without padding, if the source computes padding.
         ids_from: 1 if ids are the source's, whose row 0 is padding; 0 if they are the source's plus one; None to
@@ -53,6 +54,7 @@ class ImportOptions:
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
+    top: str | None = None
     one_hot: bool = False
     unpadded: bool = False
     ids_from: int | None = None
@@ -68,8 +70,8 @@ class ImportOptions:
     def asked(self) -> Asked:
         """The statements that concern the selection."""
         return Asked(
-            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded),
-            *(self.cell_clip, self.projection_clip),
+            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.top),
+            *(self.one_hot, self.unpadded, self.cell_clip, self.projection_clip),
         )
 
 

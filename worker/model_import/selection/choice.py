@@ -9,6 +9,7 @@ from worker.model_import.selection.by_widths import choose_by_widths
 from worker.model_import.selection.leftovers import check_leftovers
 from worker.model_import.selection.names import names_of
 from worker.model_import.selection.stack import Asked, Stack
+from worker.model_import.selection.steps import chain_of
 
 
 def choose(found: Found, asked: Asked) -> Stack:
@@ -28,6 +29,8 @@ def choose(found: Found, asked: Asked) -> Stack:
         raise ImportRefusedError(
             f"--embedding {asked.embedding}: there is no such embedding; it has {names_of(found.tables)}"
         )
+    if asked.top is not None and found.graph is None:
+        raise ImportRefusedError(f"--top {asked.top}: weights alone don't show what is above a layer; leave it out")
     if asked.embedding is not None and asked.one_hot:
         raise ImportRefusedError("--embedding and --one-hot: one-hot vectors need no embedding; leave one of them out")
     asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, given)))
@@ -41,6 +44,8 @@ def choose(found: Found, asked: Asked) -> Stack:
         stack = choose_by_graph(found, asked)
     _mark_clips(found, stack, asked)
     _mark_residual(found, stack, [name for given in asked.residual for name in _expand(found, given)])
+    if found.above and stack.layers[-1] is list(found.layers.values())[-1]:
+        stack.steps = chain_of(stack.layers, stack.residual, found.above)
     for layer in stack.layers:
         if layer.problem:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}")
@@ -88,8 +93,10 @@ def _mark_clips(found: Found, stack: Stack, asked: Asked) -> None:
 
 
 def _check_widths(stack: Stack) -> None:
-    # The width after maps is checked when they are applied.
+    # The width after functions is checked when they are computed.
     before = None if stack.table is None or stack.maps else (stack.table.name, stack.table.array.shape[1])
+    if any(step.node is not None for step in stack.steps):
+        return
     for layer, residual in zip(stack.layers, stack.residual, strict=True):
         if before is not None and before[1] != layer.inputs:
             raise ImportRefusedError(

@@ -39,7 +39,7 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
     if kind == "Activation":
         return _activation(config, None)
     plain = not config.get("max_value") and not config.get("negative_slope") and not config.get("threshold")
-    return token_maps.ACTIVATIONS["relu"] if kind == "ReLU" and plain else None
+    return token_maps.Activation("relu") if kind == "ReLU" and plain else None
 
 
 def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
@@ -49,13 +49,13 @@ def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | Non
     known = len(kernels) == 1 and len(biases) == int(biased) and len(arrays) == 1 + int(biased)
     if not known or _activation(config, "linear") is None:
         return None
-    return token_maps.dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
+    return token_maps.Dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
 
 
 def _activation(config: Mapping[str, Any], default: str | None) -> TokenMap | None:
     """The function that a layer names; a function of the model's own has a configuration in place of a name."""
     name = config.get("activation") or default
-    return token_maps.ACTIVATIONS.get(name) if isinstance(name, str) else None
+    return token_maps.Activation(name) if isinstance(name, str) and name in token_maps.ACTIVATIONS else None
 
 
 def _epsilon(config: Mapping[str, Any]) -> float | None:
@@ -70,7 +70,7 @@ def _layer_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
         return None
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
-    return token_maps.layer_norm(scale, shift, epsilon)
+    return token_maps.LayerNorm(scale, shift, epsilon)
 
 
 def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
@@ -81,4 +81,4 @@ def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
     mean, variance = parts
-    return token_maps.batch_norm(mean, variance, scale, shift, epsilon)
+    return token_maps.BatchNorm(mean, variance, scale, shift, epsilon)
