@@ -60,8 +60,8 @@ class Growth:
             return []
         columns = log.entries.columns
         columns = columns[columns["hash"] < FIRST_RETRY]
-        rows = [0, *np.cumsum(columns["rows"].astype(np.int64) + columns["quarantined"]).tolist()]
-        return [rows[count] for count in log.growths + [len(log.inputs)] * log.ended]
+        rows = np.cumsum(np.add(columns["rows"], columns["quarantined"], dtype=np.int64))
+        return [int(rows[count - 1]) if count else 0 for count in log.growths + [len(log.inputs)] * log.ended]
 
     @staticmethod
     def of(log: Log, place: int) -> int:

@@ -95,12 +95,16 @@ def layer_states(config, weights, tokens):
         tokens: (time,) ids, each in 1..vocab_size: the row's real tokens.
 
     Returns:
-        For each layer float64 (time, its output_dim).
+        For each layer float64 (time, its output_dim). If rows are padded, padding is computed, but not in the result.
     """
+    ids, padding = np.asarray(tokens, int), config.padding
+    if padding is not None:
+        more = np.full(padding.length - len(ids), padding.id)
+        ids = np.concatenate([ids, more] if padding.side == "after" else [more, ids])
     if config.embedding_dim is None:
-        inputs = np.eye(config.vocab_size)[np.asarray(tokens, int) - 1]
+        inputs = np.concatenate([np.zeros((1, config.vocab_size)), np.eye(config.vocab_size)])[ids]
     else:
-        inputs = weights["embedding"].astype(np.float64)[np.asarray(tokens, int)]
+        inputs = weights["embedding"].astype(np.float64)[ids]
     made = [inputs]
     for number, layer in enumerate(config.layers):
         inputs = made[-1]
@@ -122,7 +126,10 @@ def layer_states(config, weights, tokens):
             directions.append(run(inputs[::step], **given, **clips, gate=GATES[layer.gates])[::step])
         outputs = np.concatenate(directions, axis=1)
         made.append(outputs + made[-layer.span] if layer.residual else outputs)
-    return made[1:]
+    if padding is None:
+        return made[1:]
+    real = slice(len(tokens)) if padding.side == "after" else slice(len(ids) - len(tokens), None)
+    return [states[real] for states in made[1:]]
 
 
 def column(states, pooling):

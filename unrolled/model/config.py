@@ -7,13 +7,14 @@ All sizes are checked before memory is taken. Over 150 lines, because the checks
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from itertools import groupby
 from typing import Any, Self
 
 from unrolled.errors import ModelError
 from unrolled.model.checks import LARGEST_WIDTH, MOST_LAYERS, check_choice, check_names, check_number
 from unrolled.model.layer import KINDS, LayerConfig
+from unrolled.model.padding import Padding
 from unrolled.model.token_map import MAP_KINDS, MapConfig
 
 FORMAT_VERSION = 1
@@ -43,6 +44,8 @@ class ModelConfig:
         embedding_dim: width of the embedding, or None if ids enter as one-hot vectors. The first layer's kernel then
             has vocab_size rows, and id i reads row i - 1.
         layers: first to last; the first one is recurrent. A vector of every layer can be stored, of maps, too.
+        padding: how rows are padded before they are computed; None for no padding, the usual case. `max_length` is
+            then the length of padded rows, and longer rows can't be computed.
 
     Raises:
         ModelError: a value is not a whole number in its range, widths don't fit, or the weights would exceed 16 GiB.
@@ -52,6 +55,7 @@ class ModelConfig:
     max_length: int
     embedding_dim: int | None
     layers: tuple[LayerConfig | MapConfig, ...]
+    padding: Padding | None = None
 
     def __post_init__(self) -> None:
         check_number("model", "vocab_size", self.vocab_size, LARGEST_VOCAB_SIZE)
@@ -65,6 +69,7 @@ class ModelConfig:
             raise ModelError(f"model: it has {len(self.layers)} layers; give 1..{MOST_LAYERS}")
         self._check_maps()
         self._check_residuals()
+        self._check_padding()
         if self.parameters > MOST_PARAMETERS:
             raise ModelError(
                 f"model: these sizes make {self.parameters:,} parameters, but at most {MOST_PARAMETERS:,} are allowed; "
@@ -93,7 +98,8 @@ class ModelConfig:
     @property
     def is_stacked(self) -> bool:
         """Whether `stacked` could have made it."""
-        return self.embedding_dim is not None and set(self.layers) == {LayerConfig(self.layers[0].units)}
+        plain = self.embedding_dim is not None and self.padding is None
+        return plain and set(self.layers) == {LayerConfig(self.layers[0].units)}
 
     @property
     def recurrent_layers(self) -> tuple[LayerConfig, ...]:
@@ -140,9 +146,11 @@ class ModelConfig:
 
     def to_json(self) -> str:
         """The text of config.json. Fields that few models need are left out if they have their defaults."""
-        own = {field.name: getattr(self, field.name) for field in fields(self)}
-        layers = [_fields_of(layer) for layer in self.layers]
-        return json.dumps({"format_version": FORMAT_VERSION, **own, "layers": layers}, indent=2) + "\n"
+        own = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "padding"}
+        content = {"format_version": FORMAT_VERSION, **own, "layers": [_fields_of(layer) for layer in self.layers]}
+        if self.padding is not None:
+            content["padding"] = asdict(self.padding)
+        return json.dumps(content, indent=2) + "\n"
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Self:
@@ -164,11 +172,26 @@ class ModelConfig:
                 f"model: config.json has format_version {version!r:.80}, but this program reads {FORMAT_VERSION}; use "
                 "the version of unrolled that wrote it, or make a new directory"
             )
-        check_names(cls, found, "config.json")
+        check_names(cls, found, "config.json", frozenset({"padding"}))
         layers = found["layers"]
         if not isinstance(layers, list) or not 1 <= len(layers) <= MOST_LAYERS:
             raise ModelError(f"model: layers is {layers!r:.80}; give a list of 1..{MOST_LAYERS} objects")
-        return cls(**{**found, "layers": tuple(_layer_of(number, layer) for number, layer in enumerate(layers))})
+        padding = Padding.from_json(found["padding"]) if "padding" in found else None
+        made = tuple(_layer_of(number, layer) for number, layer in enumerate(layers))
+        return cls(**{**found, "layers": made, "padding": padding})
+
+    def _check_padding(self) -> None:
+        if self.padding is None:
+            return
+        if not isinstance(self.padding, Padding):
+            raise ModelError(f"model: padding is {self.padding!r:.80}; give a Padding, or None")
+        if self.padding.id > self.vocab_size:
+            raise ModelError(f"model: padding has id {self.padding.id}; give 0 or an id in 1..{self.vocab_size}")
+        if self.padding.length != self.max_length:
+            raise ModelError(
+                f"model: max_length is {self.max_length}, but rows are padded to {self.padding.length} tokens; make "
+                "the two numbers equal"
+            )
 
     def _check_maps(self) -> None:
         if isinstance(self.layers[0], MapConfig):

@@ -4,7 +4,8 @@
     model.safetensors  float32 tensors in Keras's layout; N is the number of the layer, from 0
     tokenizer.json     in the format of Hugging Face `tokenizers`; absent if rows are token ids
 
-    embedding                (V + 1, E)  V = vocab_size, E = embedding_dim; row 0 is padding; absent for one-hot ids
+    embedding                (V + 1, E)  V = vocab_size, E = embedding_dim; row 0 is padding, and is read only by models
+                                         that pad rows (`Padding`); absent for one-hot ids
     lstm.N.kernel            (D, 4 U)    D = width of the layer's input, U = units; gates i, f, c, o
     lstm.N.recurrent_kernel  (S, 4 U)    S = width of the state: projection, or units
     lstm.N.bias              (4 U,)

@@ -1,14 +1,21 @@
 """The tensors of a model: new ones, and the check that tensors fit a configuration."""
 
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from unrolled.errors import ModelError, from_extra
-from unrolled.model.config import ModelConfig
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from unrolled.model.config import ModelConfig
 
 #: From a tensor's name to its type and shape.
 _Kinds = Mapping[str, tuple[str, tuple[int, ...]]]

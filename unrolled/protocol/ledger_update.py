@@ -109,8 +109,8 @@ def _enter_all(log: Log, objects: Objects, ledger: JobLedger, mark: int | None) 
     for start in range(0, len(waiting) + 1, CHUNK):
         last = start + CHUNK > len(waiting)
         becomes = log.length if last else -1 - secrets.randbits(50)
-        lives = [log.life(log.entries.shard(number)) for number in waiting[start : start + CHUNK]]
-        if not ledger.enter(mark, _sized(log, lives), becomes):
+        some = map(log.entries.at, waiting[start : start + CHUNK])
+        if not ledger.enter(mark, [(log.life(counts.shard), counts.size) for counts in some], becomes):
             return
         mark = becomes
 

@@ -88,11 +88,19 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
 
 def _why_none(jobs: Iterable[OpenJob | None]) -> str:
     """Why there is no part to read, for people."""
-    if any(job and standing(Log(), job.objects, live=job.job.live).complete for job in jobs):
-        return (
-            "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists bad rows"
-        )
-    return "give the output directory of a job that has begun"
+    why = "give the output directory of a job that has begun"
+    for job in jobs:
+        if job:
+            log = Log()
+            if standing(log, job.objects, live=job.job.live).complete:
+                return (
+                    "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists "
+                    "bad rows"
+                )
+            why = "none is published yet; `unrolled status` shows how far the job is"
+            if log.discarded:
+                why = "the job was discarded, and nothing of it is kept"
+    return why
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:

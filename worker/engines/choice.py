@@ -11,6 +11,7 @@ from unrolled.errors import UnrolledError
 from unrolled.job.offer import Offer
 from worker.engines.fused.engine import FusedEngine
 from worker.engines.fused.library import why_unavailable
+from worker.engines.padded import make_padded
 
 if TYPE_CHECKING:
     from unrolled.model.directory import ModelDirectory
@@ -39,11 +40,11 @@ def choose_engine(settings: WorkerOptions, model: ModelDirectory) -> Engine:
     if reason := lacking[wanted]:
         raise UnrolledError(reason)
     if wanted == "fused":
-        return FusedEngine(model, settings.arithmetic, settings.threads)
+        return make_padded(model, lambda each: FusedEngine(each, settings.arithmetic, settings.threads))
     # It takes seconds and 500 MB to load.
     from worker.engines.tensorflow.engine import TensorFlowEngine  # noqa: PLC0415 - only who needs it waits for it
 
-    return TensorFlowEngine(model, threads=settings.threads)
+    return make_padded(model, lambda each: TensorFlowEngine(each, threads=settings.threads))
 
 
 def offer_of(settings: WorkerOptions, model: ModelDirectory) -> Offer:

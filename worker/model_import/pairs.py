@@ -79,6 +79,12 @@ def join_models(forward: ModelDirectory, backward: ModelDirectory, directory: Pa
     Raises:
         ModelError: the two don't fit together, or `directory` contains another model.
     """
+    for one in (forward, backward):
+        if one.config.padding is not None:
+            raise ImportRefusedError(
+                f"{one.path}: its rows are padded, and only models without padding can be joined; store the outputs of "
+                "the two in two jobs"
+            )
     layers = _layers(forward.config, backward.config)
     vocabulary = _vocabulary(forward, backward)
     widths = [config.embedding_dim for config in (forward.config, backward.config)]

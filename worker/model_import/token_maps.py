@@ -143,6 +143,22 @@ class BatchNorm(Map):
 
 
 @dataclass(frozen=True, slots=True)
+class Rescaling(Map):
+    """A product with a number, plus a number."""
+
+    scale: float
+    offset: float
+
+    def __call__(self, vectors: Vectors) -> Vectors:
+        """The results."""
+        return np.asarray(vectors * self.scale + self.offset)
+
+    def layer(self, inputs: int) -> MapLayer:
+        """A scale."""
+        return _scale(inputs, self)
+
+
+@dataclass(frozen=True, slots=True)
 class WithConstant(Map):
     """A sum, difference, product or quotient with the same numbers for every token."""
 

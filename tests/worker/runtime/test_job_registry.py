@@ -272,6 +272,15 @@ def test_leftovers_of_dead_processes_are_swept(site, jobs, caplog):
     assert not fresh.exists()
 
 
+def test_a_long_sweep_of_leftovers_is_followed_by_a_long_rest(site, jobs, monkeypatch):
+    """So a worker spends a small share of its time on sweeps, whatever number of names a job has."""
+    job = site.enqueue(make_rows(2))
+    monkeypatch.setattr(PosixStore, "sweep_leftovers", lambda *_: time.sleep(0.05))
+    jobs.find(job.key)
+    (met,) = jobs._met.values()
+    assert met.next_sweep - time.monotonic() > 300
+
+
 @pytest.mark.parametrize("key", ["ledger", "jobs", "all"])
 def test_what_redis_evicts_is_entered_again(site, jobs, sent, caplog, key):
     """Whichever key goes, whatever else stays: all that waits is in the ledger, sent, and found by new workers."""

@@ -27,6 +27,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.directory import ModelDirectory
 from unrolled.tokenization.ragged import Ragged
 from worker.engines.engine import PoolStats
+from worker.engines.padded import refuse_padding
 from worker.engines.tensorflow.buckets import CHUNK, ROW_COUNTS, TIMES, Limits, Shape, plan
 from worker.engines.tensorflow.carrying import Carried
 from worker.engines.tensorflow.device import Device, find_gpu, set_threads
@@ -75,6 +76,7 @@ class TensorFlowEngine:
         device: Device = "auto",
         threads: int | None = None,
     ) -> None:
+        refuse_padding(model.config)
         if threads is not None:
             set_threads(threads)
         gpu = find_gpu(device)

@@ -56,14 +56,13 @@ def find_original(stack: Stack) -> tuple[str, Run | None, str]:
     return name, run, ""
 
 
-def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int32]], ids_from: int) -> list[Float32]:
+def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int64]]) -> list[Float32]:
     """Compute the last layer's outputs of each row.
 
     Args:
         stack: the imported layers.
         run: from `find_original`.
-        rows: token ids of the model directory, each in 1..vocab_size.
-        ids_from: see `Assembled`; converts them to the source's ids.
+        rows: the source's ids; of one-hot vectors, -1 is a vector of zeros.
 
     Returns:
         For each row float32 (time, outputs), in the order of the row's tokens.
@@ -71,9 +70,8 @@ def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int32]], ids_fro
     table = None if stack.table is None else apply_maps(stack.table.array.read(), stack.functions)
     width = stack.layers[0].inputs
     outputs = []
-    for row in rows:
-        ids = row.astype(np.int64) - (1 - ids_from)
-        state = np.eye(width, dtype=np.float32)[ids] if table is None else table[ids]
+    for ids in rows:
+        state = np.eye(width + 1, width, dtype=np.float32)[ids] if table is None else table[ids]
         states = [state]
         turned = False
         for step in stack.chain:

@@ -4,6 +4,8 @@ A float32 sum begins with the bias and adds one product after another, as the en
 by side and adds the bias last, and so rounds less: half as much for hard gates and large biases.
 """
 
+# Over 150 lines: every kind of layer, in one arithmetic.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArray[np.int32], kind: DTypeLike) -> Floats:
-    """The last layer's state after each token of a row, (time, outputs).
+    """The last layer's state after each token of a row, (time, outputs); padding is computed, and left out.
 
     Args:
         config: the model's configuration.
@@ -35,8 +37,15 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
         row: token ids, each in 1..vocab_size.
         kind: dtype of the arithmetic, float32 or float64.
     """
+    real, padding = slice(None), config.padding
+    if padding is not None:
+        real = padding.real(len(row))
+        padded = np.full(padding.length, padding.id, row.dtype)
+        padded[real] = row
+        row = padded
     if config.embedding_dim is None:
-        inputs = np.eye(config.vocab_size, dtype=kind)[row - 1]
+        # The row after the last one is a vector of zeros, for padding with id 0.
+        inputs = np.eye(config.vocab_size + 1, config.vocab_size, dtype=kind)[row - 1]
     else:
         inputs = weights["embedding"][row].astype(kind)
     outputs = [inputs]
@@ -54,7 +63,7 @@ def last_states(config: ModelConfig, weights: Mapping[str, Float32], row: NDArra
             passes.append(_run(layer, inputs[::step], parts)[::step])
         made = np.concatenate(passes, axis=1)
         outputs.append(made + outputs[-layer.span] if layer.residual else made)
-    return outputs[-1]
+    return outputs[-1][real]
 
 
 def _mapped(layer: MapConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Floats:

@@ -9,6 +9,7 @@ from unrolled.model.token_map import ACTIVATIONS
 from worker.model_import import token_maps
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Node
+from worker.model_import.selection.padding import check_padding
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
 from worker.model_import.selection.steps import FIRST_INPUT, Step
 from worker.model_import.token_maps import Map
@@ -189,17 +190,12 @@ class _Paths:
                 "import a model whose mask is the embedding's (mask_zero=True)"
             )
         stack.doubts = tuple(f"{node.name} ({node.what}): {node.doubt}" for node in between if node.doubt)
-        masked = all(node.masked for node in between if node.role == "layer")
-        masked = masked or (stack.table is not None and bool(stack.table.mask_zero))
-        stack.computes_padding = not (masked or stack.hidden)
-        length = self._found.length
-        if stack.computes_padding and length is not None and not self._asked.unpadded:
-            raise ImportRefusedError(
-                f"the source reads rows of {length} tokens and doesn't mask padding, so it computes padding like a "
-                f"token, and the vectors of shorter rows depend on it. Unrolled computes no padding: only rows of "
-                f"{length} tokens get the source's vectors. If all rows have that length, or you want vectors without "
-                "padding: --unpadded"
-            )
+        kinds = {node.quantized for node in between}
+        stack.quantized = next((one for one in ("activations", "weights") if one in kinds), "")
+        masked = self._masked([node for node in between if node.role == "layer"])
+        stack.computes_padding = not all(masked.values())
+        stack.masks_partly = stack.computes_padding and any(masked.values())
+        check_padding(self._asked, self._found.length, masked)
 
     def check_top(self, stack: Stack) -> None:
         """Check that nothing above the stack reads it step by step: such a layer would be left out in silence.
@@ -231,6 +227,29 @@ class _Paths:
             f"{', '.join(ACTIVATIONS)}) may be between two layers that are imported. If the states of the first layers "
             f"are what you want: {_options(stack)}"
         )
+
+    def _masked(self, layers: list[Node]) -> dict[str, bool]:
+        """For each layer, by its name, whether a mask hides padding from it.
+
+        An embedding and Masking make masks, and layers pass them on; operations don't.
+        """
+        carried: dict[str, bool] = {}
+        for node in self._whole.values():  # each follows what it reads
+            carries = [carried.get(name, False) for name in node.inputs]
+            if node.role == "table":
+                table = self._found.tables[node.target or ""]
+                carried[node.name] = bool(table.mask_zero)
+            elif node.role == "through" and node.masks is not None:
+                carried[node.name] = True
+            else:
+                passes = node.role in ("through", "map", "add", "layer") and not node.drops_mask
+                carried[node.name] = passes and bool(carries) and all(carries)
+        return {
+            node.target or node.name: node.masked
+            or node.masks is not None
+            or any(carried.get(name, False) for name in node.inputs[:1])
+            for node in layers
+        }
 
     def _before(self, name: str) -> list[Node]:
         """The node and all that it reads, directly or not."""

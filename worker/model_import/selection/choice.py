@@ -29,10 +29,10 @@ def choose(found: Found, asked: Asked) -> Stack:
         raise ImportRefusedError(
             f"--embedding {asked.embedding}: there is no such embedding; it has {names_of(found.tables)}"
         )
-    if asked.top is not None and found.graph is None:
-        raise ImportRefusedError(f"--top {asked.top}: weights alone don't show what is above a layer; leave it out")
     if asked.embedding is not None and asked.one_hot:
         raise ImportRefusedError("--embedding and --one-hot: one-hot vectors need no embedding; leave one of them out")
+    if asked.padding is not None and asked.unpadded:
+        raise ImportRefusedError("--pad and --unpadded contradict each other; leave one of them out")
     asked = replace(asked, layers=tuple(name for given in asked.layers for name in _expand(found, given)))
     if found.graph is None:
         stack = choose_by_widths(found, asked)
@@ -44,8 +44,7 @@ def choose(found: Found, asked: Asked) -> Stack:
         stack = choose_by_graph(found, asked)
     _mark_clips(found, stack, asked)
     _mark_residual(found, stack, [name for given in asked.residual for name in _expand(found, given)])
-    if found.above and stack.layers[-1] is list(found.layers.values())[-1]:
-        stack.steps = chain_of(stack.layers, stack.residual, found.above)
+    _put_above(found, stack)
     for layer in stack.layers:
         if layer.problem:
             raise ImportRefusedError(f"{layer.name}: {layer.problem}")
@@ -76,6 +75,12 @@ def _mark_residual(found: Found, stack: Stack, residual: list[str]) -> None:
         stack.residual[names.index(name)] = True
     if found.graph is None and any(layer.inputs == layer.outputs for layer in stack.layers) and not residual:
         found.notes.append("weights alone don't show whether a layer's input is added to its output: --residual NAME")
+
+
+def _put_above(found: Found, stack: Stack) -> None:
+    """Add the functions above the last layer of a file whose kind has them."""
+    if found.above and stack.layers[-1] is list(found.layers.values())[-1]:
+        stack.steps = chain_of(stack.layers, stack.residual, found.above)
 
 
 def _mark_clips(found: Found, stack: Stack, asked: Asked) -> None:

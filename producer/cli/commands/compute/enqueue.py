@@ -92,9 +92,11 @@ def enqueue(
 def as_text(summary: Summary, out: str) -> str:
     """The summary as text for people."""
     unseen = summary.coverage_lines()
-    before = f"; {counted(summary.known, 'was', 'were')} cut before" if summary.known else ""
     rows, tokens, shards = (counted(getattr(summary, f"{noun}s"), noun) for noun in ("row", "token", "shard"))
-    lines = [f"{rows} with {tokens} in {shards}{before}; {counted(summary.sent, 'is', 'are')} queued"]
+    queued = f"{counted(summary.sent, 'is', 'are')} queued"
+    if summary.known:
+        queued = f"an earlier run had queued {summary.known:,} of them, and {queued} now"
+    lines = [f"{rows} with {tokens} in {shards}; {queued}"]
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
