@@ -138,16 +138,16 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     return Imported(model, found.format, made, parity)
 
 
-def _tokenizer(found: Found, made: Assembled, own: Path | None) -> str | None:
-    """The model's tokenizer: the user's, or else the file's; None if there is none."""
-    if own is None:
+def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
+    """The text of the tokenizer.json: the user's with the model's ids, or the file's own; None if there is none."""
+    if path is None:
         return own_tokenizer(found)
-    # A file with an alphabet gives the model's own ids, and so does a tokenizer in its place.
-    first_id = made.ids_from if found.alphabet is None else 1
-    tokenizer = read_tokenizer(own, made.config.vocab_size, first_id)
+    # A file with an alphabet or words gives the model's own ids, and so does a tokenizer in its place.
+    first_id = 1 if found.alphabet or found.words else made.ids_from
+    text = read_tokenizer(path, made.config.vocab_size, first_id)
     if not first_id:
         made.notes.append("the tokenizer's ids are one higher here too, so texts stay as they are")
-    return tokenizer
+    return text
 
 
 def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:

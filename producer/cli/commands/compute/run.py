@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import fields, replace
-from importlib import import_module
 from pathlib import Path
 from shlex import quote
 from typing import Any
@@ -87,10 +86,8 @@ def run(
         served(figures.collect, options.metrics_port, options.metrics_address),
         closing(start_tracing(options.tracing, "unrolled-producer")),
     ):
-        cut, status = run_job(
-            submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures, _load_the_rest
-        )
-    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - see `_load_the_rest`
+        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
+    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - as above
     from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415 - as above
     from producer.cli.status_report import as_line  # noqa: PLC0415 - as above
     from producer.jobs.verify import verify_job  # noqa: PLC0415 - as above
@@ -109,9 +106,3 @@ def run(
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
-
-
-def _load_the_rest() -> None:
-    """Import what the end of a run needs while its workers compute: after their start, and not before their end."""
-    for name in ("cli.commands.inspect.verify", "cli.commands.watch.wait", "cli.status_report", "report.writing"):
-        import_module(f"producer.{name}")

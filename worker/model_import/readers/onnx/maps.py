@@ -30,7 +30,9 @@ def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
         constants: the graph's constants.
         axes: those of the node's input that isn't constant: its last one must be a vector's numbers.
     """
-    if axes is None or axes[-1:] != ("f",):
+    # Before constants are read: a file may have thousands of other nodes with one huge constant.
+    is_known = node.op_type in ELEMENTWISE or node.op_type == "MatMul"
+    if axes is None or axes[-1:] != ("f",) or not is_known:
         return None
     if node.op_type in _FUNCTIONS:
         return token_maps.Activation(_FUNCTIONS[node.op_type])
