@@ -39,6 +39,7 @@ class ImportOptions:
         leave: names of arrays or modules that are not between ids and states, if the file has only weights.
         maps: Linear modules between the embedding and the first layer, "NAME" or "NAME:FUNCTION", if the file has only
             weights.
+        top: name of the last function of each token's vector above the last recurrent layer to import; None for none.
         one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
         unpadded: whether rows may get the vectors without padding, if the source computes padding.
         padding: how the source's program pads rows, if it computes padding.
@@ -60,6 +61,7 @@ class ImportOptions:
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
+    top: str | None = None
     one_hot: bool = False
     unpadded: bool = False
     padding: AskedPadding | None = None
@@ -78,8 +80,8 @@ class ImportOptions:
     def asked(self) -> Asked:
         """The statements that concern the selection."""
         return Asked(
-            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded),
-            *(self.padding, self.cell_clip, self.projection_clip),
+            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.top),
+            *(self.one_hot, self.unpadded, self.padding, self.cell_clip, self.projection_clip),
         )
 
 
@@ -117,7 +119,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         made = assemble(found, stack, options.ids_from, options.max_length, options.padding)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
-    check_finite({_in_source(name, stack): array for name, array in made.weights.items()}, source)
+    check_finite({_in_source(name, stack, made): array for name, array in made.weights.items()}, source)
     made.notes += _notes_of_states(found, stack)
     tokenizer = _tokenizer(found, made, options.tokenizer)
     if options.parity is None:
@@ -136,16 +138,16 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
     return Imported(model, found.format, made, parity)
 
 
-def _tokenizer(found: Found, made: Assembled, own: Path | None) -> str | None:
-    """The model's tokenizer: the user's, or else the file's; None if there is none."""
-    if own is None:
+def _tokenizer(found: Found, made: Assembled, path: Path | None) -> str | None:
+    """The text of the tokenizer.json: the user's with the model's ids, or the file's own; None if there is none."""
+    if path is None:
         return own_tokenizer(found)
-    # A file with an alphabet gives the model's own ids, and so does a tokenizer in its place.
-    first_id = made.ids_from if found.alphabet is None else 1
-    tokenizer = read_tokenizer(own, made.config.vocab_size, first_id)
+    # A file with an alphabet or words gives the model's own ids, and so does a tokenizer in its place.
+    first_id = 1 if found.alphabet or found.words else made.ids_from
+    text = read_tokenizer(path, made.config.vocab_size, first_id)
     if not first_id:
         made.notes.append("the tokenizer's ids are one higher here too, so texts stay as they are")
-    return tokenizer
+    return text
 
 
 def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None, parent: Path, bound: float) -> Parity:
@@ -162,12 +164,12 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
     return parity
 
 
-def _in_source(name: str, stack: Stack) -> str:
+def _in_source(name: str, stack: Stack, made: Assembled) -> str:
     """A tensor's name by the layer or the embedding that it was made of, so that it is found in the source."""
     if name == "embedding" and stack.table is not None:
         return stack.table.name
     _, number, part = name.split(".", 2)
-    return f"{stack.layers[int(number)].name} ({part})"
+    return f"{made.names[int(number)]} ({part})"
 
 
 def _notes_of_states(found: Found, stack: Stack) -> list[str]:

@@ -1,4 +1,4 @@
-"""The tokenizer.json of an imported model: the user's, or one made of the file's own characters or words."""
+"""The tokenizer.json of an imported model: of the source's texts, or made of the file's own characters or words."""
 
 from pathlib import Path
 

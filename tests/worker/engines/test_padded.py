@@ -63,10 +63,14 @@ def rows_of(*lengths):
 SHARDS = [rows_of(3, 0, 7, 1), [], rows_of(0, 2, 6, 6, 4, 5, 0)]
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-@pytest.mark.parametrize("config", MODELS.values(), ids=MODELS)
-def test_outputs_at_real_tokens(engine, config, tmp_path, monkeypatch):
+# TensorFlow traces each model for seconds, and sees nothing of the padding but ids.
+CASES = [(ENGINES[-1], name) for name in MODELS] + [("tensorflow", "after"), ("tensorflow", "vectors of zeros")]
+
+
+@pytest.mark.parametrize(("engine", "name"), dict.fromkeys(CASES))
+def test_outputs_at_real_tokens(engine, name, tmp_path, monkeypatch):
     """They are NumPy's on padded rows, of every layer and pooled over real tokens, however the rows are divided."""
+    config = MODELS[name]
     weights = random_weights(config, 3)
     made = make(engine, save_model(tmp_path, config, weights))
     columns = columns_of(config)
@@ -99,12 +103,11 @@ def test_the_same_bits_in_any_company(engine, tmp_path):
         np.testing.assert_array_equal(np.concatenate([of[index] for of in outputs]), np.concatenate(alone))
 
 
-@pytest.mark.parametrize("engine", ENGINES)
-def test_rows_that_are_too_long_fail_alone(engine, tmp_path):
+def test_rows_that_are_too_long_fail_alone(tmp_path):
     """Nothing is cut: each such row has a reason with its length and the model's, and the others are computed."""
     config = MODELS["after"]
     weights = random_weights(config, 3)
-    made = make(engine, save_model(tmp_path, config, weights))
+    made = make(ENGINES[-1], save_model(tmp_path, config, weights))
     columns = OutputSpec().columns(config)
     rows = rows_of(3, 8, 7, 12)
     shard = ragged(rows)

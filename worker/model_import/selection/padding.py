@@ -25,9 +25,8 @@ def check_padding(asked: Asked, length: int | None, masked: Mapping[str, bool]) 
     if not hides and any(masked.values()) and (pad is not None or length is not None) and not asked.unpadded:
         names = [", ".join(name for name, one in masked.items() if one is wanted) for wanted in (True, False)]
         raise ImportRefusedError(
-            f"the source masks padding in {names[0]}, but not in {names[1]} (an operation such as * or + passes no "
-            "mask on, and Keras's layers do); vectors that depend on padding in this way can't be imported. For "
-            "vectors without padding: --unpadded"
+            f"the source masks padding in {names[0]}, but not in {names[1]}; vectors that depend on padding in this "
+            "way can't be imported. For vectors without padding: --unpadded"
         )
     if pad is not None and hides:
         raise ImportRefusedError(

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from worker.model_import.readers.keras.configuration import config_of
 
 _DEPTH = 16
+#: A larger whole number isn't a float.
+_LARGEST = 1e300
 #: How Keras 3 writes constant arrays.
 _ARRAYS = ("__numpy__", "__tensor__")
 #: Keywords whose tensors a layer doesn't compute with.
@@ -45,7 +47,7 @@ def numbers_in(node: Any) -> Iterator[float]:
     """The numbers among the arguments of a call, as Keras 3 writes them."""
     given = node.get("args") if isinstance(node, dict) else None
     for value in given if isinstance(given, list) else ():
-        if type(value) in (int, float):
+        if type(value) in (int, float) and abs(value) < _LARGEST:
             yield float(value)
 
 
@@ -64,7 +66,7 @@ def operands_in(node: Any) -> Iterator[NDArray[np.float64] | None]:
         numbers = config_of(value).get("value") if is_array else value
         try:
             array = np.asarray(numbers, np.float64)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             return
         if not np.isfinite(array).all():  # nothing becomes NaN
             return

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -34,6 +35,8 @@ THROUGH = {"Cast", "Dropout", "Identity", "Reshape", "Squeeze", "Transpose", "Un
 #: Element types that a Cast may have without changing ids or vectors: integers of 32 and 64 bits, and floats.
 _INTEGERS, _FLOATS = {6, 7}, {1, 10, 11, 16}
 _STANDARD = ("", "ai.onnx")
+#: More numbers than a scale of vectors has.
+_MOST_SCALES = 2**16
 
 
 def read_onnx(path: Path) -> Found:
@@ -186,9 +189,12 @@ class _Reader:
 
     def _dequantized(self, table: Table, node: Any) -> Array | None:
         """The numbers that the integers of an embedding mean; None if their scale isn't one for all."""
-        parts = [self._constants.get(name) for name in node.input[1:] if name]
-        if not parts or any(part is None or part.size != 1 for part in parts):
+        names = [name for name in node.input[1:3] if name]
+        # Shapes first: a file may have thousands of nodes with one huge constant.
+        shapes = [self._constants.shape(name) for name in names]
+        if not names or any(shape is None or math.prod(shape) != 1 for shape in shapes):
             return None
+        parts = [self._constants.get(name) for name in names]
         scale, zero = (*parts, None)[:2]
         return Array(
             table.array.name,
@@ -198,10 +204,13 @@ class _Reader:
 
     def _are_same(self, some: Sequence[str], others: Sequence[str]) -> bool:
         """Whether constants of two nodes have the same numbers."""
-        pairs = [(self._constants.get(one), self._constants.get(two)) for one, two in zip(some, others, strict=False)]
-        return len(some) == len(others) and all(
-            one is not None and two is not None and np.array_equal(one, two) for one, two in pairs
-        )
+        if len(some) != len(others):
+            return False
+        pairs = [pair for pair in zip(some, others, strict=True) if any(pair)]
+        shapes = [[self._constants.shape(name) for name in pair] for pair in pairs]
+        if any(None in both or both[0] != both[1] or math.prod(both[0] or ()) > _MOST_SCALES for both in shapes):
+            return False
+        return all(np.array_equal(*map(self._constants.get, pair)) for pair in pairs)  # type: ignore[arg-type]
 
     def _add_other(self, node: Any, name: str, inputs: tuple[str, ...]) -> None:
         dynamic = tuple(source for source in inputs if self._constants.shape(source) is None)
