@@ -186,10 +186,7 @@ def save_model(
             if (place.exists() or place.is_symlink()) and place.read_bytes() != content:
                 raise ModelError(f"{directory}: contains another {name}; choose another directory, or remove the file")
     except OSError as error:
-        raise ModelError(
-            f"{directory}: can't be written ({error.strerror or error}); choose another directory, or let this user "
-            "write there"
-        ) from error
+        raise ModelError(f"{directory}: can't be written ({error.strerror or error}); choose another") from error
     for name, content in contents.items():
         publish_bytes(directory / name, content)
     return open_model(directory)
