@@ -23,6 +23,7 @@ from unrolled.job.shard_id import ShardId
 from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
+from unrolled.reading.arrays import numbers
 from unrolled.reading.batch import Batch
 from unrolled.reading.card import card
 from unrolled.reading.lookup import Lookup
@@ -273,7 +274,7 @@ class Dataset:
     def _batches(self, max_rows: int | None, max_tokens: int | None) -> Iterator[Batch]:
         for part in self._parts:
             for rows in part.record_batches():
-                ends = np.cumsum(rows.column("length").to_numpy(), dtype=np.int64)
+                ends = np.cumsum(numbers(rows.column("length")), dtype=np.int64)
                 for start, stop in runs(ends, max_tokens, most_rows=max_rows):
                     with explained(part.where):
                         batch = Batch.from_arrow(rows.slice(start, stop - start), part.columns)

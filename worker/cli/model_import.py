@@ -87,6 +87,13 @@ def _read_pad_id(_: click.Context, __: click.Parameter, given: str | None) -> in
     "that follows it (tanh, relu, sigmoid, …); repeat it for each, in their order.",
 )
 @click.option(
+    "--top",
+    metavar="NAME",
+    show_default="the last recurrent layer",
+    help="Last layer to take, if it is a Dense layer, a normalization, an activation or a sum above the last recurrent "
+    "layer; for files with a graph.",
+)
+@click.option(
     "--one-hot",
     is_flag=True,
     help="The vectors that the first layer reads are ids as one-hot vectors, where the file doesn't show it.",

@@ -277,6 +277,8 @@ class Found:
         own: what its framework needs to run the graph; None if the file has none, or no framework here can run it.
         alphabet: the characters that the model reads, if the file contains them.
         words: the words that the model reads, if they are known.
+        above: the functions of each token's vector above the last layer that make the source's outputs, if the file has
+            no graph and is of a kind that has them.
     """
 
     format: str
@@ -293,3 +295,4 @@ class Found:
     own: KerasGraph | OnnxGraph | Equations | None = None
     alphabet: Alphabet | None = None
     words: Words | None = None
+    above: tuple[Node, ...] = ()

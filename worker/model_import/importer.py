@@ -39,6 +39,7 @@ class ImportOptions:
         leave: names of arrays or modules that are not between ids and states, if the file has only weights.
         maps: Linear modules between the embedding and the first layer, "NAME" or "NAME:FUNCTION", if the file has only
             weights.
+        top: name of the last function of each token's vector above the last recurrent layer to import; None for none.
         one_hot: whether the vectors that the first layer reads are ids as one-hot vectors.
         unpadded: whether rows may get the vectors without padding, if the source computes padding.
         padding: how the source's program pads rows, if it computes padding.
@@ -60,6 +61,7 @@ class ImportOptions:
     residual: tuple[str, ...] = ()
     leave: tuple[str, ...] = ()
     maps: tuple[str, ...] = ()
+    top: str | None = None
     one_hot: bool = False
     unpadded: bool = False
     padding: AskedPadding | None = None
@@ -78,8 +80,8 @@ class ImportOptions:
     def asked(self) -> Asked:
         """The statements that concern the selection."""
         return Asked(
-            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded),
-            *(self.padding, self.cell_clip, self.projection_clip),
+            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.top),
+            *(self.one_hot, self.unpadded, self.padding, self.cell_clip, self.projection_clip),
         )
 
 
@@ -117,7 +119,7 @@ def import_model(source: Path, directory: Path, options: ImportOptions) -> Impor
         made = assemble(found, stack, options.ids_from, options.max_length, options.padding)
     except ModelError as error:
         raise ImportRefusedError(f"{source} ({found.format}): {error}") from error
-    check_finite({_in_source(name, stack): array for name, array in made.weights.items()}, source)
+    check_finite({_in_source(name, stack, made): array for name, array in made.weights.items()}, source)
     made.notes += _notes_of_states(found, stack)
     tokenizer = _tokenizer(found, made, options.tokenizer)
     if options.parity is None:
@@ -162,12 +164,12 @@ def _compared(found: Found, stack: Stack, made: Assembled, tokenizer: str | None
     return parity
 
 
-def _in_source(name: str, stack: Stack) -> str:
+def _in_source(name: str, stack: Stack, made: Assembled) -> str:
     """A tensor's name by the layer or the embedding that it was made of, so that it is found in the source."""
     if name == "embedding" and stack.table is not None:
         return stack.table.name
     _, number, part = name.split(".", 2)
-    return f"{stack.layers[int(number)].name} ({part})"
+    return f"{made.names[int(number)]} ({part})"
 
 
 def _notes_of_states(found: Found, stack: Stack) -> list[str]:

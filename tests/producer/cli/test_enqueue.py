@@ -243,6 +243,9 @@ def test_an_input_without_rows(place, broker):
     write_rows(place / "empty.jsonl", {})
     result = enqueue(broker, "rows.jsonl", "empty.jsonl")
     assert (result.exit_code, "1 input has no rows: empty.jsonl\n" in result.stderr) == (0, True)
+    for text, said in (("", True), ('{"tokens": [1]}\n', False)):
+        result = enqueue(broker, "-", "--format", "jsonl", out=f"piped-{said}", stdin=text)
+        assert (result.exit_code, "1 input has no rows: -\n" in result.stderr) == (0, said)
 
 
 def test_no_broker(place):

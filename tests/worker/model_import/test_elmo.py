@@ -1,10 +1,14 @@
 """ELMos and SeqVec: files of bilm's form, with every option that the form has, and what is refused."""
 
+import json
+import math
 from pathlib import Path
 
 import h5py
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from support.elmo_files import OPTIONS, changed, layers_of, random_arrays, word_vector, write
 from support.imported import imported
 from support.reference import layer_states
@@ -12,8 +16,10 @@ from support.reference import layer_states
 from unrolled.errors import ModelError
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.model_import import limits
+from worker.model_import.errors import ImportRefusedError
 from worker.model_import.parity.comparison import PLAIN, find_engine, run_engine
 from worker.model_import.readers.elmo import file as elmo_file
+from worker.model_import.readers.elmo.options import read_options
 
 WORDS = ["the", "cat", "a-word-that-is-longer-than-nine-bytes", "naïve", "☃", "x", "<S>", "</S>", "<UNK>", "cat2"]
 ROWS = [["the"], ["cat", "☃"], ["naïve", WORDS[2], "x", "the", "the", "<UNK>", "<S>", "cat2"]]
@@ -169,6 +175,8 @@ def test_models_of_words_have_their_vectors_in_the_file(tmp_path):
     source, words = write(tmp_path / "elmo", options, arrays, WORDS)
     done = imported(source, tmp_path / "model", vocabulary=words, parity=1e-5)
     assert_right(done, options, arrays, vocabulary=WORDS)
+    (tmp_path / "elmo/options.json").write_text(json.dumps(options | {"char_cnn": None}))
+    assert imported(source, tmp_path / "null", vocabulary=words).model.fingerprint == done.model.fingerprint
     words.write_text("\n".join(word for word in [*WORDS[:-1], "x"] if word != "<S>") + "\nmore\n")
     with pytest.raises(ModelError, match="the vocabulary has no <S>"):
         imported(source, tmp_path / "other", vocabulary=words)
@@ -275,6 +283,31 @@ def test_options_that_cant_be(change, message, tmp_path):
         imported(source, tmp_path / "model", vocabulary=words)
     assert "options" in str(caught.value)
     assert not (tmp_path / "model").exists()
+
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers(-3, 300) | st.integers() | st.floats() | st.sampled_from(["relu", "", "x"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(["dim", "x"]), inner, max_size=2),
+    max_leaves=6,
+)
+PLACES = [("bidirectional",), ("lstm",), ("char_cnn",)]
+PLACES += [(part, name) for part in ("lstm", "char_cnn") for name in OPTIONS[part]]
+
+
+@given(st.sampled_from(PLACES), VALUES)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_value_of_an_option(tmp_path, place, value):
+    """It is read, or refused with its file's name."""
+    options = changed()
+    inner = options if len(place) == 1 else options[place[0]]
+    inner[place[-1]] = value
+    (tmp_path / "options.json").write_text(json.dumps(options))
+    numbers, message = 0, ""
+    try:
+        numbers = sum(map(math.prod, read_options(tmp_path / "options.json").shapes().values()))
+    except ImportRefusedError as error:
+        message = str(error)
+    assert numbers > 0 or "options.json" in message
 
 
 @pytest.mark.parametrize("text", ["[]", "{", "[" * 100_000, "{}", '{"lstm": 3}'])

@@ -72,10 +72,14 @@ def run_stack(stack: Stack, run: Run, rows: Sequence[NDArray[np.int64]]) -> list
     outputs = []
     for ids in rows:
         state = np.eye(width + 1, width, dtype=np.float32)[ids] if table is None else table[ids]
+        states = [state]
         turned = False
-        for layer, residual in zip(stack.layers, stack.residual, strict=True):
-            made = run(layer, state)
-            state = made + state if residual else made
-            turned ^= layer.reversed
-        outputs.append(state[::-1] if turned else state)
+        for step in stack.chain:
+            if step.layer is not None:
+                made = run(step.layer, states[-1])
+                turned ^= step.layer.reversed
+            else:
+                made = apply_maps(states[-1], [step.node.map] if step.node is not None and step.node.map else [])
+            states.append(made if step.source is None else made + states[step.source + 1])
+        outputs.append(states[-1][::-1] if turned else states[-1])
     return outputs

@@ -85,18 +85,70 @@ def ids_cut_before_the_embedding():
     return ids, lstm()(words()(ids[:, 1:]))
 
 
-@case(r"top \(LSTM\) reads dense(_\d+)? \(Dense\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
+@case(suffix=".keras", parity=1e-5)
 def dense_between_two_layers():
     ids = text()
     low = lstm(name="low")(words(**MASKED)(ids))
-    return ids, lstm(4, name="top")(layers.Dense(5)(low)), low
+    return ids, lstm(4, name="top")(layers.Dense(7, activation="relu")(low))
 
 
-@case(r"top \(LSTM\) reads .*LayerNormalization.*--layer low", then={"layers": ("low",)}, suffix=".h5")
-def normalization_between_two_layers():
+@case(suffix=".h5", parity=1e-5)
+def normalizations_between_two_layers():
+    ids = text()
+    low = layers.Bidirectional(lstm(), name="low")(words(**MASKED)(ids))
+    normal = layers.BatchNormalization()(layers.Dropout(0.5)(layers.LayerNormalization()(low)))
+    return ids, lstm(4, name="top")(layers.Activation("tanh")(layers.TimeDistributed(layers.Dense(3))(normal)))
+
+
+@case(suffix=".keras", parity=1e-5)
+def adapters_between_two_layers():
+    ids = text()
+    low = lstm(6, name="low")(words()(ids))
+    low = layers.Add()([low, layers.Dense(6)(layers.Dense(2, activation="relu")(layers.LayerNormalization()(low)))])
+    return ids, layers.Add()([low, lstm(6, name="top")(layers.LayerNormalization()(low))])
+
+
+@case(suffix=".keras", parity=1e-5, layers=("low",), top="sums")
+def sum_above_the_last_layer():
+    ids = text()
+    vectors = words()(ids)
+    low = layers.Dense(4, activation="sigmoid")(layers.Bidirectional(lstm(), name="low")(vectors))
+    sums = layers.Add(name="sums")([low, vectors])
+    return ids, lstm(3, name="top")(sums), sums
+
+
+@case(r"--top dense: it reads words", suffix=".keras", top="dense")
+def dense_below_all_layers_is_no_top():
+    ids = text()
+    return ids, lstm()(layers.Dense(4, name="dense")(words(**MASKED)(ids)))
+
+
+@case(r"--top nothing: there is no such node", suffix=".keras", top="nothing")
+def top_that_is_not_there():
+    ids = text()
+    return ids, lstm()(words(**MASKED)(ids))
+
+
+@case(r"top \(LSTM\) reads elu \(Dense\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
+def another_function_between_two_layers():
     ids = text()
     low = lstm(name="low")(words(**MASKED)(ids))
-    return ids, lstm(4, name="top")(layers.LayerNormalization()(low)), low
+    return ids, lstm(4, name="top")(layers.Dense(5, activation="elu", name="elu")(low)), low
+
+
+@case(r"top \(LSTM\) reads .*\(Add\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
+def two_sums_of_one_vector_between_two_layers():
+    ids = text()
+    low = lstm(4, name="low")(words()(ids))
+    dense = layers.Dense(4)(low)
+    return ids, lstm(4, name="top")(layers.Add()([layers.Add()([dense, low]), low])), low
+
+
+@case(r"top \(LSTM\) reads .*\(Conv1D\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
+def convolution_between_two_layers():
+    ids = text()
+    low = lstm(name="low")(words()(ids))
+    return ids, lstm(4, name="top")(layers.Conv1D(5, 3, padding="same", name="convolution")(low)), low
 
 
 @case(r"--layer low", then={"layers": ("low",)}, suffix=".keras")

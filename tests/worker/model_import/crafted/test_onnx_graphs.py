@@ -237,11 +237,46 @@ def first_state_that_is_an_input_plus_a_learned_one():
     return graph, end
 
 
-@case(r"lstm\d+ isn't the last.*--layer", suffix=".onnx")
+@case(suffix=".onnx", parity=1e-5)
 def matmul_between_two_layers():
     graph = Graph()
     low = graph.flat(graph.lstm(graph.time_first(graph.embed())))
     return graph, graph.lstm(graph.add("MatMul", low, graph.weights(5, 5)), 5)
+
+
+@case(suffix=".onnx", parity=1e-5)
+def linear_modules_and_a_norm_between_two_layers():
+    graph = Graph()
+    low = graph.lstm(graph.time_first(graph.embed()), sides=2, direction="bidirectional")
+    low = graph.add("Reshape", graph.add("Transpose", low, perm=[0, 2, 1, 3]), graph.constant([0, 0, -1]))
+    made = graph.add("Relu", graph.add("Add", graph.add("MatMul", low, graph.weights(10, 7)), graph.weights(7)))
+    made = graph.add("LayerNormalization", made, graph.weights(7), graph.weights(7), axis=-1, epsilon=1e-3)
+    made = graph.add("Sub", graph.constant(2.0, np.float32), graph.add("Mul", made, graph.weights(7)))
+    return graph, graph.lstm(made, 7)
+
+
+@case(suffix=".onnx", parity=1e-5, top="sum")
+def sums_above_the_last_layer():
+    graph = Graph()
+    x = graph.time_first(graph.embed())
+    low = graph.flat(graph.lstm(x, units=6))
+    wide = graph.add("Add", low, graph.flat(graph.lstm(low, 6, 6)))
+    made = graph.add("Tanh", graph.add("MatMul", wide, graph.weights(6, 4)))
+    return graph, graph.add("Add", x, made, name="sum")
+
+
+@case(r"lstm\d+ isn't the last.*--layer", suffix=".onnx")
+def quotient_of_a_constant_and_a_vector_between_two_layers():
+    graph = Graph()
+    low = graph.flat(graph.lstm(graph.time_first(graph.embed())))
+    return graph, graph.lstm(graph.add("Div", graph.constant(1.0, np.float32), low), 5)
+
+
+@case(r"lstm\d+ isn't the last.*--layer", suffix=".onnx")
+def numbers_of_each_place_between_two_layers():
+    graph = Graph(shape=(1, 9))
+    low = graph.flat(graph.lstm(graph.time_first(graph.embed())))
+    return graph, graph.lstm(graph.add("Mul", low, graph.weights(9, 1, 5)), 5)
 
 
 @case(r"lstm\d+ isn't the last.*\(Loop\)", suffix=".onnx")

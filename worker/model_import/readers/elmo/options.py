@@ -149,7 +149,7 @@ def _options(found: Mapping[str, Any]) -> ElmoOptions:
     lstm, network = _object(found, "lstm"), None
     if found.get("bidirectional", True) is not True:
         raise ImportRefusedError(f"bidirectional is {found['bidirectional']!r:.80}; only true can be imported")
-    if "char_cnn" in found:
+    if found.get("char_cnn") is not None:
         network = _characters(_object(found, "char_cnn"))
     residual = lstm.get("use_skip_connections")
     if type(residual) is not bool:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from worker.model_import import token_maps
 from worker.model_import.readers.keras.configuration import config_of, inner_of, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
     from numpy.typing import NDArray
 
     from worker.model_import.found import Array, TokenMap
@@ -54,7 +53,7 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
     """
     constants = [one for one in operands if one is not None]
     if kind in _ALONE and len(operands) == 1 and not constants:
-        return token_maps.ACTIVATIONS[_ALONE[kind]]
+        return token_maps.Activation(_ALONE[kind])
     if kind not in _WITH_CONSTANT or len(operands) != 2 or len(constants) != 1:
         return None
     numbers = constants[0]
@@ -66,14 +65,14 @@ def operation_map(kind: str, operands: Sequence[NDArray[np.float64] | None]) -> 
 
 def _relu(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
     plain = not config.get("max_value") and not config.get("negative_slope") and not config.get("threshold")
-    return token_maps.ACTIVATIONS["relu"] if plain else None
+    return token_maps.Activation("relu") if plain else None
 
 
 def _rescaling(config: Mapping[str, Any], _: Sequence[Array]) -> TokenMap | None:
     scale, offset = config.get("scale"), config.get("offset", 0.0)
     if not isinstance(scale, int | float) or not isinstance(offset, int | float):
         return None
-    return lambda vectors: np.asarray(vectors * scale + offset)
+    return token_maps.Rescaling(scale, offset)
 
 
 def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
@@ -83,13 +82,13 @@ def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | Non
     known = len(kernels) == 1 and len(biases) == int(biased) and len(arrays) == 1 + int(biased)
     if not known or _activation(config, "linear") is None:
         return None
-    return token_maps.dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
+    return token_maps.Dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
 
 
 def _activation(config: Mapping[str, Any], default: str | None) -> TokenMap | None:
     """The function that a layer names; a function of the model's own has a configuration in place of a name."""
     name = config.get("activation") or default
-    return token_maps.ACTIVATIONS.get(name) if isinstance(name, str) else None
+    return token_maps.Activation(name) if isinstance(name, str) and name in token_maps.ACTIVATIONS else None
 
 
 def _epsilon(config: Mapping[str, Any]) -> float | None:
@@ -104,7 +103,7 @@ def _layer_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
         return None
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
-    return token_maps.layer_norm(scale, shift, epsilon)
+    return token_maps.LayerNorm(scale, shift, epsilon)
 
 
 def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
@@ -115,7 +114,7 @@ def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap 
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
     mean, variance = parts
-    return token_maps.batch_norm(mean, variance, scale, shift, epsilon)
+    return token_maps.BatchNorm(mean, variance, scale, shift, epsilon)
 
 
 _FOUND_BY: dict[str, Callable[[Mapping[str, Any], Sequence[Array]], TokenMap | None]] = {

@@ -59,6 +59,15 @@ inline float get_element(const Kernel& kernel, const void* elements, std::int64_
   return from_bfloat16(static_cast<const std::uint16_t*>(elements)[place]);
 }
 
+// The first `count` numbers of an input or a state, in their order.
+inline void get_elements(const Kernel& kernel, const void* elements, std::int64_t count, float* to) {
+  if (kernel.element_bytes == sizeof(float)) {
+    std::memcpy(to, elements, static_cast<std::size_t>(count) * sizeof(float));  // in no other order
+    return;
+  }
+  for (std::int64_t k = 0; k < count; ++k) to[k] = get_element(kernel, elements, k);
+}
+
 // Copies `count` elements: from[from_first, ...) to to[to_first, ...).
 inline void copy_elements(const Kernel& kernel, void* to, std::int64_t to_first, const void* from,
                           std::int64_t from_first, std::int64_t count) {
