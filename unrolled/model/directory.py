@@ -169,6 +169,7 @@ def save_model(
             finite, or the directory can't be made.
         TransientError: a file can't be written.
     """
+    # Over 40 lines: half of it is the description of what it may refuse.
     with from_extra("writing a model", "encode"):
         from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
 
