@@ -16,6 +16,9 @@
     gru.N.kernel             (D, 3 U)    gates z, r, h; h' = z h + (1 - z) candidate
     gru.N.recurrent_kernel   (U, 3 U)
     gru.N.bias               (2, 3 U)    for the input and for the state; (3 U,) if reset is "before"
+    lstm.N.input_gain        (4 U,)      if it has norms: norm(x kernel + input_shift) input_gain
+    lstm.N.state_gain        (4 U,)      + norm(h recurrent_kernel + state_shift) state_gain + bias; also the shifts
+    lstm.N.cell_gain         (U,)        norm(c) cell_gain + cell_bias
     lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of the others
     lstm.N.first_cell        (U,)        and the cell's; also of an mlstm
     lstm.N.backward.*        and of the others: tensors of the pass from a row's last token to its first
