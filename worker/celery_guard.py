@@ -245,7 +245,7 @@ def _install_handler(signal_name: str, worker: Any) -> None:
 
 def _announce(message: str, *_: object) -> None:
     """Log a line from a signal handler, where no lock may be taken, and so no logger used."""
-    with contextlib.suppress(OSError):  # nobody may be left to read it
+    with contextlib.suppress(OSError):  # its reader may have gone
         if json_log.is_active():
             os.write(_STANDARD_ERROR, json_log.line_of("INFO", message.strip()).encode())
             return
