@@ -125,7 +125,12 @@ class StatusReader:
             queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
             return replace(
                 status,
-                **dict.fromkeys(("quarantined", "failed", "dead", "strays", "gone", "stuck"), 0),
+                quarantined=0,
+                failed=0,
+                dead=0,
+                strays=0,
+                gone=0,
+                stuck=0,
                 damaged=False,
                 death=None,
                 queue=queue,
