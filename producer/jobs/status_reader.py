@@ -121,21 +121,7 @@ class StatusReader:
             away=asked.away if asked else None,
             death=self._death(),
         )
-        if log.discarded:  # the log still counts them, and nothing of them is kept or will be computed
-            queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
-            return replace(
-                status,
-                quarantined=0,
-                failed=0,
-                dead=0,
-                strays=0,
-                gone=0,
-                stuck=0,
-                damaged=False,
-                death=None,
-                queue=queue,
-            )
-        return status
+        return _without_work(status) if log.discarded else status
 
     def _queue(self, asked: Asked) -> QueueStatus:
         waiting, life = self._tally.waiting, self.log.life
@@ -204,3 +190,11 @@ class StatusReader:
         if not self._looks or now - self._looks[0][0] <= 0 or tokens_done <= self._looks[0][1]:
             return None
         return (tokens_done - self._looks[0][1]) / (now - self._looks[0][0])
+
+
+def _without_work(status: JobStatus) -> JobStatus:
+    """The status of a discarded job: the log still counts its shards, and no part of it will be computed."""
+    queue = status.queue and replace(status.queue, running=0, queued=0, missing=0)
+    return replace(
+        status, quarantined=0, failed=0, dead=0, strays=0, gone=0, stuck=0, damaged=False, death=None, queue=queue
+    )
