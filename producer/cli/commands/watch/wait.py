@@ -83,6 +83,7 @@ def wait(
       unrolled wait out
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
+    # Over 40 lines: one command, most of it its options and its help text.
     start_log(log_format)
     job = job_at(out)
     figures = ProducerFigures()
