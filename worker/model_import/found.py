@@ -50,6 +50,8 @@ class Pass:
         reset: "after" or "before" for a GRU, else None.
         gates: the activation of the gates, one of `LayerConfig`'s.
         forget_bias: what the source's program adds to the forget gate at run time.
+        norm: how it is layer-normalized, one of `LayerConfig`'s norms, or None.
+        epsilon: what its norms add to variances, or None.
         first: the state before a row's first token, (state,), and for an LSTM the cell's, (U,); empty if it is zero.
         clips: the largest magnitudes of cell states and of projected states, if the file shows them; None for any.
         problem: why it can't be imported; raised only if it is chosen.
@@ -64,6 +66,8 @@ class Pass:
     reset: str | None = None
     gates: str = "sigmoid"
     forget_bias: float = 0.0
+    norm: str | None = None
+    epsilon: float | None = None
     first: tuple[Array, ...] = ()
     clips: tuple[float | None, float | None] = (None, None)
     problem: str | None = None
@@ -156,6 +160,7 @@ class Node:
         doubt: why the file alone doesn't prove that it is what its role says.
         map: the function of a "map".
         label: its name for people, if `name` is another.
+        why: why it isn't a "map", if that is known: "its activation is 'glu'".
         quantized: "weights" if the file has its weights as 8-bit integers; "activations" if it rounds the vectors that
             it reads or passes on to 8 bits, too, which isn't imported.
     """
@@ -172,6 +177,7 @@ class Node:
     doubt: str | None = None
     map: TokenMap | None = None
     label: str = ""
+    why: str = ""
     quantized: Literal["", "weights", "activations"] = ""
 
     def __str__(self) -> str:
