@@ -170,7 +170,7 @@ def _convolution(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap
     kernel = arrays[0]
 
     def read() -> Float32:
-        return kernel.read()[0]
+        return np.asarray(kernel.read()[0])
 
     return _dense(config, [replace(kernel, shape=kernel.shape[1:], read=read), *arrays[1:]])
 
