@@ -83,14 +83,14 @@ def wait(
       unrolled wait out
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
+    # Over 40 lines: one command, most of it its options and its help text.
     start_log(log_format)
     job = job_at(out)
-    broker = find_broker(broker, job.place)
     figures = ProducerFigures()
     with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
         found = wait_for_job(
             job,
-            broker,
+            find_broker(broker, job.place),
             namespace,
             bar,
             until=time.monotonic() + (math.inf if timeout_seconds is None else timeout_seconds),

@@ -170,7 +170,8 @@ def _convolution(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap
     kernel = arrays[0]
 
     def read() -> Float32:
-        return np.asarray(kernel.read()[0])
+        only: Float32 = kernel.read()[0]
+        return only
 
     return _dense(config, [replace(kernel, shape=kernel.shape[1:], read=read), *arrays[1:]])
 
