@@ -131,7 +131,7 @@ def test_what_a_dataset_tells(out):
     assert (len(dataset), dataset.tokens, dataset.units) == (16, 20, UNITS)
     assert (dataset.model_fingerprint, dataset.engine, dataset.arithmetic) == ("ab" * 32, "fused", "float32")
     assert dataset.files == sorted(map(str, out.glob("part-*")))
-    assert repr(dataset) == "<16 rows, 20 tokens, 3 units in 2 files>"
+    assert repr(dataset) == "<Dataset: 16 rows, 20 tokens, 3 units in 2 files>"
     batch = next(dataset.batches(max_rows=1))
     (row,) = batch.rows()
     assert repr(row) == f"<row {row.id!r} of length {row.length}, with outputs ({row.length}, 3)>"
@@ -332,8 +332,17 @@ def test_a_stored_pooling_is_taken_as_it_is(tmp_path):
     _, vectors = dataset.pooled("max")
     assert vectors.dtype == np.float32
     np.testing.assert_array_equal(vectors, arrays["max"])
-    with pytest.raises(KeyError, match="no column 'outputs'; this job stored mean, max"):
+    said = "no column 'last', and no 'outputs' to compute it from; this job stored mean, max: .*--pooling last"
+    with pytest.raises(KeyError, match=said):
         dataset.pooled("last")
+
+
+def test_a_model_is_no_job(tmp_path):
+    """The error says what it is."""
+    for name in ("config.json", "model.safetensors"):
+        (tmp_path / name).touch()
+    with pytest.raises(FileFormatError, match="it is a model; give the output directory of a job"):
+        unrolled.open(tmp_path)
 
 
 def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
@@ -344,7 +353,9 @@ def test_layers_are_pooled_and_padded_by_their_number(tmp_path):
     _, firsts = dataset.pooled("first", layer=1)
     assert firsts.shape == (len(ROWS), UNITS)
     np.testing.assert_array_equal(firsts[[0, 3]], arrays["outputs_1"][[0, 2]])
-    with pytest.raises(KeyError, match="no column 'outputs_2'"):
+    with pytest.raises(
+        KeyError, match=r"no column 'mean_2', and no 'outputs_2' .*: take one of these, or name another layer"
+    ):
         dataset.pooled("mean", layer=2)
     padded, masks = unrolled.to_padded(next(dataset.batches()), "outputs_1")
     np.testing.assert_array_equal(padded[masks], arrays["outputs_1"])

@@ -16,6 +16,7 @@ from producer.cli.options import json_option
 from producer.sources.options import SourceOptions
 from producer.sources.reading import check_inputs, read_batches
 from producer.sources.rows import SourceRow
+from producer.terminal.text import percent
 from unrolled.errors import JobError, OptionError, RequestError
 from unrolled.job.directories import refuse_job
 from unrolled.job.offer import SHORT
@@ -193,4 +194,5 @@ def _report(summary: dict[str, object], as_json: bool) -> None:
         click.echo(json.dumps(summary))
         return
     for name, value in summary.items():
-        click.echo(f"{name.replace('_', ' '):<16}{value}")
+        shown = percent(value) if isinstance(value, float) else f"{value:,}" if isinstance(value, int) else value
+        click.echo(f"{name.replace('_', ' '):<16}{shown}")
