@@ -57,12 +57,14 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the subcommand; an error becomes its text and an exit status, and a traceback only with --debug."""
+        rest = ctx.args[:1]  # of a group, its subcommand; click takes it away
         try:
             return super().invoke(ctx)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except KeyboardInterrupt as reason:
-            resumed = ctx.invoked_subcommand in RESUMED
+            name = ctx.invoked_subcommand or ""
+            resumed = not RESUMED.isdisjoint((name, " ".join([name, *rest])))
             tell(f"Interrupted{'; what is done is kept. Run the same command again and it resumes' * resumed}.")
             ctx.exit(ExitStatus.TERMINATED if isinstance(reason, Terminated) else ExitStatus.INTERRUPTED)
         except Exception as error:

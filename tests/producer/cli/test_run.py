@@ -86,6 +86,9 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert log.count(" is published\n") == len(files)
     again = unrolled(*command("--json"), cwd=place)
     assert again.returncode == 3
+    assert "already complete: " in again.stderr
+    assert "computing" not in again.stderr
+    assert "report.html (nothing has changed since it was written)\n" in again.stderr
     found = json.loads(again.stdout)
     assert (found["complete"], found["rows_published"], found["done"]) == (True, 1000, len(files))
     assert {path: path.stat().st_mtime_ns for path in (place / "out").glob("*.parquet")} == files
