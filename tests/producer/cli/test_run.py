@@ -117,7 +117,7 @@ def test_a_run_on_a_terminal_is_one_screen(place):
     plain = unrolled(*command(), cwd=place)
     assert plain.returncode == 0
     assert "\x1b" not in plain.stdout + plain.stderr
-    assert "computing: " in plain.stderr
+    assert "already complete: " in plain.stderr
 
 
 def test_what_is_asked_for_is_stored(place):
