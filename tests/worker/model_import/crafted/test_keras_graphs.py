@@ -669,11 +669,41 @@ def two_directions_of_which_one_has_no_bias():
     return ids, layers.Bidirectional(lstm(), backward_layer=back)(words(**MASKED)(ids))
 
 
-@case(suffix=".keras")
+@case(suffix=".keras", run=True)
 def models_within_the_model():
     ids = text()
     inner = keras.Sequential([layers.Dense(3), lstm(4), layers.Dropout(0.2)], name="inner")
     return ids, lstm()(inner(words(**MASKED)(ids)))
+
+
+@case(suffix=".h5", run=True)
+def models_within_the_model_in_hdf5():
+    ids = text()
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, layers.Bidirectional(lstm(3, name="one"))(vectors), name="inner")
+    return ids, lstm()(inner(words(**MASKED)(ids)))
+
+
+@case(suffix=".keras", run=True)
+def last_layer_within_a_model():
+    ids = text()
+    vectors = keras.Input((None, 4))
+    inner = keras.Model(vectors, lstm(3)(layers.Dense(4, activation="gelu")(vectors)), name="inner")
+    return ids, inner(words(**MASKED)(ids))
+
+
+@case(suffix=".keras", run=True)
+def embedding_within_a_model():
+    within = text()
+    inner = keras.Model(within, layers.Dense(4)(words(**MASKED)(within)), name="inner")
+    ids = text()
+    return ids, lstm()(inner(ids))
+
+
+@case(suffix=".h5", run=True)
+def masking_in_hdf5():
+    ids = text()
+    return ids, lstm()(layers.Masking(0.5)(words()(ids)))
 
 
 @case(suffix=".keras")
