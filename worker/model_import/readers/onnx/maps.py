@@ -105,14 +105,10 @@ def _numbers_second(node: Any, constants: Constants, settings: dict[str, Any]) -
         scale, shift, mean, variance = (_lazy(constants, name) for name in node.input[1:])
         epsilon = settings["epsilon"].f if "epsilon" in settings else 1e-5
         return token_maps.BatchNorm(mean, variance, scale, shift, epsilon)
-    if not is_width_1(shapes[:1], settings):
+    biases = [_lazy(constants, name) for name in node.input[2:] if name]
+    if not is_width_1(shapes[:1], settings) or any(len(one.shape) != 1 for one in biases):
         return None
-    found = [constants.get(name) for name in node.input[1:] if name]
-    if any(one is None for one in found):
-        return None
-    kernel, bias = (*(_array(node.input[1], one) for one in found if one is not None), None)[:2]
-    if kernel is None:
-        return None
+    kernel, bias = _lazy(constants, node.input[1]), next(iter(biases), None)
     flat = Array(kernel.name, kernel.shape[:2], lambda: kernel.read()[:, :, 0])
     return token_maps.Dense(flat, bias, "linear", turned=True)
 
