@@ -9,6 +9,8 @@ input comes from a table. Rates and ratios are medians of `--repeats` interleave
 the highest.
 """
 
+# Over 150 lines: the kinds, their products, and one measurement.
+
 import argparse
 import math
 import statistics
