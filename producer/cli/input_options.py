@@ -90,7 +90,8 @@ _JOB: dict[str, Decorator] = {
     ),
     "arithmetic": click.option(
         "--arithmetic", type=click.Choice(ARITHMETICS), default="float32", show_default=True,
-        help="Arithmetic that the job is computed in; bfloat16 is the fused engine's.",
+        help="Arithmetic that the job is computed in; bfloat16 and bfloat16x3 are the fused engine's. bfloat16x3 is "
+        "for machines with matrix units (AMX).",
     ),
     "special_tokens": click.option(
         "--special-tokens/--no-special-tokens", default=True, show_default=True,

@@ -1,4 +1,4 @@
-"""The engine's bfloat16 in plain NumPy, one row and one step at a time: engines must give its bytes.
+"""The engine's bfloat16 and bfloat16x3 in plain NumPy, one row and one step at a time: engines must give its bytes.
 
 It shares nothing with the C++ sources but the formulas.
 """
@@ -11,7 +11,13 @@ BLOCK = 32
 LEAST = np.float32(2.0**-56)
 LOG2E = 1.4426950408889634074
 ONE, TANH = np.float32(1), np.float32(-2 * LOG2E)
-POLYNOMIAL = np.array([0.05500893294811249, 0.24221095442771912, 0.6932829022407532, 1], np.float32)
+POLYNOMIALS = {
+    "bfloat16": [0.05500893294811249, 0.24221095442771912, 0.6932829022407532, 1],
+    "bfloat16x3": [
+        *(0.001326472731307149, 0.009671512991189957, 0.05550733581185341),
+        *(0.24022242426872253, 0.6931470036506653, 1),
+    ],
+}
 SLOPES = {"sigmoid": -LOG2E, "hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
 
 
@@ -34,38 +40,44 @@ def fma(a, b, c):
     return np.where(even & (lost != 0), odd, total).astype(np.float32)
 
 
-def blocks(weights, x):
-    """The total of the products of rounded `x` (depth) and rounded `weights` (depth, columns): block after block."""
+def pieces(x, arithmetic):
+    """The bfloat16 numbers whose sum stands for X, the largest first."""
+    first = rounded(x)
+    return [first] if arithmetic == "bfloat16" else [first, rounded(np.asarray(x, np.float32) - first)]
+
+
+def blocks(weights, x, arithmetic):
+    """The total of the products of `x` (depth) and `weights` (depth, columns), in pieces: block after block."""
     padding = -len(x) % BLOCK
-    x, weights = np.pad(rounded(x), (0, padding)), np.pad(rounded(weights), ((0, padding), (0, 0)))
-    total = np.zeros(weights.shape[1], np.float32)
-    for begin in range(0, len(x), BLOCK):
-        even = odd = np.zeros_like(total)
-        for k in range(begin, begin + BLOCK, 2):  # products of two bfloat16 numbers are exact in float32
-            even, odd = even + weights[k] * x[k], odd + weights[k + 1] * x[k + 1]
-        total = total + (even + odd)
+    x = pieces(np.pad(x, (0, padding)), arithmetic)
+    weights = pieces(np.pad(weights, ((0, padding), (0, 0))), arithmetic)
+    products = [(0, 0)] if arithmetic == "bfloat16" else [(1, 0), (0, 0), (0, 1)]
+    total = np.zeros(weights[0].shape[1], np.float32)
+    for begin in range(0, len(x[0]), BLOCK):
+        for left, right in products:
+            even = odd = np.zeros_like(total)
+            for k in range(begin, begin + BLOCK, 2):  # products of two bfloat16 numbers are exact in float32
+                even = even + weights[right][k] * x[left][k]
+                odd = odd + weights[right][k + 1] * x[left][k + 1]
+            total = total + (even + odd)
     return total
 
 
-def exp2(x):
+def exp2(x, arithmetic):
     x = np.clip(x, np.float32(-40), np.float32(40))
     whole = np.rint(x)
-    p = np.broadcast_to(POLYNOMIAL[0], x.shape)
-    for coefficient in POLYNOMIAL[1:]:
+    first, *others = np.array(POLYNOMIALS[arithmetic], np.float32)
+    p = np.broadcast_to(first, x.shape)
+    for coefficient in others:
         p = fma(p, x - whole, coefficient)
     return np.ldexp(p, whole.astype(np.int32))
-
-
-def tanh(x):
-    e = exp2(x)
-    return (ONE - e) / (ONE + e)
 
 
 class Layer:
     """One direction of a layer, with its weights scaled as the engine scales them."""
 
-    def __init__(self, config, weights, prefix):
-        self.config, self.units = config, config.units
+    def __init__(self, config, weights, prefix, arithmetic):
+        self.config, self.units, self.arithmetic = config, config.units, arithmetic
         self.lstm, self.hard = config.kind == "lstm", config.gates != "sigmoid"
         slope = SLOPES[config.gates]
         self.scale = [slope, slope, -2 * LOG2E] + ([slope] if self.lstm else [])
@@ -100,8 +112,18 @@ class Layer:
             start = fma(weights, number, start)
         return start
 
+    def exp2(self, x):
+        return exp2(x, self.arithmetic)
+
+    def tanh(self, x):
+        e = self.exp2(x)
+        return (ONE - e) / (ONE + e)
+
+    def blocks(self, weights, x):
+        return blocks(weights, x, self.arithmetic)
+
     def gate(self, x):
-        return np.clip(x, 0, 1) if self.hard else ONE / (ONE + exp2(x))
+        return np.clip(x, 0, 1) if self.hard else ONE / (ONE + self.exp2(x))
 
     def states(self, starts, inputs):
         """The states after each token: `starts` are those of a table, or `inputs` the vectors to multiply."""
@@ -124,38 +146,42 @@ class Layer:
         columns = slice(gates.start * self.units, gates.stop * self.units)
         padding = np.zeros(-len(x) % BLOCK, np.float32)
         kernel = np.pad(self.kernel[: len(x), columns], ((0, len(padding)), (0, 0)))
-        return blocks(np.concatenate([kernel, self.state_kernel[:, columns]]), np.concatenate([x, padding, hidden]))
+        return self.blocks(
+            np.concatenate([kernel, self.state_kernel[:, columns]]), np.concatenate([x, padding, hidden])
+        )
 
     def _lstm(self, x, hidden, cell, start):
         i, f, g, o = np.split(self._sums(x, hidden, slice(0, 4)) + start, 4)
         if self.hard:
-            cell = fma(np.clip(f, 0, 1), cell, np.clip(i, 0, 1) * tanh(g))
-            hidden = np.clip(o, 0, 1) * tanh(cell * TANH)
+            cell = fma(np.clip(f, 0, 1), cell, np.clip(i, 0, 1) * self.tanh(g))
+            hidden = np.clip(o, 0, 1) * self.tanh(cell * TANH)
         else:
-            i, f, g, o = map(exp2, (i, f, g, o))
+            i, f, g, o = map(self.exp2, (i, f, g, o))
             sides = (ONE + i) * (ONE + g)
             cell = fma(cell, sides, (ONE - g) * (ONE + f)) / (sides * (ONE + f))
-            e = exp2(cell * TANH)
+            e = self.exp2(cell * TANH)
             hidden = (ONE - e) / ((ONE + o) * (ONE + e))
-        return (hidden if self.projection is None else blocks(self.projection, hidden)), cell
+        return (hidden if self.projection is None else self.blocks(self.projection, hidden)), cell
 
     def _gru(self, x, state, start):
         cut = 2 * self.units
         z, r = np.split(self._sums(x, state, slice(0, 2)) + start[:cut], 2)
-        candidate = blocks(self.kernel[: len(x), cut:], x) + start[cut:]
+        candidate = self.blocks(self.kernel[: len(x), cut:], x) + start[cut:]
         if self.candidate_bias is None:
-            candidate = blocks(self.state_kernel[:, cut:], state * self.gate(r)) + candidate
+            candidate = self.blocks(self.state_kernel[:, cut:], state * self.gate(r)) + candidate
         else:
-            candidate = fma(self.gate(r), blocks(self.state_kernel[:, cut:], state) + self.candidate_bias, candidate)
+            candidate = fma(
+                self.gate(r), self.blocks(self.state_kernel[:, cut:], state) + self.candidate_bias, candidate
+            )
         if self.hard:
             z = np.clip(z, 0, 1)
-            return fma(z, state, (ONE - z) * tanh(candidate))
-        z, c = exp2(z), exp2(candidate)
+            return fma(z, state, (ONE - z) * self.tanh(candidate))
+        z, c = self.exp2(z), self.exp2(candidate)
         return fma(state, ONE + c, z * (ONE - c)) / ((ONE + z) * (ONE + c))
 
 
-def layer_states(config, weights, row, tabled):
-    """Every layer's states (tokens, width) of one row in bfloat16; `tabled` says whether the engine has a table."""
+def layer_states(config, weights, row, tabled, arithmetic="bfloat16"):
+    """Every layer's states (tokens, width) of one row; `tabled` says whether the engine has a table."""
     embedding = weights.get("embedding")
     results, found = None if embedding is None else embedding[row], []
     for number, layer in enumerate(config.layers):
@@ -165,7 +191,7 @@ def layer_states(config, weights, row, tabled):
             layer.prefixes(number),
             strict=True,
         ):
-            cell = Layer(layer, weights, prefix)
+            cell = Layer(layer, weights, prefix, arithmetic)
             starts, inputs = None, results
             if number == 0 and embedding is None:
                 starts, inputs = [cell.input_bias + cell.kernel[token - 1] for token in row], None
@@ -176,7 +202,7 @@ def layer_states(config, weights, row, tabled):
             outputs.append(np.array(states, np.float32).reshape(len(row), layer.projection or layer.units)[turn])
         output = np.concatenate(outputs, axis=1)
         if layer.residual:
-            output = output + rounded(results)
+            output = output + sum(pieces(results, arithmetic))
         found.append(output)
         results = output
     return found

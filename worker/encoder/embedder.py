@@ -41,7 +41,7 @@ class Embedder:
         layer: int | None = None,
         fixed_size: bool = True,
         engine: Literal["auto", "fused", "tensorflow"] = "auto",
-        arithmetic: Literal["float32", "bfloat16"] = "float32",
+        arithmetic: Literal["float32", "bfloat16", "bfloat16x3"] = "float32",
         threads: int | None = None,
         normalize: bool = False,
     ) -> None:

@@ -20,9 +20,9 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 from unrolled.tokenization.ragged import Ragged
+from worker.engines.fused import cpus, library
 from worker.engines.fused import engine as fused
-from worker.engines.fused import library
-from worker.engines.fused.cpus import usable_cpus
+from worker.engines.fused.cpus import threads_for, usable_cores, usable_cpus
 from worker.engines.fused.engine import FusedEngine
 
 pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=str(library.why_unavailable()))
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 KERNELS = (
     []
     if library.why_unavailable()
-    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
+    else [(isa, arithmetic) for arithmetic in library.ARITHMETICS for isa in library.available_isas(arithmetic)]
 )
 VOCAB, UNITS, LAYERS = 9, 20, 2
 COLUMNS = (VectorColumn("none", LAYERS - 1, UNITS),)
@@ -299,7 +299,7 @@ def test_columns_that_there_are_not_are_refused(columns, model_of):
 def test_what_an_engine_can_not_be(model_of, monkeypatch):
     """Unknown arithmetics, numbers of threads and instruction sets are refused, and the text says what is allowed."""
     model = model_of()
-    with pytest.raises(RequestError, match="float32 or bfloat16"):
+    with pytest.raises(RequestError, match="float32, bfloat16, bfloat16x3"):
         FusedEngine(model, "float16")
     with pytest.raises(RequestError, match="threads is 0"):
         FusedEngine(model, threads=0)
@@ -336,6 +336,18 @@ def test_threads_follow_a_containers_limit(files, quota, tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text + "\n")
     assert usable_cpus(tmp_path) == (quota or len(os.sched_getaffinity(0)))
+
+
+def test_hyperthreads_of_a_core_count_once(tmp_path, monkeypatch):
+    """They share the core's matrix units, so tiles get one thread for each core; other kernels get one for each."""
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1, 2, 5, 7})
+    for cpu, siblings in {0: "0,4", 1: "1,5", 2: "2,6", 5: "1,5"}.items():  # nothing is known of 7
+        (tmp_path / f"cpu{cpu}" / "topology").mkdir(parents=True)
+        (tmp_path / f"cpu{cpu}" / "topology" / "thread_siblings_list").write_text(siblings + "\n")
+    assert usable_cores(tmp_path) == 4
+    monkeypatch.setattr(cpus, "usable_cores", lambda: 4)
+    monkeypatch.setattr(cpus, "usable_cpus", lambda: 5)
+    assert (threads_for("amx"), threads_for("avx512"), threads_for("amx-emulated")) == (4, 5, 5)
 
 
 def test_no_tensorflow():

@@ -26,7 +26,7 @@ pytestmark = pytest.mark.skipif(library.why_unavailable() is not None, reason=st
 KERNELS = (
     []
     if library.why_unavailable()
-    else [(isa, arithmetic) for arithmetic in ("float32", "bfloat16") for isa in library.available_isas(arithmetic)]
+    else [(isa, arithmetic) for arithmetic in library.ARITHMETICS for isa in library.available_isas(arithmetic)]
 )
 VOCAB = 6
 STACKS = {
@@ -164,7 +164,7 @@ def test_long_rows_of_every_kind(kernel, name, monkeypatch):
 #: In float32 the portable kernel rounds products and sums apart on x86; in bfloat16 every kernel gives the same bytes.
 AGREEING = {
     arithmetic: [isa for isa, found in KERNELS if found == arithmetic and (isa != "portable" or found != "float32")]
-    for arithmetic in ("float32", "bfloat16")
+    for arithmetic in library.ARITHMETICS
 }
 
 

@@ -86,7 +86,7 @@ def test_a_row_of_1000_tokens_is_the_reference_models(tmp_path):
         assert np.abs(states).max() > 0.1
 
 
-@pytest.mark.parametrize("arithmetic", ["float32", "bfloat16"])
+@pytest.mark.parametrize("arithmetic", library.ARITHMETICS)
 @pytest.mark.parametrize(
     "tokens",
     [

@@ -247,7 +247,7 @@ int main(int argc, char** argv) {
   check(argc == 2, "usage: pools ISA");
   refuse_hostile_input();
   grow_buffers();
-  for (const Arithmetic arithmetic : {Arithmetic::float32, Arithmetic::bfloat16}) {
+  for (const Arithmetic arithmetic : {Arithmetic::float32, Arithmetic::bfloat16, Arithmetic::bfloat16x3}) {
     for (std::int64_t units : {1, 16, 37}) run_models(argv[1], arithmetic, units);
   }
   std::puts("ok");

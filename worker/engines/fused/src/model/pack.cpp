@@ -49,7 +49,7 @@ void pack(const Kernel& kernel, const PackedLayer& layer, char* part, const floa
       for (int gate = 0; gate < kind.filled; ++gate) {
         const std::int64_t at = weight_at(kernel, k, gate, 0, kind.width);
         for (std::int64_t lane = 0; lane < width; ++lane) {
-          put_number(kernel, out, at + lane * kernel.step_inputs,
+          put_number(kernel, out, at + lane * kernel.step_inputs, weights_apart(kernel, kind.width),
                      scaled(gates, layer.units, gate, first + lane, kind));
         }
       }
@@ -130,7 +130,7 @@ void pack_columns(const Kernel& kernel, Pass& pass, const Columns& from) {
     for (std::int64_t column = 0; column < from.width; ++column) {
       const int gate = static_cast<int>(column % columns / lanes);
       put_number(kernel, panels + column / columns * packed.panel_bytes,
-                 weight_at(kernel, k, gate, column % lanes, kGates),
+                 weight_at(kernel, k, gate, column % lanes, kGates), weights_apart(kernel, kGates),
                  static_cast<float>(from.matrix[k * from.stride + column] * from.scale));
     }
   }

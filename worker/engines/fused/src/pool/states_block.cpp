@@ -1,7 +1,6 @@
 // Takes one block of nodes through the layers of a course. It is one file because each function fills in the arrays
 // that the next one reads.
 #include <algorithm>
-#include <cstring>
 
 #include "model/elements.h"
 #include "pool/states.h"
@@ -131,12 +130,9 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
     kernel.reset_gates[pass.hard](pass.packed, block);
   }
   // The input of the second product is the result of the first pass, in whole blocks.
-  const std::int64_t bytes = kernel.element_bytes, written = pass.written_units * bytes;
   for (std::size_t k = 0; k < at.count; ++k) {
-    char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * bytes;
-    if (written < pass.padded_units * bytes) {
-      std::memset(row + written, 0, static_cast<std::size_t>(pass.padded_units * bytes - written));
-    }
+    char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * kernel.element_bytes;
+    clear_elements(kernel, row, pass.written_units, pass.padded_units);
     between_rows_[k] = row;
   }
   LayerBlock second = block;
@@ -160,7 +156,7 @@ void States::add_input(const Block& block, std::size_t l) {
       output[u] += get_element(kernel, input_[k], offset + u);
       put_element(kernel, mixed, u, output[u]);
     }
-    for (std::int64_t u = pass.state_dim; u < pass.padded_state; ++u) put_element(kernel, mixed, u, 0.0f);
+    clear_elements(kernel, mixed, pass.state_dim, pass.padded_state);
   }
 }
 
