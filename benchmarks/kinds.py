@@ -35,6 +35,8 @@ def kinds(units: int) -> dict[str, ModelConfig]:
         "hard gates": LayerConfig(units, gates="hard_sigmoid"),
         "first state": LayerConfig(units, first_state=True),
         "projected to half": LayerConfig(units, projection=max(units // 2, 1)),
+        "multiplicative": LayerConfig(units, "mlstm"),
+        "clipped": LayerConfig(units, cell_clip=3.0),
     }
     return {name: ModelConfig(VOCAB, LENGTH, EMBEDDING, (layer,) * 2) for name, layer in layers.items()}
 
@@ -43,7 +45,8 @@ def operations(config: ModelConfig, rows: int) -> float:
     """Floating-point operations of the products that are needed, two for each multiply-add."""
     total, steps = 0.0, rows * LENGTH
     for number, (layer, inputs) in enumerate(zip(config.layers, config.input_dims, strict=True)):
-        gates = 4 if layer.kind == "lstm" else 3
+        # A multiplicative LSTM has the factors of m beside its four gates.
+        gates = {"lstm": 4, "gru": 3, "mlstm": 5}[layer.kind]
         # A row's first token has no previous state, unless the layer begins with one.
         states = layer.state_dim * rows * (LENGTH - (not layer.first_state))
         products = gates * layer.units * (states + (inputs * steps if number else 0))

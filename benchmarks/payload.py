@@ -26,7 +26,8 @@ from workplace import RestartableBroker
 
 from producer.queue.shard_queue import ShardQueue
 from unrolled.job import names, payload
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life
 from unrolled.job.payload import Payload
 from unrolled.job.shard_id import ShardId

@@ -4,7 +4,7 @@
 
 The engine computes one pool over and over through `worker.pool`, as in a worker, and the figures are served as
 `--metrics-port` serves them. Windows in which another process asks many times a second take turns with windows in which
-nobody asks; each pair gives a ratio. The loss at Prometheus's usual interval of 15 seconds is the loss at the rate that
+no one asks; each pair gives a ratio. The loss at Prometheus's usual interval of 15 seconds is the loss at the rate that
 was measured, scaled: the answers don't depend on each other. `processor` is the server's own time for an answer.
 """
 
@@ -32,8 +32,8 @@ from unrolled.tokenization.ragged import Ragged
 from worker.engines.fused.engine import FusedEngine
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.figures import Now, figures
-from worker.runtime.metrics import Metrics
+from worker.runtime.telemetry.figures import Now, figures
+from worker.runtime.telemetry.metrics import Metrics
 
 VOCABULARY, LENGTH, ROWS = 10_000, 20, 400
 SCRAPE_SECONDS = 15.0
@@ -90,6 +90,7 @@ def cost_of_an_answer(url: str, answers: int = 200) -> float:
 
 def compare(engine: FusedEngine, metrics: Metrics, url: str, arguments: argparse.Namespace, columns: object) -> None:
     """Compute through the pool, and compare windows with and without questions."""
+    # Over 40 lines: one comparison, from its pool to its line.
     rng = np.random.default_rng(1)
     values = rng.integers(1, VOCABULARY, ROWS * LENGTH, dtype=np.int32)
     shard = Ragged(values, np.arange(0, ROWS * LENGTH + 1, LENGTH, dtype=np.int64))
@@ -138,7 +139,7 @@ def compare(engine: FusedEngine, metrics: Metrics, url: str, arguments: argparse
     client.wait()
     loss, per_second = 1 - statistics.median(ratios), statistics.median(asked_rates)
     low, high = np.percentile(ratios, [25, 75])
-    print(f"throughput: {statistics.median(rates):,.0f} tokens/s when nobody asks")
+    print(f"throughput: {statistics.median(rates):,.0f} tokens/s when no one asks")
     print(f"asked {per_second:.1f} times a second: {100 * loss:.2f} % less (ratios {low:.4f} to {high:.4f}, quartiles)")
     print(f"asked every {SCRAPE_SECONDS:g} s: {100 * loss / per_second / SCRAPE_SECONDS:.4f} % less")
 

@@ -12,6 +12,7 @@ Nothing is imported until it is used: the command line imports this package and 
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from unrolled.reading.transforms import pooled, to_padded
     from worker.encoder.embedder import Embedder
     from worker.encoder.encoder import Encoder, load
+    from worker.encoder.vectorizer import Vectorizer
 
     __version__: str
 
@@ -35,6 +37,7 @@ __all__ = [
     "Examples",
     "Row",
     "UnrolledError",
+    "Vectorizer",
     "__version__",
     "load",
     "open",
@@ -51,11 +54,22 @@ _HOMES = {
     "Examples": ("unrolled.learning.examples", "Examples"),
     "Row": ("unrolled.reading.row", "Row"),
     "UnrolledError": ("unrolled.errors", "UnrolledError"),
+    "Vectorizer": ("worker.encoder.vectorizer", "Vectorizer"),
     "load": ("worker.encoder.encoder", "load"),
     "open": ("unrolled.reading.dataset", "open_dataset"),
     "pooled": ("unrolled.reading.transforms", "pooled"),
     "to_padded": ("unrolled.reading.transforms", "to_padded"),
 }
+
+
+#: The one name that can't be imported without a package that no extra brings, and that package's name in `pip install`.
+_PACKAGES = {"Vectorizer": ("sklearn", "scikit-learn")}
+
+
+def __dir__() -> list[str]:
+    """The names that can be used here: `help(unrolled)` and completion list them."""
+    there = [name for name in __all__ if name not in _PACKAGES or find_spec(_PACKAGES[name][0])]
+    return sorted(there)
 
 
 def __getattr__(name: str) -> object:
@@ -64,4 +78,6 @@ def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module 'unrolled' has no attribute {name!r}")
     module, attribute = _HOMES[name]
+    if name in _PACKAGES and not find_spec(_PACKAGES[name][0]):
+        raise ImportError(f"unrolled.{name} needs {_PACKAGES[name][1]}: pip install {_PACKAGES[name][1]}")
     return getattr(import_module(module), attribute)

@@ -18,6 +18,14 @@ The text of each says what was found, what is allowed, and what to do. Only the 
 status, and only the Celery task turns one into an acknowledgement. The functions at the end help to write such texts.
 """
 
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 
 class UnrolledError(Exception):
     """The base of every error that this product raises on purpose."""
@@ -91,6 +99,24 @@ class BrokenWorkerError(UnrolledError):
 def reason_of(error: BaseException) -> str:
     """An error of any kind as text, with its kind: some, such as MemoryError, have no text of their own."""
     return f"{type(error).__name__}: {error}".removesuffix(": ")
+
+
+@contextmanager
+def from_extra(purpose: str, extra: str) -> Iterator[None]:
+    """Import packages that an extra brings.
+
+    Args:
+        purpose: what needs them, such as "a model's weights", or "to read …".
+        extra: its name.
+
+    Raises:
+        RequestError: a package is missing; the text says how to install it.
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "a package").partition(".")[0]
+        raise RequestError(f"{purpose} needs {package}, which is missing: pip install 'unrolled[{extra}]'") from error
 
 
 def counted(number: float, one: str, more: str | None = None) -> str:

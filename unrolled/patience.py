@@ -145,6 +145,6 @@ class Patience:
             self.say(f"can {what} again, after {time.monotonic() - since:.0f} s")
 
     def troubles(self) -> list[str]:
-        """What can't be done now, with its reason; the latest trouble last."""
+        """The actions that can't be done now, with reasons; the latest trouble last."""
         with self._lock:
             return [f"can't {what}: {reason}" for what, (_, reason) in self._failing.items()]

@@ -66,7 +66,7 @@ class GuardedConsumer(Consumer):  # type: ignore[misc]  # Celery is untyped
         """Celery's list of a consumer's parts."""
 
         def info(self, parent: Any) -> dict[str, Any]:
-            """What remote control shows of it, without the secret that a socket's URL may contain."""
+            """The facts that remote control shows, without the secret that a socket's URL may contain."""
             facts: dict[str, Any] = super().info(parent)
             if isinstance(facts.get("broker"), dict):  # otherwise it isn't connected
                 facts["broker"]["hostname"] = without_secret(facts["broker"].get("hostname") or "")

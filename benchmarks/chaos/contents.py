@@ -105,7 +105,7 @@ def read_log(found: list[list[dict[str, Any]]]) -> RawLog:
             entries.setdefault(entry["shard"], entry)
         lives |= head.get("lives", {})
         kind = head["segment"]
-        ended = kind == "end" or (ended and kind != "begin")
+        ended = kind == "end" or (ended and kind not in ("begin", "append"))
         cancelled = kind == "cancel" or (cancelled and kind not in ("resume", "begin"))
         discarded = discarded or kind == "discard"
     retried = {entry["source"] for entry in entries.values() if entry["source"]}

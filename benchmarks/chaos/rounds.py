@@ -40,6 +40,7 @@ _FOLDERS = (
     names.PARTS,
     names.FOLDER,
     names.LOG,
+    names.CHAPTERS,
     names.ROWS,
     names.QUARANTINE,
     names.FAILED,

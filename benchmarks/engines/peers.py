@@ -61,6 +61,7 @@ def torch_lstm(model: ModelDirectory, threads: int, *, arithmetic: str, packed: 
         packed: whether rows are packed.
         medium: whether the products of a float32 model are made of bfloat16 ones.
     """
+    # Over 40 lines: the weights, and both functions that read them.
     import torch  # noqa: PLC0415 - each library is optional
 
     torch.set_num_threads(threads)

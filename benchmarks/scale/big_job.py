@@ -17,6 +17,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.job.names import part_object, segment_name
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
+from unrolled.protocol.log import Log, append
 from unrolled.protocol.opening import create_job
 from unrolled.protocol.spooling import Place, Spooled, make_rows, spool
 from unrolled.reading.outcome import failed_rows
@@ -32,9 +33,9 @@ TOKENS = Ragged.from_lengths(np.array([1, 2], np.int32), [2])
 FILE = "corpus/some-directory/file-0001.jsonl.gz"
 
 
-def shard_of(index: int) -> Spooled:
+def shard_of(index: int, growth: int = 0) -> Spooled:  # noqa: ARG001 - of an input that does not grow
     """A shard of which the name and the entry alone are looked at, not the rows."""
-    shard = ShardId(index, f"{index * 7919 % 2**48:012x}")
+    shard = ShardId(index, f"{index * 0x9E3779B97F4B % 2**48:012x}")  # hashes are spread evenly
     return Spooled(Entry(shard, 1, 2, 2, 0, f"{index:032x}", None, FILE, index), b"rows")
 
 
@@ -61,6 +62,7 @@ def make_job(path: Path, shards: int, segments: int, waiting: int) -> OpenJob:
         segment = Segment("shards", tuple(spooled.entry for spooled in made))
         job.objects.create(segment_name(number), segment.encode())
     job.objects.create(segment_name(segments), Segment("end").encode())
+    append(Log(), job.objects, lambda _: None)  # which creates the log's chapters
     return job
 
 

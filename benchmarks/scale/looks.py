@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 #: Shards that get their part between two looks.
 CHANGED = 100
 CPU = "processor s"
-FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
+FOLDERS = (names.PARTS, names.LOG, names.CHAPTERS, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD)
 
 
 def asked_for(asked: Counter[str]) -> str:
@@ -35,7 +35,7 @@ def asked_for(asked: Counter[str]) -> str:
 
 
 def read_log(place: Path, shards: int) -> list[Figure]:
-    """The first reading of a log, and the next one."""
+    """The first reading of a log, and the next one; and one by its segments alone."""
     job, asked = counting(open_job(place))
     base, log = peak_mib(), Log()
     with Clock() as first:
@@ -48,7 +48,15 @@ def read_log(place: Path, shards: int) -> list[Figure]:
         Figure("log: first reading", shards, first.processor, CPU, detail),
         Figure("log: memory", shards, memory, "bytes a shard"),
         Figure("log: next reading", shards, again.processor, CPU, asked_for(asked)),
+        *_read_segments(place, shards),
     ]
+
+
+def _read_segments(place: Path, shards: int) -> list[Figure]:
+    job, asked = counting(open_job(place))
+    with Clock() as clock:
+        catch_up(Log(), job.objects, by_chapters=False)
+    return [Figure("log: first reading without chapters", shards, clock.processor, CPU, asked_for(asked))]
 
 
 def read_status(place: Path, shards: int, published: int) -> list[Figure]:

@@ -17,6 +17,7 @@ from support.broker import RestartableBroker
 from support.counting_store import counting
 from support.jobs import job_of
 
+from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun
 from unrolled.job.names import Life, part_object, rows_object, segment_name
 from unrolled.job.segment import Segment
@@ -137,7 +138,9 @@ def enqueue_again(place: Path, shards: int) -> list[Figure]:
         queue = _Queue(ledger, job.key, job.address, lambda _: None, at_once)
         base = peak_mib()
         with Clock() as again:
-            FileRun(job.objects, queue, lambda *_: None).run(_cuts(shards))
+            run = FileRun(job.objects, queue, lambda *_: None, Growth(job))
+            run.begin()
+            run.run(_cuts(shards))
     return [
         Figure(
             "enqueue again",

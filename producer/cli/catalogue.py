@@ -35,10 +35,10 @@ COMMANDS = {
     "run": Lazy("producer.cli.commands.compute.run:run", "Do a whole job on this machine."),
     "demo": Lazy("producer.cli.commands.compute.demo:demo", "Show the whole path on text that is already here."),
     "enqueue": Lazy(
-        "producer.cli.commands.compute.enqueue:enqueue", "Cut input into shards and queue them for workers."
+        "producer.cli.commands.compute.enqueue:enqueue", "Group rows into shards and queue them for workers."
     ),
     "worker": Lazy("worker.cli.worker:worker", "Compute and publish shards until stopped.", "worker"),
-    "status": Lazy("producer.cli.commands.watch.status:status", "Show how far a job is."),
+    "status": Lazy("producer.cli.commands.watch.status:status", "Show a job's progress."),
     "jobs": Lazy("producer.cli.commands.watch.jobs:jobs", "List the jobs that wait in the broker."),
     "wait": Lazy("producer.cli.commands.watch.wait:wait", "Wait until a job is finished."),
     "verify": Lazy(
@@ -46,7 +46,9 @@ COMMANDS = {
     ),
     "retry": Lazy("producer.cli.commands.intervene.retry:retry", "Put dead shards and failed rows back in the queue."),
     "cancel": Lazy("producer.cli.commands.intervene.cancel:cancel", "Take a job's waiting shards out of the queue."),
-    "discard": Lazy("producer.cli.commands.intervene.discard:discard", "Delete a job: its parts, and all that waits."),
+    "discard": Lazy(
+        "producer.cli.commands.intervene.discard:discard", "Delete a job: its parts, and everything that waits."
+    ),
     "quarantine": Lazy(
         "producer.cli.commands.inspect.quarantine:quarantine", "List the rows that can't be computed, with reasons."
     ),
@@ -58,11 +60,12 @@ COMMANDS = {
     "neighbours": Lazy(
         "producer.cli.commands.inspect.neighbours:neighbours", "List the rows whose vectors are nearest to a row's."
     ),
+    "card": Lazy("producer.cli.commands.inspect.card:card", "Print a dataset card, for the Hugging Face Hub."),
     "metrics": Lazy("producer.cli.commands.watch.metrics:metrics", "Serve the queue's figures to Prometheus."),
     "doctor": Lazy(
         "producer.cli.commands.prepare.doctor:doctor", "Check broker, workers, model and output directory or bucket."
     ),
-    "model": Lazy("worker.cli.model:model", "Train, import, compare, make and show models."),
+    "model": Lazy("worker.cli.model:model", "Train, import, join, compare, make and show models."),
     "tokenizer": Lazy("producer.cli.commands.prepare.tokenizer:tokenizer", "Make the tokenizer.json of a model."),
     "completion": Lazy("producer.cli.completion:completion", "Print the script that completes commands in a shell."),
 }

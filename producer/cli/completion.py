@@ -15,7 +15,7 @@ def completion(context: click.Context, shell: str) -> None:
     zsh, in ~/.zshrc:                        eval "$(unrolled completion zsh)"
     fish, in ~/.config/fish/config.fish:     unrolled completion fish | source
 
-    At each TAB the shell runs `unrolled`, with its question in the variable _UNROLLED_COMPLETE.
+    At each TAB, the shell then runs `unrolled` with the variable _UNROLLED_COMPLETE, and gets the possible words.
     """
     root = context.find_root()
     found = get_completion_class(shell)

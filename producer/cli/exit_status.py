@@ -7,7 +7,7 @@ from typing import Self
 
 
 class ExitStatus(IntEnum):
-    """What a command reports to the shell.
+    """The number that a command reports to the shell.
 
     Attributes:
         meaning: one line for people.
@@ -27,7 +27,7 @@ class ExitStatus(IntEnum):
     USAGE = 2, "wrong usage; nothing was started"
     QUARANTINE = 3, "everything is done, but some rows are in quarantine"
     BROKEN = 70, "`worker`: the engine broke while it computed"
-    UNUSABLE = 75, "`worker`: the engine or the broker can't be used"
+    UNUSABLE = 75, "`worker`: the engine, the broker's login or --metrics-port can't be used"
     TIMED_OUT = 124, "`wait`: the time of --timeout is over"
     INTERRUPTED = 130, "interrupted by Ctrl-C"
     TERMINATED = 143, "ended by SIGTERM (`worker` finishes its shards first, and reports 0)"
@@ -49,7 +49,7 @@ OF_COMMANDS: dict[str, dict[ExitStatus, str]] = {
         ExitStatus.DONE: "stopped by SIGTERM or Ctrl-C",
         ExitStatus.FAILED: "the model can't be used",
         ExitStatus.BROKEN: "the engine broke while it computed; every shard was given back",
-        ExitStatus.UNUSABLE: "the engine or the broker can't be used",
+        ExitStatus.UNUSABLE: "the engine, the broker's login or --metrics-port can't be used",
     },
     "wait": {
         ExitStatus.DONE: "every row is published",

@@ -1,5 +1,7 @@
 """The options of a job, shared by `enqueue` and `run`; other commands share those of its inputs."""
 
+# Over 150 lines: one list of options, with the help of each.
+
 from __future__ import annotations
 
 from functools import reduce
@@ -10,7 +12,7 @@ import click
 
 from producer.enqueue.submission import Submission
 from producer.sources.options import FORMATS, KINDS, SourceOptions
-from unrolled.format.output_spec import PRECISIONS
+from unrolled.format.output_spec import EMPTY_ROWS, PRECISIONS
 from unrolled.format.positions import ALL
 from unrolled.job.offer import ARITHMETICS, ENGINES
 from unrolled.queue.priority import HIGHEST_PRIORITY, NORMAL_PRIORITY
@@ -27,7 +29,7 @@ _SOURCE: dict[str, Decorator] = {
     ),
     "kind": click.option(
         "--kind", type=click.Choice(KINDS), default="auto", show_default=True,
-        help="What a row contains; auto takes the text where the row has one.",
+        help="What a row contains; auto takes the text if the row has one.",
     ),
     "text_field": click.option(
         "--text-field", metavar="NAME", default="text", show_default=True, help="Field or column with the text."
@@ -52,7 +54,7 @@ _SOURCE: dict[str, Decorator] = {
     ),
     "max_row_bytes": click.option(
         "--max-row-bytes", type=click.IntRange(1), default=16 * 2**20, show_default=True,
-        help="Size of the longest row that is read; a longer one is a bad row.",
+        help="Size of the longest row that is read; longer rows go to quarantine.",
     ),
     "follow": click.option("--follow", is_flag=True, help="Read standard input as it arrives; INPUTS is then -."),
 }  # fmt: skip
@@ -78,6 +80,10 @@ _JOB: dict[str, Decorator] = {
         "--precision", type=click.Choice(PRECISIONS), default="float32", show_default=True,
         help="Precision of the stored numbers; float16 halves the files, and a row with a number beyond 65,504 fails.",
     ),
+    "empty_rows": click.option(
+        "--empty-rows", type=click.Choice(EMPTY_ROWS), default="null", show_default=True,
+        help="With --pooling: what is stored for a row without a token; the cosine to a vector of zeros is undefined.",
+    ),
     "positions": click.option(
         "--positions", metavar="WHICH", default=ALL, show_default=True,
         help="Tokens whose vectors are stored: all, every:N, last:K, or word-ends for one vector for each word, of a "
@@ -86,12 +92,13 @@ _JOB: dict[str, Decorator] = {
     "with_tokens": click.option("--with-tokens", is_flag=True, help="Store the token ids beside the outputs."),
     "engine": click.option(
         "--engine", type=click.Choice(ENGINES), show_default="fused",
-        help="Family of engines that computes the job; another one rounds differently.",
+        help="Engine of the job, because engines round differently: fused for CPUs, tensorflow for GPUs. Where the "
+        "fused engine wasn't built, the default of `unrolled run` and `unrolled plan` is tensorflow.",
     ),
     "arithmetic": click.option(
         "--arithmetic", type=click.Choice(ARITHMETICS), default="float32", show_default=True,
-        help="Arithmetic that the job is computed in; bfloat16 and bfloat16x3 are the fused engine's. bfloat16x3 is "
-        "for machines with matrix units (AMX).",
+        help="Arithmetic in which the job is computed; only the fused engine has bfloat16 and bfloat16x3. bfloat16x3 "
+        "is for machines with matrix units (AMX).",
     ),
     "special_tokens": click.option(
         "--special-tokens/--no-special-tokens", default=True, show_default=True,
@@ -110,16 +117,21 @@ _LIVE = ("follow", "flush_seconds")
 _ALL: tuple[Decorator, ...] = (
     *_INPUTS_AND_MODEL,
     click.option("--out", metavar="DIR", required=True, help="Output directory, or URL of a prefix in a bucket."),
+    click.option(
+        "--append", is_flag=True,
+        help="Add new rows to the job in OUT: those at the end of its last input, and those of new inputs, named after "
+        "the others. All earlier rows must be as they were.",
+    ),
     *_SOURCE.values(),
     *_JOB.values(),
     click.option(
         "--max-queued-tokens", type=click.IntRange(1), show_default="as many as keep all workers busy",
-        help="Largest number of tokens that wait or are computed; reading goes on when there is room.",
+        help="Size of the queue, in tokens that wait or are being computed; reading pauses while it is full.",
     ),
     click.option(
         "--priority", type=click.IntRange(1, HIGHEST_PRIORITY), default=NORMAL_PRIORITY, show_default=True,
         help="The job's share of the workers while other jobs wait too: a job of priority 20 gets two tokens computed "
-        "while one of priority 10 gets one. It holds for shards that are queued from now on.",
+        "while one of priority 10 gets one. It applies to shards that are queued from now on.",
     ),
 )  # fmt: skip
 
@@ -152,7 +164,9 @@ def submission_of(arguments: dict[str, Any]) -> Submission:
         OptionError: two options contradict each other.
     """
     source = SourceOptions(**{name: arguments.pop(name) for name in _SOURCE})
-    return Submission(source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", *_JOB)})
+    return Submission(
+        source=source, **{name: arguments.pop(name) for name in ("inputs", "out", "model", "append", *_JOB)}
+    )
 
 
 def planned_submission_of(arguments: dict[str, Any]) -> Submission:

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from producer.local.broker_record import find_broker
 from producer.terminal.lines import tell
-from unrolled.errors import OptionError, RequestError
+from unrolled.errors import JobError, OptionError, RequestError
+from unrolled.protocol.opening import open_job
 from unrolled.queue.broker_url import check_broker_url
 from unrolled.queue.messages import check_namespace
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
+from unrolled.store.bucket_url import is_url
 from unrolled.telemetry.json_log import log_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from unrolled.protocol.opening import OpenJob
     from unrolled.settings.flags import Decorator
     from unrolled.telemetry.server import Collect
 
@@ -71,6 +75,27 @@ def served(collect: Collect, port: int | None, address: str) -> Iterator[None]:
     with closing(MetricsServer(collect, port, address)) as server:
         tell(f"figures for Prometheus: {server.url}")
         yield
+
+
+def check_exists(out: str) -> None:
+    """Refuse a misspelt directory; a store waits for one that is away.
+
+    Raises:
+        JobError: there is no such path.
+    """
+    if not is_url(out) and not Path(out).exists():
+        raise JobError(f"{out}: does not exist; name the output directory of a job")
+
+
+def job_at(out: str) -> OpenJob:
+    """The job in the directory or at the URL that a person has named.
+
+    Raises:
+        JobError: there is none.
+        TransientError: it can't be read now.
+    """
+    check_exists(out)
+    return open_job(out)
 
 
 def need_broker(given: str | None, out: str | None) -> str:

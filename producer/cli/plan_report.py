@@ -11,8 +11,8 @@ from unrolled.errors import counted
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from producer.plan.estimate import Estimate
     from producer.plan.plan import Choice, Input, Plan, Rows, Times
+    from producer.plan.sampling.estimate import Estimate
 
 #: Inputs that are named, of those that can't be read.
 _NAMED = 3
@@ -45,7 +45,7 @@ def report(plan: Plan) -> str:
 def with_error(estimate: Estimate, text: str) -> str:
     """An estimate's text, with how far it may be off."""
     if estimate.error is None:
-        return f"{text} (one look: how far that is off isn't known)"
+        return f"{text} (one look; its error is unknown)"
     if not estimate.value or estimate.error / estimate.value < _SMALL_SHARE:
         return text
     share = 100 * estimate.error / estimate.value
@@ -74,16 +74,21 @@ def _row_lines(rows: Rows, max_length: int) -> Iterator[str]:
         yield f"sharing   {100 * rows.computed_share:.0f} % of the tokens are computed; other rows begin with the rest"
     if rows.longer.value >= 1:
         yield (
-            f"longer    {about(rows.longer)} rows have more than {max_length:,} tokens, for which the model was made; "
-            "nothing is cut off"
+            f"longer    {about(rows.longer)} {_rows_have(rows.longer)} more than {max_length:,} tokens "
+            "(max_length of the model); they are computed whole"
         )
     if rows.empty.value >= 1:
-        yield f"empty     {about(rows.empty)} rows have no token, and so no vector"
+        yield f"empty     {about(rows.empty)} {_rows_have(rows.empty)} no token, and so no vector"
     if rows.quarantined.value >= 1:
-        yield f"unusable  {about(rows.quarantined)} rows go to quarantine, for example:"
+        go = "row goes" if round(rows.quarantined.value) == 1 else "rows go"
+        yield f"unusable  {about(rows.quarantined)} {go} to quarantine, for example:"
         yield from (f"            {printable(reason)}" for reason in rows.reasons)
     if rows.unknown_share:
-        yield f"words     {100 * rows.unknown_share:.1f} % are not in the model's vocabulary"
+        yield f"words     about {100 * rows.unknown_share:.1f} % are not in the model's vocabulary"
+
+
+def _rows_have(count: Estimate) -> str:
+    return "row has" if round(count.value) == 1 else "rows have"
 
 
 def _size_lines(plan: Plan) -> Iterator[str]:
@@ -103,7 +108,7 @@ def _size_lines(plan: Plan) -> Iterator[str]:
         left = "  ".join(cell.ljust(width) for cell, width in zip(row[:2], widths[:2], strict=True))
         right = "  ".join(cell.rjust(width) for cell, width in zip(row[2:], widths[2:], strict=True))
         yield f"          {left}  {right}"
-    yield "          * what these options ask for"
+    yield "          * what these options store"
 
 
 def _time_lines(times: Times) -> Iterator[str]:
@@ -134,6 +139,6 @@ def _advice(plan: Plan) -> Iterator[str]:
     if found.from_the_start and not found.exact:
         yield (
             f"{size_text(found.from_the_start)} can be read from their start only (compressed files): "
-            "rows that come later may be others, and the errors don't say that"
+            "if later rows are of another kind, the error is larger"
         )
     yield from found.notices

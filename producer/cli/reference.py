@@ -25,7 +25,8 @@ _HEAD = """\
 <!-- Made from the code by `make reference`. Change the help texts there, not this page. -->
 
 Every option can also be set by an environment variable, named after the flag: `--lease-seconds` by
-`UNROLLED_LEASE_SECONDS`. The command line goes before the variable. `--help` prints a command's part of this page."""
+`UNROLLED_LEASE_SECONDS`. An option on the command line overrides the variable. `--help` prints a command's part of this
+page."""
 
 
 def page() -> str:
@@ -33,7 +34,7 @@ def page() -> str:
     rows = [(f"[`{name}`](#unrolled-{name})", lazy.help) for name, lazy in COMMANDS.items()]
     parts = [
         _HEAD,
-        _table(("command", "does"), rows),
+        _table(("command", "what it does"), rows),
         "## Exit statuses",
         _statuses({status: status.meaning for status in ExitStatus}),
         "## unrolled",

@@ -28,7 +28,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
 
     Args:
         found: what to show.
-        width: of a line in cells; None for the terminal's.
+        width: cells of a line; None for the terminal's width.
     """
     more = "" if found.ended else ", and the input isn't at its end"
     moving = found.tokens_per_second and found.waiting and found.at_work
@@ -51,7 +51,7 @@ def report(found: JobStatus, width: int | None = None) -> str:
 
 
 def _tables(workers: Sequence[WorkerStatus], offer: Offer, width: int | None) -> list[str]:
-    """What the workers are, and how the time of those that have computed was spent, summed over their threads."""
+    """Lines about the workers, and about the time of those that have computed, summed over their threads."""
     from producer.terminal.table import table  # noqa: PLC0415 - most reports need no rich
 
     about = [

@@ -54,7 +54,7 @@ def nearest(
     """Find the most typical place of each word, and the places of other words with the most similar states.
 
     Args:
-        dataset: of a job that stored its token ids.
+        dataset: the dataset of a job that stored its token ids.
         tokenizer: the tokenizer of its model.
         words: the words; those that don't occur are skipped.
         count: number of other words for each.

@@ -57,7 +57,7 @@ def _check_eviction(info: Mapping[str, Any]) -> Check:
     if not policy:
         return Check("eviction", "unknown", "it doesn't say", "make sure that maxmemory-policy is noeviction")
     if policy.startswith("allkeys"):
-        advice = "set maxmemory-policy noeviction: a full broker would throw queued shards away"
+        advice = "set maxmemory-policy noeviction: a full broker would drop queued shards"
         return Check("eviction", "fail" if info.get("maxmemory") else "warn", policy, advice)
     return Check("eviction", "ok", policy)
 
@@ -71,7 +71,7 @@ def _check_persistence(info: Mapping[str, Any]) -> Check:
         advice = "make the broker's disk writable, with room: until then it refuses writes"
         return Check("persistence", "fail", ", ".join(f"{key} is {info[key]}" for key in failing), advice)
     if not aof:
-        advice = "set appendonly yes; without it, all shards have to be entered again after a restart"
+        advice = "set appendonly yes; without it, all shards have to be queued again after a restart"
         return Check("persistence", "warn", "no append-only file", advice)
     return Check("persistence", "ok", "append-only file")
 

@@ -24,7 +24,7 @@ def check_bucket(url: str) -> Iterator[Check]:
     """Look at a prefix into which a job is to publish; one object is created there, and deleted again.
 
     Args:
-        url: of the prefix.
+        url: the URL of the prefix.
     """
     try:
         store: Any = open_store(url)

@@ -38,7 +38,7 @@ def check_machine(
     """Look at processors, kernel, memory and huge pages.
 
     Args:
-        threads: of a worker's engine; None for one on each processor.
+        threads: threads of a worker's engine; None for one on each processor.
         memory_budget: bytes of outputs that a worker may have in flight.
         model: whose weights it has in memory; None where that isn't known.
         proc: Linux's file system of processes' and processors' facts.

@@ -39,7 +39,7 @@ def check_metrics_port(port: int, address: str) -> Iterator[Check]:
         yield _check_taken(port, address, error)
         return
     if address in _EVERYWHERE:
-        yield Check("metrics", "ok", found, "everybody who reaches this machine can read the figures: limit it")
+        yield Check("metrics", "ok", found, "anyone who can reach this port can read the figures: limit who can")
         return
     yield Check("metrics", "ok", found)
 

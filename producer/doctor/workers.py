@@ -74,7 +74,7 @@ def _check_leases(workers: Sequence[WorkerStatus]) -> Check:
             "leases",
             "warn",
             found,
-            "a worker that dies costs as much again; cut smaller shards: --shard-tokens",
+            "if a worker dies, as much time is lost; make smaller shards: --shard-tokens",
         )
     return Check("leases", "ok", found)
 

@@ -31,11 +31,16 @@ class Cutter:
     Args:
         shard_tokens: token ids (padding included) at which a shard is cut.
         shard_rows: rows at which a shard is cut, however few its token ids.
+        ends: numbers of rows after which the input once ended, in order; a shard is cut there, however small, so that
+            an input that has grown since gives the earlier shards again.
     """
 
-    def __init__(self, shard_tokens: int, shard_rows: int = SHARD_ROWS) -> None:
+    def __init__(self, shard_tokens: int, shard_rows: int = SHARD_ROWS, ends: Iterable[int] = ()) -> None:
         self._shard_tokens = shard_tokens
         self._shard_rows = shard_rows
+        self._ends = (end for end in ends if end)
+        self._end = next(self._ends, None)
+        self._taken = 0
         self._rows: Cut = []
         self._tokens = 0
 
@@ -52,7 +57,8 @@ class Cutter:
                 yield self._take()
             self._rows.append(row)
             self._tokens += size
-            if self._tokens >= self._shard_tokens or len(self._rows) >= self._shard_rows:
+            is_end = self._end is not None and self._taken + len(self._rows) == self._end
+            if is_end or self._tokens >= self._shard_tokens or len(self._rows) >= self._shard_rows:
                 yield self._take()
 
     def flush(self) -> Iterator[Cut]:
@@ -62,6 +68,9 @@ class Cutter:
 
     def _take(self) -> Cut:
         rows, self._rows, self._tokens = self._rows, [], 0
+        self._taken += len(rows)
+        while self._end is not None and self._end <= self._taken:
+            self._end = next(self._ends, None)
         return rows
 
 

@@ -13,6 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import Cutter, cuts
+from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
@@ -34,6 +35,8 @@ if TYPE_CHECKING:
     from producer.sources.rows import SourceBatch
     from unrolled.job.segment import Entry
     from unrolled.patience import Steadily
+    from unrolled.protocol.log import Log
+    from unrolled.protocol.spooling import Spooled
 
 
 def submit(
@@ -68,21 +71,25 @@ def submit(
     labels = [file.label for file in prepared.plan.files]
     run: FileRun | LiveRun
     steadily: Steadily = at_once
-    read, coverage = _Read(), Coverage(prepared.tokenizer)
+    read, coverage, ends = _Read(), Coverage(prepared.tokenizer), list[int]()
     if source.follow:
         stopped = stopped or threading.Event()
         run = LiveRun(prepared.job.objects, queue, count, stopped.set)
         run.begin()
         batches = _numbered(batches, run.number, stopped, source.batch_rows, read)
+        batches = _while_there_is_room(batches, queue, run.log, stopped, source.batch_rows)
         steadily = prepared.job.objects.steadily
         labels = [_label_of_run(label, run.number) for label in labels]
     else:
-        run = FileRun(prepared.job.objects, queue, count)
+        growth = Growth(prepared.job, prepared.inputs, append=prepared.submission.append)
+        summary.added = 0 if prepared.submission.append else None
+        run = FileRun(prepared.job.objects, queue, count, growth)
+        ends = run.begin()
     with (
         TemporaryDirectory(prefix="unrolled-", dir=_disk()) as scratch,
         SeenIds(labels, Path(scratch) / "ids", steadily) as seen,
     ):
-        cutter = Cutter(prepared.shard_tokens, prepared.shard_rows)
+        cutter = Cutter(prepared.shard_tokens, prepared.shard_rows, ends)
         flush_seconds = prepared.submission.flush_seconds if source.follow else None
         try:
             run.run(
@@ -100,7 +107,7 @@ def submit(
                 lost = counted(read.rows - summary.rows, "row of the stream was", "rows of the stream were")
                 queue.say(f"{lost} read, but may not be on disk, and can't be read again")
     summary.sent = queue.sent
-    summary.unknown_share = coverage.unknown_share
+    summary.unknown_share, summary.unknown_is_exact = coverage.unknown_share, coverage.is_exact
     return summary
 
 
@@ -115,9 +122,13 @@ def _tokenized(batches: Iterable[SourceBatch], prepared: Prepared, coverage: Cov
 
 
 def shards_of(stream: Iterable[Cut], job: str) -> Iterator[Make]:
-    """For each cut, a function that makes its shard, given its number in the job."""
+    """For each cut, a function that makes its shard, given its place in the job."""
     for cut in stream:
-        yield partial(make_shard, job=job, cut=cut)
+        yield partial(_shard_of, job, cut)
+
+
+def _shard_of(job: str, cut: Cut, index: int, growth: int = 0) -> Spooled:
+    return make_shard(index, job, cut, growth)
 
 
 def _without_tokens(batches: Iterable[Cut], summary: Summary) -> Iterator[Cut]:
@@ -147,6 +158,26 @@ def _numbered(
         # Rows read from a pipe can't be read again. A batch that isn't full is the last one that was read.
         if stopped.is_set() and len(batch) < batch_rows:
             return
+
+
+def _while_there_is_room(
+    batches: Iterator[SourceBatch], queue: JobQueue, log: Log, stopped: threading.Event, batch_rows: int
+) -> Iterator[SourceBatch]:
+    """A live stream's batches, of which none is read from the pipe while the queue is full.
+
+    Empty batches are given meanwhile, so that the rows that were read are cut when they have waited for long enough.
+    """
+    known = log.length
+    for batch in batches:
+        yield batch
+        # A full batch is followed by the rest of what was read. Without a new shard, the queue isn't asked: the broker
+        # may be away, and the rows must reach the disk first.
+        if len(batch) < batch_rows and log.length > known:
+            for _ in queue.while_full():
+                if stopped.is_set():
+                    return
+                yield []
+            known = log.length
 
 
 def _label_of_run(label: str, run: int) -> str:

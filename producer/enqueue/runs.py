@@ -17,20 +17,29 @@ from unrolled.errors import JobError, UnrolledError, counted
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, rows_object
 from unrolled.job.segment import MOST_ENTRIES, Segment
+from unrolled.job.shard_keys import FIRST_RETRY
+from unrolled.protocol.entries import ShardSet
 from unrolled.protocol.ledger_update import JobLedger, enter_again, update_ledger
-from unrolled.protocol.log import Log, append
+from unrolled.protocol.listing import find
+from unrolled.protocol.log import Log, append, catch_up, read_entries
 from unrolled.protocol.spooling import entry_of, spool
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
+    from producer.enqueue.growth import Growth
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.spooling import Spooled
 
-    #: Makes the shard of a cut, given its number in the job.
-    Make = Callable[[int], Spooled]
+
+class Make(Protocol):
+    """Makes the shard of a cut."""
+
+    def __call__(self, index: int, growth: int = 0) -> Spooled:
+        """The shard, given its number in the job and how many times rows had been appended before."""
+        ...
 
 
 class QueueLedger(JobLedger, Protocol):
@@ -69,7 +78,38 @@ class Run:
 
 
 class FileRun(Run):
-    """Reads an input from its start to its end."""
+    """Reads an input from its start to its end.
+
+    Args:
+        objects: the job's objects.
+        ledger: the ledger of the job's offer.
+        each: called with each shard's entry, and whether the shard is new.
+        growth: the growth of the input in which the run cuts shards.
+    """
+
+    def __init__(
+        self, objects: Objects, ledger: QueueLedger, each: Callable[[Entry, bool], None], growth: Growth
+    ) -> None:
+        super().__init__(objects, ledger, each)
+        self._growth = growth
+        self._found = 0  # number of shards of the input that the log had when this run began
+
+    def begin(self) -> list[int]:
+        """Read the log, and resume a cancelled job.
+
+        Returns:
+            The numbers of rows at which the input must be cut, because it once ended there.
+
+        Raises:
+            JobError: the job was discarded, or has other inputs by now.
+        """
+        catch_up(self.log, self._objects)
+        self._growth.begin(self.log)
+        append(self.log, self._objects, _resumed)
+        if self.log.discarded:
+            raise self._stopped()
+        self._found = len(self.log.inputs)
+        return self._growth.ends(self.log)
 
     def run(self, cuts: Iterable[Make]) -> None:
         """Queue every cut, then record the end of the input in the log.
@@ -78,16 +118,13 @@ class FileRun(Run):
             JobError: the input has changed since the job began, or the job was cancelled meanwhile.
             SourceError: the input can't be read any further; all rows before that point are queued.
         """
-        append(self.log, self._objects, _resumed)
-        if self.log.discarded:
-            raise self._stopped()
+        # Over 40 lines: the steps for each cut in their order, and those at the end.
         lost, dead, count, new, mended = self._lost(), self._dead(), 0, [], []
         # Before their rows: once these exist, the next run doesn't take the shards for lost.
         enter_again(self.log, self._objects, self._ledger, sorted(map(self.log.life, lost - dead.keys())))
         try:
             for make in cuts:
-                spooled = make(count)
-                known = self._is_known(count, spooled.entry)
+                spooled, known = self._compared(count, make)
                 if not known:
                     spool(self._objects, spooled)
                     self._ledger.wait_for_room()
@@ -108,19 +145,38 @@ class FileRun(Run):
         for start in range(0, len(mended), MOST_ENTRIES):
             some = mended[start : start + MOST_ENTRIES]
             append(self.log, self._objects, lambda log, some=some: _revived(log, some))  # type: ignore[misc]
+        if self._growth.append:  # inputs without a row may begin a growth; equal rows make this run a part of another's
+            append(self.log, self._objects, lambda log: self._grown(log, count, rows=False))
         append(self.log, self._objects, lambda log: self._ended(log, count))
         self._update_ledger()
 
-    def _lost(self) -> set[ShardId]:
+    def _compared(self, place: int, make: Make) -> tuple[Spooled, bool]:
+        """Make the shard at a place, and compare it with the log; the first one after the end begins a growth.
+
+        Returns:
+            The shard, and whether the log has it.
+        """
+        while True:
+            spooled = make(place, self._growth.of(self.log, place))
+            if self._is_known(place, spooled.entry):
+                return spooled, True
+            if not self._growth.is_due(self.log, rows=True):
+                if self.log.ended:
+                    raise self._longer(spooled.entry)
+                return spooled, False
+            append(self.log, self._objects, lambda log: self._grown(log, place, rows=True))
+
+    def _lost(self) -> frozenset[ShardId]:
         """The input's shards that have neither rows nor a part, for example after a disk repair; they are cut again.
 
         A shard whose failed rows were retried is left out, because those rows are in another shard now.
         """
-        found = set(self.log.inputs) - self.log.retried.keys()
-        # In this order: rows are deleted only once their part exists.
-        for folder, shards_in in ((names.ROWS, names.shards_in), (names.PARTS, names.parts_in)):
-            found = found and found.difference(shards_in(self._objects.list(folder)))
-        return found
+        entries = self.log.entries
+        found = (entries.columns["hash"] < FIRST_RETRY) & ~entries.marks(self.log.retried)
+        for folder in (names.ROWS, names.PARTS):  # in this order: rows are deleted only once their part exists
+            if found.any():
+                found &= ~find(self.log, self._objects, folder).marks
+        return frozenset(ShardSet(entries, found))
 
     def _dead(self) -> dict[ShardId, Life]:
         """The shards that were given up, each with its last life."""
@@ -144,9 +200,12 @@ class FileRun(Run):
             if self.log.inputs[place] != entry.shard:
                 raise self._changed(place, entry)
             return True
-        if self.log.ended:
-            raise self._grown(entry)
         return False
+
+    def _grown(self, log: Log, place: int, *, rows: bool) -> Segment | None:
+        if log.stopped:
+            raise self._stopped()
+        return self._growth.segment(log, place, rows=rows)
 
     def _add(self, first: int, entries: list[Entry]) -> None:
         """Append those of some entries that the log lacks; the first entry has the number `first` in the job."""
@@ -155,7 +214,12 @@ class FileRun(Run):
             if log.stopped:
                 raise self._stopped()
             new = tuple(entry for place, entry in enumerate(entries, first) if not self._is_known(place, entry))
-            return Segment("shards", new) if new else None
+            if not new:
+                return None
+            self._growth.check(log)
+            if log.ended:  # another producer has read the input when it was shorter
+                raise self._growth.overtaken() if self._growth.append else self._longer(new[0])
+            return Segment("shards", new)
 
         append(self.log, self._objects, decide)
         self._update_ledger()
@@ -163,6 +227,7 @@ class FileRun(Run):
     def _ended(self, log: Log, count: int) -> Segment | None:
         if log.stopped:
             raise self._stopped()
+        self._growth.check(log)
         if len(log.inputs) > count:
             raise JobError(
                 f"{self._objects.store}: the input has changed since this job began: it ends "
@@ -171,18 +236,24 @@ class FileRun(Run):
         return None if log.ended else Segment("end")
 
     def _changed(self, place: int, entry: Entry) -> JobError:
-        before = self.log.entries[self.log.inputs[place]]
+        if place >= self._found and self._growth.append:
+            return self._growth.overtaken()  # another producer has read the input when it was shorter, or longer
+        shard = self.log.inputs[place]
+        before = next(known for known in read_entries(self.log, self._objects) if known.shard == shard)
+        hint = ""
+        if place + 1 in self.log.growths + [len(self.log.inputs)] * self.log.ended:
+            hint = "If the last line had no line end, the text that was added has lengthened it. "
         return JobError(
             f"{self._objects.store}: the input has changed since this job began: shard {place} began at "
             f"{before.file} row {before.position} with content {before.shard}, now at {entry.file} row "
-            f"{entry.position} with {entry.shard}. Restore the input, or use another --out"
+            f"{entry.position} with {entry.shard}. {hint}Restore the input, or use another --out"
         )
 
-    def _grown(self, entry: Entry) -> JobError:
+    def _longer(self, entry: Entry) -> JobError:
         return JobError(
-            f"{self._objects.store}: the input has changed since this job began: it ended after "
-            f"{counted(len(self.log.inputs), 'shard')}, now it goes on at {entry.file} row {entry.position}. "
-            "Restore it, or use another --out"
+            f"{self._objects.store}: the input has grown since this job read it to its end: it ended after "
+            f"{counted(len(self.log.inputs), 'shard')}, now it continues at {entry.file} row {entry.position}. "
+            "Use --append to add the new rows to this job, restore the input, or use another --out"
         )
 
 
@@ -254,10 +325,9 @@ class LiveRun(Run):
     def _bring(self, spooled: Spooled) -> None:
         spool(self._objects, spooled)
         self._each(spooled.entry, True)  # noqa: FBT003 - it is new
-        # Even if it is another run's turn now, because these rows were read. They are durable before there is room.
-        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]))
-        self._update_ledger()
-        self._ledger.wait_for_room()
+        # Even if it is another run's turn now, or the queue is full, because these rows were read.
+        append(self.log, self._objects, lambda log: _added(log, [spooled.entry]), look=False)
+        self._update_ledger()  # the one look for new segments of others
 
     def _keep(self, cuts: Iterator[Make]) -> None:
         """Make durable the rows that were read ahead, where nothing can be added to the log; the next run adds them."""
@@ -268,9 +338,7 @@ class LiveRun(Run):
 
     def _adopt(self) -> None:
         """Add shards of the input whose rows exist and that no segment names, because their run has died."""
-        strays = [
-            s for s in names.shards_in(self._objects.list(names.ROWS)) if s not in self.log.entries and not s.retries
-        ]
+        strays = sorted(find(self.log, self._objects, names.ROWS).strays)
         found = [entry_of(rows) for shard in strays if (rows := self._objects.read(rows_object(shard))) is not None]
         if found:
             self._objects.sync(names.ROWS, names.QUARANTINE)

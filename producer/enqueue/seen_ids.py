@@ -28,7 +28,7 @@ class SeenIds:
 
     Args:
         files: labels of all inputs; automatic ids are made of them.
-        folder: for the file, about 50 bytes an id. It is emptied first, and removed at the end.
+        folder: where the file is made, with about 50 bytes an id. It is emptied first, and removed at the end.
         steadily: tries each batch until its ids are kept; by default once. With rows that can't be read again, nothing
             else will do.
 
@@ -126,5 +126,5 @@ class SeenIds:
 
     def _unwritable(self, error: Exception) -> TransientError:
         return TransientError(
-            f"ids can't be kept in {self._folder} ({error}); make room there, then give the same command again"
+            f"ids can't be kept in {self._folder} ({error}); make room there, then run the same command again"
         )

@@ -56,7 +56,7 @@ def enqueue(
         max_queued_tokens: token ids that may wait or be computed at once; None for what keeps the workers busy.
         priority: the job's share of the workers, see `unrolled.queue.ledger.Ledger.enter`.
         display: shows how far it is; None for a bar on standard error.
-        figures: is told what is read and queued.
+        figures: receive what is read and queued.
 
     Raises:
         UnrolledError: something can't be used, or broke off; the same call continues from there.

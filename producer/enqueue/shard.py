@@ -16,22 +16,26 @@ if TYPE_CHECKING:
     from unrolled.protocol.spooling import Spooled
 
 
-def make_shard(index: int, job: str, cut: Cut) -> Spooled:
+def make_shard(index: int, job: str, cut: Cut, growth: int = 0) -> Spooled:
     """The shard of a cut; equal rows always give equal shards.
 
     Args:
         index: the shard's number in its job, from 0.
         job: the job's id.
         cut: at least one row.
+        growth: how many times rows had been appended to the input before the cut. It is part of the shard's name and in
+            its objects, so that rows which no segment names are known to be superfluous once their growth has ended.
     """
     rows = [row for row in cut if isinstance(row, Row)]
-    bad = [_line(row) for row in cut if isinstance(row, BadRow)]
+    bad = [_line(row, growth) for row in cut if isinstance(row, BadRow)]
     lengths = np.fromiter((row.tokens.size for row in rows), np.int64, len(rows))
     values = np.concatenate([row.tokens for row in rows]) if rows else np.zeros(0, np.int32)
-    place = Place(index, cut[0].file, cut[0].position)
+    place = Place(index, cut[0].file, cut[0].position, growth)
     return make_rows(job, place, [row.id for row in rows], Ragged.from_lengths(values, lengths), bad)
 
 
-def _line(row: BadRow) -> bytes:
+def _line(row: BadRow, growth: int) -> bytes:
     content = {"file": row.file, "position": row.position, "id": row.id, "reason": row.reason}
+    if growth:
+        content["growth"] = growth
     return json.dumps(content).encode() + b"\n"

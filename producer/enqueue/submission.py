@@ -5,34 +5,32 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from producer.enqueue.cutter import shard_limits
 from producer.sources.errors import DamagedInputError
 from producer.sources.first_rows import check_rows
 from producer.sources.options import SourceOptions
 from producer.sources.reading import InputPlan, check_inputs, first_batches
-from producer.tokenization.positions import positions_of
 from producer.tokenization.tokenize import tokenize
-from unrolled.errors import ModelError, RequestError
+from unrolled.errors import ModelError, OptionError, RequestError
 from unrolled.format.columns import vector_bytes
-from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
-from unrolled.format.positions import ALL, parse_positions
+from unrolled.format.positions import ALL
+from unrolled.format.requested import requested_spec
 from unrolled.job.directories import refuse_model
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.offer import Arithmetic, EngineName, Offer
 from unrolled.model.directory import ModelDirectory, open_model
 from unrolled.patience import at_once
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.store.bucket_url import shown
-from unrolled.tokenization.tokenizer import load_tokenizer
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from tokenizers import Tokenizer
 
-    from unrolled.model.config import ModelConfig
     from unrolled.patience import Steadily
 
 #: Options that change how rows are read but not which rows there are.
@@ -51,13 +49,15 @@ class Submission:
         shard_tokens: token ids at which a shard is cut; None for the default of `producer.enqueue.cutter`.
         flush_seconds: on a live input, how long a row may wait for its shard to fill.
         with_tokens: store the token ids beside the vectors.
+        empty_rows: what the pooled columns hold for rows without a token: "null" or "zeros".
         special_tokens: let the tokenizer add its special tokens.
         layers: whose outputs are stored: "last", "all", or numbers such as "0,2".
         pooling: what becomes of a row's vectors, each text one or several of `unrolled.format.output_spec.POOLINGS`.
-        precision: of what is stored.
+        precision: precision of the stored numbers.
         positions: the tokens whose vectors are stored: "all", "word-ends", "every:N" or "last:K".
         engine: the family of engines that computes it; None for fused.
         arithmetic: how it is computed.
+        append: whether rows after the end of the job's input are added to the job.
     """
 
     inputs: tuple[str, ...]
@@ -67,6 +67,7 @@ class Submission:
     shard_tokens: int | None = None
     flush_seconds: float = 5.0
     with_tokens: bool = False
+    empty_rows: str = "null"
     special_tokens: bool = True
     layers: str = "last"
     pooling: tuple[str, ...] = ("none",)
@@ -74,6 +75,20 @@ class Submission:
     positions: str = ALL
     engine: EngineName | None = None
     arithmetic: Arithmetic = "float32"
+    append: bool = False
+
+    def __post_init__(self) -> None:
+        if self.append and self.source.follow:
+            raise OptionError(
+                "--append adds to files, and --follow reads a stream; to add to a stream, run the job's `unrolled "
+                "enqueue --follow` again, without --append"
+            )
+
+    @property
+    def stored(self) -> dict[str, Any]:
+        """The options about what is stored, as `requested_spec` takes them."""
+        names = ("layers", "pooling", "precision", "with_tokens", "empty_rows", "positions")
+        return {name: getattr(self, name) for name in names}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +99,8 @@ class Prepared:
         submission: the request.
         job: the job, which was created or found.
         model: the job's model.
-        plan: the job's inputs.
+        plan: the inputs.
+        inputs: their names.
         tokenizer: None if no input contains text.
         shard_tokens: token ids at which a shard is cut.
         shard_rows: most rows of a shard.
@@ -94,6 +110,7 @@ class Prepared:
     job: OpenJob
     model: ModelDirectory
     plan: InputPlan
+    inputs: Inputs
     tokenizer: Tokenizer | None
     shard_tokens: int
     shard_rows: int
@@ -113,13 +130,12 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # Over 40 lines: checks in the order in which a mistake costs least: the model, the inputs, the job.
     refuse_model(submission.out)
     model = open_model(submission.model)
-    check_stored(submission, model.config)
-    tokenizer = tokenizer_of(model)
-    plan = check_inputs(submission.inputs, submission.source)
-    need_tokenizer(submission, tokenizer, plan.text_file)
-    spec = spec_of(submission, model.config, tokenizer)
+    tokenizer = model.tokenizer()
+    spec = requested_spec(model.config, tokenizer, **submission.stored)
     columns = spec.columns(model.config)
     token_bytes, row_bytes = vector_bytes(columns, rows=0, tokens=1), vector_bytes(columns, rows=1, tokens=0)
+    plan = check_inputs(submission.inputs, submission.source)
+    need_tokenizer(submission, tokenizer, plan.text_file)
     shard_tokens, shard_rows = shard_limits(token_bytes, row_bytes)
     shard_tokens = submission.shard_tokens or shard_tokens
     _check_rows(plan, submission, tokenizer, model.config.vocab_size)
@@ -134,54 +150,8 @@ def prepare(submission: Submission, steadily: Steadily = at_once) -> Prepared:
     # As they were found: another spelling is no other job. Their content is compared shard by shard as it is read.
     inputs, live = Inputs.named(file.label for file in plan.files), submission.source.follow
     job = Job(offer.fingerprint, inputs, offer.engine, offer.arithmetic, live, options)
-    return Prepared(
-        submission, create_job(submission.out, job, steadily), model, plan, tokenizer, shard_tokens, shard_rows
-    )
-
-
-def check_stored(submission: Submission, config: ModelConfig) -> None:
-    """Check what a submission asks to be stored, as far as the tokenizer doesn't matter.
-
-    Raises:
-        OptionError: the model doesn't have one of the layers, or a pooling or positions are unknown.
-    """
-    parse_layers(submission.layers, config)
-    parse_pooling(submission.pooling)
-    parse_positions(submission.positions)
-
-
-def spec_of(submission: Submission, config: ModelConfig, tokenizer: Tokenizer | None) -> OutputSpec:
-    """What a submission asks to be stored.
-
-    Args:
-        submission: the request.
-        config: the model's.
-        tokenizer: the model's; None where it has none.
-
-    Raises:
-        OptionError: as in `check_stored`.
-        RequestError: the positions are not for this model, or not for this pooling.
-    """
-    return OutputSpec(
-        parse_layers(submission.layers, config),
-        parse_pooling(submission.pooling),
-        submission.precision,
-        submission.with_tokens,
-        positions_of(submission.positions, config, tokenizer),
-    )
-
-
-def tokenizer_of(model: ModelDirectory) -> Tokenizer | None:
-    """The model's tokenizer; None where it has none.
-
-    Raises:
-        ModelError: it doesn't fit the model.
-    """
-    if not model.tokenizer_path:
-        return None
-    tokenizer = load_tokenizer(model.tokenizer_path, model.config.vocab_size)
-    model.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
-    return tokenizer
+    opened = create_job(submission.out, job, steadily, append=submission.append)
+    return Prepared(submission, opened, model, plan, inputs, tokenizer, shard_tokens, shard_rows)
 
 
 def need_tokenizer(submission: Submission, tokenizer: Tokenizer | None, text_file: str | None) -> None:

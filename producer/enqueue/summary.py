@@ -17,7 +17,7 @@ _SMALL_SHARE = 0.001
 
 @dataclass(slots=True)
 class Summary:
-    """What a run did.
+    """The result of a run.
 
     Attributes:
         rows: input rows read, the bad ones included.
@@ -26,8 +26,10 @@ class Summary:
         shards: cut from the input.
         known: those of them that an earlier run had queued.
         without_tokens: good rows without a real token, which have no vector.
-        unknown_share: share of the texts' words that are not in the vocabulary, by a sample; None where it isn't known.
+        unknown_share: share of the texts' words that are not in the vocabulary; None where it isn't known.
+        unknown_is_exact: whether that share is of all texts rather than of a sample.
         in_the_way: lines that say why the shards wait, as far as the broker knows at the end.
+        added: with `--append`, input rows that the job didn't have before, the bad ones included; None without it.
         sent: lives that this run has entered in the ledger, those of earlier runs included.
     """
 
@@ -39,18 +41,29 @@ class Summary:
     sent: int = 0
     without_tokens: int = 0
     unknown_share: float | None = None
+    unknown_is_exact: bool = True
+    added: int | None = None
     in_the_way: list[str] = field(default_factory=list)
 
     def coverage_lines(self) -> list[str]:
-        """What the model can't see in the rows, for people; empty where it sees all."""
+        """Lines about the parts of the rows that the model can't see, for people; empty if it sees all."""
         lines = []
         if self.unknown_share:
             share = f"{100 * self.unknown_share:.1f} %" if self.unknown_share >= _SMALL_SHARE else "less than 0.1 %"
-            lines.append(f"{share} of the words are not in the model's vocabulary")
+            about = "" if self.unknown_is_exact else "about "
+            lines.append(f"{about}{share} of the words are not in the model's vocabulary")
         if self.without_tokens:
             rows = counted(self.without_tokens, "row has", "rows have")
-            lines.append(f"{rows} no token, and so no vector: leave out rows where length is 0")
+            lines.append(f"{rows} no token, and so no vector (length is 0)")
         return lines
+
+    def growth_lines(self) -> list[str]:
+        """How much was appended, for people; empty without `--append`."""
+        if self.added is None:
+            return []
+        if not self.added:
+            return ["nothing was appended: the input has no new rows"]
+        return [f"{counted(self.added, 'row was', 'rows were')} appended"]
 
     def add(self, entry: Entry, new: bool) -> None:
         """Count a shard."""
@@ -59,3 +72,5 @@ class Summary:
         self.rows += entry.rows + entry.quarantined
         self.tokens += entry.tokens
         self.quarantined += entry.quarantined
+        if self.added is not None and new:
+            self.added += entry.rows + entry.quarantined

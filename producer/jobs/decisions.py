@@ -85,7 +85,7 @@ def retry(objects: Objects, ledger: JobLedger | None, failed_rows: FailedRows, *
             if shard in log.retried:  # the segment exists, so the tokens are in the rows of the new shard
                 objects.delete(failed_object(shard))
     if troubles:
-        raise JobError(f"{objects.store}: {troubles[0]}; whatever else there is to retry was retried") from troubles[0]
+        raise JobError(f"{objects.store}: {troubles[0]}; everything else was retried") from troubles[0]
     brought = [entry.rows for entry in cut if entry.shard in log.entries]
     revived = sum(log.life(life.shard) != life for life in dead)
     return Retried(sum(brought), len(brought), revived, len(damaged))

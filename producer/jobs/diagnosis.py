@@ -1,4 +1,4 @@
-"""What a person should do about a job that doesn't go on by itself."""
+"""Advice for a person about a job that doesn't continue by itself."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     # Over 40 lines: a text for each kind, in the order in which they are shown.
     found = {}
     if status.discarded:
-        return {"cancelled": "it was discarded: nothing of it counts any more; use another --out"}
+        return {"cancelled": "it was discarded: nothing of it is kept; use another --out"}
     if status.away:
-        found["away"] = f"{status.away}; which shards run and which are queued isn't known"
+        found["away"] = f"{status.away}; which shards are being computed or queued is unknown"
     if status.cancelled and not status.finished:
         found["cancelled"] = (
             f"it was cancelled, and {counted(status.waiting, 'shard waits', 'shards wait')}; "
-            "the same `unrolled run` or `unrolled enqueue` goes on"
+            "the same `unrolled run` or `unrolled enqueue` resumes it"
         )
         return found
     if status.dead:
@@ -41,8 +41,8 @@ def diagnose(status: JobStatus) -> dict[str, str]:
         if status.lost:
             found["lost"] = (
                 f"{counted(status.lost, 'waiting shard is', 'waiting shards are')} not in Redis: it lost them, or is "
-                f"not the job's; they are entered again by: unrolled wait {status.out}. If their parts were removed, "
-                "the same `unrolled enqueue` makes them again"
+                f"another job's broker; this queues them again: unrolled wait {status.out}. If their parts were "
+                "removed, the same `unrolled enqueue` makes them again"
             )
         found |= obstacles(status.offer, status.job, status.queue)
     if status.strays and status.ended:
@@ -53,6 +53,6 @@ def diagnose(status: JobStatus) -> dict[str, str]:
     if not status.ended and not status.waiting:
         found["input"] = (
             "the input hasn't been read to its end: if no `unrolled run` or `unrolled enqueue` is at work on it, "
-            "give the same command again, and it goes on"
+            "run the same command again to resume it"
         )
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from unrolled.errors import FileFormatError, counted
 from unrolled.job import names
 from unrolled.job.names import quarantine_object
+from unrolled.protocol.listing import find
 from unrolled.protocol.log import Log, catch_up
 from unrolled.reading.outcome import read_outcome
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.entries import Counts
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.opening import OpenJob
 
@@ -54,15 +56,17 @@ def list_quarantine(job: OpenJob) -> Iterator[BadRowListed]:
     """
     log, objects = Log(), job.objects
     catch_up(log, objects)
-    kept = {shard for folder in (names.FAILED, names.ROWS) for shard in names.shards_in(objects.list(folder))}
-    for shard, entry in log.entries.items():
+    kept = find(log, objects, names.FAILED).marks | find(log, objects, names.ROWS).marks
+    for number, is_kept in enumerate(kept):
+        entry = log.entries.at(number)
+        shard = entry.shard
         yield from refused_rows(objects, entry)
-        if shard in kept and shard not in log.retried and (info := read_outcome(objects, shard)) is not None:
+        if is_kept and shard not in log.retried and (info := read_outcome(objects, shard)) is not None:
             for failed in info.failed:
                 yield BadRowListed(None, None, shard, failed.row, failed.id, failed.reason)
 
 
-def refused_rows(objects: Objects, entry: Entry) -> Iterator[BadRowListed]:
+def refused_rows(objects: Objects, entry: Entry | Counts) -> Iterator[BadRowListed]:
     """The rows of a shard that the producer refused.
 
     Raises:
@@ -73,7 +77,7 @@ def refused_rows(objects: Objects, entry: Entry) -> Iterator[BadRowListed]:
             yield _listed(objects, entry.shard, number, line)
 
 
-def count_quarantine(objects: Objects, entry: Entry) -> tuple[int, list[str]]:
+def count_quarantine(objects: Objects, entry: Entry | Counts) -> tuple[int, list[str]]:
     """The number of a shard's rows that the producer listed, and the problems with the list."""
     try:
         count = sum(1 for _ in _lines(objects, entry.shard)) if entry.quarantined else 0

@@ -106,7 +106,7 @@ def _job(ledger: Ledger, key: str, sent: list[float], running: int, priority: in
 
 
 def _status(place: str, key: str) -> JobStatus | None:
-    """What a job's store shows; None where it has another job or none, as on a machine without that directory."""
+    """The facts in a job's store; None if it has another job or none, as on a machine without that directory."""
     try:
         job = open_job(place)
         return StatusReader(job).read() if job.key == key else None

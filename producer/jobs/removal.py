@@ -15,7 +15,7 @@ def remove_key(job_key: str, broker: str, namespace: str) -> int:
     """Take the waiting shards of a job out of the queue, whatever it asks for.
 
     Args:
-        job_key: of the job, as the worker's log shows it.
+        job_key: the job's key, as the worker's log shows it.
         broker: URL of the Redis server.
         namespace: prefix of every key.
 

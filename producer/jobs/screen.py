@@ -146,7 +146,7 @@ class JobScreen:
         return [_fitted(line, width) for line in lines[: max(1, height - _FREE_LINES)]]
 
     def _obstacles(self) -> Iterator[str]:
-        """What has been in the way for long enough."""
+        """The obstacles that have been there for long enough."""
         now = self._clock()
         for kind, text in diagnose(self._status).items() if self._status else ():
             lasts = now - self._since.get(kind, now)

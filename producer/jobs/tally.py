@@ -10,16 +10,20 @@ that is cheaper, and before a job is called finished.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from unrolled.job import names
 from unrolled.job.names import part_object
+from unrolled.job.shard_keys import FIRST_RETRY
 from unrolled.protocol.completion import standing
+from unrolled.protocol.entries import ShardSet
+from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, KeysView
+    from numpy.typing import NDArray
 
     from unrolled.job.shard_id import ShardId
     from unrolled.protocol.log import Log
@@ -36,7 +40,7 @@ class Sums:
     """Sums over some shards of a job.
 
     Attributes:
-        rows: of the input, those of the quarantine included.
+        rows: number of input rows, those in quarantine included.
         tokens: real tokens of the input.
         quarantined: rows of the quarantine.
         all_rows: rows, those that a retry brought again counted twice.
@@ -52,39 +56,46 @@ class Tally:
     """The state of a job's shards, look by look.
 
     Args:
-        log: of the job; read further with each look.
-        objects: of the job.
+        log: the job's log; each look reads its new segments.
+        objects: the job's objects.
         live: whether its input can't be read again.
 
     Attributes:
         log: as given.
         cut: sums over all shards.
         done: sums over the published ones.
-        published: shards whose part exists.
-        dead: shards without a part whose present life was given up.
         strays: rows of a live input that no segment names.
-        kept: published shards whose failed rows may not have been brought again.
         finished: see `unrolled.protocol.completion.Standing`.
     """
 
     def __init__(self, log: Log, objects: Objects, *, live: bool) -> None:
         self.log = log
         self.cut, self.done = Sums(), Sums()
-        self.published: set[ShardId] = set()
-        # A dictionary, because its order is the same in every process, so that a simulated look can be replayed.
-        self._waiting: dict[ShardId, None] = {}
-        self.dead: frozenset[ShardId] = frozenset()
         self.strays: frozenset[ShardId] = frozenset()
-        self.kept: set[ShardId] = set()
         self.finished = False
         self._objects = objects
         self._live = live
-        self._segments = 0
+        self._published = self._dead = self._kept = log.entries.marks()
 
     @property
-    def waiting(self) -> KeysView[ShardId]:
+    def published(self) -> ShardSet:
+        """Shards whose part exists."""
+        return ShardSet(self.log.entries, self._published)
+
+    @property
+    def dead(self) -> ShardSet:
+        """Shards without a part whose present life was given up."""
+        return ShardSet(self.log.entries, self._dead)
+
+    @property
+    def waiting(self) -> ShardSet:
         """Shards that are neither published nor dead."""
-        return self._waiting.keys()
+        return ShardSet(self.log.entries, ~(self._published | self._dead))
+
+    @property
+    def kept(self) -> ShardSet:
+        """Published shards whose failed rows may not have been brought again."""
+        return ShardSet(self.log.entries, self._kept)
 
     def look(self) -> None:
         """Look again.
@@ -97,64 +108,65 @@ class Tally:
         catch_up(log, objects)
         if self.finished and log.length == known:
             return
-        self._take_in_segments()
-        self._wait_for(self.dead)
-        rows = set(names.shards_in(objects.list(names.ROWS)))
-        self._publish(self._with_parts(rows))
-        lives = set(names.lives_in(objects.list(names.DEAD)))
-        self.dead = frozenset(
-            life.shard for life in lives if life.shard in self.waiting and log.life(life.shard) == life
-        )
-        for shard in self.dead:
-            del self._waiting[shard]
+        self._take_in_shards()
+        rows = find(log, objects, names.ROWS)
+        self._publish(self._with_parts(rows.marks))
+        self._dead = find_dead(log, objects) & ~self._published
         if self._live:
-            self.strays = frozenset(shard for shard in rows if shard not in log.entries and not shard.retries)
-        self.kept = self.published & rows.union(names.shards_in(objects.list(names.FAILED)))
+            self.strays = rows.strays
+        self._kept = self._published & (rows.marks | find(log, objects, names.FAILED).marks)
         self.finished = False
         if log.discarded or (log.ended and not (log.cancelled or self.strays or self.waiting)):
             self.finished = self._is_finished()
 
-    def _take_in_segments(self) -> None:
-        for number in range(self._segments, self.log.length):
-            for shard, _ in self.log.started(number):
-                if shard not in self.published and shard not in self.waiting and shard not in self.dead:
-                    self._waiting[shard] = None
-                    self._count(self.cut, shard)
-        self._segments = self.log.length
+    def _take_in_shards(self) -> None:
+        """Count the shards that are new in the log."""
+        known, new = len(self._published), self.log.entries.marks()
+        new[known:] = True
+        self._count(self.cut, new)
+        self._published, self._dead, self._kept = (
+            _grown(marks, len(new)) for marks in (self._published, self._dead, self._kept)
+        )
 
-    def _with_parts(self, rows: set[ShardId]) -> Iterable[ShardId]:
-        """Those of the shards that wait whose part is found."""
-        gone = [shard for shard in self._waiting if shard not in rows]
+    def _with_parts(self, rows: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Those of the unpublished shards whose part is found; `rows` has the shards whose rows are listed."""
+        unpublished = ~self._published
+        gone = np.flatnonzero(unpublished & ~rows)
         if len(gone) > len(self.log.entries) * LISTING:
-            found = names.parts_in(self._objects.list(names.PARTS))
-            # The log's own ids are kept, so that a million of them are held once.
-            return [self.log.entries[shard].shard for shard in found if shard in self.waiting]
-        asked = dict.fromkeys([*gone, *islice(self._waiting, FEW)])  # which are all, towards the end of a job
-        return [shard for shard in asked if self._objects.exists(part_object(shard))]
+            return find(self.log, self._objects, names.PARTS).marks & unpublished
+        asked = {*gone.tolist(), *np.flatnonzero(unpublished)[:FEW].tolist()}  # which are all, towards the end of a job
+        found = self.log.entries.marks()
+        for number in sorted(asked):
+            found[number] = self._objects.exists(part_object(self.log.entries.shard(number)))
+        return found
 
-    def _wait_for(self, shards: Iterable[ShardId]) -> None:
-        self._waiting.update(dict.fromkeys(sorted(shards)))
+    def _publish(self, found: NDArray[np.bool_]) -> None:
+        self._published |= found
+        self._count(self.done, found)
 
-    def _publish(self, shards: Iterable[ShardId]) -> None:
-        for shard in shards:
-            self.published.add(shard)
-            self._waiting.pop(shard, None)
-            self._count(self.done, shard)
-
-    def _count(self, sums: Sums, shard: ShardId) -> None:
-        entry = self.log.entries[shard]
-        sums.all_rows += entry.rows
-        if entry.source is None:
-            sums.rows += entry.rows + entry.quarantined
-            sums.tokens += entry.tokens
-            sums.quarantined += entry.quarantined
+    def _count(self, sums: Sums, marks: NDArray[np.bool_]) -> None:
+        """Add some shards to sums."""
+        hashes, rows, tokens, quarantined = (
+            self.log.entries.columns[name][marks] for name in ("hash", "rows", "tokens", "quarantined")
+        )
+        cut = hashes < FIRST_RETRY
+        sums.all_rows += int(rows.sum())
+        sums.rows += int(rows[cut].sum() + quarantined[cut].sum())
+        sums.tokens += int(tokens[cut].sum())
+        sums.quarantined += int(quarantined[cut].sum())
 
     def _is_finished(self) -> bool:
         """Whether it is complete by the objects that exist now, rather than by what earlier looks have found."""
         found = standing(self.log, self._objects, live=self._live)
-        if lost := self.published - found.published:  # somebody has removed parts
-            self.published, self.done = set(), Sums()
-            self._publish(shard for shard in self.log.entries if shard in found.published)
-            self._wait_for(lost - found.dead)
-            self.dead |= lost & found.dead
+        self._take_in_shards()
+        published, dead = (_grown(each.marks, len(self._published)) for each in (found.published, found.dead))
+        if (self._published & ~published).any():  # somebody has removed parts
+            self._published, self.done = self.log.entries.marks(), Sums()
+            self._publish(published)
+            self._dead = dead
         return found.finished
+
+
+def _grown(marks: NDArray[np.bool_], size: int) -> NDArray[np.bool_]:
+    """Marks for more shards, False for the new ones."""
+    return np.pad(marks, (0, size - len(marks)))

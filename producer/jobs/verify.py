@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from producer.jobs.quarantine_lists import count_quarantine
@@ -14,15 +15,22 @@ from unrolled.errors import PayloadError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names, payload
 from unrolled.job.names import dead_object, failed_object, part_object, quarantine_object, rows_object
-from unrolled.protocol.log import Log, catch_up
+from unrolled.job.shard_keys import FIRST_RETRY
+from unrolled.protocol.chapters import false_chapters
+from unrolled.protocol.listing import find, find_dead
+from unrolled.protocol.log import Log, catch_up, read_entries
 from unrolled.protocol.spooling import select_rows
 from unrolled.reading.inspection import inspect_part
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
+
+    import numpy as np
+    from numpy.typing import NDArray
 
     from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
+    from unrolled.protocol.listing import Found
     from unrolled.protocol.objects import Objects
     from unrolled.protocol.opening import OpenJob
     from unrolled.reading.inspection import PartContents
@@ -49,7 +57,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """What was found, counted from the objects.
+    """The result of a verification, counted from the objects.
 
     Attributes:
         rows_in: input rows by the log.
@@ -97,13 +105,13 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
         TransientError: the store can't be read now.
     """
     objects = job.objects
-    parts, others = _listed(objects)  # before the log, which then names all of them
-    log = Log()
-    catch_up(log, objects)
-    problems = list(_of_job(job, log))
+    log, chapters = Log(), sorted(objects.list(names.CHAPTERS))
+    catch_up(log, objects, by_chapters=False)
+    parts, published = _listed(log, objects)
+    problems = list(_of_job(job, log, chapters))
     rows = tokens = files = quarantined = failed = 0
     widths: dict[tuple[int, ...], ShardId] = {}
-    for entry, checked in _check_all(job, log, parts):
+    for entry, checked in _check_all(job, log, published):
         problems += checked.problems
         quarantined += checked.quarantined
         failed += checked.failed
@@ -114,59 +122,59 @@ def verify_job(job: OpenJob, each: Callable[[int], None] = lambda _: None) -> Ve
     if len(widths) > 1:
         found = ", ".join(f"{', '.join(map(str, each))} in {shard}" for each, shard in sorted(widths.items()))
         problems.append(Problem("*.parquet", f"vectors are of different widths: {found}"))
-    problems += _strays(parts, others, log)
-    rows_in = sum(log.entries[shard].rows + log.entries[shard].quarantined for shard in log.inputs)
+    problems += _strays((shard for shard in parts.unknown if shard not in log.entries), parts.others)
+    cut = log.entries.columns[log.entries.columns["hash"] < FIRST_RETRY]
+    rows_in = int(cut["rows"].sum() + cut["quarantined"].sum())
     if not problems and rows + quarantined + failed != rows_in:
         problems.append(Problem(names.LOG, f"{rows_in:,} rows went in, {rows + quarantined + failed:,} came out"))
     return Verification(rows_in, rows, quarantined, failed, tokens, files, tuple(problems))
 
 
-def _listed(objects: Objects) -> tuple[set[ShardId], list[str]]:
-    """The shards whose parts are in the output directory, and the names of everything else there."""
-    parts, others = set(), []
-    for name in objects.list(names.PARTS):
-        found = list(names.parts_in([name]))
-        parts.update(found)
-        others += [] if found else [name]
-    return parts, others
+def _listed(log: Log, objects: Objects) -> tuple[Found, NDArray[np.bool_]]:
+    """What the output directory holds, and a mark for each shard of the log: whether it has its part."""
+    parts = find(log, objects, names.PARTS)
+    catch_up(log, objects, by_chapters=False)  # now it has every shard whose part was listed
+    published = log.entries.marks(parts.unknown)
+    published[: len(parts.marks)] |= parts.marks
+    return parts, published
 
 
-def _strays(parts: set[ShardId], others: Iterable[str], log: Log) -> Iterator[Problem]:
+def _strays(parts: Iterable[ShardId], others: Iterable[str]) -> Iterator[Problem]:
     """`OUT/*.parquet` must be exact, and nothing half-made may be seen there."""
-    for name in sorted([*map(part_object, parts - log.entries.keys()), *others]):
+    for name in sorted([*map(part_object, parts), *others]):
         if name.endswith(".parquet"):
-            yield Problem(name, "is no part of this job; move it elsewhere")
+            yield Problem(name, "is not a part of this job; move it elsewhere")
         elif name.endswith(".tmp"):
             yield Problem(name, "is a visible temporary file; move it elsewhere")
 
 
-def _of_job(job: OpenJob, log: Log) -> Iterator[Problem]:
+def _of_job(job: OpenJob, log: Log, chapters: Iterable[str]) -> Iterator[Problem]:
     if log.discarded:
-        yield Problem(names.LOG, "the job was discarded; nothing of it counts any more")
+        yield Problem(names.LOG, "the job was discarded; nothing of it is kept")
     elif not log.ended:
         yield Problem(
-            names.LOG, "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+            names.LOG, "the input wasn't read to its end; run the same `unrolled run` or `unrolled enqueue` again"
         )
+    for name in false_chapters(log, job.objects, chapters):
+        yield Problem(name, "is not what the segments of the log say; delete it: they are read")
     if job.job.live:
-        strays = [s for s in names.shards_in(job.objects.list(names.ROWS)) if s not in log.entries and not s.retries]
-        for shard in strays:
+        for shard in sorted(find(log, job.objects, names.ROWS).strays):
             yield Problem(rows_object(shard), "was read and never queued; `unrolled enqueue --follow` queues it")
 
 
-def _check_all(job: OpenJob, log: Log, parts: set[ShardId]) -> Iterator[tuple[Entry, _Checked]]:
+def _check_all(job: OpenJob, log: Log, published: NDArray[np.bool_]) -> Iterator[tuple[Entry, _Checked]]:
     """Check entries in order, some at the same time."""
-    dead = set(names.lives_in(job.objects.list(names.DEAD)))
+    dead = find_dead(log, job.objects)
 
-    def check(entry: Entry) -> _Checked:
-        life = log.life(entry.shard)
-        gone = dead_object(life) if life in dead else None
-        return _check_entry(job, log, entry, published=entry.shard in parts, gone=gone)
+    def check(number: int, entry: Entry) -> _Checked:
+        gone = dead_object(log.life(entry.shard)) if dead[number] else None
+        return _check_entry(job, log, entry, published=bool(published[number]), gone=gone)
 
-    entries: Sequence[Entry] = list(log.entries.values())
+    entries = enumerate(read_entries(log, job.objects))
     with ThreadPoolExecutor(THREADS) as threads:
-        for start in range(0, len(entries), _AT_A_TIME):
-            some = entries[start : start + _AT_A_TIME]
-            yield from zip(some, threads.map(check, some), strict=True)
+        while some := list(islice(entries, _AT_A_TIME)):
+            for (_, entry), checked in zip(some, threads.map(check, *zip(*some, strict=True)), strict=True):
+                yield entry, checked
 
 
 def _check_entry(job: OpenJob, log: Log, entry: Entry, *, published: bool, gone: str | None) -> _Checked:
@@ -200,10 +208,8 @@ def _why_missing(job: OpenJob, log: Log, entry: Entry, gone: str | None) -> str:
     if gone:
         return f"was given up, the reason is in {gone}: unrolled retry {job.place}"
     if entry.shard in log.retried:
-        return (
-            f"isn't there, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
-        )
-    return "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
+        return f"is missing, and its failed rows are in {part_object(log.retried[entry.shard])}: restore it from a copy"
+    return "is missing: wait for the workers, or run the same `unrolled run` or `unrolled enqueue` again"
 
 
 def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[Problem]:
@@ -214,7 +220,7 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
         if kept is None and (rows := objects.read(rows_object(shard))) is not None:
             kept = select_rows(rows, [failed.row for failed in contents.info.failed])
         if kept is None:
-            yield Problem(failed_object(shard), "isn't there: the tokens of failed rows are lost")
+            yield Problem(failed_object(shard), "is missing: the tokens of failed rows are lost")
         elif digest_with(objects.store, part_object(shard), contents.info.failed, payload.decode(kept)) != entry.digest:
             yield Problem(part_object(shard), _OTHER_ROWS)
     except PayloadError as error:
@@ -222,7 +228,7 @@ def _check_kept(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[
 
 
 def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Iterator[str]:
-    """What a part holds, against what the log promises."""
+    """The problems of a part: differences between its content and the log."""
     info, failed = contents.info, contents.info.failed
     spec = OutputSpec.from_options(job.job.options)
     for what, found, expected in (
@@ -235,6 +241,7 @@ def _contradictions(job: OpenJob, entry: Entry, contents: PartContents) -> Itera
         ("columns", ", ".join(contents.spec.names()), ", ".join(spec.names())),
         ("stored precision", contents.spec.precision, spec.precision),
         ("tokens stored", contents.spec.with_tokens, spec.with_tokens),
+        ("pooled vectors of rows without a token", contents.spec.empty_rows, spec.empty_rows),
         ("positions", contents.spec.positions, spec.positions),
     ):
         if found != expected:

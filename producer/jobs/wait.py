@@ -64,7 +64,7 @@ def wait_for_job(
         until: when to give up, on the monotonic clock.
         every_seconds: between two looks, at least.
         starting_seconds: how long the workers may take to start; until then, a lack of workers isn't reported.
-        figures: is told how far the job is.
+        figures: receive how far the job is.
 
     Returns:
         The job's last status.

@@ -24,7 +24,7 @@ def digest_with(store: Store, name: str, failed: Sequence[FailedRow], kept: Payl
 
     Args:
         store: where its part is.
-        name: of the part.
+        name: the part's name.
         failed: the rows that the part lacks, by number.
         kept: those rows, in that order.
 

@@ -54,7 +54,7 @@ def find_broker(given: str | None, out: str) -> str | None:
     except (RequestError, ValueError):
         url = ""
     if not url:
-        raise JobError(f"{path}: holds no broker of `unrolled run`; remove it, or name the broker with --broker")
+        raise JobError(f"{path}: names no broker of `unrolled run`; remove it, or name the broker with --broker")
     # A run that was killed leaves its record, but its server takes the socket away.
     return url if Path(unquote(url.removeprefix(_SOCKET))).exists() else None
 

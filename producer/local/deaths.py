@@ -22,7 +22,7 @@ MOST_GIVEN_UP = 30
 
 
 class Settled(NamedTuple):
-    """What has become of a job's shards.
+    """How many of a job's shards are settled.
 
     Attributes:
         published: how many have a part.
@@ -75,7 +75,7 @@ class Deaths:
 
 
 def settled_in(objects: Objects) -> Settled:
-    """What has become of a job's shards.
+    """Count the settled shards of a job.
 
     Raises:
         TransientError: it can't be seen now.

@@ -3,38 +3,29 @@
 from __future__ import annotations
 
 import signal
-import sys
 import tempfile
 import threading
-from contextlib import ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from producer.enqueue.session import enqueue
 from producer.enqueue.submission import Submission, prepare
-from producer.jobs.screen import JobScreen
-from producer.jobs.status_reader import StatusReader
-from producer.jobs.wait import PATIENCE_SECONDS, wait_for_job
 from producer.local.broker import EmbeddedBroker
 from producer.local.broker_record import check_alone, recorded
 from producer.local.deaths import Deaths, settled_in
-from producer.local.workers import START_SECONDS, Workers
+from producer.local.workers import Workers
 from producer.terminal.lines import tell
-from producer.terminal.progress import progress
 from producer.terminal.signals import Terminated, terminable
-from unrolled.errors import UnrolledError
 from unrolled.job import names
-from unrolled.queue.broker import Broker
 from unrolled.settings.worker_options import WorkerOptions
 from unrolled.store.posix import PosixStore
 from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import FrameType
 
-    from producer.enqueue.submission import Prepared
     from producer.enqueue.summary import Summary
     from producer.jobs.status import JobStatus
     from producer.terminal.figures import ProducerFigures
@@ -43,8 +34,6 @@ if TYPE_CHECKING:
 #: Folder for the workers' logs, beside the job's objects.
 LOGS = f"{names.FOLDER}/logs"
 
-#: Between two looks at the job while its input is read.
-_WATCH_SECONDS = 1.0
 _STOPPING = "Stopping: the workers finish the shards that they compute, for up to {:g} seconds."
 
 
@@ -57,6 +46,7 @@ def run_job(
     environment: Mapping[str, str],
     priority: int | None = None,
     figures: ProducerFigures | None = None,
+    meanwhile: Callable[[], object] = lambda: None,
 ) -> tuple[Summary, JobStatus]:
     """Do a job from its inputs to its last published file.
 
@@ -69,7 +59,8 @@ def run_job(
         environment: their settings, as `UNROLLED_*` variables. If they name a port for metrics, it is this process's
             own, and the workers take the next ones.
         priority: the job's share of the workers, where the broker has other jobs too.
-        figures: is told how far the job is.
+        figures: receive how far the job is.
+        meanwhile: called once when all is queued and the workers compute, or still start.
 
     Returns:
         What was queued, and the job's status at the end.
@@ -99,14 +90,10 @@ def run_job(
         deaths = Deaths(workers, attempts, partial(settled_in, job.objects))
         crew = stack.enter_context(Workers(workers, settings, _logs_of(job), _interrupt, deaths))
         try:
-            if sys.stderr.isatty():
-                return _on_screen(prepared, url, namespace, max_queued_tokens, priority, crew, figures)
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, figures=figures)
-            if crew.failure:  # a live input was ended by it, in order
-                raise crew.failure
-            with progress("computing") as bar:
-                status = wait_for_job(job, url, namespace, bar, starting_seconds=START_SECONDS, figures=figures)
-                return summary, status
+            # Imported while the workers start: Celery takes a third of a second here, and the workers take longer.
+            from producer.local.queueing import queue_and_wait  # noqa: PLC0415
+
+            return queue_and_wait(prepared, url, namespace, max_queued_tokens, priority, crew, figures, meanwhile)
         except KeyboardInterrupt as reason:
             if crew.failure:
                 raise crew.failure from None
@@ -115,46 +102,6 @@ def run_job(
                 again = "" if isinstance(reason, Terminated) else " Ctrl-C again stops them at once."
                 tell(f"{_STOPPING.format(float(environment['UNROLLED_GRACE_SECONDS']))}{again}")
             raise
-
-
-def _on_screen(
-    prepared: Prepared,
-    url: str,
-    namespace: str,
-    max_queued_tokens: int | None,
-    priority: int | None,
-    crew: Workers,
-    figures: ProducerFigures | None,
-) -> tuple[Summary, JobStatus]:
-    """Queue the input and wait, on one screen that shows the workers from the start."""
-    job = prepared.job
-    patience_seconds = {**PATIENCE_SECONDS, "worker": START_SECONDS}
-    with JobScreen(prepared.submission.out, patience_seconds=patience_seconds) as screen:
-        with closing(Broker(url)) as broker, _watched(StatusReader(job, broker, namespace), screen):
-            summary = enqueue(prepared, url, namespace, max_queued_tokens, priority, screen, figures)
-        if crew.failure:
-            raise crew.failure
-        waited = wait_for_job(job, url, namespace, screen, starting_seconds=START_SECONDS, figures=figures)
-        return summary, waited
-
-
-@contextmanager
-def _watched(reader: StatusReader, screen: JobScreen) -> Iterator[None]:
-    """Show the status of a job again and again while the block reads its input."""
-    ended = threading.Event()
-
-    def watch() -> None:
-        while not ended.wait(_WATCH_SECONDS):
-            with suppress(UnrolledError):  # the main thread meets it too, and says so
-                screen.show(reader.read())
-
-    thread = threading.Thread(target=watch, name="screen", daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join(_WATCH_SECONDS)
 
 
 @contextmanager

@@ -183,7 +183,7 @@ def _own_port(environment: Mapping[str, str], number: int) -> dict[str, str]:
 
     Args:
         environment: the settings of all workers.
-        number: of the worker, from 0.
+        number: the worker's number, from 0.
     """
     port = int(environment.get("UNROLLED_METRICS_PORT") or 0)
     return {"UNROLLED_METRICS_PORT": str(port + 1 + number)} if port else {}

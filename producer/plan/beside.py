@@ -45,11 +45,12 @@ def read_plan(path: str | Path) -> dict[str, Any]:
     try:
         with Path(path).open("rb") as file:
             found = json.loads(file.read(_LONGEST_BYTES))
+        str(found["model"])
         if found["format_version"] != 1:
             raise RequestError(f"{path}: a plan of another version; make it again with `unrolled plan --json`")
         beside(found, dict.fromkeys(("rows", "tokens", "bytes", "seconds"), 1.0))
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError, StopIteration) as error:
-        raise RequestError(f"{path}: is no plan of `unrolled plan --json` ({error})") from error
+        raise RequestError(f"{path}: is not a plan of `unrolled plan --json` ({error})") from error
     plan: dict[str, Any] = found
     return plan
 
@@ -59,12 +60,14 @@ def beside(plan: Mapping[str, Any], facts: Mapping[str, float]) -> list[Beside]:
 
     Args:
         plan: what `read_plan` gives.
-        facts: "rows" (good ones), "tokens" (real ones), "bytes" (of the parts) and "seconds", as far as they are known.
+        facts: "rows" (good ones), "tokens" (real ones), "bytes" (of the parts) and "seconds" (from the first row that
+            is computed to the last part), as far as they are known.
     """
     chosen = next(choice for choice in plan["choices"] if choice["chosen"])
     planned = {"rows": plan["rows"]["rows"], "tokens": plan["rows"]["tokens"], "bytes": chosen["size"]}
-    if plan["times"]:
-        planned["seconds"] = plan["times"]["total"]
+    if times := plan["times"]:
+        total = times["total"]
+        planned["seconds"] = {**total, "value": max(0.0, total["value"] - times["start"])}
     return [
         Beside(name, float(found["value"]), None if found["error"] is None else float(found["error"]), facts[name])
         for name, found in planned.items()

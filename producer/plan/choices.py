@@ -5,15 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from producer.enqueue.cutter import shard_limits
-from producer.plan.estimate import Estimate
 from producer.plan.part_bytes import Content, part_bytes, parts_of
 from producer.plan.plan import Choice
+from producer.plan.sampling.estimate import Estimate
 from unrolled.format.columns import vector_bytes
 from unrolled.format.output_spec import PRECISIONS, OutputSpec, parse_layers, parse_pooling
 
 if TYPE_CHECKING:
     from producer.enqueue.submission import Submission
-    from producer.plan.sample import Sample
+    from producer.plan.sampling.sample import Sample
     from unrolled.model.config import ModelConfig
 
 
@@ -38,9 +38,9 @@ def choices_of(sample: Sample, submission: Submission, spec: OutputSpec, config:
         for pooling in poolings:
             for precision in PRECISIONS:
                 positions = spec.positions if pooling == ("none",) else None
-                choice = OutputSpec(
-                    parse_layers(layer, config), parse_pooling(pooling), precision, submission.with_tokens, positions
-                )
+                empty_rows = "null" if pooling == ("none",) else submission.empty_rows
+                stored = precision, submission.with_tokens, empty_rows, positions
+                choice = OutputSpec(parse_layers(layer, config), parse_pooling(pooling), *stored)
                 chosen = layer == submission.layers and (pooling, precision) == (spec.pooling, spec.precision)
                 size = _size(sample, submission, choice, config)
                 found.append(Choice(layer, ",".join(pooling), precision, size, chosen))

@@ -35,7 +35,7 @@ class PoolSpeed:
     """How fast an engine computes rows of one kind.
 
     Attributes:
-        seconds_per_token: for each real token.
+        seconds_per_token: seconds for each real token.
         computed_share: steps that were computed, over tokens, among the rows that were measured.
         whole_rows: whether rows were computed to their ends.
     """
@@ -47,14 +47,14 @@ class PoolSpeed:
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """What was measured.
+    """The result of a measurement.
 
     Attributes:
-        description: of the engine, one line.
+        description: one line about the engine.
         start_seconds: from the start of a process until its engine could compute.
-        ordinary: of rows as they mostly are; None where there are none.
-        long: of long rows.
-        encode_seconds_per_byte: of a part.
+        ordinary: the speed with ordinary rows; None if there are none.
+        long: the speed with long rows.
+        encode_seconds_per_byte: seconds for each byte of a part.
         base_bytes: memory of a worker with its model.
         engine_bytes: memory that the engine took beside its outputs.
     """
@@ -79,6 +79,7 @@ def measure(request: MeasurementRequest, rows: Sequence[NDArray[np.int32]], *, h
     Raises:
         UnrolledError: the engine doesn't run here; the text says why.
     """
+    # Over 40 lines: one process, and all that can end it.
     tokens = Ragged.from_lengths(np.concatenate(rows), [row.size for row in rows])
     content = encode(Payload(strings([""] * len(rows)), tokens, request.to_facts()))
     began, ready, facts = time.monotonic(), 0.0, dict[str, Any]()

@@ -27,14 +27,14 @@ _EMPTY_LEVELS = 4
 
 
 class Content(NamedTuple):
-    """What a job's parts hold.
+    """The content of a job's parts, in numbers.
 
     Attributes:
         parts: how many there are.
         rows: in all of them.
         vectors: real tokens whose vectors are stored, if those of tokens are.
         token_ids: token ids, padding included.
-        id_bytes: of the rows' ids in UTF-8.
+        id_bytes: size of the rows' ids in UTF-8.
         empty: rows without a real token.
         bare: rows without a token whose vector is stored.
     """
@@ -62,13 +62,15 @@ def part_bytes(content: Content, spec: OutputSpec, columns: Sequence[VectorColum
     total = 4 * rows + content.id_bytes + 4 * rows + list_levels + ids / 8
     pages = 0.0
     for column in columns:
-        vectors = column.vectors(1, 0) * rows + column.vectors(0, 1) * content.vectors
+        with_one = rows if spec.empty_rows == "zeros" else rows - content.empty
+        vectors = column.vectors(1, 0) * with_one + column.vectors(0, 1) * content.vectors
         vector = column.width * size
         # A stretch of levels for a vector's first number, and one for its others.
         stretch = 2 + (_varint_bytes(2 * (column.width - 1)) + 1 if column.width > 1 else 0)
         total += vectors * (vector + stretch)
-        if column.per_token and content.bare >= 1:
-            total += vectors * (_varint_bytes(2 * column.width) + 1) + _EMPTY_LEVELS * content.bare
+        without = content.bare if column.per_token else rows - with_one
+        if without >= 1:
+            total += vectors * (_varint_bytes(2 * column.width) + 1) + _EMPTY_LEVELS * without
         pages += vectors * column.width * 4 / _PAGE_BYTES
     if spec.with_tokens:
         total += list_levels + 4 * ids

@@ -1,4 +1,4 @@
-"""What a job will cost, before anything is queued."""
+"""The plan of a job: its cost, before anything is queued."""
 
 # Over 150 lines: a plan, with the description of each figure.
 
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from producer.plan.estimate import Estimate
+    from producer.plan.sampling.estimate import Estimate
 
 
 #: Numbers from here on are written without a fraction.
@@ -21,8 +21,8 @@ class Input:
 
     Attributes:
         files: how many inputs there are.
-        size_bytes: of all of them, as they are stored.
-        read_bytes: of these, the sample's.
+        size_bytes: size of all of them, as they are stored.
+        read_bytes: how many of these bytes the sample has read.
         exact: whether the sample is all of the input.
         from_the_start: stored bytes of inputs that can be read from their start only, so that nothing is known of what
             comes later in them.
@@ -72,12 +72,12 @@ class Rows:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """What the parts take for one choice of what is stored.
+    """The size of the parts for one choice of what is stored.
 
     Attributes:
         layers: whose outputs: "last", "all", or numbers.
         pooling: what becomes of a row's vectors.
-        precision: of the numbers.
+        precision: precision of the numbers.
         size: bytes of all parts.
         chosen: whether it is what was asked for.
     """
@@ -96,11 +96,11 @@ class Times:
     Attributes:
         engine: what computes, one line.
         workers: how many workers the figures are for.
-        tokens_per_second: of one worker on this machine.
+        tokens_per_second: speed of one worker on this machine.
         start: until the first token is computed; with several workers, which have started before, until the first row
             is read.
-        queueing: of the producer: reading, tokenizing, writing rows.
-        computing: of all workers together, the engine and the encoding of parts.
+        queueing: seconds of the producer: reading, tokenizing, writing rows.
+        computing: seconds of all workers together: the engine and the encoding of parts.
         total: until the last part is published, by `unrolled run` on this machine if there is one worker, else by as
             many machines like this one.
         limit: what takes the time: "computing" or "queueing".
@@ -118,7 +118,7 @@ class Times:
 
 @dataclass(slots=True)
 class Plan:
-    """What a job will cost.
+    """The cost of a job.
 
     Attributes:
         model: its fingerprint.

@@ -5,17 +5,18 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from producer.enqueue.submission import check_stored, need_tokenizer, spec_of, tokenizer_of
+from producer.enqueue.submission import need_tokenizer
 from producer.local.engine import local_engine
 from producer.plan.choices import choices_of, limits_of, parts_in
 from producer.plan.plan import Input, Plan, Rows
-from producer.plan.readable import readable
-from producer.plan.sample import LONG_ROW_TOKENS, Sampler
+from producer.plan.sampling.readable import readable
+from producer.plan.sampling.sample import LONG_ROW_TOKENS, Sampler
+from producer.plan.sampling.units import frames_of
 from producer.plan.sharing import computed_share
 from producer.plan.timing import Load, measured_speed, queueing_seconds, times_of
-from producer.plan.units import frames_of
 from producer.sources.discovery import discover
 from unrolled.errors import RequestError, UnrolledError
+from unrolled.format.requested import requested_spec
 from unrolled.model.directory import open_model
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from producer.enqueue.submission import Submission
-    from producer.plan.sample import Sample
+    from producer.plan.sampling.sample import Sample
     from producer.sources.rows import Row
     from unrolled.settings.worker_options import WorkerOptions
 
@@ -36,7 +37,7 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
 
     Args:
         submission: what is asked for; `out` isn't looked at.
-        options: of each worker.
+        options: the options of each worker.
         workers: how many, each on a machine like this one.
         measured: whether the engine is measured; else the plan has no times.
 
@@ -49,15 +50,14 @@ def make_plan(submission: Submission, options: WorkerOptions, workers: int, *, m
     imported, began = time.process_time(), time.monotonic()
     model = open_model(submission.model)
     config = model.config
-    check_stored(submission, config)
-    tokenizer = tokenizer_of(model)
+    tokenizer = model.tokenizer()
+    spec = requested_spec(config, tokenizer, **submission.stored)
     found = discover(submission.inputs, submission.source)
     inputs = readable(found.files, submission.source, CHECK_SECONDS)
     if not inputs.files:
         label, reason = next(iter(inputs.problems.items()))
         raise RequestError(f"input {label}: {reason}")
     need_tokenizer(submission, tokenizer, inputs.text_file)
-    spec = spec_of(submission, config, tokenizer)
     preparing = imported + time.monotonic() - began + inputs.seconds * inputs.unchecked / max(1, len(found.files))
     frames, not_sampled = frames_of(inputs.files, submission.source)
     sampler = Sampler(

@@ -17,9 +17,9 @@ from producer.enqueue.cutter import Cutter, cuts
 from producer.enqueue.seen_ids import SeenIds
 from producer.enqueue.shard import make_shard
 from producer.local.engine import local_engine
-from producer.plan.estimate import Estimate
 from producer.plan.measurement import measure
 from producer.plan.plan import Times
+from producer.plan.sampling.estimate import Estimate
 from unrolled.format.columns import vector_bytes
 from unrolled.settings.measurement import MeasurementRequest
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from producer.enqueue.submission import Submission
     from producer.plan.measurement import Speed
     from producer.plan.plan import Plan
-    from producer.plan.sample import Sample
+    from producer.plan.sampling.sample import Sample
     from producer.sources.rows import Row
     from unrolled.format.output_spec import OutputSpec
     from unrolled.model.config import ModelConfig
@@ -49,11 +49,11 @@ _MOST_LONG_ROWS = 64
 
 
 class Load:
-    """What a worker holds of the job at a time.
+    """The share of a job that a worker holds at a time.
 
     Attributes:
         pool_tokens: real tokens that are computed together.
-        output_bytes: of the shards on board.
+        output_bytes: bytes of the outputs of the shards on board.
     """
 
     def __init__(
@@ -110,6 +110,7 @@ def measured_speed(
         options={
             "engine": submission.engine or local_engine(),
             "arithmetic": submission.arithmetic,
+            "emulate": options.emulate,
             "threads": options.threads,
         },
         stored=spec.to_options(),
@@ -125,8 +126,8 @@ def times_of(plan: Plan, sample: Sample, speed: Speed, producer: tuple[float, fl
 
     Args:
         plan: what is known of the rest.
-        sample: of the rows.
-        speed: of the engine.
+        sample: the sample of the rows.
+        speed: the engine's speed.
         producer: its seconds until it reads the first row, and for each token id.
         workers: how many, each on a machine like this one.
     """

@@ -1,4 +1,4 @@
-"""What keeps the shards of a job waiting in the queue."""
+"""The reasons why the shards of a job wait in the queue."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the broker knows of a job: how many of its shards wait and run, and which workers are alive."""
+"""The broker's facts about a job: how many of its shards wait and run, and which workers are alive."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class QueueStatus:
-    """What the broker knows.
+    """The broker's facts about a job.
 
     Attributes:
         running: the job's shards under a lease.
@@ -37,7 +37,7 @@ class QueueStatus:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the broker said of a job; `away` where it said nothing.
+    """The broker's answer about a job; `away` if it gave none.
 
     Attributes:
         left: the number of the job's lives in the ledger.
@@ -62,7 +62,7 @@ def ask(ledger: Ledger, job_key: str, *, named: bool = False) -> Asked:
     """Ask the ledger about a job.
 
     Args:
-        ledger: of the job's offer.
+        ledger: the ledger of the job's offer.
         job_key: the job's key.
         named: whether the lives that wait are named, which takes longer the more there are; else they are counted.
 

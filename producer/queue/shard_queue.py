@@ -20,7 +20,7 @@ from unrolled.queue.job_ledger import JobLedger
 from unrolled.queue.messages import TASK, queue_name, transport_options
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from unrolled.job.offer import Offer
     from unrolled.patience import Patience
@@ -53,7 +53,7 @@ class ShardQueue:
         patience: waits for a broker that is away, and says so.
         max_queued_tokens: token ids that may wait or be computed at once, over all jobs of the offer; None for what
             keeps the workers that are alive busy. A job of which nothing waits may always queue a shard.
-        on_wait: is told how many seconds each wait for room took.
+        on_wait: called with the seconds that each wait for room took.
 
     Raises:
         RequestError: the URL doesn't name a Redis server.
@@ -157,7 +157,12 @@ class JobQueue(JobLedger):
         self._queue.say(line)
 
     def wait_for_room(self) -> None:
-        """Wait until the queue has room for more token ids; if that takes long, tell the user why.
+        """Wait until the queue has room; see `while_full`."""
+        for _ in self.while_full():
+            pass
+
+    def while_full(self) -> Iterator[None]:
+        """Yield, with pauses, for as long as the queue has no room for more token ids; if that is long, say why.
 
         A job of which nothing is in the queue doesn't wait, so that other jobs can't keep it from its turn.
         """
@@ -167,6 +172,7 @@ class JobQueue(JobLedger):
             if not said and (not patient or not self._queue.steadily("reach the broker", self._queue.threads)):
                 said = True
                 self._queue.say(self._queue.steadily("reach the broker", self._why_full))
+            yield
             time.sleep(FULL_PAUSE)
         self._queue.on_wait(time.monotonic() - began)
 

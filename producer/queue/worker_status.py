@@ -1,4 +1,4 @@
-"""What a worker's heartbeat says."""
+"""The facts in a worker's heartbeat."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class WorkerStatus:
         offer: what it computes; None where its heartbeat names nothing.
         on_board: how many shards it holds.
         longest_seconds: how long it has held the one that it took first.
-        threads: of its engine; 0 where the heartbeat doesn't say.
+        threads: threads of its engine; 0 if the heartbeat doesn't say.
         tokens_per_second: real tokens per second of its engine's time.
         busy_share: the share of its time in which the engine computes.
         computed_share: computed steps over real tokens: below 1 where rows share prefixes, above 1 where the

@@ -1,4 +1,4 @@
-"""What a report says of a job, as values."""
+"""The facts that a report shows about a job, as values."""
 
 from __future__ import annotations
 
@@ -6,11 +6,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from producer.plan.beside import Beside
     from producer.report.lengths import Lengths
     from producer.report.states.state_map import StateMap
     from producer.report.throughput import Timeline
+    from producer.report.training import Training
     from producer.report.trouble import Reason
     from unrolled.format.columns import VectorColumn
+    from unrolled.job.inputs import Inputs
     from unrolled.job.job import Job
     from unrolled.model.config import ModelConfig
 
@@ -21,28 +24,31 @@ class Facts:
 
     Attributes:
         job: what is computed, and how.
+        inputs: its inputs by now.
         key: names the job.
         state: "complete", "finished, not complete", "not complete", "cancelled" or "discarded".
         ended: whether the input was read to its end.
         rows, tokens: cut from the input so far; rows include those in quarantine.
         rows_published, tokens_published: in parts.
         shards, parts, dead: how many there are; a part is a published shard.
-        size_bytes: of all parts.
+        size_bytes: size of all parts.
         refused, failed: rows in quarantine: those that the producer refused, and those that the engine failed on.
         retried_rows: rows that were brought again after the engine had failed on them.
         retried_shards: dead shards that were given another life.
         deaths: the first few dead shards, each with its reason.
         reasons: rows in quarantine by reason; `other_reasons` counts those beyond the different reasons.
         damaged: parts that can't be read, as texts.
-        columns: of vectors; empty while there is no part.
-        precision: of the stored numbers.
+        columns: the columns of vectors; empty while there is no part.
+        precision: precision of the stored numbers.
         positions: the rule by which the vectors of some tokens only are stored; empty if it is those of all.
-        lengths: of the published rows.
+        lengths: lengths of the published rows.
         time: the workers' records; None if there are none.
         model: the model's configuration; None if the model isn't known.
+        training: how the model learned; None if that isn't known.
     """
 
     job: Job
+    inputs: Inputs
     key: str
     state: str
     ended: bool
@@ -68,6 +74,7 @@ class Facts:
     lengths: Lengths
     time: Timeline | None
     model: ModelConfig | None
+    training: Training | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +85,10 @@ class Shown:
         facts: numbers.
         state_map: the map; None if there is none.
         without_map: why there is no map, as a sentence; empty if there is one.
+        plan: the figures of the job's plan beside the facts; empty if there is no plan, or the job isn't finished.
     """
 
     facts: Facts
     state_map: StateMap | None
     without_map: str = ""
+    plan: tuple[Beside, ...] = ()

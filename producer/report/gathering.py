@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -12,6 +13,7 @@ import pyarrow as pa
 
 from producer.jobs.quarantine_lists import BadRowListed, refused_rows
 from producer.jobs.tally import Tally
+from producer.plan.beside import beside, read_plan
 from producer.report.facts import Facts, Shown
 from producer.report.lengths import Lengths
 from producer.report.states.components import Covariance
@@ -20,6 +22,7 @@ from producer.report.states.sample import Points, Sample
 from producer.report.states.state_map import make_map
 from producer.report.states.texts import TOKENS_SHOWN, Words, window
 from producer.report.throughput import timeline
+from producer.report.training import read_training
 from producer.report.trouble import Reasons
 from producer.terminal.text import printable
 from unrolled.errors import FileFormatError, JobError, OptionError, TransientError
@@ -28,7 +31,8 @@ from unrolled.job import names
 from unrolled.job.names import dead_object, part_object
 from unrolled.job.time_record import TimeRecord
 from unrolled.model.directory import open_model
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, read_entries
+from unrolled.reading.arrays import row_vectors
 from unrolled.reading.part_file import Part
 from unrolled.reading.tables import record_batches
 from unrolled.tokenization.ragged import offsets_of
@@ -39,7 +43,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from producer.plan.beside import Beside
     from producer.report.options import ReportOptions
+    from producer.report.training import Training
     from unrolled.job.shard_id import ShardId
     from unrolled.model.config import ModelConfig
     from unrolled.protocol.opening import OpenJob
@@ -47,6 +53,8 @@ if TYPE_CHECKING:
 #: Dead shards whose reasons are shown, and damaged parts that are named.
 FEW = 20
 _REASON_CHARACTERS = 300
+#: Rows of a row group whose vectors are copied at a time.
+_ROWS_AT_ONCE = 4096
 
 
 class Gathering:
@@ -70,6 +78,7 @@ class Gathering:
         self._tally = Tally(Log(), job.objects, live=job.job.live)
         self._read: set[ShardId] = set()
         self._logged = 0
+        self._files: list[str] = []
         self._first: Part | None = None
         self._size_bytes = self._rows = 0
         self._lengths = Lengths()
@@ -81,9 +90,13 @@ class Gathering:
         self._sample: Sample | None = None
         self._column = ""
         self._model: ModelConfig | None = None
+        self._training: Training | None = None
         self._words = Words(None)
         if options.model is not None:
             self._open_model()
+        self._plan = None if options.plan is None else read_plan(options.plan)
+        if self._plan is not None and self._plan["model"] != job.job.fingerprint:
+            raise OptionError(f"--plan {options.plan} is the plan of a job with another model; name this job's plan")
 
     def look(self, each: Callable[[int], object] = lambda _: None) -> None:
         """Read what is new.
@@ -98,11 +111,11 @@ class Gathering:
         """
         objects = self._job.objects
         self._tally.look()
-        entries = list(self._tally.log.entries.values())
-        for entry in entries[self._logged :]:
+        entries = self._tally.log.entries
+        while self._logged < len(entries):
             self._logged += 1
             try:
-                for row in refused_rows(objects, entry):
+                for row in refused_rows(objects, entries.at(self._logged - 1)):
                     self._reasons.add(row)
             except FileFormatError as error:
                 self._damaged.append(printable(str(error)))
@@ -128,14 +141,35 @@ class Gathering:
 
     def shown(self) -> Shown:
         """Everything that was read, as a page shows it."""
+        found = self._with_map()
+        return replace(found, plan=self._beside_plan(found.facts))
+
+    def _beside_plan(self, facts: Facts) -> tuple[Beside, ...]:
+        """The plan's figures beside the facts, once these are final."""
+        if self._plan is None or not self._tally.finished:
+            return ()
+        known: dict[str, float] = {
+            "rows": facts.rows - facts.refused,
+            "tokens": facts.tokens,
+            "bytes": facts.size_bytes,
+        }
+        if facts.time is not None:
+            known["seconds"] = facts.time.seconds
+        return tuple(beside(self._plan, known))
+
+    def _with_map(self) -> Shown:
         options, seen = self._options, self.vectors
         if options.method == "none":
             return Shown(self.facts(), None, "This report was made without a map (--map none).")
         if self._covariance is None or self._sample is None or seen == 0:
             return Shown(self.facts(), None, "No vector is published yet, so there is no map.")
         components = self._covariance.components(2 if options.method == "pca" else COMPONENTS)
-        entries = self._tally.log.entries
-        found = make_map(self._sample.points(), components, seen, self._column, options, self._words, entries)
+        points = self._sample.points()
+        log = self._tally.log
+        self._files += [entry.file for entry in read_entries(log, self._job.objects, since=len(self._files))]
+        numbers = {shard: log.entries.number(shard) for shard in set(points.shards)}
+        files = {shard: self._files[number] for shard, number in numbers.items() if number is not None}
+        found = make_map(points, components, seen, self._column, options, self._words, files)
         return Shown(self.facts(), found)
 
     def _open_model(self) -> None:
@@ -147,6 +181,7 @@ class Gathering:
                 f"{self._job.job.fingerprint[:16]}…; name the model that the job was made with"
             )
         self._model = model.config
+        self._training = read_training(model.path, model.fingerprint)
         if model.tokenizer_path is not None:
             self._words = Words(load_tokenizer(model.tokenizer_path, model.config.vocab_size))
 
@@ -165,8 +200,8 @@ class Gathering:
         lengths, at = [], 0
         for rows in record_batches([part], columns if self._sample is not None else ["length"]):
             lengths.append(rows.column(0).to_numpy())
-            if self._sample is not None:
-                at += self._add_vectors(shard, at, rows)
+            for start in range(0, len(rows) if self._sample is not None else 0, _ROWS_AT_ONCE):
+                at += self._add_vectors(shard, at, rows.slice(start, _ROWS_AT_ONCE))
         self._lengths.add(np.concatenate(lengths) if lengths else np.empty(0, np.int32))
         self._size_bytes += part.size_bytes
         self._rows += part.info.rows
@@ -199,7 +234,7 @@ class Gathering:
     def _add_vectors(self, shard: ShardId, at: int, rows: pa.RecordBatch) -> int:
         """Add the vectors of some rows of a part; gives how many places they take."""
         assert self._sample is not None  # noqa: S101 - the caller has checked
-        assert self._covariance is not None  # noqa: S101 - as above
+        assert self._covariance is not None  # noqa: S101 - the caller has checked
         lists = rows.column(2)
         lengths = rows.column(0).to_numpy()
         if self._options.of_tokens:
@@ -213,9 +248,8 @@ class Gathering:
                 positions = _places(rows, of_rows, rows.column("positions").flatten().to_numpy()[chosen])
         else:
             vectors = _matrix(lists)
-            real = lengths > 0  # a row without a token has no vector
-            if self._first is not None and self._first.spec.positions is not None:
-                real = real & vectors.any(axis=1)  # nor has one without a chosen position
+            # A row without a token has no vector, nor has one without a chosen position.
+            real = (lengths > 0) & lists.is_valid().to_numpy(zero_copy_only=False)
             self._covariance.add(vectors if real.all() else vectors[real])
             chosen, keys = self._sample.wanted(shard, at, len(vectors))
             kept = real[chosen]
@@ -249,6 +283,7 @@ class Gathering:
             state = "discarded" if log.discarded else "cancelled"
         return Facts(
             job=job.job,
+            inputs=log.grown_to or job.job.inputs,
             key=job.key,
             state=state,
             ended=log.ended,
@@ -276,6 +311,7 @@ class Gathering:
             lengths=self._lengths,
             time=timeline(filter(None, self._records.values())),
             model=self._model,
+            training=self._training,
         )
 
     def _death(self, shard: ShardId) -> str:
@@ -288,7 +324,7 @@ class Gathering:
 
 def _matrix(lists: pa.FixedSizeListArray) -> NDArray[np.floating]:
     """Vectors (any number, width) of a column of them."""
-    values: NDArray[np.floating] = lists.flatten().to_numpy().reshape(-1, lists.type.list_size)
+    values: NDArray[np.floating] = row_vectors(lists)
     return values
 
 

@@ -101,7 +101,7 @@ class LiveServer(ThreadingHTTPServer):
             super().__init__((host, port), _Handler)
         except OSError as error:
             raise OptionError(
-                f"{host}:{port} can't be listened at ({error.strerror or error}); give another --port"
+                f"{host}:{port} can't be used ({error.strerror or error}); give another --port"
             ) from error
 
     def handle_error(self, request: Any, client_address: Any) -> None:

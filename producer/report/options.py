@@ -1,4 +1,4 @@
-"""What a report shows: its options, checked once."""
+"""The options of a report, checked once."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_POINTS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class ReportOptions:
-    """What a report shows.
+    """The options of a report.
 
     Attributes:
         method: how the map's coordinates are computed; "none" for a report without a map.
@@ -27,6 +27,7 @@ class ReportOptions:
         model: directory of the job's model, whose tokenizer shows token ids as words; None to do without.
         table: a Parquet, CSV or JSON lines file with texts and labels of the rows; None to do without.
         id_field, text_field, label_field: names of its columns.
+        plan: what `unrolled plan --json` printed for this job; None to do without.
     """
 
     method: Method = "pca"
@@ -38,6 +39,7 @@ class ReportOptions:
     id_field: str = "id"
     text_field: str = "text"
     label_field: str | None = None
+    plan: Path | None = None
 
     def __post_init__(self) -> None:
         """Check the values.

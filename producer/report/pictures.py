@@ -49,8 +49,8 @@ def pictures(shown: Shown) -> dict[str, bytes]:
 
 def _drawn(draw: Any, inches: tuple[float, float]) -> bytes:
     import matplotlib as mpl  # noqa: PLC0415 - slow to load, and not always installed
-    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - as above
-    from matplotlib.figure import Figure  # noqa: PLC0415 - as above
+    from matplotlib.backends.backend_agg import FigureCanvasAgg  # noqa: PLC0415 - slow to load, and not always installed
+    from matplotlib.figure import Figure  # noqa: PLC0415 - slow to load, and not always installed
 
     with mpl.rc_context(
         {"font.size": 9, "text.color": _INK, "axes.labelcolor": _SOFT, "xtick.color": _SOFT, "ytick.color": _SOFT}
@@ -78,7 +78,7 @@ def _draw_map(axes: Any, found: StateMap) -> None:
             axes.scatter(x[of], y[of], color=colour, label=f"{_plain(name)} ({count:,})", **style)
         axes.legend(frameon=False, fontsize=8, markerscale=2, loc="upper left", bbox_to_anchor=(1, 1))
     else:
-        from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize  # noqa: PLC0415 - as above
+        from matplotlib.colors import LinearSegmentedColormap, LogNorm, Normalize  # noqa: PLC0415 - slow to load, and not always installed
 
         scale = LinearSegmentedColormap.from_list("length", [_LOW, _HIGH])
         real = shade.values[np.isfinite(shade.values)]
@@ -113,6 +113,6 @@ def _plain(text: str) -> str:
 
 
 def _wrapped(text: str) -> str:
-    from textwrap import fill  # noqa: PLC0415 - as above
+    from textwrap import fill  # noqa: PLC0415 - only few pictures have text
 
     return fill(text, 100)

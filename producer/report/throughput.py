@@ -1,4 +1,4 @@
-"""What workers' records say of their time: tokens over time, and for each worker what its seconds went into."""
+"""The time of workers, from their records: tokens over time, and how each worker spent its seconds."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Timeline:
         began: when the first interval began, in seconds since 1970.
         seconds: from there to the end of the last one.
         width: seconds of a bar.
-        rates: for each bar the real tokens per second.
+        rates: the real tokens per second of each bar.
         workers: the workers, the one with most tokens first.
     """
 

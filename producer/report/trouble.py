@@ -1,4 +1,4 @@
-"""What went wrong in a job, counted by reason, with a few samples of each."""
+"""The troubles of a job, counted by reason, with a few samples of each."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from producer.jobs.quarantine_lists import BadRowListed
 
-#: Different reasons that are told apart, and the samples of each.
+#: Different reasons that are distinguished, and the samples of each.
 MOST_REASONS, SAMPLES = 200, 3
 #: What differs between rows that are bad for one reason: numbers, and what is quoted.
 _DIFFERENT = re.compile(r"'[^']*'|\"[^\"]*\"|[-+]?\d[\d,.]*")

@@ -30,7 +30,7 @@ MOST_BYTES, FEW_POINTS = 10**9, 5_000
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What was written.
+    """The files that were written.
 
     Attributes:
         page: the page.
@@ -132,7 +132,7 @@ def write_report(
         write_coordinates(shown.state_map, coordinates)
         others.append(coordinates)
     if png:
-        from producer.report.pictures import pictures  # noqa: PLC0415 - as above
+        from producer.report.pictures import pictures  # noqa: PLC0415 - most reports have none
 
         for name, content in pictures(shown).items():
             others.append(path.with_name(f"{path.stem}-{name}.png"))

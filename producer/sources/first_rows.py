@@ -42,7 +42,7 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
 
     Args:
         source: the input.
-        batches: of its rows, tokenized or not; closed at the end.
+        batches: batches of its rows, tokenized or not; closed at the end.
 
     Raises:
         DamagedInputError: there is a row, and none of the first 1,000 can be used.
@@ -61,7 +61,9 @@ def check_rows(source: SourceFile, batches: Iterator[Sequence[object]]) -> None:
             if next(some, None) is not None:
                 return  # rows are so long that a few say nothing
     if first is not None:
+        advice = f"Correct the options that say how {source.label} is read, such as --text-field, or the file"
+        if first.reason.startswith("not UTF-8"):
+            advice = f"Convert {source.label} to UTF-8 (iconv -f ISO-8859-1 -t UTF-8, if it is Latin-1)"
         raise DamagedInputError(
-            f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. Correct the options "
-            f"that say how {source.label} is read, or the file"
+            f"none of its first {seen:,} rows can be used; row {first.position}: {first.reason}. {advice}"
         )

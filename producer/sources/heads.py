@@ -17,14 +17,15 @@ from unrolled.errors import RowError
 from unrolled.patience import at_once
 
 # First bytes of files that are refused, so that they are never read as text by accident.
+_ALLOWED = "allowed: plain, .gz or .zst"
 _FOREIGN = {
-    b"PK\x03\x04": "a zip archive",
-    b"\xfd7zXZ": "xz-compressed",
-    b"BZh91AY": "bzip2-compressed",
+    b"PK\x03\x04": f"a zip archive; {_ALLOWED}",
+    b"\xfd7zXZ": f"xz-compressed; {_ALLOWED}",
+    b"BZh91AY": f"bzip2-compressed; {_ALLOWED}",
     b"\xff\xfe": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
     b"\xfe\xff": "UTF-16 text; convert it (iconv -f UTF-16 -t UTF-8)",
-    b"SQLite format 3\0": "an SQLite database",
-    b"%PDF-": "a PDF document",
+    b"SQLite format 3\0": f"an SQLite database; {_ALLOWED}",
+    b"%PDF-": f"a PDF document; {_ALLOWED}",
 }
 _TABLES = {b"PAR1": "parquet", b"ARROW1": "arrow"}
 
@@ -87,7 +88,7 @@ def _check_content(head: bytes, source: SourceFile, options: SourceOptions) -> N
         return
     for magic, what in _FOREIGN.items():
         if head.startswith(magic):
-            raise DamagedInputError(f"is {what}; allowed: plain, .gz or .zst")
+            raise DamagedInputError(f"is {what}")
     for magic, what in _TABLES.items():
         if options.format is None and head.startswith(magic):
             raise DamagedInputError(f"is {what} by its content, but not by its name; add --format {what}")

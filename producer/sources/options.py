@@ -29,7 +29,7 @@ class SourceOptions:
         max_row_bytes: longer rows are quarantined, and never completely in memory.
         batch_rows: the most rows in a batch.
         follow: read standard input as it arrives.
-        tick_seconds: with `follow`, the longest time between two batches, which may be empty.
+        tick_seconds: the longest time, with `follow`, between two batches, which may be empty.
     """
 
     format: Format | None = None

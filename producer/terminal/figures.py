@@ -27,7 +27,7 @@ class _Cut:
 
 
 class ProducerFigures:
-    """What a command has done so far; it is told by the command, and read by the threads of a server."""
+    """A command's progress: the command writes it, and the threads of a server read it."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

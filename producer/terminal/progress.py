@@ -56,7 +56,8 @@ class Progress:
         self._moved = 0, clock()  # tokens, and when this number was first reached
         self._bar = RichProgress(
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
+            # Rich's own colours are alike on a terminal of 16 colours, such as a screen of tmux.
+            BarColumn(bar_width=None, complete_style="cyan", finished_style="green"),
             TextColumn("{task.fields[facts]}"),
             console=console or RichConsole(stderr=True),
             refresh_per_second=4,

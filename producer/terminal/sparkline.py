@@ -18,7 +18,7 @@ _LEAST_SECONDS = 1.0
 
 
 class Speeds:
-    """What was done by when, and the speeds that follow from it.
+    """The amounts that were done by certain times, and the speeds that follow from them.
 
     Work is often counted in large lumps, such as a file at a time. A lump was done evenly since the one before it.
     """
@@ -28,7 +28,7 @@ class Speeds:
         self._now = 0.0
 
     def add(self, now: float, done: float) -> None:
-        """Note what was done by now; a smaller number than before begins anew."""
+        """Note how much is done by now; a smaller amount than before starts a new line."""
         self._now = now
         if self._points and done < self._points[-1][1]:
             self._points.clear()

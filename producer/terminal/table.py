@@ -23,7 +23,7 @@ def table(headings: Sequence[str], rows: Sequence[Sequence[object]], width: int 
     Args:
         headings: one for each column.
         rows: cells, shown as `str` gives them; columns of numbers go to the right and are cut last.
-        width: of a line, in cells; None for the terminal's, or 80.
+        width: cells of a line; None for the terminal's width, or 80.
     """
     on_terminal = sys.stdout.isatty()
     drawn = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False, header_style="bold")

@@ -1,4 +1,4 @@
-"""How many of the words of a job's texts the model knows, by a sample of the texts."""
+"""How many of the words of a job's texts the model knows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 
     from unrolled.errors import RowError
 
-#: All of the first texts are counted, and then every n-th: splitting texts a second time takes time.
+#: Where words are dropped, all of the first texts are looked at, and then every n-th, which stands for as many:
+#: splitting texts a second time takes time.
 ALL_OF_FIRST, ONE_OF = 1000, 16
 _RULES = WordRules()
 
@@ -25,15 +26,18 @@ class Coverage:
     """Counts words, and those among them that are not in a tokenizer's vocabulary.
 
     Args:
-        tokenizer: of the model; None where it has none.
+        tokenizer: the model's tokenizer; None if it has none.
 
     Attributes:
-        words: words of the texts looked at; for a tokenizer of parts of words, those parts.
+        words: words of the texts, estimated if not all texts were looked at; for a tokenizer of parts of words, those
+            parts.
         unknown: those that were dropped, or replaced by the token for unknown words.
+        is_exact: whether all texts were looked at.
     """
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
         self.words = self.unknown = 0
+        self.is_exact = True
         token = getattr(tokenizer.model, "unk_token", None) if tokenizer else None
         self._replacement = tokenizer.token_to_id(token) if tokenizer and token else None
         self._texts = 0
@@ -44,7 +48,7 @@ class Coverage:
         return self.unknown / self.words if self.words else None
 
     def count(self, texts: Sequence[str], ids: Sequence[NDArray[np.int32] | RowError], *, dropping: bool) -> None:
-        """Look at some of the texts.
+        """Look at the next texts, or at some of them.
 
         Args:
             texts: some rows'.
@@ -52,16 +56,18 @@ class Coverage:
             dropping: whether it drops words, which are split by the rules of `WordRules`.
         """
         first, self._texts = self._texts, self._texts + len(texts)
-        if not dropping and self._replacement is None:
+        if not dropping:
+            if self._replacement is not None:
+                for found in ids:
+                    if isinstance(found, np.ndarray):
+                        self.words += found.size
+                        self.unknown += int(np.count_nonzero(found == self._replacement))
             return
-        step = 1 if first < ALL_OF_FIRST else ONE_OF
-        for text, found in zip(texts[::step], ids[::step], strict=True):
-            if not isinstance(found, np.ndarray):
-                continue
-            if dropping:
+        one_of = 1 if first < ALL_OF_FIRST else ONE_OF
+        self.is_exact &= one_of == 1
+        start = -first % one_of
+        for text, found in zip(texts[start::one_of], ids[start::one_of], strict=True):
+            if isinstance(found, np.ndarray):
                 words = len(_RULES.words(text))
-                self.words += words
-                self.unknown += words - found.size
-            else:
-                self.words += found.size
-                self.unknown += int(np.count_nonzero(found == self._replacement))
+                self.words += one_of * words
+                self.unknown += one_of * (words - found.size)

@@ -41,7 +41,7 @@ def prepare(request: FitRequest, say: Callable[[str], None]) -> FitPlan:
     plan = check_inputs(request.inputs, request.source)
     if plan.size_bytes is None:
         raise RequestError("a training reads its corpus more than once, and a pipe can be read once: give files")
-    words = request.words() | {"files": _states(plan)}
+    words = request.words(plan.files) | {"files": _states(plan)}
     found = FitPlan.read(scratch)
     if found is not None:
         if found.request != words:

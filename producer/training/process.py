@@ -12,6 +12,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any
 
+from producer.sources.discovery import discover
 from producer.terminal.progress import progress
 from producer.terminal.signals import announce
 from producer.terminal.text import figure
@@ -94,13 +95,13 @@ def _done_before(request: FitRequest) -> dict[str, Any] | None:
     """
     out = request.out
     if (out / RECORD_FILE).exists():
-        record = read_record(out)
-        if record.get("request") == request.words() and record.get("fingerprint") == open_model(out).fingerprint:
+        record, words = read_record(out), request.words(discover(request.inputs, request.source).files)
+        if record.get("request") == words and record.get("fingerprint") == open_model(out).fingerprint:
             shutil.rmtree(out / SCRATCH, ignore_errors=True)
             return record
-        if isinstance(before := record.get("request"), dict) and before != request.words():
+        if isinstance(before := record.get("request"), dict) and before != words:
             raise JobError(
-                f"{out}: contains a model that was trained with {differences(before, request.words())}; choose another "
+                f"{out}: contains a model that was trained with {differences(before, words)}; choose another "
                 "--out, or remove it"
             )
     # A training that was killed while it wrote its model still has its plan, and writes the same files again.

@@ -1,4 +1,4 @@
-"""What a user asks for with `unrolled model fit`."""
+"""The request of a user for `unrolled model fit`."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from unrolled.errors import RequestError
+from unrolled.job.inputs import Inputs
 from unrolled.settings.declaration import flag_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
+    from producer.sources.discovery import SourceFile
     from producer.sources.options import SourceOptions
 
 DEFAULT_VOCABULARY = 10_000
@@ -42,11 +45,16 @@ class FitRequest:
     oov: str | None
     training: dict[str, Any]
 
-    def words(self) -> dict[str, Any]:
-        """What a resumed training must be equal in, as JSON values; the tokenizer by its hash."""
+    def words(self, files: Iterable[SourceFile]) -> dict[str, Any]:
+        """The options that a resumed training must share, as JSON values; the tokenizer by its hash.
+
+        Args:
+            files: the inputs that were found; another spelling of their paths is no other training.
+        """
         source = {name: value for name, value in asdict(self.source).items() if name not in _NOT_THE_CORPUSES}
+        names = Inputs.named(file.label for file in files)
         return {
-            "inputs": list(self.inputs),
+            "inputs": {"digest": names.digest, "count": names.count, "first": list(names.first)},
             "source": source,
             "vocab_size": self.vocab_size,
             "tokenizer": None if self.tokenizer is None else _digest(self.tokenizer),
@@ -58,9 +66,14 @@ class FitRequest:
 def differences(before: dict[str, Any], asked: dict[str, Any]) -> str:
     """Which options of a training differ from those of another one, and how, for people."""
     found = []
-    for name in sorted(before.keys() | asked.keys()):
+    names = before.keys() | asked.keys()
+    if before.get("inputs") != asked.get("inputs"):
+        names -= {"files"}  # the sizes and times of other files say nothing more
+    for name in sorted(names):
         one, other = before.get(name), asked.get(name)
-        if isinstance(one, dict) and isinstance(other, dict):
+        if name == "inputs":
+            found.append(_difference(name, _few(one), _few(other)) or ("other inputs" if one != other else ""))
+        elif isinstance(one, dict) and isinstance(other, dict):
             found += [_difference(key, one.get(key), other.get(key)) for key in sorted(one.keys() | other.keys())]
         else:
             found.append(_difference(name, one, other))
@@ -74,7 +87,12 @@ def _difference(name: str, before: object, asked: object) -> str:
         return "an input that has changed since"
     flag = flag_of(name) if name != "inputs" else "inputs"
     shown, wanted = (str(value)[:_LONGEST_SHOWN] for value in (before, asked))
-    return f"{flag} {shown} (asked for is {wanted})"
+    return f"{flag} {shown} (you asked for {wanted})"
+
+
+def _few(inputs: object) -> object:
+    """The names of the first inputs, for people."""
+    return ", ".join(map(str, inputs.get("first", ()))) if isinstance(inputs, dict) else inputs
 
 
 def _digest(path: Path) -> str:

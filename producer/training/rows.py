@@ -22,7 +22,7 @@ FEWEST_TOKENS = 2
 
 @dataclass(slots=True)
 class Seen:
-    """What is counted while a corpus is read.
+    """The numbers that are counted while a corpus is read.
 
     Attributes:
         rows: usable rows, those without targets too.

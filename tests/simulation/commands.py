@@ -12,6 +12,7 @@ from simulation.segments import BrokenPromiseError
 from producer.jobs import decisions
 from producer.jobs.tally import Tally
 from unrolled.job import names
+from unrolled.protocol.chapters import false_chapters
 from unrolled.protocol.finishing import sweep
 from unrolled.protocol.ledger_update import update_ledger
 from unrolled.protocol.log import Log, catch_up
@@ -97,6 +98,11 @@ def reader(actor: Actor, job: SimulatedJob) -> None:
     for shard, count in rows.items():
         if not job.kind.lag and (shard not in log.entries or count != log.entries[shard].rows):
             raise BrokenPromiseError(f"verify finds {shard} not whole, or not in the log")
+    chapters, by_segments = [*objects.list(names.CHAPTERS)], Log()
+    catch_up(by_segments, objects, by_chapters=False)
+    false = {*false_chapters(by_segments, objects, chapters)} - job.strange
+    if false and not job.kind.lag and not job.was_damaged:
+        raise BrokenPromiseError(f"verify finds {sorted(false)} false")
 
 
 def stranger(actor: Actor, job: SimulatedJob) -> None:
@@ -111,6 +117,7 @@ _STRANGE = [
     (names.PARTS, ".parquet.bak"),
     (names.PARTS, ".txt"),
     (names.LOG, ".jsonl"),
+    (names.CHAPTERS, ".chapter"),
     (names.ROWS, ".rows.bak"),
     (names.ROWS, ""),
     (names.QUARANTINE, ".txt"),

@@ -97,15 +97,15 @@ def decode_rows(content: bytes) -> Rows:
     return Rows(tuple(map(Row, ids, tokens)), found.facts["quarantined"], found.facts["job"])
 
 
-def encode_bad(rows: Sequence[Row]) -> list[bytes]:
-    """The lines of a list of bad rows."""
-    return [json.dumps(row).encode() + b"\n" for row in rows]
+def encode_bad(rows: Sequence[Row], growth: int = 0) -> list[bytes]:
+    """The lines of a list of bad rows, with the number of their growth, as `producer.enqueue.shard` writes it."""
+    return [json.dumps(row._asdict() | {"growth": growth}).encode() + b"\n" for row in rows]
 
 
 @functools.lru_cache(_KEPT)
 def decode_bad(content: bytes) -> tuple[Row, ...]:
     """The rows in a list of bad rows."""
-    return tuple(Row(*json.loads(line)) for line in content.splitlines())
+    return tuple(Row(line["id"], line["token"]) for line in map(json.loads, content.splitlines()))
 
 
 @functools.lru_cache(_KEPT)

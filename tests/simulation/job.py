@@ -12,9 +12,10 @@ from simulation.access import OFFER
 from simulation.nature import Kind
 from simulation.promises import Promises
 from simulation.reading import Reading
-from simulation.segments import JOB, ROWS, BrokenPromiseError, shard_in
+from simulation.segments import CHAPTERS, JOB, ROWS, BrokenPromiseError, shard_in
 
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.store.memory import Fault, MemoryStore
 
 if TYPE_CHECKING:
@@ -90,9 +91,26 @@ class SimulatedJob:
         return bool(self._ever_damaged)
 
     def is_there(self, job: Job) -> bool:
-        """Whether the place has this job or no job."""
+        """Whether the place has this job, perhaps of another version of its file, or no job."""
         content = self.promises.objects.get(JOB)
-        return content is None or Job.decode(JOB, content)[0] == job
+        return content is None or Job.decode(JOB, content)[0].options == job.options
+
+    def goes_on_with(self, version: str) -> bool:
+        """Whether a version of the file begins with all rows of the job, and its files' names with the job's."""
+        rows, logged = self.reading.versions[version], self.promises.input_rows()
+        files = self.reading.names(version, self.place)
+        earlier = [Inputs.named(files[:count]).digest for count in range(1, len(files) + 1)]
+        return logged == frozenset(rows[: len(logged)]) and self._files in earlier
+
+    def is_new(self, version: str) -> bool:
+        """Whether a version of the file has other rows or other names than the job."""
+        names = Inputs.named(self.reading.names(version, self.place)).digest
+        return (self._files, self.promises.input_rows()) != (names, frozenset(self.reading.versions[version]))
+
+    @property
+    def _files(self) -> str:
+        found = Job.decode(JOB, self.promises.objects[JOB])[0]
+        return self.promises.log.grown_to or found.inputs.digest
 
     def let_happen(self, operation: Operation, fate: Fault | Lag | None, by: str) -> None:
         """Record that an operation of an actor of some kind is about to happen in the store."""
@@ -119,11 +137,14 @@ class SimulatedJob:
 
     def damage(self, rng: random.Random) -> str:
         """Damage an object until it is restored from a copy; return its name."""
-        objects = [*self.promises.objects]
-        name = rng.choice([name for name in objects if name.startswith(ROWS)] * (rng.random() < 0.5) or objects)
+        objects, folder = [*self.promises.objects], rng.choice((ROWS, ROWS, CHAPTERS, ""))
+        name = rng.choice([name for name in objects if name.startswith(folder)] or objects)
         content = self.promises.objects[name]
         self._ever_damaged.add(name)
         self.store.damage[name] = rng.choice((b"", content[: len(content) // 2], content[:-1] + b"?"))
+        if name.startswith(CHAPTERS):  # a bit of the hash of its last shard, if it has one
+            place = max(0, len(content) - 24)
+            self.store.damage[name] = content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :]
         return name
 
     def cut_power(self, rng: random.Random) -> list[str]:

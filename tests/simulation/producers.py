@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import itertools
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from simulation.access import QueueLedger, patience_of_a_command, patiently
 from simulation.content import Row
 
+from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.sources.errors import SourceError
+from unrolled.job.inputs import Inputs
 from unrolled.protocol.opening import create_job
 
 if TYPE_CHECKING:
@@ -18,8 +21,8 @@ if TYPE_CHECKING:
 
     from simulation.actor import Actor
     from simulation.job import SimulatedJob
-    from simulation.reading import Make
 
+    from producer.enqueue.runs import Make
     from unrolled.job.job import Job
 
 #: Most rows that a live run reads, that it reads at once, and that a shard has.
@@ -28,8 +31,8 @@ _MOST_READ, _BATCH, _CUT = 8, 4, 2
 _LONG_REST = 20, 150
 
 
-def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
-    """Read the job's input: a version of its file, or its pipe."""
+def producer(actor: Actor, job: SimulatedJob, version: str, *, append: bool = False) -> None:
+    """Read the job's input: a version of its file, whose new rows may be appended, or its pipe."""
     if job.kind.is_live:
         opened = create_job(job.place, _wanted(actor, job), patiently)
         stopped = threading.Event()
@@ -37,9 +40,13 @@ def producer(actor: Actor, job: SimulatedJob, version: str) -> None:
         run.begin()
         run.run(_live_cuts(actor, job, opened.job.id, run.number, stopped))
     else:
-        opened = create_job(job.place, _wanted(actor, job), patience_of_a_command(actor))
-        file_run = FileRun(opened.objects, QueueLedger(actor, opened), lambda *_: None)
-        file_run.run(_file_cuts(actor, job, opened.job.id, version))
+        inputs = Inputs.named(job.reading.names(version, job.place))
+        wanted = replace(_wanted(actor, job), inputs=inputs)
+        opened = create_job(job.place, wanted, patience_of_a_command(actor), append=append)
+        growth = Growth(opened, inputs, append=append)
+        file_run = FileRun(opened.objects, QueueLedger(actor, opened), lambda *_: None, growth)
+        file_run.run(_file_cuts(actor, job, opened.job.id, version, file_run.begin()))
+        job.promises.hear_queued(job.reading.versions[version])
 
 
 def _wanted(actor: Actor, job: SimulatedJob) -> Job:
@@ -49,9 +56,9 @@ def _wanted(actor: Actor, job: SimulatedJob) -> Job:
     return job.other if actor.rng.random() < 0.05 else job.job
 
 
-def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str) -> Iterator[Make]:
+def _file_cuts(actor: Actor, job: SimulatedJob, job_id: str, version: str, ends: list[int]) -> Iterator[Make]:
     """The cuts of a file, which may turn out to be damaged."""
-    cuts = job.reading.cuts(job_id, version)
+    cuts = job.reading.cuts(job_id, version, ends)
     if _breaks_off(actor):
         yield from itertools.islice(cuts, actor.rng.randint(0, 4))
         raise SourceError(job.place, 0, "is damaged")

@@ -8,12 +8,24 @@ stay; a report that a job is complete is right, even if the power fails at that 
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, NamedTuple
 
 from simulation.account import Account
 from simulation.content import Row, decode_bad, decode_part, decode_rows
 from simulation.history import History
-from simulation.segments import DEAD, JOB, LOG, QUARANTINE, ROWS, BrokenPromiseError, Decisions, is_retry, shard_in
+from simulation.segments import (
+    CHAPTERS,
+    DEAD,
+    JOB,
+    LOG,
+    QUARANTINE,
+    ROWS,
+    BrokenPromiseError,
+    Decisions,
+    is_retry,
+    shard_in,
+)
 
 if TYPE_CHECKING:
     import random
@@ -77,10 +89,17 @@ class Promises:
         """Whether all rows are in parts, or bad, and nothing is left to do."""
         return self._account.is_perfect and self._is_complete(self._account)
 
+    def input_rows(self) -> frozenset[Row]:
+        """The rows of all shards that were cut from the input, bad ones included."""
+        return self._account.input_rows()
+
     def change(self, name: str, content: bytes | None) -> None:
         """Record that an object was created, or deleted if `content` is None; check what depends on it."""
         before, shard = self.history.change(name, content), shard_in(name)
         shards = {shard}
+        if name.startswith(CHAPTERS):
+            self._check_chapter(name, before, content)
+            return
         if name.startswith(LOG):
             shards = self._read_segment(name, before, content)
         else:
@@ -146,6 +165,13 @@ class Promises:
             raise BrokenPromiseError("an actor reports a complete job, and it isn't complete")
         self.completed = True
 
+    def hear_queued(self, rows: Iterable[Row]) -> None:
+        """Check a producer's report that all rows of a file are queued."""
+        spooled = [self._spooled[shard] for shard in self.log.shards if shard in self._spooled]
+        missing = {*rows}.difference(row for each in spooled for row in each.rows + each.bad)
+        if missing and not self.log.discarded:
+            raise BrokenPromiseError(f"a producer has ended, and {sorted(missing)} of its file are not in the log")
+
     def hear_end(self, numbers: Iterable[int], *, was_damaged: bool = False) -> None:
         """Check that a command that has ended by itself has lost none of its rows, even if the power fails now.
 
@@ -165,7 +191,7 @@ class Promises:
             is_used = name.startswith(("part-", QUARANTINE)) and (
                 shard_in(name) in self.log.shards or (self._kind.is_live and name.startswith(QUARANTINE))
             )
-            if name != JOB and not name.startswith(LOG) and (self.log.discarded or not is_used):
+            if name != JOB and not name.startswith((LOG, CHAPTERS)) and (self.log.discarded or not is_used):
                 raise BrokenPromiseError(f"at the end, {name} is left")
 
     def _counted(self, objects: Mapping[str, bytes]) -> Account:
@@ -189,6 +215,21 @@ class Promises:
         if len({self._spooled[shard].job for shard in self.log.shards if shard in self._spooled}) > 1:
             raise BrokenPromiseError("the log has shards of two jobs")
         return shards
+
+    def _check_chapter(self, name: str, before: bytes | None, content: bytes | None) -> None:
+        """Check that a new chapter has the shards of its segments, and no power cut can undo one of these."""
+        if before is not None or content is None:
+            raise BrokenPromiseError(f"{name} was replaced or removed")
+        head = json.loads(content[32 : content.index(b"\n", 32)])
+        first, end = head["first"], head["first"] + head["segments"]
+        durable = self.history.durable()
+        if any(f"{LOG}{number:06d}.jsonl" not in durable for number in range(first, end)):
+            raise BrokenPromiseError(f"{name} exists, and not all of its segments are durable")
+        shards = [len(Decisions(durable, stop).shards) for stop in (first, end)]
+        if head["shards"] != shards[1] - shards[0]:
+            raise BrokenPromiseError(
+                f"{name} has {head['shards']} shards, and its segments add {shards[1] - shards[0]}"
+            )
 
     def _check_part(self, name: str, shard: str, content: bytes | None) -> None:
         if content is None or self._parts.setdefault(name, content) != content:

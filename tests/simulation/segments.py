@@ -9,8 +9,8 @@ from simulation.content import decode_segment
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-LOG, ROWS, QUARANTINE, FAILED, DEAD = (
-    f"_unrolled/{folder}/" for folder in ("log", "rows", "quarantine", "failed", "dead")
+LOG, CHAPTERS, ROWS, QUARANTINE, FAILED, DEAD = (
+    f"_unrolled/{folder}/" for folder in ("log", "chapters", "rows", "quarantine", "failed", "dead")
 )
 
 JOB = "_unrolled/job.json"
@@ -45,7 +45,7 @@ class Logged(NamedTuple):
 
 
 class Decisions:
-    """The decisions in a log, read without the product's code.
+    """The decisions in a log, read without the product's code: in all segments, or in those before `stop`.
 
     Attributes:
         length: number of segments.
@@ -54,16 +54,20 @@ class Decisions:
         retried: shards whose failed rows are in another shard.
         lives: the present life of each shard, and the number of the segment that began it.
         ended: whether the input was read to its end.
+        grown_to: the digest of the inputs' names since rows were appended; empty before.
     """
 
-    def __init__(self, objects: Mapping[str, bytes]) -> None:
+    def __init__(self, objects: Mapping[str, bytes], stop: int | None = None) -> None:
         self.length = self.inputs = 0
         self.shards: dict[str, Logged] = {}
         self.retried: set[str] = set()
         self.lives: dict[str, tuple[int, int]] = {}
         self.ended = self.cancelled = self.discarded = False
-        while (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
+        self.grown_to = ""
+        while self.length != stop and (content := objects.get(f"{LOG}{self.length:06d}.jsonl")) is not None:
             self.apply(content)
+        if stop is not None:
+            return
         if self.shards and JOB not in objects:
             raise BrokenPromiseError("the log has shards, and nothing says whose")
         if self.length < sum(name.startswith(LOG) for name in objects):
@@ -88,8 +92,10 @@ class Decisions:
         kind = head["segment"]
         if kind in ("begin", "resume", "cancel"):
             self.cancelled = kind == "cancel"
-        if kind in ("begin", "end"):
+        if kind in ("begin", "append", "end"):
             self.ended = kind == "end"
+        if kind == "append":
+            self.grown_to = head["inputs"]["digest"]
         self.discarded |= kind == "discard"
         self.length += 1
         return touched

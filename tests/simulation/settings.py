@@ -13,7 +13,8 @@ from unrolled.job import payload
 from unrolled.job.job import Job
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
-from unrolled.protocol import ledger_update, opening, spooling
+from unrolled.protocol import chapters, ledger_update, opening, spooling
+from unrolled.protocol.chapter import Chapter
 from unrolled.queue import ledger
 from unrolled.store import memory
 from worker.runtime import attempt, worker_leases
@@ -60,6 +61,7 @@ _PURE = [
     (Job, "decode", _kept(Job.decode)),
     (Segment, "decode", _kept(Segment.decode)),
     (ShardId, "parse", _kept(ShardId.parse)),
+    (Chapter, "decode", _kept(Chapter.decode)),
     (payload, "decode", _kept(payload.decode)),
     (memory, "check_name", _kept(memory.check_name)),
     (memory, "check_own_name", _kept(memory.check_own_name)),
@@ -88,6 +90,7 @@ def settings(rng: random.Random, stores: Mapping[str, Store]) -> Iterator[None]:
         (attempt, "log", _Log()),
         (worker_leases, "log", _Log()),
         (ledger_update, "CHUNK", rng.choice((1, 3))),
+        (chapters, "SEGMENTS", rng.choice((1, 3, 1000, 1000))),
         *((module, "MOST_ENTRIES", most_entries) for module in (decisions, runs)),
         *(
             (module, "secrets", _Secrets(rng))

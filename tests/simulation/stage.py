@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 #: Steps in which commands must come to an end.
 _LAST_STEPS = 20_000
+#: Share of the producers of a growing file that append its new rows.
+_APPENDING = 0.7
 
 
 class Stage:
@@ -45,13 +47,14 @@ class Stage:
         self.is_over = False
         self._born = 0
 
-    def start(self, kind: str, job: SimulatedJob, version: str = "") -> None:
-        """Start a producer that reads some version of the job's file, or another command."""
+    def start(self, kind: str, job: SimulatedJob, version: str = "", *, append: bool | None = None) -> None:
+        """Start a producer that reads some version of the job's file, and may append its new rows; or a command."""
         self._born += 1
         actor = Actor(self.scheduler, kind, f"{kind}{self._born}", job)
         if kind == "producer":
             version = version or self.rng.choice([*job.reading.versions])
-            self.scheduler.start(actor, lambda actor: producer(actor, job, version))
+            may_append = append if append is not None else bool(job.reading.growths) and self.rng.random() < _APPENDING
+            self.scheduler.start(actor, lambda actor: producer(actor, job, version, append=may_append))
         else:
             self.scheduler.start(actor, lambda actor: COMMANDS[kind](actor, job))
 

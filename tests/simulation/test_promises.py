@@ -12,7 +12,8 @@ from simulation.reading import Reading
 from simulation.segments import BrokenPromiseError
 
 from unrolled.job import names
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.protocol.spooling import make_retry, select_rows
@@ -161,8 +162,34 @@ def test_log_changed(site):
         site.create(names.segment_name(1), END)
 
 
+def test_queued_rows_are_missing():
+    """A producer that reports the end of its file has queued all of its rows, bad ones included."""
+    site = Site(FILE, bad=[1])
+    site.add(site.first)
+    with pytest.raises(BrokenPromiseError, match="of its file are not in the log"):
+        site.promises.hear_queued(site.reading.versions["only"])
+    site.add(site.second)
+    site.promises.hear_queued(site.reading.versions["only"])
+
+
+def test_rows_are_appended():
+    """Before them, a segment revokes the end of the file; until the next end, no report of a complete job is right."""
+    site = Site(FILE)
+    site.add(site.first)
+    site.append(Segment("end"))
+    site.append(Segment("append", inputs=Inputs.named(["file"])))
+    site.add(site.second)
+    for spooled in (site.first, site.second):
+        site.publish(spooled)
+        site.finish(spooled)
+    with pytest.raises(BrokenPromiseError, match="reports a complete job"):
+        site.promises.hear_complete(len(site.promises.history.changes))
+    site.append(Segment("end"))
+    site.promises.hear_complete(len(site.promises.history.changes))
+
+
 def test_log_goes_on_after_the_end_of_a_file():
-    """A complete job stays complete, except for a retry; a pipe may continue."""
+    """A complete job stays complete, except for a retry and rows that are appended; a pipe may continue."""
     site = Site(FILE)
     site.add(site.first)
     site.append(Segment("end"))
@@ -180,7 +207,7 @@ def test_log_of_two_jobs(site):
         site.add(site.cut(1, "f" * 16))
     site = Site(FILE)
     site.delete(names.JOB)
-    with pytest.raises(BrokenPromiseError, match="nothing says of which job"):
+    with pytest.raises(BrokenPromiseError, match=r"no job\.json says of which job"):
         site.add(site.first)
 
 
@@ -343,7 +370,7 @@ def test_something_is_left_of_a_discarded_job(site):
     site.promises.check_nothing_is_left()
 
 
-def test_told_ledger(site):
+def test_entered_ledger(site):
     """Lives that were entered and have no durable outcome are in the ledger; an older life may be missing."""
     first, second = site.first.entry.shard, site.second.entry.shard
     site.promises.check_ledger(None, [])
@@ -361,7 +388,7 @@ def test_told_ledger(site):
         site.promises.check_ledger(2, [f"{first}.0"])
 
 
-def test_told_ledger_and_a_part_that_is_not_durable():
+def test_entered_ledger_and_a_part_that_is_not_durable():
     """A part that a power cut can undo is no reason to remove its shard from the ledger."""
     site = Site(DISK)
     site.sync(names.FOLDER)

@@ -23,9 +23,9 @@ MANY = 100_000
 #: Seeds among which a mutation must be found; most are found among the first hundred.
 ENOUGH = 1_500
 #: Mutations that need more seeds, so that only the long runs look for them.
-RARE = dict.fromkeys(("absence-is-proof", "adopt-unsynced", "no-last-look", "strays-ignored"), 10_000) | {
-    "sweep-unsynced": 50_000
-}
+RARE = dict.fromkeys(
+    ("absence-is-proof", "adopt-unsynced", "damaged-unsaved", "no-last-look", "strays-ignored"), 10_000
+) | {"sweep-unsynced": 50_000, "growth-unnamed": 3_000, "sweep-growth": 3_000}
 
 
 def run(seed, trace=None):

@@ -76,6 +76,8 @@ class World:
                 stage.start("producer", job, version)
                 stage.drain()
             self._until_complete(job)
+            for version in job.reading.growths:
+                self._append(job, version)
         stage.nature.failing = 0
         for job in stage.jobs:
             self._until_perfect(job)
@@ -108,6 +110,19 @@ class World:
                 self.stage.scheduler.move()
         ledger = self.stage.ledger
         raise BrokenPromiseError(f"never complete; in the ledger: {[*map(str, ledger.ledger)]}, marks {ledger.marks}")
+
+    def _append(self, job: SimulatedJob, version: str) -> None:
+        """Append a version of the file to a complete job: its new rows, or else nothing, whereupon nothing changes."""
+        length, goes_on, is_new = job.promises.log.length, job.goes_on_with(version), job.is_new(version)
+        self.stage.start("producer", job, version, append=True)
+        self.stage.drain()
+        if job.promises.log.discarded:
+            return
+        if goes_on and job.is_new(version):
+            raise BrokenPromiseError(f"the rows of the {version} file were not appended")
+        if job.promises.log.length > length and not (goes_on and is_new):
+            raise BrokenPromiseError(f"the {version} file changes the log, and has nothing to append")
+        self._until_complete(job)
 
     def _until_perfect(self, job: SimulatedJob) -> None:
         for _ in range(_RETRIES):

@@ -78,7 +78,7 @@ class Layer:
 
     def __init__(self, config, weights, prefix, arithmetic):
         self.config, self.units, self.arithmetic = config, config.units, arithmetic
-        self.lstm, self.hard = config.kind == "lstm", config.gates != "sigmoid"
+        self.lstm, self.hard = config.kind in ("lstm", "mlstm"), config.gates != "sigmoid"
         slope = SLOPES[config.gates]
         self.scale = [slope, slope, -2 * LOG2E] + ([slope] if self.lstm else [])
         self.kernel, self.state_kernel = (
@@ -97,6 +97,9 @@ class Layer:
         elif self.hard:
             self.input_bias = self.input_bias + half.astype(np.float32)
         self.projection = weights[f"{prefix}.projection"] if config.projection else None
+        self.input_factor, self.state_factor = (weights.get(f"{prefix}.{side}_factor") for side in ("input", "state"))
+        clips = (np.inf if clip is None else clip for clip in (config.cell_clip, config.projection_clip))
+        self.cell_clip, self.projection_clip = map(np.float32, clips)
         state = config.projection or self.units
         self.first_state = weights.get(f"{prefix}.first_state", np.zeros(state, np.float32))
         self.first_cell = weights.get(f"{prefix}.first_cell", np.zeros(self.units, np.float32))
@@ -109,6 +112,13 @@ class Layer:
         """The start of a token whose input product is in the table, from its embedding; or from its id's row alone."""
         start = self.input_bias
         for weights, number in zip(self.kernel, vector, strict=True):
+            start = fma(weights, number, start)
+        return start
+
+    def factor(self, vector):
+        """The input's factor of a token whose input product is in the table, in a multiplicative LSTM."""
+        start = np.zeros(self.units, np.float32)
+        for weights, number in zip(self.input_factor, vector, strict=True):
             start = fma(weights, number, start)
         return start
 
@@ -125,14 +135,17 @@ class Layer:
     def gate(self, x):
         return np.clip(x, 0, 1) if self.hard else ONE / (ONE + self.exp2(x))
 
-    def states(self, starts, inputs):
-        """The states after each token: `starts` are those of a table, or `inputs` the vectors to multiply."""
+    def states(self, starts, factors, inputs):
+        """The states after each token: `starts` and `factors` are a table's, or `inputs` the vectors to multiply."""
         hidden = self.first_state
         cell = self.first_cell if self.lstm else self.first_state
         found = []
         for k in range(len(starts if inputs is None else inputs)):
             start = self.input_bias if starts is None else starts[k]
             x = np.zeros(0, np.float32) if inputs is None else inputs[k]
+            if self.state_factor is not None:
+                factor = self.blocks(self.input_factor, x) if factors is None else factors[k]
+                hidden = self.blocks(self.state_factor, hidden) * factor
             if self.lstm:
                 hidden, cell = self._lstm(x, hidden, cell, start)
             else:
@@ -153,15 +166,20 @@ class Layer:
     def _lstm(self, x, hidden, cell, start):
         i, f, g, o = np.split(self._sums(x, hidden, slice(0, 4)) + start, 4)
         if self.hard:
-            cell = fma(np.clip(f, 0, 1), cell, np.clip(i, 0, 1) * self.tanh(g))
+            cell = self._clipped(fma(np.clip(f, 0, 1), cell, np.clip(i, 0, 1) * self.tanh(g)))
             hidden = np.clip(o, 0, 1) * self.tanh(cell * TANH)
         else:
             i, f, g, o = map(self.exp2, (i, f, g, o))
             sides = (ONE + i) * (ONE + g)
-            cell = fma(cell, sides, (ONE - g) * (ONE + f)) / (sides * (ONE + f))
+            cell = self._clipped(fma(cell, sides, (ONE - g) * (ONE + f)) / (sides * (ONE + f)))
             e = self.exp2(cell * TANH)
             hidden = (ONE - e) / ((ONE + o) * (ONE + e))
-        return (hidden if self.projection is None else self.blocks(self.projection, hidden)), cell
+        if self.projection is not None:
+            hidden = np.clip(self.blocks(self.projection, hidden), -self.projection_clip, self.projection_clip)
+        return hidden, cell
+
+    def _clipped(self, cell):
+        return np.clip(cell, -self.cell_clip, self.cell_clip)
 
     def _gru(self, x, state, start):
         cut = 2 * self.units
@@ -192,13 +210,15 @@ def layer_states(config, weights, row, tabled, arithmetic="bfloat16"):
             strict=True,
         ):
             cell = Layer(layer, weights, prefix, arithmetic)
-            starts, inputs = None, results
+            starts, factors, inputs = None, None, results
             if number == 0 and embedding is None:
                 starts, inputs = [cell.input_bias + cell.kernel[token - 1] for token in row], None
+                factors = [cell.input_factor[token - 1] for token in row] if layer.kind == "mlstm" else None
             elif number == 0 and tabled:
                 starts, inputs = [cell.table(embedding[token]) for token in row], None
+                factors = [cell.factor(embedding[token]) for token in row] if layer.kind == "mlstm" else None
             turn = slice(None, None, -1 if backward else 1)
-            states = cell.states(starts and starts[turn], inputs if inputs is None else inputs[turn])
+            states = cell.states(*(part if part is None else part[turn] for part in (starts, factors, inputs)))
             outputs.append(np.array(states, np.float32).reshape(len(row), layer.projection or layer.units)[turn])
         output = np.concatenate(outputs, axis=1)
         if layer.residual:

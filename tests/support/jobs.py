@@ -6,7 +6,8 @@ from producer.enqueue.shard import make_shard
 from producer.sources.rows import BadRow, Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.protocol.log import Log, append, catch_up
@@ -36,10 +37,15 @@ def job_of(*, inputs=("rows.txt",), engine="fused", arithmetic="float32", live=F
     return Job(FINGERPRINT, Inputs.named(inputs), engine, arithmetic, live=live, options=stored)
 
 
-def make_job(path, shards=3, *, bad=(), ended=True, **more):
-    """A job whose shards are cut and spooled, none published; the last row of each shard in `bad` is bad."""
+def make_job(path, shards=3, *, bad=(), empty=(), ended=True, **more):
+    """A job whose shards are cut and spooled, none published.
+
+    The last row of each shard in `bad` is bad, and the first of each shard in `empty` has only padding.
+    """
     job = create_job(path, job_of(**more))
-    spooled = [make_shard(index, job.job.id, cut(index, bad=index in bad)) for index in range(shards)]
+    spooled = [
+        make_shard(index, job.job.id, cut(index, bad=index in bad, empty=index in empty)) for index in range(shards)
+    ]
     for one in spooled:
         spool(job.objects, one)
     if spooled:
@@ -77,7 +83,7 @@ def dead(job):
     return sorted(names.lives_in(job.objects.list(names.DEAD)))
 
 
-def cut(index, *, bad=False):
+def cut(index, *, bad=False, empty=False):
     """Rows of 1 to 4 steps, the second of them padding; no two rows have equal token ids."""
     rows = []
     for number in range(ROWS_PER_SHARD):
@@ -85,6 +91,8 @@ def cut(index, *, bad=False):
         tokens = np.arange(position + 1, position + 2 + number, dtype=np.int32)
         tokens[1:2] = 0
         rows.append(Row("rows.txt", position, f"rows.txt#{position}", tokens))
+    if empty:
+        rows[0] = rows[0]._replace(tokens=rows[0].tokens * 0)
     if bad:
         rows[-1] = BadRow("rows.txt", rows[-1].position, None, "token id -3 is negative")
     return rows
@@ -104,6 +112,9 @@ def publish_shard(job, shard, failed=None, content=None):
         random.uniform(-1, 1, (column.vectors(rows.real.rows, rows.real.values.size), column.width)).astype(np.float32)
         for column in columns
     ]
+    for column, vectors in zip(columns, outputs, strict=True):
+        if not column.per_token:
+            vectors[np.diff(rows.real.offsets) == 0] = 0
     good = rows.without(failed or {})
     part = part_content(job.job, shard, good, outputs, spec, columns)
     return publication.publish(job.objects, shard, part, [row.row for row in good.failed], content, failed_rows)

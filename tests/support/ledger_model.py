@@ -230,7 +230,7 @@ class LedgerModel:
                 del key[member]
                 if key is self.leases:
                     self.holders.pop(member, None)
-                if member in self.ledger and member not in self.leases:
+                if member in self.ledger and member not in self.leases and member not in again:
                     again.append(member)
                     self.ledger[member] = self.now
         for member, sent in self.ledger.items():

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from worker.models.gates import gate_function
-from worker.models.projected_lstm_cell import ProjectedLSTMCell
+from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell
 from worker.models.tensorflow import tf
 
 if TYPE_CHECKING:
@@ -24,8 +24,11 @@ def make_cell(layer: LayerConfig) -> Any:
     gates = {"recurrent_activation": gate_function(layer)}
     if layer.kind == "gru":
         return tf.keras.layers.GRUCell(layer.units, reset_after=layer.reset == "after", **gates)
-    if layer.projection is not None:
-        return ProjectedLSTMCell(layer.units, layer.projection, **gates)
+    if layer.kind == "mlstm":
+        return MultiplicativeLSTMCell(layer.units, cell_clip=layer.cell_clip, **gates)
+    if layer.projection is not None or layer.cell_clip is not None:
+        clips = {"cell_clip": layer.cell_clip, "projection_clip": layer.projection_clip}
+        return ClippedLSTMCell(layer.units, layer.projection, **clips, **gates)
     return tf.keras.layers.LSTMCell(layer.units, **gates)
 
 

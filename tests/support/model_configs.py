@@ -7,6 +7,9 @@ from hypothesis import strategies as st
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import DIRECTIONS, GATES, RESETS, LayerConfig
 
+#: Bounds that some states reach.
+CLIPS = st.none() | st.sampled_from([0.1, 0.5])
+
 
 @st.composite
 def layers(draw, widest):
@@ -15,7 +18,12 @@ def layers(draw, widest):
     more = {"gates": draw(st.sampled_from(GATES)), "first_state": draw(st.booleans())}
     if draw(st.booleans()):
         return LayerConfig(units, "gru", direction, reset=draw(st.sampled_from(RESETS)), **more)
-    return LayerConfig(units, "lstm", direction, draw(st.none() | st.integers(1, widest)), **more)
+    more["cell_clip"] = draw(CLIPS)
+    if draw(st.booleans()):
+        return LayerConfig(units, "mlstm", direction, **more)
+    projection = draw(st.none() | st.integers(1, widest))
+    more["projection_clip"] = None if projection is None else draw(CLIPS)
+    return LayerConfig(units, "lstm", direction, projection, **more)
 
 
 def with_residual(layer, inputs):
@@ -86,6 +94,13 @@ KINDS = {
         LayerConfig(5, direction=BOTH, projection=3, first_state=True),
         LayerConfig(4, "gru", first_state=True),
         LayerConfig(3, "gru", "backward", reset="before", first_state=True),
+    ),
+    "multiplicative": _model(LayerConfig(5, "mlstm"), LayerConfig(6, "mlstm", BOTH, first_state=True)),
+    "multiplicative-one-hot": _model(LayerConfig(2, "mlstm", BOTH), embedding_dim=None, vocab_size=60),
+    "clipped": _model(
+        LayerConfig(5, projection=3, cell_clip=0.2, projection_clip=0.1),
+        LayerConfig(4, gates=HARD, cell_clip=0.3),
+        LayerConfig(4, "mlstm", cell_clip=0.1, residual=True),
     ),
     "everything": _model(
         LayerConfig(6, direction=BOTH, projection=2, residual=True),

@@ -1,5 +1,6 @@
 """What jobs may store, as a strategy."""
 
+from dataclasses import replace
 from types import SimpleNamespace
 
 from hypothesis import strategies as st
@@ -15,4 +16,6 @@ def specs():
     pool = st.lists(st.sampled_from(POOLINGS), min_size=1, unique=True).map(
         lambda names: tuple(sorted(names, key=POOLINGS.index))
     )
-    return st.builds(OutputSpec, st.none() | layers, pool, st.sampled_from(PRECISIONS), st.booleans())
+    made = st.builds(OutputSpec, st.none() | layers, pool, st.sampled_from(PRECISIONS), st.booleans())
+    zeros = made.filter(lambda spec: spec.pooling != ("none",)).map(lambda spec: replace(spec, empty_rows="zeros"))
+    return made | zeros

@@ -20,13 +20,15 @@ from numpy.typing import NDArray
 from support.counting_engine import CountingEngine, Plan, expected_outputs
 
 from producer.enqueue.cutter import Cutter
+from producer.enqueue.growth import Growth
 from producer.enqueue.pipeline import cuts, shards_of
 from producer.enqueue.runs import FileRun
 from producer.queue.shard_queue import ShardQueue
 from producer.sources.rows import Row
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.offer import Offer
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, save_model
@@ -224,7 +226,8 @@ class Site:
         """Enter rows as a job, a few to a shard; options say what is stored."""
         job = self.job(name, **options)
         cutter = Cutter(2**30, shard_rows=rows_per_shard)
-        run = FileRun(job.objects, self.queue.of_job(job, priority), lambda *_: None)
+        run = FileRun(job.objects, self.queue.of_job(job, priority), lambda *_: None, Growth(job))
+        run.begin()
         run.run(shards_of(cuts([rows], cutter, None), job.job.id))
         return job
 

@@ -20,18 +20,34 @@ GATES = {
 }
 
 
+FACTORS = ("input_factor", "state_factor")
+
+
 def lstm_states(
-    inputs, kernel, recurrent_kernel, bias, projection=None, first_state=None, first_cell=None, gate=sigmoid
+    inputs,
+    kernel,
+    recurrent_kernel,
+    bias,
+    projection=None,
+    first_state=None,
+    first_cell=None,
+    gate=sigmoid,
+    input_factor=None,
+    state_factor=None,
+    cell_clip=np.inf,
+    projection_clip=np.inf,
 ):
-    """From inputs (time, D) to states (time, S)."""
+    """From inputs (time, D) to states (time, S); with factors, the multiplicative LSTM of Krause et al. 2016."""
     cell = np.zeros(len(bias) // 4) if first_cell is None else first_cell
     state, states = np.zeros(len(recurrent_kernel)) if first_state is None else first_state, []
     for x in inputs:
+        if input_factor is not None:
+            state = (x @ input_factor) * (state @ state_factor)
         i, f, candidate, o = np.split(x @ kernel + state @ recurrent_kernel + bias, 4)
-        cell = gate(f) * cell + gate(i) * np.tanh(candidate)
+        cell = np.clip(gate(f) * cell + gate(i) * np.tanh(candidate), -cell_clip, cell_clip)
         state = gate(o) * np.tanh(cell)
         if projection is not None:
-            state = state @ projection
+            state = np.clip(state @ projection, -projection_clip, projection_clip)
         states.append(state)
     return np.array(states).reshape(len(inputs), len(recurrent_kernel))
 
@@ -68,16 +84,17 @@ def layer_states(config, weights, tokens):
         inputs = weights["embedding"].astype(np.float64)[np.asarray(tokens, int)]
     of_layers = []
     for number, layer in enumerate(config.layers):
-        run = {"lstm": lstm_states, "gru": gru_states}[layer.kind]
+        run = {"lstm": lstm_states, "gru": gru_states, "mlstm": lstm_states}[layer.kind]
+        clips = {name: getattr(layer, name) for name in ("cell_clip", "projection_clip") if getattr(layer, name)}
         directions = []
         for prefix in (f"{layer.kind}.{number}", f"{layer.kind}.{number}.backward"):
-            parts = ("kernel", "recurrent_kernel", "bias", "projection", "first_state", "first_cell")
+            parts = ("kernel", "recurrent_kernel", "bias", "projection", "first_state", "first_cell", *FACTORS)
             names = {part: f"{prefix}.{part}" for part in parts}
             given = {part: weights[name].astype(np.float64) for part, name in names.items() if name in weights}
             if not given:
                 continue
             step = -1 if prefix.endswith("backward") else 1
-            directions.append(run(inputs[::step], **given, gate=GATES[layer.gates])[::step])
+            directions.append(run(inputs[::step], **given, **clips, gate=GATES[layer.gates])[::step])
         outputs = np.concatenate(directions, axis=1)
         inputs = outputs + inputs if layer.residual else outputs
         of_layers.append(inputs)

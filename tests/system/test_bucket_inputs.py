@@ -103,9 +103,9 @@ def test_workers_with_a_model_in_a_bucket(place, tmp_path):
 @pytest.mark.parametrize(("words", "message"), [
     (("run", "s3://bucket/none", "--model", MODEL, "--out", "out"), "no such object"),
     (("run", CORPUS, "--model", "s3://bucket/none", "--out", "out"), "s3://bucket/none: has no object config.json"),
-    (("run", CORPUS, "--model", "ftp://host/model", "--out", "out"), "ftp:// is no place for objects"),
-    (("run", "https://host/a.txt", "--model", MODEL, "--out", "out"), "https:// is no place for objects"),
-    (("run", CORPUS, "--model", MODEL, "--out", "hdfs://host/out"), "hdfs:// is no place for objects"),
+    (("run", CORPUS, "--model", "ftp://host/model", "--out", "out"), "ftp:// is not a place for objects"),
+    (("run", "https://host/a.txt", "--model", MODEL, "--out", "out"), "https:// is not a place for objects"),
+    (("run", CORPUS, "--model", MODEL, "--out", "hdfs://host/out"), "hdfs:// is not a place for objects"),
     (("model", "new", "s3://bucket/new", *NEW), "a model can't be made in a bucket"),
     (("model", "fit", CORPUS, "--out", "s3://bucket/new"), "a model can't be made in a bucket"),
     (("tokenizer", "fit", CORPUS, "--vocab-size", "9", "--out", NEW_URL), "a model can't be made in a bucket"),

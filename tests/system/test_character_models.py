@@ -15,12 +15,15 @@ EXPECTED = np.load(MODELS / "expected.npz")
 ROWS = ["The cat sat .", "x", "naïve café 👍 ok", "an unknown ☃ and ☃☃☃ ß", "a " * 40 + "long row " * 20 + "ends"]
 
 
-@pytest.mark.parametrize("name", ["flair_backward", "stanza_forward"])
-def test_text_becomes_one_vector_for_each_word(name, tmp_path):
-    """The vectors are those of the model's own package; a row of blanks has none."""
-    shutil.copy(MODELS / f"{name}.pt", tmp_path / "lm.pt")
-    done = unrolled("model", "import", "lm.pt", "model", "--no-parity", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+@pytest.mark.parametrize("names", [("flair_backward",), ("stanza_cells", "stanza_backward")])
+def test_text_becomes_one_vector_for_each_word(names, tmp_path):
+    """The vectors are those of the model's own package, of a pair those of both; a row of blanks has none."""
+    for name in names:
+        shutil.copy(MODELS / f"{name}.pt", tmp_path / "lm.pt")
+        done = unrolled("model", "import", "lm.pt", name if len(names) > 1 else "model", "--no-parity", cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    if len(names) > 1:
+        assert unrolled("model", "join", *names, "model", cwd=tmp_path).returncode == 0
     texts = [*ROWS, "  ", "  ".join(ROWS[0].split(" "))]
     lines = [json.dumps({"id": str(number), "text": text}) for number, text in enumerate(texts)]
     (tmp_path / "rows.jsonl").write_text("\n".join(lines))
@@ -33,7 +36,8 @@ def test_text_becomes_one_vector_for_each_word(name, tmp_path):
     for number, text in enumerate(ROWS):
         row = dataset[str(number)]
         assert (len(row.outputs), row.length) == (len(text.split()), len(text) + 2)
-        np.testing.assert_allclose(row.outputs, EXPECTED[f"{name}.{number}"], rtol=0, atol=1e-5)
+        expected = np.hstack([EXPECTED[f"{name}.{number}"] for name in names])
+        np.testing.assert_allclose(row.outputs, expected, rtol=0, atol=1e-5)
     assert len(dataset[str(len(ROWS))].outputs) == 0
     assert len(dataset[str(len(ROWS) + 1)].outputs) == 4
     assert unrolled("verify", "out", cwd=tmp_path).returncode == 0

@@ -35,6 +35,12 @@ def test_schema(document):
     jsonschema.Draft202012Validator(SCHEMA).validate(document)
 
 
+def test_jobs_are_for_the_workers_with_a_gpu(gpu_services):
+    """A job that asks for another engine than the workers have would wait without an end."""
+    engines = {name: gpu_services[name]["environment"]["UNROLLED_ENGINE"] for name in ("producer", "worker")}
+    assert engines == {"producer": "tensorflow", "worker": "tensorflow"}
+
+
 def test_schema_refuses():
     """The schema is not one that lets everything through."""
     document = load("docker-compose.yml")

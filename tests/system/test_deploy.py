@@ -150,6 +150,8 @@ def test_settings_exist_and_are_allowed(overlay):
     worker = environment(pods(objects)["unrolled-worker"]["containers"][0])
     settings = Settings.from_environ(shared | worker)
     assert settings.engine == ("tensorflow" if overlay == "gpu" else "auto")
+    # The example gets the shared settings alone; without one, its jobs are for the fused engine.
+    assert shared.get("UNROLLED_ENGINE") == ("tensorflow" if overlay == "gpu" else None)
     assert settings.log_format == "json"
 
 

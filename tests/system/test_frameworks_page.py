@@ -17,13 +17,16 @@ from unrolled.model.directory import save_model
 
 PAGE = (Path(__file__).parents[2] / "docs" / "frameworks.md").read_text()
 BLOCKS = dict(re.findall(r"^## (.*?)\n[^#]*?^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL))
+#: What each section needs, which nothing else here needs.
+PACKAGES = {"Ray Data": "ray", "Spark": "pyspark", "Dask": "dask", "Daft": "daft", "LangChain": "langchain_core",
+            "LanceDB": "lancedb", "Haystack": "haystack"}  # fmt: skip
 #: Warnings here are those of the frameworks.
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 
 def test_all_blocks_are_found():
     """So that the tests below test something."""
-    assert set(BLOCKS) == {"Ray Data", "Spark", "Dask"}
+    assert set(BLOCKS) == set(PACKAGES)
 
 
 @pytest.fixture
@@ -42,7 +45,7 @@ def names(tmp_path, monkeypatch):
     "block",
     [
         pytest.param(name, marks=long(f"needs {package}, which nothing else here needs"), id=package)
-        for name, package in (("Ray Data", "ray"), ("Spark", "pyspark"), ("Dask", "dask"))
+        for name, package in PACKAGES.items()
     ],
 )
 def test_a_block_runs(names, block, request):
@@ -54,6 +57,8 @@ def test_a_block_runs(names, block, request):
     wanted = unrolled.load(model).encode(names["texts"], pooling="mean")
     found = np.stack([np.asarray(vector, np.float32) for vector in names["vectors"]])
     np.testing.assert_array_equal(found, wanted)
+    if "nearest" in names:
+        np.testing.assert_array_equal(unrolled.load(model).encode(names["nearest"], pooling="mean"), wanted[0])
 
 
 def _spark(request):

@@ -1,4 +1,4 @@
-"""The house: empty packages, rooms in one order, types that users see."""
+"""The house: empty packages, rooms in one order, pieces that say why they are long, types that users see."""
 
 import ast
 import os
@@ -11,14 +11,24 @@ import pytest
 
 REPOSITORY = Path(__file__).parents[2]
 PACKAGES = ("unrolled", "producer", "worker")
+#: Suffixes of files that people read.
+PROSE = {".md", ".py", ".h", ".cpp", ".lua", ".yml", ".yaml", ".toml", ".ipynb", ".js", ".css", ".svg", ".conf"}
 #: Most entries of a folder in which a reader still finds things.
 MOST_ENTRIES = 15
-#: Folders that have more, and how many: the kernel is one template, cut where each piece can be read alone.
-LARGER = {"worker/engines/fused/src/kernel": 16}
 #: Lines of a file and of a function above which a comment or the docstring says why it is one piece.
 FILE_LINES, FUNCTION_LINES = 150, 40
 FILE_REASON = re.compile(rf"over {FILE_LINES} lines|one file", re.IGNORECASE)
 FUNCTION_REASON = re.compile(rf"over {FUNCTION_LINES} lines|one function", re.IGNORECASE)
+#: The comment, the head and the body of what begins and ends in the first column of a C++ file.
+CPP_PIECE = re.compile(
+    r"((?:^//[^\n]*\n)*)^(?!namespace|extern)([^\s#/}][^;{}]*\{\n)(.*?)^\}", re.MULTILINE | re.DOTALL
+)
+#: Words that make a reader stop: old ones, and those of another language's grammar.
+RIDDLES = re.compile(
+    r"\b(?:anew|whoever|nobody|astray|likewise|in the midst|for want of|of one's own|be it|belongs? into|needs not"
+    r"|may no more|gets? on with|(?:is|are|was|were|be) told)\b",
+    re.IGNORECASE,
+)
 #: A new import that breaks a contract, and the contract that says so: one for each direction that imports may not go.
 BROKEN = [
     ("producer/sources/formats/lines.py", "import worker.settings", "Producer and worker meet only in unrolled"),
@@ -64,7 +74,7 @@ def test_no_folder_is_an_attic(package):
         str(folder.relative_to(REPOSITORY)): len(names - {"__init__.py", "py.typed"})
         for folder, names in folders.items()
     }
-    assert {name: count for name, count in full.items() if count > LARGER.get(name, MOST_ENTRIES)} == {}
+    assert {name: count for name, count in full.items() if count > MOST_ENTRIES} == {}
 
 
 def without_reason(text):
@@ -86,6 +96,39 @@ def test_long_pieces_say_why_they_are_one():
     assert {path: names for path, names in found.items() if names} == {}
 
 
+def cpp_without_reason(text):
+    """What is long in a C++ file and doesn't say why: the first lines of its functions, and the file as an empty text.
+
+    Functions begin and end in the first column, because namespaces are not indented.
+    """
+    found = [] if len(text.splitlines()) <= FILE_LINES or FILE_REASON.search(text) else [""]
+    for piece in CPP_PIECE.finditer(text):
+        comment, head, body = piece.groups()
+        plain = re.sub(r"template <[^>]*>", "", head)
+        if "(" not in plain or re.search(r"\b(?:struct|class|enum|union)\b", plain):
+            continue
+        if (head + body).count("\n") >= FUNCTION_LINES and not FUNCTION_REASON.search(comment + body):
+            found.append(head.splitlines()[0])
+    return found
+
+
+def test_long_pieces_of_the_kernel_say_why_they_are_one():
+    """A C++ file, and a function in it."""
+    files = {path: path.read_text() for path in tracked("worker/engines/fused/src")}
+    assert len(files) > 50
+    found = {path.name: cpp_without_reason(text) for path, text in files.items()}
+    assert {name: pieces for name, pieces in found.items() if pieces} == {}
+
+
+def test_a_long_piece_of_cpp_without_a_reason_is_found():
+    """One line too many, in a function and in a file; a struct is not a function."""
+    function = "template <class T>\nvoid f(T x) {\n" + "  ++x;\n" * FUNCTION_LINES + "}\n"
+    assert cpp_without_reason(f"namespace a {{\n\n{function}\n}}\n") == ["template <class T>"]
+    assert cpp_without_reason("// One function, because it is a test.\n" + function) == []
+    assert cpp_without_reason(function.replace("void f(T x)", "struct F")) == []
+    assert cpp_without_reason("int x;\n" * (FILE_LINES + 1)) == [""]
+
+
 def test_a_long_piece_without_a_reason_is_found():
     """One line too many, in a module and in a function."""
     function = "def long():\n" + "    pass\n" * FUNCTION_LINES
@@ -95,6 +138,13 @@ def test_a_long_piece_without_a_reason_is_found():
     assert without_reason("x = 1\n" * FILE_LINES) == []
     assert without_reason("x = 1\n" * (FILE_LINES + 1)) == [""]
     assert without_reason('"""It is one file because it is a test."""\n' + "x = 1\n" * FILE_LINES) == []
+
+
+def test_prose_uses_plain_words():
+    """Pages, help texts, errors, docstrings and comments; tests and the licence may say what they like."""
+    texts = {path: path.read_text() for path in tracked() if path.suffix in PROSE and "tests" not in path.parts}
+    assert len(texts) > 500
+    assert {str(path): found for path, text in texts.items() if (found := RIDDLES.findall(text))} == {}
 
 
 def contracts(place):

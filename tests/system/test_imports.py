@@ -1,5 +1,6 @@
 """What a fresh interpreter loads, and what it doesn't: start-up time is made of imports."""
 
+import pydoc
 import subprocess
 import sys
 
@@ -8,6 +9,7 @@ import pytest
 from support.processes import eventually
 from support.shell import REPOSITORY, Crew, environment, make_model, words
 
+import unrolled
 from worker.engines.fused.library import why_unavailable
 
 QUEUE = {"celery", "kombu", "redis", "click", "rich"}
@@ -34,6 +36,14 @@ def test_reading_loads_no_queue():
     assert not found & (QUEUE | TENSORFLOW | {"producer", "worker", "tokenizers", "safetensors", "xxhash"})
 
 
+def test_help_and_completion_show_every_name():
+    """They look at `dir`, which a module that loads its names late must answer itself."""
+    assert dir(unrolled) == sorted(unrolled.__all__)
+    text = pydoc.plain(pydoc.render_doc(unrolled))
+    for name in ("class Dataset(", "class Encoder(", "open = open_dataset(", "to_padded("):
+        assert name in text
+
+
 def test_the_command_line_loads_no_worker():
     """Nor what any subcommand needs."""
     assert not loaded("import producer.cli.root") & (
@@ -48,6 +58,12 @@ def test_the_command_line_loads_no_worker():
 def test_a_producers_command_loads_no_tensorflow(module):
     """Nor the worker; what computes is another process."""
     assert not loaded(f"import producer.cli.commands.{module}, producer.local.run") & (TENSORFLOW | {"worker"})
+
+
+def test_workers_of_a_run_start_before_the_producer_loads_its_queue():
+    """Celery and redis take a third of a second, in which the workers start beside them."""
+    found = loaded("import producer.cli.commands.compute.run, producer.local.run")
+    assert not found & {"celery", "kombu", "redis", "tokenizers", "pyarrow"}
 
 
 def test_cutting_loads_no_pandas():

@@ -19,8 +19,8 @@ from producer.terminal.figures import ProducerFigures
 from unrolled.job.offer import Offer
 from unrolled.queue.broker import Broker
 from unrolled.telemetry.server import build_info
-from worker.runtime.figures import Now, figures
-from worker.runtime.metrics import Metrics
+from worker.runtime.telemetry.figures import Now, figures
+from worker.runtime.telemetry.metrics import Metrics
 
 MONITORING = ROOT / "deploy" / "monitoring"
 BOARD = json.loads((MONITORING / "grafana" / "dashboards" / "unrolled.json").read_text())

@@ -1,13 +1,17 @@
 """docs/python.md: its code runs as it is printed, and its comments are true."""
 
 import re
+import shlex
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
 from support.reference import random_weights
+from support.shell import unrolled as command
 from support.tokenizers import words
 
+import unrolled
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import save_model
 
@@ -27,7 +31,7 @@ def test_the_code_runs(capsys):
     """Block after block, in one program."""
     names = {}
     blocks = re.findall(r"^```python\n(.*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
-    assert len(blocks) == 3
+    assert len(blocks) == 4
     for block in blocks:
         exec(compile(block, PAGE.name, "exec"), names)
     assert [array.shape for array in names["vectors"]] == [(6, 4), (3, 4)]
@@ -38,6 +42,7 @@ def test_the_code_runs(capsys):
     assert table.column_names == ["text", "embedding"]
     np.testing.assert_array_equal(np.array(table["embedding"].to_pylist(), np.float32), names["means"])
     np.testing.assert_array_equal(names["lazy"].collect()["embedding"].to_numpy(), names["means"])
+    assert names["classifier"].predict(names["texts"]).tolist() == ["cat", "dog"]
 
 
 @pytest.mark.parametrize("option", ["pooling", "layers", "output", "normalize", "progress"])
@@ -50,3 +55,17 @@ def test_the_defaults_are_those_of_the_page(option):
     default = signature(Encoder.encode).parameters[option].default
     shown = f'"{default}"' if isinstance(default, str) else default
     assert f"| `{option}={shown}` |" in PAGE.read_text()
+
+
+def test_the_commands_make_a_model(tmp_path):
+    """That the code can use."""
+    (tmp_path / "my-model").rename(tmp_path / "other")
+    (block,) = re.findall(r"^```sh\n(unrolled .*?)^```", PAGE.read_text(), re.MULTILINE | re.DOTALL)
+    for line in block.splitlines():
+        program, *words = shlex.split(line, comments=True)
+        if program != "unrolled":
+            subprocess.run(line, shell=True, check=True)
+            continue
+        done = command(*words, cwd=tmp_path)
+        assert done.returncode == 0, done.stderr
+    assert unrolled.load("my-model").encode("the cat", pooling="mean").shape == (256,)

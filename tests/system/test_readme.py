@@ -100,7 +100,7 @@ def test_every_benchmark_that_code_names_exists():
                 assert (REPOSITORY / name).exists(), f"{path} names {name}"
 
 
-def test_every_benchmark_is_told_to_users():
+def test_every_benchmark_is_described_to_users():
     """Its docstring says how to run it, and a page names it."""
     pages = "".join(page.read_text() for page in PAGES)
     folder = REPOSITORY / "benchmarks"

@@ -131,13 +131,14 @@ def test_no_secret_is_said_or_shown(locked_broker, tmp_path):
 
 
 def test_the_log_of_a_worker_is_calm(site):
-    """Root or not, with a job or without: nothing but what a person needs."""
+    """Root or not, with a job or without: nothing but what a person needs, and a line for each shard."""
     worker = site.worker().wait_ready()
     site.wait_done(site.enqueue(make_rows(10)))
     assert worker.stop() == 0
     lines = [line for line in worker.log.splitlines() if line.strip()]
-    assert len(lines) == 5, worker.log
-    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", "Warm shutdown", "5 shards, ")
+    assert len(lines) == 10, worker.log
+    published = [" is published"] * 5
+    expected = ("worker.runtime.assembly: model", "Connected to", "ready.", *published, "Warm shutdown", "5 shards, ")
     for line, said in zip(lines, expected, strict=True):
         assert said in line
 

@@ -1,4 +1,4 @@
-"""What a job stores of every row: which layers and tokens, pooled how, how precisely, and whether the token ids too."""
+"""The vectors that a job stores of every row: of which layers and tokens, pooled how, how precise, with ids or not."""
 
 # Over 150 lines: one value, with its checks and its three spellings: options, JSON, columns.
 
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 #: How the vectors' numbers can be stored. The engines give float32, and the writer rounds it.
 PRECISIONS = ("float32", "float16")
+#: What a pooled column holds for a row without a real token.
+EMPTY_ROWS = ("null", "zeros")
 _LAYERS = re.compile(r"(0|[1-9][0-9]?)(,(0|[1-9][0-9]?))*")
 
 
@@ -34,13 +36,15 @@ class Layered(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class OutputSpec:
-    """What a job stores, for all of its rows.
+    """The choice of what a job stores, the same for all of its rows.
 
     Attributes:
         layers: numbers from 0, ascending and distinct; None for the last layer, whose number the names leave out.
         pooling: members of `POOLINGS`, distinct and in that order; each gives one column for each layer.
         precision: how the vectors are stored, "float32" or "float16".
         with_tokens: whether the token ids are stored too.
+        empty_rows: what the pooled columns hold for a row without a real token: "null", so that every reader sees that
+            it has no vector, or "zeros", the state that the model begins with. "null" if there is no pooled column.
         positions: the tokens whose vectors are stored; None for all tokens. Pooled columns are then not allowed,
             because they pool all tokens.
 
@@ -52,6 +56,7 @@ class OutputSpec:
     pooling: tuple[str, ...] = ("none",)
     precision: str = "float32"
     with_tokens: bool = False
+    empty_rows: str = "null"
     positions: Positions | None = None
 
     def __post_init__(self) -> None:
@@ -72,6 +77,10 @@ class OutputSpec:
             raise RequestError(f"stored precision is {self.precision!r:.80}; allowed: {' or '.join(PRECISIONS)}")
         if type(self.with_tokens) is not bool:
             raise RequestError(f"with_tokens is {self.with_tokens!r:.80}; allowed: true or false")
+        if self.empty_rows not in EMPTY_ROWS:
+            raise RequestError(f"empty_rows is {self.empty_rows!r:.80}; allowed: {' or '.join(EMPTY_ROWS)}")
+        if self.empty_rows != "null" and self.pooling == ("none",):
+            raise OptionError(f"empty_rows is {self.empty_rows}, but no pooled vectors are stored; leave it out")
         if self.positions is not None and not isinstance(self.positions, Positions):
             raise RequestError(f"positions are {self.positions!r:.80}; allowed: None (all), or a rule")
         if self.positions is not None and pooling != ("none",):
@@ -111,6 +120,7 @@ class OutputSpec:
             "pooling": list(self.pooling),
             "precision": self.precision,
             "with_tokens": self.with_tokens,
+            "empty_rows": self.empty_rows,
             "positions": None if self.positions is None else self.positions.to_json(),
         }
 
@@ -121,8 +131,7 @@ class OutputSpec:
         Raises:
             RequestError: one is missing or not allowed.
         """
-        names = ("layers", "pooling", "precision", "with_tokens", "positions")
-        if missing := [name for name in names if name not in options]:
+        if missing := [name for name in cls.__dataclass_fields__ if name not in options]:
             raise RequestError(f"the job's options lack {', '.join(missing)}; run `unrolled enqueue` of this version")
         layers, pooling, positions = options["layers"], options["pooling"], options["positions"]
         return cls(
@@ -130,6 +139,7 @@ class OutputSpec:
             tuple(pooling) if isinstance(pooling, list) else pooling,
             options["precision"],
             options["with_tokens"],
+            options["empty_rows"],
             None if positions is None else Positions.from_json(positions),
         )
 

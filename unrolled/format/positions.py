@@ -3,10 +3,13 @@
 A row's positions depend on its real tokens alone. Three rules are known:
 
     word-ends   one vector for each word, of a model that reads characters: the state after the blank that follows the
-                word or, if the model reads backward, after the blank that precedes it
+                word or, if the model reads backward, after the blank that precedes it; of a model that reads both
+                ways, the first half of a vector is from the one place and the second half from the other
     every:N     the tokens number N, 2 N, 3 N, … of the row, counted from 1
     last:K      the last K tokens of the row, or all of a shorter row
 """
+
+# Over 150 lines: each rule with what it chooses, and its form in JSON and in words.
 
 from __future__ import annotations
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 WORD_ENDS, EVERY, LAST = RULES = ("word-ends", "every", "last")
+FORWARD, BACKWARD, BOTH = "forward", "backward", "bidirectional"
 #: More blanks than Unicode has.
 _MOST_BLANKS = 64
 _LARGEST = 2**31 - 1
@@ -40,7 +44,8 @@ class Positions:
         rule: one of `RULES`.
         count: the number of "every" and "last"; None for "word-ends".
         blanks: for "word-ends" the ids of blanks, ascending: tokens that separate words.
-        backward: for "word-ends" whether the model reads backward, and so has read a word at the blank before it.
+        direction: for "word-ends" how the model reads: one that reads "backward" has read a word at the blank before
+            it, and "bidirectional" layers at both blanks. None for the other rules.
 
     Raises:
         RequestError: a value is not allowed.
@@ -49,20 +54,20 @@ class Positions:
     rule: str
     count: int | None = None
     blanks: tuple[int, ...] = ()
-    backward: bool = False
+    direction: str | None = None
 
     def __post_init__(self) -> None:
         # Types are checked too, because job.json may contain anything; with `type`, because True is an int.
         if self.rule == WORD_ENDS:
-            sound = self.count is None and type(self.backward) is bool and _are_blanks(self.blanks)
+            sound = self.count is None and self.direction in (FORWARD, BACKWARD, BOTH) and _are_blanks(self.blanks)
         else:
             sound = self.rule in RULES and type(self.count) is int and 1 <= self.count <= _LARGEST
-            sound = sound and self.blanks == () and self.backward is False
+            sound = sound and self.blanks == () and self.direction is None
         if not sound:
             raise RequestError(f"positions are {self.to_json()!s:.200}; allowed: {_ALLOWED}")
 
     def chosen(self, rows: Ragged) -> NDArray[np.bool_]:
-        """Which tokens are chosen, bool (tokens,).
+        """Which tokens are chosen, bool (tokens,); where words are read from both ends, those after which they end.
 
         Args:
             rows: real tokens only.
@@ -72,20 +77,40 @@ class Positions:
         values, offsets = rows
         lengths = rows.lengths
         if self.rule == WORD_ENDS:
-            edges = np.zeros(len(values), np.bool_)  # where a row begins or, for words that are read forward, ends
-            edges[offsets[:-1][lengths > 0] if self.backward else offsets[1:][lengths > 0] - 1] = True
-            return _word_ends(np.isin(values, self.blanks), edges, backward=self.backward)
+            return self._words(rows, backward=self.direction == BACKWARD)
         count = self.count or 1  # checked to be there
         numbers = np.arange(1, len(values) + 1) - np.repeat(offsets[:-1], lengths)  # of each token in its row, from 1
         if self.rule == EVERY:
             return np.asarray(numbers % count == 0)
         return np.asarray(numbers > np.repeat(lengths, lengths) - count)
 
+    def choose(self, rows: Ragged, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The vectors at the chosen tokens, (chosen tokens, width); of words that are read from both ends, both halves.
+
+        Args:
+            rows: real tokens only.
+            vectors: (tokens, width), one for each of them.
+        """
+        made = vectors[self.chosen(rows)]
+        if self.direction == BOTH:
+            half = vectors.shape[1] // 2
+            made[:, half:] = vectors[self._words(rows, backward=True), half:]
+        return made
+
+    def _words(self, rows: Ragged, *, backward: bool) -> NDArray[np.bool_]:
+        import numpy as np  # noqa: PLC0415 - as in `chosen`
+
+        values, offsets = rows
+        lengths = rows.lengths
+        edges = np.zeros(len(values), np.bool_)  # where a row begins or, for words that are read forward, ends
+        edges[offsets[:-1][lengths > 0] if backward else offsets[1:][lengths > 0] - 1] = True
+        return _word_ends(np.isin(values, self.blanks), edges, backward=backward)
+
     def to_json(self) -> dict[str, Any]:
         """The rule as JSON can contain it; `from_json` reads it."""
         if self.rule == WORD_ENDS:
             blanks = list(self.blanks) if isinstance(self.blanks, tuple) else self.blanks
-            return {"rule": self.rule, "blanks": blanks, "backward": self.backward}
+            return {"rule": self.rule, "blanks": blanks, "direction": self.direction}
         return {"rule": self.rule, "count": self.count}
 
     @classmethod
@@ -95,7 +120,7 @@ class Positions:
         Raises:
             RequestError: it isn't one.
         """
-        if isinstance(found, dict) and found.keys() in ({"rule", "count"}, {"rule", "blanks", "backward"}):
+        if isinstance(found, dict) and found.keys() in ({"rule", "count"}, {"rule", "blanks", "direction"}):
             blanks = found.get("blanks", [])
             return cls(**{**found, "blanks": tuple(blanks) if isinstance(blanks, list) else blanks})
         raise RequestError(f"positions are {found!s:.200}; allowed: {_ALLOWED}")

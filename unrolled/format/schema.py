@@ -1,12 +1,13 @@
 """The Arrow schema of a published file.
 
-No column can hold a null. W is a vector's width; real is float, or halffloat if float16 is stored:
+Only the pooled columns can hold nulls. W is a vector's width; real is float, or halffloat if float16 is stored:
 
     id        string                              the user's own id, or else <file>#<row>
     length    int32                               number of real tokens
     mask      list<bool>                          sign(tokens), as long as the row came in
     outputs   list<fixed_size_list<real>[W]>      one vector for each True of the mask, in order
-    mean …    fixed_size_list<real>[W]            one vector for each row: mean, max, last, first
+    mean …    fixed_size_list<real>[W]            one vector for each row: mean, max, last, first; null for a row
+                                                  without a real token, unless the job asks for zeros there
     positions list<int32>                         only if the job chose positions: for each vector of outputs, the
                                                   number of its token in the row as it came in, from 0
     tokens    list<int32>                         the row as it came in; only if asked for
@@ -52,7 +53,10 @@ def arrow_schema(spec: OutputSpec, columns: Sequence[VectorColumn]) -> pa.Schema
     ]
     for column in columns:
         vector = pa.list_(required("element", real), column.width)
-        fields.append(required(column.name, pa.list_(required("element", vector)) if column.per_token else vector))
+        if column.per_token:
+            fields.append(required(column.name, pa.list_(required("element", vector))))
+        else:
+            fields.append(pa.field(column.name, vector, nullable=spec.empty_rows == "null"))
     if spec.positions is not None:
         fields.append(required("positions", pa.list_(required("element", pa.int32()))))
     if spec.with_tokens:
@@ -61,7 +65,7 @@ def arrow_schema(spec: OutputSpec, columns: Sequence[VectorColumn]) -> pa.Schema
 
 
 def read_schema(schema: pa.Schema, positions: Positions | None = None) -> tuple[OutputSpec, tuple[VectorColumn, ...]]:
-    """What the job of a file stores, and the file's columns of vectors.
+    """The choice of what the job of a file stores, and the file's columns of vectors.
 
     Args:
         schema: the file's.
@@ -81,6 +85,7 @@ def read_schema(schema: pa.Schema, positions: Positions | None = None) -> tuple[
         tuple(pooling for pooling in POOLINGS if pooling in poolings),
         _precision(schema, *choices[0]),
         "tokens" in schema.names,
+        _empty_rows(schema, choices),
         positions,
     )
     columns = tuple(VectorColumn(*choice, _width(schema, *choice)) for choice in spec.choices())
@@ -96,8 +101,14 @@ def read_schema(schema: pa.Schema, positions: Positions | None = None) -> tuple[
 def show_columns(spec: OutputSpec, columns: Sequence[VectorColumn]) -> str:
     """A file's columns as people read them: "outputs of 512 float32", and ", tokens" if these are stored."""
     vectors = ", ".join(f"{column.name} of {column.width}" for column in columns)
+    zeros = ", zeros for rows without a token" if spec.empty_rows == "zeros" else ""
     where = f" at {spec.positions}" if spec.positions else ""
-    return f"{vectors} {spec.precision}{where}{', tokens' if spec.with_tokens else ''}"
+    return f"{vectors} {spec.precision}{zeros}{where}{', tokens' if spec.with_tokens else ''}"
+
+
+def _empty_rows(schema: pa.Schema, choices: Sequence[tuple[str, int | None]]) -> str:
+    pooled = [column_name(*choice) for choice in choices if choice[0] != "none"]
+    return "zeros" if pooled and not schema.field(pooled[0]).nullable else "null"
 
 
 def _vector_type(schema: pa.Schema, pooling: str, layer: int | None) -> pa.DataType:

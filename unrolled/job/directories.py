@@ -23,7 +23,7 @@ def refuse_model(place: str) -> None:
         return
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if (Path(place) / name).exists():
-            raise JobError(f"{place}: contains a model ({name}), no job; use another --out")
+            raise JobError(f"{place}: contains a model ({name}), not a job; use another --out")
 
 
 def refuse_job(directory: Path) -> None:
@@ -33,4 +33,4 @@ def refuse_job(directory: Path) -> None:
         ModelError: it is the directory of a job.
     """
     if (directory / names.FOLDER).exists():
-        raise ModelError(f"{directory}: contains a job ({names.FOLDER}), no model; use another directory")
+        raise ModelError(f"{directory}: contains a job ({names.FOLDER}), not a model; use another directory")

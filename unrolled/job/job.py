@@ -7,50 +7,18 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import Any
 
 from unrolled.errors import JobError, RequestError, reason_of
+from unrolled.job.inputs import Inputs
 from unrolled.job.offer import ARITHMETICS, ENGINES, Arithmetic, EngineName, Offer
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
 
 FORMAT_VERSION = 2
 #: Largest job.json that is read, in bytes. A real one has about two thousand, however many inputs there are.
 MOST_BYTES = 2**20
-#: How many names of inputs are kept for people, and how many characters of each.
-FEW_NAMES, LONG_NAME = 8, 300
 _FINGERPRINT = re.compile(r"[0-9a-f]{64}")
 _KEY = re.compile(r"[0-9a-f]{16}")
-_DIGEST = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The inputs of a job, by their names.
-
-    Attributes:
-        digest: SHA-256 over all names, in order; 64 hexadecimal digits.
-        count: how many names there are.
-        first: the first few, for people; a long one is cut.
-    """
-
-    digest: str
-    count: int
-    first: tuple[str, ...] = field(compare=False)
-
-    @classmethod
-    def named(cls, names: Iterable[str]) -> Inputs:
-        """Inputs by their names."""
-        named = list(names)
-        digest = hashlib.sha256(json.dumps(named).encode()).hexdigest()
-        return cls(digest, len(named), tuple(name[:LONG_NAME] for name in named[:FEW_NAMES]))
-
-    def __str__(self) -> str:
-        shown = self.first[:3]
-        more = f" and {self.count - len(shown)} more" if self.count > len(shown) else ""
-        return ", ".join(shown) + more
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +27,7 @@ class Job:
 
     Attributes:
         fingerprint: the model's fingerprint, 64 hexadecimal digits.
-        inputs: the inputs.
+        inputs: the inputs with which the job began; those of a segment that appends rows replace them.
         engine: the family of engines that computes the job: another family rounds differently.
         arithmetic: the arithmetic in which the job is computed.
         live: whether the input can't be read again.
@@ -96,7 +64,7 @@ class Job:
             "id": self.id,
             "key": key,
             "fingerprint": self.fingerprint,
-            "inputs": {"digest": self.inputs.digest, "count": self.inputs.count, "first": list(self.inputs.first)},
+            "inputs": self.inputs.to_json(),
             "engine": self.engine,
             "arithmetic": self.arithmetic,
             "live": self.live,
@@ -126,10 +94,9 @@ class Job:
                     f"{name}: format version {found['format_version']!s:.20}; this release reads {FORMAT_VERSION}: "
                     "use the release of unrolled that wrote it"
                 )
-            inputs = found["inputs"]
             job = cls(
                 _text(found["fingerprint"], _FINGERPRINT),
-                Inputs(_text(inputs["digest"], _DIGEST), int(inputs["count"]), tuple(map(str, inputs["first"]))),
+                Inputs.from_json(found["inputs"]),
                 _one_of(found["engine"], ENGINES),
                 _one_of(found["arithmetic"], ARITHMETICS),
                 found["live"] is True,
@@ -149,13 +116,14 @@ class Job:
     def differences(self, other: Job) -> str:
         """The differences to another job, for people; empty if the jobs are equal."""
         if self.fingerprint != other.fingerprint:
-            return f"another model (fingerprint {self.fingerprint}; asked for is {other.fingerprint})"
+            return f"another model (fingerprint {self.fingerprint}; you asked for {other.fingerprint})"
         if self.inputs != other.inputs:
-            return f"other inputs ({self.inputs}; asked for are {other.inputs})"
+            relative = "names are relative to the working directory"
+            return f"other inputs ({self.inputs}; you asked for {other.inputs}; {relative})"
         mine = self.options | {"engine": self.engine, "arithmetic": self.arithmetic, "live": self.live}
         theirs = other.options | {"engine": other.engine, "arithmetic": other.arithmetic, "live": other.live}
         pairs = [(name, mine.get(name), theirs.get(name)) for name in sorted(mine.keys() | theirs.keys())]
-        different = [f"{name}: {_shown(a)}; asked for is {_shown(b)}" for name, a, b in pairs if a != b]
+        different = [f"{name} is {_shown(a)}; you asked for {_shown(b)}" for name, a, b in pairs if a != b]
         return f"other options ({', '.join(different)})" if different else ""
 
 

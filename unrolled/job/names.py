@@ -5,6 +5,7 @@
 | `part-<shard>.parquet` | worker | the shard's one outcome: vectors, and in the metadata the failed rows |
 | `_unrolled/job.json` | producer | model, inputs and options |
 | `_unrolled/log/<number>.jsonl` | any command | a segment of the job's log |
+| `_unrolled/chapters/<number>.chapter` | any command | many segments of the log in one object, made from them |
 | `_unrolled/rows/<shard>.rows` | producer, retry | the shard's rows, and the values of its entry in the log |
 | `_unrolled/quarantine/<shard>.jsonl` | producer | rows that can't be read or tokenized, with reasons |
 | `_unrolled/failed/<shard>.rows` | worker, retry, sweep | the rows that the shard's part names as failed |
@@ -26,8 +27,8 @@ if TYPE_CHECKING:
 
 #: The folders of the objects; parts are in the top folder.
 FOLDER, PARTS = "_unrolled", ""
-LOG, ROWS, QUARANTINE, FAILED, DEAD, TIMES = (
-    f"{FOLDER}/{name}" for name in ("log", "rows", "quarantine", "failed", "dead", "times")
+LOG, CHAPTERS, ROWS, QUARANTINE, FAILED, DEAD, TIMES = (
+    f"{FOLDER}/{name}" for name in ("log", "chapters", "rows", "quarantine", "failed", "dead", "times")
 )
 JOB = f"{FOLDER}/job.json"
 _LIFE = re.compile(r"(.+)\.(0|[1-9][0-9]{0,8})")
@@ -63,6 +64,11 @@ class Life(NamedTuple):
 def segment_name(number: int) -> str:
     """The name of a segment of the log, counted from 0."""
     return f"{LOG}/{number:06d}.jsonl"
+
+
+def chapter_name(number: int) -> str:
+    """The name of a chapter of the log, counted from 0."""
+    return f"{CHAPTERS}/{number:06d}.chapter"
 
 
 def part_object(shard: ShardId) -> str:

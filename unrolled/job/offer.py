@@ -19,7 +19,7 @@ _TEXT = re.compile(rf"([0-9a-f]{{64}}):({'|'.join(ENGINES)}):({'|'.join(ARITHMET
 
 @dataclass(frozen=True, order=True, slots=True)
 class Offer:
-    """What a job asks for. Each offer has its own queue, so a worker gets only shards that it can compute as asked.
+    """The way in which a job is computed. Each offer has a queue, so a worker gets only shards that it can compute.
 
     Attributes:
         fingerprint: the model's fingerprint, 64 hexadecimal digits.

@@ -6,6 +6,7 @@ The first line says which kind it is; the entries of shards follow, one a line. 
 |---|---|
 | `shards` | these shards were cut from the input |
 | `end` | the input was read to its end |
+| `append` | the input has more rows or files after its end; it revokes an `end` |
 | `begin` | a run starts to read the live input; it revokes an `end` and a `cancel` |
 | `retry` | these shards have failed rows of other shards, and these dead shards get their next life |
 | `cancel`, `resume` | waiting shards must not be computed; they must be computed again |
@@ -24,10 +25,11 @@ from operator import itemgetter
 from typing import Any, Literal, NamedTuple, get_args
 
 from unrolled.errors import JobError, PayloadError
+from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life
 from unrolled.job.shard_id import ShardId
 
-Kind = Literal["shards", "end", "begin", "retry", "cancel", "resume", "discard"]
+Kind = Literal["shards", "end", "append", "begin", "retry", "cancel", "resume", "discard"]
 KINDS = get_args(Kind)
 #: Most entries of one segment, because a reader has all of them in memory while it checks them.
 MOST_ENTRIES = 1_000
@@ -36,7 +38,8 @@ MOST_BYTES = 8 * 2**20
 FORMAT_VERSION = 1
 _RUN = re.compile(r"[0-9a-f]{16}")
 _DIGEST = re.compile(r"[0-9a-f]{32}")
-_COUNTS, _COUNT_END = ("rows", "tokens", "size", "quarantined", "position"), 2**63
+#: A shard's counts are below 2**32: a payload has fewer token ids, and a list of bad rows is made in memory.
+_COUNT_ENDS = {"rows": 2**32, "tokens": 2**32, "size": 2**32, "quarantined": 2**32, "position": 2**63}
 
 
 class Entry(NamedTuple):
@@ -81,22 +84,15 @@ class Entry(NamedTuple):
             different = ", ".join(sorted(map(str, content.keys() ^ _KEYS)))
             raise ValueError(f"an entry has or lacks {different!s:.120}; its keys are fixed")
         shard, rows, tokens, size, quarantined, digest, source, file, position = _in_order(content)
-        for name, count in zip(_COUNTS, (rows, tokens, size, quarantined, position), strict=True):
-            if type(count) is not int or not 0 <= count < _COUNT_END:
+        for (name, end), count in zip(_COUNT_ENDS.items(), (rows, tokens, size, quarantined, position), strict=True):
+            if type(count) is not int or not 0 <= count < end:
                 raise ValueError(f"{name} is {count!s:.80}; a count is expected")
         if not isinstance(digest, str) or not _DIGEST.fullmatch(digest):
             raise ValueError(f"digest is {digest!s:.80}; 32 hexadecimal digits are expected")
-        return cls(
-            ShardId.parse(_text(shard)),
-            rows,
-            tokens,
-            size,
-            quarantined,
-            digest,
-            None if source is None else ShardId.parse(_text(source)),
-            sys.intern(_text(file)),
-            position,
-        )
+        shard, source = ShardId.parse(_text(shard)), None if source is None else ShardId.parse(_text(source))
+        if (shard.index, shard.retries) != ((source.index, source.retries + 1) if source else (shard.index, 0)):
+            raise ValueError(f"the source of {shard} is {source}; that of a retry has its index and one retry less")
+        return cls(shard, rows, tokens, size, quarantined, digest, source, sys.intern(_text(file)), position)
 
 
 _KEYS = frozenset(Entry._fields)
@@ -112,18 +108,22 @@ class Segment:
         entries: in `shards` and `retry`, the new shards.
         lives: in `retry`, the lives of dead shards that begin with this segment.
         run: in `begin`, 16 hexadecimal digits that name the run.
+        inputs: in `append`, the job's inputs from now on.
     """
 
     kind: Kind
     entries: tuple[Entry, ...] = ()
     lives: tuple[Life, ...] = ()
     run: str = ""
+    inputs: Inputs | None = None
 
     def encode(self) -> bytes:
         """The segment's bytes; equal segments give equal bytes."""
         head: dict[str, Any] = {"format_version": FORMAT_VERSION, "segment": self.kind, "entries": len(self.entries)}
         if self.run:
             head["run"] = self.run
+        if self.inputs:
+            head["inputs"] = self.inputs.to_json()
         if self.lives:
             head["lives"] = {str(shard): number for shard, number in self.lives}
         return "".join(json.dumps(line) + "\n" for line in [head, *(e.to_json() for e in self.entries)]).encode()
@@ -148,7 +148,8 @@ class Segment:
                 )
             entries = tuple(map(Entry.from_json, lines))
             lives = tuple(Life(ShardId.parse(s), _count(n)) for s, n in dict(head.get("lives", {})).items())
-            segment = cls(head["segment"], entries, lives, _text(head.get("run", "")))
+            inputs = Inputs.from_json(head["inputs"]) if "inputs" in head else None
+            segment = cls(head["segment"], entries, lives, _text(head.get("run", "")), inputs)
             segment._check(_count(head["entries"]))
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError, PayloadError) as error:
             raise JobError(
@@ -169,6 +170,8 @@ class Segment:
             raise ValueError("lives belong to a retry, and are counted from 1")
         if bool(self.run) != (self.kind == "begin") or (self.run and not _RUN.fullmatch(self.run)):
             raise ValueError("a run of 16 hexadecimal digits belongs to a begin, and to nothing else")
+        if bool(self.inputs) != (self.kind == "append"):
+            raise ValueError("inputs belong to an append, and to nothing else")
 
 
 def _text(value: object) -> str:

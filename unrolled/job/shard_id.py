@@ -11,7 +11,8 @@ MOST_RETRIES = 64
 
 _SHARD = re.compile(rf"([0-9]{{6}}|[1-9][0-9]{{6,11}})(r{{0,{MOST_RETRIES}}})-([0-9a-f]{{12}})")
 _HASH = re.compile(r"[0-9a-f]{12}")
-_END = 10**12
+#: Indices are below this.
+INDEX_END = 10**12
 _PART = re.compile(r"part-(.+)\.parquet")
 
 
@@ -35,10 +36,10 @@ class ShardId:
     retries: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.index < _END or not _HASH.fullmatch(self.hash) or not 0 <= self.retries <= MOST_RETRIES:
+        if not 0 <= self.index < INDEX_END or not _HASH.fullmatch(self.hash) or not 0 <= self.retries <= MOST_RETRIES:
             raise PayloadError(
                 f"shard {self.index!r:.80} with hash {self.hash!r:.80} and {self.retries!r:.80} retries: an index from "
-                f"0 to {_END - 1}, 12 hexadecimal digits and at most {MOST_RETRIES} retries are expected"
+                f"0 to {INDEX_END - 1}, 12 hexadecimal digits and at most {MOST_RETRIES} retries are expected"
             )
 
     @classmethod

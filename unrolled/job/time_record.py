@@ -28,7 +28,7 @@ class Interval(NamedTuple):
         number: of the interval, from 0.
         shards, rows, tokens: what the parts contain; tokens are real tokens.
         computed: steps that the engine computed for the tokens.
-        wait, read, compute, write: seconds of their shards in each stage (`worker.runtime.shard_times`).
+        wait, read, compute, write: seconds of their shards in each stage (`worker.runtime.telemetry.shard_times`).
     """
 
     number: int

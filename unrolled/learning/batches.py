@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from numpy.typing import NDArray
+    from numpy.typing import DTypeLike, NDArray
+
+    Empty = Callable[[tuple[int, ...], DTypeLike], NDArray[Any]]
 
 #: The label of a place where there is no token: PyTorch's losses leave it out by default.
 NO_LABEL = -100
@@ -45,37 +47,48 @@ class ExampleBatch(NamedTuple):
     labels: NDArray[Any] | None
 
 
-def padded(examples: Sequence[Example]) -> ExampleBatch:
+def padded(examples: Sequence[Example], empty: Empty = np.empty) -> ExampleBatch:
     """Put examples side by side.
 
     Args:
         examples: at least one.
+        empty: makes the arrays.
 
     Raises:
         ValueError: a row has another number of labels than tokens, or some rows have one label and some have many.
     """
     ids = [example.id for example in examples]
     if examples[0].vectors.ndim == 1:
-        vectors = np.stack([example.vectors for example in examples]).astype(np.float32, copy=False)
-        return ExampleBatch(ids, vectors, None, _labels(examples, None))
-    lengths = np.array([len(example.vectors) for example in examples])
-    mask = np.arange(lengths.max()) < lengths[:, None]
-    together = np.zeros((*mask.shape, examples[0].vectors.shape[1]), np.float32)
-    for row, example in enumerate(examples):
-        together[row, : len(example.vectors)] = example.vectors
-    return ExampleBatch(ids, together, mask, _labels(examples, mask))
+        vectors = empty((len(examples), len(examples[0].vectors)), np.float32)
+        np.stack([example.vectors for example in examples], out=vectors)
+        return ExampleBatch(ids, vectors, None, _labels(examples, None, empty))
+    lengths = [len(example.vectors) for example in examples]
+    time = max(lengths)
+    vectors = empty((len(examples), time, examples[0].vectors.shape[1]), np.float32)
+    flat, end = vectors.reshape(-1, vectors.shape[2]), 0
+    for example, length in zip(examples, lengths, strict=True):
+        begin, end = end, end + time
+        flat[begin : begin + length] = example.vectors
+        flat[begin + length : end] = 0
+    mask = empty((len(examples), time), np.bool_)
+    np.less(np.arange(time), np.array(lengths)[:, None], out=mask)
+    return ExampleBatch(ids, vectors, mask, _labels(examples, mask, empty))
 
 
-def _labels(examples: Sequence[Example], mask: NDArray[np.bool_] | None) -> NDArray[Any] | None:
+def _labels(examples: Sequence[Example], mask: NDArray[np.bool_] | None, empty: Empty) -> NDArray[Any] | None:
     if examples[0].label is None:
         return None
     many = [isinstance(example.label, np.ndarray | list | tuple) for example in examples]
     if not any(many):
-        return np.array([example.label for example in examples])
+        together = np.array([example.label for example in examples])
+        kept = empty(together.shape, together.dtype)
+        kept[:] = together
+        return kept
     if mask is None or not all(many):
         raise ValueError("some rows have one label, and some have one for each token; give all rows the same kind")
     labels = [np.asarray(example.label) for example in examples]
-    together = np.full(mask.shape, NO_LABEL, np.result_type(*labels, np.int64))
+    together = empty(mask.shape, np.result_type(*labels, np.int64))
+    together[:] = NO_LABEL
     for row, (example, found) in enumerate(zip(examples, labels, strict=True)):
         if len(found) != len(example.vectors):
             raise ValueError(f"row {example.id!r} has {len(example.vectors)} tokens and {len(found)} labels")

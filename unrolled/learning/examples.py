@@ -4,79 +4,110 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+import contextlib
+from collections import deque
+from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
+from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 
-from unrolled.format.columns import parse_name
+from unrolled.errors import counted
+from unrolled.format.columns import POOLINGS, column_name, parse_name
+from unrolled.format.positions import ALL
 from unrolled.learning.batches import Example, ExampleBatch, padded
+from unrolled.learning.labels import read_labels
+from unrolled.reading.arrays import row_vectors
+from unrolled.reading.dataset import Dataset
 from unrolled.reading.id_index import hashes_of
 from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 
-    from unrolled.reading.dataset import Dataset
+    from numpy.typing import NDArray
 
 # How many row groups are mixed when rows are shuffled; each has about 16 MB.
 _MIXED = 4
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Examples:
-    """Rows of a job, to iterate over once per epoch. Rows without a token, or without a label, are left out.
+    """Rows of a job, to iterate over once per epoch. Rows without a vector, or without a label, are left out.
 
-    Memory holds a few row groups of about 16 MB each, however large the job is.
+    Memory holds at most eight row groups of about 16 MB each, however large the job is: four whose rows are mixed, and
+    four that a thread reads meanwhile.
 
     Attributes:
         dataset: from `unrolled.open`.
         column: a column of vectors, stored or pooled from one that is.
-        labels: the label of each id: a number; or a sequence with one for each real token. A mapping, or a table of two
-            columns (ids and labels) of pyarrow, Polars or pandas. None for no labels.
+        labels: the label of each id: a number or a text; or a sequence with one for each real token. A mapping, a table
+            of two columns (ids and labels) of pyarrow, Polars or pandas, or a Series of pandas with the ids as its
+            index. None for no labels. A text becomes the number of its class. An id that is a whole number, such as 5,
+            is the job's id "5".
+        classes: the texts of labels, in the order of their numbers; by default those in `labels`, sorted.
         share: which rows, as a part of [0, 1): each row's place there is a hash of its id. So (0, 0.8) and (0.8, 1) are
             two sets without a common row, and the same ones in every program.
         seed: shuffles the rows, another way in each epoch; None keeps their order. Row groups come in a random order,
             and the rows of four at a time are mixed.
+        group_rows: puts rows of about one length together, this many at a time, so that a batch of as many rows needs
+            little padding; the groups come in a random order. 0 leaves the rows as they are; it needs a seed.
         epoch: the number of the epoch.
         worker: which of `workers` this is, from 0; each gets other rows.
         workers: among how many processes the rows are divided.
 
     Raises:
         KeyError: the job doesn't have the column.
-        ValueError: a value isn't allowed.
+        TypeError: `dataset` or `labels` is of another type.
+        ValueError: a value isn't allowed, or no row of the job has a label. Until one is found, ids are read, and
+            nothing else.
     """
 
-    dataset: Dataset
+    dataset: Dataset = field(kw_only=False)
     column: str = "outputs"
     labels: Any = None
+    classes: Sequence[str] = ()
     share: tuple[float, float] = (0.0, 1.0)
     seed: int | None = None
+    group_rows: int = 0
     epoch: int = 0
     worker: int = 0
     workers: int = 1
 
     def __post_init__(self) -> None:
-        first, last = self.share
-        if not 0 <= first < last <= 1:
-            raise ValueError(f"share is {self.share}; allowed: two numbers, 0 <= first < last <= 1")
+        if not isinstance(self.dataset, Dataset):
+            raise TypeError(
+                f"dataset is {self.dataset!r:.100}; give the result of unrolled.open, such as unrolled.open('OUT')"
+            )
+        if not _is_share(self.share):
+            raise ValueError(f"share is {self.share!r:.100}; allowed: two numbers from 0 to 1, such as (0, 0.8)")
+        if self.group_rows < 0 or (self.group_rows and self.seed is None):
+            raise ValueError(f"group_rows is {self.group_rows}; allowed: 0, or with a seed the rows of a batch")
         if not 0 <= self.worker < self.workers:
             raise ValueError(f"worker is {self.worker} of {self.workers}; allowed: 0 to workers - 1")
-        if parse_name(self.column) is None:
-            raise KeyError(f"column {self.column!r:.100} has no vectors")
-        self.dataset.record_batches([self.column])  # raises where there is none
-        if self.labels is not None and not isinstance(self.labels, Mapping):
-            object.__setattr__(self, "labels", _mapping(self.labels))
+        if self.column not in (allowed := _columns(self.dataset)):
+            raise KeyError(f"column is {self.column!r:.100}; this job has vectors in {', '.join(allowed)}")
+        if self.labels is not None:
+            labels, classes, ids = read_labels(self.labels, tuple(self.classes))
+            self._check_ids(labels, ids)
+            _changed(self, labels=labels, classes=classes)
 
     def of_epoch(self, epoch: int) -> Examples:
         """The same examples in the order of another epoch."""
-        return replace(self, epoch=epoch)
+        return _changed(copy(self), epoch=epoch)
 
     def of_worker(self, worker: int, workers: int) -> Examples:
-        """The share of one of several processes; together they have every example once."""
-        return replace(self, worker=self.worker * workers + worker, workers=self.workers * workers)
+        """The share of one of several processes; together they have every example once.
+
+        Raises:
+            ValueError: `worker` is not one of the numbers 0 to workers - 1.
+        """
+        if not 0 <= worker < workers:
+            raise ValueError(f"worker is {worker} of {workers}; allowed: 0 to workers - 1")
+        return _changed(copy(self), worker=self.worker * workers + worker, workers=self.workers * workers)
 
     @property
     def width(self) -> int:
@@ -84,19 +115,35 @@ class Examples:
         kind = self.dataset.record_batches([self.column]).schema.field(0).type
         return int((kind if parse_name(self.column)[0] != "none" else kind.value_type).list_size)  # type: ignore[index]
 
+    def __repr__(self) -> str:
+        """What it reads, for notebooks; labels as a number, because there may be millions."""
+        about = [f"{self.column} of {counted(len(self.dataset), 'row')}"]
+        if self.labels is not None:
+            of = f" of {counted(len(self.classes), 'class', 'classes')}" if self.classes else ""
+            about.append(f"{counted(len(self.labels), 'label')}{of}")
+        first, last = self.share
+        about += [f"share {first} to {last}", "in order" if self.seed is None else f"seed {self.seed}"]
+        return f"<Examples: {', '.join(about)}>"
+
     def __len__(self) -> int:
         """How many examples there are. All ids are read for it, but no vectors."""
         mine = self._order().tolist()
-        return sum(len(self._wanted(self.dataset.row_group(number, ("id", "length")))) for number in mine)
+        return sum(len(self._wanted(self.dataset.row_group(number, ("id", self._counted)))) for number in mine)
 
     def __iter__(self) -> Iterator[Example]:
+        left: list[Example] = []
         for rows in self._mixtures():
             numbers = [(group, row) for group, one in enumerate(rows) for row in one.wanted.tolist()]
             if self.seed is not None:
-                order = np.random.default_rng([self.seed, self.epoch, rows[0].number]).permutation(len(numbers))
-                numbers = [numbers[at] for at in order.tolist()]
-            for group, row in numbers:
-                yield rows[group].example(row, self.labels)
+                random = np.random.default_rng([self.seed, self.epoch, rows[0].number])
+                numbers = [numbers[at] for at in random.permutation(len(numbers)).tolist()]
+            some: Iterable[Example] = (rows[group].example(row, self.labels) for group, row in numbers)
+            if self.group_rows:
+                some, left = _grouped([*left, *some], self.group_rows, random)
+            yield from some
+            del some
+            rows.clear()  # before the next ones are asked for
+        yield from sorted(left, key=_length)
 
     def batches(self, rows: int) -> Iterator[ExampleBatch]:
         """The examples in padded batches of NumPy arrays, as JAX and others take them.
@@ -105,7 +152,8 @@ class Examples:
             rows: in each batch; fewer in the last one.
         """
         if rows < 1:
-            raise ValueError(f"rows is {rows}; it must be at least 1")
+            none = "" if rows else "; there is no example if this is len(examples): look at the share and the labels"
+            raise ValueError(f"rows is {rows}; it must be at least 1{none}")
         batch: list[Example] = []
         for example in self:
             batch.append(example)
@@ -115,16 +163,43 @@ class Examples:
         if batch:
             yield padded(batch)
 
+    def _check_ids(self, labels: Mapping[str, Any], given: str) -> None:
+        """Read ids until one has a label, which is in the first row group in most jobs.
+
+        Args:
+            labels: by id.
+            given: one of their ids, for people.
+
+        Raises:
+            ValueError: no row of the job has a label.
+        """
+        shown = ""
+        for number in range(len(self.dataset.row_groups)):
+            ids = _texts(self.dataset.row_group(number, ("id",)).column(0))
+            if any(name in labels for name in ids):
+                return
+            if ids and not shown:
+                shown = f"the job has ids like {ids[0]!r:.100}"
+        raise ValueError(
+            f"no row has a label: labels have ids like {given}; {shown or 'the job has no row'}; give labels by the"
+            " job's ids (`row.id for row in dataset`), or name the ids' field when you make the job (--id-field)"
+        )
+
+    @property
+    def _counted(self) -> str:
+        """The column that says how many vectors a row has."""
+        return "length" if self.dataset.positions == ALL else "positions"
+
     def _mixtures(self) -> Iterator[list[_Rows]]:
         """The row groups of this worker, some at a time if they are shuffled."""
-        mine = self._order().tolist()
         step = 1 if self.seed is None else _MIXED
-        for start in range(0, len(mine), step):
-            yield [
-                _Rows.of(number, rows, self._wanted(rows))
-                for number in mine[start : start + step]
-                for rows in [self.dataset.row_group(number, ("id", "length", self.column))]
-            ]
+        with contextlib.closing(_read_ahead(self._rows, self._order().tolist(), step)) as groups:
+            while some := list(islice(groups, step)):
+                yield some
+
+    def _rows(self, number: int) -> _Rows:
+        rows = self.dataset.row_group(number, ("id", self._counted, self.column))
+        return _Rows.of(number, rows, self._wanted(rows))
 
     def _order(self) -> NDArray[np.int64]:
         """The numbers of this worker's row groups in the order of the epoch."""
@@ -134,43 +209,114 @@ class Examples:
         return numbers[self.worker :: self.workers]
 
     def _wanted(self, rows: pa.RecordBatch) -> NDArray[np.int64]:
-        """The rows of a row group that are in the share, and have a token and a label."""
-        ids = rows.column(0)
-        places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
-        is_wanted = (places >= self.share[0]) & (places < self.share[1]) & (rows.column(1).to_numpy() > 0)
+        """The rows of a row group that are in the share, and have a vector and a label."""
+        ids, numbers = rows.column(0), rows.column(1)
+        is_wanted = (numbers if self._counted == "length" else numbers.value_lengths()).to_numpy() > 0
+        if self.share != (0, 1):
+            places = (hashes_of(ids) >> np.uint64(11)).astype(np.float64) / 2**53
+            is_wanted &= (places >= self.share[0]) & (places < self.share[1])
         wanted = np.flatnonzero(is_wanted)
         if self.labels is not None:
-            wanted = np.array([row for row in wanted.tolist() if ids[row].as_py() in self.labels], np.int64)
+            texts = _texts(ids)
+            wanted = np.array([row for row in wanted.tolist() if texts[row] in self.labels], np.int64)
         return wanted
+
+
+def check_examples(given: object) -> None:
+    """Refuse what isn't examples, such as a job's rows alone.
+
+    Raises:
+        TypeError: it isn't.
+    """
+    if not isinstance(given, Examples):
+        raise TypeError(f"examples are {given!r:.100}; give unrolled.Examples, such as unrolled.Examples(dataset=…)")
 
 
 class _Rows(NamedTuple):
     """One row group, decoded: its number, its ids, its vectors, and the rows that are wanted."""
 
     number: int
-    ids: pa.Array
+    ids: list[str]
     vectors: NDArray[np.floating[Any]]
     offsets: list[int] | None
     wanted: NDArray[np.int64]
 
     @classmethod
     def of(cls, number: int, rows: pa.RecordBatch, wanted: NDArray[np.int64]) -> _Rows:
-        lists = rows.column(2)
+        ids, lists = _texts(rows.column(0)), rows.column(2)
         if pa.types.is_fixed_size_list(lists.type):
-            return cls(number, rows.column(0), lists.flatten().to_numpy().reshape(len(lists), -1), None, wanted)
+            return cls(number, ids, row_vectors(lists), None, wanted)
         vectors = lists.flatten()
         values = vectors.flatten().to_numpy().reshape(-1, vectors.type.list_size)
-        return cls(number, rows.column(0), values, offsets_of(lists.value_lengths().to_numpy()).tolist(), wanted)
+        return cls(number, ids, values, offsets_of(lists.value_lengths().to_numpy()).tolist(), wanted)
 
     def example(self, row: int, labels: Mapping[str, Any] | None) -> Example:
-        name = self.ids[row].as_py()
+        name = self.ids[row]
         vectors = self.vectors[row] if self.offsets is None else self.vectors[self.offsets[row] : self.offsets[row + 1]]
         return Example(name, vectors, None if labels is None else labels[name])
 
 
-def _mapping(table: Any) -> dict[str, Any]:
-    """Labels by id, from a table of two columns."""
-    found = pa.table(table)
-    if found.num_columns != 2:  # noqa: PLR2004 - ids and labels
-        raise ValueError(f"labels have the columns {', '.join(found.column_names)}; give two: ids and labels")
-    return dict(zip(found.column(0).to_pylist(), found.column(1).to_pylist(), strict=True))
+def _is_share(share: Any) -> bool:
+    """Whether these are two numbers, 0 <= first < last <= 1."""
+    try:
+        first, last = share
+        return bool(0 <= first < last <= 1)
+    except (TypeError, ValueError):
+        return False
+
+
+def _columns(dataset: Dataset) -> list[str]:
+    """The columns of vectors: those that are stored, and those that are pooled from them."""
+    stored = [column.name for column in dataset.columns]
+    layers = [column.layer for column in dataset.columns if column.per_token]
+    return list(dict.fromkeys([*stored, *(column_name(how, layer) for layer in layers for how in POOLINGS)]))
+
+
+def _changed(examples: Examples, **values: Any) -> Examples:
+    """New examples, given other values: `dataclasses.replace` would read and check the labels again in each epoch."""
+    for name, value in values.items():
+        object.__setattr__(examples, name, value)
+    return examples
+
+
+def _length(example: Example) -> int:
+    return len(example.vectors)
+
+
+def _grouped(
+    examples: list[Example], rows: int, random: np.random.Generator
+) -> tuple[Iterator[Example], list[Example]]:
+    """Whole groups of rows of about one length, in a random order; and the last examples, too few for a group."""
+    whole = len(examples) - len(examples) % rows
+    by_length = sorted(examples[:whole], key=_length)  # those of one length stay in their order, which is random
+    order = random.permutation(whole // rows).tolist()
+    grouped = (example for at in order for example in by_length[at * rows : (at + 1) * rows])
+    # Copies: a view would keep its row group in memory.
+    return grouped, [example._replace(vectors=example.vectors.copy()) for example in examples[whole:]]
+
+
+def _read_ahead(read: Callable[[int], _Rows], numbers: Sequence[int], most: int) -> Generator[_Rows]:
+    """Row groups in order, read by a thread while the caller is busy with earlier ones.
+
+    Args:
+        read: reads one.
+        numbers: which ones.
+        most: how many are read before they are asked for.
+    """
+    reader = ThreadPoolExecutor(1, "read-ahead")
+    waiting: deque[Future[_Rows]] = deque()
+    try:
+        for number in numbers:
+            waiting.append(reader.submit(read, number))
+            if len(waiting) > most:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        reader.shutdown(wait=False, cancel_futures=True)
+
+
+def _texts(ids: pa.StringArray) -> list[str]:
+    """A column of ids as `to_pylist` gives it, in a tenth of the time."""
+    found: list[str] = ids.to_numpy(zero_copy_only=False).tolist()
+    return found

@@ -5,9 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import tensorflow as tf
 
+from unrolled.errors import from_extra
 from unrolled.format.columns import parse_name
+from unrolled.learning.examples import check_examples
+
+with from_extra("unrolled.learning.tensorflow", "tensorflow"):
+    import tensorflow as tf
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,8 +31,12 @@ def tf_dataset(examples: Examples, rows: int, *, ragged: bool = False) -> Any:
         A `tf.data.Dataset` of (vectors, labels, weights): vectors float32 (rows, time, width); for labels of tokens the
         weights float32 (rows, time), 0 where there is no token, and labels 0 there, so that Keras leaves these places
         out. With labels of rows, or a pooled column, of (vectors, labels). Without labels, of vectors alone.
+
+    Raises:
+        TypeError: `examples` are not `unrolled.Examples`.
     """
     # Over 40 lines: the batches, and the signature that TensorFlow wants of them.
+    check_examples(examples)
     passes = iter(range(examples.epoch, 2**31))
     pooled = parse_name(examples.column)[0] != "none"  # type: ignore[index] # Examples has checked it
     first = next(iter(examples), None)

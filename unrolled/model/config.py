@@ -21,8 +21,8 @@ LARGEST_VOCAB_SIZE = 2**31 - 2  # ids are int32, and the embedding has one row m
 LARGEST_LENGTH = 2**31 - 1
 MOST_LAYERS = 64
 MOST_PARAMETERS = 2**32  # 16 GiB of float32
-#: Fields of a layer that config.json contains only if they are true.
-_SELDOM = frozenset({"first_state"})
+#: Fields of a layer that config.json contains only if they are true, or a number.
+_SELDOM = frozenset({"first_state", "cell_clip", "projection_clip"})
 
 
 def default_embedding_dim(vocab_size: int) -> int:

@@ -9,33 +9,43 @@
     lstm.N.recurrent_kernel  (S, 4 U)    S = width of the state: projection, or units
     lstm.N.bias              (4 U,)
     lstm.N.projection        (U, S)      if the state is projected
+    mlstm.N.*                the tensors of an lstm; the recurrent kernel multiplies x input_factor * h state_factor
+    mlstm.N.input_factor     (D, U)
+    mlstm.N.state_factor     (U, U)
     gru.N.kernel             (D, 3 U)    gates z, r, h; h' = z h + (1 - z) candidate
     gru.N.recurrent_kernel   (U, 3 U)
     gru.N.bias               (2, 3 U)    for the input and for the state; (3 U,) if reset is "before"
-    lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of a gru
-    lstm.N.first_cell        (U,)        and the cell's
-    lstm.N.backward.*, gru.N.backward.*  tensors of the pass from a row's last token to its first
+    lstm.N.first_state       (S,)        the state before a row's first token, if it isn't zero; also of the others
+    lstm.N.first_cell        (U,)        and the cell's; also of an mlstm
+    lstm.N.backward.*        and of the others: tensors of the pass from a row's last token to its first
 
 The fingerprint identifies the exact bytes of the three files; all outputs of a model are stored with it.
-The producer checks that tokenizer.json fits the vocabulary; this module doesn't.
+That tokenizer.json fits the vocabulary is checked when it is loaded, not when the directory is opened.
 """
 
 # Over 150 lines: opening and saving check the same files.
 
+from __future__ import annotations
+
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
-from unrolled.errors import ModelError, RequestError
+from unrolled.errors import ModelError, RequestError, from_extra
 from unrolled.model.cache import local_copy
 from unrolled.model.config import ModelConfig
 from unrolled.model.files import CONFIG_FILE, TOKENIZER_FILE, WEIGHTS_FILE, fingerprint_of
 from unrolled.model.weights import check_arrays, check_finite, check_header
 from unrolled.store.bucket_url import is_url, shown
 from unrolled.store.publish import publish_bytes
+from unrolled.tokenization.tokenizer import load_tokenizer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
 
 #: The longest config.json that is read, in bytes; a model's has a few kilobytes.
 _CONFIG_BYTES = 1 << 20
@@ -70,15 +80,27 @@ class ModelDirectory:
         if now != self.fingerprint:
             raise ModelError(f"{self.path}: the files changed after the model was opened; start again")
 
+    def tokenizer(self) -> Tokenizer | None:
+        """The model's tokenizer; None where it has none.
+
+        Raises:
+            ModelError: it doesn't fit the model.
+        """
+        if not self.tokenizer_path:
+            return None
+        tokenizer = load_tokenizer(self.tokenizer_path, self.config.vocab_size)
+        self.check_unchanged()  # a tokenizer that was put there meanwhile makes other ids than the fingerprint says
+        return tokenizer
+
     def weights(self) -> dict[str, NDArray[np.float32]]:
         """Read the tensors: finite float32 arrays with the names and shapes of `ModelConfig.shapes`.
 
         Raises:
             ModelError: the files changed after the directory was opened, or a weight is NaN or infinite.
         """
+        check_header(self.path / WEIGHTS_FILE, self.config)
         from safetensors.numpy import load_file  # noqa: PLC0415 - in the extras; a reader of published files needs none
 
-        check_header(self.path / WEIGHTS_FILE, self.config)
         try:
             weights: dict[str, NDArray[np.float32]] = load_file(self.path / WEIGHTS_FILE)
         except Exception as error:  # safetensors raises its own type, OSError or ValueError by version
@@ -95,11 +117,11 @@ def open_model(path: str | os.PathLike[str]) -> ModelDirectory:
     `ModelDirectory.weights` reads the weights.
 
     Args:
-        path: of the directory, or URL of a prefix in a bucket, which is copied to this machine by `local_copy`.
+        path: path of the directory, or URL of a prefix in a bucket, which `local_copy` copies to this machine.
 
     Raises:
         ModelError: a file is missing or unreadable, has another format version, or contradicts config.json.
-        RequestError: the URL can't be used.
+        RequestError: the URL can't be used, or a package isn't installed.
         TransientError: the bucket can't be reached, or the copy can't be written.
     """
     directory = local_copy(os.fspath(path)) if is_url(os.fspath(path)) else Path(path)
@@ -138,12 +160,13 @@ def save_model(
     last, so that a directory that is half written does not open. Saving the same model again changes nothing.
 
     Raises:
-        RequestError: `path` is a URL.
+        RequestError: `path` is a URL, or safetensors isn't installed.
         ModelError: the directory contains another model or tokenizer, the weights don't fit `config` or are not
             finite, or the directory can't be made.
         TransientError: a file can't be written.
     """
-    from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
+    with from_extra("writing a model", "encode"):
+        from safetensors.numpy import save  # noqa: PLC0415 - as in `ModelDirectory.weights`
 
     check_is_local(path)
     directory = Path(path)

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from unrolled.errors import ModelError
 from unrolled.model.checks import LARGEST_WIDTH, check_choice, check_number
 
-KINDS = ("lstm", "gru")
+KINDS = ("lstm", "gru", "mlstm")
 DIRECTIONS = ("forward", "backward", "bidirectional")
 RESETS = ("after", "before")
 #: Slopes of the hard sigmoids, clip(slope x + 1/2, 0, 1): that of Keras 1 and 2 and ONNX, and that of Keras 3, which is
 #: relu6(x + 3) / 6.
 HARD_SLOPES = {"hard_sigmoid": 1 / 5, "hard_sigmoid_keras3": 1 / 6}
 GATES = ("sigmoid", *HARD_SLOPES)
+#: A larger bound of a state clips nothing.
+LARGEST_CLIP = 1e9
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,8 @@ class LayerConfig:
 
     Attributes:
         units: width of the cell.
-        kind: "lstm" or "gru".
+        kind: "lstm"; "gru"; or "mlstm", the multiplicative LSTM of Krause et al. 2016, whose gates read the product of
+            two factors, one of the input and one of the state, in place of the state.
         direction: "forward", "backward" (a row's real tokens from last to first; output t is the state after
             tokens T-1..t) or "bidirectional" (both, concatenated in this order).
         projection: width that an LSTM's state is projected to (LSTMP), or None for no projection.
@@ -34,6 +37,9 @@ class LayerConfig:
             clip(x / 5 + 1/2, 0, 1) as in Keras 1 and 2 and ONNX; or "hard_sigmoid_keras3", clip(x / 6 + 1/2, 0, 1).
         first_state: whether the model has numbers of its own for the state before a row's first token (before its last
             one for a pass that reads backward); otherwise that state is zero.
+        cell_clip: the largest magnitude of an LSTM's cell state, to which it is clipped before the hidden state is
+            computed from it (TensorFlow's cell_clip); None for no limit.
+        projection_clip: and of a projected state (TensorFlow's proj_clip).
 
     Raises:
         ModelError: a value is not allowed, or two of them contradict each other.
@@ -47,6 +53,8 @@ class LayerConfig:
     reset: str | None = None
     gates: str = "sigmoid"
     first_state: bool = False
+    cell_clip: float | None = None
+    projection_clip: float | None = None
 
     def __post_init__(self) -> None:
         check_number("layer", "units", self.units, LARGEST_WIDTH)
@@ -59,17 +67,37 @@ class LayerConfig:
         if self.projection is not None:
             check_number("layer", "projection", self.projection, LARGEST_WIDTH)
             if self.kind != "lstm":
-                raise ModelError(f"layer: projection is {self.projection}, but a {self.kind} has none; leave it out")
+                raise ModelError(f"layer: projection is {self.projection}, but only an lstm has one; leave it out")
+        self._check_clips()
         if self.kind == "gru":
             object.__setattr__(self, "reset", "after" if self.reset is None else self.reset)
             check_choice("reset", self.reset, RESETS)
         elif self.reset is not None:
             raise ModelError(f"layer: reset is {self.reset!r:.80}, but only a gru has one; leave it out")
 
+    def _check_clips(self) -> None:
+        for name, has, lacking in (
+            ("cell_clip", self.has_cell, f"a {self.kind} has no cell state"),
+            ("projection_clip", self.projection is not None, "no projection is given"),
+        ):
+            value = getattr(self, name)
+            if value is None:
+                continue
+            if type(value) not in (int, float) or not (0 < value < LARGEST_CLIP):
+                raise ModelError(f"layer: {name} is {value!r:.80}; give a number above 0 and below {LARGEST_CLIP:g}")
+            if not has:
+                raise ModelError(f"layer: {name} is {value}, but {lacking}; leave it out")
+            object.__setattr__(self, name, float(value))
+
     @property
     def state_dim(self) -> int:
         """S, the width of the state that one step passes to the next."""
         return self.units if self.projection is None else self.projection
+
+    @property
+    def has_cell(self) -> bool:
+        """Whether a cell state is passed from step to step beside the state."""
+        return self.kind != "gru"
 
     @property
     def output_dim(self) -> int:
@@ -83,7 +111,7 @@ class LayerConfig:
 
     def shapes(self, inputs: int) -> dict[str, tuple[int, ...]]:
         """The shapes of the tensors of one direction, by the last part of their names, for inputs of this width (D)."""
-        gates = (4 if self.kind == "lstm" else 3) * self.units
+        gates = (3 if self.kind == "gru" else 4) * self.units
         shapes: dict[str, tuple[int, ...]] = {
             "kernel": (inputs, gates),
             "recurrent_kernel": (self.state_dim, gates),
@@ -91,13 +119,15 @@ class LayerConfig:
         }
         if self.projection is not None:
             shapes["projection"] = (self.units, self.projection)
+        if self.kind == "mlstm":
+            shapes |= {"input_factor": (inputs, self.units), "state_factor": (self.units, self.units)}
         return shapes | self.first_shapes()
 
     def first_shapes(self) -> dict[str, tuple[int, ...]]:
         """The shapes of those of the tensors that are the state before a row's first token; empty if it is zero."""
         if not self.first_state:
             return {}
-        cell = {"first_cell": (self.units,)} if self.kind == "lstm" else {}
+        cell = {"first_cell": (self.units,)} if self.has_cell else {}
         return {"first_state": (self.state_dim,), **cell}
 
     def __str__(self) -> str:
@@ -106,6 +136,8 @@ class LayerConfig:
             *(["reset before"] if self.reset == "before" else []),
             *([self.gates.replace("_", " ")] if self.gates != "sigmoid" else []),
             *(["first state of its own"] if self.first_state else []),
+            *([f"cell clipped to {self.cell_clip:g}"] if self.cell_clip else []),
+            *([f"projection clipped to {self.projection_clip:g}"] if self.projection_clip else []),
         ]
         return (
             ("" if self.direction == "forward" else f"{self.direction} ")

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, from_extra
 from unrolled.model.config import ModelConfig
 
 #: From a tensor's name to its type and shape.
@@ -31,7 +31,7 @@ def new_weights(config: ModelConfig, seed: int) -> dict[str, NDArray[np.float32]
             weights[name] = _orthogonal(random, shape)
         elif part == "bias":
             weights[name] = np.zeros(shape, np.float32)
-            if kind == "lstm":
+            if kind != "gru":
                 units = shape[0] // 4
                 weights[name][units : 2 * units] = 1
         elif part.startswith("first_"):
@@ -63,8 +63,10 @@ def check_header(place: Path, config: ModelConfig) -> None:
 
     Raises:
         ModelError: it doesn't, or can't be read.
+        RequestError: safetensors isn't installed.
     """
-    from safetensors import safe_open  # noqa: PLC0415 - in the extras; a reader of published files needs none
+    with from_extra("reading a model", "encode"):
+        from safetensors import safe_open  # noqa: PLC0415 - in the extras; a reader of published files needs none
 
     try:
         with safe_open(place, framework="numpy") as file:

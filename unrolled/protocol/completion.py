@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from unrolled.job import names
+from unrolled.protocol.entries import ShardSet
+from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
@@ -26,8 +28,8 @@ class Standing:
     """
 
     finished: bool
-    published: frozenset[ShardId] = field(repr=False)
-    dead: frozenset[ShardId] = field(repr=False)
+    published: ShardSet = field(repr=False)
+    dead: ShardSet = field(repr=False)
     strays: frozenset[ShardId] = field(repr=False)
 
     @property
@@ -48,16 +50,12 @@ def standing(log: Log, objects: Objects, *, live: bool) -> Standing:
         JobError: a segment is damaged.
     """
     catch_up(log, objects)
-    known, done = log.length, log.ended and not log.stopped
-    published = frozenset(names.parts_in(objects.list(names.PARTS))) & log.entries.keys()
-    lives = set(names.lives_in(objects.list(names.DEAD)))
-    dead = frozenset(shard for shard in log.entries if shard not in published and log.life(shard) in lives)
-    strays: frozenset[ShardId] = frozenset()
-    if live:
-        rows = names.shards_in(objects.list(names.ROWS))
-        strays = frozenset(shard for shard in rows if shard not in log.entries and not shard.retries)
-    if done and not strays and len(published) + len(dead) == len(log.entries):
+    parts = find(log, objects, names.PARTS).marks
+    dead = find_dead(log, objects) & ~parts
+    strays = find(log, objects, names.ROWS).strays if live else frozenset()
+    known, finished = log.length, False
+    if log.ended and not log.stopped and not strays and (parts | dead).all():
         objects.sync(names.PARTS, names.DEAD)
         catch_up(log, objects)  # a shard may have been added meanwhile
-        return Standing(known == log.length, published, dead, strays)
-    return Standing(finished=False, published=published, dead=dead, strays=strays)
+        finished = log.length == known
+    return Standing(finished, ShardSet(log.entries, parts), ShardSet(log.entries, dead), strays)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from unrolled.errors import FileFormatError, PayloadError
 from unrolled.job import names
 from unrolled.job.names import failed_object, quarantine_object, rows_object
-from unrolled.protocol.spooling import select_rows
+from unrolled.protocol.spooling import growth_in_list, growth_of, select_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -97,7 +97,7 @@ def _sweep_superfluous(log: Log, objects: Objects, *, live: bool) -> None:
     if log.ended and not live:
         for folder, named in ((names.ROWS, rows_object), (names.QUARANTINE, quarantine_object)):
             for shard in names.shards_in(objects.list(folder)):
-                if shard not in log.entries and not shard.retries:
+                if shard not in log.entries and not shard.retries and _is_passed(log, objects, named(shard), shard):
                     objects.delete(named(shard))
     over = [
         life
@@ -113,8 +113,24 @@ def _sweep_superfluous(log: Log, objects: Objects, *, live: bool) -> None:
             objects.delete(failed_object(shard))
 
 
+def _is_passed(log: Log, objects: Objects, name: str, shard: ShardId) -> bool:
+    """Whether no segment will ever name a shard that a log lacks, in which the input has ended.
+
+    Another shard has its place; or it was cut before rows were appended for the last time, as far as this log was read.
+    A log may have grown since, or seem shorter than it is, so a shard of a later growth may yet be named.
+    """
+    if shard.index < len(log.inputs):
+        return True
+    content = objects.read(name)
+    growth = growth_in_list if name.startswith(names.QUARANTINE) else growth_of
+    try:
+        return content is not None and growth(content) <= len(log.growths)
+    except PayloadError:
+        return False
+
+
 def sweep_discarded(objects: Objects) -> None:
-    """Delete everything of a discarded job except its log and `job.json`, which keep other jobs out."""
+    """Delete everything of a discarded job except `job.json` and its log with chapters, which keep other jobs out."""
     for shard in names.parts_in(objects.list(names.PARTS)):
         objects.delete(names.part_object(shard))
     for folder, named in (

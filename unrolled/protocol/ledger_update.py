@@ -9,7 +9,10 @@ from __future__ import annotations
 import secrets
 from typing import TYPE_CHECKING, Protocol
 
+import numpy as np
+
 from unrolled.job import names
+from unrolled.protocol.listing import find, find_dead
 from unrolled.protocol.log import catch_up
 
 if TYPE_CHECKING:
@@ -65,8 +68,10 @@ def update_ledger(log: Log, objects: Objects, ledger: JobLedger) -> None:
             _enter_all(log, objects, ledger, mark)
         elif mark >= log.length:
             return
-        else:
-            ledger.enter(mark, _sized(log, log.started(mark)), mark + 1)
+        elif ledger.enter(mark, _sized(log, log.started(mark)), mark + 1) and mark + 1 >= log.length:
+            # A process that has added a segment since the last look enters it. A cancel would have removed the mark,
+            # and nothing would have been entered.
+            return
 
 
 def enter_again(log: Log, objects: Objects, ledger: JobLedger, lives: Sequence[Life]) -> None:
@@ -97,16 +102,15 @@ def _enter_all(log: Log, objects: Objects, ledger: JobLedger, mark: int | None) 
     A life is left out only because of an object that exists: its part, or its record of death. An object that seems to
     be missing may only be invisible yet.
     """
-    rows = set(names.shards_in(objects.list(names.ROWS)))
-    parts = set(names.parts_in(objects.list(names.PARTS)))
-    dead = set(names.lives_in(objects.list(names.DEAD)))
+    rows, parts = (find(log, objects, folder).marks for folder in (names.ROWS, names.PARTS))
+    dead = find_dead(log, objects)
     objects.sync(names.PARTS, names.DEAD)
-    lives = map(log.life, log.entries)
-    waiting = [life for life in lives if life not in dead and (life.shard not in parts or life.shard in rows)]
+    waiting = np.flatnonzero(~dead & (~parts | rows)).tolist()
     for start in range(0, len(waiting) + 1, CHUNK):
         last = start + CHUNK > len(waiting)
         becomes = log.length if last else -1 - secrets.randbits(50)
-        if not ledger.enter(mark, _sized(log, waiting[start : start + CHUNK]), becomes):
+        some = map(log.entries.at, waiting[start : start + CHUNK])
+        if not ledger.enter(mark, [(log.life(counts.shard), counts.size) for counts in some], becomes):
             return
         mark = becomes
 

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from unrolled.errors import TransientError
 from unrolled.store.store import Creation
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from unrolled.patience import Steadily
     from unrolled.store.store import Content, Store
+
+T = TypeVar("T")
 
 
 class Objects:
@@ -64,8 +66,11 @@ class Objects:
 
     def list(self, folder: str) -> Iterator[str]:
         """The names of all objects in a folder, in no order; objects created or deleted meanwhile may be included."""
-        found = self.steadily(self._reading, lambda: [listed.name for listed in self.store.list(folder)])
-        return iter(found)
+        return iter(self.read_names(folder, list))
+
+    def read_names(self, folder: str, read: Callable[[Iterator[str]], T]) -> T:
+        """The result of `read` for the names of all objects in a folder; `read` may be called again."""
+        return self.steadily(self._reading, lambda: read(self.store.list(folder)))
 
     def delete(self, name: str) -> None:
         """Delete an object that other objects have made superfluous; it may be missing."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from unrolled.errors import JobError
 from unrolled.job import names
 from unrolled.job.job import Job
 from unrolled.patience import at_once
+from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.objects import Objects
 from unrolled.store.bucket_url import is_url
 from unrolled.store.place import check_creates_once, open_store
@@ -72,13 +73,14 @@ def open_job(place: Path | str, steadily: Steadily = at_once) -> OpenJob:
     return OpenJob(job, key, objects)
 
 
-def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> OpenJob:
+def create_job(place: Path | str, job: Job, steadily: Steadily = at_once, *, append: bool = False) -> OpenJob:
     """Create a job, or open it if the store has it.
 
     Args:
         place: path of a directory, which is created if it is missing, or URL of a prefix in a bucket.
         job: what is to be computed, and how.
         steadily: tries each operation until it works; by default each is tried once.
+        append: whether the job's inputs may be those of the job that the store has, and then others.
 
     Raises:
         JobError: the store has another job, or files that readers would mistake for parts.
@@ -96,8 +98,42 @@ def create_job(place: Path | str, job: Job, steadily: Steadily = at_once) -> Ope
     else:
         objects.sync(names.FOLDER)  # its creator may have died before it was durable
     there, key = Job.decode(f"{objects.store}/{names.JOB}", content)
-    if different := there.differences(job):
-        raise JobError(
-            f"{objects.store}: holds a job with {different}. Use another --out, or the options of that job to resume it"
-        )
+    now = there
+    if job.inputs != there.inputs and not there.live:
+        log = Log()
+        catch_up(log, objects)
+        now = replace(there, inputs=log.grown_to or there.inputs)
+    refuse_other_job(str(objects.store), now, job, append=append)
     return OpenJob(there, key, objects)
+
+
+def refuse_other_job(place: str, job: Job, asked: Job, *, append: bool) -> None:
+    """Refuse a job that isn't the one that a store has.
+
+    Args:
+        place: the path or URL of the store.
+        job: the job that it has, with the inputs that the job has now.
+        asked: the job that is asked for, whose inputs were made of their names.
+        append: whether its inputs may be the job's, and then others.
+
+    Raises:
+        JobError: it is another job.
+    """
+    if append and job.live:
+        raise JobError(
+            f"{place}: holds a job that reads a stream, and --append adds to files. To add to a stream, run the job's "
+            "`unrolled enqueue --follow` again"
+        )
+    goes_on = not job.live and asked.inputs != job.inputs and asked.inputs.continues(job.inputs)
+    different = job.differences(replace(asked, inputs=job.inputs) if goes_on and append else asked)
+    advice = "Use another --out, or the options of that job to resume it"
+    if job.differences(replace(asked, inputs=job.inputs)) == "":
+        if append:
+            advice = (
+                "--append adds to the end: name that job's inputs first, in its order, and new ones after them; or use "
+                "another --out"
+            )
+        elif goes_on:
+            advice = "Use --append to add the rows of the new inputs to that job, or use another --out"
+    if different:
+        raise JobError(f"{place}: holds a job with {different}. {advice}")

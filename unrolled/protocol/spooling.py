@@ -8,6 +8,7 @@ A shard's name is a function of everything in it: rows, ids, bad rows, the job, 
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,11 +52,13 @@ class Place(NamedTuple):
         number: the shard's number in its job, from 0.
         file: the input's name.
         position: the row's number in that input.
+        growth: how many times rows had been appended to the input when it was cut.
     """
 
     number: int
     file: str
     position: int
+    growth: int = 0
 
 
 def make_rows(job: str, place: Place, ids: Sequence[str], tokens: Ragged, bad: Sequence[bytes] = ()) -> Spooled:
@@ -82,6 +85,8 @@ def make_rows(job: str, place: Place, ids: Sequence[str], tokens: Ragged, bad: S
         "quarantined": len(bad),
         "bad": hashlib.sha256(quarantine).hexdigest(),
     }
+    if place.growth:
+        facts["growth"] = place.growth
     content = payload.encode(payload.Payload(payload.strings(ids), tokens, _counted(facts, ids, tokens)))
     return Spooled(entry_of(content), content, quarantine)
 
@@ -120,6 +125,27 @@ def make_retry(source: ShardId, failed: bytes) -> Spooled:
     return Spooled(entry_of(content), content)
 
 
+def growth_of(content: bytes) -> int:
+    """How many times rows had been appended to the input when the shard with these rows was cut.
+
+    Raises:
+        PayloadError: the payload is damaged.
+    """
+    return _growth(_parts(content)[2])
+
+
+def growth_in_list(content: bytes) -> int:
+    """How many times rows had been appended to the input when the shard with this list of bad rows was cut.
+
+    Raises:
+        PayloadError: the list is damaged.
+    """
+    try:
+        return _growth(json.loads(content.partition(b"\n")[0]))
+    except (ValueError, RecursionError) as error:
+        raise PayloadError(f"the list of bad rows can't be read: {error!s:.80}") from error
+
+
 def entry_of(content: bytes) -> Entry:
     """The log's entry for the shard with these rows.
 
@@ -146,6 +172,13 @@ def spool(objects: Objects, spooled: Spooled) -> None:
     if spooled.quarantine:
         objects.create(quarantine_object(spooled.entry.shard), spooled.quarantine)
     objects.create(rows_object(spooled.entry.shard), spooled.rows)
+
+
+def _growth(facts: object) -> int:
+    growth = facts.get("growth", 0) if isinstance(facts, dict) else None
+    if type(growth) is not int:
+        raise PayloadError("the number of a growth is expected")
+    return growth
 
 
 def _counted(facts: dict[str, Any], ids: Sequence[str], tokens: Ragged) -> dict[str, Any]:

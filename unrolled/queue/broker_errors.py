@@ -46,7 +46,7 @@ def refuses(error: BaseException) -> bool:
 
 
 def refusal(url: str, error: BaseException) -> tuple[str, str]:
-    """What a broker's refusal means, and what to do about it.
+    """The meaning of a broker's refusal, and the remedy.
 
     Args:
         url: of the broker.
@@ -60,7 +60,7 @@ def refusal(url: str, error: BaseException) -> tuple[str, str]:
 
 
 def advice(url: str, error: BaseException) -> str:
-    """What to check if the error may come from TLS, on one side or missing on one side; otherwise empty.
+    """Advice if TLS on only one side may cause the error; otherwise empty.
 
     Args:
         url: of the broker.

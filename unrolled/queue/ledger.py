@@ -397,10 +397,6 @@ class Ledger:
         """
         return bool(self.client.set(f"{self.keys.turns}:{what}", b"", nx=True, px=max(1, round(seconds * 1000))))
 
-    def end_turn(self, what: str) -> None:
-        """End a turn, so that the next process can take it at once."""
-        self.client.delete(f"{self.keys.turns}:{what}")
-
     def say_over(self, job_key: str, seconds: float) -> None:
         """Tell other workers that a job is over, so that not every one of them reads its log and lists its objects.
 

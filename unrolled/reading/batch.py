@@ -8,12 +8,14 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from unrolled.errors import counted
 from unrolled.format.columns import VectorColumn
-from unrolled.reading.row import Row, Vectors, column_of, outputs_of
+from unrolled.reading.arrays import row_vectors
+from unrolled.reading.row import Row, Vectors, column_of, outputs_of, shapes_of
 from unrolled.tokenization.ragged import offsets_of
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Batch:
     """Some rows, end to end in read-only arrays.
 
@@ -24,7 +26,8 @@ class Batch:
         ids: one for each row.
         lengths: int32 (rows,), the number of real tokens in each row.
         vectors: by column name, float32 or float16 as the job stored them: "outputs" is (real tokens, units), or
-            (positions, units) if the job chose positions; "mean", "max", "last" and "first" are (rows, units).
+            (positions, units) if the job chose positions; "mean", "max", "last" and "first" are (rows, units), NaN for
+            a row without a real token, unless the job stored zeros there.
         offsets: int64 (rows + 1,); the outputs of row r are values[offsets[r]:offsets[r + 1]].
         mask_values: bool (tokens as they came in,).
         mask_offsets: int64 (rows + 1,); the mask of row r is mask_values[mask_offsets[r]:mask_offsets[r + 1]].
@@ -83,6 +86,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    def __repr__(self) -> str:
+        """The batch without its numbers."""
+        rows, tokens = counted(len(self), "row"), counted(int(self.lengths.sum()), "token")
+        return f"<{rows}, {tokens}, with {shapes_of(self.vectors)}>"
+
     def rows(self) -> Iterator[Row]:
         """The rows one by one, as views."""
         outputs_at, mask_at, lengths = self.offsets.tolist(), self.mask_offsets.tolist(), self.lengths.tolist()
@@ -98,9 +106,10 @@ class Batch:
 
 def _flat(array: pa.Array, column: VectorColumn) -> Vectors:
     """The vectors of a column: (vectors, width)."""
+    if not column.per_token:
+        return row_vectors(array)
     # flatten() respects the slice at every level. It copies nothing, because no list here is null.
-    vectors = array.flatten() if column.per_token else array
-    values: Vectors = vectors.flatten().to_numpy()
+    values: Vectors = array.flatten().flatten().to_numpy()
     return values.reshape(-1, column.width)
 
 

@@ -7,12 +7,13 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
 
-from unrolled.errors import FileFormatError, JobError
+from unrolled.errors import FileFormatError, JobError, counted
 from unrolled.format.columns import column_name, parse_name
 from unrolled.format.positions import ALL
 from unrolled.format.schema import show_columns
@@ -23,12 +24,14 @@ from unrolled.protocol.completion import standing
 from unrolled.protocol.log import Log
 from unrolled.protocol.opening import open_job
 from unrolled.reading.batch import Batch
+from unrolled.reading.card import card
 from unrolled.reading.lookup import Lookup
 from unrolled.reading.nearest import Metric, Neighbour, nearest
 from unrolled.reading.part_file import Part, explained
 from unrolled.reading.pooling import pool_rows
 from unrolled.reading.tables import record_batches, row_group, table_schema
 from unrolled.reading.transforms import Pooling, pooled
+from unrolled.store.bucket_url import is_url
 from unrolled.store.place import open_store
 from unrolled.tokenization.ragged import runs
 
@@ -57,9 +60,9 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             directory, `*.parquet` in the order of the shards; names that begin with "_" or "." are not looked at.
 
     Raises:
-        FileFormatError: there is no file; or one is damaged, not ours, or of another format version; or two
-            are of different models, have other columns, or are of the same shard; or one in a directory is of another
-            job than the directory. The text names the files.
+        FileFormatError: there is no such path, or no part in it; or one is damaged, not ours, or of another format
+            version; or two are of different models, have other columns, or are of the same shard; or one in a
+            directory is of another job than the directory. The text names the files.
         TransientError: the operating system would not let one be read.
 
     Example:
@@ -70,6 +73,7 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
     parts: list[Part] = []
     jobs: list[OpenJob | None] = []
     for place in places:
+        _check_exists(os.fspath(place))
         if os.fspath(place).endswith(".parquet"):
             parts.append(_part_at(os.fspath(place)))
             jobs.append(None)
@@ -78,8 +82,17 @@ def open_dataset(source: StrPath | Iterable[StrPath]) -> Dataset:
             parts += found
             jobs.append(job)
     if not parts:
-        raise FileFormatError(f"no part in {source}: give the output directory of a job that has begun")
+        raise FileFormatError(f"no part in {source}: {_why_none(jobs)}")
     return Dataset(parts, [job for job in jobs if job] if all(jobs) else [])
+
+
+def _why_none(jobs: Iterable[OpenJob | None]) -> str:
+    """Why there is no part to read, for people."""
+    if any(job and standing(Log(), job.objects, live=job.job.live).complete for job in jobs):
+        return (
+            "the job is complete, and its input had no row that can be computed; `unrolled quarantine` lists bad rows"
+        )
+    return "give the output directory of a job that has begun"
 
 
 def open_part(store: Store, shard: ShardId) -> Dataset:
@@ -90,6 +103,23 @@ def open_part(store: Store, shard: ShardId) -> Dataset:
         TransientError: it can't be read now.
     """
     return Dataset([Part(store, part_object(shard))])
+
+
+def _check_exists(place: str) -> None:
+    """Refuse a misspelt path; a store waits for one that is away.
+
+    Raises:
+        FileFormatError: there is no such path, or it is another file than a part.
+    """
+    if is_url(place):
+        return
+    found = "does not exist"
+    with suppress(PermissionError):  # the store says what the system doesn't let it do
+        if Path(place).exists():
+            if place.endswith(".parquet") or Path(place).is_dir():
+                return
+            found = "is a file"
+        raise FileFormatError(f"{place}: {found}; name the output directory of a job, or its .parquet files")
 
 
 def _part_at(path: str) -> Part:
@@ -106,9 +136,8 @@ def _parts_in(place: StrPath) -> tuple[list[Part], OpenJob | None]:
     """
     text = os.fspath(place)
     store = open_store(text)
-    found = (listed.name for listed in store.list())
     parts: list[Part] = []
-    for name in sorted(name for name in found if name.endswith(".parquet") and name[0] not in "._"):
+    for name in sorted(name for name in store.list() if name.endswith(".parquet") and name[0] not in "._"):
         parts.append(Part(store, name, parts[0] if parts else None))
     parts.sort(key=lambda part: (part.info.shard, part.name))
     job = None
@@ -184,7 +213,9 @@ class Dataset:
         return self.rows()
 
     def __repr__(self) -> str:
-        return f"<{len(self)} rows, {self.tokens} tokens, {self.units} units in {len(self._parts)} files>"
+        counts = (len(self), "row"), (self.tokens, "token"), (self.units, "unit")
+        rows, tokens, units = (counted(*each) for each in counts)
+        return f"<{rows}, {tokens}, {units} in {counted(len(self._parts), 'file')}>"
 
     def __getitem__(self, key: str | int) -> Row:
         """One row, by its id or by its number from 0; negative numbers count from the end.
@@ -249,7 +280,7 @@ class Dataset:
 
         Returns:
             ids: one for each row.
-            vectors: float32 (rows, units); zeros for a row without real tokens.
+            vectors: float32 (rows, units); NaN for a row without real tokens, unless the job stored zeros there.
 
         Raises:
             ValueError: `how` is none of the four.
@@ -270,7 +301,8 @@ class Dataset:
 
         Args:
             columns: their names, which nothing else is read for; None for all that are stored. A pooled column, such
-                as "mean", is computed from the tokens' vectors if it isn't stored.
+                as "mean", is computed from the tokens' vectors if it isn't stored. It is null for a row without a real
+                token, unless the job stored zeros there.
 
         Raises:
             KeyError: the job doesn't have a column, and it can't be computed.
@@ -299,6 +331,8 @@ class Dataset:
     def to_pandas(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """All rows as a frame of pandas; `columns` as in `record_batches`. Vectors are arrays of NumPy.
 
+        A row without a real token has None in place of a pooled vector: `frame.dropna(subset="mean")` leaves it out.
+
         `pooled` gives one matrix in place of a column of arrays.
         """
         return self.to_arrow(columns).to_pandas()
@@ -306,7 +340,8 @@ class Dataset:
     def to_polars(self, columns: Sequence[str] | None = None) -> pl.DataFrame:
         """All rows as a frame of Polars; `columns` as in `record_batches`.
 
-        Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix.
+        Pooled vectors are a column of `polars.Array`: its `to_numpy()` is a matrix. A row without a real token has null
+        there, which `drop_nulls("mean")` leaves out, and NaN in the matrix.
         """
         import polars as pl  # noqa: PLC0415 - only who asks for it needs it
 
@@ -320,7 +355,8 @@ class Dataset:
         Args:
             connection: where the table is made; if it is a file, the table stays.
             name: of the table; one of this name is replaced.
-            columns: as in `record_batches`.
+            columns: as in `record_batches`. A row without a real token has NULL in place of a pooled vector, so that
+                its similarity to any other is NULL, which sorts last.
         """
         reader = self.record_batches(columns)
         connection.register("unrolled_rows", reader)
@@ -351,7 +387,8 @@ class Dataset:
 
         Raises:
             KeyError: no row has the id, or the job doesn't have the column.
-            ValueError: an argument isn't allowed, or the vector is of another width.
+            ValueError: an argument isn't allowed, the vector is of another width, or the row has no token, and so no
+                vector.
             FileFormatError: a file turns out to be damaged.
         """
         pooling, layer = parse_name(column) or ("none", None)
@@ -361,12 +398,24 @@ class Dataset:
         if not isinstance(query, str):
             return nearest(rows, query, count, metric)
         row = self[query]
+        if not row.length:
+            raise ValueError(f"row {query!r:.200} has no token, and so no vector")
         if column in row.vectors:
             vector = row[column].astype(np.float32)
         else:
             states = row[column_name("none", layer)]
             vector = pool_rows(states, np.array([0, len(states)]), pooling)[0]
         return [each for each in nearest(rows, vector, count + 1, metric) if each.id != query][:count]
+
+    def card(self, title: str = "Hidden states") -> str:
+        """A dataset card, which is the README.md of a data set on the Hugging Face Hub.
+
+        The same rows give the same text.
+
+        Args:
+            title: its heading.
+        """
+        return card(self, title)
 
     @cached_property
     def _lookup(self) -> Lookup:

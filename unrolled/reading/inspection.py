@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PartContents:
-    """What a file holds, counted, not taken from its metadata.
+    """The content of a file, counted, not taken from its metadata.
 
     Attributes:
         info: its metadata.
@@ -51,8 +51,8 @@ def inspect_part(store: Store, name: str) -> PartContents:
     """Read every page of a part, a row group in memory at a time, and check that it fits together.
 
     Checked: the seal, which no flipped bit passes; the pages' checksums; the columns; ids are UTF-8; each row's length
-    against its mask and its
-    vectors; where tokens are stored, that the mask is their sign; the counts against the metadata. Not
+    against its mask and its vectors; that a row has no pooled vector if, and only if, it has no real token (unless the
+    job stores zeros there); where tokens are stored, that the mask is their sign; the counts against the metadata. Not
     checked: the vectors' values beyond their checksums.
 
     Raises:
@@ -62,7 +62,7 @@ def inspect_part(store: Store, name: str) -> PartContents:
     part = Part(store, name)
     digest = RowsDigest()
     rows = tokens = 0
-    for record_batch in part.record_batches():
+    for record_batch in part.record_batches_as_stored():
         with explained(part.where):
             batch = Batch.from_arrow(record_batch, part.columns)
             _check(batch, record_batch, rows)
@@ -79,7 +79,7 @@ def inspect_part(store: Store, name: str) -> PartContents:
     with explained(part.where):
         file = store.open(name)
         if file is None:
-            raise FileFormatError("is not there any more")
+            raise FileFormatError("no longer exists")
         with file:
             check_seal(file)  # last, because the others can say more of what is wrong
     return PartContents(part.info, part.spec, part.columns, rows, tokens, digest.hexdigest())
@@ -121,6 +121,8 @@ def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None
     for column in batch.columns:
         if column.per_token and batch.positions is None:
             found[column.name] = record_batch.column(column.name).value_lengths().to_numpy()
+        elif record_batch.schema.field(column.name).nullable:
+            _check_nulls(batch, record_batch.column(column.name), column.name, rows_before)
     for name, lengths in found.items():
         if len(wrong := np.flatnonzero(lengths != batch.lengths)):
             row = int(wrong[0])
@@ -131,4 +133,14 @@ def _check(batch: Batch, record_batch: pa.RecordBatch, rows_before: int) -> None
     if batch.tokens is not None and not np.array_equal(batch.tokens != 0, batch.mask_values):
         raise FileFormatError(
             f"masks are not the sign of the tokens from row {rows_before} on; restore the part from a copy"
+        )
+
+
+def _check_nulls(batch: Batch, vectors: pa.FixedSizeListArray, name: str, rows_before: int) -> None:
+    is_null = vectors.is_null().to_numpy(zero_copy_only=False)
+    if len(wrong := np.flatnonzero(is_null != (batch.lengths == 0))):
+        row = int(wrong[0])
+        raise FileFormatError(
+            f"row {rows_before + row} ({batch.ids[row]!r}) is of length {batch.lengths[row]}, its {name} is "
+            f"{'missing' if is_null[row] else 'there'}; restore the part from a copy"
         )

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, get_args
 
 import numpy as np
 
+from unrolled.reading.arrays import row_vectors
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -52,8 +54,7 @@ def nearest(
     best: list[tuple[float, int, str]] = []  # how near, minus the row's number, id: larger is nearer
     seen = 0
     for rows in batches:
-        lists = rows.column(2)
-        vectors = lists.flatten().to_numpy().reshape(len(lists), -1).astype(np.float32, copy=False)
+        vectors = row_vectors(rows.column(2)).astype(np.float32, copy=False)
         if wanted.shape != vectors.shape[1:]:
             raise ValueError(f"the query has the shape {wanted.shape}, the job's vectors {vectors.shape[1:]}")
         near = _nearness(vectors, wanted, norm, metric)

@@ -1,22 +1,33 @@
 """One part, opened and checked."""
 
+# Over 150 lines: one class; how its rows are read needs both the file and what is known of it.
+
 from __future__ import annotations
 
 import contextlib
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from unrolled.errors import FileFormatError, TransientError
 from unrolled.format.file_info import FileInfo
 from unrolled.format.schema import read_schema
+from unrolled.format.vector_pages import is_plain, read_vectors
+from unrolled.tokenization.ragged import offsets_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from numpy.typing import NDArray
+
+    from unrolled.format.columns import VectorColumn
     from unrolled.store.store import Store
+
+#: A row group of one row that has more bytes is a long row.
+LONG_ROW_BYTES = 16 * 2**20
 
 
 class Part:
@@ -67,15 +78,20 @@ class Part:
     @contextlib.contextmanager
     def open(self) -> Iterator[pq.ParquetFile]:
         """The file for reading, with page checksums verified; what goes wrong meanwhile names the file."""
+        with self._open() as (_, file):
+            yield file
+
+    @contextlib.contextmanager
+    def _open(self) -> Iterator[tuple[pa.NativeFile, pq.ParquetFile]]:
         # Buffering a row group ahead is no faster on a local disk, and doubles the memory of a long row.
         options = {"page_checksum_verification": True, "pre_buffer": False}
         with explained(self.where):
             source = self.store.open(self.name)
             if source is None:
-                raise FileFormatError("is not there any more")
+                raise FileFormatError("no longer exists")
             self.size_bytes = source.seek(0, io.SEEK_END)
             with source, pq.ParquetFile(source, **options) as file:
-                yield file
+                yield source, file
 
     def record_batches(self, names: list[str] | None = None) -> Iterator[pa.RecordBatch]:
         """All rows in order, each row group on its own, so that no more than one is in memory.
@@ -83,15 +99,76 @@ class Part:
         Args:
             names: columns to read, all of them by default.
         """
-        with self.open() as file:
+        with self._open() as (source, file):
             for group in range(file.num_row_groups):
-                yield from file.read_row_group(group, columns=names).to_batches()
+                yield self._rows(source, file, group, names)
 
     def row_group(self, group: int, names: list[str] | None = None) -> pa.RecordBatch:
         """All rows of one row group; `names` as in `record_batches`."""
-        with self.open() as file:
-            (rows,) = file.read_row_group(group, columns=names).combine_chunks().to_batches()
-            return rows
+        with self._open() as (source, file):
+            return self._rows(source, file, group, names)
+
+    def record_batches_as_stored(self) -> Iterator[pa.RecordBatch]:
+        """All rows in order, all decoded by pyarrow but a long row, for which it needs several times the row's size.
+
+        `record_batches` gives each row as many vectors as it has tokens, or positions. Here each gets those that its
+        levels say.
+        """
+        with self._open() as (source, file):
+            for group in range(file.num_row_groups):
+                about = file.metadata.row_group(group)
+                if about.num_rows == 1 and about.total_byte_size > LONG_ROW_BYTES:
+                    yield self._rows(source, file, group, None)
+                else:
+                    yield _one(file.read_row_group(group))
+
+    def _rows(self, source: pa.NativeFile, file: pq.ParquetFile, group: int, names: list[str] | None) -> pa.RecordBatch:
+        """The columns of one row group, in the file's order; the vectors without decoding their levels."""
+        wanted = self.schema.names if names is None else [name for name in self.schema.names if name in names]
+        metadata = file.metadata.row_group(group)
+        chunks = {
+            column: chunk
+            for column in self.columns
+            if column.name in wanted
+            for chunk in [metadata.column(self.schema.names.index(column.name))]
+            if is_plain(file.metadata.created_by, chunk) and (column.per_token or self._has_all(metadata, column))
+        }
+        direct = {column.name for column in chunks}
+        counted = "length" if self.spec.positions is None else "positions"
+        decoded = [name for name in wanted if name not in direct]
+        rows = _one(file.read_row_group(group, columns=[*decoded, counted]))
+        numbers = rows.column(counted)
+        counts = (numbers if counted == "length" else numbers.value_lengths()).to_numpy()
+        if len(counts) and counts.min() < 0:
+            raise FileFormatError("damaged (the length of a row is negative); restore it from a copy")
+        offsets = offsets_of(counts)
+        found: dict[str, pa.Array] = {name: rows.column(name) for name in decoded}
+        for column, chunk in chunks.items():
+            count = column.vectors(metadata.num_rows, int(offsets[-1]))
+            vectors = read_vectors(source, chunk, count, column.width, self.spec.precision)
+            kind = self.schema.field(column.name).type
+            found[column.name] = _lists(vectors, kind, offsets if column.per_token else None)
+        schema = pa.schema([self.schema.field(name) for name in wanted])
+        return pa.RecordBatch.from_arrays([found[name] for name in wanted], schema=schema)
+
+    def _has_all(self, group: pq.RowGroupMetaData, column: VectorColumn) -> bool:
+        """Whether a pooled column has a vector for each row of a row group. A row that is null counts as one number."""
+        chunk = group.column(self.schema.names.index(column.name))
+        certain = column.width > 1 or not self.schema.field(column.name).nullable
+        return certain and chunk.num_values == group.num_rows * column.width
+
+
+def _one(table: pa.Table) -> pa.RecordBatch:
+    """The rows of a table in one piece."""
+    (rows,) = table.combine_chunks().to_batches()
+    return rows
+
+
+def _lists(vectors: NDArray[Any], kind: pa.DataType, offsets: NDArray[np.int64] | None) -> pa.Array:
+    """Vectors as Arrow has them, without a copy; offsets say where each row begins, if a row has many."""
+    vector = kind if offsets is None else kind.value_type
+    lists = pa.FixedSizeListArray.from_arrays(pa.array(vectors.reshape(-1)), type=vector)
+    return lists if offsets is None else pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), lists, type=kind)
 
 
 @contextlib.contextmanager

@@ -15,9 +15,9 @@ def pool_rows(values: Vectors, offsets: NDArray[np.int64], how: str) -> NDArray[
         how: "mean" (in float64, then rounded), "max", "last" or "first".
 
     Returns:
-        float32 (rows, width). A row without vectors gives zeros, the state that an LSTM begins with.
+        float32 (rows, width); NaN for a row without vectors.
     """
-    vectors = np.zeros((len(offsets) - 1, values.shape[1]), np.float32)
+    vectors = np.full((len(offsets) - 1, values.shape[1]), np.nan, np.float32)
     ends = offsets.tolist()
     # A loop over rows is several times faster than NumPy's reduceat, which goes through the values one by one.
     for row in np.flatnonzero(np.diff(offsets)).tolist():

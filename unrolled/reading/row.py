@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 Vectors = NDArray[np.floating[Any]]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Row:
     """One input sequence and its vectors. The arrays are read-only views.
 
@@ -22,7 +22,8 @@ class Row:
         length: number of real tokens.
         mask: bool (tokens as the row came in,), True where a token is real.
         vectors: by column name, float32 or float16 as the job stored them: "outputs" (length, units) has one vector
-            for each True of the mask, in order; "mean", "max", "last" and "first" are one vector, (units,).
+            for each True of the mask, in order; "mean", "max", "last" and "first" are one vector, (units,), NaN if the
+            row has no real token, unless the job stored zeros there.
         tokens: int32 (len(mask),), or None if the job did not store them.
         positions: int32; if the job stored the vectors of some tokens only (`--positions`), the place in the mask of
             each vector of "outputs"; None if it stored all.
@@ -35,6 +36,10 @@ class Row:
     tokens: NDArray[np.int32] | None
     positions: NDArray[np.int32] | None = None
 
+    def __repr__(self) -> str:
+        """The row without its numbers, of which there may be millions."""
+        return f"<row {self.id!r:.100} of length {self.length}, with {shapes_of(self.vectors)}>"
+
     @property
     def outputs(self) -> Vectors:
         """The vectors of the row's tokens, (length, units), or of those at its positions.
@@ -46,6 +51,11 @@ class Row:
 
     def __getitem__(self, column: str) -> Vectors:
         return column_of(self.vectors, column)
+
+
+def shapes_of(vectors: Mapping[str, Vectors]) -> str:
+    """Columns of vectors with their shapes, for people."""
+    return ", ".join(f"{name} {array.shape}" for name, array in vectors.items())
 
 
 def column_of(vectors: Mapping[str, Vectors], name: str) -> Vectors:

@@ -83,12 +83,14 @@ def _computed_field(stored: pa.Schema, name: str) -> pa.Field:
     if source not in stored.names:
         raise KeyError(f"no column {name!r}; this job stored {', '.join(stored.names)}")
     vector = stored.field(source).type.value_type
-    return pa.field(name, pa.list_(pa.float32(), vector.list_size), nullable=False)
+    return pa.field(name, pa.list_(pa.float32(), vector.list_size))
 
 
 def _computed(lists: pa.ListArray, field: pa.Field) -> pa.Array:
     width = field.type.list_size
     values = lists.flatten().flatten().to_numpy().reshape(-1, width)
     pooling, _ = parse_name(field.name) or ("none", None)
-    pooled = pool_rows(values, offsets_of(lists.value_lengths().to_numpy()), pooling)
-    return pa.FixedSizeListArray.from_arrays(pa.array(pooled.reshape(-1)), width)
+    lengths = lists.value_lengths().to_numpy()
+    pooled = pool_rows(values, offsets_of(lengths), pooling)
+    is_null = pa.array(lengths == 0) if not lengths.all() else None
+    return pa.FixedSizeListArray.from_arrays(pa.array(pooled.reshape(-1)), width, mask=is_null)

@@ -55,7 +55,7 @@ def pooled(batch: Batch, how: Pooling, layer: int | None = None) -> NDArray[np.f
         layer: the number of the layer, from 0, if the job named layers.
 
     Returns:
-        float32 (rows, units). A row without real tokens gives zeros, the state that an LSTM begins with.
+        float32 (rows, units). A row without real tokens has no vector: NaN, unless the job stored zeros there.
 
     Raises:
         ValueError: `how` is none of the four.

@@ -27,7 +27,7 @@ _SWITCH = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false"
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """What a field declares besides its type and its default.
+    """The declaration of a field, besides its type and its default.
 
     Attributes:
         help: what the value is.

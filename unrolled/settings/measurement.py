@@ -1,4 +1,4 @@
-"""What `unrolled plan` asks the process that measures an engine, as facts of a payload."""
+"""The request of `unrolled plan` to the process that measures an engine, as facts of a payload."""
 
 from __future__ import annotations
 

@@ -44,12 +44,13 @@ class WorkerOptions:
 
     engine: str = option(
         "auto",
-        "What computes; auto takes tensorflow on a machine with an NVIDIA GPU, and fused elsewhere.",
+        "Engine that computes; auto takes tensorflow if it is installed and the machine has an NVIDIA GPU or no fused "
+        "engine, and else fused.",
         choices=("auto", "fused", "tensorflow"),
     )
     arithmetic: str = option(
         "float32",
-        "How the engine computes; how numbers are stored is `unrolled enqueue --precision`.",
+        "Arithmetic of the engine; `unrolled enqueue --precision` says how numbers are stored.",
         choices=("float32", "bfloat16", "bfloat16x3"),
     )
     emulate: bool = option(
@@ -72,40 +73,44 @@ class WorkerOptions:
         8, "Largest number of shards that are read, computed or written at once.", least=1, most=256
     )
     lease_seconds: float = option(
-        30.0, "Silence after which other workers take this worker's shards.", least=1, most=DAY, metavar="SECONDS"
+        30.0,
+        "If the worker is silent for this long, other workers take its shards.",
+        least=1,
+        most=DAY,
+        metavar="SECONDS",
     )
     grace_seconds: float = option(
-        25.0, "Time that shards have to finish after SIGTERM.", least=0, most=DAY, metavar="SECONDS"
+        25.0, "After SIGTERM, time to finish the shards that the worker holds.", least=0, most=DAY, metavar="SECONDS"
     )
     max_attempts: int = option(3, "How many workers a shard may kill while it is computed alone.", least=1)
     output_root: Path | None = option(
         None, "Directory that every output directory must be in.", metavar="DIR", unset="no limit"
     )
     health_file: Path | None = option(
-        None, "File that is touched again and again while the worker is well.", metavar="FILE"
+        None, "File that the worker touches about every 2 seconds while it is well.", metavar="FILE"
     )
 
     metrics_port: int | None = option(
         None,
-        "Serve figures to Prometheus on this port, 0 for any that is free; the workers of `unrolled run` take the "
-        "ports after it.",
+        "Serve figures to Prometheus on this port; 0 takes any free one. The workers of `unrolled run` take the ports "
+        "after it.",
         least=0,
         most=65_535,
         metavar="PORT",
     )
     metrics_address: str = option(
-        "127.0.0.1", "Address on which figures are served; everybody who reaches it can read them.", metavar="ADDRESS"
+        "127.0.0.1", "Address on which figures are served; anyone who can reach it can read them.", metavar="ADDRESS"
     )
 
     log_format: str = option(
         "text",
-        "How messages are written to standard error: text for people; json for programs, one object a line.",
+        "How messages are written to standard error: text, or json with one object on each line.",
         choices=("text", "json"),
     )
 
     tracing: str = option(
         "off",
-        "Record spans for OpenTelemetry; otlp sends them as variables such as OTEL_EXPORTER_OTLP_ENDPOINT say.",
+        "Record spans for OpenTelemetry; otlp sends them to OTEL_EXPORTER_OTLP_ENDPOINT.",
         choices=("off", "otlp"),
     )
 

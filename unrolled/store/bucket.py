@@ -8,7 +8,6 @@ or not there, and durable when the answer arrives. Uploads in several parts are 
 
 from __future__ import annotations
 
-import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, BinaryIO, TypeAlias
 
@@ -17,11 +16,11 @@ import obstore
 from unrolled.store.bucket_url import BucketUrl
 from unrolled.store.cloud.error import ERRORS, explained, is_final, is_no_bucket, is_out_of_range, is_whole, reason_of
 from unrolled.store.cloud.listing import PAGE, Jump
-from unrolled.store.cloud.options import check_process, connected
+from unrolled.store.cloud.options import asking, check_process, connected
 from unrolled.store.names import check_folder, check_name, check_own_name
 from unrolled.store.object_file import ObjectFile, native_file
 from unrolled.store.settle import UnknownOutcomeError, settle
-from unrolled.store.store import Content, Creation, Listed, collected
+from unrolled.store.store import Content, Creation, collected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -102,7 +101,7 @@ class BucketStore:
             ObjectFile(size, lambda start, stop: self.read(name, start, stop), content if from_end else b"")
         )
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[str]:
         """See `Store.list`."""
         check_folder(folder)
         beginning = f"{folder}/" if folder else ""
@@ -110,14 +109,14 @@ class BucketStore:
         while True:
             # A bucket lists what is below a folder as well. So a folder in it whose names fill a page is jumped over.
             jump = Jump(beginning, self.url)
-            with self._explained(f"list {self}/{folder}"):
+            with asking(f"list {self}/{folder}"):
                 pages = obstore.list(self._bucket, folder or None, offset=offset, chunk_size=PAGE)
                 for meta in (meta for page in pages for meta in page):
                     name = meta["path"]
                     inner = name.removeprefix(beginning)
                     # Some tools make an object that represents the folder and has its name.
                     if name not in {"", folder} and "/" not in inner and not inner.startswith("."):
-                        yield Listed(name, meta["size"])
+                        yield name
                     if jump.is_due(name):
                         break
             if jump.offset is None:
@@ -127,7 +126,7 @@ class BucketStore:
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
         check_own_name(name)
-        with self._explained(f"delete {self}/{name}"):
+        with asking(f"delete {self}/{name}"):
             try:
                 self._bucket.delete(name)
             except FileNotFoundError as error:
@@ -145,7 +144,7 @@ class BucketStore:
             TransientError: the store can't be reached, or there is no object.
         """
         check_name(name)
-        with self._explained(f"read {self}/{name}"):
+        with asking(f"read {self}/{name}"):
             return self._bucket.head(name)["last_modified"].timestamp()
 
     def _put(self, name: str, body: bytes) -> Creation:
@@ -163,7 +162,7 @@ class BucketStore:
 
     def _get(self, bucket: _Bucket, name: str, wanted: _Range | None) -> tuple[int, bytes] | None:
         """An object's size and the bytes of a range; None where there is no object."""
-        with self._explained(f"read {self}/{name}"):
+        with asking(f"read {self}/{name}"):
             try:
                 got = bucket.get(name, options={} if wanted is None else {"range": wanted})
                 return got.meta["size"], got.bytes().to_bytes()
@@ -177,11 +176,3 @@ class BucketStore:
                 if is_whole(error) and bucket.head(name)["size"] == 0:
                     return 0, b""
                 raise
-
-    @contextlib.contextmanager
-    def _explained(self, action: str) -> Iterator[None]:
-        check_process()
-        try:
-            yield
-        except ERRORS as error:
-            raise explained(action, error) from None  # whose text may have secrets in it

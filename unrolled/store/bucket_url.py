@@ -46,7 +46,7 @@ class BucketUrl:
         scheme = found.group(1).lower() if found else ""
         if not found or scheme not in SCHEMES:
             raise RequestError(
-                f"{scheme or 'no scheme'}:// is no place for objects; allowed are a path,"
+                f"{scheme or 'no scheme'}:// is not a place for objects; allowed: a path,"
                 f" {', '.join(f'{allowed}://' for allowed in SCHEMES)}"
             )
         bucket, prefix = found.group(2), (found.group(3) or "").rstrip("/")
@@ -57,7 +57,7 @@ class BucketUrl:
             )
         if not _BUCKET.fullmatch(bucket):
             raise RequestError(
-                f"{bucket[:100]!a} is no name of a bucket; allowed are 3 or more of a-z 0-9 . _ - that begin and"
+                f"{bucket[:100]!a} is not the name of a bucket; allowed: 3 or more of a-z 0-9 . _ - that begin and"
                 f" end with a-z or 0-9, as in {scheme}://BUCKET/PREFIX"
             )
         if prefix:

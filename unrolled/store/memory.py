@@ -19,14 +19,14 @@ from unrolled.errors import TransientError
 from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
 from unrolled.store.object_file import ObjectFile, native_file
 from unrolled.store.settle import UnknownOutcomeError, settle
-from unrolled.store.store import Content, Creation, Listed, collected
+from unrolled.store.store import Content, Creation, collected
 
 #: Changes that a lagging look-up may fail to see.
 REMEMBERED_CHANGES = 64
 
 
 class Operation(NamedTuple):
-    """What is about to happen: one step that nothing comes between. One call may take several.
+    """The next step, which nothing interrupts. One call may take several steps.
 
     Attributes:
         kind: `create` on a disk is followed by a `sync` of the folder; in a bucket, where the answer is not "created",
@@ -39,7 +39,7 @@ class Operation(NamedTuple):
 
 
 class Fault(enum.Enum):
-    """What goes wrong with an operation."""
+    """The fault of an operation."""
 
     REFUSED = "503: it has no effect"
     CONFLICT = "409: another request for the name is under way; it has no effect"
@@ -136,18 +136,18 @@ class MemoryStore:
             return None
         return native_file(ObjectFile(len(content), lambda start, stop: self.read(name, start, stop)))
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[str]:
         """See `Store.list`."""
         check_folder(folder)
         last = ""
         while True:
             unseen = self._look(Operation("list", folder))
             with self._lock:
-                page = [listed for listed in self._listed(folder, unseen) if listed.name > last][: self._page]
+                page = [name for name in self._names_in(folder, unseen) if name > last][: self._page]
             yield from page
             if len(page) < self._page:
                 return
-            last = page[-1].name
+            last = page[-1]
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""
@@ -258,11 +258,11 @@ class MemoryStore:
     def _last_changes(self, number: int) -> Sequence[tuple[str, bytes | None]]:
         return [*self._changes][max(0, len(self._changes) - number) :] if number else ()
 
-    def _listed(self, folder: str, unseen: int) -> Sequence[Listed]:
-        sizes = {name: len(content) for name, content in self._objects.items() if folder_of(name) == folder}
+    def _names_in(self, folder: str, unseen: int) -> Sequence[str]:
+        names = {name for name in self._objects if folder_of(name) == folder}
         for name, before in reversed(self._last_changes(unseen)):
             if folder_of(name) == folder:
-                sizes.pop(name, None)
+                names.discard(name)
                 if before is not None:
-                    sizes[name] = len(before)
-        return [Listed(name, size) for name, size in sorted(sizes.items())]
+                    names.add(name)
+        return sorted(names)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 from typing import TYPE_CHECKING
 
-from unrolled.errors import RequestError
+from unrolled.errors import RequestError, from_extra
 from unrolled.store.bucket_url import BucketUrl, is_url
 from unrolled.store.posix import PosixStore
 from unrolled.store.store import Creation, Store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from unrolled.store.cloud.objects import BucketObjects
@@ -34,7 +33,7 @@ def open_store(place: str | Path, *, make: bool = False) -> Store:
     if not is_url(os.fspath(place)):
         return PosixStore(place, make=make)
     url = BucketUrl.parse(os.fspath(place))
-    with _extra(url):
+    with from_extra(str(url), "cloud"):
         from unrolled.store.bucket import BucketStore  # noqa: PLC0415 - needs the extra
     return BucketStore(str(url))
 
@@ -48,17 +47,9 @@ def open_bucket(url: BucketUrl) -> BucketObjects:
     Raises:
         RequestError: the settings in the environment can't be used, or the extra `[cloud]` is not installed.
     """
-    with _extra(url):
+    with from_extra(str(url), "cloud"):
         from unrolled.store.cloud.objects import BucketObjects  # noqa: PLC0415 - needs the extra
     return BucketObjects(url)
-
-
-@contextlib.contextmanager
-def _extra(url: BucketUrl) -> Iterator[None]:
-    try:
-        yield
-    except ModuleNotFoundError as error:
-        raise RequestError(f"{url} needs obstore; install it: pip install 'unrolled[cloud]'") from error
 
 
 def check_creates_once(store: Store, look: Callable[[str], object] = str) -> None:

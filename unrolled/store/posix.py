@@ -19,7 +19,7 @@ from unrolled.store.disk.hidden_file import fill, hidden_file, sweep_leftovers, 
 from unrolled.store.disk.name_once import name_once
 from unrolled.store.disk.refusals import explained
 from unrolled.store.names import check_folder, check_name, check_own_name, folder_of
-from unrolled.store.store import Content, Creation, Listed
+from unrolled.store.store import Content, Creation
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -95,7 +95,7 @@ class PosixStore:
                 self._check_directory()
                 return None
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
+    def list(self, folder: str = "") -> Iterator[str]:
         """See `Store.list`."""
         check_folder(folder)
         with explained(f"list {self}/{folder}"):
@@ -104,10 +104,12 @@ class PosixStore:
             except FileNotFoundError:
                 self._check_directory()
                 return
+            beginning = f"{folder}/" if folder else ""
             with entries:
-                for entry in entries:
-                    if not entry.name.startswith(".") and entry.is_file():
-                        yield Listed(f"{folder}/{entry.name}" if folder else entry.name, None)
+                for entry in entries:  # of which there may be a million
+                    name = entry.name
+                    if name[0] != "." and entry.is_file():
+                        yield beginning + name
 
     def delete(self, name: str) -> None:
         """See `Store.delete`."""

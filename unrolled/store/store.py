@@ -1,4 +1,4 @@
-"""What a job asks of the place it is in: five operations, the same on a disk, in a bucket and in memory.
+"""The five operations that a job needs of the place it is in, the same on a disk, in a bucket and in memory.
 
 Every object is created whole, under a name that no other object has, and is never changed and never replaced. Nothing
 else is assumed of a store: no lock, no append, no rename, no time of change, no order of names.
@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import io
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, NamedTuple, Protocol, TypeAlias, runtime_checkable
+from typing import BinaryIO, Protocol, TypeAlias, runtime_checkable
 
 #: Gives an object's content to the binary file it is called with, of which it may use `write` alone.
 Writer: TypeAlias = Callable[[BinaryIO], object]
@@ -22,18 +22,6 @@ class Creation(enum.Enum):
 
     CREATED = "created"
     EXISTS = "exists"
-
-
-class Listed(NamedTuple):
-    """One name of a listing.
-
-    Attributes:
-        name: of the object, its folder included.
-        size_bytes: None where it would cost a system call for each object.
-    """
-
-    name: str
-    size_bytes: int | None
 
 
 @runtime_checkable
@@ -68,8 +56,8 @@ class Store(Protocol):
         """
         ...
 
-    def list(self, folder: str = "") -> Iterator[Listed]:
-        """The objects in a folder, without those of the folders in it, in no promised order.
+    def list(self, folder: str = "") -> Iterator[str]:
+        """The names of the objects in a folder, without those of the folders in it, in no promised order.
 
         Names arrive a page at a time, so memory is flat. An object that is created or deleted meanwhile may be listed
         or not. Names are listed as they are, also those that `read` refuses; hidden ones (`.name`) are not.

@@ -39,7 +39,7 @@ class MetricsServer:
     Args:
         collect: gives the figures; called for each request, in threads of this server.
         port: to listen on; 0 for any that is free.
-        address: to listen on. Whoever reaches it can read the figures.
+        address: the address to listen on. Anyone who can reach it can read the figures.
 
     Attributes:
         url: where the figures are.
@@ -102,7 +102,7 @@ def build_info() -> Family:
 
 
 class _Collector:
-    """What `prometheus_client` asks for figures."""
+    """The object that `prometheus_client` asks for figures."""
 
     def __init__(self, collect: Collect) -> None:
         self._collect = collect

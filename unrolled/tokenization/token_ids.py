@@ -66,7 +66,7 @@ def _checked_row(row: object, vocab_size: int) -> NDArray[np.int32] | RowError:
     at = next(at for at, found in enumerate(row) if type(found) is not int or not 0 <= found <= vocab_size)
     what = "" if type(row[at]) is int else "not an integer; "
     return RowError(
-        f"token {_shown(row[at])} at position {at} (from 0): {what}allowed: 0 (padding) and 1..{vocab_size}"
+        f"token {_shown(row[at])} at position {at} (from 0); {what}allowed: 0 (padding) and 1..{vocab_size}"
     )
 
 

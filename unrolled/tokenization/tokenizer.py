@@ -5,7 +5,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from unrolled.errors import ModelError
+from unrolled.errors import ModelError, from_extra
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -25,10 +25,12 @@ def load_tokenizer(path: Path, vocab_size: int) -> "Tokenizer":
 
     Raises:
         ModelError: the file can't be read, or its ids don't fit the model.
+        RequestError: tokenizers isn't installed.
     """
     # Allow the library's threads; otherwise it prints a warning and stops using them when the process forks.
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
+    with from_extra("a tokenizer", "encode"):
+        from tokenizers import Tokenizer  # noqa: PLC0415 - the command line starts without it
 
     try:
         tokenizer = Tokenizer.from_str(Path(path).read_text(encoding="utf-8"))

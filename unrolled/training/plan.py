@@ -35,6 +35,8 @@ SEGMENT_WINDOWS = 16
 class FitOptions:
     """The sizes of the model and the options of its training; each field except vocab_size is a flag of `model fit`.
 
+    `benchmarks/fit_choices.py` measured the defaults.
+
     Raises:
         OptionError: a value isn't allowed.
     """
@@ -42,23 +44,17 @@ class FitOptions:
     vocab_size: int = option(help="Largest token id; 0 is padding.", least=1, most=LARGEST_VOCAB_SIZE)
     max_length: int = option(128, "Truncated-BPTT window, in tokens.", least=1, most=LARGEST_LENGTH)
     lstm_units: int = option(256, "Width of a layer, and of its outputs.", least=1, most=LARGEST_WIDTH)
-    lstm_layers: int = option(2, "Number of layers.", least=1, most=MOST_LAYERS)
-    embedding_dim: int | None = option(
-        None,
-        "Width of the embedding.",
-        least=1,
-        most=LARGEST_WIDTH,
-        unset="fourth root of the vocabulary size",
-    )
+    lstm_layers: int = option(1, "Number of layers.", least=1, most=MOST_LAYERS)
+    embedding_dim: int = option(128, "Width of the embedding.", least=1, most=LARGEST_WIDTH)
     validation_share: float = option(
         0.05, "Share of the rows that is held out; a row's content alone decides.", above=0, below=1
     )
     epochs: int = option(20, "Largest number of passes over the rows.", least=1)
     patience: int = option(2, "Epochs without a better held-out perplexity after which the training ends.", least=1)
     batch_tokens: int = option(1024, "Number of tokens in a step, padding included.", least=1)
-    learning_rate: float = option(0.005, "Adam's initial learning rate; cosine decay to a tenth.", above=0, below=inf)
+    learning_rate: float = option(0.01, "Adam's initial learning rate; cosine decay to a tenth.", above=0, below=inf)
     keep_probability: float = option(
-        0.5, "Probability that dropout keeps an input of a cell; 1 switches dropout off.", above=0, most=1
+        0.8, "Probability that dropout keeps an input of a cell; 1 switches dropout off.", above=0, most=1
     )
     clip_norm: float = option(1.0, "Largest global norm of the gradient; a longer one is clipped.", above=0, below=inf)
     seed: int = option(0, "Seed of the weights, the order of the rows, and dropout.", least=0)

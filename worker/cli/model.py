@@ -9,6 +9,7 @@ import click
 
 from unrolled.errors import ModelError, OptionError
 from unrolled.job.directories import refuse_job
+from unrolled.model.checks import LARGEST_WIDTH
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import ModelDirectory, open_model, save_model
 from unrolled.model.files import WEIGHTS_FILE
@@ -17,13 +18,14 @@ from unrolled.settings.flags import flags
 from unrolled.training.plan import FitOptions
 from worker.cli.model_compare import compare_command
 from worker.cli.model_import import import_command
+from worker.cli.model_join import join_command
 
 _DIRECTORY = click.Path(file_okay=False, path_type=Path)
 
 
 @click.group()
 def model() -> None:
-    """Train, import, compare, make and show models.
+    """Train, import, join, compare, make and show models.
 
     A model is a directory: config.json, model.safetensors and, for text, tokenizer.json.
     """
@@ -31,13 +33,19 @@ def model() -> None:
 
 model.add_command(import_command)
 model.add_command(compare_command)
+model.add_command(join_command)
 
 
 @model.command()
 @click.argument("directory", type=_DIRECTORY)
 @flags(FitOptions, ("vocab_size", "lstm_units", "lstm_layers"), required=True)
 @click.option("--max-length", type=click.IntRange(1), required=True, help="Number of tokens that rows usually have.")
-@flags(FitOptions, ("embedding_dim",))
+@click.option(
+    "--embedding-dim",
+    type=click.IntRange(1, LARGEST_WIDTH),
+    show_default="fourth root of the vocabulary size",
+    help="Width of the embedding.",
+)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the weights.")
 def new(
     directory: Path,

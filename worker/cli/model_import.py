@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from unrolled.model.layer import GATES
+from unrolled.model.layer import GATES, LARGEST_CLIP
 
 if TYPE_CHECKING:
     from worker.model_import.importer import Imported
     from worker.model_import.parity.comparison import Parity
 
+_CLIP = click.FloatRange(min=0, min_open=True, max=LARGEST_CLIP, max_open=True)
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 #: Names of what was left, in one line for people; JSON has them all.
 _LEFT_SHOWN = 12
@@ -49,7 +50,7 @@ _LEFT_SHOWN = 12
     "for each.",
 )
 @click.option(
-    "--map",
+    "--fold",
     "maps",
     metavar="NAME[:FUNCTION]",
     multiple=True,
@@ -95,6 +96,19 @@ _LEFT_SHOWN = 12
     help="What a TensorFlow 1 program adds to the forget gate.",
 )
 @click.option(
+    "--cell-clip",
+    metavar="NUMBER",
+    type=_CLIP,
+    help="Largest magnitude of the cell states of an LSTM, where the program clips them (TensorFlow's cell_clip); the "
+    "weights alone don't show it.",
+)
+@click.option(
+    "--projection-clip",
+    metavar="NUMBER",
+    type=_CLIP,
+    help="Largest magnitude of projected states, where the program clips them (TensorFlow's proj_clip).",
+)
+@click.option(
     "--parity",
     metavar="NUMBER",
     type=click.FloatRange(min=0, min_open=True),
@@ -109,7 +123,8 @@ def import_command(source: Path, directory: Path, *, no_parity: bool, as_json: b
 
     SOURCE is a Keras file (.keras, .h5, .hdf5; also weights alone), a TensorFlow SavedModel or checkpoint (.index), a
     PyTorch state dict (.pt, .safetensors), or ONNX. The embedding and the LSTM or GRU layers above it are found and
-    taken; heads, dropout and all else are left out. No code in the file is run.
+    taken. What is above these layers, such as a head, is left out; anything else that would change the states is
+    refused. No code in the file is run.
 
     \b
     Examples:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import sys
 import warnings
 from typing import TYPE_CHECKING, Any
@@ -67,7 +68,7 @@ def start_log(log_format: str, log_level: str) -> None:
     if log_format == "json":
         from celery.signals import setup_logging  # noqa: PLC0415 - Celery's import is a third of a second
 
-        from worker.celery_guard import announce_as_json  # noqa: PLC0415 - as above
+        from worker.celery_guard import announce_as_json  # noqa: PLC0415 - it needs Celery
 
         announce_as_json()
         log_json(log_level)
@@ -107,13 +108,17 @@ def run_worker(settings: Settings, log_level: str, make_engine: MakeEngine = cho
     for category in (SecurityWarning, CPendingDeprecationWarning):
         warnings.filterwarnings("ignore", category=category)
     app = create_app(settings, make_engine)
-    arguments = ["--quiet", "worker", "--pool=threads", "--without-gossip", "--without-mingle"]
-    try:
-        app.worker_main([*arguments, f"--loglevel={log_level}", f"--hostname=unrolled-{os.getpid()}@%h"])
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 0
-    else:
-        status = 0
+    # Without Celery's own command line, whose import takes longer than the worker's start.
+    program = app.Worker(
+        hostname=f"unrolled-{os.getpid()}@{socket.gethostname()}",
+        pool_cls="threads",
+        loglevel=log_level,
+        quiet=True,
+        without_gossip=True,
+        without_mingle=True,
+    )
+    program.start()
+    status = program.exitcode or 0
     if app.assembly and app.assembly.broken:
         status = EXIT_BROKEN
     if app.assembly and app.assembly.computing:

@@ -27,8 +27,10 @@ class Embedder:
         engine: as in `unrolled.load`.
         arithmetic: as in `unrolled.load`.
         threads: threads of the engine; None takes `OMP_NUM_THREADS`, which Ray, Dask and Spark set to what they grant
-            a task, or else one for each core that the process may use.
+            a task, or else one for each core that the process may use. If that variable is set, the tokenizer has as
+            many threads, unless `RAYON_NUM_THREADS` says another number.
         normalize: whether each vector is divided by its length.
+        emulate: as in `unrolled.load`.
     """
 
     def __init__(
@@ -44,10 +46,11 @@ class Embedder:
         arithmetic: Literal["float32", "bfloat16", "bfloat16x3"] = "float32",
         threads: int | None = None,
         normalize: bool = False,
+        emulate: bool = False,
     ) -> None:
         self._column, self._into, self._fixed_size = column, into, fixed_size
         self._model, self._engine, self._arithmetic, self._threads = os.fspath(model), engine, arithmetic, threads
-        self._pooling, self._layer, self._normalize = pooling, layer, normalize
+        self._pooling, self._layer, self._normalize, self._emulate = pooling, layer, normalize, emulate
         self._encoder: Encoder | None = None
         self._lock = threading.Lock()
 
@@ -94,8 +97,18 @@ class Embedder:
     def _loaded(self) -> Encoder:
         with self._lock:
             if self._encoder is None:
-                threads = _granted_threads() if self._threads is None else self._threads
-                self._encoder = load(self._model, engine=self._engine, arithmetic=self._arithmetic, threads=threads)
+                granted = _granted_threads()
+                if granted:
+                    # The tokenizer's threads: they start with its first batch of texts, as many as this says.
+                    os.environ.setdefault("RAYON_NUM_THREADS", str(granted))
+                threads = granted if self._threads is None else self._threads
+                self._encoder = load(
+                    self._model,
+                    engine=self._engine,
+                    arithmetic=self._arithmetic,
+                    threads=threads,
+                    emulate=self._emulate,
+                )
             return self._encoder
 
 

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
+from warnings import catch_warnings
+
+from unrolled.errors import RequestError, from_extra
 
 #: None, True and False: a bar on a terminal, always, never; or a function of the tokens done and the tokens in all.
 Progress = bool | Callable[[int, int], None] | None
@@ -19,6 +23,9 @@ def watched(progress: Progress, tokens: int) -> Iterator[Callable[[int], object]
     Args:
         progress: how.
         tokens: all tokens.
+
+    Raises:
+        RequestError: a bar is asked for, and tqdm isn't installed.
     """
     if progress is False:
         yield lambda _: None
@@ -33,11 +40,8 @@ def watched(progress: Progress, tokens: int) -> Iterator[Callable[[int], object]
 
         yield advance
         return
-    try:
-        from tqdm.auto import tqdm  # noqa: PLC0415 - most calls are short
-    except ImportError:
-        if progress:
-            raise
+    tqdm = _tqdm(needed=bool(progress))
+    if tqdm is None:
         yield lambda _: None
         return
     bar = tqdm(
@@ -49,3 +53,16 @@ def watched(progress: Progress, tokens: int) -> Iterator[Callable[[int], object]
     )
     with bar:
         yield bar.update
+
+
+def _tqdm(*, needed: bool) -> Any:
+    """The class of a bar; None if tqdm isn't installed, unless it is needed."""
+    try:
+        # In a notebook without ipywidgets it draws its bar as text, and warns.
+        with catch_warnings(action="ignore"), from_extra("a progress bar", "encode"):
+            from tqdm.auto import tqdm  # noqa: PLC0415 - most calls are short
+    except (ImportError, RequestError):
+        if needed:
+            raise
+        return None
+    return tqdm

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
+from unrolled.errors import from_extra
+
 if TYPE_CHECKING:
     import pyarrow as pa
     from numpy.typing import NDArray
@@ -62,8 +64,7 @@ def token_vectors(vectors: NDArray[np.float32], offsets: NDArray[np.int64], outp
             return pa.LargeListArray.from_arrays(pa.array(offsets), values)
         return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), values)
     if output == "tf":
-        import tensorflow as tf  # noqa: PLC0415 - it takes seconds to load  # type: ignore[import-untyped]
-
+        tf = _tensorflow()
         return tf.RaggedTensor.from_row_splits(tf.constant(vectors), offsets)
     whole, ends = _tensor(vectors, output), offsets.tolist()
     return [whole[begin:end] for begin, end in pairwise(ends)]
@@ -74,11 +75,13 @@ def _tensor(vectors: NDArray[np.float32], output: Output) -> Any:
         import torch  # noqa: PLC0415 - it takes seconds to load
 
         return torch.from_numpy(vectors)
-    if output == "tf":
-        import tensorflow as tf  # noqa: PLC0415 - it takes seconds to load
+    return _tensorflow().constant(vectors) if output == "tf" else vectors
 
-        return tf.constant(vectors)
-    return vectors
+
+def _tensorflow() -> Any:
+    with from_extra("output='tf'", "tensorflow"):
+        import tensorflow as tf  # noqa: PLC0415 - it takes seconds to load  # type: ignore[import-untyped]
+    return tf
 
 
 def _fixed_size_lists(vectors: NDArray[np.float32], is_null: NDArray[np.bool_] | None) -> pa.FixedSizeListArray:

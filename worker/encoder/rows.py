@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -51,10 +52,13 @@ def read_rows(given: Any, tokenize: Callable[[Sequence[str]], Iterator[list[int]
         rows, single = column.to_pylist(), False
     else:
         rows, single = _listed(given)
+    has_texts = any(isinstance(row, str) for row in rows)
     texts = tokenize([row for row in rows if isinstance(row, str)])
     found = checked_ids([next(texts) if isinstance(row, str) else _ids(row) for row in rows], vocab_size)
     for number, row in enumerate(found):
         if isinstance(row, RowError):
+            if has_texts and _is_null(rows[number]):
+                raise RowError(f"row {number} has no text (null or NaN); give '' for a row without text")
             raise RowError(f"row {number}: {row}")
     arrays = [row for row in found if not isinstance(row, RowError)]
     values = np.concatenate(arrays) if arrays else np.empty(0, np.int32)
@@ -117,6 +121,11 @@ def _listed(given: Any) -> tuple[list[Any], bool]:
     rows = list(given)
     is_row = bool(rows) and all(isinstance(row, int | np.integer) and not isinstance(row, bool) for row in rows)
     return ([[int(number) for number in rows]], True) if is_row else (rows, False)
+
+
+def _is_null(row: Any) -> bool:
+    """Whether a table had nothing there: None, NaN, or the null of pandas, which may not be installed."""
+    return row is None or (isinstance(row, float) and math.isnan(row)) or type(row).__name__ == "NAType"
 
 
 def _ids(row: Any) -> Any:

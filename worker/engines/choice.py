@@ -59,7 +59,7 @@ def choose_and_measure(settings: WorkerOptions, model: ModelDirectory) -> Engine
 
 
 def offer_of(settings: WorkerOptions, model: ModelDirectory) -> Offer:
-    """What a worker with these settings offers, without an engine being made.
+    """The offer of a worker with these settings; no engine is made.
 
     Raises:
         RequestError: the engine doesn't have the arithmetic.
@@ -77,7 +77,8 @@ def _check_tiles() -> None:
         reason = why_no_tiles() or f"UNROLLED_ISA is {isa}"
         raise BrokenWorkerError(
             f"--arithmetic bfloat16x3 needs matrix units to be faster than float32, and there are none here: {reason}; "
-            "take another machine, or give --emulate to compute without them, slower than float32"
+            "take another machine, or give --emulate (in Python, emulate=True) to compute without them, more slowly "
+            "than in float32"
         )
 
 
@@ -89,7 +90,7 @@ def _automatic(arithmetic: str, lacking: dict[str, str | None]) -> str:
     if not lacking["tensorflow"] and GPUS.is_dir() and any(GPUS.iterdir()):
         return "tensorflow"
     if lacking["fused"]:
-        log.warning("the tensorflow engine serves: %s", lacking["fused"])
+        log.warning("using the tensorflow engine: %s", lacking["fused"])
         return "tensorflow"
     return "fused"
 

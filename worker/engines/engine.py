@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class PoolStats:
-    """What it took to compute a pool.
+    """The statistics of one computed pool.
 
     Attributes:
         tokens: real tokens in the pool.

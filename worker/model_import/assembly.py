@@ -153,6 +153,8 @@ def _directions(stack: Stack) -> tuple[list[LayerConfig], list[Layer]]:
                 reset=one.reset,
                 gates=one.gates,
                 first_state=bool(one.first),
+                cell_clip=stack.clips[0],
+                projection_clip=stack.clips[1],
             )
         )
         layers.append(Layer(layer.name, ahead, back))
@@ -173,7 +175,8 @@ def _tensors(config: ModelConfig, layers: list[Layer]) -> dict[str, Float32]:
 def _drop_first_row(config: ModelConfig, weights: dict[str, Float32], start: int) -> None:
     """Drop row 0 of the first kernels, if one-hot ids start at 1: that row belongs to padding."""
     if start:
-        for name in (f"{prefix}.kernel" for prefix in config.layers[0].prefixes(0)):
+        names = [f"{prefix}.{part}" for prefix in config.layers[0].prefixes(0) for part in ("kernel", "input_factor")]
+        for name in weights.keys() & names:
             weights[name] = np.ascontiguousarray(weights[name][start:])
 
 
@@ -206,5 +209,7 @@ def _describe(made: Assembled, found: Found, stack: Stack) -> None:
 
 
 def _describe_alphabet(alphabet: Alphabet) -> str:
+    if alphabet.description:
+        return f"tokenizer: {alphabet.description}"
     added = f"{alphabet.before!r} is put before each text and {alphabet.after!r} after it"
     return f"tokenizer: the file's {len(alphabet.index):,} characters; {added}"

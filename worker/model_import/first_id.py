@@ -44,9 +44,13 @@ def decide_first_id(found: Found, table: Table | None, rows: Float32 | None, ask
 def _by_alphabet(alphabet: Alphabet, asked: int | None) -> tuple[int, str]:
     if asked not in (None, alphabet.first_id):
         raise ImportRefusedError(
-            f"--ids-from {asked}: the file's own characters need {alphabet.first_id}; leave --ids-from out"
+            f"--ids-from {asked}: {_whose(alphabet)} characters need {alphabet.first_id}; leave --ids-from out"
         )
     return (
         alphabet.first_id,
-        f"by the file's own characters, id 0 is {'never read' if alphabet.first_id else 'a token'}",
+        f"by {_whose(alphabet)} characters, id 0 is {'never read' if alphabet.first_id else 'a token'}",
     )
+
+
+def _whose(alphabet: Alphabet) -> str:
+    return "the model's" if alphabet.description else "the file's own"

@@ -1,4 +1,4 @@
-"""What a reader returns: the embeddings, the recurrent layers and, if the file has one, the graph between them.
+"""The result of a reader: the embeddings, the recurrent layers and, if the file has one, the graph between them.
 
 Arrays stay in the file until a layer is imported: a head may be larger than everything that is imported.
 Over 150 lines, because readers, selection and assembly share all these classes.
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Float32 = NDArray[np.float32]
 #: How the arrays of a pass are laid out; see `worker.model_import.layouts`.
-Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1"]
+Layout = Literal["keras", "keras1", "cudnn", "torch", "onnx", "tf1", "unirep"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Pass:
 
     Attributes:
         layout: which layout.
-        kind: "lstm" or "gru".
+        kind: one of `LayerConfig`'s.
         inputs: width of its input (D).
         units: width of its cell (U).
         parts: the arrays by the layout's names.
@@ -171,13 +171,13 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class KerasGraph:
-    """What Keras needs to rebuild a file's graph.
+    """The facts with which Keras can rebuild a file's graph.
 
     Attributes:
         model: the model's configuration: {"class_name": …, "config": …}.
         paths: for each call of a layer, by its name in the graph, the names of the models around it and its own.
         weights: returns the arrays of a layer, by its path, in Keras's order.
-        version: of the Keras that wrote the file.
+        version: version of the Keras that wrote the file.
     """
 
     model: Mapping[str, Any]
@@ -188,7 +188,7 @@ class KerasGraph:
 
 @dataclass(frozen=True, slots=True)
 class OnnxGraph:
-    """What ONNX Runtime needs to run a file's graph: the path of the file."""
+    """The path of a file whose graph ONNX Runtime can run."""
 
     path: Path
 
@@ -203,6 +203,7 @@ class Alphabet:
         before: characters that the source's program puts before a text, in the order of the text.
         after: characters that it puts after a text.
         first_id: the id from which characters are counted: 1 if the source's id 0 is never read.
+        description: of an alphabet that isn't in the file, for people.
     """
 
     index: Mapping[str, int]
@@ -210,6 +211,7 @@ class Alphabet:
     before: str
     after: str
     first_id: int
+    description: str = ""
 
 
 @dataclass(slots=True)
@@ -217,7 +219,7 @@ class Found:
     """The content of a file.
 
     Attributes:
-        format: for messages: "Keras 3 file".
+        format: the format's name in messages: "Keras 3 file".
         tables: by name.
         layers: by name, in the file's order.
         graph: nodes by name, or None if the file has only weights.

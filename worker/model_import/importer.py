@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ImportOptions:
-    """What the user says where the file doesn't.
+    """The user's statements about what the file doesn't show.
 
     Attributes:
         embedding: name of the embedding to import; None for the only one.
@@ -42,6 +42,8 @@ class ImportOptions:
         max_length: tokens that a row is meant to have; None for the file's length, or 512.
         gates: the activation of the gates, one of `LayerConfig`'s, if the file doesn't say it.
         forget_bias: what a TensorFlow 1 program adds to the forget gate; None for 1.0.
+        cell_clip: the largest magnitude of cell states, if the file has only weights; None if they aren't clipped.
+        projection_clip: and of projected states.
         tokenizer: a tokenizer.json to include.
         parity: the largest difference allowed beyond float32's rounding; None to compare nothing.
     """
@@ -57,13 +59,18 @@ class ImportOptions:
     max_length: int | None = None
     gates: str | None = None
     forget_bias: float | None = None
+    cell_clip: float | None = None
+    projection_clip: float | None = None
     tokenizer: Path | None = None
     parity: float | None = 1e-5
 
     @property
     def asked(self) -> Asked:
-        """What concerns the selection."""
-        return Asked(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded)
+        """The statements that concern the selection."""
+        return Asked(
+            *(self.embedding, self.layers, self.residual, self.leave, self.maps, self.one_hot, self.unpadded),
+            *(self.cell_clip, self.projection_clip),
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ D inputs, U units, P projection, S state (P or U).
     keras1  W_g (D, U)       U_g (U, U)          b_g (U,)           one of each for every gate g
     torch   w_ih (4U, D)     w_hh (4U, S)        b_ih, b_hh (4U,)   w_hr (P, U); GRU: gates r, z, n
     onnx    W (4U, D)        R (4U, U)           B (8U,)            gates i, o, f, c; GRU z, r, h
+    unirep  wx (D, 4U)   wh (U, 4U)   wmx (D, U)   wmh (U, U)   b (4U,)   gates i, f, o, c; a scale of each column, gx …
     tf1     kernel (D + S, 4U)                   bias (4U,)         gates i, c, f, o; projection (U, P); GRU: gates r, u
 """
 
@@ -112,6 +113,30 @@ def _tf1(one: Pass, arrays: Parts) -> dict[str, Float32]:
     return {"kernel": kernel[: one.inputs], "recurrent_kernel": kernel[one.inputs :], "bias": bias}
 
 
+def _unirep(one: Pass, arrays: Parts) -> dict[str, Float32]:
+    del one
+    weights = {name: _normalized(arrays[f"w{name}"], arrays.get(f"g{name}")) for name in ("x", "h", "mx", "mh")}
+    return {
+        "kernel": _gates(weights["x"], _IFOC, 1),
+        "recurrent_kernel": _gates(weights["h"], _IFOC, 1),
+        "bias": _gates(arrays["b"], _IFOC, 0),
+        "input_factor": weights["mx"],
+        "state_factor": weights["mh"],
+    }
+
+
+def _normalized(matrix: Float32, scale: Float32 | None) -> Float32:
+    """Weight norm: each column divided by its length, times its scale."""
+    if scale is None:
+        return matrix
+    exact = matrix.astype(np.float64)
+    lengths = np.sqrt(np.maximum((exact**2).sum(axis=0), _LEAST_SQUARE))
+    return np.asarray(exact / lengths * scale, np.float32)
+
+
+#: What UniRep takes at least for the sum of a column's squares.
+_LEAST_SQUARE = 1e-12
+_IFOC = (0, 1, 3, 2)
 _BIASES = ("b_ih", "b_hh")
 _ICFO = (0, 2, 1, 3)
 _CONVERTERS: dict[str, Callable[[Pass, Parts], dict[str, Float32]]] = {
@@ -121,4 +146,5 @@ _CONVERTERS: dict[str, Callable[[Pass, Parts], dict[str, Float32]]] = {
     "torch": _torch,
     "onnx": _onnx,
     "tf1": _tf1,
+    "unirep": _unirep,
 }

@@ -109,7 +109,7 @@ class LanguageModel:
             return Tokenizer.from_file(str(self._tokenizer_path))
         except Exception as error:  # the package raises bare Exception
             raise ModelError(
-                f"{self._tokenizer_path}: is no tokenizer ({error}); make it again: unrolled tokenizer fit"
+                f"{self._tokenizer_path}: is not a tokenizer ({error}); make it again: unrolled tokenizer fit"
             ) from error
 
     def make_lstm_cell(self, dropout_keep_prob: float) -> Any:

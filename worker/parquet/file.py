@@ -1,6 +1,6 @@
 """Writes the pages, column chunks, row groups and footer of a Parquet file.
 
-Every page is a version 1 data page, PLAIN, uncompressed, with a checksum; no value is ever null. It is one file because
+Every page is a version 1 data page, PLAIN, uncompressed, with a checksum. It is one file because
 the numbers of all structures come from one specification:
 https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift
 """
@@ -22,7 +22,7 @@ from worker.parquet.thrift import Value, binary, i16, i32, i64, sequence, struct
 _MAGIC = b"PAR1"
 _LARGEST_PAGE = 2**31 - 1
 _DATA_PAGE, _UNCOMPRESSED, _PLAIN, _RLE = 0, 0, 0, 3
-_REQUIRED, _REPEATED = 0, 2
+_REQUIRED, _OPTIONAL, _REPEATED = 0, 1, 2
 _CONVERTED_STRING, _CONVERTED_LIST = 0, 3
 _LOGICAL_STRING, _LOGICAL_LIST, _LOGICAL_FLOAT16 = 1, 3, 15
 _TYPES = {pa.bool_(): 0, pa.int32(): 1, pa.float32(): 4, pa.string(): 6, pa.float16(): 7}
@@ -34,7 +34,7 @@ class Page(NamedTuple):
     """Some values of a column, in the format's own bytes.
 
     Attributes:
-        entries: number of values; an empty list counts as one.
+        entries: number of values; an empty list, or a null in place of one, counts as one.
         levels: repetition and definition levels; empty for a column without lists.
         values: the values, end to end; C-contiguous.
     """
@@ -68,7 +68,7 @@ class Writer:
 
     Args:
         file: the file; binary, open for writing, at its beginning.
-        schema: fields that can't be null, of strings, booleans, int32, float32, float16 and lists of these.
+        schema: fields of strings, booleans, int32, float32, float16 and lists of these; only lists can be null.
         created_by: the program and its version.
     """
 
@@ -101,7 +101,8 @@ class Writer:
             yield struct(fields)
             return
         logical = struct({_LOGICAL_LIST: struct({})})
-        yield struct({3: required, 4: name, 5: i32(1), 6: i32(_CONVERTED_LIST), 10: logical})
+        repetition = i32(_OPTIONAL if field.nullable else _REQUIRED)
+        yield struct({3: repetition, 4: name, 5: i32(1), 6: i32(_CONVERTED_LIST), 10: logical})
         yield struct({3: i32(_REPEATED), 4: binary("list"), 5: i32(1)})
         yield from self._describe(field.type.value_field, (*path, "list"))
 

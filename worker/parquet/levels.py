@@ -1,8 +1,8 @@
 """Parquet's levels, which say how a flat sequence of values is divided into rows and lists.
 
 Each value has a repetition level (0: it begins a row, 1: it begins an element of the row's list, 2: it goes on with
-that element) and a definition level (the full depth if there is a value, 0 if the row's list is empty). Both are
-written as stretches of one repeated level or of packed bits.
+that element) and a definition level (the full depth if there is a value, 0 if the row's list is empty or null). Both
+are written as stretches of one repeated level or of packed bits.
 
 Source: https://parquet.apache.org/docs/file-format/data-pages/encodings/#RLE
 """
@@ -54,9 +54,27 @@ def token_levels(entries: Entries) -> bytes:
 
 def row_vector_levels(rows: int, units: int) -> bytes:
     """Repetition and definition levels, each up to 1, for rows that are one vector of `units` values each."""
+    return _sized(_vector_repetition(units) * rows) + _sized(_repeated(1, units * rows))
+
+
+def optional_vector_levels(is_null: NDArray[np.bool_], units: int) -> bytes:
+    """Levels for rows that are one vector of `units` values each, or null: repetition up to 1, definition up to 2.
+
+    Args:
+        is_null: bool (rows,).
+        units: values in a vector.
+    """
+    if not is_null.any():
+        return _sized(_vector_repetition(units) * len(is_null)) + _sized(_repeated(2, units * len(is_null)))
+    null, row, defined = _repeated(0, 1), _vector_repetition(units), _repeated(2, units)
+    repetition = b"".join(null if missing else row for missing in is_null.tolist())
+    definition = b"".join(null if missing else defined for missing in is_null.tolist())
+    return _sized(repetition) + _sized(definition)
+
+
+def _vector_repetition(units: int) -> bytes:
     # One stretch for a vector's first value and one for its other values: every row has the same few bytes.
-    row = _repeated(0, 1) + (_repeated(1, units - 1) if units > 1 else b"")
-    return _sized(row * rows) + _sized(_repeated(1, units * rows))
+    return _repeated(0, 1) + (_repeated(1, units - 1) if units > 1 else b"")
 
 
 def vector_levels(entries: Entries, units: int) -> bytes:

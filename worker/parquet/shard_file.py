@@ -18,7 +18,7 @@ from unrolled.format.output_spec import OutputSpec
 from unrolled.format.schema import arrow_schema
 from unrolled.tokenization.ragged import Ragged, offsets_of, runs
 from worker.parquet.file import Chunk, Page, Writer
-from worker.parquet.levels import Entries, row_vector_levels, token_levels, vector_levels
+from worker.parquet.levels import Entries, optional_vector_levels, row_vector_levels, token_levels, vector_levels
 
 # Readers hold one row group in memory at a time; a larger row has a row group to itself.
 ROW_GROUP_BYTES = 16 << 20
@@ -47,7 +47,8 @@ def encode(
         ids: one for each row.
         tokens: the rows as they came in, zeros included.
         vectors: for each column of vectors float32, C-contiguous: (real tokens, width), a vector for each token that
-            is not 0, in order, or (rows, width). If float16 is stored, they are rounded a page at a time.
+            is not 0, in order, or (rows, width), where the vectors of rows without one are left out unless zeros are
+            asked for. If float16 is stored, they are rounded a page at a time.
         spec: what the job stores. Of a vector for each token, only those at its positions are written.
         columns: the file's columns of vectors, in the order of `vectors`.
 
@@ -68,22 +69,28 @@ def encode(
         _check_vectors(column, array, int(ends[-1]) if column.per_token else tokens.rows)
     stored, places = ends, None
     if spec.positions is not None:
-        chosen = spec.positions.chosen(Ragged(tokens.values[mask], ends))
+        real = Ragged(tokens.values[mask], ends)
+        chosen = spec.positions.chosen(real)
         stored = offsets_of(chosen)[ends]  # int64 (rows + 1,): the chosen tokens before each row
         places = np.flatnonzero(mask)[chosen] - np.repeat(tokens.offsets[:-1], np.diff(stored))
-        vectors = [array[chosen] for array in vectors]
+        vectors = [spec.positions.choose(real, array) for array in vectors]
     encoded_ids = _encoded(ids)
     writer = Writer(file, arrow_schema(spec, columns), created_by=f"unrolled format {FORMAT_VERSION}")
     id_bytes = np.fromiter(map(len, encoded_ids), np.int64, len(ids))
     for start, stop in _row_groups(id_bytes, tokens.offsets[1:], stored[1:], spec, columns):
-        padded, real, kept = (each[start : stop + 1] for each in (tokens.offsets, ends, stored))
+        padded, filled, kept = (each[start : stop + 1] for each in (tokens.offsets, ends, stored))
         chunks = [
             _id_chunk(encoded_ids[start:stop]),
-            _length_chunk(np.diff(real).astype("<i4")),
+            _length_chunk(np.diff(filled).astype("<i4")),
             _token_chunk(padded, np.packbits(mask[padded[0] : padded[-1]], bitorder="little")),
         ]
         for column, array in zip(columns, vectors, strict=True):
-            pages = _vector_pages(array, kept) if column.per_token else _row_vector_pages(array[start:stop])
+            if column.per_token:
+                pages = _vector_pages(array, kept)
+            elif spec.empty_rows == "null":
+                pages = _optional_vector_pages(array[start:stop], np.diff(filled) == 0)
+            else:
+                pages = _row_vector_pages(array[start:stop])
             chunks.append(Chunk(_rounded(pages) if spec.precision == "float16" else pages))
         if places is not None:
             chunks.append(_token_chunk(kept, places[kept[0] : kept[-1]].astype("<i4")))
@@ -184,6 +191,16 @@ def _row_vector_pages(vectors: NDArray[np.float32]) -> Iterator[Page]:
     for begin in range(0, rows, page_rows):
         some = vectors[begin : begin + page_rows]
         yield Page(some.size, row_vector_levels(len(some), units), some)
+
+
+def _optional_vector_pages(vectors: NDArray[np.float32], is_null: NDArray[np.bool_]) -> Iterator[Page]:
+    """Pages with one vector, or null, for each row."""
+    rows, units = vectors.shape
+    page_rows = max(PAGE_BYTES // (units * 4), 1)
+    for begin in range(0, rows, page_rows):
+        some, missing = vectors[begin : begin + page_rows], is_null[begin : begin + page_rows]
+        stored = some[~missing] if missing.any() else some
+        yield Page(stored.size + int(missing.sum()), optional_vector_levels(missing, units), stored)
 
 
 def _rounded(pages: Iterator[Page]) -> Iterator[Page]:

@@ -43,7 +43,7 @@ class _Run(NamedTuple):
 
 
 class _Pool(NamedTuple):
-    """What is computed, by which engine, and into which arrays; see `compute_isolating`."""
+    """The rows to compute, the engine, and the arrays for the results; see `compute_isolating`."""
 
     engine: Engine
     shards: Sequence[Ragged]

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from unrolled.tokenization.ragged import Ragged
     from worker.engines.engine import Engine
     from worker.pool.buffers import Buffers
-    from worker.runtime.metrics import Metrics
+    from worker.runtime.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -216,7 +216,9 @@ class Pool:
             raise
         except Exception as error:
             size = counted(len(shards), "shard")
-            log.warning("the engine failed on a pool of %s, looking for the rows: %s", size, reason_of(error))
+            log.warning(
+                "the engine failed on a pool of %s; looking for the rows that it fails on: %s", size, reason_of(error)
+            )
             log.debug("the engine's failure", exc_info=error)
         # Not in the handler, where the error still holds the frames that it came through, and their arrays.
         failed = compute_isolating(self._engine, shards, outputs, columns, self._pool_tokens, self._pause)

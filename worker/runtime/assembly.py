@@ -1,5 +1,7 @@
 """The assembly of a worker from its parts, without Celery."""
 
+# Over 150 lines: the parts of one worker, and their start and end in order.
+
 from __future__ import annotations
 
 import logging
@@ -16,11 +18,11 @@ from worker.engines.choice import choose_engine
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.figures import Now, figures
 from worker.runtime.heartbeat import Heartbeat
 from worker.runtime.job_registry import Jobs
-from worker.runtime.metrics import Metrics
 from worker.runtime.shard_service import ShardService
+from worker.runtime.telemetry.figures import Now, figures
+from worker.runtime.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -167,7 +169,7 @@ class Assembly:
             if self.broken is not None:
                 return
             self.broken = error
-        log.critical("this worker can't go on: %s; giving everything back", error)
+        log.critical("this worker can't continue: %s; it gives its shards back", error)
         self.service.stop()
         self._stop_worker()
 

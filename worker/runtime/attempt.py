@@ -136,7 +136,7 @@ class Attempts:
         Never raises, so the message may be acknowledged afterwards: a shard that isn't done is still in the ledger.
 
         Args:
-            values: of the message; anything, because anybody with access to Redis may have sent it.
+            values: the message's values; anything, because anybody with access to Redis may have sent it.
         """
         try:
             hint = Member.decode(values)
@@ -202,7 +202,7 @@ class Attempts:
     def _start_alone(self, member: Member) -> Start:
         starts = self._leases.start_alone(member)
         if starts > self._max_attempts:
-            raise RequestError(f"its worker died {self._max_attempts} times with it alone on board")
+            raise RequestError(f"its worker died {self._max_attempts} times while it computed this shard alone")
         log.warning("%s was on board when a worker died; it runs alone, start %d", member, starts)
         return "alone"
 

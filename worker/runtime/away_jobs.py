@@ -38,7 +38,7 @@ class AwayJobs:
                 del self._away[next(iter(self._away))]
             self._away[member.job_key] = str(error)
         log.warning(
-            "%s: %s; shards of its job wait, and are tried again every %.0f s or so",
+            "%s: %s; shards of its job wait, and are tried again about every %.0f s",
             member,
             error,
             self._lease_seconds,

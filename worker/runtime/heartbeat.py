@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from unrolled.errors import counted
 from unrolled.queue.broker import AWAY
-from worker.runtime.metrics import progress_line
+from worker.runtime.telemetry.metrics import progress_line
 
 if TYPE_CHECKING:
     from unrolled.job.offer import Offer
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from unrolled.queue.ledger import Ledger
     from unrolled.queue.member import Member
     from worker.pool.pool import Pool
-    from worker.runtime.metrics import Metrics
     from worker.runtime.shard_service import ShardService
+    from worker.runtime.telemetry.metrics import Metrics
     from worker.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ class Heartbeat:
         try:
             self._ledger.leave(self._service.holder)
         except AWAY as error:
-            log.info("couldn't sign off: %s; the last heartbeat runs out by itself", error)
+            log.info("couldn't remove this worker's heartbeat: %s; it expires by itself", error)
 
     def _run(self) -> None:
         while True:

@@ -40,7 +40,7 @@ def open_registered(registry: Registry, job_key: str, check: Callable[[str], Non
 
     Args:
         registry: says where it is.
-        job_key: of the job.
+        job_key: the job's key.
         check: raises JobError for a place where no job may be.
 
     Raises:

@@ -34,11 +34,14 @@ log = logging.getLogger(__name__)
 
 #: Leases, but at least seconds, without a write after which a hidden file belongs to a dead process.
 LEFTOVER_LEASES, LEFTOVER_SECONDS = 4, 60.0
+#: Least seconds between two of a worker's sweeps of leftovers for each second that a sweep takes, so that a folder with
+#: millions of names costs no more of its time than a small one.
+LEFTOVER_REST = 1000
 #: Seconds between two looks, of all workers together, at a job of which nothing is in the ledger.
 LOOK_PAUSE = 60.0
 #: Seconds after which a worker asks again for its turn to look.
 TURN_PAUSE = 10.0
-_FOLDERS = (names.PARTS, names.LOG, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD, names.TIMES)
+_FOLDERS = (names.PARTS, names.LOG, names.CHAPTERS, names.ROWS, names.QUARANTINE, names.FAILED, names.DEAD, names.TIMES)
 
 
 @dataclass(slots=True)
@@ -71,8 +74,8 @@ class Jobs:
     there can name it.
 
     Args:
-        settings: of this worker.
-        ledger: of its offer.
+        settings: the settings of this worker.
+        ledger: the ledger of its offer.
         patience: tries what the store refuses for now.
         send: sends one shard's message.
     """
@@ -198,3 +201,5 @@ class Jobs:
             else:
                 if removed:
                     log.info("removed %s of dead processes from %s", counted(len(removed), "unfinished file"), store)
+        with self._lock:
+            met.next_sweep = max(met.next_sweep, now + LEFTOVER_REST * (time.monotonic() - now))

@@ -9,6 +9,7 @@ the log lines of a real process. It doesn't use Celery.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import secrets
 import socket
@@ -27,8 +28,8 @@ from worker.runtime.admission import Admission, size_on_board
 from worker.runtime.attempt import Attempts, Computed
 from worker.runtime.away_jobs import AwayJobs
 from worker.runtime.board import Board
-from worker.runtime.shard_times import ShardTimes
-from worker.runtime.time_records import TimeRecords
+from worker.runtime.telemetry.shard_times import ShardTimes
+from worker.runtime.telemetry.time_records import TimeRecords
 from worker.runtime.worker_leases import WorkerLeases
 from worker.shards.float16_range import rows_beyond_float16
 from worker.shards.part_content import part_content
@@ -47,10 +48,11 @@ if TYPE_CHECKING:
     from unrolled.telemetry.tracing import Spans
     from worker.pool.pool import Pool
     from worker.runtime.job_registry import Jobs
-    from worker.runtime.metrics import Metrics
     from worker.runtime.outcome import Outcome
+    from worker.runtime.telemetry.metrics import Metrics
     from worker.settings import Settings
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
@@ -213,6 +215,7 @@ class ShardService:
 
     def note_published(self, member: Member) -> None:
         """See `Host`."""
+        log.info("%s is published", member)
         self._away.remove(member.job_key)
 
     def note_broken(self, error: BrokenWorkerError) -> None:
@@ -221,7 +224,7 @@ class ShardService:
 
 
 def _stored(job: OpenJob) -> OutputSpec:
-    """What the job stores; its options are checked here, because anybody may have written them."""
+    """The job's choice of what it stores, checked here because anybody may have written it."""
     try:
         return OutputSpec.from_options(job.job.options)
     except RequestError as error:

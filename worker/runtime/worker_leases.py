@@ -20,7 +20,7 @@ class WorkerLeases:
     """See `worker.runtime.attempt.Leases`.
 
     Args:
-        ledger: of the worker's offer.
+        ledger: the ledger of the worker's offer.
         holder: names the worker in the ledger.
         steadily: tries an action until it works.
         send: sends one shard's message.

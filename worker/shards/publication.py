@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Found(NamedTuple):
-    """What can be seen of a shard in the store. If neither can be seen, that doesn't prove that both are missing.
+    """The visible objects of a shard. If neither can be seen, that doesn't prove that both are missing.
 
     Attributes:
         rows: the shard's rows; None if it has a part, or if they can't be seen.

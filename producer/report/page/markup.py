@@ -54,7 +54,7 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], numeric: Itera
         headings: one for each column, as text.
         rows: cells.
         numeric: the columns of numbers, which go to the right.
-        name: of the table, a class.
+        name: the class of the table.
     """
     right = set(numeric)
 
@@ -154,7 +154,7 @@ def strip(parts: Sequence[tuple[str, float]], label: str) -> str:
     """A bar that is divided.
 
     Args:
-        parts: of each its class and its share, from 0 to 1.
+        parts: class and share (from 0 to 1) of each part.
         label: the bar as a sentence.
     """
     pieces, at = [], 0.0

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from producer.report.page import sections
 from producer.report.page.map_section import map_section, map_store
 from producer.report.page.markup import text
+from producer.report.page.plan_section import plan_section
+from producer.report.page.training_section import training_section
 from unrolled.format.file_info import release
 
 if TYPE_CHECKING:
@@ -24,6 +26,7 @@ def render(shown: Shown, live_seconds: float = 0) -> str:
         shown: what it shows.
         live_seconds: how often the page asks for itself again; 0 for a page that stays as it is.
     """
+    # Over 40 lines: one page, most of it its HTML.
     facts = shown.facts
     style, script = _asset("style.css"), _asset("script.js")
     live = f' data-live="{live_seconds:g}"' if live_seconds else ""
@@ -45,9 +48,11 @@ def render(shown: Shown, live_seconds: float = 0) -> str:
 <main>
 {map_section(shown)}
 <div id="numbers">
+{plan_section(shown.plan)}
 {sections.lengths(facts)}
 {sections.time(facts)}
 {sections.trouble(facts)}
+{training_section(facts.training)}
 {sections.provenance(facts)}
 </div>
 </main>

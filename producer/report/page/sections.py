@@ -25,7 +25,7 @@ _STATES = {"complete": "", "not complete": "open"}
 
 def title_of(facts: Facts) -> str:
     """The page's title, as text: the job's inputs."""
-    first, count = facts.job.inputs.first, facts.job.inputs.count
+    first, count = facts.inputs.first, facts.inputs.count
     shown = [name.rstrip("/").rpartition("/")[2] or name for name in first[:2]]
     more = f" and {count - len(shown):,} more" if count > len(shown) else ""
     return f"{', '.join(shown)}{more}" if shown else "no input"
@@ -282,7 +282,7 @@ def provenance(facts: Facts) -> str:
     rows = [
         ("model", f'<span class="hash">{text(job.fingerprint)}</span>'),
         ("engine", f"{text(job.engine)}, computing in {text(job.arithmetic)}"),
-        ("inputs", "<br>".join(quoted(name) for name in job.inputs.first) + _more_inputs(facts)),
+        ("inputs", "<br>".join(quoted(name) for name in facts.inputs.first) + _more_inputs(facts)),
         (
             "columns",
             ", ".join(f"<code>{text(column.name)}</code> of {column.width:,}" for column in facts.columns)
@@ -306,7 +306,7 @@ def provenance(facts: Facts) -> str:
 
 
 def _more_inputs(facts: Facts) -> str:
-    left = facts.job.inputs.count - len(facts.job.inputs.first)
+    left = facts.inputs.count - len(facts.inputs.first)
     return f"<br>and {left:,} more" if left > 0 else ""
 
 
@@ -339,7 +339,7 @@ def _steps(most: float, count: int = 4) -> list[float]:
 
 
 def _top(most: float) -> float:
-    """What the height of a chart stands for: a little more than its highest bar."""
+    """The value at the top of a chart: a little more than its highest bar."""
     return most * 1.04 if most else 1.0
 
 

@@ -1,4 +1,4 @@
-"""What the points of a map are coloured by: a number of each, or a group of each."""
+"""The colours of a map's points: by a number of each point, or by its group."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Groups(NamedTuple):
 
     Attributes:
         title: what the groups are, such as "source file".
-        names: of the groups, the largest first; the last one may be `OTHERS`.
+        names: names of the groups, the largest first; the last one may be `OTHERS`.
         counts: points in each.
         of: int32 (points,), the number of each point's group.
     """

@@ -35,7 +35,10 @@ class Components(NamedTuple):
 
     def project(self, vectors: NDArray[np.float32]) -> NDArray[np.float64]:
         """Coordinates (vectors, count) along the axes."""
-        return (vectors - self.mean) @ self.axes.T
+        coordinates = np.empty((len(vectors), len(self.axes)))
+        for start in range(0, len(vectors), _BLOCK):
+            coordinates[start : start + _BLOCK] = (vectors[start : start + _BLOCK] - self.mean) @ self.axes.T
+        return coordinates
 
 
 class Covariance:

@@ -58,7 +58,7 @@ def project(method: Method, vectors: NDArray[np.float32], components: Components
     Args:
         method: "pca", "umap" or "tsne".
         vectors: float32 (points, width).
-        components: of all vectors of the job, at least two; `COMPONENTS` of them for the other methods.
+        components: principal components of all vectors of the job, at least two; for "umap" and "tsne" `COMPONENTS`.
     """
     shares = [f"{100 * share:.1f}{PERCENT}" for share in components.explained]
     both = f"{100 * components.explained[:2].sum():.1f}{PERCENT}"
@@ -84,7 +84,7 @@ def project(method: Method, vectors: NDArray[np.float32], components: Components
 
 
 def _umap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
-    import warnings  # noqa: PLC0415 - umap says that it runs on one thread, as it was told to
+    import warnings  # noqa: PLC0415 - umap says that it runs on one thread, as it was asked to
 
     import umap  # type: ignore[import-not-found,unused-ignore]  # noqa: PLC0415 - slow to load, and often missing
 
@@ -98,7 +98,7 @@ def _umap(vectors: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 def _tsne(vectors: NDArray[np.float64], start: NDArray[np.float64]) -> NDArray[np.float64]:
-    from sklearn.manifold import (  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415 - as above
+    from sklearn.manifold import (  # type: ignore[import-untyped,import-not-found,unused-ignore]  # noqa: PLC0415 - optional
         TSNE,
     )
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from unrolled.job.shard_id import ShardId
 
 #: How much more than the sample is kept before it is cut.
-_SLACK = 1.25
+_SLACK = 1.1
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -30,7 +30,7 @@ class Points:
         keys: uint64 (points,), which decide what is in the sample.
         order: int64 (points, 3): the shard's number and retries, and the point's place in the shard.
         vectors: float32 (points, width).
-        ids: of the points' rows.
+        ids: ids of the points' rows.
         lengths: int32 (points,), the real tokens of the rows.
         positions: int32 (points,), the place of a token in its row, from 0; -1 for a whole row.
         tokens: for a row its first token ids, for a token those around it (`texts.window`); None where they aren't
@@ -96,6 +96,8 @@ class Sample:
         """
         keys = _scattered(np.arange(start, start + count, dtype=np.uint64) + np.uint64(int(shard.hash, 16) << 16))
         chosen = np.flatnonzero(keys <= self._bound)
+        if len(chosen) > self._most:  # the first points, before a bound is known
+            chosen = np.sort(np.argpartition(keys, self._most - 1)[: self._most])
         return chosen, keys[chosen]
 
     def add(self, points: Points) -> None:
@@ -109,13 +111,17 @@ class Sample:
         """The sample, in the order of the job."""
         found = self._cut()
         at = found.order
-        return found.take(np.lexsort((at[:, 2], at[:, 1], at[:, 0])))
+        self._kept = [found.take(np.lexsort((at[:, 2], at[:, 1], at[:, 0])))]
+        return self._kept[0]
 
     def _cut(self) -> Points:
+        if self._count > self._most:
+            keys = np.concatenate([points.keys for points in self._kept])
+            self._bound = np.partition(keys, self._most - 1)[self._most - 1]
+            # One after another and before they are joined, so that the vectors aren't in memory three times.
+            for number, points in enumerate(self._kept):
+                self._kept[number] = points.take(points.keys <= self._bound)
         found = Points.joined(self._kept)
-        if len(found) > self._most:
-            found = found.take(np.argpartition(found.keys, self._most - 1)[: self._most])
-            self._bound = found.keys.max()
         self._kept, self._count = [found], len(found)
         return found
 

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from producer.report.states.components import Components
     from producer.report.states.sample import Points
     from producer.report.states.texts import Words
-    from unrolled.job.segment import Entry
     from unrolled.job.shard_id import ShardId
 
 NEIGHBOURS = 5
@@ -44,7 +43,7 @@ class StateMap:
         of_tokens: whether a point is a token.
         total: number of rows or tokens from which the points were drawn.
         coordinates: float64 (points, 2), as the method gave them.
-        ids: of the points' rows, complete.
+        ids: the whole ids of the points' rows.
         texts: shown beside them; None where there are none.
         lengths: int32 (points,), real tokens of the rows.
         positions: int32 (points,), places of the tokens in their rows, or -1.
@@ -92,18 +91,18 @@ def make_map(
     column: str,
     options: ReportOptions,
     words: Words,
-    entries: Mapping[ShardId, Entry],
+    files_of: Mapping[ShardId, str],
 ) -> StateMap:
     """Place a sample of a job's vectors on a plane.
 
     Args:
         points: the sample.
-        components: of all vectors.
+        components: the principal components of all vectors.
         total: number of rows or tokens from which the points were drawn.
         column: the column of vectors.
         options: what is shown.
         words: shows token ids.
-        entries: the job's shards.
+        files_of: the input in which each shard begins, for those of the sample.
     """
     # Over 40 lines: one object of many fields, each made once.
     projection = project(options.method, points.vectors, components)
@@ -113,7 +112,7 @@ def make_map(
         fields = [options.text_field, *([options.label_field] if options.label_field else [])]
         table = read_table(options.table, points.ids, options.id_field, fields)
     texts = _texts(points, options, words, table.get(options.text_field))
-    files = [_file_of(row_id, entries[shard].file) for row_id, shard in zip(ids, points.shards, strict=True)]
+    files = [_file_of(row_id, files_of[shard]) for row_id, shard in zip(ids, points.shards, strict=True)]
     found: list[colours.Groups | colours.Scale] = []
     if options.label_field is not None and options.label_field in table:
         values = table[options.label_field].tolist()

@@ -35,7 +35,7 @@ class Words:
     """Token ids as words.
 
     Args:
-        tokenizer: of the job's model; None to show ids as numbers.
+        tokenizer: the tokenizer of the job's model; None to show ids as numbers.
     """
 
     def __init__(self, tokenizer: Tokenizer | None) -> None:
@@ -99,7 +99,7 @@ def read_table(
     """
     # Over 40 lines: half of it is the description of its arguments.
     import pyarrow as pa  # noqa: PLC0415 - most reports have no table
-    import pyarrow.compute as pc  # noqa: PLC0415 - as above
+    import pyarrow.compute as pc  # noqa: PLC0415 - most reports have no table
 
     wanted = pa.array(dict.fromkeys(ids.tolist()), pa.string())
     found: dict[str, dict[str, str | None]] = {}
@@ -127,7 +127,7 @@ def read_table(
 
 
 def _batches(path: Path) -> Iterator[pa.RecordBatch]:
-    from pyarrow import csv, dataset  # noqa: PLC0415 - as above
+    from pyarrow import csv, dataset  # noqa: PLC0415 - most reports have no table
 
     kind = path.suffix.lower()
     if kind in (".csv", ".tsv"):

@@ -149,7 +149,7 @@ def header_columns(record: list[str] | Unreadable, options: SourceOptions) -> In
         return find_columns(record, options)
     except DamagedInputError as error:
         raise DamagedInputError(
-            f"{error}. Its first line is taken for the names of the columns; without a line of names, give "
+            f"{error}. Its first line was read as the names of the columns; if it has no such line, use "
             "--columns NAME,NAME or --no-header"
         ) from error
 

@@ -34,7 +34,7 @@ def check_encoding(head: bytes) -> None:
     controls = len(head) - len(head.translate(None, _CONTROLS))
     if controls > _BINARY_SHARE * len(head) and controls >= (_SOME if 0 in head else _MANY):
         raise DamagedInputError(
-            f"is no text: it begins with {head[:8].hex(' ')}; name files that are text, or --format"
+            f"is not text: it begins with {head[:8].hex(' ')}; give text files, or name the format with --format"
         )
     if head.isascii():
         return

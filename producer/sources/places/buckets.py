@@ -102,7 +102,7 @@ class _Search:
         raise RequestError(f"input {url}: no such object, and none below {url}/")
 
     def _matches(self, folder: str, steps: Sequence[str]) -> Iterator[tuple[str, Sequence[ObjectInfo]]]:
-        """What matches a pattern in a folder: the name that matches, and the object of that name or those below it."""
+        """The matches of a pattern in a folder: a name that matches, and the object of that name or those below it."""
         step, *rest = steps
         if step == "**":
             if rest:

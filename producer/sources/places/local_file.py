@@ -16,8 +16,8 @@ class LocalFile:
     """A file, or a pipe that has a name; the attributes are those of `Place`.
 
     Attributes:
-        name: the path from the working directory where it is below it, else from the root: the same however the user
-            has spelled it. Bytes that are not UTF-8 are escapes.
+        name: the path from the working directory if it is below it, also through a link, else from the root: one name,
+            however the user spells it. Bytes that are not UTF-8 are escapes.
         path: the path to open.
         inode: device and number; a file with several names has one.
     """
@@ -65,6 +65,13 @@ def shown(path: str) -> str:
 def _from_here(path: str) -> str:
     try:
         whole, here = os.path.abspath(path), os.path.join(os.getcwd(), "")  # noqa: PTH100, PTH109, PTH118 - paths are text
+        if whole.startswith(here):
+            return whole.removeprefix(here)
+        # A link may lead to the working directory, as in the $PWD of a shell that went through it.
+        status = os.stat(here)  # noqa: PTH116 - paths are text
+        for folder in Path(whole).parents:
+            if os.path.samestat(os.stat(folder), status):  # noqa: PTH116 - paths are text
+                return os.path.relpath(whole, folder)
     except OSError:  # the working directory is gone
         return path
-    return whole.removeprefix(here) or path
+    return whole

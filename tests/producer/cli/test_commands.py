@@ -19,7 +19,7 @@ from producer.cli.root import cli
 from producer.jobs import decisions, wait
 from producer.local.broker_record import BROKER_FILE
 from producer.terminal.progress import Progress
-from unrolled.errors import JobError, TransientError, UnrolledError
+from unrolled.errors import FileFormatError, JobError, TransientError, UnrolledError
 from unrolled.format.output_spec import OutputSpec
 from unrolled.job import names
 from unrolled.job.names import Life, part_object, quarantine_object
@@ -227,7 +227,7 @@ def test_a_running_jobs_own_broker_is_found(tmp_path, broker):
     result = run("status", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (
-        f"Error: {tmp_path}/{BROKER_FILE}: holds no broker of `unrolled run`; remove it, or name the broker with "
+        f"Error: {tmp_path}/{BROKER_FILE}: names no broker of `unrolled run`; remove it, or name the broker with "
         "--broker\n"
     )
 
@@ -555,9 +555,9 @@ def test_verify_lists_what_is_wrong(tmp_path):
     result = run("verify", tmp_path)
     assert result.exit_code == 1
     assert result.stdout == (
-        f"✗ {part_object(shard)}: isn't there: wait for the workers, or give the same `unrolled run` or "
+        f"✗ {part_object(shard)}: is missing: wait for the workers, or run the same `unrolled run` or "
         "`unrolled enqueue` again\n"
-        "✗ more.parquet: is no part of this job; move it elsewhere\n"
+        "✗ more.parquet: is not a part of this job; move it elsewhere\n"
         f"{tmp_path}: 2 problems; 8 rows in, 4 out in 1 whole file (7 tokens), 0 in quarantine\n"
     )
 
@@ -612,7 +612,7 @@ def test_retry_says_what_to_do_about_damaged_rows(tmp_path, broker):
     assert run_with(broker, "retry", tmp_path).stdout == (
         f"{tmp_path}: 0 dead shards are back in the queue\n"
         f"1 dead shard has damaged rows in {tmp_path}/_unrolled/rows: the same `unrolled enqueue` or `unrolled run` "
-        "cuts them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
+        "reads them from the input again; rows of a stream or of an earlier retry have to be restored from a copy\n"
     )
     assert log_of(job).life(shard).number == 0
 
@@ -638,8 +638,8 @@ def test_retry_without_a_broker_leaves_the_queueing_to_the_next_command(tmp_path
     assert result.stdout == (
         f"{tmp_path}: 1 dead shard waits again\n"
         "1 failed row waits again, in 1 new shard\n"
-        "no broker is named, so none is queued: the same `unrolled run` goes on with them, and so does "
-        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` where workers are alive\n"
+        "no broker is named, so none is queued: the same `unrolled run` computes them, and so does "
+        f"`unrolled wait {tmp_path} --broker redis://HOST:6379/0` if workers are alive\n"
     )
     first_waiting, again = waiting(job)
     assert (first_waiting, again.retries, published(job)) == (first, 1, [second])
@@ -683,6 +683,17 @@ def test_cancel_takes_what_waits_out_of_the_queue(tmp_path, broker, ledger):
     assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
 
 
+def test_a_finished_job_is_not_cancelled(tmp_path, broker):
+    """It would no longer be complete, and there is nothing to take out of the queue."""
+    job = finished_job(tmp_path)
+    result = run_with(broker, "cancel", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}: the job is finished and no shard waits, so nothing is changed\n"
+    assert json.loads(run_with(broker, "cancel", tmp_path, "--json").stdout) == {"cancelled": 0}
+    assert open_dataset(tmp_path).complete
+    assert not log_of(job).stopped
+
+
 def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledger):
     """The key is in the workers' logs."""
     job = make_job(tmp_path, shards=2)
@@ -690,6 +701,8 @@ def test_cancel_by_key_works_where_the_directory_is_gone(tmp_path, broker, ledge
     result = run_with(broker, "cancel", "--key", job.key)
     assert (result.exit_code, result.stdout) == (0, f"{job.key}: 2 shards are taken out of the queue\n")
     assert ledger.counts().shards == 0
+    result = run_with(broker, "cancel", "--key", "0" * 16)
+    assert (result.exit_code, "`unrolled jobs` lists its jobs" in result.stderr) == (1, True)
     result = run_with(broker, "cancel", "--key", "nonsense")
     assert (result.exit_code, "16 hexadecimal digits are expected" in result.stderr) == (1, True)
     assert run_with(broker, "cancel").exit_code == run_with(broker, "cancel", tmp_path, "--key", job.key).exit_code == 2
@@ -703,6 +716,8 @@ def test_discard_deletes_all_but_the_tombstone(tmp_path, broker, ledger):
     publish_shard(job, first, failed={1: "ValueError: no"})
     record_death(job, third)
     rows = job.objects.read(names.rows_object(second))
+    result = run_with(broker, "discard", tmp_path)  # there is no terminal to answer on
+    assert (result.exit_code, "nothing is deleted; " in result.stderr, "--yes" in result.stderr) == (2, True, True)
     result = run_with(broker, "discard", tmp_path, "--yes")
     assert (result.exit_code, result.stdout) == (0, f"{tmp_path}: the job is discarded, 1 part deleted\n")
     kept = {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
@@ -719,7 +734,7 @@ def test_discard_asks_first(tmp_path, answer):
     """Whatever isn't a yes keeps the job."""
     job = finished_job(tmp_path, shards=1)
     result = run("discard", tmp_path, input=answer)
-    assert result.exit_code == 1
+    assert (result.exit_code, "nothing is deleted" in result.stderr) == (2, True)
     assert f"Delete the job in {tmp_path}, 1 part included?" in result.stderr
     assert (len(published(job)), log_of(job).discarded) == (1, False)
     assert run("discard", tmp_path, input="y\n").exit_code == 0
@@ -805,6 +820,17 @@ def test_show_has_whatever_is_stored(tmp_path):
     assert len(lines[1].split()) == 7  # two numbers, and a sign that there are more
 
 
+@pytest.mark.parametrize("pooling", [["mean"], ["none", "mean"]])
+def test_show_a_row_without_a_token(tmp_path, pooling):
+    """Its vector is null in JSON, and empty for people."""
+    finished_job(tmp_path, shards=1, empty=[0], options={"pooling": pooling})
+    found = json.loads(run("show", tmp_path, "--json").stdout.splitlines()[0])
+    assert found["mean"] == {"vector": None, "norm": None}
+    lines = run("show", tmp_path).stdout.splitlines()
+    assert lines[1].split()[:3] == ["rows.txt#0", "0", "0"]
+    assert "nan" not in lines[1]
+
+
 def test_several_columns_have_a_line_each(tmp_path):
     """Beside each other, their headings and numbers would be cut until they look alike."""
     finished_job(tmp_path, shards=1, options=OutputSpec(layers=(0, 1), pooling=("none", "mean")).to_options())
@@ -823,6 +849,28 @@ def test_show_before_the_first_file_says_so(tmp_path):
     result = run("show", tmp_path)
     assert result.exit_code == 1
     assert result.stderr == (f"Error: {tmp_path}: no part is published yet; see `unrolled status {tmp_path}`\n")
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["status", "wait", "verify", "show", "quarantine", "report", "card", "retry", "discard", "cancel", "neighbours"],
+)
+def test_a_misspelt_directory_does_not_exist(tmp_path, command):
+    """Each command says so; a store would wait for a directory that is away."""
+    result = run(command, tmp_path / "nowhere", *["--id", "x"] * (command == "neighbours"))
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: {tmp_path}/nowhere: does not exist; name the output directory of a job\n"
+
+
+def test_a_job_without_a_row_can_be_shown(tmp_path):
+    """An empty input isn't an error; the reader, which can't know the columns, says that the job is complete."""
+    finished_job(tmp_path, shards=0)
+    result = run("show", tmp_path)
+    assert result.exit_code == 0
+    assert result.stdout == f"{tmp_path}: complete, and without a row: its input had none that can be computed\n"
+    assert (run("show", tmp_path, "--json").stdout, run("show", tmp_path, "--json").exit_code) == ("", 0)
+    with pytest.raises(FileFormatError, match="the job is complete, and its input had no row that can be computed"):
+        open_dataset(tmp_path)
 
 
 # ---------------------------------------------------------------- doctor

@@ -171,11 +171,16 @@ def test_a_directory_of_another_job(place, broker, models):
     assert result.stderr.startswith(what + "another model (fingerprint ")
     assert result.stderr.endswith(end)
     result = enqueue(broker, "more.jsonl")
-    assert result.stderr == what + "other inputs (rows.jsonl; asked for are more.jsonl)" + end
+    assert (
+        result.stderr
+        == what
+        + "other inputs (rows.jsonl; you asked for more.jsonl; names are relative to the working directory)"
+        + end
+    )
     for flags, differs in (
-        (["--with-tokens"], "with_tokens: false; asked for is true"),
-        (["--arithmetic", "bfloat16"], 'arithmetic: "float32"; asked for is "bfloat16"'),
-        (["--engine", "tensorflow"], 'engine: "fused"; asked for is "tensorflow"'),
+        (["--with-tokens"], "with_tokens is false; you asked for true"),
+        (["--arithmetic", "bfloat16"], 'arithmetic is "float32"; you asked for "bfloat16"'),
+        (["--engine", "tensorflow"], 'engine is "fused"; you asked for "tensorflow"'),
     ):
         result = run("enqueue", "rows.jsonl", "--model", "model", "--out", "out", "--broker", broker.url, *flags,
                      "--shard-tokens", "1000", "--namespace", NAMESPACE)  # fmt: skip
@@ -302,13 +307,13 @@ def test_rows_that_can_not_be_used_go_to_quarantine_with_reasons(place, broker, 
     assert result.stdout == (
         "13 rows with 4 tokens in 1 shard; 1 is queued\n"
         "8 rows are in quarantine, with reasons: unrolled quarantine out\n"
-        "3 rows have no token, and so no vector: leave out rows where length is 0\n"
+        "3 rows have no token, and so no vector (length is 0)\n"
     )
     found = reasons("out")
     assert found == [
-        "rows.jsonl row 1 (negative): token -3 at position 1 (from 0): allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 2 (above): token 51 at position 0 (from 0): allowed: 0 (padding) and 1..50",
-        "rows.jsonl row 3 (float): token 1.5 at position 0 (from 0): not an integer; allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 1 (negative): token -3 at position 1 (from 0); allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 2 (above): token 51 at position 0 (from 0); allowed: 0 (padding) and 1..50",
+        "rows.jsonl row 3 (float): token 1.5 at position 0 (from 0); not an integer; allowed: 0 (padding) and 1..50",
         "rows.jsonl row 8 (good): duplicate id; rows.jsonl row 0 has it",
         "rows.jsonl row 9 (no field): has neither 'text' nor 'tokens'; fields found: 'id'",
         "rows.jsonl row 10: not UTF-8: byte 0xff at byte 8 of the row",
@@ -335,7 +340,7 @@ def test_words_that_the_model_does_not_know_are_counted(place, broker):
     found = enqueue(broker, "rows.txt").stdout.splitlines()
     assert found[1:] == [
         "40.0 % of the words are not in the model's vocabulary",
-        "1 row has no token, and so no vector: leave out rows where length is 0",
+        "1 row has no token, and so no vector (length is 0)",
     ]
 
 
@@ -348,7 +353,7 @@ def test_the_summary_as_json(place, broker):
     assert found.pop("in_the_way")[0].startswith("no worker offers what this job asks for")
     assert found == {
         "rows": 2, "tokens": 1, "quarantined": 1, "shards": 1, "sent": 1, "known": 0, "without_tokens": 0,
-        "unknown_share": None,
+        "unknown_share": None, "unknown_is_exact": True, "added": None,
     }  # fmt: skip
 
 
@@ -400,7 +405,7 @@ def test_an_arithmetic_that_an_engine_does_not_have(place, broker, flags, said):
 # ---------------------------------------------------------------- damage that shows midway
 
 
-def test_a_truncated_file_is_told_midway_and_mended(place, broker, models):
+def test_a_truncated_file_is_reported_midway_and_mended(place, broker, models):
     """What came before the cut is queued; the job says that its input isn't at its end; the whole file completes it."""
     chance = random.Random(1)
     rows = {f"row-{number}": [chance.randrange(1, 51) for _ in range(20)] for number in range(8000)}

@@ -46,26 +46,29 @@ def test_every_option_arrives():
         "--no-header", "--columns", "a,b,c",
         "--max-row-bytes", "7", "--follow", "--flush-seconds", "0.5", "--shard-tokens", "9", "--with-tokens",
         "--no-special-tokens", "--layers", "0,2", "--pooling", "mean,none", "--pooling", "max",
-        "--precision", "float16", "--max-queued-tokens", "11", "--priority", "30", "--engine", "tensorflow",
-        "--arithmetic", "bfloat16", "--positions", "every:2",
+        "--precision", "float16", "--empty-rows", "zeros", "--max-queued-tokens", "11", "--priority", "30",
+        "--engine", "tensorflow", "--arithmetic", "bfloat16", "--positions", "every:2",
     )  # fmt: skip
     source = SourceOptions("csv", "tokens", "a", "b", "c", header=False, columns="a,b,c", max_row_bytes=7, follow=True)
     chosen = {"layers": "0,2", "pooling": ("mean,none", "max"), "precision": "float16", "with_tokens": True}
-    chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16", "positions": "every:2"}
+    chosen |= {"engine": "tensorflow", "arithmetic": "bfloat16", "positions": "every:2", "empty_rows": "zeros"}
     assert submission == Submission(("-",), "out", Path("model"), source, 9, 0.5, special_tokens=False, **chosen)
     assert left == {"max_queued_tokens": 11, "priority": 30}
     assert parsed("--id-first-word")[0].source == SourceOptions(id_first_word=True)
+    assert parsed("--append")[0] == Submission(("-",), "out", Path("model"), append=True)
     plain = Submission(("-",), "out", Path("model"))
     changed = [
         field.name for field in fields(Submission) if getattr(submission, field.name) != getattr(plain, field.name)
     ]
-    assert set(changed) == {field.name for field in fields(Submission)} - {"inputs", "out", "model"}
+    assert set(changed) == {field.name for field in fields(Submission)} - {"inputs", "out", "model", "append"}
 
 
 def test_what_can_not_be_is_refused():
     """A contradiction is the library's error, a value out of range click's; both are wrong usage."""
     with pytest.raises(OptionError, match="--text-field and --tokens-field are both x; give two different fields"):
         parsed("--text-field", "x", "--tokens-field", "x")
+    with pytest.raises(OptionError, match="--append adds to files, and --follow reads a stream"):
+        parsed("--append", "--follow")
     for words in (["--flush-seconds", "0"], ["--shard-tokens", "0"], ["--max-row-bytes", "0"], ["--format", "xml"]):
         result = CliRunner().invoke(enqueue, [*NEEDED, *words])
         assert result.exit_code == 2

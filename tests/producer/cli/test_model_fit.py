@@ -20,8 +20,8 @@ from unrolled.model.directory import open_model
 from unrolled.training.plan import HEAD_FILE, RECORD_FILE, SCRATCH
 
 OPTIONS = [
-    *("--lstm-units", 16, "--embedding-dim", 16, "--max-length", 8, "--batch-tokens", 256, "--learning-rate", 0.02),
-    *("--epochs", 6, "--keep-probability", 0.9, "--validation-share", 0.1),
+    *("--lstm-units", 16, "--lstm-layers", 2, "--embedding-dim", 16, "--max-length", 8, "--batch-tokens", 256),
+    *("--learning-rate", 0.02, "--epochs", 6, "--keep-probability", 0.9, "--validation-share", 0.1),
 ]
 #: Three trainings load TensorFlow, which may take a minute each where the machine is busy.
 START_SECONDS = 120
@@ -33,7 +33,7 @@ def place(tmp_path_factory):
     """A directory with a corpus, and a model that was trained on it without an interruption."""
     path = tmp_path_factory.mktemp("fit")
     write_corpus(path / "corpus.jsonl", 3000)
-    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, cwd=path)
+    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, cwd=path, timeout=START_SECONDS)
     assert done.returncode == 0, done.stderr
     (path / "said").write_text(done.stdout + done.stderr)
     return path
@@ -85,7 +85,7 @@ def test_each_epoch_is_said(place):
 def test_the_record_names_no_time_and_no_place(place):
     """The record would be equal after another run on another day."""
     record = record_of(place / "model")
-    assert record["request"]["inputs"] == ["corpus.jsonl"]
+    assert record["request"]["inputs"]["first"] == ["corpus.jsonl"]
     assert str(place) not in json.dumps(record)
     assert record["corpus"]["rows"] == 3000
     assert record["versions"].keys() == {"unrolled", "tensorflow", "keras", "numpy"}
@@ -129,13 +129,13 @@ def test_neighbours_are_the_nearest_of_all(place, vectors):
 def test_the_same_command_again_trains_nothing(place):
     """Another training into the directory of a model is refused."""
     before = contents(place / "model")
-    done = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--json", cwd=place)
+    done = unrolled("model", "fit", "./corpus.jsonl", "--out", "model", *OPTIONS, "--json", cwd=place)
     assert done.returncode == 0
     assert done.stderr == "model is trained already; to train it again, remove it\n"
     assert json.loads(done.stdout) == {"path": "model", **record_of(place / "model")}
     other = unrolled("model", "fit", "corpus.jsonl", "--out", "model", *OPTIONS, "--seed", 1, cwd=place)
     assert other.returncode == 1
-    assert "contains a model that was trained with --seed 0 (asked for is 1); choose another --out" in other.stderr
+    assert "contains a model that was trained with --seed 0 (you asked for 1); choose another --out" in other.stderr
     assert contents(place / "model") == before
 
 

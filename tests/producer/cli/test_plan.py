@@ -9,8 +9,8 @@ from support.tokenizers import words
 
 from producer.cli.plan_report import report, size_text, with_error
 from producer.cli.root import cli
-from producer.plan.estimate import Estimate
 from producer.plan.plan import Choice, Input, Plan, Rows, Times
+from producer.plan.sampling.estimate import Estimate
 from unrolled.model.directory import save_model
 from unrolled.model.weights import new_weights
 
@@ -39,8 +39,8 @@ def test_a_plan_is_read_by_people(text, model):
     assert lines[0] == "input     1 input, 90 B; all of it was read"
     assert "rows      4" in lines
     assert "tokens    44" in lines
-    assert "longer    1 rows have more than 12 tokens, for which the model was made; nothing is cut off" in lines
-    assert "empty     1 rows have no token, and so no vector" in lines
+    assert "longer    1 row has more than 12 tokens (max_length of the model); they are computed whole" in lines
+    assert "empty     1 row has no token, and so no vector" in lines
     assert any("last" in line and "every token" in line and "*" in line for line in lines)
     assert lines[-1] == "time      not known: not measured"
 
@@ -132,7 +132,7 @@ def test_sizes_have_three_digits(size, text):
         (Estimate(100.0, 0.3), "x ±0.3 %"),
         (Estimate(100.0, 0.01), "x"),
         (Estimate(0.0, 0.0), "x"),
-        (Estimate(5.0, None), "x (one look: how far that is off isn't known)"),
+        (Estimate(5.0, None), "x (one look; its error is unknown)"),
     ],
 )
 def test_an_error_is_a_share(estimate, text):

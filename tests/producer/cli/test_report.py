@@ -62,13 +62,13 @@ def test_labels_of_a_table(out, tmp_path):
         (["--to", "/nowhere/at/all.html"], "its directory doesn't exist"),
         (["--map", "none", "--coordinates", "x.parquet"], "--coordinates needs a map"),
         (["--live", "--png"], "--live writes no file"),
-        (["--live", "--host", "256.1.1.1"], "can't be listened at"),
+        (["--live", "--host", "256.1.1.1"], "can't be used"),
         (["--column", "first"], None),
         (["--column", "no"], "allowed for this map"),
     ],
 )
 def test_options_that_do_not_fit(out, arguments, said):
-    """Are told before anything is written, with exit status 2."""
+    """They are reported before anything is written, with exit status 2."""
     found = run(out, *arguments)
     assert found.exit_code == (2 if said else 0), found.output
     assert (said or "") in found.output

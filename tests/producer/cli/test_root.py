@@ -285,6 +285,15 @@ def test_a_secret_in_a_wrong_url_is_not_repeated():
         assert "me:***@host" in result.stderr
 
 
+def test_run_says_which_broker_a_variable_names():
+    """It would start its own: a variable that is set for other commands changes where the job is queued."""
+    command = ("run", "nowhere.txt", "--model", "nowhere", "--out", "nowhere")
+    environment = {"UNROLLED_BROKER": "redis://me:geheim@host/"}
+    line = "the broker is redis://me:***@host/, which UNROLLED_BROKER names; without it, `run` starts its own\n"
+    assert run(*command, env=environment).stderr.startswith(line)
+    assert "the broker is" not in run(*command, "--broker", "redis://host/").stderr
+
+
 def test_a_closed_pipe_is_quiet(tmp_path):
     """`unrolled quarantine OUT | head` prints no error."""
     job = make_job(tmp_path, shards=1, bad=[0])

@@ -71,8 +71,9 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
         "out: complete\n"
         f"1,000 rows are published, in {len(files)} files\n"
         "2 rows are in quarantine, with reasons: unrolled quarantine out\n"
-        "200 rows have no token, and so no vector: leave out rows where length is 0\n"
+        "200 rows have no token, and so no vector (length is 0)\n"
         f"out: verified; 1,002 rows in, 1,000 out in {len(files)} whole files (1,400 tokens), 2 in quarantine\n"
+        "→ unrolled show out; in Python: unrolled.open('out')\n"
         "report: out/_unrolled/report.html\n"
     )
     assert "<h1>" in (place / "out" / "_unrolled" / "report.html").read_text()
@@ -80,7 +81,9 @@ def test_a_whole_job_leaves_files_and_nothing_else(place):
     assert psutil.Process().children(recursive=True) == before
     assert not record_of(place).exists()
     assert list((place / "out" / names.ROWS).iterdir()) == []
-    assert "Traceback" not in (place / "out" / LOGS / "worker-0.log").read_text()
+    log = (place / "out" / LOGS / "worker-0.log").read_text()
+    assert "Traceback" not in log
+    assert log.count(" is published\n") == len(files)
     again = unrolled(*command("--json"), cwd=place)
     assert again.returncode == 3
     found = json.loads(again.stdout)
@@ -106,7 +109,8 @@ def test_a_run_on_a_terminal_is_one_screen(place):
     assert "shards: " in text
     assert "\x1b[" in text
     assert "Traceback" not in text
-    assert text.splitlines()[-1].startswith("out: verified; 1,000 rows in, 1,000 out")
+    assert "out: verified; 1,000 rows in, 1,000 out" in text
+    assert "shards: " not in "\n".join(text.splitlines()[-4:])  # the screen is wiped
     plain = unrolled(*command(), cwd=place)
     assert plain.returncode == 0
     assert "\x1b" not in plain.stdout + plain.stderr
@@ -150,7 +154,7 @@ def test_what_was_given_up_is_done_when_it_is_asked_for(place, broker_url):
 
 def pool(vectors, how):
     if not len(vectors):
-        return np.zeros(UNITS, np.float32)
+        return np.full(UNITS, np.nan, np.float32)
     return vectors.mean(axis=0, dtype=np.float64) if how == "mean" else vectors.max(axis=0)
 
 
@@ -159,7 +163,7 @@ def test_another_choice_of_columns_is_another_job(place):
     assert unrolled(*command("--pooling", "mean"), cwd=place).returncode == 0
     again = unrolled(*command("--pooling", "max"), cwd=place)
     assert again.returncode == 1
-    assert 'other options (pooling: ["mean"]; asked for is ["max"])' in again.stderr
+    assert 'other options (pooling is ["mean"]; you asked for ["max"])' in again.stderr
 
 
 @pytest.mark.parametrize(
@@ -168,12 +172,13 @@ def test_another_choice_of_columns_is_another_job(place):
         (("--layers", "7"), "layer 7: the model has"),
         (("--layers", "first"), "give last, all, or numbers from 0"),
         (("--pooling", "median"), "pooling 'median': give one or more of none, mean, max, last, first"),
+        (("--empty-rows", "zeros"), "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
         (("--precision", "bfloat16"), "'bfloat16' is not one of 'float32', 'float16'"),
         (("--engine", "abacus"), "'abacus' is not one of 'fused', 'tensorflow'"),
         (("--engine", "tensorflow", "--arithmetic", "bfloat16"), "take --engine fused for bfloat16"),
         (("--memory-budget", "lots"), "'lots' is not a number of bytes, such as 512M or 1.5G"),
         (("--lease-seconds", "nan"), "--lease-seconds is nan; allowed: 1 to 86400"),
-        (("--output-root", "elsewhere"), "--out is out; allowed by --output-root: directories in elsewhere"),
+        (("--output-root", "elsewhere"), "--out out is outside --output-root; allowed: directories in elsewhere"),
     ],
 )
 def test_what_can_not_be_is_refused_at_once(place, options, text):
@@ -300,7 +305,7 @@ def test_a_worker_that_can_not_start_ends_the_run_with_its_reason(place, spoilt)
 
 
 @pytest.mark.parametrize("follow", [True, False])
-def test_a_failure_is_told_even_while_the_input_is_silent(place, follow, crew, spoilt):
+def test_a_failure_is_reported_even_while_the_input_is_silent(place, follow, crew, spoilt):
     """A pipe that stays open doesn't keep the run alive, even where the shell makes it ignore Ctrl-C."""
     more = ["--follow"] if follow else []
     line = words("run", "-", "--format", "jsonl", *more, *command()[2:])

@@ -4,6 +4,7 @@ import json
 import re
 
 import pytest
+from support.browser import Browser, need_browser
 from support.shell import ENGINE, unrolled
 
 from unrolled.reading.dataset import open_dataset
@@ -26,13 +27,14 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
     done = unrolled("demo", "demo", "--engine", ENGINE, "--epochs", 2, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     steps = [line for line in done.stdout.splitlines() if line.startswith("$ ")]
-    assert [step.split()[2] for step in steps] == ["model", "run", "show"]
+    assert [step.split()[2] for step in steps] == ["model", "run", "show", "report"]
     table = [line.split() for line in done.stdout.splitlines()]
     heading = table.index(["id", "length", "mask", "first", "vector", "last", "vector", "norm"])
     assert [line[:3] for line in table[heading + 1 : heading + 6]] == [
         [f"s{number}", str(len(TEXTS[number].split())), "1" * len(TEXTS[number].split())] for number in range(5)
     ]
     assert "300 rows in, 300 out" in done.stdout
+    assert "<h1>" in (tmp_path / "demo" / "report.html").read_text()
     last = r"never saw it has a perplexity of [\d.]+; word frequencies alone have [\d.]+\.\n$"
     assert re.search(last, done.stdout)
     dataset = open_dataset(tmp_path / "demo" / "vectors")
@@ -45,6 +47,18 @@ def test_the_demo_shows_a_table_and_verifies(tmp_path, corpus):
     assert again.stdout.splitlines()[-1] == done.stdout.splitlines()[-1]
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "demo").rglob("*.parquet")} == before
     assert corpus.exists()
+    open_report(tmp_path / "demo" / "report.html", tmp_path / "browser")
+
+
+def open_report(page, profile):
+    """A browser draws a point for each sentence, and asks for nothing."""
+    browser = Browser(need_browser(), profile)
+    try:
+        browser.open(page.as_uri())
+        browser.until("document.querySelector('#canvas')?.dataset.drawn == 300")
+        assert (browser.errors, browser.requests) == ([], [])
+    finally:
+        browser.close()
 
 
 def test_a_step_that_fails_ends_the_demo(tmp_path, corpus):

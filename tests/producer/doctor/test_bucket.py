@@ -104,6 +104,6 @@ def test_the_command():
     assert json.loads(done.output)["ok"] is False
     done = CliRunner().invoke(cli, ["doctor", "hdfs://host/out"])
     assert done.exit_code == 1
-    assert "hdfs:// is no place for objects" in done.output
+    assert "hdfs:// is not a place for objects" in done.output
     assert not os.path.exists("hdfs:")  # noqa: PTH110 - never a directory of that name
     assert CliRunner().invoke(cli, ["doctor", "out", "--out", "out"]).exit_code == 2

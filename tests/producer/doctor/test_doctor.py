@@ -66,7 +66,7 @@ def test_a_broker_that_evicts_fails(broker):
     Broker(broker.url).client.config_set("maxmemory", 2**30)
     check = look(broker.url)["eviction"]
     assert (check.outcome, check.found) == ("fail", "allkeys-lru")
-    assert check.advice == ("set maxmemory-policy noeviction: a full broker would throw queued shards away")
+    assert check.advice == ("set maxmemory-policy noeviction: a full broker would drop queued shards")
 
 
 def test_a_broker_that_forgets_is_warned_of(broker):
@@ -205,7 +205,7 @@ def test_the_file_system_is_that_of_the_closest_mount(tmp_path, place, kind):
     assert file_system(Path(place), mounts) == kind
 
 
-def test_where_mounts_are_not_told_the_file_system_is_unknown(tmp_path):
+def test_where_mounts_are_not_reported_the_file_system_is_unknown(tmp_path):
     """As on macOS."""
     checks = list(check_output(tmp_path, None, mounts=tmp_path / "none"))
     assert outcomes(checks)["file system"] == "unknown"

@@ -128,3 +128,19 @@ def test_an_input_that_breaks_off(flush_seconds, kept):
     with pytest.raises(SourceError, match="broke off"):
         take()
     assert found == rows[:kept]
+
+
+@settings(deadline=None, max_examples=200)
+@given(
+    st.lists(st.none() | st.integers(0, 12), max_size=40),
+    st.lists(st.integers(0, 40), max_size=4),
+    st.integers(1, 15),
+    st.integers(1, 6),
+)
+def test_cuts_where_the_input_once_ended(sizes, ends, shard_tokens, shard_rows):
+    """The rows up to each end, and those between two ends, are cut as if they were all that there is."""
+    rows, ends = rows_of(sizes), sorted(ends)
+    cutter = Cutter(shard_tokens, shard_rows, ends)
+    found = [*cutter.add(rows), *cutter.flush()]
+    apart = [rows[start:stop] for start, stop in zip([0, *ends], [*ends, len(rows)], strict=True)]
+    assert found == [each for some in apart for each in cut(some, [], shard_tokens, shard_rows)]

@@ -147,6 +147,37 @@ def test_rows_of_a_killed_producer_that_were_cut_are_not_lost(live, crew):
     check(live["out"])
 
 
+def test_rows_that_were_read_are_on_disk_while_the_queue_is_full(tmp_path, model, broker, crew):
+    """One read of the pipe gives two full shards and a row more; the first fills the queue. `kill -9` loses none."""
+    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": FLUSH_SECONDS}
+    full = {"shard_tokens": 2, "max_queued_tokens": 1}
+    producer = crew.start("enqueue", "--follow", "-", stdin=subprocess.PIPE, **live, **full)
+    write(producer, "one two\nthree four\nfive\n")
+    eventually(lambda: read_rows(live["out"]) == 3, "three rows on disk and in the log")
+    write(producer, "six\n")
+    assert "queue is full" in producer.stderr.readline()
+    producer.kill()
+    producer.communicate()
+    crew.worker(tmp_path / "worker.log", broker=broker.url, model=model, engine=ENGINE, lease_seconds=2)
+    assert unrolled("enqueue", "--follow", "-", stdin="", **live, **full).returncode == 0
+    published(live["out"], 3)
+    assert ids(live["out"]) == numbered(3)
+    check(live["out"])
+
+
+def test_a_signal_ends_a_run_whose_queue_is_full(tmp_path, model, broker, crew):
+    """The rows that were read are in the log; no one needs to make room first."""
+    live = {"broker": broker.url, "model": model, "out": tmp_path / "out", "flush_seconds": 600}
+    producer = crew.start(
+        "enqueue", "--follow", "-", stdin=subprocess.PIPE, shard_tokens=2, max_queued_tokens=1, **live
+    )
+    write(producer, "one two\nthree\n")
+    assert "queue is full" in producer.stderr.readline()
+    producer.send_signal(signal.SIGTERM)
+    eventually(lambda: producer.poll() is not None, "its end")
+    assert (producer.returncode, read_rows(live["out"])) == (0, 2), producer.stderr.read()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_the_input_in_order(live, number, crew):
     """What was read is queued and the job is complete, though the pipe stays open and its last shard wasn't full."""

@@ -8,9 +8,11 @@ from contextlib import closing
 
 import numpy as np
 import pytest
+from support.counting_store import counting
 from support.jobs import decide, job_of, log_of, publish_shard, record_death, waiting
 from support.processes import eventually
 
+from producer.enqueue.growth import Growth
 from producer.enqueue.pipeline import shards_of
 from producer.enqueue.runs import FileRun, LiveRun
 from producer.enqueue.shard import make_shard
@@ -23,6 +25,7 @@ from unrolled.errors import JobError, TransientError
 from unrolled.job import names
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience, at_once
+from unrolled.protocol.log import read_entries
 from unrolled.protocol.objects import Objects
 from unrolled.protocol.opening import OpenJob, create_job
 from unrolled.queue.ledger import Counts
@@ -71,10 +74,12 @@ def spooled(job, shards=SHARDS):
     return [make_shard(index, job.job.id, cut) for index, cut in enumerate(cuts(shards))]
 
 
-def enqueue(job, queue, stream=None):
+def enqueue(job, queue, stream=None, inputs=None, *, append=False):
     """One run of `enqueue`; the shards that were new to the log."""
     new = []
-    run = FileRun(job.objects, queue.of_job(job), lambda entry, is_new: new.extend([entry.shard] * is_new))
+    growth = Growth(job, inputs, append=append)
+    run = FileRun(job.objects, queue.of_job(job), lambda entry, is_new: new.extend([entry.shard] * is_new), growth)
+    run.begin()
     run.run(shards_of(cuts() if stream is None else stream, job.job.id))
     return new
 
@@ -98,7 +103,7 @@ def check_enqueued(job, queue, shards=SHARDS):
     """Every shard has its rows and its bad rows, and is in the log, in order, and in the ledger, once."""
     whole = spooled(job, shards)
     log = log_of(job)
-    assert [log.entries[shard] for shard in log.inputs] == [one.entry for one in whole]
+    assert list(read_entries(log, job.objects)) == [one.entry for one in whole]
     assert log.ended
     for one in whole:
         assert job.objects.read(names.rows_object(one.entry.shard)) == one.rows
@@ -141,7 +146,7 @@ def test_what_came_before_damage_is_queued(job, queue):
     with pytest.raises(SourceError, match="is damaged"):
         enqueue(job, queue, broken())
     log = log_of(job)
-    assert (log.inputs, log.ended) == ([one.entry.shard for one in spooled(job, 3)], False)
+    assert (list(log.inputs), log.ended) == ([one.entry.shard for one in spooled(job, 3)], False)
     assert in_ledger(queue, job) == set(log.inputs)
     assert len(enqueue(job, queue)) == SHARDS - 3
     check_enqueued(job, queue)
@@ -258,7 +263,10 @@ def test_what_is_published_is_left_alone(job, queue):
     [
         (lambda: cuts(word=2), "has changed since this job began: shard 0 began at in.txt row 0 with content"),
         (lambda: cuts(shards=SHARDS - 1), r"it ends 1 shard earlier"),
-        (lambda: cuts(shards=SHARDS + 1), r"it ended after 5 shards, now it goes on at in.txt row 20"),
+        (
+            lambda: cuts(shards=SHARDS + 1),
+            r"has grown .* after 5 shards, now it continues at in.txt row 20. Use --append",
+        ),
     ],
     ids=["another", "shorter", "longer"],
 )
@@ -280,7 +288,7 @@ def test_a_cancelled_job_goes_on(job, queue):
     def stream():
         yield from cuts()
 
-    with pytest.raises(JobError, match="ended after 2"):
+    with pytest.raises(JobError, match="it ended after 2"):
         enqueue(job, queue, stream())
     assert not log_of(job).cancelled
 
@@ -309,7 +317,7 @@ def test_two_producers_at_once(job, queue):
     check_enqueued(job, queue, 40)
 
 
-def test_a_lost_ledger_is_told_again(job, queue):
+def test_a_lost_ledger_is_entered_again(job, queue):
     """Redis was restarted empty, or has evicted a key: the next run enters everything that waits."""
     enqueue(job, queue)
     for key in queue.ledger.client.scan_iter(f"{queue.ledger.keys.ledger.rsplit(':', 1)[0]}*"):
@@ -375,6 +383,24 @@ def test_a_live_run_brings_what_a_dead_one_has_read(live_job, queue):
     assert log.inputs[0] == stray.entry.shard
     assert len(log.inputs) == 2
     assert live_job.objects.read(names.rows_object(stray.entry.shard)) == stray.rows
+
+
+def test_a_live_run_touches_the_log_once_for_each_shard(live_job, queue):
+    """Its segment is created without a look before it; one look afterwards shows what others have added."""
+    counted, asked = counting(live_job)
+    run = LiveRun(counted.objects, queue.of_job(counted), lambda *_: None, lambda: None)
+    run.begin()
+    steps = []
+
+    def noted():
+        for cut in cuts(4, file=f"in.txt#{run.number}"):
+            steps.append((asked["create"], asked["read"], asked["list"]))
+            yield cut
+
+    run.run(shards_of(noted(), live_job.job.id))
+    each = {tuple(np.subtract(after, before).tolist()) for before, after in itertools.pairwise(steps)}
+    assert each == {(3, 1, 0)}, "rows, bad rows and segment are created; the next segment is looked for"
+    assert len(log_of(live_job).inputs) == 4
 
 
 def test_a_live_run_that_is_fenced_off_keeps_what_it_read(live_job, queue):
@@ -480,18 +506,19 @@ def test_live_runs_have_numbers_of_their_own(live_job, queue):
 
 
 def test_a_full_queue_is_waited_for_and_said(server, job, monkeypatch):
-    """If no room is made, a line says why."""
+    """If no room is made, a line says why. A job of which nothing is in the queue doesn't wait for others."""
     said = []
     monkeypatch.setattr("producer.queue.shard_queue.FULL_PATIENCE", 0.0)
     queue = ShardQueue(server.url, f"n{uuid.uuid4().hex[:8]}", job.job.offer, Patience(said.append), 1)
     another = Member("f" * 16, names.Life(spooled(job)[0].entry.shard, 0))
     with closing(queue):
         queue.ledger.enter(another.job_key, "/other", None, [(another, 7)], 1)
-        thread = threading.Thread(target=enqueue, args=(job, queue, cuts(shards=1)))
+        thread = threading.Thread(target=enqueue, args=(job, queue, cuts(shards=2)))
         thread.start()
         eventually(lambda: said, "a word about the full queue")
-        assert log_of(job).inputs == []
+        (first,) = log_of(job).inputs
         queue.ledger.remove(another)
+        queue.ledger.remove(Member(job.key, names.Life(first, 0)))
         thread.join()
-    assert len(log_of(job).inputs) == 1
+    assert len(log_of(job).inputs) == 2
     assert any("the queue is full" in line and "no worker offers model abababababab…" in line for line in said)

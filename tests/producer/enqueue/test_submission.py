@@ -13,7 +13,6 @@ import pytest
 from support.jobs import log_of
 from support.shell import UNITS, make_model, write_rows
 
-from producer.enqueue import submission as submission_module
 from producer.enqueue.cutter import SHARD_ROWS, shard_limits
 from producer.enqueue.pipeline import submit
 from producer.enqueue.session import _rare_collections, _stop_signals
@@ -23,6 +22,7 @@ from producer.sources.options import SourceOptions
 from producer.tokenization import tokenize
 from producer.tokenization.word_level import fit
 from unrolled.errors import JobError, ModelError, RequestError
+from unrolled.model import directory
 from unrolled.patience import Patience
 
 
@@ -61,9 +61,10 @@ def test_a_shard_of_pooled_rows_ends_at_its_rows(submission, queue):
         ({"layers": "top"}, "give last, all, or numbers"),
         ({"pooling": ("median",)}, "give one or more of none, mean, max, last, first"),
         ({"precision": "bfloat16"}, "allowed: float32 or float16"),
+        ({"empty_rows": "zeros"}, "empty_rows is zeros, but no pooled vectors are stored; leave it out"),
     ],
 )
-def test_what_cannot_be_stored_is_told_before_a_directory_is_made(submission, changes, text):
+def test_what_cannot_be_stored_is_reported_before_a_directory_is_made(submission, changes, text):
     """With what is allowed."""
     with pytest.raises(RequestError, match=text):
         prepare(replace(submission, **changes))
@@ -84,6 +85,7 @@ def test_prepare_changes_nothing_but_the_output_directory(submission, tmp_path):
         "shard_tokens": 40, "with_tokens": False, "special_tokens": True,
 
         "shard_rows": 2**16, "layers": None, "pooling": ["none"], "precision": "float32", "positions": None,
+        "empty_rows": "null",
     }  # fmt: skip
     assert prepared.tokenizer is None
     assert prepared.model.config.output_dim == UNITS
@@ -122,7 +124,7 @@ def test_flushing_and_reading_in_other_batches_is_the_same_job(submission):
     assert prepare(same).job.job == job
     for changes in (
         {"shard_tokens": 41}, {"with_tokens": True}, {"special_tokens": False}, {"layers": "all"},
-        {"pooling": ("max",)}, {"precision": "float16"},
+        {"pooling": ("max",)}, {"pooling": ("max",), "empty_rows": "zeros"}, {"precision": "float16"},
         {"positions": "every:2"}, {"engine": "tensorflow"}, {"arithmetic": "bfloat16"},
     ):  # fmt: skip
         with pytest.raises(JobError, match="other options"):
@@ -136,7 +138,7 @@ def test_the_default_is_the_same_job_as_its_value(submission):
     assert prepare(named).job.job == job
 
 
-def test_what_is_wrong_is_told_before_a_directory_is_made(submission, tmp_path):
+def test_what_is_wrong_is_reported_before_a_directory_is_made(submission, tmp_path):
     """Model, inputs, tokenizer: each by its own error."""
     (tmp_path / "text.txt").write_text("one\n")
     with pytest.raises(ModelError, match="does not exist"):
@@ -157,13 +159,13 @@ def test_a_tokenizer_that_is_replaced_meanwhile_is_noticed(submission, tmp_path,
     """After the fingerprint was taken, before it is read: its ids would be stored as those of another model."""
     one, other = (fit([" ".join(words)], 50).tokenizer.to_str() for words in (["a", "b"], ["b", "a", "b"]))
     model = make_model(tmp_path / "text", tokenizer_json=one)
-    load = submission_module.load_tokenizer
+    load = directory.load_tokenizer
 
     def replaced(path, vocab_size):
         path.write_text(other)
         return load(path, vocab_size)
 
-    monkeypatch.setattr(submission_module, "load_tokenizer", replaced)
+    monkeypatch.setattr(directory, "load_tokenizer", replaced)
     with pytest.raises(ModelError, match="changed after the model was opened"):
         prepare(replace(submission, model=model.path))
     assert not Path(submission.out).exists()
@@ -266,7 +268,7 @@ def test_a_stopped_live_input_loses_nothing_that_was_read(submission, queue, tmp
     assert log.ended
 
 
-def test_what_a_live_input_has_given_in_vain_is_told(submission, queue, tmp_path, monkeypatch):
+def test_what_a_live_input_has_given_in_vain_is_reported(submission, queue, tmp_path, monkeypatch):
     """A failure that nothing is ready for, here the tokenizer's: the rows that are on no disk are counted."""
     (tmp_path / "stream").write_bytes(b'{"tokens": [1, 2, 3]}\n' * 100)
     source = SourceOptions(format="jsonl", follow=True, batch_rows=10)

@@ -96,7 +96,7 @@ def test_rows_that_fail_again_are_retried_again(failing):
     publish_shard(failing, first, failed={0: "ValueError: no"})
     assert again(failing) == Retried(rows=1, shards=1, dead=0, damaged=0)
     (second,) = waiting(failing)
-    assert (second.retries, log_of(failing).entries[second].source) == (2, first)
+    assert (second.retries, log_of(failing).retried[first]) == (2, second)
     publish_shard(failing, second)
     assert verify_job(failing).rows_out == 8
 
@@ -153,7 +153,7 @@ def test_damage_keeps_no_other_row_from_its_retry(tmp_path, damaged):
         job.objects.create(names.rows_object(first), rows)
     path = tmp_path / "out" / name
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; whatever else there is to retry was retried"):
+    with pytest.raises(JobError, match=f"{name}.*restore it from a copy; everything else was retried"):
         again(job)
     log = log_of(job)
     assert set(log.retried) == {second}

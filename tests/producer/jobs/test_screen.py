@@ -185,7 +185,7 @@ def test_lines_that_are_said_stay_above():
 
 
 def test_a_workers_speed_is_that_of_its_last_heartbeats():
-    """Two looks at one heartbeat are one, and a worker that began anew begins anew."""
+    """Two looks at one heartbeat count once, and the bar of a worker that was restarted starts again."""
     speed = WorkerSpeed()
     speed.add(worker(1, beats=1))
     speed.add(worker(1, beats=1))

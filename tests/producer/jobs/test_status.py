@@ -21,7 +21,7 @@ from unrolled.queue.ledger import Ledger
 from unrolled.queue.member import Member
 from unrolled.reading.outcome import failed_rows
 from worker.engines.engine import PoolStats
-from worker.runtime.metrics import Metrics
+from worker.runtime.telemetry.metrics import Metrics
 
 OFFER = job_of().offer
 
@@ -157,7 +157,7 @@ def test_missing_shards_are_on_their_way_while_the_input_is_read(tmp_path, serve
     assert (status.queue.missing, status.lost) == (1, 0)
 
 
-def test_workers_of_every_offer_are_told(job, server, ledger):
+def test_workers_of_every_offer_are_reported(job, server, ledger):
     """A heartbeat's facts are shown, whatever its worker offers."""
     facts = {"on_board": 2, "longest_seconds": 1.5}
     ledger.beat("host-1", {**facts, "tokens_per_second": 80_000.0, "busy_share": 0.5, "lease_seconds": 30})
@@ -263,8 +263,8 @@ def test_hints_name_the_command_that_helps(job, server, ledger):
     assert found == {
         "dead": f"1 shard was given up (its worker died 3 times); each reason is in {out}/_unrolled/dead; "
         f"when the cause is gone: unrolled retry {out}",
-        "lost": "2 waiting shards are not in Redis: it lost them, or is not the job's; "
-        f"they are entered again by: unrolled wait {out}. If their parts were removed, the same `unrolled enqueue` "
+        "lost": "2 waiting shards are not in Redis: it lost them, or is another job's broker; "
+        f"this queues them again: unrolled wait {out}. If their parts were removed, the same `unrolled enqueue` "
         "makes them again",
         "worker": "no worker offers what this job asks for, model abababababab… in float32 by fused "
         "(alive: 1 for model abababababab… in bfloat16 by fused); "
@@ -280,7 +280,7 @@ def test_no_hint_where_all_is_well(tmp_path, server, ledger):
     assert diagnose(StatusReader(job, server, "test").read()) == {}
 
 
-def test_an_input_that_broke_off_is_told(tmp_path):
+def test_an_input_that_broke_off_is_reported(tmp_path):
     """All that was cut is published, but the input wasn't read to its end."""
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
@@ -340,7 +340,7 @@ def test_another_job_is_computed_first(tmp_path, server, ledger):
     assert diagnose(StatusReader(first, server, "test").read()) == {}
 
 
-def test_no_time_is_left_where_nobody_works(tmp_path, server, ledger, monkeypatch):
+def test_no_time_is_left_where_no_one_works(tmp_path, server, ledger, monkeypatch):
     """A speed of the past says nothing of a job that no worker computes."""
     now = [1000.0]
     monkeypatch.setattr("producer.jobs.status_reader.time.monotonic", lambda: now[0])

@@ -20,6 +20,8 @@ from unrolled.format.schema import arrow_schema
 from unrolled.format.seal import Sealing
 from unrolled.job import names
 from unrolled.job.segment import Segment
+from unrolled.protocol import chapters
+from unrolled.protocol.log import append
 from unrolled.protocol.spooling import select_rows, spool
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.outcome import failed_rows
@@ -76,7 +78,7 @@ def test_a_sound_job_has_no_problem(job):
     assert (found.tokens, found.files, found.problems) == (18, 3, ())
 
 
-def test_each_shard_is_told_when_it_is_done(job):
+def test_each_shard_is_reported_when_it_is_done(job):
     """A progress bar can follow; tokens are those of the log."""
     told = []
     verify_job(job, told.append)
@@ -131,7 +133,7 @@ def test_a_missing_file_is_a_problem(job):
     path = part(job, 2)
     path.unlink()
     assert problems(job) == {
-        path.name: "isn't there: wait for the workers, or give the same `unrolled run` or `unrolled enqueue` again"
+        path.name: "is missing: wait for the workers, or run the same `unrolled run` or `unrolled enqueue` again"
     }
 
 
@@ -145,7 +147,7 @@ def test_a_missing_file_whose_failed_rows_were_retried_is_a_problem(tmp_path):
     publish_shard(job, brought)
     part(job, 0).unlink()
     assert problems(job) == {
-        names.part_object(shard): f"isn't there, and its failed rows are in {names.part_object(brought)}: restore it "
+        names.part_object(shard): f"is missing, and its failed rows are in {names.part_object(brought)}: restore it "
         "from a copy"
     }
 
@@ -256,6 +258,19 @@ def test_columns_that_the_job_does_not_store_are_a_problem(job, tmp_path, option
     assert found[2] == wrong
 
 
+def test_zeros_where_the_job_says_null_are_a_problem(tmp_path):
+    """A row without a token has a vector of zeros in the one, and none in the other."""
+    job, other = (
+        finished_job(tmp_path / name, empty=[0], options={"pooling": ["mean"], "empty_rows": name})
+        for name in ("null", "zeros")
+    )
+    for each in (job, other):
+        assert verify_job(each).problems == ()
+    shutil.copy(part(other, 0), part(job, 0))
+    found = [problem.what.partition(";")[0] for problem in verify_job(job).problems]
+    assert "pooled vectors of rows without a token: found zeros, the job says null" in found
+
+
 def test_a_row_that_was_taken_out_is_a_problem(job):
     """Its metadata corrected, the file is sound in itself; the log knows better."""
     path = part(job, 0)
@@ -266,7 +281,7 @@ def test_a_row_that_was_taken_out_is_a_problem(job):
     assert any(what.startswith("rows, with those the engine failed on: found 3") for what in found)
 
 
-def test_a_file_that_was_written_anew_is_a_problem(job):
+def test_a_file_that_was_written_again_is_a_problem(job):
     """Another program's file of these rows: it may be right, but its vectors don't prove that."""
     path = part(job, 0)
     metadata = pq.read_metadata(path).metadata
@@ -292,7 +307,7 @@ def test_two_rows_that_changed_places_are_a_problem(job):
 def test_a_stray_parquet_file_is_a_problem(job, name):
     """`OUT/*.parquet` must be exact."""
     place(job, name).write_bytes(b"")
-    assert problems(job) == {name: "is no part of this job; move it elsewhere"}
+    assert problems(job) == {name: "is not a part of this job; move it elsewhere"}
 
 
 def test_a_visible_temporary_file_is_a_problem(job):
@@ -314,14 +329,14 @@ def test_an_input_that_was_not_read_to_its_end_is_a_problem(tmp_path):
     """However sound its parts are."""
     job = make_job(tmp_path, shards=1, ended=False)
     publish_shard(job, *waiting(job))
-    text = "the input wasn't read to its end; give the same `unrolled run` or `unrolled enqueue` again"
+    text = "the input wasn't read to its end; run the same `unrolled run` or `unrolled enqueue` again"
     assert problems(job) == {names.LOG: text}
 
 
 def test_a_discarded_job_is_a_problem(job):
     """Whatever is still there."""
     decide(job, Segment("discard"))
-    assert problems(job)[names.LOG] == "the job was discarded; nothing of it counts any more"
+    assert problems(job)[names.LOG] == "the job was discarded; nothing of it is kept"
 
 
 def test_rows_that_no_run_has_queued_are_a_problem(tmp_path):
@@ -405,3 +420,15 @@ def test_damage_is_named_or_changes_nothing_that_is_read(job, data):
 def read_whole(path):
     """Everything that a reader gets of a file."""
     return [(row.id, row.length, row.mask.tobytes(), row.outputs.tobytes()) for row in open_dataset(path).rows()]
+
+
+def test_a_damaged_chapter_of_the_log_is_a_problem(job, monkeypatch):
+    """No process believes it, and nothing else is wrong."""
+    monkeypatch.setattr(chapters, "SEGMENTS", 2)
+    append(log_of(job), job.objects, lambda _: None)
+    assert problems(job) == {}
+    path = place(job, names.chapter_name(0))
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    assert problems(job) == {names.chapter_name(0): "is not what the segments of the log say; delete it: they are read"}
+    path.unlink()
+    assert problems(job) == {}

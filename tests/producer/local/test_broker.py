@@ -94,10 +94,12 @@ def test_server_that_died_by_itself(broker):
 
 def test_stop_leaves_nothing():
     """After the end there is neither a process nor a file."""
+    before = psutil.Process().children(recursive=True)  # of earlier tests
     with EmbeddedBroker() as broker:
-        children = psutil.Process().children(recursive=True)
+        children = set(psutil.Process().children(recursive=True)).difference(before)
         scratch = Path(client_url(broker.url).removeprefix("unix://")).parent
         assert scratch.is_dir()
+    assert children
     assert not [child for child in children if child.is_running()]
     assert not scratch.exists()
     with pytest.raises(UnrolledError, match="not running"):
@@ -173,8 +175,11 @@ def test_killed_owner():
 
 def test_interrupt_spares_the_server():
     """Ctrl-C reaches the owner's process group; the server is not in it."""
+    before = psutil.Process().children()  # of earlier tests
     with EmbeddedBroker():
-        assert all(os.getpgid(child.pid) != os.getpgid(0) for child in psutil.Process().children())
+        children = set(psutil.Process().children()).difference(before)
+        assert children
+        assert all(os.getpgid(child.pid) != os.getpgid(0) for child in children)
 
 
 def test_stubborn_server_is_killed(broker, monkeypatch):

@@ -61,7 +61,7 @@ def test_a_record_whose_server_is_gone_is_no_broker(job, tmp_path):
 def test_a_record_of_anything_else_is_an_error(job, content):
     """The error names the file and both ways out. A server elsewhere, which a stranger may have put, isn't called."""
     record_of(job.place).write_bytes(content)
-    with pytest.raises(JobError, match=r"_unrolled/broker: holds no broker of `unrolled run`; remove it, or name the"):
+    with pytest.raises(JobError, match=r"_unrolled/broker: names no broker of `unrolled run`; remove it, or name the"):
         find_broker(None, job.place)
 
 

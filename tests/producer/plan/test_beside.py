@@ -9,6 +9,7 @@ from unrolled.errors import RequestError
 
 PLAN = {
     "format_version": 1,
+    "model": "ab",
     "rows": {"rows": {"value": 100, "error": 5}, "tokens": {"value": 900, "error": None}},
     "choices": [
         {"chosen": False, "size": {"value": 1, "error": 0}},
@@ -23,7 +24,7 @@ def test_figures_stand_beside_their_facts():
     found = beside(PLAN, {"rows": 80, "bytes": 5000, "seconds": 3})
     assert found == [Beside("rows", 100, 5, 80), Beside("bytes", 4000, 100, 5000)]
     assert [one.off for one in found] == [0.25, -0.2]
-    timed = PLAN | {"times": {"total": {"value": 6, "error": 1}}}
+    timed = PLAN | {"times": {"start": 2, "total": {"value": 8, "error": 1}}}
     assert beside(timed, {"seconds": 4, "tokens": 0}) == [Beside("tokens", 900, None, 0), Beside("seconds", 6, 1, 4)]
     assert beside(timed, {"tokens": 0})[0].off is None
 

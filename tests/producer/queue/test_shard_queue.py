@@ -13,6 +13,7 @@ from support.broker import RestartableBroker
 from support.jobs import job_of, log_of, waiting
 from support.processes import make_rows, open_site
 
+from producer.enqueue.growth import Growth
 from producer.enqueue.runs import FileRun
 from producer.enqueue.shard import make_shard
 from producer.queue.shard_queue import ShardQueue
@@ -52,13 +53,15 @@ def cuts(count):
     """The cuts of an input: some shards of ten tokens each."""
     for index in range(count):
         row = Row("in.txt", index, f"#{index}", np.full(TOKENS, index + 1, np.int32))
-        yield lambda place, row=row: make_shard(place, JOB_ID, [row])
+        yield lambda place, growth, row=row: make_shard(place, JOB_ID, [row], growth)
 
 
 def fill(queue, job, shards):
     """Read an input of some shards and queue them; return how many were sent."""
     ledger = queue.of_job(job)
-    FileRun(job.objects, ledger, lambda *_: None).run(cuts(shards) if isinstance(shards, int) else shards)
+    run = FileRun(job.objects, ledger, lambda *_: None, Growth(job))
+    run.begin()
+    run.run(cuts(shards) if isinstance(shards, int) else shards)
     return ledger.sent
 
 
@@ -133,7 +136,7 @@ def test_two_producers_at_once(broker, job):
     for thread in threads:
         thread.join(60)
     assert sum(sent) == 200
-    assert log_of(job).inputs == waiting(job)
+    assert list(log_of(job).inputs) == waiting(job)
     found = [tuple(arguments) for _, arguments in received(broker.url)]
     assert sorted(found) == [(job.key, f"{shard}.0") for shard in waiting(job)]
 
@@ -228,7 +231,9 @@ def test_a_full_queue_says_why(broker, job, monkeypatch):
 
 def test_a_jobs_priority(queue, job):
     """It is in the ledger from the first shard on."""
-    FileRun(job.objects, queue.of_job(job, 30), lambda *_: None).run(cuts(1))
+    run = FileRun(job.objects, queue.of_job(job, 30), lambda *_: None, Growth(job))
+    run.begin()
+    run.run(cuts(1))
     assert queue.ledger.client.hget(queue.ledger.keys.priorities, job.key) == b"30"
 
 
@@ -304,7 +309,7 @@ def test_many_times_what_fits_in_a_segment(queue, job, monkeypatch):
     assert held(queue, job) == waiting(job)
 
 
-def test_told_by_another(queue, job):
+def test_entered_by_another(queue, job):
     """Segments of another process are entered, too."""
     shard = make_shard(0, JOB_ID, [Row("in.txt", 0, "#0", np.full(TOKENS, 1, np.int32))])
     left = [Segment("shards", (shard.entry,))]

@@ -216,7 +216,7 @@ def test_a_live_page_follows_its_job(browser, tmp_path, monkeypatch):
     browser.until("document.querySelector('#live').textContent == 'no answer'")
 
 
-def test_the_live_server_answers_nobody_else(tmp_path):
+def test_the_live_server_answers_no_one_else(tmp_path):
     """Another site's name in the Host header, another path and another method get nothing."""
     job = report_job(tmp_path / "out", 100)
     with LiveServer(LivePage(lambda: Gathering(job, ReportOptions(points=50))), "127.0.0.1", 0) as server:

@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from support.jobs import record_death
+from support.jobs import finished_job, make_job, record_death
 from support.report_jobs import report_job
 
 from producer.report.gathering import Gathering
@@ -142,7 +142,7 @@ def test_a_damaged_part_is_named_and_the_others_are_shown(tmp_path):
 
 
 def test_a_store_that_fails_meanwhile_spoils_a_gathering(tmp_path, monkeypatch):
-    """What was read of a part in the middle must not count twice: whoever goes on begins again."""
+    """Rows of a part that was read halfway must not count twice: the next attempt starts from its beginning."""
     job = report_job(tmp_path / "out", 128)
     gathering, store = Gathering(job, ReportOptions()), type(job.objects.store)
 
@@ -188,3 +188,32 @@ def test_a_job_that_has_just_begun_has_a_report(tmp_path):
     page = render(shown(job))
     assert "No vector is published yet" in page
     assert "No worker has recorded its time" in page
+
+
+def test_the_plan_is_beside_the_fact(tmp_path):
+    """Once the job is finished; the plan of another model is refused."""
+    job = finished_job(tmp_path / "out", shards=2)
+    facts = shown(job).facts
+    plan = {
+        "format_version": 1,
+        "model": job.job.fingerprint,
+        "rows": {"rows": {"value": 10, "error": 1}, "tokens": {"value": 2 * facts.tokens, "error": None}},
+        "choices": [{"chosen": True, "size": {"value": facts.size_bytes, "error": 0}}],
+        "times": None,
+    }
+    (tmp_path / "plan.json").write_text(json.dumps(plan))
+    found = shown(job, plan=tmp_path / "plan.json")
+    assert [(one.name, one.planned, one.fact) for one in found.plan] == [
+        ("rows", 10, facts.rows - facts.refused),
+        ("tokens", 2 * facts.tokens, facts.tokens),
+        ("bytes", facts.size_bytes, facts.size_bytes),
+    ]
+    page = render(found)
+    assert "Plan and fact" in page
+    assert "+100.0 %" in page
+    assert "Plan and fact" not in render(shown(job))
+    unfinished = make_job(tmp_path / "unfinished", shards=2)
+    assert shown(unfinished, plan=tmp_path / "plan.json").plan == ()
+    (tmp_path / "plan.json").write_text(json.dumps(plan | {"model": "cd" * 32}))
+    with pytest.raises(OptionError, match="another model"):
+        shown(job, plan=tmp_path / "plan.json")

@@ -56,6 +56,10 @@ def test_a_name_has_one_spelling(tmp_path, monkeypatch):
     for given in ("../b.txt", str(tmp_path / "b.txt"), f"{here}/../b.txt"):
         (row,) = rows_of(given)
         assert row.file == f"{tmp_path}/b.txt"
+    (tmp_path / "link").symlink_to(here)  # a shell that went through it calls the working directory so
+    for given in (f"{tmp_path}/link/a.txt", f"{tmp_path}/link/*.txt", f"{tmp_path}/link/", "../link/a.txt"):
+        (row,) = rows_of(given)
+        assert row.file == "a.txt"
 
 
 def test_same_file_twice(tmp_path):
@@ -189,6 +193,14 @@ def test_a_jobs_own_output_is_no_input(tmp_path, monkeypatch):
         plan = check_inputs(("a.jsonl", given), SourceOptions())
         assert {os.path.normpath(file.label) for file in plan.files} == {"a.jsonl", "sub/b.jsonl"}
         assert any("sub/vectors is the output directory of a job: left out" in notice for notice in plan.notices), given
+
+
+def test_a_jobs_output_directory_alone_is_no_input(tmp_path, monkeypatch):
+    """The error says how its parts are named."""
+    monkeypatch.chdir(tmp_path)
+    finished_job(tmp_path / "vectors", shards=1)
+    with pytest.raises(RequestError, match=r"input vectors: is the output directory of a job; .*'vectors/\*.parquet'"):
+        check_inputs(["vectors"], SourceOptions())
 
 
 def test_an_output_that_is_named_is_an_input(tmp_path, monkeypatch):

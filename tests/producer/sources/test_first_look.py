@@ -86,11 +86,11 @@ def test_some_wrong_bytes_make_some_rows_bad(tmp_path):
 
 
 @pytest.mark.parametrize(("content", "message"), [
-    (random.Random(1).randbytes(3000), "is no text: it begins with"),
+    (random.Random(1).randbytes(3000), "is not text: it begins with"),
     ("the cat sat\n".encode("utf-16-le"), "is UTF-16 text; convert it (iconv -f UTF-16LE -t UTF-8)"),
     ("the cat sat\n".encode("utf-16-be"), "is UTF-16 text; convert it (iconv -f UTF-16BE -t UTF-8)"),
-    (b"\x7fELF\x02\x01\x01" + bytes(9), "is no text"),
-    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is no text"),
+    (b"\x7fELF\x02\x01\x01" + bytes(9), "is not text"),
+    (b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR", "is not text"),
     (b"%PDF-1.7\n%\xe2\xe3\n", "is a PDF document"),
 ])  # fmt: skip
 @pytest.mark.parametrize("name", ["rnd.bin", "a.txt", "a.jsonl", "a.csv"])
@@ -144,7 +144,7 @@ def test_a_table_whose_names_are_missing(tmp_path):
     path = write(tmp_path / "a.csv", "doc-1,the cat sat\n")
     found = refusal(path)
     assert "has no column 'text' or 'tokens'; columns found: 'doc-1', 'the cat sat'" in found
-    assert "without a line of names, give --columns NAME,NAME or --no-header" in found
+    assert "if it has no such line, use --columns NAME,NAME or --no-header" in found
     assert "columns found: '1', '2'" in refusal(path, header=False)
     assert "columns found: 'id', 'body'" in refusal(path, columns="id,body")
     assert "none of its first 1 rows can be used; row 0: has 2 columns; 3 are named" in refusal(

@@ -1,6 +1,7 @@
 """Showing how far something is."""
 
 import io
+import re
 
 import pytest
 from hypothesis import given
@@ -36,6 +37,16 @@ class Clock:
 def test_facts_read_as_a_line(facts, text):
     """Facts that aren't known are left out."""
     assert facts_of(*facts) == text
+
+
+def test_a_full_bar_has_a_colour_where_there_are_sixteen():
+    """On tmux's default terminal, a finished bar doesn't look like an empty one."""
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system="standard", width=60)
+    bar = Progress("computing", console=screen)
+    bar.update(done_tokens=2, total_tokens=2)
+    bar.finish()
+    bars = re.findall(r"\x1b\[([\d;]*)m━", screen.file.getvalue())
+    assert bars[-1] == "32", bars
 
 
 def speeds_of(steps):

@@ -42,7 +42,7 @@ def test_before_the_first_lump_there_is_no_speed():
     assert Speeds().bars(5) == speeds_of([(0, 0)]) == speeds_of([(0, 5), (9, 5)]) == []
 
 
-def test_a_smaller_number_begins_anew():
+def test_a_smaller_number_begins_again():
     """A job that was discarded and made again."""
     assert speeds_of([(0, 0), (10, 100), (11, 0), (21, 50)], most=1) == [5.0]
 

@@ -47,10 +47,19 @@ def test_a_tokenizer_that_says_nothing_of_unknown_words():
     assert coverage_of(None).unknown_share is None
 
 
-def test_long_inputs_are_sampled():
-    """All of the first texts, then one of sixteen."""
-    found = coverage_of(
-        build(INDEX, WordRules(), None), *["the dog"] * (ALL_OF_FIRST + 10 * ONE_OF), batch_rows=ONE_OF * 10
-    )
-    assert found.unknown_share == 0.5
-    assert ALL_OF_FIRST < found.words / 2 < ALL_OF_FIRST + 10 * ONE_OF
+@pytest.mark.parametrize("batch_rows", [3, 100, 160])
+@pytest.mark.parametrize("oov", [None, "[OOV]"])
+def test_a_sample_is_like_the_whole(oov, batch_rows):
+    """Where only every n-th of the later texts is looked at, it counts for all of them, so the order hardly matters."""
+    index = INDEX if oov is None else {word: number + 1 for word, number in INDEX.items()} | {oov: 1}
+    tokenizer, later = build(index, WordRules(), oov), 100 * ONE_OF
+    texts = ["the cat"] * ALL_OF_FIRST + ["the dog"] * later
+    for ordered in texts, texts[::-1]:
+        found = coverage_of(tokenizer, *ordered, batch_rows=batch_rows)
+        assert found.is_exact == (oov is not None)
+        assert found.unknown_share == pytest.approx(later / 2 / len(texts), rel=0 if found.is_exact else 0.05)
+
+
+def test_few_texts_are_all_counted():
+    """Then the share is no estimate."""
+    assert coverage_of(build(INDEX, WordRules(), None), *["the dog"] * ALL_OF_FIRST).is_exact

@@ -43,7 +43,7 @@ def test_text_and_ids_side_by_side(tmp_path):
 def test_bad_ids_are_bad_rows():
     """A row of bad ids becomes a bad row with its position and id; the rows around it are good."""
     first, bad, last = rows_of([token_row([1]), token_row([2, 10], 1, "mine"), token_row([], 2)])
-    assert bad == BadRow("f", 1, "mine", "token 10 at position 1 (from 0): allowed: 0 (padding) and 1..9")
+    assert bad == BadRow("f", 1, "mine", "token 10 at position 1 (from 0); allowed: 0 (padding) and 1..9")
     assert [first.tokens.tolist(), last.tokens.tolist()] == [[1], []]
 
 

@@ -101,16 +101,21 @@ def test_long_rows_are_cut(tmp_path):
     assert [token for piece in pieces for token in piece[1:]] == long[1:]
 
 
-def test_what_was_made_ready_is_taken_as_it_is(tmp_path):
+def test_what_was_made_ready_is_taken_as_it_is(tmp_path, monkeypatch):
     """The same command on the same files uses the prepared rows; another command is refused with what differs."""
+    monkeypatch.chdir(tmp_path)
     corpus = write(tmp_path / "c.jsonl", IDS)
     request = asked([corpus], tmp_path / "out")
     plan = prepare(request, lambda _: None)
     before = (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns
-    assert prepare(request, lambda _: None) == plan
+    for spelling in (corpus, "c.jsonl", "./c.jsonl", "*.jsonl"):
+        assert prepare(asked([spelling], tmp_path / "out"), lambda _: None) == plan
     assert (tmp_path / "out" / SCRATCH / "train.arrow").stat().st_mtime_ns == before
-    with pytest.raises(JobError, match=r"unfinished training with --epochs None \(asked for is 3\); run"):
+    with pytest.raises(JobError, match=r"unfinished training with --epochs None \(you asked for 3\); run"):
         prepare(asked([corpus], tmp_path / "out", training={"epochs": 3}), lambda _: None)
+    other = write(tmp_path / "d.jsonl", IDS)
+    with pytest.raises(JobError, match=r"training with inputs c.jsonl \(you asked for d.jsonl\); run"):
+        prepare(asked([other], tmp_path / "out"), lambda _: None)
     write(corpus, IDS[1:])
     with pytest.raises(
         JobError,

@@ -140,7 +140,10 @@ def test_todays_reader_reads_pooled_files():
     assert dataset.columns == inspect_part(open_store(POOLED), POOLED_FILE).columns == POOLED_COLUMNS
     (batch,) = dataset.batches()
     for name, array in zip(POOLED_SPEC.names(), arrays, strict=True):
+        if not name.startswith("outputs"):
+            array[batch.lengths == 0] = np.nan  # a row without a token has no vector
         np.testing.assert_array_equal(batch[name], array.astype(np.float16))
+    assert (batch.lengths == 0).any()
     np.testing.assert_array_equal(batch.mask_values, tokens.values != 0)
 
 

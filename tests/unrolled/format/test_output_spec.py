@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from support.output_specs import THREE, specs
 
-from unrolled.errors import RequestError
+from unrolled.errors import OptionError, RequestError
 from unrolled.format.columns import POOLINGS, VectorColumn, column_name
 from unrolled.format.output_spec import OutputSpec, parse_layers, parse_pooling
 from unrolled.format.positions import Positions
@@ -64,6 +64,8 @@ BAD = [
     {"precision": None},
     {"with_tokens": 1},
     {"with_tokens": None},
+    {"empty_rows": "nan"},
+    {"empty_rows": None},
     {"positions": "every:2"},
     {"positions": {"rule": "every", "count": True}},
 ]
@@ -76,6 +78,13 @@ def test_anything_else_is_refused(bad):
         OutputSpec(**bad)
     with pytest.raises(RequestError, match="allowed: "):
         OutputSpec.from_options(OutputSpec().to_options() | bad)
+
+
+def test_zeros_without_a_pooled_vector_are_refused():
+    """The option would decide nothing, and make another job of it."""
+    with pytest.raises(OptionError, match="empty_rows is zeros, but no pooled vectors are stored"):
+        OutputSpec(empty_rows="zeros")
+    assert OutputSpec(pooling=("none", "max"), empty_rows="zeros").names() == ("outputs", "max")
 
 
 def test_positions_and_pooled_columns_exclude_each_other():
@@ -101,7 +110,7 @@ def test_hostile_options_raise_nothing_else(options):
 
 def test_options_that_are_missing_are_named():
     """An older or foreign job.json is refused, and nothing is guessed."""
-    with pytest.raises(RequestError, match="lack layers, precision, positions"):
+    with pytest.raises(RequestError, match="lack layers, precision, empty_rows, positions"):
         OutputSpec.from_options({"pooling": ["none"], "with_tokens": False})
 
 

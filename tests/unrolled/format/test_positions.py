@@ -13,7 +13,9 @@ from unrolled.errors import OptionError, RequestError
 from unrolled.format.positions import Positions, parse_positions
 
 BLANKS = (1, 4)
-FORWARD, BACKWARD = (Positions("word-ends", blanks=BLANKS, backward=backward) for backward in (False, True))
+FORWARD, BACKWARD, BOTH = (
+    Positions("word-ends", blanks=BLANKS, direction=direction) for direction in ("forward", "backward", "bidirectional")
+)
 rows_of_ids = st.lists(st.lists(st.integers(1, 5), max_size=12), max_size=8)
 
 
@@ -37,6 +39,18 @@ def test_one_vector_for_each_word(lists):
         [end if end < len(row) else end - 1 for _, end in words(row)] for row in lists
     ]  # fmt: skip
     assert chosen(BACKWARD, lists) == [[max(begin - 1, 0) for begin, _ in words(row)] for row in lists]
+
+
+@given(rows_of_ids)
+def test_words_that_are_read_from_both_ends(lists):
+    """The first half of a vector is from where a forward model has read the word, the second from the other end."""
+    rows = ragged(lists)
+    vectors = np.random.default_rng(0).random((len(rows.values), 6), np.float32)
+    ahead, back = (rule.choose(rows, vectors) for rule in (FORWARD, BACKWARD))
+    both = BOTH.choose(rows, vectors)
+    np.testing.assert_array_equal(both, np.hstack([ahead[:, :3], back[:, 3:]]))
+    assert chosen(BOTH, lists) == chosen(FORWARD, lists)
+    np.testing.assert_array_equal(ahead, vectors[FORWARD.chosen(rows)])
 
 
 @given(rows_of_ids, st.integers(1, 14))
@@ -67,15 +81,15 @@ def test_another_text_is_refused(text):
         parse_positions(text)
 
 
-@pytest.mark.parametrize("rule", [FORWARD, BACKWARD, Positions("every", 3), Positions("last", 1)])
+@pytest.mark.parametrize("rule", [FORWARD, BACKWARD, BOTH, Positions("every", 3), Positions("last", 1)])
 def test_json_keeps_a_rule(rule):
     """job.json and the metadata of a part contain it."""
     assert Positions.from_json(rule.to_json()) == rule
 
 
-_VALUES = st.none() | st.booleans() | st.integers() | st.sampled_from(["word-ends", "every", "last"])
+_VALUES = st.none() | st.booleans() | st.integers() | st.sampled_from(["word-ends", "every", "last", "forward"])
 _LISTS = st.lists(st.integers(-1, 3) | st.booleans(), max_size=3)
-_NAMES = st.sampled_from(["rule", "count", "blanks", "backward", "x"])
+_NAMES = st.sampled_from(["rule", "count", "blanks", "direction", "x"])
 
 
 @given(st.dictionaries(_NAMES, _VALUES | _LISTS) | st.none() | st.integers() | st.text(max_size=3))

@@ -27,6 +27,9 @@ def test_the_types_of_vectors():
     assert str(spread.field("outputs").type) == ("list<element: fixed_size_list<element: float not null>[3] not null>")
     assert str(spread.field("mean").type) == "fixed_size_list<element: float not null>[3]"
     assert str(arrow_schema(*POOLED).field("max_0").type) == "fixed_size_list<element: halffloat not null>[2]"
+    assert spread.field("mean").nullable
+    assert not arrow_schema(*stored(3, pooling=("mean",), empty_rows="zeros")).field("mean").nullable
+    assert not spread.field("outputs").nullable
     assert arrow_schema(*POOLED).names == ["id", "length", "mask", "mean_0", "max_0", "tokens"]
 
 

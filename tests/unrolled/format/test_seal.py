@@ -81,7 +81,7 @@ def test_no_reader_minds_the_seal(tmp_path, golden):
     assert repr(found) == repr(expected)
 
 
-def test_a_file_without_a_seal_is_told():
+def test_a_file_without_a_seal_is_reported():
     """Another program wrote it."""
     with pytest.raises(FileFormatError, match="another program"):
         check_seal(io.BytesIO(b"PAR1" + bytes(100) + FOOTER))

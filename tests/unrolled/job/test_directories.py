@@ -23,7 +23,7 @@ def test_no_job_is_made_in_the_directory_of_a_model(tmp_path, command):
     more = ("--broker", "redis://localhost:1/0") if command == "enqueue" else ()
     result = run(command, rows, "--model", tmp_path / "model", "--out", tmp_path / "model", *more)
     assert result.exit_code == 1
-    assert "contains a model (config.json), no job; use another --out" in result.stderr
+    assert "contains a model (config.json), not a job; use another --out" in result.stderr
     assert sorted((tmp_path / "model").iterdir()) == before
 
 
@@ -46,5 +46,5 @@ def test_no_model_is_made_in_the_directory_of_a_job(tmp_path, monkeypatch, comma
     before = sorted((tmp_path / "OUT").rglob("*"))
     result = run(*command)
     assert result.exit_code == 1
-    assert "OUT: contains a job (_unrolled), no model; use another directory" in result.stderr
+    assert "OUT: contains a job (_unrolled), not a model; use another directory" in result.stderr
     assert sorted((tmp_path / "OUT").rglob("*")) == before

@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from unrolled.errors import JobError
-from unrolled.job.job import FEW_NAMES, LONG_NAME, MOST_BYTES, Inputs, Job
+from unrolled.job.inputs import FEW_NAMES, LONG_NAME, Inputs
+from unrolled.job.job import MOST_BYTES, Job
 
 JOB = Job("ab" * 32, Inputs.named(["a.txt", "b.txt"]), "fused", "float32", live=False, options={"shard_tokens": 100})
 KEY = "0123456789abcdef"
@@ -21,12 +22,15 @@ def test_what_is_written_is_read():
     ("changes", "said"),
     [
         ({"fingerprint": "cd" * 32}, "another model"),
-        ({"inputs": Inputs.named(["a.txt"])}, "other inputs (a.txt, b.txt; asked for are a.txt)"),
-        ({"engine": "tensorflow"}, 'engine: "fused"; asked for is "tensorflow"'),
-        ({"arithmetic": "bfloat16"}, 'arithmetic: "float32"; asked for is "bfloat16"'),
-        ({"live": True}, "live: false; asked for is true"),
-        ({"options": {"shard_tokens": 200}}, "shard_tokens: 100; asked for is 200"),
-        ({"options": {}}, "shard_tokens: 100; asked for is null"),
+        (
+            {"inputs": Inputs.named(["a.txt"])},
+            "other inputs (a.txt, b.txt; you asked for a.txt; names are relative to the working directory)",
+        ),
+        ({"engine": "tensorflow"}, 'engine is "fused"; you asked for "tensorflow"'),
+        ({"arithmetic": "bfloat16"}, 'arithmetic is "float32"; you asked for "bfloat16"'),
+        ({"live": True}, "live is false; you asked for true"),
+        ({"options": {"shard_tokens": 200}}, "shard_tokens is 100; you asked for 200"),
+        ({"options": {}}, "shard_tokens is 100; you asked for null"),
     ],
     ids=lambda value: next(iter(value)) if isinstance(value, dict) else None,
 )

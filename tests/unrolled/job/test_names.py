@@ -25,6 +25,7 @@ def test_names_are_those_that_the_page_tells():
     assert names.rows_object(SHARD) == "_unrolled/rows/000007-0123456789ab.rows"
     assert names.dead_object(Life(SHARD, 1)) == "_unrolled/dead/000007-0123456789ab.1.json"
     assert names.segment_name(12) == "_unrolled/log/000012.jsonl"
+    assert names.chapter_name(3) == "_unrolled/chapters/000003.chapter"
 
 
 def test_other_names_are_left_out():

@@ -8,34 +8,43 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from unrolled.errors import JobError
+from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life
 from unrolled.job.segment import Entry, Segment
 from unrolled.job.shard_id import ShardId
 
-COUNTS = st.integers(0, 2**40)
-SHARDS = st.builds(
-    ShardId, st.integers(0, 10**12 - 1), st.from_regex(r"[0-9a-f]{12}", fullmatch=True), st.integers(0, 64)
-)
+COUNTS = st.integers(0, 2**32 - 1)
+HASHES, INDICES = st.from_regex(r"[0-9a-f]{12}", fullmatch=True), st.integers(0, 10**12 - 1)
+SHARDS = st.builds(ShardId, INDICES, HASHES, st.integers(0, 64))
 
 
-def entries(source):
-    return st.builds(
-        Entry, SHARDS, COUNTS, COUNTS, COUNTS, COUNTS, st.from_regex(r"[0-9a-f]{32}", fullmatch=True), source,
-        st.text(st.characters(exclude_categories=["Cs"])), COUNTS,
+def entries(*, retried):
+    """Entries of the input, or of a retry: with the index of its source, and one retry more."""
+    made = st.builds(
+        Entry, st.builds(ShardId, INDICES, HASHES), COUNTS, COUNTS, COUNTS, COUNTS,
+        st.from_regex(r"[0-9a-f]{32}", fullmatch=True), st.none(), st.text(st.characters(exclude_categories=["Cs"])),
+        st.integers(0, 2**63 - 1),
     )  # fmt: skip
+    return st.builds(_as_retry, made, HASHES, st.integers(0, 63)) if retried else made
+
+
+def _as_retry(entry, hashed, retries):
+    source = ShardId(entry.shard.index, hashed, retries)
+    return entry._replace(shard=ShardId(entry.shard.index, entry.shard.hash, retries + 1), source=source)
 
 
 SEGMENTS = st.one_of(
-    st.builds(Segment, st.just("shards"), st.lists(entries(st.none()), max_size=3).map(tuple)),
+    st.builds(Segment, st.just("shards"), st.lists(entries(retried=False), max_size=3).map(tuple)),
     st.builds(
         Segment,
         st.just("retry"),
-        st.lists(entries(SHARDS), max_size=3).map(tuple),
+        st.lists(entries(retried=True), max_size=3).map(tuple),
         st.dictionaries(SHARDS, st.integers(1, 9), max_size=3).map(
             lambda lives: tuple(Life(shard, number) for shard, number in lives.items())
         ),
     ),
     st.builds(Segment, st.just("begin"), run=st.from_regex(r"[0-9a-f]{16}", fullmatch=True)),
+    st.builds(Segment, st.just("append"), inputs=st.lists(st.text(max_size=9), max_size=9).map(Inputs.named)),
     st.sampled_from(["end", "cancel", "resume", "discard"]).map(Segment),
 )
 
@@ -74,10 +83,19 @@ def changed(number, **values):
         (changed(0, segment="end"), "a segment of kind end has entries"),
         (changed(0, segment="retry"), "source doesn't fit"),
         (changed(0, run="0" * 16), "belongs to a begin"),
+        (changed(0, inputs=Inputs.named(["a"]).to_json()), "inputs belong to an append"),
+        (changed(0, segment="append"), "a segment of kind append has entries"),
+        (b'{"format_version": 1, "segment": "append", "entries": 0}', "inputs belong to an append"),
+        (changed(0, inputs=3), "not a segment"),
+        (changed(0, inputs={"digest": "x", "count": 1, "first": []}), "64 hexadecimal digits are expected"),
+        (changed(0, inputs={"digest": "0" * 64, "count": -1, "first": []}), "a count is expected"),
         (changed(0, lives={"000003-0123456789ab": 1}), "belong to a retry"),
         (changed(1, rows=-1), "rows is -1; a count is expected"),
         (changed(1, rows=True), "rows is True; a count is expected"),
-        (changed(1, tokens=2**63), "a count is expected"),
+        (changed(1, tokens=2**32), "a count is expected"),
+        (changed(1, position=2**63), "a count is expected"),
+        (changed(1, shard="000003r-0123456789ab"), "the source of 000003r-0123456789ab is None; that of a retry has"),
+        (changed(1, source="000004-0123456789ab"), "the source of 000003-0123456789ab is 000004-0123456789ab"),
         (changed(1, shard="../../etc/passwd"), "shard id"),
         (changed(1, shard=3), "a text is expected"),
         (changed(1, digest="x"), "32 hexadecimal digits"),

@@ -1,15 +1,23 @@
 """A job's rows as examples to learn from."""
 
+import importlib
+import re
+import sys
+import threading
+
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.jobs import finished_job
+from support.random_parts import write_part
 
 import unrolled
 from unrolled import Examples
+from unrolled.format.columns import POOLINGS, VectorColumn
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +78,30 @@ def test_shares_are_as_large_as_they_say(dataset, rows):
     assert 0.5 < len(ids(Examples(dataset=dataset, share=(0, 0.7)))) / len(rows) < 0.9
 
 
+@pytest.mark.parametrize("group_rows", [1, 5, 8, 1000])
+def test_rows_of_one_length_come_together(dataset, rows, group_rows):
+    """Every row once an epoch, in groups whose lengths differ little; another order in each epoch."""
+    examples = Examples(dataset=dataset, seed=1, group_rows=group_rows)
+    orders = [ids(examples.of_epoch(epoch)) for epoch in range(2)]
+    assert [sorted(order) for order in orders] == [sorted(rows)] * 2
+    assert orders[0] == ids(examples)
+    if group_rows < len(rows):
+        assert orders[0] != orders[1]
+        assert orders[0] != sorted(orders[0], key=lambda name: rows[name].length)
+    for example in examples:
+        np.testing.assert_array_equal(example.vectors, rows[example.id].outputs)
+    places = {
+        each: sum(batch.mask.size for batch in Examples(dataset=dataset, seed=1, group_rows=each).batches(5))
+        for each in (0, 5)
+    }
+    tokens = sum(row.length for row in rows.values())
+    assert places[5] - tokens < 0.7 * (places[0] - tokens)
+
+
 LABELS = {"mapping": dict, "arrow": lambda m: pa.table({"i": [*m], "l": [*m.values()]}),
-          "polars": lambda m: pl.DataFrame({"i": [*m], "l": [*m.values()]})}  # fmt: skip
+          "polars": lambda m: pl.DataFrame({"i": [*m], "l": [*m.values()]}),
+          "series": pd.Series,
+          "pandas": lambda m: pd.DataFrame({"i": [*m], "l": [*m.values()]})[::-1]}  # fmt: skip
 
 
 @pytest.mark.parametrize("kind", LABELS)
@@ -80,6 +110,82 @@ def test_labels_are_joined_by_id(dataset, rows, kind):
     labels = {name: number % 3 for number, name in enumerate(rows) if number % 5}
     found = list(Examples(dataset=dataset, labels=LABELS[kind](labels)))
     assert {example.id: example.label for example in found} == labels
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.float32("nan"), pd.NA])
+@pytest.mark.parametrize("kind", ["mapping", "series", "pandas"])
+def test_a_missing_label_is_none(dataset, rows, kind, missing):
+    """A null or NaN among the labels, be they texts or numbers: its row is left out."""
+    first, second, third, *_ = rows
+    for label in ("x", 0):
+        given = LABELS[kind]({first: missing, second: label, third: label})
+        examples = Examples(dataset=dataset, labels=given)
+        assert examples.classes == (("x",) if label == "x" else ())
+        assert {example.id: example.label for example in examples} == {second: 0, third: 0}
+
+
+NUMBERED = {
+    "mapping": dict,
+    "numpy": lambda m: dict(zip(np.array([*m]), m.values(), strict=True)),
+    "arrow": lambda m: pa.table({"i": pa.array(m, pa.uint16()), "l": [*m.values()]}),
+} | {kind: LABELS[kind] for kind in ("polars", "series", "pandas")}
+
+
+@pytest.mark.parametrize("kind", NUMBERED)
+def test_ids_that_are_numbers(tmp_path, kind):
+    """An id 5 of a table is the id "5" of the job."""
+    write_part(tmp_path, 0, ["5", "70", "6"], np.array([1, 2, 1]), 3)
+    examples = Examples(dataset=unrolled.open(tmp_path), labels=NUMBERED[kind]({5: "a", 6: "b"}))
+    assert [(example.id, example.label) for example in examples] == [("5", 0), ("6", 1)]
+    assert len(examples) == 2
+
+
+def test_labels_of_other_ids(dataset, rows):
+    """No row has one: the error shows ids of both sides. Where one row has one, the others are left out."""
+    *_, last = rows
+    there = next(iter(dataset)).id[:-3]
+    for labels, found in (
+        (pd.Series({5: 0}), "5 (int64)"),
+        ({5.0: 0}, "5.0 (float)"),
+        ({"x": 0}, "'x' (str)"),
+        (pa.table({"i": ["x"], "l": ["a"]}), "'x' (string)"),
+    ):
+        message = f"no row has a label: labels have ids like {found}; the job has ids like '{there}"
+        with pytest.raises(ValueError, match=re.escape(message)):
+            Examples(dataset=dataset, labels=labels)
+    assert ids(Examples(dataset=dataset, labels={"x": 0, last: 1})) == [last]
+
+
+def test_ids_are_looked_at_once(dataset, rows, monkeypatch):
+    """No further row group is read than the first with a label, and none for another epoch or worker."""
+    read = []
+    row_group = type(dataset).row_group
+    monkeypatch.setattr(type(dataset), "row_group", lambda self, *what: read.append(what) or row_group(self, *what))
+    examples = Examples(dataset=dataset, labels=dict.fromkeys(rows, 1), seed=1)
+    examples.of_epoch(1).of_worker(0, 2)
+    assert read == [(0, ("id",))]
+    with pytest.raises(ValueError, match="worker is 2 of 2"):
+        examples.of_worker(2, 2)
+
+
+def test_labels_that_are_texts(dataset, rows):
+    """They become the numbers of their classes, in every epoch and for every worker."""
+    names = ("odd", "even", "none")
+    labels = {name: names[number % 2] for number, name in enumerate(rows)}
+    examples = Examples(dataset=dataset, labels=labels, seed=1)
+    assert examples.classes == ("even", "odd")
+    for some in (examples, examples.of_epoch(3), examples.of_worker(1, 3).of_epoch(1)):
+        assert some.classes == ("even", "odd")
+        assert {some.classes[example.label] == labels[example.id] for example in some} == {True}
+    table = pa.table({"i": [*labels, *rows], "l": [*labels.values(), *[None] * len(rows)]})
+    given = Examples(dataset=dataset, labels=table, classes=names)
+    assert given.classes == names
+    batch = next(given.batches(5))
+    assert [names[label] for label in batch.labels] == [labels[name] for name in batch.ids]
+    tags = {name: [names[at % 3] for at in range(row.length)] for name, row in rows.items()} | {"no row": []}
+    tagged = Examples(dataset=dataset, labels=dict(reversed(tags.items())))
+    for example in tagged:
+        assert [tagged.classes[label] for label in example.label] == tags[example.id]
 
 
 def test_batches(dataset, rows):
@@ -109,21 +215,89 @@ def test_a_label_for_each_token(dataset, rows):
         assert set(found[~mask].tolist()) <= {-100}
 
 
+def test_rows_without_a_position_are_left_out(tmp_path):
+    """A job that stores every second token has no vector of a row with one token."""
+    finished_job(tmp_path, shards=5, options={"positions": {"rule": "every", "count": 2}})
+    dataset = unrolled.open(tmp_path)
+    stored = {row.id: row.outputs for row in dataset if len(row.outputs)}
+    assert 0 < len(stored) < len([row for row in dataset if row.length])
+    examples = Examples(dataset=dataset)
+    assert ids(examples) == list(stored)
+    assert len(examples) == len(stored)
+    for example in examples:
+        np.testing.assert_array_equal(example.vectors, stored[example.id])
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
         ({"share": (0.5, 0.5)}, ValueError, "share is"),
         ({"share": (0, 1.1)}, ValueError, "share is"),
         ({"worker": 2, "workers": 2}, ValueError, "worker is 2 of 2"),
-        ({"column": "length"}, KeyError, "column 'length' has no vectors"),
-        ({"column": "outputs_3"}, KeyError, "no column 'outputs_3'"),
+        ({"group_rows": -1, "seed": 1}, ValueError, "group_rows is -1"),
+        ({"group_rows": 8}, ValueError, "group_rows is 8; allowed: 0, or with a seed"),
+        ({"share": 0.8}, ValueError, r"share is 0.8; allowed: two numbers from 0 to 1, such as \(0, 0.8\)"),
+        ({"share": ("a", "b")}, ValueError, "share is .*; allowed: two numbers"),
+        ({"column": "length"}, KeyError, "column is 'length'; this job has vectors in outputs, mean, max, last, first"),
+        ({"column": "average"}, KeyError, "column is 'average'; this job has vectors in outputs, mean, max"),
+        ({"column": "outputs_3"}, KeyError, "column is 'outputs_3'; this job has vectors in outputs, mean, max"),
+        ({"dataset": "vectors"}, TypeError, r"dataset is 'vectors'; give the result of unrolled.open"),
+        ({"labels": {"a": "x"}, "classes": ("y",)}, ValueError, "label 'x' is none of the 1 class"),
         ({"labels": pa.table({"a": [1]})}, ValueError, "labels have the columns a; give two"),
+        ({"labels": pd.DataFrame({"a": [1]})}, ValueError, "labels have the columns a; give two"),
+        (
+            {"labels": [1, 0]},
+            TypeError,
+            r"labels are of the type list; allowed: a mapping .* dict\(zip\(ids, labels\)\)",
+        ),
+        ({"labels": np.zeros(2)}, TypeError, "labels are of the type ndarray; allowed: a mapping"),
+        ({"labels": pl.Series([1, 0])}, TypeError, "labels are of the type Series; allowed: a mapping"),
+        ({"labels": {}}, ValueError, "labels have no label"),
+        ({"labels": {"a": None}}, ValueError, "labels have no label"),
     ],
 )
 def test_wrong_values(dataset, options, error, message):
     """They are refused before anything is read."""
     with pytest.raises(error, match=message):
-        Examples(dataset=dataset, **options)
+        Examples(**({"dataset": dataset} | options))
+
+
+@pytest.mark.parametrize("layers", [None, (0, 1)])
+@pytest.mark.parametrize("pooling", [("none",), ("mean", "last"), ("none", "max")])
+def test_every_column_that_is_named_is_there(dataset, monkeypatch, pooling, layers):
+    """The error of a wrong column lists exactly those that can be read."""
+    columns = [VectorColumn(how, layer, 3) for layer in layers or [None] for how in pooling]
+    monkeypatch.setattr(dataset, "columns", columns)
+    with pytest.raises(KeyError) as error:
+        Examples(dataset, column="x")
+    named = str(error.value).rpartition(" in ")[2].rstrip("'\"").split(", ")
+    stored = [column.name for column in columns]
+    assert named[: len(stored)] == stored
+    pooled = [f"{how}{'' if layer is None else f'_{layer}'}" for layer in layers or [None] for how in POOLINGS[1:]]
+    assert set(named) == set(stored) | (set(pooled) if "none" in pooling else set())
+
+
+def test_what_examples_are_is_short(dataset, rows):
+    """However many labels there are; the job's rows may be given without their name."""
+    labels = {name: "ab"[number % 2] for number, name in enumerate(rows)}
+    assert repr(Examples(dataset)) == "<Examples: outputs of 120 rows, share 0.0 to 1.0, in order>"
+    found = repr(Examples(dataset, column="mean", labels=labels, share=(0, 0.8), seed=1))
+    assert found == f"<Examples: mean of 120 rows, {len(rows)} labels of 2 classes, share 0 to 0.8, seed 1>"
+
+
+@pytest.mark.parametrize(
+    ("library", "package", "text"),
+    [
+        ("torch", "torch", "unrolled.learning.torch needs PyTorch: pip install torch"),
+        ("tensorflow", "tensorflow", r"needs tensorflow, .*: pip install 'unrolled\[tensorflow\]'"),
+    ],
+)
+def test_a_missing_library_is_named(monkeypatch, library, package, text):
+    """The error says how to install it."""
+    monkeypatch.delitem(sys.modules, f"unrolled.learning.{library}", raising=False)
+    monkeypatch.setitem(sys.modules, package, None)
+    with pytest.raises((ImportError, unrolled.UnrolledError), match=text):
+        importlib.import_module(f"unrolled.learning.{library}")
 
 
 def test_labels_that_do_not_fit(dataset, rows):
@@ -135,3 +309,32 @@ def test_labels_that_do_not_fit(dataset, rows):
         next(Examples(dataset=dataset, labels={first: [0], second: 1}).batches(2))
     with pytest.raises(ValueError, match="rows is 0"):
         next(Examples(dataset=dataset).batches(0))
+    with pytest.raises(ValueError, match=r"at least 1; there is no example .* look at the share and the labels"):
+        next(Examples(dataset=dataset, labels={first: 0, second: 1}, share=(0.999999, 1)).batches(0))
+
+
+def test_a_damaged_file_is_noticed(tmp_path):
+    """By the thread that reads ahead; the error comes where the rows would."""
+    finished_job(tmp_path, shards=12)
+    paths = sorted(tmp_path.glob("*.parquet"))
+    dataset = unrolled.open(tmp_path)
+    content = bytearray(paths[8].read_bytes())
+    content[200] ^= 1
+    paths[8].write_bytes(content)
+    found = []
+    with pytest.raises(unrolled.UnrolledError, match=paths[8].name):
+        found.extend(iter(Examples(dataset=dataset)))
+    assert len(found) > 20
+
+
+def test_rows_that_are_not_wanted_any_more(dataset):
+    """Leaving an epoch ends the thread that reads ahead."""
+    before = set(threading.enumerate())
+    rows = iter(Examples(dataset=dataset, seed=1))
+    next(rows)
+    mine = set(threading.enumerate()) - before
+    assert mine
+    rows.close()
+    for thread in mine:
+        thread.join(60)
+        assert not thread.is_alive()

@@ -57,3 +57,35 @@ def test_every_pass_is_an_epoch(dataset):
     (first,), (second,) = list(data), list(data)
     assert not np.array_equal(first.numpy(), second.numpy())
     np.testing.assert_array_equal(np.sort(first.numpy(), axis=0), np.sort(second.numpy(), axis=0))
+
+
+def test_files_and_memory_give_one_accuracy(dataset):
+    """A tagger that learns from the files, shuffled in each epoch, is the one that learns from arrays in memory."""
+    rows = {row.id: row.outputs.copy() for row in dataset}
+    labels = {name: (outputs.sum(axis=1) > 0).astype(int) for name, outputs in rows.items() if len(outputs)}
+    examples = Examples(dataset=dataset, labels=labels, seed=1)
+
+    def tagger():
+        tf.keras.utils.set_random_seed(1)
+        model = tf.keras.Sequential([tf.keras.Input((None, 3)), tf.keras.layers.Dense(2, activation="softmax")])
+        model.compile(tf.keras.optimizers.Adam(0.1), "sparse_categorical_crossentropy", weighted_metrics=["accuracy"])
+        return model
+
+    from_files = tagger()
+    data = tf_dataset(examples, 8)
+    from_files.fit(data, epochs=6, verbose=0, shuffle=False)
+    from_memory = tagger()
+    for epoch in range(6):
+        names = [example.id for example in examples.of_epoch(epoch)]
+        for start in range(0, len(names), 8):
+            some = names[start : start + 8]
+            lengths = np.array([len(rows[name]) for name in some])
+            mask = np.arange(lengths.max()) < lengths[:, None]
+            vectors, tags = np.zeros((*mask.shape, 3), np.float32), np.zeros(mask.shape, int)
+            vectors[mask], tags[mask] = (np.concatenate([of[name] for name in some]) for of in (rows, labels))
+            from_memory.train_on_batch(vectors, tags, sample_weight=mask.astype(np.float32))
+    for one, other in zip(from_files.get_weights(), from_memory.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+    accuracies = [model.evaluate(data, verbose=0)[1] for model in (from_files, from_memory)]
+    assert accuracies[0] == pytest.approx(accuracies[1], abs=0.01)
+    assert accuracies[0] > 0.85

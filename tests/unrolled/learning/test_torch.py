@@ -23,6 +23,16 @@ def dataset(tmp_path_factory):
     return unrolled.open(out)
 
 
+@pytest.mark.usefixtures("torch")
+def test_rows_are_not_examples(dataset):
+    """The error says what is missing."""
+    from unrolled.learning.torch import TorchExamples  # noqa: PLC0415 - needs PyTorch
+
+    with pytest.raises(TypeError, match=r"give unrolled.Examples, such as unrolled.Examples\(dataset=…\)"):
+        TorchExamples(dataset)
+
+
+@pytest.mark.filterwarnings("ignore:This DataLoader will create")
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_each_row_once_an_epoch(torch, dataset, workers):
     """Whatever the number of the loader's workers; each epoch has another order."""
@@ -79,6 +89,63 @@ def test_a_tagger_learns(torch, dataset):
         (model(batch["vectors"]).argmax(-1) == batch["labels"])[batch["mask"]].float().mean().item() for batch in loader
     ]
     assert np.mean(right) > 0.95
+
+
+def test_files_and_memory_give_one_accuracy(torch, dataset):
+    """A tagger that learns from the files, shuffled in each epoch, is the one that learns from tensors in memory."""
+    from unrolled.learning.torch import TorchExamples, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    rows = {row.id: torch.tensor(row.outputs) for row in dataset}
+    labels = {name: (vectors.sum(dim=1) > 0).long() for name, vectors in rows.items() if len(vectors)}
+    examples = Examples(dataset=dataset, labels={name: each.tolist() for name, each in labels.items()}, seed=1)
+    loader = torch.utils.data.DataLoader(TorchExamples(examples), batch_size=8, collate_fn=collate_padded)
+
+    def from_memory(epoch):
+        names = [example.id for example in examples.of_epoch(epoch)]
+        for start in range(0, len(names), 8):
+            some = names[start : start + 8]
+            pad = torch.nn.utils.rnn.pad_sequence
+            yield {
+                "vectors": pad([rows[name] for name in some], batch_first=True),
+                "labels": pad([labels[name] for name in some], batch_first=True, padding_value=-100),
+            }
+
+    taggers = []
+    for batches in (lambda _: loader, from_memory):
+        torch.manual_seed(1)
+        tagger = torch.nn.Linear(3, 2)
+        optimizer = torch.optim.Adam(tagger.parameters(), 0.1)
+        for epoch in range(6):
+            for batch in batches(epoch):
+                optimizer.zero_grad()
+                logits = tagger(batch["vectors"]).flatten(0, 1)
+                torch.nn.functional.cross_entropy(logits, batch["labels"].flatten()).backward()
+                optimizer.step()
+        taggers.append(tagger)
+    for one, other in zip(*(tagger.parameters() for tagger in taggers), strict=True):
+        assert torch.equal(one, other)
+    tags = torch.cat(list(labels.values()))
+    right = taggers[0](torch.cat([rows[name] for name in labels])).argmax(dim=-1) == tags
+    assert right.float().mean() > 0.85
+
+
+def test_a_loaders_worker_reads_a_bucket(torch, tmp_path, monkeypatch):
+    """In a process that is spawned; a fork of a process that has used a bucket is refused with a reason."""
+    from unrolled.learning.torch import TorchExamples, collate_padded  # noqa: PLC0415 - needs PyTorch
+
+    pytest.importorskip("obstore")
+    from support.bucket_server import bucket_server  # noqa: PLC0415 - needs a package too
+
+    with bucket_server(tmp_path) as server:
+        for name, value in server.environment().items():
+            monkeypatch.setenv(name, value)
+        finished_job("s3://bucket/out", shards=6)
+        rows = TorchExamples(Examples(dataset=unrolled.open("s3://bucket/out")))
+        wanted = [example.id for example in rows]
+        loader = torch.utils.data.DataLoader(
+            rows, batch_size=5, num_workers=1, collate_fn=collate_padded, multiprocessing_context="spawn"
+        )
+        assert [name for batch in loader for name in batch["ids"]] == wanted
 
 
 @pytest.mark.parametrize("output", ["torch"])

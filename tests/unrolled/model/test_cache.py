@@ -90,7 +90,7 @@ def test_a_model_without_a_tokenizer(source):
 @pytest.mark.parametrize(("url", "message"), [
     ("s3://bucket/none", f"s3://bucket/none: has no object {CONFIG_FILE}; a model needs"),
     ("s3://no-such-bucket/m", "404 NoSuchBucket; make the bucket, or correct its name"),
-    ("https://host/model", "https:// is no place for objects"),
+    ("https://host/model", "https:// is not a place for objects"),
     ("s3://user:secret-word@bucket/m", "no name, password or query"),
 ])  # fmt: skip
 @pytest.mark.usefixtures("server")

@@ -1,6 +1,7 @@
 """Configurations of models: the shapes of their tensors, and the values that they refuse."""
 
 import json
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -77,6 +78,35 @@ def test_first_states_have_tensors():
     assert not any(new_weights(config, 1)[name].any() for name in first)
 
 
+def test_multiplicative_layers_have_factors():
+    """Beside the tensors of an LSTM: of the input and of the state."""
+    config = replace(STACKED, layers=(LayerConfig(8, "mlstm"), LayerConfig(5, "mlstm", "backward", first_state=True)))
+    assert list(config.shapes().items())[1:] == [
+        ("mlstm.0.kernel", (3, 32)),
+        ("mlstm.0.recurrent_kernel", (8, 32)),
+        ("mlstm.0.bias", (32,)),
+        ("mlstm.0.input_factor", (3, 8)),
+        ("mlstm.0.state_factor", (8, 8)),
+        ("mlstm.1.backward.kernel", (8, 20)),
+        ("mlstm.1.backward.recurrent_kernel", (5, 20)),
+        ("mlstm.1.backward.bias", (20,)),
+        ("mlstm.1.backward.input_factor", (8, 5)),
+        ("mlstm.1.backward.state_factor", (5, 5)),
+        ("mlstm.1.backward.first_state", (5,)),
+        ("mlstm.1.backward.first_cell", (5,)),
+    ]
+
+
+def test_clips_are_in_json_where_they_are_given():
+    """As numbers; and for people."""
+    layer = LayerConfig(8, projection=4, cell_clip=3, projection_clip=0.5)
+    config = replace(STACKED, layers=(layer, LayerConfig(8)))
+    found = json.loads(config.to_json())["layers"]
+    assert [one.get("cell_clip", "absent") for one in found] == [3.0, "absent"]
+    assert ModelConfig.from_json(config.to_json()) == config
+    assert str(layer) == "lstm 8 projected to 4 (cell clipped to 3, projection clipped to 0.5)"
+
+
 def test_one_hot_has_no_embedding():
     """The first kernel has a row for each id."""
     shapes = replace(STACKED, embedding_dim=None).shapes()
@@ -128,7 +158,15 @@ def test_bad_sizes_are_named(name, value):
             for value in ("relu", None, 1, [])
         ),
         ({"reset": "after"}, "only a gru has one"),
-        ({"kind": "gru", "projection": 3}, "a gru has none"),
+        ({"kind": "gru", "projection": 3}, "only an lstm has one"),
+        ({"kind": "mlstm", "projection": 3}, "only an lstm has one"),
+        ({"kind": "mlstm", "reset": "after"}, "only a gru has one"),
+        *(
+            ({"cell_clip": value}, "cell_clip is .*above 0 and below 1e\\+09")
+            for value in (0, -1.0, "3", True, 1e9, math.nan)
+        ),
+        ({"kind": "gru", "cell_clip": 3.0}, "a gru has no cell state"),
+        ({"projection_clip": 3.0}, "no projection is given"),
     ],
 )
 def test_bad_layers_are_refused(change, message):

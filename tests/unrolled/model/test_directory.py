@@ -190,7 +190,7 @@ def test_files_swapped_after_opening(model):
 
 
 @pytest.mark.parametrize("name", ["config.json", "model.safetensors", "tokenizer.json"])
-def test_files_that_changed_are_told(model, name):
+def test_files_that_changed_are_reported(model, name):
     """A process that reads a file later can ask whether the file is still that of the model that was opened."""
     model.check_unchanged()
     path = model.path / name

@@ -1,10 +1,12 @@
 """What may be deleted once a shard's part exists, and what must not."""
 
 import pytest
-from support.jobs import decide, log_of, make_job, publish_shard, published, record_death, waiting
+from support.jobs import cut, decide, log_of, make_job, publish_shard, published, record_death, waiting
 
+from producer.enqueue.shard import make_shard
 from unrolled.errors import FileFormatError, PayloadError
 from unrolled.job import names, payload
+from unrolled.job.inputs import Inputs
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
@@ -12,7 +14,7 @@ from unrolled.patience import at_once
 from unrolled.protocol.finishing import finish, finish_published, sweep, sweep_discarded
 from unrolled.protocol.log import Log, catch_up
 from unrolled.protocol.objects import Objects
-from unrolled.protocol.spooling import make_retry, select_rows
+from unrolled.protocol.spooling import make_retry, select_rows, spool
 from unrolled.reading.outcome import failed_rows
 from unrolled.store.memory import Crash, Fault, MemoryStore
 
@@ -143,12 +145,46 @@ def test_rows_that_were_brought_again_are_not_kept_twice(job):
 def test_rows_that_no_segment_names(tmp_path, live, ended, left):
     """They are deleted once the input has ended; those of a live input stay, because they can't be read again."""
     job = make_job(tmp_path / "out", live=live, ended=ended)
-    stray = ShardId(3, "ab" * 6)
-    job.objects.create(names.rows_object(stray), b"rows")
-    job.objects.create(names.quarantine_object(stray), b"{}\n")
+    stray = spool_stray(job)
     swept(job, live=live)
     assert [stray in waiting(job), len(folder(job, names.QUARANTINE))] == [bool(left), left]
     assert len(waiting(job)) == 3 + left
+
+
+def spool_stray(job, index=3, growth=0):
+    """A shard that no segment names, with a bad row."""
+    spooled = make_shard(index, job.job.id, cut(index, bad=True), growth)
+    spool(job.objects, spooled)
+    return spooled.entry.shard
+
+
+def test_rows_of_a_later_growth_stay(job):
+    """Their segment may be on its way, or unseen yet; they go once a growth has ended that is theirs or a later one."""
+    early, stray = spool_stray(job), spool_stray(job, growth=1)
+    swept(job)
+    assert early not in waiting(job)
+    assert stray in waiting(job)
+    assert names.quarantine_object(stray) in folder(job, names.QUARANTINE)
+    decide(job, Segment("append", inputs=Inputs.named(["rows.txt"])))
+    swept(job)
+    assert stray in waiting(job)
+    decide(job, Segment("end"))
+    swept(job)
+    assert len(waiting(job)) == 3
+    assert len(folder(job, names.QUARANTINE)) == 1
+
+
+def test_rows_whose_growth_cannot_be_read_stay(job):
+    """Unless another shard has their place in the log."""
+    taken, stray = ShardId(2, "ab" * 6), ShardId(3, "ab" * 6)
+    for shard in (taken, stray):
+        job.objects.create(names.rows_object(shard), b"damaged")
+        job.objects.create(names.quarantine_object(shard), b'{"growth": null}\n')
+    swept(job)
+    assert taken not in waiting(job)
+    assert stray in waiting(job)
+    assert names.quarantine_object(stray) in folder(job, names.QUARANTINE)
+    assert names.quarantine_object(taken) not in folder(job, names.QUARANTINE)
 
 
 def test_a_discarded_job_loses_all_but_its_log(job):

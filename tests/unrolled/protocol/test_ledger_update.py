@@ -1,13 +1,14 @@
 """Bringing a ledger up to a log, whatever it has lost, and beside other processes that do it."""
 
 import pytest
+from support.counting_store import counting
 from support.jobs import decide, log_of, make_job, publish_shard, record_death, waiting
 
 from unrolled.job.names import Life
 from unrolled.job.segment import Segment
 from unrolled.protocol import ledger_update
 from unrolled.protocol.ledger_update import enter_again, update_ledger
-from unrolled.protocol.log import Log
+from unrolled.protocol.log import Log, append
 
 
 class DictLedger:
@@ -43,7 +44,7 @@ def update(job, ledger):
     return sorted(ledger.lives)
 
 
-def test_a_new_ledger_is_told_all_that_waits(tmp_path, ledger):
+def test_a_new_ledger_gets_all_that_waits(tmp_path, ledger):
     """With the token ids of each shard; what has its part or is dead is left out."""
     job = make_job(tmp_path / "out")
     one, two, three = waiting(job)
@@ -54,7 +55,7 @@ def test_a_new_ledger_is_told_all_that_waits(tmp_path, ledger):
     assert ledger.known == log_of(job).length
 
 
-def test_a_ledger_is_told_what_is_new(tmp_path, ledger):
+def test_a_ledger_gets_what_is_new(tmp_path, ledger):
     """Segment by segment: what a worker took out is not entered again."""
     job = make_job(tmp_path / "out", ended=False)
     one, two, three = waiting(job)
@@ -68,7 +69,43 @@ def test_a_ledger_is_told_what_is_new(tmp_path, ledger):
     assert len(ledger.entered) == entered
 
 
-def test_a_lost_mark_is_told_all_again(tmp_path, ledger):
+def test_a_new_segment_costs_one_look(tmp_path, ledger):
+    """It is entered without another look: another process that adds a segment enters it itself."""
+    job, asked = counting(make_job(tmp_path / "out", ended=False))
+    log = Log()
+    update_ledger(log, job.objects, ledger)
+    known = log.length
+    append(log, job.objects, lambda log: Segment("end") if log.length == known else None)
+    before = asked["read"]
+    update_ledger(log, job.objects, ledger)
+    assert (ledger.known, asked["read"] - before) == (log.length, 1)
+
+
+def test_a_cancel_between_look_and_entry_is_noticed(tmp_path):
+    """The ledger refuses the entry, because the cancel has taken the mark; what was resumed since is entered."""
+    job = make_job(tmp_path / "out", ended=False)
+
+    class Rival(DictLedger):
+        def enter(self, expected, lives, becomes):
+            if expected is not None and not self.rivals:
+                self.rivals += 1
+                decide(job, Segment("cancel"))
+                self.cancel()
+                decide(job, Segment("resume"))
+            return super().enter(expected, lives, becomes)
+
+        rivals = 0
+
+    ledger, log = Rival(), Log()
+    update_ledger(log, job.objects, ledger)
+    before = dict(ledger.lives)
+    decide(job, Segment("end"))
+    update_ledger(log, job.objects, ledger)
+    assert (ledger.rivals, ledger.lives, ledger.known) == (1, before, log_of(job).length)
+    assert len(before) == 3
+
+
+def test_a_lost_mark_brings_all_again(tmp_path, ledger):
     """A key that Redis evicted takes the mark with the shards, so that it is seen."""
     job = make_job(tmp_path / "out")
     everything = update(job, ledger)
@@ -76,7 +113,7 @@ def test_a_lost_mark_is_told_all_again(tmp_path, ledger):
     assert update(job, ledger) == everything
 
 
-def test_a_published_shard_whose_rows_are_left_is_told(tmp_path, ledger):
+def test_a_published_shard_whose_rows_are_left_is_entered(tmp_path, ledger):
     """Its worker died before it had finished: another is to do it."""
     job = make_job(tmp_path / "out", shards=1)
     (shard,) = waiting(job)
@@ -100,7 +137,7 @@ def test_a_stopped_job_is_taken_out(tmp_path, ledger, kind):
 
 
 @pytest.mark.parametrize("mark", ["kept", "lost", "another's"])
-def test_what_was_taken_out_is_told_again(tmp_path, ledger, mark):
+def test_what_was_taken_out_is_entered_again(tmp_path, ledger, mark):
     """A shard whose part was removed is entered again, whatever has become of the mark, and nothing else is."""
     job = make_job(tmp_path / "out")
     one, two, three = waiting(job)
@@ -113,7 +150,7 @@ def test_what_was_taken_out_is_told_again(tmp_path, ledger, mark):
     assert ledger.known == log_of(job).length
 
 
-def test_of_a_stopped_job_nothing_is_told_again(tmp_path, ledger):
+def test_of_a_stopped_job_nothing_is_entered_again(tmp_path, ledger):
     """It ends, though the ledger will never take it."""
     job = make_job(tmp_path / "out")
     decide(job, Segment("cancel"))
@@ -122,7 +159,7 @@ def test_of_a_stopped_job_nothing_is_told_again(tmp_path, ledger):
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4])
-def test_many_are_told_some_at_a_time(tmp_path, ledger, monkeypatch, chunk):
+def test_many_are_entered_some_at_a_time(tmp_path, ledger, monkeypatch, chunk):
     """The mark says so until the last of them."""
     monkeypatch.setattr(ledger_update, "CHUNK", chunk)
     job = make_job(tmp_path / "out")

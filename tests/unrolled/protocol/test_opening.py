@@ -1,10 +1,12 @@
 """A job's store, made once and found again by everybody."""
 
 import pytest
-from support.jobs import job_of
+from support.jobs import decide, job_of
 
 from unrolled.errors import JobError
 from unrolled.job import names
+from unrolled.job.inputs import Inputs
+from unrolled.job.segment import Segment
 from unrolled.protocol.opening import create_job, open_job
 
 
@@ -20,7 +22,7 @@ def test_a_job_is_found_again(tmp_path):
     assert create_job(tmp_path / "other", job_of()).key != made.key
 
 
-def test_a_place_is_told_as_it_was_given(tmp_path, monkeypatch):
+def test_a_place_is_named_as_it_was_given(tmp_path, monkeypatch):
     """To people as they gave it, to other processes as an absolute path."""
     monkeypatch.chdir(tmp_path)
     job = create_job("out", job_of())
@@ -30,9 +32,45 @@ def test_a_place_is_told_as_it_was_given(tmp_path, monkeypatch):
 def test_another_job_is_refused(tmp_path):
     """What differs is named, and nothing is changed."""
     made = create_job(tmp_path / "out", job_of())
-    with pytest.raises(JobError, match=r"other inputs \(rows.txt; asked for are more.txt\).*another --out"):
+    with pytest.raises(JobError, match=r"other inputs \(rows.txt; you asked for more.txt; names are .*another --out"):
         create_job(tmp_path / "out", job_of(inputs=["more.txt"]))
     assert open_job(tmp_path / "out").job == made.job
+
+
+@pytest.mark.parametrize(
+    ("given", "append", "said"),
+    [
+        ({"inputs": ["a", "b", "c"]}, False, "Use --append to add the rows of the new inputs to that job"),
+        ({"inputs": ["a", "c"]}, False, "or the options of that job to resume it"),
+        ({"inputs": ["a", "c", "b"]}, True, "name that job's inputs first, in its order, and new ones after them"),
+        ({"inputs": ["a"]}, True, "name that job's inputs first, in its order, and new ones after them"),
+        ({"inputs": ["a", "b", "c"], "options": {"x": 1}}, True, r"other options \(x is null; you asked for 1\)"),
+        ({"inputs": ["a", "b"], "live": True}, True, "live is false; you asked for true"),
+    ],
+)
+def test_inputs_that_are_not_the_jobs_are_refused(tmp_path, given, append, said):
+    """With `append`, they may be the job's and then others; the text says what to do, and nothing is changed."""
+    create_job(tmp_path, job_of(inputs=["a", "b"]))
+    with pytest.raises(JobError, match=said):
+        create_job(tmp_path, job_of(**given), append=append)
+    assert list(open_job(tmp_path).objects.list(names.LOG)) == []
+
+
+def test_a_job_that_has_grown_has_its_present_inputs(tmp_path):
+    """Those of the last `append` count; the job's identity stays what it was."""
+    made = create_job(tmp_path, job_of(inputs=["a"]))
+    decide(made, Segment("append", inputs=Inputs.named(["a", "b"])))
+    assert create_job(tmp_path, job_of(inputs=["a", "b"])).job == made.job
+    assert create_job(tmp_path, job_of(inputs=["a", "b", "c"]), append=True).job == made.job
+    with pytest.raises(JobError, match="other inputs"):
+        create_job(tmp_path, job_of(inputs=["a", "c"]), append=True)
+
+
+def test_a_stream_is_not_appended_to(tmp_path):
+    """It goes on by itself."""
+    create_job(tmp_path, job_of(inputs=["-"], live=True))
+    with pytest.raises(JobError, match=r"reads a stream, and --append adds to files.*--follow"):
+        create_job(tmp_path, job_of(inputs=["-"]), append=True)
 
 
 def test_other_files_are_not_taken_for_parts(tmp_path):
@@ -43,7 +81,7 @@ def test_other_files_are_not_taken_for_parts(tmp_path):
     assert not (tmp_path / names.FOLDER).exists()
 
 
-def test_no_job_is_told(tmp_path):
+def test_no_job_is_reported(tmp_path):
     """With the command that makes one."""
     with pytest.raises(JobError, match=r"no job here \(_unrolled/job\.json is missing\); `unrolled enqueue` makes one"):
         open_job(tmp_path)

@@ -65,7 +65,7 @@ def test_bad_rows_are_durable_before_the_rows():
 
     def steadily(_, action):
         done = action()
-        order.append([listed.name for folder in (names.QUARANTINE, names.ROWS) for listed in store.list(folder)])
+        order.append([name for folder in (names.QUARANTINE, names.ROWS) for name in store.list(folder)])
         return done
 
     spooled = made()

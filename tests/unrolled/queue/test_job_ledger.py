@@ -37,7 +37,7 @@ def firsts(job, *shards):
     return [Member(job.key, Life(shard, 0)) for shard in shards]
 
 
-def test_what_waits_is_told_and_sent(tmp_path, ledger):
+def test_what_waits_is_entered_and_sent(tmp_path, ledger):
     """In the order of the log; shards with a part, and lives that were given up, are left out."""
     job = make_job(tmp_path / "out", 5)
     shards = waiting(job)
@@ -50,7 +50,7 @@ def test_what_waits_is_told_and_sent(tmp_path, ledger):
     assert ledger.mark(job.key) == log_of(job).length
 
 
-def test_what_was_told_is_not_told_again(tmp_path, ledger):
+def test_what_was_entered_is_not_entered_again(tmp_path, ledger):
     """Nor what was finished since; a part of the log that is new is."""
     job = make_job(tmp_path / "out", 3)
     shards = waiting(job)
@@ -127,7 +127,7 @@ def test_a_stopped_job_is_taken_out(tmp_path, ledger, kind):
     assert len(ledger.members(other.key)[0]) == 2
 
 
-def test_a_job_that_is_resumed_is_told_again(tmp_path, ledger):
+def test_a_job_that_is_resumed_is_entered_again(tmp_path, ledger):
     """All that waits."""
     job = make_job(tmp_path / "out", 3)
     members = update(ledger, job)

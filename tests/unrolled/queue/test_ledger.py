@@ -730,7 +730,7 @@ def test_a_process_that_dies_while_it_cancels(ledger, step):
     assert (ledger.mark(JOB), ledger.members(JOB)[0], ledger.counts()) == (None, set(), Counts(0, 0, 0))
 
 
-def test_a_job_that_is_told_again_while_it_is_cancelled(ledger):
+def test_a_job_that_is_entered_again_while_it_is_cancelled(ledger):
     """A process that needs the job has seen that everything was lost, and has entered everything: it stays."""
     members = many(2 * CANCEL_CHUNK + 1)
     enter(ledger, *members)
@@ -757,7 +757,7 @@ def test_forgetting(ledger):
     assert ledger.forget(JOB, mark) == 0
 
 
-def test_a_job_that_is_being_told_is_not_forgotten(ledger):
+def test_a_job_that_is_being_entered_is_not_forgotten(ledger):
     """Its mark is below zero until all that waits is in the ledger."""
     assert ledger.enter(JOB, "/out", None, [(A, 10)], -5) == [A]
     assert ledger.forget(JOB, 3) == 0

@@ -1,6 +1,7 @@
 """Reading what a job published."""
 
 import itertools
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from support.jobs import decide, finished_job, make_job, publish_shard, record_d
 from support.ragged_rows import info_of, ragged
 
 import unrolled
-from unrolled.errors import FileFormatError, TransientError
+from unrolled.errors import FileFormatError
 from unrolled.format.positions import Positions
 from unrolled.job import names
 from unrolled.job.segment import Segment
@@ -131,6 +132,10 @@ def test_what_a_dataset_tells(out):
     assert (dataset.model_fingerprint, dataset.engine, dataset.arithmetic) == ("ab" * 32, "fused", "float32")
     assert dataset.files == sorted(map(str, out.glob("part-*")))
     assert repr(dataset) == "<16 rows, 20 tokens, 3 units in 2 files>"
+    batch = next(dataset.batches(max_rows=1))
+    (row,) = batch.rows()
+    assert repr(row) == f"<row {row.id!r} of length {row.length}, with outputs ({row.length}, 3)>"
+    assert repr(batch) == f"<1 row, {row.length} tokens, with outputs ({row.length}, 3)>"
     assert [row.id for row in dataset] == [f"row#{number}" for number in range(16)]
 
 
@@ -215,7 +220,7 @@ def test_padded_pair(tmp_path):
 @settings(deadline=None)  # a shared disk takes its time
 @given(lists=token_lists, how=st.sampled_from(["mean", "max", "last", "first"]))
 def test_pooled_vectors(tmp_path_factory, lists, how):
-    """The definition row by row; rows without real tokens give zeros."""
+    """The definition row by row; rows without real tokens have none, which is NaN."""
     directory = tmp_path_factory.mktemp("out")
     _, outputs = publish_rows(directory, lists)
     ids, vectors = unrolled.open(directory).pooled(how)
@@ -229,7 +234,7 @@ def test_pooled_vectors(tmp_path_factory, lists, how):
         "first": lambda part: part[0],
     }[how]
     for pooled, part in zip(vectors, vectors_of(lists, outputs), strict=True):
-        expected = define(part) if len(part) else np.zeros(UNITS, np.float32)
+        expected = define(part) if len(part) else np.full(UNITS, np.nan, np.float32)
         np.testing.assert_allclose(pooled, expected, rtol=0, atol=1e-7)
 
 
@@ -241,11 +246,15 @@ def test_a_row_is_pooled_alike_in_any_company(out):
 
 
 POOLED = stored(2, pooling=("mean", "max"), precision="float16")
+ZEROS = stored(2, pooling=("none", "last"), empty_rows="zeros")
 LAYERS = stored(2, UNITS, layers=(0, 1), pooling=("none", "mean"))
 
 
 def publish_columns(directory, lists, spec, columns):
-    """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly."""
+    """Publish rows with these columns of vectors; gives the arrays, whose numbers float16 holds exactly.
+
+    A row without tokens has no pooled vector, unless zeros are stored.
+    """
     tokens = ragged(lists)
     real = int((tokens.values != 0).sum())
     arrays = [
@@ -254,18 +263,25 @@ def publish_columns(directory, lists, spec, columns):
         .astype(np.float32)
         for number, column in enumerate(columns)
     ]
+    is_empty = np.array([not any(row) for row in lists], bool)
+    for column, array in zip(columns, arrays, strict=True):
+        if not column.per_token:
+            array[is_empty] = 0
     info = info_of(tokens)
     ids = [f"row#{number}" for number in range(len(lists))]
     publish(
         directory, part_name(info.shard), lambda file: shard_file.encode(file, info, ids, tokens, arrays, spec, columns)
     )
+    for column, array in zip(columns, arrays, strict=True):
+        if not column.per_token and spec.empty_rows == "null":
+            array[is_empty] = np.nan
     return dict(zip(spec.names(), arrays, strict=True))
 
 
 @settings(deadline=None)  # a shared disk takes its time
 @given(
     lists=token_lists,
-    chosen=st.sampled_from([POOLED, LAYERS]),
+    chosen=st.sampled_from([POOLED, LAYERS, ZEROS]),
     max_rows=st.none() | st.integers(1, 5),
     group_bytes=st.sampled_from([1, 300, 1 << 20]),
 )
@@ -292,7 +308,7 @@ def test_every_column_comes_back(tmp_path_factory, lists, chosen, max_rows, grou
         assert row.length == sum(row.mask)
 
 
-def test_a_column_that_is_not_there_is_told(tmp_path):
+def test_a_missing_column_is_reported(tmp_path):
     """With those that are; `outputs` is no other word for a pooled vector or for one of several layers."""
     publish_columns(tmp_path, ROWS, *POOLED)
     batch = next(unrolled.open(tmp_path).batches())
@@ -346,6 +362,19 @@ def test_unknown_pooling_is_refused(out):
     """The text names the four."""
     with pytest.raises(ValueError, match="mean, max, last, first"):
         unrolled.open(out).pooled("median")
+
+
+@pytest.mark.parametrize("make", [str, Path, lambda path: [path]])
+@pytest.mark.parametrize("name", ["vector", "part.parquet", "rows.csv"])
+def test_a_misspelt_path_is_named(tmp_path, name, make):
+    """It is no directory that has to come back, and the error has no other one behind it."""
+    if name == "rows.csv":
+        (tmp_path / name).touch()
+    found = "is a file" if name == "rows.csv" else "does not exist"
+    path = tmp_path / name
+    with pytest.raises(FileFormatError, match=re.escape(f"{path}: {found}; name the output directory")) as error:
+        unrolled.open(make(path))
+    assert (error.value.__cause__, error.value.__context__) == (None, None)
 
 
 def test_mixed_models_are_refused(out):
@@ -424,12 +453,10 @@ def test_damage_behind_the_footer_shows_while_reading(out):
         list(dataset)
 
 
-def test_an_empty_directory_and_a_missing_one(tmp_path):
-    """Each says what to give instead."""
+def test_an_empty_directory(tmp_path):
+    """The error says what to give instead."""
     with pytest.raises(FileFormatError, match="give the output directory"):
         unrolled.open(tmp_path)
-    with pytest.raises(TransientError, match=r"gone.*No such file"):
-        unrolled.open(tmp_path / "gone")
 
 
 def test_importing_the_package_loads_nothing_heavy():

@@ -101,7 +101,7 @@ def test_contradictions_are_named(tmp_path, change, text):
         inspect(path)
 
 
-WORDS, LAST = Positions("word-ends", blanks=(1,)), Positions("last", 1)
+WORDS, LAST = Positions("word-ends", blanks=(1,), direction="forward"), Positions("last", 1)
 CHOSEN = {
     "outputs": [[[0, 1]], [], [[4, 5]], [], []],
     "positions": [[2], [], [0], [], []],
@@ -194,7 +194,7 @@ def test_an_id_that_is_no_text(tmp_path):
 
 def test_a_missing_file(tmp_path):
     """It was deleted since somebody listed it; the text names it."""
-    with pytest.raises(FileFormatError, match=r"gone\.parquet: is not there any more"):
+    with pytest.raises(FileFormatError, match=r"gone\.parquet: no longer exists"):
         inspect(tmp_path / "gone.parquet")
 
 
@@ -224,8 +224,8 @@ SPREAD = stored(1, 1, layers=(0, 1), pooling=("none", "mean"), precision="float1
 SPREAD_ROWS = {name: COLUMNS[name] for name in ("id", "length", "mask")} | {
     "outputs_0": [[[0], [1]], [], [[2]], [], [[3], [4]]],
     "outputs_1": [[[0], [1]], [], [[2]], [], [[3], [4]]],
-    "mean_0": [[0], [1], [2], [3], [4]],
-    "mean_1": [[0], [1], [2], [3], [4]],
+    "mean_0": [[0], None, [2], None, [4]],
+    "mean_1": [[0], None, [2], None, [4]],
 }
 
 
@@ -244,6 +244,11 @@ def test_every_column_of_vectors_is_looked_at(tmp_path):
     contents = inspect(path)
     assert (contents.spec, contents.columns) == pooled
     assert (contents.tokens, contents.digest) == (5, rows_digest(IDS, TOKENS))
+    for means, row in (([[1], None, None, None, [3]], r"2 \('c'\) is of length 1, its mean_1 is missing"),
+                       ([[1], [9], [2], None, [3]], r"1 \('b'\) is of length 0, its mean_1 is there")):  # fmt: skip
+        write(path, rows | {"mean_1": means}, pooled)
+        with pytest.raises(FileFormatError, match=f"row {row}"):
+            inspect(path)
     write(path, rows | {"length": [2, 0, 1, 0, 1]}, pooled)
     with pytest.raises(FileFormatError, match=r"row 4 \('ä'\) is of length 1, its mask of 2"):
         inspect(path)

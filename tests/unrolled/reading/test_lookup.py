@@ -11,7 +11,7 @@ import unrolled
 def dataset(request, tmp_path_factory):
     """Three parts."""
     out = tmp_path_factory.mktemp("out")
-    finished_job(out, options={"pooling": list(request.param)})
+    finished_job(out, empty=[1], options={"pooling": list(request.param)})
     return unrolled.open(out)
 
 
@@ -64,6 +64,8 @@ def test_neighbours(dataset, metric):
         "dot": vectors @ query,
         "euclidean": np.linalg.norm(vectors - query, axis=1),
     }[metric]
+    assert np.isnan(vectors[lengths == 0]).all()
+    assert (lengths == 0).any()
     score[lengths == 0] = np.inf if metric == "euclidean" else -np.inf
     order = np.argsort(score if metric == "euclidean" else -score, kind="stable")[:4]
     found = dataset.neighbours(query, 4, metric=metric)
@@ -78,6 +80,12 @@ def test_neighbours_of_a_row(dataset):
     assert {each.id for each in found} == {row.id for row in dataset if row.length and row.id != named}
     assert found == dataset.neighbours(named, 1000, column="mean", metric="cosine")
     assert dataset.neighbours(named, 1) == found[:1]
+
+
+def test_neighbours_of_a_row_without_a_token(dataset):
+    """It has no vector, so nothing is near; the error says so."""
+    with pytest.raises(ValueError, match=r"row 'rows\.txt#4' has no token, and so no vector"):
+        dataset.neighbours("rows.txt#4")
 
 
 @pytest.mark.parametrize(

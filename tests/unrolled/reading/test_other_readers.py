@@ -87,12 +87,46 @@ def test_own_reader(capsys):
 @pytest.mark.parametrize("precision", ["float32", "float16"])
 def test_pooled_vectors_are_read_by_all(tmp_path, monkeypatch, precision):
     """The page's snippet: one matrix by each reader, in either precision."""
-    finished_job(tmp_path / "OUT", options={"pooling": ["mean"], "precision": precision})
+    finished_job(tmp_path / "OUT", empty=[1], options={"pooling": ["mean"], "precision": precision})
     surround(tmp_path / "OUT")
     monkeypatch.chdir(tmp_path)
     names = {}
     exec(SNIPPETS["Pooled"], names)
     ids, expected = unrolled.open("OUT").pooled("mean")
-    assert expected.shape == (len(ids), 3)
+    assert np.isnan(expected).any(axis=1).nonzero()[0].tolist() == [4]
+    expected = np.delete(expected, 4, axis=0)
+    assert expected.shape == (len(ids) - 1, 3)
     for reader in ("pyarrow", "duckdb", "polars", "pandas"):
         np.testing.assert_array_equal(names[f"by_{reader}"], expected)
+
+
+SIMILARITY = "array_cosine_similarity(mean::FLOAT[3], [1, 0, 0]::FLOAT[3])"
+
+
+def test_a_row_without_a_token_has_no_vector_in_any_reader(tmp_path):
+    """Null is what each library leaves out by itself, or on one word."""
+    finished_job(tmp_path, empty=[1], options={"pooling": ["mean"]})
+    files, without = f"{tmp_path}/*.parquet", "rows.txt#4"
+    nearest_last = duckdb.sql(f"SELECT id, {SIMILARITY} AS near FROM '{files}' ORDER BY near DESC").fetchall()[-1]
+    assert nearest_last == (without, None)
+    mean = duckdb.sql(f"SELECT avg({SIMILARITY}), count(mean), count(*) FROM '{files}'").fetchall()[0]
+    assert np.isfinite(mean[0])
+    assert mean[1:] == (11, 12)
+    by_polars = pl.read_parquet(files)
+    assert by_polars.filter(pl.col("mean").is_null())["id"].to_list() == [without]
+    assert len(by_polars.drop_nulls("mean")) == 11
+    assert np.isnan(by_polars["mean"].to_numpy()).any(axis=1).sum() == 1
+    by_pandas = pd.read_parquet(tmp_path)
+    assert by_pandas[by_pandas["mean"].isna()]["id"].tolist() == [without]
+    assert len(by_pandas.dropna()) == 11
+    by_arrow = ds.dataset(tmp_path).to_table(filter=ds.field("mean").is_valid())
+    assert without not in by_arrow["id"].to_pylist()
+    assert by_arrow.num_rows == 11
+
+
+def test_zeros_and_nan_would_come_first_in_duckdb(tmp_path):
+    """Why a row without a token is null: its similarity would be NaN, which DuckDB sorts before all numbers."""
+    finished_job(tmp_path, empty=[1], options={"pooling": ["mean"], "empty_rows": "zeros"})
+    found = duckdb.sql(f"SELECT id, {SIMILARITY} AS near FROM '{tmp_path}/*.parquet' ORDER BY near DESC").fetchall()
+    assert found[0][0] == "rows.txt#4"
+    assert np.isnan(found[0][1])

@@ -14,7 +14,7 @@ import unrolled
 def dataset(tmp_path_factory):
     """Three parts, which store each token's vector and the mean."""
     out = tmp_path_factory.mktemp("out")
-    finished_job(out, options={"pooling": ["none", "mean"]})
+    finished_job(out, empty=[1], options={"pooling": ["none", "mean"]})
     return unrolled.open(out)
 
 
@@ -34,10 +34,31 @@ def test_pooled_columns_are_matrices(dataset, name):
     """A pooled column, stored or computed, is one matrix, and nothing has to be reshaped."""
     _, expected = dataset.pooled(name)
     np.testing.assert_array_equal(dataset.to_polars(["id", name])[name].to_numpy(), expected)
-    np.testing.assert_array_equal(np.stack(dataset.to_pandas([name])[name]), expected)
+    some = np.delete(expected, 4, axis=0)
+    assert np.isnan(expected[4]).all()
+    np.testing.assert_array_equal(np.stack(dataset.to_pandas([name])[name].dropna()), some)
     with duckdb.connect() as connection:
         table = dataset.to_duckdb(connection, columns=["id", name])
-        np.testing.assert_array_equal(np.array(table.fetchnumpy()[name].tolist()), expected)
+        assert table.types[1] == "FLOAT[3]"
+        found = table.filter(f"{name} IS NOT NULL")
+        np.testing.assert_array_equal(np.array(found.fetchnumpy()[name].tolist()), some)
+
+
+@pytest.mark.parametrize("name", ["mean", "max"])
+def test_a_row_without_a_token(dataset, name):
+    """It has no pooled vector, stored or computed: null in tables, and nothing but the vector is null."""
+    for columns in (None, ["id", name]):
+        table = dataset.to_arrow(columns)
+        column = name if name in table.column_names else "mean"
+        assert [row["id"] for row in table.to_pylist() if row[column] is None] == ["rows.txt#4"]
+        assert all(table[other].null_count == 0 for other in table.column_names if other != column)
+    assert dataset.to_polars([name])[name].null_count() == 1
+    assert dataset.to_pandas([name])[name].isna().sum() == 1
+    with duckdb.connect() as connection:
+        table = dataset.to_duckdb(connection, columns=["id", name])
+        near = f"array_cosine_similarity({name}, [1, 2, 3]::FLOAT[3])"
+        ids = table.project(f"id, {near} AS near").order("near DESC").fetchall()
+        assert ids[-1] == ("rows.txt#4", None)
 
 
 def test_columns_in_the_order_that_was_asked_for(dataset):

@@ -35,7 +35,7 @@ def test_one_holder_at_a_time(tmp_path):
     lock_file(tmp_path / "lock").close()
 
 
-def test_it_waits_as_long_as_it_is_told(tmp_path, holder):
+def test_it_waits_as_long_as_asked(tmp_path, holder):
     """Not at all, for a while, or until the holder gives the lock back."""
     began = time.monotonic()
     with pytest.raises(BlockingIOError):

@@ -47,7 +47,7 @@ def test_other_clouds_have_their_schemes(url, monkeypatch):
 def test_another_scheme_is_refused(url):
     """It isn't taken for a directory of that name; what may be a password isn't repeated."""
     with pytest.raises(
-        RequestError, match=r"^[a-z0-9+]+:// is no place for objects; allowed are a path, s3://, gs://"
+        RequestError, match=r"^[a-z0-9+]+:// is not a place for objects; allowed: a path, s3://, gs://"
     ) as caught:
         open_store(url)
     assert "password" not in str(caught.value)
@@ -67,7 +67,7 @@ def test_a_url_with_credentials_is_refused(url):
                                  "s3://" + "b" * 300])  # fmt: skip
 def test_a_name_that_no_bucket_has_is_refused(url):
     """With an example of what is allowed."""
-    with pytest.raises(RequestError, match="is no name of a bucket; allowed are"):
+    with pytest.raises(RequestError, match="is not the name of a bucket; allowed:"):
         BucketUrl.parse(url)
 
 
@@ -99,4 +99,6 @@ def test_without_obstore_the_extra_is_named():
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "RequestError s3://bucket/out needs obstore; install it: pip install 'unrolled[cloud]'\n"
+    assert (
+        done.stdout == "RequestError s3://bucket/out needs obstore, which is missing: pip install 'unrolled[cloud]'\n"
+    )

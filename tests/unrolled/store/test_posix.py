@@ -67,7 +67,7 @@ def test_a_process_that_is_killed_leaves_whole_objects(tmp_path):
         directory.mkdir()
         assert created_by_a_process(directory, fatal).returncode == -signal.SIGKILL
         store = PosixStore(directory)
-        found = {listed.name: store.read(listed.name) for listed in store.list("f/g")}
+        found = {name: store.read(name) for name in store.list("f/g")}
         assert found.keys() <= {"f/g/bytes", "f/g/pieces"}
         assert set(found.values()) <= {content}
         for name in ("f/g/bytes", "f/g/pieces"):
@@ -85,7 +85,7 @@ def test_leftovers_are_hidden_and_swept(tmp_path):
     (leftover,) = (name for name in files(tmp_path) if name != "f/g/bytes")
     assert Path(leftover).name.startswith(".pieces.")
     store = PosixStore(tmp_path)
-    assert [listed.name for listed in store.list("f/g")] == ["f/g/bytes"]
+    assert list(store.list("f/g")) == ["f/g/bytes"]
     assert store.sweep_leftovers("f/g", older_than_seconds=3600) == []
     assert [str(path) for path in store.sweep_leftovers("f/g", older_than_seconds=0)] == [str(tmp_path / leftover)]
     assert store.sweep_leftovers("absent", older_than_seconds=0) == []
@@ -106,7 +106,7 @@ def test_a_file_over_the_limit_of_the_system(tmp_path, content):
     assert store.create("a", content) is Creation.CREATED
 
 
-def test_a_full_disk_is_told(tmp_path):
+def test_a_full_disk_is_reported(tmp_path):
     """With what to do; the writer's own OSError is one of the disk."""
 
     def write(file):
@@ -313,4 +313,4 @@ def test_a_large_listing_is_read_as_it_goes(tmp_path):
     first = next(listing)
     for path in tmp_path.iterdir():
         path.unlink()
-    assert first.name not in {listed.name for listed in listing}
+    assert first not in set(listing)

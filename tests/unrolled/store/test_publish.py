@@ -74,7 +74,7 @@ def test_other_errors_go_through(tmp_path):
     assert names(tmp_path) == []
 
 
-def test_a_missing_directory_is_told(tmp_path):
+def test_a_missing_directory_is_reported(tmp_path):
     """An output directory may be mounted again, so it is tried again."""
     with pytest.raises(TransientError, match="bring the directory back"):
         publish(tmp_path / "gone", "part", lambda file: file.write(b"x"))

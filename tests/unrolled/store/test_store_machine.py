@@ -64,7 +64,7 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def listings_have_all_that_is_there(self):
         for folder in FOLDERS:
-            listed = sorted(listed.name for listed in self.stores[0].list(folder))
+            listed = sorted(self.stores[0].list(folder))
             assert listed == sorted(name for name in self.model if name.rpartition("/")[0] == folder)
 
 

@@ -9,10 +9,10 @@ from unrolled.errors import RowError
 from unrolled.tokenization.token_ids import checked_ids
 
 BAD_TOKENS = [
-    ([1, -1], "token -1 at position 1 (from 0): allowed: 0 (padding) and 1..9"),
+    ([1, -1], "token -1 at position 1 (from 0); allowed: 0 (padding) and 1..9"),
     ([10], "token 10 at position 0"),
-    ([1, True], "token true at position 1 (from 0): not an integer"),
-    ([1.0], "token 1.0 at position 0 (from 0): not an integer"),
+    ([1, True], "token true at position 1 (from 0); not an integer"),
+    ([1.0], "token 1.0 at position 0 (from 0); not an integer"),
     ([1, None], "token null at position 1"),
     (["1"], "token '1' at position 0"),
     ([[1]], "token [1] at position 0"),

@@ -84,6 +84,10 @@ def test_show(tmp_path):
     assert facts == {
         "path": str(tmp_path / "m"),
         **{name: value for name, value in STACKED_JSON.items() if name != "format_version"},
+        "layers": [
+            layer | {"first_state": False, "cell_clip": None, "projection_clip": None}
+            for layer in STACKED_JSON["layers"]
+        ],
         "output_dim": 8,
         "parameters": 101 * 3 + (3 + 8 + 1) * 32 + (8 + 8 + 1) * 32,
         "bytes": (tmp_path / "m" / "model.safetensors").stat().st_size,

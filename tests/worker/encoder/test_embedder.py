@@ -1,5 +1,6 @@
 """The function of Arrow tables that other engines call."""
 
+import os
 import pickle
 from concurrent.futures import ThreadPoolExecutor
 
@@ -83,8 +84,15 @@ def test_it_is_small_when_pickled(directory, wanted):
 
 def test_it_takes_the_threads_that_it_is_granted(directory, monkeypatch):
     """Ray and others say in OMP_NUM_THREADS how many; an argument has precedence."""
+    monkeypatch.setenv("RAYON_NUM_THREADS", "")
+    monkeypatch.delenv("RAYON_NUM_THREADS")
+    assert "1 thread," in repr(unrolled.Embedder(directory, threads=1)._loaded())
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    unrolled.Embedder(directory)._loaded()
+    assert "RAYON_NUM_THREADS" not in os.environ
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert "3 threads" in repr(unrolled.Embedder(directory)._loaded())
+    assert os.environ["RAYON_NUM_THREADS"] == "3"  # of the tokenizer
     assert "1 thread," in repr(unrolled.Embedder(directory, threads=1)._loaded())
 
 
@@ -102,7 +110,7 @@ def test_one_model_for_all_threads(directory, wanted):
     [
         (pa.table({"body": ["a"]}), KeyError, "no column 'text'; the table has body"),
         (pa.table({"text": ["a"], "embedding": [1]}), ValueError, "has a column 'embedding' already"),
-        (pa.table({"text": ["a", None]}), RowError, "row 1: "),
+        (pa.table({"text": ["a", None]}), RowError, "row 1 has no text"),
         (pa.table({"text": [1.5]}), RowError, "row 0: "),
     ],
 )

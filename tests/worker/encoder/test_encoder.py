@@ -2,9 +2,12 @@
 
 import multiprocessing
 import pickle
+import re
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
+import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -18,7 +21,7 @@ from support.skips import unless
 from support.tokenizers import words
 
 import unrolled
-from unrolled.errors import ModelError, RowError
+from unrolled.errors import ModelError, RequestError, RowError
 from unrolled.model.config import ModelConfig
 from unrolled.model.directory import open_model, save_model
 from unrolled.model.layer import LayerConfig
@@ -131,10 +134,16 @@ def test_padded_rows(encoder):
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
-        ([[1], [10]], r"row 1: token 10 at position 0 \(from 0\): allowed: 0 \(padding\) and 1..9"),
+        ([[1], [10]], r"row 1: token 10 at position 0 \(from 0\); allowed: 0 \(padding\) and 1..9"),
         (pa.array([[1], [10]]), "row 1: token 10"),
         (pa.array([[1], None]), "row 1: its tokens are null"),
-        (pa.array(["a", None]), "row 1: its tokens are null"),
+        (pa.array(["a", None]), r"row 1 has no text \(null or NaN\); give '' for a row without text"),
+        (["a", float("nan")], "row 1 has no text"),
+        (pl.Series(["a", None]), "row 1 has no text"),
+        (pd.Series(["a", None]), "row 1 has no text"),
+        (pd.Series(["a", float("nan")], dtype=object), "row 1 has no text"),
+        (pd.Series(["a", None], dtype="string"), "row 1 has no text"),
+        (["a", 2.5], "row 1: its tokens are 2.5"),
         ([[1], 2.5], "row 1: its tokens are 2.5"),
         ([[1], [True]], "row 1: token true at position 0"),
     ],
@@ -182,6 +191,24 @@ def test_wrong_arguments_of_load(directory, options):
     """So does that of `load`."""
     with pytest.raises(ValueError, match="allowed: "):
         unrolled.load(directory, **options)
+
+
+@pytest.mark.parametrize(
+    ("package", "text", "options"),
+    [
+        ("safetensors", "reading a model needs safetensors", {}),
+        ("tokenizers", "a tokenizer needs tokenizers", {}),
+        ("tqdm", "a progress bar needs tqdm", {"progress": True}),
+        ("tensorflow", "output='tf' needs tensorflow", {"output": "tf"}),
+    ],
+)
+def test_a_missing_package_is_named_with_its_extra(encoder, directory, monkeypatch, package, text, options):
+    """The error says how to install it."""
+    for name in [package, *(name for name in sys.modules if name.startswith(f"{package}."))]:
+        monkeypatch.setitem(sys.modules, name, None)
+    extra = "tensorflow" if package == "tensorflow" else "encode"
+    with pytest.raises(RequestError, match=re.escape(f"{text}, which is missing: pip install 'unrolled[{extra}]'")):
+        (encoder if options else unrolled.load(directory)).encode(["a"], **options)
 
 
 def test_normalize(encoder):

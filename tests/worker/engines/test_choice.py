@@ -81,7 +81,7 @@ def test_tensorflow_serves_where_the_kernel_is_missing(model, caplog):
     """With a warning that says what is missing; for a wish there is no substitute."""
     with caplog.at_level(logging.WARNING):
         assert chosen(model).name == "tensorflow"
-    assert caplog.messages == ["the tensorflow engine serves: the kernel is missing: build it"]
+    assert caplog.messages == ["using the tensorflow engine: the kernel is missing: build it"]
     for wish in ({"engine": "fused"}, {"arithmetic": "bfloat16"}):
         with pytest.raises(UnrolledError, match=r"^the kernel is missing: build it$"):
             chosen(model, **wish)

@@ -55,8 +55,9 @@ def test_long_rows_are_measured_by_their_beginnings(model):
     found = Session(request_for(model, [30, 1], lengths=lengths), rows_of([10] * 30 + [20_000])).measure()
     ordinary, long = found["pools"]
     assert (ordinary["tokens"], long["tokens"], long["level_cut"]) == (300, 5_000_000, True)
-    # Each token of the long row takes its time, as nothing advances with it.
-    assert long["seconds"] / long["tokens"] > 0.5 * ordinary["seconds"] / ordinary["tokens"]
+    # Each token of the long row takes its time, as nothing advances with it. If the seconds were those of the measured
+    # tokens alone, they would be less than a thousandth of that.
+    assert long["seconds"] / long["tokens"] > 0.05 * ordinary["seconds"] / ordinary["tokens"]
 
 
 @pytest.mark.parametrize("pooling", [("none",), ("mean",), ("none", "last")])

@@ -9,7 +9,7 @@ from support.ragged_rows import ragged
 from support.reference import layer_states
 from tokenizers import Tokenizer
 
-from producer.tokenization.positions import positions_of
+from unrolled.format.requested import positions_of
 from unrolled.model.directory import open_model
 from unrolled.tokenization.tokenizer import load_tokenizer
 from worker.model_import.errors import ImportRefusedError
@@ -41,7 +41,7 @@ def test_words_have_the_packages_vectors(name, tmp_path):
         np.testing.assert_allclose(found, EXPECTED[f"{name}.{row}"], rtol=0, atol=1e-5)
 
 
-def test_what_is_taken_is_told(tmp_path):
+def test_what_is_taken_is_reported(tmp_path):
     """The direction, the first states, the alphabet, and how one vector a word is had."""
     done = import_model(MODELS / "stanza_backward.pt", tmp_path / "model", ImportOptions(parity=None))
     assert done.format == "Stanza character model, backward"

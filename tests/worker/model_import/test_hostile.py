@@ -21,6 +21,7 @@ from worker.model_import.found import Array
 from worker.model_import.readers.formats import read_source
 from worker.model_import.readers.keras.graph import read_calls
 from worker.model_import.readers.keras.layers import find_layers
+from worker.model_import.readers.keras.maps import token_map
 from worker.model_import.selection.choice import choose
 from worker.model_import.selection.stack import Asked
 
@@ -419,7 +420,7 @@ def test_calls_in_the_wrong_order():
     ],
 )
 @pytest.mark.parametrize("suffix", [".pkl", ".zip", ".keras", ".npz"])
-def test_zips_are_told_by_their_content(names, reason, suffix, tmp_path):
+def test_zips_are_recognized_by_their_content(names, reason, suffix, tmp_path):
     """Whatever a zip file is called."""
     with zipfile.ZipFile(tmp_path / f"model{suffix}", "w") as packed:
         for name in names:
@@ -433,3 +434,15 @@ def test_pickles_under_any_name(tmp_path):
     (tmp_path / "model.pkl").write_bytes(pickle.dumps([Bomb()]))
     with pytest.raises(ImportRefusedError, match="it contains a list, not a dictionary of arrays"):
         read_source(tmp_path / "model.pkl")
+
+
+@pytest.mark.parametrize("value", [None, "x", {"class_name": "f"}, [1], -1, True, 3.5, float("nan")])
+def test_settings_of_layers_on_the_embedding_may_be_anything(value):
+    """A layer with a setting that no program writes isn't known, and no error."""
+    kernel, vector = (Array("a", shape, lambda: np.zeros(1, np.float32)) for shape in ((2, 2), (2,)))
+    for kind, arrays in (
+        ("Dense", [kernel, vector]), ("Activation", []), ("ReLU", []), ("LayerNormalization", [vector, vector]),
+        ("BatchNormalization", [vector] * 4), ("TimeDistributed", [kernel]),
+    ):  # fmt: skip
+        for name in ("activation", "axis", "epsilon", "use_bias", "scale", "center", "layer", "max_value"):
+            token_map(kind, {"axis": -1, name: value}, arrays)

@@ -65,7 +65,7 @@ def test_a_mask_that_was_taken_for_nothing_shows_in_keras(tmp_path, monkeypatch)
         imported(tmp_path / "model.keras", tmp_path / "model", parity=1e-5)
 
 
-def test_what_was_compared_is_told(tmp_path):
+def test_what_was_compared_is_reported(tmp_path):
     """The first of the two programs is the file's graph, where it can be run."""
     pytest.importorskip("onnxruntime")
     onnx_file(tmp_path / "model.onnx", "Identity")
@@ -133,3 +133,39 @@ def test_nothing_of_a_strangers_is_rebuilt(hostile):
     assert not re.search(r"touch pwned|4wAAAA", json.dumps(plain))
     with pytest.raises(ImportRefusedError, match=r"package 'os'|has a (Lambda|__lambda__)"):
         keras_graph._known({"layers": [{**layer, "config": {"deep": [hostile]}}]})
+
+
+def as_keras2(value):
+    """A configuration in the words of Keras 2: no modules, other names, and calls as lists."""
+    if isinstance(value, list):
+        return [as_keras2(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value.get("class_name") == "DTypePolicy":
+        return value["config"]["name"]
+    if value.get("class_name") == "__keras_tensor__":
+        return [*value["config"]["keras_history"], {}]
+    made = {name: as_keras2(part) for name, part in value.items()}
+    for name in ("module", "registered_name", "build_config"):
+        made.pop(name, None)
+    if "batch_shape" in made:
+        made["batch_input_shape"] = made.pop("batch_shape")
+    if "inbound_nodes" in made:
+        made["inbound_nodes"] = [[*node["args"]] for node in made["inbound_nodes"]]
+    return made
+
+
+def test_graphs_of_keras_2_are_run(tmp_path):
+    """Its inputs have another argument for their shape, and layers within layers name no module."""
+    h5py = pytest.importorskip("h5py")
+    ids = keras.Input((None,), dtype="int32")
+    embedded = keras.layers.Embedding(10, 4, mask_zero=True)(ids)
+    both = keras.layers.Bidirectional(keras.layers.GRU(3, return_sequences=True))(embedded)
+    model = keras.Model(ids, keras.layers.Dense(2)(both))
+    model.save(tmp_path / "model.h5")
+    with h5py.File(tmp_path / "model.h5", "r+") as file:
+        file.attrs["model_config"] = json.dumps(as_keras2(json.loads(file.attrs["model_config"])))
+        file.attrs["keras_version"] = "2.11.0"
+    done = imported(tmp_path / "model.h5", tmp_path / "model", parity=1e-5)
+    assert done.format == "Keras 2.11.0 model in HDF5"
+    assert {one.left for one in done.parity.comparisons} == {"the file's graph in Keras"}

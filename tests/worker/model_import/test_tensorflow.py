@@ -208,5 +208,5 @@ def test_what_is_no_checkpoint_is_refused(tmp_path):
     (tmp_path / "noise.index").write_bytes(bytes(range(256)) * 4)
     with pytest.raises(ImportRefusedError, match=r"can't be read as a checkpoint"):
         imported(tmp_path / "noise.index", tmp_path / "model")
-    with pytest.raises(ImportRefusedError, match=r"is a directory without saved_model.pb; give a Keras file"):
+    with pytest.raises(ImportRefusedError, match=r"is a directory without saved_model.pb and without .npy files; give"):
         imported(tmp_path, tmp_path / "model")

@@ -134,5 +134,5 @@ def test_tokenizer(model, tmp_path):
     with pytest.raises(ModelError, match=r"no tokenizer\.json"):
         _ = LanguageModel(10, 10, 4, 1).tokenizer
     rubbish = save_model(tmp_path / "rubbish", CONFIG, new_weights(CONFIG, 0), "{}")
-    with pytest.raises(ModelError, match="is no tokenizer"):
+    with pytest.raises(ModelError, match="is not a tokenizer"):
         _ = LanguageModel.from_directory(rubbish).tokenizer

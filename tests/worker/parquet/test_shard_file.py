@@ -63,7 +63,7 @@ def test_what_is_written_is_read(lists, units, with_tokens):
     assert FileInfo.decode(pq.read_metadata(io.BytesIO(data)).metadata) == info
 
 
-RULES = (Positions("word-ends", blanks=(1,)), Positions("every", 2), Positions("last", 2))
+RULES = (Positions("word-ends", blanks=(1,), direction="forward"), Positions("every", 2), Positions("last", 2))
 
 
 @settings(deadline=None)  # a shared disk may be slow
@@ -189,7 +189,7 @@ def test_contradictions_are_refused(position, value, text):
         encoded(arguments)
 
 
-def test_a_full_disk_is_told_as_such(tmp_path):
+def test_a_full_disk_is_reported_as_one(tmp_path):
     """The operating system's error is reported, and no partial file is left."""
     arguments = shard([[1] * 1000] * 10, units=64)
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

@@ -18,7 +18,7 @@ from unrolled.format.columns import VectorColumn
 from worker.errors import GivenBackError
 from worker.pool.buffers import Buffers
 from worker.pool.pool import Pool
-from worker.runtime.metrics import Metrics
+from worker.runtime.telemetry.metrics import Metrics
 
 UNITS = 2
 COLUMNS = per_token(UNITS)
@@ -201,7 +201,7 @@ def test_closing_ends_the_wait_for_memory(started):
     assert not pool._thread.is_alive()
 
 
-def test_a_broken_engine_is_told_to_everybody(started):
+def test_a_broken_engine_is_reported_to_all(started):
     """All shards of the pool get the error, and the pool continues with the next ones."""
     engine = Recorder(error=BrokenWorkerError("smoke"))
     pool = started(engine)
@@ -215,7 +215,7 @@ def test_a_broken_engine_is_told_to_everybody(started):
     np.testing.assert_array_equal(pool.compute(shard_of([4]), COLUMNS).outputs[0], outputs_of(shard_of([4])))
 
 
-def test_no_memory_for_outputs_is_told_too(started):
+def test_no_memory_for_outputs_is_reported_too(started):
     """A failure before the engine is called reaches the waiting thread."""
 
     class Full(Buffers):

@@ -50,7 +50,7 @@ def queue_up(admission, wishes):
 
 @settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 150), st.booleans()), min_size=1, max_size=8), st.randoms())
-def test_whoever_is_aboard_may_be_together(wishes, random):
+def test_those_aboard_may_be_together(wishes, random):
     """First come first served; never over the budget but for one alone; a suspect never has company."""
     admission = Admission(BUDGET)
     passengers = queue_up(admission, wishes)

@@ -26,7 +26,7 @@ def test_each_job_is_reported_when_it_goes_and_when_it_returns(caplog):
     away.remove(member(1).job_key)
     gone, back = [record.getMessage() for record in caplog.records]
     assert "the directory is gone" in gone
-    assert "tried again every 30 s" in gone
+    assert "tried again about every 30 s" in gone
     assert "its directory is back" in back
     away.add(member(1), JobError("again"))
     assert "again" in caplog.records[-1].getMessage()

@@ -164,7 +164,7 @@ def test_a_slow_store_does_not_stop_the_pulse(site, monkeypatch):
         eventually(lambda: site.ledger.place_of(job.key), "the job registered again")
 
 
-def test_an_outage_is_told_in_two_lines(site, broker, caplog):
+def test_an_outage_is_reported_in_two_lines(site, broker, caplog):
     """When it begins and when it ends, however many beats it lasts."""
     with worker_parts(site, lease_seconds=LEASE) as parts:
         eventually(site.ledger.workers, "a heartbeat")
@@ -184,7 +184,7 @@ def test_an_outage_is_told_in_two_lines(site, broker, caplog):
         ((None, "tensorflow", "float32"), "in float32 by tensorflow"),
     ],
 )
-def test_strangers_are_told_once(site, caplog, other, named):
+def test_strangers_are_reported_once(site, caplog, other, named):
     """Shards wait for another offer, though the model be this one: the worker says so, and leaves them."""
     offer = Offer(other[0] or site.model.fingerprint, *other[1:])
     client = site.ledger.client
@@ -229,7 +229,7 @@ def test_the_health_file_is_touched(site, caplog):
     assert len(texts(caplog, "health file")) == 1
 
 
-def test_a_strange_failure_is_told_once(site, caplog):
+def test_a_strange_failure_is_reported_once(site, caplog):
     """Anyone who can write to Redis may put a value of another type under our keys: the watch lives on."""
     site.ledger.client.set(site.ledger.keys.leases, "no sorted set")
     with worker_parts(site, lease_seconds=LEASE):

@@ -14,7 +14,8 @@ from support.processes import left, make_rows, open_site
 from producer.enqueue.shard import make_shard
 from unrolled.errors import JobError, RequestError, TransientError
 from unrolled.job import names
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, part_object, segment_name
 from unrolled.job.segment import Segment
 from unrolled.patience import Patience
@@ -250,7 +251,7 @@ def test_leftovers_of_dead_processes_are_swept(site, jobs, caplog):
     caplog.set_level(logging.INFO)
     job = site.enqueue(make_rows(2))
     out = site.root / "out"
-    folders = ("", names.LOG, names.ROWS, names.FAILED, names.DEAD)
+    folders = ("", names.LOG, names.CHAPTERS, names.ROWS, names.FAILED, names.DEAD)
     old = [out / folder / ".part-x.tmp" for folder in folders]
     fresh = out / ".fresh.tmp"
     for path in (*old, fresh, out / ".hidden"):
@@ -269,6 +270,15 @@ def test_leftovers_of_dead_processes_are_swept(site, jobs, caplog):
     assert fresh.exists()  # not at every shard, nor by every worker
     at_once(jobs).find(job.key)
     assert not fresh.exists()
+
+
+def test_a_long_sweep_of_leftovers_is_followed_by_a_long_rest(site, jobs, monkeypatch):
+    """So a worker spends a small share of its time on sweeps, whatever number of names a job has."""
+    job = site.enqueue(make_rows(2))
+    monkeypatch.setattr(PosixStore, "sweep_leftovers", lambda *_: time.sleep(0.05))
+    jobs.find(job.key)
+    (met,) = jobs._met.values()
+    assert met.next_sweep - time.monotonic() > 300
 
 
 @pytest.mark.parametrize("key", ["ledger", "jobs", "all"])
@@ -305,14 +315,14 @@ def test_one_worker_tells_what_was_lost(site, jobs, sent):
     assert site.ledger.take_turn(f"{job.key}:tell", 600)  # as a worker does that dies then
     jobs.look_after(sent.append)
     assert site.ledger.mark(job.key) is None
-    site.ledger.end_turn(f"{job.key}:tell")
+    site.ledger.client.delete(f"{site.ledger.keys.turns}:{job.key}:tell")  # as its time would
     jobs.look_after(sent.append)
     assert len(sent) == 3
     other.look_after(sent.append)
     assert len(sent) == 3
 
 
-def test_a_segment_that_nobody_told_is_told(site, jobs, sent):
+def test_a_segment_that_no_one_entered_is_entered(site, jobs, sent):
     """A producer died between its segment and the ledger: a worker enters the shards, once the ledger has no other."""
     job = site.enqueue(make_rows(2))
     jobs.find(job.key)

@@ -31,7 +31,8 @@ from producer.sources.rows import Row
 from unrolled.errors import BrokenWorkerError
 from unrolled.format.columns import column_name
 from unrolled.job import names, payload
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, failed_object, part_object, rows_object
 from unrolled.job.segment import Segment
 from unrolled.job.shard_id import ShardId
@@ -373,6 +374,7 @@ def test_jobs_that_store_other_things_share_a_worker(site):
         ({"layers": [1]}, "layer 1 is asked for, the model has 1"),
         ({"precision": {"float32": 1}}, "allowed: float32 or float16"),
         ({"with_tokens": "yes"}, "allowed: true or false"),
+        ({"empty_rows": "nan"}, "allowed: null or zeros"),
     ],
 )
 def test_what_cannot_be_stored_makes_a_dead_shard(site, parts, options, text):
@@ -428,7 +430,7 @@ def test_a_directory_outside_of_the_root_is_refused(site, caplog):
     assert site.ledger.counts().shards == 1, "a worker that is set up rightly must still find it"
 
 
-def test_a_hostile_job_entry_stops_nobody(site, parts):
+def test_a_hostile_job_entry_stops_no_other(site, parts):
     """Whatever Redis says of one job, the shards of another are computed, and the worker holds nothing."""
     places = [b"\xff", b"{}", b'{"place": "/etc"}', b'{"place": "/a\\u0000"}', b'{"place": "ftp://x"}', b"[" * 9999]
     for number, raw in enumerate(places):
@@ -495,7 +497,7 @@ def test_a_read_only_disk_is_waited_for(site, small_disk, caplog):
 
 
 @pytest.mark.parametrize("when", ["before", "while it is computed"])
-def test_a_directory_that_is_gone_holds_nobody_up(site, caplog, when):
+def test_a_directory_that_is_gone_holds_up_no_other(site, caplog, when):
     """Its shards are put off with one line, wait in the ledger without a lease, and are published when it is back."""
     rows = make_rows(4)
     job = site.enqueue(rows)
@@ -551,7 +553,7 @@ def test_stopping_ends_the_wait_for_the_broker(site, broker, caplog):
     assert entered(site, job)[0] == {shard}
 
 
-def test_a_broken_engine_gives_back_and_is_told_once(site, caplog):
+def test_a_broken_engine_gives_back_and_is_reported_once(site, caplog):
     """Every shard of its pool is blameless, and the worker is asked to stop a single time."""
     job = site.enqueue(make_rows(8))
     first, *others = sorted(left(job))
@@ -587,7 +589,7 @@ def test_a_killer_is_given_up_after_its_lonely_deaths(site, parts, deaths, outco
     assert handle(parts, job, shard) == outcome
     assert entered(site, job) == (set(), set())
     if outcome == "given up":
-        assert "died 3 times with it alone" in dead_reason(job, shard)
+        assert "died 3 times while it computed this shard alone" in dead_reason(job, shard)
         assert waits(job, shard)
         assert site.calls() == []
 

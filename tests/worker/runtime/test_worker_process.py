@@ -21,11 +21,13 @@ from support.processes import (
 )
 
 from producer.enqueue.cutter import Cutter
+from producer.enqueue.growth import Growth
 from producer.enqueue.pipeline import cuts, shards_of
 from producer.enqueue.runs import FileRun
 from producer.jobs.decisions import Retried, retry
 from producer.queue.shard_queue import ShardQueue
-from unrolled.job.job import Inputs, Job
+from unrolled.job.inputs import Inputs
+from unrolled.job.job import Job
 from unrolled.job.names import Life, dead_object, part_object
 from unrolled.job.offer import Offer
 from unrolled.patience import Patience
@@ -273,7 +275,8 @@ def enqueue_for(site, offer, rows):
     asked = Job(offer.fingerprint, Inputs.named(["x"]), offer.engine, offer.arithmetic, live=False, options={})
     job = create_job(site.root / offer.short, asked)
     with closing(ShardQueue(site.broker_url, NAMESPACE, offer, Patience(print))) as queue:
-        run = FileRun(job.objects, queue.of_job(job), lambda *_: None)
+        run = FileRun(job.objects, queue.of_job(job), lambda *_: None, Growth(job))
+        run.begin()
         run.run(shards_of(cuts([rows], Cutter(2**30, shard_rows=2), None), job.job.id))
         assert queue.ledger.counts().shards == site.ledger.client.llen(queue.ledger.keys.queue) == 2
     return job
@@ -302,7 +305,7 @@ def test_a_broken_engine_ends_its_worker(site):
     worker = site.worker(site.with_plan(breaks_on=[1])).wait_ready()
     job = site.enqueue(rows)
     assert worker.wait() == 70
-    assert worker.log.count("can't go on") == 1
+    assert worker.log.count("can't continue") == 1
     assert site.ledger.counts().running == 0
     site.worker().wait_ready()
     site.wait_done(job)
@@ -357,7 +360,7 @@ def test_the_leftovers_of_a_killed_worker_are_hidden_and_swept(site):
     half.write_bytes(b"PAR1 half")
     worker.kill()
     os.utime(half, times=(0, 0))
-    site.ledger.end_turn(f"{job.key}:leftovers")  # as its time would
+    site.ledger.client.delete(f"{site.ledger.keys.turns}:{job.key}:leftovers")  # as its time would
     site.worker().wait_ready()
     site.wait_done(job)
     check_outputs(job, rows)

@@ -14,7 +14,7 @@ from worker.training.device import start_tensorflow
 from worker.training.network import Network
 
 VOCABULARY, UNITS = 30, 8
-OPTIONS = {"lstm_units": UNITS, "embedding_dim": 5}
+OPTIONS = {"lstm_units": UNITS, "lstm_layers": 2, "embedding_dim": 5}
 RANDOM = np.random.default_rng(0)
 
 

@@ -32,7 +32,7 @@ _NEEDS_BOTO3 = ("sso_session", "sso_start_url", "role_arn", "login_session")
 
 @dataclass(frozen=True, slots=True)
 class Profile:
-    """What a profile says; None for what it doesn't.
+    """The settings of a profile; None for those that it doesn't have.
 
     Attributes:
         region: of its buckets.

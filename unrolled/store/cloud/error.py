@@ -1,4 +1,4 @@
-"""What obstore raises, as errors that say what to do and show nothing that is secret.
+"""The errors of obstore as errors that say what to do and show nothing that is secret.
 
 The text of an obstore error has the whole request and answer in it, tokens in URLs included. So only the status, the
 cloud's own code for the error and the kind of a failed connection are taken from it: from whole lines of its last part,

@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
@@ -13,9 +12,9 @@ from obstore.exceptions import PreconditionError
 
 from unrolled.errors import RequestError, TransientError
 from unrolled.store.bucket_url import BucketUrl
-from unrolled.store.cloud.error import ERRORS, explained, is_no_bucket, is_out_of_range
+from unrolled.store.cloud.error import ERRORS, is_no_bucket, is_out_of_range
 from unrolled.store.cloud.listing import PAGE
-from unrolled.store.cloud.options import check_process, connected
+from unrolled.store.cloud.options import asking, connected
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ class BucketObjects:
 
     def find(self, name: str) -> ObjectInfo | None:
         """The object of this name; None where there is none, or no bucket."""
-        with self._explained(f"read {self.url_of(name)}"):
+        with asking(f"read {self.url_of(name)}"):
             try:
                 return _info(self._bucket.head(name))
             except FileNotFoundError:
@@ -76,14 +75,14 @@ class BucketObjects:
 
     def below(self, folder: str) -> Iterator[ObjectInfo]:
         """All objects in a folder and in the folders in it, a page at a time; "" is the whole bucket."""
-        with self._explained(f"list {self.url_of(folder)}"):
+        with asking(f"list {self.url_of(folder)}"):
             for page in obstore.list(self._bucket, folder or None, chunk_size=PAGE):
                 # Some tools make an object that represents the folder and has its name.
                 yield from (_info(meta) for meta in page if meta["path"] not in {"", folder})
 
     def inside(self, folder: str) -> tuple[Sequence[ObjectInfo], Sequence[str]]:
         """The objects in a folder, and the whole names of the folders in it."""
-        with self._explained(f"list {self.url_of(folder)}"):
+        with asking(f"list {self.url_of(folder)}"):
             found = obstore.list_with_delimiter(self._bucket, folder or None)
             objects = [_info(meta) for meta in found["objects"] if meta["path"] not in {"", folder}]
             return objects, list(found["common_prefixes"])
@@ -106,7 +105,7 @@ class BucketObjects:
         options: GetOptions = {"range": (start, stop)}
         if etag is not None:
             options["if_match"] = etag
-        with self._explained(f"read {self.url_of(name)}"):
+        with asking(f"read {self.url_of(name)}"):
             try:
                 got = self._bucket.get(name, options=options)
                 return _info(got.meta), got.meta["e_tag"], got.bytes().to_bytes()
@@ -120,14 +119,6 @@ class BucketObjects:
                 if is_out_of_range(error):
                     raise RequestError(CHANGED) from None
                 raise
-
-    @contextlib.contextmanager
-    def _explained(self, action: str) -> Iterator[None]:
-        check_process()
-        try:
-            yield
-        except ERRORS as error:
-            raise explained(action, error) from None  # whose text may have secrets in it
 
 
 #: What is said of an object that isn't what it was.
@@ -169,7 +160,7 @@ class OneVersion:
         elif now.version != self._version or now.size_bytes != self.info.size_bytes:
             raise RequestError(CHANGED)  # the server ignores If-Match
         if len(content) != stop - start:
-            raise TransientError(f"cannot read {self}: {len(content)} of {stop - start} bytes arrived; trying helps")
+            raise TransientError(f"cannot read {self}: {len(content)} of {stop - start} bytes arrived; try again")
         return content
 
 

@@ -8,6 +8,7 @@ and Kubernetes. What is added here is what the clouds' command lines read beside
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from datetime import timedelta
@@ -18,9 +19,10 @@ from obstore.store import AzureStore, GCSStore, S3Store
 
 from unrolled.errors import BrokenWorkerError, RequestError
 from unrolled.store.cloud.aws_profile import read_profile
+from unrolled.store.cloud.error import ERRORS, explained
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from obstore.store import ClientConfig, RetryConfig
 
@@ -75,7 +77,7 @@ def connected(url: BucketUrl, seconds: float, retries: RetryConfig) -> _Bucket:
 
 
 def s3_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the AWS command line reads: a profile's region, endpoint and credentials, where no variable has them."""
+    """Settings that the AWS command line reads: a profile's region, endpoint, credentials, if no variable has them."""
     profile = read_profile(environment)
     # Single deletes are known to all servers, `DeleteObjects` is not; a disabled condition would replace objects.
     options: dict[str, Any] = {"disable_bulk_delete": True, "conditional_put": "etag"}
@@ -104,7 +106,7 @@ def gcs_options(environment: Mapping[str, str]) -> dict[str, Any]:
 
 
 def azure_options(environment: Mapping[str, str]) -> dict[str, Any]:
-    """What the Azure command line reads: its names for account and key, a connection string, and its own login.
+    """Settings that the Azure command line reads: names of account and key, a connection string, and its own login.
 
     Raises:
         RequestError: no account is named.
@@ -153,6 +155,23 @@ def check_process() -> None:
             " `DataLoader(multiprocessing_context=...)`)"
         )
     _used = True
+
+
+@contextlib.contextmanager
+def asking(action: str) -> Iterator[None]:
+    """A block that asks a bucket for something, whose errors say what to do and show nothing that is secret.
+
+    Args:
+        action: names it in errors, such as "read s3://bucket/out/job.json".
+
+    Raises:
+        UnrolledError: the bucket can't be reached, refuses, or this process can't use one.
+    """
+    check_process()
+    try:
+        yield
+    except ERRORS as error:
+        raise explained(action, error) from None  # whose text may have secrets in it
 
 
 def _note_fork() -> None:

@@ -8,13 +8,13 @@ here mirror that interface, and so are in one file.
 
 import ctypes
 import os
-from ctypes import POINTER, Structure, c_char_p, c_double, c_int32, c_int64, c_void_p
+from ctypes import POINTER, Structure, c_char_p, c_double, c_float, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
 
 from unrolled.errors import BrokenWorkerError
 
-ABI_VERSION = 7
+ABI_VERSION = 9
 FILE_NAME = "_kernel.so"
 ISA_VARIABLE = "UNROLLED_ISA"
 ISAS = ("amx", "avx512_bf16", "avx512", "avx2", "portable", "amx-emulated")
@@ -34,6 +34,8 @@ class PassWeights(Structure):
         ("recurrent_kernel", c_void_p),
         ("bias", c_void_p),
         ("projection", c_void_p),
+        ("input_factor", c_void_p),
+        ("state_factor", c_void_p),
         ("first_state", c_void_p),
         ("first_cell", c_void_p),
     )
@@ -47,6 +49,8 @@ class LayerWeights(Structure):
         ("direction", c_int32),
         ("residual", c_int32),
         ("gates", c_int32),
+        ("cell_clip", c_float),
+        ("projection_clip", c_float),
         ("inputs", c_int64),
         ("units", c_int64),
         ("projection", c_int64),
@@ -73,7 +77,7 @@ class Shard(Structure):
 
 
 class PoolStats(Structure):
-    """What it took to compute a pool (src/pool/engine.h)."""
+    """The statistics of one computed pool (src/pool/engine.h)."""
 
     _fields_ = (
         ("tokens", c_int64),

@@ -10,7 +10,7 @@ from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from worker.engines.fused import library
 
-_CELLS = {("lstm", None): 0, ("gru", "after"): 1, ("gru", "before"): 2}
+_CELLS = {("lstm", None): 0, ("gru", "after"): 1, ("gru", "before"): 2, ("mlstm", None): 3}
 _GATES = {"sigmoid": 0, "hard_sigmoid": 1, "hard_sigmoid_keras3": 2}
 _DIRECTIONS = {"forward": 0, "backward": 1, "bidirectional": 2}
 
@@ -43,6 +43,8 @@ class Weights:
             _DIRECTIONS[layer.direction],
             int(layer.residual),
             _GATES[layer.gates],
+            layer.cell_clip or 0.0,
+            layer.projection_clip or 0.0,
             inputs,
             layer.units,
             layer.projection or 0,
@@ -54,7 +56,7 @@ class Weights:
                 self._address(f"{prefix}.bias"),
                 *(
                     self._address(f"{prefix}.{part}") if f"{prefix}.{part}" in self._shapes else None
-                    for part in ("projection", "first_state", "first_cell")
+                    for part in ("projection", "input_factor", "state_factor", "first_state", "first_cell")
                 ),
             )
         return found

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from unrolled.model.config import ModelConfig
 from unrolled.model.layer import LayerConfig
 from worker.models.gates import gate_function
-from worker.models.projected_lstm_cell import ProjectedLSTMCell
+from worker.models.lstm_cells import ClippedLSTMCell, MultiplicativeLSTMCell
 from worker.models.tensorflow import tf
 
 Weights = Mapping[str, NDArray[np.float32]]
@@ -54,7 +54,7 @@ def build_passes(
             keras_layer.build((None, None, inputs))
             parts = [part for part in layer.shapes(inputs) if part not in layer.first_shapes()]
             keras_layer.set_weights([weights[f"{prefix}.{part}"] for part in parts])
-            state_dims = (layer.state_dim, layer.units) if layer.kind == "lstm" else (layer.units,)
+            state_dims = (layer.state_dim, layer.units) if layer.has_cell else (layer.units,)
             first = tuple(weights[f"{prefix}.{part}"] for part in layer.first_shapes())
             first = first or tuple(np.zeros(dim, np.float32) for dim in state_dims)
             directions.append(Pass(keras_layer, prefix.endswith("backward"), state_dims, first))
@@ -64,19 +64,27 @@ def build_passes(
 
 def has_cudnn(layer: LayerConfig) -> bool:
     """Whether Keras can have cuDNN compute a layer."""
-    return layer.projection is None and layer.reset != "before" and layer.gates == "sigmoid"
+    usual = layer.kind != "mlstm" and layer.projection is None and layer.cell_clip is None
+    return usual and layer.reset != "before" and layer.gates == "sigmoid"
 
 
 def _keras_layer(layer: LayerConfig, *, cudnn: bool) -> Any:
     both: dict[str, Any] = {"return_sequences": True, "return_state": True}
-    if layer.projection is not None:
-        return tf.keras.layers.RNN(ProjectedLSTMCell(layer.units, layer.projection, gate_function(layer)), **both)
+    if layer.kind == "mlstm" or layer.projection is not None or layer.cell_clip is not None:
+        return tf.keras.layers.RNN(_cell(layer), **both)
     # True rather than "auto": a GPU on which cuDNN doesn't run is an error, and must not be slow in silence.
     both["recurrent_activation"] = gate_function(layer)
     both["use_cudnn"] = cudnn and has_cudnn(layer)
     if layer.kind == "gru":
         return tf.keras.layers.GRU(layer.units, reset_after=layer.reset == "after", **both)
     return tf.keras.layers.LSTM(layer.units, **both)
+
+
+def _cell(layer: LayerConfig) -> Any:
+    clips: dict[str, Any] = {"cell_clip": layer.cell_clip, "recurrent_activation": gate_function(layer)}
+    if layer.kind == "mlstm":
+        return MultiplicativeLSTMCell(layer.units, **clips)
+    return ClippedLSTMCell(layer.units, layer.projection, projection_clip=layer.projection_clip, **clips)
 
 
 def _first_inputs(config: ModelConfig, weights: Weights) -> tuple[Callable[[Any], Any], int, Weights]:
@@ -92,11 +100,13 @@ def _first_inputs(config: ModelConfig, weights: Weights) -> tuple[Callable[[Any]
     if config.embedding_dim is not None:
         table = tf.constant(weights["embedding"])  # (vocab_size + 1, embedding_dim)
         return lambda ids: tf.gather(table, ids), config.embedding_dim, {}
-    names = [f"{prefix}.kernel" for prefix in config.layers[0].prefixes(0)]
+    readers = [part for part in ("kernel", "input_factor") if part in config.layers[0].shapes(1)]
+    names = [f"{prefix}.{part}" for prefix in config.layers[0].prefixes(0) for part in readers]
     rows = np.concatenate([weights[name] for name in names], axis=1)  # (vocab_size, gates of all directions)
     gates = rows.shape[1]
+    edges = np.cumsum([weights[name].shape[1] for name in names])[:-1]
     if config.vocab_size <= gates:
         return lambda ids: tf.one_hot(ids - 1, config.vocab_size), config.vocab_size, {}
     table = tf.constant(np.concatenate([np.zeros((1, gates), np.float32), rows]))
-    identities = np.split(np.eye(gates, dtype=np.float32), len(names), axis=1)
+    identities = np.split(np.eye(gates, dtype=np.float32), edges, axis=1)
     return lambda ids: tf.gather(table, ids), gates, dict(zip(names, identities, strict=True))

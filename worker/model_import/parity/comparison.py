@@ -103,6 +103,8 @@ def compare(model: ModelDirectory, found: Found, stack: Stack, ids_from: int) ->
                 f"{'; '.join(stack.doubts)}. Only a run of {name} can prove it, and there is none: {own}"
             )
         name, run, reason = find_original(stack)
+        if run is not None and stack.clips != (None, None):
+            run, reason = None, "they don't clip states"
         if run is None:
             missing.append(f"{name}: {reason}")
         else:

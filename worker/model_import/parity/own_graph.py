@@ -30,7 +30,7 @@ def run_own(found: Found, stack: Stack, rows: Sequence[NDArray[np.int64]]) -> tu
     Args:
         found: the content of the file.
         stack: what is imported.
-        rows: of the source's ids.
+        rows: rows of the source's ids.
 
     Returns:
         The name of the program, and the outputs of those rows that have a length that the graph takes, by their

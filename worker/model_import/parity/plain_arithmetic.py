@@ -58,18 +58,29 @@ def _run(layer: LayerConfig, inputs: Floats, parts: Mapping[str, Floats]) -> Flo
     states[0] = parts.get("first_state", 0)
     cell = parts.get("first_cell", np.zeros(layer.units, inputs.dtype))
     gate = _gate(layer)
+    factors: Floats = np.empty(0)  # (time, U)
+    if layer.kind == "mlstm":
+        nothing = np.zeros(layer.units, inputs.dtype)
+        factors = np.array([_sums(nothing, row, parts["input_factor"]) for row in inputs])
     for time, gates in enumerate(given):
         state = states[time]
-        if layer.kind == "lstm":
+        if layer.has_cell:
+            if layer.kind == "mlstm":
+                state = factors[time] * _sums(np.zeros_like(state), state, parts["state_factor"])
             i, f, candidate, o = np.split(_sums(gates, state, recurrent), 4)
-            cell = gate(f) * cell + gate(i) * np.tanh(candidate)
+            cell = _clipped(gate(f) * cell + gate(i) * np.tanh(candidate), layer.cell_clip)
             out = gate(o) * np.tanh(cell)
             if layer.projection is not None:
                 out = _sums(np.zeros(layer.projection, out.dtype), out, parts["projection"])
+                out = _clipped(out, layer.projection_clip)
             states[time + 1] = out
         else:
             states[time + 1] = _gru_step(layer, gates, state, recurrent, bias)
     return states[1:]
+
+
+def _clipped(state: Floats, bound: float | None) -> Floats:
+    return state if bound is None else np.asarray(np.clip(state, -bound, bound))
 
 
 def _gru_step(layer: LayerConfig, gates: Floats, state: Floats, recurrent: Floats, bias: Floats) -> Floats:

@@ -9,7 +9,8 @@ from worker.model_import.limits import check_count
 
 _ALLOWED = (
     "a Keras file (.keras, .h5, .hdf5), a TensorFlow SavedModel directory or checkpoint (.index), a PyTorch state "
-    "dict (.pt, .pth, .safetensors), arrays with PyTorch's names (.npz, .pkl), or ONNX (.onnx)"
+    "dict (.pt, .pth, .safetensors), arrays with PyTorch's or UniRep's names (.npz, .pkl, or "
+    "a directory of .npy files), or ONNX (.onnx)"
 )
 _HDF5, _ZIP, _PICKLE = b"\x89HDF\r\n\x1a\n", b"PK\x03\x04", b"\x80"
 #: Formats that no first bytes show.
@@ -63,20 +64,20 @@ def _read(source: Path, gates: str | None, forget_bias: float | None) -> Found:
 
             return read_onnx(source)
         case kind:
+            from worker.model_import.readers import numpy_arrays  # noqa: PLC0415 - see above
             from worker.model_import.readers.torch import state_dict  # noqa: PLC0415 - see above
 
             return {
                 "torch": state_dict.read_torch,
                 "safetensors": state_dict.read_safetensors,
-                "npz": state_dict.read_npz,
+                "npz": numpy_arrays.read_npz,
+                "npy files": numpy_arrays.read_npy_files,
             }[kind](source)
 
 
 def _format_of(source: Path) -> str:
     if source.is_dir():
-        if (source / "saved_model.pb").is_file():
-            return "saved model"
-        raise ImportRefusedError(f"is a directory without saved_model.pb; give {_ALLOWED}")
+        return _format_of_directory(source)
     if source.suffix == ".index" or (not source.exists() and source.with_name(f"{source.name}.index").is_file()):
         return "checkpoint"
     with source.open("rb") as file:
@@ -91,6 +92,14 @@ def _format_of(source: Path) -> str:
     if suffix not in _BY_NAME:
         raise ImportRefusedError(f"has none of the formats that can be imported; give {_ALLOWED}")
     return _BY_NAME[suffix]
+
+
+def _format_of_directory(source: Path) -> str:
+    if (source / "saved_model.pb").is_file():
+        return "saved model"
+    if any(source.glob("*.npy")):
+        return "npy files"
+    raise ImportRefusedError(f"is a directory without saved_model.pb and without .npy files; give {_ALLOWED}")
 
 
 def _format_of_zip(source: Path) -> str:

@@ -5,6 +5,7 @@
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
+from worker.model_import import token_maps
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Found, Layer, Node
 from worker.model_import.selection.stack import ONE_HOT, Asked, Stack
@@ -221,7 +222,7 @@ class _Paths:
         return (
             f"{layer} reads {origin.name}; a recurrent layer can be imported if it reads an embedding, ids as one-hot "
             "vectors or another recurrent layer, with nothing but dropout and masking between or, after an embedding, "
-            "what changes each token's vector alone (Dense, normalization, functions)"
+            f"what changes each token's vector alone (Dense, normalization, {', '.join(token_maps.ACTIVATIONS)})"
         )
 
     def _why_changed(self, node: Node) -> str | None:

@@ -24,7 +24,7 @@ def choose_by_widths(found: Found, asked: Asked) -> Stack:
     maps = take_maps(found, asked.maps)
     table = _table_for(found, layers[0].name, maps[0].inputs if maps else layers[0].inputs, asked)
     if maps and table is None:
-        raise ImportRefusedError(f"--map {asked.maps[0]}: it needs an embedding; name it with --embedding")
+        raise ImportRefusedError(f"--fold {asked.maps[0]}: it needs an embedding; name it with --embedding")
     return Stack(table, layers, [False] * len(layers), maps=tuple(one.node for one in maps))
 
 
@@ -75,9 +75,9 @@ def _table_for(found: Found, reader: str, width: int, asked: Asked) -> Table | N
     if wide:
         raise ImportRefusedError(
             f"{reader} reads vectors {width} wide, but the embeddings are {wide}. If a Linear module is between them: "
-            "--map NAME, or --map NAME:tanh if a function follows it"
+            "--fold NAME, or --fold NAME:tanh if a function follows it"
         )
-    hint = f" Or {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
+    hint = f" If {names} is its embedding: --embedding {fitting[0].name}." if fitting else ""
     raise ImportRefusedError(
         f"{reader} reads vectors {width} wide, and nothing in the file says what they are.{hint} {ONE_HOT}"
     )

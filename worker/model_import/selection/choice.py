@@ -35,10 +35,11 @@ def choose(found: Found, asked: Asked) -> Stack:
         stack = choose_by_widths(found, asked)
         check_leftovers(found, stack, asked.leave, asked.layers)
     elif asked.leave or asked.maps:
-        option = f"--leave {asked.leave[0]}" if asked.leave else f"--map {asked.maps[0]}"
+        option = f"--leave {asked.leave[0]}" if asked.leave else f"--fold {asked.maps[0]}"
         raise ImportRefusedError(f"{option}: this file's graph shows what is used; leave it out")
     else:
         stack = choose_by_graph(found, asked)
+    _mark_clips(found, stack, asked)
     _mark_residual(found, stack, [name for given in asked.residual for name in _expand(found, given)])
     for layer in stack.layers:
         if layer.problem:
@@ -70,6 +71,20 @@ def _mark_residual(found: Found, stack: Stack, residual: list[str]) -> None:
         stack.residual[names.index(name)] = True
     if found.graph is None and any(layer.inputs == layer.outputs for layer in stack.layers) and not residual:
         found.notes.append("weights alone don't show whether a layer's input is added to its output: --residual NAME")
+
+
+def _mark_clips(found: Found, stack: Stack, asked: Asked) -> None:
+    """Mark the bounds of states that the user names; weights alone don't show them."""
+    stack.clips = asked.cell_clip, asked.projection_clip
+    passes = [one for layer in stack.layers for one in layer.passes]
+    for option, given, fits in (
+        ("--cell-clip", asked.cell_clip, all(one.kind != "gru" for one in passes)),
+        ("--projection-clip", asked.projection_clip, all(one.projection for one in passes)),
+    ):
+        if given is not None and found.graph is not None:
+            raise ImportRefusedError(f"{option}: this file's graph shows what its layers compute; leave it out")
+        if given is not None and not fits:
+            raise ImportRefusedError(f"{option} {given:g}: not every layer has such a state; leave it out")
 
 
 def _check_widths(stack: Stack) -> None:

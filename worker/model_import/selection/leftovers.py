@@ -81,8 +81,8 @@ def _refusal(suspicious: list[tuple[Array, str]], stack: Stack) -> str:
     return (
         f"weights alone don't show how data flows, and these could be between the ids and the states of "
         f"{stack.layers[-1].name}: {shown}{more}. If they aren't used there (a head, attention on top, a decoder): "
-        f"{options}. If one is a Linear module between the embedding and the first layer: --map NAME, or "
-        "--map NAME:tanh if a function follows it. If they are used otherwise, weights alone can't be imported: save "
+        f"{options}. If one is a Linear module between the embedding and the first layer: --fold NAME, or "
+        "--fold NAME:tanh if a function follows it. If they are used otherwise, weights alone can't be imported: save "
         "the model with its graph (.keras, ONNX) and import that"
     )
 

@@ -38,7 +38,7 @@ def _take(found: Found, name: str, function: str) -> Linear:
     function = function or "linear"
     if function not in ACTIVATIONS:
         raise ImportRefusedError(
-            f"--map {name}:{function}: there is no such function; known are {names_of(ACTIVATIONS)}"
+            f"--fold {name}:{function}: there is no such function; known are {names_of(ACTIVATIONS)}"
         )
     # Without a bias it was taken for a table.
     arrays = [*found.rest, *(table.array for table in found.tables.values())]
@@ -47,12 +47,12 @@ def _take(found: Found, name: str, function: str) -> Linear:
     biases = [array for array in parts if len(array.shape) == 1]
     if len(matrices) != 1 or len(biases) > 1 or len(parts) > 2 or any(array.dtype for array in parts):
         known = names_of(dict.fromkeys(module_of(array.name)[0] for array in arrays if len(array.shape) == 2))
-        raise ImportRefusedError(f"--map {name}: there is no Linear module of this name; left over are {known}")
+        raise ImportRefusedError(f"--fold {name}: there is no Linear module of this name; left over are {known}")
     turned = found.matrix_axes != "inputs, outputs"
     outputs, inputs = matrices[0].shape if turned else matrices[0].shape[::-1]
     bias: Array | None = next(iter(biases), None)
     if bias is not None and bias.shape != (outputs,):
-        raise ImportRefusedError(f"--map {name}: its bias {bias.shape} doesn't fit its matrix {matrices[0].shape}")
+        raise ImportRefusedError(f"--fold {name}: its bias {bias.shape} doesn't fit its matrix {matrices[0].shape}")
     used = {array.name for array in parts}
     found.rest = [array for array in found.rest if array.name not in used]
     found.tables = {key: table for key, table in found.tables.items() if table.array.name not in used}

@@ -1,4 +1,4 @@
-"""What the user asks to take, and the result of the selection: an embedding and the recurrent layers on top of it."""
+"""The user's request for a selection, and its result: an embedding and the recurrent layers on top of it."""
 
 from dataclasses import dataclass, field
 
@@ -13,7 +13,7 @@ ONE_HOT = (
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What the user says where the file doesn't.
+    """The user's statements about what the file doesn't show.
 
     Attributes:
         embedding: name of the embedding, or None to decide.
@@ -24,6 +24,8 @@ class Asked:
             each with ":" and the name of a function, if one follows.
         one_hot: whether vectors that no embedding makes are ids as one-hot vectors.
         unpadded: whether rows get the vectors that they have without padding, though the source computes padding.
+        cell_clip: the largest magnitude of cell states, if the file has only weights.
+        projection_clip: and of projected states.
     """
 
     embedding: str | None = None
@@ -33,6 +35,8 @@ class Asked:
     maps: tuple[str, ...] = ()
     one_hot: bool = False
     unpadded: bool = False
+    cell_clip: float | None = None
+    projection_clip: float | None = None
 
 
 @dataclass(slots=True)
@@ -48,6 +52,7 @@ class Stack:
         hidden: numbers; the source skips tokens whose vectors consist of one of them.
         computes_padding: whether the source computes padding like a token.
         maps: the nodes between the embedding and the first layer that change each token's vector alone, in their order.
+        clips: the largest magnitudes of cell states and of projected states, as the user says; None for any.
         doubts: what the file alone doesn't prove: only a comparison with its own computation can.
     """
 
@@ -58,6 +63,7 @@ class Stack:
     end: str = ""
     hidden: tuple[float, ...] = ()
     computes_padding: bool = False
+    clips: tuple[float | None, float | None] = (None, None)
     doubts: tuple[str, ...] = ()
     maps: tuple[Node, ...] = ()
 

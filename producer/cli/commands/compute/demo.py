@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 #: Half a minute of training on two cores (`benchmarks/fitting.py`); nearly every sentence fits into a window.
 _MODEL = {
-    "--vocab-size": "4000", "--max-length": "64", "--lstm-units": "128", "--embedding-dim": "128",
+    "--vocab-size": "4000", "--max-length": "64", "--lstm-units": "128", "--lstm-layers": "2", "--embedding-dim": "128",
     "--batch-tokens": "1024", "--learning-rate": "0.01", "--keep-probability": "0.7",
 }  # fmt: skip
 _WORDS = ("returns", "integer", "seconds", "file", "false", "raised")

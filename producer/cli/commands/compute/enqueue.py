@@ -55,11 +55,11 @@ def enqueue(
     priority: int,
     **arguments: Any,
 ) -> None:
-    """Cut input into shards and queue them for workers.
+    """Group rows into shards and queue them for workers.
 
-    INPUTS are files, directories, patterns, or - for standard input. Run the same command again and it resumes: nothing
-    that is published or queued is queued again. Rows that can't be used go to quarantine, with reasons; the others are
-    queued.
+    INPUTS are files, directories, patterns, or - for standard input. If you run the same command again, it resumes:
+    shards that are published or queued are not queued again. Rows that can't be used go to quarantine, with reasons.
+    With --append, the new rows of an input that has grown are added to the job.
 
     \b
     Examples:
@@ -67,6 +67,7 @@ def enqueue(
       unrolled enqueue 'logs/*.jsonl.gz' --id-field request --model my-model --out vectors
       tail -F app.log | unrolled enqueue --follow - --model my-model --out live
     """
+    # Over 40 lines: one command, most of it its options and its help text.
     start_log(log_format)
     submission = submission_of(arguments)
     url = need_broker(broker, submission.out)
@@ -97,4 +98,4 @@ def as_text(summary: Summary, out: str) -> str:
     if summary.quarantined:
         bad = counted(summary.quarantined, "row is", "rows are")
         lines.append(f"{bad} in quarantine, with reasons: unrolled quarantine {out}")
-    return "\n".join(lines + unseen)
+    return "\n".join(lines + summary.growth_lines() + unseen)

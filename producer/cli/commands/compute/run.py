@@ -4,18 +4,23 @@ from __future__ import annotations
 
 from contextlib import closing
 from dataclasses import fields, replace
+from importlib import import_module
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from producer.cli.exit_status import ExitStatus
 from producer.cli.input_options import input_options, submission_of
 from producer.cli.options import broker_option, json_option, namespace_option, served, start_log
 from producer.local.engine import local_engine
 from producer.terminal.figures import ProducerFigures
+from producer.terminal.lines import tell
 from unrolled.errors import OptionError
 from unrolled.protocol.opening import open_job
+from unrolled.queue.broker_url import without_secret
 from unrolled.settings.declaration import to_environ
 from unrolled.settings.flags import flags
 from unrolled.settings.worker_options import WorkerOptions
@@ -53,8 +58,9 @@ def run(
     """Do a whole job on this machine.
 
     Starts a broker (unless --broker names one) and workers, queues the input, waits until every shard is published,
-    verifies the files, and writes a report. Run the same command again and it resumes. `unrolled status OUT` in another
-    terminal shows how far the job is; the workers' logs are in OUT/_unrolled/logs.
+    verifies the files, and writes a report. If you run the same command again, it resumes. `unrolled status OUT` in
+    another terminal shows the job's progress. The workers' logs are in OUT/_unrolled/logs.
+    With --append, the new rows of an input that has grown are added to the job.
 
     \b
     Examples:
@@ -70,27 +76,42 @@ def run(
     start_log(options.log_format)
     root = options.output_root
     if root and (is_url(submission.out) or not Path(submission.out).resolve().is_relative_to(root.resolve())):
-        raise OptionError(f"--out is {submission.out}; allowed by --output-root: directories in {root}")
+        raise OptionError(f"--out {submission.out} is outside --output-root; allowed: directories in {root}")
+    if broker and context.get_parameter_source("broker") is ParameterSource.ENVIRONMENT:
+        tell(f"the broker is {without_secret(broker)}, which UNROLLED_BROKER names; without it, `run` starts its own")
     # Imported late: tokenizers and Celery take half a second, which --help doesn't need.
-    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415
-    from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415
-    from producer.cli.status_report import as_line  # noqa: PLC0415
-    from producer.jobs.verify import verify_job  # noqa: PLC0415
     from producer.local.run import run_job  # noqa: PLC0415
-    from producer.report.writing import report_after_run  # noqa: PLC0415
 
     figures, settings = ProducerFigures(), to_environ(options)
     with (
         served(figures.collect, options.metrics_port, options.metrics_address),
         closing(start_tracing(options.tracing, "unrolled-producer")),
     ):
-        cut, status = run_job(submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures)
+        cut, status = run_job(
+            submission, broker, namespace, max_queued_tokens, workers, settings, priority, figures, _load_the_rest
+        )
+    from producer.cli.commands.inspect.verify import report  # noqa: PLC0415 - see `_load_the_rest`
+    from producer.cli.commands.watch.wait import exit_status, summary  # noqa: PLC0415 - as above
+    from producer.cli.status_report import as_line  # noqa: PLC0415 - as above
+    from producer.jobs.verify import verify_job  # noqa: PLC0415 - as above
+    from producer.report.writing import report_after_run  # noqa: PLC0415 - as above
+
     job = open_job(submission.out)
     found = verify_job(job)
     if as_json:
-        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share))
+        click.echo(as_line(status, without_tokens=cut.without_tokens, unknown_share=cut.unknown_share, added=cut.added))
     else:
-        click.echo("\n".join([summary(status), *cut.coverage_lines(), report(found, job.place)]))
+        readable = found.files and not found.problems
+        shown = [f"→ unrolled show {quote(job.place)}; in Python: unrolled.open({job.place!r})"] if readable else []
+        click.echo(
+            "\n".join([summary(status), *cut.growth_lines(), *cut.coverage_lines(), report(found, job.place), *shown])
+        )
     if with_report:
         click.echo(report_after_run(job, submission.model), err=as_json)
     context.exit(ExitStatus.FAILED if found.problems else exit_status(status))
+
+
+def _load_the_rest() -> None:
+    """Import what the end of a run needs while its workers compute: after their start, and not before their end."""
+    for name in ("cli.commands.inspect.verify", "cli.commands.watch.wait", "cli.status_report", "report.writing"):
+        import_module(f"producer.{name}")

@@ -7,7 +7,7 @@ from typing import get_args
 
 import click
 
-from producer.cli.options import json_option, out_argument
+from producer.cli.options import check_exists, json_option, out_argument
 from unrolled.errors import RequestError
 from unrolled.reading.dataset import open_dataset
 from unrolled.reading.nearest import Metric
@@ -38,6 +38,7 @@ def neighbours(*, out: str, of: str, rows: int, column: str | None, metric: Metr
       unrolled neighbours out --id doc-17
       unrolled neighbours out --id doc-17 -n 3 --column last --metric dot
     """
+    check_exists(out)
     dataset = open_dataset(out)
     if dataset.complete is False:
         click.echo(f"{out}: the job is not complete; only the rows that are published are compared", err=True)

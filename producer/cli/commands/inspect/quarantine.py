@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import json_option, out_argument
+from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.quarantine_lists import list_quarantine
 from producer.terminal.text import printable
 from unrolled.errors import counted
-from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.jobs.quarantine_lists import BadRowListed
@@ -24,8 +23,8 @@ if TYPE_CHECKING:
 def quarantine(*, out: str, as_json: bool) -> None:
     """List the rows that can't be computed, with reasons.
 
-    Prints one row on a line, shard by shard. Positions in a file count from 0. A row that the engine failed on is named
-    by its shard and its number among the shard's good rows.
+    Prints one row on a line, shard by shard. Rows of a file are counted from 0. A row that the engine failed on is
+    named by its shard and its number among the shard's good rows.
 
     \b
     Examples:
@@ -33,7 +32,7 @@ def quarantine(*, out: str, as_json: bool) -> None:
       unrolled quarantine out --json | jq -r .reason | sort | uniq -c
     """
     count = 0
-    for row in list_quarantine(open_job(out)):
+    for row in list_quarantine(job_at(out)):
         click.echo(json.dumps({**asdict(row), "shard": str(row.shard)}) if as_json else line(row))
         count += 1
     click.echo(f"{counted(count, 'row')} in quarantine", err=True)

@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import out_argument
+from producer.cli.options import job_at, out_argument
 from producer.report.options import METHODS, MOST_POINTS, ReportOptions
+from unrolled.allocator import return_large_blocks
 from unrolled.errors import OptionError
-from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.report.options import Method
@@ -29,7 +29,7 @@ _LIVE_POINTS = 5_000
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
     show_default="OUT/_unrolled/report.html",
-    help="HTML file that is written.",
+    help="HTML file to write.",
 )
 @click.option(
     "--map",
@@ -44,7 +44,7 @@ _LIVE_POINTS = 5_000
     "--points",
     type=click.IntRange(1, MOST_POINTS),
     show_default=f"{MOST_POINTS:,}; {_LIVE_POINTS:,} with --live",
-    help="Most points of the map; more rows or tokens are sampled.",
+    help="Largest number of points on the map; of more rows or tokens, a sample is shown.",
 )
 @click.option("--column", metavar="NAME", help="Column of vectors.  [default: the first that fits]")
 @click.option(
@@ -57,13 +57,19 @@ _LIVE_POINTS = 5_000
     "--table",
     metavar="FILE",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
-    help="Parquet, CSV, TSV or JSON lines file with texts and labels of rows.",
+    help="Parquet, CSV, TSV or JSON Lines file with texts and labels of rows.",
 )
 @click.option("--id-field", metavar="NAME", default="id", show_default=True, help="Column of the table with the ids.")
 @click.option(
     "--text-field", metavar="NAME", default="text", show_default=True, help="Column of the table with the texts."
 )
 @click.option("--label-field", metavar="NAME", help="Column of the table by which points are coloured.")
+@click.option(
+    "--plan",
+    metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Output of `unrolled plan --json` for this job: the report then compares plan and result.",
+)
 @click.option(
     "--coordinates",
     metavar="FILE",
@@ -77,11 +83,11 @@ _LIVE_POINTS = 5_000
     type=click.IntRange(0, 65_535),
     default=8710,
     show_default=True,
-    help="With --live: port of the server; 0 for any that is free.",
+    help="With --live: port of the server; 0 takes any free one.",
 )
 @click.option(
     "--host", metavar="ADDRESS", default="127.0.0.1", show_default=True,
-    help="With --live: address to listen at. Anybody who reaches another one than the default can read the report.",
+    help="With --live: address to listen at. There is no login: anyone who can reach it can read the report.",
 )  # fmt: skip
 def report(
     *,
@@ -96,6 +102,7 @@ def report(
     id_field: str,
     text_field: str,
     label_field: str | None,
+    plan: Path | None,
     coordinates: Path | None,
     png: bool,
     live: bool,
@@ -104,8 +111,9 @@ def report(
 ) -> None:
     """Write a page about a job: its numbers, its time, and a map of its states.
 
-    The page is one HTML file that loads nothing, so it can be kept and passed on. It contains ids of rows, and texts if
-    the job stored token ids or a table is named. With --live the page is served on this machine, and follows the job.
+    The page is one HTML file that loads nothing from the network, so it can be kept and passed on. It contains ids of
+    rows, and texts if the job stored token ids or a table is named. With --live, the page is served on this machine,
+    and follows the job.
 
     \b
     Examples:
@@ -125,8 +133,9 @@ def report(
         id_field=id_field,
         text_field=text_field,
         label_field=label_field,
+        plan=plan,
     )
-    job = open_job(out)
+    job = job_at(out)
     if live:
         if to or coordinates or png:
             raise OptionError("--live writes no file; leave out --to, --coordinates and --png")
@@ -135,6 +144,7 @@ def report(
     from producer.report.page.markup import size  # noqa: PLC0415 - --help needs no numpy
     from producer.report.writing import write_report  # noqa: PLC0415 - --help needs no numpy
 
+    return_large_blocks()
     written = write_report(job, options, to, coordinates=coordinates, png=png)
     if written.facts.state == "not complete":
         click.echo(f"{out}: the job is not complete; the report shows what is published now", err=True)

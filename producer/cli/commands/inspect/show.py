@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 import click
 import numpy as np
 
-from producer.cli.options import json_option, out_argument
+from producer.cli.options import job_at, json_option, out_argument
 from unrolled.errors import JobError
 from unrolled.job import names
-from unrolled.protocol.opening import open_job
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
 from unrolled.reading.dataset import open_part
 
 if TYPE_CHECKING:
@@ -41,7 +42,8 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
       unrolled show out
       unrolled show out -n 20 --json | jq .norm
     """
-    found = itertools.islice(published_rows(open_job(out)), rows)
+    job = job_at(out)
+    found = itertools.islice(published_rows(job), rows)
     if as_json:
         for row in found:
             click.echo(json.dumps(as_dict(row, numbers)))
@@ -49,9 +51,10 @@ def show(*, out: str, rows: int, numbers: int, as_json: bool) -> None:
     from producer.terminal.table import table  # noqa: PLC0415 - JSON needs no rich
 
     shown = list(found)
-    click.echo(
-        table(_headings(shown[0] if shown else None), [cells for row in shown for cells in _lines(row, numbers)])
-    )
+    if not shown:
+        click.echo(f"{job.place}: complete, and without a row: its input had none that can be computed")
+        return
+    click.echo(table(_headings(shown[0]), [cells for row in shown for cells in _lines(row, numbers)]))
 
 
 def published_rows(job: OpenJob) -> Iterator[Row]:
@@ -61,7 +64,7 @@ def published_rows(job: OpenJob) -> Iterator[Row]:
         UnrolledError: no part is published yet, or one is damaged.
     """
     shards = sorted(names.parts_in(job.objects.list(names.PARTS)))
-    if not shards:
+    if not shards and not standing(Log(), job.objects, live=job.job.live).complete:
         raise JobError(f"{job.place}: no part is published yet; see `unrolled status {job.place}`")
     for shard in shards:
         yield from open_part(job.objects.store, shard).rows()
@@ -81,6 +84,8 @@ def as_dict(row: Row, numbers: int) -> dict[str, object]:
 def _described(vectors: Vectors, numbers: int) -> dict[str, object]:
     """The first and the last of a row's vectors, or its only one, and the last one's norm."""
     if vectors.ndim == 1:
+        if np.isnan(vectors[0]):
+            return {"vector": None, "norm": None}
         return {"vector": vectors[:numbers].tolist(), "norm": _norm(vectors)}
     if not len(vectors):
         return {"first": None, "last": None, "norm": None}
@@ -88,8 +93,8 @@ def _described(vectors: Vectors, numbers: int) -> dict[str, object]:
     return {"first": first[:numbers].tolist(), "last": last[:numbers].tolist(), "norm": _norm(last)}
 
 
-def _headings(row: Row | None) -> tuple[str, ...]:
-    columns = row.vectors if row else {"outputs": np.empty((0, 1))}
+def _headings(row: Row) -> tuple[str, ...]:
+    columns = row.vectors
     if len(columns) > 1:
         return ("id", "length", "mask", "column", "first vector", "last vector", "norm")
     ((name, vectors),) = columns.items()
@@ -108,12 +113,12 @@ def _lines(row: Row, numbers: int) -> Iterator[tuple[object, ...]]:
         about: list[object] = [row.id, row.length, mask] if number == 0 else ["", "", ""]
         if several:
             about.append(name)
-        if vectors.ndim == 1:
+        if vectors.ndim == 1 and not np.isnan(vectors[0]):
             about += [_vector(vectors, numbers), *[""] * several, f"{_norm(vectors):.4f}"]
-        elif len(vectors):
+        elif vectors.ndim > 1 and len(vectors):
             about += [_vector(vectors[0], numbers), _vector(vectors[-1], numbers), f"{_norm(vectors[-1]):.4f}"]
         else:
-            about += ["", "", ""]
+            about += [""] * (2 + (vectors.ndim > 1 or several))
         yield tuple(about)
 
 

@@ -10,13 +10,12 @@ from typing import TYPE_CHECKING
 import click
 
 from producer.cli.exit_status import ExitStatus
-from producer.cli.options import json_option, out_argument
+from producer.cli.options import job_at, json_option, out_argument
 from producer.jobs.verify import verify_job
 from producer.terminal.progress import progress
 from producer.terminal.text import printable
 from unrolled.errors import counted
 from unrolled.protocol.log import Log, catch_up
-from unrolled.protocol.opening import open_job
 
 if TYPE_CHECKING:
     from producer.jobs.verify import Verification
@@ -33,18 +32,18 @@ _ALIKE_SHOWN = 5
 def verify(context: click.Context, *, out: str, as_json: bool) -> None:
     """Check that every input row is published exactly once.
 
-    Every file is read whole and held against what was cut from the input: rows in = rows out + quarantine,
-    the right rows in the right order, every bit as it was published, no file missing and none too many. No broker
-    is needed. Exit status 1, with the list, where something is wrong.
+    Reads every file and compares it with the rows that were read from the input: rows in = rows out + quarantine, the
+    right rows in the right order, every bit as it was published, no missing and no extra file. No broker is needed.
+    Problems are listed, and the exit status is then 1.
 
     \b
     Examples:
       unrolled verify out
       unrolled verify out --json | jq '.problems[].where'
     """
-    job, log = open_job(out), Log()
+    job, log = job_at(out), Log()
     catch_up(log, job.objects)
-    total = sum(entry.tokens for entry in log.entries.values())
+    total = int(log.entries.columns["tokens"].sum())
     done = 0
     with progress("verifying", total) as bar:
 

@@ -7,26 +7,28 @@ from contextlib import closing
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, need_broker
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, need_broker
 from producer.jobs import decisions
 from producer.jobs.removal import remove_key
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import counted
+from unrolled.errors import JobError, counted
 from unrolled.patience import Patience
-from unrolled.protocol.opening import open_job
+from unrolled.protocol.completion import standing
+from unrolled.protocol.log import Log
 
 
 @click.command()
 @click.argument("out", required=False)
-@click.option("--key", metavar="KEY", help="The job's key in Redis, where its directory OUT is gone for good.")
+@click.option("--key", metavar="KEY", help="The job's key in Redis, if its directory OUT is gone for good.")
 @broker_option
 @namespace_option
 @json_option
 def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: str, as_json: bool) -> None:
     """Take a job's waiting shards out of the queue.
 
-    Published parts stay, and a worker that computes a shard still publishes it. An `unrolled enqueue` that is running
-    for the job stops. The same command, given again, resumes the job.
+    Published parts stay, and shards that a worker is computing are still published. An `unrolled enqueue` that is
+    running for the job stops. To resume the job, run the same `unrolled enqueue` or `unrolled run` again. A
+    finished job stays as it is.
 
     \b
     Examples:
@@ -34,11 +36,18 @@ def cancel(*, out: str | None, key: str | None, broker: str | None, namespace: s
       unrolled cancel --key 0f3a5c7e9b1d2468 --broker redis://localhost:6379/0
     """
     if (out is None) == (key is None):
-        raise click.UsageError("name the job by its directory OUT, or by --key where that is gone")
+        raise click.UsageError("name the job by its directory OUT, or by --key if that is gone")
     if out is None:
         count = remove_key(str(key), need_broker(broker, None), namespace)
+        if not count:
+            raise JobError(f"no shard of a job {key} waits in this broker; `unrolled jobs` lists its jobs")
     else:
-        job = open_job(out)
+        job = job_at(out)
+        if standing(Log(), job.objects, live=job.job.live).finished:
+            # A cancelled job isn't complete, and this one may be.
+            nothing = f"{out}: the job is finished and no shard waits, so nothing is changed"
+            click.echo(json.dumps({"cancelled": 0}) if as_json else nothing)
+            return
         patience = Patience(lambda line: click.echo(line, err=True))
         queue = ShardQueue(need_broker(broker, out), namespace, job.job.offer, patience)
         with closing(queue):

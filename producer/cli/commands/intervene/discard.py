@@ -7,14 +7,13 @@ from contextlib import closing, nullcontext
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
-from unrolled.errors import counted
+from unrolled.errors import OptionError, counted
 from unrolled.job import names
 from unrolled.patience import Patience
-from unrolled.protocol.opening import open_job
 
 
 @click.command()
@@ -24,21 +23,25 @@ from unrolled.protocol.opening import open_job
 @namespace_option
 @json_option
 def discard(*, out: str, yes: bool, broker: str | None, namespace: str, as_json: bool) -> None:
-    """Delete a job: its parts, and all that waits.
+    """Delete a job: its parts, and everything that waits.
 
-    The job's log stays, as its tombstone: a worker that was paused can't bring the job back, and no other job can use
-    the directory. Remove the directory yourself when no worker is left that may know the job.
+    The job's log stays, so that a worker that was paused can't bring the job back, and no other job uses the directory.
+    Remove the directory yourself when no worker is running that may have seen the job.
 
     \b
     Examples:
       unrolled discard out --broker redis://localhost:6379/0
       unrolled discard out --yes
     """
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     parts = sum(1 for _ in names.parts_in(job.objects.list(names.PARTS)))
     if not yes:
-        click.confirm(f"Delete the job in {job.place}, {counted(parts, 'part')} included?", abort=True, err=True)
+        question = f"Delete the job in {job.place}, {counted(parts, 'part')} included?"
+        try:
+            click.confirm(question, abort=True, err=True)
+        except click.Abort:
+            raise OptionError("nothing is deleted; to delete the job without a question, give --yes") from None
     queue = (
         ShardQueue(broker, namespace, job.job.offer, Patience(lambda line: click.echo(line, err=True)))
         if broker

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.jobs import decisions
 from producer.local.broker_record import find_broker
 from producer.queue.shard_queue import ShardQueue
 from unrolled.errors import counted
 from unrolled.job import names
 from unrolled.patience import Patience
-from unrolled.protocol.opening import open_job
 from unrolled.reading.outcome import failed_rows as read_failed_rows
 
 if TYPE_CHECKING:
@@ -33,11 +32,10 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
     """Put dead shards and failed rows back in the queue.
 
     A dead shard was given up; the reason is in OUT/_unrolled/dead. `unrolled quarantine` shows why the engine failed on
-    a row. Remove the cause first: what still fails is given up again. Failed rows are computed again only with
-    --failed-rows; they get a part of their own, and nothing that is published changes. `unrolled wait` waits until all
-    is done.
+    a row. Remove the cause first, or the shard or row fails again. Failed rows are computed again only with
+    --failed-rows; they get a part of their own, and no published part changes. Then run `unrolled wait`.
 
-    Without a broker the shards wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled
+    Without a broker, the shards wait in OUT for the next command that has one: the same `unrolled run`, or `unrolled
     wait`.
 
     \b
@@ -45,7 +43,7 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
       unrolled retry out --broker redis://localhost:6379/0
       unrolled retry out --failed-rows && unrolled run corpus/*.txt --model my-model --out out
     """
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     patience = Patience(lambda line: click.echo(line, err=True))
     queue = ShardQueue(broker, namespace, job.job.offer, patience) if broker else None
@@ -56,20 +54,20 @@ def retry(*, out: str, failed_rows: bool, broker: str | None, namespace: str, as
 
 
 def report(found: Retried, out: str, failed_rows: bool, *, queued: bool) -> str:
-    """What was brought again, as text for people."""
+    """The result of a retry, as text for people."""
     lines = [f"{out}: {_again(found.dead, 'dead shard', queued=queued)}"]
     if found.damaged:
         lines.append(
             f"{counted(found.damaged, 'dead shard has', 'dead shards have')} damaged rows in {out}/{names.ROWS}: the "
-            "same `unrolled enqueue` or `unrolled run` cuts them from the input again; rows of a stream or of an "
+            "same `unrolled enqueue` or `unrolled run` reads them from the input again; rows of a stream or of an "
             "earlier retry have to be restored from a copy"
         )
     if failed_rows:
         lines.append(f"{_again(found.rows, 'failed row', queued=queued)}, in {counted(found.shards, 'new shard')}")
     if (found.dead or found.shards) and not queued:
         lines.append(
-            "no broker is named, so none is queued: the same `unrolled run` goes on with them, "
-            f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` where workers are alive"
+            "no broker is named, so none is queued: the same `unrolled run` computes them, "
+            f"and so does `unrolled wait {out} --broker redis://HOST:6379/0` if workers are alive"
         )
     return "\n".join(lines)
 

@@ -76,10 +76,10 @@ def doctor(
 ) -> None:
     """Check broker, workers, model and output directory or bucket.
 
-    PLACE is an output directory, made or not, or the URL of a prefix in a bucket. In a bucket, one object is created
-    and deleted again; nothing else is changed. Each line says what was found and what should be done. The machine is
-    checked for a worker with the given options, which are the worker's own: run this where the worker will run. Exit
-    status 1 where a job couldn't run.
+    PLACE is an output directory, which need not exist yet, or the URL of a prefix in a bucket. In a bucket, one object
+    is created and deleted again; nothing else is changed. Each line says what was found and what should be done. Run
+    this on the machine of a worker, with the worker's options, to check that machine too. The exit status is 1 if a job
+    couldn't run.
 
     \b
     Examples:
@@ -88,6 +88,7 @@ def doctor(
       unrolled doctor s3://my-bucket/vectors
       unrolled doctor --json | jq '.checks[] | select(.outcome != "ok")'
     """
+    # Over 40 lines: one command, most of it its options and its help text.
     if out is not None and place is not None:
         raise OptionError(f"both {place} and --out {out} are given; give one of them")
     out = place or out

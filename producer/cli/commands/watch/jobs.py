@@ -26,10 +26,10 @@ if TYPE_CHECKING:
 def jobs(*, broker: str | None, namespace: str, as_json: bool) -> None:
     """List the jobs that wait in the broker.
 
-    Each line has a job's key, which `unrolled status`, `unrolled cancel --key` and the workers' logs use too; its rows
-    and how many are done, where its directory can be read on this machine; its shards that are computed now, and those
-    that wait; how long the oldest has waited since it was last sent; its priority; and the directory. The
-    job that has waited longest comes first.
+    Each line has a job's key, which `unrolled status`, `unrolled cancel --key` and the workers' logs use too; how many
+    of its rows are done, if this machine can read its directory; how many of its shards are being computed, and how
+    many wait; how long the oldest has waited since its last message; its priority; and its directory. The job that has
+    waited longest is the first.
 
     \b
     Examples:

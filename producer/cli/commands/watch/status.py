@@ -8,11 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from producer.cli.options import broker_option, json_option, namespace_option, out_argument
+from producer.cli.options import broker_option, job_at, json_option, namespace_option, out_argument
 from producer.cli.status_report import as_line, report
 from producer.jobs.status_reader import StatusReader
 from producer.local.broker_record import find_broker
-from unrolled.protocol.opening import open_job
 from unrolled.queue.broker import Broker
 
 if TYPE_CHECKING:
@@ -43,7 +42,7 @@ if TYPE_CHECKING:
 def status(
     *, out: str, broker: str | None, namespace: str, as_json: bool, watch: bool | None, every_seconds: float
 ) -> None:
-    """Show how far a job is.
+    """Show a job's progress.
 
     With a broker, the status says which shards are computed and which are queued, and what the workers do. Without
     one, it says what the output directory shows. --watch --json prints one line for each look.
@@ -54,7 +53,7 @@ def status(
       unrolled status out --broker redis://localhost:6379/0 --once
       unrolled status out --json | jq .tokens_done
     """
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     reader = StatusReader(job, Broker(broker) if broker else None, namespace)
     live = sys.stdout.isatty() and not as_json
@@ -81,7 +80,7 @@ def _watch(reader: StatusReader, every_seconds: float, show: Callable[[JobStatus
 def _watch_live(reader: StatusReader, every_seconds: float, out: str) -> JobStatus:
     from rich.console import Console  # noqa: PLC0415 - a single report needs no rich
 
-    from producer.jobs.screen import JobScreen  # noqa: PLC0415 - as above
+    from producer.jobs.screen import JobScreen  # noqa: PLC0415 - it needs rich
 
     with JobScreen(out, Console()) as screen:
         return _watch(reader, every_seconds, screen.show)

@@ -11,6 +11,7 @@ import click
 from producer.cli.exit_status import ExitStatus
 from producer.cli.options import (
     broker_option,
+    job_at,
     json_option,
     log_format_option,
     metrics_options,
@@ -25,7 +26,6 @@ from producer.local.broker_record import find_broker
 from producer.terminal.figures import ProducerFigures
 from producer.terminal.progress import progress
 from unrolled.errors import counted
-from unrolled.protocol.opening import open_job
 from unrolled.telemetry.json_log import about
 
 if TYPE_CHECKING:
@@ -71,9 +71,9 @@ def wait(
 ) -> None:
     """Wait until a job is finished.
 
-    A job is finished when its input was read to the end and every shard is published or dead; it is complete if none is
-    dead. With a broker, `wait` also enters shards again that Redis lost, and waits for a broker that is away. Without
-    one, it watches the directory.
+    A job is finished when its input has been read to the end and every shard is published or dead; it is complete if
+    none is dead. With a broker, `wait` also queues again the shards that Redis has lost, and waits while the broker
+    can't be reached. Without one, it watches the directory.
 
     \b
     Examples:
@@ -81,7 +81,7 @@ def wait(
       unrolled wait out --broker redis://localhost:6379/0 --timeout 3600
     """
     start_log(log_format)
-    job = open_job(out)
+    job = job_at(out)
     broker = find_broker(broker, job.place)
     figures = ProducerFigures()
     with served(figures.collect, metrics_port, metrics_address), about(job=job.key), progress("waiting") as bar:
@@ -99,7 +99,7 @@ def wait(
 
 
 def exit_status(found: JobStatus) -> ExitStatus:
-    """What `unrolled wait` reports to the shell."""
+    """The exit status of `unrolled wait`."""
     if not found.finished:
         return ExitStatus.TIMED_OUT
     if found.dead:

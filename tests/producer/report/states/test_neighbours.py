@@ -9,8 +9,9 @@ from producer.report.states.neighbours import nearest_points
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7, 40])
 def test_they_are_those_of_a_plain_sort(monkeypatch, count):
-    """Whatever the number of points and blocks; a vector of zeros is nobody's neighbour before another."""
+    """Whatever the number of points and blocks; a vector of zeros is never nearer than another vector."""
     monkeypatch.setattr(neighbours, "_BLOCK", 16)
+    monkeypatch.setattr(neighbours, "_CHUNK", 3)
     vectors = np.random.default_rng(1).standard_normal((count, 5)).astype(np.float32)
     vectors[:1] = 0
     found, cosines = nearest_points(vectors, 5)

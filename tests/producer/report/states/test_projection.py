@@ -24,7 +24,7 @@ def projected(method, vectors, count=COMPONENTS):
 
 
 def test_principal_components_are_named_with_their_shares():
-    """So that nobody takes what is seen for all that there is."""
+    """A reader must not think that the map shows everything."""
     vectors = groups_of(60)
     found = projected("pca", vectors, 2)
     assert found.title == "principal components"

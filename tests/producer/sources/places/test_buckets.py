@@ -119,10 +119,10 @@ def test_what_is_no_input(folder, server, given):
     ("s3://BUCKET/no/**", "no object matches this pattern"),
     ("s3://no-such-bucket/a.txt", "404 NoSuchBucket; make the bucket, or correct its name"),
     ("s3://no-such-bucket/*.txt", "404 NoSuchBucket; make the bucket, or correct its name"),
-    ("hdfs://host/a.txt", "hdfs:// is no place for objects; allowed are a path, s3://, gs://, az://"),
-    ("https://host/a.txt", "https:// is no place for objects"),
-    ("file:///data/a.txt", "file:// is no place for objects"),
-    ("s3://a/b.txt", "'a' is no name of a bucket"),
+    ("hdfs://host/a.txt", "hdfs:// is not a place for objects; allowed: a path, s3://, gs://, az://"),
+    ("https://host/a.txt", "https:// is not a place for objects"),
+    ("file:///data/a.txt", "file:// is not a place for objects"),
+    ("s3://a/b.txt", "'a' is not the name of a bucket"),
     ("s3://key:secret-word@BUCKET/a.txt", "no name, password or query"),
     ("s3://BUCKET/a.txt?X-Amz-Signature=secret-word", "no name, password or query"),
     ("s3://BUCKET/bad.csv", "input s3://BUCKET/bad.csv: has no column 'text' or 'tokens'"),
@@ -159,7 +159,7 @@ def test_without_obstore_the_extra_is_named():
         "except Exception as error:\n    print(type(error).__name__, error)"
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
-    assert done.stdout == "RequestError s3://bucket needs obstore; install it: pip install 'unrolled[cloud]'\n"
+    assert done.stdout == "RequestError s3://bucket needs obstore, which is missing: pip install 'unrolled[cloud]'\n"
 
 
 def texts_of(folder, name, rows=40_000):
@@ -279,9 +279,9 @@ print(rows, re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_tex
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process's memory is read from /proc")
-@pytest.mark.parametrize(("name", "sizes"), [("a.txt.gz", (1, 7)), ("a.parquet", (4, 16))])
+@pytest.mark.parametrize(("name", "sizes"), [("a.txt.gz", (1, 7)), ("a.parquet", (4, 24))])
 def test_memory_does_not_grow_with_the_object(folder, server, name, sizes):
-    """A process that reads 60 MB more, six times what its read-ahead holds, needs no memory for it.
+    """A process that reads 60 or 200 MB more, many times what its read-ahead holds, needs no memory for it.
 
     A proportional part would be all of it; allocators account for less than half.
     """

@@ -65,7 +65,7 @@ def test_the_leftover_of_a_killed_publisher_is_swept(tmp_path, waiting_writer):
     assert names(tmp_path) == [".hidden"]
 
 
-def test_sweeping_a_missing_directory_is_told(tmp_path):
+def test_sweeping_a_missing_directory_is_reported(tmp_path):
     """The text names the directory."""
     with pytest.raises(TransientError, match="gone"):
         sweep_leftovers(tmp_path / "gone", older_than_seconds=0)

@@ -47,6 +47,16 @@ STACKS = {
             LayerConfig(70, "gru", reset="before", gates="hard_sigmoid"),
         ],
     ),
+    "multiplicative": (5, [LayerConfig(40, "mlstm"), LayerConfig(21, "mlstm", "bidirectional", first_state=True)]),
+    "multiplicative-one-hot": (None, [LayerConfig(70, "mlstm"), LayerConfig(12, "mlstm", gates="hard_sigmoid")]),
+    "clipped": (
+        5,
+        [
+            LayerConfig(40, projection=17, cell_clip=0.3, projection_clip=0.2),
+            LayerConfig(33, gates="hard_sigmoid", cell_clip=0.2),
+            LayerConfig(18, "mlstm", cell_clip=0.1),
+        ],
+    ),
     "all": (
         6,
         [
@@ -226,7 +236,7 @@ def test_stats_count_what_was_shared():
     assert computed == {"forward": 7, "backward": 5, "both": 6, "above": (7 + 5 + 7) // 3}
 
 
-def test_layers_that_nobody_asks_for_are_not_computed():
+def test_layers_that_are_not_asked_for_are_not_computed():
     """A model whose upper layers overflow still gives the lowest one."""
     config = ModelConfig(VOCAB, 9, 2, (LayerConfig(3), LayerConfig(2, direction="bidirectional")))
     directory, weights = model(config)

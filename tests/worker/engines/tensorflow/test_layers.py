@@ -23,6 +23,8 @@ from worker.engines.tensorflow.stack import Stack
         ("projection", 0),
         ("hard", 0),
         ("hard-keras3", 1),
+        ("multiplicative", 0),
+        ("clipped", 0),
     ],
 )
 def test_cudnn_gets_what_it_has(kind, passes, monkeypatch):

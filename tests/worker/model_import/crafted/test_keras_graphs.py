@@ -85,7 +85,7 @@ def ids_cut_before_the_embedding():
     return ids, lstm()(words()(ids[:, 1:]))
 
 
-@case(r"top \(LSTM\) reads dense \(Dense\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
+@case(r"top \(LSTM\) reads dense(_\d+)? \(Dense\).*--layer low", then={"layers": ("low",)}, suffix=".keras")
 def dense_between_two_layers():
     ids = text()
     low = lstm(name="low")(words(**MASKED)(ids))

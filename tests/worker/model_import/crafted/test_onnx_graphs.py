@@ -246,10 +246,34 @@ def first_state_that_is_an_input_over_a_slice():
     return graph, end
 
 
-@case(r"starts from a state that is not zero", suffix=".onnx")
+@case(suffix=".onnx", parity=1e-5)
 def first_state_that_is_learned():
     graph = Graph(shape=(1, "time"))
     state = graph.weights(1, 1, 5)
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, state))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_states_that_are_learned_and_repeated_for_each_row():
+    graph = Graph()
+    rows = graph.add("Slice", graph.add("Shape", "ids"), graph.constant([0]), graph.constant([1]))
+    shape = graph.add("Concat", graph.constant([2]), rows, graph.constant([5]), axis=0)
+    states = [graph.add("Expand", graph.weights(2, 1, 5), shape) for _ in range(2)]
+    x = graph.time_first(graph.embed())
+    return graph, graph.lstm(x, sides=2, direction="bidirectional", more=("", *states))
+
+
+@case(suffix=".onnx", parity=1e-5)
+def first_state_that_is_learned_beside_a_cell_of_zeros():
+    graph = Graph(shape=(1, "time"))
+    state, cell = graph.weights(1, 1, 5), graph.constant(np.zeros((1, 1, 5)), np.float32)
+    return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, cell))
+
+
+@case(r"starts from a state that is not zero", suffix=".onnx")
+def first_state_of_another_shape():
+    graph = Graph(shape=(2, "time"))
+    state = graph.weights(1, 2, 5)
     return graph, graph.lstm(graph.time_first(graph.embed()), more=("", state, state))
 
 

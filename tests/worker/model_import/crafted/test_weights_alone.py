@@ -32,7 +32,7 @@ def plain_model():
 MAPPED = {"maps": ("bridge:tanh", "narrow")}
 
 
-@case(r"rnn reads vectors 5 wide, but the embeddings are embedding \(4 wide\).*--map NAME", then=MAPPED)
+@case(r"rnn reads vectors 5 wide, but the embeddings are embedding \(4 wide\).*--fold NAME", then=MAPPED)
 def linear_modules_between_embedding_and_layer():
     tensors, rows = embedded()
     run = torch_lstm(tensors, "rnn.", UNITS)
@@ -41,7 +41,7 @@ def linear_modules_between_embedding_and_layer():
     return tensors, lambda row: run(np.tanh(rows[row] @ one.T + shift) @ two.T)
 
 
-@case(r"square.weight \(4, 4\) .*--map NAME", then={"maps": ("square:relu",)})
+@case(r"square.weight \(4, 4\) .*--fold NAME", then={"maps": ("square:relu",)})
 def square_linear_module_between_embedding_and_layer():
     tensors, rows = embedded()
     run = torch_lstm(tensors, "rnn.", WIDTH)
@@ -49,14 +49,14 @@ def square_linear_module_between_embedding_and_layer():
     return tensors, lambda row: run(np.maximum(rows[row] @ one.T + shift, 0))
 
 
-@case(r"--map none: there is no Linear module of this name; left over are .*head", maps=("none",))
+@case(r"--fold none: there is no Linear module of this name; left over are .*head", maps=("none",))
 def linear_module_that_is_not_there():
     tensors, own, *_ = plain()
     tensors.add("head.weight", 3, UNITS)
     return tensors, own
 
 
-@case(r"--map head:sine: there is no such function; known are linear, tanh", maps=("head:sine",))
+@case(r"--fold head:sine: there is no such function; known are linear, tanh", maps=("head:sine",))
 def function_that_is_not_known():
     tensors, own, *_ = plain()
     tensors.add("head.weight", 3, UNITS)
@@ -385,7 +385,7 @@ def embedding_called_emb_beside_a_head():
     return tensors, own
 
 
-@case(r"Or x \(10, 4\) is its embedding: --embedding x", then={"embedding": "x"})
+@case(r"If x \(10, 4\) is its embedding: --embedding x", then={"embedding": "x"})
 def embedding_with_a_name_that_says_nothing():
     tensors, own, *_ = plain(table="x.weight")
     return tensors, own

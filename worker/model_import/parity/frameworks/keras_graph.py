@@ -130,12 +130,15 @@ def _plain(layer: Mapping[str, Any], *, all_outputs: bool) -> dict[str, Any]:
     if module is not None and not str(module).startswith("keras.") and module != "keras":
         raise ImportRefusedError(f"{name_of(layer)} is of the package {module!r:.60}, which isn't rebuilt here")
     config: dict[str, Any] = {}
-    for name, value in config_of(layer).items():
-        if name in _ASIDE or name.endswith(_DROPPED):
-            continue
+    given = {**config_of(layer)}
+    if kind == "InputLayer" and "batch_input_shape" in given:
+        given["batch_shape"] = given["batch_input_shape"]  # as Keras 1 and 2 call it
+    for name in [name for name in given if name not in _ASIDE and not name.endswith(_DROPPED)]:
+        value = given[name]
         inner = isinstance(value, Mapping) and "class_name" in value
         if inner and name in ("layer", "backward_layer", "cell"):
-            config[name] = _plain(value, all_outputs=all_outputs)
+            # Keras 2 names no module; without one, Keras 3 finds no class that is inside a layer.
+            config[name] = _plain({"module": "keras.layers", **value}, all_outputs=all_outputs)
         elif name == "cells" and isinstance(value, list):
             config[name] = [_plain(one, all_outputs=False) for one in value if isinstance(one, Mapping)]
         elif not inner:

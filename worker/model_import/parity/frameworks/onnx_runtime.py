@@ -22,16 +22,20 @@ def run(layer: Layer, inputs: Float32) -> Float32:
     both = len(passes) > 1
     direction = "bidirectional" if both else "forward" if layer.forward is not None else "reverse"
     first = passes[0]
-    arrays = {
+    arrays: dict[str, Float32] = {
         name: np.stack([one.parts[name].read() for one in passes]) for name in ("W", "R", "B") if name in first.parts
     }
+    inputs_of_node = ["X", *(name if name in arrays else "" for name in ("W", "R", "B")), ""]
+    for number, name in enumerate(("initial_h", "initial_c")[: len(first.first)]):
+        arrays[name] = np.stack([one.first[number].read() for one in passes])[:, None]
+        inputs_of_node.append(name)
     settings: dict[str, Any] = {"linear_before_reset": int(first.reset == "after")} if first.kind == "gru" else {}
     if first.gates != "sigmoid":
         settings["activations"] = (["HardSigmoid", "Tanh"] + ["Tanh"] * (first.kind == "lstm")) * len(passes)
         settings["activation_alpha"] = [HARD_SLOPES[first.gates]] * len(passes)
         settings["activation_beta"] = [0.5] * len(passes)
     node = helper.make_node(
-        first.kind.upper(), ["X", *arrays], ["Y"], hidden_size=first.units, direction=direction, **settings
+        first.kind.upper(), inputs_of_node, ["Y"], hidden_size=first.units, direction=direction, **settings
     )
     graph = helper.make_graph(
         [node],

@@ -63,6 +63,7 @@ def find_layers(calls: list[Call], weights: Weights, format_: str, version: str)
     Raises:
         ImportRefusedError: the weights of a recurrent layer or embedding don't fit its configuration.
     """
+    # Over 40 lines: one pass over the calls, each of which may be of several kinds.
     check_layers(sum(is_recurrent(call.kind) for call in calls))
     graph: dict[str, Node] = {}
     found = Found(format_, graph=graph, zero_is_padding=True, length=_length(calls))

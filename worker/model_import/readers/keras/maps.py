@@ -36,8 +36,8 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
         return _layer_norm(config, arrays)
     if kind == "BatchNormalization":
         return _batch_norm(config, arrays)
-    if kind == "Activation" and config.get("activation") in token_maps.ACTIVATIONS:
-        return token_maps.ACTIVATIONS[config["activation"]]
+    if kind == "Activation":
+        return _activation(config, None)
     plain = not config.get("max_value") and not config.get("negative_slope") and not config.get("threshold")
     return token_maps.ACTIVATIONS["relu"] if kind == "ReLU" and plain else None
 
@@ -45,27 +45,40 @@ def token_map(kind: str, config: Mapping[str, Any], arrays: Sequence[Array]) -> 
 def _dense(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
     kernels = [array for array in arrays if len(array.shape) == 2]
     biases = [array for array in arrays if len(array.shape) == 1]
-    biased, activation = config.get("use_bias", True) is not False, config.get("activation", "linear")
+    biased = config.get("use_bias", True) is not False
     known = len(kernels) == 1 and len(biases) == int(biased) and len(arrays) == 1 + int(biased)
-    if not known or activation not in token_maps.ACTIVATIONS:
+    if not known or _activation(config, "linear") is None:
         return None
-    return token_maps.dense(kernels[0], biases[0] if biased else None, activation)
+    return token_maps.dense(kernels[0], biases[0] if biased else None, config.get("activation") or "linear")
+
+
+def _activation(config: Mapping[str, Any], default: str | None) -> TokenMap | None:
+    """The function that a layer names; a function of the model's own has a configuration in place of a name."""
+    name = config.get("activation") or default
+    return token_maps.ACTIVATIONS.get(name) if isinstance(name, str) else None
+
+
+def _epsilon(config: Mapping[str, Any]) -> float | None:
+    found = config.get("epsilon", 1e-3)
+    return float(found) if type(found) in (int, float) and found >= 0 else None
 
 
 def _layer_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
     wanted = [config.get("scale", True) is not False, config.get("center", True) is not False]
-    if config.get("axis") not in _LAST or config.get("rms_scaling") or len(arrays) != sum(wanted):
+    epsilon = _epsilon(config)
+    if config.get("axis") not in _LAST or config.get("rms_scaling") or len(arrays) != sum(wanted) or epsilon is None:
         return None
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
-    return token_maps.layer_norm(scale, shift, float(config.get("epsilon", 1e-3)))
+    return token_maps.layer_norm(scale, shift, epsilon)
 
 
 def _batch_norm(config: Mapping[str, Any], arrays: Sequence[Array]) -> TokenMap | None:
     wanted = [config.get("scale", True) is not False, config.get("center", True) is not False]
-    if config.get("axis") not in _LAST or len(arrays) != sum(wanted) + 2:
+    epsilon = _epsilon(config)
+    if config.get("axis") not in _LAST or len(arrays) != sum(wanted) + 2 or epsilon is None:
         return None
     parts = iter(arrays)
     scale, shift = (next(parts) if one else None for one in wanted)
     mean, variance = parts
-    return token_maps.batch_norm(mean, variance, scale, shift, float(config.get("epsilon", 1e-3)))
+    return token_maps.batch_norm(mean, variance, scale, shift, epsilon)

@@ -24,7 +24,7 @@ def recurrent_layers(call: Call, arrays: list[Array], hard: str) -> list[Layer]:
     """The layers of a call: one, or one for each cell of an RNN over cells.
 
     Args:
-        call: of a class that `is_recurrent`.
+        call: a call of a layer whose class `is_recurrent`.
         arrays: its weights.
         hard: the function that this file calls hard_sigmoid, one of `LayerConfig`'s gates.
 

@@ -1,4 +1,4 @@
-"""What the axes of a tensor are, followed from the ids: a recurrent layer must read along the tokens, not along rows.
+"""The meaning of a tensor's axes, followed from the ids: a recurrent layer must read along the tokens, not along rows.
 
 An axis is "a" or "b" (of the ids: rows and tokens, in the order of the input), "d" (directions), "f" (a vector's
 numbers) or "1". None means that the file alone doesn't show it: a Reshape to sizes that are computed, for example.
@@ -23,7 +23,7 @@ class AxesOfGraph:
 
     Args:
         graph: an onnx.GraphProto.
-        constants: of the graph.
+        constants: the graph's constants.
     """
 
     def __init__(self, graph: Any, constants: Constants) -> None:

@@ -62,7 +62,7 @@ class Constants:
         return None if found is None else found.shape
 
     def start(self, name: str, depth: int = 0) -> str:
-        """What an initial state is: "zero", "input" (of the model, whose user sets it), or "other".
+        """The kind of an initial state: "zero", "input" (of the model, whose user sets it), or "other".
 
         Exporters make zeros of the batch's size from a zero with ConstantOfShape, Expand and others.
         """
@@ -70,6 +70,11 @@ class Constants:
             self._starts[name] = "other"  # if a graph is a cycle
             self._starts[name] = self._start(name, depth)
         return self._starts[name]
+
+    def repeated(self, name: str) -> NDArray[Any] | None:
+        """A constant, or the constant that Expand repeats for each row of a batch; None if it is neither."""
+        node = self._made.get(name)
+        return self.get(node.input[0] if node is not None and node.op_type == "Expand" and node.input else name)
 
     def _compute(self, name: str, depth: int) -> NDArray[Any] | None:
         node = self._made.get(name)

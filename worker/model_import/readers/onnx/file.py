@@ -163,7 +163,7 @@ class _Reader:
             self.found.left.append(f"{name} ({node.op_type})")
 
     def _role(self, node: Any, dynamic: tuple[str, ...]) -> Role:
-        """What a node does that is neither a layer nor an embedding."""
+        """The role of a node that is neither a layer nor an embedding."""
         if node.domain not in _STANDARD:
             return "other"
         if node.op_type == "Add" and len(dynamic) == 2:

@@ -27,7 +27,7 @@ def token_map(node: Any, constants: Constants, axes: Axes) -> TokenMap | None:
 
     Args:
         node: an onnx.NodeProto.
-        constants: of the graph.
+        constants: the graph's constants.
         axes: those of the node's input that isn't constant: its last one must be a vector's numbers.
     """
     if axes is None or axes[-1:] != ("f",):

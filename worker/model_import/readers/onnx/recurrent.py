@@ -1,5 +1,7 @@
 """The ONNX operators LSTM and GRU as recurrent layers."""
 
+# Over 150 lines: two operators that share most of their inputs and attributes.
+
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
@@ -26,7 +28,7 @@ def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
     Args:
         name: the layer's.
         node: an onnx.NodeProto of the operator LSTM or GRU.
-        constants: of the node's graph.
+        constants: the constants of the node's graph.
 
     Raises:
         ImportRefusedError: a constant is too large or can't be read.
@@ -42,12 +44,15 @@ def recurrent_layer(name: str, node: Any, constants: Constants) -> Layer:
     activation, problem = _gates(node.op_type, settings)
     after = "linear_before_reset" in settings and settings["linear_before_reset"].i == 1
     reset = None if kind == "lstm" else "after" if after else "before"
+    first = _first_states(kind, given, settings, constants, (wide[0], 1, square[2]))
     passes = []
     for side in range(min(wide[0], 2)):
         parts = {part: _part(constants, given[part], side) for part in ("W", "R", "B") if given.get(part)}
-        passes.append(Pass("onnx", kind, wide[2], square[2], parts, reset=reset, gates=activation))
+        states = tuple(_state(array, side) for array in first)
+        passes.append(Pass("onnx", kind, wide[2], square[2], parts, reset=reset, gates=activation, first=states))
     layer = _directed(name, passes, wide[0], settings)
-    layer.problem = layer.problem or problem or _problem(settings, given, constants)
+    layer.problem = layer.problem or problem or _problem(settings, given)
+    layer.problem = layer.problem or (None if first else _why_started(given, constants))
     if any(constants.start(given[state]) == "input" for state in ("h", "c") if given.get(state)):
         layer.notes.append("its first state is an input of the model; here every row starts from zero")
     return layer
@@ -126,7 +131,7 @@ def _gates(kind: str, settings: dict[str, Any]) -> tuple[str, str | None]:
     return found.pop() if found else "sigmoid", None
 
 
-def _problem(settings: dict[str, Any], given: dict[str, str], constants: Constants) -> str | None:
+def _problem(settings: dict[str, Any], given: dict[str, str]) -> str | None:
     """The reason why a node can't be imported, or None."""
     if given.get("P"):
         return PEEPHOLES
@@ -134,6 +139,32 @@ def _problem(settings: dict[str, Any], given: dict[str, str], constants: Constan
         return f"it clips its cells at {settings['clip'].f:g}; only cells without clip can be imported: export it so"
     if "input_forget" in settings and settings["input_forget"].i:
         return "its input and forget gates are coupled; only cells with separate gates can be imported"
-    if any(constants.start(given[state]) == "other" for state in ("h", "c") if given.get(state)):
-        return "it starts from a state that is not zero; here every row starts from zero"
     return None
+
+
+def _why_started(given: dict[str, str], constants: Constants) -> str | None:
+    """The reason why first states that aren't constants for all rows can't be imported; None if they can."""
+    if any(constants.start(given[state]) == "other" for state in ("h", "c") if given.get(state)):
+        return "it starts from a state that is not zero, and the same for all rows"
+    return None
+
+
+def _first_states(
+    kind: str, given: dict[str, str], settings: dict[str, Any], constants: Constants, shape: tuple[int, int, int]
+) -> list[Float32]:
+    """First states that are constants, each of this shape (directions, 1, units); empty if they are zeros or others."""
+    names = [given.get(state, "") for state in (("h", "c") if kind == "lstm" else ("h",))]
+    if all(not name or constants.start(name) != "other" for name in names) or "layout" in settings:
+        return []
+    made = []
+    for name in names:
+        found = constants.repeated(name) if name else None
+        zero = not name or (found is None and constants.start(name) == "zero")
+        if not zero and (found is None or found.shape != shape or found.dtype.kind != "f"):
+            return []
+        made.append(np.zeros(shape, np.float32) if found is None else np.asarray(found, np.float32))
+    return made
+
+
+def _state(array: Float32, side: int) -> Array:
+    return Array("first state", array.shape[2:], array[side, 0].copy)

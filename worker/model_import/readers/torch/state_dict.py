@@ -1,12 +1,8 @@
-"""PyTorch's state dicts: `.pt` and other pickles, `.safetensors`, and `.npz` with the same names."""
-
-# Over 150 lines: three formats of one content.
+"""PyTorch's state dicts: `.pt` and other pickles, and `.safetensors`."""
 
 from __future__ import annotations
 
 import json
-import zipfile
-import zlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,14 +10,13 @@ from safetensors import safe_open
 
 from worker.model_import.errors import ImportRefusedError
 from worker.model_import.found import Array, Found
-from worker.model_import.limits import check_array, check_count, most_unpacked
+from worker.model_import.limits import check_array, check_count
 from worker.model_import.readers.torch.archive import load
 from worker.model_import.readers.torch.character_models import read_character_model
 from worker.model_import.readers.torch.modules import find_modules, is_recurrent
 from worker.model_import.readers.torch.unpickling import Inert, PickledArray, Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from pathlib import Path
 
     from worker.model_import.found import Float32
@@ -119,48 +114,3 @@ def _safetensor(path: Path, name: str, kind: str, shape: tuple[int, ...]) -> Flo
         file.seek(8 + header_bytes + first)
         high = np.frombuffer(file.read(last - first), "<u2").astype(np.uint32) << 16
     return high.view(np.float32).reshape(shape)
-
-
-def read_npz(path: Path) -> Found:
-    """Read a NumPy archive whose arrays have PyTorch's names (weight_ih_l0, or w_ih). Objects in it are skipped.
-
-    Raises:
-        ImportRefusedError: it isn't one, or an array is too large.
-    """
-    stored = []
-    try:
-        with zipfile.ZipFile(path) as archive:
-            check_count(path.name, len(archive.infolist()))
-            for info in archive.infolist():
-                if info.file_size > most_unpacked(info.compress_size):
-                    raise ImportRefusedError(f"its {info.filename} claims {info.file_size:,} bytes; get a fresh copy")
-                with archive.open(info) as file:
-                    array = _npy_header(file, info)
-                if array is not None:
-                    name, shape, other = array
-                    stored.append(Array(name, shape, _npz_reading(path, name), other))
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
-        raise ImportRefusedError(f"it can't be read as a NumPy archive ({error}); get a fresh copy") from error
-    return find_modules(stored, "NumPy archive")
-
-
-def _npy_header(file: Any, info: zipfile.ZipInfo) -> tuple[str, tuple[int, ...], str] | None:
-    """The name, the shape, and the kind of numbers that aren't floats; None for objects and texts."""
-    version = np.lib.format.read_magic(file)
-    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
-    if read is None:
-        return None
-    shape, _, kind = read(file)
-    if kind.kind not in "fiub":
-        return None
-    name = info.filename.removesuffix(".npy")
-    shape = check_array(name, shape, kind.itemsize, info.compress_size)
-    return name, shape, "" if kind.kind == "f" else kind.name
-
-
-def _npz_reading(path: Path, name: str) -> Callable[[], Float32]:
-    def read() -> Float32:
-        with np.load(path, allow_pickle=False) as archive:
-            return np.asarray(archive[name], np.float32)
-
-    return read

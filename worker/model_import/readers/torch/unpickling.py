@@ -130,7 +130,7 @@ class _Dtype:
 
 
 def _tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Any:
-    """What PyTorch's functions that rebuild tensors are given, as a record."""
+    """The arguments of PyTorch's functions that rebuild tensors, as a record."""
     numbers = (offset, *shape, *strides) if isinstance(shape, tuple) and isinstance(strides, tuple) else (None,)
     if not isinstance(storage, Storage) or len(shape) != len(strides) or any(type(one) is not int for one in numbers):
         return Inert()

@@ -1,5 +1,5 @@
 // Computes random pools under the sanitizers: every path that touches memory or another thread, and a check that rows
-// have the results that they have alone. Usage: pools ISA
+// have the results that they have alone. Usage: pools ISA UNITS...
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -141,13 +141,15 @@ struct Sample {
   }
   std::int64_t add(std::int64_t inputs, Cell cell, Direction direction, std::int64_t units, std::int64_t projection,
                    bool residual, GateKind kind = GateKind::sigmoid, bool first = false) {
-    LayerWeights layer{cell, direction, residual, kind, inputs, units, projection, {}};
-    const std::int64_t gates = (cell == Cell::lstm ? 4 : 3) * units, state = projection ? projection : units;
+    LayerWeights layer{cell, direction, residual, kind, 0, 0, inputs, units, projection, {}};
+    const bool factors = cell == Cell::mlstm;
+    const std::int64_t gates = (unrolled::is_gru(cell) ? 3 : 4) * units, state = projection ? projection : units;
     const std::int64_t directions = direction == Direction::bidirectional ? 2 : 1;
     for (std::int64_t d = 0; d < directions; ++d) {
       layer.passes[d] = {array(inputs * gates), array(state * gates), array(2 * gates),
-                         projection ? array(units * projection) : nullptr, first ? array(state) : nullptr,
-                         first && cell == Cell::lstm ? array(units) : nullptr};
+                         projection ? array(units * projection) : nullptr, factors ? array(inputs * units) : nullptr,
+                         factors ? array(units * units) : nullptr, first ? array(state) : nullptr,
+                         first && !unrolled::is_gru(cell) ? array(units) : nullptr};
     }
     layers.push_back(layer);
     return directions * state;
@@ -169,7 +171,7 @@ void run_sample(const char* isa, Arithmetic arithmetic, const Sample& sample, st
 }
 
 void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
-  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3);
+  Sample plain(3), gru(3), projected(0), all(7), hard(3), first(3), factors(0), clipped(3);
   for (std::int64_t width = 3; plain.layers.size() < 2;) {
     width = plain.add(width, Cell::lstm, Direction::forward, units, 0, false);
   }
@@ -187,7 +189,14 @@ void run_models(const char* isa, Arithmetic arithmetic, std::int64_t units) {
   width = first.add(3, Cell::lstm, Direction::bidirectional, units, 5, false, GateKind::sigmoid, true);
   width = first.add(width, Cell::gru, Direction::forward, units, 0, false, GateKind::sigmoid, true);
   first.add(width, Cell::gru_reset_before, Direction::backward, units, 0, false, GateKind::sigmoid, true);
-  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard, &first}) {
+  width = factors.add(factors.vocab, Cell::mlstm, Direction::bidirectional, units, 0, false);
+  width = factors.add(width, Cell::mlstm, Direction::forward, units, 0, false, GateKind::hard_fifth, true);
+  factors.add(width, Cell::mlstm, Direction::forward, units, 0, true);
+  width = clipped.add(3, Cell::lstm, Direction::forward, units, 5, false);
+  width = clipped.add(width, Cell::mlstm, Direction::backward, units, 0, false);
+  clipped.add(width, Cell::lstm, Direction::forward, units, 0, false, GateKind::hard_sixth);
+  for (LayerWeights& layer : clipped.layers) layer.cell_clip = layer.projection_clip = 0.1f;
+  for (const Sample* sample : {&plain, &gru, &projected, &all, &hard, &first, &factors, &clipped}) {
     run_sample(isa, arithmetic, *sample, 1 << 20);
     run_sample(isa, arithmetic, *sample, 0);
   }
@@ -203,7 +212,7 @@ void refuse_unfit_models() {
     }
     return false;
   };
-  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3), half(3);
+  Sample none(3), narrow(3), residual(3), unknown(3), ungated(3), half(3), factors(3), clipped(3);
   narrow.add(3, Cell::lstm, Direction::bidirectional, 4, 0, false);
   narrow.add(4, Cell::lstm, Direction::forward, 4, 0, false);
   residual.add(3, Cell::lstm, Direction::forward, 4, 0, true);
@@ -211,6 +220,12 @@ void refuse_unfit_models() {
   ungated.add(3, Cell::lstm, Direction::forward, 4, 0, false, static_cast<GateKind>(3));
   half.add(3, Cell::lstm, Direction::forward, 4, 0, false, GateKind::sigmoid, true);
   half.layers[0].passes[0].first_cell = nullptr;
+  factors.add(3, Cell::mlstm, Direction::forward, 4, 0, false);
+  factors.layers[0].passes[0].state_factor = nullptr;
+  clipped.add(3, Cell::gru, Direction::forward, 4, 0, false);
+  clipped.layers[0].cell_clip = 1;
+  check(refused(factors), "a multiplicative LSTM without a factor");
+  check(refused(clipped), "a GRU whose cell states are clipped");
   check(refused(none), "a model without layers");
   check(refused(half), "an LSTM with a first state and without a first cell state");
   check(refused(narrow), "a layer that reads half of the one below");
@@ -244,11 +259,11 @@ void refuse_hostile_input() {
 }  // namespace
 
 int main(int argc, char** argv) {
-  check(argc == 2, "usage: pools ISA");
+  check(argc > 2, "usage: pools ISA UNITS...");
   refuse_hostile_input();
   grow_buffers();
   for (const Arithmetic arithmetic : {Arithmetic::float32, Arithmetic::bfloat16, Arithmetic::bfloat16x3}) {
-    for (std::int64_t units : {1, 16, 37}) run_models(argv[1], arithmetic, units);
+    for (int k = 2; k < argc; ++k) run_models(argv[1], arithmetic, std::atoll(argv[k]));
   }
   std::puts("ok");
 }

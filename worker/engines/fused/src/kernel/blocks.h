@@ -19,6 +19,8 @@
 // A group of two gates has even and odd sums for six nodes in 24 registers. The totals wait in the first-level cache.
 // Panels have, for every block and for each piece of its weights, its groups one after another, and in a group:
 // [step][half][gate][lanes] of steps.
+//
+// One file, because all of it depends on the order of the weights in a block.
 #pragma once
 
 #include <cstdint>

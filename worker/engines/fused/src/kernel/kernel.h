@@ -24,6 +24,7 @@ struct PackedLayer {
   std::int64_t steps_b;       // depth of the recurrent state
   std::int64_t units;
   std::int64_t panel_bytes;   // distance from one panel to the next
+  float bound;                // of the cell states, in a kind that clips them; of a projection's results, or infinity
 };
 
 // One layer over one block of nodes. Every array has one entry for each node of the block.
@@ -68,7 +69,7 @@ struct Kernel {
   // One pass over a block for each kind of layer (kinds.h); of two, the first is for sigmoid gates and the second for
   // gates that are a straight line.
   using RunLayer = void (*)(const PackedLayer&, const LayerBlock&);
-  RunLayer lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection;
+  RunLayer lstm[2], clipped_lstm[2], gru[2], reset_gates[2], reset_candidate[2], projection, factors;
   // Only the sums: sums[node][panel_count][kGates * lanes], `sums_stride` floats apart. Null but in float32.
   void (*project)(const PackedLayer&, std::int64_t nodes, const float* start, const void* const* input,
                   float* sums, std::int64_t sums_stride);

@@ -86,7 +86,7 @@ struct Recurrent : Started<P> {
     typename Isa::Vec carried[R], results[R];
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) carried[r] = Isa::load(block.cell_in[place.node + r] + unit);
-    Update::template apply<R>(sums, carried, results);
+    Update::template apply<R>(layer, sums, carried, results);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) {
       const std::int64_t node = place.node + r;
@@ -96,16 +96,22 @@ struct Recurrent : Started<P> {
   }
 };
 
-template <class P, class Gate>
+template <class P, class Gate, bool clipped>
 struct LstmUpdate {
   template <int R, class Vec>
-  static UNROLLED_INLINE void apply(Vec (&sums)[R][kGates], Vec (&cells)[R], Vec (&hidden)[R]) {
-    update_cells<typename P::Isa, P::fine, R>(Gate{}, sums, cells, hidden);
+  static UNROLLED_INLINE void apply(const PackedLayer& layer, Vec (&sums)[R][kGates], Vec (&cells)[R],
+                                    Vec (&hidden)[R]) {
+    using Isa = typename P::Isa;
+    if constexpr (clipped) {
+      update_cells<Isa, P::fine, R>(Gate{}, Clipped<Isa>{layer.bound}, sums, cells, hidden);
+    } else {
+      update_cells<Isa, P::fine, R>(Gate{}, Unclipped<Isa>{}, sums, cells, hidden);
+    }
   }
 };
 
-template <class P, class Gate>
-struct Lstm : Recurrent<P, LstmUpdate<P, Gate>> {
+template <class P, class Gate, bool clipped = false>
+struct Lstm : Recurrent<P, LstmUpdate<P, Gate, clipped>> {
   using Input = To<0, 1, 2, 3>;
   using State = To<0, 1, 2, 3>;
 };
@@ -113,7 +119,7 @@ struct Lstm : Recurrent<P, LstmUpdate<P, Gate>> {
 template <class P, class Gate>
 struct GruUpdate {
   template <int R, class Vec>
-  static UNROLLED_INLINE void apply(Vec (&sums)[R][kGates], Vec (&states)[R], Vec (&hidden)[R]) {
+  static UNROLLED_INLINE void apply(const PackedLayer&, Vec (&sums)[R][kGates], Vec (&states)[R], Vec (&hidden)[R]) {
     update_gru<typename P::Isa, P::fine, R>(Gate{}, sums, states);
 #pragma GCC unroll 8
     for (int r = 0; r < R; ++r) hidden[r] = states[r];
@@ -210,6 +216,50 @@ struct ResetCandidate : Wide<P> {
   }
 };
 
+// What the gates of a multiplicative LSTM read in place of the state: a product of the input times a product of the
+// state. A panel is two groups of lanes wide: sums 0 and 1 are of the state, sums 2 and 3 of the input, and begin with a
+// row of a table, or with zeros.
+template <class P>
+struct Factors {
+  using Isa = typename P::Isa;
+  using Input = To<2, 3>;
+  using State = To<0, 1>;
+  static constexpr int kGroups = 2;
+  static constexpr std::int64_t kFetches = (kGroups * Isa::lanes * 4 + kLine - 1) / kLine;
+
+  static UNROLLED_INLINE void fetch(const LayerBlock& block, const Place& place, std::int64_t line) {
+    const std::int64_t unit = place.panel * kGroups * Isa::lanes + line * (kLine / 4);
+    __builtin_prefetch(block.start[place.node] + unit);
+    fetch_result<P>(block, place.node, unit);
+  }
+  template <int R>
+  static UNROLLED_INLINE void begin(const PackedLayer&, const LayerBlock& block, const Place& place,
+                                    Sums<P, R>& sums) {
+#pragma GCC unroll 8
+    for (int r = 0; r < R; ++r) {
+      const float* const start = block.start[place.node + r] + place.panel * kGroups * Isa::lanes;
+#pragma GCC unroll 2
+      for (int group = 0; group < kGroups; ++group) {
+        sums[r][group] = Isa::set1(0.0f);
+        sums[r][kGroups + group] = Isa::load(start + group * Isa::lanes);
+      }
+    }
+  }
+  template <int R>
+  static UNROLLED_INLINE void finish(const PackedLayer& layer, const LayerBlock& block, const Place& place,
+                                     Sums<P, R>& sums) {
+#pragma GCC unroll 2
+    for (int group = 0; group < kGroups; ++group) {
+      const std::int64_t unit = (place.panel * kGroups + group) * Isa::lanes;
+      if (unit >= layer.units) return;
+#pragma GCC unroll 8
+      for (int r = 0; r < R; ++r) {
+        store_result<P>(layer, block, place.node + r, unit, Isa::mul(sums[r][group], sums[r][kGroups + group]));
+      }
+    }
+  }
+};
+
 // The projection of an LSTM's output.
 template <class P>
 struct Projection : Wide<P> {
@@ -231,7 +281,9 @@ struct Projection : Wide<P> {
       const std::int64_t unit = Wide<P>::first_unit(place, group);
       if (unit >= layer.units) return;
 #pragma GCC unroll 8
-      for (int r = 0; r < R; ++r) store_result<P>(layer, block, place.node + r, unit, sums[r][group]);
+      for (int r = 0; r < R; ++r) {
+        store_result<P>(layer, block, place.node + r, unit, Isa::limit(sums[r][group], Isa::set1(layer.bound)));
+      }
     }
   }
 };

@@ -27,7 +27,7 @@ void cell_update(std::int64_t count, const float* i, const float* f, const float
     for (std::int64_t lane = 0; lane < n; ++lane) lanes[lane] = cell_in[at + lane];
     Sums<P, 1> sums = {{scaled(i, at, n, 0), scaled(f, at, n, 1), scaled(g, at, n, 2), scaled(o, at, n, 3)}};
     typename Isa::Vec cells[1] = {Isa::load(lanes)}, hidden[1];
-    update_cells<Isa, P::fine, 1>(Sigmoid{}, sums, cells, hidden);
+    update_cells<Isa, P::fine, 1>(Sigmoid{}, Unclipped<Isa>{}, sums, cells, hidden);
     Isa::store_first(cell_out + at, cells[0], static_cast<int>(n));
     Isa::store_first(hidden_out + at, hidden[0], static_cast<int>(n));
   }

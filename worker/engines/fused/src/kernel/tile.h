@@ -117,6 +117,7 @@ UNROLLED_INLINE void block_tile(const PackedLayer& layer, const LayerBlock& bloc
 }
 
 // Not inlined, and with its loops over rows unrolled: in a larger function the sums would spill to memory.
+// One function, because the sums stay in registers from its beginning to its end.
 template <class P, class Kind, int R>
 __attribute__((noinline)) void tile(const PackedLayer& layer, const LayerBlock& block, const Place& place,
                                     const Place& next, const Run& run, const Pace& pace) {

@@ -85,6 +85,11 @@ inline float get_element(const Kernel& kernel, const void* elements, std::int64_
 
 // Makes the elements [from, to) zero.
 inline void clear_elements(const Kernel& kernel, void* elements, std::int64_t from, std::int64_t to) {
+  const std::int64_t bytes = kernel.element_bytes, group = kernel.group_inputs;
+  if (kernel.pieces == 1 && from % group == 0 && to % group == 0) {
+    std::memset(static_cast<char*>(elements) + from * bytes, 0, static_cast<std::size_t>((to - from) * bytes));
+    return;
+  }
   for (std::int64_t at = from; at < to; ++at) put_element(kernel, elements, at, 0.0f);
 }
 
@@ -102,7 +107,9 @@ inline void copy_elements(const Kernel& kernel, void* to, std::int64_t to_first,
   for (std::int64_t k = 0; k < count; ++k) {
     char* const out = target + element_at(kernel, to_first + k) * piece;
     const char* const in = source + element_at(kernel, from_first + k) * piece;
-    for (int p = 0; p < kernel.pieces; ++p) std::memcpy(out + p * apart, in + p * apart, static_cast<std::size_t>(piece));
+    for (int p = 0; p < kernel.pieces; ++p) {
+      std::memcpy(out + p * apart, in + p * apart, static_cast<std::size_t>(piece));
+    }
   }
 }
 

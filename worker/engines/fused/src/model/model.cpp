@@ -9,20 +9,25 @@ namespace unrolled {
 namespace {
 
 void check(const LayerWeights& layer, std::int64_t inputs) {
-  const bool known = layer.cell == Cell::lstm || layer.cell == Cell::gru || layer.cell == Cell::gru_reset_before;
+  const bool known = layer.cell == Cell::lstm || layer.cell == Cell::mlstm || is_gru(layer.cell);
   const bool directed = layer.direction == Direction::forward || layer.direction == Direction::backward ||
                         layer.direction == Direction::bidirectional;
   const bool gated = layer.gates == GateKind::sigmoid || layer.gates == GateKind::hard_fifth ||
                      layer.gates == GateKind::hard_sixth;
+  const bool clipped = layer.cell_clip != 0 || layer.projection_clip != 0;
+  const bool clips = layer.cell_clip >= 0 && layer.projection_clip >= 0 && (!clipped || !is_gru(layer.cell));
   const bool sized = layer.units > 0 && layer.projection >= 0 && layer.inputs == inputs;
   const int passes = layer.direction == Direction::bidirectional ? 2 : 1;
   for (int d = 0; d < passes; ++d) {
     const PassWeights& pass = layer.passes[d];
-    if (!pass.first_state != !pass.first_cell && layer.cell == Cell::lstm) {
+    if (!pass.first_state != !pass.first_cell && !is_gru(layer.cell)) {
       throw std::invalid_argument("an LSTM's first state has two parts");
     }
+    if (layer.cell == Cell::mlstm && (!pass.input_factor || !pass.state_factor)) {
+      throw std::invalid_argument("a multiplicative LSTM has two factors");
+    }
   }
-  if (!known || !gated || !directed || !sized || (layer.projection && layer.cell != Cell::lstm)) {
+  if (!known || !gated || !directed || !sized || !clips || (layer.projection && layer.cell != Cell::lstm)) {
     throw std::invalid_argument("no such layer");
   }
 }
@@ -44,7 +49,8 @@ void Model::add_layer(const LayerWeights& weights, const float* embedding, std::
   const std::int64_t directions = weights.direction == Direction::bidirectional ? 2 : 1;
   // Not the row's real size, which depends on the kernel: in bfloat16, a model without a table has other results, and
   // they must not differ between processors.
-  const std::int64_t row_bytes = kGates * round_up(weights.units, 16) * std::int64_t{sizeof(float)};
+  const std::int64_t sums = kGates + (weights.cell == Cell::mlstm);
+  const std::int64_t row_bytes = sums * round_up(weights.units, 16) * std::int64_t{sizeof(float)};
   const bool fits = (vocab_size_ + 1) * directions <= table_bytes / row_bytes;
   const bool tabled = layers_.empty() && (fits || !embedding);
   Layer layer{weights.direction, weights.residual != 0, weights.inputs, 0, {}};

@@ -10,7 +10,8 @@
 namespace unrolled {
 
 // Mirrored in library.py.
-enum class Cell : std::int32_t { lstm = 0, gru = 1, gru_reset_before = 2 };
+enum class Cell : std::int32_t { lstm = 0, gru = 1, gru_reset_before = 2, mlstm = 3 };
+inline bool is_gru(Cell cell) { return cell == Cell::gru || cell == Cell::gru_reset_before; }
 // The function of a layer's gates: sigmoid, or clamp(slope x + 1/2, 0, 1) with a slope of 1/5 or 1/6.
 enum class GateKind : std::int32_t { sigmoid = 0, hard_fifth = 1, hard_sixth = 2 };
 enum class Direction : std::int32_t { forward = 0, backward = 1, bidirectional = 2 };
@@ -22,6 +23,8 @@ struct PassWeights {
   const float* recurrent_kernel;  // (state, G * units)
   const float* bias;              // (G * units); for a GRU that resets after the product (2, G * units)
   const float* projection;        // (units, projection), or null
+  const float* input_factor;      // (inputs, units), of a multiplicative LSTM
+  const float* state_factor;      // (units, units), of one too
   const float* first_state;       // (state), before the first token of a row; null for zeros
   const float* first_cell;        // (units); null for zeros, and for a GRU
 };
@@ -31,6 +34,8 @@ struct LayerWeights {
   Direction direction;
   std::int32_t residual;    // whether the input is added to the output
   GateKind gates;
+  float cell_clip;          // the largest magnitude of a cell state; 0 for any
+  float projection_clip;    // and of a projected state
   std::int64_t inputs;
   std::int64_t units;
   std::int64_t projection;  // width of the projected state, or 0
@@ -40,6 +45,7 @@ struct LayerWeights {
 // One direction of a layer, packed.
 struct Pass {
   Cell cell = Cell::lstm;
+  bool clipped = false;           // whether its cell states are
   bool hard = false;              // whether its gates are a straight line, as in hard_gates.h
   PackedLayer packed{};
   std::int64_t written_units = 0; // whole panels
@@ -47,8 +53,8 @@ struct Pass {
   Buffer panels;
   Buffer bias;                    // float [panel_count][kGates * lanes], scaled: added to the products
 
-  // The second product, if the layer has one: an LSTM's projection, or the candidate's recurrent kernel of a GRU that
-  // resets before it. Its depth is 0 otherwise.
+  // Another product, if the layer has one: an LSTM's projection, the candidate's recurrent kernel of a GRU that resets
+  // before it, or the factors of a multiplicative LSTM, which are multiplied first. Its depth is 0 otherwise.
   PackedLayer projection{};
   Buffer projection_panels;
   std::int64_t state_dim = 0;     // width of the state that the next step reads
@@ -63,7 +69,8 @@ struct Pass {
   // The first layer's input product for each token, if it is kept.
   bool has_table = false;
   Buffer table;
-  std::int64_t table_stride = 0;  // floats
+  std::int64_t table_stride = 0;  // floats, also in `bias`
+  std::int64_t factor_at = 0;     // where in a row of the table, or in `bias`, the input's factor begins
 
   const float* start(std::int32_t token) const {
     return has_table ? table.as<float>() + token * table_stride : bias.as<float>();

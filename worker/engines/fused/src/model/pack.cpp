@@ -2,6 +2,7 @@
 #include "model/pack.h"
 
 #include <cstring>
+#include <limits>
 #include <utility>
 #include <vector>
 
@@ -69,7 +70,7 @@ void add_to_sums(const Kernel& kernel, float* sums, const float* gates, std::int
 
 Gates gates_of(const LayerWeights& layer) {
   static constexpr const double* kScales[2][3] = {{kGateScale, kFifths, kSixths}, {kGruScale, kGruFifths, kGruSixths}};
-  const bool gru = layer.cell != Cell::lstm;
+  const bool gru = is_gru(layer.cell);
   const int width = gru ? 3 : 4;
   return {kScales[gru][static_cast<int>(layer.gates)], width, width, width};
 }
@@ -77,7 +78,7 @@ Gates gates_of(const LayerWeights& layer) {
 // Adds the half of a straight line to every gate but the candidate.
 void add_halves(const Kernel& kernel, const Pass& pass, float* sums) {
   for (int gate = 0; gate < kGates; ++gate) {
-    if (gate == 2 || (gate == 3 && pass.cell != Cell::lstm)) continue;
+    if (gate == 2 || (gate == 3 && is_gru(pass.cell))) continue;
     for (std::int64_t unit = 0; unit < pass.packed.units; ++unit) {
       sums[(unit / kernel.lanes * kGates + gate) * kernel.lanes + unit % kernel.lanes] += 0.5f;
     }
@@ -86,7 +87,7 @@ void add_halves(const Kernel& kernel, const Pass& pass, float* sums) {
 
 void pack_bias(const Kernel& kernel, Pass& pass, const float* bias, const Gates& kind) {
   const std::int64_t units = pass.packed.units;
-  const std::size_t count = static_cast<std::size_t>(pass.packed.panel_count * kGates * kernel.lanes);
+  const std::size_t count = static_cast<std::size_t>(pass.table_stride);
   float* const out = pass.bias.reserve<float>(count);
   std::memset(out, 0, count * sizeof(float));
   add_to_sums(kernel, out, bias, units, kind);
@@ -113,27 +114,51 @@ char* reserve_panels(const Kernel& kernel, PackedLayer& packed, Buffer& panels, 
   return out;
 }
 
-// A matrix of `width` columns, with rows `stride` floats apart; a panel takes kGates * lanes columns.
+// A matrix of `depth` rows, `stride` floats apart, and `width` columns; a panel takes groups * lanes columns.
 struct Columns {
   const float* matrix;
-  std::int64_t width, stride;
+  std::int64_t depth, width, stride;
   double scale;
+  int groups;
 };
 
-void pack_columns(const Kernel& kernel, Pass& pass, const Columns& from) {
-  PackedLayer& packed = pass.projection;
-  const std::int64_t lanes = kernel.lanes, columns = kGates * lanes;
-  packed.units = from.width;
-  packed.steps_a = steps_of(kernel, pass.packed.units);
-  char* const panels = reserve_panels(kernel, packed, pass.projection_panels, columns, packed.steps_a * kGates);
-  for (std::int64_t k = 0; k < pass.packed.units; ++k) {
+// Packs columns into their part of every panel, which begins at `part` in the first panel.
+void pack_columns(const Kernel& kernel, const PackedLayer& packed, char* part, const Columns& from) {
+  const std::int64_t lanes = kernel.lanes, columns = from.groups * lanes;
+  for (std::int64_t k = 0; k < from.depth; ++k) {
     for (std::int64_t column = 0; column < from.width; ++column) {
       const int gate = static_cast<int>(column % columns / lanes);
-      put_number(kernel, panels + column / columns * packed.panel_bytes,
-                 weight_at(kernel, k, gate, column % lanes, kGates), weights_apart(kernel, kGates),
+      put_number(kernel, part + column / columns * packed.panel_bytes,
+                 weight_at(kernel, k, gate, column % lanes, from.groups), weights_apart(kernel, from.groups),
                  static_cast<float>(from.matrix[k * from.stride + column] * from.scale));
     }
   }
+}
+
+void pack_second(const Kernel& kernel, Pass& pass, const Columns& from) {
+  PackedLayer& packed = pass.projection;
+  packed.units = from.width;
+  packed.steps_a = steps_of(kernel, from.depth);
+  char* const panels =
+      reserve_panels(kernel, packed, pass.projection_panels, kGates * kernel.lanes, packed.steps_a * kGates);
+  pack_columns(kernel, packed, panels, from);
+}
+
+// Packs the factors of a multiplicative LSTM, as kinds.h reads them; the input's only if there is no table.
+void pack_factors(const Kernel& kernel, Pass& pass, const LayerWeights& layer, const PassWeights& weights, bool input) {
+  constexpr int kGroups = 2;
+  PackedLayer& packed = pass.projection;
+  packed.units = layer.units;
+  packed.steps_a = input ? steps_of(kernel, layer.inputs) : 0;
+  packed.steps_b = steps_of(kernel, layer.units);
+  char* const panels = reserve_panels(kernel, packed, pass.projection_panels, kGroups * kernel.lanes,
+                                      (packed.steps_a + packed.steps_b) * kGroups);
+  if (input) {
+    pack_columns(kernel, packed, panels, {weights.input_factor, layer.inputs, layer.units, layer.units, 1, kGroups});
+  }
+  char* const part =
+      panels + packed.steps_a * kGroups * kernel.lanes * kernel.step_inputs * kernel.element_bytes;
+  pack_columns(kernel, packed, part, {weights.state_factor, layer.units, layer.units, layer.units, 1, kGroups});
 }
 
 // Keeps the state before a row's first token, in whole panels and blocks.
@@ -144,7 +169,7 @@ void keep_first(const Kernel& kernel, Pass& pass, const PassWeights& weights) {
   std::memset(state, 0, hidden_bytes(kernel, pass));
   for (std::int64_t u = 0; u < pass.state_dim; ++u) put_element(kernel, state, u, weights.first_state[u]);
   // What a block carries from step to step in float32 is an LSTM's cell state, or a GRU's state.
-  const float* const carried = pass.cell == Cell::lstm ? weights.first_cell : weights.first_state;
+  const float* const carried = is_gru(pass.cell) ? weights.first_state : weights.first_cell;
   float* const cell = static_cast<float*>(pass.first_cell.reserve(cell_bytes(pass)));
   std::memset(cell, 0, cell_bytes(pass));
   std::memcpy(cell, carried, static_cast<std::size_t>(pass.packed.units) * sizeof(float));
@@ -155,16 +180,21 @@ struct Parts {
   bool input, state;
 };
 
+// Packs the weights of one pass, or those that read its input or its state alone. One function, because the sizes of a
+// pass follow from each other.
 Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, const Parts& parts,
                 const Gates& kind) {
   Pass pass;
   pass.cell = layer.cell;
   pass.hard = layer.gates != GateKind::sigmoid;
+  pass.clipped = layer.cell_clip > 0;
+  pass.table_stride = table_stride(kernel, layer);
   pass.state_dim = layer.projection ? layer.projection : layer.units;
   pass.written_state = round_up(pass.state_dim, kernel.lanes);
   pass.padded_state = round_up(pass.written_state, kernel.block_inputs);
   PackedLayer& packed = pass.packed;
   packed.units = layer.units;
+  packed.bound = layer.cell_clip;
   packed.steps_a = parts.input ? steps_of(kernel, layer.inputs) : 0;
   packed.steps_b = parts.state ? steps_of(kernel, pass.state_dim) : 0;
   const bool before = layer.cell == Cell::gru_reset_before;
@@ -181,26 +211,46 @@ Pass pack_parts(const Kernel& kernel, const LayerWeights& layer, const PassWeigh
   }
   pack_bias(kernel, pass, weights.bias, kind);
   if (parts.state && layer.projection) {
-    pack_columns(kernel, pass, {weights.projection, layer.projection, layer.projection, 1});
+    pack_second(kernel, pass, {weights.projection, layer.units, layer.projection, layer.projection, 1, kGates});
+    const float unbounded = std::numeric_limits<float>::infinity();
+    pass.projection.bound = layer.projection_clip > 0 ? layer.projection_clip : unbounded;
   }
   if (parts.state && before) {
     const float* const candidate = weights.recurrent_kernel + 2 * layer.units;
-    pack_columns(kernel, pass, {candidate, layer.units, 3 * layer.units, kGruScale[2]});
+    pack_second(kernel, pass, {candidate, layer.units, layer.units, 3 * layer.units, kGruScale[2], kGates});
     // It multiplies the state, which a row's first token doesn't have.
     std::swap(pass.projection.steps_a, pass.projection.steps_b);
   }
+  if (layer.cell == Cell::mlstm) {
+    pass.factor_at = packed.panel_count * kGates * kernel.lanes;
+    if (parts.state) pack_factors(kernel, pass, layer, weights, parts.input);
+  }
   return pass;
+}
+
+// Fills in the part of a table's rows that is the input's factor.
+void add_factors(const Kernel& kernel, Pass& pass, const LayerWeights& layer, const PassWeights& weights,
+                 const std::vector<const void*>& inputs) {
+  PackedLayer packed{};
+  Buffer panels;
+  packed.units = layer.units;
+  packed.steps_a = steps_of(kernel, layer.inputs);
+  char* const part = reserve_panels(kernel, packed, panels, kGates * kernel.lanes, packed.steps_a * kGates);
+  pack_columns(kernel, packed, part, {weights.input_factor, layer.inputs, layer.units, layer.units, 1, kGates});
+  // Zeros in this part of the bias are what the sums begin with.
+  kernel.project(packed, static_cast<std::int64_t>(inputs.size()), pass.bias.as<float>() + pass.factor_at,
+                 inputs.data(), pass.table.as<float>() + pass.factor_at, pass.table_stride);
 }
 
 }  // namespace
 
 std::int64_t table_stride(const Kernel& kernel, const LayerWeights& layer) {
-  return ceil_div(layer.units, kernel.lanes) * kGates * kernel.lanes;
+  const std::int64_t gates = ceil_div(layer.units, kernel.lanes) * kGates * kernel.lanes;
+  return gates + (layer.cell == Cell::mlstm ? round_up(layer.units, kGates * kernel.lanes) : 0);
 }
 
 Pass pack_pass(const Kernel& kernel, const LayerWeights& layer, const PassWeights& weights, bool tabled) {
   Pass pass = pack_parts(kernel, layer, weights, {!tabled, true}, gates_of(layer));
-  pass.table_stride = table_stride(kernel, layer);
   keep_first(kernel, pass, weights);
   return pass;
 }
@@ -217,6 +267,10 @@ void make_table(const Kernel& kernel, Pass& pass, const LayerWeights& layer, con
       std::memcpy(sums, pass.bias.as<float>(), static_cast<std::size_t>(pass.table_stride) * sizeof(float));
       const float* const row = weights.kernel + (r - 1) * kind.columns * layer.units;
       if (r > 0) add_to_sums(kernel, sums, row, layer.units, kind);
+      if (r > 0 && layer.cell == Cell::mlstm) {
+        std::memcpy(sums + pass.factor_at, weights.input_factor + (r - 1) * layer.units,
+                    static_cast<std::size_t>(layer.units) * sizeof(float));
+      }
     }
     return;
   }
@@ -225,6 +279,7 @@ void make_table(const Kernel& kernel, Pass& pass, const LayerWeights& layer, con
   std::vector<const void*> inputs(rows);
   for (std::size_t r = 0; r < rows; ++r) inputs[r] = embedding + static_cast<std::int64_t>(r) * layer.inputs;
   kernel.project(input.packed, vocab_size + 1, input.bias.as<float>(), inputs.data(), table, pass.table_stride);
+  if (layer.cell == Cell::mlstm) add_factors(kernel, pass, layer, weights, inputs);
 }
 
 }  // namespace unrolled

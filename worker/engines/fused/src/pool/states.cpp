@@ -65,6 +65,7 @@ std::size_t States::node_bytes(const Course& course) {
   return bytes;
 }
 
+// One function, because every buffer of a course gets its size here, once.
 void States::prepare(const Course& course, std::size_t rows) {
   const Kernel& kernel = course.model().kernel();
   slots_ = rows + std::min(2 * rows, spare_slots(course));
@@ -108,6 +109,7 @@ void States::prepare(const Course& course, std::size_t rows) {
   // The kernel prefetches for a whole tile after the last one; what these entries point to is never read.
   const std::size_t entries = block + static_cast<std::size_t>(kernel.tile_rows);
   start_.resize(entries);
+  factor_start_.resize(entries);
   cell_in_.resize(entries);
   input_.resize(entries);
   recurrent_.resize(entries);

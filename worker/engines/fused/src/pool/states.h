@@ -60,6 +60,8 @@ class States {
   void aim_outputs(const Block& block, std::size_t l);
   void read_parents(const Block& block, std::size_t l);
   void run_pass(const Block& block, std::size_t l, bool with_outputs);
+  void run_factors(const Block& block, const Pass& pass, LayerBlock& gates);
+  void aim_between(const Block& block, const Pass& pass, std::int64_t stride);
   void add_input(const Block& block, std::size_t l);
   void add_to_poolings(const Block& block, std::size_t l);
   void hand_over(const Block& block, const char* results, std::size_t stride) const;
@@ -74,11 +76,11 @@ class States {
   Buffer zeros_;       // the cell state before a row's first token
   Buffer sums_;
   Buffer gathered_;    // see LayerBlock
-  // For a block, between the two products of a layer that has two: the input of the second, and sums.
+  // For a block, between the two products of a layer that has two: what the second one multiplies, and sums.
   Buffer between_, between_floats_;
   Buffer floats_;      // a block's states in float32, if no column keeps them
   Buffer mixed_;       // a block's results of a residual layer
-  std::vector<const float*> start_, cell_in_;
+  std::vector<const float*> start_, factor_start_, cell_in_;
   std::vector<const void*> input_, recurrent_, between_rows_;
   std::vector<float*> outputs_;
 };

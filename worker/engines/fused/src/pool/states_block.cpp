@@ -117,8 +117,9 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
   block.sums = sums_.as<float>();
   block.gathered = gathered_.as<void>();
   block.first_level = at.walk.level() == 0 && !pass.has_first;
-  if (pass.cell == Cell::lstm) {
-    kernel.lstm[pass.hard](pass.packed, block);
+  if (pass.cell == Cell::mlstm && !block.first_level) run_factors(at, pass, block);
+  if (!is_gru(pass.cell)) {
+    (pass.clipped ? kernel.clipped_lstm : kernel.lstm)[pass.hard](pass.packed, block);
     if (!projected) return;
   } else if (pass.cell == Cell::gru) {
     kernel.gru[pass.hard](pass.packed, block);
@@ -129,18 +130,35 @@ void States::run_pass(const Block& at, std::size_t l, bool with_outputs) {
     block.candidates = block.updates + block.nodes * block.cell_stride;
     kernel.reset_gates[pass.hard](pass.packed, block);
   }
-  // The input of the second product is the result of the first pass, in whole blocks.
-  for (std::size_t k = 0; k < at.count; ++k) {
-    char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * block.hidden_stride * kernel.element_bytes;
-    clear_elements(kernel, row, pass.written_units, pass.padded_units);
-    between_rows_[k] = row;
-  }
+  aim_between(at, pass, block.hidden_stride);
   LayerBlock second = block;
   second.input = second.recurrent = between_rows_.data();
   second.hidden_out = hidden_out;
   second.hidden_stride = elements_apart(kernel, pass.padded_state);
   second.outputs = with_outputs ? outputs_.data() : nullptr;
   (projected ? kernel.projection : kernel.reset_candidate[pass.hard])(pass.projection, second);
+}
+
+// Multiplies the factors of a multiplicative LSTM; their product takes the place of the state.
+void States::run_factors(const Block& at, const Pass& pass, LayerBlock& gates) {
+  for (std::size_t k = 0; k < at.count; ++k) factor_start_[k] = start_[k] + pass.factor_at;
+  LayerBlock first = gates;
+  first.start = factor_start_.data();
+  first.hidden_out = between_.as<char>();
+  first.outputs = nullptr;
+  at.course.model().kernel().factors(pass.projection, first);
+  aim_between(at, pass, gates.hidden_stride);
+  gates.recurrent = between_rows_.data();
+}
+
+// The second product multiplies the results of the first pass, in whole blocks, which are `stride` elements apart.
+void States::aim_between(const Block& at, const Pass& pass, std::int64_t stride) {
+  const Kernel& kernel = at.course.model().kernel();
+  for (std::size_t k = 0; k < at.count; ++k) {
+    char* const row = between_.as<char>() + static_cast<std::int64_t>(k) * stride * kernel.element_bytes;
+    clear_elements(kernel, row, pass.written_units, pass.padded_units);
+    between_rows_[k] = row;
+  }
 }
 
 // The results of a residual layer are its states plus its input. The next step reads the states without the input.

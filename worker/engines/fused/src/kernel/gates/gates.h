@@ -44,6 +44,19 @@ inline __attribute__((always_inline)) typename Isa::Vec exp2_capped(typename Isa
   return Isa::scale(exp2_fraction<Isa, Fine>(Isa::sub(capped, whole)), whole);
 }
 
+// What is done to a cell state before its hidden state is computed: nothing, or a clamp to -bound..bound.
+template <class Isa>
+struct Unclipped {
+  inline __attribute__((always_inline)) typename Isa::Vec operator()(typename Isa::Vec cell) const { return cell; }
+};
+template <class Isa>
+struct Clipped {
+  float bound;
+  inline __attribute__((always_inline)) typename Isa::Vec operator()(typename Isa::Vec cell) const {
+    return Isa::limit(cell, Isa::set1(bound));
+  }
+};
+
 // Selects sigmoid gates; hard_gates.h has the other kind.
 struct Sigmoid {};
 
@@ -55,8 +68,8 @@ inline __attribute__((always_inline)) typename Isa::Vec gate_value(Sigmoid, type
 
 // Updates the cells of `Rows` rows and computes their hidden states; overwrites the sums. A row's operations depend on
 // each other, so each operation is done for all rows before the next one: the processor always has independent work.
-template <class Isa, bool Fine, int Rows>
-inline __attribute__((always_inline)) void update_cells(Sigmoid, typename Isa::Vec (&sums)[Rows][4],
+template <class Isa, bool Fine, int Rows, class Clip>
+inline __attribute__((always_inline)) void update_cells(Sigmoid, Clip clip, typename Isa::Vec (&sums)[Rows][4],
                                                         typename Isa::Vec (&cells)[Rows],
                                                         typename Isa::Vec (&hidden)[Rows]) {
   using Vec = typename Isa::Vec;
@@ -71,7 +84,7 @@ inline __attribute__((always_inline)) void update_cells(Sigmoid, typename Isa::V
     const Vec input_side = Isa::mul(Isa::add(one, sums[r][0]), Isa::add(one, sums[r][2]));
     const Vec forget_side = Isa::add(one, sums[r][1]);
     const Vec numerator = Isa::fma(cells[r], input_side, Isa::mul(Isa::sub(one, sums[r][2]), forget_side));
-    cells[r] = Isa::div(numerator, Isa::mul(input_side, forget_side));
+    cells[r] = clip(Isa::div(numerator, Isa::mul(input_side, forget_side)));
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {

@@ -22,8 +22,8 @@ inline __attribute__((always_inline)) typename Isa::Vec tanh_value(typename Isa:
   return Isa::div(Isa::sub(one, e), Isa::add(one, e));
 }
 
-template <class Isa, bool Fine, int Rows>
-inline __attribute__((always_inline)) void update_cells(HardSigmoid, typename Isa::Vec (&sums)[Rows][4],
+template <class Isa, bool Fine, int Rows, class Clip>
+inline __attribute__((always_inline)) void update_cells(HardSigmoid, Clip clip, typename Isa::Vec (&sums)[Rows][4],
                                                         typename Isa::Vec (&cells)[Rows],
                                                         typename Isa::Vec (&hidden)[Rows]) {
 #pragma GCC unroll 8
@@ -31,7 +31,7 @@ inline __attribute__((always_inline)) void update_cells(HardSigmoid, typename Is
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {
     const typename Isa::Vec added = Isa::mul(Isa::clamp(sums[r][0]), sums[r][2]);
-    cells[r] = Isa::fma(Isa::clamp(sums[r][1]), cells[r], added);
+    cells[r] = clip(Isa::fma(Isa::clamp(sums[r][1]), cells[r], added));
   }
 #pragma GCC unroll 8
   for (int r = 0; r < Rows; ++r) {

@@ -15,8 +15,9 @@ const Kernel* table_kernel() { return avx512_kernel(Arithmetic::float32); }
 
 const Kernel* amx_kernel(Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::float32) return nullptr;
-  static constexpr Kernel kernels[] = {make_tile_kernel<TileBfloat16<Avx512>, HardwareTiles>("amx", table_kernel),
-                                       make_tile_kernel<InPieces<TileBfloat16<Avx512>>, HardwareTiles>("amx", table_kernel)};
+  using One = TileBfloat16<Avx512>;
+  static constexpr Kernel kernels[] = {make_tile_kernel<One, HardwareTiles>("amx", table_kernel),
+                                       make_tile_kernel<InPieces<One>, HardwareTiles>("amx", table_kernel)};
   return &kernels[arithmetic == Arithmetic::bfloat16x3];
 }
 }  // namespace unrolled

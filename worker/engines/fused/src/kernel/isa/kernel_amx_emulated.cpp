@@ -19,8 +19,9 @@ const Kernel* table_kernel() {
 
 const Kernel* amx_emulated_kernel(Arithmetic arithmetic) {
   if (arithmetic == Arithmetic::float32) return nullptr;
-  static constexpr Kernel kernels[] = {make_tile_kernel<TileBfloat16<Isa>, EmulatedTiles>("amx-emulated", table_kernel),
-                                       make_tile_kernel<InPieces<TileBfloat16<Isa>>, EmulatedTiles>("amx-emulated", table_kernel)};
+  using One = TileBfloat16<Isa>;
+  static constexpr Kernel kernels[] = {make_tile_kernel<One, EmulatedTiles>("amx-emulated", table_kernel),
+                                       make_tile_kernel<InPieces<One>, EmulatedTiles>("amx-emulated", table_kernel)};
   return &kernels[arithmetic == Arithmetic::bfloat16x3];
 }
 

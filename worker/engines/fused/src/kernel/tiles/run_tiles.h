@@ -4,13 +4,15 @@
 // by 2 gates of a panel, over the whole depth. Then the sums go to memory, and the next two gates follow.
 //
 //   tiles 0 1    sums of nodes 0..15 and 16..31, first gate       tiles 4 5    inputs of the nodes
-//   tiles 2 3    likewise, second gate                            tiles 6 7    weights of the gates
+//   tiles 2 3    the same, second gate                            tiles 6 7    weights of the gates
 //
 // The vector units compute the gates of the 32 nodes before, a few nodes at a time between products, because both kinds
 // of units work at once. Nodes' inputs lie anywhere in memory; they are first copied into tiles.
 //
 // Panels have, for every block of the input and then of the state, one tile of weights for each gate: 16 rows of 16
 // pairs. In bfloat16x3 a block is two tiles of each node's inputs, first and second pieces, and so are the weights.
+//
+// One file, because gathering, products and gates share the layout of the tiles and of the sums.
 #pragma once
 
 #include <cstdint>
@@ -149,6 +151,8 @@ UNROLLED_INLINE void square(Tiles& tiles, const Operands& input, const Operands&
   tiles.template store<3>(sums.at[First + 1][kTileNodes]);
 }
 
+// One function, because it is one loop over panels and nodes, with the gates of one turn between the products of the
+// next.
 template <class P, class Kind, class Tiles>
 void run_tiles(const PackedLayer& layer, const LayerBlock& block) {
   constexpr std::int64_t kBlockSteps = P::block_steps;

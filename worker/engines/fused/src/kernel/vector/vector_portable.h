@@ -63,6 +63,11 @@ struct Portable {
     const Vec bottom = pick(x < set1(0.0f), set1(0.0f), x);
     return pick(bottom > set1(1.0f), set1(1.0f), bottom);
   }
+  // Clamps to -bound..bound; NaN stays NaN.
+  static Vec limit(Vec x, Vec bound) {
+    const Vec bottom = pick(x < -bound, -bound, x);
+    return pick(bottom > bound, bound, bottom);
+  }
   static Vec whole(Vec x) {
     // 1.5 * 2^23 leaves no room for a fraction: adding it rounds to the nearest whole number.
     const Vec shift = set1(12582912.0f);

@@ -1,0 +1,275 @@
+"""A sample of the input's rows: what it says of all of them, and rows that a worker would compute together."""
+
+# Over 150 lines: the sample and what is counted in it.
+
+from __future__ import annotations
+
+import re
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from producer.plan.sampling.estimate import Draws, Estimate, quantiles, total_of
+from producer.sources.rows import BadRow, Row
+from producer.tokenization.coverage import Coverage
+from producer.tokenization.tokenize import tokenize
+from unrolled.format.positions import EVERY, LAST
+from unrolled.tokenization.ragged import Ragged
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+    from tokenizers import Tokenizer
+
+    from producer.plan.sampling.pieces import Frame, Piece, Seen
+    from producer.sources.rows import SourceBatch
+    from unrolled.format.positions import Positions
+
+#: A row with more tokens is computed beside so few others that its tokens take longer.
+LONG_ROW_TOKENS = 8192
+#: Long rows that are kept, and tokens that are kept of each.
+_LONG_ROWS, _LONG_TOKENS = 64, 32768
+#: Examples of bad rows.
+_EXAMPLES = 5
+_BATCH_ROWS = 1024
+#: Sums over rows: good rows, bad rows, bytes of ids without the number in an automatic one, rows with an automatic one,
+#: token ids, real ones, rows without a real one, rows longer than the model was made for, tokens of rows that
+#: `LONG_ROW_TOKENS` calls long, tokens whose vectors are stored, and rows without one of these.
+SUMS = (
+    "rows", "quarantined", "id_bytes", "automatic", "token_ids", "tokens", "empty", "longer", "long_tokens", "vectors",
+    "bare",
+)  # fmt: skip
+
+
+class LongRow(NamedTuple):
+    """The beginning of a long row.
+
+    Attributes:
+        tokens: int32, the first real tokens.
+        length: real tokens of the whole row.
+    """
+
+    tokens: NDArray[np.int32]
+    length: int
+
+
+@dataclass(slots=True)
+class Sample:
+    """The sample.
+
+    Attributes:
+        sums: estimates by the names in `SUMS`.
+        lengths: real tokens of the rows that were seen.
+        weights: how many rows of the input each of these stands for.
+        long_rows: some long rows.
+        reasons: why rows are bad, a row of each kind: its file and the reason.
+        unknown_share: share of the words that are not in the vocabulary; None where that isn't known.
+        exact: whether every row was read.
+        read_bytes: stored bytes that were read.
+        draws: pieces that were read.
+    """
+
+    sums: dict[str, Estimate]
+    lengths: NDArray[np.int64]
+    weights: NDArray[np.float64]
+    long_rows: list[LongRow]
+    reasons: list[str]
+    unknown_share: float | None
+    exact: bool
+    read_bytes: float
+    draws: int
+
+    def length_at(self, *shares: float) -> list[int]:
+        """The lengths that these shares of the rows don't exceed."""
+        return quantiles(self.lengths, self.weights, shares)
+
+
+class Sampler:
+    """Reads pieces of the input, and tokenizes their rows.
+
+    Args:
+        frames: the inputs.
+        tokenizer: the model's; None where it has none.
+        vocab_size: its largest token id.
+        max_length: tokens that its rows usually have.
+        special_tokens: whether the tokenizer adds its special tokens.
+        positions: the tokens whose vectors are stored; None for all.
+        sizes: stored bytes of each input.
+    """
+
+    def __init__(
+        self,
+        frames: Sequence[Frame],
+        tokenizer: Tokenizer | None,
+        vocab_size: int,
+        max_length: int,
+        sizes: Sequence[int],
+        *,
+        special_tokens: bool,
+        positions: Positions | None = None,
+    ) -> None:
+        self._frames = frames
+        self._max_length = max_length
+        self._sizes = sizes
+        self._positions = positions
+        self._coverage = Coverage(tokenizer)
+        self._batch: SourceBatch = []
+        self._tokenized = tokenize(
+            self._batches(), tokenizer, vocab_size, add_special_tokens=special_tokens, coverage=self._coverage
+        )
+        self._long_rows: list[LongRow] = []
+        self._reasons: dict[str, str] = {}  # kind of reason → a row's
+
+    def sample(self, seconds: float, least_draws: int = 2) -> Sample:
+        """Read pieces for this long, but so many of each kind of input at least; all of them where that takes less."""
+        until = time.monotonic() + seconds
+        kinds = [_Kind(frame) for frame in self._frames]
+        unfinished = list(kinds)
+        while unfinished:
+            kind = min(unfinished, key=lambda kind: kind.turn(least_draws))
+            if time.monotonic() > until and len(kind.draws) >= least_draws:
+                break
+            piece = next(kind.pieces, None)
+            if piece is None:
+                kind.draws.whole = True
+                unfinished.remove(kind)
+            elif piece.repeated:
+                kind.draw_again(piece.unit)
+            elif piece.size_bytes > 0:
+                self._count(kind, piece)
+        return self._summed_up(kinds)
+
+    def run(self, tokens: int, seconds: float) -> list[Row]:
+        """Rows that follow each other in the input, at least one.
+
+        Args:
+            tokens: real tokens in them, of a long row those at its beginning.
+            seconds: about the longest time.
+        """
+        until = time.monotonic() + seconds
+        rows: list[Row] = []
+        if not self._frames:
+            return rows
+        for piece in max(self._frames, key=lambda frame: frame.size_bytes).consecutive():
+            for _, row in self._rows([seen for seen in piece.rows if seen.begins]):
+                if isinstance(row, Row) and tokens > 0:
+                    rows.append(row)
+                    tokens -= min(row.tokens.size, LONG_ROW_TOKENS)
+            if tokens <= 0 or (rows and time.monotonic() > until):
+                break
+        return rows
+
+    def _rows(self, seen: list[Seen]) -> Iterator[tuple[Seen, Row | BadRow]]:
+        for start in range(0, len(seen), _BATCH_ROWS):
+            some = seen[start : start + _BATCH_ROWS]
+            self._batch = [one.row for one in some]
+            yield from zip(some, next(self._tokenized), strict=True)
+
+    def _batches(self) -> Iterator[SourceBatch]:
+        while True:
+            yield self._batch
+
+    def _count(self, kind: _Kind, piece: Piece) -> None:
+        """Count a piece's rows, each with the part of it that is in the piece."""
+        found = [self._seen(one, row) for one, row in self._rows([one for one in piece.rows if one.share > 0])]
+        table = np.array(found, np.float64).reshape(-1, len(SUMS) + 2)
+        shares = table[:, -2]
+        good = table[:, 0] > 0
+        kind.lengths.append((piece.size_bytes, table[good, -1].astype(np.int64), shares[good]))
+        kind.draw(piece, (table[:, : len(SUMS)] * shares[:, None]).sum(0))
+
+    def _seen(self, seen: Seen, row: Row | BadRow) -> tuple[float, ...]:
+        """A row's parts of the sums, its share, and its length."""
+        if isinstance(row, BadRow):
+            self._reasons.setdefault(_kind_of(row.reason), f"{row.file}: {row.reason}")
+            return (0, 1, *[0] * (len(SUMS) - 2), seen.share, 0)
+        ids = row.tokens.size * seen.whole
+        length = (row.tokens.size if row.tokens.all() else int(np.count_nonzero(row.tokens))) * seen.whole
+        if length > LONG_ROW_TOKENS and len(self._long_rows) < _LONG_ROWS:
+            self._long_rows.append(LongRow(row.tokens[row.tokens > 0][:_LONG_TOKENS], round(length)))
+        is_longer, is_long = length > self._max_length, length > LONG_ROW_TOKENS
+        vectors = length if self._positions is None else _stored(self._positions, row.tokens, length)
+        automatic = seen.row.id is None
+        id_bytes = _bytes_of(f"{row.file}#" if automatic else row.id)
+        return (
+            1, 0, id_bytes, automatic, ids, length, not length, is_longer, length * is_long, vectors, not vectors,
+            seen.share, length,
+        )  # fmt: skip
+
+    def _summed_up(self, kinds: list[_Kind]) -> Sample:
+        parts = [kind.draws.estimates() for kind in kinds]
+        found = [(kind.draws.weight(size), lengths, shares) for kind in kinds for size, lengths, shares in kind.lengths]
+        sums = {name: total_of(parts, name) for name in SUMS}
+        digits = _digits(sums["rows"].value + sums["quarantined"].value, self._sizes)
+        id_bytes, error = sums["id_bytes"]
+        sums["id_bytes"] = Estimate(id_bytes + sums["automatic"].value * digits, error)
+        return Sample(
+            sums=sums,
+            lengths=np.concatenate([np.zeros(0, np.int64), *(lengths for _, lengths, _ in found)]),
+            weights=np.concatenate([np.zeros(0), *(weight * shares for weight, _, shares in found)]),
+            long_rows=self._long_rows,
+            reasons=list(self._reasons.values())[:_EXAMPLES],
+            unknown_share=self._coverage.unknown_share,
+            exact=all(kind.draws.whole for kind in kinds),
+            read_bytes=sum(kind.draws.covered_bytes for kind in kinds),
+            draws=sum(len(kind.draws) for kind in kinds),
+        )
+
+
+class _Kind:
+    """The draws from inputs of one kind."""
+
+    def __init__(self, frame: Frame) -> None:
+        self.pieces = frame.pieces()
+        self.draws = Draws(frame.size_bytes, SUMS)
+        self.lengths: list[tuple[float, NDArray[np.int64], NDArray[np.float64]]] = []
+        self._size_bytes = frame.size_bytes
+        self._units: dict[int, tuple[float, NDArray[np.float64]]] = {}  # number → bytes read and sums over their rows
+
+    def draw(self, piece: Piece, sums: NDArray[np.float64]) -> None:
+        """Add a piece."""
+        self.draws.add(piece.size_bytes, sums, repeated=False)
+        before_bytes, before = self._units.get(piece.unit, (0.0, np.zeros(len(SUMS))))
+        self._units[piece.unit] = before_bytes + piece.size_bytes, before + sums
+
+    def draw_again(self, unit: int) -> None:
+        """Draw all that was read of a unit once more; nothing where nothing could be read of it."""
+        if unit in self._units:
+            self.draws.add(*self._units[unit], repeated=True)
+
+    def turn(self, least_draws: int) -> tuple[bool, float]:
+        """Whose turn it is: that of the smallest."""
+        return len(self.draws) >= least_draws, len(self.draws) / self._size_bytes
+
+
+def _digits(rows: float, sizes: Sequence[int]) -> float:
+    """The digits of a row's number in its input, on average, if rows are spread over inputs as their bytes are."""
+    shares = np.array(sizes, np.float64) / max(sum(sizes), 1)
+    counts = np.maximum(rows * shares, 1e-9)
+    # Numbers from 0 have one digit; those from 10, 100, … have one more.
+    digits = np.ones(len(shares))
+    for power in range(1, 18):
+        digits += np.maximum(0.0, counts - 10.0**power) / counts
+    return float((digits * shares).sum())
+
+
+def _stored(positions: Positions, ids: NDArray[np.int32], length: float) -> float:
+    """The tokens of a row whose vectors are stored; `ids` may be the first part of a row of `length` real tokens."""
+    if positions.rule == EVERY:
+        return length // (positions.count or 1)
+    if positions.rule == LAST:
+        return min(length, positions.count or 1)
+    real = ids[ids > 0]
+    return int(positions.chosen(Ragged.from_lengths(real, [real.size])).sum()) * length / max(real.size, 1)
+
+
+def _bytes_of(row_id: str) -> int:
+    return len(row_id) if row_id.isascii() else len(row_id.encode())
+
+
+def _kind_of(reason: str) -> str:
+    """A reason without its numbers."""
+    return re.sub(r"[0-9]+", "#", reason)

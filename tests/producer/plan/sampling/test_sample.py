@@ -1,0 +1,282 @@
+"""Samples of inputs of different shapes, against all of their rows."""
+
+import csv
+import gzip
+import io
+import json
+import random
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import zstandard
+from support.ragged_rows import ragged
+from support.tokenizers import words
+
+from producer.plan.sampling import line_frame, units
+from producer.plan.sampling.sample import LONG_ROW_TOKENS, Sampler
+from producer.plan.sampling.units import frames_of
+from producer.sources.discovery import discover
+from producer.sources.options import SourceOptions
+from producer.sources.reading import check_inputs, read_batches
+from producer.sources.rows import BadRow
+from producer.tokenization.tokenize import tokenize
+from unrolled.format.positions import Positions
+
+MAX_LENGTH = 40
+
+
+def sampler_of(*inputs, positions=None, **options):
+    chosen = SourceOptions(**options)
+    frames, left_out = frames_of(discover([str(each) for each in inputs], chosen).files, chosen)
+    assert not left_out
+    sizes = [file.size_bytes for file in discover([str(each) for each in inputs], chosen).files]
+    return Sampler(frames, words(), 3, MAX_LENGTH, sizes, special_tokens=True, positions=positions)
+
+
+def facts_of(*inputs, **options):
+    """The sums over all rows, as the producer reads them."""
+    chosen = SourceOptions(**options)
+    batches = read_batches(check_inputs([str(each) for each in inputs], chosen), chosen)
+    rows = [row for batch in tokenize(batches, words(), 3) for row in batch]
+    good = [row for row in rows if not isinstance(row, BadRow)]
+    lengths = [int(np.count_nonzero(row.tokens)) for row in good]
+    return {
+        "rows": len(good),
+        "quarantined": len(rows) - len(good),
+        "id_bytes": sum(len(row.id.encode()) for row in good),
+        "token_ids": sum(row.tokens.size for row in good),
+        "tokens": sum(lengths),
+        "empty": lengths.count(0),
+        "longer": sum(length > MAX_LENGTH for length in lengths),
+        "long_tokens": sum(length for length in lengths if length > LONG_ROW_TOKENS),
+    }
+
+
+def texts(count, *, seed=1, mean=12):
+    """Texts of very different lengths."""
+    rng = random.Random(seed)
+    return [" ".join(rng.choices("ab", k=int(rng.expovariate(1 / mean)))) for _ in range(count)]
+
+
+def write_lines(path, lines):
+    path.write_text("".join(f"{line}\n" for line in lines))
+    return path
+
+
+def as_csv(path, rows):
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["id", "text"])
+        writer.writerows((f"row {number}", text) for number, text in enumerate(rows))
+    return path
+
+
+def as_jsonl(rows):
+    return "".join(json.dumps({"id": f"r{number}", "text": text}) + "\n" for number, text in enumerate(rows))
+
+
+def one_file(folder):
+    return write_lines(folder / "big.txt", texts(15_000))
+
+
+def tiny_files(folder):
+    for number in range(300):
+        (folder / f"{number:04}.jsonl").write_text(as_jsonl(texts(20, seed=number)))
+    return folder
+
+
+def growing_rows(folder):
+    """The rows at the end are ten times as long as those at the beginning."""
+    lines = [text for part in range(40) for text in texts(500, seed=part, mean=3 + part)]
+    return write_lines(folder / "growing.txt", lines)
+
+
+def table(folder):
+    path = folder / "rows.parquet"
+    pq.write_table(pa.table({"text": texts(15_000)}), path, row_group_size=2_000)
+    return path
+
+
+def arrow(folder):
+    path, rows = folder / "rows.arrow", pa.table({"text": texts(15_000)})
+    with pa.ipc.new_file(str(path), rows.schema) as writer:
+        writer.write_table(rows, max_chunksize=5_000)
+    return path
+
+
+def comma_separated(folder):
+    return as_csv(folder / "rows.csv", texts(15_000))
+
+
+def records_of_lines(folder):
+    """CSV whose texts contain the ends of lines."""
+    return as_csv(folder / "rows.csv", [text.replace("a b a", "a\nb\na") for text in texts(15_000)])
+
+
+def zipped(folder):
+    path = folder / "rows.jsonl.gz"
+    path.write_bytes(gzip.compress(as_jsonl(texts(15_000)).encode(), 1))
+    return path
+
+
+def zstandard_files(folder):
+    for number in range(6):
+        content = as_jsonl(texts(6_000, seed=number)).encode()
+        (folder / f"{number}.jsonl.zst").write_bytes(zstandard.compress(content))
+    return folder
+
+
+def mixed(folder):
+    """Plain, compressed and tabular inputs in one directory."""
+    for make in (one_file, zipped, table):
+        make(folder)
+    return folder
+
+
+SHAPES = [
+    one_file, tiny_files, growing_rows, table, arrow, comma_separated, records_of_lines, zipped, zstandard_files, mixed,
+]  # fmt: skip
+
+#: Draws from inputs of which a draw is a large part.
+DRAWS = {zipped: 3, zstandard_files: 4, records_of_lines: 3}
+
+
+@pytest.mark.parametrize("make", SHAPES)
+def test_a_whole_input_is_counted(tmp_path, make):
+    """With enough time every row is read, and every sum is the fact, to the last row."""
+    path = make(tmp_path)
+    sample, facts = sampler_of(path).sample(60), facts_of(path)
+    assert sample.exact
+    size_bytes = sum(file.size_bytes for file in discover([str(path)], SourceOptions()).files)
+    assert sample.read_bytes == pytest.approx(size_bytes, rel=1e-3)  # row groups have whole numbers of bytes
+    found = {name: sample.sums[name].value for name in facts}
+    ids, fact = found.pop("id_bytes"), facts.pop("id_bytes")
+    assert found == pytest.approx(facts)
+    assert all(estimate.error == 0 for estimate in sample.sums.values())
+    assert ids == pytest.approx(fact, rel=0.05)  # the number in an automatic id is guessed
+
+
+@pytest.mark.parametrize("make", SHAPES)
+def test_a_sample_is_near(tmp_path, monkeypatch, make):
+    """From a fifth of the input or so, tokens are within 10 %, and rows too or within what is said to be the error."""
+    monkeypatch.setattr(line_frame, "PIECE_BYTES", 8 * 1024)
+    monkeypatch.setattr(units, "_RAW_BYTES", 512)
+    path = make(tmp_path)
+    sample, facts = sampler_of(path, batch_rows=200).sample(0, least_draws=DRAWS.get(make, 16)), facts_of(path)
+    assert not sample.exact
+    for name in ("tokens", "token_ids"):
+        assert sample.sums[name].value == pytest.approx(facts[name], rel=0.1), name
+    # Ids that are numbered grow along a file.
+    for name, share in (("rows", 0.1), ("id_bytes", 0.35)):
+        found, error = sample.sums[name]
+        assert abs(found - facts[name]) <= max(2 * error, share * facts[name]), name
+    assert abs(sample.sums["tokens"].value - facts["tokens"]) <= 2 * sample.sums["tokens"].error
+
+
+@pytest.mark.parametrize("unpacked", [True, False])
+def test_one_huge_row(tmp_path, unpacked):
+    """A row that is much longer than a piece counts once, and its tokens are counted by a part of it."""
+    text = " ".join(random.Random(1).choices("ab", k=1_200_000))
+    path = tmp_path / ("huge.txt" if unpacked else "huge.txt.gz")
+    path.write_bytes(text.encode() if unpacked else gzip.compress(text.encode(), 1))
+    sample = sampler_of(path).sample(60)
+    assert sample.sums["rows"].value == pytest.approx(1)
+    assert sample.sums["tokens"].value == pytest.approx(1_200_000, rel=0.01)
+    assert sample.sums["long_tokens"].value == sample.sums["tokens"].value
+    assert sample.long_rows[0].length == pytest.approx(1_200_000, rel=0.01)
+
+
+def test_a_huge_row_among_many_is_seen(tmp_path):
+    """Each byte has the same chance, so a row of half of all bytes is half of what is seen."""
+    rows = texts(40_000)
+    rows.insert(10_000, " ".join(random.Random(1).choices("ab", k=480_000)))
+    path = write_lines(tmp_path / "rows.txt", rows)
+    sample, facts = sampler_of(path).sample(0, least_draws=12), facts_of(path)
+    assert not sample.exact
+    assert sample.sums["tokens"].value == pytest.approx(facts["tokens"], rel=0.05)
+    assert sample.sums["rows"].value == pytest.approx(facts["rows"], rel=0.4)
+    assert sample.sums["long_tokens"].value == pytest.approx(facts["long_tokens"], rel=0.3)
+
+
+def test_rows_that_are_too_long_are_no_good_rows(tmp_path):
+    """Wherever in them a piece begins."""
+    rows = ["a b"] * 50_000
+    rows.insert(20_000, "a " * 200_000)
+    path = write_lines(tmp_path / "rows.txt", rows)
+    sample = sampler_of(path, max_row_bytes=100_000).sample(60)
+    assert sample.exact
+    assert sample.sums["rows"].value == pytest.approx(50_000)
+    assert sample.sums["quarantined"].value == pytest.approx(1, rel=0.1)  # its length was not looked for to the end
+    assert any("allowed: 100000" in reason for reason in sample.reasons)
+
+
+def test_bad_rows_are_counted_with_their_reasons(tmp_path):
+    """A reason of each kind is kept, whatever numbers are in it."""
+    lines = [json.dumps({"text": "a b"}) if number % 4 else "{" for number in range(1_000)]
+    sample = sampler_of(write_lines(tmp_path / "rows.jsonl", lines)).sample(60)
+    assert (sample.sums["rows"].value, sample.sums["quarantined"].value) == (750, 250)
+    assert len(sample.reasons) == 1
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress])
+def test_rows_that_hardly_take_bytes(tmp_path, compress):
+    """Of a file that unpacks to thousands of times its size, most rows come when all of it has been read."""
+    path = tmp_path / ("rows.txt.gz" if compress is gzip.compress else "rows.txt.zst")
+    path.write_bytes(compress(b"a b a b a b a b\n" * 20_000) * 3)
+    assert path.stat().st_size < 5_000
+    sample = sampler_of(path).sample(60)
+    assert (sample.sums["rows"].value, sample.sums["tokens"].value) == (60_000, 480_000)
+
+
+def test_damage_in_the_middle_is_reported(tmp_path):
+    """What comes before it is counted."""
+    path = tmp_path / "rows.txt.gz"
+    path.write_bytes(gzip.compress("\n".join(texts(15_000)).encode())[:-20_000])
+    sampler = sampler_of(path)
+    sample = sampler.sample(60)
+    assert sample.sums["rows"].value > 1_000
+    (frame,) = sampler._frames
+    assert "truncated" in frame.unread[str(path)]
+
+
+def test_rows_that_follow_each_other(tmp_path):
+    """A pool's rows come from inside the input, each once and whole, in order."""
+    lines = [f"a b {'a ' * (number % 7)}" for number in range(60_000)]
+    path = write_lines(tmp_path / "rows.txt", lines)
+    run = sampler_of(path).run(100_000, 60)
+    lengths = [row.tokens.size for row in run]
+    assert 100_000 <= sum(lengths) < 100_100
+    expected = [2 + number % 7 for number in range(60_000)]
+    first = next(at for at in range(60_000) if expected[at : at + 50] == lengths[:50])
+    assert lengths == expected[first : first + len(lengths)]
+
+
+def test_a_run_of_a_small_input_is_all_of_it(tmp_path):
+    """Each row comes once."""
+    path = write_lines(tmp_path / "rows.txt", ["a", "b b", "a a a"])
+    assert sorted(row.tokens.size for row in sampler_of(path).run(1_000, 60)) == [1, 2, 3]
+
+
+def test_token_ids_need_no_tokenizer(tmp_path):
+    """Zeros are padding: they are ids, and no tokens."""
+    content = io.StringIO()
+    for _ in range(100):
+        content.write(json.dumps({"tokens": [1, 0, 2]}) + "\n")
+    (tmp_path / "rows.jsonl").write_text(content.getvalue())
+    sample = sampler_of(tmp_path / "rows.jsonl").sample(60)
+    assert (sample.sums["tokens"].value, sample.sums["token_ids"].value) == (200, 300)
+    assert sample.length_at(0.5) == [2]
+
+
+@pytest.mark.parametrize(
+    "rule", [Positions("every", 5), Positions("last", 3), Positions("word-ends", blanks=(2,), direction="forward")]
+)
+def test_vectors_at_some_positions(tmp_path, rule):
+    """As many as the writer of parts writes, and rows without one."""
+    rows = texts(500)
+    path = write_lines(tmp_path / "rows.txt", rows)
+    sums = sampler_of(path, positions=rule).sample(60).sums
+    chosen = [int(rule.chosen(ragged([[1 if word == "a" else 2 for word in row.split()]])).sum()) for row in rows]
+    assert (sums["vectors"].value, sums["bare"].value) == pytest.approx((sum(chosen), chosen.count(0)))

@@ -1,0 +1,29 @@
+"""The inputs of a job, by their names."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unrolled.job.inputs import Inputs
+
+NAMES = st.lists(st.text(max_size=4), max_size=12)
+
+
+@given(NAMES, NAMES)
+def test_inputs_go_on_where_the_names_do(first, second):
+    """Whether the earlier names are known by their digest alone, as in an object."""
+    earlier, later = Inputs.from_json(Inputs.named(first).to_json()), Inputs.named(second)
+    assert later.continues(earlier) == (second[: len(first)] == first)
+    assert Inputs.named([*first, *second]).continues(earlier)
+
+
+def test_a_digest_of_names_joined_otherwise_is_another():
+    """No separator in a name makes it two names."""
+    assert Inputs.named(["a, b"]) != Inputs.named(["a", "b"])
+
+
+@pytest.mark.parametrize("count", [-1, True, "1", None])
+def test_counts_are_checked(count):
+    """Segments and job.json are hostile until checked."""
+    with pytest.raises(TypeError, match="a count is expected"):
+        Inputs.from_json(Inputs.named(["a"]).to_json() | {"count": count})

@@ -1,0 +1,101 @@
+"""The transformer of scikit-learn."""
+
+import pickle
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+from sklearn.base import clone
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+from sklearn.utils.estimator_checks import check_estimator
+from support.reference import random_weights
+from support.tokenizers import words
+
+import unrolled
+from unrolled.errors import ModelError, RowError
+from unrolled.model.config import ModelConfig
+from unrolled.model.directory import save_model
+from unrolled.model.layer import LayerConfig
+
+CONFIG = ModelConfig(9, 20, 3, (LayerConfig(4), LayerConfig(5)))
+TEXTS = ["a b", "b a a", "a", "b", "b b", "a a b"] * 4
+
+
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("model") / "model"
+    save_model(folder, CONFIG, random_weights(CONFIG, seed=1), words().to_str())
+    return folder
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.SkipTestWarning")
+def test_scikit_learns_own_checks(directory):
+    """All that are made for estimators of texts: it skips those that pass matrices of numbers."""
+    check_estimator(unrolled.Vectorizer(directory))
+
+
+@pytest.mark.parametrize("options", [{}, {"pooling": "last", "layer": 0}, {"normalize": True, "threads": 1}], ids=str)
+def test_the_vectors_of_the_encoder(directory, options):
+    """For every kind of column, and with every argument."""
+    wanted = unrolled.load(directory).encode(
+        TEXTS,
+        pooling=options.get("pooling", "mean"),
+        layers=options.get("layer", "last"),
+        normalize="normalize" in options,
+    )
+    vectorizer = unrolled.Vectorizer(directory, **options)
+    for column in (TEXTS, np.array(TEXTS), np.array(TEXTS, object), pd.Series(TEXTS), pl.Series(TEXTS)):
+        np.testing.assert_array_equal(vectorizer.fit_transform(column), wanted)
+    names = vectorizer.get_feature_names_out()
+    assert len(names) == wanted.shape[1]
+    assert names[0] == f"{options.get('pooling', 'mean')}0"
+
+
+def test_rows_without_a_token_are_zeros(directory):
+    """As in a job; other estimators refuse NaN. No other row changes."""
+    found = unrolled.Vectorizer(directory).transform(["", "a", ""])
+    assert not found[[0, 2]].any()
+    np.testing.assert_array_equal(found[1], unrolled.load(directory).encode("a", pooling="mean"))
+
+
+def test_a_pipeline_learns(directory):
+    """Text to classes; a search sets its arguments, and processes get a copy."""
+    labels = [text[0] for text in TEXTS]
+    pipeline = make_pipeline(unrolled.Vectorizer(directory, threads=1), LogisticRegression(C=1e4))
+    search = GridSearchCV(pipeline, {"vectorizer__pooling": ["max", "first"]}, cv=2, n_jobs=2)
+    search.fit(TEXTS, labels)
+    assert np.isfinite(search.cv_results_["mean_test_score"]).all()  # NaN where a process failed
+    assert search.score(TEXTS, labels) == 1
+
+
+def test_a_column_of_a_frame(directory):
+    """Beside other columns; the result's columns have names."""
+    frame = pd.DataFrame({"text": TEXTS, "n": range(len(TEXTS))})
+    transformer = make_column_transformer((unrolled.Vectorizer(directory), "text"), remainder="passthrough")
+    found = transformer.set_output(transform="pandas").fit_transform(frame)
+    assert found.columns.tolist() == [*(f"vectorizer__mean{number}" for number in range(5)), "remainder__n"]
+
+
+def test_copies_and_changed_arguments(directory):
+    """A copy computes the same vectors; after `set_params` the new arguments count."""
+    vectorizer = unrolled.Vectorizer(directory)
+    wanted = vectorizer.transform(TEXTS)
+    for copy in (clone(vectorizer), pickle.loads(pickle.dumps(vectorizer))):
+        np.testing.assert_array_equal(copy.transform(TEXTS), wanted)
+    assert b"_encoder" not in pickle.dumps(vectorizer)
+    with pytest.raises(ModelError):
+        vectorizer.set_params(model=directory / "none").transform(TEXTS)
+
+
+def test_what_is_refused(directory):
+    """One text, which would be a row of its letters elsewhere; a result that isn't a matrix; a row that can't be."""
+    with pytest.raises(ValueError, match="this is one text, 'a b'; allowed: a list"):
+        unrolled.Vectorizer(directory).transform("a b")
+    with pytest.raises(ValueError, match="pooling is None; allowed: mean, max, last, first"):
+        unrolled.Vectorizer(directory, pooling=None).transform(TEXTS)
+    with pytest.raises(RowError, match="row 1 has no text"):
+        unrolled.Vectorizer(directory).transform(["a", None])

@@ -1,0 +1,119 @@
+"""Labels by id, as numbers that models learn."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from unrolled.errors import counted
+
+_ALLOWED = (
+    "a mapping from id to label, such as dict(zip(ids, labels)); a Series of pandas whose index contains the ids;"
+    " or a table of two columns, ids and labels"
+)
+
+
+class Labels(NamedTuple):
+    """Labels that can be looked up by the ids of a job.
+
+    Attributes:
+        by_id: the mapping that was given, if its ids are texts, its labels are numbers, and none is missing.
+        classes: the texts, in the order of their numbers; as given if the labels are numbers.
+        ids: what the ids looked like when they were given, for people.
+    """
+
+    by_id: Mapping[str, Any]
+    classes: tuple[str, ...]
+    ids: str
+
+
+def read_labels(given: Any, classes: tuple[str, ...]) -> Labels:
+    """Read labels, with a text in place of each id that is a whole number, and a number in place of each text.
+
+    Args:
+        given: a mapping from id to label, a Series of pandas with the ids as its index, or a table of two columns (ids
+            and labels); a label is a number or a text, or a sequence of one kind. None and NaN are no labels.
+        classes: the texts, in the order of their numbers; empty for all that occur, sorted.
+
+    Raises:
+        TypeError: `given` is none of these.
+        ValueError: there is no label, a table has another number of columns, or a label isn't in `classes`.
+    """
+    found, kind = _mapping(given)
+    labels = _without_missing(found)
+    if not labels:
+        raise ValueError(f"labels have no label: there is no row, or each label is null; give {_ALLOWED}")
+    name = next(iter(found))
+    ids = f"{name!r:.100} ({kind or type(name).__name__})"
+    first: Any = next((label for label in labels.values() if not _is_many(label) or len(label)), None)
+    if not isinstance(first[0] if _is_many(first) else first, str):
+        return Labels(labels, classes, ids)
+    if not classes:
+        texts = {text for label in labels.values() for text in (label if _is_many(label) else [label])}
+        classes = tuple(sorted(texts))
+    numbers = {text: number for number, text in enumerate(classes)}
+    try:
+        numbered = {
+            name: [numbers[text] for text in label] if _is_many(label) else numbers[label]
+            for name, label in labels.items()
+        }
+    except KeyError as error:
+        raise ValueError(f"label {error} is none of the {counted(len(classes), 'class', 'classes')}") from None
+    return Labels(numbered, classes, ids)
+
+
+def _is_many(label: Any) -> bool:
+    """Whether there is a label for each token."""
+    return isinstance(label, np.ndarray | list | tuple)
+
+
+def _mapping(given: Any) -> tuple[Mapping[Any, Any], str]:
+    """Labels by id as they are given, and the type of the ids if the table has one."""
+    if isinstance(given, Mapping):
+        return given, ""
+    if hasattr(given, "iloc"):  # of pandas, whose frames would give Arrow their index too
+        if given.ndim == 1:
+            ids, labels = given.index, given
+        else:
+            _check_columns([str(name) for name in given.columns])
+            ids, labels = given.iloc[:, 0], given.iloc[:, 1]
+        return _pairs(ids.tolist(), labels.tolist()), str(ids.dtype)
+    try:
+        table = pa.table(given)
+    except (TypeError, ValueError, NotImplementedError) as error:
+        raise TypeError(f"labels are of the type {type(given).__name__}; allowed: {_ALLOWED}") from error
+    _check_columns(table.column_names)
+    return _pairs(table.column(0).to_pylist(), table.column(1).to_pylist()), str(table.column(0).type)
+
+
+def _pairs(ids: list[Any], labels: list[Any]) -> dict[Any, Any]:
+    """Labels by id; where an id occurs twice, a label that is missing doesn't replace one that there is."""
+    return {name: label for name, label in zip(ids, labels, strict=True) if not _is_missing(label)}
+
+
+def _check_columns(names: list[str]) -> None:
+    if len(names) != 2:  # noqa: PLR2004 - ids and labels
+        raise ValueError(f"labels have the columns {', '.join(names)}; give two: ids and labels")
+
+
+def _without_missing(labels: Mapping[Any, Any]) -> Mapping[Any, Any]:
+    """The labels that there are, by ids that are texts; the mapping itself if it has no others."""
+    if all(isinstance(name, str) for name in labels) and not any(map(_is_missing, labels.values())):
+        return labels
+    return {_text(name): label for name, label in labels.items() if not _is_missing(label)}
+
+
+def _text(name: Any) -> Any:
+    """An id as jobs have it; one that is neither a text nor a whole number stays what it is."""
+    is_number = isinstance(name, int | np.integer) and not isinstance(name, bool)
+    return str(int(name)) if is_number else name
+
+
+def _is_missing(label: Any) -> bool:
+    if isinstance(label, float | np.floating):
+        return math.isnan(label)
+    return label is None or type(label).__name__ == "NAType"  # of pandas, which may not be installed

@@ -1,0 +1,97 @@
+"""NumPy's archives, `.npz`, and directories of `.npy` files."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from worker.model_import.errors import ImportRefusedError
+from worker.model_import.found import Array, Found
+from worker.model_import.limits import check_array, check_count, most_unpacked
+from worker.model_import.readers.torch.modules import find_modules
+from worker.model_import.readers.unirep import read_unirep
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from worker.model_import.found import Float32
+
+
+def read_npz(path: Path) -> Found:
+    """Read an archive whose arrays have PyTorch's names (weight_ih_l0, or w_ih), or UniRep's. Objects are skipped.
+
+    Raises:
+        ImportRefusedError: it isn't one, or an array is too large.
+    """
+    stored = []
+    try:
+        with zipfile.ZipFile(path) as archive:
+            check_count(path.name, len(archive.infolist()))
+            for info in archive.infolist():
+                if info.file_size > most_unpacked(info.compress_size):
+                    raise ImportRefusedError(f"its {info.filename} claims {info.file_size:,} bytes; get a fresh copy")
+                with archive.open(info) as file:
+                    array = _header(file, info.filename, info.compress_size)
+                if array is not None:
+                    name, shape, other = array
+                    stored.append(Array(name, shape, _npz_reading(path, name), other))
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, EOFError, OSError, ValueError) as error:
+        raise ImportRefusedError(f"it can't be read as a NumPy archive ({error}); get a fresh copy") from error
+    return _found(stored, "NumPy archive")
+
+
+def read_npy_files(directory: Path) -> Found:
+    """Read a directory of `.npy` files, each of which has the name of its array.
+
+    Raises:
+        ImportRefusedError: a file isn't one, or an array is too large.
+    """
+    stored = []
+    paths = sorted(directory.glob("*.npy"))
+    check_count(directory.name, len(paths))
+    for path in paths:
+        try:
+            with path.open("rb") as file:
+                array = _header(file, path.name, path.stat().st_size)
+        except (EOFError, OSError, ValueError) as error:
+            raise ImportRefusedError(
+                f"its {path.name} can't be read as an array ({error}); get a fresh copy"
+            ) from error
+        if array is not None:
+            name, shape, other = array
+            stored.append(Array(name, shape, _npy_reading(path), other))
+    return _found(stored, "directory of NumPy files")
+
+
+def _found(stored: list[Array], format_: str) -> Found:
+    return read_unirep(stored, format_) or find_modules(stored, format_)
+
+
+def _header(file: Any, file_name: str, stored_bytes: int) -> tuple[str, tuple[int, ...], str] | None:
+    """The name, the shape, and the kind of numbers that aren't floats; None for objects and texts."""
+    version = np.lib.format.read_magic(file)
+    read = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}.get(version)
+    if read is None:
+        return None
+    shape, _, kind = read(file)
+    if kind.kind not in "fiub":
+        return None
+    name = file_name.removesuffix(".npy")
+    shape = check_array(name, shape, kind.itemsize, stored_bytes)
+    return name, shape, "" if kind.kind == "f" else kind.name
+
+
+def _npz_reading(path: Path, name: str) -> Callable[[], Float32]:
+    def read() -> Float32:
+        with np.load(path, allow_pickle=False) as archive:
+            return np.asarray(archive[name], np.float32)
+
+    return read
+
+
+def _npy_reading(path: Path) -> Callable[[], Float32]:
+    return lambda: np.asarray(np.load(path, allow_pickle=False), np.float32)

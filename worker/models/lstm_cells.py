@@ -1,0 +1,111 @@
+"""Keras cells for LSTMs that Keras doesn't have: with a projected state, with clipped states, and multiplicative.
+
+References: Sak, Senior & Beaufays 2014 (LSTMP: PyTorch's `proj_size`, TensorFlow 1's `num_proj`); TensorFlow 1's
+`LSTMCell` (cell_clip, proj_clip); Krause, Lu, Murray & Renals 2016 (multiplicative LSTM).
+"""
+
+from typing import Any
+
+from worker.models.tensorflow import tf
+
+
+class ClippedLSTMCell(tf.keras.layers.LSTMCell):  # type: ignore[misc]  # TensorFlow has no types
+    """An `LSTMCell` whose output may be projected, h = (o tanh(c)) projection, and whose states may be clipped.
+
+    Its weights are kernel (D, 4 units), recurrent_kernel (S, 4 units), bias (4 units,) and, if it projects, projection
+    (units, S); its states are h (batch, S) and c (batch, units). S is the projection's width, or units.
+
+    Args:
+        units: width of the cell state.
+        projection: width of the output; None for no projection.
+        cell_clip: the largest magnitude of c; None for any.
+        projection_clip: the largest magnitude of a projected h; None for any.
+        recurrent_activation: the activation of the gates, as `LSTMCell` takes it.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        projection: int | None = None,
+        *,
+        cell_clip: float | None = None,
+        projection_clip: float | None = None,
+        recurrent_activation: Any = "sigmoid",
+    ) -> None:
+        super().__init__(units, recurrent_activation=recurrent_activation)
+        self._clips = cell_clip, projection_clip
+        self._projects = projection is not None
+        self.output_size = projection or units
+        self.state_size = [self.output_size, units]
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights. Keras calls it with the shape of the first inputs."""
+        gates = 4 * self.units
+        # `LSTMCell.build` would make a recurrent kernel for a state as wide as the cell state.
+        self.kernel = self.add_weight(
+            shape=(input_shape[-1], gates), name="kernel", initializer=self.kernel_initializer
+        )
+        self.recurrent_kernel = self.add_weight(
+            shape=(self.output_size, gates), name="recurrent_kernel", initializer=self.recurrent_initializer
+        )
+        self.bias = self.add_weight(shape=(gates,), name="bias", initializer=self.bias_initializer)
+        if self._projects:
+            self.projection = self.add_weight(
+                shape=(self.units, self.output_size), name="projection", initializer=self.kernel_initializer
+            )
+        self.built = True
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
+        """One step: from inputs (batch, D) and the states to the output (batch, S) and the new states."""
+        del training  # it has no dropout
+        state, carry = states
+        return self._step(tf.matmul(inputs, self.kernel) + tf.matmul(state, self.recurrent_kernel) + self.bias, carry)
+
+    def _step(self, gates: Any, carry: Any) -> tuple[Any, list[Any]]:
+        """From the sums of all gates (batch, 4 units) and c (batch, units) to the output and the new states."""
+        i, f, candidate, o = tf.split(gates, 4, axis=-1)
+        gate = self.recurrent_activation
+        cell_clip, projection_clip = self._clips
+        carry = _clipped(gate(f) * carry + gate(i) * tf.tanh(candidate), cell_clip)
+        state = gate(o) * tf.tanh(carry)
+        if self._projects:
+            state = _clipped(tf.matmul(state, self.projection), projection_clip)
+        return state, [state, carry]
+
+
+class MultiplicativeLSTMCell(ClippedLSTMCell):
+    """An LSTM whose gates read m = (x input_factor) * (h state_factor) in place of the state h.
+
+    It has the weights of an `LSTMCell`, of which recurrent_kernel multiplies m, and input_factor (D, units) and
+    state_factor (units, units).
+
+    Args:
+        units: width of both states.
+        cell_clip: the largest magnitude of c; None for any.
+        recurrent_activation: the activation of the gates, as `LSTMCell` takes it.
+    """
+
+    def __init__(self, units: int, *, cell_clip: float | None = None, recurrent_activation: Any = "sigmoid") -> None:
+        super().__init__(units, cell_clip=cell_clip, recurrent_activation=recurrent_activation)
+
+    def build(self, input_shape: Any) -> None:
+        """Make the weights. Keras calls it with the shape of the first inputs."""
+        super().build(input_shape)
+        self.input_factor = self.add_weight(
+            shape=(input_shape[-1], self.units), name="input_factor", initializer=self.kernel_initializer
+        )
+        self.state_factor = self.add_weight(
+            shape=(self.units, self.units), name="state_factor", initializer=self.recurrent_initializer
+        )
+
+    def call(self, inputs: Any, states: Any, training: bool = False) -> tuple[Any, list[Any]]:
+        """One step: from inputs (batch, D) and the states to the output (batch, units) and the new states."""
+        del training  # it has no dropout
+        state, carry = states
+        product = tf.matmul(inputs, self.input_factor) * tf.matmul(state, self.state_factor)  # (batch, units)
+        gates = tf.matmul(inputs, self.kernel) + tf.matmul(product, self.recurrent_kernel) + self.bias
+        return self._step(gates, carry)
+
+
+def _clipped(state: Any, bound: float | None) -> Any:
+    return state if bound is None else tf.clip_by_value(state, -bound, bound)
